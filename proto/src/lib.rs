@@ -1,1 +1,21 @@
-//! x
+//! What the daemon, the client and other programs say to each other: messages, framing, socket path, faults, and the
+//! git and EngFlow codecs, with a small blocking client.
+//! Does not: decide anything, keep state, or reach the network. Imports nothing of ours.
+//! Met by: `rally-credd`, `rally-cred`, and any Rust program that wants a ZSESSIONID (see [`client::Client`]).
+
+pub mod client;
+pub mod engflow;
+pub mod fault;
+pub mod frame;
+pub mod git;
+pub mod message;
+pub mod origin;
+pub mod plain;
+pub mod secret;
+pub mod socket;
+
+pub use client::Client;
+pub use fault::{Fault, FaultKind};
+pub use message::{Answer, Ask, VERSION};
+pub use origin::Origin;
+pub use secret::Secret;

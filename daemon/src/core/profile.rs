@@ -1,0 +1,247 @@
+//! What the config file says, as types that cannot hold an unusable value.
+//! Does not: read the file (`config` does).
+//! Met by: the broker and every shell that talks to Rally.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use rally_cred_proto::Origin;
+use url::{Host, Url};
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The profile served when none is named.
+    pub default_profile: String,
+    /// Where tokens are kept.
+    pub keyring: Keyring,
+    /// The profiles by name.
+    pub profiles: BTreeMap<String, Profile>,
+}
+
+/// Where tokens and client secrets are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keyring {
+    /// The OS keyring; where none answers, memory, with a warning.
+    #[default]
+    Auto,
+    /// The OS keyring; where none answers, an error.
+    Os,
+    /// Memory: signed in until the daemon stops.
+    Memory,
+}
+
+impl Keyring {
+    /// The name in the config file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Os => "os",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// A named Rally identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name in the config file.
+    pub name: String,
+    /// Rally's address.
+    pub base_url: BaseUrl,
+    /// The OAuth client's public identifier.
+    pub client_id: String,
+    /// The callback URL, exactly as registered.
+    pub redirect_uri: RedirectUri,
+    /// The OAuth scope, `alm` unless configured.
+    pub scope: String,
+    /// Further certificate authorities, as a PEM file.
+    pub ca_file: Option<PathBuf>,
+    /// The Rally user that this profile is for, where the config file says so.
+    pub username: Option<String>,
+}
+
+impl Profile {
+    /// Whether a token of one may be used for the other: base URL, client ID and scope are the same.
+    pub fn shapes_same_token(&self, other: &Self) -> bool {
+        self.base_url == other.base_url && self.client_id == other.client_id && self.scope == other.scope
+    }
+}
+
+/// Rally's address: https, or http on loopback only; without path, query or user information.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl {
+    origin: Origin,
+    url: Url,
+}
+
+/// Why a text is no [`BaseUrl`] or [`RedirectUri`]. The text itself is not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadUrl {
+    /// Not an absolute URL with a host.
+    #[error("it is not a URL with a scheme and a host")]
+    NotAUrl,
+    /// A base URL must be https, or http on loopback.
+    #[error("it must begin with https:// (http:// is for loopback addresses only)")]
+    NotSecure,
+    /// A base URL ends after host and port.
+    #[error("it must end after the host and port")]
+    HasMore,
+    /// A redirect URI has no fragment and no user information.
+    #[error("it must not hold a fragment or user information")]
+    HasFragment,
+}
+
+impl BaseUrl {
+    /// Takes the address from the config file.
+    pub fn parse(text: &str) -> Result<Self, BadUrl> {
+        let url = Url::parse(text).map_err(|_| BadUrl::NotAUrl)?;
+        let origin = Origin::from_uri(text).ok_or(BadUrl::NotAUrl)?;
+        if !origin.is_https() && !origin.is_loopback() {
+            return Err(BadUrl::NotSecure);
+        }
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            return Err(BadUrl::HasMore);
+        }
+        Ok(Self { origin, url })
+    }
+
+    /// The server that tokens are for.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// `GET` here in a browser begins the flow.
+    pub fn authorization_page(&self) -> Url {
+        self.at("/login/oauth2/auth")
+    }
+
+    /// `POST` here turns a code or a refresh token into an access token.
+    pub fn token_endpoint(&self) -> Url {
+        self.at("/login/oauth2/token")
+    }
+
+    /// `GET` here with a ZSESSIONID tells whose it is: the cheapest check that a token works.
+    pub fn user_query(&self) -> Url {
+        let mut url = self.at("/slm/webservice/v2.0/user");
+        url.set_query(Some("fetch=UserName,DisplayName,EmailAddress,ObjectID"));
+        url
+    }
+
+    /// The page where a person revokes a grant.
+    pub fn grants_page(&self) -> Url {
+        let mut url = self.at("/login/accounts/index.html");
+        url.set_fragment(Some("/apps"));
+        url
+    }
+
+    fn at(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(path);
+        url
+    }
+}
+
+/// The callback URL, kept letter by letter as registered, since Rally compares it so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectUri {
+    text: String,
+    url: Url,
+}
+
+/// The loopback addresses and port of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenAt {
+    /// 127.0.0.1 and ::1 for `localhost`, otherwise the one address.
+    pub addresses: Vec<std::net::IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// The only `Host` header that is answered.
+    pub host_header: String,
+}
+
+impl RedirectUri {
+    /// Takes the callback URL from the config file.
+    pub fn parse(text: &str) -> Result<Self, BadUrl> {
+        let url = Url::parse(text).map_err(|_| BadUrl::NotAUrl)?;
+        if !url.has_host() || !matches!(url.scheme(), "http" | "https") {
+            return Err(BadUrl::NotAUrl);
+        }
+        if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+            return Err(BadUrl::HasFragment);
+        }
+        Ok(Self { text: text.to_owned(), url })
+    }
+
+    /// The text as registered.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The text as a URL.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Where to listen for it; `None` if it does not lead to this machine over http, so that only pasting is left.
+    pub fn listen_at(&self) -> Option<ListenAt> {
+        use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+        if self.url.scheme() != "http" {
+            return None;
+        }
+        let addresses = match self.url.host()? {
+            Host::Domain("localhost") => {
+                vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+            }
+            Host::Ipv4(address) if address.is_loopback() => vec![IpAddr::V4(address)],
+            Host::Ipv6(address) if address.is_loopback() => vec![IpAddr::V6(address)],
+            Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_) => return None,
+        };
+        let host = self.url.host_str()?;
+        // Browsers leave the port out of `Host` when it is the scheme's own, and the URL type drops it then too.
+        let host_header = self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        Some(ListenAt { addresses, port: self.url.port_or_known_default()?, host_header })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_https_or_loopback_and_nothing_more() {
+        for good in [
+            "https://rally1.rallydev.com",
+            "https://eu1.rallydev.com/",
+            "http://127.0.0.1:8080",
+            "http://localhost:1",
+        ] {
+            assert!(BaseUrl::parse(good).is_ok(), "{good}");
+        }
+        for (bad, why) in [
+            ("rally1.rallydev.com", BadUrl::NotAUrl),
+            ("http://rally1.rallydev.com", BadUrl::NotSecure),
+            ("https://rally1.rallydev.com/slm", BadUrl::HasMore),
+            ("https://rally1.rallydev.com?x", BadUrl::HasMore),
+            ("https://me@rally1.rallydev.com", BadUrl::NotAUrl),
+            ("ftp://rally1.rallydev.com", BadUrl::NotAUrl),
+        ] {
+            assert_eq!(BaseUrl::parse(bad), Err(why), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_address_is_derived_from_the_base_url() {
+        let base = BaseUrl::parse("https://eu1.rallydev.com").unwrap();
+        assert_eq!(base.token_endpoint().as_str(), "https://eu1.rallydev.com/login/oauth2/token");
+        assert_eq!(base.grants_page().as_str(), "https://eu1.rallydev.com/login/accounts/index.html#/apps");
+    }
+
+    #[test]
+    fn localhost_listens_on_both_loopback_addresses_and_port_80_has_a_bare_host() {
+        let both = RedirectUri::parse("http://localhost").unwrap().listen_at().unwrap();
+        assert_eq!((both.addresses.len(), both.port, both.host_header.as_str()), (2, 80, "localhost"));
+        let one = RedirectUri::parse("http://127.0.0.1:8477/callback?x=1").unwrap().listen_at().unwrap();
+        assert_eq!((one.addresses.len(), one.port, one.host_header.as_str()), (1, 8477, "127.0.0.1:8477"));
+        assert_eq!(RedirectUri::parse("https://tools.example.com/callback").unwrap().listen_at(), None);
+    }
+}

@@ -1,0 +1,62 @@
+//! What the vault is asked to keep and what it may answer, as plain types.
+//! Does not: touch a keyring (the shell `vault` does) or read records (`record` does).
+//! Met by: the broker and the vault.
+
+use rally_cred_proto::{Fault, FaultKind};
+
+/// Names one item in the vault.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ItemKey {
+    /// What the item holds.
+    pub kind: ItemKind,
+    /// The profile that it belongs to.
+    pub profile: String,
+}
+
+/// What an item holds. They are apart because some keyrings hold little in one item, and a sign-out keeps the client secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ItemKind {
+    /// A token record.
+    Token,
+    /// A client secret record.
+    ClientSecret,
+}
+
+impl ItemKey {
+    /// The item's account name in the OS keyring, under the service `rally-cred`.
+    pub fn account(&self) -> String {
+        let kind = match self.kind {
+            ItemKind::Token => "token",
+            ItemKind::ClientSecret => "client-secret",
+        };
+        format!("{kind}:{}", self.profile)
+    }
+}
+
+/// Why the vault did not do what it was asked. The texts are plain and hold nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VaultTrouble {
+    /// No keyring answers on this machine or in this session.
+    Missing(String),
+    /// The keyring is locked, and its prompt was dismissed, could not be shown, or was not answered in time.
+    Locked(String),
+    /// The keyring answers, but with an error.
+    Failed(String),
+}
+
+impl VaultTrouble {
+    /// How it is told to people.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Missing(why) => Fault::new(FaultKind::VaultMissing, "no keyring answers")
+                .why(why)
+                .remedy("start gnome-keyring or KWallet, or set keyring = \"memory\""),
+            Self::Locked(why) => Fault::new(FaultKind::VaultLocked, "the keyring is locked")
+                .why(why)
+                .remedy("unlock the keyring, then ask again"),
+            Self::Failed(why) => {
+                Fault::new(FaultKind::VaultFailed, "the keyring failed").why(why).remedy("rally-cred status")
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Everything that can go wrong, as a caller sees it: a name, an exit code, and three lines for people.
+//! Does not: carry secrets or unescaped foreign text (`Fault` takes both lines through `plain`).
+//! Met by: the daemon, which answers with one; the client, which prints it and exits with its code.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plain::plain;
+
+/// What went wrong: what, why, and what to try.
+///
+/// Shown as at most three lines, lower case, without a full stop:
+/// ```
+/// use rally_cred_proto::{Fault, FaultKind};
+/// let fault = Fault::new(FaultKind::SignInNeeded, "no sign-in for profile default")
+///     .why("nothing is stored")
+///     .remedy("rally-cred login");
+/// assert_eq!(fault.to_string(), "no sign-in for profile default\n  why: nothing is stored\n  try: rally-cred login");
+/// assert_eq!(fault.kind.exit_code(), 3);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The name that programs look at.
+    pub kind: FaultKind,
+    /// The object and what is the matter with it.
+    pub what: String,
+    /// The cause, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The one command or file that helps.
+    #[serde(default, rename = "try", skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Fault {
+    /// A fault of this kind; `what` names the object and what is the matter with it.
+    pub fn new(kind: FaultKind, what: impl AsRef<str>) -> Self {
+        Self { kind, what: plain(what.as_ref()), why: None, remedy: None }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn why(mut self, why: impl AsRef<str>) -> Self {
+        self.why = Some(plain(why.as_ref()));
+        self
+    }
+
+    /// Adds the one command or file that helps.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl AsRef<str>) -> Self {
+        self.remedy = Some(plain(remedy.as_ref()));
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A fault may come off the socket from another version, so it is made plain again where it is shown.
+        f.write_str(&plain(&self.what))?;
+        if let Some(why) = &self.why {
+            write!(f, "\n  why: {}", plain(why))?;
+        }
+        if let Some(remedy) = &self.remedy {
+            write!(f, "\n  try: {}", plain(remedy))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Declares the kinds once, with their wire name, exit code and meaning, so that the table cannot drift from the code.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $exit:literal, $name:literal;)*) => {
+        /// The kinds of fault. The text of each says what the caller does next.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum FaultKind {
+            $($(#[$doc])* #[serde(rename = $name)] $kind,)*
+            /// A failure that is not listed, or one of a newer daemon: show it and stop.
+            #[serde(rename = "failed", other)]
+            Failed,
+        }
+
+        impl FaultKind {
+            /// Every kind, in the order of the table in README.md.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)* Self::Failed];
+
+            /// The client's exit code for this kind.
+            pub const fn exit_code(self) -> u8 {
+                match self { $(Self::$kind => $exit,)* Self::Failed => 1 }
+            }
+
+            /// The name on the wire and in `--json`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* Self::Failed => "failed" }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The request is malformed: mend the caller.
+    BadRequest = 1, "bad_request";
+    /// No profile is configured: write the config file.
+    NotConfigured = 1, "not_configured";
+    /// The config file cannot be used: mend the line that it names.
+    ConfigBroken = 1, "config_broken";
+    /// The request names a server that no profile is for (EngFlow only; git gets silence).
+    NoMatch = 1, "no_match";
+    /// Another program listens on the redirect port: free it, or paste the address.
+    PortTaken = 1, "port_taken";
+    /// This user may not listen on the redirect port: register another, or paste the address.
+    PortForbidden = 1, "port_forbidden";
+    /// The redirect is not the one that the pending sign-in waits for: press "Allow Access" again, or paste the right address.
+    BadRedirect = 1, "bad_redirect";
+    /// The command line is wrong: see `--help`.
+    Usage = 2, "usage";
+    /// No profile has this name: see `rally-cred status`.
+    UnknownProfile = 2, "unknown_profile";
+    /// A person has to sign in, and this request may not ask one: run `rally-cred login`.
+    SignInNeeded = 3, "sign_in_needed";
+    /// The client secret is not known yet: run `rally-cred login`, which asks for it.
+    ClientSecretNeeded = 3, "client_secret_needed";
+    /// The user pressed "Deny", or signed out while others waited: run `rally-cred login` to try again.
+    Denied = 4, "denied";
+    /// Rally did not take the authorization code: run `rally-cred login` again.
+    CodeRefused = 4, "code_refused";
+    /// Rally does not know this client ID and client secret together: check them.
+    ClientRefused = 4, "client_refused";
+    /// Rally does not take the token: sign in again.
+    TokenRefused = 4, "token_refused";
+    /// The subscription does not allow this address: use the network that it allows.
+    AddressNotAllowed = 4, "address_not_allowed";
+    /// The time given ran out: try again, with more time.
+    TimedOut = 5, "timed_out";
+    /// No daemon answers: start it.
+    NoDaemon = 6, "no_daemon";
+    /// Daemon and client speak different versions: restart the daemon.
+    VersionSkew = 6, "version_skew";
+    /// The daemon is stopping: ask again.
+    Stopping = 6, "stopping";
+    /// The keyring is locked: unlock it and ask again.
+    VaultLocked = 7, "vault_locked";
+    /// No keyring answers: start one, or choose memory.
+    VaultMissing = 7, "vault_missing";
+    /// The keyring answers with an error: see the cause.
+    VaultFailed = 7, "vault_failed";
+    /// Rally cannot be reached: it will pass, ask again later.
+    Unreachable = 8, "unreachable";
+    /// The connection is not trusted: check the certificate authority.
+    TlsFailed = 8, "tls_failed";
+    /// Rally answered with something that is not its API: it will pass, ask again later.
+    BadAnswer = 8, "bad_answer";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_on_the_wire_are_the_names_in_the_table() {
+        for kind in FaultKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+    }
+
+    #[test]
+    fn a_kind_of_a_newer_daemon_is_a_failure_not_an_error() {
+        let fault: Fault = serde_json::from_str(r#"{"kind":"of_tomorrow","what":"x","new":1}"#).unwrap();
+        assert_eq!(fault.kind, FaultKind::Failed);
+        assert_eq!(fault.kind.exit_code(), 1);
+    }
+
+    #[test]
+    fn foreign_text_is_made_plain_on_its_way_in_and_out() {
+        let fault = Fault::new(FaultKind::Failed, "a\u{1b}[2J").why("b\nc").remedy("d\u{202e}");
+        assert_eq!(
+            (fault.what.as_str(), fault.why.as_deref(), fault.remedy.as_deref()),
+            ("a[2J", Some("bc"), Some("d"))
+        );
+        let foreign: Fault = serde_json::from_str(r#"{"kind":"failed","what":"a\u001b"}"#).unwrap();
+        assert_eq!(foreign.to_string(), "a");
+    }
+}

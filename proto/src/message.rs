@@ -1,0 +1,435 @@
+//! The messages on the socket: one [`Ask`], then events and one result, each an [`Answer`].
+//! Does not: frame them (see [`crate::frame`]) or give them meaning (the daemon's broker does).
+//! Met by: client and daemon. `proto/PROTOCOL.md` shows an example of each; a test parses them all.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Fault, Secret};
+
+/// The protocol's own version, sent in every request; it has nothing to do with the version of the programs.
+/// It grows only when an older peer would misread a message; new optional fields and new kinds do not change it.
+pub const VERSION: u32 = 1;
+
+/// A request as it stands on the wire: the version, then the operation with its fields.
+#[derive(Debug, Serialize)]
+pub struct Request<'a> {
+    /// [`VERSION`] of the sender.
+    pub v: u32,
+    /// The operation.
+    #[serde(flatten)]
+    pub ask: &'a Ask,
+}
+
+/// The part of a request that every version can read: read it first, and the rest only if the version is known.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Preamble {
+    /// [`VERSION`] of the sender.
+    pub v: u32,
+}
+
+/// What a client asks. Unknown fields are ignored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Ask {
+    /// Give a ZSESSIONID: answered by [`Answer::Token`], [`Answer::NoMatch`] or [`Answer::Error`].
+    Get(Get),
+    /// The given token did not work: answered by [`Answer::Done`], whatever it changed.
+    Erase(Erase),
+    /// Run a sign-in now: answered by [`Answer::SignedIn`].
+    Login(Login),
+    /// A redirect address that a person copied out of the browser: answered by [`Answer::Done`] if it belongs to the
+    /// pending sign-in.
+    Paste(Paste),
+    /// Forget tokens: answered by [`Answer::SignedOut`].
+    Logout(Logout),
+    /// Describe the daemon: answered by [`Answer::Status`].
+    Status(StatusAsk),
+    /// Read the config file again: answered by [`Answer::Done`], or by an error while the old one stays in force.
+    Reload,
+    /// Stop: answered by [`Answer::Done`] just before the daemon ends. Every version understands it.
+    Stop,
+}
+
+/// Which profile a request is about: by name, by the server it is for, or the default one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The profile's name; it wins over the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// git's `protocol`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// git's `host`, with its port if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// EngFlow's `uri`, in place of protocol and host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// The Rally user name that the profile must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+}
+
+/// Fields of [`Ask::Get`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Get {
+    /// Whose token.
+    #[serde(flatten)]
+    pub target: Target,
+    /// Whether a person may be asked to sign in. The client opens the browser when it is told to.
+    #[serde(default)]
+    pub interactive: bool,
+    /// Longest time to wait for an answer, in seconds.
+    #[serde(default = "Get::default_wait")]
+    pub wait: u32,
+    /// A token that ends sooner than this many seconds from now is renewed first.
+    #[serde(default = "Get::default_min_validity")]
+    pub min_validity: u32,
+}
+
+impl Get {
+    /// Two minutes: time enough to sign in where a browser is at hand, and no build server hangs for long.
+    pub const fn default_wait() -> u32 {
+        120
+    }
+
+    /// One minute, so that a token does not end between the answer and its use.
+    pub const fn default_min_validity() -> u32 {
+        60
+    }
+}
+
+impl Default for Get {
+    fn default() -> Self {
+        Self {
+            target: Target::default(),
+            interactive: false,
+            wait: Self::default_wait(),
+            min_validity: Self::default_min_validity(),
+        }
+    }
+}
+
+/// Fields of [`Ask::Erase`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Erase {
+    /// Whose token.
+    #[serde(flatten)]
+    pub target: Target,
+    /// The token that did not work. Another one than the daemon holds has no effect; none at all means the held one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+}
+
+/// Fields of [`Ask::Login`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Login {
+    /// The profile's name; the default profile without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The OAuth client secret, needed while the vault has none. It is kept once Rally has taken it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<Secret>,
+    /// Sign in even if a valid token is held.
+    #[serde(default)]
+    pub force: bool,
+    /// Longest time for the whole sign-in, in seconds.
+    #[serde(default = "Login::default_timeout")]
+    pub timeout: u32,
+    /// Whether this client can take a pasted redirect address, so that a sign-in without a listener makes sense.
+    #[serde(default)]
+    pub can_paste: bool,
+}
+
+impl Login {
+    /// Five minutes: a password manager, a second factor and a coffee.
+    pub const fn default_timeout() -> u32 {
+        300
+    }
+}
+
+/// Fields of [`Ask::Paste`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Paste {
+    /// The profile's name; the default profile without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The whole address, with the code in it.
+    pub redirect: Secret,
+}
+
+/// Fields of [`Ask::Logout`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logout {
+    /// The profile's name; the default profile without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Every profile.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// Fields of [`Ask::Status`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusAsk {
+    /// The profile's name; all profiles without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Ask Rally whether it takes the token.
+    #[serde(default)]
+    pub check: bool,
+}
+
+/// What the daemon sends: any number of events, then one result. Unknown fields and unknown events are ignored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Answer {
+    /// Event: a person has to press "Allow Access" at this address.
+    Authorize(Authorize),
+    /// Event: the answer takes a while.
+    Waiting(Waiting),
+    /// Event: something to tell the person, after which the request goes on.
+    Notice(Fault),
+    /// Result of a get.
+    Token(Token),
+    /// Result of a get for a server that no profile is for.
+    NoMatch,
+    /// Result of a login.
+    SignedIn(SignedIn),
+    /// Result of a logout.
+    SignedOut(SignedOut),
+    /// Result of a status.
+    Status(Box<Status>),
+    /// Result of what has nothing more to say.
+    Done,
+    /// Result: it failed.
+    Error(Fault),
+    /// A message of a newer daemon. As an event it is passed over.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Answer {
+    /// Whether more answers follow.
+    pub fn is_event(&self) -> bool {
+        match self {
+            Self::Authorize(_) | Self::Waiting(_) | Self::Notice(_) | Self::Unknown => true,
+            Self::Token(_)
+            | Self::NoMatch
+            | Self::SignedIn(_)
+            | Self::SignedOut(_)
+            | Self::Status(_)
+            | Self::Done
+            | Self::Error(_) => false,
+        }
+    }
+}
+
+/// Fields of [`Answer::Authorize`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authorize {
+    /// The profile that signs in.
+    pub profile: String,
+    /// The authorization URL, fully encoded. It holds no secret.
+    pub url: String,
+    /// Whether this client opens the browser. Of all that wait for one sign-in, only one is told so, and each `login`.
+    pub open: bool,
+    /// Seconds until the sign-in ends unanswered.
+    pub timeout: u32,
+}
+
+/// Fields of [`Answer::Waiting`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The profile in question.
+    pub profile: String,
+    /// What the daemon waits for.
+    pub on: WaitingOn,
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WaitingOn {
+    /// The keyring, perhaps for a person who unlocks it.
+    Keyring,
+    /// Rally's answer to a renewal.
+    Renewal,
+    /// Rally's answer to an authorization code.
+    Exchange,
+    /// Something that a newer daemon knows.
+    #[serde(other)]
+    Other,
+}
+
+/// Fields of [`Answer::Token`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Token {
+    /// The profile that it belongs to.
+    pub profile: String,
+    /// The server that it is for, as an origin.
+    pub base_url: String,
+    /// The Rally user, while known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The ZSESSIONID.
+    pub token: Secret,
+    /// When it ends, in seconds since 1970, where Rally said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+}
+
+/// Fields of [`Answer::SignedIn`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedIn {
+    /// The profile that signed in.
+    pub profile: String,
+    /// The Rally user, while known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// When the token ends, in seconds since 1970, where Rally said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+    /// Whether a valid token was held already, so that nobody was asked.
+    pub already: bool,
+    /// Whether the vault keeps it. If not, a notice has said why.
+    pub kept: bool,
+}
+
+/// Fields of [`Answer::SignedOut`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedOut {
+    /// The profiles whose tokens are forgotten.
+    pub profiles: Vec<String>,
+    /// Pages where their grants can be revoked, since Rally has no known endpoint for that.
+    pub revoke_at: Vec<String>,
+}
+
+/// Fields of [`Answer::Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The daemon's release, for people.
+    pub release: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// The config file.
+    pub config: String,
+    /// Where tokens are kept.
+    pub vault: VaultStatus,
+    /// The profiles asked for, by name.
+    pub profiles: Vec<ProfileStatus>,
+}
+
+/// Where tokens are kept, and whether that works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultStatus {
+    /// `auto`, `os` or `memory`, as configured.
+    pub kind: String,
+    /// Whether a token that is saved now outlives the daemon; absent while nobody has tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeps: Option<bool>,
+    /// What is the matter with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+}
+
+/// One profile as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileStatus {
+    /// Its name.
+    pub profile: String,
+    /// Whether it is the one served when none is named.
+    pub default: bool,
+    /// The server.
+    pub base_url: String,
+    /// What it is doing.
+    pub state: ProfileState,
+    /// Whether a `get` would be answered now, without anybody's help.
+    pub ready: bool,
+    /// The Rally user, while known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// When the token was given, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obtained_at: Option<i64>,
+    /// When it ends, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+    /// Whether it can be renewed without a person.
+    pub renewable: bool,
+    /// Whether the vault keeps it.
+    pub kept: bool,
+    /// Callers that wait for it.
+    pub waiting: u32,
+    /// What `--check` found: whether Rally takes the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<bool>,
+    /// The last thing that went wrong, until it works again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+}
+
+/// What a profile is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ProfileState {
+    /// The vault has not been asked yet.
+    Unread,
+    /// The vault is being asked.
+    Loading,
+    /// No token.
+    SignedOut,
+    /// A person is being asked to sign in.
+    SigningIn,
+    /// Rally is being asked to turn a code into a token.
+    Exchanging,
+    /// Rally is being asked to renew the token.
+    Renewing,
+    /// A token is held.
+    SignedIn,
+    /// A state that a newer daemon knows.
+    #[serde(other)]
+    Other,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extra_fields_and_unknown_events_of_a_newer_peer_are_ignored() {
+        let ask: Ask = serde_json::from_str(r#"{"v":1,"op":"get","profile":"work","colour":"red"}"#).unwrap();
+        assert!(
+            matches!(ask, Ask::Get(get) if get.target.profile.as_deref() == Some("work") && get.wait == 120)
+        );
+        let answer: Answer = serde_json::from_str(r#"{"type":"of_tomorrow","x":[1]}"#).unwrap();
+        assert!(answer.is_event());
+    }
+
+    #[test]
+    fn no_message_prints_a_secret() {
+        let canary = || Secret::parse("canary".to_owned()).unwrap();
+        let erase = Ask::Erase(Erase { target: Target::default(), token: Some(canary()) });
+        let login = Ask::Login(Login {
+            profile: None,
+            client_secret: Some(canary()),
+            force: false,
+            timeout: 1,
+            can_paste: false,
+        });
+        let paste = Ask::Paste(Paste { profile: None, redirect: canary() });
+        let token = Answer::Token(Token {
+            profile: String::new(),
+            base_url: String::new(),
+            username: None,
+            token: canary(),
+            expires_at: None,
+        });
+        let shown = format!("{erase:?} {login:?} {paste:?} {token:?}");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}

@@ -1,0 +1,240 @@
+//! Which server a request is for: scheme, host and port, compared exactly.
+//! Does not: know subdomains, wildcards or paths. What it cannot read for certain, it does not read at all.
+//! Met by: the daemon, which serves a token only to the origin of its profile.
+
+use std::fmt;
+
+use url::Url;
+
+/// Scheme, host and port of a server. Two are equal only if all three are.
+///
+/// The host is lower case; the port is always known, so `https://a` and `https://a:443` are one origin.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Origin {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "http" => Some(Self::Http),
+            "https" => Some(Self::Https),
+            _ => None,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+impl Origin {
+    /// The origin that git's `protocol` and `host` attributes name, the host with its port if there is one.
+    ///
+    /// `None` for anything but http and https, and for every host that is not a plain name, an IPv4 address or an IPv6
+    /// address in brackets: user information, percent signs, spaces, empty labels and a trailing dot match nothing
+    /// (CVE-2020-11008, CVE-2024-53858). International names are given in punycode.
+    pub fn from_git(protocol: &str, host: &str) -> Option<Self> {
+        let scheme = Scheme::parse(&protocol.to_ascii_lowercase())?;
+        let (name, port) = split_port(host)?;
+        let port = port.map_or(Some(scheme.default_port()), parse_port)?;
+        let name = name.to_ascii_lowercase();
+        // The URL parser has the last word on the shape, so that both ways in agree on what a host is.
+        let same = Url::parse(&format!("{}://{name}/", scheme.name())).ok()?;
+        let is_plain = name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'));
+        (is_plain && same.host_str() == Some(&name) && !has_empty_label(&name)).then_some(Self {
+            scheme,
+            host: name,
+            port,
+        })
+    }
+
+    /// The origin of a URI. `None` for other schemes, for user information, and for anything that is not a URI.
+    pub fn from_uri(uri: &str) -> Option<Self> {
+        // The URL standard drops tabs and line breaks and takes backslashes for slashes. Nobody writes those on purpose.
+        if uri.bytes().any(|b| b <= b' ' || b == b'\\' || b == 0x7f) {
+            return None;
+        }
+        Self::from_url(&Url::parse(uri).ok()?)
+    }
+
+    /// The origin of a parsed URL, with the same refusals as [`Origin::from_uri`].
+    pub fn from_url(url: &Url) -> Option<Self> {
+        let scheme = Scheme::parse(url.scheme())?;
+        let host = url.host_str().filter(|host| !host.is_empty() && !has_empty_label(host))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return None;
+        }
+        Some(Self { scheme, host: host.to_owned(), port: url.port_or_known_default()? })
+    }
+
+    /// Whether traffic to it stays on this machine: `localhost`, `127.0.0.0/8` or `[::1]`.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost"
+            || self.host == "[::1]"
+            || self.host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Whether the scheme is https.
+    pub fn is_https(&self) -> bool {
+        self.scheme == Scheme::Https
+    }
+
+    /// The host, an IPv6 address in brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, the scheme's own where none was written.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.name(), self.host)?;
+        if self.port != self.scheme.default_port() {
+            write!(f, ":{}", self.port)?;
+        }
+        Ok(())
+    }
+}
+
+/// Splits `host:port`; brackets around an IPv6 address keep its colons together.
+fn split_port(host: &str) -> Option<(&str, Option<&str>)> {
+    let after_brackets = host.rfind(']').map_or(0, |at| at + 1);
+    match host.get(after_brackets..)?.split_once(':') {
+        None => Some((host, None)),
+        Some((rest, port)) => Some((host.get(..after_brackets + rest.len())?, Some(port))),
+    }
+}
+
+fn parse_port(text: &str) -> Option<u16> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().ok()).flatten().filter(|port| *port != 0)
+}
+
+fn has_empty_label(host: &str) -> bool {
+    host.split('.').any(str::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(protocol: &str, host: &str, expected: Option<&str>) {
+        let origin = Origin::from_git(protocol, host).map(|origin| origin.to_string());
+        assert_eq!(origin.as_deref(), expected, "{protocol} {host}");
+    }
+
+    #[test]
+    fn git_attributes_name_an_origin() {
+        check("https", "rally1.rallydev.com", Some("https://rally1.rallydev.com"));
+        check("HTTPS", "Rally1.RallyDev.com:443", Some("https://rally1.rallydev.com"));
+        check("http", "127.0.0.1:8080", Some("http://127.0.0.1:8080"));
+        check("https", "[::1]:8443", Some("https://[::1]:8443"));
+    }
+
+    #[test]
+    fn what_is_not_certainly_a_host_matches_nothing() {
+        for host in [
+            "",
+            ":443",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a:1:2",
+            "a b",
+            "user@a",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a%2eb",
+            "a.",
+            ".a",
+            "a..b",
+            "[::1",
+            "::1",
+            "a\\b",
+            "ä.example",
+            "0x7f.1",
+            "127.1",
+            "a\u{0}",
+            "[::1]x",
+        ] {
+            check("https", host, None);
+        }
+        for protocol in ["", "ssh", "ftp", "https:", "https ", " https", "cert"] {
+            check(protocol, "a.example", None);
+        }
+    }
+
+    #[test]
+    fn uris_name_an_origin_and_tricks_do_not() {
+        let read = |uri| Origin::from_uri(uri).map(|origin| origin.to_string());
+        assert_eq!(
+            read("https://Rally1.rallydev.com/slm?x=1#y").as_deref(),
+            Some("https://rally1.rallydev.com")
+        );
+        assert_eq!(
+            read("https://rally1.rallydev.com:444").as_deref(),
+            Some("https://rally1.rallydev.com:444")
+        );
+        for uri in [
+            "https://rally1.rallydev.com@evil.example/",
+            "https://u@rally1.rallydev.com/",
+            "https://u:p@a/",
+            "file:///etc",
+            "a.example",
+            "https://",
+            "https:\\\\a.example",
+            "https://a.example\n",
+            "https://a.example./",
+            "grpcs://a.example",
+            "//a.example",
+        ] {
+            let origin = read(uri);
+            assert!(origin.is_none(), "{uri} gave {origin:?}");
+        }
+        assert_eq!(
+            read("https://evil.example/https://rally1.rallydev.com").as_deref(),
+            Some("https://evil.example")
+        );
+    }
+
+    #[test]
+    fn loopback_is_known_by_name_and_by_address() {
+        for (host, expected) in [
+            ("localhost", true),
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("[::1]", true),
+            ("localhost.example", false),
+            ("128.0.0.1", false),
+        ] {
+            assert_eq!(Origin::from_git("http", host).unwrap().is_loopback(), expected, "{host}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Where the daemon's socket is, and whether its folder can be trusted.
+//! Does not: make or open anything (the daemon makes the folder, [`crate::client`] connects).
+//! Met by: client and daemon, which must come to the same path.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use crate::{Fault, FaultKind};
+
+/// Name of the variable that overrides the path, for tests and unusual set-ups.
+pub const OVERRIDE: &str = "RALLY_CRED_SOCKET";
+
+/// The socket's path: `RALLY_CRED_SOCKET`, else `rally-cred/agent.sock` in `$XDG_RUNTIME_DIR`, else the same in the
+/// user's state folder. On Windows the name of a pipe. Fails only if the user has no home folder.
+pub fn path() -> Result<PathBuf, Fault> {
+    if let Some(path) = env::var_os(OVERRIDE).filter(|path| !path.is_empty()) {
+        return Ok(PathBuf::from(path));
+    }
+    default_path()
+}
+
+#[cfg(unix)]
+fn default_path() -> Result<PathBuf, Fault> {
+    // The variable is read before `directories`, which would read the whole set of user folders first.
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = match runtime {
+        Some(runtime) => runtime.join("rally-cred"),
+        None => state_folder()?.join("run"),
+    };
+    Ok(folder.join("agent.sock"))
+}
+
+#[cfg(windows)]
+fn default_path() -> Result<PathBuf, Fault> {
+    let user = env::var("USERNAME").unwrap_or_default();
+    let domain = env::var("USERDOMAIN").unwrap_or_default();
+    let plain = |text: String| text.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    Ok(PathBuf::from(format!(r"\\.\pipe\rally-cred-{}-{}", plain(domain), plain(user))))
+}
+
+/// The user's folder for logs and for state that may be lost: `~/.local/state/rally-cred` on Linux.
+pub fn state_folder() -> Result<PathBuf, Fault> {
+    let folders = directories::ProjectDirs::from("", "", "rally-cred").ok_or_else(|| {
+        Fault::new(FaultKind::Failed, "the home folder of this user is not known")
+            .remedy(format!("set HOME or {OVERRIDE}"))
+    })?;
+    Ok(folders.state_dir().unwrap_or_else(|| folders.data_local_dir()).to_owned())
+}
+
+/// Refuses a socket folder that somebody else could have made or can write to: it must be a folder and no link, belong
+/// to this user, and be closed to everyone else. `Ok(false)` if there is none yet.
+#[cfg(unix)]
+pub fn check_folder(socket: &Path) -> Result<bool, Fault> {
+    use std::os::unix::fs::MetadataExt;
+
+    let folder = socket.parent().unwrap_or(Path::new("/"));
+    let refuse = |why: String, remedy: String| {
+        Err(Fault::new(FaultKind::Failed, format!("the socket folder {} is not safe", folder.display()))
+            .why(why)
+            .remedy(remedy))
+    };
+    let found = match std::fs::symlink_metadata(folder) {
+        Ok(found) => found,
+        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(fault) => return refuse(fault.to_string(), format!("ls -ld {}", folder.display())),
+    };
+    let me = rustix::process::geteuid().as_raw();
+    if !found.is_dir() {
+        return refuse("it is a link or a file".to_owned(), format!("remove {}", folder.display()));
+    }
+    if found.uid() != me {
+        return refuse(
+            format!("it belongs to uid {}, not {me}", found.uid()),
+            format!("remove {}", folder.display()),
+        );
+    }
+    if found.mode() & 0o077 != 0 {
+        return refuse(
+            format!("its mode is {:o}", found.mode() & 0o7777),
+            format!("chmod 700 {}", folder.display()),
+        );
+    }
+    Ok(true)
+}
+
+/// Pipes have no folder; their security descriptor is checked by the system.
+#[cfg(windows)]
+pub fn check_folder(_socket: &Path) -> Result<bool, Fault> {
+    Ok(true)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{DirBuilderExt, PermissionsExt, symlink},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_others_can_enter_or_that_is_a_link_is_refused_by_name() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("rally-cred");
+        let socket = folder.join("agent.sock");
+        assert_eq!(check_folder(&socket), Ok(false));
+        fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
+        assert_eq!(check_folder(&socket), Ok(true));
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o710)).unwrap();
+        let fault = check_folder(&socket).unwrap_err();
+        assert_eq!(fault.why.as_deref(), Some("its mode is 710"));
+        assert_eq!(fault.remedy, Some(format!("chmod 700 {}", folder.display())));
+
+        let link = home.path().join("link");
+        symlink(&folder, &link).unwrap();
+        assert_eq!(
+            check_folder(&link.join("agent.sock")).unwrap_err().why.as_deref(),
+            Some("it is a link or a file")
+        );
+    }
+}
