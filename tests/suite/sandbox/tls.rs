@@ -1,0 +1,63 @@
+//! https with a private CA, and the sandbox's own start and end.
+//! Does not: use the machine's certificate store.
+//! Met by: the suite.
+
+use std::net::TcpListener;
+
+use rally_cred_tests::browser::{Browser, Choice, Trouble};
+use rally_cred_tests::sandbox::{Options, Sandbox};
+
+use super::Stage;
+
+#[tokio::test]
+async fn a_client_that_has_the_ca_signs_in_over_tls() {
+    let stage = Stage::with(Options { tls: true, ..Options::default() }).await;
+    assert!(stage.sandbox.base_url().starts_with("https://127.0.0.1:"));
+    let token = stage.tokens().await["access_token"].as_str().unwrap().to_owned();
+    let answer = stage.wsapi(&token, "user").await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("set-cookie").ends_with("; Secure"));
+}
+
+#[tokio::test]
+async fn a_client_without_the_ca_does_not_get_through() {
+    let stage = Stage::with(Options { tls: true, ..Options::default() }).await;
+    let another = Stage::with(Options { tls: true, ..Options::default() }).await;
+    let url = stage.sandbox.authorization_url("abc");
+    for stranger in [Browser::trusting(None), another.sandbox.browser()] {
+        match stranger.consent(&url, Choice::Allow).await {
+            Err(Trouble::Network(causes)) => assert!(causes.contains("certificate"), "{causes}"),
+            answer => panic!("{answer:?}"),
+        }
+    }
+    assert_eq!(stage.sandbox.log(), []);
+}
+
+#[test]
+fn a_sandbox_in_a_thread_serves_tests_that_are_not_async() {
+    let sandbox = Sandbox::start_in_thread(Options::default()).unwrap();
+    let browser = sandbox.browser();
+    let url = sandbox.authorization_url("abc");
+    assert!(browser.consent_blocking(&url, Choice::Allow).unwrap().as_str().contains("code="));
+    assert_eq!(browser.open_blocking(&url).unwrap().status, 200);
+    let counters = sandbox.until_blocking(|counters| counters.finished == 3).unwrap();
+    assert_eq!((counters.authorizations, counters.consents), (2, 1));
+}
+
+#[test]
+fn a_dropped_sandbox_frees_its_port() {
+    let sandbox = Sandbox::start_in_thread(Options::default()).unwrap();
+    let port = sandbox.options().port;
+    assert!(Sandbox::start_in_thread(Options { port, ..Options::default() }).is_err());
+    drop(sandbox);
+    assert!(TcpListener::bind(("127.0.0.1", port)).is_ok());
+}
+
+#[tokio::test]
+async fn a_stopped_sandbox_frees_its_port() {
+    let stage = Stage::new().await;
+    let port = stage.sandbox.options().port;
+    stage.sandbox.stop().await;
+    let again = Stage::with(Options { port, ..Options::default() }).await;
+    assert_eq!(again.sandbox.base_url(), format!("http://127.0.0.1:{port}"));
+}
