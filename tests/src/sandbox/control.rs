@@ -317,9 +317,19 @@ async fn merge(
     let wrong = |error: serde_json::Error| (StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
     let mut state = control.state();
     let mut all = serde_json::to_value(&state.options).map_err(wrong)?;
-    if let Some(all) = all.as_object_mut() {
-        all.extend(named);
-    }
+    overlay(&mut all, Value::Object(named));
     state.options = serde_json::from_value(all).map_err(wrong)?;
     Ok(Json(state.options.clone()))
+}
+
+/// Puts the named fields over the others; what is an object on both sides keeps the fields that are not named.
+fn overlay(all: &mut Value, named: Value) {
+    match (all, named) {
+        (Value::Object(all), Value::Object(named)) => {
+            for (name, value) in named {
+                overlay(all.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (one, value) => *one = value,
+    }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
 use super::control::Control;
-use super::grants::{Request, Tokens};
+use super::grants::{Grants, Request, Tokens};
 use super::options::{ExpiresIn, Options};
 use super::pages;
 use super::record::Entry;
@@ -63,16 +63,18 @@ pub(super) async fn consent(
         return pages::refused("this form was already used, or never shown");
     };
     let mut answer = Serializer::new(String::new());
-    match (entry.field("choice"), state.grants.consent_error()) {
-        (Some("allow"), None) => {
-            let options = state.options.clone();
-            let code = state.grants.issue_code(Instant::now(), &options, request.redirect_uri.clone());
-            answer.append_pair("code", &code);
-        }
-        (Some("allow"), Some(error)) => {
-            answer.append_pair("error", &error);
-        }
-        (Some("deny"), _) => {
+    match entry.field("choice") {
+        Some("allow") => match state.grants.consent_error() {
+            Some(error) => {
+                answer.append_pair("error", &error);
+            }
+            None => {
+                let options = state.options.clone();
+                let code = state.grants.issue_code(Instant::now(), &options, request.redirect_uri.clone());
+                answer.append_pair("code", &code);
+            }
+        },
+        Some("deny") => {
             answer.append_pair("error", "access_denied");
             answer.append_pair("error_description", "The user denied the request");
         }
@@ -139,11 +141,7 @@ struct Issued {
 }
 
 /// A JSON body has no form fields, so it is refused as a request without a grant type; so is a query in the URL.
-fn redeem(
-    grants: &mut super::grants::Grants,
-    options: &Options,
-    entry: &Entry,
-) -> Result<Tokens, TokenError> {
+fn redeem(grants: &mut Grants, options: &Options, entry: &Entry) -> Result<Tokens, TokenError> {
     let error = |error, description: &str| TokenError { error, description: description.to_owned() };
     if entry.header("cookie").is_some() {
         return Err(error("invalid_request", "Cookies are not accepted here"));

@@ -5,6 +5,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::routing::{get, post};
 use axum::{Extension, Router, middleware};
@@ -34,6 +35,9 @@ pub(super) struct Bound {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
 }
+
+/// Rest after a failed accept: long enough not to spin, too short to notice.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 impl Bound {
     pub(super) async fn bind(mut options: Options) -> io::Result<Bound> {
@@ -69,8 +73,8 @@ impl Bound {
                         let line = Line { peer: peer.ip(), cut: Arc::new(Notify::new()) };
                         connections.spawn(connection(stream, self.tls.clone(), router.clone(), line));
                     }
-                    // Out of descriptors, most likely: let the open connections go on.
-                    Err(_) => tokio::task::yield_now().await,
+                    // Out of descriptors, most likely: some come back when open connections end.
+                    Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 },
                 Some(_) = connections.join_next() => {}
             }

@@ -147,7 +147,8 @@ async fn everything_can_be_steered_over_http() {
     let stage = Stage::new().await;
     let steps = [
         ("/_sandbox/plant", r#"{"access_token":"planted","refresh_token":"planted-too"}"#),
-        ("/_sandbox/options", r#"{"token_life":5,"user":{"UserName":"lee@example.com"}}"#),
+        ("/_sandbox/options", r#"{"token_life":5,"user":{"ObjectID":41529}}"#),
+        ("/_sandbox/options", r#"{"user":{"UserName":"lee@example.com"}}"#),
         ("/_sandbox/faults", r#"{"endpoint":"token","fault":"status","status":503,"times":1}"#),
         ("/_sandbox/admit", r#"{"token":"key"}"#),
     ];
@@ -158,7 +159,8 @@ async fn everything_can_be_steered_over_http() {
     assert_eq!(stage.redeem(&code).await.status, 503);
     let tokens = stage.redeem(&code).await.json();
     assert_eq!((&tokens["access_token"], &tokens["expires_in"]), (&json!("planted"), &json!(5)));
-    assert_eq!(stage.wsapi("key", "user").await.json()["User"]["UserName"], "lee@example.com");
+    let user = &stage.wsapi("key", "user").await.json()["User"];
+    assert_eq!((&user["UserName"], &user["ObjectID"]), (&json!("lee@example.com"), &json!(41529)));
 
     assert_eq!(stage.control("/_sandbox/revoke", r#"{"token":"key"}"#).await, 200);
     assert_eq!(stage.control("/_sandbox/revoke", r#"{"token":"key"}"#).await, 404);

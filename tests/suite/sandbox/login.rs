@@ -45,8 +45,13 @@ async fn a_planted_consent_error_takes_the_place_of_the_code() {
         .sandbox
         .plant(Planted { consent_error: Some("temporarily_unavailable".into()), ..Planted::default() });
     let url = stage.sandbox.authorization_url("abc");
-    let redirect = stage.sandbox.browser().consent(&url, Choice::Allow).await.unwrap();
-    assert_eq!(pairs(&redirect), [pair("error", "temporarily_unavailable"), pair("state", "abc")]);
+    let mut seen = Vec::new();
+    for choice in [Choice::Deny, Choice::Allow, Choice::Allow] {
+        let redirect = stage.sandbox.browser().consent(&url, choice).await.unwrap();
+        seen.push(pairs(&redirect).remove(0));
+    }
+    assert_eq!(seen[..2], [pair("error", "access_denied"), pair("error", "temporarily_unavailable")]);
+    assert_eq!(seen[2].0, "code");
 }
 
 #[tokio::test]
