@@ -105,6 +105,15 @@ async fn a_json_body_is_refused() {
 }
 
 #[tokio::test]
+async fn a_form_that_is_not_called_a_form_is_refused() {
+    let stage = Stage::new().await;
+    let form = exchange(&stage.code().await).map(|(name, value)| format!("{name}={value}")).join("&");
+    let request = stage.http.post(stage.url("/login/oauth2/token")).header("content-type", "text/plain");
+    let answer = Answer::of(request.body(form).send().await.unwrap()).await;
+    check_refused(&answer, 400, "invalid_grant", WRONG_GRANT);
+}
+
+#[tokio::test]
 async fn http_basic_is_refused() {
     let stage = Stage::new().await;
     let code = stage.code().await;
