@@ -80,8 +80,11 @@ impl Sandbox {
         Ok(Sandbox { control, running: Running::Thread { stop: Some(stop), thread: Some(thread) } })
     }
 
-    /// Ends it: when this returns the port is free and every connection closed. Dropping does the same,
+    /// Ends it: when this returns the listener and every connection are closed. Dropping does the same,
     /// but for a sandbox on the caller's runtime only at the runtime's next turn.
+    ///
+    /// A child process that is being started at that moment keeps copies of the sockets until it runs its program:
+    /// who starts another sandbox on the same port beside that may have to try twice.
     pub async fn stop(mut self) {
         if let Running::Task(task) = &mut self.running {
             task.abort();

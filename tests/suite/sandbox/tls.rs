@@ -3,6 +3,7 @@
 //! Met by: the suite.
 
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use rally_cred_tests::browser::{Browser, Choice, Trouble};
 use rally_cred_tests::sandbox::{Options, Sandbox};
@@ -50,7 +51,7 @@ fn a_dropped_sandbox_frees_its_port() {
     let port = sandbox.options().port;
     assert!(Sandbox::start_in_thread(Options { port, ..Options::default() }).is_err());
     drop(sandbox);
-    assert!(TcpListener::bind(("127.0.0.1", port)).is_ok());
+    until_free(port);
 }
 
 #[tokio::test]
@@ -58,6 +59,17 @@ async fn a_stopped_sandbox_frees_its_port() {
     let stage = Stage::new().await;
     let port = stage.sandbox.options().port;
     stage.sandbox.stop().await;
+    until_free(port);
     let again = Stage::with(Options { port, ..Options::default() }).await;
     assert_eq!(again.sandbox.base_url(), format!("http://127.0.0.1:{port}"));
+}
+
+/// Returns when nobody listens on the port. A process that another test is starting at this very moment holds
+/// a copy of every socket until it runs its own program, so the first try may come too early.
+fn until_free(port: u16) {
+    let given_up = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = TcpListener::bind(("127.0.0.1", port)) {
+        assert!(Instant::now() < given_up, "{error}");
+        std::thread::yield_now();
+    }
 }
