@@ -2,6 +2,7 @@
 //! Does not: use the machine's certificate store.
 //! Met by: the suite.
 
+use std::io;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -51,25 +52,28 @@ fn a_dropped_sandbox_frees_its_port() {
     let port = sandbox.options().port;
     assert!(Sandbox::start_in_thread(Options { port, ..Options::default() }).is_err());
     drop(sandbox);
-    until_free(port);
+    until_ok(|| TcpListener::bind(("127.0.0.1", port)));
 }
 
-#[tokio::test]
-async fn a_stopped_sandbox_frees_its_port() {
-    let stage = Stage::new().await;
-    let port = stage.sandbox.options().port;
-    stage.sandbox.stop().await;
-    until_free(port);
-    let again = Stage::with(Options { port, ..Options::default() }).await;
-    assert_eq!(again.sandbox.base_url(), format!("http://127.0.0.1:{port}"));
+#[test]
+fn a_stopped_sandbox_can_start_again_on_its_port() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sandbox = runtime.block_on(Sandbox::start(Options::default())).unwrap();
+    let port = sandbox.options().port;
+    runtime.block_on(sandbox.stop());
+    let again = until_ok(|| runtime.block_on(Sandbox::start(Options { port, ..Options::default() })));
+    assert_eq!(again.base_url(), format!("http://127.0.0.1:{port}"));
 }
 
-/// Returns when nobody listens on the port. A process that another test is starting at this very moment holds
-/// a copy of every socket until it runs its own program, so the first try may come too early.
-fn until_free(port: u16) {
+/// Tries to bind until it works. A process that another test is starting at this very moment holds a copy of every
+/// socket until it runs its own program, so the first try may come too early.
+fn until_ok<T>(mut bind: impl FnMut() -> io::Result<T>) -> T {
     let given_up = Instant::now() + Duration::from_secs(60);
-    while let Err(error) = TcpListener::bind(("127.0.0.1", port)) {
-        assert!(Instant::now() < given_up, "{error}");
+    loop {
+        match bind() {
+            Ok(bound) => return bound,
+            Err(error) => assert!(Instant::now() < given_up, "{error}"),
+        }
         std::thread::yield_now();
     }
 }
