@@ -1,0 +1,335 @@
+//! The hands behind the curtain: faults, revocations, planted values, the record. As methods, and over HTTP at `/_sandbox/`.
+//! Does not: behave like Rally in any way.
+//! Met by: tests in the same process (through `Sandbox`), and by anyone with curl.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use super::fault::{Endpoint, Fault, Plan};
+use super::grants::{Grants, Planted};
+use super::options::Options;
+use super::record::{Counters, Entry};
+
+/// Everything about a running sandbox that a test may look at or change. [`Sandbox`](super::Sandbox) derefs to it.
+pub struct Control {
+    base_url: String,
+    ca_pem: Option<String>,
+    initial: Options,
+    state: Mutex<Sandboxed>,
+    counters: watch::Sender<Counters>,
+    clearings: watch::Sender<u64>,
+}
+
+/// What one lock guards. It is held for moments only, never across an await.
+pub(super) struct Sandboxed {
+    pub(super) options: Options,
+    pub(super) grants: Grants,
+    plans: VecDeque<Plan>,
+    log: Vec<Entry>,
+    /// How many entries earlier resets threw away: an entry's number is this plus its index.
+    forgotten: usize,
+}
+
+/// Longest wait for something a test expects to happen; a safety net, not a time that anything depends on.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Control {
+    pub(super) fn new(base_url: String, ca_pem: Option<String>, options: Options) -> Arc<Control> {
+        Arc::new(Control {
+            base_url,
+            ca_pem,
+            initial: options.clone(),
+            state: Mutex::new(Sandboxed {
+                options,
+                grants: Grants::default(),
+                plans: VecDeque::new(),
+                log: Vec::new(),
+                forgotten: 0,
+            }),
+            counters: watch::Sender::default(),
+            clearings: watch::Sender::default(),
+        })
+    }
+
+    /// Plans a fault for the next `times` requests at an endpoint (none: until cleared), after those planned before.
+    pub fn fault(&self, endpoint: Endpoint, fault: Fault, times: Option<u32>) {
+        self.plan(Plan { endpoint, fault, times });
+    }
+
+    /// The same, as read from a flag or from JSON.
+    pub fn plan(&self, plan: Plan) {
+        self.state().plans.push_back(plan);
+    }
+
+    /// Forgets all planned faults and lets every hanging request go on.
+    pub fn clear_faults(&self) {
+        self.state().plans.clear();
+        self.clearings.send_modify(|clearings| *clearings += 1);
+    }
+
+    /// Changes options of the running sandbox: `change(|options| options.token_life = 5)`. They hold for what comes next.
+    pub fn change(&self, change: impl FnOnce(&mut Options)) {
+        change(&mut self.state().options);
+    }
+
+    /// Queues values for the next code and tokens.
+    pub fn plant(&self, planted: Planted) {
+        self.state().grants.plant(planted);
+    }
+
+    /// Makes `token` good for WSAPI without a flow, as an API key is.
+    pub fn admit(&self, token: &str) {
+        self.state().grants.admit(token);
+    }
+
+    /// Revokes one access token or refresh token; says whether it was known.
+    pub fn revoke(&self, token: &str) -> bool {
+        self.state().grants.revoke(token)
+    }
+
+    /// Revokes every access token, refresh token and code.
+    pub fn revoke_all(&self) {
+        self.state().grants.revoke_all();
+    }
+
+    /// Ends the life of every access token and code now; refresh tokens stay good.
+    pub fn expire_tokens(&self) {
+        self.state().grants.expire(Instant::now());
+    }
+
+    /// Back to the state of the start: its options, no grants, no faults, an empty record.
+    pub fn reset(&self) {
+        let mut state = self.state();
+        state.options = self.initial.clone();
+        state.grants = Grants::default();
+        state.forgotten += state.log.len();
+        state.log.clear();
+        drop(state);
+        self.clear_faults();
+        // Requests that are open now will still end.
+        self.counters.send_modify(|counters| {
+            *counters = Counters { in_flight: counters.in_flight, ..Counters::default() };
+        });
+    }
+
+    /// `http://127.0.0.1:PORT` or `https://…`, without a slash at the end: what a profile's `base_url` takes.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// The private CA's certificate, if the sandbox serves https.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_deref()
+    }
+
+    /// A good authorization request for the registered client.
+    pub fn authorization_url(&self, state: &str) -> String {
+        let options = self.options();
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("state", state)
+            .append_pair("response_type", "code")
+            .append_pair("redirect_uri", &options.redirect_uri)
+            .append_pair("client_id", &options.client_id)
+            .append_pair("scope", &options.scope)
+            .finish();
+        format!("{}/login/oauth2/auth?{query}", self.base_url)
+    }
+
+    /// The options that hold now.
+    pub fn options(&self) -> Options {
+        self.state().options.clone()
+    }
+
+    /// Every request so far, oldest first; those to `/_sandbox/` are not among them.
+    pub fn log(&self) -> Vec<Entry> {
+        self.state().log.clone()
+    }
+
+    /// How many requests there were.
+    pub fn counters(&self) -> Counters {
+        self.counters.borrow().clone()
+    }
+
+    /// Waits until the counters are as a test wants them: `until(|counters| counters.in_flight == 12)`.
+    /// The error is `TimedOut`, after a minute: what was waited for will not come.
+    pub async fn until(&self, wanted: impl FnMut(&Counters) -> bool) -> io::Result<Counters> {
+        let mut counters = self.counters.subscribe();
+        let seen = tokio::time::timeout(PATIENCE, counters.wait_for(wanted)).await;
+        match seen {
+            Ok(Ok(counters)) => Ok(counters.clone()),
+            _ => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// [`until`](Control::until) for a thread outside any async runtime; inside one it panics.
+    pub fn until_blocking(&self, wanted: impl FnMut(&Counters) -> bool) -> io::Result<Counters> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.until(wanted))
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, Sandboxed> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells of each `clear_faults` from now on.
+    pub(super) fn clearings(&self) -> watch::Receiver<u64> {
+        self.clearings.subscribe()
+    }
+
+    pub(super) fn next_fault(&self, endpoint: Endpoint) -> Option<Fault> {
+        let mut state = self.state();
+        let (index, plan) = state
+            .plans
+            .iter_mut()
+            .enumerate()
+            .find(|(_, plan)| plan.endpoint == endpoint && plan.times != Some(0))?;
+        let fault = plan.fault.clone();
+        if let Some(times) = &mut plan.times {
+            *times -= 1;
+            if *times == 0 {
+                state.plans.remove(index);
+            }
+        }
+        Some(fault)
+    }
+
+    /// Writes a request down and counts it.
+    pub(super) fn arrived(self: &Arc<Control>, endpoint: Endpoint, entry: Entry) -> Visit {
+        let path = entry.path.clone();
+        let grant_type = entry.field("grant_type").unwrap_or_default().to_owned();
+        let mut state = self.state();
+        let number = state.forgotten + state.log.len();
+        state.log.push(entry);
+        drop(state);
+        self.counters.send_modify(|counters| match endpoint {
+            Endpoint::Auth if path.ends_with("/consent") => counters.consents += 1,
+            Endpoint::Auth => counters.authorizations += 1,
+            Endpoint::Token => *counters.token_requests.entry(grant_type).or_default() += 1,
+            Endpoint::User => counters.user_lookups += 1,
+            Endpoint::Wsapi => counters.artifact_queries += 1,
+        });
+        Visit { control: self.clone(), path, number }
+    }
+
+    /// Leave for one more open WSAPI request, unless there are `most` already.
+    pub(super) fn permit(self: &Arc<Control>, most: usize) -> Option<Permit> {
+        let entered = self.counters.send_if_modified(|counters| {
+            let free = counters.in_flight < most as u64;
+            if free {
+                counters.in_flight += 1;
+                counters.peak_in_flight = counters.peak_in_flight.max(counters.in_flight);
+            }
+            free
+        });
+        entered.then(|| Permit(self.clone()))
+    }
+}
+
+/// An open WSAPI request with a good token; dropping it closes the request.
+pub(super) struct Permit(Arc<Control>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.counters.send_modify(|counters| counters.in_flight -= 1);
+    }
+}
+
+/// A request that was written down; dropping it counts it as finished, so that one cut off by its client is too.
+pub(super) struct Visit {
+    control: Arc<Control>,
+    path: String,
+    number: usize,
+}
+
+impl Visit {
+    pub(super) fn answered(self, status: StatusCode) {
+        let mut state = self.control.state();
+        let index = self.number.checked_sub(state.forgotten);
+        if let Some(entry) = index.and_then(|index| state.log.get_mut(index)) {
+            entry.status = Some(status.as_u16());
+        }
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.control.counters.send_modify(|counters| counters.finished += 1);
+    }
+}
+
+type Shared = State<Arc<Control>>;
+
+/// The control paths. `GET` looks, `POST` changes, `DELETE` clears; bodies are JSON.
+pub(super) fn routes() -> Router<Arc<Control>> {
+    Router::new()
+        .route("/_sandbox/options", get(async |State(control): Shared| Json(control.options())).post(merge))
+        .route(
+            "/_sandbox/faults",
+            get(async |State(control): Shared| Json(control.state().plans.clone()))
+                .post(async |State(control): Shared, Json(plan): Json<Plan>| control.plan(plan))
+                .delete(async |State(control): Shared| control.clear_faults()),
+        )
+        .route(
+            "/_sandbox/plant",
+            post(async |State(control): Shared, Json(planted): Json<Planted>| control.plant(planted)),
+        )
+        .route(
+            "/_sandbox/admit",
+            post(async |State(control): Shared, Json(one): Json<One>| control.admit(&one.token)),
+        )
+        .route("/_sandbox/revoke", post(revoke))
+        .route("/_sandbox/revoke-all", post(async |State(control): Shared| control.revoke_all()))
+        .route("/_sandbox/expire", post(async |State(control): Shared| control.expire_tokens()))
+        .route("/_sandbox/reset", post(async |State(control): Shared| control.reset()))
+        .route("/_sandbox/log", get(async |State(control): Shared| Json(control.log())))
+        .route("/_sandbox/counters", get(async |State(control): Shared| Json(control.counters())))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct One {
+    token: String,
+}
+
+/// 404 if the token was not known.
+async fn revoke(State(control): Shared, Json(one): Json<One>) -> StatusCode {
+    if control.revoke(&one.token) { StatusCode::OK } else { StatusCode::NOT_FOUND }
+}
+
+/// Changes the options that are named and leaves the others.
+async fn merge(
+    State(control): Shared,
+    Json(named): Json<Map<String, Value>>,
+) -> Result<Json<Options>, (StatusCode, String)> {
+    let wrong = |error: serde_json::Error| (StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
+    let mut state = control.state();
+    let mut all = serde_json::to_value(&state.options).map_err(wrong)?;
+    overlay(&mut all, Value::Object(named));
+    state.options = serde_json::from_value(all).map_err(wrong)?;
+    Ok(Json(state.options.clone()))
+}
+
+/// Puts the named fields over the others; what is an object on both sides keeps the fields that are not named.
+fn overlay(all: &mut Value, named: Value) {
+    match (all, named) {
+        (Value::Object(all), Value::Object(named)) => {
+            for (name, value) in named {
+                overlay(all.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (one, value) => *one = value,
+    }
+}

@@ -1,0 +1,216 @@
+//! What every request passes before its handler: the record, WSAPI's admission, the planned fault, and Rally's cookie.
+//! Does not: know what the handlers answer.
+//! Met by: the router in `serve`; the control paths pass unrecorded.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde_json::json;
+use tokio::sync::Notify;
+use url::form_urlencoded;
+use uuid::Uuid;
+
+use super::control::{Control, Permit};
+use super::fault::{Endpoint, Fault};
+use super::pages;
+use super::record::Entry;
+
+/// The connection a request came on: who is at its other end, and a way to cut it.
+#[derive(Clone)]
+pub(super) struct Line {
+    pub(super) peer: IpAddr,
+    pub(super) cut: Arc<Notify>,
+}
+
+/// Bodies beyond this are refused: no request of the flow or of WSAPI's queries comes near it.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// Records the request, then answers it, or does to it what was planned.
+pub(super) async fn gate(
+    State(control): State<Arc<Control>>,
+    Extension(line): Extension<Line>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(endpoint) = Endpoint::of(parts.uri.path()) else {
+        return next.run(Request::from_parts(parts, body)).await;
+    };
+    let Ok(body) = to_bytes(body, MAX_BODY).await else {
+        return pages::jetty(StatusCode::PAYLOAD_TOO_LARGE, parts.uri.path(), "Request body is too large");
+    };
+    let entry = written_down(&parts, &body);
+    let path = entry.path.clone();
+    let visit = control.arrived(endpoint, entry.clone());
+
+    let admission = match endpoint {
+        Endpoint::Auth | Endpoint::Token => Ok(None),
+        Endpoint::User | Endpoint::Wsapi => admission(&control, &entry, line.peer),
+    };
+    if let Err(Refusal::Busy(status)) = admission {
+        let answer = pages::jetty(status, &path, "Too many concurrent requests");
+        visit.answered(answer.status());
+        return answer;
+    }
+    let mut cleared = control.clearings();
+    let fault = control.next_fault(endpoint);
+    let handled = async move {
+        // The permit lives as long as this future, so a request that is held back by a fault counts as open.
+        let _permit = match admission {
+            Ok(permit) => permit,
+            Err(refusal) => return refusal.into_response(&path),
+        };
+        let mut request = Request::from_parts(parts, Body::from(body));
+        request.extensions_mut().insert(entry);
+        next.run(request).await
+    };
+    let mut answer = match fault {
+        None => handled.await,
+        Some(Fault::Delay { ms }) => {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            handled.await
+        }
+        Some(Fault::Hang) => {
+            // An error here means that the sandbox is going away, and this request with it.
+            let _ = cleared.changed().await;
+            handled.await
+        }
+        Some(Fault::Truncated) => halved(handled.await).await,
+        Some(Fault::Lose) => {
+            drop(handled.await);
+            hang_up(&line).await
+        }
+        Some(Fault::Drop) => hang_up(&line).await,
+        Some(Fault::Status { status, retry_after }) => out_of_order(status, retry_after, visit.path()),
+        Some(Fault::Html) => pages::maintenance(),
+        Some(Fault::Garbage) => with_type("application/json", "{]\u{0}not json"),
+        Some(Fault::Redirect { location }) => {
+            let location = HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("/"));
+            (StatusCode::FOUND, [(header::LOCATION, location)]).into_response()
+        }
+        Some(Fault::Answer { status, content_type, body }) => {
+            (status_of(status), with_type(&content_type, body)).into_response()
+        }
+    };
+    // Rally hands out session cookies; a client that keeps them is refused at its next request.
+    let secure = if control.base_url().starts_with("https") { "; Secure" } else { "" };
+    let cookie = format!("JSESSIONID={}; Path=/; HttpOnly{secure}", Uuid::new_v4().simple());
+    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+        answer.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    visit.answered(answer.status());
+    answer
+}
+
+/// Why WSAPI does not even look at a request.
+enum Refusal {
+    /// The subscription allows other addresses only [read in rally-wsapi's fixture].
+    Address(IpAddr),
+    /// No token, an unknown one, or one that is over.
+    Token,
+    /// A cookie beside the token.
+    Cookie(StatusCode),
+    /// One request more than one user may have open.
+    Busy(StatusCode),
+}
+
+impl Refusal {
+    fn into_response(self, path: &str) -> Response {
+        match self {
+            Refusal::Address(peer) => {
+                let reason = format!(
+                    "Your IP address, {peer}, is not within the allowed range that your subscription administrator has configured."
+                );
+                pages::jetty(StatusCode::NOT_FOUND, path, &reason)
+            }
+            Refusal::Token => {
+                let reason = "Full authentication is required to access this resource";
+                pages::jetty(StatusCode::UNAUTHORIZED, path, reason)
+            }
+            Refusal::Cookie(status) => {
+                let errors = ["Not authorized to perform action: Invalid key"];
+                (status, Json(json!({ "OperationResult": { "Errors": errors, "Warnings": [] } })))
+                    .into_response()
+            }
+            Refusal::Busy(status) => pages::jetty(status, path, "Too many concurrent requests"),
+        }
+    }
+}
+
+fn admission(control: &Arc<Control>, entry: &Entry, peer: IpAddr) -> Result<Option<Permit>, Refusal> {
+    let state = control.state();
+    if state.options.address_refused {
+        return Err(Refusal::Address(peer));
+    }
+    let Some(token) = entry.header("zsessionid") else { return Err(Refusal::Token) };
+    if entry.header("cookie").is_some() {
+        return Err(Refusal::Cookie(status_of(state.options.cookie_status)));
+    }
+    if !state.grants.admits(Instant::now(), token) {
+        return Err(Refusal::Token);
+    }
+    let permit = control.permit(state.options.max_concurrent);
+    permit.map(Some).ok_or(Refusal::Busy(status_of(state.options.busy_status)))
+}
+
+fn written_down(parts: &Parts, body: &[u8]) -> Entry {
+    let pairs = |bytes| form_urlencoded::parse(bytes).into_owned().collect();
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let is_form = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"));
+    Entry {
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        query: pairs(parts.uri.query().unwrap_or_default().as_bytes()),
+        headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        form: if is_form { pairs(body) } else { Vec::new() },
+        status: None,
+    }
+}
+
+/// Ends the connection. This future never ends: it is dropped together with the connection.
+async fn hang_up(line: &Line) -> Response {
+    line.cut.notify_one();
+    std::future::pending().await
+}
+
+async fn halved(answer: Response) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(body.slice(..body.len() / 2)))
+}
+
+fn out_of_order(status: u16, retry_after: Option<u64>, path: &str) -> Response {
+    let status = status_of(status);
+    let mut answer = pages::jetty(status, path, status.canonical_reason().unwrap_or("Out of order"));
+    if let Some(seconds) = retry_after {
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    answer
+}
+
+fn with_type(content_type: &str, body: impl Into<Body>) -> Response {
+    let mut answer = Response::new(body.into());
+    if let Ok(value) = HeaderValue::try_from(content_type) {
+        answer.headers_mut().insert::<HeaderName>(header::CONTENT_TYPE, value);
+    }
+    answer
+}
+
+/// A status from the options or a fault; one that HTTP does not have becomes 500.
+pub(super) fn status_of(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
