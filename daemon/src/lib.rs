@@ -3,3 +3,4 @@
 //! Met by: `main.rs`, and the tests.
 
 pub mod core;
+pub mod flow;

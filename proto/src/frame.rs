@@ -68,6 +68,11 @@ impl Lines {
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
+
+    /// How many bytes are held.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
 }
 
 #[cfg(test)]

@@ -1,1 +1,290 @@
-//! x
+//! The attributes of git's credential protocol, as a helper meets them: parsed from bytes, answered in bytes.
+//! Does not: decide whom to serve, or keep attributes that only other helpers use (`state[]`, `wwwauth[]`, `quit`).
+//! Met by: the client, which git starts as a helper.
+//!
+//! A request is lines of `key=value`, ended by a blank line or the end of the input (git-credential(1), "INPUT/OUTPUT
+//! FORMAT"). The rules, and where this codec is stricter than git's own reader:
+//!
+//! - Only LF ends a line. CR and NUL are refused anywhere in one, in known and unknown attributes alike, and CR, LF and
+//!   NUL in what is answered. git's reader drops a CR before LF; here that one is refused too: git writes none, and a
+//!   CR that one program takes for a line's end and the next for data has forged hosts (CVE-2024-50338, CVE-2024-52006).
+//! - A line is at most 65,535 bytes with its LF, has a `=`, and has something before it.
+//! - The last value of a repeated key counts. `capability[]` is a list, which an empty value empties.
+//! - Unknown attributes and capabilities are passed over. They may hold any bytes; the texts kept here must be UTF-8.
+//! - `url=` stands for its parts, split as git splits it, and what stood before it is forgotten, but for capabilities.
+//!
+//! ```
+//! use rally_cred_proto::{Secret, git};
+//! let request = git::parse(b"capability[]=authtype\nprotocol=https\nhost=rally1.rallydev.com\n\n")?;
+//! assert_eq!(request.host.as_deref(), Some("rally1.rallydev.com"));
+//!
+//! let token = Secret::parse("_abc".to_owned()).unwrap();
+//! let answer = git::encode_answer(&request, "me@example.com", &token, Some(1767322985))?;
+//! assert_eq!(*answer, b"capability[]=authtype\nephemeral=1\n\
+//!     username=me@example.com\npassword=_abc\npassword_expiry_utc=1767322985\n");
+//! # Ok::<(), git::BadAttributes>(())
+//! ```
+
+mod url;
+
+use std::io::{self, Read};
+
+use zeroize::Zeroizing;
+
+use crate::{Secret, engflow, secret::line_breaker};
+
+/// Longest line in bytes, with its line feed (gitcredentials(7)).
+pub const MAX_LINE: usize = 65_535;
+
+/// Longest request in bytes. git sends all `WWW-Authenticate` headers of a server along, so some room is needed; a
+/// larger one is a mistake or an attack.
+pub const MAX_REQUEST: usize = 1024 * 1024;
+
+/// What the operation `capability` prints: `state[]` is of no use to a helper that keeps its state in a daemon.
+pub const CAPABILITIES: &str = "version 0\ncapability authtype\n";
+
+/// The answer to `get` that keeps git from asking other helpers, and the user for a password that cannot work.
+pub const QUIT: &str = "quit=1\n";
+
+/// Every attribute that is kept or interpreted; an error names no other.
+const KNOWN: [&str; 12] = [
+    "protocol",
+    "host",
+    "path",
+    "username",
+    "password",
+    "password_expiry_utc",
+    "oauth_refresh_token",
+    "authtype",
+    "credential",
+    "ephemeral",
+    "capability[]",
+    "url",
+];
+
+/// The attributes of a request. `None` is an absent one; an empty value is a value.
+#[derive(Debug, Default)]
+pub struct Attributes {
+    /// The scheme, as written. Without it nothing may be answered.
+    pub protocol: Option<String>,
+    /// The host, with its port if there is one. Without it nothing may be answered.
+    pub host: Option<String>,
+    /// The path, in bytes as git has it.
+    pub path: Option<Vec<u8>>,
+    /// The user's name on that host.
+    pub username: Option<String>,
+    /// The password; for Rally, the ZSESSIONID.
+    pub password: Option<Secret>,
+    /// When the password ends, in seconds since 1970. `None` also for what is no such time, as in git.
+    pub password_expiry_utc: Option<i64>,
+    /// The OAuth refresh token, which git only passes along.
+    pub oauth_refresh_token: Option<Secret>,
+    /// The authentication scheme that `credential` belongs to.
+    pub authtype: Option<String>,
+    /// A credential in place of user name and password.
+    pub credential: Option<Secret>,
+    /// Whether the credential must not be stored.
+    pub ephemeral: bool,
+    /// Whether the caller announced `capability[]=authtype`, without which `ephemeral` would mean nothing to it.
+    pub takes_authtype: bool,
+}
+
+/// Why bytes are not a request, or a text cannot go into an answer: nothing is answered, the exit code is 1.
+///
+/// Names the attribute if it is a known one, and the place in bytes from the start of the input; shows no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadAttributes {
+    /// The request is longer than [`MAX_REQUEST`].
+    #[error("the credential attributes are longer than {MAX_REQUEST} bytes")]
+    TooLong,
+    /// A line is longer than [`MAX_LINE`].
+    #[error("the line at byte {at} of the credential attributes has {length} bytes, more than {MAX_LINE}")]
+    LineTooLong {
+        /// Where the line begins.
+        at: usize,
+        /// Its length, with its line feed.
+        length: usize,
+    },
+    /// A line is no attribute.
+    #[error("the line at byte {at} of the credential attributes has no =")]
+    NoEquals {
+        /// Where the line begins.
+        at: usize,
+    },
+    /// A line begins with `=`.
+    #[error("the line at byte {at} of the credential attributes has nothing before its =")]
+    NoKey {
+        /// Where the line begins.
+        at: usize,
+    },
+    /// A CR, LF or NUL, written or percent-encoded.
+    #[error("{key} holds a carriage return, line feed or NUL at byte {at}")]
+    LineBreaker {
+        /// The attribute.
+        key: &'static str,
+        /// Where it stands; for a percent-encoded one, where its line begins.
+        at: usize,
+    },
+    /// A text that is not UTF-8.
+    #[error("{key} in the line at byte {at} is not UTF-8")]
+    NotUtf8 {
+        /// The attribute.
+        key: &'static str,
+        /// Where the line begins.
+        at: usize,
+    },
+    /// A URL without a protocol.
+    #[error("url in the line at byte {at} has no protocol")]
+    NoProtocol {
+        /// Where the line begins.
+        at: usize,
+    },
+    /// The input broke.
+    #[error("the credential attributes cannot be read: {0}")]
+    Unreadable(io::ErrorKind),
+}
+
+/// Reads a request: to its blank line or, if it is JSON (see [`engflow::looks_like_json`]), to the end of the input.
+///
+/// For [`parse`] or [`engflow::parse_request`]. All memory that held it is wiped when it is no longer needed.
+pub fn read(reader: &mut dyn Read) -> Result<Zeroizing<Vec<u8>>, BadAttributes> {
+    let mut piece = Zeroizing::new([0; 4096]);
+    let mut held = Zeroizing::new(Vec::with_capacity(piece.len()));
+    loop {
+        let fresh = match reader.read(&mut *piece) {
+            Ok(0) => return Ok(held),
+            Ok(count) => piece.get(..count).unwrap_or_default(),
+            Err(fault) if fault.kind() == io::ErrorKind::Interrupted => continue,
+            Err(fault) => return Err(BadAttributes::Unreadable(fault.kind())),
+        };
+        if held.len() + fresh.len() > MAX_REQUEST {
+            return Err(BadAttributes::TooLong);
+        }
+        if held.len() + fresh.len() > held.capacity() {
+            // A vector that grows by itself would leave a copy behind that nobody wipes.
+            let mut wider = Zeroizing::new(Vec::with_capacity(2 * held.capacity()));
+            wider.extend_from_slice(&held);
+            held = wider;
+        }
+        let seen = held.len().saturating_sub(1);
+        held.extend_from_slice(fresh);
+        let has_blank_line = held.starts_with(b"\n")
+            || held.get(seen..).is_some_and(|new| new.windows(2).any(|pair| pair == b"\n\n"));
+        // JSON may begin with blank lines, so as long as nothing else has come, it may be either.
+        if has_blank_line && !held.trim_ascii().is_empty() && !engflow::looks_like_json(&held) {
+            return Ok(held);
+        }
+    }
+}
+
+/// Parses a request up to its blank line or the end. What follows a blank line is not looked at.
+pub fn parse(input: &[u8]) -> Result<Attributes, BadAttributes> {
+    let mut attributes = Attributes::default();
+    let mut at = 0;
+    for line in input.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty()) {
+        attributes.take(Line { text: line, at })?;
+        at += line.len() + 1;
+    }
+    Ok(attributes)
+}
+
+/// The answer to `get`. A caller that announced `authtype` is told not to store the password.
+///
+/// Host, protocol and refresh token are never part of it: what a helper answers overwrites what git knows.
+pub fn encode_answer(
+    request: &Attributes,
+    username: &str,
+    password: &Secret,
+    expires_at: Option<i64>,
+) -> Result<Zeroizing<Vec<u8>>, BadAttributes> {
+    if let Some(at) = line_breaker(username.as_bytes()) {
+        return Err(BadAttributes::LineBreaker { key: "username", at });
+    }
+    let announcement = if request.takes_authtype { "capability[]=authtype\nephemeral=1\n" } else { "" };
+    let expiry = expires_at.map_or_else(String::new, |at| format!("password_expiry_utc={at}\n"));
+    let pieces = [announcement, "username=", username, "\npassword=", password.expose(), "\n", &expiry];
+    let mut lines = Zeroizing::new(Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum()));
+    for piece in pieces {
+        lines.extend_from_slice(piece.as_bytes());
+    }
+    Ok(lines)
+}
+
+/// A line without its line feed, and where it begins.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl Attributes {
+    fn take(&mut self, line: Line<'_>) -> Result<(), BadAttributes> {
+        let Line { text, at } = line;
+        if text.len() >= MAX_LINE {
+            return Err(BadAttributes::LineTooLong { at, length: text.len() + 1 });
+        }
+        let equals = text.iter().position(|byte| *byte == b'=');
+        let (name, value) = text.split_at(equals.unwrap_or(text.len()));
+        let known = KNOWN.into_iter().find(|known| known.as_bytes() == name);
+        if let Some(offset) = line_breaker(text) {
+            return Err(BadAttributes::LineBreaker { key: known.unwrap_or("an attribute"), at: at + offset });
+        }
+        let value = value.strip_prefix(b"=").ok_or(BadAttributes::NoEquals { at })?;
+        if name.is_empty() {
+            return Err(BadAttributes::NoKey { at });
+        }
+        let Some(key) = known else { return Ok(()) };
+        let value = Value { key, bytes: value, at };
+        match key {
+            "protocol" => self.protocol = Some(value.text()?),
+            "host" => self.host = Some(value.text()?),
+            "path" => self.path = Some(value.bytes.to_vec()),
+            "username" => self.username = Some(value.text()?),
+            "password" => self.password = Some(value.secret()?),
+            "password_expiry_utc" => {
+                self.password_expiry_utc = value.text()?.parse().ok().filter(|at| *at > 0)
+            }
+            "oauth_refresh_token" => self.oauth_refresh_token = Some(value.secret()?),
+            "authtype" => self.authtype = Some(value.text()?),
+            "credential" => self.credential = Some(value.secret()?),
+            "ephemeral" => self.ephemeral = !value.is_false(),
+            "capability[]" => match value.bytes {
+                b"" => self.takes_authtype = false,
+                b"authtype" => self.takes_authtype = true,
+                _ => {}
+            },
+            _ => *self = Self { takes_authtype: self.takes_authtype, ..url::parse(value)? },
+        }
+        Ok(())
+    }
+}
+
+/// A value, the attribute that it is of, and where its line begins.
+#[derive(Clone, Copy)]
+struct Value<'a> {
+    key: &'static str,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Value<'_> {
+    fn text(self) -> Result<String, BadAttributes> {
+        let text =
+            str::from_utf8(self.bytes).map_err(|_| BadAttributes::NotUtf8 { key: self.key, at: self.at })?;
+        Ok(text.to_owned())
+    }
+
+    fn secret(self) -> Result<Secret, BadAttributes> {
+        Secret::parse(self.text()?).map_err(|_| BadAttributes::LineBreaker { key: self.key, at: self.at })
+    }
+
+    /// Whether git's configuration reads it as false. Everything else counts as true: then nothing is stored.
+    fn is_false(self) -> bool {
+        let is = |word: &&[u8]| self.bytes.eq_ignore_ascii_case(word);
+        [b"".as_slice(), b"0", b"false", b"no", b"off"].iter().any(is)
+    }
+}
+
+#[cfg(test)]
+mod tests;

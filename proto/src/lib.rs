@@ -11,6 +11,8 @@ pub mod git;
 pub mod message;
 pub mod origin;
 pub mod plain;
+#[cfg(test)]
+mod protocol_examples;
 pub mod secret;
 pub mod socket;
 

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, Secret};
+use crate::{Fault, Secret, secret::line_breaker};
 
 /// The protocol's own version, sent in every request; it has nothing to do with the version of the programs.
 /// It grows only when an older peer would misread a message; new optional fields and new kinds do not change it.
@@ -51,10 +51,31 @@ pub enum Ask {
     Stop,
 }
 
-/// Which profile a request is about: by name, by the server it is for, or the default one.
+impl Ask {
+    /// Whether a text in it holds CR, LF or NUL, which no profile, host or user name does; the daemon refuses it then.
+    /// Secrets cannot hold one by their type.
+    pub fn has_line_breaker(&self) -> bool {
+        let breaks =
+            |text: &Option<String>| text.as_ref().is_some_and(|text| line_breaker(text.as_bytes()).is_some());
+        match self {
+            Self::Get(Get { target, interactive: _, wait: _, min_validity: _ })
+            | Self::Erase(Erase { target, token: _ }) => {
+                let Target { profile, protocol, host, uri, username } = target;
+                [profile, protocol, host, uri, username].into_iter().any(breaks)
+            }
+            Self::Login(Login { profile, client_secret: _, force: _, timeout: _, can_paste: _ })
+            | Self::Paste(Paste { profile, redirect: _ })
+            | Self::Logout(Logout { profile, all: _, client_secret: _ })
+            | Self::Status(StatusAsk { profile, check: _ }) => breaks(profile),
+            Self::Reload | Self::Stop => false,
+        }
+    }
+}
+
+/// Which profile a request is about: by name, by the server it is for, by both if both are given, or the default one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// The profile's name; it wins over the server.
+    /// The profile's name. A server named beside it must be that profile's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
     /// git's `protocol`.
@@ -168,6 +189,9 @@ pub struct Logout {
     /// Every profile.
     #[serde(default)]
     pub all: bool,
+    /// Forget the client secret too.
+    #[serde(default)]
+    pub client_secret: bool,
 }
 
 /// Fields of [`Ask::Status`].

@@ -263,7 +263,7 @@ fn unescaped(text: &str) -> String {
 }
 
 /// Only this CA is trusted, so that no certificate store of the machine is needed.
-fn client(ca_pem: Option<&str>) -> Result<Client, Trouble> {
+pub fn client(ca_pem: Option<&str>) -> Result<Client, Trouble> {
     // The error says that a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let ca = ca_pem.map(|pem| Certificate::from_pem(pem.as_bytes())).transpose().map_err(network)?;

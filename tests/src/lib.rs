@@ -1,6 +1,8 @@
-//! What the tests and the demo are made of: a stand-in for Rally, and a browser that presses its buttons.
+//! What the tests and the demo are made of: a stand-in for Rally, a browser that presses its buttons, and a user's world.
 //! Does not: hold the product's own code, or be linked by it.
 //! Met by: the programs in `bin/` and the test binary `suite`.
 
 pub mod browser;
 pub mod sandbox;
+pub mod simulation;
+pub mod world;

@@ -2,6 +2,25 @@
 //! Does not: import a shell (ipc, flow, endpoint, vault, driver). Data comes in as events and leaves as effects.
 //! Met by: the driver, which feeds it, and the shells, which use its plain types.
 
+mod account;
+pub mod answer;
+mod broker;
+pub mod dice;
+pub mod event;
+mod gather;
+mod keeping;
+pub mod policy;
 pub mod profile;
+mod record;
+pub mod redirect;
+mod renewal;
+mod sign_in;
 pub mod time;
 pub mod vault;
+
+pub use broker::Broker;
+pub use gather::Facts;
+pub use sign_in::authorization_url;
+
+#[cfg(test)]
+mod broker_tests;

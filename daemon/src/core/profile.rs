@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use rally_cred_proto::Origin;
 use url::{Host, Url};
 
-/// The whole configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The whole configuration. Its default is what holds without a config file: no profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// The profile served when none is named.
     pub default_profile: String,

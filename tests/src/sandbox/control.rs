@@ -252,10 +252,19 @@ pub(super) struct Visit {
 
 impl Visit {
     pub(super) fn answered(self, status: StatusCode) {
+        self.note(status, None);
+    }
+
+    pub(super) fn answered_with(self, status: StatusCode, body: String) {
+        self.note(status, Some(body));
+    }
+
+    fn note(self, status: StatusCode, body: Option<String>) {
         let mut state = self.control.state();
         let index = self.number.checked_sub(state.forgotten);
         if let Some(entry) = index.and_then(|index| state.log.get_mut(index)) {
             entry.status = Some(status.as_u16());
+            entry.answer = body;
         }
     }
 

@@ -106,8 +106,15 @@ pub(super) async fn gate(
     if let Ok(cookie) = HeaderValue::try_from(cookie) {
         answer.headers_mut().append(header::SET_COOKIE, cookie);
     }
-    visit.answered(answer.status());
-    answer
+    if endpoint == Endpoint::Token {
+        let (parts, body) = answer.into_parts();
+        let body = to_bytes(body, MAX_BODY).await.unwrap_or_default();
+        visit.answered_with(parts.status, String::from_utf8_lossy(&body).into_owned());
+        Response::from_parts(parts, Body::from(body))
+    } else {
+        visit.answered(answer.status());
+        answer
+    }
 }
 
 /// Why WSAPI does not even look at a request.
@@ -177,6 +184,7 @@ fn written_down(parts: &Parts, body: &[u8]) -> Entry {
         headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
         form: if is_form { pairs(body) } else { Vec::new() },
         status: None,
+        answer: None,
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Entry {
     pub form: Vec<(String, String)>,
     /// The answer's status; none while there is no answer, or if the connection was dropped in its place.
     pub status: Option<u16>,
+    /// The answer's body, for token requests only.
+    pub answer: Option<String>,
 }
 
 /// How many requests there were since the start or the last reset. A request counts when it has arrived, whatever comes of it.

@@ -1,0 +1,526 @@
+//! One profile's grant and everybody who waits for it: who is served, who waits, who is refused.
+//! Does not: know other profiles, or how a request found this one (`broker` does).
+//! Met by: `broker`. The rest of an account is in `sign_in`, `renewal` and `keeping`.
+
+use rally_cred_proto::{
+    Answer, Fault, FaultKind, Secret,
+    message::{ProfileState, ProfileStatus, SignedIn, Token, Waiting, WaitingOn},
+};
+
+use super::{
+    dice::Dice,
+    event::{AskId, Effect, Entry, Epoch, GrantStep, Peer},
+    keeping::{Keeping, Slot},
+    policy,
+    profile::{Keyring, Profile},
+    record::TokenRecord,
+    renewal::Rest,
+    sign_in::{CoolDown, Flow},
+    time::{Now, Tick, Wall},
+};
+
+/// What one event may use and order.
+pub(super) struct Turn<'a> {
+    pub(super) now: Now,
+    pub(super) dice: &'a mut dyn Dice,
+    pub(super) keyring: Keyring,
+    pub(super) last_epoch: u64,
+    pub(super) effects: Vec<Effect>,
+    /// Requests that waited only until this account was read.
+    pub(super) read_for: Vec<AskId>,
+}
+
+impl Turn<'_> {
+    /// A name for a new job.
+    pub(super) fn epoch(&mut self) -> Epoch {
+        self.last_epoch += 1;
+        Epoch(self.last_epoch)
+    }
+
+    pub(super) fn reply(&mut self, id: AskId, answer: Answer) {
+        self.effects.push(Effect::Reply(id, answer));
+    }
+}
+
+/// One profile's grant, jobs and waiters.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) profile: Profile,
+    pub(super) token: Slot<TokenRecord>,
+    pub(super) token_keep: Keeping,
+    /// By the boot clock, when the held token ends; it overrules a calendar that was set back.
+    pub(super) token_ends: Option<Tick>,
+    /// When to renew ahead of time.
+    pub(super) renew_at: Option<Tick>,
+    pub(super) client_secret: Slot<Secret>,
+    pub(super) client_secret_keep: Keeping,
+    /// When the vault may be asked again though no caller waits for it.
+    pub(super) no_load_before: Tick,
+    /// Rally refused the held client secret; it stays in the vault until a better one is there.
+    pub(super) client_secret_refused: bool,
+    pub(super) job: Job,
+    pub(super) waiters: Vec<Waiter>,
+    pub(super) cool_down: CoolDown,
+    pub(super) rest: Rest,
+    /// Grows with each token obtained, so that a waiter can tell a new one from the one it found.
+    pub(super) generation: u64,
+    /// The generation of the last sign-in.
+    pub(super) signed_in: u64,
+    pub(super) last_used: Option<Tick>,
+    pub(super) fault: Option<Fault>,
+    pub(super) vault_fault: Option<Fault>,
+}
+
+/// What the account has under way, one at a time.
+#[derive(Debug)]
+pub(super) enum Job {
+    None,
+    /// A person is asked to sign in.
+    Flow(Flow),
+    /// The code of this flow is being exchanged.
+    Exchanging(Epoch, Flow),
+    /// The user behind this flow's new token is being looked up.
+    LookingUp(Epoch, Flow, TokenRecord),
+    /// The refresh token is being used.
+    Renewing(Epoch),
+    /// A new token is on its way into the vault; past this tick, callers are served from memory.
+    Saving(Tick),
+}
+
+/// A request that waits for this account.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) id: AskId,
+    pub(super) peer: Peer,
+    pub(super) deadline: Tick,
+    /// The account's generation when it asked.
+    pub(super) generation: u64,
+    pub(super) wants: Wants,
+    /// Whether it was shown the authorization URL of the pending flow.
+    pub(super) told: bool,
+}
+
+/// What a waiter wants.
+#[derive(Debug)]
+pub(super) enum Wants {
+    Get {
+        username: Option<String>,
+        interactive: bool,
+        min_validity: i64,
+    },
+    Login {
+        client_secret: Option<Secret>,
+        force: bool,
+        timeout: super::time::Ticks,
+        can_paste: bool,
+    },
+    /// The given token does not work.
+    Erase(Option<Secret>),
+    /// Only that the vault was read.
+    Reading,
+}
+
+impl Account {
+    pub(super) fn new(profile: Profile) -> Self {
+        Self {
+            profile,
+            token: Slot::Unread,
+            token_keep: Keeping::default(),
+            token_ends: None,
+            renew_at: None,
+            client_secret: Slot::Unread,
+            client_secret_keep: Keeping::default(),
+            no_load_before: Tick(0),
+            client_secret_refused: false,
+            job: Job::None,
+            waiters: Vec::new(),
+            cool_down: CoolDown::default(),
+            rest: Rest::default(),
+            generation: 0,
+            signed_in: 0,
+            last_used: None,
+            fault: None,
+            vault_fault: None,
+        }
+    }
+
+    /// Takes a request in, and answers it at once if that can be done.
+    pub(super) fn ask(&mut self, turn: &mut Turn<'_>, id: AskId, peer: Peer, deadline: Tick, wants: Wants) {
+        self.token.forget_missing();
+        self.client_secret.forget_missing();
+        self.waiters.push(Waiter { id, peer, deadline, generation: self.generation, wants, told: false });
+        self.advance(turn);
+    }
+
+    /// Lets a client go that left. Returns whether it waited here.
+    pub(super) fn left(&mut self, turn: &mut Turn<'_>, id: AskId) -> bool {
+        let before = self.waiters.len();
+        self.waiters.retain(|waiter| waiter.id != id);
+        if self.waiters.len() == before {
+            return false;
+        }
+        self.drop_deserted_flow(turn);
+        true
+    }
+
+    /// Does whatever the time and the state now call for. Every event of the account ends here.
+    pub(super) fn advance(&mut self, turn: &mut Turn<'_>) {
+        self.end_late_flow(turn);
+        if matches!(self.job, Job::Saving(until) if !self.is_saving() || until <= turn.now.tick) {
+            self.job = Job::None;
+        }
+        self.save_again(turn);
+        if self.token.is_unread() && !self.waiters.is_empty() {
+            self.load_token(turn);
+            self.tell_all(turn, WaitingOn::Keyring);
+        }
+        if !matches!(self.token, Slot::Unread | Slot::Loading(_)) {
+            self.serve(turn);
+            if matches!(self.job, Job::None) {
+                self.begin_work(turn);
+            }
+        }
+        self.turn_away_late(turn);
+    }
+
+    /// When [`Account::advance`] has something to do though nothing happens.
+    pub(super) fn next_deadline(&self, now: Now) -> Option<Tick> {
+        let job = match &self.job {
+            Job::Flow(flow) => Some(flow.deadline),
+            Job::Saving(until) => Some(*until),
+            Job::None | Job::Exchanging(..) | Job::LookingUp(..) | Job::Renewing(_) => None,
+        };
+        self.waiters
+            .iter()
+            .map(|waiter| waiter.deadline)
+            .chain(job)
+            .chain(self.token_keep.again_at)
+            .chain(self.client_secret_keep.again_at)
+            .chain(self.renewal_due(now))
+            .min()
+    }
+
+    /// Puts a token in the place of the one held, if any.
+    pub(super) fn hold(&mut self, turn: &mut Turn<'_>, record: TokenRecord) {
+        let now = turn.now;
+        self.token_ends = record.expires_at.map(|at| policy::tick_of(now, Wall(at)));
+        self.renew_at = record.expires_at.map(|at| {
+            let life = at.saturating_sub(record.obtained_at);
+            policy::tick_of(now, Wall(at.saturating_sub(policy::renewal_lead(life, turn.dice))))
+        });
+        self.token = Slot::Held(record);
+    }
+
+    /// Seconds for which the held token is good: by calendar and by boot clock, whichever is less, so that neither a
+    /// suspend nor a changed clock makes a dead token look alive.
+    pub(super) fn validity(&self, now: Now) -> Option<i64> {
+        let record = self.token.held()?;
+        record.access_token.as_ref()?;
+        let Some(expires_at) = record.expires_at else { return Some(i64::MAX) };
+        let by_calendar = expires_at.saturating_sub(now.wall.0);
+        let by_boot = self
+            .token_ends
+            .map_or(i64::MAX, |ends| i64::try_from((ends - now.tick).0 / 1000).unwrap_or(i64::MAX));
+        Some(by_calendar.min(by_boot)).filter(|left| *left > 0)
+    }
+
+    /// Answers everybody who can be answered with what is in hand.
+    fn serve(&mut self, turn: &mut Turn<'_>) {
+        let waiters = std::mem::take(&mut self.waiters);
+        for mut waiter in waiters {
+            if !self.serve_one(turn, &mut waiter) {
+                self.waiters.push(waiter);
+            }
+        }
+    }
+
+    /// Whether the waiter is answered.
+    fn serve_one(&mut self, turn: &mut Turn<'_>, waiter: &mut Waiter) -> bool {
+        match &waiter.wants {
+            Wants::Get { username, min_validity, interactive } => {
+                let is_good = self.validity(turn.now).is_some_and(|left| {
+                    left >= *min_validity || waiter.generation < self.generation || self.is_resting(turn.now)
+                });
+                if is_good && !matches!(self.job, Job::Saving(_)) {
+                    self.hand_out(turn, waiter, username.as_deref());
+                    return true;
+                }
+                if *interactive {
+                    return self.show_flow(turn, waiter);
+                }
+                if matches!(self.job, Job::Flow(_) | Job::Exchanging(..) | Job::LookingUp(..)) {
+                    turn.reply(
+                        waiter.id,
+                        Answer::Error(self.sign_in_needed("somebody is signing in right now")),
+                    );
+                    return true;
+                }
+                false
+            }
+            Wants::Login { .. } => {
+                if !self.awaits_vault_only(turn.now, waiter) {
+                    return self.show_flow(turn, waiter);
+                }
+                if !self.is_saving() {
+                    self.confirm(turn, waiter.id, waiter.generation == self.generation);
+                }
+                !self.is_saving()
+            }
+            Wants::Erase(token) => {
+                self.mark_bad(turn, token.as_ref());
+                turn.reply(waiter.id, Answer::Done);
+                true
+            }
+            Wants::Reading => {
+                turn.read_for.push(waiter.id);
+                true
+            }
+        }
+    }
+
+    /// Whether a login has its token, so that only the vault's word is missing.
+    pub(super) fn awaits_vault_only(&self, now: Now, waiter: &Waiter) -> bool {
+        let Wants::Login { force, .. } = &waiter.wants else { return false };
+        let is_signed_in =
+            if *force { waiter.generation < self.signed_in } else { !matches!(self.job, Job::Renewing(_)) };
+        is_signed_in && self.validity(now).is_some()
+    }
+
+    fn hand_out(&mut self, turn: &mut Turn<'_>, waiter: &Waiter, username: Option<&str>) {
+        let Some(record) = self.token.held() else { return };
+        let Some(token) = record.access_token.clone() else { return };
+        if !is_user(username, record.username.as_deref()) {
+            turn.reply(waiter.id, Answer::NoMatch);
+            return;
+        }
+        let answer = Token {
+            profile: self.profile.name.clone(),
+            base_url: self.profile.base_url.origin().to_string(),
+            username: record.username.clone(),
+            token,
+            expires_at: record.expires_at,
+        };
+        self.last_used = Some(turn.now.tick);
+        turn.reply(waiter.id, Answer::Token(answer));
+        turn.effects.push(Effect::Log(Entry::Handed {
+            profile: self.profile.name.clone(),
+            peer: waiter.peer.clone(),
+        }));
+    }
+
+    fn confirm(&mut self, turn: &mut Turn<'_>, id: AskId, already: bool) {
+        let Some(record) = self.token.held() else { return };
+        if let Some(fault) = &self.vault_fault {
+            turn.effects.push(Effect::Tell(id, Answer::Notice(fault.clone())));
+        }
+        let answer = SignedIn {
+            profile: self.profile.name.clone(),
+            username: record.username.clone(),
+            expires_at: record.expires_at,
+            already,
+            kept: self.is_kept(),
+        };
+        turn.reply(id, Answer::SignedIn(answer));
+    }
+
+    /// Begins what the remaining waiters need, or refuses them.
+    fn begin_work(&mut self, turn: &mut Turn<'_>) {
+        let is_login = |waiter: &Waiter| matches!(waiter.wants, Wants::Login { .. });
+        let needy: Vec<bool> = self
+            .waiters
+            .iter()
+            .filter(|waiter| !self.awaits_vault_only(turn.now, waiter))
+            .map(is_login)
+            .collect();
+        let is_waited_for = !needy.is_empty();
+        if needy.contains(&true) {
+            self.begin_flow(turn);
+        } else if self.is_renewable() && !self.is_resting(turn.now) {
+            if is_waited_for || self.is_renewal_due(turn.now) {
+                self.begin_renewal(turn);
+            }
+        } else if self.is_renewable() {
+            if let Some(fault) = self.rest.fault.clone() {
+                self.refuse(turn, &fault);
+            }
+        } else if is_waited_for {
+            self.begin_flow(turn);
+        }
+    }
+
+    /// A caller says that a token does not work: if it is the held one, it is not served again.
+    fn mark_bad(&mut self, turn: &mut Turn<'_>, token: Option<&Secret>) {
+        let Slot::Held(record) = &mut self.token else { return };
+        let Some(held) = &record.access_token else { return };
+        if token.is_some_and(|token| !token.matches(held)) {
+            return;
+        }
+        record.access_token = None;
+        let can_renew = record.refresh_token.is_some();
+        turn.log(&self.profile.name, GrantStep::Erased);
+        if can_renew {
+            self.save_token(turn);
+        } else {
+            self.erase_token(turn);
+        }
+    }
+
+    /// Answers everybody with this fault; whoever can do with a token that is still good gets that.
+    pub(super) fn fail_all(&mut self, turn: &mut Turn<'_>, fault: &Fault) {
+        for waiter in std::mem::take(&mut self.waiters) {
+            self.fail(turn, &waiter, fault);
+        }
+    }
+
+    /// Answers everybody with this fault who needs more than the vault's word.
+    pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, fault: &Fault) {
+        let waiters = std::mem::take(&mut self.waiters);
+        let (settling, refused): (Vec<_>, Vec<_>) =
+            waiters.into_iter().partition(|waiter| self.awaits_vault_only(turn.now, waiter));
+        self.waiters = settling;
+        for waiter in refused {
+            self.fail(turn, &waiter, fault);
+        }
+    }
+
+    /// Answers one waiter with this fault, or with a token that is still good.
+    pub(super) fn fail(&mut self, turn: &mut Turn<'_>, waiter: &Waiter, fault: &Fault) {
+        match &waiter.wants {
+            Wants::Get { username, .. } if self.validity(turn.now).is_some() => {
+                self.hand_out(turn, waiter, username.as_deref());
+            }
+            Wants::Reading => turn.read_for.push(waiter.id),
+            Wants::Get { .. } | Wants::Login { .. } | Wants::Erase(_) => {
+                turn.reply(waiter.id, Answer::Error(fault.clone()));
+            }
+        }
+    }
+
+    pub(super) fn tell_all(&self, turn: &mut Turn<'_>, on: WaitingOn) {
+        for waiter in &self.waiters {
+            let waiting = Waiting { profile: self.profile.name.clone(), on };
+            turn.effects.push(Effect::Tell(waiter.id, Answer::Waiting(waiting)));
+        }
+    }
+
+    /// Answers those whose time is up: with a token that is still good if there is one, else with an error.
+    fn turn_away_late(&mut self, turn: &mut Turn<'_>) {
+        let is_late = |waiter: &Waiter| waiter.deadline <= turn.now.tick;
+        if !self.waiters.iter().any(is_late) {
+            return;
+        }
+        let (late, waiting): (Vec<_>, _) = std::mem::take(&mut self.waiters).into_iter().partition(is_late);
+        self.waiters = waiting;
+        let fault =
+            Fault::new(FaultKind::TimedOut, format!("no token for profile {} in time", self.profile.name))
+                .why(self.waited_for())
+                .remedy("rally-cred status");
+        for waiter in late {
+            self.fail(turn, &waiter, &fault);
+        }
+    }
+
+    fn waited_for(&self) -> &'static str {
+        match (&self.job, &self.token) {
+            (_, Slot::Unread | Slot::Loading(_)) => "the keyring did not answer",
+            (Job::Flow(_), _) => "nobody pressed \"Allow Access\"",
+            (Job::Exchanging(..) | Job::LookingUp(..) | Job::Renewing(_), _) => "Rally did not answer",
+            (Job::Saving(_), _) => "the keyring did not take the token",
+            (Job::None, _) => "it was still being prepared",
+        }
+    }
+
+    pub(super) fn sign_in_needed(&self, why: &str) -> Fault {
+        Fault::new(FaultKind::SignInNeeded, format!("no sign-in for profile {}", self.profile.name))
+            .why(why)
+            .remedy(self.login_command())
+    }
+
+    pub(super) fn login_command(&self) -> String {
+        format!("rally-cred login {}", self.profile.name)
+    }
+
+    /// The Rally user, by the config file or by the sign-in.
+    pub(super) fn known_user(&self) -> Option<&str> {
+        let signed_in = self.token.held().and_then(|record| record.username.as_deref());
+        self.profile.username.as_deref().or(signed_in)
+    }
+
+    /// Whether a token is on its way into the vault, or will be once Rally has answered. What is lost then may be the
+    /// only refresh token that still works.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.is_saving() || matches!(self.job, Job::Renewing(_))
+    }
+
+    /// Whether a listener's word under this name is for the pending flow.
+    pub(super) fn awaits_listener(&self, epoch: Epoch) -> bool {
+        matches!(&self.job, Job::Flow(flow) if flow.epoch == epoch)
+    }
+
+    /// Lets every job's outcome go by, as after a sign-out.
+    pub(super) fn forget(&mut self) {
+        self.job = Job::None;
+        self.rest = Rest::default();
+        self.fault = None;
+        self.vault_fault = None;
+        self.renew_at = None;
+        self.token_ends = None;
+    }
+
+    /// The config file chose another vault: what is held goes there, what is not is looked for there.
+    pub(super) fn move_to_other_vault(&mut self, turn: &mut Turn<'_>) {
+        self.vault_fault = None;
+        self.client_secret_keep = Keeping::default();
+        self.token_keep = Keeping::default();
+        match self.client_secret {
+            Slot::Held(_) => self.save_client_secret(turn),
+            Slot::Unread | Slot::Loading(_) | Slot::Empty | Slot::Missing => {
+                self.client_secret = Slot::Unread
+            }
+        }
+        match self.token {
+            Slot::Held(_) => self.save_token(turn),
+            Slot::Unread | Slot::Loading(_) | Slot::Empty | Slot::Missing => self.token = Slot::Unread,
+        }
+    }
+
+    /// The account as `status` shows it.
+    pub(super) fn status(&self, now: Now, is_default: bool) -> ProfileStatus {
+        let record = self.token.held();
+        let state = match (&self.job, &self.token) {
+            (Job::Flow(_), _) => ProfileState::SigningIn,
+            (Job::Exchanging(..) | Job::LookingUp(..), _) => ProfileState::Exchanging,
+            (Job::Renewing(_), _) => ProfileState::Renewing,
+            (Job::None | Job::Saving(_), Slot::Unread) => ProfileState::Unread,
+            (Job::None | Job::Saving(_), Slot::Loading(_)) => ProfileState::Loading,
+            (Job::None | Job::Saving(_), Slot::Empty | Slot::Missing) => ProfileState::SignedOut,
+            (Job::None | Job::Saving(_), Slot::Held(_)) => ProfileState::SignedIn,
+        };
+        ProfileStatus {
+            profile: self.profile.name.clone(),
+            default: is_default,
+            base_url: self.profile.base_url.origin().to_string(),
+            state,
+            ready: self.validity(now).is_some() || self.is_renewable() && !self.is_resting(now),
+            username: record.and_then(|record| record.username.clone()),
+            obtained_at: record.map(|record| record.obtained_at),
+            expires_at: record.and_then(|record| record.expires_at),
+            renewable: self.is_renewable(),
+            kept: record.is_some() && self.is_kept(),
+            waiting: u32::try_from(self.waiters.len()).unwrap_or(u32::MAX),
+            checked: None,
+            fault: self.fault.clone().or_else(|| self.vault_fault.clone()),
+        }
+    }
+}
+
+/// Whether a wanted user name is the one that is known. Nobody is known by the name that stands in for an unknown user.
+pub(super) fn is_user(wanted: Option<&str>, known: Option<&str>) -> bool {
+    match (wanted, known) {
+        (Some(wanted), Some(known)) if wanted != UNKNOWN_USER => wanted.eq_ignore_ascii_case(known),
+        _ => true,
+    }
+}
+
+/// The user name that clients show while the user is not known; git gives it back to `erase`.
+const UNKNOWN_USER: &str = "oauth";

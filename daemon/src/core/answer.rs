@@ -1,0 +1,302 @@
+//! Turns what Rally answered into a decision: granted, refused for good, or passing.
+//! Does not: send, wait, log, or look at a clock.
+//! Met by: the endpoint, which fills `RawAnswer`, and the broker, which acts on the verdict.
+
+mod body;
+mod user;
+
+use rally_cred_proto::{Fault, FaultKind, Secret};
+use zeroize::Zeroizing;
+
+use body::TokenBody;
+pub use user::{UserAnswer, read_user_answer};
+
+/// A request to the token endpoint.
+#[derive(Clone, Debug)]
+pub enum TokenForm {
+    /// Turns an authorization code into tokens.
+    Code {
+        /// The code, good for one use.
+        code: Secret,
+        /// The redirect URI that the code was sent to, letter by letter.
+        redirect_uri: String,
+    },
+    /// Turns a refresh token into new tokens.
+    Refresh {
+        /// The refresh token.
+        refresh_token: Secret,
+    },
+}
+
+/// Which of the two requests an answer belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormKind {
+    /// An authorization code was sent.
+    Code,
+    /// A refresh token was sent.
+    Refresh,
+}
+
+impl TokenForm {
+    /// Which request it is; kept by whoever will read the answer.
+    pub const fn kind(&self) -> FormKind {
+        match self {
+            Self::Code { .. } => FormKind::Code,
+            Self::Refresh { .. } => FormKind::Refresh,
+        }
+    }
+
+    /// The form fields, exactly those that are known to work: for a code those of vendor article 140086, in its order;
+    /// for a refresh token those of flowdock/rally-wsapi, which used them in production.
+    pub fn fields<'a>(
+        &'a self,
+        client_id: &'a str,
+        client_secret: &'a Secret,
+    ) -> Vec<(&'static str, &'a str)> {
+        let mut fields = match self {
+            Self::Code { code, redirect_uri } => vec![
+                ("code", code.expose()),
+                ("redirect_uri", redirect_uri),
+                ("grant_type", "authorization_code"),
+            ],
+            Self::Refresh { refresh_token } => {
+                vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())]
+            }
+        };
+        fields.extend([("client_id", client_id), ("client_secret", client_secret.expose())]);
+        fields
+    }
+}
+
+/// An answer as it came off the network, or why none came. `Debug` shows the length of the body only.
+pub enum RawAnswer {
+    /// An answer with a whole body.
+    Arrived {
+        /// The HTTP status.
+        status: u16,
+        /// The `Retry-After` header in seconds from now.
+        retry_after: Option<u32>,
+        /// The body, which may hold tokens; wiped when dropped.
+        body: Zeroizing<Vec<u8>>,
+    },
+    /// No whole answer.
+    Failed(SendTrouble),
+}
+
+impl std::fmt::Debug for RawAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Arrived { status, retry_after, body } => {
+                write!(f, "Arrived({status}, retry after {retry_after:?}, {} bytes)", body.len())
+            }
+            Self::Failed(trouble) => write!(f, "Failed({trouble:?})"),
+        }
+    }
+}
+
+/// Why no whole answer came. The texts are plain, lower case, and hold neither a URL nor a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendTrouble {
+    /// The other side could not prove that it is Rally.
+    Tls(String),
+    /// No connection, or one that broke off.
+    Unreachable(String),
+    /// A connection or an answer took too long.
+    TimedOut,
+    /// The body is larger than any answer of Rally's API.
+    TooLarge,
+    /// The file that `ca_file` names cannot be used.
+    BadCaFile(String),
+    /// The token holds a character that no HTTP header can carry, so that Rally cannot have made it.
+    BadToken,
+}
+
+impl SendTrouble {
+    /// How it is told to people.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Tls(why) => Fault::new(FaultKind::TlsFailed, "the connection to Rally is not trusted")
+                .why(why)
+                .remedy("set ca_file to the certificate authority of your network, or mend the system's"),
+            Self::Unreachable(why) => Fault::new(FaultKind::Unreachable, "Rally cannot be reached").why(why),
+            Self::TimedOut => {
+                Fault::new(FaultKind::Unreachable, "Rally cannot be reached").why("no answer came in time")
+            }
+            Self::TooLarge => bad_answer("the answer is too large"),
+            Self::BadCaFile(why) => Fault::new(FaultKind::TlsFailed, "the profile's ca_file cannot be used")
+                .why(why)
+                .remedy("let ca_file name a PEM file with the certificate authority, or remove it"),
+            Self::BadToken => token_refused("the token holds a character that no HTTP header can carry"),
+        }
+    }
+}
+
+/// What the token endpoint decided.
+#[derive(Debug)]
+pub enum TokenAnswer {
+    /// New tokens.
+    Granted(Grant),
+    /// No, and asking the same again would not help.
+    Refused(Refusal),
+    /// No answer of worth: keep every token and ask again later.
+    Passing {
+        /// What to tell those who wait.
+        fault: Fault,
+        /// Seconds that Rally asked to be left alone.
+        retry_after: Option<u32>,
+    },
+}
+
+/// New tokens. A `refresh_token` replaces the one that was sent and has to be kept before anything else is done.
+#[derive(Debug)]
+pub struct Grant {
+    /// The access token, sent as `ZSESSIONID`: printable ASCII, not empty.
+    pub access_token: Secret,
+    /// The next refresh token. `None`: Rally sent none, so that the one in hand stays.
+    pub refresh_token: Option<Secret>,
+    /// Life in seconds, from 1 to `u32::MAX`. `None`: not told, or told as zero or less, which says nothing.
+    pub expires_in: Option<u64>,
+}
+
+/// A refusal for good.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What was refused.
+    pub of: Refused,
+    /// What to tell people.
+    pub fault: Fault,
+}
+
+/// What a refusal is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The code or the refresh token is dead: drop it.
+    Grant,
+    /// The client ID and the client secret do not belong together: ask for the secret. The refresh token may be good.
+    Client,
+    /// The subscription does not allow this machine's address. Every token may be good.
+    Address,
+    /// Rally found fault with something else: keep the refresh token, but do not repeat the request by itself.
+    Unclear,
+}
+
+/// Reads the token endpoint's answer.
+///
+/// The statuses and content types of this endpoint are not documented, so the body decides wherever it is one of OAuth
+/// (RFC 6749 §5), and the status only where it is not, or where it says that Rally itself is in trouble.
+pub fn read_token_answer(form: FormKind, raw: RawAnswer) -> TokenAnswer {
+    let (status, retry_after, bytes) = match raw {
+        RawAnswer::Arrived { status, retry_after, body } => (status, retry_after, body),
+        RawAnswer::Failed(trouble) => {
+            return TokenAnswer::Passing { fault: trouble.fault(), retry_after: None };
+        }
+    };
+    let passing = |fault| TokenAnswer::Passing { fault, retry_after };
+    if let Some(fault) = status_trouble(status) {
+        return passing(fault);
+    }
+    if let Some(fault) = address_trouble(status, &bytes) {
+        return TokenAnswer::Refused(Refusal { of: Refused::Address, fault });
+    }
+    let Some(body) = TokenBody::parse(&bytes) else {
+        return match status {
+            401 => refusal(form, Refused::Client, "it answered with status 401"),
+            _ => passing(not_the_api(status)),
+        };
+    };
+    let of = match body.error() {
+        Some("temporarily_unavailable" | "server_error") => {
+            return passing(
+                Fault::new(FaultKind::Unreachable, "Rally is out of order").why(body.reason(status)),
+            );
+        }
+        Some("invalid_client" | "unauthorized_client") => Refused::Client,
+        // Rally says `invalid_grant` where the standard has `unsupported_grant_type`, so the words decide.
+        Some("invalid_grant") if body.blames_the_form() => Refused::Unclear,
+        Some("invalid_grant") => Refused::Grant,
+        Some(_) | None if status == 401 => Refused::Client,
+        Some(_) => Refused::Unclear,
+        None if (200..300).contains(&status) => {
+            return body.into_grant().map_or_else(|why| passing(bad_answer(why)), TokenAnswer::Granted);
+        }
+        None => Refused::Unclear,
+    };
+    refusal(form, of, &body.reason(status))
+}
+
+fn refusal(form: FormKind, of: Refused, why: &str) -> TokenAnswer {
+    let (kind, what) = match (of, form) {
+        (Refused::Client, _) => {
+            (FaultKind::ClientRefused, "Rally does not accept the client ID and client secret")
+        }
+        (Refused::Address, _) => (FaultKind::AddressNotAllowed, ADDRESS_NOT_ALLOWED),
+        (Refused::Grant, FormKind::Code) => {
+            (FaultKind::CodeRefused, "Rally does not accept the authorization code")
+        }
+        (Refused::Unclear, FormKind::Code) => (FaultKind::CodeRefused, "Rally refused the token request"),
+        (Refused::Grant, FormKind::Refresh) => {
+            (FaultKind::TokenRefused, "Rally no longer accepts the stored refresh token")
+        }
+        (Refused::Unclear, FormKind::Refresh) => (FaultKind::BadAnswer, "Rally refused the refresh request"),
+    };
+    let remedy = match of {
+        Refused::Client => "rally-cred login --client-secret-stdin",
+        Refused::Address => ALLOWED_NETWORK,
+        Refused::Grant | Refused::Unclear => "rally-cred login",
+    };
+    TokenAnswer::Refused(Refusal { of, fault: Fault::new(kind, what).why(why).remedy(remedy) })
+}
+
+/// Statuses that pass by themselves, and redirects, which Rally's API does not send.
+fn status_trouble(status: u16) -> Option<Fault> {
+    match status {
+        408 | 429 | 500..=599 => Some(
+            Fault::new(FaultKind::Unreachable, "Rally is out of order")
+                .why(format!("it answered with status {status}")),
+        ),
+        300..=399 => Some(
+            bad_answer(&format!(
+                "a redirect came (status {status}), as a proxy or a network's sign-in page sends"
+            ))
+            .remedy("sign in to your network, or check base_url and the proxy"),
+        ),
+        _ => None,
+    }
+}
+
+/// A subscription that restricts addresses answers others with this page, under status 404.
+fn address_trouble(status: u16, body: &[u8]) -> Option<Fault> {
+    const BEGINNING: &str = "Your IP address";
+    if !matches!(status, 403 | 404) {
+        return None;
+    }
+    let page = String::from_utf8_lossy(body);
+    let (_, rest) = page.split_once(BEGINNING)?;
+    let rest =
+        rest.split('<').next().unwrap_or_default().trim_end_matches(|c: char| c == '.' || c.is_whitespace());
+    Some(
+        Fault::new(FaultKind::AddressNotAllowed, ADDRESS_NOT_ALLOWED)
+            .why(format!("{BEGINNING}{rest}").replacen('Y', "y", 1))
+            .remedy(ALLOWED_NETWORK),
+    )
+}
+
+const ADDRESS_NOT_ALLOWED: &str = "Rally does not allow this machine's IP address";
+const ALLOWED_NETWORK: &str = "connect through the network or VPN that your subscription allows";
+
+/// A page or another text in place of JSON: a gateway, maintenance, or a wrong base URL.
+fn not_the_api(status: u16) -> Fault {
+    bad_answer(&format!("a page came in place of JSON (status {status})"))
+        .remedy("try again later, and check base_url and the proxy")
+}
+
+fn bad_answer(why: &str) -> Fault {
+    Fault::new(FaultKind::BadAnswer, "the answer is not one of Rally's API").why(why)
+}
+
+fn token_refused(why: &str) -> Fault {
+    Fault::new(FaultKind::TokenRefused, "Rally does not accept the token").why(why).remedy("rally-cred login")
+}
+
+#[cfg(test)]
+mod tests;

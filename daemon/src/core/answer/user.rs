@@ -1,0 +1,121 @@
+//! Turns WSAPI's answer to the user query into the user's names, or into what is wrong with the token.
+//! Does not: take an application error for a dead token unless it says so.
+//! Met by: the broker, after a sign-in and for `rally-cred status --check`.
+
+use rally_cred_proto::{Fault, plain::plain};
+use serde::Deserialize;
+
+use super::{
+    RawAnswer, SendTrouble, address_trouble, bad_answer,
+    body::{Loose, parse_object, shown},
+    not_the_api, status_trouble, token_refused,
+};
+
+/// What WSAPI knows of the token's owner.
+#[derive(Debug, PartialEq, Eq)]
+pub enum UserAnswer {
+    /// The token works.
+    Found {
+        /// The user's name for sign-in, an address as a rule; holds no control character.
+        username: Option<String>,
+        /// The name for people, made plain.
+        display_name: Option<String>,
+    },
+    /// Rally does not take the token, whatever the clock says.
+    TokenRefused(Fault),
+    /// The subscription does not allow this machine's address. The token may be good.
+    AddressNotAllowed(Fault),
+    /// Nothing learnt about the token: keep it and ask again later.
+    Passing {
+        /// What to tell those who wait.
+        fault: Fault,
+        /// Seconds that Rally asked to be left alone.
+        retry_after: Option<u32>,
+    },
+}
+
+/// Reads the answer to `GET …/user`, which is 200 with `User`, 200 with `Errors`, or an HTML page under an error status.
+pub fn read_user_answer(raw: RawAnswer) -> UserAnswer {
+    let (status, retry_after, body) = match raw {
+        RawAnswer::Arrived { status, retry_after, body } => (status, retry_after, body),
+        RawAnswer::Failed(trouble @ SendTrouble::BadToken) => {
+            return UserAnswer::TokenRefused(trouble.fault());
+        }
+        RawAnswer::Failed(trouble) => {
+            return UserAnswer::Passing { fault: trouble.fault(), retry_after: None };
+        }
+    };
+    let passing = |fault| UserAnswer::Passing { fault, retry_after };
+    if let Some(fault) = status_trouble(status) {
+        return passing(fault);
+    }
+    if let Some(fault) = address_trouble(status, &body) {
+        return UserAnswer::AddressNotAllowed(fault);
+    }
+    if matches!(status, 401 | 403) {
+        return UserAnswer::TokenRefused(token_refused(&format!("it answered with status {status}")));
+    }
+    let answer = parse_object::<UserBody>(&body).filter(|_| (200..300).contains(&status));
+    let Some(answer) = answer else {
+        return passing(not_the_api(status));
+    };
+    if let Some(error) = answer.error() {
+        return if speaks_of_the_token(error) {
+            UserAnswer::TokenRefused(token_refused(&shown(error)))
+        } else {
+            passing(bad_answer(&shown(error)))
+        };
+    }
+    match answer.user {
+        Some(user) => UserAnswer::Found {
+            username: user.username.text().filter(|name| plain(name) == **name).map(str::to_owned),
+            display_name: user.display_name.text().map(plain).filter(|name| !name.is_empty()),
+        },
+        None => passing(bad_answer("it has no User")),
+    }
+}
+
+/// WSAPI words a bad key as "Not authorized to perform action: Invalid key" when it answers with 200 (vendor article
+/// 127054).
+fn speaks_of_the_token(error: &str) -> bool {
+    let error = error.to_ascii_lowercase();
+    ["not authorized", "invalid key", "authentication"].iter().any(|words| error.contains(words))
+}
+
+#[derive(Deserialize)]
+struct UserBody {
+    #[serde(rename = "User")]
+    user: Option<User>,
+    #[serde(rename = "OperationResult")]
+    operation: Option<Errors>,
+    #[serde(rename = "QueryResult")]
+    query: Option<Errors>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    #[serde(rename = "UserName", default)]
+    username: Loose,
+    #[serde(rename = "DisplayName", default)]
+    display_name: Loose,
+    #[serde(rename = "Errors")]
+    errors: Option<Vec<Loose>>,
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    #[serde(rename = "Errors")]
+    errors: Option<Vec<Loose>>,
+}
+
+impl UserBody {
+    /// The first error, wherever WSAPI put it.
+    fn error(&self) -> Option<&str> {
+        let lists = [
+            self.user.as_ref().and_then(|user| user.errors.as_ref()),
+            self.operation.as_ref().and_then(|result| result.errors.as_ref()),
+            self.query.as_ref().and_then(|result| result.errors.as_ref()),
+        ];
+        lists.into_iter().flatten().flatten().find_map(Loose::text)
+    }
+}

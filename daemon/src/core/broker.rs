@@ -1,0 +1,532 @@
+//! The broker: takes one event and says what to do. Finds the account that an event is for; the account decides.
+//! Does not: block, fail, read a clock or do IO. A refusal is an effect too.
+//! Met by: the driver, which owns the only one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use rally_cred_proto::{
+    Answer, Ask, Fault, FaultKind, Origin,
+    message::{Get, Login, Logout, Target},
+};
+
+use super::{
+    account::{Account, Turn, Wants, is_user},
+    dice::Dice,
+    event::{AskId, Effect, Entry, Epoch, Event, GrantStep, Peer},
+    gather::{Facts, LogoutGathering, StatusGathering},
+    policy,
+    profile::{Config, Profile},
+    time::{Now, Tick, Ticks},
+};
+
+/// Everything that is decided, and all state that decisions need.
+#[derive(Debug)]
+pub struct Broker {
+    facts: Facts,
+    config: Config,
+    accounts: BTreeMap<String, Account>,
+    /// The profiles of each server, in the order in which they are preferred.
+    by_origin: HashMap<Origin, Vec<String>>,
+    /// When each account wants to be woken, soonest first.
+    wake_ups: BTreeSet<(Tick, String)>,
+    scheduled: HashMap<String, Tick>,
+    statuses: Vec<StatusGathering>,
+    logouts: Vec<LogoutGathering>,
+    reloads: Vec<AskId>,
+    stop: Option<Stop>,
+    last_epoch: u64,
+}
+
+/// A stop under way: who asked for it, and when it no longer waits for the vault.
+#[derive(Debug)]
+struct Stop {
+    asks: Vec<AskId>,
+    until: Tick,
+}
+
+impl Broker {
+    /// A broker that knows nothing but its configuration.
+    pub fn new(facts: Facts, config: Config) -> Self {
+        let mut broker = Self {
+            facts,
+            config: Config { profiles: BTreeMap::new(), ..config.clone() },
+            accounts: BTreeMap::new(),
+            by_origin: HashMap::new(),
+            wake_ups: BTreeSet::new(),
+            scheduled: HashMap::new(),
+            statuses: Vec::new(),
+            logouts: Vec::new(),
+            reloads: Vec::new(),
+            stop: None,
+            last_epoch: 0,
+        };
+        broker.accounts = config
+            .profiles
+            .values()
+            .map(|profile| (profile.name.clone(), Account::new(profile.clone())))
+            .collect();
+        broker.config = config;
+        broker.index();
+        broker
+    }
+
+    /// Takes one event and says what to do, in order.
+    pub fn handle(&mut self, now: Now, dice: &mut dyn Dice, event: Event) -> Vec<Effect> {
+        let mut turn = Turn {
+            now,
+            dice,
+            keyring: self.config.keyring,
+            last_epoch: self.last_epoch,
+            effects: Vec::new(),
+            read_for: Vec::new(),
+        };
+        self.dispatch(&mut turn, event);
+        self.finish_gatherings(&mut turn);
+        self.finish_stop(&mut turn);
+        self.last_epoch = turn.last_epoch;
+        turn.effects
+    }
+
+    /// When to call again with [`Event::TimePassed`]. May change after any [`Broker::handle`].
+    pub fn next_deadline(&self) -> Option<Tick> {
+        let accounts = self.wake_ups.first().map(|(at, _)| *at);
+        let stop = self.stop.as_ref().map(|stop| stop.until);
+        let checks = self.statuses.iter().map(StatusGathering::deadline).min();
+        [accounts, stop, checks].into_iter().flatten().min()
+    }
+
+    fn dispatch(&mut self, turn: &mut Turn<'_>, event: Event) {
+        match event {
+            Event::Asked { id, peer, ask } => self.asked(turn, id, peer, ask),
+            Event::Left(id) => self.left(turn, id),
+            Event::Loaded(epoch, outcome) => {
+                self.offer(turn, epoch, |account, turn| account.loaded(turn, epoch, &outcome));
+            }
+            Event::Saved(epoch, outcome) => {
+                self.offer(turn, epoch, |account, turn| account.saved(turn, epoch, &outcome));
+            }
+            Event::Erased(epoch, outcome) => {
+                for logout in &mut self.logouts {
+                    logout.erased(epoch, &outcome, turn.keyring);
+                }
+            }
+            Event::Listening(epoch, outcome) => {
+                let mut outcome = Some(outcome);
+                self.offer(turn, epoch, |account, turn| match outcome.take() {
+                    Some(taken) if account.awaits_listener(epoch) => account.listening(turn, epoch, taken),
+                    other => {
+                        outcome = other;
+                        false
+                    }
+                });
+            }
+            Event::Redirected(epoch, redirect) => {
+                let mut redirect = Some(redirect);
+                self.offer(turn, epoch, |account, turn| match redirect.take() {
+                    Some(taken) if account.awaits_listener(epoch) => account.redirected(turn, epoch, taken),
+                    other => {
+                        redirect = other;
+                        false
+                    }
+                });
+            }
+            Event::Answered(epoch, raw) => {
+                let mut raw = Some(raw);
+                self.offer(turn, epoch, |account, turn| {
+                    raw = raw.take().and_then(|raw| account.answered(turn, epoch, raw));
+                    raw.is_none()
+                });
+            }
+            Event::UserLookedUp(epoch, raw) => self.user_looked_up(turn, epoch, raw),
+            Event::ConfigRead(outcome) => self.config_read(turn, outcome),
+            Event::TimePassed => self.time_passed(turn),
+            Event::ReloadWanted => turn.effects.push(Effect::ReadConfig),
+            Event::StopWanted => self.stop(turn, None),
+        }
+    }
+
+    /// Offers an outcome to each account until one says that it was for it.
+    fn offer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        epoch: Epoch,
+        mut take: impl FnMut(&mut Account, &mut Turn<'_>) -> bool,
+    ) {
+        let taken = self
+            .accounts
+            .values_mut()
+            .find_map(|account| take(account, turn).then(|| account.profile.name.clone()));
+        match taken {
+            Some(name) => self.with_account(turn, &name, |account, turn| account.advance(turn)),
+            None => turn.effects.push(Effect::Log(Entry::Stale(epoch))),
+        }
+    }
+
+    /// Lets an account act, then takes note of when it wants to be woken and of who waited only for it to be read.
+    fn with_account(
+        &mut self,
+        turn: &mut Turn<'_>,
+        name: &str,
+        act: impl FnOnce(&mut Account, &mut Turn<'_>),
+    ) {
+        let Some(account) = self.accounts.get_mut(name) else { return };
+        act(account, turn);
+        let wanted = account.next_deadline(turn.now);
+        if self.scheduled.get(name).copied() != wanted {
+            if let Some(old) = self.scheduled.remove(name) {
+                self.wake_ups.remove(&(old, name.to_owned()));
+            }
+            if let Some(at) = wanted {
+                self.wake_ups.insert((at, name.to_owned()));
+                self.scheduled.insert(name.to_owned(), at);
+            }
+        }
+        for id in turn.read_for.drain(..) {
+            for status in self.statuses.iter_mut().filter(|status| status.id == id) {
+                status.was_read(name);
+            }
+        }
+    }
+
+    fn asked(&mut self, turn: &mut Turn<'_>, id: AskId, peer: Peer, ask: Ask) {
+        if self.stop.is_some() && !matches!(ask, Ask::Stop) {
+            turn.reply(id, Answer::Error(stopping()));
+            return;
+        }
+        match ask {
+            Ask::Get(get) => self.asked_get(turn, id, peer, get),
+            Ask::Erase(erase) => match self.find(&erase.target) {
+                Ok(Some(name)) => {
+                    let deadline = turn.now.tick + Ticks::seconds(u64::from(Get::default_wait()));
+                    let wants = Wants::Erase(erase.token);
+                    self.with_account(turn, &name, |account, turn| {
+                        account.ask(turn, id, peer, deadline, wants)
+                    });
+                }
+                Ok(None) => turn.reply(id, Answer::Done),
+                Err(fault) => turn.reply(id, Answer::Error(fault)),
+            },
+            Ask::Login(login) => self.asked_login(turn, id, peer, login),
+            Ask::Paste(paste) => match self.named(paste.profile.as_deref()) {
+                Ok(name) => self.with_account(turn, &name, |account, turn| {
+                    let answer =
+                        account.pasted(turn, &paste.redirect).map_or_else(Answer::Error, |()| Answer::Done);
+                    turn.reply(id, answer);
+                    account.advance(turn);
+                }),
+                Err(fault) => turn.reply(id, Answer::Error(fault)),
+            },
+            Ask::Logout(logout) => self.asked_logout(turn, id, &logout),
+            Ask::Status(status) => match self.named_or_all(status.profile.as_deref()) {
+                Ok(names) => {
+                    self.statuses.push(StatusGathering::new(id, names.clone(), status.check, turn.now));
+                    for name in names {
+                        let deadline = turn.now.tick + StatusGathering::READING;
+                        let peer = peer.clone();
+                        self.with_account(turn, &name, |account, turn| {
+                            account.ask(turn, id, peer, deadline, Wants::Reading)
+                        });
+                    }
+                }
+                Err(fault) => turn.reply(id, Answer::Error(fault)),
+            },
+            Ask::Reload => {
+                self.reloads.push(id);
+                turn.effects.push(Effect::ReadConfig);
+            }
+            Ask::Stop => self.stop(turn, Some(id)),
+            _ => {
+                turn.reply(id, Answer::Error(Fault::new(FaultKind::BadRequest, "this request is not known")))
+            }
+        }
+    }
+
+    fn asked_get(&mut self, turn: &mut Turn<'_>, id: AskId, peer: Peer, get: Get) {
+        let name = match self.find(&get.target) {
+            Ok(Some(name)) => name,
+            Ok(None) => return turn.reply(id, Answer::NoMatch),
+            Err(fault) => return turn.reply(id, Answer::Error(fault)),
+        };
+        let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
+        let wants = Wants::Get {
+            username: get.target.username,
+            interactive: get.interactive,
+            min_validity: i64::from(get.min_validity),
+        };
+        let deadline = turn.now.tick + wait;
+        self.with_account(turn, &name, |account, turn| account.ask(turn, id, peer, deadline, wants));
+    }
+
+    fn asked_login(&mut self, turn: &mut Turn<'_>, id: AskId, peer: Peer, login: Login) {
+        let name = match self.named(login.profile.as_deref()) {
+            Ok(name) => name,
+            Err(fault) => return turn.reply(id, Answer::Error(fault)),
+        };
+        let timeout = Ticks::seconds(u64::from(login.timeout)).min(policy::LONGEST_FLOW);
+        let wants = Wants::Login {
+            // A secret is proved by signing in with it, so a valid token is no reason to leave it.
+            force: login.force || login.client_secret.is_some(),
+            client_secret: login.client_secret,
+            timeout,
+            can_paste: login.can_paste,
+        };
+        let deadline = turn.now.tick + timeout;
+        self.with_account(turn, &name, |account, turn| account.ask(turn, id, peer, deadline, wants));
+    }
+
+    fn asked_logout(&mut self, turn: &mut Turn<'_>, id: AskId, logout: &Logout) {
+        let names = match logout.profile.as_deref() {
+            None if logout.all => Ok(self.accounts.keys().cloned().collect()),
+            name => self.named(name).map(|name| vec![name]),
+        };
+        let names = match names {
+            Ok(names) => names,
+            Err(fault) => return turn.reply(id, Answer::Error(fault)),
+        };
+        let mut gathering = LogoutGathering::new(id);
+        for name in names {
+            self.with_account(turn, &name, |account, turn| {
+                let fault = Fault::new(
+                    FaultKind::Denied,
+                    format!("profile {} was signed out meanwhile", account.profile.name),
+                )
+                .remedy(account.login_command());
+                account.abandon_flow(turn, &fault);
+                account.forget();
+                account.fail_all(turn, &fault);
+                let page = account.profile.base_url.grants_page();
+                if logout.client_secret {
+                    gathering.erasing(
+                        account.erase_client_secret(turn),
+                        &account.profile.name,
+                        page.as_str(),
+                    );
+                }
+                gathering.erasing(account.erase_token(turn), &account.profile.name, page.as_str());
+                turn.log(&account.profile.name, GrantStep::SignedOut);
+            });
+        }
+        self.logouts.push(gathering);
+    }
+
+    fn left(&mut self, turn: &mut Turn<'_>, id: AskId) {
+        self.statuses.retain(|status| status.id != id);
+        self.logouts.retain(|logout| logout.id != id);
+        self.reloads.retain(|ask| *ask != id);
+        let names: Vec<_> = self.accounts.keys().cloned().collect();
+        for name in names {
+            self.with_account(turn, &name, |account, turn| {
+                account.left(turn, id);
+            });
+        }
+    }
+
+    fn user_looked_up(&mut self, turn: &mut Turn<'_>, epoch: Epoch, raw: super::answer::RawAnswer) {
+        let mut raw = Some(raw);
+        for status in &mut self.statuses {
+            raw = raw.take().and_then(|raw| status.looked_up(epoch, raw));
+        }
+        if raw.is_some() {
+            self.offer(turn, epoch, |account, turn| {
+                raw = raw.take().and_then(|raw| account.user_looked_up(turn, epoch, raw));
+                raw.is_none()
+            });
+        }
+    }
+
+    fn time_passed(&mut self, turn: &mut Turn<'_>) {
+        let due: Vec<_> = self
+            .wake_ups
+            .iter()
+            .take_while(|(at, _)| *at <= turn.now.tick)
+            .map(|(_, name)| name.clone())
+            .collect();
+        for name in due {
+            self.with_account(turn, &name, |account, turn| account.advance(turn));
+        }
+    }
+
+    fn config_read(&mut self, turn: &mut Turn<'_>, outcome: Result<Config, Fault>) {
+        let asks = std::mem::take(&mut self.reloads);
+        let answer = match outcome {
+            Ok(config) => {
+                turn.effects.push(Effect::Log(Entry::Reloaded { profiles: config.profiles.len() }));
+                self.apply(turn, config);
+                Answer::Done
+            }
+            Err(fault) => {
+                turn.effects.push(Effect::Log(Entry::ReloadFailed(fault.clone())));
+                Answer::Error(fault)
+            }
+        };
+        for id in asks {
+            turn.reply(id, answer.clone());
+        }
+    }
+
+    /// Puts a new configuration into force. A token stays only while base URL, client ID and scope are the same.
+    fn apply(&mut self, turn: &mut Turn<'_>, config: Config) {
+        let has_other_vault = self.config.keyring != config.keyring;
+        if has_other_vault {
+            turn.keyring = config.keyring;
+            turn.effects.push(Effect::OpenVault(config.keyring));
+        }
+        let mut old = std::mem::take(&mut self.accounts);
+        for profile in config.profiles.values() {
+            let account = match old.remove(&profile.name) {
+                Some(account) if account.profile == *profile => account,
+                Some(mut account) if account.profile.shapes_same_token(profile) => {
+                    retire(turn, &mut account);
+                    account.profile = profile.clone();
+                    account
+                }
+                Some(mut account) => {
+                    retire(turn, &mut account);
+                    Account::new(profile.clone())
+                }
+                None => Account::new(profile.clone()),
+            };
+            self.accounts.insert(profile.name.clone(), account);
+        }
+        for account in old.values_mut() {
+            retire(turn, account);
+        }
+        self.config = config;
+        self.index();
+        self.wake_ups.clear();
+        self.scheduled.clear();
+        let names: Vec<_> = self.accounts.keys().cloned().collect();
+        for name in names {
+            self.with_account(turn, &name, |account, turn| {
+                if has_other_vault {
+                    account.move_to_other_vault(turn);
+                }
+                account.advance(turn);
+            });
+        }
+        // Whoever waited for a profile that is gone has nothing left to wait for.
+        for status in &mut self.statuses {
+            status.forget_missing(&self.accounts);
+        }
+    }
+
+    fn stop(&mut self, turn: &mut Turn<'_>, ask: Option<AskId>) {
+        match &mut self.stop {
+            Some(stop) => stop.asks.extend(ask),
+            None => {
+                turn.effects.push(Effect::Log(Entry::Stopping));
+                self.stop = Some(Stop {
+                    asks: ask.into_iter().collect(),
+                    until: turn.now.tick + policy::STOP_PATIENCE,
+                });
+                for account in self.accounts.values_mut() {
+                    account.abandon_flow(turn, &stopping());
+                    account.fail_all(turn, &stopping());
+                }
+            }
+        }
+    }
+
+    /// Ends once the vault has what is on its way to it, or has had its time.
+    fn finish_stop(&mut self, turn: &mut Turn<'_>) {
+        let Some(stop) = &mut self.stop else { return };
+        if stop.until <= turn.now.tick || !self.accounts.values().any(Account::is_unsettled) {
+            turn.effects.push(Effect::CloseDoor);
+            for id in std::mem::take(&mut stop.asks) {
+                turn.effects.push(Effect::Reply(id, Answer::Done));
+            }
+            turn.effects.push(Effect::Exit);
+        }
+    }
+
+    fn finish_gatherings(&mut self, turn: &mut Turn<'_>) {
+        let default = self.config.default_profile.as_str();
+        for status in &mut self.statuses {
+            status.look_up(turn, &self.accounts);
+        }
+        let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.statuses)
+            .into_iter()
+            .partition(|status| status.is_complete(turn.now) || self.stop.is_some());
+        self.statuses = waiting;
+        for status in done {
+            let answer = status.answer(turn, &self.facts, &self.accounts, default);
+            turn.reply(status.id, answer);
+        }
+        let (done, waiting): (Vec<_>, _) =
+            std::mem::take(&mut self.logouts).into_iter().partition(LogoutGathering::is_complete);
+        self.logouts = waiting;
+        for logout in done {
+            turn.reply(logout.id, logout.answer());
+        }
+    }
+
+    /// The profile that a request is about; `None` if no profile is for the server that it names. A profile named beside
+    /// a server must be for that server, so that a default set in a shell gives no token away.
+    fn find(&self, target: &Target) -> Result<Option<String>, Fault> {
+        let named = target.profile.as_deref().map(|name| self.named(Some(name))).transpose()?;
+        let origin = match (&target.uri, &target.protocol, &target.host) {
+            (Some(uri), _, _) => Origin::from_uri(uri),
+            (None, None, None) => return named.map_or_else(|| self.named(None), Ok).map(Some),
+            (None, protocol, host) => {
+                Origin::from_git(protocol.as_deref().unwrap_or(""), host.as_deref().unwrap_or(""))
+            }
+        };
+        let candidates =
+            origin.and_then(|origin| self.by_origin.get(&origin)).map(Vec::as_slice).unwrap_or_default();
+        let is_wanted = |name: &&String| {
+            named.as_ref().is_none_or(|named| named == *name)
+                && self
+                    .accounts
+                    .get(*name)
+                    .is_some_and(|account| is_user(target.username.as_deref(), account.known_user()))
+        };
+        Ok(candidates.iter().find(is_wanted).cloned())
+    }
+
+    fn named_or_all(&self, name: Option<&str>) -> Result<Vec<String>, Fault> {
+        match name {
+            None => Ok(self.accounts.keys().cloned().collect()),
+            Some(_) => self.named(name).map(|name| vec![name]),
+        }
+    }
+
+    /// The profile of this name, or the default one.
+    fn named(&self, name: Option<&str>) -> Result<String, Fault> {
+        let wanted = name.unwrap_or(&self.config.default_profile);
+        match self.accounts.contains_key(wanted) {
+            true => Ok(wanted.to_owned()),
+            false if self.accounts.is_empty() => {
+                Err(Fault::new(FaultKind::NotConfigured, "no profile is configured")
+                    .why(format!("{} holds none", self.facts.config))
+                    .remedy("write one as README.md shows, then rally-cred daemon reload"))
+            }
+            false => Err(Fault::new(FaultKind::UnknownProfile, format!("there is no profile {wanted}"))
+                .remedy("rally-cred status")),
+        }
+    }
+
+    fn index(&mut self) {
+        self.by_origin.clear();
+        let is_default = |profile: &Profile| profile.name == self.config.default_profile;
+        let (first, others): (Vec<_>, Vec<_>) =
+            self.config.profiles.values().partition(|profile| is_default(profile));
+        for profile in first.into_iter().chain(others) {
+            self.by_origin.entry(profile.base_url.origin().clone()).or_default().push(profile.name.clone());
+        }
+    }
+}
+
+/// Takes an account out of service whose profile was changed or removed.
+fn retire(turn: &mut Turn<'_>, account: &mut Account) {
+    let fault = Fault::new(
+        FaultKind::ConfigBroken,
+        format!("profile {} was changed meanwhile", account.profile.name),
+    )
+    .remedy("ask again");
+    account.abandon_flow(turn, &fault);
+    account.fail_all(turn, &fault);
+}
+
+fn stopping() -> Fault {
+    Fault::new(FaultKind::Stopping, "the daemon is stopping").remedy("rally-cred daemon start")
+}

@@ -1,0 +1,24 @@
+//! Randomness as an argument, so that a history can be replayed.
+//! Does not: say where the numbers come from; the driver asks the operating system, a test counts.
+//! Met by: the broker, for the state of a flow and the jitter of its waits.
+
+use uuid::Uuid;
+
+use super::time::Ticks;
+
+/// A source of uniform numbers. For the daemon it must be unpredictable, since the state of a flow comes from it.
+pub trait Dice {
+    /// The next 64 bits.
+    fn roll(&mut self) -> u64;
+
+    /// A UUID v4.
+    fn uuid(&mut self) -> Uuid {
+        let bits = (u128::from(self.roll()) << 64) | u128::from(self.roll());
+        uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
+    }
+
+    /// A span from zero to `most`, both included.
+    fn up_to(&mut self, most: Ticks) -> Ticks {
+        Ticks(self.roll() % most.0.saturating_add(1).max(1))
+    }
+}

@@ -1,0 +1,193 @@
+//! What the broker hears and what it orders: events are past, effects are commands.
+//! Does not: carry an effect out (`perform` does) or make an event up (the shells do).
+//! Met by: the driver, in both directions.
+
+use rally_cred_proto::{Answer, Ask, Fault, Secret};
+
+use super::{
+    answer::{RawAnswer, TokenForm},
+    profile::{Config, Keyring, Profile},
+    redirect::{Expected, Redirect},
+    vault::{ItemKey, VaultTrouble},
+};
+
+/// Names one request of one client, until it is answered or its client leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AskId(pub u64);
+
+/// Names one job. It goes out with the effect and comes back with the outcome; the outcome of a job that nobody waits
+/// for any more is recognised by it and dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epoch(pub u64);
+
+/// Who asks, as the operating system tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// The process, where the system tells.
+    pub pid: Option<u32>,
+    /// The user, where the system tells.
+    pub uid: Option<u32>,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A client asked.
+    Asked {
+        /// The request's name.
+        id: AskId,
+        /// Who asks.
+        peer: Peer,
+        /// The request.
+        ask: Ask,
+    },
+    /// A client went away before it was answered.
+    Left(AskId),
+    /// The vault gave what it holds, or not.
+    Loaded(Epoch, Result<Option<Secret>, VaultTrouble>),
+    /// The vault took a record, or not.
+    Saved(Epoch, Result<(), VaultTrouble>),
+    /// The vault forgot a record, or not.
+    Erased(Epoch, Result<(), VaultTrouble>),
+    /// The redirect listener is open, or why it is not.
+    Listening(Epoch, Result<(), Fault>),
+    /// The browser came back with the right state.
+    Redirected(Epoch, Redirect),
+    /// Rally answered a token request.
+    Answered(Epoch, RawAnswer),
+    /// Rally answered whose token it is.
+    UserLookedUp(Epoch, RawAnswer),
+    /// The config file was read again.
+    ConfigRead(Result<Config, Fault>),
+    /// The time of [`super::Broker::next_deadline`] has come.
+    TimePassed,
+    /// The user wants the config file read again (SIGHUP).
+    ReloadWanted,
+    /// The user or the system wants the daemon to end (SIGTERM, SIGINT).
+    StopWanted,
+}
+
+/// Something to do. The order within one list is kept when they are begun.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send an event to a waiting client.
+    Tell(AskId, Answer),
+    /// Send the result; the request is over.
+    Reply(AskId, Answer),
+    /// Ask the vault for an item; comes back as [`Event::Loaded`].
+    Load(Epoch, ItemKey),
+    /// Put an item into the vault; comes back as [`Event::Saved`].
+    Save(Epoch, ItemKey, Secret),
+    /// Take an item out of the vault; comes back as [`Event::Erased`].
+    Erase(Epoch, ItemKey),
+    /// Use this vault from now on.
+    OpenVault(Keyring),
+    /// Open the redirect listener; comes back as [`Event::Listening`], then perhaps [`Event::Redirected`].
+    Listen(Epoch, Expected),
+    /// Show the browser how it ended, and close the listener.
+    EndListening(Epoch, Page),
+    /// Send a token request; comes back as [`Event::Answered`].
+    Post {
+        /// The job.
+        epoch: Epoch,
+        /// For whom.
+        profile: Profile,
+        /// With which client secret.
+        client_secret: Secret,
+        /// What is asked.
+        form: TokenForm,
+    },
+    /// Ask Rally whose token this is; comes back as [`Event::UserLookedUp`].
+    LookUpUser {
+        /// The job.
+        epoch: Epoch,
+        /// For whom.
+        profile: Profile,
+        /// The token.
+        token: Secret,
+    },
+    /// Read the config file; comes back as [`Event::ConfigRead`].
+    ReadConfig,
+    /// Write a line to the log.
+    Log(Entry),
+    /// Take the socket away, so that no new client finds it.
+    CloseDoor,
+    /// End the process.
+    Exit,
+}
+
+/// How a flow ended, as the browser is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// A token is in hand.
+    SignedIn {
+        /// The Rally user, while known.
+        username: Option<String>,
+    },
+    /// The user pressed "Deny".
+    Denied,
+    /// It failed.
+    Failed(Fault),
+}
+
+/// A line for the log: a decision, by its fields. It cannot hold a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A token was handed out.
+    Handed {
+        /// Whose.
+        profile: String,
+        /// To whom.
+        peer: Peer,
+    },
+    /// A flow began, ended well or ended otherwise, a token was renewed or refused: what a grant went through.
+    Grant {
+        /// Whose.
+        profile: String,
+        /// What happened to it.
+        step: GrantStep,
+    },
+    /// Something failed and the daemon coped.
+    Coped {
+        /// Whose.
+        profile: String,
+        /// What failed.
+        fault: Fault,
+    },
+    /// The config file was read again.
+    Reloaded {
+        /// How many profiles it has.
+        profiles: usize,
+    },
+    /// The config file cannot be used, so the old one stays in force.
+    ReloadFailed(Fault),
+    /// An outcome came for a job that nobody waits for.
+    Stale(Epoch),
+    /// The daemon stops.
+    Stopping,
+}
+
+/// What a grant went through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantStep {
+    /// The vault had it.
+    Loaded,
+    /// A person is asked to sign in.
+    FlowBegan,
+    /// A person signed in.
+    SignedIn,
+    /// The person said no, or nobody answered, or Rally refused.
+    FlowEnded,
+    /// Rally renewed it.
+    Renewed,
+    /// Rally no longer renews it.
+    RenewalRefused,
+    /// A caller said that it does not work.
+    Erased,
+    /// The user signed out.
+    SignedOut,
+    /// The vault keeps it.
+    Kept,
+    /// The vault does not keep it yet.
+    NotKept,
+}

@@ -1,0 +1,196 @@
+//! Requests about many profiles at once: they are answered when the last profile has had its say.
+//! Does not: change an account.
+//! Met by: `broker`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use rally_cred_proto::{
+    Answer, Fault,
+    message::{SignedOut, Status, VaultStatus},
+};
+
+use super::{
+    account::{Account, Turn},
+    answer::{self, RawAnswer, UserAnswer},
+    event::{AskId, Effect, Epoch},
+    profile::Keyring,
+    time::{Now, Tick, Ticks},
+    vault::VaultTrouble,
+};
+
+/// What `status` says of the daemon itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The release.
+    pub release: String,
+    /// The process.
+    pub pid: u32,
+    /// The config file.
+    pub config: String,
+}
+
+/// A `status` under way.
+#[derive(Debug)]
+pub(super) struct StatusGathering {
+    pub(super) id: AskId,
+    profiles: Vec<String>,
+    unread: BTreeSet<String>,
+    check: Check,
+    until: Tick,
+}
+
+#[derive(Debug)]
+enum Check {
+    Unwanted,
+    Wanted,
+    Asked { open: HashMap<Epoch, String>, found: BTreeMap<String, Result<bool, Fault>> },
+}
+
+impl StatusGathering {
+    /// How long the vault may take before the accounts are shown as they are.
+    pub(super) const READING: Ticks = Ticks::seconds(5);
+
+    /// How long all of it may take; a look-up has its own, shorter limit.
+    const WHOLE: Ticks = Ticks::seconds(30);
+
+    pub(super) fn new(id: AskId, profiles: Vec<String>, check: bool, now: Now) -> Self {
+        let unread = profiles.iter().cloned().collect();
+        let check = if check { Check::Wanted } else { Check::Unwanted };
+        Self { id, profiles, unread, check, until: now.tick + Self::WHOLE }
+    }
+
+    pub(super) fn deadline(&self) -> Tick {
+        self.until
+    }
+
+    pub(super) fn was_read(&mut self, profile: &str) {
+        self.unread.remove(profile);
+    }
+
+    pub(super) fn forget_missing(&mut self, accounts: &BTreeMap<String, Account>) {
+        self.profiles.retain(|name| accounts.contains_key(name));
+        self.unread.retain(|name| accounts.contains_key(name));
+    }
+
+    /// Asks Rally about each token, once all are read.
+    pub(super) fn look_up(&mut self, turn: &mut Turn<'_>, accounts: &BTreeMap<String, Account>) {
+        if !self.unread.is_empty() || !matches!(self.check, Check::Wanted) {
+            return;
+        }
+        let mut open = HashMap::new();
+        for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
+            let Some(token) = account.token.held().and_then(|record| record.access_token.clone()) else {
+                continue;
+            };
+            let epoch = turn.epoch();
+            open.insert(epoch, account.profile.name.clone());
+            turn.effects.push(Effect::LookUpUser { epoch, profile: account.profile.clone(), token });
+        }
+        self.check = Check::Asked { open, found: BTreeMap::new() };
+    }
+
+    /// Takes Rally's word on a token; gives it back if it is for somebody else.
+    pub(super) fn looked_up(&mut self, epoch: Epoch, raw: RawAnswer) -> Option<RawAnswer> {
+        let Check::Asked { open, found } = &mut self.check else { return Some(raw) };
+        let Some(name) = open.remove(&epoch) else { return Some(raw) };
+        let verdict = match answer::read_user_answer(raw) {
+            UserAnswer::Found { .. } => Ok(true),
+            UserAnswer::TokenRefused(_) => Ok(false),
+            UserAnswer::AddressNotAllowed(fault) | UserAnswer::Passing { fault, .. } => Err(fault),
+        };
+        found.insert(name, verdict);
+        None
+    }
+
+    pub(super) fn is_complete(&self, now: Now) -> bool {
+        let is_checked = match &self.check {
+            Check::Unwanted => true,
+            Check::Wanted => false,
+            Check::Asked { open, .. } => open.is_empty(),
+        };
+        self.unread.is_empty() && is_checked || self.until <= now.tick
+    }
+
+    pub(super) fn answer(
+        &self,
+        turn: &Turn<'_>,
+        facts: &Facts,
+        accounts: &BTreeMap<String, Account>,
+        default: &str,
+    ) -> Answer {
+        let shown = self.profiles.iter().filter_map(|name| accounts.get(name)).map(|account| {
+            let mut status = account.status(turn.now, account.profile.name == default);
+            if let Check::Asked { found, .. } = &self.check {
+                match found.get(&account.profile.name) {
+                    Some(Ok(is_taken)) => {
+                        status.checked = Some(*is_taken);
+                        status.ready &= *is_taken;
+                    }
+                    Some(Err(fault)) => status.fault = Some(fault.clone()),
+                    None => {}
+                }
+            }
+            status
+        });
+        let fault = accounts.values().find_map(|account| account.vault_fault.clone());
+        let was_used = accounts.values().any(|account| account.token.held().is_some());
+        let keeps = match turn.keyring {
+            Keyring::Memory => Some(false),
+            Keyring::Auto | Keyring::Os => (was_used || fault.is_some()).then_some(fault.is_none()),
+        };
+        Answer::Status(Box::new(Status {
+            release: facts.release.clone(),
+            pid: facts.pid,
+            config: facts.config.clone(),
+            vault: VaultStatus { kind: turn.keyring.name().to_owned(), keeps, fault },
+            profiles: shown.collect(),
+        }))
+    }
+}
+
+/// A `logout` under way.
+#[derive(Debug)]
+pub(super) struct LogoutGathering {
+    pub(super) id: AskId,
+    open: HashMap<Epoch, String>,
+    done: SignedOut,
+    fault: Option<Fault>,
+}
+
+impl LogoutGathering {
+    pub(super) fn new(id: AskId) -> Self {
+        let done = SignedOut { profiles: Vec::new(), revoke_at: Vec::new() };
+        Self { id, open: HashMap::new(), done, fault: None }
+    }
+
+    pub(super) fn erasing(&mut self, epoch: Epoch, profile: &str, grants_page: &str) {
+        self.open.insert(epoch, profile.to_owned());
+        if !self.done.revoke_at.iter().any(|page| page == grants_page) {
+            self.done.revoke_at.push(grants_page.to_owned());
+        }
+    }
+
+    pub(super) fn erased(&mut self, epoch: Epoch, outcome: &Result<(), VaultTrouble>, keyring: Keyring) {
+        let Some(profile) = self.open.remove(&epoch) else { return };
+        match outcome {
+            Ok(()) => {}
+            // Without a keyring there is nothing that could be left in it.
+            Err(VaultTrouble::Missing(_)) if keyring == Keyring::Auto => {}
+            Err(trouble) => self.fault = Some(trouble.fault()),
+        }
+        if !self.done.profiles.contains(&profile) {
+            self.done.profiles.push(profile);
+        }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    pub(super) fn answer(self) -> Answer {
+        match self.fault {
+            Some(fault) => Answer::Error(fault),
+            None => Answer::SignedOut(self.done),
+        }
+    }
+}

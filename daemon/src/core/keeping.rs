@@ -1,0 +1,284 @@
+//! What an account knows of the vault: two items, each unread, loading, absent or held, and whether the vault keeps them.
+//! Does not: decide who is served.
+//! Met by: `account`, with its halves `sign_in` and `renewal`.
+
+use rally_cred_proto::{Fault, Secret};
+
+use super::{
+    account::{Account, Turn},
+    event::{Effect, Entry, Epoch, GrantStep},
+    policy,
+    profile::Keyring,
+    record::{self, ClientSecretRecord, Decoded, TokenRecord},
+    time::Tick,
+    vault::{ItemKey, ItemKind, VaultTrouble},
+};
+
+/// What is known of one item of the vault.
+#[derive(Debug)]
+pub(super) enum Slot<T> {
+    /// The vault was not asked, or could not answer.
+    Unread,
+    /// The vault is being asked.
+    Loading(Epoch),
+    /// There is none.
+    Empty,
+    /// No keyring answers, which for the choice `auto` is as good as none. The next request asks again.
+    Missing,
+    /// Here it is.
+    Held(T),
+}
+
+impl<T> Slot<T> {
+    pub(super) fn held(&self) -> Option<&T> {
+        match self {
+            Self::Held(value) => Some(value),
+            Self::Unread | Self::Loading(_) | Self::Empty | Self::Missing => None,
+        }
+    }
+
+    pub(super) fn is_loading(&self, epoch: Epoch) -> bool {
+        matches!(self, Self::Loading(own) if *own == epoch)
+    }
+
+    /// Whether the vault must be asked before anything can be decided.
+    pub(super) fn is_unread(&self) -> bool {
+        matches!(self, Self::Unread)
+    }
+
+    /// Gives a keyring that did not answer the last time another chance.
+    pub(super) fn forget_missing(&mut self) {
+        if matches!(self, Self::Missing) {
+            *self = Self::Unread;
+        }
+    }
+}
+
+/// Whether the vault keeps what is held, and when to try again.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    pub(super) in_flight: Option<Epoch>,
+    pub(super) kept: bool,
+    failures: u32,
+    pub(super) again_at: Option<Tick>,
+}
+
+impl Keeping {
+    /// What was just loaded is kept.
+    fn loaded() -> Self {
+        Self { kept: true, ..Self::default() }
+    }
+}
+
+impl Account {
+    /// Asks the vault for the token.
+    pub(super) fn load_token(&mut self, turn: &mut Turn<'_>) {
+        let epoch = turn.epoch();
+        self.token = Slot::Loading(epoch);
+        turn.effects.push(Effect::Load(epoch, self.key(ItemKind::Token)));
+    }
+
+    /// Asks the vault for the client secret.
+    pub(super) fn load_client_secret(&mut self, turn: &mut Turn<'_>) {
+        let epoch = turn.epoch();
+        self.client_secret = Slot::Loading(epoch);
+        turn.effects.push(Effect::Load(epoch, self.key(ItemKind::ClientSecret)));
+    }
+
+    /// Takes what the vault gave. `false` if the job is none of this account's.
+    pub(super) fn loaded(
+        &mut self,
+        turn: &mut Turn<'_>,
+        epoch: Epoch,
+        outcome: &Result<Option<Secret>, VaultTrouble>,
+    ) -> bool {
+        let is_token = self.token.is_loading(epoch);
+        if !is_token && !self.client_secret.is_loading(epoch) {
+            return false;
+        }
+        let text = match outcome {
+            Ok(text) => text.as_ref(),
+            Err(trouble) => {
+                self.load_failed(turn, is_token, trouble);
+                return true;
+            }
+        };
+        let fault = if is_token { self.token_loaded(turn, text) } else { self.client_secret_loaded(text) };
+        if let Some(fault) = fault {
+            self.fault = Some(fault.clone());
+            self.refuse(turn, &fault);
+        }
+        true
+    }
+
+    fn load_failed(&mut self, turn: &mut Turn<'_>, is_token: bool, trouble: &VaultTrouble) {
+        let may_use_memory = matches!(trouble, VaultTrouble::Missing(_)) && turn.keyring == Keyring::Auto;
+        if is_token {
+            self.token = if may_use_memory { Slot::Missing } else { Slot::Unread };
+        } else {
+            self.client_secret = if may_use_memory { Slot::Missing } else { Slot::Unread };
+            self.no_load_before = turn.now.tick + policy::UNASKED_LOAD;
+        }
+        if !may_use_memory {
+            let fault = trouble.fault();
+            turn.coped(&self.profile.name, &fault);
+            self.fault = Some(fault.clone());
+            self.refuse(turn, &fault);
+        }
+    }
+
+    /// The fault to answer everybody with, if the record must not be touched.
+    fn token_loaded(&mut self, turn: &mut Turn<'_>, text: Option<&Secret>) -> Option<Fault> {
+        self.token = Slot::Empty;
+        match text.map(|text| TokenRecord::decode(text, &self.profile)) {
+            None | Some(Decoded::OfOther) => {}
+            Some(Decoded::Ours(record)) => {
+                turn.log(&self.profile.name, GrantStep::Loaded);
+                self.token_keep = Keeping::loaded();
+                self.hold(turn, record);
+            }
+            Some(Decoded::Damaged) => {
+                let fault = record::damaged(&self.profile.name);
+                turn.coped(&self.profile.name, &fault);
+                self.fault = Some(fault);
+            }
+            Some(Decoded::Later) => {
+                self.token = Slot::Unread;
+                return Some(record::later_version(&self.profile.name));
+            }
+        }
+        None
+    }
+
+    fn client_secret_loaded(&mut self, text: Option<&Secret>) -> Option<Fault> {
+        self.client_secret = Slot::Empty;
+        match text.map(|text| ClientSecretRecord::decode(text, &self.profile)) {
+            None | Some(Decoded::OfOther | Decoded::Damaged) => {}
+            Some(Decoded::Ours(record)) => {
+                self.client_secret_keep = Keeping::loaded();
+                self.client_secret = Slot::Held(record.client_secret);
+            }
+            Some(Decoded::Later) => {
+                self.client_secret = Slot::Unread;
+                return Some(record::later_version(&self.profile.name));
+            }
+        }
+        None
+    }
+
+    /// Puts the held token into the vault.
+    pub(super) fn save_token(&mut self, turn: &mut Turn<'_>) {
+        let text = self.token.held().and_then(TokenRecord::encode);
+        self.token_keep.again_at = None;
+        if let Some(text) = text {
+            let epoch = turn.epoch();
+            self.token_keep.in_flight = Some(epoch);
+            turn.effects.push(Effect::Save(epoch, self.key(ItemKind::Token), text));
+        }
+    }
+
+    /// Puts the held client secret into the vault.
+    pub(super) fn save_client_secret(&mut self, turn: &mut Turn<'_>) {
+        let held = self.client_secret.held().cloned();
+        let text = held.and_then(|secret| ClientSecretRecord::new(&self.profile, secret).encode());
+        self.client_secret_keep.again_at = None;
+        if let Some(text) = text {
+            let epoch = turn.epoch();
+            self.client_secret_keep.in_flight = Some(epoch);
+            turn.effects.push(Effect::Save(epoch, self.key(ItemKind::ClientSecret), text));
+        }
+    }
+
+    /// Takes the vault's word on a save. `false` if the job is none of this account's.
+    pub(super) fn saved(
+        &mut self,
+        turn: &mut Turn<'_>,
+        epoch: Epoch,
+        outcome: &Result<(), VaultTrouble>,
+    ) -> bool {
+        let keep = if self.token_keep.in_flight == Some(epoch) {
+            &mut self.token_keep
+        } else if self.client_secret_keep.in_flight == Some(epoch) {
+            &mut self.client_secret_keep
+        } else {
+            return false;
+        };
+        keep.in_flight = None;
+        let step = match outcome {
+            Ok(()) => {
+                *keep = Keeping { kept: turn.keyring != Keyring::Memory, ..Keeping::default() };
+                GrantStep::Kept
+            }
+            Err(trouble) => {
+                keep.kept = false;
+                keep.failures += 1;
+                keep.again_at = Some(turn.now.tick + policy::save_again(keep.failures, turn.dice));
+                let fault = trouble.fault();
+                turn.coped(&self.profile.name, &fault);
+                self.vault_fault = Some(fault);
+                GrantStep::NotKept
+            }
+        };
+        turn.log(&self.profile.name, step);
+        if self.is_kept() {
+            self.vault_fault = None;
+        }
+        true
+    }
+
+    /// Tries again to keep what the vault did not take, when its time has come.
+    pub(super) fn save_again(&mut self, turn: &mut Turn<'_>) {
+        let is_due = |keep: &Keeping| keep.again_at.is_some_and(|at| at <= turn.now.tick);
+        let (token, client_secret) = (is_due(&self.token_keep), is_due(&self.client_secret_keep));
+        if client_secret {
+            self.save_client_secret(turn);
+        }
+        if token {
+            self.save_token(turn);
+        }
+    }
+
+    /// Whether a restart would find token and client secret again.
+    pub(super) fn is_kept(&self) -> bool {
+        self.token_keep.kept && (self.client_secret_keep.kept || self.client_secret.held().is_none())
+    }
+
+    /// Whether the vault is being asked to keep something.
+    pub(super) fn is_saving(&self) -> bool {
+        self.token_keep.in_flight.is_some() || self.client_secret_keep.in_flight.is_some()
+    }
+
+    /// Takes the token out of the vault; the outcome comes back under the epoch.
+    pub(super) fn erase_token(&mut self, turn: &mut Turn<'_>) -> Epoch {
+        let epoch = turn.epoch();
+        self.token = Slot::Empty;
+        self.token_keep = Keeping::default();
+        turn.effects.push(Effect::Erase(epoch, self.key(ItemKind::Token)));
+        epoch
+    }
+
+    /// Takes the client secret out of the vault; the outcome comes back under the epoch.
+    pub(super) fn erase_client_secret(&mut self, turn: &mut Turn<'_>) -> Epoch {
+        let epoch = turn.epoch();
+        self.client_secret = Slot::Empty;
+        self.client_secret_keep = Keeping::default();
+        turn.effects.push(Effect::Erase(epoch, self.key(ItemKind::ClientSecret)));
+        epoch
+    }
+
+    fn key(&self, kind: ItemKind) -> ItemKey {
+        ItemKey { kind, profile: self.profile.name.clone() }
+    }
+}
+
+impl Turn<'_> {
+    /// Notes what a grant went through.
+    pub(super) fn log(&mut self, profile: &str, step: GrantStep) {
+        self.effects.push(Effect::Log(Entry::Grant { profile: profile.to_owned(), step }));
+    }
+
+    /// Notes a failure that was coped with.
+    pub(super) fn coped(&mut self, profile: &str, fault: &Fault) {
+        self.effects.push(Effect::Log(Entry::Coped { profile: profile.to_owned(), fault: fault.clone() }));
+    }
+}

@@ -1,0 +1,356 @@
+//! Reads the address that the browser was sent back to, and takes only the one that the pending sign-in waits for.
+//! Does not: listen, remember which redirect was used already, or exchange the code.
+//! Met by: flow (each request on the redirect port) and the broker (an address pasted into `rally-cred login`).
+
+use std::borrow::Cow;
+
+use rally_cred_proto::{Fault, FaultKind, Origin, Secret, plain::plain};
+use url::{Url, form_urlencoded};
+
+use super::profile::RedirectUri;
+
+/// What the pending sign-in waits for.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// The callback URL as registered. A query of its own must come back whole.
+    pub redirect_uri: RedirectUri,
+    /// The state that went out with the authorization URL. It is used once; the caller sees to that.
+    pub state: Secret,
+}
+
+/// How Rally answered the authorization request (RFC 6749 §4.1.2).
+#[derive(Clone, Debug)]
+pub enum Redirect {
+    /// The user pressed "Allow Access": exchange the code.
+    Code(Secret),
+    /// There will be no code. Both texts come from outside and are plain already.
+    Refused {
+        /// The error code; `access_denied` is the user's "Deny".
+        error: String,
+        /// Rally's words for it.
+        description: Option<String>,
+    },
+}
+
+/// Why an address is not the redirect. The sign-in stays pending. No variant carries text of the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotOurs {
+    /// The pasted text is no URL with a scheme and a host.
+    #[error("it is not a whole address")]
+    NotAnAddress,
+    /// The pasted address has another scheme, host or port.
+    #[error("it leads to another server than the redirect URI")]
+    WrongServer,
+    /// The path is not the registered one.
+    #[error("its path is not that of the redirect URI")]
+    WrongPath,
+    /// A pair of the registered URI's own query is missing.
+    #[error("it lacks a part of the redirect URI's own query")]
+    WrongQuery,
+    /// There is no state.
+    #[error("it carries no state")]
+    NoState,
+    /// The state is that of another sign-in, or invented.
+    #[error("its state is not that of the pending sign-in")]
+    WrongState,
+    /// `state`, `code` or `error` stands more than once, so it is open which one counts.
+    #[error("it carries the state, the code or the error twice")]
+    Repeated,
+    /// There is neither a code nor an error.
+    #[error("it carries neither a code nor an error")]
+    NoAnswer,
+    /// There are both a code and an error.
+    #[error("it carries both a code and an error")]
+    TwoAnswers,
+    /// The code is empty or holds something else than visible ASCII and spaces (RFC 6749, appendix A.11).
+    #[error("its code is empty or damaged")]
+    BadCode,
+}
+
+impl Expected {
+    /// Reads the target of a request on the redirect port: path and query, as the browser sent them.
+    pub fn read_target(&self, path_and_query: &str) -> Result<Redirect, NotOurs> {
+        let target = path_and_query.split_once('#').map_or(path_and_query, |(before, _)| before);
+        match target.split_once('?') {
+            Some((path, query)) => self.read(path, query),
+            None => self.read(target, ""),
+        }
+    }
+
+    /// Reads a whole address out of a browser's address bar; white space around it does not matter.
+    pub fn read_pasted(&self, address: &str) -> Result<Redirect, NotOurs> {
+        let address = address.trim();
+        let origin = Origin::from_uri(address).ok_or(NotOurs::NotAnAddress)?;
+        let url = Url::parse(address).map_err(|_| NotOurs::NotAnAddress)?;
+        if Origin::from_url(self.redirect_uri.url()).as_ref() != Some(&origin) {
+            return Err(NotOurs::WrongServer);
+        }
+        self.read(url.path(), url.query().unwrap_or_default())
+    }
+
+    fn read(&self, path: &str, query: &str) -> Result<Redirect, NotOurs> {
+        let registered = self.redirect_uri.url();
+        if path != registered.path() {
+            return Err(NotOurs::WrongPath);
+        }
+        let mut pairs: Vec<Pair<'_>> = form_urlencoded::parse(query.as_bytes()).collect();
+        for own in registered.query_pairs() {
+            let at = pairs.iter().position(|pair| *pair == own).ok_or(NotOurs::WrongQuery)?;
+            pairs.remove(at);
+        }
+        // The state comes first: without it nothing else in the address deserves belief.
+        let state = take_once(&mut pairs, "state")?.ok_or(NotOurs::NoState)?;
+        let state = Secret::parse(state).map_err(|_| NotOurs::WrongState)?;
+        if !self.state.matches(&state) {
+            return Err(NotOurs::WrongState);
+        }
+        let code = take_once(&mut pairs, "code")?;
+        let error = take_once(&mut pairs, "error")?;
+        match (code, error) {
+            (Some(code), None) => read_code(code),
+            (None, Some(error)) if !error.is_empty() => {
+                let description = pairs.iter().find(|(name, _)| name == "error_description");
+                Ok(Redirect::Refused {
+                    error: plain(&error),
+                    description: description.map(|(_, text)| plain(text)).filter(|text| !text.is_empty()),
+                })
+            }
+            (None, _) => Err(NotOurs::NoAnswer),
+            (Some(_), Some(_)) => Err(NotOurs::TwoAnswers),
+        }
+    }
+}
+
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+fn take_once(pairs: &mut Vec<Pair<'_>>, name: &str) -> Result<Option<String>, NotOurs> {
+    let Some(at) = pairs.iter().position(|(key, _)| key == name) else { return Ok(None) };
+    let (_, value) = pairs.remove(at);
+    if pairs.iter().any(|(key, _)| key == name) {
+        return Err(NotOurs::Repeated);
+    }
+    Ok(Some(value.into_owned()))
+}
+
+fn read_code(code: String) -> Result<Redirect, NotOurs> {
+    let is_usable = !code.is_empty() && code.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let code = Secret::parse(code).map_err(|_| NotOurs::BadCode)?;
+    if is_usable { Ok(Redirect::Code(code)) } else { Err(NotOurs::BadCode) }
+}
+
+impl Redirect {
+    /// Why there is no code, as it is told to people; `None` if there is one.
+    pub fn fault(&self) -> Option<Fault> {
+        let Self::Refused { error, description } = self else { return None };
+        let fault = match error.as_str() {
+            "access_denied" => Fault::new(FaultKind::Denied, "the sign-in was denied in the browser")
+                .remedy("rally-cred login"),
+            "temporarily_unavailable" | "server_error" => {
+                Fault::new(FaultKind::Unreachable, "Rally cannot sign anyone in at the moment")
+                    .remedy("rally-cred login, in a few minutes")
+            }
+            _ => Fault::new(FaultKind::ClientRefused, "Rally refused the authorization request").remedy(
+                "compare client_id, redirect_uri and scope in the config file with the OAuth client in Rally",
+            ),
+        };
+        let why = description.as_ref().map_or_else(|| error.clone(), |text| format!("{error}: {text}"));
+        Some(fault.why(why))
+    }
+}
+
+impl NotOurs {
+    /// How it is told to the person who pasted the address.
+    pub fn fault(self) -> Fault {
+        let remedy = match self {
+            Self::NotAnAddress => "paste the whole address, from http to its end",
+            Self::WrongState => "use the newest authorization page, and paste the address that it leads to",
+            Self::WrongServer
+            | Self::WrongPath
+            | Self::WrongQuery
+            | Self::NoState
+            | Self::Repeated
+            | Self::NoAnswer
+            | Self::TwoAnswers
+            | Self::BadCode => "press \"Allow Access\", then paste the address that the browser shows",
+        };
+        Fault::new(FaultKind::BadRedirect, "this address does not complete the sign-in")
+            .why(self.to_string())
+            .remedy(remedy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATE: &str = "0b5ff0a5-9d4e-4f7c-8a6d-1f7a6f0c2b11";
+
+    fn expected(redirect_uri: &str) -> Expected {
+        Expected {
+            redirect_uri: RedirectUri::parse(redirect_uri).unwrap(),
+            state: Secret::parse(STATE.to_owned()).unwrap(),
+        }
+    }
+
+    /// What was read, as one text to compare.
+    fn shown(read: Result<Redirect, NotOurs>) -> String {
+        match read {
+            Ok(Redirect::Code(code)) => format!("code {}", code.expose()),
+            Ok(Redirect::Refused { error, description: None }) => format!("refused {error}"),
+            Ok(Redirect::Refused { error, description: Some(text) }) => format!("refused {error}: {text}"),
+            Err(not_ours) => format!("{not_ours:?}"),
+        }
+    }
+
+    /// Checks a request target (`§` stands for the state) and, where it can be one, the same as a pasted address.
+    fn check(redirect_uri: &str, target: &str, wanted: &str) {
+        let target = target.replace("=§", &format!("={STATE}"));
+        let expected = expected(redirect_uri);
+        assert_eq!(shown(expected.read_target(&target)), wanted, "target {target}");
+        let origin = expected.redirect_uri.url().origin().ascii_serialization();
+        assert_eq!(shown(expected.read_pasted(&format!(" {origin}{target}\r\n"))), wanted, "pasted {target}");
+    }
+
+    #[test]
+    fn the_right_redirect_is_read_in_every_spelling() {
+        for (target, wanted) in [
+            ("/cb?code=abc&state=§", "code abc"),
+            ("/cb?state=§&code=abc", "code abc"),
+            ("/cb?iss=https%3A%2F%2Frally1.rallydev.com&code=abc&x&state=§&scope=alm&iss=2", "code abc"),
+            ("/cb?code=a%2Bb%2F%3D%26c&state=§", "code a+b/=&c"),
+            ("/cb?code=a+b&state=§", "code a b"),
+            ("/cb?code=a=b&state=§", "code a=b"),
+            ("/cb?c%6Fde=abc&st%61te=§", "code abc"),
+            ("/cb?&&code=abc&&state=§&", "code abc"),
+            ("/cb?code=abc&state=§#fragment", "code abc"),
+            ("/cb?CODE=x&STATE=y&code=abc&state=§", "code abc"),
+            ("/cb?error=access_denied&state=§", "refused access_denied"),
+            ("/cb?error=access_denied&error_description=&state=§", "refused access_denied"),
+            (
+                "/cb?state=§&error=temporarily_unavailable&error_description=Back+soon%21",
+                "refused temporarily_unavailable: Back soon!",
+            ),
+            ("/cb?state=§&error=x%1b%5b31m&error_description=a%0d%0ab%E2%80%AEc", "refused x[31m: abc"),
+        ] {
+            check("http://localhost:8477/cb", target, wanted);
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_the_right_redirect_is_refused_by_reason() {
+        let other = "/cb?code=abc&state=0b5ff0a5-9d4e-4f7c-8a6d-1f7a6f0c2b12";
+        for (target, wanted) in [
+            ("/", "WrongPath"),
+            ("/favicon.ico", "WrongPath"),
+            ("/cb/?code=abc&state=§", "WrongPath"),
+            ("/CB?code=abc&state=§", "WrongPath"),
+            ("//cb?code=abc&state=§", "WrongPath"),
+            ("/c%62?code=abc&state=§", "WrongPath"),
+            ("/cb", "NoState"),
+            ("/cb?", "NoState"),
+            ("/cb?code=abc", "NoState"),
+            ("/cb?code=abc#state=§", "NoState"),
+            ("/cb?error=access_denied", "NoState"),
+            ("/cb?code=abc&state=", "WrongState"),
+            ("/cb?code=abc&state", "WrongState"),
+            ("/cb?code=abc&state=§0", "WrongState"),
+            ("/cb?code=abc&state=§%00", "WrongState"),
+            ("/cb?code=abc&state=§+", "WrongState"),
+            (other, "WrongState"),
+            ("/cb?code=abc&state=§&state=§", "Repeated"),
+            ("/cb?state=x&code=abc&state=§", "Repeated"),
+            ("/cb?code=abc&state=§&code=abc", "Repeated"),
+            ("/cb?code=abc&state=§&c%6Fde=def", "Repeated"),
+            ("/cb?error=a&error=b&state=§", "Repeated"),
+            ("/cb?state=§", "NoAnswer"),
+            ("/cb?state=§&error=", "NoAnswer"),
+            ("/cb?state=§&Code=abc", "NoAnswer"),
+            ("/cb?state=§&code=abc&error=access_denied", "TwoAnswers"),
+            ("/cb?state=§&code=", "BadCode"),
+            ("/cb?state=§&code=a%0Ab", "BadCode"),
+            ("/cb?state=§&code=a%00", "BadCode"),
+            ("/cb?state=§&code=%C3%A9", "BadCode"),
+            ("/cb?state=§&code=%FF", "BadCode"),
+        ] {
+            check("http://localhost:8477/cb", target, wanted);
+        }
+    }
+
+    #[test]
+    fn a_code_comes_through_whatever_it_holds_and_wherever_it_stands() {
+        let printable: String = (b' '..=b'~').map(char::from).collect();
+        let extra = [("iss", "https://a.example/?state=no&code=no"), ("session_state", "x"), ("", "code")];
+        for length in 1..=printable.len() {
+            let code = &printable[printable.len() - length..];
+            let mut pairs = vec![("code", code), ("state", STATE)];
+            pairs.extend(extra);
+            pairs.rotate_left(length % 5);
+            let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+            check("http://127.0.0.1:8477/", &format!("/?{query}"), &format!("code {code}"));
+        }
+    }
+
+    #[test]
+    fn the_registered_query_has_to_come_back_and_is_not_taken_for_the_answer() {
+        let uri = "http://localhost:8477/cb?tenant=a%20b&code=own";
+        check(uri, "/cb?tenant=a%20b&code=own&code=abc&state=§", "code abc");
+        check(uri, "/cb?state=§&code=abc&code=own&tenant=a+b", "code abc");
+        check(uri, "/cb?code=abc&state=§", "WrongQuery");
+        check(uri, "/cb?tenant=b&code=own&code=abc&state=§", "WrongQuery");
+        check(uri, "/cb?tenant=a%20b&code=own&state=§", "NoAnswer");
+    }
+
+    #[test]
+    fn a_pasted_address_is_taken_from_the_registered_server_only() {
+        for (uri, address, wanted) in [
+            ("http://localhost:8477/cb", "http://LOCALHOST:8477/cb?code=abc&state=§", "code abc"),
+            ("http://localhost/cb", "http://localhost:80/cb?code=abc&state=§", "code abc"),
+            ("http://localhost", "http://localhost?code=abc&state=§", "code abc"),
+            ("http://localhost/", "http://localhost/?code=abc&state=§", "code abc"),
+            ("https://tools.example/cb", "https://tools.example/cb?code=abc&state=§", "code abc"),
+            ("http://localhost:8477/cb", "https://localhost:8477/cb?code=abc&state=§", "WrongServer"),
+            ("http://localhost:8477/cb", "http://localhost/cb?code=abc&state=§", "WrongServer"),
+            ("http://localhost:8477/cb", "http://127.0.0.1:8477/cb?code=abc&state=§", "WrongServer"),
+            (
+                "http://localhost:8477/cb",
+                "http://localhost.evil.example:8477/cb?code=abc&state=§",
+                "WrongServer",
+            ),
+            (
+                "http://localhost:8477/cb",
+                "http://localhost:8477@evil.example/cb?code=abc&state=§",
+                "NotAnAddress",
+            ),
+            ("http://localhost:8477/cb", "localhost:8477/cb?code=abc&state=§", "NotAnAddress"),
+            ("http://localhost:8477/cb", "/cb?code=abc&state=§", "NotAnAddress"),
+            ("http://localhost:8477/cb", "abc", "NotAnAddress"),
+            ("http://localhost:8477/cb", "", "NotAnAddress"),
+            ("http://localhost:8477/cb", "http://localhost:8477/cb?code=a\nbc&state=§", "NotAnAddress"),
+        ] {
+            let address = address.replace("=§", &format!("={STATE}"));
+            assert_eq!(shown(expected(uri).read_pasted(&address)), wanted, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_who_refused() {
+        let kind = |error: &str| {
+            let refused =
+                Redirect::Refused { error: error.to_owned(), description: Some("words".to_owned()) };
+            let fault = refused.fault().unwrap();
+            assert_eq!(fault.why, Some(format!("{error}: words")));
+            fault.kind
+        };
+        assert_eq!(kind("access_denied"), FaultKind::Denied);
+        assert_eq!(kind("temporarily_unavailable"), FaultKind::Unreachable);
+        assert_eq!(kind("invalid_scope"), FaultKind::ClientRefused);
+        assert!(Redirect::Code(Secret::parse("abc".to_owned()).unwrap()).fault().is_none());
+    }
+
+    #[test]
+    fn a_refused_address_is_not_repeated_in_the_fault() {
+        let fault = expected("http://localhost:8477/cb").read_pasted("canary").unwrap_err().fault();
+        assert_eq!(fault.kind, FaultKind::BadRedirect);
+        assert!(!fault.to_string().contains("canary"));
+    }
+}

@@ -1,0 +1,439 @@
+//! One profile's sign-in, from the authorization URL to the token in hand.
+//! Does not: listen, open a browser or send (its effects say so).
+//! Met by: `account`, of which this is a part.
+
+use rally_cred_proto::{
+    Answer, Fault, FaultKind, Secret,
+    message::{Authorize, WaitingOn},
+};
+
+use super::{
+    account::{Account, Job, Turn, Waiter, Wants, is_user},
+    answer::{self, FormKind, Grant, RawAnswer, Refused, TokenAnswer, TokenForm, UserAnswer},
+    event::{Effect, Epoch, GrantStep, Page},
+    keeping::Slot,
+    policy,
+    profile::Profile,
+    record::TokenRecord,
+    redirect::{Expected, NotOurs, Redirect},
+    renewal::{self, Rest},
+    time::Tick,
+};
+
+/// A sign-in that a person has to answer.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) epoch: Epoch,
+    pub(super) deadline: Tick,
+    expected: Expected,
+    url: String,
+    client_secret: Secret,
+    /// Whether the secret came with `login` and is kept once Rally has taken it.
+    is_new_secret: bool,
+    began_by_login: bool,
+    listener: ListenerState,
+    tab_opened: bool,
+}
+
+#[derive(Debug)]
+enum ListenerState {
+    Opening,
+    Open,
+    /// Only a pasted address can end the flow.
+    Failed(Fault),
+}
+
+/// The pause before another tab may be opened unasked.
+#[derive(Debug, Default)]
+pub(super) struct CoolDown {
+    misses: u32,
+    until: Option<Tick>,
+}
+
+/// The authorization URL, with exactly the documented parameters.
+pub fn authorization_url(profile: &Profile, state: &str) -> String {
+    let mut url = profile.base_url.authorization_page();
+    url.query_pairs_mut()
+        .append_pair("state", state)
+        .append_pair("response_type", "code")
+        .append_pair("redirect_uri", profile.redirect_uri.as_str())
+        .append_pair("client_id", &profile.client_id)
+        .append_pair("scope", &profile.scope);
+    url.into()
+}
+
+impl Account {
+    /// Begins a flow for those who may have one; refuses the others.
+    pub(super) fn begin_flow(&mut self, turn: &mut Turn<'_>) {
+        let Some((given, life)) = self.flow_wanted(turn) else { return };
+        let began_by_login = self.waiters.iter().any(|waiter| matches!(waiter.wants, Wants::Login { .. }));
+        let is_new_secret = given.is_some();
+        let client_secret = match (given, &self.client_secret) {
+            (Some(given), _) => given,
+            (None, Slot::Unread) => {
+                self.load_client_secret(turn);
+                return;
+            }
+            (None, Slot::Loading(_)) => return,
+            (None, Slot::Held(held)) if !self.client_secret_refused => held.clone(),
+            (None, Slot::Held(_) | Slot::Empty | Slot::Missing) => {
+                let fault = self.client_secret_needed();
+                self.refuse(turn, &fault);
+                return;
+            }
+        };
+        let state = turn.dice.uuid().to_string();
+        let url = authorization_url(&self.profile, &state);
+        // A UUID holds no line break, so this cannot fail; were it to, nobody could answer the flow.
+        let Ok(state) = Secret::parse(state) else { return };
+        let expected = Expected { redirect_uri: self.profile.redirect_uri.clone(), state };
+        let epoch = turn.epoch();
+        turn.log(&self.profile.name, GrantStep::FlowBegan);
+        turn.effects.push(Effect::Listen(epoch, expected.clone()));
+        self.job = Job::Flow(Flow {
+            epoch,
+            deadline: turn.now.tick + life,
+            expected,
+            url,
+            client_secret,
+            is_new_secret,
+            began_by_login,
+            listener: ListenerState::Opening,
+            tab_opened: false,
+        });
+        self.refuse_background_callers(turn);
+    }
+
+    /// The client secret that came with a login, and the life of the flow to begin. `None`, and everybody refused, if
+    /// nobody may have one.
+    fn flow_wanted(&mut self, turn: &mut Turn<'_>) -> Option<(Option<Secret>, super::time::Ticks)> {
+        let needy = self.waiters.iter().filter(|waiter| !self.awaits_vault_only(turn.now, waiter));
+        let logins = needy.filter_map(|waiter| match &waiter.wants {
+            Wants::Login { client_secret, timeout, .. } => Some((client_secret.clone(), *timeout)),
+            Wants::Get { .. } | Wants::Erase(_) | Wants::Reading => None,
+        });
+        if let Some(login) = logins.max_by_key(|(client_secret, timeout)| (client_secret.is_some(), *timeout))
+        {
+            return Some(login);
+        }
+        let may_ask =
+            self.waiters.iter().any(|waiter| matches!(waiter.wants, Wants::Get { interactive: true, .. }));
+        let cooling_down = self.cool_down.until.filter(|until| turn.now.tick < *until);
+        if may_ask && cooling_down.is_none() {
+            return Some((None, policy::FLOW_LIFE));
+        }
+        let fault = match cooling_down {
+            Some(until) if may_ask => {
+                let pause = (until - turn.now.tick).as_seconds();
+                self.sign_in_needed(&format!(
+                    "the last sign-in came to nothing, so no new one is begun for {pause} s"
+                ))
+            }
+            _ => self.why_not_signed_in(),
+        };
+        self.refuse(turn, &fault);
+        None
+    }
+
+    fn why_not_signed_in(&self) -> Fault {
+        match &self.fault {
+            Some(fault) => self.sign_in_needed(&fault.what),
+            None if self.token.held().is_some() => self.sign_in_needed("the token has ended"),
+            None => self.sign_in_needed("nothing is stored"),
+        }
+    }
+
+    fn client_secret_needed(&self) -> Fault {
+        let why = if self.client_secret_refused { "Rally refused the stored one" } else { "none is stored" };
+        Fault::new(
+            FaultKind::ClientSecretNeeded,
+            format!("no client secret for profile {}", self.profile.name),
+        )
+        .why(why)
+        .remedy(self.login_command())
+    }
+
+    /// Nobody waits for a person who may not ask one.
+    fn refuse_background_callers(&mut self, turn: &mut Turn<'_>) {
+        let is_background = |waiter: &Waiter| matches!(waiter.wants, Wants::Get { interactive: false, .. });
+        let (refused, waiting): (Vec<_>, _) =
+            std::mem::take(&mut self.waiters).into_iter().partition(is_background);
+        self.waiters = waiting;
+        let fault = self.why_not_signed_in();
+        for waiter in refused {
+            self.fail(turn, &waiter, &fault);
+        }
+    }
+
+    /// Shows a waiter the pending flow, once. Whether that was its answer (it cannot paste, and nobody listens).
+    pub(super) fn show_flow(&mut self, turn: &mut Turn<'_>, waiter: &mut Waiter) -> bool {
+        let Job::Flow(flow) = &mut self.job else { return false };
+        let (is_login, can_paste) = match &waiter.wants {
+            Wants::Login { can_paste, .. } => (true, *can_paste),
+            Wants::Get { interactive: true, .. } => (false, false),
+            Wants::Get { interactive: false, .. } | Wants::Erase(_) | Wants::Reading => return false,
+        };
+        match &flow.listener {
+            _ if waiter.told => return false,
+            ListenerState::Opening => return false,
+            ListenerState::Open => {}
+            ListenerState::Failed(fault) if can_paste => {
+                turn.effects.push(Effect::Tell(waiter.id, Answer::Notice(fault.clone())));
+            }
+            ListenerState::Failed(fault) => {
+                turn.reply(waiter.id, Answer::Error(fault.clone()));
+                return true;
+            }
+        }
+        waiter.told = true;
+        let authorize = Authorize {
+            profile: self.profile.name.clone(),
+            url: flow.url.clone(),
+            open: is_login || !flow.tab_opened,
+            timeout: u32::try_from((flow.deadline - turn.now.tick).as_seconds()).unwrap_or(u32::MAX),
+        };
+        flow.tab_opened = true;
+        turn.effects.push(Effect::Tell(waiter.id, Answer::Authorize(authorize)));
+        false
+    }
+
+    /// Takes the listener's word on whether it is open. `false` if the job is none of this account's.
+    pub(super) fn listening(
+        &mut self,
+        turn: &mut Turn<'_>,
+        epoch: Epoch,
+        outcome: Result<(), Fault>,
+    ) -> bool {
+        let Job::Flow(flow) = &mut self.job else { return false };
+        if flow.epoch != epoch {
+            return false;
+        }
+        flow.listener = match outcome {
+            Ok(()) => ListenerState::Open,
+            Err(fault) => {
+                turn.coped(&self.profile.name, &fault);
+                ListenerState::Failed(fault)
+            }
+        };
+        for mut waiter in std::mem::take(&mut self.waiters) {
+            if !self.show_flow(turn, &mut waiter) {
+                self.waiters.push(waiter);
+            }
+        }
+        // A flow that nobody can answer is not left pending.
+        if let Job::Flow(Flow { listener: ListenerState::Failed(fault), .. }) = &self.job
+            && self.waiters.is_empty()
+        {
+            let fault = fault.clone();
+            self.abandon_flow(turn, &fault);
+            self.fault = Some(fault);
+        }
+        true
+    }
+
+    /// Takes an address that a person pasted.
+    pub(super) fn pasted(&mut self, turn: &mut Turn<'_>, address: &Secret) -> Result<(), Fault> {
+        let Job::Flow(flow) = &self.job else {
+            let what = format!("no sign-in is pending for profile {}", self.profile.name);
+            return Err(Fault::new(FaultKind::BadRedirect, what).remedy(self.login_command()));
+        };
+        let epoch = flow.epoch;
+        let redirect =
+            flow.expected.read_pasted(address.expose()).map_err(|not_ours: NotOurs| not_ours.fault())?;
+        self.redirected(turn, epoch, redirect);
+        Ok(())
+    }
+
+    /// Takes the answer that the browser brought. `false` if no flow of this account waits for it.
+    pub(super) fn redirected(&mut self, turn: &mut Turn<'_>, epoch: Epoch, redirect: Redirect) -> bool {
+        let is_awaited = matches!(&self.job, Job::Flow(flow) if flow.epoch == epoch);
+        let Job::Flow(flow) = std::mem::replace(&mut self.job, Job::None) else { return false };
+        if !is_awaited {
+            self.job = Job::Flow(flow);
+            return false;
+        }
+        let fault = redirect.fault();
+        match (redirect, fault) {
+            (Redirect::Code(code), _) => self.exchange(turn, flow, code),
+            (Redirect::Refused { .. }, fault) => {
+                let fault = fault.unwrap_or_else(|| self.sign_in_needed("Rally refused the sign-in"));
+                let page =
+                    if fault.kind == FaultKind::Denied { Page::Denied } else { Page::Failed(fault.clone()) };
+                self.end_flow(turn, &flow, &fault, page);
+            }
+        }
+        true
+    }
+
+    fn exchange(&mut self, turn: &mut Turn<'_>, flow: Flow, code: Secret) {
+        let epoch = turn.epoch();
+        let redirect_uri = self.profile.redirect_uri.as_str().to_owned();
+        self.tell_all(turn, WaitingOn::Exchange);
+        turn.effects.push(Effect::Post {
+            epoch,
+            profile: self.profile.clone(),
+            client_secret: flow.client_secret.clone(),
+            form: TokenForm::Code { code, redirect_uri },
+        });
+        self.job = Job::Exchanging(epoch, flow);
+    }
+
+    /// Takes Rally's answer to a token request of this account. Gives it back if it is none of this account's.
+    pub(super) fn answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        epoch: Epoch,
+        raw: RawAnswer,
+    ) -> Option<RawAnswer> {
+        if self.job.is_renewal(epoch) {
+            self.renewal_answered(turn, raw);
+            return None;
+        }
+        match std::mem::replace(&mut self.job, Job::None) {
+            Job::Exchanging(own, flow) if own == epoch => self.exchange_answered(turn, flow, raw),
+            other => {
+                self.job = other;
+                return Some(raw);
+            }
+        }
+        None
+    }
+
+    fn exchange_answered(&mut self, turn: &mut Turn<'_>, flow: Flow, raw: RawAnswer) {
+        let fault = match answer::read_token_answer(FormKind::Code, raw) {
+            TokenAnswer::Granted(grant) => return self.look_up_user(turn, flow, grant),
+            TokenAnswer::Passing { fault, .. } => fault,
+            TokenAnswer::Refused(refusal) => {
+                // A stored secret that does not work is asked for again; what the vault holds stays until then.
+                self.client_secret_refused |= refusal.of == Refused::Client && !flow.is_new_secret;
+                refusal.fault
+            }
+        };
+        self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()));
+    }
+
+    fn look_up_user(&mut self, turn: &mut Turn<'_>, flow: Flow, grant: Grant) {
+        let epoch = turn.epoch();
+        let record = renewal::record_of(&self.profile, turn.now, grant, None);
+        if let Some(token) = record.access_token.clone() {
+            turn.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token });
+        }
+        self.job = Job::LookingUp(epoch, flow, record);
+    }
+
+    /// Takes Rally's word on whose the new token is. Gives it back if it is none of this account's.
+    pub(super) fn user_looked_up(
+        &mut self,
+        turn: &mut Turn<'_>,
+        epoch: Epoch,
+        raw: RawAnswer,
+    ) -> Option<RawAnswer> {
+        let (flow, mut record) = match std::mem::replace(&mut self.job, Job::None) {
+            Job::LookingUp(own, flow, record) if own == epoch => (flow, record),
+            other => {
+                self.job = other;
+                return Some(raw);
+            }
+        };
+        match answer::read_user_answer(raw) {
+            UserAnswer::Found { username, .. } => {
+                if !is_user(self.profile.username.as_deref(), username.as_deref()) {
+                    let fault = self.wrong_user(username.as_deref());
+                    self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()));
+                    return None;
+                }
+                record.username = username;
+                self.sign_in(turn, flow, record);
+            }
+            // The token may be good all the same; its user stays unknown until the next sign-in.
+            UserAnswer::Passing { fault, .. } => {
+                turn.coped(&self.profile.name, &fault);
+                self.sign_in(turn, flow, record);
+            }
+            UserAnswer::TokenRefused(fault) => {
+                self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()))
+            }
+            // The token is good on an address that the subscription allows, so it is kept; but nobody is told that all is well.
+            UserAnswer::AddressNotAllowed(fault) => {
+                self.sign_in(turn, flow, record);
+                self.fault = Some(fault.clone());
+                for waiter in std::mem::take(&mut self.waiters) {
+                    turn.reply(waiter.id, Answer::Error(fault.clone()));
+                }
+            }
+        }
+        None
+    }
+
+    fn wrong_user(&self, found: Option<&str>) -> Fault {
+        let wanted = self.profile.username.as_deref().unwrap_or_default();
+        Fault::new(FaultKind::Denied, format!("the sign-in was by {}", found.unwrap_or("somebody else")))
+            .why(format!("profile {} is for {wanted}", self.profile.name))
+            .remedy(format!("sign out of Rally in the browser, then {}", self.login_command()))
+    }
+
+    fn sign_in(&mut self, turn: &mut Turn<'_>, flow: Flow, record: TokenRecord) {
+        turn.effects
+            .push(Effect::EndListening(flow.epoch, Page::SignedIn { username: record.username.clone() }));
+        turn.log(&self.profile.name, GrantStep::SignedIn);
+        self.cool_down = CoolDown::default();
+        self.rest = Rest::default();
+        self.fault = None;
+        self.client_secret_refused = false;
+        self.client_secret = Slot::Held(flow.client_secret);
+        // The secret first: a token without it could not be renewed after a crash between the two.
+        if flow.is_new_secret || !self.client_secret_keep.kept {
+            self.save_client_secret(turn);
+        }
+        self.take_new_token(turn, record);
+        self.signed_in = self.generation;
+    }
+
+    /// Ends a flow that came to nothing, and answers everybody who waited for it.
+    fn end_flow(&mut self, turn: &mut Turn<'_>, flow: &Flow, fault: &Fault, page: Page) {
+        turn.effects.push(Effect::EndListening(flow.epoch, page));
+        turn.log(&self.profile.name, GrantStep::FlowEnded);
+        turn.coped(&self.profile.name, fault);
+        self.cool_down.misses += 1;
+        self.cool_down.until = Some(turn.now.tick + policy::cool_down(self.cool_down.misses));
+        self.fault = Some(fault.clone());
+        self.job = Job::None;
+        self.refuse(turn, fault);
+    }
+
+    /// Ends a flow that nobody answered in time.
+    pub(super) fn end_late_flow(&mut self, turn: &mut Turn<'_>) {
+        if !matches!(&self.job, Job::Flow(flow) if flow.deadline <= turn.now.tick) {
+            return;
+        }
+        if let Job::Flow(flow) = std::mem::replace(&mut self.job, Job::None) {
+            let fault = Fault::new(
+                FaultKind::TimedOut,
+                format!("the sign-in for profile {} timed out", self.profile.name),
+            )
+            .why("nobody pressed \"Allow Access\" in time")
+            .remedy(self.login_command());
+            self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()));
+        }
+    }
+
+    /// Ends a flow whose `login` was interrupted while nobody else waits: the person changed their mind.
+    pub(super) fn drop_deserted_flow(&mut self, turn: &mut Turn<'_>) {
+        if matches!(&self.job, Job::Flow(flow) if flow.began_by_login) && self.waiters.is_empty() {
+            let fault =
+                Fault::new(FaultKind::Denied, "the sign-in was interrupted").remedy(self.login_command());
+            self.abandon_flow(turn, &fault);
+        }
+    }
+
+    /// Ends whatever flow there is, without a pause before the next.
+    pub(super) fn abandon_flow(&mut self, turn: &mut Turn<'_>, fault: &Fault) {
+        match std::mem::replace(&mut self.job, Job::None) {
+            Job::Flow(flow) | Job::Exchanging(_, flow) | Job::LookingUp(_, flow, _) => {
+                turn.effects.push(Effect::EndListening(flow.epoch, Page::Failed(fault.clone())));
+                turn.log(&self.profile.name, GrantStep::FlowEnded);
+            }
+            other @ (Job::None | Job::Renewing(_) | Job::Saving(_)) => self.job = other,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Serves the connections on the redirect port within bounds, so that junk cannot keep the right redirect out.
+//! Does not: open the port, or judge a request (`request` does).
+//! Met by: `listener`, which owns the sockets and hands on what arrives.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    pin::pin,
+    sync::{Arc, OnceLock, Weak},
+    task::Poll,
+    time::Duration,
+};
+
+use hyper::{Request, body::Incoming, http::request::Parts, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy, sink},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
+    task::{self, AbortHandle},
+    time::{sleep, timeout},
+};
+
+use super::{
+    listener::Arrival,
+    pages::{self, Answer},
+    request::{self, Refusal},
+};
+use crate::core::{
+    event::Page,
+    redirect::{Expected, Redirect},
+};
+
+/// Accepts connections until the sockets' owner is dropped or this is aborted.
+pub(super) async fn accept_all(sockets: Weak<[TcpListener]>, desk: Arc<Desk>) {
+    let mut crowd = Crowd { connections: VecDeque::new(), desk };
+    let mut turn = 0_usize;
+    while let Some(accepted) = accept(&sockets, turn).await {
+        turn = turn.wrapping_add(1);
+        match accepted {
+            Ok(stream) => crowd.admit(stream),
+            Err(fault) => {
+                tracing::warn!(flow = "accept_failed", why = %fault);
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        // A request that has come already is read before the next connection could push its own out.
+        task::yield_now().await;
+    }
+}
+
+/// Pause after the system refused a connection, for example because all descriptors are in use.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The next connection on any address; `None` once the listener is dropped.
+async fn accept(sockets: &Weak<[TcpListener]>, turn: usize) -> Option<io::Result<TcpStream>> {
+    poll_fn(|cx| {
+        let Some(sockets) = sockets.upgrade() else { return Poll::Ready(None) };
+        // The addresses take turns, so that a flood on one does not shut the other.
+        let first = turn.checked_rem(sockets.len()).unwrap_or_default();
+        for socket in sockets.iter().cycle().skip(first).take(sockets.len()) {
+            if let Poll::Ready(accepted) = socket.poll_accept(cx) {
+                return Poll::Ready(Some(accepted.map(|(stream, _)| stream)));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// The open connections, oldest first.
+struct Crowd {
+    connections: VecDeque<AbortHandle>,
+    desk: Arc<Desk>,
+}
+
+impl Crowd {
+    /// Takes a connection in. When there are too many, the oldest goes: a browser sends its request at once, so what
+    /// has been here longest is the least likely to be one.
+    fn admit(&mut self, stream: TcpStream) {
+        self.connections.retain(|connection| !connection.is_finished());
+        if self.connections.len() >= self.desk.limits.connections {
+            let oldest = self.connections.iter().position(|connection| !self.desk.is_taken_by(connection));
+            if let Some(connection) = oldest.and_then(|at| self.connections.remove(at)) {
+                connection.abort();
+            }
+        }
+        self.connections.push_back(tokio::spawn(serve(stream, Arc::clone(&self.desk))).abort_handle());
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for connection in self.connections.iter().filter(|connection| !self.desk.is_taken_by(connection)) {
+            connection.abort();
+        }
+    }
+}
+
+/// Serves one connection, which is good for one request.
+async fn serve(stream: TcpStream, desk: Arc<Desk>) {
+    let headers = desk.limits.headers;
+    let service = service_fn(move |request| Box::pin(answer(request, Arc::clone(&desk))));
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(headers)
+        .keep_alive(false)
+        .max_buf_size(LARGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    // Hyper itself answers what is no HTTP (400) and what is too large (431); its errors need nothing more from here.
+    let _ = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let mut stream = connection.into_parts().io.into_inner();
+    // A connection that is closed with unread input is reset, and its sender may lose the answer: hear it out first.
+    let rest = pin!(async {
+        stream.shutdown().await?;
+        copy(&mut stream.take(LARGEST_REST), &mut sink()).await
+    });
+    let _ = timeout(headers, rest).await;
+}
+
+/// Largest request head. Cookies do not know ports, so a browser sends to `localhost` the cookies of every program that
+/// was ever developed on this machine: 16 KiB, the limit of common servers, is known to be too little there.
+const LARGEST_HEAD: usize = 64 * 1024;
+
+/// How much of a request that was answered before its end is read and thrown away.
+const LARGEST_REST: u64 = 4 * 1024 * 1024;
+
+async fn answer(request: Request<Incoming>, desk: Arc<Desk>) -> Result<Answer, Infallible> {
+    let (request, _) = request.into_parts();
+    Ok(desk.answer(&request).await)
+}
+
+/// What the connections share: what is waited for, and whether it has come.
+pub(super) struct Desk {
+    expected: Expected,
+    host_header: String,
+    limits: Limits,
+    /// Set by the first valid redirect, to the task of the connection that brought it.
+    taken: OnceLock<Option<task::Id>>,
+    arrivals: mpsc::Sender<Arrival>,
+}
+
+impl Desk {
+    pub(super) fn new(
+        expected: Expected,
+        host_header: String,
+        limits: Limits,
+        arrivals: mpsc::Sender<Arrival>,
+    ) -> Arc<Self> {
+        Arc::new(Self { expected, host_header, limits, taken: OnceLock::new(), arrivals })
+    }
+
+    async fn answer(&self, request: &Parts) -> Answer {
+        let read = request::read(request, &self.host_header, &self.expected);
+        match read.and_then(|redirect| self.take(redirect)) {
+            Ok(page) => pages::outcome(timeout(self.limits.page, page).await.ok().and_then(Result::ok)),
+            Err(refusal) => {
+                tracing::debug!(flow = "request_refused", status = refusal.status().as_u16(), why = %refusal);
+                pages::refusal(refusal)
+            }
+        }
+    }
+
+    /// Sends the redirect on, if it is the first, and gives back where its page will come from.
+    fn take(&self, redirect: Redirect) -> Result<oneshot::Receiver<Page>, Refusal> {
+        self.taken.set(task::try_id()).map_err(|_| Refusal::Used)?;
+        let (page, answered) = oneshot::channel();
+        // This fails only when the listener is dropped; the browser then gets the neutral page.
+        let _ = self.arrivals.try_send(Arrival { redirect, page });
+        Ok(answered)
+    }
+
+    fn is_taken_by(&self, connection: &AbortHandle) -> bool {
+        self.taken.get() == Some(&Some(connection.id()))
+    }
+}
+
+/// Bounds that keep junk from holding up the right redirect.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Time for a connection to send its headers, and to close after its answer.
+    pub(super) headers: Duration,
+    /// Time that a browser waits for its page.
+    pub(super) page: Duration,
+    /// Connections at once.
+    pub(super) connections: usize,
+}
+
+pub(super) const LIMITS: Limits =
+    Limits { headers: Duration::from_secs(5), page: Duration::from_secs(20), connections: 64 };

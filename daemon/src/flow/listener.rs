@@ -1,0 +1,234 @@
+//! Waits on loopback for the browser that comes back from Rally, and holds its page until the sign-in's outcome is known.
+//! Does not: exchange the code or end the flow: whatever else arrives is refused and forgotten.
+//! Met by: perform, which keeps a [`Listener`] exactly as long as a flow is pending.
+
+use std::{future::pending, io, sync::Arc};
+
+use rally_cred_proto::{Fault, FaultKind, plain::plain};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use super::connections::{Desk, LIMITS, Limits, accept_all};
+use crate::core::{
+    event::Page,
+    profile::ListenAt,
+    redirect::{Expected, Redirect},
+};
+
+/// The redirect port, open as long as this lives.
+///
+/// Dropping it closes the port at once and ends every connection but the one that waits for its page: that one is
+/// answered, with the neutral page if nobody is left to answer it.
+#[derive(Debug)]
+pub struct Listener {
+    /// The only owner: the accepting task borrows it from poll to poll, so dropping it closes the port there and then.
+    _sockets: Arc<[TcpListener]>,
+    port: u16,
+    arrivals: mpsc::Receiver<Arrival>,
+    accepting: JoinHandle<()>,
+}
+
+/// The browser came back with the redirect of the pending flow.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What Rally answered.
+    pub redirect: Redirect,
+    /// Takes the page that the browser waits for, about 20 seconds long; after that, or dropped, it gets a neutral one.
+    pub page: oneshot::Sender<Page>,
+}
+
+/// Why there is no listener. The sign-in goes on with a pasted address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenTrouble {
+    /// Another program has the port.
+    PortTaken {
+        /// The port of the redirect URI.
+        port: u16,
+    },
+    /// This user may not have the port.
+    PortForbidden {
+        /// The port of the redirect URI.
+        port: u16,
+    },
+    /// The redirect URI does not lead to this machine over http.
+    NotLoopback,
+    /// The system refused for another reason, which is plain text.
+    Failed(String),
+}
+
+/// Opens the port that the redirect URI names, on loopback only.
+pub async fn open(expected: Expected) -> Result<Listener, ListenTrouble> {
+    let ListenAt { addresses, port, host_header } =
+        expected.redirect_uri.listen_at().ok_or(ListenTrouble::NotLoopback)?;
+    let mut sockets = Vec::new();
+    let mut missing = None;
+    for address in addresses {
+        match TcpListener::bind((address, port)).await {
+            Ok(socket) => sockets.push(socket),
+            // Another program on one of the two addresses of `localhost` would get half of the redirects.
+            Err(fault) => match ListenTrouble::of(port, &fault) {
+                ListenTrouble::Failed(why) => missing = Some(why),
+                trouble => return Err(trouble),
+            },
+        }
+    }
+    // A machine without IPv6 has no ::1, and one address is enough.
+    match (sockets.is_empty(), missing) {
+        (true, missing) => Err(ListenTrouble::Failed(missing.unwrap_or_default())),
+        (false, _) => Ok(Listener::start(sockets, port, host_header, expected, LIMITS)),
+    }
+}
+
+impl Listener {
+    pub(super) fn start(
+        sockets: Vec<TcpListener>,
+        port: u16,
+        host_header: String,
+        expected: Expected,
+        limits: Limits,
+    ) -> Self {
+        let sockets: Arc<[TcpListener]> = sockets.into();
+        // Only the first valid redirect is sent, so there is always room for it.
+        let (sender, arrivals) = mpsc::channel(1);
+        let desk = Desk::new(expected, host_header, limits, sender);
+        let accepting = tokio::spawn(accept_all(Arc::downgrade(&sockets), desk));
+        Self { _sockets: sockets, port, arrivals, accepting }
+    }
+
+    /// Waits for the valid redirect. It comes once; after it, this waits for ever while later redirects are refused.
+    pub async fn arrival(&mut self) -> Arrival {
+        match self.arrivals.recv().await {
+            Some(arrival) => arrival,
+            None => pending().await,
+        }
+    }
+
+    /// The port that is open.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl ListenTrouble {
+    fn of(port: u16, fault: &io::Error) -> Self {
+        match fault.kind() {
+            io::ErrorKind::AddrInUse => Self::PortTaken { port },
+            io::ErrorKind::PermissionDenied => Self::PortForbidden { port },
+            _ => Self::Failed(plain(&fault.to_string())),
+        }
+    }
+
+    /// How it is told to people.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::PortTaken { port } => Fault::new(
+                FaultKind::PortTaken,
+                format!("another program listens on the redirect port {port}"),
+            )
+            .remedy(format!("ss -ltnp 'sport = :{port}' names it; or {PASTE}")),
+            Self::PortForbidden { port } => Fault::new(
+                FaultKind::PortForbidden,
+                format!("this user may not listen on the redirect port {port}"),
+            )
+            .why("ports below net.ipv4.ip_unprivileged_port_start (1024 unless set with sysctl) need a right")
+            .remedy(format!("register a callback URL with a port above 1023; or {PASTE}")),
+            Self::NotLoopback => {
+                Fault::new(FaultKind::Failed, "the redirect URI does not lead to this machine over http")
+                    .remedy(PASTE)
+            }
+            Self::Failed(why) => {
+                Fault::new(FaultKind::Failed, "the redirect port cannot be opened").why(why).remedy(PASTE)
+            }
+        }
+    }
+}
+
+const PASTE: &str = "paste the address that the browser ends at into rally-cred login";
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv6Addr, SocketAddr};
+
+    use tokio::net::TcpSocket;
+
+    use super::*;
+    use crate::flow::tests::{exchange, expected};
+
+    /// A port that is free on each loopback address of this machine, and sockets that keep it so: one that is bound and
+    /// does not listen keeps the port from others, and not from the listener.
+    fn reserve() -> (u16, Vec<TcpSocket>) {
+        loop {
+            let v4 = TcpSocket::new_v4().unwrap();
+            v4.set_reuseaddr(true).unwrap();
+            v4.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+            let port = v4.local_addr().unwrap().port();
+            let v6 = TcpSocket::new_v6().and_then(|v6| {
+                v6.set_reuseaddr(true)?;
+                v6.bind(SocketAddr::from((Ipv6Addr::LOCALHOST, port)))?;
+                Ok(v6)
+            });
+            match v6 {
+                Ok(v6) => return (port, vec![v4, v6]),
+                Err(fault) if fault.kind() == io::ErrorKind::AddrInUse => (),
+                Err(_) => return (port, vec![v4]),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn localhost_is_open_on_every_loopback_address_of_the_machine() {
+        let (port, reserved) = reserve();
+        let mut listener = open(expected(&format!("http://localhost:{port}/cb"))).await.unwrap();
+        assert_eq!(listener.port(), port);
+        let right = format!("GET /cb?code=canary&state=rightful HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
+        let addresses: Vec<_> = reserved.iter().map(|socket| socket.local_addr().unwrap()).collect();
+        for address in &addresses {
+            let answer = exchange(*address, b"GET / HTTP/1.1\r\nHost: elsewhere\r\n\r\n").await;
+            assert!(answer.starts_with("HTTP/1.1 421"), "{address} {answer}");
+        }
+        let last = *addresses.last().unwrap();
+        let (answer, ()) = tokio::join!(exchange(last, right.as_bytes()), async {
+            listener.arrival().await.page.send(Page::Denied).unwrap();
+        });
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_port_that_another_program_has_on_either_address_is_taken() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            // A machine without IPv6 has one address only.
+            let Ok(other) = std::net::TcpListener::bind(address) else { continue };
+            let port = other.local_addr().unwrap().port();
+            let trouble = open(expected(&format!("http://localhost:{port}/cb"))).await.unwrap_err();
+            assert_eq!(trouble, ListenTrouble::PortTaken { port });
+            assert!(trouble.fault().to_string().contains(&format!("ss -ltnp 'sport = :{port}'")));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_uri_that_leads_elsewhere_is_not_listened_for() {
+        for uri in ["https://localhost:8477/cb", "http://192.0.2.1:8477/cb", "http://tools.example/cb"] {
+            assert_eq!(open(expected(uri)).await.unwrap_err(), ListenTrouble::NotLoopback, "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_systems_refusal_is_told_by_its_cause() {
+        for (kind, fault) in [
+            (io::ErrorKind::AddrInUse, FaultKind::PortTaken),
+            (io::ErrorKind::PermissionDenied, FaultKind::PortForbidden),
+            (io::ErrorKind::OutOfMemory, FaultKind::Failed),
+        ] {
+            assert_eq!(ListenTrouble::of(80, &kind.into()).fault().kind, fault);
+        }
+    }
+}

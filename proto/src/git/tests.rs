@@ -1,0 +1,295 @@
+//! What the git codec takes, refuses and answers.
+//! Does not: run git itself (the integration tests do).
+//! Met by: `cargo test`.
+
+use std::io::Cursor;
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+fn secret(text: &str) -> Secret {
+    Secret::parse(text.to_owned()).unwrap()
+}
+
+fn refused(input: impl AsRef<[u8]>) -> BadAttributes {
+    parse(input.as_ref()).unwrap_err()
+}
+
+#[test]
+fn a_request_of_git_is_read_with_every_attribute() {
+    let found = parse(
+        b"protocol=https\nhost=rally1.rallydev.com:443\npath=slm/x=y\nusername=\npassword=a=b\npassword_expiry_utc=9999999999\n\
+          oauth_refresh_token=rt\nauthtype=Bearer\ncredential=c\nephemeral=1\ncapability[]=authtype\n\ngarbage",
+    )
+    .unwrap();
+    assert_eq!(found.protocol.as_deref(), Some("https"));
+    assert_eq!(found.host.as_deref(), Some("rally1.rallydev.com:443"));
+    assert_eq!(found.path.as_deref(), Some(b"slm/x=y".as_slice()));
+    assert_eq!(found.username.as_deref(), Some(""));
+    assert!(found.password.unwrap().matches(&secret("a=b")));
+    assert_eq!(found.password_expiry_utc, Some(9_999_999_999));
+    assert!(found.oauth_refresh_token.unwrap().matches(&secret("rt")));
+    assert_eq!(found.authtype.as_deref(), Some("Bearer"));
+    assert!(found.credential.unwrap().matches(&secret("c")));
+    assert!(found.ephemeral && found.takes_authtype);
+}
+
+#[test]
+fn an_empty_request_is_a_request() {
+    for input in ["", "\n", "\nprotocol=https\n"] {
+        assert!(parse(input.as_bytes()).unwrap().protocol.is_none());
+    }
+}
+
+#[test]
+fn the_last_line_needs_no_line_feed() {
+    assert_eq!(parse(b"protocol=https\nhost=a").unwrap().host.as_deref(), Some("a"));
+}
+
+#[test]
+fn the_last_value_counts_and_an_empty_one_empties_a_list() {
+    assert_eq!(parse(b"host=a\nhost=b\n").unwrap().host.as_deref(), Some("b"));
+    assert_eq!(parse(b"host=a\nhost=\n").unwrap().host.as_deref(), Some(""));
+    for (lines, expected) in [
+        ("capability[]=state\ncapability[]=authtype\ncapability[]=later\n", true),
+        ("capability[]=authtype\ncapability[]=\n", false),
+        ("capability[]=authtype\ncapability[]=\ncapability[]=authtype\n", true),
+        ("capability=authtype\n", false),
+        ("capability[]=Authtype\n", false),
+    ] {
+        assert_eq!(parse(lines.as_bytes()).unwrap().takes_authtype, expected, "{lines}");
+    }
+}
+
+#[test]
+fn unknown_attributes_are_passed_over_whatever_their_bytes() {
+    let found =
+        parse(b"ntlm=suppressed\nwwwauth[]=\xff\xfe\nstate[]=x\n[]=\nHOST=b\npath=\xff\nhost=a\n").unwrap();
+    assert_eq!(found.host.as_deref(), Some("a"));
+    assert_eq!(found.path.as_deref(), Some(b"\xff".as_slice()));
+}
+
+#[test]
+fn carriage_return_and_nul_are_refused_in_every_attribute_and_at_its_end() {
+    for (key, shown) in
+        [("host", "host"), ("password", "password"), ("wwwauth[]", "an attribute"), ("x\ty", "an attribute")]
+    {
+        for breaker in ["\r", "\0"] {
+            let at = "protocol=https\n".len() + key.len() + "=canary".len();
+            let expected = BadAttributes::LineBreaker { key: shown, at };
+            assert_eq!(refused(format!("protocol=https\n{key}=canary{breaker}\n")), expected);
+            assert_eq!(refused(format!("protocol=https\n{key}=canary{breaker}b\n")), expected);
+        }
+    }
+    assert_eq!(refused("protocol=https\r\n\r\n"), BadAttributes::LineBreaker { key: "protocol", at: 14 });
+    assert_eq!(refused("\r\n"), BadAttributes::LineBreaker { key: "an attribute", at: 0 });
+}
+
+#[test]
+fn a_line_without_a_key_or_an_equals_sign_is_refused() {
+    assert_eq!(refused("protocol=https\nhost\n"), BadAttributes::NoEquals { at: 15 });
+    assert_eq!(refused("protocol=https\n=a\n"), BadAttributes::NoKey { at: 15 });
+}
+
+#[test]
+fn a_line_of_65535_bytes_passes_and_a_longer_one_does_not() {
+    for key in ["password", "wwwauth[]"] {
+        let line = |length: usize| format!("{key}={}\n", "a".repeat(length - key.len() - 2));
+        assert!(parse(line(MAX_LINE).as_bytes()).is_ok());
+        assert_eq!(refused(line(MAX_LINE + 1)), BadAttributes::LineTooLong { at: 0, length: MAX_LINE + 1 });
+    }
+}
+
+#[test]
+fn a_long_header_is_not_mistaken_for_a_host() {
+    for length in 1000..1050 {
+        let header = format!("wwwauth[]={}host=victim.example", "a".repeat(length));
+        let found = parse(format!("protocol=https\nhost=a\n{header}\n").as_bytes()).unwrap();
+        assert_eq!(found.host.as_deref(), Some("a"));
+    }
+}
+
+#[test]
+fn texts_that_are_kept_must_be_utf8() {
+    for key in ["protocol", "host", "username", "password", "oauth_refresh_token", "authtype", "credential"] {
+        let input = [key.as_bytes(), b"=\xff\n"].concat();
+        assert_eq!(refused(input), BadAttributes::NotUtf8 { key, at: 0 });
+    }
+}
+
+#[test]
+fn an_expiry_that_is_no_time_is_none() {
+    for value in ["", "0", "-1", "soon", "99999999999999999999", " 1"] {
+        let input = format!("password_expiry_utc=5\npassword_expiry_utc={value}\n");
+        assert_eq!(parse(input.as_bytes()).unwrap().password_expiry_utc, None, "{value}");
+    }
+}
+
+#[test]
+fn what_is_not_certainly_storable_is_ephemeral() {
+    for (value, expected) in
+        [("", false), ("0", false), ("False", false), ("1", true), ("true", true), ("?", true)]
+    {
+        assert_eq!(parse(format!("ephemeral={value}\n").as_bytes()).unwrap().ephemeral, expected, "{value}");
+    }
+}
+
+#[test]
+fn a_url_stands_for_its_parts_and_keeps_only_capabilities() {
+    let found =
+        parse(b"capability[]=authtype\nusername=old\npath=old\nurl=https://a:8443\nusername=new\n").unwrap();
+    assert_eq!(found.protocol.as_deref(), Some("https"));
+    assert_eq!(found.host.as_deref(), Some("a:8443"));
+    assert_eq!(found.username.as_deref(), Some("new"));
+    assert_eq!(found.path, None);
+    assert!(found.takes_authtype);
+}
+
+#[test]
+fn neither_debug_nor_an_error_shows_a_value() {
+    let found = parse(b"password=canary\noauth_refresh_token=canary\ncredential=canary\n").unwrap();
+    let mut shown = format!("{found:?}");
+    for input in
+        ["canary\n", "=canary\n", "canary\r=\n", "password=canary\0\n", "url=canary\n", "url=canary://%0a\n"]
+    {
+        let fault = refused(input);
+        shown += &format!("{fault} {fault:?}");
+    }
+    assert!(!shown.contains("canary"), "{shown}");
+}
+
+#[test]
+fn an_answer_announces_only_what_the_request_announced() {
+    let token = secret("_abc");
+    let answer = |request: &str, expires_at| {
+        let request = parse(request.as_bytes()).unwrap();
+        String::from_utf8(encode_answer(&request, "oauth", &token, expires_at).unwrap().to_vec()).unwrap()
+    };
+    assert_eq!(answer("", None), "username=oauth\npassword=_abc\n");
+    assert_eq!(
+        answer("capability[]=state\n", Some(7)),
+        "username=oauth\npassword=_abc\npassword_expiry_utc=7\n"
+    );
+    assert_eq!(
+        answer("capability[]=authtype\n", None),
+        "capability[]=authtype\nephemeral=1\nusername=oauth\npassword=_abc\n"
+    );
+}
+
+#[test]
+fn a_user_name_that_would_break_the_answer_is_refused() {
+    for username in ["a\nhost=evil", "a\r", "\0a"] {
+        let fault = encode_answer(&Attributes::default(), username, &secret("t"), None).unwrap_err();
+        assert!(matches!(fault, BadAttributes::LineBreaker { key: "username", .. }));
+    }
+}
+
+/// Gives its pieces one at a time, then breaks, so that reading on is noticed.
+struct Pieces<'a>(Vec<&'a [u8]>);
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_empty() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.0.remove(0).read(buffer)
+    }
+}
+
+#[test]
+fn reading_ends_at_the_blank_line_even_if_the_input_does_not() {
+    let held = read(&mut Pieces(vec![b"host=a\n", b"", b"never"])).unwrap();
+    assert_eq!(*held, b"host=a\n");
+    let held = read(&mut Pieces(vec![b"host=a", b"\n", b"\n"])).unwrap();
+    assert_eq!(*held, b"host=a\n\n");
+    let held = read(&mut Pieces(vec![b"\nhost=a\n"])).unwrap();
+    assert_eq!(*held, b"\nhost=a\n");
+    assert_eq!(
+        read(&mut Pieces(vec![b"host=a\n"])).unwrap_err(),
+        BadAttributes::Unreadable(io::ErrorKind::BrokenPipe)
+    );
+}
+
+#[test]
+fn json_is_read_to_the_end_whatever_blank_lines_it_has() {
+    let held = read(&mut Pieces(vec![b"\n\n", b" {\n\n", b"\"uri\":\"https://a\"}\n\n", b""])).unwrap();
+    assert_eq!(*held, b"\n\n {\n\n\"uri\":\"https://a\"}\n\n");
+}
+
+#[test]
+fn a_request_of_1_mib_is_read_and_a_longer_one_refused() {
+    let lines = |count: usize| Cursor::new("a=\n".repeat(count / 3) + &"b".repeat(count % 3));
+    assert_eq!(read(&mut lines(MAX_REQUEST)).unwrap().len(), MAX_REQUEST);
+    assert_eq!(read(&mut lines(MAX_REQUEST + 1)).unwrap_err(), BadAttributes::TooLong);
+    assert_eq!(read(&mut io::repeat(b'a')).unwrap_err(), BadAttributes::TooLong);
+}
+
+/// Lines that git could write: keys that are kept, by their place in this list, or any other.
+const SINGLE: [&str; 7] =
+    ["protocol", "host", "username", "password", "oauth_refresh_token", "authtype", "credential"];
+
+fn line_of_git() -> impl Strategy<Value = (String, String)> {
+    let kept = prop::sample::select(SINGLE.as_slice()).prop_map(str::to_owned);
+    let other = "[^=\r\n\0]{1,20}".prop_filter("not a known key", |key| !KNOWN.contains(&key.as_str()));
+    (prop_oneof![kept, other], "[^\r\n\0]{0,40}")
+}
+
+proptest! {
+    #[test]
+    fn whatever_git_writes_is_read_back(lines in vec(line_of_git(), 0..20)) {
+        let input: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        let found = parse(input.as_bytes()).unwrap();
+        let exposed = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+        let kept = [
+            found.protocol.clone(), found.host.clone(), found.username.clone(), exposed(&found.password),
+            exposed(&found.oauth_refresh_token), found.authtype.clone(), exposed(&found.credential),
+        ];
+        for (key, kept) in SINGLE.into_iter().zip(kept) {
+            let last = lines.iter().rfind(|line| line.0 == key).map(|line| line.1.clone());
+            prop_assert_eq!(kept, last, "{}", key);
+        }
+    }
+
+    #[test]
+    fn what_is_answered_is_read_back(username in "[^\r\n\0]{0,40}", token in "[^\r\n\0]{1,40}", at in prop::option::of(1i64..)) {
+        let request = Attributes { takes_authtype: true, ..Attributes::default() };
+        let answer = encode_answer(&request, &username, &secret(&token), at).unwrap();
+        let found = parse(&answer).unwrap();
+        prop_assert_eq!(found.username, Some(username));
+        prop_assert!(found.password.unwrap().matches(&secret(&token)));
+        prop_assert_eq!(found.password_expiry_utc, at);
+        prop_assert!(found.takes_authtype && found.ephemeral && found.host.is_none());
+    }
+
+    #[test]
+    fn no_bytes_make_the_parser_panic_or_leak_a_line_break(input in vec(any::<u8>(), 0..400)) {
+        if let Ok(found) = parse(&input) {
+            let texts = [found.protocol, found.host, found.username];
+            prop_assert!(texts.iter().flatten().all(|text| line_breaker(text.as_bytes()).is_none()));
+        }
+    }
+
+    #[test]
+    fn no_url_makes_the_parser_panic_or_leak_a_line_break(url in "[a%:/@?#0-9\r]{0,8}(://)?[a%0-9A-Fd:/@?#é]{0,30}") {
+        if let Ok(found) = parse(format!("url={url}\n").as_bytes()) {
+            let path = found.path.unwrap_or_default();
+            prop_assert!(line_breaker(&path).is_none() && found.protocol.is_some() && found.host.is_some());
+            prop_assert!(line_breaker(found.host.unwrap().as_bytes()).is_none());
+        }
+    }
+
+    #[test]
+    fn reading_in_pieces_is_reading_at_once(pieces in vec(prop::sample::select(vec!["a=b\n", "\n", "{", " ", "a", "="]), 0..12)) {
+        let whole = pieces.concat();
+        let mut parts: Vec<_> = pieces.iter().map(|piece| piece.as_bytes()).collect();
+        parts.push(b"");
+        let (once, apart) = (read(&mut Cursor::new(&whole)).unwrap(), read(&mut Pieces(parts)).unwrap());
+        // Apart, reading may stop at a blank line that at once was followed by more.
+        prop_assert!(once.starts_with(&apart));
+        if !engflow::looks_like_json(&once) {
+            let shown = |bytes: &[u8]| format!("{:?}", parse(bytes));
+            prop_assert_eq!(shown(&once), shown(&apart));
+        }
+    }
+}

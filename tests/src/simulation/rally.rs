@@ -1,0 +1,145 @@
+//! Rally as the simulation sees it: which codes and tokens it honours, and how it misbehaves.
+//! Does not: know the broker; it answers forms with bytes, as the real one does.
+//! Met by: `history`.
+
+use std::collections::{HashMap, HashSet};
+
+use rally_credd::core::{
+    answer::{RawAnswer, SendTrouble, TokenForm},
+    time::Tick,
+};
+use zeroize::Zeroizing;
+
+use super::Seeded;
+
+/// The secret that every profile's OAuth client has.
+pub(super) const CLIENT_SECRET: &str = "right-secret";
+
+/// How Rally behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mood {
+    Well,
+    Unreachable,
+    Busy,
+    Maintenance,
+    /// The request is handled, and the answer gets lost.
+    Losing,
+}
+
+/// What Rally honours.
+#[derive(Debug, Default)]
+pub(super) struct Rally {
+    next: u64,
+    codes: HashSet<String>,
+    refresh_tokens: HashSet<String>,
+    /// When each access token ends.
+    access_tokens: HashMap<String, Option<Tick>>,
+}
+
+impl Rally {
+    /// A code, as the redirect brings it.
+    pub(super) fn code(&mut self) -> String {
+        let code = self.name("code");
+        self.codes.insert(code.clone());
+        code
+    }
+
+    pub(super) fn honours(&self, refresh_token: &str) -> bool {
+        self.refresh_tokens.contains(refresh_token)
+    }
+
+    /// When an access token ends; `None` if it never does.
+    pub(super) fn end_of(&self, access_token: &str) -> Option<Tick> {
+        self.access_tokens.get(access_token).copied().flatten()
+    }
+
+    /// Somebody revokes every grant.
+    pub(super) fn revoke_all(&mut self) {
+        self.refresh_tokens.clear();
+    }
+
+    /// Answers a token request that arrives at this tick.
+    pub(super) fn answer(
+        &mut self,
+        chance: &mut Seeded,
+        now: Tick,
+        mood: Mood,
+        client_secret: &str,
+        form: &TokenForm,
+    ) -> RawAnswer {
+        match mood {
+            Mood::Well => self.handle(chance, now, client_secret, form),
+            Mood::Losing => {
+                self.handle(chance, now, client_secret, form);
+                RawAnswer::Failed(SendTrouble::TimedOut)
+            }
+            Mood::Unreachable => RawAnswer::Failed(SendTrouble::Unreachable("no route".to_owned())),
+            Mood::Busy if chance.one_in(2) => {
+                let retry_after = Some(u32::try_from(chance.below(120)).unwrap_or(1));
+                RawAnswer::Arrived { status: 429, retry_after, body: Zeroizing::new(Vec::new()) }
+            }
+            Mood::Busy => arrived(503, "<html>busy</html>"),
+            Mood::Maintenance => arrived(200, "<html>maintenance</html>"),
+        }
+    }
+
+    fn handle(&mut self, chance: &mut Seeded, now: Tick, client_secret: &str, form: &TokenForm) -> RawAnswer {
+        if client_secret != CLIENT_SECRET {
+            return refused(401, "invalid_client", "unknown client");
+        }
+        let is_good = match form {
+            TokenForm::Code { code, .. } => self.codes.remove(code.expose()),
+            TokenForm::Refresh { refresh_token } => self.refresh_tokens.remove(refresh_token.expose()),
+        };
+        if !is_good {
+            return refused(400, "invalid_grant", "it is expired or was used");
+        }
+        let access = self.name("access");
+        let life = [15, 90, 600, 3600, 86_400]
+            .get(usize::try_from(chance.below(5)).unwrap_or(0))
+            .copied()
+            .unwrap_or(600);
+        let has_life = !chance.one_in(20);
+        let ends = has_life.then(|| Tick(now.0 + life * 1000));
+        self.access_tokens.insert(access.clone(), ends);
+        let expires_in = if has_life { format!(r#""expires_in":{life},"#) } else { String::new() };
+        let refresh = if chance.one_in(6) {
+            String::new()
+        } else {
+            let refresh = self.name("refresh");
+            self.refresh_tokens.insert(refresh.clone());
+            format!(r#""refresh_token":"{refresh}","#)
+        };
+        arrived(200, &format!(r#"{{{expires_in}{refresh}"token_type":"Bearer","access_token":"{access}"}}"#))
+    }
+
+    fn name(&mut self, what: &str) -> String {
+        self.next += 1;
+        format!("{what}-{}", self.next)
+    }
+}
+
+/// The look-up of the user behind a token.
+pub(super) fn user(mood: Mood) -> RawAnswer {
+    match mood {
+        Mood::Well | Mood::Losing => {
+            arrived(200, r#"{"User":{"UserName":"me@example.com","Errors":[],"Warnings":[]}}"#)
+        }
+        Mood::Unreachable => RawAnswer::Failed(SendTrouble::TimedOut),
+        Mood::Busy => arrived(503, "<html>busy</html>"),
+        Mood::Maintenance => arrived(200, "<html>maintenance</html>"),
+    }
+}
+
+fn refused(status: u16, error: &str, description: &str) -> RawAnswer {
+    arrived(
+        status,
+        &format!(
+            r#"{{"client_id":"c","client_secret":"s","error_description":"{description}","error":"{error}"}}"#
+        ),
+    )
+}
+
+fn arrived(status: u16, body: &str) -> RawAnswer {
+    RawAnswer::Arrived { status, retry_after: None, body: Zeroizing::new(body.as_bytes().to_vec()) }
+}

@@ -1,0 +1,301 @@
+//! A user's world for one test or demo: home folder, environment, config file, and the programs run in it as processes.
+//! Does not: look into the programs; what they print and leave behind is all there is to see.
+//! Met by: the process tests and the demo.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a world that cannot be made is the end of its test, with this message"
+)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::sandbox::{Options, Sandbox};
+
+/// One user's home, environment and programs. Dropping it stops the daemon that runs in it and removes every file.
+#[derive(Debug)]
+pub struct World {
+    home: TempDir,
+    environment: BTreeMap<String, String>,
+}
+
+/// What a program printed, and how it ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// The exit code; `None` after a signal.
+    pub code: Option<i32>,
+}
+
+impl World {
+    /// A bare world: no bus, no display, no terminal, nothing configured.
+    pub fn new() -> Self {
+        let home = tempfile::Builder::new().prefix("rally-cred-").tempdir().expect("a temporary folder");
+        let runtime = home.path().join("run");
+        fs::create_dir(&runtime).expect("a runtime folder");
+        fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).expect("a private runtime folder");
+        let mut world = Self { environment: BTreeMap::new(), home };
+        let path = std::env::var("PATH").unwrap_or_default();
+        world.set("PATH", format!("{}:{path}", programs().display()));
+        world.set("LANG", "C.UTF-8");
+        world.set("HOME", world.path("").display());
+        world.set("XDG_CONFIG_HOME", world.path("config").display());
+        world.set("XDG_STATE_HOME", world.path("state").display());
+        world.set("XDG_RUNTIME_DIR", runtime.display());
+        // Without this, a bus of the machine could be found.
+        world.set("DBUS_SESSION_BUS_ADDRESS", "disabled:");
+        world.set("GIT_CONFIG_NOSYSTEM", "1");
+        world
+    }
+
+    /// A path below the home folder.
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.home.path().join(below)
+    }
+
+    /// Sets a variable for every program started from now on.
+    pub fn set(&mut self, name: &str, value: impl ToString) -> &mut Self {
+        self.environment.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// Takes a variable away.
+    pub fn unset(&mut self, name: &str) -> &mut Self {
+        self.environment.remove(name);
+        self
+    }
+
+    /// Writes the config file.
+    pub fn configure(&self, text: &str) {
+        let folder = self.path("config/rally-cred");
+        fs::create_dir_all(&folder).expect("a config folder");
+        fs::write(folder.join("config.toml"), text).expect("a config file");
+    }
+
+    /// Writes a config file with one profile for the sandbox.
+    pub fn configure_for(&self, sandbox: &Sandbox) {
+        self.configure(&profile_for(sandbox));
+    }
+
+    /// A program of ours or of the system, in this world and no other.
+    pub fn command(&self, program: &str) -> Command {
+        let ours = programs().join(program);
+        let mut command = Command::new(if ours.is_file() { ours } else { PathBuf::from(program) });
+        command.env_clear().envs(&self.environment).current_dir(self.home.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a program to its end.
+    pub fn run(&self, program: &str, arguments: &[&str], stdin: impl AsRef<[u8]>) -> Ended {
+        let mut command = self.command(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|fault| missing(program, &fault));
+        if let Some(mut input) = child.stdin.take() {
+            // A program need not read what it is given.
+            input.write_all(stdin.as_ref()).ok();
+        }
+        let output = child.wait_with_output().expect("a program that can be waited for");
+        Ended {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: output.status.code(),
+        }
+    }
+
+    /// Runs the client to its end.
+    pub fn client(&self, arguments: &[&str], stdin: impl AsRef<[u8]>) -> Ended {
+        self.run("rally-cred", arguments, stdin)
+    }
+
+    /// Starts a program and leaves it running, with its output in pipes.
+    pub fn start(&self, program: &str, arguments: &[&str]) -> Running {
+        let mut command = self.command(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running(command.spawn().unwrap_or_else(|fault| missing(program, &fault)))
+    }
+
+    /// Starts a daemon of which this world is the parent, and waits until it is ready. Its log is [`World::log`].
+    pub fn start_daemon(&self) -> Running {
+        let mut daemon = self.start("rally-credd", &["--detach"]);
+        let ready = daemon.next_line_of_stdout();
+        assert_eq!(ready.as_deref(), Some(r#"{"type":"done"}"#), "the daemon did not become ready");
+        daemon
+    }
+
+    /// What the daemons of this world have logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("state/rally-cred/daemon.log")).unwrap_or_default()
+    }
+
+    /// Every file below the home folder, with its bytes.
+    pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut found = Vec::new();
+        collect(self.home.path(), &mut found);
+        found
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // A daemon that a client started is nobody's child here, so it is asked.
+        if self.path("run/rally-cred/agent.sock").exists() {
+            self.command("rally-cred")
+                .args(["daemon", "stop"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .ok();
+        }
+    }
+}
+
+/// A process of a world; killed by its id when dropped.
+#[derive(Debug)]
+pub struct Running(pub Child);
+
+impl Running {
+    /// The next line of standard output; `None` at its end.
+    pub fn next_line_of_stdout(&mut self) -> Option<String> {
+        next_line(self.0.stdout.as_mut()?)
+    }
+
+    /// The next line of standard error; `None` at its end.
+    pub fn next_line_of_stderr(&mut self) -> Option<String> {
+        next_line(self.0.stderr.as_mut()?)
+    }
+
+    /// Reads lines of standard error up to one that contains this text, and returns that.
+    pub fn wait_for_line(&mut self, text: &str) -> String {
+        let mut seen = Vec::new();
+        while let Some(line) = self.next_line_of_stderr() {
+            if line.contains(text) {
+                return line;
+            }
+            seen.push(line);
+        }
+        panic!("no line with {text:?} in {seen:#?}")
+    }
+
+    /// Writes to standard input.
+    pub fn write(&mut self, text: &str) {
+        let input = self.0.stdin.as_mut().expect("an open standard input");
+        input.write_all(text.as_bytes()).and_then(|()| input.flush()).expect("a program that reads");
+    }
+
+    /// Waits for the end, and returns it with what is left of the output.
+    pub fn end(mut self) -> Ended {
+        drop(self.0.stdin.take());
+        let mut ended = Ended { stdout: String::new(), stderr: String::new(), code: None };
+        if let Some(stdout) = self.0.stdout.as_mut() {
+            std::io::Read::read_to_string(stdout, &mut ended.stdout).ok();
+        }
+        if let Some(stderr) = self.0.stderr.as_mut() {
+            std::io::Read::read_to_string(stderr, &mut ended.stderr).ok();
+        }
+        ended.code = self.wait().code();
+        ended
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.0.wait().expect("a child that can be waited for")
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(&mut self) {
+        self.0.kill().ok();
+        self.wait();
+    }
+
+    /// Sends a signal by its number.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status();
+        assert!(status.is_ok_and(|status| status.success()), "cannot send {name}");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            self.0.kill().ok();
+            self.0.wait().ok();
+        }
+    }
+}
+
+/// A config file with one profile for the sandbox.
+pub fn profile_for(sandbox: &Sandbox) -> String {
+    let Options { client_id, redirect_uri, scope, .. } = sandbox.options();
+    let base_url = sandbox.base_url();
+    format!(
+        "[profile.default]\nbase_url = \"{base_url}\"\nclient_id = \"{client_id}\"\nredirect_uri = \"{redirect_uri}\"\nscope = \"{scope}\"\n"
+    )
+}
+
+/// A sandbox whose callback port is free on this machine.
+pub fn sandbox() -> Sandbox {
+    sandbox_with(|_| {})
+}
+
+/// The same, with other options.
+pub fn sandbox_with(change: impl FnOnce(&mut Options)) -> Sandbox {
+    let mut options =
+        Options { redirect_uri: format!("http://localhost:{}/callback", free_port()), ..Options::default() };
+    change(&mut options);
+    Sandbox::start_in_thread(options).expect("a sandbox")
+}
+
+/// A port that nobody listens on at this moment.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("its number").port()
+}
+
+/// The folder of the built programs: that of the test binary, or its parent.
+pub fn programs() -> PathBuf {
+    let own = std::env::current_exe().expect("the path of this program");
+    let folder = own.parent().expect("its folder");
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    assert!(folder.join("rally-credd").is_file(), "build the programs first: cargo build --workspace --bins");
+    folder.to_owned()
+}
+
+fn next_line(from: &mut impl std::io::Read) -> Option<String> {
+    // One byte at a time, so that nothing is read ahead and lost.
+    let mut line = String::new();
+    BufReader::with_capacity(1, from).read_line(&mut line).ok().filter(|count| *count > 0)?;
+    Some(line.trim_end().to_owned())
+}
+
+fn missing(program: &str, fault: &std::io::Error) -> Child {
+    panic!("cannot start {program}: {fault}; tests/run installs what is missing")
+}
+
+fn collect(folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.is_file() {
+            found.push((path.clone(), fs::read(&path).unwrap_or_default()));
+        }
+    }
+}
