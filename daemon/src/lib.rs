@@ -2,5 +2,13 @@
 //! Does not: promise a stable interface to other programs; they speak the socket protocol (`proto/PROTOCOL.md`).
 //! Met by: `main.rs`, and the tests.
 
+pub mod config;
 pub mod core;
+pub mod driver;
+pub mod endpoint;
 pub mod flow;
+pub mod ipc;
+pub mod log;
+pub mod perform;
+pub mod start;
+pub mod vault;

@@ -3,6 +3,7 @@
 //! Met by: the programs in `bin/` and the test binary `suite`.
 
 pub mod browser;
+pub mod keyring;
 pub mod sandbox;
 pub mod simulation;
 pub mod world;

@@ -4,3 +4,4 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod sandbox;
+mod vault;

@@ -437,7 +437,11 @@ impl Account {
     }
 
     pub(super) fn login_command(&self) -> String {
-        format!("rally-cred login {}", self.profile.name)
+        // The usual only profile need not be named.
+        match self.profile.name.as_str() {
+            "default" => "rally-cred login".to_owned(),
+            name => format!("rally-cred login {name}"),
+        }
     }
 
     /// The Rally user, by the config file or by the sign-in.

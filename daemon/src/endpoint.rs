@@ -1,0 +1,222 @@
+//! Sends the two requests that Rally gets from the daemon, and hands back what came, unread.
+//! Does not: follow redirects, keep cookies or connections, retry, or understand an answer (`core::answer` does).
+//! Met by: perform, which turns the broker's effects into calls.
+
+use std::{error::Error, io, iter, path::Path, time::Duration};
+
+use rally_cred_proto::{Secret, plain::plain};
+use reqwest::{
+    Certificate, Client, ClientBuilder, RequestBuilder, Response,
+    header::{HeaderValue, RETRY_AFTER},
+    redirect, retry,
+};
+use rustls::{CertificateError, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
+use zeroize::Zeroizing;
+
+use crate::core::{
+    answer::{RawAnswer, SendTrouble, TokenForm},
+    profile::{BaseUrl, Profile},
+};
+
+/// The way to Rally.
+///
+/// Requests are hours apart, so each has a client of its own: a changed `ca_file`, new system certificates and a new
+/// proxy count at once, and no connection is found dead after the machine slept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Endpoint;
+
+impl Endpoint {
+    /// Costs nothing; certificates are read by the requests.
+    pub const fn new() -> Self {
+        Self
+    }
+
+    /// Sends the form to the profile's token endpoint, once.
+    pub async fn post_token(&self, profile: &Profile, client_secret: &Secret, form: &TokenForm) -> RawAnswer {
+        answer_in_time(profile, |client| {
+            let fields = form.fields(&profile.client_id, client_secret);
+            Ok(client.post(profile.base_url.token_endpoint()).form(&fields))
+        })
+        .await
+    }
+
+    /// Asks WSAPI whose token this is.
+    pub async fn find_user(&self, profile: &Profile, token: &Secret) -> RawAnswer {
+        answer_in_time(profile, |client| {
+            let mut value =
+                HeaderValue::from_bytes(token.expose().as_bytes()).map_err(|_| SendTrouble::BadToken)?;
+            value.set_sensitive(true);
+            Ok(client.get(profile.base_url.user_query()).header("ZSESSIONID", value))
+        })
+        .await
+    }
+}
+
+/// Longest wait for a connection, its TLS handshake included.
+const CONNECT_IN: Duration = Duration::from_secs(5);
+
+/// Longest wait for a whole answer. Rally's WSAPI is known to need up to 10 seconds.
+const ANSWER_IN: Duration = Duration::from_secs(20);
+
+/// Largest body that is read. Rally's answers have about 1 kB, its error pages a few.
+const LARGEST_BODY: usize = 256 * 1024;
+
+/// Largest `ca_file`; the bundles of whole operating systems have about 250 kB.
+const LARGEST_CA_FILE: u64 = 4 * 1024 * 1024;
+
+const USER_AGENT: &str = concat!("rally-cred/", env!("CARGO_PKG_VERSION"));
+
+async fn answer_in_time(
+    profile: &Profile,
+    request: impl FnOnce(Client) -> Result<RequestBuilder, SendTrouble>,
+) -> RawAnswer {
+    let exchange = async {
+        let (base_url, ca_file) = (profile.base_url.clone(), profile.ca_file.clone());
+        let build =
+            tokio::task::spawn_blocking(move || client(Client::builder(), &base_url, ca_file.as_deref()));
+        let client =
+            build.await.map_err(|_| SendTrouble::Unreachable("the daemon is stopping".to_owned()))??;
+        read(request(client)?.send().await.map_err(trouble)?).await
+    };
+    match tokio::time::timeout(ANSWER_IN, exchange).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(trouble)) => RawAnswer::Failed(trouble),
+        Err(_) => RawAnswer::Failed(SendTrouble::TimedOut),
+    }
+}
+
+/// A client for one base URL. Reads the system's certificates, so it may block for some milliseconds.
+fn client(builder: ClientBuilder, base_url: &BaseUrl, ca_file: Option<&Path>) -> Result<Client, SendTrouble> {
+    // reqwest panics without a provider. An error here means that there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let origin = base_url.origin();
+    let mut builder = builder
+        .user_agent(USER_AGENT)
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .pool_max_idle_per_host(0)
+        .connect_timeout(CONNECT_IN)
+        .https_only(origin.is_https());
+    if origin.is_loopback() {
+        // A proxy would look for the loopback address on a machine of its own.
+        builder = builder.no_proxy();
+    }
+    builder = match ca_file {
+        // Without TLS no certificates are needed, and a machine without any must do.
+        _ if !origin.is_https() => builder.tls_certs_only([]),
+        Some(path) => builder.tls_certs_merge(certificates(path)?),
+        None => builder,
+    };
+    builder.build().map_err(trouble)
+}
+
+/// The certificates in a PEM file; at least one, each of which the verifier will take.
+fn certificates(path: &Path) -> Result<Vec<Certificate>, SendTrouble> {
+    let bad = |why: &str| SendTrouble::BadCaFile(format!("{}: {why}", plain(&path.display().to_string())));
+    let not_read = |fault: io::Error| bad(&lowered(&fault.to_string()));
+    let found = std::fs::metadata(path).map_err(not_read)?;
+    if !found.is_file() || found.len() > LARGEST_CA_FILE {
+        return Err(bad("it is not a file of certificates"));
+    }
+    let pem = std::fs::read(path).map_err(not_read)?;
+    let mut roots = RootCertStore::empty();
+    let mut certificates = Vec::new();
+    for der in CertificateDer::pem_slice_iter(&pem) {
+        let der = der.map_err(|_| bad("it is not PEM"))?;
+        certificates.push(Certificate::from_der(&der).map_err(|_| bad("a certificate in it is broken"))?);
+        roots.add(der).map_err(|_| bad("a certificate in it is broken"))?;
+    }
+    if certificates.is_empty() { Err(bad("it holds no certificate")) } else { Ok(certificates) }
+}
+
+/// Reads the answer to its end, up to the largest body.
+async fn read(mut response: Response) -> Result<RawAnswer, SendTrouble> {
+    let status = response.status().as_u16();
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| parse_retry_after(jiff::Timestamp::now(), value.to_str().ok()?));
+    // The whole room at once: a vector that grows leaves copies behind which nobody wipes.
+    let mut body = Zeroizing::new(Vec::with_capacity(LARGEST_BODY));
+    while let Some(chunk) = response.chunk().await.map_err(trouble)? {
+        if body.len() + chunk.len() > LARGEST_BODY {
+            return Err(SendTrouble::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(RawAnswer::Arrived { status, retry_after, body })
+}
+
+/// Seconds from now, written as a number or as a date (RFC 9110 §10.2.3).
+fn parse_retry_after(now: jiff::Timestamp, text: &str) -> Option<u32> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(text.parse().unwrap_or(u32::MAX));
+    }
+    let then = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    u32::try_from(then.as_second().saturating_sub(now.as_second()).max(0)).ok()
+}
+
+/// Sorts an error of reqwest. Its URL goes first, so that no text can show one.
+fn trouble(error: reqwest::Error) -> SendTrouble {
+    let error = error.without_url();
+    if let Some(tls) = causes(&error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+        return SendTrouble::Tls(tls_reason(tls));
+    }
+    if error.is_timeout() {
+        return SendTrouble::TimedOut;
+    }
+    if error.is_dns() {
+        return SendTrouble::Unreachable("the name of its host was not found".to_owned());
+    }
+    let last = causes(&error).last().map(|cause| lowered(&cause.to_string())).unwrap_or_default();
+    SendTrouble::Unreachable(plain(&last))
+}
+
+/// The error and what is behind it. `io::Error` skips the error that it wraps, so that one is unwrapped by hand.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
+    })
+}
+
+fn tls_reason(error: &rustls::Error) -> String {
+    use CertificateError as C;
+    use rustls::Error as E;
+    let why = match error {
+        E::InvalidCertificate(C::UnknownIssuer) => {
+            "its certificate was issued by an authority that this machine does not know".to_owned()
+        }
+        E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
+            "its certificate has expired, or this machine's clock is wrong".to_owned()
+        }
+        E::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
+            "its certificate is not valid yet, or this machine's clock is wrong".to_owned()
+        }
+        E::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
+            "its certificate is for another host".to_owned()
+        }
+        E::InvalidMessage(_) => "the other side does not speak TLS".to_owned(),
+        E::General(why) => lowered(why),
+        other => lowered(&other.to_string()),
+    };
+    plain(&why)
+}
+
+/// The text with a small first letter, unless it begins with an abbreviation.
+fn lowered(text: &str) -> String {
+    let mut letters = text.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if !second.is_uppercase() => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

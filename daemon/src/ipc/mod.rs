@@ -1,0 +1,187 @@
+//! The socket: makes it, accepts peers of the same user, and gives each a session.
+//! Does not: understand requests (`session` reads them, the broker decides).
+//! Met by: `start`, which opens it, and `perform`, which closes the door.
+
+mod session;
+
+use std::{
+    fs::{DirBuilder, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use interprocess::local_socket::{
+    GenericFilePath, ListenerOptions,
+    tokio::{Listener, Stream, prelude::*},
+};
+use rally_cred_proto::{Client, Fault, FaultKind, socket};
+use tokio::sync::{Semaphore, watch};
+
+use crate::{
+    core::event::{AskId, Peer},
+    driver::Inbox,
+};
+
+/// Connections served at once. More wait in the socket's queue; each of ours costs a task and a few kilobytes.
+const CONNECTIONS: usize = 1024;
+
+/// How long a new daemon waits for an old one that closed its door but has not quite ended.
+const PREDECESSOR: Duration = Duration::from_secs(3);
+
+/// How often the lock of the predecessor is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Pause after the system refused a connection, for want of descriptors say; without it the loop would spin.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// The socket, and the lock that makes this daemon the only one on it.
+#[derive(Debug)]
+pub struct Socket {
+    listener: Listener,
+    lock: File,
+    path: PathBuf,
+}
+
+/// What came of opening the socket.
+#[derive(Debug)]
+pub enum Opened {
+    /// It is ours.
+    Ours(Socket),
+    /// Another daemon serves it.
+    OtherDaemon,
+}
+
+/// Closes the socket to new connections.
+#[derive(Debug)]
+pub struct Door {
+    path: PathBuf,
+    is_closed: watch::Sender<bool>,
+    _lock: File,
+}
+
+impl Door {
+    /// Takes the socket away, so that a client that was told of the end finds none.
+    pub fn close(&self) {
+        if !self.is_closed.send_replace(true) {
+            // It may have been removed by hand, and then there is nothing to do.
+            std::fs::remove_file(&self.path).ok();
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Makes the socket's folder, closed to others from the start, and the socket in it. Must run inside a runtime.
+pub fn open(path: &Path) -> Result<Opened, Fault> {
+    let cannot = |fault: io::Error| {
+        Fault::new(FaultKind::Failed, format!("the socket {} cannot be made", path.display()))
+            .why(fault.to_string())
+    };
+    make_folder(path)?;
+    let lock = File::create(path.with_extension("lock")).map_err(cannot)?;
+    let begun = Instant::now();
+    loop {
+        if lock.try_lock().is_ok() {
+            break;
+        }
+        if Client::connect(path).is_ok() {
+            return Ok(Opened::OtherDaemon);
+        }
+        if begun.elapsed() > PREDECESSOR {
+            return Err(Fault::new(FaultKind::Failed, "another daemon holds the socket but does not answer")
+                .why(format!("{} is locked", path.with_extension("lock").display()))
+                .remedy("rally-cred daemon stop"));
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    let name = path.to_fs_name::<GenericFilePath>().map_err(cannot)?;
+    let options = ListenerOptions::new().name(name).try_overwrite(true).reclaim_name(false);
+    #[cfg(unix)]
+    let options = interprocess::os::unix::local_socket::ListenerOptionsExt::mode(options, 0o600);
+    let listener = options.create_tokio().map_err(cannot)?;
+    Ok(Opened::Ours(Socket { listener, lock, path: path.to_owned() }))
+}
+
+fn make_folder(path: &Path) -> Result<(), Fault> {
+    if socket::check_folder(path)? {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(|fault| {
+        Fault::new(FaultKind::Failed, format!("the folder {} cannot be made", folder.display()))
+            .why(fault.to_string())
+    })?;
+    // Somebody else may have been quicker.
+    socket::check_folder(path).map(|_| ())
+}
+
+impl Socket {
+    /// Begins to accept. The door closes it; the returned task ends once every session has.
+    pub fn serve(self, inbox: Inbox) -> (Door, tokio::task::JoinHandle<()>) {
+        let (is_closed, mut closing) = watch::channel(false);
+        let Self { listener, lock, path } = self;
+        let serving = tokio::spawn(async move {
+            let permits = Arc::new(Semaphore::new(CONNECTIONS));
+            let asks = Arc::new(AtomicU64::new(0));
+            loop {
+                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+                let accepted = tokio::select! {
+                    biased;
+                    _ = closing.wait_for(|closed| *closed) => break,
+                    accepted = listener.accept() => accepted,
+                };
+                match accepted.map(|stream| (peer_of(&stream), stream)) {
+                    Ok((Ok(peer), stream)) => {
+                        let next_id = {
+                            let asks = Arc::clone(&asks);
+                            move || AskId(asks.fetch_add(1, Ordering::Relaxed))
+                        };
+                        let (inbox, closing) = (inbox.clone(), closing.clone());
+                        tokio::spawn(async move {
+                            session::serve(stream, peer, inbox, closing, next_id).await;
+                            drop(permit);
+                        });
+                    }
+                    Ok((Err(stranger), _)) => tracing::warn!("refused a connection: {stranger}"),
+                    Err(fault) => {
+                        tracing::warn!("cannot accept a connection: {fault}");
+                        tokio::time::sleep(ACCEPT_AGAIN).await;
+                    }
+                }
+            }
+            drop(listener);
+            // Every permit back means that every session has written its last answer.
+            permits.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX)).await.map(drop).ok();
+        });
+        (Door { path, is_closed, _lock: lock }, serving)
+    }
+}
+
+/// Who is at the other end; an error names what is wrong with them.
+fn peer_of(stream: &Stream) -> Result<Peer, String> {
+    let peer = stream.peer_creds().map_err(|fault| fault.to_string())?;
+    #[cfg(unix)]
+    {
+        let me = rustix::process::geteuid().as_raw();
+        let uid = peer.euid().ok_or("the system does not tell whose it is")?;
+        if uid != me {
+            return Err(format!("it comes from uid {uid}"));
+        }
+        Ok(Peer { pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()), uid: Some(uid) })
+    }
+    #[cfg(not(unix))]
+    Ok(Peer { pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()), uid: None })
+}

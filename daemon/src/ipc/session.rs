@@ -1,0 +1,154 @@
+//! One connection: reads a request, passes it on, writes the answers, and begins again.
+//! Does not: decide, and does not wait for one client while another waits.
+//! Met by: `ipc`, which starts one for each connection.
+
+use std::{io, time::Duration};
+
+use interprocess::local_socket::tokio::Stream;
+use rally_cred_proto::{
+    Answer, Ask, Fault, FaultKind, VERSION,
+    frame::{self, BadFrame, Lines},
+    message::Preamble,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    core::event::{AskId, Event, Peer},
+    driver::{Inbox, Input},
+};
+
+/// How long a connection may be silent between requests, and how long a request may take to arrive.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long a client may take to take an answer. It is local, so a client this slow has stopped.
+const WRITING: Duration = Duration::from_secs(10);
+
+/// Serves a connection until its client leaves, breaks the rules, or is silent for too long, or the door closes and
+/// nothing is left to answer.
+pub(super) async fn serve(
+    mut stream: Stream,
+    peer: Peer,
+    inbox: Inbox,
+    mut closing: watch::Receiver<bool>,
+    next_id: impl Fn() -> AskId,
+) {
+    let mut lines = Lines::default();
+    loop {
+        let line = tokio::select! {
+            line = timeout(SILENCE, next_line(&mut stream, &mut lines)) => line,
+            _ = closing.wait_for(|closed| *closed) => return,
+        };
+        let line = match line {
+            Ok(Ok(Some(line))) => line,
+            Ok(Ok(None)) | Err(_) => return,
+            Ok(Err(broken)) => {
+                write(&mut stream, &Answer::Error(bad_request(&broken.to_string()))).await.ok();
+                return;
+            }
+        };
+        let ask = match read(&line) {
+            Ok(ask) => ask,
+            Err(fault) => {
+                // The line was whole, so what follows it can still be understood.
+                if write(&mut stream, &Answer::Error(fault)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        drop(line);
+        let id = next_id();
+        let (answers, mut inward) = mpsc::unbounded_channel();
+        if inbox.send(Input::Asked { id, peer: peer.clone(), ask, answers }).await.is_err() {
+            return;
+        }
+        if !relay(&mut stream, &mut lines, &mut inward).await {
+            inbox.send(Input::Happened(Event::Left(id))).await.ok();
+            return;
+        }
+    }
+}
+
+/// Writes answers until the result. `false` if the client left before it.
+async fn relay(
+    stream: &mut Stream,
+    lines: &mut Lines,
+    answers: &mut mpsc::UnboundedReceiver<Answer>,
+) -> bool {
+    loop {
+        let answer = tokio::select! {
+            biased;
+            answer = answers.recv() => answer,
+            left = fill(stream, lines) => match left {
+                // A client may send its next request early, within the limit of one frame.
+                Ok(true) if lines.len() <= frame::MAX_FRAME => continue,
+                Ok(_) | Err(_) => return false,
+            },
+        };
+        // The driver drops the channel without a result only when it ends.
+        let Some(answer) = answer else { return true };
+        let is_event = answer.is_event();
+        if write(stream, &answer).await.is_err() {
+            return is_event;
+        }
+        if !is_event {
+            return true;
+        }
+    }
+}
+
+/// The next frame; `None` if the client left between two.
+async fn next_line(stream: &mut Stream, lines: &mut Lines) -> Result<Option<Zeroizing<Vec<u8>>>, BadFrame> {
+    loop {
+        if let Some(line) = lines.take()? {
+            return Ok(Some(line));
+        }
+        match fill(stream, lines).await {
+            Ok(true) => {}
+            Ok(false) if lines.is_empty() => return Ok(None),
+            Ok(false) | Err(_) => return Err(BadFrame::CutShort),
+        }
+    }
+}
+
+/// Reads what has arrived; `false` at the end of the stream.
+async fn fill(stream: &mut Stream, lines: &mut Lines) -> io::Result<bool> {
+    let mut piece = Zeroizing::new([0; 1024]);
+    let count = stream.read(&mut *piece).await?;
+    lines.add(piece.get(..count).unwrap_or_default());
+    Ok(count > 0)
+}
+
+/// The request in a line. Its version is looked at first, so that skew is told from nonsense.
+fn read(line: &[u8]) -> Result<Ask, Fault> {
+    let Preamble { v } = frame::decode(line).map_err(|fault| bad_request(&fault.to_string()))?;
+    let ask = frame::decode::<Ask>(line);
+    if v != VERSION && !matches!(ask, Ok(Ask::Stop)) {
+        return Err(Fault::new(FaultKind::VersionSkew, "client and daemon are of different versions")
+            .why(format!("the client speaks version {v}, the daemon {VERSION}"))
+            .remedy("rally-cred daemon restart"));
+    }
+    let ask = ask.map_err(|fault| bad_request(&fault.to_string()))?;
+    match ask.has_line_breaker() {
+        true => Err(bad_request("a value holds a line break or a NUL")),
+        false => Ok(ask),
+    }
+}
+
+fn bad_request(why: &str) -> Fault {
+    Fault::new(FaultKind::BadRequest, "the request is not understood").why(why)
+}
+
+async fn write(stream: &mut Stream, answer: &Answer) -> io::Result<()> {
+    let line = frame::encode(answer).or_else(|_| {
+        let fault = Fault::new(FaultKind::Failed, "the answer is too long").remedy("ask for one profile");
+        frame::encode(&Answer::Error(fault))
+    });
+    let line = line.map_err(io::Error::other)?;
+    timeout(WRITING, stream.write_all(&line)).await?
+}

@@ -1,0 +1,124 @@
+//! The log: where it goes, and how a decision of the broker becomes a line.
+//! Does not: take text from libraries, since theirs may hold headers and bodies; only our own lines are written.
+//! Met by: `start`, which opens it, and `perform`, which writes what the broker orders.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, IsTerminal},
+    path::Path,
+    sync::Mutex,
+};
+
+use rally_cred_proto::{Fault, FaultKind, plain::plain};
+use tracing_subscriber::{
+    filter::Targets, fmt::format::Writer, layer::SubscriberExt, util::SubscriberInitExt,
+};
+
+use crate::core::event::{Entry, GrantStep, Peer};
+
+/// A log file longer than this is set aside when a daemon starts: weeks of lines, and quick to open in an editor.
+const LONGEST_FILE: u64 = 1024 * 1024;
+
+/// Where the lines go.
+#[derive(Debug)]
+pub enum Sink {
+    /// Standard error: a terminal, or the journal.
+    Stderr,
+    /// A file, for a daemon that a client started.
+    File(File),
+}
+
+/// Opens the log at a level: `error`, `warn`, `info`, `debug` or `trace`. The lines are this daemon's own at every level.
+pub fn open(sink: Sink, level: Option<&str>) -> Result<(), Fault> {
+    let level = level.unwrap_or("info");
+    let level: tracing::Level = level.parse().map_err(|_| {
+        Fault::new(FaultKind::Usage, "the log level is not known")
+            .remedy("RALLY_CRED_LOG=error, warn, info, debug or trace")
+    })?;
+    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+    let lines = tracing_subscriber::fmt::layer().with_target(false);
+    let registry = tracing_subscriber::registry().with(ours);
+    let opened = match sink {
+        Sink::File(file) => registry.with(lines.with_ansi(false).with_writer(Mutex::new(file))).try_init(),
+        // The journal has its own clock.
+        Sink::Stderr if std::env::var_os("JOURNAL_STREAM").is_some() => {
+            registry.with(lines.with_ansi(false).with_timer(NoTime).with_writer(io::stderr)).try_init()
+        }
+        Sink::Stderr => {
+            registry.with(lines.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr)).try_init()
+        }
+    };
+    opened.map_err(|fault| Fault::new(FaultKind::Failed, "the log cannot be opened").why(fault.to_string()))
+}
+
+/// Opens the log file for appending; an old long one is set aside first.
+pub fn file(path: &Path) -> io::Result<File> {
+    if fs::metadata(path).is_ok_and(|found| found.len() > LONGEST_FILE) {
+        fs::rename(path, path.with_extension("log.old"))?;
+    }
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+struct NoTime;
+
+impl tracing_subscriber::fmt::time::FormatTime for NoTime {
+    fn format_time(&self, _line: &mut Writer<'_>) -> std::fmt::Result {
+        Ok(())
+    }
+}
+
+/// Writes what the broker noted.
+pub fn write(entry: &Entry) {
+    match entry {
+        Entry::Handed { profile, peer } => {
+            let Peer { pid, uid } = peer;
+            tracing::info!(profile, pid, uid, exe = pid.and_then(executable), "handed out a token");
+        }
+        Entry::Grant { profile, step } => match step {
+            GrantStep::Loaded | GrantStep::Kept => tracing::debug!(profile, "{}", words(*step)),
+            GrantStep::NotKept => tracing::warn!(profile, "{}", words(*step)),
+            GrantStep::FlowBegan
+            | GrantStep::SignedIn
+            | GrantStep::FlowEnded
+            | GrantStep::Renewed
+            | GrantStep::RenewalRefused
+            | GrantStep::Erased
+            | GrantStep::SignedOut => tracing::info!(profile, "{}", words(*step)),
+        },
+        Entry::Coped { profile, fault } => {
+            let Fault { kind, what, why, remedy: _ } = fault;
+            tracing::warn!(profile, kind = kind.name(), why, "{what}");
+        }
+        Entry::Reloaded { profiles } => tracing::info!(profiles, "read the config file again"),
+        Entry::ReloadFailed(fault) => {
+            tracing::error!(why = fault.why, "{}, so the old configuration stays in force", fault.what);
+        }
+        Entry::Stale(epoch) => tracing::debug!(epoch = epoch.0, "dropped an outcome that nobody waits for"),
+        Entry::Stopping => tracing::info!("stopping"),
+    }
+}
+
+const fn words(step: GrantStep) -> &'static str {
+    match step {
+        GrantStep::Loaded => "found a token in the vault",
+        GrantStep::FlowBegan => "began a sign-in",
+        GrantStep::SignedIn => "signed in",
+        GrantStep::FlowEnded => "a sign-in came to nothing",
+        GrantStep::Renewed => "renewed the token",
+        GrantStep::RenewalRefused => "the token can no longer be renewed",
+        GrantStep::Erased => "a caller said that the token does not work",
+        GrantStep::SignedOut => "signed out",
+        GrantStep::Kept => "the vault keeps it",
+        GrantStep::NotKept => "the vault does not keep it, memory does",
+    }
+}
+
+/// The program that a process runs, as far as the system tells.
+fn executable(pid: u32) -> Option<String> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    Some(plain(&path.to_string_lossy()))
+}

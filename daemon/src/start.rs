@@ -1,0 +1,260 @@
+//! Brings the daemon up and down: hardening, detaching, config, log, socket, signals, and the end in order.
+//! Does not: serve anything itself.
+//! Met by: `main`.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use rally_cred_proto::{Answer, Fault, FaultKind, frame, socket};
+use tokio::task::JoinHandle;
+
+use crate::{
+    config,
+    core::{Broker, Facts, event::Event, profile::Config},
+    driver::{self, Inbox, Input},
+    ipc::{self, Opened},
+    log::{self, Sink},
+    perform::Performer,
+};
+
+/// How long sessions may take to write their last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// How long unfinished jobs may hold up the end; a keyring call that hangs is left behind.
+const LAST_JOBS: Duration = Duration::from_millis(200);
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Command {
+    /// Serve, in the foreground or detached from whoever started it.
+    Serve {
+        /// A client started it: leave its session and report readiness on standard output.
+        detach: bool,
+    },
+    /// Read the config file, say what is wrong with it, and end.
+    CheckConfig(Option<PathBuf>),
+}
+
+/// Does what the command line asks for.
+pub fn run(command: Command) -> ExitCode {
+    match command {
+        Command::CheckConfig(path) => match check_config(path) {
+            Ok(found) => say(&mut std::io::stdout(), &found, ExitCode::SUCCESS),
+            Err(fault) => complain(&fault),
+        },
+        Command::Serve { detach: true } => match serve_detached() {
+            Ok(()) => ExitCode::SUCCESS,
+            // Whoever started it reads the fault; nobody reads standard error.
+            Err(fault) => {
+                report(&Answer::Error(fault.clone()));
+                ExitCode::from(fault.kind.exit_code())
+            }
+        },
+        Command::Serve { detach: false } => match harden().and_then(|()| serve(Sink::Stderr, || {})) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(fault) => complain(&fault),
+        },
+    }
+}
+
+fn check_config(path: Option<PathBuf>) -> Result<String, Fault> {
+    let path = path.map_or_else(config::path, Ok)?;
+    match config::read(&path)? {
+        Some(config) => Ok(format!("{}: {} in order", path.display(), count(config.profiles.len()))),
+        None => {
+            Err(Fault::new(FaultKind::NotConfigured, format!("there is no config file {}", path.display()))
+                .remedy("write one as README.md shows"))
+        }
+    }
+}
+
+fn count(profiles: usize) -> String {
+    if profiles == 1 { "1 profile".to_owned() } else { format!("{profiles} profiles") }
+}
+
+fn serve_detached() -> Result<(), Fault> {
+    harden()?;
+    leave_session()?;
+    let log_file = socket::state_folder()?.join("daemon.log");
+    let sink = open_log_file(&log_file).map_err(|fault| {
+        Fault::new(FaultKind::Failed, format!("the log {} cannot be opened", log_file.display()))
+            .why(fault.to_string())
+    })?;
+    serve(sink, || {
+        report(&Answer::Done);
+        close_output();
+    })
+}
+
+fn open_log_file(path: &Path) -> std::io::Result<Sink> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path.parent().unwrap_or(path))?;
+    log::file(path).map(Sink::File)
+}
+
+/// Serves until it is told to stop. `when_ready` is called once a client would be answered.
+fn serve(sink: Sink, when_ready: impl FnOnce()) -> Result<(), Fault> {
+    let cannot = |fault: std::io::Error| {
+        Fault::new(FaultKind::Failed, "the daemon cannot start").why(fault.to_string())
+    };
+    let config_path = config::path()?;
+    let config = config::read(&config_path)?.unwrap_or_default();
+    log::open(sink, std::env::var("RALLY_CRED_LOG").ok().as_deref())?;
+    std::panic::set_hook(Box::new(|panic| {
+        // Where it happened helps to mend it; what it says could quote anything.
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a part of the daemon failed");
+    }));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+    let outcome = runtime.block_on(serve_until_told(config, config_path, when_ready));
+    // A call into a keyring that hangs must not hold up the end.
+    runtime.shutdown_timeout(LAST_JOBS);
+    outcome
+}
+
+async fn serve_until_told(
+    config: Config,
+    config_path: PathBuf,
+    when_ready: impl FnOnce(),
+) -> Result<(), Fault> {
+    let path = socket::path()?;
+    let socket = match ipc::open(&path)? {
+        Opened::Ours(socket) => socket,
+        Opened::OtherDaemon => {
+            tracing::info!("another daemon serves {}", path.display());
+            when_ready();
+            return Ok(());
+        }
+    };
+    let facts = Facts {
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        config: config_path.display().to_string(),
+    };
+    let (inbox, inputs) = driver::inbox();
+    watch_signals(inbox.clone())?;
+    let (door, sessions) = socket.serve(inbox.clone());
+    tracing::info!(profiles = config.profiles.len(), socket = %path.display(), "ready");
+    let performer = Performer::new(inbox, config.keyring, config_path, door);
+    when_ready();
+    driver::run(Broker::new(facts, config), inputs, performer).await;
+    finish(sessions).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn finish(sessions: JoinHandle<()>) {
+    // A client that does not take its last answer is left behind.
+    tokio::time::timeout(LAST_ANSWERS, sessions).await.ok();
+}
+
+#[cfg(unix)]
+fn watch_signals(inbox: Inbox) -> Result<(), Fault> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let watch = |kind, make_event: fn() -> Event| {
+        let mut arrivals = signal(kind).map_err(|fault| {
+            Fault::new(FaultKind::Failed, "signals cannot be watched").why(fault.to_string())
+        })?;
+        let inbox = inbox.clone();
+        tokio::spawn(async move {
+            while arrivals.recv().await.is_some() && inbox.send(Input::Happened(make_event())).await.is_ok() {
+            }
+        });
+        Ok(())
+    };
+    watch(SignalKind::terminate(), || Event::StopWanted)?;
+    watch(SignalKind::interrupt(), || Event::StopWanted)?;
+    watch(SignalKind::hangup(), || Event::ReloadWanted)
+}
+
+#[cfg(not(unix))]
+fn watch_signals(inbox: Inbox) -> Result<(), Fault> {
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            // A driver that is gone has stopped already.
+            inbox.send(Input::Happened(Event::StopWanted)).await.ok();
+        }
+    });
+    Ok(())
+}
+
+/// Keeps secrets out of core dumps and out of reach of other processes of this user that may not trace.
+#[cfg(target_os = "linux")]
+fn harden() -> Result<(), Fault> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let cannot = |fault: rustix::io::Errno| {
+        Fault::new(FaultKind::Failed, "core dumps cannot be switched off").why(fault.to_string())
+    };
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(cannot)?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(cannot)?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    raise_descriptor_limit();
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn harden() -> Result<(), Fault> {
+    Ok(())
+}
+
+/// Many systems start programs with room for 1,024 descriptors, which a thousand clients would use up.
+#[cfg(target_os = "linux")]
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // With the old limit the daemon serves fewer at once, and the others queue.
+    setrlimit(Resource::Nofile, Rlimit { current: maximum.map(|most| most.min(4096)), maximum }).ok();
+}
+
+/// Leaves the terminal and the folder of the client that started it.
+#[cfg(unix)]
+fn leave_session() -> Result<(), Fault> {
+    let cannot = |why: String| {
+        Fault::new(FaultKind::Failed, "the daemon cannot leave the session that started it").why(why)
+    };
+    // It fails only for a process that leads a group already, and then there is nothing to leave.
+    rustix::process::setsid().ok();
+    std::env::set_current_dir("/").map_err(|fault| cannot(fault.to_string()))
+}
+
+#[cfg(not(unix))]
+fn leave_session() -> Result<(), Fault> {
+    Ok(())
+}
+
+/// Gives up standard output and standard error, so that whoever waits for them to close can go on.
+#[cfg(unix)]
+fn close_output() {
+    if let Ok(nothing) = std::fs::OpenOptions::new().write(true).open("/dev/null") {
+        rustix::stdio::dup2_stdout(&nothing).ok();
+        rustix::stdio::dup2_stderr(&nothing).ok();
+    }
+}
+
+#[cfg(not(unix))]
+fn close_output() {}
+
+/// Tells the client that started it how it went, as one frame on standard output: `done`, or the error.
+fn report(answer: &Answer) {
+    if let Ok(line) = frame::encode(answer) {
+        // Whoever started it may not wait for it.
+        std::io::stdout().write_all(&line).and_then(|()| std::io::stdout().flush()).ok();
+    }
+}
+
+fn complain(fault: &Fault) -> ExitCode {
+    say(&mut std::io::stderr(), &format!("rally-credd: {fault}"), ExitCode::from(fault.kind.exit_code()))
+}
+
+fn say(out: &mut dyn Write, text: &str, code: ExitCode) -> ExitCode {
+    // Nothing can be said to somebody who closed the pipe.
+    writeln!(out, "{text}").ok();
+    code
+}

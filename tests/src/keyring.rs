@@ -1,0 +1,184 @@
+//! A real gnome-keyring-daemon on a session bus of its own, in a temporary home, for one test.
+//! Does not: meet the keyring or the bus of whoever runs the tests.
+//! Met by: the tests that need a keyring, unlocked, locked, silent, restarted or gone.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a keyring that cannot be made is the end of its test"
+)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// What unlocks the keyring of a test.
+const PASSWORD: &str = "pw";
+
+/// A bus, and on it a keyring daemon. Dropping it ends both by their ids.
+#[derive(Debug)]
+pub struct KeyringSession {
+    home: TempDir,
+    bus: Child,
+    address: String,
+    keyring: Option<Child>,
+    prompter: Option<Child>,
+}
+
+impl KeyringSession {
+    /// A bus with an unlocked keyring.
+    pub fn start() -> Self {
+        let mut session = Self::start_without_keyring();
+        session.restart_keyring(true);
+        session
+    }
+
+    /// A bus on which nobody keeps secrets, and nobody can be started to.
+    pub fn start_without_keyring() -> Self {
+        let home =
+            tempfile::Builder::new().prefix("rally-cred-keyring-").tempdir().expect("a temporary folder");
+        let runtime = home.path().join("run");
+        fs::create_dir(&runtime).expect("a runtime folder");
+        fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).expect("a private runtime folder");
+        // Without service files nothing is started on demand, so the bus holds only what the test put there.
+        let config = home.path().join("bus.conf");
+        let text = format!(
+            "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
+             \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n\
+             <busconfig><type>session</type><listen>unix:dir={}</listen>\
+             <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
+             <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>",
+            runtime.display()
+        );
+        fs::write(&config, text).expect("a bus configuration");
+        let mut bus = Command::new("dbus-daemon")
+            .arg(format!("--config-file={}", config.display()))
+            .args(["--nofork", "--print-address"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("dbus-daemon, which tests/run installs");
+        let mut address = String::new();
+        let output = bus.stdout.take().expect("its output");
+        BufReader::new(output).read_line(&mut address).expect("the address of the bus");
+        Self { home, bus, address: address.trim().to_owned(), keyring: None, prompter: None }
+    }
+
+    /// The variables through which a program finds this keyring.
+    pub fn env(&self) -> Vec<(String, String)> {
+        vec![("DBUS_SESSION_BUS_ADDRESS".to_owned(), self.address.clone())]
+    }
+
+    /// Ends the keyring daemon with SIGKILL.
+    pub fn kill_keyring(&mut self) {
+        end(&mut self.keyring);
+    }
+
+    /// Starts the keyring daemon anew on what it has stored, unlocked or locked.
+    pub fn restart_keyring(&mut self, unlocked: bool) {
+        self.kill_keyring();
+        let mut command = self.command("gnome-keyring-daemon");
+        command.args(["--foreground", "--components=secrets"]).stdout(Stdio::null()).stderr(Stdio::null());
+        if unlocked {
+            command.arg("--unlock").stdin(Stdio::piped());
+        } else {
+            command.stdin(Stdio::null());
+        }
+        let mut keyring = command.spawn().expect("gnome-keyring-daemon, which tests/run installs");
+        if let Some(mut input) = keyring.stdin.take() {
+            input.write_all(PASSWORD.as_bytes()).expect("a keyring that reads its password");
+        }
+        self.keyring = Some(keyring);
+        self.wait_for_name("org.freedesktop.secrets");
+    }
+
+    /// Locks the keyring. Without a prompter, whoever wants it open is refused at once.
+    pub fn lock(&self) {
+        let locked = self.send(&[
+            "--type=method_call",
+            "--print-reply",
+            "--dest=org.freedesktop.secrets",
+            "/org/freedesktop/secrets",
+            "org.freedesktop.Secret.Service.Lock",
+            "array:objpath:/org/freedesktop/secrets/collection/login",
+        ]);
+        assert!(locked, "the keyring cannot be locked");
+    }
+
+    /// Puts a prompter on the bus that never answers, as one that waits for a person who is not there.
+    pub fn start_silent_prompter(&mut self) {
+        let mut command = self.command("dbus-test-tool");
+        command.args(["black-hole", "--name=org.gnome.keyring.SystemPrompter"]);
+        self.prompter =
+            Some(command.stdin(Stdio::null()).spawn().expect("dbus-test-tool, which tests/run installs"));
+        self.wait_for_name("org.gnome.keyring.SystemPrompter");
+    }
+
+    /// Where the keyring keeps its files.
+    pub fn files(&self) -> PathBuf {
+        self.home.path().join("data/keyrings")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.home.path())
+            .env("XDG_DATA_HOME", self.home.path().join("data"))
+            .env("XDG_RUNTIME_DIR", self.home.path().join("run"))
+            .env("DBUS_SESSION_BUS_ADDRESS", &self.address);
+        command
+    }
+
+    fn send(&self, arguments: &[&str]) -> bool {
+        let mut command = self.command("dbus-send");
+        command.arg("--session").args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+
+    /// Asks the bus until the name has an owner; each question is a round trip to the bus.
+    fn wait_for_name(&mut self, name: &str) {
+        loop {
+            let is_owned = self.send(&[
+                "--print-reply",
+                "--dest=org.freedesktop.DBus",
+                "/org/freedesktop/DBus",
+                "org.freedesktop.DBus.GetNameOwner",
+                &format!("string:{name}"),
+            ]);
+            if is_owned {
+                return;
+            }
+            let ended = [&mut self.keyring, &mut self.prompter]
+                .into_iter()
+                .flatten()
+                .find_map(|child| child.try_wait().ok()?);
+            if let Some(status) = ended {
+                panic!("nobody will ever own {name}: a program ended with {status}");
+            }
+        }
+    }
+}
+
+impl Drop for KeyringSession {
+    fn drop(&mut self) {
+        end(&mut self.prompter);
+        end(&mut self.keyring);
+        self.bus.kill().ok();
+        self.bus.wait().ok();
+    }
+}
+
+fn end(child: &mut Option<Child>) {
+    if let Some(mut child) = child.take() {
+        child.kill().ok();
+        child.wait().ok();
+    }
+}
