@@ -4,4 +4,5 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod sandbox;
+mod simulation;
 mod vault;

@@ -262,7 +262,7 @@ impl Account {
                     return self.show_flow(turn, waiter);
                 }
                 if !self.is_saving() {
-                    self.confirm(turn, waiter.id, waiter.generation == self.generation);
+                    self.confirm(turn, waiter.id, waiter.generation >= self.signed_in);
                 }
                 !self.is_saving()
             }
@@ -281,9 +281,9 @@ impl Account {
     /// Whether a login has its token, so that only the vault's word is missing.
     pub(super) fn awaits_vault_only(&self, now: Now, waiter: &Waiter) -> bool {
         let Wants::Login { force, .. } = &waiter.wants else { return false };
-        let is_signed_in =
-            if *force { waiter.generation < self.signed_in } else { !matches!(self.job, Job::Renewing(_)) };
-        is_signed_in && self.validity(now).is_some()
+        // Whoever signed in is done, even if the token was so short-lived that it has ended since.
+        waiter.generation < self.signed_in
+            || !*force && self.validity(now).is_some() && !matches!(self.job, Job::Renewing(_))
     }
 
     fn hand_out(&mut self, turn: &mut Turn<'_>, waiter: &Waiter, username: Option<&str>) {
@@ -309,14 +309,14 @@ impl Account {
     }
 
     fn confirm(&mut self, turn: &mut Turn<'_>, id: AskId, already: bool) {
-        let Some(record) = self.token.held() else { return };
+        let record = self.token.held();
         if let Some(fault) = &self.vault_fault {
             turn.effects.push(Effect::Tell(id, Answer::Notice(fault.clone())));
         }
         let answer = SignedIn {
             profile: self.profile.name.clone(),
-            username: record.username.clone(),
-            expires_at: record.expires_at,
+            username: record.and_then(|record| record.username.clone()),
+            expires_at: record.and_then(|record| record.expires_at),
             already,
             kept: self.is_kept(),
         };

@@ -938,6 +938,65 @@ fn an_unconfigured_daemon_says_so_and_git_hears_nothing() {
     assert!(matches!(stage.result(get), Some(Answer::NoMatch)));
 }
 
+#[test]
+fn a_login_that_waits_for_a_slow_vault_opens_no_second_tab() {
+    let mut stage = Stage::new();
+    stage.login(Some("client-secret"));
+    let epoch = stage.open_listener();
+    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.answer_post(granted("access", None, HOUR));
+    let look_up = stage.effects.iter().find_map(|effect| match effect {
+        Effect::LookUpUser { epoch, .. } => Some(*epoch),
+        _ => None,
+    });
+    // The saves that this orders are never answered.
+    stage.broker.handle(stage.now, &mut stage.dice, Event::UserLookedUp(look_up.unwrap(), user()));
+    stage.effects.clear();
+    stage.wait(Ticks::seconds(10));
+    assert!(!stage.effects.iter().any(|effect| matches!(effect, Effect::Listen(..))), "{:?}", stage.effects);
+}
+
+#[test]
+fn a_login_whose_token_ends_before_its_user_is_found_opens_no_second_tab() {
+    let mut stage = Stage::new();
+    let login = stage.login(Some("client-secret"));
+    let epoch = stage.open_listener();
+    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.answer_post(granted("access", None, 10));
+    stage.wait(Ticks::seconds(15));
+    stage.answer_look_up(user());
+    assert!(matches!(stage.result(login), Some(Answer::SignedIn(_))));
+    assert_eq!(stage.effects.iter().filter(|effect| matches!(effect, Effect::Listen(..))).count(), 1);
+}
+
+#[test]
+fn a_keyring_that_gives_no_client_secret_is_not_asked_round_and_round() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    stage.restart();
+    let get = stage.get(false);
+    assert_eq!(stage.token(get), "access");
+    stage.vault_trouble = Some(VaultTrouble::Locked("prompt dismissed".to_owned()));
+    stage.loads = 0;
+    stage.wait(Ticks::seconds(HOUR - 1));
+    assert!((1..=10).contains(&stage.loads), "asked {} times", stage.loads);
+}
+
+#[test]
+fn a_taken_port_is_told_only_to_those_who_wait_for_the_sign_in() {
+    let mut stage = Stage::new();
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    stage.login(Some("client-secret"));
+    let epoch = stage.listening();
+    // The vault is slow this time, so the status waits while the listener fails.
+    let id = AskId(99);
+    let ask = Ask::Status(StatusAsk::default());
+    stage.broker.handle(stage.now, &mut stage.dice, Event::Asked { id, peer: Peer::default(), ask });
+    stage.play(Event::Listening(epoch, Err(rally_cred_proto::Fault::new(FaultKind::PortTaken, "taken"))));
+    stage.wait(Ticks::seconds(6));
+    assert!(matches!(stage.result(id), Some(Answer::Status(_))), "{:?}", stage.result(id));
+}
+
 impl Stage {
     fn sign_in_again(&mut self, access: &str, life: u64) {
         self.ask(Ask::Login(Login { force: true, ..login(None) }));

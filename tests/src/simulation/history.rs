@@ -12,6 +12,7 @@ use rally_cred_proto::{
 use rally_credd::core::{
     Broker, Facts,
     answer::{RawAnswer, TokenForm},
+    dice::Dice,
     event::{AskId, Effect, Epoch, Event, Peer},
     profile::{BaseUrl, Config, Keyring, Profile, RedirectUri},
     redirect::Redirect,
@@ -20,7 +21,7 @@ use rally_credd::core::{
 };
 
 use super::{
-    Seeded,
+    Planted, Seeded,
     promises::{Broken, LATENCY, Promises},
     rally::{self, CLIENT_SECRET, Mood, Rally},
     vault::{self, Call, Health, SimVault},
@@ -53,8 +54,11 @@ enum Outcome {
 /// One history, as far as it has got.
 pub struct History {
     seed: u64,
+    planted: Option<Planted>,
+    /// Whether the world may still fail.
+    is_troubled: bool,
     chance: Seeded,
-    dice: Seeded,
+    dice: BrokerDice,
     tick: Tick,
     /// Seconds by which the calendar is off from where it would be if nobody had set it.
     calendar_off: i64,
@@ -86,11 +90,21 @@ const EPOCH_1970: i64 = 1_780_000_000;
 impl History {
     /// The history of this seed, before its first step.
     pub fn new(seed: u64) -> Self {
+        Self::with_bug(seed, None)
+    }
+
+    /// The same, with a bug planted.
+    pub fn with_bug(seed: u64, planted: Option<Planted>) -> Self {
         let mut chance = Seeded::new(seed);
         let profiles = 1 + usize::try_from(chance.below(3)).unwrap_or(0);
         Self {
             seed,
-            dice: Seeded::new(seed ^ 0xd1ce),
+            planted,
+            is_troubled: true,
+            dice: BrokerDice {
+                chance: Seeded::new(seed ^ 0xd1ce),
+                has_jitter: planted != Some(Planted::NoBackoff),
+            },
             tick: START,
             calendar_off: 0,
             profiles,
@@ -210,6 +224,9 @@ impl History {
     }
 
     fn now(&self) -> Now {
+        if self.planted == Some(Planted::StoppedClock) {
+            return Now { tick: START, wall: Wall(EPOCH_1970) };
+        }
         let since = i64::try_from((self.tick - START).0 / 1000).unwrap_or(0);
         Now { tick: self.tick, wall: Wall(EPOCH_1970 + since + self.calendar_off) }
     }
@@ -218,7 +235,8 @@ impl History {
     fn pass(&mut self, span: Ticks) -> Result<(), Broken> {
         let end = self.tick + span;
         loop {
-            let deadline = self.broker.next_deadline().map(|at| at.max(self.tick));
+            let keeps_time = !matches!(self.planted, Some(Planted::NeverWakes | Planted::StoppedClock));
+            let deadline = self.broker.next_deadline().filter(|_| keeps_time).map(|at| at.max(self.tick));
             let outcome = self.outcomes.iter().map(|(at, ..)| *at).min();
             let Some(next) =
                 [deadline, outcome, self.vault.next_at()].into_iter().flatten().min().filter(|at| *at <= end)
@@ -253,7 +271,7 @@ impl History {
 
     fn deliver(&mut self, epoch: Epoch, outcome: Outcome) -> Result<(), Broken> {
         let event = match outcome {
-            Outcome::Listening if self.chance.one_in(20) => {
+            Outcome::Listening if self.is_troubled && self.chance.one_in(20) => {
                 self.promises.ended_listening(epoch);
                 Event::Listening(epoch, Err(Fault::new(FaultKind::PortTaken, "taken")))
             }
@@ -279,6 +297,14 @@ impl History {
     }
 
     fn play_event(&mut self, event: Event) -> Result<(), Broken> {
+        match (self.planted, &event) {
+            (Some(Planted::NeverWakes), Event::TimePassed)
+            | (Some(Planted::NoAnswers), Event::Answered(..)) => return Ok(()),
+            (Some(Planted::DeafToErase), Event::Asked { id, ask: Ask::Erase(_), .. }) => {
+                return self.take(Effect::Reply(*id, Answer::Done));
+            }
+            _ => {}
+        }
         let effects = self.broker.handle(self.now(), &mut self.dice, event);
         for effect in effects {
             self.take(effect)?;
@@ -297,7 +323,13 @@ impl History {
             Effect::Reply(id, answer) => {
                 self.note(|| format!("{id:?} is answered: {}", kind_of(&answer)));
                 self.promises.replied(id)?;
+                if self.planted == Some(Planted::AnswersTwice) {
+                    self.promises.replied(id)?;
+                }
                 self.promises.handed_out(&answer, &self.rally, self.tick, self.calendar_off)?;
+                if let Answer::SignedIn(_) = &answer {
+                    self.promises.signed_in(id);
+                }
                 if let Answer::Token(token) = answer {
                     self.tokens.push((number_of(&token.profile), token.token.expose().to_owned()));
                 }
@@ -313,7 +345,10 @@ impl History {
                         &self.rally,
                     )?;
                 }
-                self.call_vault(epoch, Call::Save(key, record));
+                match self.planted {
+                    Some(Planted::SwallowedSave) => self.call_vault(epoch, Call::Swallow),
+                    _ => self.call_vault(epoch, Call::Save(key, record)),
+                }
             }
             Effect::Erase(epoch, key) => {
                 if key.kind == ItemKind::Token
@@ -327,6 +362,9 @@ impl History {
                 let profile = usize::from(expected.redirect_uri.url().port().unwrap_or(0)) - FIRST_PORT;
                 self.note(|| format!("profile {profile} listens as {epoch:?}"));
                 self.promises.listens(profile, epoch)?;
+                if self.planted == Some(Planted::TwoFlows) {
+                    self.promises.listens(profile, epoch)?;
+                }
                 let at = self.tick + Ticks(self.chance.below(20));
                 self.outcomes.push((at, epoch, Outcome::Listening));
             }
@@ -335,6 +373,9 @@ impl History {
                 let profile = number_of(&profile.name);
                 self.note(|| format!("profile {profile} posts as {epoch:?}"));
                 self.promises.posts(profile, epoch)?;
+                if self.planted == Some(Planted::TwoTokenRequests) {
+                    self.promises.posts(profile, epoch)?;
+                }
                 let at = self.later();
                 let client_secret = client_secret.expose().to_owned();
                 self.outcomes.push((
@@ -476,6 +517,7 @@ impl History {
 
     /// Faults stop. Within bounded time every profile serves again, and what is owed is in the vault.
     fn settle(&mut self) -> Result<(), Broken> {
+        self.is_troubled = false;
         self.mood = Mood::Well;
         self.health = Health::Works;
         self.note(|| "faults stop".to_owned());
@@ -492,7 +534,7 @@ impl History {
                 timeout: 300,
                 can_paste: false,
             };
-            self.ask(Ask::Login(login), Ticks::seconds(300))?;
+            let login = self.ask(Ask::Login(login), Ticks::seconds(300))?;
             for _ in 0..20 {
                 self.pass(Ticks::seconds(1))?;
                 if self.promises.listener_of(profile).is_some() {
@@ -504,8 +546,13 @@ impl History {
             {
                 self.play_event(Event::Redirected(epoch, Redirect::Code(code)))?;
             }
-            // The port may have been taken, which is no fault of the broker: then there is nothing to check here.
-            self.pass(Ticks::seconds(60))?;
+            self.pass(LATENCY)?;
+            self.pass(LATENCY)?;
+            // The look-up may take its time, but by then the token is there, and may even have ended.
+            self.pass(Ticks::seconds(10))?;
+            if let Some(broken) = self.promises.not_signed_in(login, profile) {
+                return Err(broken);
+            }
         }
         let owed = self.promises.owed.clone();
         for (profile, token) in owed {
@@ -516,6 +563,24 @@ impl History {
             }
         }
         self.promises.nobody_waits_too_long(self.tick)
+    }
+}
+
+/// The broker's dice, which a bug may take the jitter from.
+#[derive(Debug)]
+struct BrokerDice {
+    chance: Seeded,
+    has_jitter: bool,
+}
+
+impl Dice for BrokerDice {
+    fn roll(&mut self) -> u64 {
+        self.chance.roll()
+    }
+
+    fn up_to(&mut self, most: Ticks) -> Ticks {
+        let rolled = self.roll() % most.0.saturating_add(1).max(1);
+        Ticks(if self.has_jitter { rolled } else { 0 })
     }
 }
 

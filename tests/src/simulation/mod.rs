@@ -3,6 +3,7 @@
 //! Met by: `bin/simulate`, and the suite, which plays many seeds.
 
 mod history;
+mod planted;
 mod promises;
 mod rally;
 mod vault;
@@ -10,6 +11,7 @@ mod vault;
 use rally_credd::core::dice::Dice;
 
 pub use history::{History, Violation};
+pub use planted::Planted;
 
 /// SplitMix64: small, fast, and the same everywhere. It stands for chance, not for secrecy.
 #[derive(Clone, Debug)]

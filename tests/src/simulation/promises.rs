@@ -27,6 +27,7 @@ struct Open {
 pub(super) struct Promises {
     open: BTreeMap<AskId, Open>,
     answered: HashSet<AskId>,
+    signed_in: HashSet<AskId>,
     /// Tokens that a caller reported as bad, in this life of the daemon.
     erased: HashSet<String>,
     /// When a token was brought to the daemon, and how far the calendar was off then.
@@ -69,6 +70,16 @@ impl Promises {
             }
             None => Err(format!("{id:?} was answered and never asked")),
         }
+    }
+
+    pub(super) fn signed_in(&mut self, id: AskId) {
+        self.signed_in.insert(id);
+    }
+
+    /// Once faults stop, a person who signs in is signed in.
+    pub(super) fn not_signed_in(&self, login: AskId, profile: usize) -> Option<Broken> {
+        (!self.signed_in.contains(&login))
+            .then(|| format!("profile {profile} cannot be signed in to though all is well"))
     }
 
     /// No expired or erased token is ever answered.

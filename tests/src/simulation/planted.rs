@@ -1,0 +1,41 @@
+//! Bugs to plant between the broker and its world, one for each promise, to see that the simulation finds them.
+//! Does not: touch the broker itself, so that no build of it holds them.
+//! Met by: `history`, where it passes events in and effects out, and the suite, which counts the seeds until each is found.
+
+/// A bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// The broker's clocks stand still once a token is held, so it serves what has ended.
+    StoppedClock,
+    /// An erase is answered and not heard.
+    DeafToErase,
+    /// Every result is sent twice.
+    AnswersTwice,
+    /// Deadlines pass unnoticed.
+    NeverWakes,
+    /// Every listener is opened twice.
+    TwoFlows,
+    /// Every token request is sent twice.
+    TwoTokenRequests,
+    /// The vault says that it took a record, and did not.
+    SwallowedSave,
+    /// The jitter of every pause is zero.
+    NoBackoff,
+    /// Rally's answers do not reach the broker.
+    NoAnswers,
+}
+
+impl Planted {
+    /// Every bug, with the promise that it breaks.
+    pub const ALL: [(Self, &'static str); 9] = [
+        (Self::StoppedClock, "no expired token is ever answered"),
+        (Self::DeafToErase, "no erased token is ever answered"),
+        (Self::AnswersTwice, "every caller gets exactly one answer"),
+        (Self::NeverWakes, "every caller gets its answer by its deadline"),
+        (Self::TwoFlows, "at most one flow per profile at a time"),
+        (Self::TwoTokenRequests, "at most one token request per profile at a time"),
+        (Self::SwallowedSave, "a refresh token that Rally honours is never lost while the vault works"),
+        (Self::NoBackoff, "attempts that fail become rarer"),
+        (Self::NoAnswers, "once faults stop, every profile serves again"),
+    ];
+}
