@@ -224,9 +224,6 @@ impl History {
     }
 
     fn now(&self) -> Now {
-        if self.planted == Some(Planted::StoppedClock) {
-            return Now { tick: START, wall: Wall(EPOCH_1970) };
-        }
         let since = i64::try_from((self.tick - START).0 / 1000).unwrap_or(0);
         Now { tick: self.tick, wall: Wall(EPOCH_1970 + since + self.calendar_off) }
     }
@@ -235,7 +232,7 @@ impl History {
     fn pass(&mut self, span: Ticks) -> Result<(), Broken> {
         let end = self.tick + span;
         loop {
-            let keeps_time = !matches!(self.planted, Some(Planted::NeverWakes | Planted::StoppedClock));
+            let keeps_time = self.planted != Some(Planted::NeverWakes);
             let deadline = self.broker.next_deadline().filter(|_| keeps_time).map(|at| at.max(self.tick));
             let outcome = self.outcomes.iter().map(|(at, ..)| *at).min();
             let Some(next) =
@@ -289,7 +286,10 @@ impl History {
                     }
                     self.promises.brought(token.to_owned(), self.tick, self.calendar_off);
                 }
-                Event::Answered(epoch, raw)
+                Event::Answered(
+                    epoch,
+                    if self.planted == Some(Planted::LongLives) { lengthened(raw) } else { raw },
+                )
             }
             Outcome::LookedUp(mood) => Event::UserLookedUp(epoch, rally::user(mood)),
         };
@@ -582,6 +582,17 @@ impl Dice for BrokerDice {
         let rolled = self.roll() % most.0.saturating_add(1).max(1);
         Ticks(if self.has_jitter { rolled } else { 0 })
     }
+}
+
+/// The same answer with another zero at the end of its life.
+fn lengthened(raw: RawAnswer) -> RawAnswer {
+    let RawAnswer::Arrived { status, retry_after, body } = raw else { return raw };
+    let mut answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    if let Some(life) = answer.get_mut("expires_in") {
+        *life = (life.as_u64().unwrap_or(0) * 10).into();
+    }
+    let body = if answer.is_null() { body } else { zeroize::Zeroizing::new(answer.to_string().into_bytes()) };
+    RawAnswer::Arrived { status, retry_after, body }
 }
 
 const FIRST_PORT: usize = 9000;

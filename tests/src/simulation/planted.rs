@@ -5,8 +5,8 @@
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
-    /// The broker's clocks stand still once a token is held, so it serves what has ended.
-    StoppedClock,
+    /// The life of a token is taken for ten times what Rally said.
+    LongLives,
     /// An erase is answered and not heard.
     DeafToErase,
     /// Every result is sent twice.
@@ -28,7 +28,7 @@ pub enum Planted {
 impl Planted {
     /// Every bug, with the promise that it breaks.
     pub const ALL: [(Self, &'static str); 9] = [
-        (Self::StoppedClock, "no expired token is ever answered"),
+        (Self::LongLives, "no expired token is ever answered"),
         (Self::DeafToErase, "no erased token is ever answered"),
         (Self::AnswersTwice, "every caller gets exactly one answer"),
         (Self::NeverWakes, "every caller gets its answer by its deadline"),
