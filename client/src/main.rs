@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The program `rally-cred`.
+//! Does not: anything by itself; see the library beside it.
+//! Met by: people, scripts and build tools.
+
+fn main() -> std::process::ExitCode {
+    rally_cred::main()
+}

@@ -3,6 +3,12 @@
 //! Met by: `tests/run`, and `cargo test -p rally-cred-tests`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod git;
 mod sandbox;
+mod secrets;
+mod sign_in;
 mod simulation;
+mod tidy;
+mod trouble;
 mod vault;
+mod wire;

@@ -111,7 +111,6 @@ pub(super) enum Wants {
     Login {
         client_secret: Option<Secret>,
         force: bool,
-        timeout: super::time::Ticks,
         can_paste: bool,
     },
     /// The given token does not work.

@@ -118,10 +118,8 @@ impl SendTrouble {
             Self::Tls(why) => Fault::new(FaultKind::TlsFailed, "the connection to Rally is not trusted")
                 .why(why)
                 .remedy("set ca_file to the certificate authority of your network, or mend the system's"),
-            Self::Unreachable(why) => Fault::new(FaultKind::Unreachable, "Rally cannot be reached").why(why),
-            Self::TimedOut => {
-                Fault::new(FaultKind::Unreachable, "Rally cannot be reached").why("no answer came in time")
-            }
+            Self::Unreachable(why) => unreachable(why),
+            Self::TimedOut => unreachable("no answer came in time"),
             Self::TooLarge => bad_answer("the answer is too large"),
             Self::BadCaFile(why) => Fault::new(FaultKind::TlsFailed, "the profile's ca_file cannot be used")
                 .why(why)
@@ -291,7 +289,15 @@ fn not_the_api(status: u16) -> Fault {
 }
 
 fn bad_answer(why: &str) -> Fault {
-    Fault::new(FaultKind::BadAnswer, "the answer is not one of Rally's API").why(why)
+    Fault::new(FaultKind::BadAnswer, "the answer is not one of Rally's API")
+        .why(why)
+        .remedy("ask again in a few minutes; if it stays, look at the base URL in a browser")
+}
+
+fn unreachable(why: &str) -> Fault {
+    Fault::new(FaultKind::Unreachable, "Rally cannot be reached")
+        .why(why)
+        .remedy("check the network and the proxy, then ask again")
 }
 
 fn token_refused(why: &str) -> Fault {

@@ -267,7 +267,6 @@ impl Broker {
             // A secret is proved by signing in with it, so a valid token is no reason to leave it.
             force: login.force || login.client_secret.is_some(),
             client_secret: login.client_secret,
-            timeout,
             can_paste: login.can_paste,
         };
         let deadline = turn.now.tick + timeout;

@@ -65,7 +65,7 @@ pub fn authorization_url(profile: &Profile, state: &str) -> String {
 impl Account {
     /// Begins a flow for those who may have one; refuses the others.
     pub(super) fn begin_flow(&mut self, turn: &mut Turn<'_>) {
-        let Some((given, life)) = self.flow_wanted(turn) else { return };
+        let Some((given, deadline)) = self.flow_wanted(turn) else { return };
         let began_by_login = self.waiters.iter().any(|waiter| matches!(waiter.wants, Wants::Login { .. }));
         let is_new_secret = given.is_some();
         let client_secret = match (given, &self.client_secret) {
@@ -92,7 +92,7 @@ impl Account {
         turn.effects.push(Effect::Listen(epoch, expected.clone()));
         self.job = Job::Flow(Flow {
             epoch,
-            deadline: turn.now.tick + life,
+            deadline,
             expected,
             url,
             client_secret,
@@ -104,12 +104,12 @@ impl Account {
         self.refuse_background_callers(turn);
     }
 
-    /// The client secret that came with a login, and the life of the flow to begin. `None`, and everybody refused, if
+    /// The client secret that came with a login, and the end of the flow to begin. `None`, and everybody refused, if
     /// nobody may have one.
-    fn flow_wanted(&mut self, turn: &mut Turn<'_>) -> Option<(Option<Secret>, super::time::Ticks)> {
+    fn flow_wanted(&mut self, turn: &mut Turn<'_>) -> Option<(Option<Secret>, Tick)> {
         let needy = self.waiters.iter().filter(|waiter| !self.awaits_vault_only(turn.now, waiter));
         let logins = needy.filter_map(|waiter| match &waiter.wants {
-            Wants::Login { client_secret, timeout, .. } => Some((client_secret.clone(), *timeout)),
+            Wants::Login { client_secret, .. } => Some((client_secret.clone(), waiter.deadline)),
             Wants::Get { .. } | Wants::Erase(_) | Wants::Reading => None,
         });
         if let Some(login) = logins.max_by_key(|(client_secret, timeout)| (client_secret.is_some(), *timeout))
@@ -120,7 +120,7 @@ impl Account {
             self.waiters.iter().any(|waiter| matches!(waiter.wants, Wants::Get { interactive: true, .. }));
         let cooling_down = self.cool_down.until.filter(|until| turn.now.tick < *until);
         if may_ask && cooling_down.is_none() {
-            return Some((None, policy::FLOW_LIFE));
+            return Some((None, turn.now.tick + policy::FLOW_LIFE));
         }
         let fault = match cooling_down {
             Some(until) if may_ask => {

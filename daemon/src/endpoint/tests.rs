@@ -190,8 +190,11 @@ async fn a_server_that_never_answers_is_left_after_the_time_limit() {
         });
         let ca = Authority::new("some authority");
         let profile = profile(&format!("{scheme}://{address}"), Some(ca.file.path().to_owned()));
-        let ask = tokio::spawn(async move { Endpoint::new().find_user(&profile, &secret("t")).await });
-        let asked = asked.await.unwrap();
+        let mut ask = tokio::spawn(async move { Endpoint::new().find_user(&profile, &secret("t")).await });
+        let asked = tokio::select! {
+            asked = asked => asked.unwrap(),
+            early = &mut ask => panic!("{scheme}: {}", line(early.unwrap())),
+        };
         // From here on time passes only while everybody waits, so that 20 seconds take none.
         tokio::time::pause();
         assert_eq!(line(ask.await.unwrap()), "TimedOut", "{scheme}");

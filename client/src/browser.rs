@@ -1,0 +1,98 @@
+//! Opens an address in the user's browser.
+//! Does not: run a shell, wait for the browser, or count on it: whoever calls this shows the address as well.
+//! Met by: `events`.
+
+use std::{
+    ffi::OsString,
+    process::{Command, Stdio},
+};
+
+use rally_cred_proto::Origin;
+
+use crate::surroundings::Surroundings;
+
+/// Opens an http or https address; `false` if no browser could be started. `$BROWSER` comes first.
+pub(crate) fn open(url: &str, around: &dyn Surroundings) -> bool {
+    // Of all that a browser or a launcher takes for an address or an option, only this is passed on.
+    Origin::from_uri(url).is_some()
+        && commands(url, around.variable("BROWSER")).iter_mut().any(|command| {
+            // A browser outlives this program, so it gets none of its streams.
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            around.launch(command).is_ok()
+        })
+}
+
+/// What to try, in this order: the entries of `$BROWSER`, read as xdg-open reads them but without a shell, then what
+/// the desktop offers.
+fn commands(url: &str, browser: Option<OsString>) -> Vec<Command> {
+    let browser = browser.and_then(|browser| browser.into_string().ok()).unwrap_or_default();
+    // A drive letter has a colon, so on Windows the variable is one entry.
+    let entries = if cfg!(windows) { vec![browser.as_str()] } else { browser.split(':').collect() };
+    let mut commands: Vec<_> = entries.into_iter().filter_map(|entry| named_command(entry, url)).collect();
+    commands.extend(open::commands(url));
+    commands
+}
+
+/// An entry of `$BROWSER`: a program and perhaps arguments, with `%s` where the address goes if not at the end.
+fn named_command(entry: &str, url: &str) -> Option<Command> {
+    let mut words = entry.split_whitespace();
+    let mut command = Command::new(words.next()?);
+    command.args(words.map(|word| word.replace("%s", url)));
+    if !entry.contains("%s") {
+        command.arg(url);
+    }
+    Some(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Fake;
+
+    const URL: &str = "https://rally1.rallydev.com/login/oauth2/auth?a=%24(x)&b='c'";
+
+    fn lines(browser: &str) -> Vec<String> {
+        let shown = |command: &Command| {
+            let words = std::iter::once(command.get_program()).chain(command.get_args());
+            words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join("|")
+        };
+        commands(URL, Some(browser.into())).iter().map(shown).collect()
+    }
+
+    #[test]
+    fn the_address_is_one_argument_of_the_named_browser_and_no_shell_sees_it() {
+        for (browser, expected) in [
+            ("firefox", format!("firefox|{URL}")),
+            ("firefox --new-window", format!("firefox|--new-window|{URL}")),
+            ("chrome --app=%s --x", format!("chrome|--app={URL}|--x")),
+        ] {
+            assert_eq!(lines(browser)[0], expected);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_entries_are_tried_in_order_and_the_desktop_last() {
+        let lines = lines(":first:second %s::");
+        assert_eq!(lines[..2], [format!("first|{URL}"), format!("second|{URL}")]);
+        assert!(lines.len() > 2, "{lines:?}");
+        assert_eq!(commands(URL, None).len(), lines.len() - 2);
+    }
+
+    #[test]
+    fn the_next_browser_is_tried_if_one_cannot_be_started() {
+        let around = Fake { missing_programs: vec!["absent".to_owned()], ..Fake::default() };
+        let around = around.with("BROWSER", if cfg!(windows) { "there" } else { "absent:there" });
+        assert!(open(URL, &around));
+        assert_eq!(*around.launched.lock().unwrap(), [format!("there {URL}")]);
+    }
+
+    #[test]
+    fn what_is_no_web_address_is_not_opened() {
+        let around = Fake::default().with("BROWSER", "firefox");
+        for url in ["file:///etc/passwd", "--version", "javascript:alert(1)", "https://a\n", ""] {
+            assert!(!open(url, &around), "{url}");
+        }
+        assert!(around.launched.lock().unwrap().is_empty());
+    }
+}

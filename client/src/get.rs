@@ -1,0 +1,276 @@
+//! `rally-cred get`: reads a request, asks the daemon, writes the token in the format that the caller speaks.
+//! Does not: think about people until a sign-in is the one thing that helps.
+//! Met by: git, build tools and scripts. This is the hot path.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rally_cred_proto::{
+    Answer, Ask, Fault, FaultKind, Origin, Secret, engflow, git,
+    message::{Get, Target, Token},
+};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::{
+    connection::{Connection, GRACE},
+    events::{self, Audience},
+    interactive,
+    options::{Format, Interactive, Options},
+    output::Output,
+    surroundings::Surroundings,
+};
+
+/// The user name that git gets while the Rally user is not known.
+const UNKNOWN_USER: &str = "oauth";
+
+/// Answers one request. `Ok` is the exit code, which for a caller that speaks git is mostly 0 (see [`refuse`]).
+pub(crate) fn run(
+    options: &Options,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<u8, Fault> {
+    let outcome = read_request(options, around).and_then(|request| answer(&request, options, around, output));
+    if let (Err(fault), Some(Format::Json)) = (&outcome, options.format) {
+        output.answer_json_fault(fault)?;
+    }
+    outcome
+}
+
+fn answer(
+    request: &Request,
+    options: &Options,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<u8, Fault> {
+    let format = options.format.unwrap_or(request.native_format());
+    if request.is_for_nobody() {
+        return no_match(format);
+    }
+    let token = match ask(request, format, options, around, output) {
+        Ok(Answer::Token(token)) if request.may_have(&token) => token,
+        Ok(Answer::Token(_) | Answer::NoMatch) => return no_match(format),
+        Ok(_) => {
+            return Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked"));
+        }
+        Err(fault) => return refuse(fault, request, format, output),
+    };
+    match format {
+        Format::Json => output.answer_json(&Shown::from(&token))?,
+        _ => output.answer(&encode(&token, format, request)?)?,
+    }
+    Ok(0)
+}
+
+/// Asks first without a person. Only if that is what is missing, it is worth finding out whether there is one.
+fn ask(
+    request: &Request,
+    format: Format,
+    options: &Options,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<Answer, Fault> {
+    let started = Instant::now();
+    let mut connection = Connection::new(around, options.autostart);
+    let mut ask_once = |interactive: bool| {
+        let wait = options.patience().saturating_sub(started.elapsed());
+        let get = Get {
+            target: request.target(options.profile.clone()),
+            interactive,
+            wait: whole_seconds(wait),
+            min_validity: options.min_validity,
+        };
+        // git users did not ask for news of a helper; whoever is asked to sign in did.
+        let audience = Audience { has_browser: true, listens: interactive || format != Format::Git };
+        connection.ask(&Ask::Get(get), wait + GRACE, &mut |event| {
+            events::react(&event, audience, around, output);
+        })
+    };
+    match options.interactive {
+        Interactive::Always => ask_once(true),
+        Interactive::Never => ask_once(false),
+        Interactive::Auto => match ask_once(false) {
+            Err(fault) if fault.kind == FaultKind::SignInNeeded && interactive::may_ask(around) => {
+                ask_once(true)
+            }
+            outcome => outcome,
+        },
+    }
+}
+
+/// Rounded up, since a wait of 0 is not a short one but none.
+fn whole_seconds(wait: Duration) -> u32 {
+    u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
+/// A server that no profile is for. git then asks the next helper, and must not hear of this one; a build tool would
+/// take an empty answer for "no credentials needed".
+fn no_match(format: Format) -> Result<u8, Fault> {
+    match format {
+        Format::Git => Ok(0),
+        _ => Err(Fault::new(FaultKind::NoMatch, "no profile is for this server").remedy("rally-cred status")),
+    }
+}
+
+/// A fault in place of a token. Where git asked and the server is one of ours, git is told to quit: nobody else has a
+/// password that works there. git 2.47 obeys whatever the exit code is, but its rules call a helper that does not end
+/// with 0 failed, so this one ends with 0.
+fn refuse(fault: Fault, request: &Request, format: Format, output: &mut Output<'_>) -> Result<u8, Fault> {
+    match (format, request, fault.kind) {
+        // Without a profile every server is somebody else's.
+        (Format::Git, Request::Git(_), FaultKind::NotConfigured) => Ok(0),
+        (Format::Git, Request::Git(_), kind) if is_about_our_server(kind) => {
+            output.say(fault);
+            output.answer(git::QUIT.as_bytes())?;
+            Ok(0)
+        }
+        _ => Err(fault),
+    }
+}
+
+/// Whether the daemon answers with this kind only after it has found a profile for the server.
+fn is_about_our_server(kind: FaultKind) -> bool {
+    // By exit code: sign-in needed, refused, timed out, vault, unreachable.
+    matches!(kind.exit_code(), 3 | 4 | 5 | 7 | 8)
+}
+
+/// What the caller asks for.
+#[derive(Debug)]
+enum Request {
+    /// Nothing: the profile that is named, or the default one.
+    Empty,
+    /// git's attributes.
+    Git(git::Attributes),
+    /// EngFlow's request.
+    EngFlow(engflow::Request),
+}
+
+fn read_request(options: &Options, around: &dyn Surroundings) -> Result<Request, Fault> {
+    let is_complete = options.names_everything();
+    if is_complete || around.stdin_is_terminal() {
+        return Ok(Request::Empty);
+    }
+    let bad = |why: String| Fault::new(FaultKind::BadRequest, "the request is not understood").why(why);
+    let input = git::read(&mut around.stdin(options.patience())).map_err(|fault| match fault {
+        git::BadAttributes::Unreadable(std::io::ErrorKind::TimedOut) => {
+            Fault::new(FaultKind::TimedOut, "the request did not come to an end in time")
+                .why("whoever started this left standard input open")
+                .remedy("rally-cred get --profile NAME --format token, which does not read it")
+        }
+        fault => bad(fault.to_string()),
+    })?;
+    if input.trim_ascii().is_empty() {
+        return Ok(Request::Empty);
+    }
+    if engflow::looks_like_json(&input) {
+        engflow::parse_request(&input).map(Request::EngFlow).map_err(|fault| bad(fault.to_string()))
+    } else {
+        git::parse(&input).map(Request::Git).map_err(|fault| bad(fault.to_string()))
+    }
+}
+
+impl Request {
+    fn native_format(&self) -> Format {
+        match self {
+            Self::Empty | Self::Git(_) => Format::Git,
+            Self::EngFlow(_) => Format::EngFlow,
+        }
+    }
+
+    /// Whether it names no server, though its kind has to: such a request matches nothing (CVE-2020-11008).
+    fn is_for_nobody(&self) -> bool {
+        let is_missing = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
+        match self {
+            Self::Git(attributes) => is_missing(&attributes.protocol) || is_missing(&attributes.host),
+            Self::Empty | Self::EngFlow(_) => false,
+        }
+    }
+
+    fn target(&self, profile: Option<String>) -> Target {
+        match self {
+            Self::Empty => Target { profile, ..Target::default() },
+            Self::Git(attributes) => target(attributes, profile),
+            Self::EngFlow(request) => Target { profile, uri: Some(request.uri.clone()), ..Target::default() },
+        }
+    }
+
+    /// Whether a token is for the server that was asked for. The daemon has looked at that; a token that goes to the
+    /// wrong server is the worst that can happen here, so this end looks too.
+    fn may_have(&self, token: &Token) -> bool {
+        let asked = match self {
+            Self::Empty => return true,
+            Self::Git(git::Attributes { protocol: Some(protocol), host: Some(host), .. }) => {
+                Origin::from_git(protocol, host)
+            }
+            Self::Git(_) => None,
+            Self::EngFlow(request) => Origin::from_uri(&request.uri),
+        };
+        asked.is_some() && asked == Origin::from_uri(&token.base_url)
+    }
+}
+
+/// Whose token git's attributes are about. An empty user name is git's way to say that any will do.
+pub(crate) fn target(attributes: &git::Attributes, profile: Option<String>) -> Target {
+    Target {
+        profile,
+        protocol: attributes.protocol.clone(),
+        host: attributes.host.clone(),
+        uri: None,
+        username: attributes.username.clone().filter(|name| !name.is_empty()),
+    }
+}
+
+fn encode(token: &Token, format: Format, request: &Request) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let unwritable = |why: String| Fault::new(FaultKind::Failed, "the answer cannot be written").why(why);
+    let line = |pieces: &[&str]| {
+        let mut line = Zeroizing::new(Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum()));
+        pieces.iter().for_each(|piece| line.extend_from_slice(piece.as_bytes()));
+        line
+    };
+    match format {
+        Format::Git => {
+            let nothing = git::Attributes::default();
+            let attributes = if let Request::Git(attributes) = request { attributes } else { &nothing };
+            let username = token.username.as_deref().unwrap_or(UNKNOWN_USER);
+            git::encode_answer(attributes, username, &token.token, token.expires_at)
+                .map_err(|fault| unwritable(fault.to_string()))
+        }
+        Format::EngFlow => engflow::encode_answer(&token.token, token.expires_at)
+            .map_err(|fault| unwritable(fault.to_string())),
+        Format::Token | Format::Json => Ok(line(&[token.token.expose(), "\n"])),
+        Format::Header => Ok(line(&[engflow::HEADER, ": ", token.token.expose(), "\n"])),
+    }
+}
+
+/// What `--format json` prints beside `version`. An absent field is not known.
+#[derive(Serialize)]
+struct Shown<'a> {
+    profile: &'a str,
+    base_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'a str>,
+    /// The name of the header that carries the token.
+    header: &'a str,
+    token: &'a Secret,
+    /// When it ends, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
+    /// The same, as RFC 3339 has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+impl<'a> From<&'a Token> for Shown<'a> {
+    fn from(token: &'a Token) -> Self {
+        let Token { profile, base_url, username, token, expires_at } = token;
+        Self {
+            profile,
+            base_url,
+            username: username.as_deref(),
+            header: engflow::HEADER,
+            token,
+            expires_at: *expires_at,
+            expires: expires_at.and_then(|at| Timestamp::from_second(at).ok()).map(|at| at.to_string()),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The rule by which `--interactive auto` decides whether a person may be asked to sign in.
+//! Does not: run on the hot path: it may start git, so it is asked only when a sign-in is the one thing that helps.
+//! Met by: `get`.
+
+use std::ffi::OsStr;
+
+use crate::surroundings::Surroundings;
+
+/// Whether a person seems to be there, and nobody has said that none may be asked. The costly question comes last.
+pub(crate) fn may_ask(around: &dyn Surroundings) -> bool {
+    let is_automatic = around.variable("CI").is_some_and(|value| !means_no(&value));
+    let is_silenced = around.variable("GIT_TERMINAL_PROMPT").is_some_and(|value| means_no(&value));
+    !is_automatic
+        && !is_silenced
+        && (has_display(around) || around.has_terminal())
+        && !around.git_setting("credential.interactive").is_some_and(|value| means_no(OsStr::new(&value)))
+}
+
+fn has_display(around: &dyn Surroundings) -> bool {
+    cfg!(any(windows, target_os = "macos"))
+        || ["WAYLAND_DISPLAY", "DISPLAY"].iter().any(|name| around.variable(name).is_some())
+}
+
+/// git's words for false, and `never`, which helpers take for `credential.interactive` too.
+fn means_no(value: &OsStr) -> bool {
+    ["0", "false", "no", "off", "never"].iter().any(|word| value.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Fake;
+
+    #[test]
+    fn a_person_is_asked_only_where_one_seems_to_be_and_may_be_asked() {
+        let display: &[_] = &[("DISPLAY", ":0")];
+        for (variables, has_terminal, git_says, expected) in [
+            (display, false, None, true),
+            (&[("WAYLAND_DISPLAY", "wayland-0")], false, None, true),
+            (&[], true, None, true),
+            (&[], false, None, cfg!(any(windows, target_os = "macos"))),
+            (&[("CI", "true")], true, None, false),
+            (&[("CI", "1"), ("DISPLAY", ":0")], true, None, false),
+            (&[("CI", "yes, it is")], true, None, false),
+            (&[("CI", "false")], true, None, true),
+            (&[("CI", "0")], true, None, true),
+            (&[("CI", "")], true, None, true),
+            (&[("GIT_TERMINAL_PROMPT", "0")], true, None, false),
+            (&[("GIT_TERMINAL_PROMPT", "False"), ("DISPLAY", ":0")], true, None, false),
+            (&[("GIT_TERMINAL_PROMPT", "1")], true, None, true),
+            (&[], true, Some("false"), false),
+            (&[], true, Some("never"), false),
+            (display, true, Some("No"), false),
+            (&[], true, Some("true"), true),
+            (&[], true, Some("auto"), true),
+            (&[], true, Some(""), true),
+        ] {
+            let mut around =
+                Fake { has_terminal, git_setting: git_says.map(str::to_owned), ..Fake::default() };
+            for (name, value) in variables {
+                around = around.with(name, value);
+            }
+            assert_eq!(may_ask(&around), expected, "{variables:?} {has_terminal} {git_says:?}");
+        }
+    }
+}

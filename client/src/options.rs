@@ -1,0 +1,295 @@
+//! The flags of the helper operations, in one table: `get`, `store`, `erase` and `capability` all take all of them,
+//! since git passes what its configuration says to whatever operation it runs.
+//! Does not: build a command tree, which would cost more time than the rest of a `get`.
+//! Met by: `get`, `git_ops`, and `cli` for the help.
+
+use std::{ffi::OsString, time::Duration};
+
+use rally_cred_proto::{Fault, FaultKind, message::Get};
+
+use crate::{duration, surroundings::Surroundings};
+
+/// What the flags of a helper operation say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// The profile that was named.
+    pub(crate) profile: Option<String>,
+    /// The format of the answer; without it that of the request.
+    pub(crate) format: Option<Format>,
+    /// Whether a person may be asked to sign in.
+    pub(crate) interactive: Interactive,
+    /// Longest time for the whole operation, in seconds.
+    pub(crate) wait: u32,
+    /// A token that ends sooner than this many seconds from now is renewed first.
+    pub(crate) min_validity: u32,
+    /// Whether a daemon is started if none runs.
+    pub(crate) autostart: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            profile: None,
+            format: None,
+            interactive: Interactive::Auto,
+            wait: Get::default_wait(),
+            min_validity: Get::default_min_validity(),
+            autostart: true,
+        }
+    }
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// git's attributes.
+    Git,
+    /// EngFlow's JSON.
+    EngFlow,
+    /// The token alone.
+    Token,
+    /// A header line.
+    Header,
+    /// Everything that is known about the token.
+    Json,
+}
+
+/// Whether a person may be asked to sign in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interactive {
+    /// If there seems to be one (see `interactive`).
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
+}
+
+/// A flag: its name, its value if it takes one, its help, and what it sets.
+pub(crate) struct Flag {
+    pub(crate) name: &'static str,
+    pub(crate) value: Option<&'static str>,
+    pub(crate) help: &'static str,
+    set: fn(&mut Options, &str) -> Option<()>,
+}
+
+/// Every flag of the helper operations.
+pub(crate) const FLAGS: [Flag; 6] = [
+    Flag {
+        name: "profile",
+        value: Some("NAME"),
+        help: "The profile to serve; a server in the request must be its own [env: RALLY_CRED_PROFILE]",
+        set: |options, text| {
+            options.profile = Some(text.to_owned());
+            Some(())
+        },
+    },
+    Flag {
+        name: "format",
+        value: Some("git|engflow|token|header|json"),
+        help: "How the answer is written [default: as the request is; git without one]",
+        set: |options, text| {
+            options.format = Some(match text {
+                "git" => Format::Git,
+                "engflow" => Format::EngFlow,
+                "token" => Format::Token,
+                "header" => Format::Header,
+                "json" => Format::Json,
+                _ => return None,
+            });
+            Some(())
+        },
+    },
+    Flag {
+        name: "interactive",
+        value: Some("auto|always|never"),
+        help: "Whether a person may be asked to sign in [default: auto]",
+        set: |options, text| {
+            options.interactive = match text {
+                "auto" => Interactive::Auto,
+                "always" => Interactive::Always,
+                "never" => Interactive::Never,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Flag {
+        name: "wait",
+        value: Some("DURATION"),
+        help: "Longest time for everything together, such as 30s or 2m [default: 2m]",
+        set: |options, text| duration::parse(text).map(|seconds| options.wait = seconds),
+    },
+    Flag {
+        name: "min-validity",
+        value: Some("DURATION"),
+        help: "Renew a token first that ends sooner than this [default: 60s]",
+        set: |options, text| duration::parse(text).map(|seconds| options.min_validity = seconds),
+    },
+    Flag {
+        name: "no-autostart",
+        value: None,
+        help: "Fail if no daemon runs, in place of starting one",
+        set: |options, _| {
+            options.autostart = false;
+            Some(())
+        },
+    },
+];
+
+impl Options {
+    /// Reads the flags around the operation's name. A fault of kind `usage` says which one is wrong.
+    pub(crate) fn parse(args: &[OsString], around: &dyn Surroundings) -> Result<Self, Fault> {
+        let mut options = Self::default();
+        let mut parser = lexopt::Parser::from_args(args);
+        let mut operation = None;
+        while let Some(arg) = parser.next().map_err(|fault| wrong(fault.to_string()))? {
+            match arg {
+                lexopt::Arg::Long(name) => match FLAGS.iter().find(|flag| flag.name == name) {
+                    Some(flag) => flag.take(&mut options, &mut parser)?,
+                    None => return Err(wrong(format!("there is no option --{name}"))),
+                },
+                lexopt::Arg::Short(name) => return Err(wrong(format!("there is no option -{name}"))),
+                lexopt::Arg::Value(word) if operation.is_none() => operation = Some(word),
+                lexopt::Arg::Value(_) => return Err(wrong("there is more than one operation")),
+            }
+        }
+        if options.profile.is_none() {
+            options.profile = named_profile(around)?;
+        }
+        Ok(options)
+    }
+
+    /// Whether profile and format are named, so that standard input has nothing to add and is not read.
+    pub(crate) fn names_everything(&self) -> bool {
+        self.profile.is_some()
+            && self.format.is_some_and(|format| !matches!(format, Format::Git | Format::EngFlow))
+    }
+
+    /// The time for the whole operation.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(self.wait.into())
+    }
+}
+
+impl Flag {
+    fn take(&self, options: &mut Options, parser: &mut lexopt::Parser) -> Result<(), Fault> {
+        let Some(expected) = self.value else {
+            return (self.set)(options, "").ok_or_else(|| wrong(format!("--{} cannot be used", self.name)));
+        };
+        let value =
+            parser.value().map_err(|_| wrong(format!("--{} needs a value: {expected}", self.name)))?;
+        value
+            .to_str()
+            .and_then(|value| (self.set)(options, value))
+            .ok_or_else(|| wrong(format!("--{} takes {expected}", self.name)))
+    }
+}
+
+/// The profile that `RALLY_CRED_PROFILE` names.
+pub(crate) fn named_profile(around: &dyn Surroundings) -> Result<Option<String>, Fault> {
+    around
+        .variable("RALLY_CRED_PROFILE")
+        .map(|name| name.into_string().map_err(|_| wrong("RALLY_CRED_PROFILE is not UTF-8")))
+        .transpose()
+}
+
+/// The first argument that is neither a flag of the table nor the value of one: the operation or command.
+pub(crate) fn first_word(args: &[OsString]) -> Option<&OsString> {
+    let takes_value = |arg: &str| {
+        let name = arg.strip_prefix("--");
+        FLAGS.iter().any(|flag| flag.value.is_some() && Some(flag.name) == name)
+    };
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("--") => return args.next(),
+            Some(flag) if takes_value(flag) => drop(args.next()),
+            Some(flag) if flag.starts_with('-') => {}
+            Some(_) | None => return Some(arg),
+        }
+    }
+    None
+}
+
+fn wrong(why: impl AsRef<str>) -> Fault {
+    Fault::new(FaultKind::Usage, "the command line is not understood")
+        .why(why)
+        .remedy("rally-cred get --help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Fake;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    fn parse(line: &str) -> Result<Options, Fault> {
+        Options::parse(&words(line), &Fake::default())
+    }
+
+    #[test]
+    fn flags_stand_before_and_after_the_operation() {
+        let expected = Options {
+            profile: Some("work".to_owned()),
+            format: Some(Format::Header),
+            interactive: Interactive::Never,
+            wait: 30,
+            min_validity: 600,
+            autostart: false,
+        };
+        assert_eq!(
+            parse(
+                "--profile work --format=header --interactive never get --wait 30s --min-validity 10m --no-autostart"
+            ),
+            Ok(expected)
+        );
+        assert_eq!(parse("get"), Ok(Options::default()));
+    }
+
+    #[test]
+    fn the_variable_names_a_profile_unless_the_flag_does() {
+        let around = Fake::default().with("RALLY_CRED_PROFILE", "home");
+        let profile = |line| Options::parse(&words(line), &around).unwrap().profile;
+        assert_eq!(profile("get").as_deref(), Some("home"));
+        assert_eq!(profile("get --profile work").as_deref(), Some("work"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_flag_is_said() {
+        for (line, why) in [
+            ("get --colour", "there is no option --colour"),
+            ("get -x", "there is no option -x"),
+            ("get --wait", "--wait needs a value: DURATION"),
+            ("get --wait soon", "--wait takes DURATION"),
+            ("get --format xml", "--format takes git|engflow|token|header|json"),
+            ("get --interactive=yes", "--interactive takes auto|always|never"),
+            ("get store", "there is more than one operation"),
+        ] {
+            let fault = parse(line).unwrap_err();
+            assert_eq!((fault.kind, fault.why.as_deref()), (FaultKind::Usage, Some(why)), "{line}");
+        }
+        assert_eq!(parse("get --no-autostart=yes").unwrap_err().kind, FaultKind::Usage);
+    }
+
+    #[test]
+    fn the_first_word_is_found_behind_flags_and_their_values() {
+        for (line, expected) in [
+            ("get", Some("get")),
+            ("--profile get erase", Some("erase")),
+            ("--profile=get erase", Some("erase")),
+            ("--no-autostart store --wait 1", Some("store")),
+            ("-x --unknown future-operation", Some("future-operation")),
+            ("-- get", Some("get")),
+            ("--profile", None),
+            ("--help", None),
+            ("", None),
+        ] {
+            let args = words(line);
+            assert_eq!(first_word(&args).and_then(|word| word.to_str()), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The two streams a command writes to: answers on standard output, everything else on standard error.
+//! Does not: write anything to standard output that the caller did not ask for.
+//! Met by: every command.
+
+use std::io::{self, Write};
+
+use rally_cred_proto::{Fault, FaultKind};
+use serde::Serialize;
+
+/// Version of what `--json` and `--format json` print. It grows when a field changes its meaning or goes away.
+const JSON_VERSION: u32 = 1;
+
+/// Where a command writes.
+pub(crate) struct Output<'a> {
+    /// Answers, and nothing else.
+    pub(crate) stdout: &'a mut dyn Write,
+    /// What is said to people.
+    pub(crate) stderr: &'a mut dyn Write,
+}
+
+impl Output<'_> {
+    /// Gives an answer in one write, so that it arrives whole or not at all. A reader that has gone is no fault.
+    pub(crate) fn answer(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        match self.stdout.write_all(bytes).and_then(|()| self.stdout.flush()) {
+            Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Fault::new(FaultKind::Failed, "the answer cannot be written").why(fault.to_string()))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Gives an answer as one line of JSON with a `version`.
+    pub(crate) fn answer_json(&mut self, answer: &impl Serialize) -> Result<(), Fault> {
+        let line = versioned(answer)
+            .map_err(|fault| Fault::new(FaultKind::Failed, "the answer is no JSON").why(fault.to_string()))?;
+        self.answer(&line)
+    }
+
+    /// Gives a fault as one line of JSON, for callers that asked for JSON.
+    pub(crate) fn answer_json_fault(&mut self, fault: &Fault) -> Result<(), Fault> {
+        #[derive(Serialize)]
+        struct Failure<'a> {
+            error: &'a Fault,
+        }
+        self.answer_json(&Failure { error: fault })
+    }
+
+    /// Says something to people. Where nobody listens any more, nothing is lost.
+    pub(crate) fn say(&mut self, text: impl std::fmt::Display) {
+        let line = format!("rally-cred: {text}\n");
+        self.stderr.write_all(line.as_bytes()).and_then(|()| self.stderr.flush()).ok();
+    }
+}
+
+fn versioned(answer: &impl Serialize) -> serde_json::Result<zeroize::Zeroizing<Vec<u8>>> {
+    #[derive(Serialize)]
+    struct Versioned<'a, T> {
+        version: u32,
+        #[serde(flatten)]
+        answer: &'a T,
+    }
+    let mut line = zeroize::Zeroizing::new(Vec::with_capacity(4096));
+    serde_json::to_writer(&mut *line, &Versioned { version: JSON_VERSION, answer })?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Broken(io::ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_quiet_and_a_full_disk_is_not() {
+        let answer = |kind| Output { stdout: &mut Broken(kind), stderr: &mut Vec::new() }.answer(b"x");
+        assert_eq!(answer(io::ErrorKind::BrokenPipe), Ok(()));
+        assert_eq!(answer(io::ErrorKind::StorageFull).unwrap_err().kind, FaultKind::Failed);
+    }
+}

@@ -1,0 +1,146 @@
+//! A TOML text with its path, so that every fault can name file, line and key.
+//! Does not: know what the keys mean.
+//! Met by: `config`. Serde is left out, since its errors for unknown keys cannot carry a remedy.
+
+use std::path::Path;
+
+use rally_cred_proto::{Fault, FaultKind};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+/// A config file's text.
+pub(super) struct Source<'a> {
+    pub(super) path: &'a Path,
+    pub(super) text: &'a str,
+}
+
+/// A key and its value.
+pub(super) struct Entry<'t> {
+    pub(super) key: &'t str,
+    /// Where the key stands, in bytes from the beginning of the file.
+    pub(super) at: usize,
+    value: &'t DeValue<'t>,
+}
+
+/// The text that is a key's value.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'t> {
+    pub(super) text: &'t str,
+    /// Where the key stands.
+    pub(super) at: usize,
+}
+
+impl<'a> Source<'a> {
+    /// A fault at this byte of the file.
+    pub(super) fn broken(&self, at: usize, what: &str) -> Fault {
+        let line = 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+        let path = self.path.display();
+        Fault::new(FaultKind::ConfigBroken, format!("config file {path}, line {line}: {what}"))
+    }
+
+    pub(super) fn parse(&self) -> Result<Spanned<DeTable<'a>>, Fault> {
+        DeTable::parse(self.text).map_err(|fault| {
+            let span = fault.span().unwrap_or_default();
+            let at = span.start;
+            if fault.message() == "duplicate key" {
+                let key = self.text.get(span).unwrap_or_default();
+                return self.broken(at, &format!("key `{key}` stands twice")).remedy("remove one of them");
+            }
+            self.broken(at, "this is not TOML")
+                .why(fault.message())
+                .remedy("write each line as key = \"value\"")
+        })
+    }
+
+    /// The entries of a table in the order of the file.
+    pub(super) fn entries<'t>(&self, table: &'t DeTable<'a>) -> Vec<Entry<'t>> {
+        let mut entries: Vec<Entry<'t>> = table
+            .iter()
+            .map(|(key, value)| Entry { key: key.get_ref(), at: key.span().start, value: value.get_ref() })
+            .collect();
+        entries.sort_by_key(|entry| entry.at);
+        entries
+    }
+
+    pub(super) fn table<'t>(&self, entry: &Entry<'t>) -> Result<&'t DeTable<'t>, Fault> {
+        entry.value.as_table().ok_or_else(|| {
+            let (key, found) = (entry.key, entry.value.type_str());
+            self.broken(entry.at, &format!("`{key}` must be a table, not {}", with_article(found)))
+                .remedy("write profiles as [profile.NAME] with their keys below")
+        })
+    }
+
+    /// A text that is not empty, without control characters and without space at its ends.
+    pub(super) fn text<'t>(&self, entry: &Entry<'t>) -> Result<Text<'t>, Fault> {
+        let (key, at) = (entry.key, entry.at);
+        let Some(text) = entry.value.as_str() else {
+            let found = with_article(entry.value.type_str());
+            return Err(self
+                .broken(at, &format!("`{key}` must be a string, not {found}"))
+                .remedy(format!("{key} = \"…\"")));
+        };
+        let trouble = if text.trim().is_empty() {
+            "is empty"
+        } else if text.chars().any(char::is_control) {
+            "holds a control character"
+        } else if text.trim() != text {
+            "begins or ends with a space"
+        } else {
+            return Ok(Text { text, at });
+        };
+        Err(self.broken(at, &format!("`{key}` {trouble}")).remedy(format!("{key} = \"…\"")))
+    }
+
+    /// A fault for a key that is none of `known`; `elsewhere` are the keys of another `place`.
+    pub(super) fn unknown(
+        &self,
+        entry: &Entry<'_>,
+        known: &[&str],
+        elsewhere: &[&str],
+        place: &str,
+    ) -> Fault {
+        let key = entry.key;
+        let written = key.to_ascii_lowercase().replace('-', "_");
+        let near = |known: &&&str| distance(&written, known) <= FARTHEST;
+        let nearest = known.iter().filter(near).min_by_key(|known| distance(&written, known));
+        let unknown = self.broken(entry.at, &format!("unknown key `{key}`"));
+        if distance(&written, SECRET_KEY) <= FARTHEST {
+            self.broken(entry.at, &format!("`{key}` does not belong into this file"))
+                .why("the client secret is kept in the vault")
+                .remedy("remove the line; rally-cred login asks for the secret")
+        } else if let Some(nearest) = nearest {
+            unknown.remedy(format!("write `{nearest}`"))
+        } else if elsewhere.contains(&key) {
+            unknown.why(format!("`{key}` belongs to {place}")).remedy("move the line there")
+        } else {
+            unknown.remedy(format!("remove it; the keys here are {}", known.join(", ")))
+        }
+    }
+}
+
+const SECRET_KEY: &str = "client_secret";
+
+/// Largest number of slips that still makes one word of two. With more, `scope` would be near to anything short.
+const FARTHEST: usize = 2;
+
+/// The number of letters to insert, remove or replace (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (line, letter) in one.bytes().enumerate() {
+        let mut left = line + 1;
+        let mut next = vec![left];
+        for ((other, diagonal), above) in other.bytes().zip(&row).zip(row.iter().skip(1)) {
+            left = (diagonal + usize::from(letter != other)).min(above + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+fn with_article(type_name: &str) -> String {
+    let article = if type_name.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {type_name}")
+}

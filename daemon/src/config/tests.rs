@@ -1,0 +1,328 @@
+//! The config file's rules, each with the whole text of its fault.
+//! Does not: read the environment.
+//! Met by: `cargo test`.
+
+use super::*;
+
+const PATH: &str = "/x/config.toml";
+
+const PROFILE: &str =
+    "[profile.default]\nclient_id = \"id\"\nredirect_uri = \"http://localhost:8477/callback\"\n";
+
+fn parsed(text: &str) -> Result<Config, Fault> {
+    parse(text, Path::new(PATH))
+}
+
+/// The fault without its beginning, which is the same each time.
+fn fault(text: &str) -> String {
+    let fault = parsed(text).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::ConfigBroken, "{fault}");
+    fault.to_string().strip_prefix(&format!("config file {PATH}, ")).unwrap().to_owned()
+}
+
+#[test]
+fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
+    let config = parsed(PROFILE).unwrap();
+    assert_eq!(
+        config,
+        Config {
+            default_profile: "default".to_owned(),
+            keyring: Keyring::Auto,
+            profiles: [(
+                "default".to_owned(),
+                Profile {
+                    name: "default".to_owned(),
+                    base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
+                    client_id: "id".to_owned(),
+                    redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),
+                    scope: "alm".to_owned(),
+                    ca_file: None,
+                    username: None,
+                }
+            )]
+            .into(),
+        }
+    );
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = r#"
+        default_profile = "work.1"
+        keyring = "memory"
+        [profile."work.1"]
+        base_url = "https://eu1.rallydev.com"
+        client_id = "id"
+        redirect_uri = "http://localhost"
+        scope = "alm other"
+        ca_file = "/etc/ca.pem"
+        username = "me@example.com"
+        [profile.B_2-x]
+        client_id = 'its'
+        redirect_uri = "https://tools.example.com/callback?x=1"
+        ca_file = "~/ca.pem"
+    "#;
+    let config = parsed(text).unwrap();
+    assert_eq!((config.default_profile.as_str(), config.keyring), ("work.1", Keyring::Memory));
+    let work = &config.profiles["work.1"];
+    assert_eq!(work.base_url.origin().to_string(), "https://eu1.rallydev.com");
+    assert_eq!((work.scope.as_str(), work.username.as_deref()), ("alm other", Some("me@example.com")));
+    assert_eq!(work.ca_file.as_deref(), Some(Path::new("/etc/ca.pem")));
+    let home = directories::BaseDirs::new().unwrap().home_dir().to_owned();
+    assert_eq!(config.profiles["B_2-x"].ca_file, Some(home.join("ca.pem")));
+}
+
+#[test]
+fn the_default_profile_is_the_named_one_else_default_else_the_only_one() {
+    let profile = |name: &str| PROFILE.replace("default", name);
+    for (text, expected) in [
+        (format!("default_profile = \"a\"\n{PROFILE}{}", profile("a")), "a"),
+        (format!("{}{PROFILE}", profile("a")), "default"),
+        (profile("a"), "a"),
+    ] {
+        assert_eq!(parsed(&text).unwrap().default_profile, expected, "{text}");
+    }
+    assert_eq!(
+        fault(&format!("{}{}", profile("b"), profile("a"))),
+        "line 1: `default_profile` is needed, since no profile is called `default`\n  try: name one of: b, a"
+    );
+    assert_eq!(
+        fault(&format!("# x\ndefault_profile = \"c\"\n{}", profile("a"))),
+        "line 2: `default_profile` names no profile of this file\n  try: name one of: a"
+    );
+    for text in ["", "keyring = \"os\"", "[profile]"] {
+        let fault = parsed(text).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::NotConfigured);
+        assert_eq!(
+            fault.to_string(),
+            format!("config file {PATH} has no profile\n  try: write one, as README.md shows")
+        );
+    }
+}
+
+#[test]
+fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_belong() {
+    let keys = "base_url, client_id, redirect_uri, scope, ca_file, username";
+    for (line, expected) in [
+        ("clientid = 1", "unknown key `clientid`\n  try: write `client_id`"),
+        ("Base-URI = 1", "unknown key `Base-URI`\n  try: write `base_url`"),
+        ("redirect_url = 1", "unknown key `redirect_url`\n  try: write `redirect_uri`"),
+        (
+            "keyring = \"os\"",
+            "unknown key `keyring`\n  why: `keyring` belongs to the top of the file\n  try: move the line there",
+        ),
+        ("colour = 1", &format!("unknown key `colour`\n  try: remove it; the keys here are {keys}")),
+        (
+            "client_secret = \"canary\"",
+            "`client_secret` does not belong into this file\n  why: the client secret is kept in the vault\n  try: \
+             remove the line; rally-cred login asks for the secret",
+        ),
+        (
+            "client-secret.x = 1",
+            "`client-secret` does not belong into this file\n  why: the client secret is kept in the vault\n  try: \
+             remove the line; rally-cred login asks for the secret",
+        ),
+    ] {
+        assert_eq!(fault(&format!("{PROFILE}{line}\n")), format!("line 4: {expected}"));
+    }
+    for (line, expected) in [
+        ("profiles = 1", "unknown key `profiles`\n  try: write `profile`"),
+        (
+            "scope = \"alm\"",
+            "unknown key `scope`\n  why: `scope` belongs to [profile.NAME]\n  try: move the line there",
+        ),
+        (
+            "pony = 1",
+            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, profile",
+        ),
+        (
+            "client_secret = \"canary\"",
+            "`client_secret` does not belong into this file\n  why: the client secret is kept in the vault\n  try: remove the line; rally-cred login asks for the secret",
+        ),
+    ] {
+        assert_eq!(fault(&format!("{line}\n{PROFILE}")), format!("line 1: {expected}"));
+    }
+}
+
+#[test]
+fn values_that_cannot_be_used_are_named_with_their_reason() {
+    let uri = "redirect_uri = \"http://localhost\"";
+    for (text, expected) in [
+        ("keyring = 1", "line 1: `keyring` must be a string, not an integer\n  try: keyring = \"…\""),
+        (
+            "\n\nkeyring = \"file\"",
+            "line 3: `keyring` has no such choice\n  try: write \"auto\", \"os\" or \"memory\"",
+        ),
+        (
+            "default_profile = [1]",
+            "line 1: `default_profile` must be a string, not an array\n  try: default_profile = \"…\"",
+        ),
+        (
+            "profile = true",
+            "line 1: `profile` must be a table, not a boolean\n  try: write profiles as [profile.NAME] with their keys below",
+        ),
+        (
+            "[[profile.a]]",
+            "line 1: `a` must be a table, not an array\n  try: write profiles as [profile.NAME] with their keys below",
+        ),
+        (
+            "[profile.\"a b\"]",
+            "line 1: this profile name cannot be used\n  try: name it with at most 64 letters, digits, `-`, `_` and `.`",
+        ),
+        (
+            "[profile.\"\"]",
+            "line 1: this profile name cannot be used\n  try: name it with at most 64 letters, digits, `-`, `_` and `.`",
+        ),
+        (
+            "# x\n[profile.a]\n# y",
+            "line 2: profile `a` has no `client_id`\n  try: add client_id = \"…\", from your OAuth client in Rally",
+        ),
+        (
+            "[profile.a]\nclient_id = \"x\"",
+            "line 1: profile `a` has no `redirect_uri`\n  try: add redirect_uri = \"…\", the callback URL of your OAuth client, letter by letter",
+        ),
+        ("[profile.a]\nclient_id = \"\"", "line 2: `client_id` is empty\n  try: client_id = \"…\""),
+        (
+            "[profile.a]\r\nclient_id = \"canary\\r\\n\"",
+            "line 2: `client_id` holds a control character\n  try: client_id = \"…\"",
+        ),
+        (
+            "[profile.a]\nscope = \"a\\u0085b\"",
+            "line 2: `scope` holds a control character\n  try: scope = \"…\"",
+        ),
+        (
+            "[profile.a]\nclient_id = ' x'",
+            "line 2: `client_id` begins or ends with a space\n  try: client_id = \"…\"",
+        ),
+        (
+            &format!("[profile.a]\nbase_url = \"http://rally1.rallydev.com\"\nclient_id = \"x\"\n{uri}"),
+            "line 2: `base_url` cannot be used\n  why: it must begin with https:// (http:// is for loopback addresses only)\n  try: base_url = \"https://rally1.rallydev.com\"",
+        ),
+        (
+            "[profile.a]\nclient_id = \"x\"\nredirect_uri = \"localhost:80\"",
+            "line 3: `redirect_uri` cannot be used\n  why: it is not a URL with a scheme and a host\n  try: copy the callback URL of your OAuth client",
+        ),
+        (
+            &format!("[profile.a]\nca_file = \"ca.pem\"\nclient_id = \"x\"\n{uri}"),
+            "line 2: `ca_file` is not an absolute path\n  try: write the whole path, or begin it with ~/",
+        ),
+    ] {
+        assert_eq!(fault(text), expected, "{text}");
+    }
+    let longest = "n".repeat(64);
+    assert!(parsed(&PROFILE.replace("default", &longest)).is_ok());
+    assert!(parsed(&PROFILE.replace("default", &format!("{longest}n"))).is_err());
+}
+
+#[test]
+fn what_is_not_toml_is_named_with_its_line_and_never_repeated() {
+    for (text, expected) in [
+        (
+            "keyring = canary",
+            "line 1: this is not TOML\n  why: string values must be quoted, expected literal string\n  try: write each line as key = \"value\"",
+        ),
+        (
+            "\nkeyring = \"canary\n",
+            "line 2: this is not TOML\n  why: invalid basic string, expected `\"`\n  try: write each line as key = \"value\"",
+        ),
+        (
+            "keyring = \"os\"\nkeyring = \"canary\"",
+            "line 2: key `keyring` stands twice\n  try: remove one of them",
+        ),
+    ] {
+        assert_eq!(fault(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_path_is_the_variable_else_the_config_folder_and_never_a_relative_one() {
+    let choose = |variable: &str, folder: Option<&str>| {
+        choose_path(Some(variable.into()), folder.map(PathBuf::from)).map_err(|fault| fault.to_string())
+    };
+    assert_eq!(choose("/x/y.toml", None), Ok("/x/y.toml".into()));
+    assert_eq!(choose("", Some("/x/.config/rally-cred")), Ok(PATH.into()));
+    assert_eq!(
+        choose("config.toml", Some("/x")),
+        Err("RALLY_CRED_CONFIG is not an absolute path\n  try: write the whole path".to_owned())
+    );
+    assert_eq!(
+        choose("", None),
+        Err("the home folder of this user is not known\n  try: set HOME or RALLY_CRED_CONFIG".to_owned())
+    );
+}
+
+#[test]
+fn no_file_is_no_config_and_a_file_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    assert_eq!(read(&path), Ok(None));
+    std::fs::write(&path, PROFILE).unwrap();
+    assert_eq!(read(&path), Ok(Some(parsed(PROFILE).unwrap())));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_not_plainly_ours_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    let shown = path.display().to_string();
+    let refusal = |path: &Path| read(path).unwrap_err().to_string();
+    let fill = |bytes: &[u8], mode: u32| {
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for mode in [0o620, 0o602] {
+        fill(PROFILE.as_bytes(), mode);
+        let expected = format!(
+            "config file {shown} is not safe\n  why: others may write to it (mode {mode:04o})\n  try: chmod go-w {shown}"
+        );
+        assert_eq!(refusal(&path), expected);
+    }
+    fill(b"# \xc3\xa9\n# \xff\n", 0o644);
+    assert_eq!(
+        refusal(&path),
+        format!("config file {shown}, line 2: this is not UTF-8\n  try: save the file as UTF-8")
+    );
+    fill(&vec![b'#'; 1024 * 1024 + 1], 0o600);
+    assert_eq!(
+        refusal(&path),
+        format!("config file {shown} is larger than 1 MiB\n  try: keep only the keys of rally-cred in it")
+    );
+    fill(&vec![b'#'; 1024 * 1024], 0o600);
+    assert!(refusal(&path).contains("has no profile"));
+    let not_a_file = folder.path().display();
+    assert_eq!(
+        refusal(folder.path()),
+        format!("config file {not_a_file} is not an ordinary file\n  try: put a text file in its place")
+    );
+    assert_eq!(
+        refusal(&path.join("below")),
+        format!("config file {shown}/below cannot be read\n  why: Not a directory (os error 20)")
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn the_file_may_belong_to_this_user_or_to_root() {
+    let check = |owner, mode, me| {
+        check_owner_and_mode(Path::new("/c"), owner, mode, me).map_err(|fault| fault.to_string())
+    };
+    assert_eq!(check(1000, 0o100_644, 1000), Ok(()));
+    assert_eq!(check(0, 0o100_444, 1000), Ok(()));
+    assert_eq!(
+        check(1001, 0o100_600, 1000),
+        Err("config file /c is not safe\n  why: it belongs to uid 1001, not to uid 1000 or root\n  try: put a file of your own in its place".to_owned())
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_named_pipe_in_the_files_place_does_not_hold_up_the_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let fault = read(&path).unwrap_err().to_string();
+    assert!(fault.contains("is not an ordinary file"), "{fault}");
+}

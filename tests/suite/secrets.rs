@@ -1,0 +1,140 @@
+//! No secret leaves the places that are meant for it: known secrets are planted, everything happens that can happen,
+//! and all that the processes wrote or showed is searched.
+//! Does not: look into the memory of a process.
+//! Met by: `main`.
+
+use std::{fs, os::unix::ffi::OsStrExt, path::Path};
+
+use rally_cred_tests::{
+    keyring::KeyringSession,
+    sandbox::{Endpoint, Fault, Planted},
+    world::{self, Ended, World},
+};
+
+use crate::sign_in::{question, value, world_with_browser};
+
+const CLIENT_SECRET: &str = "canary-client-secret";
+const SECRETS: [&str; 6] = [
+    CLIENT_SECRET,
+    "canary-code",
+    "canary-access",
+    "canary-refresh",
+    "canary-id-token",
+    "canary-echoed-secret",
+];
+
+fn find_secret(bytes: &[u8]) -> Option<&'static str> {
+    SECRETS.into_iter().find(|secret| bytes.windows(secret.len()).any(|window| window == secret.as_bytes()))
+}
+
+fn assert_silent(place: &str, bytes: &[u8]) {
+    assert_eq!(find_secret(bytes), None, "in {place}");
+}
+
+fn assert_shows_none(ended: &Ended) {
+    assert_silent("standard output", ended.stdout.as_bytes());
+    assert_silent("standard error", ended.stderr.as_bytes());
+}
+
+/// Arguments and environment of a process, as others can see them.
+fn look_at_process(pid: u32) {
+    for file in ["cmdline", "environ"] {
+        let bytes = fs::read(Path::new("/proc").join(pid.to_string()).join(file)).unwrap_or_default();
+        assert_silent(file, &bytes);
+    }
+}
+
+#[test]
+fn planted_secrets_are_found_nowhere_but_in_answers() {
+    let sandbox = world::sandbox_with(|options| options.client_secret = CLIENT_SECRET.to_owned());
+    let mut world = world_with_browser(&sandbox);
+    // Debug output of the other libraries is off at every level, and ours holds no payload.
+    world.set("RALLY_CRED_LOG", "trace").set("RUST_LOG", "trace").set("RUST_BACKTRACE", "full");
+    let keyring = KeyringSession::start();
+    for (name, value) in keyring.env() {
+        world.set(&name, value);
+    }
+    let mut daemon = world.start_daemon();
+    let plant = || {
+        sandbox.plant(Planted {
+            code: Some("canary-code".to_owned()),
+            access_token: Some("canary-access".to_owned()),
+            refresh_token: Some("canary-refresh".to_owned()),
+            id_token: Some("canary-id-token".to_owned()),
+            ..Planted::default()
+        });
+    };
+
+    // A sign-in that Rally refuses, with the secret echoed in its error as Rally does.
+    let echo = r#"{"client_id":"c","client_secret":"canary-echoed-secret","error_description":"bad canary-echoed-secret","error":"invalid_grant"}"#;
+    for fault in [
+        Fault::Answer { status: 400, content_type: "application/json".to_owned(), body: echo.to_owned() },
+        Fault::Answer {
+            status: 200,
+            content_type: "application/json".to_owned(),
+            body: r#"{"access_token":"canary-access\nhost=evil"}"#.to_owned(),
+        },
+        Fault::Answer {
+            status: 500,
+            content_type: "text/html".to_owned(),
+            body: "<html>canary-access".to_owned(),
+        },
+        Fault::Truncated,
+    ] {
+        plant();
+        sandbox.fault(Endpoint::Token, fault, Some(1));
+        let mut login = world.start("rally-cred", &["login", "--client-secret-stdin"]);
+        login.write(&format!("{CLIENT_SECRET}\n"));
+        look_at_process(login.0.id());
+        let ended = login.end();
+        assert_ne!(ended.code, Some(0));
+        assert_shows_none(&ended);
+    }
+
+    // One that works, a status, and every kind of request that must not show the token.
+    plant();
+    let login = world.client(&["login", "--client-secret-stdin"], format!("{CLIENT_SECRET}\n"));
+    assert_eq!(login.code, Some(0), "{login:?}");
+    assert_shows_none(&login);
+    look_at_process(daemon.0.id());
+    let got = world.client(&["get"], question(&sandbox));
+    assert_eq!(value(&got.stdout, "password"), Some("canary-access"));
+    assert!(!got.stdout.contains("canary-refresh"), "the refresh token is never handed out");
+    for arguments in
+        [&["status"][..], &["status", "--json", "--check"], &["config", "check"], &["daemon", "reload"]]
+    {
+        assert_shows_none(&world.client(arguments, ""));
+    }
+
+    // A renewal that fails, a pasted address that is wrong, and an erase.
+    sandbox.fault(Endpoint::Token, Fault::Html, Some(1));
+    assert_shows_none(
+        &world.client(
+            &["erase"],
+            format!("{}password=canary-access\n", question(&sandbox).replace("\n\n", "\n")),
+        ),
+    );
+    assert_shows_none(&world.client(&["get", "--format", "json"], ""));
+    assert_shows_none(&world.client(&["logout", "--all"], ""));
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+
+    let log = world.log();
+    assert!(log.contains("handed out a token") && log.contains("DEBUG"), "the log was written: {log}");
+    // The answers above are all that may hold a secret; files are logs, sockets' leftovers and the keyring's own store.
+    for (path, bytes) in world.files() {
+        assert_silent(&path.display().to_string(), &bytes);
+        assert_silent("a file name", path.as_os_str().as_bytes());
+    }
+}
+
+#[test]
+fn the_processes_cannot_be_dumped() {
+    let sandbox = world::sandbox();
+    let world = World::new();
+    world.configure_for(&sandbox);
+    let daemon = world.start_daemon();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.0.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}

@@ -1,0 +1,248 @@
+//! The path of the product, on real processes: sign in once, then be served, from memory and after a restart.
+//! Does not: look at what goes wrong (`trouble` does).
+//! Met by: `main`.
+
+use std::{fs, thread};
+
+use rally_cred_tests::{
+    keyring::KeyringSession,
+    sandbox::Sandbox,
+    world::{self, World},
+};
+
+/// git's question for the sandbox.
+pub(crate) fn question(sandbox: &Sandbox) -> String {
+    let (protocol, host) = sandbox.base_url().split_once("://").unwrap();
+    format!("protocol={protocol}\nhost={host}\n\n")
+}
+
+/// The value of a line `name=value`.
+pub(crate) fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// A world whose `$BROWSER` presses "Allow Access" and notes what it opened in `opened`.
+pub(crate) fn world_with_browser(sandbox: &Sandbox) -> World {
+    let mut world = World::new();
+    world.configure_for(sandbox);
+    world.set("BROWSER", world::programs().join("press-allow").display());
+    world.set("PRESS_LOG", world.path("opened").display());
+    world.set("DISPLAY", ":0");
+    world
+}
+
+/// The addresses that the browser was opened with.
+pub(crate) fn opened(world: &World) -> Vec<String> {
+    fs::read_to_string(world.path("opened")).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// Signs in, as a person with the client secret on standard input.
+pub(crate) fn sign_in(world: &World, sandbox: &Sandbox) {
+    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    assert_eq!(login.code, Some(0), "{login:?}");
+    assert!(
+        login.stderr.contains(&sandbox.options().user.user_name)
+            || login.stdout.contains(&sandbox.options().user.user_name)
+    );
+}
+
+#[test]
+fn a_get_after_login_needs_no_network_no_keyring_and_no_browser() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let mut keyring = KeyringSession::start();
+    for (name, value) in keyring.env() {
+        world.set(&name, value);
+    }
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    assert_eq!(opened(&world).len(), 1);
+    keyring.kill_keyring();
+    let requests = sandbox.log().len();
+    let question = question(&sandbox);
+    drop(sandbox);
+    let got = world.client(&["get"], &question);
+    assert_eq!((got.code, got.stderr.as_str()), (Some(0), ""));
+    assert!(value(&got.stdout, "password").is_some_and(|token| !token.is_empty()), "{got:?}");
+    assert!(value(&got.stdout, "password_expiry_utc").is_some());
+    assert_eq!(opened(&world).len(), 1);
+    assert!(requests > 0);
+}
+
+#[test]
+fn a_restarted_daemon_serves_from_the_keyring_without_a_new_sign_in() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let keyring = KeyringSession::start();
+    for (name, value) in keyring.env() {
+        world.set(&name, value);
+    }
+    let mut daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let before = world.client(&["get"], question(&sandbox)).stdout;
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+    assert!(!world.path("run/rally-cred/agent.sock").exists());
+
+    let _daemon = world.start_daemon();
+    let requests = sandbox.log().len();
+    let after = world.client(&["get"], question(&sandbox));
+    assert_eq!((after.stdout, after.stderr.as_str()), (before, ""));
+    assert_eq!(sandbox.log().len(), requests);
+    assert_eq!(opened(&world).len(), 1);
+}
+
+#[test]
+fn kill_9_of_the_daemon_loses_nothing_that_login_had_reported() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let keyring = KeyringSession::start();
+    for (name, value) in keyring.env() {
+        world.set(&name, value);
+    }
+    for _ in 0..5 {
+        let mut daemon = world.start_daemon();
+        let login =
+            world.client(&["login", "--force", "--client-secret-stdin"], &sandbox.options().client_secret);
+        daemon.kill();
+        assert_eq!(login.code, Some(0), "{login:?}");
+        let newest = sandbox
+            .log()
+            .into_iter()
+            .rev()
+            .find_map(|entry| entry.header("zsessionid").map(str::to_owned))
+            .unwrap();
+        let _daemon = world.start_daemon();
+        let got = world.client(&["get"], question(&sandbox));
+        assert_eq!(value(&got.stdout, "password"), Some(newest.as_str()), "{got:?}");
+    }
+}
+
+#[test]
+fn kill_9_in_the_middle_of_a_sign_in_leaves_the_old_token_served() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let keyring = KeyringSession::start();
+    for (name, value) in keyring.env() {
+        world.set(&name, value);
+    }
+    let mut daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let before = world.client(&["get"], question(&sandbox)).stdout;
+    sandbox.fault(rally_cred_tests::sandbox::Endpoint::Token, rally_cred_tests::sandbox::Fault::Hang, None);
+    let login = world.start("rally-cred", &["login", "--force"]);
+    sandbox.until_blocking(|counters| counters.code_exchanges() == 2).unwrap();
+    daemon.kill();
+    assert_ne!(login.end().code, Some(0));
+    let _daemon = world.start_daemon();
+    assert_eq!(world.client(&["get"], question(&sandbox)).stdout, before);
+}
+
+#[test]
+fn a_hundred_gets_at_once_make_one_flow_one_tab_one_token_request_and_equal_answers() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    world.set("PRESS", "nothing");
+    let _daemon = world.start_daemon();
+    store_client_secret(&world, &sandbox);
+    let answers: Vec<_> = thread::scope(|scope| {
+        let gets: Vec<_> = (0..100)
+            .map(|_| scope.spawn(|| world.client(&["get", "--interactive", "always"], question(&sandbox))))
+            .collect();
+        // Only when all of them wait is the button pressed.
+        let url = loop {
+            let status = world.client(&["status", "--json"], "");
+            let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+            if status.pointer("/profiles/0/waiting").and_then(|waiting| waiting.as_u64()) == Some(100) {
+                break opened(&world).into_iter().next_back().unwrap();
+            }
+        };
+        sandbox.browser().allow_blocking(&url).unwrap();
+        gets.into_iter().map(|get| get.join().unwrap()).collect()
+    });
+    let token = value(&answers[0].stdout, "password").unwrap();
+    for answer in &answers {
+        assert_eq!((answer.code, value(&answer.stdout, "password")), (Some(0), Some(token)), "{answer:?}");
+    }
+    let counters = sandbox.counters();
+    // One more of each was made to give the client secret.
+    assert_eq!((opened(&world).len(), counters.authorizations, counters.tokens()), (2, 2, 2));
+}
+
+/// Signs in and loses the token again, so that only the client secret is left.
+pub(crate) fn store_client_secret(world: &World, sandbox: &Sandbox) {
+    let mut login = world.start("rally-cred", &["login", "--no-browser", "--client-secret-stdin"]);
+    login.write(&format!("{}\n", sandbox.options().client_secret));
+    let line = login.wait_for_line("/login/oauth2/auth?");
+    let url = &line[line.find("http").unwrap()..];
+    fs::write(world.path("opened"), format!("{url}\n")).unwrap();
+    sandbox.browser().allow_blocking(url).unwrap();
+    assert_eq!(login.end().code, Some(0));
+    sandbox.change(|options| options.allow_refresh = false);
+    sandbox.revoke_all();
+    assert_eq!(world.client(&["logout"], "").code, Some(0));
+}
+
+#[test]
+fn other_servers_get_nothing_on_either_stream() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let (_, host) = sandbox.base_url().split_once("://").unwrap();
+    let (name, port) = host.split_once(':').unwrap();
+    for question in [
+        "protocol=http\nhost=evil.example\n\n".to_owned(),
+        format!("protocol=http\nhost={name}.evil.example:{port}\n\n"),
+        format!("protocol=http\nhost={name}\n\n"),
+        format!("protocol=http\nhost={name}:1\n\n"),
+        format!("protocol=https\nhost={host}\n\n"),
+        format!("protocol=http\nhost=user@{host}\n\n"),
+        "protocol=http\nhost=\n\n".to_owned(),
+        format!("protocol=\nhost={host}\n\n"),
+        format!("host={host}\n\n"),
+        "protocol=http\n\n".to_owned(),
+        format!("url=https://{host}/x\n\n"),
+    ] {
+        let got = world.client(&["get"], &question);
+        assert_eq!((got.code, got.stdout.as_str(), got.stderr.as_str()), (Some(0), "", ""), "{question}");
+    }
+}
+
+#[test]
+fn the_formats_give_the_same_token_in_their_own_ways() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let git = world.client(&["get"], question(&sandbox)).stdout;
+    let token = value(&git, "password").unwrap();
+    assert_eq!(value(&git, "username"), Some(sandbox.options().user.user_name.as_str()));
+    let ask = |arguments: &[&str], stdin: &str| {
+        let ended = world.client(arguments, stdin);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+        ended.stdout
+    };
+    assert_eq!(ask(&["get", "--format", "token"], ""), format!("{token}\n"));
+    assert_eq!(ask(&["get", "--format", "header"], ""), format!("ZSESSIONID: {token}\n"));
+    let engflow = ask(&["get"], &format!(r#"{{"uri":"{}/slm/x","unknown":1}}"#, sandbox.base_url()));
+    let engflow: serde_json::Value = serde_json::from_str(&engflow).unwrap();
+    assert_eq!(engflow["headers"]["ZSESSIONID"][0], token);
+    assert!(engflow["expires"].as_str().unwrap().ends_with('Z'));
+    let json: serde_json::Value = serde_json::from_str(&ask(&["get", "--format", "json"], "")).unwrap();
+    assert_eq!((json["token"].as_str(), json["version"].as_u64()), (Some(token), Some(1)));
+    let foreign = world.client(&["get"], r#"{"uri":"https://evil.example/"}"#);
+    assert_eq!((foreign.code, foreign.stdout.as_str()), (Some(1), ""));
+}
+
+#[test]
+fn the_second_name_behaves_the_same() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let first = world.run("rally-cred", &["get"], question(&sandbox)).stdout;
+    let second = world.run("git-credential-rally", &["get"], question(&sandbox)).stdout;
+    assert_eq!(first, second);
+    assert!(!second.is_empty());
+}

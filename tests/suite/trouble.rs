@@ -1,0 +1,246 @@
+//! What goes wrong at a sign-in or a get, on real processes: each has its own plain error, remedy and exit code, and
+//! nothing that was stored is lost.
+//! Does not: repeat what unit tests pin; it shows that a person gets to see it.
+//! Met by: `main`.
+
+use std::net::TcpListener;
+
+use rally_cred_tests::{
+    browser::Choice,
+    keyring::KeyringSession,
+    sandbox::{Endpoint, Fault, Sandbox},
+    world::{self, Ended, World},
+};
+
+use crate::sign_in::{question, sign_in, value, world_with_browser};
+
+/// Signs in once, provokes the trouble, signs in again by force, and checks what the person sees; then the first token
+/// must still be served.
+fn check(provoke: impl FnOnce(&Sandbox, &mut World), code: i32, what: &str, remedy: &str) {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let keyring = KeyringSession::start();
+    for (name, value) in keyring.env() {
+        world.set(&name, value);
+    }
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let before = world.client(&["get"], question(&sandbox)).stdout;
+    provoke(&sandbox, &mut world);
+    let login = world.client(&["login", "--force", "--timeout", "20s"], "");
+    expect(&login, code, what, remedy);
+    sandbox.clear_faults();
+    assert_eq!(world.client(&["get"], question(&sandbox)).stdout, before, "the old token is still served");
+}
+
+/// The error as a person sees it: what, then why, then what to try.
+fn expect(ended: &Ended, code: i32, what: &str, remedy: &str) {
+    assert_eq!(ended.code, Some(code), "{ended:#?}");
+    assert_eq!(ended.stdout, "", "nothing but answers on standard output");
+    let line = ended.stderr.lines().find(|line| line.starts_with("rally-cred: ") && line.contains(what));
+    assert!(line.is_some(), "no line with {what:?} in {ended:#?}");
+    let tries: Vec<_> = ended.stderr.lines().filter_map(|line| line.strip_prefix("  try: ")).collect();
+    assert!(tries.iter().any(|line| line.contains(remedy)), "no remedy with {remedy:?} in {ended:#?}");
+}
+
+#[test]
+fn the_user_denies() {
+    check(
+        |_, world| {
+            world.set("PRESS", "deny");
+        },
+        4,
+        "denied",
+        "rally-cred login",
+    );
+}
+
+#[test]
+fn nobody_answers() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    world.set("PRESS", "nothing");
+    let _daemon = world.start_daemon();
+    let login = world
+        .client(&["login", "--client-secret-stdin", "--timeout", "1s"], &sandbox.options().client_secret);
+    expect(&login, 5, "timed out", "rally-cred login");
+}
+
+#[test]
+fn rally_does_not_take_the_code() {
+    let answer = Fault::Answer {
+        status: 400,
+        content_type: "application/json".to_owned(),
+        body: r#"{"client_id":"c","client_secret":"canary","error_description":"Invalid authorization code","error":"invalid_grant"}"#.to_owned(),
+    };
+    check(|sandbox, _| sandbox.fault(Endpoint::Token, answer, None), 4, "code", "rally-cred login");
+}
+
+#[test]
+fn rally_does_not_know_the_client() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    let login = world.client(&["login", "--client-secret-stdin"], "not-the-secret\n");
+    expect(&login, 4, "client", "--client-secret-stdin");
+    assert!(!login.stderr.contains("not-the-secret"));
+}
+
+#[test]
+fn a_maintenance_page_comes_in_place_of_json() {
+    check(
+        |sandbox, _| sandbox.fault(Endpoint::Token, Fault::Html, None),
+        8,
+        "not one of Rally's API",
+        "try again later",
+    );
+}
+
+#[test]
+fn the_connection_breaks() {
+    check(|sandbox, _| sandbox.fault(Endpoint::Token, Fault::Drop, None), 8, "cannot be reached", "network");
+}
+
+#[test]
+fn the_subscription_does_not_allow_this_address() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    sandbox.change(|options| options.address_refused = true);
+    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    expect(&login, 4, "address", "");
+    // The token itself is good, and is served where the address is allowed.
+    sandbox.change(|options| options.address_refused = false);
+    assert!(value(&world.client(&["get"], question(&sandbox)).stdout, "password").is_some());
+}
+
+#[test]
+fn the_certificate_is_not_trusted_until_ca_file_names_its_authority() {
+    let sandbox = world::sandbox_with(|options| options.tls = true);
+    let mut world = world_with_browser(&sandbox);
+    let authority = world.path("ca.pem");
+    std::fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
+    world.set("PRESS_CA", authority.display());
+    let _daemon = world.start_daemon();
+    let secret = sandbox.options().client_secret;
+    let login = world.client(&["login", "--client-secret-stdin"], &secret);
+    expect(&login, 8, "trusted", "ca_file");
+    world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
+    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    let login = world.client(&["login", "--client-secret-stdin"], &secret);
+    assert_eq!(login.code, Some(0), "{login:?}");
+}
+
+#[test]
+fn the_keyring_is_locked() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let mut keyring = KeyringSession::start();
+    for (name, value) in keyring.env() {
+        world.set(&name, value);
+    }
+    let mut daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let before = world.client(&["get"], question(&sandbox)).stdout;
+    daemon.kill();
+    keyring.lock();
+    let _daemon = world.start_daemon();
+    let got = world.client(&["get", "--format", "token"], "");
+    expect(&got, 7, "locked", "unlock");
+    let login = world.client(&["login"], "");
+    expect(&login, 7, "locked", "unlock");
+    // A locked keyring has lost nothing.
+    keyring.restart_keyring(true);
+    assert_eq!(world.client(&["get"], question(&sandbox)).stdout, before);
+}
+
+#[test]
+fn the_keyring_is_absent() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    assert_eq!(login.code, Some(0), "{login:?}");
+    assert!(login.stderr.contains("no keyring answers"), "{login:?}");
+    let status = world.client(&["status"], "");
+    assert!(status.stdout.contains("memory"), "{status:?}");
+
+    world.configure(&format!("keyring = \"os\"\n{}", world::profile_for(&sandbox)));
+    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    expect(&login, 7, "no keyring answers", "keyring");
+}
+
+#[test]
+fn the_redirect_port_is_taken_and_a_pasted_address_does_it() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    crate::sign_in::store_client_secret(&world, &sandbox);
+    let port = url::Url::parse(&sandbox.options().redirect_uri).unwrap().port().unwrap();
+    let _other = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    // Without a terminal nobody can paste, so this is the end of it.
+    let login = world.client(&["login"], "");
+    expect(&login, 1, "port", &port.to_string());
+    let got = world.client(&["get", "--interactive", "always", "--format", "token"], "");
+    expect(&got, 1, "port", "rally-cred login");
+
+    // `script` gives the client a terminal.
+    let mut login = world
+        .start("script", &["--quiet", "--return", "--command", "rally-cred login --no-browser", "/dev/null"]);
+    let url = loop {
+        let line = login.next_line_of_stdout().expect("the address is shown");
+        if let Some(at) = line.find("http").filter(|_| line.contains("/login/oauth2/auth?")) {
+            break line[at..].trim().to_owned();
+        }
+    };
+    let redirect = sandbox.browser().consent_blocking(&url, Choice::Allow).unwrap();
+    let mut wrong = redirect.clone();
+    wrong.set_query(Some("code=x&state=y"));
+    login.write(&format!("{wrong}\n"));
+    login.write(&format!("{redirect}\n"));
+    let ended = login.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("signed in"), "{ended:?}");
+    let got = world.client(&["get", "--format", "token"], "");
+    assert_eq!(got.code, Some(0), "{got:?}");
+}
+
+#[test]
+fn port_80_is_not_permitted() {
+    let sandbox =
+        world::sandbox_with(|options| options.redirect_uri = "http://localhost/callback".to_owned());
+    let world = world_with_browser(&sandbox);
+    // Root may listen there, so the right to do so is taken from the daemon.
+    let is_root = world.run("id", &["-u"], "").stdout.trim() == "0";
+    let mut daemon = if is_root {
+        let program = world::programs().join("rally-credd");
+        world.start(
+            "setpriv",
+            &["--bounding-set=-net_bind_service", &program.display().to_string(), "--detach"],
+        )
+    } else {
+        world.start("rally-credd", &["--detach"])
+    };
+    assert_eq!(daemon.next_line_of_stdout().as_deref(), Some(r#"{"type":"done"}"#));
+    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    expect(&login, 1, "port 80", "1023");
+}
+
+#[test]
+fn a_person_is_not_asked_where_nobody_can_answer() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    crate::sign_in::store_client_secret(&world, &sandbox);
+    let opened = crate::sign_in::opened(&world).len();
+    for (name, setting) in [("CI", "true"), ("GIT_TERMINAL_PROMPT", "0")] {
+        world.set(name, setting);
+        let got = world.client(&["get", "--format", "token"], "");
+        expect(&got, 3, "no sign-in", "rally-cred login");
+        let git = world.client(&["get"], question(&sandbox));
+        assert_eq!(value(&git.stdout, "quit"), Some("1"), "{git:?}");
+        world.unset(name);
+    }
+    assert_eq!(crate::sign_in::opened(&world).len(), opened);
+}

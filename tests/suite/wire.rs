@@ -1,0 +1,283 @@
+//! The socket and the helper's input under bad treatment: each bad thing is refused, and the daemon goes on serving.
+//! Does not: test the codecs byte by byte (`proto` does).
+//! Met by: `main`.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::Shutdown,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    thread,
+};
+
+use rally_cred_tests::{
+    sandbox::Sandbox,
+    world::{self, Running, World},
+};
+
+use crate::sign_in::{question, sign_in, value, world_with_browser};
+
+fn signed_in() -> (Sandbox, World, Running) {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    (sandbox, world, daemon)
+}
+
+fn connect(world: &World) -> UnixStream {
+    UnixStream::connect(world.path("run/rally-cred/agent.sock")).unwrap()
+}
+
+/// Sends bytes, closes the sending side, and returns all that comes back.
+fn send(world: &World, bytes: &[u8]) -> String {
+    let mut stream = connect(world);
+    // The daemon may close before it has taken everything.
+    stream.write_all(bytes).ok();
+    stream.shutdown(Shutdown::Write).ok();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok();
+    String::from_utf8(answer).unwrap()
+}
+
+fn assert_still_serving(world: &World) {
+    let got = world.client(&["get", "--format", "token"], "");
+    assert_eq!(got.code, Some(0), "{got:?}");
+}
+
+#[test]
+fn bad_frames_are_refused_and_the_daemon_goes_on_serving() {
+    let (_sandbox, world, _daemon) = signed_in();
+    let long = [b"{\"v\":1,\"op\":\"get\",\"profile\":\"".as_slice(), &vec![b'a'; 70_000], b"\"}\n"].concat();
+    let cases: &[(&str, &[u8])] = &[
+        ("not JSON", b"hello\n"),
+        ("no version", b"{\"op\":\"get\"}\n"),
+        ("unknown operation", b"{\"v\":1,\"op\":\"dance\"}\n"),
+        ("wrong type", b"{\"v\":1,\"op\":\"get\",\"wait\":\"long\"}\n"),
+        ("invalid UTF-8", b"{\"v\":1,\"op\":\"get\",\"profile\":\"\xff\"}\n"),
+        ("line feed in a value", b"{\"v\":1,\"op\":\"get\",\"host\":\"a\\nb\",\"protocol\":\"https\"}\n"),
+        ("carriage return in a value", b"{\"v\":1,\"op\":\"get\",\"username\":\"a\\r\"}\n"),
+        ("NUL in a value", b"{\"v\":1,\"op\":\"login\",\"profile\":\"a\\u0000\"}\n"),
+        ("line feed in a secret", b"{\"v\":1,\"op\":\"erase\",\"token\":\"a\\nb\"}\n"),
+        ("half a request", b"{\"v\":1,\"op\":\"ge"),
+        ("a frame over 64 KiB", &long),
+    ];
+    for (name, bytes) in cases {
+        let answer = send(&world, bytes);
+        assert!(
+            answer.contains(r#""type":"error""#) && answer.contains(r#""kind":"bad_request""#),
+            "{name}: {answer:?}"
+        );
+        assert_still_serving(&world);
+    }
+    let skew = send(&world, b"{\"v\":99,\"op\":\"get\"}\n");
+    assert!(skew.contains(r#""kind":"version_skew""#), "{skew:?}");
+}
+
+#[test]
+fn clients_that_say_nothing_or_stop_halfway_keep_nobody_waiting() {
+    let (_sandbox, world, _daemon) = signed_in();
+    let silent: Vec<_> = (0..200).map(|_| connect(&world)).collect();
+    let mut halfway: Vec<_> = (0..50).map(|_| connect(&world)).collect();
+    for stream in &mut halfway {
+        stream.write_all(b"{\"v\":1,").unwrap();
+    }
+    assert_still_serving(&world);
+    drop((silent, halfway));
+    assert_still_serving(&world);
+}
+
+#[test]
+fn several_requests_follow_each_other_on_one_connection() {
+    let (_sandbox, world, _daemon) = signed_in();
+    let mut stream = connect(&world);
+    let get = "{\"v\":1,\"op\":\"get\"}\n";
+    stream.write_all(format!("{get}{get}nonsense\n{get}").as_bytes()).unwrap();
+    let answers: Vec<_> = BufReader::new(stream).lines().take(4).map(Result::unwrap).collect();
+    let kinds: Vec<_> = answers.iter().map(|line| line.contains(r#""type":"token""#)).collect();
+    assert_eq!(kinds, [true, true, false, true], "{answers:?}");
+}
+
+#[test]
+fn the_socket_is_closed_to_others() {
+    let (_sandbox, world, _daemon) = signed_in();
+    let mode = |path: &str| std::fs::metadata(world.path(path)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode("run/rally-cred"), 0o700);
+    assert_eq!(mode("run/rally-cred/agent.sock"), 0o600);
+    assert_eq!(mode("state/rally-cred/daemon.log"), 0o600);
+}
+
+#[test]
+fn a_socket_folder_that_others_can_enter_is_refused_by_name() {
+    let (_sandbox, world, _daemon) = signed_in();
+    let folder = world.path("run/rally-cred");
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let got = world.client(&["get", "--format", "token"], "");
+    assert_eq!(got.code, Some(1), "{got:?}");
+    assert!(got.stderr.contains(&format!("chmod 700 {}", folder.display())), "{got:?}");
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_still_serving(&world);
+}
+
+#[test]
+fn bad_helper_input_is_one_line_of_error_and_nothing_on_standard_output() {
+    let (sandbox, world, _daemon) = signed_in();
+    let question = question(&sandbox);
+    let long = format!("{question}path={}\n", "a".repeat(65_536)).replace("\n\n", "\n");
+    let cases: &[(&str, Vec<u8>)] = &[
+        ("carriage return", question.replacen("\n", "\r\n", 1).into_bytes()),
+        ("NUL", question.replacen("host=", "host=\0", 1).into_bytes()),
+        ("no equals sign", b"protocol\n\n".to_vec()),
+        ("a line over 65,535 bytes", long.into_bytes()),
+        ("invalid UTF-8", b"protocol=https\nhost=\xff\n\n".to_vec()),
+        ("encoded line feed", b"url=https://a%0ahost=b/\n\n".to_vec()),
+        ("broken JSON", b"{\"uri\":".to_vec()),
+        ("JSON with invalid UTF-8", b"{\"uri\":\"\xff\"}".to_vec()),
+    ];
+    for (name, bytes) in cases {
+        let got = world.client(&["get"], bytes);
+        assert_eq!((got.code, got.stdout.as_str()), (Some(1), ""), "{name}: {got:?}");
+        assert!(got.stderr.starts_with("rally-cred: "), "{name}: {got:?}");
+        assert_still_serving(&world);
+    }
+}
+
+#[test]
+fn a_client_that_is_killed_while_it_waits_frees_its_place() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    world.set("PRESS", "nothing");
+    let _daemon = world.start_daemon();
+    crate::sign_in::store_client_secret(&world, &sandbox);
+    let mut get = world.start(
+        "rally-cred",
+        &["get", "--interactive", "always", "--profile", "default", "--format", "token"],
+    );
+    get.wait_for_line("/login/oauth2/auth?");
+    let waiting = |world: &World| {
+        let status: serde_json::Value =
+            serde_json::from_str(&world.client(&["status", "--json"], "").stdout).unwrap();
+        status.pointer("/profiles/0/waiting").and_then(serde_json::Value::as_u64).unwrap()
+    };
+    assert_eq!(waiting(&world), 1);
+    get.kill();
+    while waiting(&world) != 0 {}
+}
+
+#[test]
+fn a_client_of_another_user_is_refused_and_logged() {
+    let (_sandbox, world, _daemon) = signed_in();
+    if world.run("id", &["-u"], "").stdout.trim() != "0" {
+        // Only root can become somebody else; the check itself is the same for everybody.
+        return;
+    }
+    // The folder and the socket are opened up, so that only the daemon's own check is left.
+    for (path, mode) in
+        [("", 0o755), ("run", 0o755), ("run/rally-cred", 0o755), ("run/rally-cred/agent.sock", 0o666)]
+    {
+        std::fs::set_permissions(world.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let socket = world.path("run/rally-cred/agent.sock").display().to_string();
+    let curl = ["--reuid=65534", "--clear-groups", "curl", "--silent", "--unix-socket", &socket, "http://x/"];
+    let got = world.run("setpriv", &curl, "");
+    assert!(got.code != Some(0) && !got.stdout.contains("type"), "{got:?}");
+    assert!(world.log().contains("refused a connection: it comes from uid 65534"), "{}", world.log());
+}
+
+#[test]
+fn the_redirect_listener_survives_junk_and_takes_the_right_redirect_once() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    let mut login = world.start("rally-cred", &["login", "--no-browser", "--client-secret-stdin"]);
+    login.write(&format!("{}\n", sandbox.options().client_secret));
+    let line = login.wait_for_line("/login/oauth2/auth?");
+    let url = line[line.find("http").unwrap()..].to_owned();
+    let redirect =
+        sandbox.browser().consent_blocking(&url, rally_cred_tests::browser::Choice::Allow).unwrap();
+    let port = redirect.port().unwrap();
+    let state = redirect.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+
+    let dial = || std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let silent: Vec<_> = (0..200).map(|_| std::net::TcpStream::connect(("127.0.0.1", port))).collect();
+    let host = format!("localhost:{port}");
+    let target = format!("/callback?code=x&state={state}");
+    for request in [
+        format!("GET /other?code=x&state={state} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        format!("GET /callback?code=x&state=wrong HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        format!("GET /callback?code=x HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        format!("GET {target} HTTP/1.1\r\nHost: evil.example\r\n\r\n"),
+        format!("POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n"),
+        format!("HEAD {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nX: {}\r\n\r\n", "a".repeat(1024 * 1024)),
+        "\0\0\0\0\r\n\r\n".to_owned(),
+    ] {
+        let mut stream = dial();
+        // A refused header may be cut off while it is still being sent.
+        stream.write_all(request.as_bytes()).ok();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
+    }
+    let visit = sandbox.browser().open_blocking(redirect.as_str()).unwrap();
+    assert_eq!(visit.status, 200, "{visit:?}");
+    drop(silent);
+    let ended = login.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(sandbox.counters().tokens(), 1);
+    // The listener is gone with its flow, and the code was used.
+    assert!(sandbox.browser().open_blocking(redirect.as_str()).is_err());
+    let pasted =
+        send(&world, format!("{{\"v\":1,\"op\":\"paste\",\"redirect\":\"{redirect}\"}}\n").as_bytes());
+    assert!(pasted.contains(r#""kind":"bad_redirect""#), "{pasted}");
+    assert!(value(&world.client(&["get"], question(&sandbox)).stdout, "password").is_some());
+}
+
+#[test]
+fn twenty_clients_start_one_daemon() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let answers: Vec<_> = thread::scope(|scope| {
+        let gets: Vec<_> =
+            (0..20).map(|_| scope.spawn(|| world.client(&["get", "--format", "token"], ""))).collect();
+        gets.into_iter().map(|get| get.join().unwrap()).collect()
+    });
+    for answer in answers {
+        assert_eq!(answer.code, Some(3), "{answer:?}");
+    }
+    assert_eq!(world.log().matches("ready").count(), 1, "{}", world.log());
+}
+
+#[test]
+fn a_pipe_on_a_client_that_starts_a_daemon_closes_at_once() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    // The shell hands the client a descriptor that is not closed on exec, as build tools do. `cat` ends only when the
+    // last copy of the pipe is closed, so this hangs if the daemon keeps one.
+    let ended =
+        world.run("sh", &["-c", "{ rally-cred daemon start 3>&1; rally-cred status >&2; } | cat"], "");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(world.path("run/rally-cred/agent.sock").exists());
+}
+
+#[test]
+fn no_autostart_starts_nothing() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let got = world.client(&["get", "--no-autostart", "--format", "token"], "");
+    assert_eq!(got.code, Some(6), "{got:?}");
+    assert!(got.stderr.contains("rally-cred daemon start"), "{got:?}");
+    assert!(!world.path("run/rally-cred/agent.sock").exists());
+}
+
+#[test]
+fn a_broken_config_file_is_told_by_the_client_that_started_the_daemon() {
+    let world = World::new();
+    world.configure("[profile.default]\nclient = \"x\"\n");
+    let got = world.client(&["login"], "");
+    assert_eq!(got.code, Some(1), "{got:?}");
+    assert!(got.stderr.contains("config.toml, line 2") && got.stderr.contains("client"), "{got:?}");
+    let checked = world.client(&["config", "check"], "");
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    assert!(checked.stderr.contains("line 2"), "{checked:?}");
+}
