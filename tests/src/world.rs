@@ -194,6 +194,21 @@ impl Running {
         panic!("no line with {text:?} in {seen:#?}")
     }
 
+    /// Reads standard output up to a text that need not end its line, such as a prompt, and returns all of it.
+    pub fn wait_for_text(&mut self, text: &str) -> String {
+        let output = self.0.stdout.as_mut().expect("an open standard output");
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains(text) {
+            let mut byte = [0];
+            assert!(
+                std::io::Read::read(output, &mut byte).is_ok_and(|count| count == 1),
+                "no {text:?} in {seen:?}"
+            );
+            seen.extend_from_slice(&byte);
+        }
+        String::from_utf8_lossy(&seen).into_owned()
+    }
+
     /// Writes to standard input.
     pub fn write(&mut self, text: &str) {
         let input = self.0.stdin.as_mut().expect("an open standard input");

@@ -246,3 +246,62 @@ fn the_second_name_behaves_the_same() {
     assert_eq!(first, second);
     assert!(!second.is_empty());
 }
+
+#[test]
+fn the_client_secret_is_asked_for_on_a_terminal_without_echo_and_only_once() {
+    let sandbox = world::sandbox_with(|options| options.client_secret = "typed-by-hand".to_owned());
+    let world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    let command = ["--quiet", "--return", "--command", "rally-cred login", "/dev/null"];
+    let mut login = world.start("script", &command);
+    let before = login.wait_for_text("Client secret: ");
+    login.write("typed-by-hand\n");
+    let ended = login.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("signed in as"), "{ended:?}");
+    assert!(!before.contains("typed-by-hand") && !ended.stdout.contains("typed-by-hand"), "{ended:?}");
+
+    let again = world.client(&["login", "--force"], "");
+    assert_eq!(again.code, Some(0), "{again:?}");
+}
+
+#[test]
+fn signals_stop_the_daemon_in_order_or_have_it_read_its_config_again() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let mut daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let profiles = || {
+        let status: serde_json::Value =
+            serde_json::from_str(&world.client(&["status", "--json"], "").stdout).unwrap();
+        status["profiles"].as_array().unwrap().len()
+    };
+    let one = world::profile_for(&sandbox);
+    world.configure(&format!("{one}{}", one.replace("profile.default", "profile.second")));
+    daemon.signal("HUP");
+    while profiles() != 2 {}
+    let got = world.client(&["get", "--profile", "default", "--format", "token"], "");
+    assert_eq!(got.code, Some(0), "a reload keeps what it may: {got:?}");
+
+    world.configure("no config");
+    daemon.signal("HUP");
+    while !world.log().contains("the old configuration stays in force") {}
+    assert_eq!(profiles(), 2);
+    daemon.signal("INT");
+    assert!(daemon.wait().success());
+    assert!(world.log().ends_with("stopped\n"), "{}", world.log());
+}
+
+#[test]
+fn the_demo_succeeds_and_leaves_nothing_in_the_keyring() {
+    let mut world = World::new();
+    let keyring = KeyringSession::start();
+    for (name, value) in keyring.env() {
+        world.set(&name, value);
+    }
+    let demo = world.run("demo", &["--built"], "");
+    assert_eq!(demo.code, Some(0), "{demo:?}");
+    assert!(demo.stdout.contains("the OS keyring keeps the token"), "{demo:?}");
+    let left = world.run("secret-tool", &["search", "--all", "service", "rally-cred"], "");
+    assert_eq!(left.stdout, "", "{left:?}");
+}

@@ -20,17 +20,19 @@ use rally_cred_tests::{
 };
 
 const USAGE: &str = "\
-cargo demo [--browser]
+cargo demo [--browser] [--built]
 
 Builds rally-cred, starts a stand-in for Rally and a daemon in temporary folders, signs in, and makes a query.
 
-  --browser  opens your browser, for you to press \"Allow Access\"; without it the demo presses the button itself";
+  --browser  opens your browser, for you to press \"Allow Access\"; without it the demo presses the button itself
+  --built    builds nothing first";
 
 fn main() -> ExitCode {
-    let mut by_hand = false;
+    let (mut by_hand, mut is_built) = (false, false);
     for argument in env::args().skip(1) {
         match argument.as_str() {
             "--browser" => by_hand = true,
+            "--built" => is_built = true,
             "--help" | "-h" => {
                 println!("{USAGE}");
                 return ExitCode::SUCCESS;
@@ -41,7 +43,8 @@ fn main() -> ExitCode {
             }
         }
     }
-    match build().and_then(|()| show(by_hand)) {
+    let built = if is_built { Ok(()) } else { build() };
+    match built.and_then(|()| show(by_hand)) {
         Ok(()) => {
             println!("\nDone. Everything that the demo made is removed again.");
             ExitCode::SUCCESS
