@@ -107,6 +107,7 @@ fn planted_secrets_are_found_nowhere_but_in_answers() {
     }
 
     // A renewal that fails, a pasted address that is wrong, and an erase.
+    assert!(sandbox.revoke("canary-access"));
     sandbox.fault(Endpoint::Token, Fault::Html, Some(1));
     assert_shows_none(
         &world.client(

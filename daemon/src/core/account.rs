@@ -8,6 +8,7 @@ use rally_cred_proto::{
 };
 
 use super::{
+    answer::{self, RawAnswer, UserAnswer},
     dice::Dice,
     event::{AskId, Effect, Entry, Epoch, GrantStep, Peer},
     keeping::{Keeping, Slot},
@@ -59,6 +60,8 @@ pub(super) struct Account {
     /// Rally refused the held client secret; it stays in the vault until a better one is there.
     pub(super) client_secret_refused: bool,
     pub(super) job: Job,
+    /// A caller said that the held token does not work, and Rally is being asked whether that is so.
+    pub(super) suspect: Option<Epoch>,
     pub(super) waiters: Vec<Waiter>,
     pub(super) cool_down: CoolDown,
     pub(super) rest: Rest,
@@ -132,6 +135,7 @@ impl Account {
             no_load_before: Tick(0),
             client_secret_refused: false,
             job: Job::None,
+            suspect: None,
             waiters: Vec::new(),
             cool_down: CoolDown::default(),
             rest: Rest::default(),
@@ -210,11 +214,13 @@ impl Account {
         self.token = Slot::Held(record);
     }
 
-    /// Seconds for which the held token is good: by calendar and by boot clock, whichever is less, so that neither a
+    /// Seconds for which the held token is good, unless it is suspected not to be: by calendar and by boot clock, whichever is less, so that neither a
     /// suspend nor a changed clock makes a dead token look alive.
     pub(super) fn validity(&self, now: Now) -> Option<i64> {
         let record = self.token.held()?;
-        record.access_token.as_ref()?;
+        if record.access_token.is_none() || self.suspect.is_some() {
+            return None;
+        }
         let Some(expires_at) = record.expires_at else { return Some(i64::MAX) };
         let by_calendar = expires_at.saturating_sub(now.wall.0);
         let by_boot = self
@@ -266,7 +272,7 @@ impl Account {
                 !self.is_saving()
             }
             Wants::Erase(token) => {
-                self.mark_bad(turn, token.as_ref());
+                self.suspect(turn, token.as_ref());
                 turn.reply(waiter.id, Answer::Done);
                 true
             }
@@ -324,6 +330,9 @@ impl Account {
 
     /// Begins what the remaining waiters need, or refuses them.
     fn begin_work(&mut self, turn: &mut Turn<'_>) {
+        if self.suspect.is_some() {
+            return;
+        }
         let is_login = |waiter: &Waiter| matches!(waiter.wants, Wants::Login { .. });
         let needy: Vec<bool> = self
             .waiters
@@ -347,13 +356,54 @@ impl Account {
         }
     }
 
-    /// A caller says that a token does not work: if it is the held one, it is not served again.
-    fn mark_bad(&mut self, turn: &mut Turn<'_>, token: Option<&Secret>) {
-        let Slot::Held(record) = &mut self.token else { return };
-        let Some(held) = &record.access_token else { return };
-        if token.is_some_and(|token| !token.matches(held)) {
+    /// A caller says that a token does not work. If it is the held one, it is not served again before Rally was asked:
+    /// a program that may only read gets the same answer when it tries to write.
+    fn suspect(&mut self, turn: &mut Turn<'_>, token: Option<&Secret>) {
+        let Some(held) = self.token.held().and_then(|record| record.access_token.clone()) else { return };
+        if self.suspect.is_some() || token.is_some_and(|token| !token.matches(&held)) {
             return;
         }
+        let epoch = turn.epoch();
+        self.suspect = Some(epoch);
+        turn.log(&self.profile.name, GrantStep::Suspected);
+        turn.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token: held });
+    }
+
+    /// Takes Rally's word on a suspected token. Gives it back if it is about something else.
+    pub(super) fn suspicion_answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        epoch: Epoch,
+        raw: RawAnswer,
+    ) -> Option<RawAnswer> {
+        if self.suspect != Some(epoch) {
+            return Some(raw);
+        }
+        self.suspect = None;
+        let can_renew = self.token.held().is_some_and(|record| record.refresh_token.is_some());
+        let is_bad = match answer::read_user_answer(raw) {
+            UserAnswer::Found { .. } | UserAnswer::AddressNotAllowed(_) => false,
+            UserAnswer::TokenRefused(_) => true,
+            // Rally cannot be asked. A token that costs nobody anything is replaced; one that costs a sign-in is kept.
+            UserAnswer::Passing { .. } => can_renew,
+        };
+        if is_bad {
+            self.give_up_token(turn);
+        }
+        None
+    }
+
+    /// Rally does not take this token: if it is the held one, it is given up.
+    pub(super) fn refuted(&mut self, turn: &mut Turn<'_>, token: &Secret) {
+        let held = self.token.held().and_then(|record| record.access_token.as_ref());
+        if held.is_some_and(|held| held.matches(token)) {
+            self.give_up_token(turn);
+        }
+    }
+
+    /// Gives up the held token, and keeps what can renew it.
+    fn give_up_token(&mut self, turn: &mut Turn<'_>) {
+        let Slot::Held(record) = &mut self.token else { return };
         record.access_token = None;
         let can_renew = record.refresh_token.is_some();
         turn.log(&self.profile.name, GrantStep::Erased);
@@ -462,6 +512,7 @@ impl Account {
 
     /// Lets every job's outcome go by, as after a sign-out.
     pub(super) fn forget(&mut self) {
+        self.suspect = None;
         self.job = Job::None;
         self.rest = Rest::default();
         self.fault = None;
@@ -487,10 +538,9 @@ impl Account {
         }
     }
 
-    /// The account as `status` shows it.
-    pub(super) fn status(&self, now: Now, is_default: bool) -> ProfileStatus {
-        let record = self.token.held();
-        let state = match (&self.job, &self.token) {
+    /// What the account is doing.
+    pub(super) fn state(&self) -> ProfileState {
+        match (&self.job, &self.token) {
             (Job::Flow(_), _) => ProfileState::SigningIn,
             (Job::Exchanging(..) | Job::LookingUp(..), _) => ProfileState::Exchanging,
             (Job::Renewing(_), _) => ProfileState::Renewing,
@@ -498,16 +548,22 @@ impl Account {
             (Job::None | Job::Saving(_), Slot::Loading(_)) => ProfileState::Loading,
             (Job::None | Job::Saving(_), Slot::Empty | Slot::Missing) => ProfileState::SignedOut,
             (Job::None | Job::Saving(_), Slot::Held(_)) => ProfileState::SignedIn,
-        };
+        }
+    }
+
+    /// The account as `status` shows it.
+    pub(super) fn status(&self, now: Now, is_default: bool) -> ProfileStatus {
+        let record = self.token.held();
         ProfileStatus {
             profile: self.profile.name.clone(),
             default: is_default,
             base_url: self.profile.base_url.origin().to_string(),
-            state,
+            state: self.state(),
             ready: self.validity(now).is_some() || self.is_renewable() && !self.is_resting(now),
             username: record.and_then(|record| record.username.clone()),
             obtained_at: record.map(|record| record.obtained_at),
             expires_at: record.and_then(|record| record.expires_at),
+            renews_at: self.renewal_due(now).map(|due| policy::wall_of(now, due).0),
             renewable: self.is_renewable(),
             kept: record.is_some() && self.is_kept(),
             waiting: u32::try_from(self.waiters.len()).unwrap_or(u32::MAX),

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use rally_cred_proto::{
     Answer, Ask, FaultKind, Secret,
-    message::{Authorize, Erase, Get, Login, Logout, Paste, ProfileState, StatusAsk, Target, Token},
+    message::{
+        Authorize, Erase, Get, Login, Logout, Paste, ProfileState, ProfileStatus, StatusAsk, Target, Token,
+    },
 };
 use zeroize::Zeroizing;
 
@@ -161,6 +163,14 @@ impl Stage {
             _ => None,
         });
         shown.collect()
+    }
+
+    fn profiles(&self) -> Vec<&ProfileStatus> {
+        let told = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Tell(_, Answer::Profile(profile)) => Some(&**profile),
+            _ => None,
+        });
+        told.collect()
     }
 
     fn listening(&self) -> Epoch {
@@ -569,21 +579,74 @@ fn an_unclear_refusal_does_not_cost_the_refresh_token() {
     assert_eq!(stage.token(get), "new");
 }
 
+fn erase(token: &str) -> Ask {
+    Ask::Erase(Erase { target: Target::default(), token: Some(secret(token)) })
+}
+
+fn unauthorized() -> RawAnswer {
+    arrived(401, "<html>Full authentication is required to access this resource</html>")
+}
+
 #[test]
 fn an_erased_token_is_renewed_by_the_next_get() {
     let mut stage = Stage::new();
     stage.sign_in("access", Some("refresh"), HOUR);
     for token in ["another", "access", "access"] {
-        stage.ask(Ask::Erase(Erase { target: Target::default(), token: Some(secret(token)) }));
+        let id = stage.ask(erase(token));
+        assert!(matches!(stage.result(id), Some(Answer::Done)));
     }
+    stage.answer_look_up(unauthorized());
     stage.restart();
     let get = stage.get(false);
     assert_eq!(stage.posts().len(), 1);
     stage.answer_post(granted("new", Some("refresh2"), HOUR));
     assert_eq!(stage.token(get), "new");
-    stage.ask(Ask::Erase(Erase { target: Target::default(), token: Some(secret("access")) }));
+    stage.ask(erase("access"));
     let get = stage.get(false);
     assert_eq!(stage.token(get), "new", "an erase of an older token does nothing");
+}
+
+#[test]
+fn many_erases_of_one_token_ask_rally_once_and_renew_it_once() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut gets = Vec::new();
+    for _ in 0..50 {
+        stage.ask(erase("access"));
+        gets.push(stage.get(false));
+    }
+    let look_ups = stage.effects.iter().filter(|effect| matches!(effect, Effect::LookUpUser { .. })).count();
+    assert_eq!(look_ups, 1);
+    stage.answer_look_up(unauthorized());
+    assert_eq!(stage.posts().len(), 1);
+    stage.answer_post(granted("new", Some("refresh2"), HOUR));
+    for get in gets {
+        assert_eq!(stage.token(get), "new");
+    }
+}
+
+#[test]
+fn a_program_that_may_only_read_does_not_cost_everybody_their_token() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    stage.ask(erase("access"));
+    let get = stage.get(false);
+    assert!(stage.result(get).is_none(), "nobody gets it while it is suspected");
+    stage.answer_look_up(user());
+    assert_eq!(stage.token(get), "access");
+    assert!(stage.posts().is_empty());
+}
+
+#[test]
+fn an_erase_while_rally_is_away_costs_a_renewal_but_never_a_sign_in() {
+    for (refresh, is_kept) in [(Some("refresh"), false), (None, true)] {
+        let mut stage = Stage::new();
+        stage.sign_in("access", refresh, HOUR);
+        stage.ask(erase("access"));
+        stage.answer_look_up(RawAnswer::Failed(SendTrouble::TimedOut));
+        let get = stage.get(false);
+        assert_eq!(matches!(stage.result(get), Some(Answer::Token(_))), is_kept, "{refresh:?}");
+    }
 }
 
 #[test]
@@ -603,7 +666,7 @@ fn a_token_in_use_is_renewed_ahead_of_its_end_and_an_unused_one_is_not() {
 fn denial_ends_the_flow_for_everybody_and_the_next_tab_waits() {
     let mut stage = Stage::new();
     stage.sign_in("access", None, HOUR);
-    stage.ask(Ask::Erase(Erase { target: Target::default(), token: None }));
+    stage.lose_token();
     let get = stage.get(true);
     let login = stage.login(None);
     let epoch = stage.open_listener();
@@ -720,7 +783,7 @@ fn with_keyring_os_a_missing_keyring_is_an_error() {
 fn a_taken_port_leaves_the_paste_and_who_cannot_paste_is_told() {
     let mut stage = Stage::new();
     stage.sign_in("access", None, HOUR);
-    stage.ask(Ask::Erase(Erase { target: Target::default(), token: None }));
+    stage.lose_token();
     let login = stage.login(None);
     let get = stage.get(true);
     let epoch = stage.listening();
@@ -774,7 +837,7 @@ fn an_address_that_is_not_allowed_is_told_and_the_token_is_kept_for_one_that_is(
 fn a_get_ends_at_its_own_time_and_the_flow_goes_on() {
     let mut stage = Stage::new();
     stage.sign_in("access", None, HOUR);
-    stage.ask(Ask::Erase(Erase { target: Target::default(), token: None }));
+    stage.lose_token();
     let short = stage.ask(Ask::Get(Get { interactive: true, wait: 5, ..Get::default() }));
     stage.open_listener();
     stage.wait(Ticks::seconds(6));
@@ -817,6 +880,16 @@ fn logout_forgets_the_client_secret_only_when_asked_to() {
     assert!(stage.vault.is_empty());
     let login = stage.login(None);
     assert_eq!(stage.fault(login), FaultKind::ClientSecretNeeded);
+}
+
+#[test]
+fn logout_gives_nobody_the_token_on_the_way_out() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    stage.ask(erase("access"));
+    let get = stage.get(false);
+    stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    assert_eq!(stage.fault(get), FaultKind::Denied);
 }
 
 #[test]
@@ -881,8 +954,8 @@ fn status_shows_every_profile_and_reads_the_vault_first() {
     stage.sign_in("access", Some("refresh"), HOUR);
     stage.restart();
     let status = stage.ask(Ask::Status(StatusAsk::default()));
-    let Some(Answer::Status(status)) = stage.result(status) else { panic!("no status") };
-    let shown = &status.profiles[0];
+    assert!(matches!(stage.result(status), Some(Answer::Status(_))));
+    let shown = stage.profiles()[0];
     assert_eq!(
         (shown.state, shown.ready, shown.kept, shown.renewable),
         (ProfileState::SignedIn, true, true, true)
@@ -898,8 +971,9 @@ fn status_with_check_asks_rally() {
     let status = stage.ask(Ask::Status(StatusAsk { profile: None, check: true }));
     assert!(stage.result(status).is_none());
     stage.answer_look_up(arrived(401, "<html>"));
-    let Some(Answer::Status(status)) = stage.result(status) else { panic!("no status") };
-    assert_eq!((status.profiles[0].checked, status.profiles[0].ready), (Some(false), false));
+    assert!(matches!(stage.result(status), Some(Answer::Status(_))));
+    let shown = stage.profiles()[0];
+    assert_eq!((shown.checked, shown.ready), (Some(false), false));
 }
 
 #[test]
@@ -998,6 +1072,13 @@ fn a_taken_port_is_told_only_to_those_who_wait_for_the_sign_in() {
 }
 
 impl Stage {
+    /// A caller says that the token does not work, and Rally agrees.
+    fn lose_token(&mut self) {
+        self.ask(Ask::Erase(Erase { target: Target::default(), token: None }));
+        self.answer_look_up(unauthorized());
+        self.effects.clear();
+    }
+
     fn sign_in_again(&mut self, access: &str, life: u64) {
         self.ask(Ask::Login(Login { force: true, ..login(None) }));
         self.allow(access, Some("refresh"), life);

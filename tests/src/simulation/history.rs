@@ -48,7 +48,7 @@ const SHOWN: usize = 40;
 enum Outcome {
     Listening,
     Answered { profile: usize, form: TokenForm, client_secret: String, mood: Mood },
-    LookedUp(Mood),
+    LookedUp { mood: Mood, token: String },
 }
 
 /// One history, as far as it has got.
@@ -291,7 +291,13 @@ impl History {
                     if self.planted == Some(Planted::LongLives) { lengthened(raw) } else { raw },
                 )
             }
-            Outcome::LookedUp(mood) => Event::UserLookedUp(epoch, rally::user(mood)),
+            Outcome::LookedUp { mood, token } => {
+                let is_taken = self.rally.takes(&token, self.tick);
+                if !is_taken && matches!(mood, Mood::Well | Mood::Losing) {
+                    self.promises.erased(&token);
+                }
+                Event::UserLookedUp(epoch, rally::user(mood, is_taken))
+            }
         };
         self.play_event(event)
     }
@@ -384,9 +390,10 @@ impl History {
                     Outcome::Answered { profile, form, client_secret, mood: self.mood },
                 ));
             }
-            Effect::LookUpUser { epoch, .. } => {
+            Effect::LookUpUser { epoch, token, .. } => {
                 let at = self.later();
-                self.outcomes.push((at, epoch, Outcome::LookedUp(self.mood)));
+                let token = token.expose().to_owned();
+                self.outcomes.push((at, epoch, Outcome::LookedUp { mood: self.mood, token }));
             }
         }
         Ok(())
@@ -398,7 +405,7 @@ impl History {
 
     /// When a request that is sent now is answered.
     fn later(&mut self) -> Tick {
-        let most = if self.chance.one_in(10) { LATENCY.0 } else { 500 };
+        let most = if self.is_troubled && self.chance.one_in(10) { LATENCY.0 } else { 500 };
         self.tick + Ticks(self.chance.below(most))
     }
 
@@ -457,10 +464,16 @@ impl History {
         let back = usize::try_from(self.chance.below(3)).unwrap_or(0);
         let known = self.tokens.iter().rev().filter(|(of, _)| *of == profile).map(|(_, token)| token.clone());
         let Some(token) = known.take(back + 1).last() else { return Ok(()) };
+        // Half of the callers were right, the others may only read.
+        if self.chance.one_in(2) {
+            self.rally.revoke(&token);
+        }
+        let was_well = self.mood == Mood::Well;
         let erase = Erase { target: target(profile), token: secret(&token) };
         let id = self.ask(Ask::Erase(erase), Ticks::seconds(120))?;
-        // It counts once the daemon has said that it heard.
-        if !self.promises.open_asks().contains(&id) && self.health == Health::Works {
+        // It counts once the daemon has said that it heard, if Rally can confirm it.
+        let was_heard = !self.promises.open_asks().contains(&id);
+        if was_heard && was_well && !self.rally.takes(&token, self.tick) {
             self.promises.erased(&token);
         }
         Ok(())
