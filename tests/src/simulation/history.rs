@@ -3,11 +3,11 @@
 //! Met by: `bin/simulate` and the suite.
 #![expect(clippy::expect_used, reason = "a history that cannot be played is a mistake in the simulation")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rally_cred_proto::{
     Answer, Ask, Fault, FaultKind, Secret,
-    message::{Erase, Get, Login, Logout, StatusAsk, Target},
+    message::{Erase, Get, Login, Logout, ProfileState, StatusAsk, Target},
 };
 use rally_credd::core::{
     Broker, Facts,
@@ -38,6 +38,75 @@ pub struct Violation {
     pub broken: String,
     /// The last steps before it.
     pub steps: Vec<String>,
+}
+
+/// A history that was played to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// Events that the broker took.
+    pub events: usize,
+    /// Every change of a profile's state that was seen.
+    pub transitions: BTreeSet<Transition>,
+}
+
+/// A change of a profile's state, with the event that caused it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Transition {
+    /// The state before.
+    pub from: &'static str,
+    /// The event.
+    pub cause: Cause,
+    /// The state after.
+    pub to: &'static str,
+}
+
+/// The kinds of events, as ARCHITECTURE.md names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// A client asked.
+    Asked,
+    /// A client left.
+    Left,
+    /// The vault gave its word.
+    Vault,
+    /// The redirect listener opened, or did not.
+    Listener,
+    /// The browser came back.
+    Redirected,
+    /// Rally answered.
+    Rally,
+    /// A deadline came.
+    TimePassed,
+    /// The daemon was told to reload or to stop.
+    Daemon,
+}
+
+impl Cause {
+    fn of(event: &Event) -> Self {
+        match event {
+            Event::Asked { .. } => Self::Asked,
+            Event::Left(_) => Self::Left,
+            Event::Loaded(..) | Event::Saved(..) | Event::Erased(..) => Self::Vault,
+            Event::Listening(..) => Self::Listener,
+            Event::Redirected(..) => Self::Redirected,
+            Event::Answered(..) | Event::UserLookedUp(..) => Self::Rally,
+            Event::TimePassed => Self::TimePassed,
+            Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,
+        }
+    }
+}
+
+fn state_name(state: ProfileState) -> &'static str {
+    match state {
+        ProfileState::Unread => "unread",
+        ProfileState::Loading => "loading",
+        ProfileState::SignedOut => "signed_out",
+        ProfileState::SigningIn => "signing_in",
+        ProfileState::Exchanging => "exchanging",
+        ProfileState::Renewing => "renewing",
+        ProfileState::SignedIn => "signed_in",
+        _ => "other",
+    }
 }
 
 /// Steps that a violation shows.
@@ -74,6 +143,9 @@ pub struct History {
     tokens: Vec<(usize, String)>,
     last_ask: u64,
     step: usize,
+    /// Events that the broker has taken.
+    events: usize,
+    transitions: BTreeSet<Transition>,
     steps: Vec<String>,
     now_signed_out: BTreeMap<usize, bool>,
 }
@@ -118,15 +190,18 @@ impl History {
             tokens: Vec::new(),
             last_ask: 0,
             step: 0,
+            events: 0,
+            transitions: BTreeSet::new(),
             steps: Vec::new(),
             now_signed_out: BTreeMap::new(),
             chance,
         }
     }
 
-    /// Plays this many steps of trouble, then lets everything work again and checks that all is well.
-    pub fn play(mut self, steps: usize) -> Result<usize, Violation> {
-        for _ in 0..steps {
+    /// Plays steps of trouble until the broker has taken this many events, then lets everything work again and checks
+    /// that all is well.
+    pub fn play(mut self, events: usize) -> Result<Played, Violation> {
+        while self.events < events {
             self.step += 1;
             let taken = self.step_by_chance().and_then(|()| self.promises.nobody_waits_too_long(self.tick));
             if let Err(broken) = taken {
@@ -134,7 +209,7 @@ impl History {
             }
         }
         self.settle().map_err(|broken| self.violation(broken))?;
-        Ok(self.step)
+        Ok(Played { events: self.events, transitions: self.transitions })
     }
 
     fn violation(&self, broken: Broken) -> Violation {
@@ -311,7 +386,15 @@ impl History {
             }
             _ => {}
         }
+        self.events += 1;
+        let cause = Cause::of(&event);
+        let before: Vec<_> = self.broker.states().map(|(_, state)| state).collect();
         let effects = self.broker.handle(self.now(), &mut self.dice, event);
+        for (from, (_, to)) in before.into_iter().zip(self.broker.states()) {
+            if from != to {
+                self.transitions.insert(Transition { from: state_name(from), cause, to: state_name(to) });
+            }
+        }
         for effect in effects {
             self.take(effect)?;
         }
