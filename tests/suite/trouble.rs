@@ -311,6 +311,31 @@ fn the_keyring_comes_back_while_the_daemon_runs_and_takes_what_waited_for_it() {
 }
 
 #[test]
+fn a_full_disk_leaves_the_token_in_memory_until_there_is_room_again() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let keyring = KeyringSession::start();
+    for (name, value) in keyring.env() {
+        world.set(&name, value);
+    }
+    let mut daemon = world.start_daemon();
+    keyring.set_disk_full(true);
+    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    assert_eq!(login.code, Some(0), "{login:?}");
+    assert!(
+        login.stderr.contains("warning: the keyring failed") && login.stdout.contains("memory only"),
+        "{login:?}"
+    );
+    let token = world.client(&["get", "--format", "token"], "").stdout;
+    assert!(!token.is_empty());
+    keyring.set_disk_full(false);
+    while !world.client(&["status"], "").stdout.contains("keeps tokens") {}
+    daemon.kill();
+    let _daemon = world.start_daemon();
+    assert_eq!(world.client(&["get", "--format", "token"], "").stdout, token);
+}
+
+#[test]
 fn two_users_of_one_server_are_told_apart_by_user_name_and_by_profile() {
     let sandbox = world::sandbox();
     let world = world_with_browser(&sandbox);
