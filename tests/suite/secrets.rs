@@ -51,9 +51,7 @@ fn planted_secrets_are_found_nowhere_but_in_answers() {
     // Debug output of the other libraries is off at every level, and ours holds no payload.
     world.set("RALLY_CRED_LOG", "trace").set("RUST_LOG", "trace").set("RUST_BACKTRACE", "full");
     let keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     let mut daemon = world.start_daemon();
     let plant = || {
         sandbox.plant(Planted {

@@ -20,9 +20,7 @@ fn check(provoke: impl FnOnce(&Sandbox, &mut World), code: i32, what: &str, reme
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
     let keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     let _daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     let before = world.client(&["get"], question(&sandbox)).stdout;
@@ -136,9 +134,7 @@ fn the_keyring_is_locked() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
     let mut keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     let mut daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     let before = world.client(&["get"], question(&sandbox)).stdout;
@@ -257,9 +253,7 @@ fn a_damaged_record_is_told_and_the_next_login_mends_it() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
     let keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     plant_record(&keyring, &world, "{\"v\":1,\"access_tok");
     let _daemon = world.start_daemon();
     let got = world.client(&["get", "--format", "token", "--interactive", "never"], "");
@@ -274,9 +268,7 @@ fn a_record_of_a_later_version_is_left_untouched() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
     let keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     let later = r#"{"v":99,"everything":"is different"}"#;
     plant_record(&keyring, &world, later);
     let _daemon = world.start_daemon();
@@ -295,9 +287,7 @@ fn the_keyring_comes_back_while_the_daemon_runs_and_takes_what_waited_for_it() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
     let mut keyring = KeyringSession::start_without_keyring();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     let mut daemon = world.start_daemon();
     let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
     assert!(login.stderr.contains("no keyring answers"), "{login:?}");
@@ -315,9 +305,7 @@ fn a_full_disk_leaves_the_token_in_memory_until_there_is_room_again() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
     let keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     let mut daemon = world.start_daemon();
     keyring.set_disk_full(true);
     let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);

@@ -4,13 +4,12 @@
 
 use rally_cred_proto::{
     Answer, Fault, FaultKind, Secret,
-    message::{ProfileState, ProfileStatus, SignedIn, Token, Waiting, WaitingOn},
+    message::{SignedIn, Token, Waiting, WaitingOn},
 };
 
 use super::{
-    answer::{self, RawAnswer, UserAnswer},
     dice::Dice,
-    event::{AskId, Effect, Entry, Epoch, GrantStep, Peer},
+    event::{AskId, Effect, Entry, Epoch, Peer},
     keeping::{Keeping, Slot},
     policy,
     profile::{Keyring, Profile},
@@ -356,64 +355,6 @@ impl Account {
         }
     }
 
-    /// A caller says that a token does not work. If it is the held one, it is not served again before Rally was asked:
-    /// a program that may only read gets the same answer when it tries to write.
-    fn suspect(&mut self, turn: &mut Turn<'_>, token: Option<&Secret>) {
-        let Some(held) = self.token.held().and_then(|record| record.access_token.clone()) else { return };
-        if self.suspect.is_some() || token.is_some_and(|token| !token.matches(&held)) {
-            return;
-        }
-        let epoch = turn.epoch();
-        self.suspect = Some(epoch);
-        turn.log(&self.profile.name, GrantStep::Suspected);
-        turn.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token: held });
-    }
-
-    /// Takes Rally's word on a suspected token. Gives it back if it is about something else.
-    pub(super) fn suspicion_answered(
-        &mut self,
-        turn: &mut Turn<'_>,
-        epoch: Epoch,
-        raw: RawAnswer,
-    ) -> Option<RawAnswer> {
-        if self.suspect != Some(epoch) {
-            return Some(raw);
-        }
-        self.suspect = None;
-        let can_renew = self.token.held().is_some_and(|record| record.refresh_token.is_some());
-        let is_bad = match answer::read_user_answer(raw) {
-            UserAnswer::Found { .. } | UserAnswer::AddressNotAllowed(_) => false,
-            UserAnswer::TokenRefused(_) => true,
-            // Rally cannot be asked. A token that costs nobody anything is replaced; one that costs a sign-in is kept.
-            UserAnswer::Passing { .. } => can_renew,
-        };
-        if is_bad {
-            self.give_up_token(turn);
-        }
-        None
-    }
-
-    /// Rally does not take this token: if it is the held one, it is given up.
-    pub(super) fn refuted(&mut self, turn: &mut Turn<'_>, token: &Secret) {
-        let held = self.token.held().and_then(|record| record.access_token.as_ref());
-        if held.is_some_and(|held| held.matches(token)) {
-            self.give_up_token(turn);
-        }
-    }
-
-    /// Gives up the held token, and keeps what can renew it.
-    fn give_up_token(&mut self, turn: &mut Turn<'_>) {
-        let Slot::Held(record) = &mut self.token else { return };
-        record.access_token = None;
-        let can_renew = record.refresh_token.is_some();
-        turn.log(&self.profile.name, GrantStep::Erased);
-        if can_renew {
-            self.save_token(turn);
-        } else {
-            self.erase_token(turn);
-        }
-    }
-
     /// Answers everybody with this fault; whoever can do with a token that is still good gets that.
     pub(super) fn fail_all(&mut self, turn: &mut Turn<'_>, fault: &Fault) {
         for waiter in std::mem::take(&mut self.waiters) {
@@ -535,40 +476,6 @@ impl Account {
         match self.token {
             Slot::Held(_) => self.save_token(turn),
             Slot::Unread | Slot::Loading(_) | Slot::Empty | Slot::Missing => self.token = Slot::Unread,
-        }
-    }
-
-    /// What the account is doing.
-    pub(super) fn state(&self) -> ProfileState {
-        match (&self.job, &self.token) {
-            (Job::Flow(_), _) => ProfileState::SigningIn,
-            (Job::Exchanging(..) | Job::LookingUp(..), _) => ProfileState::Exchanging,
-            (Job::Renewing(_), _) => ProfileState::Renewing,
-            (Job::None | Job::Saving(_), Slot::Unread) => ProfileState::Unread,
-            (Job::None | Job::Saving(_), Slot::Loading(_)) => ProfileState::Loading,
-            (Job::None | Job::Saving(_), Slot::Empty | Slot::Missing) => ProfileState::SignedOut,
-            (Job::None | Job::Saving(_), Slot::Held(_)) => ProfileState::SignedIn,
-        }
-    }
-
-    /// The account as `status` shows it.
-    pub(super) fn status(&self, now: Now, is_default: bool) -> ProfileStatus {
-        let record = self.token.held();
-        ProfileStatus {
-            profile: self.profile.name.clone(),
-            default: is_default,
-            base_url: self.profile.base_url.origin().to_string(),
-            state: self.state(),
-            ready: self.validity(now).is_some() || self.is_renewable() && !self.is_resting(now),
-            username: record.and_then(|record| record.username.clone()),
-            obtained_at: record.map(|record| record.obtained_at),
-            expires_at: record.and_then(|record| record.expires_at),
-            renews_at: self.renewal_due(now).map(|due| policy::wall_of(now, due).0),
-            renewable: self.is_renewable(),
-            kept: record.is_some() && self.is_kept(),
-            waiting: u32::try_from(self.waiters.len()).unwrap_or(u32::MAX),
-            checked: None,
-            fault: self.fault.clone().or_else(|| self.vault_fault.clone()),
         }
     }
 }
