@@ -12,7 +12,7 @@ use std::{
 
 use rally_cred_tests::{
     keyring::KeyringSession,
-    sandbox::{Endpoint, Fault, Sandbox},
+    sandbox::{Counters, Endpoint, Fault, Sandbox},
     world::{self, Ended, Running, World},
 };
 use serde_json::Value;
@@ -178,49 +178,38 @@ fn a_crash_while_a_person_is_asked_leaves_the_old_grant_and_a_free_port() {
     assert_eq!(scene.world.client(&["login", "--force"], "").code, Some(0));
 }
 
-#[test]
-fn a_crash_while_the_code_is_on_its_way_leaves_the_old_grant() {
+/// Signs in anew up to a request that hangs in the sandbox, crashes there, and expects the old grant.
+fn crash_a_sign_in(endpoint: Endpoint, crash: fn(&mut Scene)) {
     let mut scene = Scene::new();
     let old = scene.served();
-    scene.sandbox.fault(Endpoint::Token, Fault::Hang, None);
+    scene.sandbox.fault(endpoint, Fault::Hang, None);
     let login = scene.world.start("rally-cred", &["login", "--force"]);
-    scene.sandbox.until_blocking(|counters| counters.code_exchanges() == 2).unwrap();
-    scene.crash();
+    let arrived = |counters: &Counters| match endpoint {
+        Endpoint::User => counters.user_lookups == 2,
+        _ => counters.code_exchanges() == 2,
+    };
+    scene.sandbox.until_blocking(arrived).unwrap();
+    crash(&mut scene);
     scene.sandbox.clear_faults();
     assert_eq!(login.end().code, Some(6));
     scene.restart();
     assert_eq!(scene.served(), old);
     scene.expect_renewable();
+}
+
+#[test]
+fn a_crash_while_the_code_is_on_its_way_leaves_the_old_grant() {
+    crash_a_sign_in(Endpoint::Token, Scene::crash);
 }
 
 #[test]
 fn a_crash_after_the_code_was_taken_but_before_the_answer_was_read_leaves_the_old_grant() {
-    let mut scene = Scene::new();
-    let old = scene.served();
-    scene.sandbox.fault(Endpoint::Token, Fault::Hang, None);
-    let login = scene.world.start("rally-cred", &["login", "--force"]);
-    scene.sandbox.until_blocking(|counters| counters.code_exchanges() == 2).unwrap();
-    scene.crash_before_the_answer_is_read();
-    assert_ne!(newest_token(&scene.sandbox), old);
-    assert_eq!(login.end().code, Some(6));
-    scene.restart();
-    assert_eq!(scene.served(), old);
-    scene.expect_renewable();
+    crash_a_sign_in(Endpoint::Token, Scene::crash_before_the_answer_is_read);
 }
 
 #[test]
 fn a_crash_while_the_user_is_looked_up_leaves_the_old_grant() {
-    let mut scene = Scene::new();
-    let old = scene.served();
-    scene.sandbox.fault(Endpoint::User, Fault::Hang, None);
-    let login = scene.world.start("rally-cred", &["login", "--force"]);
-    scene.sandbox.until_blocking(|counters| counters.user_lookups == 2).unwrap();
-    scene.crash();
-    scene.sandbox.clear_faults();
-    assert_eq!(login.end().code, Some(6));
-    scene.restart();
-    assert_eq!(scene.served(), old);
-    scene.expect_renewable();
+    crash_a_sign_in(Endpoint::User, Scene::crash);
 }
 
 #[test]
