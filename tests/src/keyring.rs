@@ -80,6 +80,16 @@ impl KeyringSession {
         end(&mut self.keyring);
     }
 
+    /// Lets the keyring daemon fall silent in the middle of whatever it does.
+    pub fn pause_keyring(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a silent keyring daemon go on, with whatever was asked of it in the meantime.
+    pub fn resume_keyring(&self) {
+        self.signal("CONT");
+    }
+
     /// Starts the keyring daemon anew on what it has stored, unlocked or locked.
     pub fn restart_keyring(&mut self, unlocked: bool) {
         self.kill_keyring();
@@ -133,6 +143,12 @@ impl KeyringSession {
     /// Where the keyring keeps its files.
     pub fn files(&self) -> PathBuf {
         self.home.path().join("data/keyrings")
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.keyring.as_ref().expect("a running keyring").id();
+        let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+        assert!(status.is_ok_and(|status| status.success()), "cannot send {name}");
     }
 
     fn command(&self, program: &str) -> Command {

@@ -294,6 +294,23 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("its number").port()
 }
 
+/// Builds the programs that a world runs, in the profile of the program that asks for them.
+pub fn build() -> Result<(), String> {
+    let own = std::env::current_exe().map_err(|fault| fault.to_string())?;
+    let is_release = own.parent().is_some_and(|folder| folder.ends_with("release"));
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--bins", "-p", "rally-cred", "-p", "rally-credd"]);
+    if is_release {
+        command.arg("--release");
+    }
+    let status = command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .map_err(|fault| format!("cannot run cargo: {fault}"))?;
+    if status.success() { Ok(()) } else { Err("the build failed".to_owned()) }
+}
+
 /// The folder of the built programs: that of the test binary, or its parent.
 pub fn programs() -> PathBuf {
     let own = std::env::current_exe().expect("the path of this program");

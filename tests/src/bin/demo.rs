@@ -7,11 +7,7 @@
     reason = "a program speaks through its standard streams"
 )]
 
-use std::{
-    env,
-    path::Path,
-    process::{Command, ExitCode},
-};
+use std::{env, path::Path, process::ExitCode};
 
 use rally_cred_tests::{
     browser::Browser,
@@ -43,7 +39,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    let built = if is_built { Ok(()) } else { build() };
+    let built = if is_built { Ok(()) } else { world::build() };
     match built.and_then(|()| show(by_hand)) {
         Ok(()) => {
             println!("\nDone. Everything that the demo made is removed again.");
@@ -54,23 +50,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Builds the programs that the demo runs, in the profile that it was built in itself.
-fn build() -> Result<(), String> {
-    let own = env::current_exe().map_err(|fault| fault.to_string())?;
-    let is_release = own.parent().is_some_and(|folder| folder.ends_with("release"));
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--bins", "-p", "rally-cred", "-p", "rally-credd"]);
-    if is_release {
-        command.arg("--release");
-    }
-    let status = command
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .map_err(|fault| format!("cannot run cargo: {fault}"))?;
-    if status.success() { Ok(()) } else { Err("the build failed".to_owned()) }
 }
 
 fn show(by_hand: bool) -> Result<(), String> {

@@ -92,6 +92,11 @@ impl Control {
         self.state().grants.admit(token);
     }
 
+    /// Whether this access token is good for WSAPI at that moment.
+    pub fn admits(&self, token: &str, at: Instant) -> bool {
+        self.state().grants.admits(at, token)
+    }
+
     /// Revokes one access token or refresh token; says whether it was known.
     pub fn revoke(&self, token: &str) -> bool {
         self.state().grants.revoke(token)
