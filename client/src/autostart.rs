@@ -163,3 +163,7 @@ fn not_started(why: impl AsRef<str>) -> Fault {
         Err(_) => fault,
     }
 }
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

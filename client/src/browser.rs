@@ -44,6 +44,7 @@ fn named_command(entry: &str, url: &str) -> Option<Command> {
     Some(command)
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use super::*;

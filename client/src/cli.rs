@@ -1,240 +1,317 @@
-//! The commands that people type: their names, flags and help, and the way to each.
-//! Does not: parse helper operations, but for their `--help`.
-//! Met by: `run`.
+//! The commands that people type, with the help that teaches them.
+//! Does not: parse the flags of helper operations, which `options` does; it only shows them.
+//! Met by: the dispatch in `lib`.
 
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use rally_cred_proto::{
-    Fault, FaultKind,
+    Fault,
     message::{Login, Logout, StatusAsk},
 };
 
 use crate::{
     config, daemon, duration, login, logout,
-    options::{self, FLAGS},
+    options::{FLAGS, Flag, named_profile},
     output::Output,
     status,
     surroundings::Surroundings,
 };
 
-const ABOUT: &str = "Signs in to Rally once, and hands its ZSESSIONID to every tool that asks";
+const ABOUT: &str = "Hands out the ZSESSIONID of a Rally sign-in to git, curl, build tools and scripts";
 
 const EXAMPLES: &str = "\
 Examples:
-  rally-cred login                          sign in, in the browser
-  rally-cred status --check                 is everything well?
-  rally-cred get --format header </dev/null | curl --header @- https://rally1.rallydev.com/slm/webservice/v2.0/user
+  rally-cred login                                  sign in once, in the browser
+  rally-cred get --format token                     print a ZSESSIONID
+  rally-cred get --format header | curl -H @- https://rally1.rallydev.com/slm/webservice/v2.0/user
   git config --global credential.https://rally1.rallydev.com.helper rally
 
-Exit codes: 0 done, 1 failure, 2 usage, 3 sign-in needed, 4 refused by the user or by Rally,
-            5 time ran out, 6 no daemon, 7 keyring locked or missing, 8 Rally unreachable";
+Exit codes:
+  0  done                        5  time ran out
+  1  a failure not listed        6  no daemon
+  2  wrong usage                 7  keyring locked or missing
+  3  a sign-in is needed         8  Rally cannot be reached
+  4  refused by the user or by Rally";
 
-const GET_EXAMPLES: &str = "\
-The request comes on standard input: git's attributes (protocol=https, host=rally1.rallydev.com, an empty
-line), or EngFlow's JSON ({\"uri\":\"https://rally1.rallydev.com/\"}). Without input it is about the default profile.
+const GET_HELP: &str = "\
+The request comes on standard input: git's attributes (protocol=…, host=…), the JSON of an EngFlow
+credential helper ({\"uri\":…}), or nothing, which means the default profile. With both --profile and
+a --format of token, header or json, standard input is not read.
 
-A request for another server gets silence in git's format, so that git asks its next helper. One for Rally that
-cannot be served gets quit=1, so that git does not ask for a password that cannot work.
+A server that no profile is for gets no answer: silence and exit code 0 in git's format, an error in
+all others. If the server has a profile but no token can be had, git is told to quit, so that it does
+not ask for a password that cannot work; the reason is on standard error.
+
+A person is asked to sign in only if --interactive allows it. \"auto\" does not under CI, under
+GIT_TERMINAL_PROMPT=0, under git's credential.interactive=false, or with neither display nor terminal.
 
 Examples:
+  rally-cred get --format token
+  rally-cred get --profile work --format header --interactive never
   printf 'protocol=https\\nhost=rally1.rallydev.com\\n\\n' | rally-cred get
-  echo '{\"uri\":\"https://rally1.rallydev.com/\"}' | rally-cred get
-  rally-cred get --format token </dev/null";
 
-/// Whether a word is a command of people.
-pub(crate) fn is_command(word: &str) -> bool {
-    word == "help" || tree().find_subcommand(word).is_some()
-}
+Formats:
+  git      username=…, password=ZSESSIONID, password_expiry_utc=…
+  engflow  {\"headers\":{\"ZSESSIONID\":[…]},\"expires\":…}
+  token    the ZSESSIONID alone
+  header   ZSESSIONID: …
+  json     {\"version\":1,\"profile\":…,\"base_url\":…,\"username\":…,\"header\":\"ZSESSIONID\",\"token\":…,
+            \"expires_at\":SECONDS,\"expires\":RFC 3339}; what is not known is left out;
+            on failure {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}";
 
-/// Runs a command of people, or shows the help that was asked for.
+const LOGIN_HELP: &str = "\
+The browser opens at Rally's page; press \"Allow Access\" there. If the browser runs elsewhere, or ends
+at a page that cannot be opened, paste that page's address into the terminal.
+
+The OAuth client secret is asked for, without echo, while the keyring has none.
+
+Examples:
+  rally-cred login
+  rally-cred login work --no-browser
+  pass show rally/client-secret | rally-cred login --client-secret-stdin";
+
+const STATUS_HELP: &str = "\
+Exit code 0 only if every profile shown can serve a token now without anybody's help. A profile with *
+is the default. No daemon is started; if none runs, the exit code is 6.
+
+Examples:
+  rally-cred status
+  rally-cred status work --check
+  rally-cred status --json | jq -r '.profiles[] | select(.ready) | .profile'
+
+--json prints {\"version\":1,\"release\":…,\"pid\":…,\"config\":…,\"vault\":{…},\"profiles\":[…]} with the fields
+of the message `status` in PROTOCOL.md, or {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}.";
+
+/// Runs a command. Help, and what is wrong with the command line, are written here.
 pub(crate) fn run(
     args: &[OsString],
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
-    let named = std::iter::once(OsString::from("rally-cred")).chain(args.iter().cloned());
-    let matches = match tree().try_get_matches_from(named) {
-        Ok(matches) => matches,
-        Err(fault) if !fault.use_stderr() => {
-            output.answer(fault.render().to_string().as_bytes())?;
-            return Ok(0);
+    let name = OsString::from("rally-cred");
+    match tree().try_get_matches_from(std::iter::once(&name).chain(args)) {
+        Ok(matches) => dispatch(&matches, around, output),
+        Err(told) => {
+            let text = told.render().to_string();
+            match told.use_stderr() {
+                false => output.answer(text.as_bytes())?,
+                // Where nobody listens any more, nothing is lost.
+                true => drop(output.stderr.write_all(text.as_bytes())),
+            }
+            Ok(u8::try_from(told.exit_code()).unwrap_or(2))
         }
-        Err(fault) => {
-            // clap's own words are written for people and name the flag; what was typed comes from this terminal.
-            output.stderr.write_all(fault.render().to_string().as_bytes()).ok();
-            return Ok(FaultKind::Usage.exit_code());
+    }
+}
+
+/// Whether a word is one of the commands here; any other may be an operation of a future git.
+pub(crate) fn is_command(word: &OsString) -> bool {
+    ["login", "logout", "status", "daemon", "config", "help"].iter().any(|name| word == name)
+}
+
+fn tree() -> Command {
+    Command::new("rally-cred")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(EXAMPLES)
+        .arg_required_else_help(true)
+        .subcommand_required(true)
+        .max_term_width(100)
+        .subcommands([
+            operation("get", "Answer a credential request, of git, of a build tool, or of yours")
+                .after_help(GET_HELP),
+            operation("erase", "Say that a token does not work (git runs this)"),
+            operation("store", "Do nothing, since the daemon has its tokens already (git runs this)"),
+            operation("capability", "Print what this helper understands of git's protocol"),
+            Command::new("login").about("Sign in now").after_help(LOGIN_HELP).args([
+                profile("The profile to sign in"),
+                flag("no-browser", "Open no browser, only show the address"),
+                flag("force", "Sign in even if a good token is in hand"),
+                Arg::new("timeout")
+                    .long("timeout")
+                    .value_name("DURATION")
+                    .value_parser(parse_duration)
+                    .help("Longest time for the sign-in, such as 90s or 10m [default: 5m]"),
+                flag("client-secret-stdin", "Read the OAuth client secret from standard input"),
+                autostart(),
+            ]),
+            Command::new("logout").about("Forget tokens").args([
+                profile("The profile to sign out").conflicts_with("all"),
+                flag("all", "Every profile"),
+                flag("forget-client-secret", "Forget the client secret too"),
+                autostart(),
+            ]),
+            Command::new("status")
+                .about("Show how daemon, keyring and profiles stand")
+                .after_help(STATUS_HELP)
+                .args([
+                    profile("The only profile to show"),
+                    flag("json", "Print JSON"),
+                    flag("check", "Ask Rally whether it takes the tokens"),
+                ]),
+            Command::new("daemon").about("Start or stop the daemon").subcommand_required(true).subcommands([
+                Command::new("start")
+                    .about("Start a daemon if none runs; rally-cred does so by itself when it needs one"),
+                Command::new("stop").about("Stop the daemon; what it holds only in memory is lost"),
+                Command::new("restart").about("Stop the daemon and start one"),
+                Command::new("reload").about("Have the daemon read its config file again"),
+            ]),
+            Command::new("config")
+                .about("Find and check the config file")
+                .subcommand_required(true)
+                .subcommands([
+                    Command::new("path").about("Print where the config file is"),
+                    Command::new("check").about("Check a config file, without a daemon").arg(
+                        Arg::new("file")
+                            .value_name("FILE")
+                            .value_parser(value_parser!(PathBuf))
+                            .help("The file [default: the one that `config path` prints]"),
+                    ),
+                ]),
+        ])
+}
+
+/// A helper operation, for its help only: `options` reads its flags.
+fn operation(name: &'static str, about: &'static str) -> Command {
+    let flags = FLAGS.iter().map(|Flag { name, value, help, .. }| {
+        let arg = Arg::new(*name).long(*name).help(*help);
+        match value {
+            Some(value) => arg.value_name(*value),
+            None => arg.action(ArgAction::SetTrue),
         }
-    };
-    dispatch(&matches, around, output)
+    });
+    Command::new(name).about(about).args(flags)
+}
+
+fn profile(help: &'static str) -> Arg {
+    Arg::new("profile").value_name("PROFILE").help(help)
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn autostart() -> Arg {
+    flag("no-autostart", "Fail if no daemon runs, in place of starting one")
+}
+
+fn parse_duration(text: &str) -> Result<u32, String> {
+    duration::parse(text)
+        .ok_or_else(|| "write a number of seconds, or one with s, m or h behind it".to_owned())
 }
 
 fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let profile = |matches: &ArgMatches| match matches.get_one::<String>("profile") {
+    let named = |args: &ArgMatches| match args.get_one::<String>("profile") {
         Some(name) => Ok(Some(name.clone())),
-        None => options::named_profile(around),
+        None => named_profile(around),
     };
     match matches.subcommand() {
-        Some(("login", given)) => {
-            let ask = Login {
-                profile: profile(given)?,
-                client_secret: None,
-                force: given.get_flag("force"),
-                timeout: given.get_one("timeout").copied().unwrap_or(Login::default_timeout()),
-                can_paste: false,
+        Some(("login", args)) => {
+            let options = login::Options {
+                profile: named(args)?,
+                browser: !args.get_flag("no-browser"),
+                force: args.get_flag("force"),
+                timeout: args.get_one("timeout").copied().unwrap_or(Login::default_timeout()),
+                client_secret_stdin: args.get_flag("client-secret-stdin"),
+                autostart: !args.get_flag("no-autostart"),
             };
-            let way = login::Way {
-                opens_browser: !given.get_flag("no-browser"),
-                reads_secret: given.get_flag("client-secret-stdin"),
-                autostart: !given.get_flag("no-autostart"),
-            };
-            login::run(ask, way, around, output)
+            login::run(&options, around, output)
         }
-        Some(("logout", given)) => {
-            let all = given.get_flag("all");
-            let ask = Logout {
-                profile: if all { None } else { profile(given)? },
-                all,
-                client_secret: given.get_flag("forget-client-secret"),
-            };
-            logout::run(ask, around, output)
+        Some(("logout", args)) => {
+            let all = args.get_flag("all");
+            let profile = if all { None } else { named(args)? };
+            let client_secret = args.get_flag("forget-client-secret");
+            logout::run(
+                Logout { profile, all, client_secret },
+                !args.get_flag("no-autostart"),
+                around,
+                output,
+            )
         }
-        Some(("status", given)) => {
-            let ask = StatusAsk {
-                profile: given.get_one::<String>("profile").cloned(),
-                check: given.get_flag("check"),
-            };
-            status::run(ask, given.get_flag("json"), around, output)
+        Some(("status", args)) => {
+            // The variable chooses whom to serve; what to show is every profile.
+            let ask = StatusAsk { profile: args.get_one("profile").cloned(), check: args.get_flag("check") };
+            status::run(ask, args.get_flag("json"), around, output)
         }
-        Some(("daemon", given)) => match given.subcommand_name() {
+        Some(("daemon", args)) => match args.subcommand_name() {
             Some("start") => daemon::start(around, output),
             Some("stop") => daemon::stop(around, output),
             Some("restart") => daemon::restart(around, output),
             _ => daemon::reload(around, output),
         },
-        Some(("config", given)) => match given.subcommand() {
-            Some(("check", given)) => {
-                config::check(given.get_one::<PathBuf>("file").map(PathBuf::as_path), around, output)
+        Some(("config", args)) => match args.subcommand() {
+            Some(("check", args)) => {
+                config::check(args.get_one("file").map(PathBuf::as_path), around, output)
             }
             _ => config::path(around, output),
         },
-        // The helper operations come here only for their help, which clap has shown.
-        Some(_) | None => {
-            Err(Fault::new(FaultKind::Usage, "the command line is not understood")
-                .remedy("rally-cred --help"))
-        }
+        // A helper operation comes here only for its help, which ends above.
+        _ => Ok(0),
     }
 }
 
-/// Every command, with its help.
-pub(crate) fn tree() -> Command {
-    let flag = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-    };
-    let profile = || {
-        Arg::new("profile")
-            .value_name("PROFILE")
-            .help("The profile [default: RALLY_CRED_PROFILE, else the default one]")
-    };
-    let no_autostart = || flag("no-autostart", "Fail if no daemon runs, in place of starting one");
-    Command::new("rally-cred")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about(ABOUT)
-        .after_help(EXAMPLES)
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(helper("get").about("Answer a request with a ZSESSIONID").after_help(GET_EXAMPLES))
-        .subcommand(helper("erase").about("Say that a token does not work; the next get brings another"))
-        .subcommand(helper("store").about("Part of git's protocol; there is nothing to store"))
-        .subcommand(helper("capability").about("Tell git what this helper can do"))
-        .subcommand(
-            Command::new("login")
-                .about("Sign in, in the browser")
-                .after_help(
-                    "Opens Rally's authorization page and waits for \"Allow Access\". If the browser runs elsewhere, open the\n\
-                     address there, and paste the address that it ends up at here. The client secret is asked for once.",
-                )
-                .arg(profile())
-                .arg(flag("force", "Sign in even if a valid token is held"))
-                .arg(flag("no-browser", "Only show the address"))
-                .arg(flag("client-secret-stdin", "Read the client secret from standard input"))
-                .arg(
-                    Arg::new("timeout")
-                        .long("timeout")
-                        .value_name("DURATION")
-                        .value_parser(|text: &str| duration::parse(text).ok_or("such as 30s, 5m or 1h"))
-                        .help("Longest time for all of it [default: 5m]"),
-                )
-                .arg(no_autostart()),
-        )
-        .subcommand(
-            Command::new("logout")
-                .about("Forget the token")
-                .after_help("Rally has no known way to revoke a grant by program; the page where a person can is shown.")
-                .arg(profile())
-                .arg(flag("all", "Every profile").conflicts_with("profile"))
-                .arg(flag("forget-client-secret", "Forget the client secret too")),
-        )
-        .subcommand(
-            Command::new("status")
-                .about("Show what the daemon holds")
-                .after_help("Exit code 0 only if every profile that is shown can be served now.")
-                .arg(Arg::new("profile").value_name("PROFILE").help("Only this profile"))
-                .arg(flag("check", "Ask Rally whether it takes the token"))
-                .arg(flag("json", "Print JSON with a version")),
-        )
-        .subcommand(
-            Command::new("daemon")
-                .about("Start, stop, restart or reload the daemon")
-                .subcommand_required(true)
-                .arg_required_else_help(true)
-                .subcommand(Command::new("start").about("Start it, unless one runs"))
-                .subcommand(Command::new("stop").about("Stop it; tokens stay in the keyring"))
-                .subcommand(Command::new("restart").about("Stop it, and start it anew"))
-                .subcommand(Command::new("reload").about("Have it read the config file again")),
-        )
-        .subcommand(
-            Command::new("config")
-                .about("Find and check the config file")
-                .subcommand_required(true)
-                .arg_required_else_help(true)
-                .subcommand(Command::new("path").about("Print where it is"))
-                .subcommand(
-                    Command::new("check")
-                        .about("Say what is wrong with it, if anything")
-                        .arg(Arg::new("file").value_name("FILE").value_parser(value_parser!(PathBuf))),
-                ),
-        )
-}
-
-/// A helper operation, whose flags come from the table that parses them.
-fn helper(name: &'static str) -> Command {
-    FLAGS.iter().fold(Command::new(name), |command, flag| {
-        let arg = Arg::new(flag.name).long(flag.name).help(flag.help);
-        command.arg(match flag.value {
-            Some(value) => arg.value_name(value),
-            None => arg.action(ArgAction::SetTrue),
-        })
-    })
-}
-
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{self, Fake};
 
     #[test]
-    fn the_tree_is_sound_and_every_helper_flag_is_in_its_help() {
+    fn the_command_tree_is_sound() {
         tree().debug_assert();
-        let help = tree().find_subcommand_mut("get").unwrap().render_help().to_string();
-        for flag in FLAGS {
-            assert!(help.contains(&format!("--{}", flag.name)) && help.contains(flag.help), "{}", flag.name);
+    }
+
+    #[test]
+    fn help_shows_every_flag_of_the_helper_operations() {
+        for operation in ["get", "store", "erase", "capability"] {
+            for line in [
+                format!("{operation} --help"),
+                format!("--profile x {operation} -h"),
+                format!("help {operation}"),
+            ] {
+                let done = testing::run(&line, &Fake::default());
+                assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{line}");
+                for flag in &FLAGS {
+                    assert!(done.stdout.contains(&format!("--{}", flag.name)), "{line} lacks {}", flag.name);
+                }
+            }
         }
     }
 
     #[test]
-    fn every_exit_code_is_in_the_help() {
-        for kind in FaultKind::ALL {
-            assert!(EXAMPLES.contains(&format!("{} ", kind.exit_code())), "{kind:?}");
+    fn every_command_is_known_to_the_dispatch() {
+        for command in tree().get_subcommands() {
+            let name = OsString::from(command.get_name());
+            assert!(is_command(&name) || crate::Operation::parse(&name).is_some(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn without_arguments_there_is_help_and_a_failure() {
+        let done = testing::run("", &Fake::default());
+        assert_eq!((done.code, done.stdout.as_str()), (2, ""));
+        assert!(done.stderr.contains("Exit codes:"), "{}", done.stderr);
+    }
+
+    #[test]
+    fn the_exit_codes_of_the_help_are_those_of_the_faults() {
+        for kind in rally_cred_proto::FaultKind::ALL {
+            assert!(EXAMPLES.contains(&format!("  {}  ", kind.exit_code())), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_duration_is_usage() {
+        let done = testing::run("login --timeout soon", &Fake::default());
+        assert_eq!((done.code, done.stdout.as_str()), (2, ""));
+        assert!(done.stderr.contains("number of seconds"), "{}", done.stderr);
+    }
+
+    #[test]
+    fn a_broken_variable_is_no_matter_where_it_is_not_used() {
+        assert_eq!(
+            testing::run("--version", &Fake::default()).stdout,
+            concat!("rally-cred ", env!("CARGO_PKG_VERSION"), "\n")
+        );
     }
 }

@@ -2,10 +2,7 @@
 //! Does not: give up an answer on its own clock before the daemon has had its time.
 //! Met by: every command that asks the daemon.
 
-use std::{
-    cell::Cell,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rally_cred_proto::{Answer, Ask, Client, Fault, FaultKind};
 
@@ -34,18 +31,17 @@ impl<'a> Connection<'a> {
         patience: Duration,
         on_event: &mut dyn FnMut(Answer),
     ) -> Result<Answer, Fault> {
-        let heard_something = Cell::new(false);
-        let mut on_event = |event| {
-            heard_something.set(true);
+        let mut heard_something = false;
+        let outcome = self.ask_once(ask, patience, &mut |event| {
+            heard_something = true;
             on_event(event);
-        };
-        let outcome = self.ask_once(ask, patience, &mut on_event);
+        });
         match outcome {
             // It stopped between the connection and the answer; whatever runs now gets the question again. After an
             // event it would not be the same question: a browser may be open.
-            Err(Lost::Daemon(_)) if !heard_something.get() => {
+            Err(Lost::Daemon(_)) if !heard_something => {
                 self.client = None;
-                self.ask_once(ask, patience, &mut on_event)
+                self.ask_once(ask, patience, on_event)
             }
             outcome => outcome,
         }

@@ -1,59 +1,63 @@
-//! `rally-cred daemon`: start, stop, restart and reload.
-//! Does not: know how one is started (`autostart` does).
+//! `rally-cred daemon start|stop|restart|reload`: the life of the daemon.
+//! Does not: know about systemd, which may start it anew when the next client connects.
 //! Met by: people and installers.
 
 use std::time::Duration;
 
-use rally_cred_proto::{Answer, Ask, Client, Fault, FaultKind};
+use rally_cred_proto::{Answer, Ask, Client, Fault, FaultKind, message::StatusAsk};
 
 use crate::{autostart, output::Output, surroundings::Surroundings};
 
-/// Longest time for an answer about the daemon itself; the keyring's own limit is shorter.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Time for the daemon to read its config, or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts a daemon unless one runs.
+/// Starts a daemon if none runs.
 pub(crate) fn start(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let ran = Client::connect(&around.socket()?).is_ok();
-    autostart::connect(around, true)?;
-    output.answer(if ran { b"the daemon runs already\n" } else { b"the daemon runs\n" })?;
-    Ok(0)
+    let was_there = connect(around, false).is_ok();
+    let mut client = connect(around, true)?;
+    let process = match client.ask(&Ask::Status(StatusAsk::default()), &mut |_| {})? {
+        Answer::Status(status) => format!(", process {}", status.pid),
+        _ => String::new(),
+    };
+    let how = if was_there { "runs already" } else { "started" };
+    output.answer(format!("the daemon {how}{process}\n").as_bytes()).map(|()| 0)
 }
 
-/// Stops the daemon, and returns once its socket is gone. None running is as good.
+/// Stops the daemon, and waits until it has ended. None to stop is as good.
 pub(crate) fn stop(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let text: &[u8] = if end(around)? { b"the daemon has stopped\n" } else { b"no daemon runs\n" };
-    output.answer(text)?;
-    Ok(0)
+    let mut client = match connect(around, false) {
+        Err(fault) if fault.kind == FaultKind::NoDaemon => {
+            return output.answer(b"no daemon runs\n").map(|()| 0);
+        }
+        outcome => outcome?,
+    };
+    client.ask(&Ask::Stop, &mut |_| {})?;
+    // The end of the connection is the end of the daemon; its socket is gone by then.
+    match client.ask(&Ask::Stop, &mut |_| {}) {
+        Err(fault) if fault.kind == FaultKind::TimedOut => Err(fault),
+        Ok(_) | Err(_) => output.answer(b"the daemon stopped\n").map(|()| 0),
+    }
 }
 
 /// Stops the daemon if one runs, and starts one.
 pub(crate) fn restart(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-    end(around)?;
+    stop(around, output)?;
     start(around, output)
 }
 
 /// Has the daemon read its config file again.
 pub(crate) fn reload(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let mut client = autostart::connect(around, false)?;
-    client.set_patience(PATIENCE)?;
-    client.ask(&Ask::Reload, &mut |_| {})?;
-    output.answer(b"the config file is in force\n")?;
-    Ok(0)
+    connect(around, false)?.ask(&Ask::Reload, &mut |_| {})?;
+    output.answer(b"the daemon has read its config file again\n").map(|()| 0)
 }
 
-/// Whether one ran.
-fn end(around: &dyn Surroundings) -> Result<bool, Fault> {
-    let mut client = match Client::connect(&around.socket()?) {
-        Ok(client) => client,
-        Err(fault) if fault.kind == FaultKind::NoDaemon => return Ok(false),
-        Err(fault) => return Err(fault),
-    };
-    client.set_patience(PATIENCE)?;
-    match client.ask(&Ask::Stop, &mut |_| {}) {
-        Ok(Answer::Done) => Ok(true),
-        Ok(_) => Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")),
-        // It ended before it could say so.
-        Err(fault) if fault.kind == FaultKind::NoDaemon => Ok(true),
-        Err(fault) => Err(fault),
-    }
+fn connect(around: &dyn Surroundings, autostart: bool) -> Result<Client, Fault> {
+    let client = autostart::connect(around, autostart)?;
+    // Not every system can limit a wait on a pipe.
+    client.set_patience(PATIENCE).ok();
+    Ok(client)
 }
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

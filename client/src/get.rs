@@ -55,10 +55,7 @@ fn answer(
         }
         Err(fault) => return refuse(fault, request, format, output),
     };
-    match format {
-        Format::Json => output.answer_json(&Shown::from(&token))?,
-        _ => output.answer(&encode(&token, format, request)?)?,
-    }
+    give(&token, format, request, output)?;
     Ok(0)
 }
 
@@ -146,12 +143,11 @@ enum Request {
 }
 
 fn read_request(options: &Options, around: &dyn Surroundings) -> Result<Request, Fault> {
-    let is_complete = options.names_everything();
-    if is_complete || around.stdin_is_terminal() {
+    if options.leaves_stdin || around.stdin_is_terminal() {
         return Ok(Request::Empty);
     }
     let bad = |why: String| Fault::new(FaultKind::BadRequest, "the request is not understood").why(why);
-    let input = git::read(&mut around.stdin(options.patience())).map_err(|fault| match fault {
+    let input = git::read(&mut around.stdin(options.stdin_patience())).map_err(|fault| match fault {
         git::BadAttributes::Unreadable(std::io::ErrorKind::TimedOut) => {
             Fault::new(FaultKind::TimedOut, "the request did not come to an end in time")
                 .why("whoever started this left standard input open")
@@ -220,26 +216,34 @@ pub(crate) fn target(attributes: &git::Attributes, profile: Option<String>) -> T
     }
 }
 
-fn encode(token: &Token, format: Format, request: &Request) -> Result<Zeroizing<Vec<u8>>, Fault> {
+fn give(token: &Token, format: Format, request: &Request, output: &mut Output<'_>) -> Result<(), Fault> {
     let unwritable = |why: String| Fault::new(FaultKind::Failed, "the answer cannot be written").why(why);
-    let line = |pieces: &[&str]| {
-        let mut line = Zeroizing::new(Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum()));
-        pieces.iter().for_each(|piece| line.extend_from_slice(piece.as_bytes()));
-        line
-    };
-    match format {
+    let secret = token.token.expose();
+    let bytes = match format {
+        Format::Json => return output.answer_json(&Shown::from(token)),
         Format::Git => {
             let nothing = git::Attributes::default();
             let attributes = if let Request::Git(attributes) = request { attributes } else { &nothing };
             let username = token.username.as_deref().unwrap_or(UNKNOWN_USER);
             git::encode_answer(attributes, username, &token.token, token.expires_at)
-                .map_err(|fault| unwritable(fault.to_string()))
+                .map_err(|fault| unwritable(fault.to_string()))?
         }
-        Format::EngFlow => engflow::encode_answer(&token.token, token.expires_at)
-            .map_err(|fault| unwritable(fault.to_string())),
-        Format::Token | Format::Json => Ok(line(&[token.token.expose(), "\n"])),
-        Format::Header => Ok(line(&[engflow::HEADER, ": ", token.token.expose(), "\n"])),
-    }
+        Format::EngFlow => {
+            let json = engflow::encode_answer(&token.token, token.expires_at)
+                .map_err(|fault| unwritable(fault.to_string()))?;
+            joined(&[&json, b"\n"])
+        }
+        Format::Token => joined(&[secret.as_bytes(), b"\n"]),
+        Format::Header => joined(&[engflow::HEADER.as_bytes(), b": ", secret.as_bytes(), b"\n"]),
+    };
+    output.answer(&bytes)
+}
+
+/// The pieces in one buffer of just their size, which is wiped when dropped.
+fn joined(pieces: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    let mut joined = Zeroizing::new(Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum()));
+    pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
+    joined
 }
 
 /// What `--format json` prints beside `version`. An absent field is not known.
@@ -274,3 +278,7 @@ impl<'a> From<&'a Token> for Shown<'a> {
         }
     }
 }
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

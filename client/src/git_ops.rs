@@ -1,77 +1,62 @@
-//! git's other operations: `store`, `erase`, `capability`, and those that git may think of later.
-//! Does not: keep what `store` brings; the daemon has given it out and knows it.
-//! Met by: git.
+//! The git operations beside `get`: `erase` tells the daemon of a bad token, `store` and `capability` need no daemon.
+//! Does not: keep anything. What git stores here is what the daemon gave out, and for other servers there are other
+//! helpers.
+//! Met by: git, after a password was used.
 
-use std::io;
+use std::time::Duration;
 
-use rally_cred_proto::{
-    Ask, Fault, FaultKind, Secret,
-    git::{self, Attributes},
-    message::Erase,
-};
+use rally_cred_proto::{Ask, Fault, FaultKind, git, message::Erase};
 
-use crate::{
-    connection::{Connection, GRACE},
-    get,
-    options::Options,
-    output::Output,
-    surroundings::Surroundings,
-};
+use crate::{connection::Connection, get, options::Options, output::Output, surroundings::Surroundings};
 
-/// Names the commands that people type, for one who mistyped it.
-const HINT: &str =
-    "rally-cred: no such operation, which git wants to be ignored; people find help by: rally-cred --help\n";
+/// The daemon's own limit for an erase, and some time for it to say so.
+const PATIENCE: Duration = Duration::from_secs(125);
 
-/// Tells the daemon that a token does not work. A daemon is started for it: the token may be in the keyring, and would
-/// be served again by the next one.
+/// Says that a token did not work. Silent, whatever it changed.
+///
+/// If no daemon runs, one is started: the keyring still holds the token that Rally refused, and the next `get` would
+/// hand it out again.
 pub(crate) fn erase(options: &Options, around: &dyn Surroundings) -> Result<u8, Fault> {
-    let attributes = read(options, around)?;
-    let is_missing = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
-    let names_server = !is_missing(&attributes.protocol) && !is_missing(&attributes.host);
-    let says_nothing = attributes.protocol.is_none() && attributes.host.is_none();
-    // Half a server is nobody's, but without any input the person means the profile.
-    if !names_server && !says_nothing {
+    if around.stdin_is_terminal() {
         return Ok(0);
     }
-    let token = attributes.password.clone().or_else(|| token_of_authtype(&attributes));
-    let ask = Ask::Erase(Erase { target: get::target(&attributes, options.profile.clone()), token });
-    Connection::new(around, options.autostart).ask(&ask, options.patience() + GRACE, &mut |_| {})?;
-    Ok(0)
-}
-
-fn token_of_authtype(attributes: &Attributes) -> Option<Secret> {
-    attributes.credential.clone()
-}
-
-fn read(options: &Options, around: &dyn Surroundings) -> Result<Attributes, Fault> {
-    if around.stdin_is_terminal() {
-        return Ok(Attributes::default());
+    let bad = |fault: git::BadAttributes| {
+        Fault::new(FaultKind::BadRequest, "the request is not understood").why(fault.to_string())
+    };
+    let input = git::read(&mut around.stdin(options.stdin_patience())).map_err(bad)?;
+    let attributes = git::parse(&input).map_err(bad)?;
+    let target = get::target(&attributes, options.profile.clone());
+    let names_server = [&target.protocol, &target.host]
+        .iter()
+        .all(|text| text.as_ref().is_some_and(|text| !text.is_empty()));
+    if !names_server {
+        return Ok(0);
     }
-    let bad = |why: String| Fault::new(FaultKind::BadRequest, "the request is not understood").why(why);
-    let input = git::read(&mut around.stdin(options.patience())).map_err(|fault| bad(fault.to_string()))?;
-    git::parse(&input).map_err(|fault| bad(fault.to_string()))
+    let erase = Ask::Erase(Erase { target, token: attributes.password });
+    match Connection::new(around, options.autostart).ask(&erase, PATIENCE, &mut |_| {}) {
+        Ok(_) => Ok(0),
+        // No profile, so no token of ours; or none to be had, since nobody keeps one in memory.
+        Err(fault) if fault.kind == FaultKind::NotConfigured => Ok(0),
+        Err(fault) if fault.kind == FaultKind::NoDaemon && !options.autostart => Ok(0),
+        Err(fault) => Err(fault),
+    }
 }
 
-/// Reads what git gives and lets it go.
-pub(crate) fn store(around: &dyn Surroundings) -> Result<u8, Fault> {
+/// Takes what git has to store, and does nothing with it: a token that the daemon gave out, it has already.
+pub(crate) fn store(options: &Options, around: &dyn Surroundings) -> Result<u8, Fault> {
     if !around.stdin_is_terminal() {
-        // A writer must not be hit by a closed pipe, so the input is read to its end, whatever it is.
-        io::copy(&mut around.stdin(std::time::Duration::from_secs(10)), &mut io::sink()).ok();
+        // Whatever it is, it is none of ours; it is read so that git can write it.
+        git::read(&mut around.stdin(options.stdin_patience())).ok();
     }
     Ok(0)
 }
 
-/// Says what git may ask of this helper.
+/// Says what this helper understands of git's protocol.
 pub(crate) fn capability(output: &mut Output<'_>) -> Result<u8, Fault> {
     output.answer(git::CAPABILITIES.as_bytes())?;
     Ok(0)
 }
 
-/// An operation that this version does not know is ignored silently, as git asks of its helpers; but a word on a
-/// terminal comes from a person.
-pub(crate) fn unknown(_word: &str, output: &mut Output<'_>) -> Result<u8, Fault> {
-    if io::IsTerminal::is_terminal(&io::stdin()) && io::IsTerminal::is_terminal(&io::stderr()) {
-        output.stderr.write_all(HINT.as_bytes()).ok();
-    }
-    Ok(0)
-}
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

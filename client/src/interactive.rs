@@ -26,6 +26,7 @@ fn means_no(value: &OsStr) -> bool {
     ["0", "false", "no", "off", "never"].iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
-//! `rally-cred`: asks the daemon for a ZSESSIONID, in the words of git, EngFlow or a script, and signs people in.
-//! Does not: reach the network or the keyring; the daemon does. Helper operations build no command tree.
-//! Met by: the programs `rally-cred` and `git-credential-rally`, which are the same.
+//! The client of the daemon `rally-credd`: a credential helper for git and build tools, and the commands people type.
+//! Does not: speak to Rally, see a refresh token, or keep anything. It links neither HTTP, nor a keyring, nor a runtime.
+//! Met by: the programs `rally-cred` and `git-credential-rally`, which differ in nothing but their name.
 
 mod autostart;
 mod browser;
@@ -17,44 +17,121 @@ mod interactive;
 mod login;
 mod logout;
 mod options;
-mod output;
+pub mod output;
 mod status;
-mod surroundings;
+pub mod surroundings;
+#[cfg(unix)]
 #[cfg(test)]
 mod testing;
 
-use std::{ffi::OsString, io, process::ExitCode};
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    process::ExitCode,
+};
 
 use rally_cred_proto::Fault;
 
 use crate::{
-    options::{Options, first_word},
+    options::Options,
     output::Output,
     surroundings::{Process, Surroundings},
 };
 
-/// Runs the program in this process.
+/// Runs the program on its real surroundings.
 pub fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let mut output = Output { stdout: &mut io::stdout(), stderr: &mut io::stderr() };
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    let mut output = Output { stdout: &mut io::stdout().lock(), stderr: &mut io::stderr() };
     ExitCode::from(run(&args, &Process, &mut output))
 }
 
-/// Runs the program with these arguments, the program's name not among them, and returns its exit code.
-pub(crate) fn run(args: &[OsString], around: &dyn Surroundings, output: &mut Output<'_>) -> u8 {
-    let wants_help = args.iter().any(|arg| arg == "--help" || arg == "-h");
-    let word = first_word(args).map(|word| word.to_string_lossy());
-    let outcome = match word.as_deref() {
-        _ if wants_help => cli::run(args, around, output),
-        Some("get") => Options::parse(args, around).and_then(|options| get::run(&options, around, output)),
-        Some("erase") => Options::parse(args, around).and_then(|options| git_ops::erase(&options, around)),
-        Some("store") => git_ops::store(around),
-        Some("capability") => git_ops::capability(output),
-        Some(word) if !cli::is_command(word) => git_ops::unknown(word, output),
-        Some(_) | None => cli::run(args, around, output),
+/// Runs one command line, without the program's name. Returns the exit code; a fault has been said.
+///
+/// The first word decides. A helper operation goes the short way, without the command tree that people's commands need.
+pub fn run(args: &[OsString], around: &dyn Surroundings, output: &mut Output<'_>) -> u8 {
+    let outcome = match options::first_word(args) {
+        Some(word) => match Operation::parse(word) {
+            Some(operation) if !asks_for_help(args) => operation.run(args, around, output),
+            Some(_) => cli::run(&[word.clone(), "--help".into()], around, output),
+            None if cli::is_command(word) => cli::run(args, around, output),
+            // git never runs a helper on a terminal, so a person has mistyped something.
+            None if around.stdin_is_terminal() || asks_for_help(args) => cli::run(args, around, output),
+            // An operation of a future git, which helpers that do not know it have to pass over.
+            None => Ok(0),
+        },
+        None => cli::run(args, around, output),
     };
     outcome.unwrap_or_else(|fault: Fault| {
-        output.say(&fault);
-        fault.kind.exit_code()
+        let code = fault.kind.exit_code();
+        output.say(fault);
+        code
     })
+}
+
+/// An operation of git's credential protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Get,
+    Store,
+    Erase,
+    Capability,
+}
+
+impl Operation {
+    fn parse(word: &OsStr) -> Option<Self> {
+        match word.to_str()? {
+            "get" => Some(Self::Get),
+            "store" => Some(Self::Store),
+            "erase" => Some(Self::Erase),
+            "capability" => Some(Self::Capability),
+            _ => None,
+        }
+    }
+
+    fn run(self, args: &[OsString], around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+        let options = Options::parse(args, around)?;
+        match self {
+            Self::Get => get::run(&options, around, output),
+            Self::Store => git_ops::store(&options, around),
+            Self::Erase => git_ops::erase(&options, around),
+            Self::Capability => git_ops::capability(output),
+        }
+    }
+}
+
+fn asks_for_help(args: &[OsString]) -> bool {
+    args.iter().any(|arg| arg == "--help" || arg == "-h")
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use crate::testing::{self, Fake};
+
+    #[test]
+    fn an_operation_of_a_future_git_is_passed_over_in_silence() {
+        for line in ["future-operation", "--profile work --wait 1s statsu", "-x y"] {
+            let done = testing::run(line, &Fake::default());
+            assert_eq!(done.shown(), (0, String::new(), String::new()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_person_who_mistypes_a_command_is_told() {
+        let around = Fake { stdin_is_terminal: true, ..Fake::default() };
+        let done = testing::run("statsu", &around);
+        assert_eq!((done.code, done.stdout.as_str()), (2, ""));
+        assert!(done.stderr.contains("status"), "{}", done.stderr);
+    }
+
+    #[test]
+    fn a_wrong_flag_is_usage() {
+        let done = testing::run("get --colour", &Fake::default());
+        assert_eq!((done.code, done.stdout.as_str()), (2, ""));
+        assert!(
+            done.stderr.starts_with("rally-cred: the command line is not understood\n  why: "),
+            "{}",
+            done.stderr
+        );
+    }
 }

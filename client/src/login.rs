@@ -1,182 +1,205 @@
-//! `rally-cred login`: gets the client secret if it is needed, shows the address, and takes a pasted one while it waits.
-//! Does not: listen for the redirect; the daemon does.
-//! Met by: people.
+//! `rally-cred login`: a sign-in that a person has asked for.
+//! Does not: see the token, or know the flow; the daemon runs it.
+//! Met by: people, at a terminal.
+//!
+//! Three things can happen at any time: the daemon says something, the person pastes an address, the sign-in ends. The
+//! first two each have a thread that waits for them, and this one takes them in turn, so that only it writes.
 
 use std::{
-    io::{BufRead, Read},
-    path::Path,
+    io::BufRead,
+    sync::mpsc::{Sender, channel},
     thread,
     time::Duration,
 };
 
+use jiff::Timestamp;
 use rally_cred_proto::{
-    Answer, Ask, Client, Fault, FaultKind, Secret,
+    Answer, Ask, Fault, FaultKind, Secret,
     message::{Login, Paste, SignedIn},
     plain::plain,
 };
 use zeroize::Zeroizing;
 
 use crate::{
+    autostart,
     connection::{Connection, GRACE},
     events::{self, Audience},
     output::Output,
-    status::moment,
     surroundings::Surroundings,
 };
 
-/// Longest line that is read as a client secret or a pasted address: far more than either has.
+/// The longest line that can be a redirect address. A longer one is a slip of the clipboard.
 const LONGEST_LINE: u64 = 16 * 1024;
 
-/// How long standard input may take to bring the client secret.
-const SECRET_PATIENCE: Duration = Duration::from_secs(60);
-
-/// How the sign-in is done on this side.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Way {
-    /// Whether the browser is opened.
-    pub(crate) opens_browser: bool,
-    /// Whether the client secret comes on standard input.
-    pub(crate) reads_secret: bool,
-    /// Whether a daemon is started if none runs.
+/// What `login` was told on its command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) profile: Option<String>,
+    pub(crate) browser: bool,
+    pub(crate) force: bool,
+    pub(crate) timeout: u32,
+    pub(crate) client_secret_stdin: bool,
     pub(crate) autostart: bool,
 }
 
-/// Signs in.
+/// Runs one sign-in, and a second time if the client secret turns out to be missing.
 pub(crate) fn run(
-    mut login: Login,
-    way: Way,
+    options: &Options,
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
-    if way.reads_secret {
-        login.client_secret = Some(read_secret(around)?);
-    }
-    // A terminal on standard input can bring a pasted address, unless it is used up.
-    login.can_paste = around.stdin_is_terminal() && !way.reads_secret;
-    let mut connection = Connection::new(around, way.autostart);
-    let answer = match ask(&mut connection, &login, way, around, output) {
-        Err(fault)
-            if fault.kind == FaultKind::ClientSecretNeeded
-                && login.client_secret.is_none()
-                && around.stdin_is_terminal() =>
-        {
-            output.say(&fault.what);
-            login.client_secret = Some(type_secret(&login, around)?);
-            ask(&mut connection, &login, way, around, output)?
+    let given = if options.client_secret_stdin { Some(read_secret(options, around)?) } else { None };
+    let may_ask = given.is_none();
+    let signed_in = match sign_in(options, given, around, output) {
+        Err(fault) if fault.kind == FaultKind::ClientSecretNeeded && may_ask => {
+            let Some(secret) = ask_for_secret(options, around) else { return Err(fault) };
+            sign_in(options, Some(secret), around, output)?
         }
         outcome => outcome?,
     };
-    match answer {
-        Answer::SignedIn(signed_in) => {
-            output.answer(summary(&signed_in).as_bytes())?;
-            Ok(0)
-        }
-        _ => Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")),
-    }
+    output.answer(summary(&signed_in).as_bytes())?;
+    Ok(0)
 }
 
-fn ask(
-    connection: &mut Connection<'_>,
-    login: &Login,
-    way: Way,
+/// What can happen while a sign-in runs.
+enum Happened {
+    Event(Answer),
+    Pasted(Zeroizing<String>),
+    Ended(Result<Answer, Fault>),
+}
+
+fn sign_in(
+    options: &Options,
+    client_secret: Option<Secret>,
     around: &dyn Surroundings,
     output: &mut Output<'_>,
-) -> Result<Answer, Fault> {
-    let audience = Audience { has_browser: way.opens_browser, listens: true };
-    let patience = Duration::from_secs(u64::from(login.timeout)) + GRACE;
-    let mut is_pasting = false;
-    connection.ask(&Ask::Login(login.clone()), patience, &mut |event| {
-        events::react(&event, audience, around, output);
-        if matches!(event, Answer::Authorize(_)) && login.can_paste && !is_pasting {
-            is_pasting = true;
-            output.say("or paste the address that the browser ends up at here, and press Enter:");
-            take_pasted(login.profile.clone(), around);
-        }
-    })
-}
-
-/// Reads addresses that a person pastes, in a thread of its own that ends with the program.
-fn take_pasted(profile: Option<String>, around: &dyn Surroundings) {
-    let lines = around.typed_lines();
-    let Ok(socket) = around.socket() else { return };
-    thread::spawn(move || offer_each(lines, &socket, profile.as_deref()));
-}
-
-fn offer_each(mut lines: Box<dyn BufRead + Send>, socket: &Path, profile: Option<&str>) {
-    loop {
-        let mut line = Zeroizing::new(String::new());
-        match lines.by_ref().take(LONGEST_LINE).read_line(&mut line) {
-            Ok(count) if count > 0 => {}
-            Ok(_) | Err(_) => return,
-        }
-        if line.trim().is_empty() {
-            continue;
-        }
-        if let Err(fault) = offer(line.trim(), socket, profile) {
-            // The main thread waits for the daemon; standard error is shared line by line.
-            let mut stderr = std::io::stderr();
-            Output { stdout: &mut std::io::sink(), stderr: &mut stderr }.say(&fault);
+) -> Result<SignedIn, Fault> {
+    let can_paste = around.stdin_is_terminal();
+    let login = Login {
+        profile: options.profile.clone(),
+        client_secret,
+        force: options.force,
+        timeout: options.timeout,
+        can_paste,
+    };
+    let (happened, happenings) = channel();
+    ask_in_background(login, options, around, happened.clone())?;
+    let mut typist = can_paste.then(|| around.typed_lines());
+    for next in happenings {
+        match next {
+            Happened::Event(event) => {
+                let audience = Audience { has_browser: options.browser, listens: true };
+                events::react(&event, audience, around, output);
+                // Not before there is something to paste: until then, a prompt may want the terminal.
+                if matches!(event, Answer::Authorize(_))
+                    && let Some(lines) = typist.take()
+                {
+                    output.say("waiting; if the browser ends at a page that cannot be opened, paste its address here");
+                    read_in_background(lines, happened.clone());
+                }
+            }
+            Happened::Pasted(line) => match paste(&line, options, around) {
+                Ok(()) => output.say("the address is right, waiting for Rally to give the token"),
+                Err(fault) => output.say(fault),
+            },
+            Happened::Ended(Ok(Answer::SignedIn(signed_in))) => return Ok(signed_in),
+            Happened::Ended(Ok(_)) => break,
+            Happened::Ended(Err(fault)) => return Err(fault),
         }
     }
+    Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked"))
 }
 
-fn offer(line: &str, socket: &Path, profile: Option<&str>) -> Result<(), Fault> {
-    let redirect = Secret::parse(line.to_owned())
+fn ask_in_background(
+    login: Login,
+    options: &Options,
+    around: &dyn Surroundings,
+    happened: Sender<Happened>,
+) -> Result<(), Fault> {
+    let mut client = autostart::connect(around, options.autostart)?;
+    // Not every system can limit a wait on a pipe. There the daemon's own limit has to do.
+    client.set_patience(Duration::from_secs(options.timeout.into()) + GRACE).ok();
+    thread::spawn(move || {
+        // Nobody listens any more only once this program ends.
+        let outcome = client.ask(&Ask::Login(login), &mut |event| {
+            happened.send(Happened::Event(event)).ok();
+        });
+        happened.send(Happened::Ended(outcome)).ok();
+    });
+    Ok(())
+}
+
+/// Reads lines until there are no more or nobody wants them. The thread ends with the program, in the middle of a read.
+fn read_in_background(mut lines: Box<dyn BufRead + Send>, happened: Sender<Happened>) {
+    thread::spawn(move || {
+        while let Ok(Some(line)) = read_line(&mut *lines) {
+            if !line.trim().is_empty() && happened.send(Happened::Pasted(line)).is_err() {
+                break;
+            }
+        }
+    });
+}
+
+/// The next line; `None` at the end.
+fn read_line(lines: &mut dyn BufRead) -> std::io::Result<Option<Zeroizing<String>>> {
+    let mut line = Zeroizing::new(String::with_capacity(1024));
+    let count = std::io::Read::take(lines, LONGEST_LINE).read_line(&mut line)?;
+    Ok((count > 0).then_some(line))
+}
+
+/// Hands a pasted address to the daemon, on a connection of its own while `login` waits on the other.
+fn paste(line: &str, options: &Options, around: &dyn Surroundings) -> Result<(), Fault> {
+    let redirect = Secret::parse(line.trim().to_owned())
         .map_err(|fault| Fault::new(FaultKind::BadRedirect, "this is no address").why(fault.to_string()))?;
-    let paste = Paste { profile: profile.map(str::to_owned), redirect };
-    Client::connect(socket)?.ask(&Ask::Paste(paste), &mut |_| {}).map(drop)
+    let paste = Ask::Paste(Paste { profile: options.profile.clone(), redirect });
+    Connection::new(around, false).ask(&paste, GRACE, &mut |_| {}).map(drop)
 }
 
-fn read_secret(around: &dyn Surroundings) -> Result<Secret, Fault> {
-    let cannot =
-        |why: String| Fault::new(FaultKind::Usage, "no client secret came on standard input").why(why);
-    let mut line = Zeroizing::new(Vec::new());
-    if around.stdin_is_terminal() {
-        return type_secret_at("Client secret: ", around);
-    }
-    let mut stdin = around.stdin(SECRET_PATIENCE).take(LONGEST_LINE);
-    let mut byte = Zeroizing::new([0]);
-    while stdin.read(&mut *byte).map_err(|fault| cannot(fault.to_string()))? == 1 && *byte != [b'\n'] {
-        line.extend_from_slice(&*byte);
-    }
-    secret_of(&String::from_utf8_lossy(&line))
-}
-
-fn type_secret(login: &Login, around: &dyn Surroundings) -> Result<Secret, Fault> {
-    let prompt = match &login.profile {
-        Some(profile) => format!("Client secret for profile {}: ", plain(profile)),
-        None => "Client secret: ".to_owned(),
-    };
-    type_secret_at(&prompt, around)
-}
-
-fn type_secret_at(prompt: &str, around: &dyn Surroundings) -> Result<Secret, Fault> {
-    let typed = around.typed_secret(prompt).map(Zeroizing::new).map_err(|fault| {
-        Fault::new(FaultKind::ClientSecretNeeded, "the client secret cannot be asked for")
-            .why(fault.to_string())
-            .remedy("rally-cred login --client-secret-stdin")
-    })?;
-    secret_of(&typed)
-}
-
-fn secret_of(text: &str) -> Result<Secret, Fault> {
-    let bad = |why: &str| {
-        Fault::new(FaultKind::Usage, "the client secret cannot be used")
+/// The first line of standard input, or what is typed there without echo if it is a terminal.
+fn read_secret(options: &Options, around: &dyn Surroundings) -> Result<Secret, Fault> {
+    let missing = |why: &str| {
+        Fault::new(FaultKind::ClientSecretNeeded, "there is no client secret on standard input")
             .why(why)
-            .remedy("copy it from Rally again")
+            .remedy("rally-cred login --client-secret-stdin < FILE")
     };
-    match text.trim() {
-        "" => Err(bad("it is empty")),
-        text => Secret::parse(text.to_owned()).map_err(|fault| bad(&fault.to_string())),
+    if around.stdin_is_terminal() {
+        return ask_for_secret(options, around).ok_or_else(|| missing("nothing was typed"));
     }
+    let patience = Duration::from_secs(options.timeout.into());
+    let mut input = std::io::BufReader::new(around.stdin(patience));
+    match read_line(&mut input) {
+        Ok(Some(line)) => parse_secret(&line).ok_or_else(|| missing("its first line is empty")),
+        Ok(None) => Err(missing("it is empty")),
+        Err(fault) => Err(missing(&fault.to_string())),
+    }
+}
+
+/// What the person types as the client secret; `None` without a terminal, and for an empty line.
+fn ask_for_secret(options: &Options, around: &dyn Surroundings) -> Option<Secret> {
+    let whose = options
+        .profile
+        .as_deref()
+        .map_or_else(|| "the default profile".to_owned(), |name| format!("profile {}", plain(name)));
+    let typed = around.typed_secret(&format!("Client secret for {whose}: ")).map(Zeroizing::new).ok()?;
+    parse_secret(&typed)
+}
+
+fn parse_secret(line: &str) -> Option<Secret> {
+    Secret::parse(line.trim_end_matches(['\r', '\n']).to_owned())
+        .ok()
+        .filter(|secret| !secret.expose().is_empty())
 }
 
 fn summary(signed_in: &SignedIn) -> String {
     let SignedIn { profile, username, expires_at, already, kept } = signed_in;
     let verb = if *already { "already signed in" } else { "signed in" };
-    let user = username.as_deref().map_or_else(String::new, |name| format!(" as {}", plain(name)));
-    let end = expires_at.map_or_else(String::new, |at| format!(", good until {}", moment(at)));
-    let kept =
-        if *kept { "" } else { "\nthe token is kept in memory only: signed in until the daemon stops" };
-    format!("profile {}: {verb}{user}{end}{kept}\n", plain(profile))
+    let who = username.as_deref().map_or_else(String::new, |name| format!(" as {}", plain(name)));
+    let until = expires_at.and_then(|at| Timestamp::from_second(at).ok());
+    let until = until.map_or_else(String::new, |at| format!(", token valid until {at}"));
+    let kept = if *kept { "" } else { ", until the daemon stops" };
+    format!("profile {}: {verb}{who}{until}{kept}\n", plain(profile))
 }
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
-//! `rally-cred logout`: has the token forgotten, and says where the grant can be revoked.
-//! Does not: revoke it; Rally has no known endpoint for that.
+//! `rally-cred logout`: forgets tokens.
+//! Does not: revoke them, since Rally has no known way for a program to do that.
 //! Met by: people.
+
+use std::time::Duration;
 
 use rally_cred_proto::{
     Answer, Ask, Fault, FaultKind,
@@ -8,22 +10,48 @@ use rally_cred_proto::{
     plain::plain,
 };
 
-use crate::{connection::Connection, daemon::PATIENCE, output::Output, surroundings::Surroundings};
+use crate::{connection::Connection, output::Output, surroundings::Surroundings};
 
-/// Signs out. A daemon is started if none runs, since the token may be in the keyring.
-pub(crate) fn run(logout: Logout, around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-    match Connection::new(around, true).ask(&Ask::Logout(logout), PATIENCE, &mut |_| {})? {
-        Answer::SignedOut(SignedOut { profiles, revoke_at }) => {
-            let mut text = String::new();
-            for profile in profiles {
-                text.push_str(&format!("profile {}: signed out\n", plain(&profile)));
-            }
-            for page in revoke_at {
-                text.push_str(&format!("Rally still knows the grant; revoke it at {}\n", plain(&page)));
-            }
-            output.answer(text.as_bytes())?;
-            Ok(0)
-        }
+/// Time for a keyring that has to be unlocked first.
+const PATIENCE: Duration = Duration::from_secs(125);
+
+/// Forgets the tokens of one profile or of all, and says where to revoke them.
+pub(crate) fn run(
+    logout: Logout,
+    autostart: bool,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<u8, Fault> {
+    match Connection::new(around, autostart).ask(&Ask::Logout(logout), PATIENCE, &mut |_| {})? {
+        Answer::SignedOut(done) => output.answer(summary(&done).as_bytes()).map(|()| 0),
         _ => Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")),
+    }
+}
+
+fn summary(done: &SignedOut) -> String {
+    let SignedOut { profiles, revoke_at } = done;
+    let mut text: String =
+        profiles.iter().map(|profile| format!("profile {}: signed out\n", plain(profile))).collect();
+    if !revoke_at.is_empty() {
+        text.push_str("Rally itself still knows the grant, and has no way to revoke it but this page:\n");
+    }
+    text.extend(revoke_at.iter().map(|page| format!("  {}\n", plain(page))));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_each_profile_and_each_page() {
+        let done =
+            SignedOut { profiles: vec!["a".into(), "b".into()], revoke_at: vec!["https://r/apps".into()] };
+        assert_eq!(
+            summary(&done),
+            "profile a: signed out\nprofile b: signed out\n\
+             Rally itself still knows the grant, and has no way to revoke it but this page:\n  https://r/apps\n"
+        );
+        assert_eq!(summary(&SignedOut { profiles: vec![], revoke_at: vec![] }), "");
     }
 }

@@ -24,6 +24,9 @@ pub(crate) struct Options {
     pub(crate) min_validity: u32,
     /// Whether a daemon is started if none runs.
     pub(crate) autostart: bool,
+    /// Whether the flags say all that a request could, so that standard input is left to whoever reads it next: a
+    /// script that loops over its own input would lose the rest of it.
+    pub(crate) leaves_stdin: bool,
 }
 
 impl Default for Options {
@@ -35,6 +38,7 @@ impl Default for Options {
             wait: Get::default_wait(),
             min_validity: Get::default_min_validity(),
             autostart: true,
+            leaves_stdin: false,
         }
     }
 }
@@ -154,21 +158,22 @@ impl Options {
                 lexopt::Arg::Value(_) => return Err(wrong("there is more than one operation")),
             }
         }
+        let is_for_people = matches!(options.format, Some(Format::Token | Format::Header | Format::Json));
+        options.leaves_stdin = options.profile.is_some() && is_for_people;
         if options.profile.is_none() {
             options.profile = named_profile(around)?;
         }
         Ok(options)
     }
 
-    /// Whether profile and format are named, so that standard input has nothing to add and is not read.
-    pub(crate) fn names_everything(&self) -> bool {
-        self.profile.is_some()
-            && self.format.is_some_and(|format| !matches!(format, Format::Git | Format::EngFlow))
-    }
-
     /// The time for the whole operation.
     pub(crate) fn patience(&self) -> Duration {
         Duration::from_secs(self.wait.into())
+    }
+
+    /// How long the caller may take to write its request: not less than it needs, even if no time is given for the rest.
+    pub(crate) fn stdin_patience(&self) -> Duration {
+        self.patience().max(Duration::from_secs(1))
     }
 }
 
@@ -218,6 +223,7 @@ fn wrong(why: impl AsRef<str>) -> Fault {
         .remedy("rally-cred get --help")
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,6 +246,7 @@ mod tests {
             wait: 30,
             min_validity: 600,
             autostart: false,
+            leaves_stdin: true,
         };
         assert_eq!(
             parse(
@@ -256,6 +263,21 @@ mod tests {
         let profile = |line| Options::parse(&words(line), &around).unwrap().profile;
         assert_eq!(profile("get").as_deref(), Some("home"));
         assert_eq!(profile("get --profile work").as_deref(), Some("work"));
+    }
+
+    #[test]
+    fn standard_input_is_left_alone_only_if_flags_name_both_profile_and_format() {
+        let around = Fake::default().with("RALLY_CRED_PROFILE", "home");
+        for (line, expected) in [
+            ("get --profile work --format token", true),
+            ("get --profile work --format json", true),
+            ("get --profile work --format git", false),
+            ("get --profile work --format engflow", false),
+            ("get --profile work", false),
+            ("get --format token", false),
+        ] {
+            assert_eq!(Options::parse(&words(line), &around).unwrap().leaves_stdin, expected, "{line}");
+        }
     }
 
     #[test]

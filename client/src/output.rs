@@ -11,16 +11,16 @@ use serde::Serialize;
 const JSON_VERSION: u32 = 1;
 
 /// Where a command writes.
-pub(crate) struct Output<'a> {
+pub struct Output<'a> {
     /// Answers, and nothing else.
-    pub(crate) stdout: &'a mut dyn Write,
+    pub stdout: &'a mut dyn Write,
     /// What is said to people.
-    pub(crate) stderr: &'a mut dyn Write,
+    pub stderr: &'a mut dyn Write,
 }
 
 impl Output<'_> {
     /// Gives an answer in one write, so that it arrives whole or not at all. A reader that has gone is no fault.
-    pub(crate) fn answer(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    pub fn answer(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match self.stdout.write_all(bytes).and_then(|()| self.stdout.flush()) {
             Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Fault::new(FaultKind::Failed, "the answer cannot be written").why(fault.to_string()))
@@ -30,14 +30,14 @@ impl Output<'_> {
     }
 
     /// Gives an answer as one line of JSON with a `version`.
-    pub(crate) fn answer_json(&mut self, answer: &impl Serialize) -> Result<(), Fault> {
+    pub fn answer_json(&mut self, answer: &impl Serialize) -> Result<(), Fault> {
         let line = versioned(answer)
             .map_err(|fault| Fault::new(FaultKind::Failed, "the answer is no JSON").why(fault.to_string()))?;
         self.answer(&line)
     }
 
     /// Gives a fault as one line of JSON, for callers that asked for JSON.
-    pub(crate) fn answer_json_fault(&mut self, fault: &Fault) -> Result<(), Fault> {
+    pub fn answer_json_fault(&mut self, fault: &Fault) -> Result<(), Fault> {
         #[derive(Serialize)]
         struct Failure<'a> {
             error: &'a Fault,
@@ -46,7 +46,7 @@ impl Output<'_> {
     }
 
     /// Says something to people. Where nobody listens any more, nothing is lost.
-    pub(crate) fn say(&mut self, text: impl std::fmt::Display) {
+    pub fn say(&mut self, text: impl std::fmt::Display) {
         let line = format!("rally-cred: {text}\n");
         self.stderr.write_all(line.as_bytes()).and_then(|()| self.stderr.flush()).ok();
     }

@@ -2,7 +2,7 @@
 //! Does not: start a daemon, or decide what is well; the daemon says so.
 //! Met by: people, and scripts with `--json`.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use jiff::Timestamp;
 use rally_cred_proto::{
@@ -12,7 +12,14 @@ use rally_cred_proto::{
 };
 use serde::Serialize;
 
-use crate::{connection::Connection, daemon::PATIENCE, output::Output, surroundings::Surroundings};
+use crate::{
+    connection::{Connection, GRACE},
+    output::Output,
+    surroundings::Surroundings,
+};
+
+/// The daemon's own limit for a status, and some time for it to say so.
+const PATIENCE: Duration = Duration::from_secs(30 + GRACE.as_secs());
 
 /// Shows the daemon. The exit code is 0 only if every profile shown can be served now; otherwise that of the first fault.
 pub(crate) fn run(
@@ -156,7 +163,7 @@ fn state(profile: &ProfileStatus) -> String {
 }
 
 /// A moment as RFC 3339 writes it.
-pub(crate) fn moment(at: i64) -> String {
+fn moment(at: i64) -> String {
     Timestamp::from_second(at).map_or_else(|_| format!("{at} s after 1970"), |at| at.to_string())
 }
 

@@ -15,7 +15,7 @@ use std::{
 use rally_cred_proto::{Fault, socket};
 
 /// The process around a command.
-pub(crate) trait Surroundings {
+pub trait Surroundings {
     /// An environment variable; `None` also if it is empty.
     fn variable(&self, name: &str) -> Option<OsString>;
     /// Where the daemon's socket is.
@@ -42,7 +42,7 @@ pub(crate) trait Surroundings {
 
 /// The real process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Process;
+pub struct Process;
 
 impl Surroundings for Process {
     fn variable(&self, name: &str) -> Option<OsString> {

@@ -1,30 +1,51 @@
-//! Surroundings that a test makes up.
-//! Does not: touch the process it runs in.
-//! Met by: unit tests of this crate.
+//! Surroundings, a daemon and a command line for the tests: all in one process, with buffers for streams.
+//! Does not: touch the variables, the terminal or the home folder of whoever runs the tests.
+//! Met by: the tests of every command.
 
 use std::{
     collections::HashMap,
     ffi::OsString,
-    io::{self, BufRead, Cursor, Read},
-    path::PathBuf,
+    fs,
+    io::{self, BufRead, Cursor, Read, Write},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
     process::Command,
-    sync::Mutex,
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, Receiver},
+    },
+    thread,
     time::Duration,
 };
 
-use rally_cred_proto::Fault;
+use interprocess::local_socket::{GenericFilePath, Listener, ListenerOptions, Stream, prelude::*};
+use rally_cred_proto::{
+    Fault, FaultKind,
+    frame::{self, Lines},
+};
+use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::surroundings::Surroundings;
+use crate::{output::Output, surroundings::Surroundings};
 
-/// Made-up surroundings; what is not set is not there.
-#[derive(Debug, Default)]
+/// The time in every test: 2026-01-01T03:03:05Z.
+pub(crate) const NOW: i64 = 1_767_236_585;
+
+/// Surroundings that a test makes up.
+#[derive(Default)]
 pub(crate) struct Fake {
     pub(crate) variables: HashMap<String, OsString>,
-    pub(crate) socket: PathBuf,
+    pub(crate) socket: Option<PathBuf>,
     pub(crate) executable: Option<PathBuf>,
-    pub(crate) stdin: Option<Vec<u8>>,
+    pub(crate) stdin: Vec<u8>,
+    pub(crate) stdin_stays_open: bool,
+    pub(crate) stdin_is_terminal: bool,
     pub(crate) has_terminal: bool,
+    pub(crate) typed_lines: Mutex<Option<Box<dyn BufRead + Send>>>,
+    pub(crate) typed_secret: Option<String>,
+    pub(crate) prompts: Mutex<Vec<String>>,
     pub(crate) git_setting: Option<String>,
+    pub(crate) asked_git: Mutex<bool>,
     pub(crate) missing_programs: Vec<String>,
     pub(crate) launched: Mutex<Vec<String>>,
 }
@@ -32,6 +53,17 @@ pub(crate) struct Fake {
 impl Fake {
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// A program that lies beside the `rally-credd` of this fixture.
+    pub(crate) fn beside(fixture: &str) -> Self {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        Self { executable: Some(fixtures.join(fixture).join("rally-cred")), ..Self::default() }
+    }
+
+    pub(crate) fn reading(mut self, stdin: impl AsRef<[u8]>) -> Self {
+        self.stdin = stdin.as_ref().to_owned();
         self
     }
 }
@@ -42,7 +74,7 @@ impl Surroundings for Fake {
     }
 
     fn socket(&self) -> Result<PathBuf, Fault> {
-        Ok(self.socket.clone())
+        self.socket.clone().ok_or_else(|| Fault::new(FaultKind::Failed, "this test has no socket"))
     }
 
     fn executable(&self) -> Option<PathBuf> {
@@ -50,11 +82,11 @@ impl Surroundings for Fake {
     }
 
     fn now(&self) -> i64 {
-        1_780_000_000
+        NOW
     }
 
     fn stdin_is_terminal(&self) -> bool {
-        self.stdin.is_none()
+        self.stdin_is_terminal
     }
 
     fn has_terminal(&self) -> bool {
@@ -62,28 +94,184 @@ impl Surroundings for Fake {
     }
 
     fn stdin(&self, _patience: Duration) -> Box<dyn Read + '_> {
-        Box::new(Cursor::new(self.stdin.clone().unwrap_or_default()))
+        assert!(!self.stdin_is_terminal, "a terminal is read line by line only");
+        match self.stdin_stays_open {
+            true => Box::new(self.stdin.chain(StaysOpen)),
+            false => Box::new(self.stdin.as_slice()),
+        }
     }
 
     fn typed_lines(&self) -> Box<dyn BufRead + Send> {
-        Box::new(Cursor::new(Vec::new()))
+        self.typed_lines.lock().unwrap().take().unwrap_or_else(|| Box::new(Cursor::new(Vec::new())))
     }
 
-    fn typed_secret(&self, _prompt: &str) -> io::Result<String> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn typed_secret(&self, prompt: &str) -> io::Result<String> {
+        self.prompts.lock().unwrap().push(prompt.to_owned());
+        self.typed_secret.clone().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn git_setting(&self, _name: &str) -> Option<String> {
+    fn git_setting(&self, name: &str) -> Option<String> {
+        *self.asked_git.lock().unwrap() = true;
+        assert_eq!(name, "credential.interactive");
         self.git_setting.clone()
     }
 
     fn launch(&self, command: &mut Command) -> io::Result<()> {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        if self.missing_programs.iter().any(|missing| line.starts_with(missing.as_str())) {
+        let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+        if self.missing_programs.iter().any(|program| program == words[0]) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        self.launched.lock().unwrap().push(line);
+        self.launched.lock().unwrap().push(words.join(" "));
         Ok(())
+    }
+}
+
+/// The end of a standard input that nobody closes, once waiting for it has become too long.
+struct StaysOpen;
+
+impl Read for StaysOpen {
+    fn read(&mut self, _piece: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+/// What a command line came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Done {
+    pub(crate) code: u8,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Done {
+    pub(crate) fn shown(self) -> (u8, String, String) {
+        (self.code, self.stdout, self.stderr)
+    }
+}
+
+/// Runs a command line, cut at its spaces.
+pub(crate) fn run(line: &str, around: &Fake) -> Done {
+    let args: Vec<_> = line.split_whitespace().map(OsString::from).collect();
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let code = crate::run(&args, around, &mut Output { stdout: &mut stdout, stderr: &mut stderr });
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Done { code, stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// A folder for a socket, as the daemon makes it.
+pub(crate) struct Place {
+    home: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let place = Self { home: tempfile::tempdir().unwrap() };
+        fs::DirBuilder::new().mode(0o700).create(place.folder()).unwrap();
+        place
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.home.path().join("run")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder().join("agent.sock")
+    }
+
+    pub(crate) fn listen(path: &Path) -> Listener {
+        ListenerOptions::new().name(path.to_fs_name::<GenericFilePath>().unwrap()).create_sync().unwrap()
+    }
+}
+
+/// What the scripted daemon does with a request.
+pub(crate) enum Act {
+    /// Sends these messages, the last of them a result.
+    Answer(Vec<Value>),
+    /// Sends these, and the rest once a request on another connection has been answered by `done`.
+    AnswerAround(Vec<Value>, Vec<Value>),
+    /// Closes the connection.
+    Close,
+}
+
+/// Short for [`Act::Answer`].
+pub(crate) fn answer<const N: usize>(messages: [Value; N]) -> Act {
+    Act::Answer(messages.into())
+}
+
+/// A daemon that acts as scripted, one request after the other, and keeps what it was asked.
+pub(crate) struct Script {
+    place: Place,
+    asked: Receiver<Value>,
+}
+
+impl Script {
+    pub(crate) fn new(acts: impl IntoIterator<Item = Act>) -> Self {
+        let place = Place::new();
+        let listener = Place::listen(&place.socket());
+        let (sender, asked) = mpsc::channel();
+        let acts = Arc::new(Mutex::new(acts.into_iter().collect::<Vec<_>>().into_iter()));
+        // The threads end when their clients do; the one that listens ends with the tests.
+        thread::spawn(move || {
+            let held = Arc::new(Mutex::new(None));
+            for stream in listener.incoming() {
+                let (sender, acts, held) = (sender.clone(), Arc::clone(&acts), Arc::clone(&held));
+                thread::spawn(move || {
+                    let mut stream = stream.unwrap();
+                    let mut lines = Lines::default();
+                    while let Some(ask) = next(&mut stream, &mut lines) {
+                        let act = acts.lock().unwrap().next();
+                        sender.send(ask).ok();
+                        match act {
+                            Some(Act::Answer(messages)) => {
+                                send(&mut stream, &messages);
+                                let is_done = messages.iter().any(|message| message["type"] == "done");
+                                let held = held.lock().unwrap().take_if(|_| is_done);
+                                held.into_iter().for_each(|go: mpsc::Sender<()>| go.send(()).unwrap());
+                            }
+                            Some(Act::AnswerAround(before, after)) => {
+                                let (go, gone) = mpsc::channel();
+                                *held.lock().unwrap() = Some(go);
+                                send(&mut stream, &before);
+                                gone.recv().unwrap();
+                                send(&mut stream, &after);
+                            }
+                            Some(Act::Close) | None => break,
+                        }
+                    }
+                });
+            }
+        });
+        Self { place, asked }
+    }
+
+    /// Surroundings in which this daemon is found.
+    pub(crate) fn around(&self) -> Fake {
+        Fake { socket: Some(self.place.socket()), ..Fake::default() }
+    }
+
+    /// Everything it was asked so far.
+    pub(crate) fn asked(&self) -> Vec<Value> {
+        self.asked.try_iter().collect()
+    }
+}
+
+fn next(stream: &mut Stream, lines: &mut Lines) -> Option<Value> {
+    let mut piece = [0; 1024];
+    loop {
+        if let Some(line) = lines.take().unwrap() {
+            return Some(frame::decode(&line).unwrap());
+        }
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => return None,
+            Ok(count) => lines.add(&piece[..count]),
+        }
+    }
+}
+
+fn send(stream: &mut Stream, messages: &[Value]) {
+    for message in messages {
+        // A client that has gone is part of some tests.
+        stream.write_all(&frame::encode(message).unwrap()).ok();
     }
 }

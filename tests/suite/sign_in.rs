@@ -246,7 +246,7 @@ fn the_client_secret_is_asked_for_on_a_terminal_without_echo_and_only_once() {
     let _daemon = world.start_daemon();
     let command = ["--quiet", "--return", "--command", "rally-cred login", "/dev/null"];
     let mut login = world.start("script", &command);
-    let before = login.wait_for_text("Client secret: ");
+    let before = login.wait_for_text("Client secret for ");
     login.write("typed-by-hand\n");
     let ended = login.end();
     assert_eq!(ended.code, Some(0), "{ended:?}");

@@ -311,7 +311,8 @@ fn a_full_disk_leaves_the_token_in_memory_until_there_is_room_again() {
     let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
     assert_eq!(login.code, Some(0), "{login:?}");
     assert!(
-        login.stderr.contains("warning: the keyring failed") && login.stdout.contains("memory only"),
+        login.stderr.contains("warning: the keyring failed")
+            && login.stdout.contains("until the daemon stops"),
         "{login:?}"
     );
     let token = world.client(&["get", "--format", "token"], "").stdout;

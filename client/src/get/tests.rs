@@ -1,0 +1,374 @@
+//! What `get` asks, answers, says, and ends with.
+//! Does not: run git or a daemon (the integration tests do); the daemon here is a script.
+//! Met by: `cargo test`.
+
+use serde_json::{Value, json};
+
+use crate::testing::{Act, Fake, Script, answer, run};
+
+const GIT: &str = "protocol=https\nhost=rally1.rallydev.com\n\n";
+const ENGFLOW: &str = r#"{"uri":"https://rally1.rallydev.com/slm/webservice"}"#;
+
+fn token() -> Value {
+    json!({"type": "token", "profile": "default", "base_url": "https://rally1.rallydev.com",
+           "username": "me@example.com", "token": "_abc", "expires_at": 1_767_322_985})
+}
+
+fn fault(kind: &str) -> Value {
+    json!({"type": "error", "kind": kind, "what": "it is so", "why": "because", "try": "this"})
+}
+
+fn authorize(open: bool) -> Value {
+    json!({"type": "authorize", "profile": "default", "url": "https://rally1.rallydev.com/auth?x=1", "open": open,
+           "timeout": 300})
+}
+
+const FAULT: &str = "rally-cred: it is so\n  why: because\n  try: this\n";
+
+/// Runs `line` on `stdin` with a daemon that answers as given, where nobody can be asked.
+fn check(line: &str, stdin: &str, answers: Vec<Value>, expected: (u8, &str, &str)) -> Vec<Value> {
+    let script = Script::new([Act::Answer(answers)]);
+    let done = run(line, &script.around().reading(stdin));
+    let (code, stdout, stderr) = done.shown();
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), expected, "{line} on {stdin}");
+    script.asked()
+}
+
+#[test]
+fn the_answer_has_the_format_of_the_request_unless_one_is_given() {
+    let git = "username=me@example.com\npassword=_abc\npassword_expiry_utc=1767322985\n";
+    let engflow = "{\"headers\":{\"ZSESSIONID\":[\"_abc\"]},\"expires\":\"2026-01-02T03:03:05Z\"}\n";
+    let json = "{\"version\":1,\"profile\":\"default\",\"base_url\":\"https://rally1.rallydev.com\",\
+                \"username\":\"me@example.com\",\"header\":\"ZSESSIONID\",\"token\":\"_abc\",\
+                \"expires_at\":1767322985,\"expires\":\"2026-01-02T03:03:05Z\"}\n";
+    for (line, stdin, stdout) in [
+        ("get", GIT, git),
+        ("get", "", git),
+        ("get", " \n", git),
+        ("get", ENGFLOW, engflow),
+        ("get --format git", ENGFLOW, git),
+        ("get --format engflow", GIT, engflow),
+        ("get --format token", GIT, "_abc\n"),
+        ("get --format header", "", "ZSESSIONID: _abc\n"),
+        ("get --format json", "", json),
+    ] {
+        check(line, stdin, vec![token()], (0, stdout, ""));
+    }
+}
+
+#[test]
+fn git_is_told_not_to_store_the_token_if_it_understands_that() {
+    let stdin = format!("capability[]=authtype\n{GIT}");
+    let stdout = "capability[]=authtype\nephemeral=1\nusername=me@example.com\npassword=_abc\n\
+                  password_expiry_utc=1767322985\n";
+    check("get", &stdin, vec![token()], (0, stdout, ""));
+}
+
+#[test]
+fn what_is_not_known_is_left_out_and_an_unknown_user_is_oauth() {
+    let token =
+        json!({"type": "token", "profile": "p", "base_url": "https://rally1.rallydev.com", "token": "_abc"});
+    check("get", GIT, vec![token.clone()], (0, "username=oauth\npassword=_abc\n", ""));
+    check("get", ENGFLOW, vec![token.clone()], (0, "{\"headers\":{\"ZSESSIONID\":[\"_abc\"]}}\n", ""));
+    let json = "{\"version\":1,\"profile\":\"p\",\"base_url\":\"https://rally1.rallydev.com\",\
+                \"header\":\"ZSESSIONID\",\"token\":\"_abc\"}\n";
+    check("get --format json", GIT, vec![token], (0, json, ""));
+}
+
+#[test]
+fn a_token_with_a_line_break_is_refused() {
+    for breaker in ["\r", "\n", "\0"] {
+        let token = json!({"type": "token", "profile": "p", "base_url": "https://rally1.rallydev.com",
+                           "token": format!("canary{breaker}x")});
+        let script = Script::new([answer([token])]);
+        let done = run("get", &script.around().reading(GIT));
+        assert_eq!((done.code, done.stdout.as_str()), (1, ""));
+        assert!(!done.stderr.contains("canary"), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn the_request_says_whose_token_and_how_long_it_may_take() {
+    for (line, stdin, expected) in [
+        ("get", "", json!({"v": 1, "op": "get", "interactive": false, "wait": 120, "min_validity": 60})),
+        (
+            "get --wait 30s --min-validity 10m --profile work",
+            GIT,
+            json!({"v": 1, "op": "get", "profile": "work", "protocol": "https", "host": "rally1.rallydev.com",
+                   "interactive": false, "wait": 30, "min_validity": 600}),
+        ),
+        (
+            "get",
+            "protocol=https\nhost=rally1.rallydev.com\nusername=me\n",
+            json!({"v": 1, "op": "get", "protocol": "https", "host": "rally1.rallydev.com", "username": "me",
+                   "interactive": false, "wait": 120, "min_validity": 60}),
+        ),
+        (
+            "get",
+            ENGFLOW,
+            json!({"v": 1, "op": "get", "uri": "https://rally1.rallydev.com/slm/webservice", "interactive": false,
+                   "wait": 120, "min_validity": 60}),
+        ),
+    ] {
+        let script = Script::new([answer([token()])]);
+        assert_eq!(run(line, &script.around().reading(stdin)).code, 0);
+        assert_eq!(script.asked(), [expected]);
+    }
+}
+
+#[test]
+fn an_empty_user_name_asks_for_any_user() {
+    let script = Script::new([answer([token()])]);
+    run("get", &script.around().reading("protocol=https\nhost=rally1.rallydev.com\nusername=\n"));
+    assert_eq!(script.asked()[0].get("username"), None);
+}
+
+#[test]
+fn git_hears_nothing_of_a_server_that_is_not_ours() {
+    check("get", GIT, vec![json!({"type": "no_match"})], (0, "", ""));
+    // Without a profile no server is.
+    check("get", GIT, vec![fault("not_configured")], (0, "", ""));
+}
+
+#[test]
+fn a_token_for_another_server_than_the_one_asked_for_is_not_given() {
+    for stdin in [
+        "protocol=https\nhost=github.com\n",
+        "protocol=http\nhost=rally1.rallydev.com\n",
+        "protocol=https\nhost=rally1.rallydev.com:8443\n",
+        "protocol=https\nhost=rally1.rallydev.com.evil.example\n",
+    ] {
+        check("get", stdin, vec![token()], (0, "", ""));
+    }
+    let no_match = "rally-cred: no profile is for this server\n  try: rally-cred status\n";
+    check("get", r#"{"uri":"https://github.com/"}"#, vec![token()], (1, "", no_match));
+}
+
+#[test]
+fn a_request_without_host_or_protocol_is_not_even_asked() {
+    for stdin in [
+        "protocol=https\n",
+        "host=rally1.rallydev.com\n",
+        "protocol=https\nhost=\n",
+        "protocol=\nhost=rally1.rallydev.com\n",
+        "username=me\n",
+        "url=https:///x\n",
+    ] {
+        let asked = check("get", stdin, vec![token()], (0, "", ""));
+        assert_eq!(asked, Vec::<Value>::new(), "{stdin}");
+    }
+}
+
+#[test]
+fn every_other_format_than_gits_fails_for_a_server_that_is_not_ours() {
+    let no_match = "rally-cred: no profile is for this server\n  try: rally-cred status\n";
+    check("get", ENGFLOW, vec![json!({"type": "no_match"})], (1, "", no_match));
+    check("get --format token", GIT, vec![json!({"type": "no_match"})], (1, "", no_match));
+    check("get --format header", "protocol=https\n", vec![], (1, "", no_match));
+    let json = "{\"version\":1,\"error\":{\"kind\":\"no_match\",\"what\":\"no profile is for this server\",\
+                \"try\":\"rally-cred status\"}}\n";
+    check("get --format json", GIT, vec![json!({"type": "no_match"})], (1, json, no_match));
+}
+
+#[test]
+fn git_is_told_to_quit_where_the_server_is_ours_and_no_token_can_be_had() {
+    for kind in [
+        "sign_in_needed",
+        "client_secret_needed",
+        "denied",
+        "address_not_allowed",
+        "timed_out",
+        "vault_locked",
+        "unreachable",
+        "tls_failed",
+    ] {
+        check("get", GIT, vec![fault(kind)], (0, "quit=1\n", FAULT));
+    }
+}
+
+#[test]
+fn git_goes_on_where_the_fault_may_have_nothing_to_do_with_its_server() {
+    for (kind, code) in [
+        ("config_broken", 1),
+        ("unknown_profile", 2),
+        ("version_skew", 6),
+        ("bad_request", 1),
+        ("of_tomorrow", 1),
+    ] {
+        check("get", GIT, vec![fault(kind)], (code, "", FAULT));
+    }
+}
+
+#[test]
+fn other_callers_get_the_exit_code_of_the_fault() {
+    for (kind, code) in
+        [("sign_in_needed", 3), ("denied", 4), ("timed_out", 5), ("vault_locked", 7), ("unreachable", 8)]
+    {
+        check("get", ENGFLOW, vec![fault(kind)], (code, "", FAULT));
+        check("get", "", vec![fault(kind)], (code, "", FAULT));
+        check("get --format token", GIT, vec![fault(kind)], (code, "", FAULT));
+        let json = format!(
+            "{{\"version\":1,\"error\":{{\"kind\":\"{kind}\",\"what\":\"it is so\",\"why\":\"because\",\"try\":\"this\"}}}}\n"
+        );
+        check("get --format json", "", vec![fault(kind)], (code, &json, FAULT));
+    }
+}
+
+#[test]
+fn without_a_daemon_git_is_told_why_and_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let around = Fake { socket: Some(home.path().join("absent/agent.sock")), ..Fake::default() };
+    let done = run("get --no-autostart", &around.reading(GIT));
+    assert_eq!((done.code, done.stdout.as_str()), (6, ""));
+    assert!(done.stderr.starts_with("rally-cred: no rally-cred daemon answers\n"), "{}", done.stderr);
+}
+
+#[test]
+fn a_malformed_request_is_refused_without_being_shown() {
+    for stdin in [
+        "protocol=https\nhost=canary\r\n".to_owned(),
+        "host=canary\0\n".to_owned(),
+        "canary\n".to_owned(),
+        format!("host={}\n", "canary".repeat(20_000)),
+        r#"{"uri":"canary\n"}"#.to_owned(),
+        r#"{"canary":1}"#.to_owned(),
+    ] {
+        let script = Script::new([]);
+        let done = run("get", &script.around().reading(&stdin));
+        assert_eq!((done.code, done.stdout.as_str()), (1, ""));
+        assert!(
+            done.stderr.starts_with("rally-cred: the request is not understood\n  why: "),
+            "{}",
+            done.stderr
+        );
+        assert!(!done.stderr.contains("canary"), "{}", done.stderr);
+        assert!(script.asked().is_empty());
+    }
+}
+
+#[test]
+fn standard_input_that_nobody_closes_is_not_waited_for_forever() {
+    let script = Script::new([]);
+    let around = Fake { stdin_stays_open: true, ..script.around() };
+    let done = run("get", &around.reading("protocol=https\n"));
+    assert_eq!((done.code, done.stdout.as_str()), (5, ""));
+}
+
+#[test]
+fn git_that_keeps_standard_input_open_after_the_blank_line_is_answered() {
+    let script = Script::new([answer([token()])]);
+    let around = Fake { stdin_stays_open: true, ..script.around() };
+    assert_eq!(run("get --format token", &around.reading(GIT)).shown(), (0, "_abc\n".into(), String::new()));
+}
+
+#[test]
+fn standard_input_is_not_read_where_the_flags_say_everything() {
+    let script = Script::new([answer([token()])]);
+    let around = Fake { stdin_stays_open: true, ..script.around() };
+    let done = run("get --profile work --format token", &around.reading("the next line of a script"));
+    assert_eq!(done.shown(), (0, "_abc\n".into(), String::new()));
+}
+
+#[test]
+fn on_a_terminal_the_default_profile_is_meant() {
+    let script = Script::new([answer([token()])]);
+    let around = Fake { stdin_is_terminal: true, ..script.around() };
+    assert_eq!(run("get --format token", &around).stdout, "_abc\n");
+}
+
+#[test]
+fn a_good_token_is_given_without_a_thought_about_people() {
+    let script = Script::new([answer([token()])]);
+    let around = Fake { has_terminal: true, ..script.around() }.reading(GIT);
+    assert_eq!(run("get", &around).code, 0);
+    assert_eq!(script.asked().len(), 1);
+    assert!(!*around.asked_git.lock().unwrap());
+}
+
+#[test]
+fn a_person_who_may_be_asked_signs_in_and_the_browser_opens_once() {
+    let waiting = json!({"type": "waiting", "profile": "default", "on": "exchange"});
+    let script = Script::new([
+        answer([fault("sign_in_needed")]),
+        answer([authorize(true), waiting, authorize(false), token()]),
+    ]);
+    let around = Fake { has_terminal: true, ..script.around() }.with("BROWSER", "firefox").reading(GIT);
+    let done = run("get", &around);
+    assert_eq!(done.code, 0);
+    assert!(done.stdout.contains("password=_abc\n"));
+    assert_eq!(
+        done.stderr,
+        "rally-cred: profile default: the browser opens this address to sign in, press \"Allow Access\" there:\n  \
+         https://rally1.rallydev.com/auth?x=1\n\
+         rally-cred: profile default: waiting for Rally to give the token\n\
+         rally-cred: profile default: open this address to sign in, press \"Allow Access\" there:\n  \
+         https://rally1.rallydev.com/auth?x=1\n"
+    );
+    assert_eq!(*around.launched.lock().unwrap(), ["firefox https://rally1.rallydev.com/auth?x=1"]);
+    let asked: Vec<_> = script.asked().iter().map(|ask| ask["interactive"].clone()).collect();
+    assert_eq!(asked, [false, true]);
+}
+
+#[test]
+fn nobody_is_asked_where_that_is_ruled_out() {
+    for (flags, git_setting, variable, asked) in [
+        ("--interactive never", None, None, [false].as_slice()),
+        ("", Some("false"), None, &[false]),
+        ("", None, Some("CI"), &[false]),
+        ("--interactive always", Some("false"), Some("CI"), &[true]),
+    ] {
+        let script = Script::new([answer([fault("sign_in_needed")])]);
+        let around =
+            Fake { has_terminal: true, git_setting: git_setting.map(str::to_owned), ..script.around() };
+        let around = variable.into_iter().fold(around, |around, name| around.with(name, "true"));
+        assert_eq!(run(&format!("get {flags}"), &around.reading(GIT)).stdout, "quit=1\n");
+        let interactive: Vec<_> =
+            script.asked().iter().map(|ask| ask["interactive"].as_bool().unwrap()).collect();
+        assert_eq!(interactive, asked, "{flags} {git_setting:?} {variable:?}");
+    }
+}
+
+#[test]
+fn a_sign_in_cannot_help_with_other_faults_so_nobody_is_asked() {
+    let script = Script::new([answer([fault("client_secret_needed")])]);
+    let around = Fake { has_terminal: true, ..script.around() };
+    run("get", &around.reading(GIT));
+    assert_eq!(script.asked().len(), 1);
+}
+
+#[test]
+fn news_is_told_to_whoever_did_not_ask_in_gits_name() {
+    let notice =
+        json!({"type": "notice", "kind": "vault_missing", "what": "no keyring answers", "try": "start one"});
+    let waiting = json!({"type": "waiting", "profile": "default", "on": "keyring"});
+    let later = json!({"type": "of_tomorrow"});
+    let events = vec![waiting, notice, later, token()];
+    check(
+        "get --format token",
+        "",
+        events.clone(),
+        (
+            0,
+            "_abc\n",
+            "rally-cred: profile default: waiting for the keyring; it may ask to be unlocked\n\
+         rally-cred: warning: no keyring answers\n  try: start one\n",
+        ),
+    );
+    let git = "username=me@example.com\npassword=_abc\npassword_expiry_utc=1767322985\n";
+    check("get", GIT, events, (0, git, ""));
+}
+
+#[test]
+fn a_daemon_that_stops_while_it_is_asked_is_asked_again() {
+    for first in [Act::Close, answer([fault("stopping")])] {
+        let script = Script::new([first, answer([token()])]);
+        assert_eq!(run("get --format token", &script.around().reading("")).stdout, "_abc\n");
+    }
+    // But not for ever, and not when a person has been asked meanwhile.
+    let script = Script::new([answer([fault("stopping")]), answer([fault("stopping")])]);
+    assert_eq!(run("get --format token", &script.around().reading("")).code, 6);
+    assert_eq!(script.asked().len(), 2);
+    let script = Script::new([answer([authorize(false), fault("stopping")])]);
+    assert_eq!(run("get --format token --interactive always", &script.around().reading("")).code, 6);
+    assert_eq!(script.asked().len(), 1);
+}
