@@ -12,6 +12,7 @@ mod duration;
 mod events;
 mod get;
 mod git_ops;
+mod hidden_input;
 mod interactive;
 mod login;
 mod logout;

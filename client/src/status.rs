@@ -10,6 +10,7 @@ use rally_cred_proto::{
     message::{ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus},
     plain::plain,
 };
+use serde::Serialize;
 
 use crate::{connection::Connection, daemon::PATIENCE, output::Output, surroundings::Surroundings};
 
@@ -20,9 +21,14 @@ pub(crate) fn run(
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
-    let answer = Connection::new(around, false).ask(&Ask::Status(ask), PATIENCE, &mut |_| {});
+    let mut profiles = Vec::new();
+    let answer = Connection::new(around, false).ask(&Ask::Status(ask), PATIENCE, &mut |event| {
+        if let Answer::Profile(profile) = event {
+            profiles.push(*profile);
+        }
+    });
     let status = match answer {
-        Ok(Answer::Status(status)) => status,
+        Ok(Answer::Status(status)) => Shown { status: *status, profiles },
         Ok(_) => {
             return Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked"));
         }
@@ -34,14 +40,22 @@ pub(crate) fn run(
         }
     };
     if as_json {
-        output.answer_json(&*status)?;
+        output.answer_json(&status)?;
     } else {
         output.answer(shown(&status, around.now()).as_bytes())?;
     }
     Ok(exit_code(&status))
 }
 
-fn exit_code(status: &Status) -> u8 {
+/// What `--json` prints beside `version`: the daemon and its profiles, each with the fields of PROTOCOL.md.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: Status,
+    profiles: Vec<ProfileStatus>,
+}
+
+fn exit_code(status: &Shown) -> u8 {
     let unready = status.profiles.iter().find(|profile| !profile.ready);
     match unready {
         None if status.profiles.is_empty() => FaultKind::NotConfigured.exit_code(),
@@ -53,8 +67,8 @@ fn exit_code(status: &Status) -> u8 {
     }
 }
 
-fn shown(status: &Status, now: i64) -> String {
-    let Status { release, pid, config, vault, profiles } = status;
+fn shown(status: &Shown, now: i64) -> String {
+    let Shown { status: Status { release, pid, config, vault }, profiles } = status;
     let mut text = format!(
         "daemon   {} (process {pid})\nconfig   {}\nkeyring  {}\n",
         plain(release),
@@ -100,6 +114,9 @@ fn lines(profile: &ProfileStatus, now: i64) -> Vec<(&'static str, String)> {
         Some(at) if at > now => lines.push(("until", format!("{} (in {})", moment(at), span(at - now)))),
         Some(at) => lines.push(("until", format!("{} ({} ago)", moment(at), span(now - at)))),
         None => {}
+    }
+    if let Some(at) = profile.renews_at {
+        lines.push(("renewal", format!("{} (in {})", moment(at), span(at - now))));
     }
     if let Some(is_taken) = profile.checked {
         lines.push((

@@ -87,7 +87,7 @@ impl Surroundings for Process {
     }
 
     fn typed_secret(&self, prompt: &str) -> io::Result<String> {
-        rpassword::prompt_password(prompt)
+        crate::hidden_input::read_line(prompt)
     }
 
     fn git_setting(&self, name: &str) -> Option<String> {

@@ -86,6 +86,7 @@ pub fn write(entry: &Entry) {
             | GrantStep::FlowEnded
             | GrantStep::Renewed
             | GrantStep::RenewalRefused
+            | GrantStep::Suspected
             | GrantStep::Erased
             | GrantStep::SignedOut => tracing::info!(profile, "{}", words(*step)),
         },
@@ -110,7 +111,8 @@ const fn words(step: GrantStep) -> &'static str {
         GrantStep::FlowEnded => "a sign-in came to nothing",
         GrantStep::Renewed => "renewed the token",
         GrantStep::RenewalRefused => "the token can no longer be renewed",
-        GrantStep::Erased => "a caller said that the token does not work",
+        GrantStep::Suspected => "a caller said that the token does not work, so Rally is asked",
+        GrantStep::Erased => "gave up a token that does not work",
         GrantStep::SignedOut => "signed out",
         GrantStep::Kept => "the vault keeps it",
         GrantStep::NotKept => "the vault does not keep it, memory does",

@@ -43,7 +43,7 @@ pub enum Ask {
     Paste(Paste),
     /// Forget tokens: answered by [`Answer::SignedOut`].
     Logout(Logout),
-    /// Describe the daemon: answered by [`Answer::Status`].
+    /// Describe the daemon: answered by an [`Answer::Profile`] for each profile, then [`Answer::Status`].
     Status(StatusAsk),
     /// Read the config file again: answered by [`Answer::Done`], or by an error while the old one stays in force.
     Reload,
@@ -216,6 +216,8 @@ pub enum Answer {
     Waiting(Waiting),
     /// Event: something to tell the person, after which the request goes on.
     Notice(Fault),
+    /// Event of a status: one profile. Each has a frame of its own, so that their number has no limit.
+    Profile(Box<ProfileStatus>),
     /// Result of a get.
     Token(Token),
     /// Result of a get for a server that no profile is for.
@@ -239,7 +241,9 @@ impl Answer {
     /// Whether more answers follow.
     pub fn is_event(&self) -> bool {
         match self {
-            Self::Authorize(_) | Self::Waiting(_) | Self::Notice(_) | Self::Unknown => true,
+            Self::Authorize(_) | Self::Waiting(_) | Self::Notice(_) | Self::Profile(_) | Self::Unknown => {
+                true
+            }
             Self::Token(_)
             | Self::NoMatch
             | Self::SignedIn(_)
@@ -343,8 +347,6 @@ pub struct Status {
     pub config: String,
     /// Where tokens are kept.
     pub vault: VaultStatus,
-    /// The profiles asked for, by name.
-    pub profiles: Vec<ProfileStatus>,
 }
 
 /// Where tokens are kept, and whether that works.
@@ -382,6 +384,9 @@ pub struct ProfileStatus {
     /// When it ends, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
+    /// When it will be renewed ahead of time, in seconds since 1970; absent while nobody uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renews_at: Option<i64>,
     /// Whether it can be renewed without a person.
     pub renewable: bool,
     /// Whether the vault keeps it.

@@ -37,7 +37,7 @@ macro_rules! variants {
 
 variants!(ask_variant, ASKS, Ask: Get Erase Login Paste Logout Status Reload Stop);
 variants!(answer_variant, ANSWERS, Answer:
-    Authorize Waiting Notice Token NoMatch SignedIn SignedOut Status Done Error Unknown);
+    Authorize Waiting Notice Profile Token NoMatch SignedIn SignedOut Status Done Error Unknown);
 variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Other);
 variants!(state_variant, STATES, ProfileState:
     Unread Loading SignedOut SigningIn Exchanging Renewing SignedIn Other);
@@ -238,7 +238,7 @@ fn every_state_and_every_reason_to_wait_is_listed() {
     let known = on.map(|on: WaitingOn| waiting_variant(&on)).chain(["Other"]);
     assert_eq!(known.collect::<Vec<_>>(), WAITINGS);
 
-    let listed = bullets(section(answers, "### `status`"));
+    let listed = bullets(section(answers, "### `profile`"));
     let states = listed.iter().map(|name| serde_json::from_value(read(name)).unwrap());
     let known = states.map(|state: ProfileState| state_variant(&state)).chain(["Other"]);
     assert_eq!(known.collect::<Vec<_>>(), STATES);

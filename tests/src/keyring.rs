@@ -93,8 +93,10 @@ impl KeyringSession {
     /// Starts the keyring daemon anew on what it has stored, unlocked or locked.
     pub fn restart_keyring(&mut self, unlocked: bool) {
         self.kill_keyring();
-        let mut command = self.command("gnome-keyring-daemon");
-        command.args(["--foreground", "--components=secrets"]).stdout(Stdio::null()).stderr(Stdio::null());
+        // The shell has the daemon ignore SIGXFSZ, so that a full disk is an error to it and not its end.
+        let mut command = self.command("sh");
+        let line = "trap '' XFSZ; exec gnome-keyring-daemon --foreground --components=secrets \"$@\"";
+        command.args(["-c", line, "sh"]).stdout(Stdio::null()).stderr(Stdio::null());
         if unlocked {
             command.arg("--unlock").stdin(Stdio::piped());
         } else {
@@ -106,6 +108,14 @@ impl KeyringSession {
         }
         self.keyring = Some(keyring);
         self.wait_for_name("org.freedesktop.secrets");
+    }
+
+    /// Lets the keyring write nothing more, as on a full disk, or again.
+    pub fn set_disk_full(&self, is_full: bool) {
+        let pid = self.keyring.as_ref().expect("a keyring").id().to_string();
+        let limit = if is_full { "--fsize=0:" } else { "--fsize=unlimited:" };
+        let status = Command::new("prlimit").args([limit, "--pid", &pid]).status();
+        assert!(status.is_ok_and(|status| status.success()), "the limit cannot be set");
     }
 
     /// Locks the keyring. Without a prompter, whoever wants it open is refused at once.

@@ -19,7 +19,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::sandbox::{Options, Sandbox};
+use crate::{
+    keyring::KeyringSession,
+    sandbox::{Options, Sandbox},
+};
 
 /// One user's home, environment and programs. Dropping it stops the daemon that runs in it and removes every file.
 #[derive(Debug)]
@@ -69,6 +72,13 @@ impl World {
     pub fn set(&mut self, name: &str, value: impl ToString) -> &mut Self {
         self.environment.insert(name.to_owned(), value.to_string());
         self
+    }
+
+    /// Lets the programs find this keyring.
+    pub fn join(&mut self, keyring: &KeyringSession) {
+        for (name, value) in keyring.env() {
+            self.set(&name, value);
+        }
     }
 
     /// Takes a variable away.

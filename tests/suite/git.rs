@@ -32,7 +32,14 @@ fn git_credential_fill_approve_and_reject_work_through_the_helper() {
     let approved = world.run("git", &["credential", "approve"], &filled.stdout);
     assert_eq!((approved.code, approved.stdout.as_str(), approved.stderr.as_str()), (Some(0), "", ""));
 
+    // A program that may only read is told 401 too, so a token that Rally still takes is kept.
+    let rejected = world.run("git", &["credential", "reject"], &filled.stdout);
+    assert_eq!((rejected.code, rejected.stdout.as_str(), rejected.stderr.as_str()), (Some(0), "", ""));
+    let kept = world.run("git", &["credential", "fill"], &question);
+    assert_eq!(value(&kept.stdout, "password"), Some(token.as_str()));
+
     // A 401 makes git reject what it got, and the next fill brings a renewed token.
+    assert!(sandbox.revoke(&token));
     let rejected = world.run("git", &["credential", "reject"], &filled.stdout);
     assert_eq!((rejected.code, rejected.stdout.as_str(), rejected.stderr.as_str()), (Some(0), "", ""));
     let again = world.run("git", &["credential", "fill"], &question);

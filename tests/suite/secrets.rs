@@ -51,9 +51,7 @@ fn planted_secrets_are_found_nowhere_but_in_answers() {
     // Debug output of the other libraries is off at every level, and ours holds no payload.
     world.set("RALLY_CRED_LOG", "trace").set("RUST_LOG", "trace").set("RUST_BACKTRACE", "full");
     let keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     let mut daemon = world.start_daemon();
     let plant = || {
         sandbox.plant(Planted {
@@ -107,6 +105,7 @@ fn planted_secrets_are_found_nowhere_but_in_answers() {
     }
 
     // A renewal that fails, a pasted address that is wrong, and an erase.
+    assert!(sandbox.revoke("canary-access"));
     sandbox.fault(Endpoint::Token, Fault::Html, Some(1));
     assert_shows_none(
         &world.client(

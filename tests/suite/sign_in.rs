@@ -51,9 +51,7 @@ fn a_get_after_login_needs_no_network_no_keyring_and_no_browser() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
     let mut keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     let _daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     assert_eq!(opened(&world).len(), 1);
@@ -74,9 +72,7 @@ fn a_restarted_daemon_serves_from_the_keyring_without_a_new_sign_in() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
     let keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     let mut daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     let before = world.client(&["get"], question(&sandbox)).stdout;
@@ -97,9 +93,7 @@ fn kill_9_of_the_daemon_loses_nothing_that_login_had_reported() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
     let keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     for _ in 0..5 {
         let mut daemon = world.start_daemon();
         let login =
@@ -123,9 +117,7 @@ fn kill_9_in_the_middle_of_a_sign_in_leaves_the_old_token_served() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
     let keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     let mut daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     let before = world.client(&["get"], question(&sandbox)).stdout;
@@ -296,9 +288,7 @@ fn signals_stop_the_daemon_in_order_or_have_it_read_its_config_again() {
 fn the_demo_succeeds_and_leaves_nothing_in_the_keyring() {
     let mut world = World::new();
     let keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     let demo = world.run("demo", &["--built"], "");
     assert_eq!(demo.code, Some(0), "{demo:?}");
     assert!(demo.stdout.contains("the OS keyring keeps the token"), "{demo:?}");

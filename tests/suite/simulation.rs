@@ -2,7 +2,9 @@
 //! Does not: say what the promises are (`simulation::promises` does).
 //! Met by: `main`.
 
-use rally_cred_tests::simulation::{History, Planted};
+use std::collections::BTreeSet;
+
+use rally_cred_tests::simulation::{Cause, History, Planted, Transition};
 
 #[test]
 fn every_promise_holds_in_two_thousand_histories() {
@@ -27,4 +29,42 @@ fn each_promise_has_a_planted_bug_that_is_found() {
         let violation = found.unwrap_or_else(|| panic!("{bug:?} was not found, though it breaks: {promise}"));
         println!("{bug:?}: seed {}, step {}: {}", violation.seed, violation.step, violation.broken);
     }
+}
+
+/// Every change of state that two thousand histories show, as rows of ARCHITECTURE.md: from, event, to.
+fn seen_transitions() -> BTreeSet<String> {
+    let played = (0..2000).filter_map(|seed| History::new(seed).play(200).ok());
+    let transitions: BTreeSet<_> = played.flat_map(|played| played.transitions).collect();
+    let row =
+        |Transition { from, cause, to }: &Transition| format!("| `{from}` | {} | `{to}` |", words(*cause));
+    transitions.iter().map(row).collect()
+}
+
+fn words(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Asked => "a client asks",
+        Cause::Left => "a client leaves",
+        Cause::Vault => "the vault's word",
+        Cause::Listener => "the listener's word",
+        Cause::Redirected => "the browser comes back",
+        Cause::Rally => "Rally's answer",
+        Cause::TimePassed => "a deadline",
+        Cause::Daemon => "reload or stop",
+    }
+}
+
+#[test]
+fn the_table_of_states_is_what_the_broker_does() {
+    let text = include_str!("../../ARCHITECTURE.md");
+    let (_, table) = text.split_once("## States of a profile").unwrap();
+    let written: BTreeSet<_> = table
+        .lines()
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.starts_with("| `"))
+        .map(str::to_owned)
+        .collect();
+    let seen = seen_transitions();
+    let missing: Vec<_> = seen.difference(&written).collect();
+    let unseen: Vec<_> = written.difference(&seen).collect();
+    assert!(missing.is_empty() && unseen.is_empty(), "not written: {missing:#?}\nnot seen: {unseen:#?}");
 }

@@ -20,9 +20,7 @@ fn check(provoke: impl FnOnce(&Sandbox, &mut World), code: i32, what: &str, reme
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
     let keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     let _daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     let before = world.client(&["get"], question(&sandbox)).stdout;
@@ -136,9 +134,7 @@ fn the_keyring_is_locked() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
     let mut keyring = KeyringSession::start();
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     let mut daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     let before = world.client(&["get"], question(&sandbox)).stdout;
@@ -243,4 +239,152 @@ fn a_person_is_not_asked_where_nobody_can_answer() {
         world.unset(name);
     }
     assert_eq!(crate::sign_in::opened(&world).len(), opened);
+}
+
+/// Puts a text into the keyring in the place of the default profile's token.
+fn plant_record(keyring: &KeyringSession, world: &World, text: &str) {
+    let arguments = ["store", "--label=x", "service", "rally-cred", "username", "token:default"];
+    let stored = world.run("secret-tool", &arguments, text);
+    assert_eq!(stored.code, Some(0), "{stored:?} {keyring:?}");
+}
+
+#[test]
+fn a_damaged_record_is_told_and_the_next_login_mends_it() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let keyring = KeyringSession::start();
+    world.join(&keyring);
+    plant_record(&keyring, &world, "{\"v\":1,\"access_tok");
+    let _daemon = world.start_daemon();
+    let got = world.client(&["get", "--format", "token", "--interactive", "never"], "");
+    expect(&got, 3, "no sign-in", "rally-cred login");
+    assert!(got.stderr.contains("damaged"), "{got:?}");
+    sign_in(&world, &sandbox);
+    assert!(value(&world.client(&["get"], question(&sandbox)).stdout, "password").is_some());
+}
+
+#[test]
+fn a_record_of_a_later_version_is_left_untouched() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let keyring = KeyringSession::start();
+    world.join(&keyring);
+    let later = r#"{"v":99,"everything":"is different"}"#;
+    plant_record(&keyring, &world, later);
+    let _daemon = world.start_daemon();
+    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    expect(&login, 7, "not understood", "rally-cred logout");
+    let found =
+        world.run("secret-tool", &["lookup", "service", "rally-cred", "username", "token:default"], "");
+    assert_eq!(found.stdout, later);
+    // Logout is the way out for one who does not want that version back.
+    assert_eq!(world.client(&["logout"], "").code, Some(0));
+    sign_in(&world, &sandbox);
+}
+
+#[test]
+fn the_keyring_comes_back_while_the_daemon_runs_and_takes_what_waited_for_it() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let mut keyring = KeyringSession::start_without_keyring();
+    world.join(&keyring);
+    let mut daemon = world.start_daemon();
+    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    assert!(login.stderr.contains("no keyring answers"), "{login:?}");
+    keyring.restart_keyring(true);
+    let token = world.client(&["get", "--format", "token"], "").stdout;
+    // The daemon tries again by itself within seconds.
+    while !world.client(&["status"], "").stdout.contains("keeps tokens") {}
+    daemon.kill();
+    let _daemon = world.start_daemon();
+    assert_eq!(world.client(&["get", "--format", "token"], "").stdout, token);
+}
+
+#[test]
+fn a_full_disk_leaves_the_token_in_memory_until_there_is_room_again() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let keyring = KeyringSession::start();
+    world.join(&keyring);
+    let mut daemon = world.start_daemon();
+    keyring.set_disk_full(true);
+    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    assert_eq!(login.code, Some(0), "{login:?}");
+    assert!(
+        login.stderr.contains("warning: the keyring failed") && login.stdout.contains("memory only"),
+        "{login:?}"
+    );
+    let token = world.client(&["get", "--format", "token"], "").stdout;
+    assert!(!token.is_empty());
+    keyring.set_disk_full(false);
+    while !world.client(&["status"], "").stdout.contains("keeps tokens") {}
+    daemon.kill();
+    let _daemon = world.start_daemon();
+    assert_eq!(world.client(&["get", "--format", "token"], "").stdout, token);
+}
+
+#[test]
+fn two_users_of_one_server_are_told_apart_by_user_name_and_by_profile() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let base = world::profile_for(&sandbox);
+    let dana = sandbox.options().user.user_name;
+    let of = |name: &str, user: &str| {
+        format!("{}username = \"{user}\"\n", base.replace("profile.default", &format!("profile.{name}")))
+    };
+    world.configure(&format!(
+        "default_profile = \"first\"\n{}{}",
+        of("first", &dana),
+        of("second", "erin@example.com")
+    ));
+    let _daemon = world.start_daemon();
+    let secret = sandbox.options().client_secret;
+    assert_eq!(world.client(&["login", "--client-secret-stdin"], &secret).code, Some(0));
+
+    // The browser is still signed in as the first user, which the second profile does not take.
+    let wrong = world.client(&["login", "second", "--client-secret-stdin"], &secret);
+    expect(&wrong, 4, "the sign-in was by", "sign out of Rally in the browser");
+    sandbox.change(|options| options.user.user_name = "erin@example.com".to_owned());
+    assert_eq!(world.client(&["login", "second", "--client-secret-stdin"], &secret).code, Some(0));
+
+    let asked_by = |user: &str| {
+        let question = question(&sandbox).replace("\n\n", &format!("\nusername={user}\n\n"));
+        value(&world.client(&["get"], question).stdout, "password").map(str::to_owned)
+    };
+    let by_profile = |name: &str| {
+        Some(world.client(&["get", "--profile", name, "--format", "token"], "").stdout.trim().to_owned())
+    };
+    assert_eq!(asked_by(&dana), by_profile("first"));
+    assert_eq!(asked_by("erin@example.com"), by_profile("second"));
+    assert_ne!(by_profile("first"), by_profile("second"));
+    assert_eq!(asked_by("nobody@example.com"), None);
+}
+
+#[test]
+fn a_thousand_profiles_work_and_one_in_trouble_delays_no_other() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let base = world::profile_for(&sandbox);
+    let profiles: String =
+        (0..1000).map(|number| base.replace("profile.default", &format!("profile.p{number}"))).collect();
+    world.configure(&format!("keyring = \"memory\"\ndefault_profile = \"p0\"\n{profiles}"));
+    let _daemon = world.start_daemon();
+    let secret = sandbox.options().client_secret;
+    assert_eq!(world.client(&["login", "p999", "--client-secret-stdin"], &secret).code, Some(0));
+
+    // Another profile waits for a person who is not there, and a third for Rally.
+    world.set("PRESS", "nothing");
+    let mut waits = world.start("rally-cred", &["login", "p1", "--client-secret-stdin"]);
+    waits.write(&format!("{secret}\n"));
+    waits.wait_for_line("/login/oauth2/auth?");
+    let got = world.client(&["get", "--profile", "p999", "--format", "token"], "");
+    assert_eq!(got.code, Some(0), "{got:?}");
+    let status = world.client(&["status", "--json"], "");
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    let shown = status["profiles"].as_array().unwrap();
+    let in_state = |state: &str| shown.iter().filter(|profile| profile["state"] == state).count();
+    assert_eq!(
+        (shown.len(), in_state("signed_in"), in_state("signing_in"), in_state("signed_out")),
+        (1000, 1, 1, 998)
+    );
 }

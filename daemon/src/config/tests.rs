@@ -240,7 +240,7 @@ fn the_path_is_the_variable_else_the_config_folder_and_never_a_relative_one() {
         choose_path(Some(variable.into()), folder.map(PathBuf::from)).map_err(|fault| fault.to_string())
     };
     assert_eq!(choose("/x/y.toml", None), Ok("/x/y.toml".into()));
-    assert_eq!(choose("", Some("/x/.config/rally-cred")), Ok(PATH.into()));
+    assert_eq!(choose("", Some("/x")), Ok(PATH.into()));
     assert_eq!(
         choose("config.toml", Some("/x")),
         Err("RALLY_CRED_CONFIG is not an absolute path\n  try: write the whole path".to_owned())

@@ -4,12 +4,12 @@
 
 use rally_cred_proto::{
     Answer, Fault, FaultKind, Secret,
-    message::{ProfileState, ProfileStatus, SignedIn, Token, Waiting, WaitingOn},
+    message::{SignedIn, Token, Waiting, WaitingOn},
 };
 
 use super::{
     dice::Dice,
-    event::{AskId, Effect, Entry, Epoch, GrantStep, Peer},
+    event::{AskId, Effect, Entry, Epoch, Peer},
     keeping::{Keeping, Slot},
     policy,
     profile::{Keyring, Profile},
@@ -59,6 +59,8 @@ pub(super) struct Account {
     /// Rally refused the held client secret; it stays in the vault until a better one is there.
     pub(super) client_secret_refused: bool,
     pub(super) job: Job,
+    /// A caller said that the held token does not work, and Rally is being asked whether that is so.
+    pub(super) suspect: Option<Epoch>,
     pub(super) waiters: Vec<Waiter>,
     pub(super) cool_down: CoolDown,
     pub(super) rest: Rest,
@@ -132,6 +134,7 @@ impl Account {
             no_load_before: Tick(0),
             client_secret_refused: false,
             job: Job::None,
+            suspect: None,
             waiters: Vec::new(),
             cool_down: CoolDown::default(),
             rest: Rest::default(),
@@ -210,11 +213,13 @@ impl Account {
         self.token = Slot::Held(record);
     }
 
-    /// Seconds for which the held token is good: by calendar and by boot clock, whichever is less, so that neither a
+    /// Seconds for which the held token is good, unless it is suspected not to be: by calendar and by boot clock, whichever is less, so that neither a
     /// suspend nor a changed clock makes a dead token look alive.
     pub(super) fn validity(&self, now: Now) -> Option<i64> {
         let record = self.token.held()?;
-        record.access_token.as_ref()?;
+        if record.access_token.is_none() || self.suspect.is_some() {
+            return None;
+        }
         let Some(expires_at) = record.expires_at else { return Some(i64::MAX) };
         let by_calendar = expires_at.saturating_sub(now.wall.0);
         let by_boot = self
@@ -266,7 +271,7 @@ impl Account {
                 !self.is_saving()
             }
             Wants::Erase(token) => {
-                self.mark_bad(turn, token.as_ref());
+                self.suspect(turn, token.as_ref());
                 turn.reply(waiter.id, Answer::Done);
                 true
             }
@@ -324,6 +329,9 @@ impl Account {
 
     /// Begins what the remaining waiters need, or refuses them.
     fn begin_work(&mut self, turn: &mut Turn<'_>) {
+        if self.suspect.is_some() {
+            return;
+        }
         let is_login = |waiter: &Waiter| matches!(waiter.wants, Wants::Login { .. });
         let needy: Vec<bool> = self
             .waiters
@@ -344,23 +352,6 @@ impl Account {
             }
         } else if is_waited_for {
             self.begin_flow(turn);
-        }
-    }
-
-    /// A caller says that a token does not work: if it is the held one, it is not served again.
-    fn mark_bad(&mut self, turn: &mut Turn<'_>, token: Option<&Secret>) {
-        let Slot::Held(record) = &mut self.token else { return };
-        let Some(held) = &record.access_token else { return };
-        if token.is_some_and(|token| !token.matches(held)) {
-            return;
-        }
-        record.access_token = None;
-        let can_renew = record.refresh_token.is_some();
-        turn.log(&self.profile.name, GrantStep::Erased);
-        if can_renew {
-            self.save_token(turn);
-        } else {
-            self.erase_token(turn);
         }
     }
 
@@ -462,6 +453,7 @@ impl Account {
 
     /// Lets every job's outcome go by, as after a sign-out.
     pub(super) fn forget(&mut self) {
+        self.suspect = None;
         self.job = Job::None;
         self.rest = Rest::default();
         self.fault = None;
@@ -484,35 +476,6 @@ impl Account {
         match self.token {
             Slot::Held(_) => self.save_token(turn),
             Slot::Unread | Slot::Loading(_) | Slot::Empty | Slot::Missing => self.token = Slot::Unread,
-        }
-    }
-
-    /// The account as `status` shows it.
-    pub(super) fn status(&self, now: Now, is_default: bool) -> ProfileStatus {
-        let record = self.token.held();
-        let state = match (&self.job, &self.token) {
-            (Job::Flow(_), _) => ProfileState::SigningIn,
-            (Job::Exchanging(..) | Job::LookingUp(..), _) => ProfileState::Exchanging,
-            (Job::Renewing(_), _) => ProfileState::Renewing,
-            (Job::None | Job::Saving(_), Slot::Unread) => ProfileState::Unread,
-            (Job::None | Job::Saving(_), Slot::Loading(_)) => ProfileState::Loading,
-            (Job::None | Job::Saving(_), Slot::Empty | Slot::Missing) => ProfileState::SignedOut,
-            (Job::None | Job::Saving(_), Slot::Held(_)) => ProfileState::SignedIn,
-        };
-        ProfileStatus {
-            profile: self.profile.name.clone(),
-            default: is_default,
-            base_url: self.profile.base_url.origin().to_string(),
-            state,
-            ready: self.validity(now).is_some() || self.is_renewable() && !self.is_resting(now),
-            username: record.and_then(|record| record.username.clone()),
-            obtained_at: record.map(|record| record.obtained_at),
-            expires_at: record.and_then(|record| record.expires_at),
-            renewable: self.is_renewable(),
-            kept: record.is_some() && self.is_kept(),
-            waiting: u32::try_from(self.waiters.len()).unwrap_or(u32::MAX),
-            checked: None,
-            fault: self.fault.clone().or_else(|| self.vault_fault.clone()),
         }
     }
 }

@@ -291,7 +291,7 @@ fn not_the_api(status: u16) -> Fault {
 fn bad_answer(why: &str) -> Fault {
     Fault::new(FaultKind::BadAnswer, "the answer is not one of Rally's API")
         .why(why)
-        .remedy("ask again in a few minutes; if it stays, look at the base URL in a browser")
+        .remedy("try again later, and check base_url and the proxy")
 }
 
 fn unreachable(why: &str) -> Fault {

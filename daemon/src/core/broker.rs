@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rally_cred_proto::{
     Answer, Ask, Fault, FaultKind, Origin,
-    message::{Get, Login, Logout, Target},
+    message::{Get, Login, Logout, ProfileState, Target},
 };
 
 use super::{
     account::{Account, Turn, Wants, is_user},
     dice::Dice,
     event::{AskId, Effect, Entry, Epoch, Event, GrantStep, Peer},
-    gather::{Facts, LogoutGathering, StatusGathering},
+    gather::{Facts, LogoutGathering, Refuted, StatusGathering},
     policy,
     profile::{Config, Profile},
     time::{Now, Tick, Ticks},
@@ -85,6 +85,11 @@ impl Broker {
         self.finish_stop(&mut turn);
         self.last_epoch = turn.last_epoch;
         turn.effects
+    }
+
+    /// What each profile is doing, by name.
+    pub fn states(&self) -> impl Iterator<Item = (&str, ProfileState)> {
+        self.accounts.iter().map(|(name, account)| (name.as_str(), account.state()))
     }
 
     /// When to call again with [`Event::TimePassed`]. May change after any [`Broker::handle`].
@@ -292,16 +297,13 @@ impl Broker {
                 .remedy(account.login_command());
                 account.abandon_flow(turn, &fault);
                 account.forget();
-                account.fail_all(turn, &fault);
-                let page = account.profile.base_url.grants_page();
+                let (name, page) = (account.profile.name.clone(), account.profile.base_url.grants_page());
                 if logout.client_secret {
-                    gathering.erasing(
-                        account.erase_client_secret(turn),
-                        &account.profile.name,
-                        page.as_str(),
-                    );
+                    gathering.erasing(account.erase_client_secret(turn), &name, page.as_str());
                 }
-                gathering.erasing(account.erase_token(turn), &account.profile.name, page.as_str());
+                // The token goes first, so that nobody who waits is given it on the way out.
+                gathering.erasing(account.erase_token(turn), &name, page.as_str());
+                account.fail_all(turn, &fault);
                 turn.log(&account.profile.name, GrantStep::SignedOut);
             });
         }
@@ -321,16 +323,25 @@ impl Broker {
     }
 
     fn user_looked_up(&mut self, turn: &mut Turn<'_>, epoch: Epoch, raw: super::answer::RawAnswer) {
-        let mut raw = Some(raw);
+        let mut raw = raw;
         for status in &mut self.statuses {
-            raw = raw.take().and_then(|raw| status.looked_up(epoch, raw));
+            match status.looked_up(epoch, raw) {
+                Ok(None) => return,
+                // A 401 is believed over the clock, whoever asked.
+                Ok(Some(Refuted { profile, token })) => {
+                    return self.with_account(turn, &profile, |account, turn| {
+                        account.refuted(turn, &token);
+                        account.advance(turn);
+                    });
+                }
+                Err(back) => raw = back,
+            }
         }
-        if raw.is_some() {
-            self.offer(turn, epoch, |account, turn| {
-                raw = raw.take().and_then(|raw| account.user_looked_up(turn, epoch, raw));
-                raw.is_none()
-            });
-        }
+        let mut raw = Some(raw);
+        self.offer(turn, epoch, |account, turn| {
+            raw = raw.take().and_then(|raw| account.user_looked_up(turn, epoch, raw));
+            raw.is_none()
+        });
     }
 
     fn time_passed(&mut self, turn: &mut Turn<'_>) {

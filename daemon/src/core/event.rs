@@ -182,7 +182,9 @@ pub enum GrantStep {
     Renewed,
     /// Rally no longer renews it.
     RenewalRefused,
-    /// A caller said that it does not work.
+    /// A caller said that it does not work, and Rally is asked.
+    Suspected,
+    /// It does not work, and is given up.
     Erased,
     /// The user signed out.
     SignedOut,

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rally_cred_proto::{
-    Answer, Fault,
+    Answer, Fault, Secret,
     message::{SignedOut, Status, VaultStatus},
 };
 
@@ -43,7 +43,14 @@ pub(super) struct StatusGathering {
 enum Check {
     Unwanted,
     Wanted,
-    Asked { open: HashMap<Epoch, String>, found: BTreeMap<String, Result<bool, Fault>> },
+    Asked { open: HashMap<Epoch, (String, Secret)>, found: BTreeMap<String, Result<bool, Fault>> },
+}
+
+/// A token that Rally does not take.
+#[derive(Debug)]
+pub(super) struct Refuted {
+    pub(super) profile: String,
+    pub(super) token: Secret,
 }
 
 impl StatusGathering {
@@ -83,23 +90,24 @@ impl StatusGathering {
                 continue;
             };
             let epoch = turn.epoch();
-            open.insert(epoch, account.profile.name.clone());
+            open.insert(epoch, (account.profile.name.clone(), token.clone()));
             turn.effects.push(Effect::LookUpUser { epoch, profile: account.profile.clone(), token });
         }
         self.check = Check::Asked { open, found: BTreeMap::new() };
     }
 
     /// Takes Rally's word on a token; gives it back if it is for somebody else.
-    pub(super) fn looked_up(&mut self, epoch: Epoch, raw: RawAnswer) -> Option<RawAnswer> {
-        let Check::Asked { open, found } = &mut self.check else { return Some(raw) };
-        let Some(name) = open.remove(&epoch) else { return Some(raw) };
+    pub(super) fn looked_up(&mut self, epoch: Epoch, raw: RawAnswer) -> Result<Option<Refuted>, RawAnswer> {
+        let Check::Asked { open, found } = &mut self.check else { return Err(raw) };
+        let Some((profile, token)) = open.remove(&epoch) else { return Err(raw) };
         let verdict = match answer::read_user_answer(raw) {
             UserAnswer::Found { .. } => Ok(true),
             UserAnswer::TokenRefused(_) => Ok(false),
             UserAnswer::AddressNotAllowed(fault) | UserAnswer::Passing { fault, .. } => Err(fault),
         };
-        found.insert(name, verdict);
-        None
+        let is_refuted = verdict == Ok(false);
+        found.insert(profile.clone(), verdict);
+        Ok(is_refuted.then_some(Refuted { profile, token }))
     }
 
     pub(super) fn is_complete(&self, now: Now) -> bool {
@@ -111,14 +119,15 @@ impl StatusGathering {
         self.unread.is_empty() && is_checked || self.until <= now.tick
     }
 
+    /// Tells of each profile, then gives the result.
     pub(super) fn answer(
         &self,
-        turn: &Turn<'_>,
+        turn: &mut Turn<'_>,
         facts: &Facts,
         accounts: &BTreeMap<String, Account>,
         default: &str,
     ) -> Answer {
-        let shown = self.profiles.iter().filter_map(|name| accounts.get(name)).map(|account| {
+        for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
             let mut status = account.status(turn.now, account.profile.name == default);
             if let Check::Asked { found, .. } = &self.check {
                 match found.get(&account.profile.name) {
@@ -130,8 +139,8 @@ impl StatusGathering {
                     None => {}
                 }
             }
-            status
-        });
+            turn.effects.push(Effect::Tell(self.id, Answer::Profile(Box::new(status))));
+        }
         let fault = accounts.values().find_map(|account| account.vault_fault.clone());
         let was_used = accounts.values().any(|account| account.token.held().is_some());
         let keeps = match turn.keyring {
@@ -143,7 +152,6 @@ impl StatusGathering {
             pid: facts.pid,
             config: facts.config.clone(),
             vault: VaultStatus { kind: turn.keyring.name().to_owned(), keeps, fault },
-            profiles: shown.collect(),
         }))
     }
 }

@@ -252,6 +252,7 @@ impl Account {
     pub(super) fn erase_token(&mut self, turn: &mut Turn<'_>) -> Epoch {
         let epoch = turn.epoch();
         self.token = Slot::Empty;
+        self.suspect = None;
         self.token_keep = Keeping::default();
         turn.effects.push(Effect::Erase(epoch, self.key(ItemKind::Token)));
         epoch

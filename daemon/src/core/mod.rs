@@ -14,7 +14,9 @@ pub mod profile;
 mod record;
 pub mod redirect;
 mod renewal;
+mod shown;
 mod sign_in;
+mod suspicion;
 pub mod time;
 pub mod vault;
 

@@ -87,6 +87,11 @@ pub fn tick_of(now: Now, wall: Wall) -> Tick {
     now.tick + Ticks::seconds(u64::try_from(wall.0.saturating_sub(now.wall.0)).unwrap_or(0))
 }
 
+/// The wall time at which a tick will come, if no clock is moved.
+pub fn wall_of(now: Now, tick: Tick) -> Wall {
+    now.wall.after(i64::try_from((tick - now.tick).as_seconds()).unwrap_or(i64::MAX))
+}
+
 fn doubled(first: Ticks, times: u32, most: Ticks) -> Ticks {
     let factor = 1u64.checked_shl(times.saturating_sub(1)).unwrap_or(u64::MAX);
     Ticks(first.0.saturating_mul(factor)).min(most)

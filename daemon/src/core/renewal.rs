@@ -117,6 +117,7 @@ impl Account {
     /// Holds a new token, has it saved, and lets callers wait for that a moment.
     pub(super) fn take_new_token(&mut self, turn: &mut Turn<'_>, record: TokenRecord) {
         self.generation += 1;
+        self.suspect = None;
         self.hold(turn, record);
         self.save_token(turn);
         self.job = Job::Saving(turn.now.tick + policy::SAVE_PATIENCE);

@@ -246,12 +246,13 @@ impl Account {
 
     /// Takes the answer that the browser brought. `false` if no flow of this account waits for it.
     pub(super) fn redirected(&mut self, turn: &mut Turn<'_>, epoch: Epoch, redirect: Redirect) -> bool {
-        let is_awaited = matches!(&self.job, Job::Flow(flow) if flow.epoch == epoch);
-        let Job::Flow(flow) = std::mem::replace(&mut self.job, Job::None) else { return false };
-        if !is_awaited {
-            self.job = Job::Flow(flow);
-            return false;
-        }
+        let flow = match std::mem::replace(&mut self.job, Job::None) {
+            Job::Flow(flow) if flow.epoch == epoch => flow,
+            other => {
+                self.job = other;
+                return false;
+            }
+        };
         let fault = redirect.fault();
         match (redirect, fault) {
             (Redirect::Code(code), _) => self.exchange(turn, flow, code),
@@ -328,6 +329,7 @@ impl Account {
         epoch: Epoch,
         raw: RawAnswer,
     ) -> Option<RawAnswer> {
+        let raw = self.suspicion_answered(turn, epoch, raw)?;
         let (flow, mut record) = match std::mem::replace(&mut self.job, Job::None) {
             Job::LookingUp(own, flow, record) if own == epoch => (flow, record),
             other => {

@@ -3,11 +3,11 @@
 //! Met by: `bin/simulate` and the suite.
 #![expect(clippy::expect_used, reason = "a history that cannot be played is a mistake in the simulation")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rally_cred_proto::{
     Answer, Ask, Fault, FaultKind, Secret,
-    message::{Erase, Get, Login, Logout, StatusAsk, Target},
+    message::{Erase, Get, Login, Logout, ProfileState, StatusAsk, Target},
 };
 use rally_credd::core::{
     Broker, Facts,
@@ -40,6 +40,75 @@ pub struct Violation {
     pub steps: Vec<String>,
 }
 
+/// A history that was played to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// Events that the broker took.
+    pub events: usize,
+    /// Every change of a profile's state that was seen.
+    pub transitions: BTreeSet<Transition>,
+}
+
+/// A change of a profile's state, with the event that caused it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Transition {
+    /// The state before.
+    pub from: &'static str,
+    /// The event.
+    pub cause: Cause,
+    /// The state after.
+    pub to: &'static str,
+}
+
+/// The kinds of events, as ARCHITECTURE.md names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// A client asked.
+    Asked,
+    /// A client left.
+    Left,
+    /// The vault gave its word.
+    Vault,
+    /// The redirect listener opened, or did not.
+    Listener,
+    /// The browser came back.
+    Redirected,
+    /// Rally answered.
+    Rally,
+    /// A deadline came.
+    TimePassed,
+    /// The daemon was told to reload or to stop.
+    Daemon,
+}
+
+impl Cause {
+    fn of(event: &Event) -> Self {
+        match event {
+            Event::Asked { .. } => Self::Asked,
+            Event::Left(_) => Self::Left,
+            Event::Loaded(..) | Event::Saved(..) | Event::Erased(..) => Self::Vault,
+            Event::Listening(..) => Self::Listener,
+            Event::Redirected(..) => Self::Redirected,
+            Event::Answered(..) | Event::UserLookedUp(..) => Self::Rally,
+            Event::TimePassed => Self::TimePassed,
+            Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,
+        }
+    }
+}
+
+fn state_name(state: ProfileState) -> &'static str {
+    match state {
+        ProfileState::Unread => "unread",
+        ProfileState::Loading => "loading",
+        ProfileState::SignedOut => "signed_out",
+        ProfileState::SigningIn => "signing_in",
+        ProfileState::Exchanging => "exchanging",
+        ProfileState::Renewing => "renewing",
+        ProfileState::SignedIn => "signed_in",
+        _ => "other",
+    }
+}
+
 /// Steps that a violation shows.
 const SHOWN: usize = 40;
 
@@ -48,7 +117,7 @@ const SHOWN: usize = 40;
 enum Outcome {
     Listening,
     Answered { profile: usize, form: TokenForm, client_secret: String, mood: Mood },
-    LookedUp(Mood),
+    LookedUp { mood: Mood, token: String },
 }
 
 /// One history, as far as it has got.
@@ -74,6 +143,9 @@ pub struct History {
     tokens: Vec<(usize, String)>,
     last_ask: u64,
     step: usize,
+    /// Events that the broker has taken.
+    events: usize,
+    transitions: BTreeSet<Transition>,
     steps: Vec<String>,
     now_signed_out: BTreeMap<usize, bool>,
 }
@@ -118,15 +190,18 @@ impl History {
             tokens: Vec::new(),
             last_ask: 0,
             step: 0,
+            events: 0,
+            transitions: BTreeSet::new(),
             steps: Vec::new(),
             now_signed_out: BTreeMap::new(),
             chance,
         }
     }
 
-    /// Plays this many steps of trouble, then lets everything work again and checks that all is well.
-    pub fn play(mut self, steps: usize) -> Result<usize, Violation> {
-        for _ in 0..steps {
+    /// Plays steps of trouble until the broker has taken this many events, then lets everything work again and checks
+    /// that all is well.
+    pub fn play(mut self, events: usize) -> Result<Played, Violation> {
+        while self.events < events {
             self.step += 1;
             let taken = self.step_by_chance().and_then(|()| self.promises.nobody_waits_too_long(self.tick));
             if let Err(broken) = taken {
@@ -134,7 +209,7 @@ impl History {
             }
         }
         self.settle().map_err(|broken| self.violation(broken))?;
-        Ok(self.step)
+        Ok(Played { events: self.events, transitions: self.transitions })
     }
 
     fn violation(&self, broken: Broken) -> Violation {
@@ -291,7 +366,13 @@ impl History {
                     if self.planted == Some(Planted::LongLives) { lengthened(raw) } else { raw },
                 )
             }
-            Outcome::LookedUp(mood) => Event::UserLookedUp(epoch, rally::user(mood)),
+            Outcome::LookedUp { mood, token } => {
+                let is_taken = self.rally.takes(&token, self.tick);
+                if !is_taken && matches!(mood, Mood::Well | Mood::Losing) {
+                    self.promises.erased(&token);
+                }
+                Event::UserLookedUp(epoch, rally::user(mood, is_taken))
+            }
         };
         self.play_event(event)
     }
@@ -305,7 +386,15 @@ impl History {
             }
             _ => {}
         }
+        self.events += 1;
+        let cause = Cause::of(&event);
+        let before: Vec<_> = self.broker.states().map(|(_, state)| state).collect();
         let effects = self.broker.handle(self.now(), &mut self.dice, event);
+        for (from, (_, to)) in before.into_iter().zip(self.broker.states()) {
+            if from != to {
+                self.transitions.insert(Transition { from: state_name(from), cause, to: state_name(to) });
+            }
+        }
         for effect in effects {
             self.take(effect)?;
         }
@@ -384,9 +473,10 @@ impl History {
                     Outcome::Answered { profile, form, client_secret, mood: self.mood },
                 ));
             }
-            Effect::LookUpUser { epoch, .. } => {
+            Effect::LookUpUser { epoch, token, .. } => {
                 let at = self.later();
-                self.outcomes.push((at, epoch, Outcome::LookedUp(self.mood)));
+                let token = token.expose().to_owned();
+                self.outcomes.push((at, epoch, Outcome::LookedUp { mood: self.mood, token }));
             }
         }
         Ok(())
@@ -398,7 +488,7 @@ impl History {
 
     /// When a request that is sent now is answered.
     fn later(&mut self) -> Tick {
-        let most = if self.chance.one_in(10) { LATENCY.0 } else { 500 };
+        let most = if self.is_troubled && self.chance.one_in(10) { LATENCY.0 } else { 500 };
         self.tick + Ticks(self.chance.below(most))
     }
 
@@ -457,10 +547,16 @@ impl History {
         let back = usize::try_from(self.chance.below(3)).unwrap_or(0);
         let known = self.tokens.iter().rev().filter(|(of, _)| *of == profile).map(|(_, token)| token.clone());
         let Some(token) = known.take(back + 1).last() else { return Ok(()) };
+        // Half of the callers were right, the others may only read.
+        if self.chance.one_in(2) {
+            self.rally.revoke(&token);
+        }
+        let was_well = self.mood == Mood::Well;
         let erase = Erase { target: target(profile), token: secret(&token) };
         let id = self.ask(Ask::Erase(erase), Ticks::seconds(120))?;
-        // It counts once the daemon has said that it heard.
-        if !self.promises.open_asks().contains(&id) && self.health == Health::Works {
+        // It counts once the daemon has said that it heard, if Rally can confirm it.
+        let was_heard = !self.promises.open_asks().contains(&id);
+        if was_heard && was_well && !self.rally.takes(&token, self.tick) {
             self.promises.erased(&token);
         }
         Ok(())

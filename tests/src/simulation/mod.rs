@@ -10,7 +10,7 @@ mod vault;
 
 use rally_credd::core::dice::Dice;
 
-pub use history::{History, Violation};
+pub use history::{Cause, History, Played, Transition, Violation};
 pub use planted::Planted;
 
 /// SplitMix64: small, fast, and the same everywhere. It stands for chance, not for secrecy.

@@ -34,6 +34,7 @@ pub(super) struct Rally {
     refresh_tokens: HashSet<String>,
     /// When each access token ends.
     access_tokens: HashMap<String, Option<Tick>>,
+    revoked: HashSet<String>,
 }
 
 impl Rally {
@@ -51,6 +52,17 @@ impl Rally {
     /// When an access token ends; `None` if it never does.
     pub(super) fn end_of(&self, access_token: &str) -> Option<Tick> {
         self.access_tokens.get(access_token).copied().flatten()
+    }
+
+    /// Whether Rally takes an access token at this tick.
+    pub(super) fn takes(&self, access_token: &str, now: Tick) -> bool {
+        !self.revoked.contains(access_token)
+            && self.access_tokens.get(access_token).is_some_and(|ends| ends.is_none_or(|ends| now < ends))
+    }
+
+    /// Somebody revokes one access token.
+    pub(super) fn revoke(&mut self, access_token: &str) {
+        self.revoked.insert(access_token.to_owned());
     }
 
     /// Somebody revokes every grant.
@@ -119,9 +131,12 @@ impl Rally {
     }
 }
 
-/// The look-up of the user behind a token.
-pub(super) fn user(mood: Mood) -> RawAnswer {
+/// The look-up of the user behind a token that Rally takes, or does not.
+pub(super) fn user(mood: Mood, is_taken: bool) -> RawAnswer {
     match mood {
+        Mood::Well | Mood::Losing if !is_taken => {
+            arrived(401, "<html>Full authentication is required</html>")
+        }
         Mood::Well | Mood::Losing => {
             arrived(200, r#"{"User":{"UserName":"me@example.com","Errors":[],"Warnings":[]}}"#)
         }

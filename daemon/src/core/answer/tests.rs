@@ -258,10 +258,16 @@ fn what_never_arrived_passes_with_a_remedy_where_there_is_one() {
         ),
         (
             SendTrouble::Unreachable("the connection was refused".to_owned()),
-            "Rally cannot be reached\n  why: the connection was refused",
+            "Rally cannot be reached\n  why: the connection was refused\n  try: check the network and the proxy, then ask again",
         ),
-        (SendTrouble::TimedOut, "Rally cannot be reached\n  why: no answer came in time"),
-        (SendTrouble::TooLarge, "the answer is not one of Rally's API\n  why: the answer is too large"),
+        (
+            SendTrouble::TimedOut,
+            "Rally cannot be reached\n  why: no answer came in time\n  try: check the network and the proxy, then ask again",
+        ),
+        (
+            SendTrouble::TooLarge,
+            "the answer is not one of Rally's API\n  why: the answer is too large\n  try: try again later, and check base_url and the proxy",
+        ),
         (
             SendTrouble::BadCaFile("it holds no certificate".to_owned()),
             "the profile's ca_file cannot be used\n  why: it holds no certificate\n  try: let ca_file name a PEM file \

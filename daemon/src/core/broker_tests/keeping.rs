@@ -1,0 +1,193 @@
+//! The broker's decisions: the vault and signing out.
+//! Does not: touch anything real.
+//! Met by: `cargo test`.
+
+use super::*;
+
+#[test]
+fn a_restarted_daemon_answers_from_the_vault_without_a_sign_in() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    stage.restart();
+    let get = stage.get(false);
+    assert_eq!(stage.token(get), "access");
+    assert_eq!(stage.loads, 1);
+    assert!(stage.posts().is_empty());
+}
+
+#[test]
+fn the_second_login_finds_the_client_secret_in_the_vault() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", None, HOUR);
+    stage.restart();
+    stage.wait(Ticks::seconds(2 * HOUR));
+    let login = stage.login(None);
+    stage.allow("new", None, HOUR);
+    assert!(matches!(stage.result(login), Some(Answer::SignedIn(done)) if done.kept && !done.already));
+}
+
+#[test]
+fn a_login_reports_done_only_when_the_vault_has_the_token_and_the_secret() {
+    let mut stage = Stage::new();
+    let login = stage.login(Some("client-secret"));
+    let epoch = stage.open_listener();
+    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.answer_post(granted("access", Some("refresh"), HOUR));
+    // The stage answers saves at once, so this looks at the effects of the last event by itself.
+    let look_up = stage.effects.iter().find_map(|effect| match effect {
+        Effect::LookUpUser { epoch, .. } => Some(*epoch),
+        _ => None,
+    });
+    let effects =
+        stage.broker.handle(stage.now, &mut stage.dice, Event::UserLookedUp(look_up.unwrap(), user()));
+    let saves: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Save(epoch, key, _) => Some((*epoch, key.kind)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        saves.iter().map(|(_, kind)| *kind).collect::<Vec<_>>(),
+        [ItemKind::ClientSecret, ItemKind::Token]
+    );
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Reply(..))));
+    stage.play(Event::Saved(saves[0].0, Ok(())));
+    // A caller is not kept waiting for ever, but login waits for the vault's word.
+    stage.wait(Ticks::seconds(15));
+    assert!(stage.result(login).is_none());
+    stage.play(Event::Saved(saves[1].0, Ok(())));
+    assert!(matches!(stage.result(login), Some(Answer::SignedIn(done)) if done.kept));
+}
+
+#[test]
+fn a_get_is_served_from_memory_when_the_vault_is_slow() {
+    let mut stage = Stage::new();
+    stage.sign_in("old", Some("refresh"), HOUR);
+    stage.wait(Ticks::seconds(2 * HOUR));
+    stage.effects.clear();
+    let get = stage.get(false);
+    let (epoch, _) = stage.posts()[0];
+    let effects = stage.broker.handle(
+        stage.now,
+        &mut stage.dice,
+        Event::Answered(epoch, granted("new", Some("refresh2"), HOUR)),
+    );
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Reply(..))));
+    stage.wait(Ticks::seconds(3));
+    assert_eq!(stage.token(get), "new");
+}
+
+#[test]
+fn a_locked_keyring_is_told_and_asked_again_the_next_time() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", None, HOUR);
+    stage.restart();
+    stage.vault_trouble = Some(VaultTrouble::Locked("prompt dismissed".to_owned()));
+    let get = stage.get(true);
+    assert_eq!(stage.fault(get), FaultKind::VaultLocked);
+    stage.vault_trouble = None;
+    let get = stage.get(false);
+    assert_eq!(stage.token(get), "access");
+}
+
+#[test]
+fn without_a_keyring_the_token_is_kept_in_memory_and_login_says_so() {
+    let mut stage = Stage::new();
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    let login = stage.login(Some("client-secret"));
+    stage.allow("access", None, HOUR);
+    assert!(matches!(stage.result(login), Some(Answer::SignedIn(done)) if !done.kept));
+    assert!(stage.effects.iter().any(
+        |effect| matches!(effect, Effect::Tell(_, Answer::Notice(fault)) if fault.kind == FaultKind::VaultMissing)
+    ));
+    let get = stage.get(false);
+    assert_eq!(stage.token(get), "access");
+    // The keyring comes up later, and then takes what waited for it.
+    stage.vault_trouble = None;
+    stage.wait(Ticks::seconds(60));
+    assert_eq!(stage.vault.len(), 2);
+}
+
+#[test]
+fn with_keyring_os_a_missing_keyring_is_an_error() {
+    let mut stage = Stage::with(Keyring::Os, &["default"]);
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    let login = stage.login(Some("client-secret"));
+    assert_eq!(stage.fault(login), FaultKind::VaultMissing);
+}
+
+#[test]
+fn logout_forgets_the_token_and_keeps_the_client_secret() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    let logout = stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    assert!(matches!(stage.result(logout), Some(Answer::SignedOut(done)) if done.profiles == ["default"]));
+    assert_eq!(stage.vault.keys().collect::<Vec<_>>(), ["client-secret:default"]);
+    let get = stage.get(false);
+    assert_eq!(stage.fault(get), FaultKind::SignInNeeded);
+}
+
+#[test]
+fn logout_forgets_the_client_secret_only_when_asked_to() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    let logout = stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: true }));
+    assert!(matches!(stage.result(logout), Some(Answer::SignedOut(done)) if done.profiles == ["default"]));
+    assert!(stage.vault.is_empty());
+    let login = stage.login(None);
+    assert_eq!(stage.fault(login), FaultKind::ClientSecretNeeded);
+}
+
+#[test]
+fn logout_gives_nobody_the_token_on_the_way_out() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    stage.ask(erase("access"));
+    let get = stage.get(false);
+    stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    assert_eq!(stage.fault(get), FaultKind::Denied);
+}
+
+#[test]
+fn logout_ends_a_pending_flow_and_its_late_answer_signs_nobody_in() {
+    let mut stage = Stage::new();
+    let login = stage.login(Some("client-secret"));
+    let epoch = stage.open_listener();
+    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.ask(Ask::Logout(Logout { profile: None, all: true, client_secret: false }));
+    assert_eq!(stage.fault(login), FaultKind::Denied);
+    stage.answer_post(granted("access", None, HOUR));
+    assert!(stage.vault.is_empty());
+}
+
+#[test]
+fn a_login_that_waits_for_a_slow_vault_opens_no_second_tab() {
+    let mut stage = Stage::new();
+    stage.login(Some("client-secret"));
+    let epoch = stage.open_listener();
+    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.answer_post(granted("access", None, HOUR));
+    let look_up = stage.effects.iter().find_map(|effect| match effect {
+        Effect::LookUpUser { epoch, .. } => Some(*epoch),
+        _ => None,
+    });
+    // The saves that this orders are never answered.
+    stage.broker.handle(stage.now, &mut stage.dice, Event::UserLookedUp(look_up.unwrap(), user()));
+    stage.effects.clear();
+    stage.wait(Ticks::seconds(10));
+    assert!(!stage.effects.iter().any(|effect| matches!(effect, Effect::Listen(..))), "{:?}", stage.effects);
+}
+
+#[test]
+fn a_keyring_that_gives_no_client_secret_is_not_asked_round_and_round() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    stage.restart();
+    let get = stage.get(false);
+    assert_eq!(stage.token(get), "access");
+    stage.vault_trouble = Some(VaultTrouble::Locked("prompt dismissed".to_owned()));
+    stage.loads = 0;
+    stage.wait(Ticks::seconds(HOUR - 1));
+    assert!((1..=10).contains(&stage.loads), "asked {} times", stage.loads);
+}

@@ -1,0 +1,331 @@
+//! The stage of the broker's tests: a test plays events against virtual time and looks at the effects.
+//! Does not: touch anything real.
+//! Met by: the tests beside it, each a sentence about the broker.
+
+mod keeping;
+mod renewing;
+mod running;
+mod serving;
+mod signing_in;
+
+use std::collections::BTreeMap;
+
+use rally_cred_proto::{
+    Answer, Ask, FaultKind, Secret,
+    message::{
+        Authorize, Erase, Get, Login, Logout, Paste, ProfileState, ProfileStatus, StatusAsk, Target, Token,
+    },
+};
+use zeroize::Zeroizing;
+
+use super::{
+    Broker, Facts,
+    answer::{RawAnswer, SendTrouble, TokenForm},
+    dice::Dice,
+    event::{AskId, Effect, Epoch, Event, Page, Peer},
+    profile::{BaseUrl, Config, Keyring, Profile, RedirectUri},
+    redirect::Redirect,
+    time::{Now, Tick, Ticks, Wall},
+    vault::{ItemKind, VaultTrouble},
+};
+
+/// A moment in 2026, far from any edge.
+const T0: Now = Now { wall: Wall(1_780_000_000), tick: Tick(5_000_000) };
+
+struct Counting(u64);
+
+impl Dice for Counting {
+    fn roll(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+/// A broker on a stage: the test plays the rest of the world.
+struct Stage {
+    broker: Broker,
+    dice: Counting,
+    now: Now,
+    last_ask: u64,
+    /// What the vault holds, by account name. The stage answers loads from it at once.
+    vault: BTreeMap<String, Secret>,
+    vault_trouble: Option<VaultTrouble>,
+    /// Every effect since the last look, but for vault and log.
+    effects: Vec<Effect>,
+    loads: usize,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::with(Keyring::Auto, &["default"])
+    }
+
+    fn with(keyring: Keyring, names: &[&str]) -> Self {
+        let profiles = names.iter().map(|name| ((*name).to_owned(), profile(name))).collect();
+        let config = Config { default_profile: names.first().unwrap().to_string(), keyring, profiles };
+        let facts = Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned() };
+        Self {
+            broker: Broker::new(facts, config),
+            dice: Counting(0),
+            now: T0,
+            last_ask: 0,
+            vault: BTreeMap::new(),
+            vault_trouble: None,
+            effects: Vec::new(),
+            loads: 0,
+        }
+    }
+
+    fn play(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            for effect in self.broker.handle(self.now, &mut self.dice, event) {
+                match effect {
+                    Effect::Load(epoch, key) => {
+                        self.loads += 1;
+                        let held = self.vault.get(&key.account()).cloned();
+                        events.push(Event::Loaded(epoch, self.vault_trouble.clone().map_or(Ok(held), Err)));
+                    }
+                    Effect::Save(epoch, key, record) => {
+                        let outcome = self.vault_trouble.clone().map_or(Ok(()), Err);
+                        if outcome.is_ok() {
+                            self.vault.insert(key.account(), record);
+                        }
+                        events.push(Event::Saved(epoch, outcome));
+                    }
+                    Effect::Erase(epoch, key) => {
+                        let outcome = self.vault_trouble.clone().map_or(Ok(()), Err);
+                        if outcome.is_ok() {
+                            self.vault.remove(&key.account());
+                        }
+                        events.push(Event::Erased(epoch, outcome));
+                    }
+                    Effect::Log(_) => {}
+                    other => self.effects.push(other),
+                }
+            }
+        }
+    }
+
+    /// Lets virtual time pass, stopping at each deadline on the way.
+    fn wait(&mut self, span: Ticks) {
+        let end = self.now.tick + span;
+        while let Some(at) = self.broker.next_deadline().filter(|at| *at <= end) {
+            self.pass_to(at.max(Tick(self.now.tick.0 + 1)));
+            self.play(Event::TimePassed);
+        }
+        self.pass_to(end);
+        self.play(Event::TimePassed);
+    }
+
+    fn pass_to(&mut self, tick: Tick) {
+        let since_start = i64::try_from((tick - T0.tick).0 / 1000).unwrap();
+        self.now = Now { tick, wall: T0.wall.after(since_start) };
+    }
+
+    fn ask(&mut self, ask: Ask) -> AskId {
+        self.last_ask += 1;
+        let id = AskId(self.last_ask);
+        self.play(Event::Asked { id, peer: Peer::default(), ask });
+        id
+    }
+
+    fn get(&mut self, interactive: bool) -> AskId {
+        self.ask(Ask::Get(Get { interactive, ..Get::default() }))
+    }
+
+    fn login(&mut self, client_secret: Option<&str>) -> AskId {
+        self.ask(Ask::Login(login(client_secret)))
+    }
+
+    /// The result of a request, if it has one.
+    fn result(&self, id: AskId) -> Option<&Answer> {
+        let mut results = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Reply(own, answer) if *own == id => Some(answer),
+            _ => None,
+        });
+        let result = results.next();
+        assert!(results.next().is_none(), "two results for one request");
+        result
+    }
+
+    fn token(&self, id: AskId) -> &str {
+        match self.result(id) {
+            Some(Answer::Token(Token { token, .. })) => token.expose(),
+            other => panic!("no token but {other:?}"),
+        }
+    }
+
+    fn fault(&self, id: AskId) -> FaultKind {
+        match self.result(id) {
+            Some(Answer::Error(fault)) => fault.kind,
+            other => panic!("no fault but {other:?}"),
+        }
+    }
+
+    fn urls_shown(&self) -> Vec<&Authorize> {
+        let shown = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Tell(_, Answer::Authorize(authorize)) => Some(authorize),
+            _ => None,
+        });
+        shown.collect()
+    }
+
+    fn profiles(&self) -> Vec<&ProfileStatus> {
+        let told = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Tell(_, Answer::Profile(profile)) => Some(&**profile),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    fn listening(&self) -> Epoch {
+        let mut listens = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Listen(epoch, _) => Some(*epoch),
+            _ => None,
+        });
+        listens.next_back().expect("no listener was ordered")
+    }
+
+    fn posts(&self) -> Vec<(Epoch, &TokenForm)> {
+        let posts = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Post { epoch, form, .. } => Some((*epoch, form)),
+            _ => None,
+        });
+        posts.collect()
+    }
+
+    fn page(&self) -> &Page {
+        let mut pages = self.effects.iter().filter_map(|effect| match effect {
+            Effect::EndListening(_, page) => Some(page),
+            _ => None,
+        });
+        pages.next_back().expect("the listener was not ended")
+    }
+
+    fn answer_post(&mut self, raw: RawAnswer) {
+        let (epoch, _) = *self.posts().last().expect("no token request was ordered");
+        self.play(Event::Answered(epoch, raw));
+    }
+
+    fn answer_look_up(&mut self, raw: RawAnswer) {
+        let look_up = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::LookUpUser { epoch, .. } => Some(*epoch),
+            _ => None,
+        });
+        self.play(Event::UserLookedUp(look_up.expect("no look-up was ordered"), raw));
+    }
+
+    fn open_listener(&mut self) -> Epoch {
+        let epoch = self.listening();
+        self.play(Event::Listening(epoch, Ok(())));
+        epoch
+    }
+
+    /// Plays the person and Rally from the pending flow to the token.
+    fn allow(&mut self, access: &str, refresh: Option<&str>, life: u64) {
+        let epoch = self.open_listener();
+        self.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+        self.answer_post(granted(access, refresh, life));
+        self.answer_look_up(user());
+    }
+
+    fn sign_in(&mut self, access: &str, refresh: Option<&str>, life: u64) {
+        self.login(Some("client-secret"));
+        self.allow(access, refresh, life);
+        self.effects.clear();
+    }
+
+    /// A new daemon on the same vault.
+    fn restart(&mut self) {
+        let fresh = Self::new();
+        self.broker = fresh.broker;
+        self.effects.clear();
+        self.loads = 0;
+    }
+}
+
+fn profile(name: &str) -> Profile {
+    Profile {
+        name: name.to_owned(),
+        base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
+        client_id: "client".to_owned(),
+        redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),
+        scope: "alm".to_owned(),
+        ca_file: None,
+        username: None,
+    }
+}
+
+fn login(client_secret: Option<&str>) -> Login {
+    Login {
+        profile: None,
+        client_secret: client_secret.map(secret),
+        force: false,
+        timeout: 300,
+        can_paste: true,
+    }
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::parse(text.to_owned()).unwrap()
+}
+
+fn arrived(status: u16, body: &str) -> RawAnswer {
+    RawAnswer::Arrived { status, retry_after: None, body: Zeroizing::new(body.as_bytes().to_vec()) }
+}
+
+fn granted(access: &str, refresh: Option<&str>, life: u64) -> RawAnswer {
+    let refresh = refresh.map(|refresh| format!(r#""refresh_token":"{refresh}","#)).unwrap_or_default();
+    arrived(
+        200,
+        &format!(r#"{{{refresh}"expires_in":{life},"token_type":"Bearer","access_token":"{access}"}}"#),
+    )
+}
+
+fn refused(error: &str, description: &str) -> RawAnswer {
+    arrived(
+        400,
+        &format!(
+            r#"{{"client_id":"client","client_secret":"s","error_description":"{description}","error":"{error}"}}"#
+        ),
+    )
+}
+
+fn user() -> RawAnswer {
+    arrived(
+        200,
+        r#"{"User":{"UserName":"me@example.com","DisplayName":"Me","ObjectID":1,"Errors":[],"Warnings":[]}}"#,
+    )
+}
+
+fn for_host(protocol: &str, host: &str) -> Ask {
+    let target =
+        Target { protocol: Some(protocol.to_owned()), host: Some(host.to_owned()), ..Target::default() };
+    Ask::Get(Get { target, ..Get::default() })
+}
+
+const HOUR: u64 = 3600;
+
+fn erase(token: &str) -> Ask {
+    Ask::Erase(Erase { target: Target::default(), token: Some(secret(token)) })
+}
+
+fn unauthorized() -> RawAnswer {
+    arrived(401, "<html>Full authentication is required to access this resource</html>")
+}
+
+impl Stage {
+    /// A caller says that the token does not work, and Rally agrees.
+    fn lose_token(&mut self) {
+        self.ask(Ask::Erase(Erase { target: Target::default(), token: None }));
+        self.answer_look_up(unauthorized());
+        self.effects.clear();
+    }
+
+    fn sign_in_again(&mut self, access: &str, life: u64) {
+        self.ask(Ask::Login(Login { force: true, ..login(None) }));
+        self.allow(access, Some("refresh"), life);
+        self.effects.clear();
+    }
+}

@@ -1,0 +1,116 @@
+//! The broker's decisions: status, reload and stop.
+//! Does not: touch anything real.
+//! Met by: `cargo test`.
+
+use super::*;
+
+#[test]
+fn a_reload_keeps_the_token_only_for_the_same_server_client_and_scope() {
+    let config = |change: &dyn Fn(&mut Profile)| {
+        let mut changed = profile("default");
+        change(&mut changed);
+        let profiles = BTreeMap::from([("default".to_owned(), changed)]);
+        Config { default_profile: "default".to_owned(), keyring: Keyring::Auto, profiles }
+    };
+    let check = |change: &dyn Fn(&mut Profile), is_kept: bool| {
+        let mut stage = Stage::new();
+        stage.sign_in("access", None, HOUR);
+        stage.play(Event::ConfigRead(Ok(config(change))));
+        let get = stage.get(false);
+        assert_eq!(matches!(stage.result(get), Some(Answer::Token(_))), is_kept);
+    };
+    check(&|_| {}, true);
+    check(&|profile| profile.redirect_uri = RedirectUri::parse("http://localhost:9999/").unwrap(), true);
+    check(&|profile| profile.scope = "other".to_owned(), false);
+    check(&|profile| profile.client_id = "other".to_owned(), false);
+    check(&|profile| profile.base_url = BaseUrl::parse("https://eu1.rallydev.com").unwrap(), false);
+}
+
+#[test]
+fn a_broken_config_is_reported_and_the_old_one_stays_in_force() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", None, HOUR);
+    let reload = stage.ask(Ask::Reload);
+    let fault = rally_cred_proto::Fault::new(FaultKind::ConfigBroken, "line 3");
+    stage.play(Event::ConfigRead(Err(fault)));
+    assert_eq!(stage.fault(reload), FaultKind::ConfigBroken);
+    let get = stage.get(false);
+    assert_eq!(stage.token(get), "access");
+}
+
+#[test]
+fn status_with_check_asks_rally() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", None, HOUR);
+    let status = stage.ask(Ask::Status(StatusAsk { profile: None, check: true }));
+    assert!(stage.result(status).is_none());
+    stage.answer_look_up(arrived(401, "<html>"));
+    assert!(matches!(stage.result(status), Some(Answer::Status(_))));
+    let shown = stage.profiles()[0];
+    assert_eq!((shown.checked, shown.ready), (Some(false), false));
+}
+
+#[test]
+fn an_unconfigured_daemon_says_so_and_git_hears_nothing() {
+    let facts = Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned() };
+    let mut stage = Stage::new();
+    stage.broker = Broker::new(facts, Config::default());
+    let get = stage.get(false);
+    assert_eq!(stage.fault(get), FaultKind::NotConfigured);
+    let get = stage.ask(for_host("https", "github.com"));
+    assert!(matches!(stage.result(get), Some(Answer::NoMatch)));
+}
+
+#[test]
+fn status_shows_every_profile_and_reads_the_vault_first() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    stage.restart();
+    let status = stage.ask(Ask::Status(StatusAsk::default()));
+    assert!(matches!(stage.result(status), Some(Answer::Status(_))));
+    let shown = stage.profiles()[0];
+    assert_eq!(
+        (shown.state, shown.ready, shown.kept, shown.renewable),
+        (ProfileState::SignedIn, true, true, true)
+    );
+    assert_eq!(shown.username.as_deref(), Some("me@example.com"));
+    assert_eq!(shown.expires_at, Some(T0.wall.0 + 3600));
+}
+
+#[test]
+fn a_stop_waits_for_the_vault_then_closes_the_door_before_it_answers() {
+    let mut stage = Stage::new();
+    let login = stage.login(Some("client-secret"));
+    let epoch = stage.open_listener();
+    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.answer_post(granted("access", None, HOUR));
+    let look_up = stage.effects.iter().find_map(|effect| match effect {
+        Effect::LookUpUser { epoch, .. } => Some(*epoch),
+        _ => None,
+    });
+    let effects =
+        stage.broker.handle(stage.now, &mut stage.dice, Event::UserLookedUp(look_up.unwrap(), user()));
+    let stop = stage.ask(Ask::Stop);
+    assert_eq!(stage.fault(login), FaultKind::Stopping);
+    assert!(stage.result(stop).is_none());
+    for effect in effects {
+        if let Effect::Save(epoch, ..) = effect {
+            stage.play(Event::Saved(epoch, Ok(())));
+        }
+    }
+    let end: Vec<_> = stage.effects.iter().rev().take(3).collect();
+    assert!(matches!(end[..], [Effect::Exit, Effect::Reply(_, Answer::Done), Effect::CloseDoor]), "{end:?}");
+}
+
+#[test]
+fn a_stop_waits_for_a_renewal_that_is_under_way() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), 100);
+    stage.wait(Ticks::seconds(200));
+    stage.get(false);
+    let stop = stage.ask(Ask::Stop);
+    assert!(stage.result(stop).is_none());
+    stage.answer_post(granted("new", Some("rotated"), HOUR));
+    assert!(stage.vault["token:default"].expose().contains("rotated"));
+    assert!(matches!(stage.result(stop), Some(Answer::Done)));
+}

@@ -1,0 +1,48 @@
+//! An account as `status` shows it.
+//! Does not: change it.
+//! Met by: `gather`, and the broker's own view of its states.
+
+use rally_cred_proto::message::{ProfileState, ProfileStatus};
+
+use super::{
+    account::{Account, Job},
+    keeping::Slot,
+    policy,
+    time::Now,
+};
+
+impl Account {
+    /// What the account is doing.
+    pub(super) fn state(&self) -> ProfileState {
+        match (&self.job, &self.token) {
+            (Job::Flow(_), _) => ProfileState::SigningIn,
+            (Job::Exchanging(..) | Job::LookingUp(..), _) => ProfileState::Exchanging,
+            (Job::Renewing(_), _) => ProfileState::Renewing,
+            (Job::None | Job::Saving(_), Slot::Unread) => ProfileState::Unread,
+            (Job::None | Job::Saving(_), Slot::Loading(_)) => ProfileState::Loading,
+            (Job::None | Job::Saving(_), Slot::Empty | Slot::Missing) => ProfileState::SignedOut,
+            (Job::None | Job::Saving(_), Slot::Held(_)) => ProfileState::SignedIn,
+        }
+    }
+
+    /// The account as `status` shows it.
+    pub(super) fn status(&self, now: Now, is_default: bool) -> ProfileStatus {
+        let record = self.token.held();
+        ProfileStatus {
+            profile: self.profile.name.clone(),
+            default: is_default,
+            base_url: self.profile.base_url.origin().to_string(),
+            state: self.state(),
+            ready: self.validity(now).is_some() || self.is_renewable() && !self.is_resting(now),
+            username: record.and_then(|record| record.username.clone()),
+            obtained_at: record.map(|record| record.obtained_at),
+            expires_at: record.and_then(|record| record.expires_at),
+            renews_at: self.renewal_due(now).map(|due| policy::wall_of(now, due).0),
+            renewable: self.is_renewable(),
+            kept: record.is_some() && self.is_kept(),
+            waiting: u32::try_from(self.waiters.len()).unwrap_or(u32::MAX),
+            checked: None,
+            fault: self.fault.clone().or_else(|| self.vault_fault.clone()),
+        }
+    }
+}
