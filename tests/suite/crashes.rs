@@ -78,12 +78,11 @@ impl Scene {
         got.stdout.trim_end().to_owned()
     }
 
-    /// Says that the served token does not work, so that it takes a renewal to be served again.
+    /// Has Rally refuse the served token, and says so, so that it takes a renewal to be served again.
     fn erase(&self) {
         let token = self.served();
-        // Rally is asked before a token is given up, and has to agree.
-        self.sandbox.revoke(&token);
-        let erase = question(&self.sandbox).replace("\n\n", &format!("\npassword={token}\n\n"));
+        assert!(self.sandbox.revoke(&token));
+        let erase = format!("{}\npassword={token}\n\n", question(&self.sandbox).trim_end());
         assert_eq!(self.world.client(&["erase"], erase).code, Some(0));
     }
 
@@ -131,6 +130,14 @@ impl Scene {
         let mut stream = UnixStream::connect(self.world.path("run/rally-cred/agent.sock")).unwrap();
         stream.write_all(format!("{request}\n").as_bytes()).unwrap();
         stream
+    }
+
+    /// Kills the daemon, and sees to it that the request that hangs in the sandbox is never handled.
+    fn crash_before_the_request_is_handled(&mut self) {
+        let finished = self.sandbox.counters().finished;
+        self.crash();
+        self.sandbox.until_blocking(|counters| counters.finished > finished).unwrap();
+        self.sandbox.clear_faults();
     }
 
     /// Has the request that hangs in the sandbox handled while the daemon cannot read the answer, and kills it then.
@@ -191,7 +198,6 @@ fn crash_a_sign_in(endpoint: Endpoint, crash: fn(&mut Scene)) {
     };
     scene.sandbox.until_blocking(arrived).unwrap();
     crash(&mut scene);
-    scene.sandbox.clear_faults();
     assert_eq!(login.end().code, Some(6));
     scene.restart();
     assert_eq!(scene.served(), old);
@@ -200,7 +206,7 @@ fn crash_a_sign_in(endpoint: Endpoint, crash: fn(&mut Scene)) {
 
 #[test]
 fn a_crash_while_the_code_is_on_its_way_leaves_the_old_grant() {
-    crash_a_sign_in(Endpoint::Token, Scene::crash);
+    crash_a_sign_in(Endpoint::Token, Scene::crash_before_the_request_is_handled);
 }
 
 #[test]
@@ -210,7 +216,7 @@ fn a_crash_after_the_code_was_taken_but_before_the_answer_was_read_leaves_the_ol
 
 #[test]
 fn a_crash_while_the_user_is_looked_up_leaves_the_old_grant() {
-    crash_a_sign_in(Endpoint::User, Scene::crash);
+    crash_a_sign_in(Endpoint::User, Scene::crash_before_the_request_is_handled);
 }
 
 #[test]
@@ -257,8 +263,7 @@ fn a_crash_while_a_renewal_is_on_its_way_leaves_the_old_grant() {
     scene.sandbox.fault(Endpoint::Token, Fault::Hang, None);
     let get = scene.world.start("rally-cred", &RENEW);
     scene.sandbox.until_blocking(|counters| counters.refreshes() == 1).unwrap();
-    scene.crash();
-    scene.sandbox.clear_faults();
+    scene.crash_before_the_request_is_handled();
     assert_eq!(get.end().code, Some(6));
     scene.restart();
     assert_eq!(scene.served(), old);
@@ -358,8 +363,8 @@ fn a_client_killed_while_a_person_is_asked_ends_its_own_sign_in_but_not_that_of_
     scene.wait_for_log("a sign-in came to nothing", 1);
     assert_eq!((scene.profile()["state"].as_str(), scene.served()), (Some("signed_in"), old));
 
-    scene.sandbox.revoke_all();
     scene.erase();
+    scene.sandbox.revoke_all();
     let mut get = scene.world.start(
         "rally-cred",
         &["get", "--profile", "default", "--format", "token", "--interactive", "always"],

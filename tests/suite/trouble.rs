@@ -301,6 +301,26 @@ fn the_keyring_comes_back_while_the_daemon_runs_and_takes_what_waited_for_it() {
 }
 
 #[test]
+fn a_keyring_that_does_not_answer_keeps_nobody_longer_than_they_want_to_wait() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let keyring = KeyringSession::start();
+    world.join(&keyring);
+    let mut daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let before = world.client(&["get"], question(&sandbox)).stdout;
+    daemon.kill();
+    keyring.pause_keyring();
+    let _daemon = world.start_daemon();
+    let got = world.client(&["get", "--profile", "default", "--format", "token", "--wait", "1s"], "");
+    expect(&got, 5, "no token for profile default in time", "rally-cred status");
+    assert!(got.stderr.contains("the keyring did not answer"), "{got:?}");
+    // Once it answers, the next caller is served as if nothing had been.
+    keyring.resume_keyring();
+    assert_eq!(world.client(&["get"], question(&sandbox)).stdout, before);
+}
+
+#[test]
 fn a_full_disk_leaves_the_token_in_memory_until_there_is_room_again() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);

@@ -39,7 +39,8 @@ impl Account {
             expires_at: record.and_then(|record| record.expires_at),
             renews_at: self.renewal_due(now).map(|due| policy::wall_of(now, due).0),
             renewable: self.is_renewable(),
-            kept: record.is_some() && self.is_kept(),
+            // While a newer token is on its way to the vault, what the vault has is not what is held.
+            kept: record.is_some() && self.is_kept() && !self.is_saving(),
             waiting: u32::try_from(self.waiters.len()).unwrap_or(u32::MAX),
             checked: None,
             fault: self.fault.clone().or_else(|| self.vault_fault.clone()),

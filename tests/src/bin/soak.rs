@@ -176,7 +176,7 @@ impl Soak {
         Ok(())
     }
 
-    /// Has the next renewal fail, or makes one necessary now, or both.
+    /// Has the next renewal fail, or makes one necessary now, or both; now and then the token is said not to work.
     fn disturb(&self, client: &mut Client, token: Secret) -> Result<(), String> {
         let number = self.disturbances.fetch_add(1, Ordering::Relaxed);
         let fault = match number % 5 {
@@ -189,12 +189,16 @@ impl Soak {
         if number % 3 != 2 {
             self.sandbox.fault(Endpoint::Token, fault, Some(1));
         }
-        if number % 3 != 1 {
-            let erase = Erase { target: Target::default(), token: Some(token) };
-            let answer = client.ask(&Ask::Erase(erase), &mut |_| {});
-            answer.map_err(|fault| fault.to_string())?;
+        let ask = match number % 3 {
+            // More than any token has.
+            0 => Ask::Get(Get { min_validity: 3600, ..Get::default() }),
+            1 => return Ok(()),
+            _ => Ask::Erase(Erase { target: Target::default(), token: Some(token) }),
+        };
+        match client.ask(&ask, &mut |_| {}) {
+            Err(fault) if !is_passing(&fault) => Err(fault.to_string()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn report(&self, seconds: f64) -> Result<bool, String> {
