@@ -31,6 +31,15 @@ pub(crate) fn world_with_browser(sandbox: &Sandbox) -> World {
     world
 }
 
+/// The same with a keyring of its own, and a sandbox to sign in to.
+pub(crate) fn world_with_keyring() -> (Sandbox, World, KeyringSession) {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let keyring = KeyringSession::start();
+    world.join(&keyring);
+    (sandbox, world, keyring)
+}
+
 /// The addresses that the browser was opened with.
 pub(crate) fn opened(world: &World) -> Vec<String> {
     fs::read_to_string(world.path("opened")).unwrap_or_default().lines().map(str::to_owned).collect()
@@ -48,10 +57,7 @@ pub(crate) fn sign_in(world: &World, sandbox: &Sandbox) {
 
 #[test]
 fn a_get_after_login_needs_no_network_no_keyring_and_no_browser() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    let mut keyring = KeyringSession::start();
-    world.join(&keyring);
+    let (sandbox, world, mut keyring) = world_with_keyring();
     let _daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     assert_eq!(opened(&world).len(), 1);
@@ -69,10 +75,7 @@ fn a_get_after_login_needs_no_network_no_keyring_and_no_browser() {
 
 #[test]
 fn a_restarted_daemon_serves_from_the_keyring_without_a_new_sign_in() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let (sandbox, world, _keyring) = world_with_keyring();
     let mut daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     let before = world.client(&["get"], question(&sandbox)).stdout;
@@ -90,10 +93,7 @@ fn a_restarted_daemon_serves_from_the_keyring_without_a_new_sign_in() {
 
 #[test]
 fn kill_9_of_the_daemon_loses_nothing_that_login_had_reported() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let (sandbox, world, _keyring) = world_with_keyring();
     for _ in 0..5 {
         let mut daemon = world.start_daemon();
         let login =
@@ -114,10 +114,7 @@ fn kill_9_of_the_daemon_loses_nothing_that_login_had_reported() {
 
 #[test]
 fn kill_9_in_the_middle_of_a_sign_in_leaves_the_old_token_served() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let (sandbox, world, _keyring) = world_with_keyring();
     let mut daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     let before = world.client(&["get"], question(&sandbox)).stdout;

@@ -12,15 +12,12 @@ use rally_cred_tests::{
     world::{self, Ended, World},
 };
 
-use crate::sign_in::{question, sign_in, value, world_with_browser};
+use crate::sign_in::{question, sign_in, value, world_with_browser, world_with_keyring};
 
 /// Signs in once, provokes the trouble, signs in again by force, and checks what the person sees; then the first token
 /// must still be served.
 fn check(provoke: impl FnOnce(&Sandbox, &mut World), code: i32, what: &str, remedy: &str) {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let (sandbox, mut world, _keyring) = world_with_keyring();
     let _daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     let before = world.client(&["get"], question(&sandbox)).stdout;
@@ -131,10 +128,7 @@ fn the_certificate_is_not_trusted_until_ca_file_names_its_authority() {
 
 #[test]
 fn the_keyring_is_locked() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    let mut keyring = KeyringSession::start();
-    world.join(&keyring);
+    let (sandbox, world, mut keyring) = world_with_keyring();
     let mut daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     let before = world.client(&["get"], question(&sandbox)).stdout;
@@ -250,10 +244,7 @@ fn plant_record(keyring: &KeyringSession, world: &World, text: &str) {
 
 #[test]
 fn a_damaged_record_is_told_and_the_next_login_mends_it() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let (sandbox, world, keyring) = world_with_keyring();
     plant_record(&keyring, &world, "{\"v\":1,\"access_tok");
     let _daemon = world.start_daemon();
     let got = world.client(&["get", "--format", "token", "--interactive", "never"], "");
@@ -265,10 +256,7 @@ fn a_damaged_record_is_told_and_the_next_login_mends_it() {
 
 #[test]
 fn a_record_of_a_later_version_is_left_untouched() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let (sandbox, world, keyring) = world_with_keyring();
     let later = r#"{"v":99,"everything":"is different"}"#;
     plant_record(&keyring, &world, later);
     let _daemon = world.start_daemon();
@@ -302,10 +290,7 @@ fn the_keyring_comes_back_while_the_daemon_runs_and_takes_what_waited_for_it() {
 
 #[test]
 fn a_keyring_that_does_not_answer_keeps_nobody_longer_than_they_want_to_wait() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let (sandbox, world, keyring) = world_with_keyring();
     let mut daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     let before = world.client(&["get"], question(&sandbox)).stdout;
@@ -322,10 +307,7 @@ fn a_keyring_that_does_not_answer_keeps_nobody_longer_than_they_want_to_wait() {
 
 #[test]
 fn a_full_disk_leaves_the_token_in_memory_until_there_is_room_again() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let (sandbox, world, keyring) = world_with_keyring();
     let mut daemon = world.start_daemon();
     keyring.set_disk_full(true);
     let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);

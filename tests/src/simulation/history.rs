@@ -6,24 +6,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, Secret,
-    message::{Erase, Get, Login, Logout, ProfileState, StatusAsk, Target},
+    Answer, Ask, Fault, FaultKind,
+    message::{Erase, Get, Login, Logout, StatusAsk},
 };
 use rally_credd::core::{
-    Broker, Facts,
+    Broker,
     answer::{RawAnswer, TokenForm},
-    dice::Dice,
     event::{AskId, Effect, Epoch, Event, Peer},
-    profile::{BaseUrl, Config, Keyring, Profile, RedirectUri},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
     vault::ItemKind,
 };
 
 use super::{
-    Planted, Seeded,
+    Cause, Planted, Played, Seeded, Transition,
+    cast::{FIRST_PORT, broker, kind_of, name_of, number_of, secret, target, word_for},
+    planted::{BrokerDice, lengthened},
     promises::{Broken, LATENCY, Promises},
     rally::{self, CLIENT_SECRET, Mood, Rally},
+    transitions::state_name,
     vault::{self, Call, Health, SimVault},
 };
 
@@ -38,75 +39,6 @@ pub struct Violation {
     pub broken: String,
     /// The last steps before it.
     pub steps: Vec<String>,
-}
-
-/// A history that was played to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Played {
-    /// Events that the broker took.
-    pub events: usize,
-    /// Every change of a profile's state that was seen.
-    pub transitions: BTreeSet<Transition>,
-}
-
-/// A change of a profile's state, with the event that caused it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Transition {
-    /// The state before.
-    pub from: &'static str,
-    /// The event.
-    pub cause: Cause,
-    /// The state after.
-    pub to: &'static str,
-}
-
-/// The kinds of events, as ARCHITECTURE.md names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
-    /// A client asked.
-    Asked,
-    /// A client left.
-    Left,
-    /// The vault gave its word.
-    Vault,
-    /// The redirect listener opened, or did not.
-    Listener,
-    /// The browser came back.
-    Redirected,
-    /// Rally answered.
-    Rally,
-    /// A deadline came.
-    TimePassed,
-    /// The daemon was told to reload or to stop.
-    Daemon,
-}
-
-impl Cause {
-    fn of(event: &Event) -> Self {
-        match event {
-            Event::Asked { .. } => Self::Asked,
-            Event::Left(_) => Self::Left,
-            Event::Loaded(..) | Event::Saved(..) | Event::Erased(..) => Self::Vault,
-            Event::Listening(..) => Self::Listener,
-            Event::Redirected(..) => Self::Redirected,
-            Event::Answered(..) | Event::UserLookedUp(..) => Self::Rally,
-            Event::TimePassed => Self::TimePassed,
-            Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,
-        }
-    }
-}
-
-fn state_name(state: ProfileState) -> &'static str {
-    match state {
-        ProfileState::Unread => "unread",
-        ProfileState::Loading => "loading",
-        ProfileState::SignedOut => "signed_out",
-        ProfileState::SigningIn => "signing_in",
-        ProfileState::Exchanging => "exchanging",
-        ProfileState::Renewing => "renewing",
-        ProfileState::SignedIn => "signed_in",
-        _ => "other",
-    }
 }
 
 /// Steps that a violation shows.
@@ -659,93 +591,5 @@ impl History {
             }
         }
         self.promises.nobody_waits_too_long(self.tick)
-    }
-}
-
-/// The broker's dice, which a bug may take the jitter from.
-#[derive(Debug)]
-struct BrokerDice {
-    chance: Seeded,
-    has_jitter: bool,
-}
-
-impl Dice for BrokerDice {
-    fn roll(&mut self) -> u64 {
-        self.chance.roll()
-    }
-
-    fn up_to(&mut self, most: Ticks) -> Ticks {
-        let rolled = self.roll() % most.0.saturating_add(1).max(1);
-        Ticks(if self.has_jitter { rolled } else { 0 })
-    }
-}
-
-/// The same answer with another zero at the end of its life.
-fn lengthened(raw: RawAnswer) -> RawAnswer {
-    let RawAnswer::Arrived { status, retry_after, body } = raw else { return raw };
-    let mut answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    if let Some(life) = answer.get_mut("expires_in") {
-        *life = (life.as_u64().unwrap_or(0) * 10).into();
-    }
-    let body = if answer.is_null() { body } else { zeroize::Zeroizing::new(answer.to_string().into_bytes()) };
-    RawAnswer::Arrived { status, retry_after, body }
-}
-
-const FIRST_PORT: usize = 9000;
-
-fn broker(profiles: usize) -> Broker {
-    let facts = Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned() };
-    let profiles = (0..profiles).filter_map(|number| Some((name_of(number), profile(number)?))).collect();
-    Broker::new(facts, Config { default_profile: name_of(0), keyring: Keyring::Auto, profiles })
-}
-
-fn profile(number: usize) -> Option<Profile> {
-    Some(Profile {
-        name: name_of(number),
-        base_url: BaseUrl::parse("https://rally1.rallydev.com").ok()?,
-        client_id: format!("client-{number}"),
-        redirect_uri: RedirectUri::parse(&format!("http://localhost:{}/callback", FIRST_PORT + number))
-            .ok()?,
-        scope: "alm".to_owned(),
-        ca_file: None,
-        username: None,
-    })
-}
-
-fn name_of(number: usize) -> String {
-    format!("p{number}")
-}
-
-fn number_of(name: &str) -> usize {
-    name.trim_start_matches('p').parse().unwrap_or(0)
-}
-
-fn target(number: usize) -> Target {
-    Target { profile: Some(name_of(number)), ..Target::default() }
-}
-
-fn secret(text: &str) -> Option<Secret> {
-    Secret::parse(text.to_owned()).ok()
-}
-
-fn word_for(ask: &Ask) -> String {
-    match ask {
-        Ask::Get(get) => format!(
-            "for a token, interactive {}, {} s, at least {} s good",
-            get.interactive, get.wait, get.min_validity
-        ),
-        Ask::Login(login) => format!("to sign in, force {}, {} s", login.force, login.timeout),
-        Ask::Erase(_) => "to erase".to_owned(),
-        Ask::Logout(_) => "to sign out".to_owned(),
-        _ => "for the status".to_owned(),
-    }
-}
-
-fn kind_of(answer: &Answer) -> String {
-    match answer {
-        Answer::Token(token) => format!("token {}", token.token.expose()),
-        Answer::Error(fault) => format!("{}: {}", fault.kind.name(), fault.what),
-        Answer::SignedIn(_) => "signed in".to_owned(),
-        _ => "done".to_owned(),
     }
 }

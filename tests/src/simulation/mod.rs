@@ -2,16 +2,19 @@
 //! Does not: touch a clock, a socket or a file: a seed gives the same history on every machine.
 //! Met by: `bin/simulate`, and the suite, which plays many seeds.
 
+mod cast;
 mod history;
 mod planted;
 mod promises;
 mod rally;
+mod transitions;
 mod vault;
 
 use rally_credd::core::dice::Dice;
 
-pub use history::{Cause, History, Played, Transition, Violation};
+pub use history::{History, Violation};
 pub use planted::Planted;
+pub use transitions::{Cause, Played, Transition};
 
 /// SplitMix64: small, fast, and the same everywhere. It stands for chance, not for secrecy.
 #[derive(Clone, Debug)]

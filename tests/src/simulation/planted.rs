@@ -2,6 +2,10 @@
 //! Does not: touch the broker itself, so that no build of it holds them.
 //! Met by: `history`, where it passes events in and effects out, and the suite, which counts the seeds until each is found.
 
+use rally_credd::core::{answer::RawAnswer, dice::Dice, time::Ticks};
+
+use super::Seeded;
+
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
@@ -38,4 +42,33 @@ impl Planted {
         (Self::NoBackoff, "attempts that fail become rarer"),
         (Self::NoAnswers, "once faults stop, every profile serves again"),
     ];
+}
+
+/// The broker's dice, which a bug may take the jitter from.
+#[derive(Debug)]
+pub(super) struct BrokerDice {
+    pub(super) chance: Seeded,
+    pub(super) has_jitter: bool,
+}
+
+impl Dice for BrokerDice {
+    fn roll(&mut self) -> u64 {
+        self.chance.roll()
+    }
+
+    fn up_to(&mut self, most: Ticks) -> Ticks {
+        let rolled = self.roll() % most.0.saturating_add(1).max(1);
+        Ticks(if self.has_jitter { rolled } else { 0 })
+    }
+}
+
+/// The same answer with another zero at the end of its life.
+pub(super) fn lengthened(raw: RawAnswer) -> RawAnswer {
+    let RawAnswer::Arrived { status, retry_after, body } = raw else { return raw };
+    let mut answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    if let Some(life) = answer.get_mut("expires_in") {
+        *life = (life.as_u64().unwrap_or(0) * 10).into();
+    }
+    let body = if answer.is_null() { body } else { zeroize::Zeroizing::new(answer.to_string().into_bytes()) };
+    RawAnswer::Arrived { status, retry_after, body }
 }

@@ -1,0 +1,77 @@
+//! What a history shows of the broker's states: which event changed which into which.
+//! Does not: say which changes are right; ARCHITECTURE.md lists them all, and the suite compares.
+//! Met by: `history`, which collects them.
+
+use std::collections::BTreeSet;
+
+use rally_cred_proto::message::ProfileState;
+use rally_credd::core::event::Event;
+
+/// A history that was played to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// Events that the broker took.
+    pub events: usize,
+    /// Every change of a profile's state that was seen.
+    pub transitions: BTreeSet<Transition>,
+}
+
+/// A change of a profile's state, with the event that caused it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Transition {
+    /// The state before.
+    pub from: &'static str,
+    /// The event.
+    pub cause: Cause,
+    /// The state after.
+    pub to: &'static str,
+}
+
+/// The kinds of events, as ARCHITECTURE.md names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// A client asked.
+    Asked,
+    /// A client left.
+    Left,
+    /// The vault gave its word.
+    Vault,
+    /// The redirect listener opened, or did not.
+    Listener,
+    /// The browser came back.
+    Redirected,
+    /// Rally answered.
+    Rally,
+    /// A deadline came.
+    TimePassed,
+    /// The daemon was told to reload or to stop.
+    Daemon,
+}
+
+impl Cause {
+    pub(super) fn of(event: &Event) -> Self {
+        match event {
+            Event::Asked { .. } => Self::Asked,
+            Event::Left(_) => Self::Left,
+            Event::Loaded(..) | Event::Saved(..) | Event::Erased(..) => Self::Vault,
+            Event::Listening(..) => Self::Listener,
+            Event::Redirected(..) => Self::Redirected,
+            Event::Answered(..) | Event::UserLookedUp(..) => Self::Rally,
+            Event::TimePassed => Self::TimePassed,
+            Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,
+        }
+    }
+}
+
+pub(super) fn state_name(state: ProfileState) -> &'static str {
+    match state {
+        ProfileState::Unread => "unread",
+        ProfileState::Loading => "loading",
+        ProfileState::SignedOut => "signed_out",
+        ProfileState::SigningIn => "signing_in",
+        ProfileState::Exchanging => "exchanging",
+        ProfileState::Renewing => "renewing",
+        ProfileState::SignedIn => "signed_in",
+        _ => "other",
+    }
+}
