@@ -17,19 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(125);
 /// If no daemon runs, one is started: the keyring still holds the token that Rally refused, and the next `get` would
 /// hand it out again.
 pub(crate) fn erase(options: &Options, around: &dyn Surroundings) -> Result<u8, Fault> {
-    if around.stdin_is_terminal() {
-        return Ok(0);
-    }
-    let bad = |fault: git::BadAttributes| {
-        Fault::new(FaultKind::BadRequest, "the request is not understood").why(fault.to_string())
-    };
-    let input = git::read(&mut around.stdin(options.stdin_patience())).map_err(bad)?;
-    let attributes = git::parse(&input).map_err(bad)?;
+    let attributes = read(options, around)?;
     let target = get::target(&attributes, options.profile.clone());
-    let names_server = [&target.protocol, &target.host]
-        .iter()
-        .all(|text| text.as_ref().is_some_and(|text| !text.is_empty()));
-    if !names_server {
+    // Half a server is nobody's. Nothing at all comes from a person, who means the profile.
+    let is_there = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    let names_server = is_there(&target.protocol) && is_there(&target.host);
+    let says_nothing = target.protocol.is_none() && target.host.is_none() && attributes.password.is_none();
+    if !names_server && !says_nothing {
         return Ok(0);
     }
     let erase = Ask::Erase(Erase { target, token: attributes.password });
@@ -40,6 +34,18 @@ pub(crate) fn erase(options: &Options, around: &dyn Surroundings) -> Result<u8, 
         Err(fault) if fault.kind == FaultKind::NoDaemon && !options.autostart => Ok(0),
         Err(fault) => Err(fault),
     }
+}
+
+/// What standard input says; a terminal says nothing.
+fn read(options: &Options, around: &dyn Surroundings) -> Result<git::Attributes, Fault> {
+    if around.stdin_is_terminal() {
+        return Ok(git::Attributes::default());
+    }
+    let bad = |fault: git::BadAttributes| {
+        Fault::new(FaultKind::BadRequest, "the request is not understood").why(fault.to_string())
+    };
+    let input = git::read(&mut around.stdin(options.stdin_patience())).map_err(bad)?;
+    git::parse(&input).map_err(bad)
 }
 
 /// Takes what git has to store, and does nothing with it: a token that the daemon gave out, it has already.

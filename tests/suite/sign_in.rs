@@ -292,3 +292,16 @@ fn the_demo_succeeds_and_leaves_nothing_in_the_keyring() {
     let left = world.run("secret-tool", &["search", "--all", "service", "rally-cred"], "");
     assert_eq!(left.stdout, "", "{left:?}");
 }
+
+#[test]
+fn erase_by_hand_is_about_the_profile() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let get = || world.client(&["get", "--profile", "default", "--format", "token"], "").stdout;
+    let token = get();
+    assert!(sandbox.revoke(token.trim()));
+    assert_eq!(world.client(&["erase"], "").code, Some(0));
+    assert_ne!(get(), token);
+}

@@ -48,7 +48,6 @@ fn erase_without_a_password_means_the_token_in_hand() {
 #[test]
 fn erase_without_a_server_asks_nothing() {
     for stdin in [
-        "",
         "password=_abc\n",
         "protocol=https\npassword=_abc\n",
         "protocol=https\nhost=\n",
@@ -58,6 +57,13 @@ fn erase_without_a_server_asks_nothing() {
         assert_eq!(run("erase --profile work", &script.around().reading(stdin)).shown(), silent(), "{stdin}");
         assert!(script.asked().is_empty());
     }
+}
+
+#[test]
+fn erase_by_hand_is_about_the_profile() {
+    let script = Script::new([answer([json!({"type": "done"})])]);
+    assert_eq!(run("erase --profile work", &script.around().reading("")).shown(), silent());
+    assert_eq!(script.asked(), [json!({"v": 1, "op": "erase", "profile": "work"})]);
 }
 
 #[test]

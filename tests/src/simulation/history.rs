@@ -484,11 +484,14 @@ impl History {
             self.rally.revoke(&token);
         }
         let was_well = self.mood == Mood::Well;
+        // A question that is on its way already may meet the mood that Rally was in when it was sent.
+        let is_asked = |(_, _, outcome): &(Tick, Epoch, Outcome)| matches!(outcome, Outcome::LookedUp { token: of, .. } if *of == token);
+        let was_asked = self.outcomes.iter().any(is_asked);
         let erase = Erase { target: target(profile), token: secret(&token) };
         let id = self.ask(Ask::Erase(erase), Ticks::seconds(120))?;
         // It counts once the daemon has said that it heard, if Rally can confirm it.
         let was_heard = !self.promises.open_asks().contains(&id);
-        if was_heard && was_well && !self.rally.takes(&token, self.tick) {
+        if was_heard && was_well && !was_asked && !self.rally.takes(&token, self.tick) {
             self.promises.erased(&token);
         }
         Ok(())
