@@ -12,7 +12,7 @@ use rally_cred_proto::{
 use rally_credd::core::{
     Broker,
     answer::{RawAnswer, TokenForm},
-    event::{AskId, Effect, Epoch, Event, Peer},
+    event::{AskId, Effect, Entry, Epoch, Event, Peer},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
     vault::ItemKind,
@@ -77,6 +77,8 @@ pub struct History {
     step: usize,
     /// Events that the broker has taken.
     events: usize,
+    /// Whether the broker dropped an outcome since this was last reset.
+    was_stale: bool,
     transitions: BTreeSet<Transition>,
     steps: Vec<String>,
     now_signed_out: BTreeMap<usize, bool>,
@@ -123,6 +125,7 @@ impl History {
             last_ask: 0,
             step: 0,
             events: 0,
+            was_stale: false,
             transitions: BTreeSet::new(),
             steps: Vec::new(),
             now_signed_out: BTreeMap::new(),
@@ -298,15 +301,22 @@ impl History {
                     if self.planted == Some(Planted::LongLives) { lengthened(raw) } else { raw },
                 )
             }
-            Outcome::LookedUp { mood, token } => {
-                let is_taken = self.rally.takes(&token, self.tick);
-                if !is_taken && matches!(mood, Mood::Well | Mood::Losing) {
-                    self.promises.erased(&token);
-                }
-                Event::UserLookedUp(epoch, rally::user(mood, is_taken))
-            }
+            Outcome::LookedUp { mood, token } => return self.deliver_look_up(epoch, mood, &token),
         };
         self.play_event(event)
+    }
+
+    /// A token that Rally does not take is not served again, if the broker still wanted to know.
+    fn deliver_look_up(&mut self, epoch: Epoch, mood: Mood, token: &str) -> Result<(), Broken> {
+        let is_taken = self.rally.takes(token, self.tick);
+        let is_refuted =
+            !is_taken && matches!(mood, Mood::Well | Mood::Losing) && self.promises.erased(token);
+        self.was_stale = false;
+        self.play_event(Event::UserLookedUp(epoch, rally::user(mood, is_taken)))?;
+        if is_refuted && self.was_stale {
+            self.promises.not_erased(token);
+        }
+        Ok(())
     }
 
     fn play_event(&mut self, event: Event) -> Result<(), Broken> {
@@ -335,6 +345,7 @@ impl History {
 
     fn take(&mut self, effect: Effect) -> Result<(), Broken> {
         match effect {
+            Effect::Log(Entry::Stale(_)) => self.was_stale = true,
             Effect::Tell(..)
             | Effect::Log(_)
             | Effect::OpenVault(_)

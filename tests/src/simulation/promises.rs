@@ -110,8 +110,13 @@ impl Promises {
         self.brought.insert(token, (now, calendar_off));
     }
 
-    pub(super) fn erased(&mut self, token: &str) {
-        self.erased.insert(token.to_owned());
+    /// Whether that is news.
+    pub(super) fn erased(&mut self, token: &str) -> bool {
+        self.erased.insert(token.to_owned())
+    }
+
+    pub(super) fn not_erased(&mut self, token: &str) {
+        self.erased.remove(token);
     }
 
     /// At most one flow per profile at a time.
