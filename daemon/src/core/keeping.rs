@@ -103,6 +103,10 @@ impl Account {
                 return true;
             }
         };
+        // It answers again; what it did not take is another matter.
+        if self.token.held().is_none() || self.is_kept() {
+            self.vault_fault = None;
+        }
         let fault = if is_token { self.token_loaded(turn, text) } else { self.client_secret_loaded(text) };
         if let Some(fault) = fault {
             self.fault = Some(fault.clone());
@@ -122,7 +126,7 @@ impl Account {
         if !may_use_memory {
             let fault = trouble.fault();
             turn.coped(&self.profile.name, &fault);
-            self.fault = Some(fault.clone());
+            self.vault_fault = Some(fault.clone());
             self.refuse(turn, &fault);
         }
     }

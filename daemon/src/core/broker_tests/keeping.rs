@@ -92,6 +92,22 @@ fn a_locked_keyring_is_told_and_asked_again_the_next_time() {
 }
 
 #[test]
+fn a_keyring_that_was_unlocked_is_no_longer_shown_as_a_problem() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", None, HOUR);
+    stage.restart();
+    stage.vault_trouble = Some(VaultTrouble::Locked("prompt dismissed".to_owned()));
+    stage.get(false);
+    stage.ask(Ask::Status(StatusAsk::default()));
+    let fault = stage.profiles()[0].fault.clone();
+    assert_eq!(fault.map(|fault| fault.kind), Some(FaultKind::VaultLocked));
+    stage.vault_trouble = None;
+    stage.effects.clear();
+    stage.ask(Ask::Status(StatusAsk::default()));
+    assert_eq!((stage.profiles()[0].ready, stage.profiles()[0].fault.clone()), (true, None));
+}
+
+#[test]
 fn without_a_keyring_the_token_is_kept_in_memory_and_login_says_so() {
     let mut stage = Stage::new();
     stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
