@@ -13,7 +13,10 @@ use std::{
 };
 
 use rally_cred_proto::Secret;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
 
 use self::worker::{Call, Hung, Open, Request, Worker};
 use crate::core::{
@@ -29,6 +32,10 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// is given up at its deadline; more than a few would be a leak, and more prompts than a person can bear.
 const MOST_HUNG: usize = 3;
 
+/// Pause after the last thread that was given up, once [`MOST_HUNG`] hang; it doubles with each further one, so that
+/// prompts that are never answered cost few threads in a year, and a keyring that works again is found without a restart.
+const FIRST_REST: Duration = Duration::from_secs(300);
+
 /// The keyring of this user. Clones share one thread and one store.
 #[derive(Clone)]
 pub struct Vault {
@@ -36,6 +43,7 @@ pub struct Vault {
     deadline: Duration,
     worker: Arc<Mutex<Option<Worker>>>,
     hung: Hung,
+    last_given_up: Arc<Mutex<Option<Instant>>>,
 }
 
 impl fmt::Debug for Vault {
@@ -57,7 +65,7 @@ impl Vault {
     }
 
     fn with(open: Open, deadline: Duration) -> Self {
-        Self { open, deadline, worker: Arc::default(), hung: Hung::default() }
+        Self { open, deadline, worker: Arc::default(), hung: Hung::default(), last_given_up: Arc::default() }
     }
 
     /// What is kept under this name, if anything. A trouble says what to mend; the item, if there is one, is as it was.
@@ -76,7 +84,7 @@ impl Vault {
     }
 
     async fn call(&self, call: Call) -> Result<Option<Secret>, VaultTrouble> {
-        if self.hung.count() >= MOST_HUNG {
+        if self.is_resting() {
             return Err(VaultTrouble::Locked("its prompts wait for an answer".to_owned()));
         }
         let (outcome, answer) = oneshot::channel();
@@ -92,6 +100,14 @@ impl Vault {
                 Err(VaultTrouble::Locked(format!("it did not answer within {} s", self.deadline.as_secs())))
             }
         }
+    }
+
+    /// Whether so many threads hang that no further one is risked yet.
+    fn is_resting(&self) -> bool {
+        let Some(further) = self.hung.count().checked_sub(MOST_HUNG) else { return false };
+        let rest = FIRST_REST.saturating_mul(1 << further.min(16));
+        let last = self.last_given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|at| at.elapsed() < rest)
     }
 
     /// Hands a request to the thread, which is started if there is none.
@@ -113,6 +129,7 @@ impl Vault {
         if current.as_ref().is_some_and(|current| current.is(worker)) {
             *current = None;
             worker.give_up();
+            *self.last_given_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
     }
 }
