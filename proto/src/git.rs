@@ -12,7 +12,7 @@
 //! - The last value of a repeated key counts. `capability[]` is a list, which an empty value empties.
 //! - Unknown attributes and capabilities are passed over. They may hold any bytes; the texts kept here must be UTF-8.
 //! - So are `wwwauth[]`, which the server wrote and whoever attacks may have, and `state[]` (see [`CAPABILITIES`]).
-//! - `url=` stands for its parts, split as git splits it, and what stood before it is forgotten, but for capabilities.
+//! - `url=` stands for its parts, split as git splits it, and all that stood before it is forgotten, as in git.
 //!
 //! ```
 //! use rally_cred_proto::{Secret, git};
@@ -245,7 +245,7 @@ impl Attributes {
                 b"authtype" => self.takes_authtype = true,
                 _ => {}
             },
-            _ => *self = Self { takes_authtype: self.takes_authtype, ..url::parse(value)? },
+            _ => *self = url::parse(value)?,
         }
         Ok(())
     }

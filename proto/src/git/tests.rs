@@ -157,14 +157,14 @@ fn what_is_not_certainly_storable_is_ephemeral() {
 }
 
 #[test]
-fn a_url_stands_for_its_parts_and_keeps_only_capabilities() {
+fn a_url_stands_for_its_parts_and_nothing_before_it_counts() {
     let found =
         parse(b"capability[]=authtype\nusername=old\npath=old\nurl=https://a:8443\nusername=new\n").unwrap();
     assert_eq!(found.protocol.as_deref(), Some("https"));
     assert_eq!(found.host.as_deref(), Some("a:8443"));
     assert_eq!(found.username.as_deref(), Some("new"));
     assert_eq!(found.path, None);
-    assert!(found.takes_authtype);
+    assert!(!found.takes_authtype);
 }
 
 #[test]
