@@ -5,6 +5,7 @@
 
 mod crashes;
 mod git;
+mod git_attributes;
 mod sandbox;
 mod secrets;
 mod sign_in;
