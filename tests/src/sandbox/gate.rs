@@ -100,11 +100,8 @@ pub(super) async fn gate(
             (status_of(status), with_type(&content_type, body)).into_response()
         }
     };
-    // Rally hands out session cookies; a client that keeps them is refused at its next request.
-    let secure = if control.base_url().starts_with("https") { "; Secure" } else { "" };
-    let cookie = format!("JSESSIONID={}; Path=/; HttpOnly{secure}", Uuid::new_v4().simple());
-    if let Ok(cookie) = HeaderValue::try_from(cookie) {
-        answer.headers_mut().append(header::SET_COOKIE, cookie);
+    if control.options().session_cookies {
+        answer.headers_mut().extend(session_cookie(control.base_url()));
     }
     if endpoint == Endpoint::Token {
         let (parts, body) = answer.into_parts();
@@ -186,6 +183,13 @@ fn written_down(parts: &Parts, body: &[u8]) -> Entry {
         status: None,
         answer: None,
     }
+}
+
+/// What Rally hands out with its answers; a client that keeps it is refused at its next request.
+fn session_cookie(base_url: &str) -> Option<(HeaderName, HeaderValue)> {
+    let secure = if base_url.starts_with("https") { "; Secure" } else { "" };
+    let cookie = format!("JSESSIONID={}; Path=/; HttpOnly{secure}", Uuid::new_v4().simple());
+    Some((header::SET_COOKIE, HeaderValue::try_from(cookie).ok()?))
 }
 
 /// Ends the connection. This future never ends: it is dropped together with the connection.
