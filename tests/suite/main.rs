@@ -10,6 +10,7 @@ mod secrets;
 mod sign_in;
 mod simulation;
 mod tidy;
+mod tools;
 mod trouble;
 mod vault;
 mod wire;

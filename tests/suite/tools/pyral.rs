@@ -1,0 +1,53 @@
+//! pyral, Rally's toolkit for Python: its variables are `APIKEY` and `RALLY_SERVER` (host and port, always https).
+//! Does not: test pyral itself.
+//! Met by: the suite.
+
+use rally_cred_tests::world::Ended;
+
+use super::{Stage, check_failed, check_worked, file, python};
+
+const OUTPUT: &str = "\
+subscription Example Company
+projects Example Project, Second Project
+stories US1, US5, US9, US13, US17, US21, US25
+defect DE5 made by pyral Fixed Example Project
+deleted True
+";
+
+/// pyral keeps cookies, so it can only be used where Rally hands out none that it refuses afterwards.
+fn stage() -> Stage {
+    Stage::with(|options| options.session_cookies = false)
+}
+
+fn run(stage: &Stage) -> Ended {
+    stage.run(&["APIKEY", "RALLY_SERVER=server"], &[&python(), &file("tests/tools/with_pyral.py")])
+}
+
+#[test]
+fn pyral_lists_projects_and_stories_and_makes_changes_and_deletes_a_defect() {
+    let stage = stage();
+    check_worked(&run(&stage), OUTPUT);
+    stage.check_requests(&stage.token(), 15);
+}
+
+#[test]
+fn pyral_with_a_token_that_does_not_work_says_invalid_credentials_and_works_after_an_erase() {
+    let stage = stage();
+    let token = stage.spoil_token();
+    check_failed(&run(&stage), 1, "Invalid credentials", &token);
+    stage.erase(&token);
+    check_worked(&run(&stage), OUTPUT);
+    assert_eq!(stage.sandbox.counters().refreshes(), 1);
+}
+
+#[test]
+fn a_key_in_a_config_file_of_pyral_beats_the_one_in_the_environment() {
+    let mut stage = stage();
+    let config = stage.world.path("rally-v2.0.cfg");
+    std::fs::write(&config, "APIKEY = forgotten-long-ago\n").unwrap();
+    check_failed(&run(&stage), 1, "Invalid credentials", "forgotten-long-ago");
+    std::fs::rename(&config, stage.world.path("elsewhere.cfg")).unwrap();
+    check_worked(&run(&stage), OUTPUT);
+    stage.world.set("RALLY_CONFIG", "elsewhere");
+    check_failed(&run(&stage), 1, "Invalid credentials", "forgotten-long-ago");
+}
