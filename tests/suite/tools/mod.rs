@@ -48,6 +48,19 @@ impl Stage {
 
     /// Runs a command with a token, and what else is asked for, in these variables.
     fn run(&self, variables: &[&str], command: &[&str]) -> Ended {
+        let wrapped = self.wrapped(variables, command);
+        let arguments: Vec<_> = wrapped.iter().map(String::as_str).collect();
+        self.world.run("sh", &arguments, "")
+    }
+
+    /// The same, left running.
+    fn start(&self, variables: &[&str], command: &[&str]) -> Running {
+        let wrapped = self.wrapped(variables, command);
+        let arguments: Vec<_> = wrapped.iter().map(String::as_str).collect();
+        self.world.start("sh", &arguments)
+    }
+
+    fn wrapped(&self, variables: &[&str], command: &[&str]) -> Vec<String> {
         let base_url = self.sandbox.base_url();
         let mut script = "set -e\n".to_owned();
         for variable in variables {
@@ -59,7 +72,8 @@ impl Stage {
             script += &format!("{line}\nexport {}\n", line.split('=').next().unwrap());
         }
         script += "exec \"$@\"";
-        self.world.run("sh", &[&["-c", &script, "sh"], command].concat(), "")
+        let before = ["-c", &script, "sh"];
+        before.iter().chain(command).map(|word| word.to_string()).collect()
     }
 
     /// Makes the token useless that is in use, without the daemon's knowledge, and returns it.

@@ -40,6 +40,30 @@ fn pyral_with_a_token_that_does_not_work_says_invalid_credentials_and_works_afte
     assert_eq!(stage.sandbox.counters().refreshes(), 1);
 }
 
+/// A program that takes its time between two requests.
+const SLOW: &str = r#"
+from pyral import Rally, rallyWorkset
+server, _, _, apikey, _, _ = rallyWorkset([])
+rally = Rally(server, apikey=apikey)
+print("ready", flush=True)
+input()
+answer = rally.get("Defect", fetch="Name")
+print(bool(answer), answer.status_code)
+rally.delete("Defect", 53000001)
+"#;
+
+#[test]
+fn pyral_that_outlives_its_token_gets_an_untrue_answer_and_when_it_writes_an_error_without_a_401() {
+    let stage = stage();
+    let mut program = stage.start(&["APIKEY", "RALLY_SERVER=server"], &[&python(), "-c", SLOW]);
+    program.wait_for_text("ready\n");
+    let token = stage.spoil_token();
+    program.write("\n");
+    let ended = program.end();
+    check_failed(&ended, 1, "was not JSON content", &token);
+    assert_eq!(ended.stdout, "False 401\n");
+}
+
 #[test]
 fn a_key_in_a_config_file_of_pyral_beats_the_one_in_the_environment() {
     let mut stage = stage();
