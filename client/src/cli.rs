@@ -37,7 +37,7 @@ Exit codes:
 const GET_HELP: &str = "\
 The request comes on standard input: git's attributes (protocol=…, host=…), the JSON of an EngFlow
 credential helper ({\"uri\":…}), or nothing, which means the default profile. With both --profile and
-a --format of token, header or json, standard input is not read.
+a --format other than git and engflow, standard input is not read.
 
 A server that no profile is for gets no answer: silence and exit code 0 in git's format, an error in
 all others. If the server has a profile but no token can be had, git is told to quit, so that it does
@@ -49,6 +49,8 @@ GIT_TERMINAL_PROMPT=0, under git's credential.interactive=false, or with neither
 Examples:
   rally-cred get --format token
   rally-cred get --profile work --format header --interactive never
+  rally-cred get --format curl </dev/null | curl -K - https://rally1.rallydev.com/slm/webservice/v2.0/user
+  variables=$(rally-cred get --format env </dev/null) && eval \"$variables\"
   printf 'protocol=https\\nhost=rally1.rallydev.com\\n\\n' | rally-cred get
 
 Formats:
@@ -56,6 +58,9 @@ Formats:
   engflow  {\"headers\":{\"ZSESSIONID\":[…]},\"expires\":…}
   token    the ZSESSIONID alone
   header   ZSESSIONID: …
+  env      RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, for sh to evaluate;
+           env-fish and env-powershell for these shells
+  curl     a config for curl -K -
   json     {\"version\":1,\"profile\":…,\"base_url\":…,\"username\":…,\"header\":\"ZSESSIONID\",\"token\":…,
             \"expires_at\":SECONDS,\"expires\":RFC 3339}; what is not known is left out;
             on failure {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}";
