@@ -10,6 +10,7 @@ mod connection;
 mod daemon;
 mod duration;
 mod events;
+mod exec;
 mod format;
 mod get;
 mod git_ops;

@@ -63,7 +63,7 @@ pub(crate) struct Flag {
 }
 
 /// Every flag of the helper operations.
-pub(crate) const FLAGS: [Flag; 6] = [
+pub(crate) static FLAGS: [Flag; 6] = [
     Flag {
         name: "profile",
         value: Some("NAME"),
