@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod crashes;
+mod exec;
 mod git;
 mod sandbox;
 mod secrets;

@@ -46,34 +46,14 @@ impl Stage {
         Stage { _daemon: daemon, world, sandbox }
     }
 
-    /// Runs a command with a token, and what else is asked for, in these variables.
-    fn run(&self, variables: &[&str], command: &[&str]) -> Ended {
-        let wrapped = self.wrapped(variables, command);
-        let arguments: Vec<_> = wrapped.iter().map(String::as_str).collect();
-        self.world.run("sh", &arguments, "")
+    /// Runs a program with a token, as `exec` does with these flags.
+    fn run(&self, flags: &[&str], program: &[&str]) -> Ended {
+        self.world.client(&[&["exec"], flags, &["--"], program].concat(), "")
     }
 
     /// The same, left running.
-    fn start(&self, variables: &[&str], command: &[&str]) -> Running {
-        let wrapped = self.wrapped(variables, command);
-        let arguments: Vec<_> = wrapped.iter().map(String::as_str).collect();
-        self.world.start("sh", &arguments)
-    }
-
-    fn wrapped(&self, variables: &[&str], command: &[&str]) -> Vec<String> {
-        let base_url = self.sandbox.base_url();
-        let mut script = "set -e\n".to_owned();
-        for variable in variables {
-            let line = match variable.split_once('=') {
-                Some((name, "server")) => format!("{name}={}", base_url.trim_start_matches("https://")),
-                Some((name, "base-url")) => format!("{name}={base_url}"),
-                _ => format!("{variable}=$(rally-cred get --profile default --format token)"),
-            };
-            script += &format!("{line}\nexport {}\n", line.split('=').next().unwrap());
-        }
-        script += "exec \"$@\"";
-        let before = ["-c", &script, "sh"];
-        before.iter().chain(command).map(|word| word.to_string()).collect()
+    fn start(&self, flags: &[&str], program: &[&str]) -> Running {
+        self.world.start("rally-cred", &[&["exec"], flags, &["--"], program].concat())
     }
 
     /// Makes the token useless that is in use, without the daemon's knowledge, and returns it.
@@ -91,7 +71,7 @@ impl Stage {
     }
 
     fn token(&self) -> String {
-        let got = self.world.client(&["get", "--profile", "default", "--format", "token"], "");
+        let got = self.world.client(&["get", "--format", "token"], "");
         assert_eq!(got.code, Some(0), "{got:?}");
         got.stdout.trim_end().to_owned()
     }

@@ -21,16 +21,14 @@ US10 Survive a closed laptop lid
 
 fn requests(stage: &Stage) -> Ended {
     let example = file("examples/rally_requests.py");
-    stage.run(&["RALLY_API_KEY", "RALLY_BASE_URL=base-url"], &[&python(), &example])
+    stage.run(&["--set", "RALLY_BASE_URL=base-url"], &[&python(), &example])
 }
 
 fn curl(stage: &Stage, more: &str) -> Ended {
     let address = format!("{}/slm/webservice/v2.0", stage.sandbox.base_url());
-    let config =
-        r#"printf 'header = "ZSESSIONID: %s"\n' "$(rally-cred get --profile default --format token)""#;
     let line = format!(
-        "{config} | curl -K - --silent --show-error --fail {more}",
-        more = more.replace("WSAPI", &address)
+        "rally-cred get --format curl </dev/null | curl -K - --silent --show-error --fail {}",
+        more.replace("WSAPI", &address)
     );
     stage.world.run("sh", &["-c", &line], "")
 }

@@ -1,4 +1,4 @@
-//! pyral, Rally's toolkit for Python: its variables are `APIKEY` and `RALLY_SERVER` (host and port, always https).
+//! pyral, Rally's toolkit for Python: it reads `APIKEY` and `RALLY_SERVER` (host and port, always https).
 //! Does not: test pyral itself.
 //! Met by: the suite.
 
@@ -20,7 +20,7 @@ fn stage() -> Stage {
 }
 
 fn run(stage: &Stage) -> Ended {
-    stage.run(&["APIKEY", "RALLY_SERVER=server"], &[&python(), &file("tests/tools/with_pyral.py")])
+    stage.run(&["--for", "pyral"], &[&python(), &file("tests/tools/with_pyral.py")])
 }
 
 #[test]
@@ -55,7 +55,7 @@ rally.delete("Defect", 53000001)
 #[test]
 fn pyral_that_outlives_its_token_gets_an_untrue_answer_and_when_it_writes_an_error_without_a_401() {
     let stage = stage();
-    let mut program = stage.start(&["APIKEY", "RALLY_SERVER=server"], &[&python(), "-c", SLOW]);
+    let mut program = stage.start(&["--for", "pyral"], &[&python(), "-c", SLOW]);
     program.wait_for_text("ready\n");
     let token = stage.spoil_token();
     program.write("\n");
@@ -69,9 +69,14 @@ fn a_key_in_a_config_file_of_pyral_beats_the_one_in_the_environment() {
     let mut stage = stage();
     let config = stage.world.path("rally-v2.0.cfg");
     std::fs::write(&config, "APIKEY = forgotten-long-ago\n").unwrap();
-    check_failed(&run(&stage), 1, "Invalid credentials", "forgotten-long-ago");
+    let fails_with_a_warning = |stage: &Stage| {
+        let ended = run(stage);
+        check_failed(&ended, 1, "Invalid credentials", "forgotten-long-ago");
+        assert!(ended.stderr.contains("pyral takes APIKEY from"), "{ended:?}");
+    };
+    fails_with_a_warning(&stage);
     std::fs::rename(&config, stage.world.path("elsewhere.cfg")).unwrap();
     check_worked(&run(&stage), OUTPUT);
     stage.world.set("RALLY_CONFIG", "elsewhere");
-    check_failed(&run(&stage), 1, "Invalid credentials", "forgotten-long-ago");
+    fails_with_a_warning(&stage);
 }

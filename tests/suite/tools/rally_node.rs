@@ -1,4 +1,4 @@
-//! rally-node, Rally's toolkit for Node: its variable is `RALLY_API_KEY`; a server other than Rally's own is an option.
+//! rally-node, Rally's toolkit for Node: it reads `RALLY_API_KEY`; a server other than Rally's own is an option.
 //! Does not: test rally-node itself.
 //! Met by: the suite.
 
@@ -14,7 +14,7 @@ left 0
 
 fn run(stage: &Stage) -> Ended {
     let script = file("tests/tools/with_rally_node.js");
-    stage.run(&["RALLY_API_KEY", "RALLY_SERVER=base-url"], &["node", &script])
+    stage.run(&["--for", "rally-node", "--set", "RALLY_SERVER=base-url"], &["node", &script])
 }
 
 #[test]
