@@ -53,6 +53,7 @@ const FLAGS: &[(&str, &str, Kind, &str)] = &[
     ("client-error-status", "client_error_status", Kind::Number, "The same for a wrong client"),
     ("cookie-status", "cookie_status", Kind::Number, "Status for a cookie beside a ZSESSIONID"),
     ("no-cookies", "session_cookies", Kind::Set(false), "Hand out no session cookies"),
+    ("read-only", "read_only", Kind::Set(true), "Refuse every token that writes"),
     (
         "refuse-address",
         "address_refused",

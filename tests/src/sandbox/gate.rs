@@ -118,7 +118,7 @@ pub(super) async fn gate(
 enum Refusal {
     /// The subscription allows other addresses only [read in rally-wsapi's fixture].
     Address(IpAddr),
-    /// No token, an unknown one, or one that is over.
+    /// No token, an unknown one, one that is over, or one that may not write.
     Token,
     /// A cookie beside the token.
     Cookie(StatusCode),
@@ -158,7 +158,8 @@ fn admission(control: &Arc<Control>, entry: &Entry, peer: IpAddr) -> Result<Opti
     if entry.header("cookie").is_some() {
         return Err(Refusal::Cookie(status_of(state.options.cookie_status)));
     }
-    if !state.grants.admits(Instant::now(), token) {
+    let may_not_write = state.options.read_only && entry.method != "GET";
+    if may_not_write || !state.grants.admits(Instant::now(), token) {
         return Err(Refusal::Token);
     }
     let permit = control.permit(state.options.max_concurrent);

@@ -49,6 +49,8 @@ pub struct Options {
     /// Hand out a session cookie with every answer. Rally does (rally-node's issue 6), and is said to refuse one beside
     /// a `ZSESSIONID`; yet pyral keeps cookies and works with keys. So what Rally does with its own is not known.
     pub session_cookies: bool,
+    /// Refuse every token that writes, as a read-only one is: by the same 401 as a bad one (vendor article 127054).
+    pub read_only: bool,
     /// Refuse every WSAPI request, as a subscription does that does not allow the caller's address.
     pub address_refused: bool,
 }
@@ -102,6 +104,7 @@ impl Default for Options {
             client_error_status: 401,
             cookie_status: 401,
             session_cookies: true,
+            read_only: false,
             address_refused: false,
         }
     }

@@ -40,6 +40,19 @@ fn pyral_with_a_token_that_does_not_work_says_invalid_credentials_and_works_afte
     assert_eq!(stage.sandbox.counters().refreshes(), 1);
 }
 
+#[test]
+fn pyral_that_writes_with_a_read_only_token_fails_and_the_token_is_kept_when_that_is_reported() {
+    let stage = stage();
+    stage.sandbox.change(|options| options.read_only = true);
+    let token = stage.token();
+    let ended = run(&stage);
+    check_failed(&ended, 1, "was not JSON content", &token);
+    assert!(ended.stdout.contains("stories US1"), "{ended:?}");
+    stage.erase(&token);
+    assert_eq!(stage.token(), token);
+    assert_eq!(stage.sandbox.counters().refreshes(), 0);
+}
+
 /// A program that takes its time between two requests.
 const SLOW: &str = r#"
 from pyral import Rally, rallyWorkset
