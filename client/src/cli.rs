@@ -11,11 +11,12 @@ use rally_cred_proto::{
 };
 
 use crate::{
-    config, daemon, duration, login, logout,
+    config, daemon, duration, exec, login, logout,
     options::{FLAGS, Flag, named_profile},
     output::Output,
     status,
     surroundings::Surroundings,
+    variables::{TOOLS, Variable},
 };
 
 const ABOUT: &str = "Hands out the ZSESSIONID of a Rally sign-in to git, curl, build tools and scripts";
@@ -37,7 +38,7 @@ Exit codes:
 const GET_HELP: &str = "\
 The request comes on standard input: git's attributes (protocol=…, host=…), the JSON of an EngFlow
 credential helper ({\"uri\":…}), or nothing, which means the default profile. With both --profile and
-a --format of token, header or json, standard input is not read.
+a --format other than git and engflow, standard input is not read.
 
 A server that no profile is for gets no answer: silence and exit code 0 in git's format, an error in
 all others. If the server has a profile but no token can be had, git is told to quit, so that it does
@@ -49,6 +50,8 @@ GIT_TERMINAL_PROMPT=0, under git's credential.interactive=false, or with neither
 Examples:
   rally-cred get --format token
   rally-cred get --profile work --format header --interactive never
+  rally-cred get --format curl </dev/null | curl -K - https://rally1.rallydev.com/slm/webservice/v2.0/user
+  variables=$(rally-cred get --format env </dev/null) && eval \"$variables\"
   printf 'protocol=https\\nhost=rally1.rallydev.com\\n\\n' | rally-cred get
 
 Formats:
@@ -56,6 +59,9 @@ Formats:
   engflow  {\"headers\":{\"ZSESSIONID\":[…]},\"expires\":…}
   token    the ZSESSIONID alone
   header   ZSESSIONID: …
+  env      RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, for sh to evaluate;
+           env-fish and env-powershell for these shells
+  curl     a config for curl -K -
   json     {\"version\":1,\"profile\":…,\"base_url\":…,\"username\":…,\"header\":\"ZSESSIONID\",\"token\":…,
             \"expires_at\":SECONDS,\"expires\":RFC 3339}; what is not known is left out;
             on failure {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}";
@@ -70,6 +76,24 @@ Examples:
   rally-cred login
   rally-cred login work --no-browser
   pass show rally/client-secret | rally-cred login --client-secret-stdin";
+
+const EXEC_HELP: &str = "\
+The program gets RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, or what --for and --set say. Tokens
+that stand in these variables already are taken away, and so are servers that are not the profile's.
+A program reads its variables once: one that runs longer than the token lives has to be started again.
+
+  --for pyral       APIKEY, and RALLY_SERVER as a host
+  --for rally-node  RALLY_API_KEY
+  --for clojure     API_KEY, and RALLY_HOST as an address
+  --for mcp         RALLY_API_KEY, RALLY_APIKEY, and RALLY_INSTANCE as an address
+
+The program takes the place of rally-cred, so signals and its exit code are its own. Before that, the
+exit codes of rally-cred hold; 126 says that the program cannot be run, 127 that it is not found.
+
+Examples:
+  rally-cred exec -- npm test
+  rally-cred exec work --for pyral -- python3 report.py
+  rally-cred exec --set RALLY_BASE_URL=wsapi-url --min-validity 8h -- node mcp-server.js";
 
 const STATUS_HELP: &str = "\
 Exit code 0 only if every profile shown can serve a token now without anybody's help. A profile with *
@@ -106,7 +130,7 @@ pub(crate) fn run(
 
 /// Whether a word is one of the commands here; any other may be an operation of a future git.
 pub(crate) fn is_command(word: &OsString) -> bool {
-    ["login", "logout", "status", "daemon", "config", "help"].iter().any(|name| word == name)
+    ["login", "logout", "exec", "status", "daemon", "config", "help"].iter().any(|name| word == name)
 }
 
 fn tree() -> Command {
@@ -141,6 +165,32 @@ fn tree() -> Command {
                 flag("forget-client-secret", "Forget the client secret too"),
                 autostart(),
             ]),
+            Command::new("exec")
+                .about("Run a program with the variables that Rally's tools read")
+                .after_help(EXEC_HELP)
+                .args([
+                    profile("The profile whose token it gets [env: RALLY_CRED_PROFILE]"),
+                    Arg::new("for")
+                        .long("for")
+                        .value_name("TOOL")
+                        .action(ArgAction::Append)
+                        .value_parser(TOOLS.map(|(name, _)| name))
+                        .help("Give the variables that this tool reads, in place of the usual three"),
+                    Arg::new("set")
+                        .long("set")
+                        .value_name("NAME[=token|server|base-url|wsapi-url]")
+                        .action(ArgAction::Append)
+                        .value_parser(Variable::parse)
+                        .help("Give this variable as well"),
+                    Arg::new("program")
+                        .value_name("PROGRAM")
+                        .required(true)
+                        .last(true)
+                        .num_args(1..)
+                        .value_parser(value_parser!(OsString))
+                        .help("The program and its arguments"),
+                ])
+                .args(flags_of_get().map(helper_flag)),
             Command::new("status")
                 .about("Show how daemon, keyring and profiles stand")
                 .after_help(STATUS_HELP)
@@ -173,14 +223,21 @@ fn tree() -> Command {
 
 /// A helper operation, for its help only: `options` reads its flags.
 fn operation(name: &'static str, about: &'static str) -> Command {
-    let flags = FLAGS.iter().map(|Flag { name, value, help, .. }| {
-        let arg = Arg::new(*name).long(*name).help(*help);
-        match value {
-            Some(value) => arg.value_name(*value),
-            None => arg.action(ArgAction::SetTrue),
-        }
-    });
-    Command::new(name).about(about).args(flags)
+    Command::new(name).about(about).args(FLAGS.iter().map(helper_flag))
+}
+
+/// A flag of the helper operations.
+fn helper_flag(Flag { name, value, help, .. }: &'static Flag) -> Arg {
+    let arg = Arg::new(*name).long(*name).help(*help);
+    match value {
+        Some(value) => arg.value_name(*value),
+        None => arg.action(ArgAction::SetTrue),
+    }
+}
+
+/// The flags of `get` that `exec` takes too, and passes on: it names the profile by its place, and needs one format.
+fn flags_of_get() -> impl Iterator<Item = &'static Flag> {
+    FLAGS.iter().filter(|flag| !matches!(flag.name, "profile" | "format"))
 }
 
 fn profile(help: &'static str) -> Arg {
@@ -228,6 +285,7 @@ fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output
                 output,
             )
         }
+        Some(("exec", args)) => exec::run(&exec_options(args), around, output),
         Some(("status", args)) => {
             // The variable chooses whom to serve; what to show is every profile.
             let ask = StatusAsk { profile: args.get_one("profile").cloned(), check: args.get_flag("check") };
@@ -248,6 +306,30 @@ fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output
         // A helper operation comes here only for its help, which ends above.
         _ => Ok(0),
     }
+}
+
+fn exec_options(args: &ArgMatches) -> exec::Options {
+    let mut words = args.get_many::<OsString>("program").unwrap_or_default().cloned();
+    let mut get = Vec::new();
+    if let Some(profile) = args.get_one::<String>("profile") {
+        get.push(format!("--profile={profile}").into());
+    }
+    for flag in flags_of_get() {
+        match flag.value {
+            Some(_) => {
+                let value = args.get_one::<String>(flag.name);
+                get.extend(value.map(|value| format!("--{}={value}", flag.name).into()));
+            }
+            None if args.get_flag(flag.name) => get.push(format!("--{}", flag.name).into()),
+            None => {}
+        }
+    }
+    let mut variables = match args.get_many::<String>("for") {
+        Some(tools) => tools.flat_map(|tool| Variable::of_tool(tool)).collect(),
+        None => Variable::default_set(),
+    };
+    variables.extend(args.get_many("set").unwrap_or_default().cloned());
+    exec::Options { get, variables, program: words.next().unwrap_or_default(), arguments: words.collect() }
 }
 
 #[cfg(unix)]

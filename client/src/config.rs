@@ -9,7 +9,11 @@ use std::{
 
 use rally_cred_proto::{Fault, FaultKind};
 
-use crate::{autostart, output::Output, surroundings::Surroundings};
+use crate::{
+    autostart,
+    output::Output,
+    surroundings::{Surroundings, exit_code},
+};
 
 /// Prints the path of the config file, whether or not there is one.
 pub(crate) fn path(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
@@ -40,8 +44,7 @@ pub(crate) fn check(
     output.answer(&done.stdout)?;
     // Where nobody listens any more, nothing is lost.
     output.stderr.write_all(&done.stderr).ok();
-    // Without a code, a signal ended it.
-    Ok(done.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FaultKind::Failed.exit_code()))
+    Ok(exit_code(done.status))
 }
 
 #[cfg(unix)]

@@ -52,6 +52,7 @@ fn waiting_for(waiting: &Waiting) -> String {
     format!("profile {}: waiting for {what}", plain(&waiting.profile))
 }
 
-fn warn(notice: &Fault, output: &mut Output<'_>) {
+/// Tells of something that is in nobody's way yet.
+pub(crate) fn warn(notice: &Fault, output: &mut Output<'_>) {
     output.say(format_args!("warning: {notice}"));
 }

@@ -1,28 +1,23 @@
-//! `rally-cred get`: reads a request, asks the daemon, writes the token in the format that the caller speaks.
+//! `rally-cred get`: reads a request, asks the daemon, and has the token written in the format that the caller speaks.
 //! Does not: think about people until a sign-in is the one thing that helps.
 //! Met by: git, build tools and scripts. This is the hot path.
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, Origin, Secret, engflow, git,
+    Answer, Ask, Fault, FaultKind, Origin, engflow, git,
     message::{Get, Target, Token},
 };
-use serde::Serialize;
-use zeroize::Zeroizing;
 
 use crate::{
     connection::{Connection, GRACE},
     events::{self, Audience},
+    format::{self, Format},
     interactive,
-    options::{Format, Interactive, Options},
+    options::{Interactive, Options},
     output::Output,
     surroundings::Surroundings,
 };
-
-/// The user name that git gets while the Rally user is not known.
-const UNKNOWN_USER: &str = "oauth";
 
 /// Answers one request. `Ok` is the exit code, which for a caller that speaks git is mostly 0 (see [`refuse`]).
 pub(crate) fn run(
@@ -55,7 +50,7 @@ fn answer(
         }
         Err(fault) => return refuse(fault, request, format, output),
     };
-    give(&token, format, request, output)?;
+    format::give(&token, format, request.attributes(), output)?;
     Ok(0)
 }
 
@@ -174,6 +169,13 @@ impl Request {
         }
     }
 
+    fn attributes(&self) -> Option<&git::Attributes> {
+        match self {
+            Self::Git(attributes) => Some(attributes),
+            Self::Empty | Self::EngFlow(_) => None,
+        }
+    }
+
     /// Whether it names no server, though its kind has to: such a request matches nothing (CVE-2020-11008).
     fn is_for_nobody(&self) -> bool {
         let is_missing = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
@@ -238,69 +240,6 @@ pub(crate) fn target(attributes: &git::Attributes, profile: Option<String>) -> T
         path: attributes.path.as_deref().map(text_of_path),
         uri: None,
         username: attributes.username.clone(),
-    }
-}
-
-fn give(token: &Token, format: Format, request: &Request, output: &mut Output<'_>) -> Result<(), Fault> {
-    let unwritable = |why: String| Fault::new(FaultKind::Failed, "the answer cannot be written").why(why);
-    let secret = token.token.expose();
-    let bytes = match format {
-        Format::Json => return output.answer_json(&Shown::from(token)),
-        Format::Git => {
-            let nothing = git::Attributes::default();
-            let attributes = if let Request::Git(attributes) = request { attributes } else { &nothing };
-            let username = token.username.as_deref().unwrap_or(UNKNOWN_USER);
-            git::encode_answer(attributes, username, &token.token, token.expires_at)
-                .map_err(|fault| unwritable(fault.to_string()))?
-        }
-        Format::EngFlow => {
-            let json = engflow::encode_answer(&token.token, token.expires_at)
-                .map_err(|fault| unwritable(fault.to_string()))?;
-            joined(&[&json, b"\n"])
-        }
-        Format::Token => joined(&[secret.as_bytes(), b"\n"]),
-        Format::Header => joined(&[engflow::HEADER.as_bytes(), b": ", secret.as_bytes(), b"\n"]),
-    };
-    output.answer(&bytes)
-}
-
-/// The pieces in one buffer of just their size, which is wiped when dropped.
-fn joined(pieces: &[&[u8]]) -> Zeroizing<Vec<u8>> {
-    let mut joined = Zeroizing::new(Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum()));
-    pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
-    joined
-}
-
-/// What `--format json` prints beside `version`. An absent field is not known.
-#[derive(Serialize)]
-struct Shown<'a> {
-    profile: &'a str,
-    base_url: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    username: Option<&'a str>,
-    /// The name of the header that carries the token.
-    header: &'a str,
-    token: &'a Secret,
-    /// When it ends, in seconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<i64>,
-    /// The same, as RFC 3339 has it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<String>,
-}
-
-impl<'a> From<&'a Token> for Shown<'a> {
-    fn from(token: &'a Token) -> Self {
-        let Token { profile, base_url, username, token, expires_at } = token;
-        Self {
-            profile,
-            base_url,
-            username: username.as_deref(),
-            header: engflow::HEADER,
-            token,
-            expires_at: *expires_at,
-            expires: expires_at.and_then(|at| Timestamp::from_second(at).ok()).map(|at| at.to_string()),
-        }
     }
 }
 

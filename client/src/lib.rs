@@ -10,6 +10,8 @@ mod connection;
 mod daemon;
 mod duration;
 mod events;
+mod exec;
+mod format;
 mod get;
 mod git_ops;
 mod hidden_input;
@@ -23,6 +25,7 @@ pub mod surroundings;
 #[cfg(unix)]
 #[cfg(test)]
 mod testing;
+mod variables;
 
 use std::{
     ffi::{OsStr, OsString},

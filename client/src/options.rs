@@ -7,7 +7,7 @@ use std::{ffi::OsString, time::Duration};
 
 use rally_cred_proto::{Fault, FaultKind, message::Get};
 
-use crate::{duration, surroundings::Surroundings};
+use crate::{duration, format::Format, surroundings::Surroundings};
 
 /// What the flags of a helper operation say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,21 +43,6 @@ impl Default for Options {
     }
 }
 
-/// How an answer is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// git's attributes.
-    Git,
-    /// EngFlow's JSON.
-    EngFlow,
-    /// The token alone.
-    Token,
-    /// A header line.
-    Header,
-    /// Everything that is known about the token.
-    Json,
-}
-
 /// Whether a person may be asked to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interactive {
@@ -78,7 +63,7 @@ pub(crate) struct Flag {
 }
 
 /// Every flag of the helper operations.
-pub(crate) const FLAGS: [Flag; 6] = [
+pub(crate) static FLAGS: [Flag; 6] = [
     Flag {
         name: "profile",
         value: Some("NAME"),
@@ -90,19 +75,9 @@ pub(crate) const FLAGS: [Flag; 6] = [
     },
     Flag {
         name: "format",
-        value: Some("git|engflow|token|header|json"),
+        value: Some("git|engflow|token|header|json|env|env-fish|env-powershell|curl"),
         help: "How the answer is written [default: as the request is; git without one]",
-        set: |options, text| {
-            options.format = Some(match text {
-                "git" => Format::Git,
-                "engflow" => Format::EngFlow,
-                "token" => Format::Token,
-                "header" => Format::Header,
-                "json" => Format::Json,
-                _ => return None,
-            });
-            Some(())
-        },
+        set: |options, text| Format::parse(text).map(|format| options.format = Some(format)),
     },
     Flag {
         name: "interactive",
@@ -158,8 +133,8 @@ impl Options {
                 lexopt::Arg::Value(_) => return Err(wrong("there is more than one operation")),
             }
         }
-        let is_for_people = matches!(options.format, Some(Format::Token | Format::Header | Format::Json));
-        options.leaves_stdin = options.profile.is_some() && is_for_people;
+        let needs_request = options.format.is_none_or(Format::has_requests);
+        options.leaves_stdin = options.profile.is_some() && !needs_request;
         if options.profile.is_none() {
             options.profile = named_profile(around)?;
         }
@@ -271,6 +246,8 @@ mod tests {
         for (line, expected) in [
             ("get --profile work --format token", true),
             ("get --profile work --format json", true),
+            ("get --profile work --format env", true),
+            ("get --profile work --format curl", true),
             ("get --profile work --format git", false),
             ("get --profile work --format engflow", false),
             ("get --profile work", false),
@@ -287,7 +264,10 @@ mod tests {
             ("get -x", "there is no option -x"),
             ("get --wait", "--wait needs a value: DURATION"),
             ("get --wait soon", "--wait takes DURATION"),
-            ("get --format xml", "--format takes git|engflow|token|header|json"),
+            (
+                "get --format xml",
+                "--format takes git|engflow|token|header|json|env|env-fish|env-powershell|curl",
+            ),
             ("get --interactive=yes", "--interactive takes auto|always|never"),
             ("get store", "there is more than one operation"),
         ] {
@@ -295,6 +275,13 @@ mod tests {
             assert_eq!((fault.kind, fault.why.as_deref()), (FaultKind::Usage, Some(why)), "{line}");
         }
         assert_eq!(parse("get --no-autostart=yes").unwrap_err().kind, FaultKind::Usage);
+    }
+
+    #[test]
+    fn every_format_is_named_by_its_flag() {
+        let flag = FLAGS.iter().find(|flag| flag.name == "format").unwrap();
+        let names: Vec<_> = Format::ALL.iter().map(|(name, _)| *name).collect();
+        assert_eq!(flag.value, Some(names.join("|").as_str()));
     }
 
     #[test]

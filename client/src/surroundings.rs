@@ -8,11 +8,12 @@ use std::{
     fs,
     io::{self, BufRead, IsTerminal, Read},
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     time::{Duration, SystemTime},
 };
 
-use rally_cred_proto::{Fault, socket};
+use rally_cred_proto::{Fault, FaultKind, frame::MAX_FRAME, socket};
+use zeroize::Zeroizing;
 
 /// The process around a command.
 pub trait Surroundings {
@@ -38,6 +39,13 @@ pub trait Surroundings {
     fn git_setting(&self, name: &str) -> Option<String>;
     /// Starts a program and leaves it alone.
     fn launch(&self, command: &mut Command) -> io::Result<()>;
+    /// The folder in which relative paths begin.
+    fn working_folder(&self) -> PathBuf;
+    /// Runs this program in another process, without standard input; its exit code and what it answered.
+    fn run_self(&self, arguments: &[OsString]) -> io::Result<(u8, Zeroizing<Vec<u8>>)>;
+    /// Runs a program in the place of this one, and does not return. Where a process cannot become another program,
+    /// waits for it and returns its exit code.
+    fn run_in_place(&self, command: &mut Command) -> io::Result<u8>;
 }
 
 /// The real process.
@@ -101,6 +109,37 @@ impl Surroundings for Process {
         hold_back_descriptors();
         command.spawn().map(drop)
     }
+
+    fn working_folder(&self) -> PathBuf {
+        ".".into()
+    }
+
+    fn run_self(&self, arguments: &[OsString]) -> io::Result<(u8, Zeroizing<Vec<u8>>)> {
+        let program = self.executable().ok_or(io::ErrorKind::NotFound)?;
+        let mut child =
+            Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        // Room for the longest answer, since a vector that grows leaves copies behind that nobody wipes.
+        let mut answer = Zeroizing::new(Vec::with_capacity(2 * MAX_FRAME));
+        if let Some(stdout) = child.stdout.take() {
+            stdout.take(MAX_FRAME as u64).read_to_end(&mut answer)?;
+        }
+        Ok((exit_code(child.wait()?), answer))
+    }
+
+    #[cfg(unix)]
+    fn run_in_place(&self, command: &mut Command) -> io::Result<u8> {
+        Err(std::os::unix::process::CommandExt::exec(command))
+    }
+
+    #[cfg(not(unix))]
+    fn run_in_place(&self, command: &mut Command) -> io::Result<u8> {
+        command.status().map(exit_code)
+    }
+}
+
+/// How a program ended. A code that does not fit, and an end without one, is a failure like any other.
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
+    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FaultKind::Failed.exit_code())
 }
 
 /// Keeps what this process got from its parent beyond the three standard streams from the programs that it starts and

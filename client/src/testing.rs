@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     io::{self, BufRead, Cursor, Read, Write},
     os::unix::fs::DirBuilderExt,
@@ -25,6 +25,7 @@ use rally_cred_proto::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+use zeroize::Zeroizing;
 
 use crate::{output::Output, surroundings::Surroundings};
 
@@ -48,6 +49,17 @@ pub(crate) struct Fake {
     pub(crate) asked_git: Mutex<bool>,
     pub(crate) missing_programs: Vec<String>,
     pub(crate) launched: Mutex<Vec<String>>,
+    pub(crate) working_folder: PathBuf,
+    /// The program that took this one's place, as its arguments and the changes to its variables.
+    pub(crate) became: Mutex<Option<Became>>,
+}
+
+/// A program that takes the place of the client.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Became {
+    pub(crate) line: String,
+    pub(crate) given: Vec<(String, String)>,
+    pub(crate) taken: Vec<String>,
 }
 
 impl Fake {
@@ -124,6 +136,33 @@ impl Surroundings for Fake {
         }
         self.launched.lock().unwrap().push(words.join(" "));
         Ok(())
+    }
+
+    fn working_folder(&self) -> PathBuf {
+        self.working_folder.clone()
+    }
+
+    fn run_self(&self, arguments: &[OsString]) -> io::Result<(u8, Zeroizing<Vec<u8>>)> {
+        let mut answer = Zeroizing::default();
+        let mut output = Output { stdout: &mut *answer, stderr: &mut io::sink() };
+        let code = crate::run(arguments, self, &mut output);
+        Ok((code, answer))
+    }
+
+    fn run_in_place(&self, command: &mut Command) -> io::Result<u8> {
+        let text = |text: &OsStr| text.to_str().unwrap().to_owned();
+        let words: Vec<_> =
+            std::iter::once(command.get_program()).chain(command.get_args()).map(text).collect();
+        if self.missing_programs.contains(&words[0]) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let (given, taken): (Vec<_>, Vec<_>) = command.get_envs().partition(|(_, value)| value.is_some());
+        *self.became.lock().unwrap() = Some(Became {
+            line: words.join(" "),
+            given: given.into_iter().map(|(name, value)| (text(name), text(value.unwrap()))).collect(),
+            taken: taken.into_iter().map(|(name, _)| text(name)).collect(),
+        });
+        Ok(42)
     }
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod crashes;
+mod exec;
 mod git;
 mod git_attributes;
 mod sandbox;
@@ -11,6 +12,7 @@ mod secrets;
 mod sign_in;
 mod simulation;
 mod tidy;
+mod tools;
 mod trouble;
 mod vault;
 mod wire;

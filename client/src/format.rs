@@ -1,0 +1,187 @@
+//! The formats of `get`: a token in the words of git, of build tools, of shells, of curl, and of people.
+//! Does not: ask for the token, or decide which format is meant.
+//! Met by: `get`; `options` for the names.
+
+use jiff::Timestamp;
+use rally_cred_proto::{Fault, FaultKind, Secret, engflow, git, message::Token};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::{output::Output, variables};
+
+/// The user name that git gets while the Rally user is not known.
+const UNKNOWN_USER: &str = "oauth";
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// git's attributes.
+    Git,
+    /// EngFlow's JSON.
+    EngFlow,
+    /// The token alone.
+    Token,
+    /// A header line.
+    Header,
+    /// Everything that is known about the token.
+    Json,
+    /// Assignments of the variables that Rally tools read, for a shell to evaluate.
+    Env(Syntax),
+    /// A config for `curl -K -`.
+    Curl,
+}
+
+/// In whose words a variable is assigned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Syntax {
+    /// sh, and all that read its language: dash, bash, zsh, ksh.
+    Sh,
+    /// fish.
+    Fish,
+    /// PowerShell.
+    PowerShell,
+}
+
+impl Format {
+    /// Every format, by the name that `--format` knows it by.
+    pub(crate) const ALL: [(&str, Self); 9] = [
+        ("git", Self::Git),
+        ("engflow", Self::EngFlow),
+        ("token", Self::Token),
+        ("header", Self::Header),
+        ("json", Self::Json),
+        ("env", Self::Env(Syntax::Sh)),
+        ("env-fish", Self::Env(Syntax::Fish)),
+        ("env-powershell", Self::Env(Syntax::PowerShell)),
+        ("curl", Self::Curl),
+    ];
+
+    /// The format of this name.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
+    }
+
+    /// Whether it is the format of a protocol, whose callers always write a request.
+    pub(crate) fn has_requests(self) -> bool {
+        matches!(self, Self::Git | Self::EngFlow)
+    }
+}
+
+/// Writes a token. `request` is what git asked, which has a say in what git is told.
+pub(crate) fn give(
+    token: &Token,
+    format: Format,
+    request: Option<&git::Attributes>,
+    output: &mut Output<'_>,
+) -> Result<(), Fault> {
+    let unwritable = |why: String| Fault::new(FaultKind::Failed, "the answer cannot be written").why(why);
+    let secret = token.token.expose();
+    let bytes = match format {
+        Format::Json => return output.answer_json(&Shown::from(token)),
+        Format::Git => {
+            let nothing = git::Attributes::default();
+            let username = token.username.as_deref().unwrap_or(UNKNOWN_USER);
+            git::encode_answer(request.unwrap_or(&nothing), username, &token.token, token.expires_at)
+                .map_err(|fault| unwritable(fault.to_string()))?
+        }
+        Format::EngFlow => {
+            let json = engflow::encode_answer(&token.token, token.expires_at)
+                .map_err(|fault| unwritable(fault.to_string()))?;
+            joined(&[&json, b"\n"])
+        }
+        Format::Token => joined(&[secret.as_bytes(), b"\n"]),
+        Format::Header => joined(&[engflow::HEADER.as_bytes(), b": ", secret.as_bytes(), b"\n"]),
+        Format::Env(syntax) => assignments(syntax, secret),
+        Format::Curl => curl_config(secret),
+    };
+    output.answer(&bytes)
+}
+
+/// The pieces in one buffer of just their size, which is wiped when dropped.
+fn joined(pieces: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    let mut joined = Zeroizing::new(Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum()));
+    pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
+    joined
+}
+
+/// One line for each variable. The quotes are those in which a shell takes nearly everything as it stands, so that
+/// there is little to escape: [`Secret`] holds no line break, and a token is a word of a few dozen letters anyway.
+fn assignments(syntax: Syntax, secret: &str) -> Zeroizing<Vec<u8>> {
+    let quoted = Zeroizing::new(match syntax {
+        Syntax::Sh => escaped(secret, |c| if c == '\'' { r"'\'" } else { "" }),
+        Syntax::Fish => escaped(secret, |c| if matches!(c, '\'' | '\\') { r"\" } else { "" }),
+        // It takes typographic quotes for quotes too; each is doubled.
+        Syntax::PowerShell => escaped(secret, |c| match c {
+            '\'' => "'",
+            '\u{2018}' => "\u{2018}",
+            '\u{2019}' => "\u{2019}",
+            '\u{201a}' => "\u{201a}",
+            '\u{201b}' => "\u{201b}",
+            _ => "",
+        }),
+    });
+    let (before, between): (&[u8], &[u8]) = match syntax {
+        Syntax::Sh => (b"export ", b"='"),
+        Syntax::Fish => (b"set -gx ", b" '"),
+        Syntax::PowerShell => (b"$env:", b" = '"),
+    };
+    let lines: Vec<_> = variables::DEFAULT
+        .iter()
+        .flat_map(|name| [before, name.as_bytes(), between, quoted.as_bytes(), b"'\n"])
+        .collect();
+    joined(&lines)
+}
+
+/// The option `header` in a config file of curl, in which a backslash and a quote are written behind a backslash.
+fn curl_config(secret: &str) -> Zeroizing<Vec<u8>> {
+    let quoted = Zeroizing::new(escaped(secret, |c| if matches!(c, '"' | '\\') { r"\" } else { "" }));
+    joined(&[b"header = \"", engflow::HEADER.as_bytes(), b": ", quoted.as_bytes(), b"\"\n"])
+}
+
+/// The text with `before(c)` in front of each character `c`.
+fn escaped(text: &str, before: fn(char) -> &'static str) -> String {
+    // Room for the worst case, since a text that grows leaves copies behind that nobody wipes.
+    let mut escaped = String::with_capacity(text.len() * 4);
+    for c in text.chars() {
+        escaped.push_str(before(c));
+        escaped.push(c);
+    }
+    escaped
+}
+
+/// What `--format json` prints beside `version`. An absent field is not known. `get.schema.json` describes it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    profile: &'a str,
+    base_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'a str>,
+    /// The name of the header that carries the token.
+    header: &'a str,
+    token: &'a Secret,
+    /// When it ends, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
+    /// The same, as RFC 3339 has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+impl<'a> From<&'a Token> for Shown<'a> {
+    fn from(token: &'a Token) -> Self {
+        let Token { profile, base_url, username, token, expires_at } = token;
+        Self {
+            profile,
+            base_url,
+            username: username.as_deref(),
+            header: engflow::HEADER,
+            token,
+            expires_at: *expires_at,
+            expires: expires_at.and_then(|at| Timestamp::from_second(at).ok()).map(|at| at.to_string()),
+        }
+    }
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;
