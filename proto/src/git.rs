@@ -8,7 +8,8 @@
 //! - Only LF ends a line. CR and NUL are refused anywhere in one, in known and unknown attributes alike, and CR, LF and
 //!   NUL in what is answered. git's reader drops a CR before LF; here that one is refused too: git writes none, and a
 //!   CR that one program takes for a line's end and the next for data has forged hosts (CVE-2024-50338, CVE-2024-52006).
-//! - A line is at most 65,535 bytes with its LF, has a `=`, and has something before it.
+//! - A line has a `=` and something before it. One that is kept is at most 65,535 bytes with its LF; git itself sends
+//!   longer ones, with what servers say in `WWW-Authenticate`, and nothing is kept of those.
 //! - The last value of a repeated key counts. `capability[]` is a list, which an empty value empties.
 //! - Unknown attributes and capabilities are passed over. They may hold any bytes; the texts kept here must be UTF-8.
 //! - So are `wwwauth[]`, which the server wrote and whoever attacks may have, and `state[]` (see [`CAPABILITIES`]).
@@ -214,9 +215,6 @@ impl Attributes {
 
     fn take(&mut self, line: Line<'_>) -> Result<(), BadAttributes> {
         let Line { text, at } = line;
-        if text.len() >= MAX_LINE {
-            return Err(BadAttributes::LineTooLong { at, length: text.len() + 1 });
-        }
         let equals = text.iter().position(|byte| *byte == b'=');
         let (name, value) = text.split_at(equals.unwrap_or(text.len()));
         let known = KNOWN.into_iter().find(|known| known.as_bytes() == name);
@@ -228,6 +226,9 @@ impl Attributes {
             return Err(BadAttributes::NoKey { at });
         }
         let Some(key) = known else { return Ok(()) };
+        if text.len() >= MAX_LINE {
+            return Err(BadAttributes::LineTooLong { at, length: text.len() + 1 });
+        }
         let value = Value { key, bytes: value, at };
         match key {
             "protocol" => self.protocol = Some(value.text()?),

@@ -94,7 +94,11 @@ impl StaticRecord {
 
     /// Puts every one of another list, the oldest first. `false` if nothing changed.
     pub(super) fn put_all(&mut self, others: Self) -> bool {
-        others.entries.into_iter().rev().fold(false, |changed, entry| self.put(entry) || changed)
+        let mut has_changed = false;
+        for entry in others.entries.into_iter().rev() {
+            has_changed |= self.put(entry);
+        }
+        has_changed
     }
 
     /// Forgets all that are meant. `false` if there was none.

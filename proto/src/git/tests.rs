@@ -93,12 +93,12 @@ fn a_line_without_a_key_or_an_equals_sign_is_refused() {
 }
 
 #[test]
-fn a_line_of_65535_bytes_passes_and_a_longer_one_does_not() {
-    for key in ["password", "wwwauth[]"] {
-        let line = |length: usize| format!("{key}={}\n", "a".repeat(length - key.len() - 2));
-        assert!(parse(line(MAX_LINE).as_bytes()).is_ok());
-        assert_eq!(refused(line(MAX_LINE + 1)), BadAttributes::LineTooLong { at: 0, length: MAX_LINE + 1 });
-    }
+fn a_line_of_65535_bytes_passes_and_a_longer_one_only_if_it_is_not_kept() {
+    let line = |key: &str, length: usize| format!("{key}={}\n", "a".repeat(length - key.len() - 2));
+    assert!(parse(line("password", MAX_LINE).as_bytes()).is_ok());
+    let too_long = BadAttributes::LineTooLong { at: 0, length: MAX_LINE + 1 };
+    assert_eq!(refused(line("password", MAX_LINE + 1)), too_long);
+    assert!(parse(line("wwwauth[]", 3 * MAX_LINE).as_bytes()).is_ok());
 }
 
 #[test]
