@@ -4,14 +4,14 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 use rally_cred_proto::{
     Fault,
     message::{Login, Logout, StatusAsk},
 };
 
 use crate::{
-    config, daemon, duration, exec, login, logout,
+    completions, config, daemon, duration, exec, login, logout,
     options::{FLAGS, Flag, named_profile},
     output::Output,
     status,
@@ -107,6 +107,13 @@ Examples:
 --json prints {\"version\":1,\"release\":…,\"pid\":…,\"config\":…,\"vault\":{…},\"profiles\":[…]} with the fields
 of the message `status` in PROTOCOL.md, or {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}.";
 
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  eval \"$(rally-cred completions bash)\"                                  in ~/.bashrc
+  eval \"$(rally-cred completions zsh)\"                                   in ~/.zshrc, behind compinit
+  rally-cred completions fish | source                                   in ~/.config/fish/config.fish
+  rally-cred completions powershell | Out-String | Invoke-Expression     in $PROFILE";
+
 /// Runs a command. Help, and what is wrong with the command line, are written here.
 pub(crate) fn run(
     args: &[OsString],
@@ -130,10 +137,13 @@ pub(crate) fn run(
 
 /// Whether a word is one of the commands here; any other may be an operation of a future git.
 pub(crate) fn is_command(word: &OsString) -> bool {
-    ["login", "logout", "exec", "status", "daemon", "config", "help"].iter().any(|name| word == name)
+    ["login", "logout", "exec", "status", "daemon", "config", "completions", "help"]
+        .iter()
+        .any(|name| word == name)
 }
 
-fn tree() -> Command {
+/// Every command, with the help of all that it takes.
+pub(crate) fn tree() -> Command {
     Command::new("rally-cred")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
@@ -218,6 +228,15 @@ fn tree() -> Command {
                             .help("The file [default: the one that `config path` prints]"),
                     ),
                 ]),
+            Command::new("completions")
+                .about("Print the script by which a shell completes rally-cred's command lines")
+                .after_help(COMPLETIONS_HELP)
+                .arg(
+                    Arg::new("shell")
+                        .value_name("SHELL")
+                        .required(true)
+                        .value_parser(completions::SCRIPTS.map(|(shell, _)| shell)),
+                ),
         ])
 }
 
@@ -230,6 +249,10 @@ fn operation(name: &'static str, about: &'static str) -> Command {
 fn helper_flag(Flag { name, value, help, .. }: &'static Flag) -> Arg {
     let arg = Arg::new(*name).long(*name).help(*help);
     match value {
+        Some(choices) if choices.contains('|') => {
+            let values = PossibleValuesParser::new(choices.split('|'));
+            arg.value_name(*choices).value_parser(values).hide_possible_values(true)
+        }
         Some(value) => arg.value_name(*value),
         None => arg.action(ArgAction::SetTrue),
     }
@@ -303,6 +326,9 @@ fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output
             }
             _ => config::path(around, output),
         },
+        Some(("completions", args)) => {
+            completions::script(args.get_one::<String>("shell").map_or("", String::as_str), output)
+        }
         // A helper operation comes here only for its help, which ends above.
         _ => Ok(0),
     }

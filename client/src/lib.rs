@@ -5,6 +5,7 @@
 mod autostart;
 mod browser;
 mod cli;
+mod completions;
 mod config;
 mod connection;
 mod daemon;
@@ -56,6 +57,7 @@ pub fn run(args: &[OsString], around: &dyn Surroundings, output: &mut Output<'_>
         Some(word) => match Operation::parse(word) {
             Some(operation) if !asks_for_help(args) => operation.run(args, around, output),
             Some(_) => cli::run(&[word.clone(), "--help".into()], around, output),
+            None if word == completions::COMMAND => completions::complete(around, output),
             None if cli::is_command(word) => cli::run(args, around, output),
             // git never runs a helper on a terminal, so a person has mistyped something.
             None if around.stdin_is_terminal() || asks_for_help(args) => cli::run(args, around, output),

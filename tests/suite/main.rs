@@ -8,6 +8,7 @@ mod exec;
 mod git;
 mod sandbox;
 mod secrets;
+mod shells;
 mod sign_in;
 mod simulation;
 mod tidy;
