@@ -141,7 +141,7 @@ fn read_request(options: &Options, around: &dyn Surroundings) -> Result<Request,
     if options.leaves_stdin || around.stdin_is_terminal() {
         return Ok(Request::Empty);
     }
-    let bad = |why: String| Fault::new(FaultKind::BadRequest, "the request is not understood").why(why);
+    let bad = |what: String| Fault::new(FaultKind::BadRequest, what);
     let input = git::read(&mut around.stdin(options.stdin_patience())).map_err(|fault| match fault {
         git::BadAttributes::Unreadable(std::io::ErrorKind::TimedOut) => {
             Fault::new(FaultKind::TimedOut, "the request did not come to an end in time")

@@ -41,17 +41,19 @@ fn read(options: &Options, around: &dyn Surroundings) -> Result<git::Attributes,
     if around.stdin_is_terminal() {
         return Ok(git::Attributes::default());
     }
-    let bad = |fault: git::BadAttributes| {
-        Fault::new(FaultKind::BadRequest, "the request is not understood").why(fault.to_string())
-    };
+    let bad = |fault: git::BadAttributes| Fault::new(FaultKind::BadRequest, fault.to_string());
     let input = git::read(&mut around.stdin(options.stdin_patience())).map_err(bad)?;
     git::parse(&input).map_err(bad)
 }
 
 /// Takes what git has to store, and does nothing with it: a token that the daemon gave out, it has already.
 pub(crate) fn store(options: &Options, around: &dyn Surroundings) -> Result<u8, Fault> {
+    pass_over(options, around)
+}
+
+/// Reads the request of an operation that does nothing here, so that whoever writes it is not cut off.
+pub(crate) fn pass_over(options: &Options, around: &dyn Surroundings) -> Result<u8, Fault> {
     if !around.stdin_is_terminal() {
-        // Whatever it is, it is none of ours; it is read so that git can write it.
         git::read(&mut around.stdin(options.stdin_patience())).ok();
     }
     Ok(0)

@@ -61,8 +61,8 @@ pub fn run(args: &[OsString], around: &dyn Surroundings, output: &mut Output<'_>
             None if cli::is_command(word) => cli::run(args, around, output),
             // git never runs a helper on a terminal, so a person has mistyped something.
             None if around.stdin_is_terminal() || asks_for_help(args) => cli::run(args, around, output),
-            // An operation of a future git, which helpers that do not know it have to pass over.
-            None => Ok(0),
+            // An operation of a future git, which helpers that do not know it have to pass over, flags and all.
+            None => git_ops::pass_over(&Options::default(), around),
         },
         None => cli::run(args, around, output),
     };
@@ -116,8 +116,10 @@ mod tests {
     #[test]
     fn an_operation_of_a_future_git_is_passed_over_in_silence() {
         for line in ["future-operation", "--profile work --wait 1s statsu", "-x y"] {
-            let done = testing::run(line, &Fake::default());
-            assert_eq!(done.shown(), (0, String::new(), String::new()), "{line}");
+            for stdin in ["", "protocol=https\nhost=a\n\n", "broken\r\n"] {
+                let done = testing::run(line, &Fake::default().reading(stdin));
+                assert_eq!(done.shown(), (0, String::new(), String::new()), "{line}");
+            }
         }
     }
 

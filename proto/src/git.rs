@@ -1,5 +1,5 @@
 //! The attributes of git's credential protocol, as a helper meets them: parsed from bytes, answered in bytes.
-//! Does not: decide whom to serve, or keep attributes that only other helpers use (`state[]`, `wwwauth[]`, `quit`).
+//! Does not: decide whom to serve, or keep what decides nothing here (`state[]`, `continue`, `wwwauth[]`, `quit`).
 //! Met by: the client, which git starts as a helper.
 //!
 //! A request is lines of `key=value`, ended by a blank line or the end of the input (git-credential(1), "INPUT/OUTPUT
@@ -11,7 +11,8 @@
 //! - A line is at most 65,535 bytes with its LF, has a `=`, and has something before it.
 //! - The last value of a repeated key counts. `capability[]` is a list, which an empty value empties.
 //! - Unknown attributes and capabilities are passed over. They may hold any bytes; the texts kept here must be UTF-8.
-//! - `url=` stands for its parts, split as git splits it, and what stood before it is forgotten, but for capabilities.
+//! - So are `wwwauth[]`, which the server wrote and whoever attacks may have, and `state[]` (see [`CAPABILITIES`]).
+//! - `url=` stands for its parts, split as git splits it, and all that stood before it is forgotten, as in git.
 //!
 //! ```
 //! use rally_cred_proto::{Secret, git};
@@ -25,12 +26,14 @@
 //! # Ok::<(), git::BadAttributes>(())
 //! ```
 
+mod answer;
 mod url;
 
 use std::io::{self, Read};
 
 use zeroize::Zeroizing;
 
+pub use self::answer::{Credential, encode_answer, encode_credential};
 use crate::{Secret, engflow, secret::line_breaker};
 
 /// Longest line in bytes, with its line feed (gitcredentials(7)).
@@ -40,7 +43,11 @@ pub const MAX_LINE: usize = 65_535;
 /// larger one is a mistake or an attack.
 pub const MAX_REQUEST: usize = 1024 * 1024;
 
-/// What the operation `capability` prints: `state[]` is of no use to a helper that keeps its state in a daemon.
+/// What the operation `capability` prints: what git's own cache prints, and not `state`.
+///
+/// `state[]` would let an answer carry a note that comes back with `store` and `erase`. But the password comes back too,
+/// and the daemon compares it with what it holds now, which says more than what was so when the note was written.
+/// `continue` is for schemes with several rounds, such as NTLM, and ours have one.
 pub const CAPABILITIES: &str = "version 0\ncapability authtype\n";
 
 /// The answer to `get` that keeps git from asking other helpers, and the user for a password that cannot work.
@@ -189,28 +196,6 @@ pub fn parse(input: &[u8]) -> Result<Attributes, BadAttributes> {
     Ok(attributes)
 }
 
-/// The answer to `get`. A caller that announced `authtype` is told not to store the password.
-///
-/// Host, protocol and refresh token are never part of it: what a helper answers overwrites what git knows.
-pub fn encode_answer(
-    request: &Attributes,
-    username: &str,
-    password: &Secret,
-    expires_at: Option<i64>,
-) -> Result<Zeroizing<Vec<u8>>, BadAttributes> {
-    if let Some(at) = line_breaker(username.as_bytes()) {
-        return Err(BadAttributes::LineBreaker { key: "username", at });
-    }
-    let announcement = if request.takes_authtype { "capability[]=authtype\nephemeral=1\n" } else { "" };
-    let expiry = expires_at.map_or_else(String::new, |at| format!("password_expiry_utc={at}\n"));
-    let pieces = [announcement, "username=", username, "\npassword=", password.expose(), "\n", &expiry];
-    let mut lines = Zeroizing::new(Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum()));
-    for piece in pieces {
-        lines.extend_from_slice(piece.as_bytes());
-    }
-    Ok(lines)
-}
-
 /// A line without its line feed, and where it begins.
 #[derive(Clone, Copy)]
 struct Line<'a> {
@@ -219,6 +204,14 @@ struct Line<'a> {
 }
 
 impl Attributes {
+    /// What of it a store keeps for the server; `ephemeral` says whether it may.
+    pub fn into_credential(self) -> Credential {
+        let Self {
+            username, password, password_expiry_utc, oauth_refresh_token, authtype, credential, ..
+        } = self;
+        Credential { username, password, password_expiry_utc, oauth_refresh_token, authtype, credential }
+    }
+
     fn take(&mut self, line: Line<'_>) -> Result<(), BadAttributes> {
         let Line { text, at } = line;
         if text.len() >= MAX_LINE {
@@ -242,9 +235,7 @@ impl Attributes {
             "path" => self.path = Some(value.bytes.to_vec()),
             "username" => self.username = Some(value.text()?),
             "password" => self.password = Some(value.secret()?),
-            "password_expiry_utc" => {
-                self.password_expiry_utc = value.text()?.parse().ok().filter(|at| *at > 0)
-            }
+            "password_expiry_utc" => self.password_expiry_utc = value.time(),
             "oauth_refresh_token" => self.oauth_refresh_token = Some(value.secret()?),
             "authtype" => self.authtype = Some(value.text()?),
             "credential" => self.credential = Some(value.secret()?),
@@ -254,7 +245,7 @@ impl Attributes {
                 b"authtype" => self.takes_authtype = true,
                 _ => {}
             },
-            _ => *self = Self { takes_authtype: self.takes_authtype, ..url::parse(value)? },
+            _ => *self = url::parse(value)?,
         }
         Ok(())
     }
@@ -277,6 +268,16 @@ impl Value<'_> {
 
     fn secret(self) -> Result<Secret, BadAttributes> {
         Secret::parse(self.text()?).map_err(|_| BadAttributes::LineBreaker { key: self.key, at: self.at })
+    }
+
+    /// The time that git's `parse_timestamp` reads: the digits at the beginning, after blanks and a plus sign. `None` is
+    /// one that never comes, which git makes of 0, of what has no digits, and of what no integer holds.
+    fn time(self) -> Option<i64> {
+        let text = self.bytes.trim_ascii_start();
+        let text = text.strip_prefix(b"+").unwrap_or(text);
+        let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+        let add = |time: i64, digit: &u8| time.checked_mul(10)?.checked_add(i64::from(digit - b'0'));
+        digits.into_iter().try_fold(0, add).filter(|time| *time > 0)
     }
 
     /// Whether git's configuration reads it as false. Everything else counts as true: then nothing is stored.

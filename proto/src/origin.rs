@@ -69,16 +69,25 @@ impl Origin {
         })
     }
 
-    /// The origin of a URI. `None` for other schemes, for user information, and for anything that is not a URI.
+    /// The origin of a URI. `None` for other schemes, and wherever what stands between `://` and the path is not just
+    /// what [`Origin::from_git`] takes for a host.
+    ///
+    /// The URL standard reads more: it undoes percent-encoding in a host, folds its characters, takes backslashes for
+    /// slashes, and adds slashes that are not there. Programs differ in all of that, so where the token would go is not
+    /// certain.
     pub fn from_uri(uri: &str) -> Option<Self> {
-        // The URL standard drops tabs and line breaks and takes backslashes for slashes. Nobody writes those on purpose.
+        // The URL standard drops tabs and line breaks, so they could stand anywhere.
         if uri.bytes().any(|b| b <= b' ' || b == b'\\' || b == 0x7f) {
             return None;
         }
-        Self::from_url(&Url::parse(uri).ok()?)
+        let (protocol, rest) = uri.split_once("://")?;
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let origin = Self::from_git(protocol, authority)?;
+        (Self::from_url(&Url::parse(uri).ok()?)? == origin).then_some(origin)
     }
 
-    /// The origin of a parsed URL, with the same refusals as [`Origin::from_uri`].
+    /// The origin of a parsed URL. `None` for other schemes and for user information; what the parser has made of the
+    /// host is taken as it is.
     pub fn from_url(url: &Url) -> Option<Self> {
         let scheme = Scheme::parse(url.scheme())?;
         let host = url.host_str().filter(|host| !host.is_empty() && !has_empty_label(host))?;
@@ -212,6 +221,17 @@ mod tests {
             "https:\\\\a.example",
             "https://a.example\n",
             "https://a.example./",
+            "https://a%2eexample/",
+            "https://\u{ff41}.example/",
+            "https://a\u{3002}example/",
+            "https://a\u{ad}.example/",
+            "https://0x7f.1/",
+            "https://@a.example/",
+            "https://:@a.example/",
+            "https:a.example/",
+            "https:/a.example/",
+            "https:///a.example/",
+            "https://a.example:/",
             "grpcs://a.example",
             "//a.example",
         ] {

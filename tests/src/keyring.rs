@@ -13,9 +13,15 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
 };
 
 use tempfile::TempDir;
+use zbus::{
+    blocking::{Connection, MessageIterator, connection::Builder},
+    message::Type,
+};
 
 /// What unlocks the keyring of a test.
 const PASSWORD: &str = "pw";
@@ -27,7 +33,13 @@ pub struct KeyringSession {
     bus: Child,
     address: String,
     keyring: Option<Child>,
-    prompter: Option<Child>,
+    prompter: Option<SilentPrompter>,
+}
+
+#[derive(Debug)]
+struct SilentPrompter {
+    _connection: Connection,
+    asked: mpsc::Receiver<()>,
 }
 
 impl KeyringSession {
@@ -133,11 +145,25 @@ impl KeyringSession {
 
     /// Puts a prompter on the bus that never answers, as one that waits for a person who is not there.
     pub fn start_silent_prompter(&mut self) {
-        let mut command = self.command("dbus-test-tool");
-        command.args(["black-hole", "--name=org.gnome.keyring.SystemPrompter"]);
-        self.prompter =
-            Some(command.stdin(Stdio::null()).spawn().expect("dbus-test-tool, which tests/run installs"));
-        self.wait_for_name("org.gnome.keyring.SystemPrompter");
+        let connection = Builder::address(self.address.as_str()).and_then(Builder::build).expect("the bus");
+        let messages = MessageIterator::from(&connection);
+        connection.request_name("org.gnome.keyring.SystemPrompter").expect("the prompter's name");
+        let (ask, asked) = mpsc::channel();
+        // Ends with the connection.
+        thread::spawn(move || {
+            for message in messages.flatten() {
+                if message.message_type() == Type::MethodCall && ask.send(()).is_err() {
+                    return;
+                }
+            }
+        });
+        self.prompter = Some(SilentPrompter { _connection: connection, asked });
+    }
+
+    /// Waits until the keyring wants a prompt of the silent prompter.
+    pub fn wait_for_prompt(&self) {
+        let prompter = self.prompter.as_ref().expect("`start_silent_prompter` comes first");
+        prompter.asked.recv().expect("a keyring that prompts");
     }
 
     /// Where the keyring keeps its files.
@@ -182,12 +208,8 @@ impl KeyringSession {
             if is_owned {
                 return;
             }
-            let ended = [&mut self.keyring, &mut self.prompter]
-                .into_iter()
-                .flatten()
-                .find_map(|child| child.try_wait().ok()?);
-            if let Some(status) = ended {
-                panic!("nobody will ever own {name}: a program ended with {status}");
+            if let Some(status) = self.keyring.as_mut().and_then(|keyring| keyring.try_wait().ok()?) {
+                panic!("nobody will ever own {name}: the keyring ended with {status}");
             }
         }
     }
@@ -195,7 +217,6 @@ impl KeyringSession {
 
 impl Drop for KeyringSession {
     fn drop(&mut self) {
-        end(&mut self.prompter);
         end(&mut self.keyring);
         self.bus.kill().ok();
         self.bus.wait().ok();

@@ -6,6 +6,7 @@
 mod crashes;
 mod exec;
 mod git;
+mod git_attributes;
 mod sandbox;
 mod secrets;
 mod shells;

@@ -2,7 +2,7 @@
 //! Does not: test the broker's reaction (`trouble` does).
 //! Met by: `main`.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rally_cred_proto::Secret;
 use rally_cred_tests::keyring::KeyringSession;
@@ -28,10 +28,14 @@ fn text(text: &str) -> Secret {
 /// Runs an action of [`a_copy_of_this_program_plays_its_part`] as a process that finds this keyring, and returns what
 /// it printed. The keyring is found by a variable, and a variable belongs to a whole process.
 fn play(session: &KeyringSession, action: &str) -> String {
+    play_in(session.env(), action)
+}
+
+fn play_in(keyring: Vec<(String, String)>, action: &str) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "vault::a_copy_of_this_program_plays_its_part", "--nocapture"])
         .env(SCENARIO, action)
-        .envs(session.env())
+        .envs(keyring)
         .output()
         .unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -58,6 +62,23 @@ async fn a_copy_of_this_program_plays_its_part() {
                     tokio::task::yield_now().await;
                 }
                 Ok("goes on".to_owned())
+            }
+            ("until", path) => {
+                // When the file is there, nothing but the deadline can end the call, and the clock jumps to it.
+                let jump = async {
+                    while !std::path::Path::new(path).exists() {
+                        tokio::task::yield_now().await;
+                    }
+                    tokio::time::pause();
+                };
+                let (key, started) = (key(), std::time::Instant::now());
+                let (loaded, ()) = tokio::join!(vault.load(&key), jump);
+                tokio::time::resume();
+                assert!(
+                    started.elapsed() < std::time::Duration::from_secs(15),
+                    "it was not the clock's jump"
+                );
+                loaded.map(|_| "loaded".to_owned())
             }
             _ => vault
                 .load(&key())
@@ -106,47 +127,87 @@ fn a_keyring_that_is_restarted_under_a_running_daemon_heals_by_itself() {
     let [killed, restarted] = ["killed", "restarted"].map(|name| folder.path().join(name));
     let scenario = format!("save=kept load wait={} load wait={} load", killed.display(), restarted.display());
     std::thread::scope(|scope| {
-        let player = scope.spawn({
-            let (session, scenario) = (session.env(), scenario.clone());
-            move || {
-                let output = Command::new(std::env::current_exe().unwrap())
-                    .args(["--exact", "vault::a_copy_of_this_program_plays_its_part", "--nocapture"])
-                    .env(SCENARIO, scenario)
-                    .envs(session)
-                    .output()
-                    .unwrap();
-                String::from_utf8(output.stdout).unwrap()
-            }
-        });
+        let env = session.env();
+        let player = scope.spawn(move || play_in(env, &scenario));
         while !killed.exists() {}
         session.kill_keyring();
         std::fs::remove_file(&killed).unwrap();
         while !restarted.exists() {}
         session.restart_keyring(true);
         std::fs::remove_file(&restarted).unwrap();
-        let printed = player.join().unwrap();
-        let said: Vec<_> =
-            printed.lines().filter_map(|line| line.split_once("vault: ").map(|(_, said)| said)).collect();
-        assert_eq!(
-            said,
-            ["saved", "kept", "waits", "goes on", "missing", "waits", "goes on", "kept"],
-            "{printed}"
-        );
+        let said = "saved, kept, waits, goes on, missing, waits, goes on, kept";
+        assert_eq!(player.join().unwrap(), said);
     });
 }
 
+/// Puts an item into the keyring that a search for ours finds too: it has one attribute more.
+fn store_twin(session: &KeyringSession, value: &str, mark: &str) {
+    let mut tool = Command::new("secret-tool");
+    tool.args(["store", "--label=twin", "service", "rally-cred", "username", "token:default", "mark", mark]);
+    let mut tool = tool.envs(session.env()).stdin(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(tool.stdin.as_mut().unwrap(), value.as_bytes()).unwrap();
+    assert!(tool.wait().unwrap().success());
+}
+
+/// How many items a search for ours finds.
+fn items(session: &KeyringSession) -> usize {
+    let mut tool = Command::new("secret-tool");
+    tool.args(["search", "--all", "service", "rally-cred", "username", "token:default"]);
+    let found = tool.envs(session.env()).output().unwrap();
+    String::from_utf8(found.stdout).unwrap().lines().filter(|line| line.starts_with("label = ")).count()
+}
+
 #[test]
-fn two_items_that_match_are_read_and_the_next_save_leaves_one() {
+fn of_several_items_that_match_ours_is_read_and_written_and_the_others_stay() {
     let session = KeyringSession::start();
-    assert_eq!(play(&session, "save=first"), "saved");
-    // Another label and one more attribute make a second item of the same names.
-    let mut store = Command::new("secret-tool");
-    store.args(["store", "--label=other", "service", "rally-cred", "username", "token:default", "more", "x"]);
-    let mut store = store.envs(session.env()).stdin(std::process::Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(store.stdin.as_mut().unwrap(), b"second").unwrap();
-    assert!(store.wait().unwrap().success());
-    let found = play(&session, "load");
-    assert!(found == "first" || found == "second", "{found}");
-    assert_eq!(play(&session, "save=third load"), "saved, third");
-    assert_eq!(play(&session, "erase load"), "erased, nothing");
+    store_twin(&session, "another program's", "1");
+    assert_eq!(play(&session, "load"), "another program's", "there is nothing else");
+    // Whatever order the keyring has them in.
+    for mark in ["2", "3", "4"] {
+        store_twin(&session, "another program's", mark);
+    }
+    assert_eq!(play(&session, "erase save=ours load"), "erased, saved, ours");
+    for mark in ["5", "6", "7"] {
+        store_twin(&session, "another program's", mark);
+        assert_eq!(play(&session, "load save=ours load"), "ours, saved, ours");
+    }
+    assert_eq!(items(&session), 4);
+    assert_eq!(play(&session, "erase load"), "erased, nothing", "what is forgotten does not come back");
+}
+
+#[test]
+fn an_item_that_is_no_text_of_ours_is_told_and_left_alone() {
+    let session = KeyringSession::start();
+    store_twin(&session, "two\nlines", "1");
+    let told = "failed (the item holds something that rally-cred did not write)";
+    assert_eq!(play(&session, "load"), told);
+    assert_eq!(items(&session), 1);
+}
+
+#[test]
+fn a_keyring_without_a_collection_is_missing_until_it_is_unlocked_once() {
+    let mut session = KeyringSession::start_without_keyring();
+    session.restart_keyring(false);
+    assert_eq!(play(&session, "load save=one"), "nothing, missing");
+    session.restart_keyring(true);
+    assert_eq!(play(&session, "save=one load"), "saved, one");
+}
+
+#[test]
+fn a_prompt_that_nobody_answers_ends_at_the_deadline() {
+    let mut session = KeyringSession::start();
+    assert_eq!(play(&session, "save=kept"), "saved");
+    session.start_silent_prompter();
+    session.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let is_prompting = folder.path().join("prompting");
+    std::thread::scope(|scope| {
+        let (env, action) = (session.env(), format!("until={}", is_prompting.display()));
+        let player = scope.spawn(move || play_in(env, &action));
+        session.wait_for_prompt();
+        std::fs::write(&is_prompting, "").unwrap();
+        assert_eq!(player.join().unwrap(), "locked");
+    });
+    session.restart_keyring(true);
+    assert_eq!(play(&session, "load"), "kept");
 }

@@ -132,11 +132,14 @@ fn bad_helper_input_is_one_line_of_error_and_nothing_on_standard_output() {
         ("encoded line feed", b"url=https://a%0ahost=b/\n\n".to_vec()),
         ("broken JSON", b"{\"uri\":".to_vec()),
         ("JSON with invalid UTF-8", b"{\"uri\":\"\xff\"}".to_vec()),
+        ("JSON over 64 KiB", format!("{{\"uri\":\"{}\"}}", "a".repeat(65_536)).into_bytes()),
+        ("a request over 1 MiB", "a=\n".repeat(400_000).into_bytes()),
     ];
     for (name, bytes) in cases {
         let got = world.client(&["get"], bytes);
         assert_eq!((got.code, got.stdout.as_str()), (Some(1), ""), "{name}: {got:?}");
         assert!(got.stderr.starts_with("rally-cred: "), "{name}: {got:?}");
+        assert_eq!(got.stderr.lines().count(), 1, "{name}: {got:?}");
         assert_still_serving(&world);
     }
 }

@@ -1,183 +1,281 @@
-//! The OS keyring as a store: Secret Service on Linux and the BSDs, Keychain on macOS, Credential Manager on Windows.
-//! Does not: run on a runtime thread; its calls block, some of them for ever.
-//! Met by: `Vault`, through a worker.
+//! The OS keyring as a store: Secret Service, Keychain or Credential Manager, and what their errors mean.
+//! Does not: know a deadline, or show anything that a keyring says after it was given a secret.
+//! Met by: `thread`, the only place that may call it, since every call can block for ever.
 
-use std::sync::Arc;
+use std::{collections::HashMap, io, sync::Arc};
 
-use keyring_core::{Entry, Error, api::CredentialStoreApi};
-use rally_cred_proto::plain::plain;
+use ::keyring::Error;
+use keyring_core::{CredentialStore, Entry};
+use rally_cred_proto::{Secret, plain::plain};
+use zeroize::Zeroizing;
 
-use super::worker::{Store, Trouble};
+use super::thread::{Refusal, Store};
 use crate::core::vault::VaultTrouble;
 
-/// The items' service name in the keyring; the account is their other half.
+/// The service name of every item; the account tells them apart.
 const SERVICE: &str = "rally-cred";
 
-struct OsKeyring(Arc<dyn CredentialStoreApi + Send + Sync>);
-
-/// Opens a connection to the keyring.
-pub(super) fn open() -> Result<Box<dyn Store>, Trouble> {
-    // Stores are built here and not through `keyring::Entry`, whose first failure would last as long as the process.
-    #[cfg(target_os = "linux")]
-    let store = zbus_secret_service_keyring_store::Store::new();
-    #[cfg(not(target_os = "linux"))]
-    let store = native_store();
-    Ok(Box::new(OsKeyring(store.map_err(|fault| trouble_of(&fault))?)))
+/// Opens the keyring of this session. The store of an earlier call is not used again: each knows one connection only,
+/// and a default store of the whole process would keep the first failure for its life.
+pub(super) fn open() -> Result<Box<dyn Store>, VaultTrouble> {
+    match native_store() {
+        Ok(store) => Ok(Box::new(OsKeyring(store))),
+        // Nothing secret was handed over yet, so what went wrong can be shown in full.
+        Err(Error::PlatformFailure(fault) | Error::NoStorageAccess(fault)) => {
+            Err(VaultTrouble::Missing(plain(&fault.to_string())))
+        }
+        Err(_) => Err(VaultTrouble::Missing("it cannot be opened".to_owned())),
+    }
 }
 
-/// On other systems the `keyring` crate brings the right store, and opening it cannot fail for want of a service.
-#[cfg(not(target_os = "linux"))]
-fn native_store() -> Result<Arc<dyn CredentialStoreApi + Send + Sync>, Error> {
-    // Its first entry makes the system's store the default one.
-    keyring::Entry::new(SERVICE, SERVICE)?;
-    keyring_core::get_default_store().ok_or(Error::NoDefaultStore)
+#[cfg(all(unix, not(target_os = "macos")))]
+fn native_store() -> Result<Arc<CredentialStore>, Error> {
+    Ok(zbus_secret_service_keyring_store::Store::new()?)
+}
+
+#[cfg(target_os = "macos")]
+fn native_store() -> Result<Arc<CredentialStore>, Error> {
+    Ok(apple_native_keyring_store::keychain::Store::new()?)
+}
+
+#[cfg(windows)]
+fn native_store() -> Result<Arc<CredentialStore>, Error> {
+    Ok(windows_native_keyring_store::Store::new()?)
+}
+
+/// What the Credential Manager is told of each item: to stay on this machine. It would roam with the user otherwise.
+#[cfg(windows)]
+const MODIFIERS: &[(&str, &str)] = &[("persistence", "Local")];
+#[cfg(not(windows))]
+const MODIFIERS: &[(&str, &str)] = &[];
+
+/// Values go in and come out as bytes. As passwords, Windows would store them in UTF-16, which halves the room.
+struct OsKeyring(Arc<CredentialStore>);
+
+impl Store for OsKeyring {
+    fn load(&self, account: &str) -> Result<Option<Secret>, Refusal> {
+        match self.entry(account)?.get_secret() {
+            Ok(bytes) => readable(bytes).map(Some),
+            Err(Error::Ambiguous(twins)) => first_readable(twins),
+            Err(Error::NoEntry) => Ok(None),
+            Err(fault) => Err(refusal(&fault)),
+        }
+    }
+
+    fn save(&self, account: &str, value: &Secret) -> Result<(), Refusal> {
+        let bytes = value.expose().as_bytes();
+        match self.entry(account)?.set_secret(bytes) {
+            Ok(()) => Ok(()),
+            Err(Error::Ambiguous(twins)) => {
+                let Twins { ours, .. } = Twins::of(twins);
+                let mut ours = ours.into_iter();
+                if let Some(kept) = ours.next() {
+                    kept.set_secret(bytes).map_err(|fault| refusal(&fault))?;
+                }
+                // An older one that stayed could be what the next call reads.
+                ours.try_for_each(|twin| erase(&twin))
+            }
+            Err(fault) => Err(refusal(&fault)),
+        }
+    }
+
+    /// Erases everything that bears our names, for what is forgotten must not come back from a twin.
+    fn erase(&self, account: &str) -> Result<(), Refusal> {
+        let entry = self.entry(account)?;
+        match entry.delete_credential() {
+            Err(Error::Ambiguous(twins)) => twins.iter().try_for_each(erase),
+            Ok(()) | Err(Error::NoEntry) => Ok(()),
+            Err(fault) => Err(refusal(&fault)),
+        }
+    }
 }
 
 impl OsKeyring {
-    fn entry(&self, account: &str) -> Result<Entry, Trouble> {
-        self.0.build(SERVICE, account, None).map_err(|fault| trouble_of(&fault))
-    }
-
-    /// Leaves one of several items that match, which another program or an old crash may have left behind.
-    fn keep_one(duplicates: Vec<Entry>) -> Result<(), Trouble> {
-        for duplicate in duplicates.into_iter().skip(1) {
-            duplicate.delete_credential().map_err(|fault| trouble_of(&fault))?;
-        }
-        Ok(())
+    fn entry(&self, account: &str) -> Result<Entry, Refusal> {
+        let modifiers = HashMap::from_iter(MODIFIERS.iter().copied());
+        self.0.build(SERVICE, account, Some(&modifiers)).map_err(|fault| refusal(&fault))
     }
 }
 
-impl Store for OsKeyring {
-    fn load(&mut self, account: &str) -> Result<Option<Vec<u8>>, Trouble> {
-        match self.entry(account)?.get_secret() {
-            Ok(text) => Ok(Some(text)),
-            Err(Error::NoEntry) => Ok(None),
-            // The next save leaves one of them; until then the first is as good as any.
-            Err(Error::Ambiguous(duplicates)) => match duplicates.first().map(Entry::get_secret) {
-                Some(Ok(text)) => Ok(Some(text)),
-                Some(Err(fault)) => Err(trouble_of(&fault)),
-                None => Ok(None),
-            },
-            Err(fault) => Err(trouble_of(&fault)),
-        }
-    }
-
-    fn save(&mut self, account: &str, text: &[u8]) -> Result<(), Trouble> {
-        let entry = self.entry(account)?;
-        match entry.set_secret(text) {
-            Ok(()) => Ok(()),
-            Err(Error::Ambiguous(duplicates)) => {
-                Self::keep_one(duplicates)?;
-                entry.set_secret(text).map_err(|fault| trouble_of(&fault))
-            }
-            Err(fault) => Err(trouble_of(&fault)),
-        }
-    }
-
-    fn erase(&mut self, account: &str) -> Result<(), Trouble> {
-        let entry = self.entry(account)?;
-        match entry.delete_credential() {
-            Ok(()) | Err(Error::NoEntry) => Ok(()),
-            Err(Error::Ambiguous(duplicates)) => {
-                Self::keep_one(duplicates)?;
-                entry.delete_credential().map_err(|fault| trouble_of(&fault))
-            }
-            Err(fault) => Err(trouble_of(&fault)),
-        }
+fn erase(entry: &Entry) -> Result<(), Refusal> {
+    match entry.delete_credential() {
+        Ok(()) | Err(Error::NoEntry) => Ok(()),
+        Err(fault) => Err(refusal(&fault)),
     }
 }
 
-/// What a keyring's error means. `Debug` of some of them shows secret bytes, so only chosen texts are looked at.
-fn trouble_of(fault: &Error) -> Trouble {
-    match fault {
-        Error::NoStorageAccess(cause) => {
-            let why = plain(&cause.to_string());
-            // Secret Service says "no result" when there is no collection yet and none could be made.
-            Trouble::Plain(VaultTrouble::Locked(why))
-        }
-        Error::PlatformFailure(cause) => {
-            let mut words = cause.to_string();
-            let mut source = cause.source();
-            while let Some(inner) = source {
-                words = format!("{words}: {inner}");
-                source = inner.source();
-            }
-            platform_trouble(&plain(&words))
-        }
-        Error::BadEncoding(_) | Error::BadDataFormat(..) => {
-            Trouble::Plain(VaultTrouble::Failed("an item of rally-cred is damaged".to_owned()))
-        }
-        Error::TooLong(what, most) => Trouble::Plain(VaultTrouble::Failed(format!(
-            "its {} is longer than the {most} that it takes",
-            plain(what)
-        ))),
-        Error::NoDefaultStore => Trouble::Plain(VaultTrouble::Missing("this system has none".to_owned())),
-        Error::NoEntry
-        | Error::BadStoreFormat(_)
-        | Error::Invalid(..)
-        | Error::Ambiguous(_)
-        | Error::NotSupportedByStore(_) => {
-            Trouble::Plain(VaultTrouble::Failed("it does not do what it was asked".to_owned()))
-        }
-        _ => Trouble::Plain(VaultTrouble::Failed("it answers with an unknown error".to_owned())),
+/// Several items that match one name. A Secret Service search also finds items that carry more attributes than it was
+/// asked for; which comes first is the keyring's whim.
+struct Twins {
+    /// With the fewest attributes, as those that are written here. Several of them are in several collections.
+    ours: Vec<Entry>,
+    /// Another program's, which is read where there is nothing else, and never written.
+    others: Vec<Entry>,
+}
+
+impl Twins {
+    fn of(entries: Vec<Entry>) -> Self {
+        // gnome-keyring adds `xdg:schema` to some items by itself.
+        let attributes = |entry: &Entry| {
+            entry.get_attributes().map_or(usize::MAX, |attributes| {
+                attributes.keys().filter(|name| !name.starts_with("xdg:")).count()
+            })
+        };
+        let counted: Vec<_> = entries.into_iter().map(|entry| (attributes(&entry), entry)).collect();
+        let fewest = counted.iter().map(|(count, _)| *count).min();
+        let (ours, others): (Vec<_>, Vec<_>) =
+            counted.into_iter().partition(|(count, _)| Some(*count) == fewest);
+        let strip = |counted: Vec<(usize, Entry)>| counted.into_iter().map(|(_, entry)| entry).collect();
+        Self { ours: strip(ours), others: strip(others) }
     }
 }
 
-/// What is said where no keyring, or no bus, answers.
-const ABSENT: [&str; 6] = [
-    "ServiceUnknown",
-    "NameHasNoOwner",
-    "no secret service provider",
-    "No such file or directory",
-    "Connection refused",
-    "address",
-];
-
-/// D-Bus tells by names what the store's error type does not.
-fn platform_trouble(words: &str) -> Trouble {
-    let says = |name: &str| words.contains(name);
-    if says("NoSession") || says("NoReply") || says("Disconnected") || says("Broken pipe") {
-        // A keyring that was started anew does not know our session.
-        Trouble::Stale(VaultTrouble::Failed(words.to_owned()))
-    } else if says("IsLocked") || says("locked") {
-        Trouble::Plain(VaultTrouble::Locked(words.to_owned()))
-    } else if ABSENT.iter().any(|name| says(name)) {
-        Trouble::Stale(VaultTrouble::Missing(words.to_owned()))
-    } else {
-        Trouble::Stale(VaultTrouble::Failed(words.to_owned()))
+fn first_readable(twins: Vec<Entry>) -> Result<Option<Secret>, Refusal> {
+    let Twins { ours, others } = Twins::of(twins);
+    let mut damaged = None;
+    for twin in ours.into_iter().chain(others) {
+        match twin.get_secret().map(readable) {
+            Ok(Ok(value)) => return Ok(Some(value)),
+            Ok(Err(refusal)) => damaged = Some(refusal),
+            Err(Error::NoEntry) => {}
+            Err(fault) => return Err(refusal(&fault)),
+        }
     }
+    damaged.map_or(Ok(None), Err)
+}
+
+/// What stands in an item is left alone if it cannot be read, for it may be somebody else's.
+fn readable(bytes: Vec<u8>) -> Result<Secret, Refusal> {
+    let damaged = || Refusal {
+        trouble: VaultTrouble::Failed("the item holds something that rally-cred did not write".to_owned()),
+        reopen: false,
+    };
+    let text = String::from_utf8(bytes).map_err(|fault| {
+        drop(Zeroizing::new(fault.into_bytes()));
+        damaged()
+    })?;
+    Secret::parse(text).map_err(|_| damaged())
+}
+
+/// What an error means. Its own texts are not shown, since some carry the item's bytes.
+fn refusal(fault: &Error) -> Refusal {
+    let trouble = match fault {
+        // Which of the two it is, only the text tells; the tests with a real keyring hold it to its wording.
+        Error::NoStorageAccess(cause) if cause.to_string().contains("result not returned") => {
+            VaultTrouble::Missing(
+                "the keyring has no default collection yet; unlocking it once makes one".to_owned(),
+            )
+        }
+        Error::NoStorageAccess(_) => {
+            VaultTrouble::Locked("its prompt was dismissed, or could not be shown".to_owned())
+        }
+        Error::PlatformFailure(cause) => match reason(&**cause) {
+            why if why.ends_with(".IsLocked") => VaultTrouble::Locked(why),
+            why => VaultTrouble::Failed(why),
+        },
+        Error::TooLong(_, most) => {
+            VaultTrouble::Failed(format!("the value is longer than the {most} bytes that this keyring takes"))
+        }
+        Error::BadEncoding(_) | Error::BadDataFormat(..) | Error::BadStoreFormat(_) => {
+            VaultTrouble::Failed("the keyring, or the item in it, is damaged".to_owned())
+        }
+        _ => VaultTrouble::Failed("the keyring cannot do what is needed".to_owned()),
+    };
+    // A store whose connection broke, or whose session a restarted keyring does not know, fails in this way.
+    Refusal { trouble, reopen: matches!(fault, Error::PlatformFailure(_)) }
+}
+
+/// The kind of a fault: the name of the D-Bus error, or what the operating system says. What follows a D-Bus name is the
+/// keyring's own text, which may quote what it was given.
+fn reason(fault: &(dyn std::error::Error + 'static)) -> String {
+    let text = fault.to_string();
+    if cfg!(any(windows, target_os = "macos")) {
+        return plain(&text);
+    }
+    let name = text
+        .strip_prefix("zbus error: ")
+        .or_else(|| text.strip_prefix("zbus fdo error: "))
+        .and_then(|text| text.split(':').next())
+        .filter(|name| {
+            name.starts_with("org.") && !name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '.')
+        });
+    if let Some(name) = name {
+        return plain(&format!("it answered {name}"));
+    }
+    let mut cause = Some(fault);
+    while let Some(fault) = cause {
+        if let Some(fault) = fault.downcast_ref::<io::Error>() {
+            return format!("the connection to it broke: {}", fault.kind());
+        }
+        cause = fault.source();
+    }
+    "it answered with an error".to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use keyring_core::mock;
+
     use super::*;
 
+    fn check(fault: Error, trouble: VaultTrouble, reopen: bool) {
+        let refusal = refusal(&fault);
+        assert_eq!((refusal.trouble, refusal.reopen), (trouble, reopen));
+    }
+
     #[test]
-    fn an_error_that_carries_secret_bytes_shows_none_of_them() {
-        for fault in
-            [Error::BadEncoding(b"canary".to_vec()), Error::BadDataFormat(b"canary".to_vec(), "x".into())]
-        {
-            assert!(!format!("{:?}", trouble_of(&fault)).contains("canary"));
+    fn each_error_has_its_trouble_and_none_shows_what_the_keyring_quotes() {
+        let failed = |why: &str| VaultTrouble::Failed(why.to_owned());
+        check(
+            Error::NoStorageAccess("SS error: prompt dismissed".into()),
+            VaultTrouble::Locked("its prompt was dismissed, or could not be shown".to_owned()),
+            false,
+        );
+        check(
+            Error::PlatformFailure("zbus error: org.freedesktop.Secret.Error.NoSession: canary".into()),
+            failed("it answered org.freedesktop.Secret.Error.NoSession"),
+            true,
+        );
+        check(Error::PlatformFailure("canary".into()), failed("it answered with an error"), true);
+        check(
+            Error::PlatformFailure(Box::new(io::Error::new(io::ErrorKind::BrokenPipe, "canary"))),
+            failed("the connection to it broke: broken pipe"),
+            true,
+        );
+        let damaged = failed("the keyring, or the item in it, is damaged");
+        check(Error::BadEncoding(b"canary".to_vec()), damaged.clone(), false);
+        check(Error::BadDataFormat(b"canary".to_vec(), "canary".into()), damaged, false);
+        check(
+            Error::TooLong("canary".to_owned(), 2560),
+            failed("the value is longer than the 2560 bytes that this keyring takes"),
+            false,
+        );
+    }
+
+    #[test]
+    fn an_item_that_cannot_be_read_is_told_and_left_as_it_is() {
+        let store = mock::Store::new().unwrap();
+        let keyring = OsKeyring(store);
+        let entry = keyring.entry("token:work").unwrap();
+        for foreign in [&b"\xffcanary"[..], b"canary\n", b"can\0ary", b"canary\r"] {
+            entry.set_secret(foreign).unwrap();
+            let refusal = keyring.load("token:work").unwrap_err();
+            assert_eq!(
+                refusal.trouble,
+                VaultTrouble::Failed("the item holds something that rally-cred did not write".to_owned())
+            );
+            assert_eq!(entry.get_secret().unwrap(), foreign);
         }
     }
 
     #[test]
-    fn names_on_the_bus_tell_a_restart_from_an_absence() {
-        let check = |words: &str, is_stale: bool, is_missing: bool| {
-            let trouble = platform_trouble(words);
-            assert_eq!(matches!(trouble, Trouble::Stale(_)), is_stale, "{words}");
-            let (Trouble::Stale(inner) | Trouble::Plain(inner)) = trouble;
-            assert_eq!(matches!(inner, VaultTrouble::Missing(_)), is_missing, "{words}");
-        };
-        check("org.freedesktop.Secret.Error.NoSession: The session does not exist", true, false);
-        check("org.freedesktop.DBus.Error.ServiceUnknown: not provided by any .service files", true, true);
-        check("no secret service provider or dbus session found", true, true);
-        check("I/O error: No such file or directory (os error 2)", true, true);
-        check(
-            "org.freedesktop.Secret.Error.IsLocked: Cannot create an item in a locked collection",
-            false,
-            false,
-        );
-        check("No space left on device", true, false);
+    fn an_item_comes_back_as_it_was_saved_and_erasing_it_twice_is_fine() {
+        let keyring = OsKeyring(mock::Store::new().unwrap());
+        assert!(keyring.load("token:work").unwrap().is_none());
+        keyring.save("token:work", &Secret::parse("{\"é\":1}".to_owned()).unwrap()).unwrap();
+        assert_eq!(keyring.load("token:work").unwrap().unwrap().expose(), "{\"é\":1}");
+        keyring.erase("token:work").unwrap();
+        keyring.erase("token:work").unwrap();
+        assert!(keyring.load("token:work").unwrap().is_none());
     }
 }

@@ -1,35 +1,58 @@
-//! A vault that forgets: for `keyring = "memory"`.
-//! Does not: outlive the process.
-//! Met by: `Vault`.
+//! Keeps secrets in this process, until it ends.
+//! Does not: write anything anywhere.
+//! Met by: the vault's handle, when the config file says `keyring = "memory"`.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use zeroize::Zeroizing;
+use rally_cred_proto::Secret;
 
-use super::worker::{Store, Trouble};
+use crate::core::vault::ItemKey;
 
-/// The items by account name. Clones share them, so that they stay when a thread is started anew.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Items(Arc<Mutex<HashMap<String, Zeroizing<Vec<u8>>>>>);
+/// The secrets by key.
+#[derive(Default)]
+pub(super) struct Memory(Mutex<HashMap<ItemKey, Secret>>);
 
-impl Store for Items {
-    fn load(&mut self, account: &str) -> Result<Option<Vec<u8>>, Trouble> {
-        let items = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(items.get(account).map(|text| text.to_vec()))
+impl Memory {
+    pub(super) fn keep(&self, key: &ItemKey, value: Secret) {
+        self.items().insert(key.clone(), value);
     }
 
-    fn save(&mut self, account: &str, text: &[u8]) -> Result<(), Trouble> {
-        let mut items = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        items.insert(account.to_owned(), Zeroizing::new(text.to_vec()));
-        Ok(())
+    pub(super) fn forget(&self, key: &ItemKey) {
+        self.items().remove(key);
     }
 
-    fn erase(&mut self, account: &str) -> Result<(), Trouble> {
-        let mut items = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        items.remove(account);
-        Ok(())
+    pub(super) fn find(&self, key: &ItemKey) -> Option<Secret> {
+        self.items().get(key).cloned()
+    }
+
+    fn items(&self) -> MutexGuard<'_, HashMap<ItemKey, Secret>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        core::{profile::Keyring, vault::ItemKind},
+        vault::Vault,
+    };
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn memory_keeps_each_kind_apart_until_it_is_erased() {
+        let vault = Vault::open(Keyring::Memory);
+        let token = ItemKey { kind: ItemKind::Token, profile: "work".to_owned() };
+        let client_secret = ItemKey { kind: ItemKind::ClientSecret, ..token.clone() };
+        vault.save(&token, Secret::parse("one".to_owned()).unwrap()).await.unwrap();
+        assert!(vault.load(&client_secret).await.unwrap().is_none());
+
+        let clone = vault.clone();
+        assert_eq!(clone.load(&token).await.unwrap().unwrap().expose(), "one");
+        clone.erase(&token).await.unwrap();
+        clone.erase(&token).await.unwrap();
+        assert!(vault.load(&token).await.unwrap().is_none());
     }
 }

@@ -117,7 +117,7 @@ impl History {
             broker: broker(profiles),
             rally: Rally::default(),
             mood: Mood::Well,
-            vault: SimVault::default(),
+            vault: SimVault::new(planted == Some(Planted::LateSaveWins)),
             health: Health::Works,
             outcomes: Vec::new(),
             promises: Promises::default(),
@@ -568,6 +568,7 @@ impl History {
         if let Some(id) = self.promises.open_asks().first() {
             return Err(format!("{id:?} was never answered"));
         }
+        self.owed_is_kept()?;
         for profile in 0..self.profiles {
             let login = Login {
                 profile: Some(name_of(profile)),
@@ -596,14 +597,19 @@ impl History {
                 return Err(broken);
             }
         }
-        let owed = self.promises.owed.clone();
-        for (profile, token) in owed {
-            let record = self.vault.items.get(&format!("token:{}", name_of(profile)));
+        self.owed_is_kept()?;
+        self.promises.nobody_waits_too_long(self.tick)
+    }
+
+    /// While the vault works, every refresh token that Rally honours is in it.
+    fn owed_is_kept(&self) -> Result<(), Broken> {
+        for (profile, token) in &self.promises.owed {
+            let record = self.vault.items.get(&format!("token:{}", name_of(*profile)));
             let kept = record.and_then(|record| vault::field(record, "refresh_token"));
-            if self.rally.honours(&token) && kept.as_deref() != Some(&token) {
+            if self.rally.honours(token) && kept.as_deref() != Some(token) {
                 return Err(format!("{token} of profile {profile} is honoured, and the vault has {kept:?}"));
             }
         }
-        self.promises.nobody_waits_too_long(self.tick)
+        Ok(())
     }
 }

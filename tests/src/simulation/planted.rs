@@ -23,6 +23,8 @@ pub enum Planted {
     TwoTokenRequests,
     /// The vault says that it took a record, and did not.
     SwallowedSave,
+    /// A save that was given up ends late, in place of a newer one.
+    LateSaveWins,
     /// The jitter of every pause is zero.
     NoBackoff,
     /// Rally's answers do not reach the broker.
@@ -31,7 +33,7 @@ pub enum Planted {
 
 impl Planted {
     /// Every bug, with the promise that it breaks.
-    pub const ALL: [(Self, &'static str); 9] = [
+    pub const ALL: [(Self, &'static str); 10] = [
         (Self::LongLives, "no expired token is ever answered"),
         (Self::DeafToErase, "no erased token is ever answered"),
         (Self::AnswersTwice, "every caller gets exactly one answer"),
@@ -39,6 +41,7 @@ impl Planted {
         (Self::TwoFlows, "at most one flow per profile at a time"),
         (Self::TwoTokenRequests, "at most one token request per profile at a time"),
         (Self::SwallowedSave, "a refresh token that Rally honours is never lost while the vault works"),
+        (Self::LateSaveWins, "a late save does not stay in place of a newer one"),
         (Self::NoBackoff, "attempts that fail become rarer"),
         (Self::NoAnswers, "once faults stop, every profile serves again"),
     ];

@@ -1,4 +1,5 @@
-//! The keyring as the simulation sees it: one call after the other, each with its own delay, and every kind of trouble.
+//! The keyring as the simulation sees it: one call after the other, each with its own delay, and every kind of trouble; a
+//! call that was given up in a prompt may still have its effect when somebody answers it.
 //! Does not: read records beyond what the promises need.
 //! Met by: `history`.
 
@@ -20,7 +21,7 @@ pub(super) enum Health {
     Missing,
     Locked,
     Fails,
-    /// Each call hangs until the shell gives it up.
+    /// Each call hangs in a prompt until the shell gives it up; the prompt stays, and may be answered later.
     Hangs,
 }
 
@@ -42,23 +43,62 @@ pub(super) struct SimVault {
     pub(super) items: BTreeMap<String, Secret>,
     queue: VecDeque<(Tick, Epoch, Call, Health)>,
     busy_until: Option<Tick>,
+    /// By account: what was last asked to stand there, `None` for nothing. The real shell keeps to it, whichever of
+    /// several writes ends last.
+    wishes: BTreeMap<String, Option<Secret>>,
+    /// Writes that were given up, and when their prompts are answered: the account and what each was to write.
+    late: Vec<(Tick, String, Option<Secret>)>,
+    /// A planted bug: a late write puts its own text there, and not the newest.
+    is_late_write_blind: bool,
 }
 
+/// Longest time until a prompt is answered that was given up.
+const LONGEST_PROMPT: Ticks = Ticks::seconds(1800);
+
 impl SimVault {
+    /// An empty keyring, perhaps with the bug that a late write puts its own text there.
+    pub(super) fn new(is_late_write_blind: bool) -> Self {
+        Self { is_late_write_blind, ..Self::default() }
+    }
+
     pub(super) fn call(&mut self, chance: &mut Seeded, now: Tick, health: Health, epoch: Epoch, call: Call) {
         let begins = self.busy_until.filter(|until| *until > now).unwrap_or(now);
         let takes = if health == Health::Hangs { DEADLINE } else { Ticks(chance.below(50)) };
         let ends = begins + takes;
         self.busy_until = Some(ends);
+        let write = match &call {
+            Call::Save(key, record) => Some((key.account(), Some(record.clone()))),
+            Call::Erase(key) => Some((key.account(), None)),
+            Call::Load(_) | Call::Swallow => None,
+        };
+        if let Some((account, wish)) = write {
+            self.wishes.insert(account.clone(), wish.clone());
+            // Only the first of several calls has begun; the others are dropped with their deadlines.
+            if health == Health::Hangs && begins == now && chance.one_in(2) {
+                let answered = ends + Ticks(chance.below(LONGEST_PROMPT.0));
+                self.late.push((answered, account, wish));
+            }
+        }
         self.queue.push_back((ends, epoch, call, health));
     }
 
     pub(super) fn next_at(&self) -> Option<Tick> {
-        self.queue.front().map(|(at, ..)| *at)
+        let late = self.late.iter().map(|(at, ..)| *at);
+        self.queue.front().map(|(at, ..)| *at).into_iter().chain(late).min()
     }
 
-    /// Finishes the oldest call.
+    /// Finishes the call that is next, which nobody hears of if it was given up.
     pub(super) fn finish_one(&mut self) -> Option<Event> {
+        let next = self.next_at()?;
+        if let Some(at) = self.late.iter().position(|(at, ..)| *at == next) {
+            let (_, account, own) = self.late.swap_remove(at);
+            let newest = self.wishes.get(&account).cloned().flatten();
+            match if self.is_late_write_blind { own } else { newest } {
+                Some(record) => self.items.insert(account, record),
+                None => self.items.remove(&account),
+            };
+            return None;
+        }
         let (_, epoch, call, health) = self.queue.pop_front()?;
         let trouble = match health {
             Health::Works => None,
@@ -86,6 +126,8 @@ impl SimVault {
 
     /// The daemon dies. A call that was under way may still have its effect, the others never begin.
     pub(super) fn abandon(&mut self, chance: &mut Seeded) {
+        // The keyring drops the prompts of a program that has ended.
+        self.late.clear();
         if chance.one_in(2) {
             self.finish_one();
         }

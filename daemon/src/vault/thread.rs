@@ -1,0 +1,253 @@
+//! Runs the keyring's blocking calls on a thread of their own, each with a deadline.
+//! Does not: know any keyring; it is given a way to open a [`Store`].
+//! Met by: the vault's handle.
+//!
+//! A call into a keyring can block for ever, in a prompt that nobody answers. No thread can be stopped from outside, so
+//! the one that blocks is left behind together with its store, and the next call gets a new thread and a new store. The
+//! threads are plain ones, since a runtime waits for its blocking threads when it ends.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc},
+    thread,
+    time::Duration,
+};
+
+use rally_cred_proto::Secret;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+use crate::core::vault::VaultTrouble;
+
+/// Where items are kept by account name. Every call may block for ever.
+pub(super) trait Store {
+    fn load(&self, account: &str) -> Result<Option<Secret>, Refusal>;
+    fn save(&self, account: &str, value: &Secret) -> Result<(), Refusal>;
+    /// An absent item is erased already.
+    fn erase(&self, account: &str) -> Result<(), Refusal>;
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) trouble: VaultTrouble,
+    /// The fault may lie in this store alone, so that one opened anew might do it: a restarted keyring does not know the
+    /// session of the old store, and says so for ever.
+    pub(super) reopen: bool,
+}
+
+type Open = dyn Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync;
+type Loaded = Result<Option<Secret>, VaultTrouble>;
+
+/// The thread that owns the store now, and what is known about those that were left behind.
+pub(super) struct KeyringThread {
+    open: Arc<Open>,
+    patience: Duration,
+    threads: Mutex<Threads>,
+    /// By account: what its unfinished writes are to end in.
+    wishes: Mutex<HashMap<String, Weak<Mutex<Wish>>>>,
+}
+
+#[derive(Default)]
+struct Threads {
+    current: Option<Running>,
+    left_behind: Vec<Weak<()>>,
+    last_left: Option<Instant>,
+}
+
+#[derive(Clone)]
+struct Running {
+    jobs: mpsc::Sender<Job>,
+    /// Dead as soon as the thread has ended; tells threads apart, too.
+    alive: Weak<()>,
+}
+
+struct Job {
+    account: String,
+    /// `None` loads.
+    write: Option<Arc<Mutex<Wish>>>,
+    answer: oneshot::Sender<Loaded>,
+}
+
+/// The newest value that was asked for, shared by all unfinished writes of one account.
+///
+/// A thread that was left behind still holds its write and carries it out once its prompt is answered, perhaps after a
+/// newer one. So whoever has written looks here again, and writes on until the newest is what stands in the store.
+#[derive(Default)]
+struct Wish {
+    turn: u64,
+    /// `None` erases.
+    value: Option<Secret>,
+}
+
+impl KeyringThread {
+    pub(super) fn new(
+        open: impl Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync + 'static,
+        patience: Duration,
+    ) -> Self {
+        Self { open: Arc::new(open), patience, threads: Mutex::default(), wishes: Mutex::default() }
+    }
+
+    pub(super) async fn load(&self, account: &str) -> Loaded {
+        self.call(account, None).await
+    }
+
+    /// Saves the value, or erases the item if there is none.
+    pub(super) async fn write(&self, account: &str, value: Option<Secret>) -> Result<(), VaultTrouble> {
+        let wish = self.wish(account, value);
+        self.call(account, Some(wish)).await.map(|_| ())
+    }
+
+    async fn call(&self, account: &str, write: Option<Arc<Mutex<Wish>>>) -> Loaded {
+        let (answer, answered) = oneshot::channel();
+        let thread = self.submit(Job { account: account.to_owned(), write, answer })?;
+        match timeout(self.patience, answered).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(_)) => Err(VaultTrouble::Failed("the keyring's thread ended".to_owned())),
+            Err(_) => {
+                self.leave_behind(&thread);
+                Err(VaultTrouble::Locked(format!(
+                    "the keyring did not answer within {} s; it may be waiting in a prompt",
+                    self.patience.as_secs()
+                )))
+            }
+        }
+    }
+
+    /// Hands the job to the current thread, or to a new one; refuses it while too many hang.
+    fn submit(&self, job: Job) -> Result<Running, VaultTrouble> {
+        let mut threads = unpoisoned(&self.threads);
+        let job = match &threads.current {
+            Some(running) => match running.jobs.send(job) {
+                Ok(()) => return Ok(running.clone()),
+                // It ended in a panic; the job goes to another.
+                Err(mpsc::SendError(job)) => job,
+            },
+            None => job,
+        };
+        threads.current = None;
+        threads.left_behind.retain(|alive| alive.strong_count() > 0);
+        let rest = rest(threads.left_behind.len());
+        if threads.last_left.is_some_and(|left| left.elapsed() < rest) {
+            return Err(VaultTrouble::Locked(format!(
+                "the keyring did not answer {} calls, and is asked again later",
+                threads.left_behind.len()
+            )));
+        }
+        let running = start(Arc::clone(&self.open))?;
+        // The receiver is alive, for the thread has only just begun; if not, the answer's channel is closed and says so.
+        let _ = running.jobs.send(job);
+        threads.current = Some(running.clone());
+        Ok(running)
+    }
+
+    fn leave_behind(&self, thread: &Running) {
+        let mut threads = unpoisoned(&self.threads);
+        // Several calls may have waited for one thread; the first whose deadline passes leaves it behind.
+        if let Some(left) = threads.current.take_if(|current| current.alive.ptr_eq(&thread.alive)) {
+            threads.left_behind.push(left.alive);
+            threads.last_left = Some(Instant::now());
+            tracing::warn!(hung = threads.left_behind.len(), "the keyring does not answer");
+        }
+    }
+
+    fn wish(&self, account: &str, value: Option<Secret>) -> Arc<Mutex<Wish>> {
+        let mut wishes = unpoisoned(&self.wishes);
+        let shared = wishes.get(account).and_then(Weak::upgrade).unwrap_or_default();
+        wishes.insert(account.to_owned(), Arc::downgrade(&shared));
+        {
+            let mut wish = unpoisoned(&shared);
+            wish.turn += 1;
+            wish.value = value;
+        }
+        shared
+    }
+}
+
+/// How long no new thread is begun after one was left behind, by how many hang.
+///
+/// Three calls in a row may hang for passing reasons, as when a desktop starts or a person is away for a moment. From
+/// then on each new thread would only add a prompt, so the pause is five minutes and doubles with each, which keeps
+/// even a year of hanging under twenty threads.
+fn rest(hung: usize) -> Duration {
+    const FREE: usize = 3;
+    const FIRST: Duration = Duration::from_secs(5 * 60);
+    match hung.checked_sub(FREE) {
+        None => Duration::ZERO,
+        Some(beyond) => FIRST.saturating_mul(1 << beyond.min(20)),
+    }
+}
+
+fn start(open: Arc<Open>) -> Result<Running, VaultTrouble> {
+    let (jobs, taken) = mpsc::channel();
+    let token = Arc::new(());
+    let alive = Arc::downgrade(&token);
+    thread::Builder::new()
+        .name("keyring".to_owned())
+        .spawn(move || serve(&*open, &taken, token))
+        .map_err(|fault| VaultTrouble::Failed(format!("no thread could be begun: {}", fault.kind())))?;
+    Ok(Running { jobs, alive })
+}
+
+/// Ends when its sender is dropped: by the handle, or because the thread was left behind.
+fn serve(open: &Open, jobs: &mpsc::Receiver<Job>, alive: Arc<()>) {
+    let mut store = None;
+    for job in jobs {
+        // The deadline of one that waited behind a blocked call has passed.
+        if !job.answer.is_closed() {
+            let done = perform(&mut store, open, &job);
+            // An answer that nobody waits for any more is an answer that came too late.
+            let _ = job.answer.send(done);
+        }
+    }
+    // Before the store, whose end can block as well.
+    drop(alive);
+}
+
+/// Does the job; with a store opened anew, once, if an older one fails in a way that this can heal.
+fn perform(store: &mut Option<Box<dyn Store>>, open: &Open, job: &Job) -> Loaded {
+    let was_open = store.is_some();
+    let opened = match store {
+        Some(opened) => opened,
+        None => store.insert(open()?),
+    };
+    match attempt(&**opened, job) {
+        Ok(loaded) => Ok(loaded),
+        Err(Refusal { trouble, reopen: false }) => Err(trouble),
+        Err(Refusal { trouble, reopen: true }) => {
+            *store = None;
+            if !was_open || job.answer.is_closed() {
+                return Err(trouble);
+            }
+            tracing::debug!("the keyring is opened anew");
+            perform(store, open, job)
+        }
+    }
+}
+
+fn attempt(store: &dyn Store, job: &Job) -> Result<Option<Secret>, Refusal> {
+    let Some(wish) = &job.write else { return store.load(&job.account) };
+    loop {
+        let (turn, value) = {
+            let wish = unpoisoned(wish);
+            (wish.turn, wish.value.clone())
+        };
+        match value {
+            Some(value) => store.save(&job.account, &value)?,
+            None => store.erase(&job.account)?,
+        }
+        if unpoisoned(wish).turn == turn {
+            return Ok(None);
+        }
+    }
+}
+
+/// A panic in between leaves nothing half done in what these locks guard.
+fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
