@@ -49,6 +49,11 @@ pub fn main() -> ExitCode {
     ExitCode::from(run(&args, &Process, &mut output))
 }
 
+/// The program and all that it takes, as its help and its manual page show it.
+pub fn command_line() -> clap::Command {
+    cli::tree()
+}
+
 /// Runs one command line, without the program's name. Returns the exit code; a fault has been said.
 ///
 /// The first word decides. A helper operation goes the short way, without the command tree that people's commands need.

@@ -7,6 +7,7 @@ mod crashes;
 mod exec;
 mod git;
 mod git_attributes;
+mod manual;
 mod sandbox;
 mod secrets;
 mod shells;
