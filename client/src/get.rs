@@ -71,6 +71,7 @@ fn ask(
             interactive,
             wait: whole_seconds(wait),
             min_validity: options.min_validity,
+            takes_authtype: request.takes_authtype(),
         };
         // git users did not ask for news of a helper; whoever is asked to sign in did.
         let audience = Audience { has_browser: true, listens: interactive || format != Format::Git };
@@ -192,6 +193,15 @@ impl Request {
         }
     }
 
+    /// Whether a scheme with its credential is of use.
+    fn takes_authtype(&self) -> bool {
+        match self {
+            Self::Git(attributes) => attributes.takes_authtype,
+            Self::EngFlow(_) => true,
+            Self::Empty => false,
+        }
+    }
+
     /// Whether a token is for the server that was asked for. The daemon has looked at that; a token that goes to the
     /// wrong server is the worst that can happen here, so this end looks too.
     fn may_have(&self, token: &Token) -> bool {
@@ -207,14 +217,29 @@ impl Request {
     }
 }
 
-/// Whose token git's attributes are about. An empty user name is git's way to say that any will do.
+/// A path as a text. One that is none is percent-encoded, so that it stays another path than any other.
+pub(crate) fn text_of_path(path: &[u8]) -> String {
+    match str::from_utf8(path) {
+        Ok(text) => text.to_owned(),
+        Err(_) => path
+            .iter()
+            .map(|byte| match byte {
+                b'%' | 0x80.. => format!("%{byte:02X}"),
+                byte => char::from(*byte).to_string(),
+            })
+            .collect(),
+    }
+}
+
+/// Whose token or credential git's attributes are about.
 pub(crate) fn target(attributes: &git::Attributes, profile: Option<String>) -> Target {
     Target {
         profile,
         protocol: attributes.protocol.clone(),
         host: attributes.host.clone(),
+        path: attributes.path.as_deref().map(text_of_path),
         uri: None,
-        username: attributes.username.clone().filter(|name| !name.is_empty()),
+        username: attributes.username.clone(),
     }
 }
 

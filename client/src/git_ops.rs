@@ -26,7 +26,7 @@ pub(crate) fn erase(options: &Options, around: &dyn Surroundings) -> Result<u8, 
     if !names_server && !says_nothing {
         return Ok(0);
     }
-    let erase = Ask::Erase(Erase { target, token: attributes.password });
+    let erase = Ask::Erase(Erase { target, token: attributes.password, credential: attributes.credential });
     match Connection::new(around, options.autostart).ask(&erase, PATIENCE, &mut |_| {}) {
         Ok(_) => Ok(0),
         // No profile, so no token of ours; or none to be had, since nobody keeps one in memory.

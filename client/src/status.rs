@@ -65,7 +65,9 @@ struct Shown {
 fn exit_code(status: &Shown) -> u8 {
     let unready = status.profiles.iter().find(|profile| !profile.ready);
     match unready {
-        None if status.profiles.is_empty() => FaultKind::NotConfigured.exit_code(),
+        None if status.profiles.is_empty() && status.status.static_hosts.is_empty() => {
+            FaultKind::NotConfigured.exit_code()
+        }
         None => 0,
         Some(ProfileStatus { checked: Some(false), .. }) => FaultKind::TokenRefused.exit_code(),
         Some(profile) => {
@@ -75,19 +77,22 @@ fn exit_code(status: &Shown) -> u8 {
 }
 
 fn shown(status: &Shown, now: i64) -> String {
-    let Shown { status: Status { release, pid, config, vault }, profiles } = status;
+    let Shown { status: Status { release, pid, config, vault, static_hosts }, profiles } = status;
     let mut text = format!(
         "daemon   {} (process {pid})\nconfig   {}\nkeyring  {}\n",
         plain(release),
         plain(config),
         kept(vault)
     );
+    if !static_hosts.is_empty() {
+        // Writing to a text cannot fail.
+        writeln!(text, "stores   {}", plain(&static_hosts.join(", "))).ok();
+    }
     if profiles.is_empty() {
         text.push_str("\nno profile is configured\n");
     }
     for profile in profiles {
         let default = if profile.default { " (default)" } else { "" };
-        // Writing to a text cannot fail.
         write!(text, "\n{}{default}  {}\n", plain(&profile.profile), plain(&profile.base_url)).ok();
         for (name, value) in lines(profile, now) {
             writeln!(text, "  {name:<8} {value}").ok();

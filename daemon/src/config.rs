@@ -14,7 +14,7 @@ use std::{
 
 use rally_cred_proto::{Fault, FaultKind};
 
-use crate::core::profile::{BadUrl, BaseUrl, Config, Keyring, Profile, RedirectUri};
+use crate::core::profile::{BadUrl, BaseUrl, Config, Keyring, Profile, RedirectUri, StaticHosts};
 use source::{Source, Text};
 
 /// Name of the variable that overrides the path.
@@ -75,6 +75,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let source = Source { path, text };
     let table = source.parse()?;
     let (mut default_profile, mut keyring, mut profiles) = (None, Keyring::default(), Vec::new());
+    let mut static_hosts = StaticHosts::default();
     for entry in source.entries(table.get_ref()) {
         match entry.key {
             "default_profile" => default_profile = Some(source.text(&entry)?),
@@ -84,17 +85,32 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
                     profiles.push(parse_profile(&source, &profile)?);
                 }
             }
+            "static" => {
+                for value in source.entries(source.table(&entry)?) {
+                    match value.key {
+                        "hosts" => static_hosts = parse_static_hosts(&source, &value)?,
+                        _ => {
+                            return Err(source.unknown(&value, STATIC_KEYS, TOP_KEYS, "the top of the file"));
+                        }
+                    }
+                }
+            }
             _ => return Err(source.unknown(&entry, TOP_KEYS, PROFILE_KEYS, "[profile.NAME]")),
         }
     }
     let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
-    let default_profile = choose_default(&source, default_profile, &names)?;
+    let default_profile = match (&default_profile, names.as_slice()) {
+        // A file for static credentials alone.
+        (None, []) if static_hosts != StaticHosts::default() => String::new(),
+        _ => choose_default(&source, default_profile, &names)?,
+    };
     let profiles = profiles.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
-    Ok(Config { default_profile, keyring, profiles })
+    Ok(Config { default_profile, keyring, profiles, static_hosts })
 }
 
-const TOP_KEYS: &[&str] = &["default_profile", "keyring", "profile"];
+const TOP_KEYS: &[&str] = &["default_profile", "keyring", "profile", "static"];
 const PROFILE_KEYS: &[&str] = &["base_url", "client_id", "redirect_uri", "scope", "ca_file", "username"];
+const STATIC_KEYS: &[&str] = &["hosts"];
 
 /// Rally's address for all but EU tenants.
 const DEFAULT_BASE_URL: &str = "https://rally1.rallydev.com";
@@ -111,6 +127,22 @@ fn parse_keyring(source: &Source<'_>, text: Text<'_>) -> Result<Keyring, Fault> 
                 .broken(text.at, "`keyring` has no such choice")
                 .remedy("write \"auto\", \"os\" or \"memory\"")
         })
+}
+
+/// Like base URLs, since a password is no less a secret than a token. Who writes `*` has git ask for whatever it meets.
+fn parse_static_hosts(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<StaticHosts, Fault> {
+    let hosts = source.texts(entry)?;
+    if let [Text { text: "*", .. }] = hosts.as_slice() {
+        return Ok(StaticHosts::All);
+    }
+    let parse = |host: &Text<'_>| match BaseUrl::parse(host.text) {
+        Ok(url) => Ok(url.origin().clone()),
+        Err(why) => Err(source
+            .broken(host.at, "`hosts` has a server that cannot be used")
+            .why(if host.text == "*" { "`*` stands alone".to_owned() } else { why.to_string() })
+            .remedy("hosts = [\"https://git.example.com\"], or [\"*\"] for every server")),
+    };
+    hosts.iter().map(parse).collect::<Result<_, _>>().map(StaticHosts::Listed)
 }
 
 fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profile, Fault> {

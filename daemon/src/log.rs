@@ -78,6 +78,11 @@ pub fn write(entry: &Entry) {
             let Peer { pid, uid } = peer;
             tracing::info!(profile, pid, uid, exe = pid.and_then(executable), "handed out a token");
         }
+        Entry::HandedStatic { server, peer } => {
+            let Peer { pid, uid } = peer;
+            let exe = pid.and_then(executable);
+            tracing::info!(server, pid, uid, exe, "handed out a static credential");
+        }
         Entry::Grant { profile, step } => match step {
             GrantStep::Loaded | GrantStep::Kept => tracing::debug!(profile, "{}", words(*step)),
             GrantStep::NotKept => tracing::warn!(profile, "{}", words(*step)),

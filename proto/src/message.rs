@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, Secret, secret::line_breaker};
+use crate::{Fault, Secret, git::Credential, secret::line_breaker};
 
 /// The protocol's own version, sent in every request; it has nothing to do with the version of the programs.
 /// It grows only when an older peer would misread a message; new optional fields and new kinds do not change it.
@@ -32,9 +32,12 @@ pub struct Preamble {
 #[serde(tag = "op", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Ask {
-    /// Give a ZSESSIONID: answered by [`Answer::Token`], [`Answer::NoMatch`] or [`Answer::Error`].
+    /// Give a ZSESSIONID, or a static credential: answered by [`Answer::Token`], [`Answer::StaticCredential`],
+    /// [`Answer::NoMatch`] or [`Answer::Error`].
     Get(Get),
-    /// The given token did not work: answered by [`Answer::Done`], whatever it changed.
+    /// Keep a static credential: answered by [`Answer::Done`], also where nothing is to be kept.
+    Store(Store),
+    /// The given token or static credential did not work: answered by [`Answer::Done`], whatever it changed.
     Erase(Erase),
     /// Run a sign-in now: answered by [`Answer::SignedIn`].
     Login(Login),
@@ -58,10 +61,15 @@ impl Ask {
         let breaks =
             |text: &Option<String>| text.as_ref().is_some_and(|text| line_breaker(text.as_bytes()).is_some());
         match self {
-            Self::Get(Get { target, interactive: _, wait: _, min_validity: _ })
-            | Self::Erase(Erase { target, token: _ }) => {
-                let Target { profile, protocol, host, uri, username } = target;
-                [profile, protocol, host, uri, username].into_iter().any(breaks)
+            Self::Get(Get { target, interactive: _, wait: _, min_validity: _, takes_authtype: _ })
+            | Self::Erase(Erase { target, token: _, credential: _ }) => {
+                let Target { profile, protocol, host, path, uri, username } = target;
+                [profile, protocol, host, path, uri, username].into_iter().any(breaks)
+            }
+            Self::Store(Store { protocol, host, path, credential }) => {
+                let Credential { username, authtype, .. } = credential;
+                [protocol, host].into_iter().any(|text| line_breaker(text.as_bytes()).is_some())
+                    || [path, username, authtype].into_iter().any(breaks)
             }
             Self::Login(Login { profile, client_secret: _, force: _, timeout: _, can_paste: _ })
             | Self::Paste(Paste { profile, redirect: _ })
@@ -84,10 +92,13 @@ pub struct Target {
     /// git's `host`, with its port if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// git's `path`, which only static credentials have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// EngFlow's `uri`, in place of protocol and host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    /// The Rally user name that the profile must have.
+    /// The user name that the profile, or the static credential, must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
 }
@@ -107,6 +118,9 @@ pub struct Get {
     /// A token that ends sooner than this many seconds from now is renewed first.
     #[serde(default = "Get::default_min_validity")]
     pub min_validity: u32,
+    /// Whether the caller can use a static credential that is no password, but a scheme with what follows it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes_authtype: bool,
 }
 
 impl Get {
@@ -128,8 +142,23 @@ impl Default for Get {
             interactive: false,
             wait: Self::default_wait(),
             min_validity: Self::default_min_validity(),
+            takes_authtype: false,
         }
     }
+}
+
+/// Fields of [`Ask::Store`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Store {
+    /// git's `protocol`.
+    pub protocol: String,
+    /// git's `host`, with its port if there is one.
+    pub host: String,
+    /// git's `path`, if it gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What is to be kept.
+    pub credential: Credential,
 }
 
 /// Fields of [`Ask::Erase`].
@@ -138,9 +167,13 @@ pub struct Erase {
     /// Whose token.
     #[serde(flatten)]
     pub target: Target,
-    /// The token that did not work. Another one than the daemon holds has no effect; none at all means the held one.
+    /// The token, or the static credential's password, that did not work. Another one than the daemon holds has no
+    /// effect; none at all means the held one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
+    /// The same of a static credential without a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Secret>,
 }
 
 /// Fields of [`Ask::Login`].
@@ -220,7 +253,10 @@ pub enum Answer {
     Profile(Box<ProfileStatus>),
     /// Result of a get.
     Token(Token),
-    /// Result of a get for a server that no profile is for.
+    /// Result of a get for a server of static credentials.
+    StaticCredential(StaticCredential),
+    /// Result of a get for which there is neither a profile nor a static credential. A notice before it says why a
+    /// static credential could not be looked for.
     NoMatch,
     /// Result of a login.
     SignedIn(SignedIn),
@@ -245,6 +281,7 @@ impl Answer {
                 true
             }
             Self::Token(_)
+            | Self::StaticCredential(_)
             | Self::NoMatch
             | Self::SignedIn(_)
             | Self::SignedOut(_)
@@ -310,6 +347,17 @@ pub struct Token {
     pub expires_at: Option<i64>,
 }
 
+/// Fields of [`Answer::StaticCredential`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StaticCredential {
+    /// The protocol that it is for.
+    pub protocol: String,
+    /// The host that it is for, with its port if there is one.
+    pub host: String,
+    /// The credential.
+    pub credential: Credential,
+}
+
 /// Fields of [`Answer::SignedIn`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedIn {
@@ -347,6 +395,9 @@ pub struct Status {
     pub config: String,
     /// Where tokens are kept.
     pub vault: VaultStatus,
+    /// The servers that static credentials are kept for; `*` stands for every one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub static_hosts: Vec<String>,
 }
 
 /// Where tokens are kept, and whether that works.
@@ -442,7 +493,11 @@ mod tests {
     #[test]
     fn no_message_prints_a_secret() {
         let canary = || Secret::parse("canary".to_owned()).unwrap();
-        let erase = Ask::Erase(Erase { target: Target::default(), token: Some(canary()) });
+        let erase = Ask::Erase(Erase {
+            target: Target::default(),
+            token: Some(canary()),
+            credential: Some(canary()),
+        });
         let login = Ask::Login(Login {
             profile: None,
             client_secret: Some(canary()),

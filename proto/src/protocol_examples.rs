@@ -35,9 +35,9 @@ macro_rules! variants {
     };
 }
 
-variants!(ask_variant, ASKS, Ask: Get Erase Login Paste Logout Status Reload Stop);
+variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Reload Stop);
 variants!(answer_variant, ANSWERS, Answer:
-    Authorize Waiting Notice Profile Token NoMatch SignedIn SignedOut Status Done Error Unknown);
+    Authorize Waiting Notice Profile Token StaticCredential NoMatch SignedIn SignedOut Status Done Error Unknown);
 variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Other);
 variants!(state_variant, STATES, ProfileState:
     Unread Loading SignedOut SigningIn Exchanging Renewing SignedIn Other);

@@ -26,6 +26,9 @@ redirect_uri = "http://localhost:8478/callback"
 scope = "alm"
 ca_file = "~/.config/rally-cred/ca.pem"
 username = "me@example.com"
+
+[static]
+hosts = ["https://git.example.com"]
 "#;
 
 /// Every page, by its file name in `man/`. Fails if a source cannot be read or lacks a section that is needed.

@@ -14,6 +14,7 @@ mod shells;
 mod sign_in;
 mod simulation;
 mod tidy;
+mod tools;
 mod trouble;
 mod vault;
 mod wire;

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use rally_cred_tests::{man, world::World};
 use rally_credd::{
     config,
-    core::profile::{Config, Profile},
+    core::profile::{Config, Profile, StaticHosts},
 };
 
 #[test]
@@ -41,8 +41,9 @@ fn mandoc_has_nothing_to_say_against_the_pages() {
 fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
     let config = config::parse(man::CONFIG_EXAMPLE, Path::new("config.toml")).unwrap();
     // A new field does not compile here until its key is looked for below.
-    let Config { default_profile, keyring: _, profiles } = &config;
+    let Config { default_profile, keyring: _, profiles, static_hosts } = &config;
     assert_eq!(default_profile, "work");
+    assert_ne!(*static_hosts, StaticHosts::default());
     let Profile { name: _, base_url: _, client_id: _, redirect_uri: _, scope: _, ca_file, username } =
         &profiles["europe"];
     assert!(ca_file.is_some() && username.is_some());
@@ -58,6 +59,7 @@ fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
         "scope",
         "ca_file",
         "username",
+        "hosts",
     ] {
         assert!(described.contains(&format!("\\fB{key}\\fR")), "{key} is not described");
         assert!(example.contains(&format!("\n{key} = ")), "{key} is not in the example");

@@ -18,7 +18,7 @@ use rally_credd::{
 const SCENARIO: &str = "RALLY_CRED_VAULT_SCENARIO";
 
 fn key() -> ItemKey {
-    ItemKey { kind: ItemKind::Token, profile: "default".to_owned() }
+    ItemKey { kind: ItemKind::Token, name: "default".to_owned() }
 }
 
 fn text(text: &str) -> Secret {

@@ -107,7 +107,14 @@ fn the_request_says_whose_token_and_how_long_it_may_take() {
             "get",
             ENGFLOW,
             json!({"v": 1, "op": "get", "uri": "https://rally1.rallydev.com/slm/webservice", "interactive": false,
-                   "wait": 120, "min_validity": 60}),
+                   "wait": 120, "min_validity": 60, "takes_authtype": true}),
+        ),
+        (
+            "get",
+            // An empty user name is a name; for a profile the daemon takes it for any.
+            "capability[]=authtype\nprotocol=https\nhost=git.example.com\npath=caf\u{e9}/50%\nusername=\n",
+            json!({"v": 1, "op": "get", "protocol": "https", "host": "git.example.com", "path": "caf\u{e9}/50%",
+                   "username": "", "interactive": false, "wait": 120, "min_validity": 60, "takes_authtype": true}),
         ),
     ] {
         let script = Script::new([answer([token()])]);
@@ -117,10 +124,10 @@ fn the_request_says_whose_token_and_how_long_it_may_take() {
 }
 
 #[test]
-fn an_empty_user_name_asks_for_any_user() {
-    let script = Script::new([answer([token()])]);
-    run("get", &script.around().reading("protocol=https\nhost=rally1.rallydev.com\nusername=\n"));
-    assert_eq!(script.asked()[0].get("username"), None);
+fn a_path_that_is_no_text_stays_another_path_than_any_other() {
+    let latin = super::text_of_path(b"caf\xe9/50%");
+    assert_eq!(latin, "caf%E9/50%25");
+    assert_eq!(super::text_of_path("caf\u{e9}/50%".as_bytes()), "caf\u{e9}/50%");
 }
 
 #[test]

@@ -67,8 +67,12 @@ impl<'a> Source<'a> {
     pub(super) fn table<'t>(&self, entry: &Entry<'t>) -> Result<&'t DeTable<'t>, Fault> {
         entry.value.as_table().ok_or_else(|| {
             let (key, found) = (entry.key, entry.value.type_str());
-            self.broken(entry.at, &format!("`{key}` must be a table, not {}", with_article(found)))
-                .remedy("write profiles as [profile.NAME] with their keys below")
+            self.broken(entry.at, &format!("`{key}` must be a table, not {}", with_article(found))).remedy(
+                match key {
+                    "static" => "write [static] with its key `hosts` below",
+                    _ => "write profiles as [profile.NAME] with their keys below",
+                },
+            )
         })
     }
 
@@ -91,6 +95,23 @@ impl<'a> Source<'a> {
             return Ok(Text { text, at });
         };
         Err(self.broken(at, &format!("`{key}` {trouble}")).remedy(format!("{key} = \"…\"")))
+    }
+
+    /// A list of such texts.
+    pub(super) fn texts<'t>(&self, entry: &Entry<'t>) -> Result<Vec<Text<'t>>, Fault> {
+        let (key, at) = (entry.key, entry.at);
+        let bad = |found: &str| {
+            self.broken(at, &format!("`{key}` must be a list of strings, not {}", with_article(found)))
+                .remedy(format!("{key} = [\"…\"]"))
+        };
+        let items = entry.value.as_array().ok_or_else(|| bad(entry.value.type_str()))?;
+        items
+            .iter()
+            .map(|item| match item.get_ref().as_str() {
+                Some(_) => self.text(&Entry { key, at, value: item.get_ref() }),
+                None => Err(bad(&format!("list with {}", with_article(item.get_ref().type_str())))),
+            })
+            .collect()
     }
 
     /// A fault for a key that is none of `known`; `elsewhere` are the keys of another `place`.

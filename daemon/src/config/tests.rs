@@ -28,6 +28,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
         Config {
             default_profile: "default".to_owned(),
             keyring: Keyring::Auto,
+            static_hosts: StaticHosts::default(),
             profiles: [(
                 "default".to_owned(),
                 Profile {
@@ -101,6 +102,47 @@ fn the_default_profile_is_the_named_one_else_default_else_the_only_one() {
 }
 
 #[test]
+fn static_hosts_are_listed_or_all_and_need_no_profile() {
+    let listed =
+        parsed("[static]\nhosts = [\"https://Git.example.com\", \"http://127.0.0.1:8080\"]").unwrap();
+    assert_eq!(listed.static_hosts.names(), ["https://git.example.com", "http://127.0.0.1:8080"]);
+    for (protocol, host, is_covered) in [
+        ("https", "git.example.com", true),
+        ("https", "GIT.example.com:443", true),
+        ("http", "git.example.com", false),
+        ("https", "x.git.example.com", false),
+        ("http", "127.0.0.1:8080", true),
+        ("http", "127.0.0.1", false),
+        ("smtp", "git.example.com", false),
+    ] {
+        assert_eq!(listed.static_hosts.cover(protocol, host), is_covered, "{protocol} {host}");
+    }
+    let all = parsed(&format!("{PROFILE}[static]\nhosts = [\"*\"]")).unwrap();
+    assert_eq!((all.static_hosts, all.default_profile.as_str()), (StaticHosts::All, "default"));
+    for (text, expected) in [
+        (
+            "static = 1",
+            "line 1: `static` must be a table, not an integer\n  try: write [static] with its key `hosts` below",
+        ),
+        ("[static]\nhost = []", "line 2: unknown key `host`\n  try: write `hosts`"),
+        (
+            "[static]\nhosts = \"*\"",
+            "line 2: `hosts` must be a list of strings, not a string\n  try: hosts = [\"…\"]",
+        ),
+        (
+            "[static]\nhosts = [\"*\", \"https://a\"]",
+            "line 2: `hosts` has a server that cannot be used\n  why: `*` stands alone\n  try: hosts = [\"https://git.example.com\"], or [\"*\"] for every server",
+        ),
+        (
+            "[static]\nhosts = [\"http://git.example.com\"]",
+            "line 2: `hosts` has a server that cannot be used\n  why: it must begin with https:// (http:// is for loopback addresses only)\n  try: hosts = [\"https://git.example.com\"], or [\"*\"] for every server",
+        ),
+    ] {
+        assert_eq!(fault(text), expected);
+    }
+}
+
+#[test]
 fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_belong() {
     let keys = "base_url, client_id, redirect_uri, scope, ca_file, username";
     for (line, expected) in [
@@ -133,7 +175,7 @@ fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_be
         ),
         (
             "pony = 1",
-            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, profile",
+            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, profile, static",
         ),
         (
             "client_secret = \"canary\"",

@@ -483,7 +483,9 @@ impl Account {
 /// Whether a wanted user name is the one that is known. Nobody is known by the name that stands in for an unknown user.
 pub(super) fn is_user(wanted: Option<&str>, known: Option<&str>) -> bool {
     match (wanted, known) {
-        (Some(wanted), Some(known)) if wanted != UNKNOWN_USER => wanted.eq_ignore_ascii_case(known),
+        (Some(wanted), Some(known)) if !wanted.is_empty() && wanted != UNKNOWN_USER => {
+            wanted.eq_ignore_ascii_case(known)
+        }
         _ => true,
     }
 }

@@ -16,6 +16,7 @@ use super::{
     gather::{Facts, LogoutGathering, Refuted, StatusGathering},
     policy,
     profile::{Config, Profile},
+    static_credentials::StaticCredentials,
     time::{Now, Tick, Ticks},
 };
 
@@ -30,6 +31,7 @@ pub struct Broker {
     /// When each account wants to be woken, soonest first.
     wake_ups: BTreeSet<(Tick, String)>,
     scheduled: HashMap<String, Tick>,
+    statics: StaticCredentials,
     statuses: Vec<StatusGathering>,
     logouts: Vec<LogoutGathering>,
     reloads: Vec<AskId>,
@@ -54,6 +56,7 @@ impl Broker {
             by_origin: HashMap::new(),
             wake_ups: BTreeSet::new(),
             scheduled: HashMap::new(),
+            statics: StaticCredentials::new(config.static_hosts.clone()),
             statuses: Vec::new(),
             logouts: Vec::new(),
             reloads: Vec::new(),
@@ -97,7 +100,7 @@ impl Broker {
         let accounts = self.wake_ups.first().map(|(at, _)| *at);
         let stop = self.stop.as_ref().map(|stop| stop.until);
         let checks = self.statuses.iter().map(StatusGathering::deadline).min();
-        [accounts, stop, checks].into_iter().flatten().min()
+        [accounts, stop, checks, self.statics.next_deadline()].into_iter().flatten().min()
     }
 
     fn dispatch(&mut self, turn: &mut Turn<'_>, event: Event) {
@@ -105,12 +108,21 @@ impl Broker {
             Event::Asked { id, peer, ask } => self.asked(turn, id, peer, ask),
             Event::Left(id) => self.left(turn, id),
             Event::Loaded(epoch, outcome) => {
+                if self.statics.loaded(turn, epoch, &outcome) {
+                    return;
+                }
                 self.offer(turn, epoch, |account, turn| account.loaded(turn, epoch, &outcome));
             }
             Event::Saved(epoch, outcome) => {
+                if self.statics.written(turn, epoch, &outcome) {
+                    return;
+                }
                 self.offer(turn, epoch, |account, turn| account.saved(turn, epoch, &outcome));
             }
             Event::Erased(epoch, outcome) => {
+                if self.statics.written(turn, epoch, &outcome) {
+                    return;
+                }
                 for logout in &mut self.logouts {
                     logout.erased(epoch, &outcome, turn.keyring);
                 }
@@ -208,9 +220,23 @@ impl Broker {
                         account.ask(turn, id, peer, deadline, wants)
                     });
                 }
-                Ok(None) => turn.reply(id, Answer::Done),
+                Ok(None) => self.statics.erase(turn, id, erase),
                 Err(fault) => turn.reply(id, Answer::Error(fault)),
             },
+            Ask::Store(store) => {
+                let target = Target {
+                    protocol: Some(store.protocol.clone()),
+                    host: Some(store.host.clone()),
+                    username: store.credential.username.clone(),
+                    ..Target::default()
+                };
+                match self.find(&target) {
+                    // A token that the daemon gave out itself, it has already.
+                    Ok(Some(_)) => turn.reply(id, Answer::Done),
+                    Ok(None) => self.statics.store(turn, id, store),
+                    Err(fault) => turn.reply(id, Answer::Error(fault)),
+                }
+            }
             Ask::Login(login) => self.asked_login(turn, id, peer, login),
             Ask::Paste(paste) => match self.named(paste.profile.as_deref()) {
                 Ok(name) => self.with_account(turn, &name, |account, turn| {
@@ -249,7 +275,12 @@ impl Broker {
     fn asked_get(&mut self, turn: &mut Turn<'_>, id: AskId, peer: Peer, get: Get) {
         let name = match self.find(&get.target) {
             Ok(Some(name)) => name,
-            Ok(None) => return turn.reply(id, Answer::NoMatch),
+            Ok(None) => {
+                if !self.statics.get(turn, id, peer, &get) {
+                    turn.reply(id, Answer::NoMatch);
+                }
+                return;
+            }
             Err(fault) => return turn.reply(id, Answer::Error(fault)),
         };
         let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
@@ -314,6 +345,7 @@ impl Broker {
         self.statuses.retain(|status| status.id != id);
         self.logouts.retain(|logout| logout.id != id);
         self.reloads.retain(|ask| *ask != id);
+        self.statics.left(id);
         let names: Vec<_> = self.accounts.keys().cloned().collect();
         for name in names {
             self.with_account(turn, &name, |account, turn| {
@@ -345,6 +377,7 @@ impl Broker {
     }
 
     fn time_passed(&mut self, turn: &mut Turn<'_>) {
+        self.statics.time_passed(turn);
         let due: Vec<_> = self
             .wake_ups
             .iter()
@@ -401,6 +434,7 @@ impl Broker {
         for account in old.values_mut() {
             retire(turn, account);
         }
+        self.statics.apply(turn, config.static_hosts.clone());
         self.config = config;
         self.index();
         self.wake_ups.clear();
@@ -429,6 +463,7 @@ impl Broker {
                     asks: ask.into_iter().collect(),
                     until: turn.now.tick + policy::STOP_PATIENCE,
                 });
+                self.statics.fail_all(turn, &stopping());
                 for account in self.accounts.values_mut() {
                     account.abandon_flow(turn, &stopping());
                     account.fail_all(turn, &stopping());
@@ -440,7 +475,8 @@ impl Broker {
     /// Ends once the vault has what is on its way to it, or has had its time.
     fn finish_stop(&mut self, turn: &mut Turn<'_>) {
         let Some(stop) = &mut self.stop else { return };
-        if stop.until <= turn.now.tick || !self.accounts.values().any(Account::is_unsettled) {
+        let is_unsettled = self.accounts.values().any(Account::is_unsettled) || self.statics.is_unsettled();
+        if stop.until <= turn.now.tick || !is_unsettled {
             turn.effects.push(Effect::CloseDoor);
             for id in std::mem::take(&mut stop.asks) {
                 turn.effects.push(Effect::Reply(id, Answer::Done));
@@ -459,7 +495,7 @@ impl Broker {
             .partition(|status| status.is_complete(turn.now) || self.stop.is_some());
         self.statuses = waiting;
         for status in done {
-            let answer = status.answer(turn, &self.facts, &self.accounts, default);
+            let answer = status.answer(turn, &self.facts, &self.accounts, default, self.statics.host_names());
             turn.reply(status.id, answer);
         }
         let (done, waiting): (Vec<_>, _) =

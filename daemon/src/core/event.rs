@@ -140,6 +140,13 @@ pub enum Entry {
         /// To whom.
         peer: Peer,
     },
+    /// A static credential was handed out.
+    HandedStatic {
+        /// Whose: the server.
+        server: String,
+        /// To whom.
+        peer: Peer,
+    },
     /// A flow began, ended well or ended otherwise, a token was renewed or refused: what a grant went through.
     Grant {
         /// Whose.

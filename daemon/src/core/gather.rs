@@ -126,6 +126,7 @@ impl StatusGathering {
         facts: &Facts,
         accounts: &BTreeMap<String, Account>,
         default: &str,
+        static_hosts: Vec<String>,
     ) -> Answer {
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
             let mut status = account.status(turn.now, account.profile.name == default);
@@ -152,6 +153,7 @@ impl StatusGathering {
             pid: facts.pid,
             config: facts.config.clone(),
             vault: VaultStatus { kind: turn.keyring.name().to_owned(), keeps, fault },
+            static_hosts,
         }))
     }
 }

@@ -272,7 +272,7 @@ impl Account {
     }
 
     fn key(&self, kind: ItemKind) -> ItemKey {
-        ItemKey { kind, profile: self.profile.name.clone() }
+        ItemKey { kind, name: self.profile.name.clone() }
     }
 }
 

@@ -16,6 +16,8 @@ pub mod redirect;
 mod renewal;
 mod shown;
 mod sign_in;
+mod static_credentials;
+mod static_record;
 mod suspicion;
 pub mod time;
 pub mod vault;

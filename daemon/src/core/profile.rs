@@ -16,6 +16,43 @@ pub struct Config {
     pub keyring: Keyring,
     /// The profiles by name.
     pub profiles: BTreeMap<String, Profile>,
+    /// The servers for which this is a plain credential store.
+    pub static_hosts: StaticHosts,
+}
+
+/// The servers that static credentials are kept for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StaticHosts {
+    /// These, which may be none.
+    Listed(Vec<Origin>),
+    /// Every server, of every protocol.
+    All,
+}
+
+impl Default for StaticHosts {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
+impl StaticHosts {
+    /// Whether git's protocol and host name one of them.
+    pub fn cover(&self, protocol: &str, host: &str) -> bool {
+        match self {
+            Self::Listed(origins) => {
+                Origin::from_git(protocol, host).is_some_and(|origin| origins.contains(&origin))
+            }
+            Self::All => true,
+        }
+    }
+
+    /// Their names, `*` for all.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Listed(origins) => origins.iter().map(Origin::to_string).collect(),
+            Self::All => vec!["*".to_owned()],
+        }
+    }
 }
 
 /// Where tokens and client secrets are kept.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::profile::Profile;
 
 /// Version of the records; it grows when an older daemon would misread one.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// A token with what belongs to it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -129,7 +129,10 @@ pub(super) fn damaged(profile: &str) -> Fault {
         .remedy("rally-cred login")
 }
 
-fn decode<T: for<'de> Deserialize<'de>>(text: &Secret, is_for_profile: impl Fn(&T) -> bool) -> Decoded<T> {
+pub(super) fn decode<T: for<'de> Deserialize<'de>>(
+    text: &Secret,
+    is_for_profile: impl Fn(&T) -> bool,
+) -> Decoded<T> {
     match serde_json::from_str::<Versioned>(text.expose()) {
         Ok(Versioned { v }) if v > VERSION => return Decoded::Later,
         Ok(Versioned { .. }) => {}
@@ -143,7 +146,7 @@ fn decode<T: for<'de> Deserialize<'de>>(text: &Secret, is_for_profile: impl Fn(&
 }
 
 /// `None` only if a text cannot be JSON, which no record's can.
-fn encode(record: &impl Serialize) -> Option<Secret> {
+pub(super) fn encode(record: &impl Serialize) -> Option<Secret> {
     // JSON escapes every control character, so the text is one line.
     Secret::parse(serde_json::to_string(record).ok()?).ok()
 }

@@ -9,8 +9,8 @@ use rally_cred_proto::{Fault, FaultKind};
 pub struct ItemKey {
     /// What the item holds.
     pub kind: ItemKind,
-    /// The profile that it belongs to.
-    pub profile: String,
+    /// Whose it is: a profile's name, or a server as `protocol://host`.
+    pub name: String,
 }
 
 /// What an item holds. They are apart because some keyrings hold little in one item, and a sign-out keeps the client secret.
@@ -20,6 +20,8 @@ pub enum ItemKind {
     Token,
     /// A client secret record.
     ClientSecret,
+    /// The static credentials of a server.
+    StaticCredentials,
 }
 
 impl ItemKey {
@@ -28,8 +30,9 @@ impl ItemKey {
         let kind = match self.kind {
             ItemKind::Token => "token",
             ItemKind::ClientSecret => "client-secret",
+            ItemKind::StaticCredentials => "static",
         };
-        format!("{kind}:{}", self.profile)
+        format!("{kind}:{}", self.name)
     }
 }
 

@@ -44,7 +44,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn memory_keeps_each_kind_apart_until_it_is_erased() {
         let vault = Vault::open(Keyring::Memory);
-        let token = ItemKey { kind: ItemKind::Token, profile: "work".to_owned() };
+        let token = ItemKey { kind: ItemKind::Token, name: "work".to_owned() };
         let client_secret = ItemKey { kind: ItemKind::ClientSecret, ..token.clone() };
         vault.save(&token, Secret::parse("one".to_owned()).unwrap()).await.unwrap();
         assert!(vault.load(&client_secret).await.unwrap().is_none());

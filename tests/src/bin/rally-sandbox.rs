@@ -52,6 +52,8 @@ const FLAGS: &[(&str, &str, Kind, &str)] = &[
     ("error-status", "error_status", Kind::Number, "Status of a refused token request"),
     ("client-error-status", "client_error_status", Kind::Number, "The same for a wrong client"),
     ("cookie-status", "cookie_status", Kind::Number, "Status for a cookie beside a ZSESSIONID"),
+    ("no-cookies", "session_cookies", Kind::Set(false), "Hand out no session cookies"),
+    ("read-only", "read_only", Kind::Set(true), "Refuse every token that writes"),
     (
         "refuse-address",
         "address_refused",
@@ -142,7 +144,7 @@ fn command() -> Command {
         }
     });
     Command::new("rally-sandbox")
-        .about("A stand-in for Rally's servers on this machine: sign-in pages, token endpoint, a little of WSAPI")
+        .about("A stand-in for Rally's servers on this machine: sign-in pages, token endpoint, some of WSAPI")
         .args(flags)
         .arg(
             Arg::new("fault")

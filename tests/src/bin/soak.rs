@@ -193,7 +193,7 @@ impl Soak {
             // More than any token has.
             0 => Ask::Get(Get { min_validity: 3600, ..Get::default() }),
             1 => return Ok(()),
-            _ => Ask::Erase(Erase { target: Target::default(), token: Some(token) }),
+            _ => Ask::Erase(Erase { target: Target::default(), token: Some(token), credential: None }),
         };
         match client.ask(&ask, &mut |_| {}) {
             Err(fault) if !is_passing(&fault) => Err(fault.to_string()),

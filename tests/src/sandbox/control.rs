@@ -1,24 +1,22 @@
-//! The hands behind the curtain: faults, revocations, planted values, the record. As methods, and over HTTP at `/_sandbox/`.
+//! The hands behind the curtain: faults, revocations, planted values, the record.
 //! Does not: behave like Rally in any way.
-//! Met by: tests in the same process (through `Sandbox`), and by anyone with curl.
+//! Met by: tests in the same process (through `Sandbox`), and `control_paths`, which has the same over HTTP.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde::Deserialize;
-use serde_json::{Map, Value};
 use tokio::sync::watch;
 
+use super::backlog::Backlog;
+use super::catalogue::Catalogue;
 use super::fault::{Endpoint, Fault, Plan};
 use super::grants::{Grants, Planted};
 use super::options::Options;
 use super::record::{Counters, Entry};
+use super::shape::Shape;
 
 /// Everything about a running sandbox that a test may look at or change. [`Sandbox`](super::Sandbox) derefs to it.
 pub struct Control {
@@ -34,7 +32,8 @@ pub struct Control {
 pub(super) struct Sandboxed {
     pub(super) options: Options,
     pub(super) grants: Grants,
-    plans: VecDeque<Plan>,
+    pub(super) backlog: Backlog,
+    pub(super) plans: VecDeque<Plan>,
     log: Vec<Entry>,
     /// How many entries earlier resets threw away: an entry's number is this plus its index.
     forgotten: usize,
@@ -45,6 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Control {
     pub(super) fn new(base_url: String, ca_pem: Option<String>, options: Options) -> Arc<Control> {
+        let backlog = Backlog::seeded(Shape { base_url: &base_url }, &options.user);
         Arc::new(Control {
             base_url,
             ca_pem,
@@ -52,6 +52,7 @@ impl Control {
             state: Mutex::new(Sandboxed {
                 options,
                 grants: Grants::default(),
+                backlog,
                 plans: VecDeque::new(),
                 log: Vec::new(),
                 forgotten: 0,
@@ -112,11 +113,12 @@ impl Control {
         self.state().grants.expire(Instant::now());
     }
 
-    /// Back to the state of the start: its options, no grants, no faults, an empty record.
+    /// Back to the state of the start: its options, its backlog, no grants, no faults, an empty record.
     pub fn reset(&self) {
         let mut state = self.state();
         state.options = self.initial.clone();
         state.grants = Grants::default();
+        state.backlog = Backlog::seeded(self.shape(), &self.initial.user);
         state.forgotten += state.log.len();
         state.log.clear();
         drop(state);
@@ -185,6 +187,11 @@ impl Control {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How this sandbox's objects name each other.
+    pub(super) fn shape(&self) -> Shape<'_> {
+        Shape { base_url: &self.base_url }
+    }
+
     /// Tells of each `clear_faults` from now on.
     pub(super) fn clearings(&self) -> watch::Receiver<u64> {
         self.clearings.subscribe()
@@ -239,6 +246,13 @@ impl Control {
     }
 }
 
+impl Sandboxed {
+    /// What WSAPI shows at this moment.
+    pub(super) fn catalogue<'a>(&'a self, shape: Shape<'a>) -> Catalogue<'a> {
+        Catalogue { shape, user: &self.options.user, backlog: &self.backlog }
+    }
+}
+
 /// An open WSAPI request with a good token; dropping it closes the request.
 pub(super) struct Permit(Arc<Control>);
 
@@ -281,69 +295,5 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         self.control.counters.send_modify(|counters| counters.finished += 1);
-    }
-}
-
-type Shared = State<Arc<Control>>;
-
-/// The control paths. `GET` looks, `POST` changes, `DELETE` clears; bodies are JSON.
-pub(super) fn routes() -> Router<Arc<Control>> {
-    Router::new()
-        .route("/_sandbox/options", get(async |State(control): Shared| Json(control.options())).post(merge))
-        .route(
-            "/_sandbox/faults",
-            get(async |State(control): Shared| Json(control.state().plans.clone()))
-                .post(async |State(control): Shared, Json(plan): Json<Plan>| control.plan(plan))
-                .delete(async |State(control): Shared| control.clear_faults()),
-        )
-        .route(
-            "/_sandbox/plant",
-            post(async |State(control): Shared, Json(planted): Json<Planted>| control.plant(planted)),
-        )
-        .route(
-            "/_sandbox/admit",
-            post(async |State(control): Shared, Json(one): Json<One>| control.admit(&one.token)),
-        )
-        .route("/_sandbox/revoke", post(revoke))
-        .route("/_sandbox/revoke-all", post(async |State(control): Shared| control.revoke_all()))
-        .route("/_sandbox/expire", post(async |State(control): Shared| control.expire_tokens()))
-        .route("/_sandbox/reset", post(async |State(control): Shared| control.reset()))
-        .route("/_sandbox/log", get(async |State(control): Shared| Json(control.log())))
-        .route("/_sandbox/counters", get(async |State(control): Shared| Json(control.counters())))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct One {
-    token: String,
-}
-
-/// 404 if the token was not known.
-async fn revoke(State(control): Shared, Json(one): Json<One>) -> StatusCode {
-    if control.revoke(&one.token) { StatusCode::OK } else { StatusCode::NOT_FOUND }
-}
-
-/// Changes the options that are named and leaves the others.
-async fn merge(
-    State(control): Shared,
-    Json(named): Json<Map<String, Value>>,
-) -> Result<Json<Options>, (StatusCode, String)> {
-    let wrong = |error: serde_json::Error| (StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
-    let mut state = control.state();
-    let mut all = serde_json::to_value(&state.options).map_err(wrong)?;
-    overlay(&mut all, Value::Object(named));
-    state.options = serde_json::from_value(all).map_err(wrong)?;
-    Ok(Json(state.options.clone()))
-}
-
-/// Puts the named fields over the others; what is an object on both sides keeps the fields that are not named.
-fn overlay(all: &mut Value, named: Value) {
-    match (all, named) {
-        (Value::Object(all), Value::Object(named)) => {
-            for (name, value) in named {
-                overlay(all.entry(name).or_insert(Value::Null), value);
-            }
-        }
-        (one, value) => *one = value,
     }
 }

@@ -100,11 +100,8 @@ pub(super) async fn gate(
             (status_of(status), with_type(&content_type, body)).into_response()
         }
     };
-    // Rally hands out session cookies; a client that keeps them is refused at its next request.
-    let secure = if control.base_url().starts_with("https") { "; Secure" } else { "" };
-    let cookie = format!("JSESSIONID={}; Path=/; HttpOnly{secure}", Uuid::new_v4().simple());
-    if let Ok(cookie) = HeaderValue::try_from(cookie) {
-        answer.headers_mut().append(header::SET_COOKIE, cookie);
+    if control.options().session_cookies {
+        answer.headers_mut().extend(session_cookie(control.base_url()));
     }
     if endpoint == Endpoint::Token {
         let (parts, body) = answer.into_parts();
@@ -121,7 +118,7 @@ pub(super) async fn gate(
 enum Refusal {
     /// The subscription allows other addresses only [read in rally-wsapi's fixture].
     Address(IpAddr),
-    /// No token, an unknown one, or one that is over.
+    /// No token, an unknown one, one that is over, or one that may not write.
     Token,
     /// A cookie beside the token.
     Cookie(StatusCode),
@@ -161,7 +158,8 @@ fn admission(control: &Arc<Control>, entry: &Entry, peer: IpAddr) -> Result<Opti
     if entry.header("cookie").is_some() {
         return Err(Refusal::Cookie(status_of(state.options.cookie_status)));
     }
-    if !state.grants.admits(Instant::now(), token) {
+    let may_not_write = state.options.read_only && entry.method != "GET";
+    if may_not_write || !state.grants.admits(Instant::now(), token) {
         return Err(Refusal::Token);
     }
     let permit = control.permit(state.options.max_concurrent);
@@ -186,6 +184,13 @@ fn written_down(parts: &Parts, body: &[u8]) -> Entry {
         status: None,
         answer: None,
     }
+}
+
+/// What Rally hands out with its answers; a client that keeps it is refused at its next request.
+fn session_cookie(base_url: &str) -> Option<(HeaderName, HeaderValue)> {
+    let secure = if base_url.starts_with("https") { "; Secure" } else { "" };
+    let cookie = format!("JSESSIONID={}; Path=/; HttpOnly{secure}", Uuid::new_v4().simple());
+    Some((header::SET_COOKIE, HeaderValue::try_from(cookie).ok()?))
 }
 
 /// Ends the connection. This future never ends: it is dropped together with the connection.

@@ -1,4 +1,4 @@
-//! A stand-in for Rally's servers, quirks included: the login pages, the token endpoint, and a little of WSAPI.
+//! A stand-in for Rally's servers, quirks included: the login pages, the token endpoint, and as much of WSAPI as tools need.
 //! Does not: reach further than loopback, or hold anything but made-up secrets.
 //! Met by: the tests and the demo in the same process, and the program `rally-sandbox` for people and other processes.
 //!
@@ -6,8 +6,10 @@
 //! ([`Options::error_status`], [`Options::cookie_status`], [`Options::busy_status`]), refresh ([`Options::allow_refresh`],
 //! [`Options::rotate_refresh`]). Unknown parameters are refused everywhere: a client should send what is documented.
 
-mod artifacts;
+mod backlog;
+mod catalogue;
 mod control;
+mod control_paths;
 mod fault;
 mod gate;
 mod grants;
@@ -15,9 +17,13 @@ mod login;
 mod options;
 mod pages;
 mod query;
+mod reading;
 mod record;
+mod schema;
 mod serve;
-mod wsapi;
+mod shape;
+mod tenant;
+mod writing;
 
 use std::io;
 use std::ops::Deref;

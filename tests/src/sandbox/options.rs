@@ -46,6 +46,11 @@ pub struct Options {
     pub client_error_status: u16,
     /// Status for a cookie beside a `ZSESSIONID`. The text is documented (vendor article 127054), the status is not.
     pub cookie_status: u16,
+    /// Hand out a session cookie with every answer. Rally does (rally-node's issue 6), and is said to refuse one beside
+    /// a `ZSESSIONID`; yet pyral keeps cookies and works with keys. So what Rally does with its own is not known.
+    pub session_cookies: bool,
+    /// Refuse every token that writes, as a read-only one is: by the same 401 as a bad one (vendor article 127054).
+    pub read_only: bool,
     /// Refuse every WSAPI request, as a subscription does that does not allow the caller's address.
     pub address_refused: bool,
 }
@@ -98,6 +103,8 @@ impl Default for Options {
             error_status: 400,
             client_error_status: 401,
             cookie_status: 401,
+            session_cookies: true,
+            read_only: false,
             address_refused: false,
         }
     }

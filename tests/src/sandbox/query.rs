@@ -1,8 +1,10 @@
 //! WSAPI's query language, as far as tools commonly use it: `(Name = "a")`, `!=`, `contains`, joined by `AND` and `OR`.
 //! Does not: compare numbers or dates by size.
-//! Met by: `wsapi`. The texts of the errors follow what was seen of Rally; clients must not depend on them.
+//! Met by: `reading`. The texts of the errors follow what was seen of Rally; clients must not depend on them.
 
 use serde_json::{Map, Value};
+
+use super::shape::target;
 
 /// A parsed query.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,22 +29,34 @@ pub(super) fn parse(text: &str, type_name: &str, known: &[String]) -> Result<Con
 impl Condition {
     /// Whether an object meets it. Letters' case does not matter; an attribute the object lacks is an empty text.
     pub(super) fn holds(&self, object: &Map<String, Value>) -> bool {
-        let own = |name: &str| match object.get(name) {
-            Some(Value::String(text)) => text.to_lowercase(),
+        // What the object has and what is asked for, in a form that can be compared.
+        let pair = |name: &str, value: &str| match object.get(name) {
+            Some(Value::String(text)) => (text.to_lowercase(), value.to_lowercase()),
             Some(Value::Object(reference)) => {
-                reference.get("_ref").and_then(Value::as_str).unwrap_or_default().to_lowercase()
+                let own = reference.get("_ref").and_then(Value::as_str).unwrap_or_default();
+                (relative(own), relative(value))
             }
-            Some(value) => value.to_string(),
-            None => String::new(),
+            Some(own) => (own.to_string(), value.to_lowercase()),
+            None => (String::new(), value.to_lowercase()),
+        };
+        let compare = |name: &str, value: &str, test: fn(&str, &str) -> bool| {
+            let (own, value) = pair(name, value);
+            test(&own, &value)
         };
         match self {
-            Condition::Equal(name, value) => own(name) == value.to_lowercase(),
-            Condition::Unequal(name, value) => own(name) != value.to_lowercase(),
-            Condition::Contains(name, value) => own(name).contains(&value.to_lowercase()),
+            Condition::Equal(name, value) => compare(name, value, |own, value| own == value),
+            Condition::Unequal(name, value) => compare(name, value, |own, value| own != value),
+            Condition::Contains(name, value) => compare(name, value, |own, value| own.contains(value)),
             Condition::And(left, right) => left.holds(object) && right.holds(object),
             Condition::Or(left, right) => left.holds(object) || right.holds(object),
         }
     }
+}
+
+/// A reference without what stands before the type: clients write `/defect/1`, objects have the whole address.
+fn relative(reference: &str) -> String {
+    let (type_name, id) = target(reference).unwrap_or((reference, 0));
+    format!("{}/{id}", type_name.to_lowercase())
 }
 
 struct Attributes<'a> {
@@ -153,7 +167,7 @@ mod tests {
     use super::*;
 
     fn check(query: &str, wanted: Result<bool, &str>) {
-        let object = serde_json::json!({ "Name": "Sign in once", "FormattedID": "US1", "ObjectID": 7 });
+        let object = serde_json::json!({ "Name": "Sign in once", "FormattedID": "US1", "ObjectID": 7, "Owner": { "_ref": "https://rally/slm/webservice/v2.0/user/1" } });
         let known: Vec<String> = object.as_object().unwrap().keys().cloned().collect();
         match (parse(query, "Defect", &known), wanted) {
             (Ok(condition), Ok(holds)) => {
@@ -173,6 +187,8 @@ mod tests {
         check(r#"(Name contains "sign IN")"#, Ok(true));
         check("((ObjectID = 7) AND (FormattedID = US2))", Ok(false));
         check("((ObjectID = 8) OR ((FormattedID = US1) AND (Name contains once)))", Ok(true));
+        check("(Owner = /user/1)", Ok(true));
+        check("(Owner = https://rally/slm/webservice/v2.0/user/2)", Ok(false));
         check("(Nonsense = 1)", Err(r#"attribute "Nonsense" on type Defect"#));
         check("(Name ~ 1)", Err(r#"Unknown operator "~""#));
         check("(Name = )", Err("ends too early"));

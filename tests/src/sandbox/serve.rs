@@ -24,10 +24,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::control::{self, Control};
+use super::control::Control;
 use super::gate::{Line, gate};
 use super::options::Options;
-use super::{login, wsapi};
+use super::{control_paths, login, reading, writing};
 
 /// A sandbox that listens and does not answer yet.
 pub(super) struct Bound {
@@ -59,10 +59,11 @@ impl Bound {
             .route("/login/oauth2/auth", get(login::authorize))
             .route("/login/oauth2/consent", post(login::consent))
             .route("/login/oauth2/token", post(login::token))
-            .merge(wsapi::routes())
-            .merge(control::routes())
-            .fallback(wsapi::not_found)
-            .method_not_allowed_fallback(wsapi::method_not_allowed)
+            .merge(reading::routes())
+            .merge(writing::routes())
+            .merge(control_paths::routes())
+            .fallback(reading::not_found)
+            .method_not_allowed_fallback(reading::method_not_allowed)
             .layer(middleware::from_fn_with_state(self.control.clone(), gate))
             .with_state(self.control);
         let mut connections = JoinSet::new();

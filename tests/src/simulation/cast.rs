@@ -13,7 +13,10 @@ pub(super) const FIRST_PORT: usize = 9000;
 pub(super) fn broker(profiles: usize) -> Broker {
     let facts = Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned() };
     let profiles = (0..profiles).filter_map(|number| Some((name_of(number), profile(number)?))).collect();
-    Broker::new(facts, Config { default_profile: name_of(0), keyring: Keyring::Auto, profiles })
+    Broker::new(
+        facts,
+        Config { default_profile: name_of(0), keyring: Keyring::Auto, profiles, ..Config::default() },
+    )
 }
 
 pub(super) fn profile(number: usize) -> Option<Profile> {

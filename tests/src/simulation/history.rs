@@ -370,9 +370,9 @@ impl History {
             Effect::Save(epoch, key, record) => {
                 if key.kind == ItemKind::Token {
                     let refresh_token = vault::field(&record, "refresh_token");
-                    self.note(|| format!("saves {refresh_token:?} for {}", key.profile));
+                    self.note(|| format!("saves {refresh_token:?} for {}", key.name));
                     self.promises.saves(
-                        number_of(&key.profile),
+                        number_of(&key.name),
                         vault::field(&record, "refresh_token"),
                         &self.rally,
                     )?;
@@ -384,9 +384,9 @@ impl History {
             }
             Effect::Erase(epoch, key) => {
                 if key.kind == ItemKind::Token
-                    && !self.now_signed_out.remove(&number_of(&key.profile)).unwrap_or(false)
+                    && !self.now_signed_out.remove(&number_of(&key.name)).unwrap_or(false)
                 {
-                    self.promises.saves(number_of(&key.profile), None, &self.rally)?;
+                    self.promises.saves(number_of(&key.name), None, &self.rally)?;
                 }
                 self.call_vault(epoch, Call::Erase(key));
             }
@@ -451,6 +451,7 @@ impl History {
             interactive: self.chance.one_in(3),
             wait,
             min_validity: self.pick(&[0, 60, 60, 600]),
+            takes_authtype: false,
         };
         self.ask(Ask::Get(get), Ticks::seconds(u64::from(wait))).map(drop)
     }
@@ -498,7 +499,7 @@ impl History {
         // A question that is on its way already may meet the mood that Rally was in when it was sent.
         let is_asked = |(_, _, outcome): &(Tick, Epoch, Outcome)| matches!(outcome, Outcome::LookedUp { token: of, .. } if *of == token);
         let was_asked = self.outcomes.iter().any(is_asked);
-        let erase = Erase { target: target(profile), token: secret(&token) };
+        let erase = Erase { target: target(profile), token: secret(&token), credential: None };
         let id = self.ask(Ask::Erase(erase), Ticks::seconds(120))?;
         // It counts once the daemon has said that it heard, if Rally can confirm it.
         let was_heard = !self.promises.open_asks().contains(&id);

@@ -7,6 +7,7 @@ mod login;
 mod program;
 mod tls;
 mod tokens;
+mod writing;
 mod wsapi;
 
 use rally_cred_tests::browser::Choice;

@@ -32,7 +32,7 @@ async fn the_user_behind_a_token_has_the_documented_shape() {
     let wanted = json!({ "User": {
         "_rallyAPIMajor": "2",
         "_rallyAPIMinor": "0",
-        "_ref": "https://rally1.rallydev.com/slm/webservice/v2.0/user/41529001",
+        "_ref": stage.url("/slm/webservice/v2.0/user/41529001"),
         "_refObjectName": "Dana Example",
         "UserName": "dana@example.com",
         "DisplayName": "Dana Example",
@@ -159,7 +159,7 @@ async fn queries_come_in_pages() {
 }
 
 #[tokio::test]
-async fn a_query_finds_objects_with_rallys_own_host_in_their_references() {
+async fn a_query_finds_objects_whose_references_lead_back_to_the_server_that_was_asked() {
     let (stage, token) = signed_in().await;
     let body = stage.wsapi(&token, "defect?query=(FormattedID%20%3D%20DE2)&fetch=Name,Owner").await.json();
     let wanted = json!({ "QueryResult": {
@@ -173,14 +173,14 @@ async fn a_query_finds_objects_with_rallys_own_host_in_their_references() {
         "Results": [{
             "_rallyAPIMajor": "2",
             "_rallyAPIMinor": "0",
-            "_ref": "https://rally1.rallydev.com/slm/webservice/v2.0/defect/53000002",
+            "_ref": stage.url("/slm/webservice/v2.0/defect/53000002"),
             "_refObjectName": "Keep the key out of shell history",
             "_type": "Defect",
             "Name": "Keep the key out of shell history",
             "Owner": {
                 "_rallyAPIMajor": "2",
                 "_rallyAPIMinor": "0",
-                "_ref": "https://rally1.rallydev.com/slm/webservice/v2.0/user/41529001",
+                "_ref": stage.url("/slm/webservice/v2.0/user/41529001"),
                 "_refObjectName": "Dana Example",
                 "_type": "User",
             },

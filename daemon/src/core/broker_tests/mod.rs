@@ -7,6 +7,7 @@ mod renewing;
 mod running;
 mod serving;
 mod signing_in;
+mod static_credentials;
 
 use std::collections::BTreeMap;
 
@@ -50,6 +51,11 @@ struct Stage {
     /// What the vault holds, by account name. The stage answers loads from it at once.
     vault: BTreeMap<String, Secret>,
     vault_trouble: Option<VaultTrouble>,
+    /// The vault takes jobs and does not answer them.
+    vault_is_silent: bool,
+    /// What it was asked while it was silent, to be answered by the test.
+    unanswered: Vec<Effect>,
+    saves: usize,
     /// Every effect since the last look, but for vault and log.
     effects: Vec<Effect>,
     loads: usize,
@@ -62,7 +68,12 @@ impl Stage {
 
     fn with(keyring: Keyring, names: &[&str]) -> Self {
         let profiles = names.iter().map(|name| ((*name).to_owned(), profile(name))).collect();
-        let config = Config { default_profile: names.first().unwrap().to_string(), keyring, profiles };
+        let config = Config {
+            default_profile: names.first().unwrap().to_string(),
+            keyring,
+            profiles,
+            ..Config::default()
+        };
         let facts = Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned() };
         Self {
             broker: Broker::new(facts, config),
@@ -71,6 +82,9 @@ impl Stage {
             last_ask: 0,
             vault: BTreeMap::new(),
             vault_trouble: None,
+            vault_is_silent: false,
+            unanswered: Vec::new(),
+            saves: 0,
             effects: Vec::new(),
             loads: 0,
         }
@@ -81,12 +95,16 @@ impl Stage {
         while let Some(event) = events.pop() {
             for effect in self.broker.handle(self.now, &mut self.dice, event) {
                 match effect {
+                    Effect::Load(..) | Effect::Save(..) | Effect::Erase(..) if self.vault_is_silent => {
+                        self.unanswered.push(effect);
+                    }
                     Effect::Load(epoch, key) => {
                         self.loads += 1;
                         let held = self.vault.get(&key.account()).cloned();
                         events.push(Event::Loaded(epoch, self.vault_trouble.clone().map_or(Ok(held), Err)));
                     }
                     Effect::Save(epoch, key, record) => {
+                        self.saves += 1;
                         let outcome = self.vault_trouble.clone().map_or(Ok(()), Err);
                         if outcome.is_ok() {
                             self.vault.insert(key.account(), record);
@@ -308,7 +326,7 @@ fn for_host(protocol: &str, host: &str) -> Ask {
 const HOUR: u64 = 3600;
 
 fn erase(token: &str) -> Ask {
-    Ask::Erase(Erase { target: Target::default(), token: Some(secret(token)) })
+    Ask::Erase(Erase { target: Target::default(), token: Some(secret(token)), credential: None })
 }
 
 fn unauthorized() -> RawAnswer {
@@ -318,7 +336,7 @@ fn unauthorized() -> RawAnswer {
 impl Stage {
     /// A caller says that the token does not work, and Rally agrees.
     fn lose_token(&mut self) {
-        self.ask(Ask::Erase(Erase { target: Target::default(), token: None }));
+        self.ask(Ask::Erase(Erase { target: Target::default(), token: None, credential: None }));
         self.answer_look_up(unauthorized());
         self.effects.clear();
     }

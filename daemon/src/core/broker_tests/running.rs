@@ -10,7 +10,12 @@ fn a_reload_keeps_the_token_only_for_the_same_server_client_and_scope() {
         let mut changed = profile("default");
         change(&mut changed);
         let profiles = BTreeMap::from([("default".to_owned(), changed)]);
-        Config { default_profile: "default".to_owned(), keyring: Keyring::Auto, profiles }
+        Config {
+            default_profile: "default".to_owned(),
+            keyring: Keyring::Auto,
+            profiles,
+            ..Config::default()
+        }
     };
     let check = |change: &dyn Fn(&mut Profile), is_kept: bool| {
         let mut stage = Stage::new();

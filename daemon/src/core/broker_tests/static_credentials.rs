@@ -1,0 +1,246 @@
+//! The broker's decisions: static credentials, which git and others store here for servers that no profile is for.
+//! Does not: test how they are matched (`static_record` does).
+//! Met by: `cargo test`.
+
+use rally_cred_proto::{
+    git::Credential,
+    message::{StaticCredential, Store},
+};
+
+use super::*;
+use crate::core::profile::StaticHosts;
+
+const HOST: &str = "git.example.com";
+
+fn stage(keyring: Keyring) -> Stage {
+    let mut stage = Stage::with(keyring, &["default"]);
+    stage.broker = broker(keyring, StaticHosts::All);
+    stage
+}
+
+fn broker(keyring: Keyring, static_hosts: StaticHosts) -> Broker {
+    let facts = Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned() };
+    Broker::new(facts, config(keyring, static_hosts))
+}
+
+fn config(keyring: Keyring, static_hosts: StaticHosts) -> Config {
+    let profiles = BTreeMap::from([("default".to_owned(), profile("default"))]);
+    Config { default_profile: "default".to_owned(), keyring, profiles, static_hosts }
+}
+
+fn store(host: &str, username: &str, password: &str) -> Ask {
+    let credential = Credential {
+        username: Some(username.to_owned()),
+        password: Some(secret(password)),
+        ..Credential::default()
+    };
+    Ask::Store(Store { protocol: "https".to_owned(), host: host.to_owned(), path: None, credential })
+}
+
+fn erase_at(host: &str, password: Option<&str>) -> Ask {
+    let target =
+        Target { protocol: Some("https".to_owned()), host: Some(host.to_owned()), ..Target::default() };
+    Ask::Erase(Erase { target, token: password.map(secret), credential: None })
+}
+
+impl Stage {
+    fn done(&self, id: AskId) {
+        assert!(matches!(self.result(id), Some(Answer::Done)), "{:?}", self.result(id));
+    }
+
+    fn password(&mut self, host: &str) -> Option<String> {
+        let id = self.ask(for_host("https", host));
+        match self.result(id) {
+            Some(Answer::StaticCredential(StaticCredential { credential, .. })) => {
+                Some(credential.password.as_ref().unwrap().expose().to_owned())
+            }
+            Some(Answer::NoMatch) => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn notices(&self) -> Vec<FaultKind> {
+        let told = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Tell(_, Answer::Notice(fault)) => Some(fault.kind),
+            _ => None,
+        });
+        told.collect()
+    }
+}
+
+#[test]
+fn what_is_stored_for_a_server_is_given_there_and_nowhere_else_until_it_is_erased() {
+    let mut stage = stage(Keyring::Os);
+    assert_eq!(stage.password(HOST), None);
+    let id = stage.ask(store(HOST, "me", "pass"));
+    stage.done(id);
+    assert_eq!(stage.password("GIT.example.com").as_deref(), Some("pass"));
+    assert_eq!(stage.password("example.com"), None);
+    let http = stage.ask(for_host("http", HOST));
+    assert!(matches!(stage.result(http), Some(Answer::NoMatch)));
+    let other = stage.ask(erase_at(HOST, Some("other")));
+    stage.done(other);
+    assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
+    let id = stage.ask(erase_at(HOST, Some("pass")));
+    stage.done(id);
+    assert_eq!(stage.password(HOST), None);
+    assert!(stage.vault.is_empty(), "no empty item stays behind");
+}
+
+#[test]
+fn a_restarted_daemon_finds_them_and_reads_each_server_once() {
+    let mut stage = stage(Keyring::Os);
+    stage.ask(store(HOST, "me", "pass"));
+    stage.broker = broker(Keyring::Os, StaticHosts::All);
+    stage.loads = 0;
+    for _ in 0..3 {
+        assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
+    }
+    assert_eq!(stage.loads, 1);
+    stage.vault_trouble = Some(VaultTrouble::Locked("dismissed".to_owned()));
+    assert_eq!(stage.password(HOST).as_deref(), Some("pass"), "a locked keyring stops nobody who was served");
+}
+
+#[test]
+fn what_git_stores_after_each_use_is_not_written_again() {
+    let mut stage = stage(Keyring::Os);
+    for _ in 0..3 {
+        let id = stage.ask(store(HOST, "me", "pass"));
+        stage.done(id);
+    }
+    assert_eq!(stage.saves, 1);
+}
+
+#[test]
+fn only_servers_that_the_config_names_are_kept() {
+    let mut stage = Stage::new();
+    let id = stage.ask(store(HOST, "me", "pass"));
+    stage.done(id);
+    assert!(stage.vault.is_empty() && stage.password(HOST).is_none() && stage.loads == 0);
+}
+
+#[test]
+fn a_profile_comes_first_on_its_own_server_and_its_token_is_not_stored() {
+    let mut stage = stage(Keyring::Os);
+    stage.sign_in("access", None, HOUR);
+    let before = stage.vault.len();
+    let id = stage.ask(store("rally1.rallydev.com", "me@example.com", "access"));
+    stage.done(id);
+    assert_eq!(stage.vault.len(), before);
+    let get = stage.ask(for_host("https", "rally1.rallydev.com"));
+    assert_eq!(stage.token(get), "access");
+    // Another user of that server is none of the profile's.
+    let id = stage.ask(store("rally1.rallydev.com", "robot", "_key"));
+    stage.done(id);
+    assert_eq!(stage.vault.len(), before + 1);
+}
+
+#[test]
+fn without_a_keyring_they_stay_in_memory_with_a_notice_and_go_there_as_soon_as_there_is_one() {
+    let mut stage = stage(Keyring::Auto);
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    let id = stage.ask(store(HOST, "me", "pass"));
+    stage.done(id);
+    assert_eq!(stage.notices(), [FaultKind::VaultMissing]);
+    assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
+    stage.vault_trouble = None;
+    assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
+    assert_eq!(stage.vault.len(), 1);
+}
+
+#[test]
+fn a_keyring_that_comes_late_loses_nothing_that_it_holds() {
+    let mut stage = stage(Keyring::Auto);
+    stage.ask(store(HOST, "old", "1"));
+    stage.broker = broker(Keyring::Auto, StaticHosts::All);
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    stage.ask(store(HOST, "new", "2"));
+    stage.vault_trouble = None;
+    assert_eq!(stage.password(HOST).as_deref(), Some("2"));
+    stage.ask(erase_at(HOST, Some("2")));
+    assert_eq!(stage.password(HOST).as_deref(), Some("1"));
+}
+
+#[test]
+fn a_keyring_that_fails_is_told_and_nothing_is_pretended() {
+    let mut stage = stage(Keyring::Os);
+    stage.vault_trouble = Some(VaultTrouble::Locked("dismissed".to_owned()));
+    let id = stage.ask(store(HOST, "me", "pass"));
+    assert_eq!(stage.fault(id), FaultKind::VaultLocked);
+    assert_eq!(stage.password(HOST), None);
+    assert_eq!(stage.notices(), [FaultKind::VaultLocked], "git asks others, and the person is told why");
+    stage.vault_trouble = None;
+    assert_eq!(stage.password(HOST), None, "what could not be kept is not given either");
+}
+
+#[test]
+fn a_save_that_fails_is_told_to_whoever_stored_it_and_the_old_one_stays() {
+    let mut stage = stage(Keyring::Os);
+    stage.ask(store(HOST, "me", "old"));
+    stage.vault_trouble = Some(VaultTrouble::Failed("disk full".to_owned()));
+    let id = stage.ask(store(HOST, "me", "new"));
+    assert_eq!(stage.fault(id), FaultKind::VaultFailed);
+    stage.vault_trouble = None;
+    assert_eq!(stage.password(HOST).as_deref(), Some("old"));
+}
+
+#[test]
+fn a_record_that_is_not_understood_is_left_as_it_is() {
+    let mut stage = stage(Keyring::Os);
+    let account = format!("static:https://{HOST}");
+    for record in [r#"{"v":2,"future":true}"#, "damaged"] {
+        stage.vault.insert(account.clone(), secret(record));
+        let id = stage.ask(store(HOST, "me", "pass"));
+        assert_eq!(stage.fault(id), FaultKind::VaultFailed);
+        assert_eq!(stage.vault[&account].expose(), record);
+    }
+}
+
+#[test]
+fn requests_wait_their_turn_and_no_longer_than_their_time() {
+    let mut stage = stage(Keyring::Os);
+    stage.vault_is_silent = true;
+    let target =
+        Target { protocol: Some("https".to_owned()), host: Some(HOST.to_owned()), ..Target::default() };
+    let get = stage.ask(Ask::Get(Get { target, wait: 5, ..Get::default() }));
+    let stored = stage.ask(store(HOST, "me", "pass"));
+    let left = stage.ask(store(HOST, "gone", "pass"));
+    stage.play(Event::Left(left));
+    stage.wait(Ticks::seconds(6));
+    assert!(matches!(stage.result(get), Some(Answer::NoMatch)));
+    assert_eq!(stage.notices(), [FaultKind::TimedOut]);
+    assert_eq!(stage.unanswered.len(), 1, "one question is enough for all of them");
+    let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("no load") };
+    stage.vault_is_silent = false;
+    stage.play(Event::Loaded(epoch, Ok(None)));
+    stage.done(stored);
+    assert_eq!(stage.saves, 1, "whoever left stored nothing");
+}
+
+#[test]
+fn a_stop_waits_for_what_is_on_its_way_to_the_vault() {
+    let mut stage = stage(Keyring::Os);
+    stage.ask(store(HOST, "me", "old"));
+    stage.vault_is_silent = true;
+    let id = stage.ask(store(HOST, "me", "new"));
+    stage.play(Event::StopWanted);
+    assert_eq!(stage.fault(id), FaultKind::Stopping);
+    let has_ended = |stage: &Stage| stage.effects.iter().any(|effect| matches!(effect, Effect::Exit));
+    assert!(!has_ended(&stage));
+    let Some(Effect::Save(epoch, ..)) = stage.unanswered.pop() else { panic!("no save") };
+    stage.play(Event::Saved(epoch, Ok(())));
+    assert!(has_ended(&stage));
+}
+
+#[test]
+fn a_reload_reads_them_again_and_follows_the_list_of_servers() {
+    let mut stage = stage(Keyring::Os);
+    stage.ask(store(HOST, "me", "pass"));
+    stage.vault.clear();
+    stage.play(Event::ConfigRead(Ok(config(Keyring::Os, StaticHosts::All))));
+    assert_eq!(stage.password(HOST), None);
+    stage.ask(store(HOST, "me", "pass"));
+    stage.play(Event::ConfigRead(Ok(config(Keyring::Os, StaticHosts::default()))));
+    assert_eq!(stage.password(HOST), None);
+    assert_eq!(stage.vault.len(), 1, "what is stored stays");
+}

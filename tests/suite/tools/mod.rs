@@ -1,0 +1,129 @@
+//! Programs that nobody here wrote: each gets its credential from rally-cred and the rest by its own usual variables,
+//! and works against the sandbox over TLS with a private CA.
+//! Does not: test the helper protocols (`git` does).
+//! Met by: `main`. `tests/run` installs the toolkits, `tests/tools/` pins them and has the scripts that use them.
+
+mod plain;
+mod pyral;
+mod rally_node;
+
+use std::path::{Path, PathBuf};
+
+use rally_cred_tests::sandbox::{Options, Sandbox};
+use rally_cred_tests::world::{self, Ended, Running, World};
+
+use crate::sign_in::{question, sign_in, world_with_browser};
+
+/// A signed-in world, and variables by which its programs find and trust the sandbox.
+struct Stage {
+    // Dropped first, so that the world need not ask it to stop.
+    _daemon: Running,
+    world: World,
+    sandbox: Sandbox,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        Stage::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Options)) -> Stage {
+        let sandbox = world::sandbox_with(|options| {
+            options.tls = true;
+            change(options);
+        });
+        let mut world = world_with_browser(&sandbox);
+        let authority = world.path("ca.pem");
+        std::fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
+        world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
+        // The stand-in for the browser, OpenSSL's users in Python, Node and curl each have their own name for it.
+        for variable in ["PRESS_CA", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE"] {
+            world.set(variable, authority.display());
+        }
+        world.set("NODE_PATH", installed("node_modules").display());
+        let daemon = world.start_daemon();
+        sign_in(&world, &sandbox);
+        Stage { _daemon: daemon, world, sandbox }
+    }
+
+    /// Runs a program with a token, as `exec` does with these flags.
+    fn run(&self, flags: &[&str], program: &[&str]) -> Ended {
+        self.world.client(&[&["exec"], flags, &["--"], program].concat(), "")
+    }
+
+    /// The same, left running.
+    fn start(&self, flags: &[&str], program: &[&str]) -> Running {
+        self.world.start("rally-cred", &[&["exec"], flags, &["--"], program].concat())
+    }
+
+    /// Makes the token useless that is in use, without the daemon's knowledge, and returns it.
+    fn spoil_token(&self) -> String {
+        let token = self.token();
+        self.sandbox.expire_tokens();
+        token
+    }
+
+    /// Says that a token did not work, as `git credential reject` does.
+    fn erase(&self, token: &str) {
+        let about = format!("{}\npassword={token}\n\n", question(&self.sandbox).trim_end());
+        let erased = self.world.client(&["erase"], about);
+        assert_eq!((erased.code, erased.stderr.as_str()), (Some(0), ""));
+    }
+
+    fn token(&self) -> String {
+        let got = self.world.client(&["get", "--format", "token"], "");
+        assert_eq!(got.code, Some(0), "{got:?}");
+        got.stdout.trim_end().to_owned()
+    }
+
+    /// Holds that every request to WSAPI since the sign-in carried this token and no cookie.
+    fn check_requests(&self, token: &str, at_least: usize) {
+        let log = self.sandbox.log();
+        let requests: Vec<_> = log.iter().filter(|entry| entry.path.starts_with("/slm/")).collect();
+        assert!(requests.len() >= at_least, "{requests:#?}");
+        for request in requests {
+            assert_eq!(request.header("zsessionid"), Some(token), "{request:#?}");
+            assert_eq!(request.header("cookie"), None, "{request:#?}");
+        }
+    }
+}
+
+/// What `tests/tools/install` put there.
+fn installed(name: &str) -> PathBuf {
+    let path = root().join("target/tools").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: tests/run installs it, and so does tests/tools/install",
+        path.display()
+    );
+    path
+}
+
+/// A file of this repository, as an argument.
+fn file(path: &str) -> String {
+    root().join(path).display().to_string()
+}
+
+/// The Python that has the toolkits.
+fn python() -> String {
+    installed("venv/bin/python").display().to_string()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// Holds that a program failed and said this, and that it did not say the token.
+fn check_failed(ended: &Ended, code: i32, words: &str, token: &str) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    assert!(ended.stderr.contains(words), "{ended:?}");
+    assert!(!ended.stderr.contains(token) && !ended.stdout.contains(token), "{ended:?}");
+}
+
+/// Holds that a program worked, said exactly this, and warned of nothing.
+fn check_worked(ended: &Ended, output: &str) {
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), output), "{ended:?}");
+    // rally-cred says when it waits for Rally.
+    let of_program = ended.stderr.lines().find(|line| !line.starts_with("rally-cred: "));
+    assert_eq!(of_program, None);
+}
