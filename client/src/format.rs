@@ -1,13 +1,20 @@
-//! The formats of `get`: a token in the words of git, of build tools, of shells, of curl, and of people.
+//! The formats of `get`: a token or static credential in the words of git, of build tools, of shells, of curl, and of people.
 //! Does not: ask for the token, or decide which format is meant.
 //! Met by: `get`; `options` for the names.
 
 use jiff::Timestamp;
-use rally_cred_proto::{Fault, FaultKind, Secret, engflow, git, message::Token};
+use rally_cred_proto::{
+    Fault, FaultKind, Secret, engflow, git,
+    message::{StaticCredential, Token},
+};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::{output::Output, variables};
+use crate::{
+    output::Output,
+    static_credential::{self, Header},
+    variables,
+};
 
 /// The user name that git gets while the Rally user is not known.
 const UNKNOWN_USER: &str = "oauth";
@@ -67,34 +74,108 @@ impl Format {
     }
 }
 
+/// What the daemon gave, whatever it came from.
+pub(crate) struct Given<'a> {
+    source: Source<'a>,
+    /// The one server that it may be sent to.
+    base_url: &'a str,
+    username: Option<&'a str>,
+    secret: &'a Secret,
+    header: &'a str,
+    header_value: &'a Secret,
+    expires_at: Option<i64>,
+}
+
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Profile(&'a str),
+    Static(&'a git::Credential),
+}
+
 /// Writes a token. `request` is what git asked, which has a say in what git is told.
-pub(crate) fn give(
+pub(crate) fn give_token(
     token: &Token,
     format: Format,
     request: Option<&git::Attributes>,
     output: &mut Output<'_>,
 ) -> Result<(), Fault> {
+    let Token { profile, base_url, username, token, expires_at } = token;
+    let given = Given {
+        source: Source::Profile(profile),
+        base_url,
+        username: username.as_deref(),
+        secret: token,
+        header: engflow::HEADER,
+        header_value: token,
+        expires_at: *expires_at,
+    };
+    give(&given, format, request, output)
+}
+
+/// Writes a static credential.
+pub(crate) fn give_static(
+    of: &StaticCredential,
+    format: Format,
+    request: Option<&git::Attributes>,
+    output: &mut Output<'_>,
+) -> Result<(), Fault> {
+    let StaticCredential { protocol, host, credential } = of;
+    let header = static_credential::header(of);
+    let (Some(Header { name, value }), Some(secret)) =
+        (&header, credential.password.as_ref().or(credential.credential.as_ref()))
+    else {
+        return Err(Fault::new(FaultKind::Failed, "the daemon gave a credential without a password"));
+    };
+    let given = Given {
+        source: Source::Static(credential),
+        base_url: &format!("{protocol}://{host}"),
+        username: credential.username.as_deref(),
+        secret,
+        header: name,
+        header_value: value,
+        expires_at: credential.password_expiry_utc,
+    };
+    give(&given, format, request, output)
+}
+
+fn give(
+    given: &Given<'_>,
+    format: Format,
+    request: Option<&git::Attributes>,
+    output: &mut Output<'_>,
+) -> Result<(), Fault> {
     let unwritable = |why: String| Fault::new(FaultKind::Failed, "the answer cannot be written").why(why);
-    let secret = token.token.expose();
+    let (header, value) = (given.header, given.header_value);
     let bytes = match format {
-        Format::Json => return output.answer_json(&Shown::from(token)),
-        Format::Git => {
-            let nothing = git::Attributes::default();
-            let username = token.username.as_deref().unwrap_or(UNKNOWN_USER);
-            git::encode_answer(request.unwrap_or(&nothing), username, &token.token, token.expires_at)
-                .map_err(|fault| unwritable(fault.to_string()))?
-        }
+        Format::Json => return output.answer_json(&Shown::from(given)),
+        Format::Git => git_lines(given, request.unwrap_or(&git::Attributes::default()))
+            .map_err(|fault| unwritable(fault.to_string()))?,
         Format::EngFlow => {
-            let json = engflow::encode_answer(&token.token, token.expires_at)
+            let json = engflow::encode_answer(header, value, given.expires_at)
                 .map_err(|fault| unwritable(fault.to_string()))?;
             joined(&[&json, b"\n"])
         }
-        Format::Token => joined(&[secret.as_bytes(), b"\n"]),
-        Format::Header => joined(&[engflow::HEADER.as_bytes(), b": ", secret.as_bytes(), b"\n"]),
-        Format::Env(syntax) => assignments(syntax, secret),
-        Format::Curl => curl_config(secret),
+        Format::Token => joined(&[given.secret.expose().as_bytes(), b"\n"]),
+        Format::Header => joined(&[header.as_bytes(), b": ", value.expose().as_bytes(), b"\n"]),
+        Format::Env(_) if header != engflow::HEADER => {
+            return Err(Fault::new(FaultKind::NoMatch, "this credential is none of Rally's")
+                .why("the variables are those of Rally's tools")
+                .remedy("--format header or --format json"));
+        }
+        Format::Env(syntax) => assignments(syntax, value.expose()),
+        Format::Curl => curl_config(header, value.expose()),
     };
     output.answer(&bytes)
+}
+
+fn git_lines(given: &Given<'_>, request: &git::Attributes) -> Result<Zeroizing<Vec<u8>>, git::BadAttributes> {
+    match given.source {
+        Source::Profile(_) => {
+            let username = given.username.unwrap_or(UNKNOWN_USER);
+            git::encode_answer(request, username, given.secret, given.expires_at)
+        }
+        Source::Static(credential) => git::encode_credential(request, credential),
+    }
 }
 
 /// The pieces in one buffer of just their size, which is wiped when dropped.
@@ -133,9 +214,9 @@ fn assignments(syntax: Syntax, secret: &str) -> Zeroizing<Vec<u8>> {
 }
 
 /// The option `header` in a config file of curl, in which a backslash and a quote are written behind a backslash.
-fn curl_config(secret: &str) -> Zeroizing<Vec<u8>> {
-    let quoted = Zeroizing::new(escaped(secret, |c| if matches!(c, '"' | '\\') { r"\" } else { "" }));
-    joined(&[b"header = \"", engflow::HEADER.as_bytes(), b": ", quoted.as_bytes(), b"\"\n"])
+fn curl_config(header: &str, value: &str) -> Zeroizing<Vec<u8>> {
+    let quoted = Zeroizing::new(escaped(value, |c| if matches!(c, '"' | '\\') { r"\" } else { "" }));
+    joined(&[b"header = \"", header.as_bytes(), b": ", quoted.as_bytes(), b"\"\n"])
 }
 
 /// The text with `before(c)` in front of each character `c`.
@@ -152,7 +233,9 @@ fn escaped(text: &str, before: fn(char) -> &'static str) -> String {
 /// What `--format json` prints beside `version`. An absent field is not known. `get.schema.json` describes it.
 #[derive(Serialize)]
 struct Shown<'a> {
-    profile: &'a str,
+    /// Absent for a static credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<&'a str>,
     base_url: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<&'a str>,
@@ -167,17 +250,20 @@ struct Shown<'a> {
     expires: Option<String>,
 }
 
-impl<'a> From<&'a Token> for Shown<'a> {
-    fn from(token: &'a Token) -> Self {
-        let Token { profile, base_url, username, token, expires_at } = token;
+impl<'a> From<&Given<'a>> for Shown<'a> {
+    fn from(given: &Given<'a>) -> Self {
+        let profile = match given.source {
+            Source::Profile(name) => Some(name),
+            Source::Static(_) => None,
+        };
         Self {
             profile,
-            base_url,
-            username: username.as_deref(),
-            header: engflow::HEADER,
-            token,
-            expires_at: *expires_at,
-            expires: expires_at.and_then(|at| Timestamp::from_second(at).ok()).map(|at| at.to_string()),
+            base_url: given.base_url,
+            username: given.username,
+            header: given.header,
+            token: given.header_value,
+            expires_at: given.expires_at,
+            expires: given.expires_at.and_then(|at| Timestamp::from_second(at).ok()).map(|at| at.to_string()),
         }
     }
 }

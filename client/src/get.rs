@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rally_cred_proto::{
     Answer, Ask, Fault, FaultKind, Origin, engflow, git,
-    message::{Get, Target, Token},
+    message::{Get, StaticCredential, Target},
 };
 
 use crate::{
@@ -42,15 +42,22 @@ fn answer(
     if request.is_for_nobody() {
         return no_match(format);
     }
-    let token = match ask(request, format, options, around, output) {
-        Ok(Answer::Token(token)) if request.may_have(&token) => token,
-        Ok(Answer::Token(_) | Answer::NoMatch) => return no_match(format),
+    let mut notice = None;
+    match ask(request, format, options, around, output, &mut notice) {
+        Ok(Answer::Token(token)) if request.may_have(&token.base_url) => {
+            format::give_token(&token, format, request.attributes(), output)?;
+        }
+        Ok(Answer::StaticCredential(of)) if request.may_have_static(&of) => {
+            format::give_static(&of, format, request.attributes(), output)?;
+        }
+        Ok(Answer::Token(_) | Answer::StaticCredential(_)) => return no_match(format),
+        // What could not be looked for may be there. To git that is a helper that failed, and it goes on to the next.
+        Ok(Answer::NoMatch) => return notice.map_or_else(|| no_match(format), Err),
         Ok(_) => {
             return Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked"));
         }
         Err(fault) => return refuse(fault, request, format, output),
-    };
-    format::give(&token, format, request.attributes(), output)?;
+    }
     Ok(0)
 }
 
@@ -61,6 +68,7 @@ fn ask(
     options: &Options,
     around: &dyn Surroundings,
     output: &mut Output<'_>,
+    last_notice: &mut Option<Fault>,
 ) -> Result<Answer, Fault> {
     let started = Instant::now();
     let mut connection = Connection::new(around, options.autostart);
@@ -76,6 +84,10 @@ fn ask(
         // git users did not ask for news of a helper; whoever is asked to sign in did.
         let audience = Audience { has_browser: true, listens: interactive || format != Format::Git };
         connection.ask(&Ask::Get(get), wait + GRACE, &mut |event| {
+            *last_notice = match &event {
+                Answer::Notice(fault) => Some(fault.clone()),
+                _ => None,
+            };
             events::react(&event, audience, around, output);
         })
     };
@@ -204,7 +216,7 @@ impl Request {
 
     /// Whether a token is for the server that was asked for. The daemon has looked at that; a token that goes to the
     /// wrong server is the worst that can happen here, so this end looks too.
-    fn may_have(&self, token: &Token) -> bool {
+    fn may_have(&self, base_url: &str) -> bool {
         let asked = match self {
             Self::Empty => return true,
             Self::Git(git::Attributes { protocol: Some(protocol), host: Some(host), .. }) => {
@@ -213,7 +225,22 @@ impl Request {
             Self::Git(_) => None,
             Self::EngFlow(request) => Origin::from_uri(&request.uri),
         };
-        asked.is_some() && asked == Origin::from_uri(&token.base_url)
+        asked.is_some() && asked == Origin::from_uri(base_url)
+    }
+
+    /// The same for a static credential, which may be for a server that is no web server.
+    fn may_have_static(&self, of: &StaticCredential) -> bool {
+        let StaticCredential { protocol, host, credential: _ } = of;
+        match self {
+            Self::Empty => false,
+            Self::Git(attributes) => {
+                let is = |asked: &Option<String>, given: &str| {
+                    asked.as_ref().is_some_and(|asked| asked.eq_ignore_ascii_case(given))
+                };
+                is(&attributes.protocol, protocol) && is(&attributes.host, host)
+            }
+            Self::EngFlow(_) => self.may_have(&format!("{protocol}://{host}")),
+        }
     }
 }
 

@@ -1,13 +1,23 @@
-//! The git operations beside `get`: `erase` tells the daemon of a bad token, `store` and `capability` need no daemon.
-//! Does not: keep anything. What git stores here is what the daemon gave out, and for other servers there are other
-//! helpers.
+//! The git operations beside `get`: `store` has the daemon keep a static credential, `erase` tells it of a bad token or
+//! credential, `capability` needs no daemon.
+//! Does not: keep anything, or know for which servers the daemon does.
 //! Met by: git, after a password was used.
 
 use std::time::Duration;
 
-use rally_cred_proto::{Ask, Fault, FaultKind, git, message::Erase};
+use rally_cred_proto::{
+    Answer, Ask, Fault, FaultKind, git,
+    message::{Erase, Store},
+};
 
-use crate::{connection::Connection, get, options::Options, output::Output, surroundings::Surroundings};
+use crate::{
+    connection::Connection,
+    events::{self, Audience},
+    get,
+    options::Options,
+    output::Output,
+    surroundings::Surroundings,
+};
 
 /// The daemon's own limit for an erase, and some time for it to say so.
 const PATIENCE: Duration = Duration::from_secs(125);
@@ -27,9 +37,16 @@ pub(crate) fn erase(options: &Options, around: &dyn Surroundings) -> Result<u8, 
         return Ok(0);
     }
     let erase = Ask::Erase(Erase { target, token: attributes.password, credential: attributes.credential });
-    match Connection::new(around, options.autostart).ask(&erase, PATIENCE, &mut |_| {}) {
+    done_or_nothing_to_do(
+        Connection::new(around, options.autostart).ask(&erase, PATIENCE, &mut |_| {}),
+        options,
+    )
+}
+
+fn done_or_nothing_to_do(outcome: Result<Answer, Fault>, options: &Options) -> Result<u8, Fault> {
+    match outcome {
         Ok(_) => Ok(0),
-        // No profile, so no token of ours; or none to be had, since nobody keeps one in memory.
+        // No profile, so no token of ours; or no daemon, and none is wanted.
         Err(fault) if fault.kind == FaultKind::NotConfigured => Ok(0),
         Err(fault) if fault.kind == FaultKind::NoDaemon && !options.autostart => Ok(0),
         Err(fault) => Err(fault),
@@ -46,9 +63,30 @@ fn read(options: &Options, around: &dyn Surroundings) -> Result<git::Attributes,
     git::parse(&input).map_err(bad)
 }
 
-/// Takes what git has to store, and does nothing with it: a token that the daemon gave out, it has already.
-pub(crate) fn store(options: &Options, around: &dyn Surroundings) -> Result<u8, Fault> {
-    pass_over(options, around)
+/// Keeps a static credential, where the config file says so for its server. Of what must not be kept, and of anything
+/// else, the daemon is not even told. Silent, but where the keyring is in the way.
+pub(crate) fn store(
+    options: &Options,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<u8, Fault> {
+    let attributes = read(options, around)?;
+    let (Some(protocol), Some(host)) = (attributes.protocol.clone(), attributes.host.clone()) else {
+        return Ok(0);
+    };
+    let path = attributes.path.as_deref().map(get::text_of_path);
+    let is_ephemeral = attributes.ephemeral;
+    let credential = attributes.into_credential();
+    if is_ephemeral || protocol.is_empty() || host.is_empty() || !credential.is_complete() {
+        return Ok(0);
+    }
+    let store = Ask::Store(Store { protocol, host, path, credential });
+    let audience = Audience { has_browser: false, listens: true };
+    let mut react = |event: Answer| events::react(&event, audience, around, output);
+    done_or_nothing_to_do(
+        Connection::new(around, options.autostart).ask(&store, PATIENCE, &mut react),
+        options,
+    )
 }
 
 /// Reads the request of an operation that does nothing here, so that whoever writes it is not cut off.

@@ -21,6 +21,7 @@ mod login;
 mod logout;
 mod options;
 pub mod output;
+mod static_credential;
 mod status;
 pub mod surroundings;
 #[cfg(unix)]
@@ -102,7 +103,7 @@ impl Operation {
         let options = Options::parse(args, around)?;
         match self {
             Self::Get => get::run(&options, around, output),
-            Self::Store => git_ops::store(&options, around),
+            Self::Store => git_ops::store(&options, around, output),
             Self::Erase => git_ops::erase(&options, around),
             Self::Capability => git_ops::capability(output),
         }

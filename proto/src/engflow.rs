@@ -14,7 +14,7 @@
 //! assert_eq!(engflow::parse_request(input)?.uri, "https://rally1.rallydev.com/slm/");
 //!
 //! let token = Secret::parse("_abc".to_owned()).unwrap();
-//! let answer = engflow::encode_answer(&token, Some(1767322985)).unwrap();
+//! let answer = engflow::encode_answer(engflow::HEADER, &token, Some(1767322985)).unwrap();
 //! assert_eq!(*answer, br#"{"headers":{"ZSESSIONID":["_abc"]},"expires":"2026-01-02T03:03:05Z"}"#);
 //! # Ok::<(), engflow::BadRequest>(())
 //! ```
@@ -89,14 +89,18 @@ pub fn parse_request(input: &[u8]) -> Result<Request, BadRequest> {
     }
 }
 
-/// The answer: the token in its header, and until when it is good in seconds since 1970. A time outside the calendar
+/// The answer: a header ([`HEADER`] for a token) with its value, and until when it is good in seconds since 1970. A time outside the calendar
 /// of RFC 3339 is left out, and the tool then keeps the headers for as long as it likes.
-pub fn encode_answer(token: &Secret, expires_at: Option<i64>) -> io::Result<Zeroizing<Vec<u8>>> {
+pub fn encode_answer(
+    header: &str,
+    value: &Secret,
+    expires_at: Option<i64>,
+) -> io::Result<Zeroizing<Vec<u8>>> {
     let answer = Answer {
-        headers: BTreeMap::from([(HEADER, [token.expose()])]),
+        headers: BTreeMap::from([(header, [value.expose()])]),
         expires: expires_at.and_then(|at| Timestamp::from_second(at).ok()).map(|at| at.to_string()),
     };
-    let mut json = Zeroizing::new(Vec::with_capacity(128 + token.expose().len()));
+    let mut json = Zeroizing::new(Vec::with_capacity(128 + value.expose().len()));
     serde_json::to_writer(&mut *json, &answer)?;
     Ok(json)
 }
@@ -116,7 +120,7 @@ mod tests {
 
     fn answer(token: &str, expires_at: Option<i64>) -> String {
         let token = Secret::parse(token.to_owned()).unwrap();
-        String::from_utf8(encode_answer(&token, expires_at).unwrap().to_vec()).unwrap()
+        String::from_utf8(encode_answer(HEADER, &token, expires_at).unwrap().to_vec()).unwrap()
     }
 
     #[test]

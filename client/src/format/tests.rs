@@ -28,7 +28,7 @@ fn token(secret: &str) -> Token {
 
 fn written(token: &Token, format: Format) -> String {
     let mut stdout = Vec::new();
-    give(token, format, None, &mut Output { stdout: &mut stdout, stderr: &mut Vec::new() }).unwrap();
+    give_token(token, format, None, &mut Output { stdout: &mut stdout, stderr: &mut Vec::new() }).unwrap();
     String::from_utf8(stdout).unwrap()
 }
 
@@ -190,7 +190,15 @@ fn the_schema_describes_what_is_printed() {
     let full = parsed(&written_as("_abc", "json"));
     check(shape, &full, "token");
     assert_eq!(names(&full), names(&shape["properties"]));
-    let bare = parsed(&written(&Token { username: None, expires_at: None, ..token("_abc") }, Format::Json));
+    let key = git::Credential {
+        password: Some(Secret::parse("_key".to_owned()).unwrap()),
+        ..git::Credential::default()
+    };
+    let of = StaticCredential { protocol: "https".to_owned(), host: "a".to_owned(), credential: key };
+    let mut stdout = Vec::new();
+    give_static(&of, Format::Json, None, &mut Output { stdout: &mut stdout, stderr: &mut Vec::new() })
+        .unwrap();
+    let bare = parsed(&String::from_utf8(stdout).unwrap());
     check(shape, &bare, "token");
     let mut required: Vec<String> = serde_json::from_value(shape["required"].clone()).unwrap();
     required.sort();

@@ -130,6 +130,50 @@ fn a_path_that_is_no_text_stays_another_path_than_any_other() {
     assert_eq!(super::text_of_path("caf\u{e9}/50%".as_bytes()), "caf\u{e9}/50%");
 }
 
+/// A static credential as the daemon gives it.
+fn kept(protocol: &str, host: &str, credential: serde_json::Value) -> serde_json::Value {
+    json!({"type": "static_credential", "protocol": protocol, "host": host, "credential": credential})
+}
+
+#[test]
+fn a_static_credential_is_given_whole_to_git_and_as_a_header_to_others() {
+    let request = "protocol=https\nhost=git.example.com\n\n";
+    let whole = || {
+        let credential = json!({"username": "me", "password": "p", "password_expiry_utc": 1_767_322_985,
+                                "oauth_refresh_token": "r"});
+        vec![kept("https", "git.example.com", credential)]
+    };
+    let lines = "username=me\npassword=p\npassword_expiry_utc=1767322985\noauth_refresh_token=r\n";
+    check("get", request, whole(), (0, lines, ""));
+    check("get --format header", request, whole(), (0, "Authorization: Basic bWU6cA==\n", ""));
+    check("get --format token", request, whole(), (0, "p\n", ""));
+    let engflow = "{\"uri\":\"https://git.example.com/x\"}";
+    let answer =
+        "{\"headers\":{\"Authorization\":[\"Basic bWU6cA==\"]},\"expires\":\"2026-01-02T03:03:05Z\"}\n";
+    check("get", engflow, whole(), (0, answer, ""));
+    let key = vec![kept("https", "git.example.com", json!({"username": "me", "password": "_key"}))];
+    check("get --format header", request, key, (0, "ZSESSIONID: _key\n", ""));
+    let bearer = || vec![kept("https", "git.example.com", json!({"authtype": "Bearer", "credential": "c"}))];
+    check("get", request, bearer(), (0, "", ""));
+    let request = format!("capability[]=authtype\n{request}");
+    check("get", &request, bearer(), (0, "capability[]=authtype\nauthtype=Bearer\ncredential=c\n", ""));
+}
+
+#[test]
+fn a_static_credential_of_another_server_is_not_given() {
+    for request in ["protocol=http\nhost=git.example.com\n", "protocol=https\nhost=git.example.com:8443\n"] {
+        let credential = json!({"username": "me", "password": "p"});
+        check("get", request, vec![kept("https", "git.example.com", credential)], (0, "", ""));
+    }
+}
+
+#[test]
+fn credentials_that_cannot_be_looked_for_are_told_and_git_may_ask_others() {
+    let locked = json!({"type": "notice", "kind": "vault_locked", "what": "the keyring is locked"});
+    let answers = vec![locked, json!({"type": "no_match"})];
+    check("get", GIT, answers, (7, "", "rally-cred: the keyring is locked\n"));
+}
+
 #[test]
 fn git_hears_nothing_of_a_server_that_is_not_ours() {
     check("get", GIT, vec![json!({"type": "no_match"})], (0, "", ""));

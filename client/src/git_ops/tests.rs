@@ -17,11 +17,51 @@ fn capability_prints_exactly_what_is_understood() {
 }
 
 #[test]
-fn store_takes_anything_in_silence_and_asks_no_daemon() {
-    for stdin in ["protocol=https\nhost=a\nusername=u\npassword=p\n\n", "", "broken\r\n", "no end"] {
-        let around = Fake { stdin_stays_open: true, ..Fake::default() };
-        assert_eq!(run("store", &around.reading(stdin)).shown(), silent());
+fn store_passes_a_whole_credential_on_in_silence() {
+    let script = Script::new([answer([json!({"type": "done"})]), answer([json!({"type": "done"})])]);
+    let stdin = "protocol=https\nhost=a:8443\npath=p.git\nusername=u\npassword=p\npassword_expiry_utc=9999999999\n\
+                 oauth_refresh_token=r\n\n";
+    assert_eq!(run("store", &script.around().reading(stdin)).shown(), silent());
+    let stdin = "protocol=https\nhost=a\nauthtype=Bearer\ncredential=c\n";
+    assert_eq!(run("store", &script.around().reading(stdin)).shown(), silent());
+    assert_eq!(
+        script.asked(),
+        [
+            json!({"v": 1, "op": "store", "protocol": "https", "host": "a:8443", "path": "p.git",
+                   "credential": {"username": "u", "password": "p", "password_expiry_utc": 9_999_999_999_i64,
+                                  "oauth_refresh_token": "r"}}),
+            json!({"v": 1, "op": "store", "protocol": "https", "host": "a",
+                   "credential": {"authtype": "Bearer", "credential": "c"}}),
+        ]
+    );
+}
+
+#[test]
+fn what_must_or_can_not_be_kept_is_not_even_told_to_the_daemon() {
+    for stdin in [
+        "",
+        "protocol=https\nhost=a\nusername=u\npassword=p\nephemeral=1\n\n",
+        "protocol=https\nhost=a\nusername=u\n\n",
+        "protocol=https\nhost=a\nauthtype=Basic\n\n",
+        "protocol=https\nhost=\nusername=u\npassword=p\n\n",
+        "host=a\nusername=u\npassword=p\n\n",
+    ] {
+        let script = Script::new([]);
+        assert_eq!(run("store", &script.around().reading(stdin)).shown(), silent(), "{stdin}");
+        assert!(script.asked().is_empty());
     }
+}
+
+#[test]
+fn a_credential_that_the_keyring_does_not_take_is_told() {
+    let stdin = "protocol=https\nhost=a\nusername=u\npassword=canary\n\n";
+    let locked = json!({"type": "error", "kind": "vault_locked", "what": "the keyring is locked"});
+    let done = run("store", &Script::new([answer([locked])]).around().reading(stdin));
+    assert_eq!(done.shown(), (7, String::new(), "rally-cred: the keyring is locked\n".into()));
+    let notice = json!({"type": "notice", "kind": "vault_missing", "what": "it is kept in memory only"});
+    let done =
+        run("store", &Script::new([answer([notice, json!({"type": "done"})])]).around().reading(stdin));
+    assert_eq!(done.shown(), (0, String::new(), "rally-cred: warning: it is kept in memory only\n".into()));
 }
 
 #[test]
