@@ -2,110 +2,25 @@
 //! Does not: parse the flags of helper operations, which `options` does; it only shows them.
 //! Met by: the dispatch in `lib`.
 
+mod help;
+
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 use rally_cred_proto::{
     Fault,
     message::{Login, Logout, StatusAsk},
 };
 
 use crate::{
-    config, daemon, duration, exec, login, logout,
+    completions, config, daemon, duration, exec, login, logout,
     options::{FLAGS, Flag, named_profile},
     output::Output,
     status,
     surroundings::Surroundings,
     variables::{TOOLS, Variable},
 };
-
-const ABOUT: &str = "Hands out the ZSESSIONID of a Rally sign-in to git, curl, build tools and scripts";
-
-const EXAMPLES: &str = "\
-Examples:
-  rally-cred login                                  sign in once, in the browser
-  rally-cred get --format token                     print a ZSESSIONID
-  rally-cred get --format header | curl -H @- https://rally1.rallydev.com/slm/webservice/v2.0/user
-  git config --global credential.https://rally1.rallydev.com.helper rally
-
-Exit codes:
-  0  done                        5  time ran out
-  1  a failure not listed        6  no daemon
-  2  wrong usage                 7  keyring locked or missing
-  3  a sign-in is needed         8  Rally cannot be reached
-  4  refused by the user or by Rally";
-
-const GET_HELP: &str = "\
-The request comes on standard input: git's attributes (protocol=…, host=…), the JSON of an EngFlow
-credential helper ({\"uri\":…}), or nothing, which means the default profile. With both --profile and
-a --format other than git and engflow, standard input is not read.
-
-A server that no profile is for gets no answer: silence and exit code 0 in git's format, an error in
-all others. If the server has a profile but no token can be had, git is told to quit, so that it does
-not ask for a password that cannot work; the reason is on standard error.
-
-A person is asked to sign in only if --interactive allows it. \"auto\" does not under CI, under
-GIT_TERMINAL_PROMPT=0, under git's credential.interactive=false, or with neither display nor terminal.
-
-Examples:
-  rally-cred get --format token
-  rally-cred get --profile work --format header --interactive never
-  rally-cred get --format curl </dev/null | curl -K - https://rally1.rallydev.com/slm/webservice/v2.0/user
-  variables=$(rally-cred get --format env </dev/null) && eval \"$variables\"
-  printf 'protocol=https\\nhost=rally1.rallydev.com\\n\\n' | rally-cred get
-
-Formats:
-  git      username=…, password=ZSESSIONID, password_expiry_utc=…
-  engflow  {\"headers\":{\"ZSESSIONID\":[…]},\"expires\":…}
-  token    the ZSESSIONID alone
-  header   ZSESSIONID: …
-  env      RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, for sh to evaluate;
-           env-fish and env-powershell for these shells
-  curl     a config for curl -K -
-  json     {\"version\":1,\"profile\":…,\"base_url\":…,\"username\":…,\"header\":\"ZSESSIONID\",\"token\":…,
-            \"expires_at\":SECONDS,\"expires\":RFC 3339}; what is not known is left out;
-            on failure {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}";
-
-const LOGIN_HELP: &str = "\
-The browser opens at Rally's page; press \"Allow Access\" there. If the browser runs elsewhere, or ends
-at a page that cannot be opened, paste that page's address into the terminal.
-
-The OAuth client secret is asked for, without echo, while the keyring has none.
-
-Examples:
-  rally-cred login
-  rally-cred login work --no-browser
-  pass show rally/client-secret | rally-cred login --client-secret-stdin";
-
-const EXEC_HELP: &str = "\
-The program gets RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, or what --for and --set say. Tokens
-that stand in these variables already are taken away, and so are servers that are not the profile's.
-A program reads its variables once: one that runs longer than the token lives has to be started again.
-
-  --for pyral       APIKEY, and RALLY_SERVER as a host
-  --for rally-node  RALLY_API_KEY
-  --for clojure     API_KEY, and RALLY_HOST as an address
-  --for mcp         RALLY_API_KEY, RALLY_APIKEY, and RALLY_INSTANCE as an address
-
-The program takes the place of rally-cred, so signals and its exit code are its own. Before that, the
-exit codes of rally-cred hold; 126 says that the program cannot be run, 127 that it is not found.
-
-Examples:
-  rally-cred exec -- npm test
-  rally-cred exec work --for pyral -- python3 report.py
-  rally-cred exec --set RALLY_BASE_URL=wsapi-url --min-validity 8h -- node mcp-server.js";
-
-const STATUS_HELP: &str = "\
-Exit code 0 only if every profile shown can serve a token now without anybody's help. A profile with *
-is the default. No daemon is started; if none runs, the exit code is 6.
-
-Examples:
-  rally-cred status
-  rally-cred status work --check
-  rally-cred status --json | jq -r '.profiles[] | select(.ready) | .profile'
-
---json prints {\"version\":1,\"release\":…,\"pid\":…,\"config\":…,\"vault\":{…},\"profiles\":[…]} with the fields
-of the message `status` in PROTOCOL.md, or {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}.";
+use help::{ABOUT, COMPLETIONS_HELP, EXAMPLES, EXEC_HELP, GET_HELP, LOGIN_HELP, STATUS_HELP};
 
 /// Runs a command. Help, and what is wrong with the command line, are written here.
 pub(crate) fn run(
@@ -130,10 +45,13 @@ pub(crate) fn run(
 
 /// Whether a word is one of the commands here; any other may be an operation of a future git.
 pub(crate) fn is_command(word: &OsString) -> bool {
-    ["login", "logout", "exec", "status", "daemon", "config", "help"].iter().any(|name| word == name)
+    ["login", "logout", "exec", "status", "daemon", "config", "completions", "help"]
+        .iter()
+        .any(|name| word == name)
 }
 
-fn tree() -> Command {
+/// Every command, with the help of all that it takes.
+pub(crate) fn tree() -> Command {
     Command::new("rally-cred")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
@@ -218,6 +136,15 @@ fn tree() -> Command {
                             .help("The file [default: the one that `config path` prints]"),
                     ),
                 ]),
+            Command::new("completions")
+                .about("Print the script by which a shell completes rally-cred's command lines")
+                .after_help(COMPLETIONS_HELP)
+                .arg(
+                    Arg::new("shell")
+                        .value_name("SHELL")
+                        .required(true)
+                        .value_parser(completions::SCRIPTS.map(|(shell, _)| shell)),
+                ),
         ])
 }
 
@@ -230,6 +157,10 @@ fn operation(name: &'static str, about: &'static str) -> Command {
 fn helper_flag(Flag { name, value, help, .. }: &'static Flag) -> Arg {
     let arg = Arg::new(*name).long(*name).help(*help);
     match value {
+        Some(choices) if choices.contains('|') => {
+            let values = PossibleValuesParser::new(choices.split('|'));
+            arg.value_name(*choices).value_parser(values).hide_possible_values(true)
+        }
         Some(value) => arg.value_name(*value),
         None => arg.action(ArgAction::SetTrue),
     }
@@ -303,6 +234,9 @@ fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output
             }
             _ => config::path(around, output),
         },
+        Some(("completions", args)) => {
+            completions::script(args.get_one::<String>("shell").map_or("", String::as_str), output)
+        }
         // A helper operation comes here only for its help, which ends above.
         _ => Ok(0),
     }

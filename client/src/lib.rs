@@ -5,6 +5,7 @@
 mod autostart;
 mod browser;
 mod cli;
+mod completions;
 mod config;
 mod connection;
 mod daemon;
@@ -49,6 +50,11 @@ pub fn main() -> ExitCode {
     ExitCode::from(run(&args, &Process, &mut output))
 }
 
+/// The program and all that it takes, as its help and its manual page show it.
+pub fn command_line() -> clap::Command {
+    cli::tree()
+}
+
 /// Runs one command line, without the program's name. Returns the exit code; a fault has been said.
 ///
 /// The first word decides. A helper operation goes the short way, without the command tree that people's commands need.
@@ -57,6 +63,7 @@ pub fn run(args: &[OsString], around: &dyn Surroundings, output: &mut Output<'_>
         Some(word) => match Operation::parse(word) {
             Some(operation) if !asks_for_help(args) => operation.run(args, around, output),
             Some(_) => cli::run(&[word.clone(), "--help".into()], around, output),
+            None if word == completions::COMMAND => completions::complete(around, output),
             None if cli::is_command(word) => cli::run(args, around, output),
             // git never runs a helper on a terminal, so a person has mistyped something.
             None if around.stdin_is_terminal() || asks_for_help(args) => cli::run(args, around, output),

@@ -4,6 +4,7 @@
 
 pub mod browser;
 pub mod keyring;
+pub mod man;
 pub mod sandbox;
 pub mod simulation;
 pub mod world;

@@ -6,10 +6,12 @@
 mod crashes;
 mod exec;
 mod git;
-mod git_suite;
 mod git_attributes;
+mod git_suite;
+mod manual;
 mod sandbox;
 mod secrets;
+mod shells;
 mod sign_in;
 mod simulation;
 mod tidy;

@@ -1,0 +1,99 @@
+//! The longer texts of the commands' help, which the manual page shows too.
+//! Does not: hold what stands beside a single flag.
+//! Met by: `cli`.
+
+pub(super) const ABOUT: &str =
+    "Hands out the ZSESSIONID of a Rally sign-in to git, curl, build tools and scripts";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  rally-cred login                                  sign in once, in the browser
+  rally-cred get --format token                     print a ZSESSIONID
+  rally-cred get --format header | curl -H @- https://rally1.rallydev.com/slm/webservice/v2.0/user
+  git config --global credential.https://rally1.rallydev.com.helper rally
+
+Exit codes:
+  0  done                        5  time ran out
+  1  a failure not listed        6  no daemon
+  2  wrong usage                 7  keyring locked or missing
+  3  a sign-in is needed         8  Rally cannot be reached
+  4  refused by the user or by Rally";
+
+pub(super) const GET_HELP: &str = "\
+The request comes on standard input: git's attributes (protocol=…, host=…), the JSON of an EngFlow
+credential helper ({\"uri\":…}), or nothing, which means the default profile. With both --profile and
+a --format other than git and engflow, standard input is not read.
+
+A server that no profile is for gets no answer: silence and exit code 0 in git's format, an error in
+all others. If the server has a profile but no token can be had, git is told to quit, so that it does
+not ask for a password that cannot work; the reason is on standard error.
+
+A person is asked to sign in only if --interactive allows it. \"auto\" does not under CI, under
+GIT_TERMINAL_PROMPT=0, under git's credential.interactive=false, or with neither display nor terminal.
+
+Examples:
+  rally-cred get --format token
+  rally-cred get --profile work --format header --interactive never
+  rally-cred get --format curl </dev/null | curl -K - https://rally1.rallydev.com/slm/webservice/v2.0/user
+  variables=$(rally-cred get --format env </dev/null) && eval \"$variables\"
+  printf 'protocol=https\\nhost=rally1.rallydev.com\\n\\n' | rally-cred get
+
+Formats:
+  git      username=…, password=ZSESSIONID, password_expiry_utc=…
+  engflow  {\"headers\":{\"ZSESSIONID\":[…]},\"expires\":…}
+  token    the ZSESSIONID alone
+  header   ZSESSIONID: …
+  env      RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, for sh to evaluate;
+           env-fish and env-powershell for these shells
+  curl     a config for curl -K -
+  json     {\"version\":1,\"profile\":…,\"base_url\":…,\"username\":…,\"header\":\"ZSESSIONID\",\"token\":…,
+            \"expires_at\":SECONDS,\"expires\":RFC 3339}; what is not known is left out;
+            on failure {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}";
+
+pub(super) const LOGIN_HELP: &str = "\
+The browser opens at Rally's page; press \"Allow Access\" there. If the browser runs elsewhere, or ends
+at a page that cannot be opened, paste that page's address into the terminal.
+
+The OAuth client secret is asked for, without echo, while the keyring has none.
+
+Examples:
+  rally-cred login
+  rally-cred login work --no-browser
+  pass show rally/client-secret | rally-cred login --client-secret-stdin";
+
+pub(super) const EXEC_HELP: &str = "\
+The program gets RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, or what --for and --set say. Tokens
+that stand in these variables already are taken away, and so are servers that are not the profile's.
+A program reads its variables once: one that runs longer than the token lives has to be started again.
+
+  --for pyral       APIKEY, and RALLY_SERVER as a host
+  --for rally-node  RALLY_API_KEY
+  --for clojure     API_KEY, and RALLY_HOST as an address
+  --for mcp         RALLY_API_KEY, RALLY_APIKEY, and RALLY_INSTANCE as an address
+
+The program takes the place of rally-cred, so signals and its exit code are its own. Before that, the
+exit codes of rally-cred hold; 126 says that the program cannot be run, 127 that it is not found.
+
+Examples:
+  rally-cred exec -- npm test
+  rally-cred exec work --for pyral -- python3 report.py
+  rally-cred exec --set RALLY_BASE_URL=wsapi-url --min-validity 8h -- node mcp-server.js";
+
+pub(super) const STATUS_HELP: &str = "\
+Exit code 0 only if every profile shown can serve a token now without anybody's help. A profile with *
+is the default. No daemon is started; if none runs, the exit code is 6.
+
+Examples:
+  rally-cred status
+  rally-cred status work --check
+  rally-cred status --json | jq -r '.profiles[] | select(.ready) | .profile'
+
+--json prints {\"version\":1,\"release\":…,\"pid\":…,\"config\":…,\"vault\":{…},\"profiles\":[…]} with the fields
+of the message `status` in PROTOCOL.md, or {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}.";
+
+pub(super) const COMPLETIONS_HELP: &str = "\
+Examples:
+  eval \"$(rally-cred completions bash)\"                                  in ~/.bashrc
+  eval \"$(rally-cred completions zsh)\"                                   in ~/.zshrc, behind compinit
+  rally-cred completions fish | source                                   in ~/.config/fish/config.fish
+  rally-cred completions powershell | Out-String | Invoke-Expression     in $PROFILE";

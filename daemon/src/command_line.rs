@@ -1,0 +1,44 @@
+//! The daemon's flags, with the help that explains them.
+//! Does not: act on them.
+//! Met by: `main`; the manual page, which is made from it.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command, value_parser};
+
+const ABOUT: &str = "Keeps a Rally sign-in and hands out its ZSESSIONID to programs of the same user";
+
+const AFTER: &str = "\
+Usually nobody types this: rally-cred starts the daemon when it needs one, or systemd does.
+
+Signals:
+  SIGTERM, SIGINT    stop it in order
+  SIGHUP             has it read the config file again
+
+Variables:
+  RALLY_CRED_CONFIG  the config file
+  RALLY_CRED_SOCKET  the socket
+  RALLY_CRED_LOG     error, warn, info, debug or trace; info unless set";
+
+/// The program and all that it takes.
+pub fn command() -> Command {
+    Command::new("rally-credd")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(AFTER)
+        .arg(
+            Arg::new("detach")
+                .long("detach")
+                .action(ArgAction::SetTrue)
+                .help("Leave the session, log to a file, and report readiness on standard output"),
+        )
+        .arg(
+            Arg::new("check-config")
+                .long("check-config")
+                .value_name("FILE")
+                .num_args(0..=1)
+                .value_parser(value_parser!(PathBuf))
+                .conflicts_with("detach")
+                .help("Read the config file, say what is wrong with it, and end"),
+        )
+}

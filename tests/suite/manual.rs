@@ -1,0 +1,67 @@
+//! The manual pages in `man/`: that they are what their sources say, and that they are sound.
+//! Does not: judge their words.
+//! Met by: `main`.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use rally_cred_tests::{man, world::World};
+use rally_credd::{
+    config,
+    core::profile::{Config, Profile, StaticHosts},
+};
+
+#[test]
+fn the_pages_are_those_that_their_sources_make() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../man");
+    let pages = man::pages().unwrap();
+    for (name, text) in &pages {
+        let found = fs::read_to_string(folder.join(name)).unwrap_or_default();
+        assert!(found == *text, "man/{name} is not what its sources make of it: run `cargo man`");
+    }
+    let found = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(found.collect::<BTreeSet<_>>(), pages.iter().map(|(name, _)| (*name).to_owned()).collect());
+}
+
+#[test]
+fn mandoc_has_nothing_to_say_against_the_pages() {
+    let world = World::new();
+    for (name, text) in man::pages().unwrap() {
+        let path = world.path(name);
+        fs::write(&path, text).unwrap();
+        let linted = world.run("mandoc", &["-Tlint", "-Wwarning", path.to_str().unwrap()], "");
+        assert_eq!(
+            (linted.code, linted.stdout.as_str(), linted.stderr.as_str()),
+            (Some(0), "", ""),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
+    let config = config::parse(man::CONFIG_EXAMPLE, Path::new("config.toml")).unwrap();
+    // A new field does not compile here until its key is looked for below.
+    let Config { default_profile, keyring: _, profiles, static_hosts } = &config;
+    assert_eq!(default_profile, "work");
+    assert_ne!(*static_hosts, StaticHosts::default());
+    let Profile { name: _, base_url: _, client_id: _, redirect_uri: _, scope: _, ca_file, username } =
+        &profiles["europe"];
+    assert!(ca_file.is_some() && username.is_some());
+    let pages = man::pages().unwrap();
+    let (_, page) = pages.iter().find(|(name, _)| *name == "rally-cred.toml.5").unwrap();
+    let (described, example) = page.split_once(".SH \"EXAMPLE\"").unwrap();
+    for key in [
+        "default_profile",
+        "keyring",
+        "base_url",
+        "client_id",
+        "redirect_uri",
+        "scope",
+        "ca_file",
+        "username",
+        "hosts",
+    ] {
+        assert!(described.contains(&format!("\\fB{key}\\fR")), "{key} is not described");
+        assert!(example.contains(&format!("\n{key} = ")), "{key} is not in the example");
+    }
+}
