@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod crashes;
+mod engflow;
 mod git;
 mod git_attributes;
 mod sandbox;
@@ -14,3 +15,4 @@ mod tidy;
 mod trouble;
 mod vault;
 mod wire;
+mod wrong_host;
