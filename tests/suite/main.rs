@@ -5,6 +5,7 @@
 
 mod crashes;
 mod engflow;
+mod examples;
 mod git;
 mod git_attributes;
 mod sandbox;
