@@ -1,4 +1,4 @@
-//! A small blocking client for the daemon's socket.
+//! A small blocking client for the daemon's socket; [`crate::AsyncClient`] is its twin.
 //! Does not: start a daemon, open a browser, or print. Takes no runtime along.
 //! Met by: `rally-cred`, and any Rust program that wants a ZSESSIONID.
 
@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use interprocess::local_socket::{GenericFilePath, Stream, prelude::*};
+use interprocess::local_socket::{GenericFilePath, Name, Stream, prelude::*};
+use zeroize::Zeroizing;
 
 use crate::{
     Answer, Ask, Fault, FaultKind, VERSION,
@@ -19,14 +20,36 @@ use crate::{
 
 /// A connection to the daemon. Requests follow each other on it, each answered before the next.
 ///
-/// ```no_run
-/// use rally_cred_proto::{Answer, Ask, Client, message::Get, socket};
-/// let mut client = Client::connect(&socket::path()?)?;
-/// match client.ask(&Ask::Get(Get::default()), &mut |_event| {})? {
-///     Answer::Token(token) => println!("{} has a token", token.profile),
-///     other => println!("{other:?}"),
+/// ```
+/// use rally_cred_proto::{Answer, Ask, Client, Fault, FaultKind, Secret, message::Get};
+///
+/// fn token(socket: &std::path::Path) -> Result<Secret, Fault> {
+///     let mut client = Client::connect(socket)?;
+///     match client.ask(&Ask::Get(Get::default()), &mut |_event| {})? {
+///         Answer::Token(token) => Ok(token.token),
+///         other => Err(Fault::new(FaultKind::Failed, format!("a get was answered by {other:?}"))),
+///     }
 /// }
-/// # Ok::<(), rally_cred_proto::Fault>(())
+///
+/// // The daemon's own socket is at `rally_cred_proto::socket::path()?`. Here a thread plays the daemon.
+/// # #[cfg(unix)] {
+/// # use std::{fs::Permissions, io::{BufRead, BufReader, Write}, os::unix::{fs::PermissionsExt, net::UnixListener}};
+/// # let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
+/// # let socket = folder.path().join("agent.sock");
+/// # let listener = UnixListener::bind(&socket).unwrap();
+/// # std::thread::spawn(move || {
+/// #     let (mut daemon, _) = listener.accept().unwrap();
+/// #     let mut request = String::new();
+/// #     BufReader::new(&daemon).read_line(&mut request).unwrap();
+/// #     assert!(request.starts_with(r#"{"v":1,"op":"get""#));
+/// #     daemon.write_all(br#"{"type":"waiting","profile":"default","on":"renewal"}"#).unwrap();
+/// #     daemon.write_all(b"\n").unwrap();
+/// #     daemon.write_all(br#"{"type":"token","profile":"default","base_url":"https://a","token":"_abc"}"#).unwrap();
+/// #     daemon.write_all(b"\n").unwrap();
+/// # });
+/// assert_eq!(token(&socket)?.expose(), "_abc");
+/// # }
+/// # Ok::<(), Fault>(())
 /// ```
 #[derive(Debug)]
 pub struct Client {
@@ -39,19 +62,7 @@ impl Client {
     ///
     /// [`FaultKind::NoDaemon`] if nobody listens: start a daemon and try again. Any other fault names what to mend.
     pub fn connect(socket: &Path) -> Result<Self, Fault> {
-        let no_daemon = |why: String| {
-            Fault::new(FaultKind::NoDaemon, "no rally-cred daemon answers")
-                .why(why)
-                .remedy("rally-cred daemon start")
-        };
-        if !socket::check_folder(socket)? {
-            return Err(no_daemon("there is no socket".to_owned()));
-        }
-        let name = socket.to_fs_name::<GenericFilePath>().map_err(|fault| {
-            Fault::new(FaultKind::Failed, format!("the socket path {} cannot be used", socket.display()))
-                .why(fault.to_string())
-        })?;
-        let stream = Stream::connect(name).map_err(|fault| no_daemon(fault.to_string()))?;
+        let stream = Stream::connect(name_of(socket)?).map_err(|fault| no_daemon(fault.to_string()))?;
         Ok(Self { stream, lines: Lines::default() })
     }
 
@@ -63,8 +74,7 @@ impl Client {
     /// Asks, passes each event on, and returns the result: never an event, never [`Answer::Error`], which becomes the
     /// `Err`. After a fault of kind `no_daemon` or `failed` the connection is of no more use.
     pub fn ask(&mut self, ask: &Ask, on_event: &mut dyn FnMut(Answer)) -> Result<Answer, Fault> {
-        let line = frame::encode(&Request { v: VERSION, ask }).map_err(|fault| garbled(&fault))?;
-        self.stream.write_all(&line).map_err(|fault| broken(&fault))?;
+        self.stream.write_all(&line_of(ask)?).map_err(|fault| broken(&fault))?;
         loop {
             match self.next_answer()? {
                 Answer::Error(fault) => return Err(fault),
@@ -79,14 +89,13 @@ impl Client {
             if let Some(line) = self.lines.take().map_err(|fault| garbled(&fault))? {
                 return frame::decode(&line).map_err(|fault| garbled(&fault));
             }
-            let mut piece = zeroize::Zeroizing::new([0; 4096]);
+            let mut piece = Zeroizing::new([0; 4096]);
             match self.stream.read(&mut *piece) {
                 Ok(0) => return Err(garbled(&BadFrame::CutShort)),
                 Ok(count) => self.lines.add(piece.get(..count).unwrap_or_default()),
                 Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
                 Err(fault) if matches!(fault.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    return Err(Fault::new(FaultKind::TimedOut, "the daemon did not answer in time")
-                        .remedy("rally-cred status"));
+                    return Err(too_late());
                 }
                 Err(fault) => return Err(broken(&fault)),
             }
@@ -94,13 +103,37 @@ impl Client {
     }
 }
 
-fn broken(fault: &io::Error) -> Fault {
+/// The socket's name, after a check that nobody else could have put it there.
+pub(crate) fn name_of(socket: &Path) -> Result<Name<'_>, Fault> {
+    if !socket::check_folder(socket)? {
+        return Err(no_daemon("there is no socket"));
+    }
+    socket.to_fs_name::<GenericFilePath>().map_err(|fault| {
+        Fault::new(FaultKind::Failed, format!("the socket path {} cannot be used", socket.display()))
+            .why(fault.to_string())
+    })
+}
+
+/// The request as it goes over the wire.
+pub(crate) fn line_of(ask: &Ask) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    frame::encode(&Request { v: VERSION, ask }).map_err(|fault| garbled(&fault))
+}
+
+pub(crate) fn no_daemon(why: impl AsRef<str>) -> Fault {
+    Fault::new(FaultKind::NoDaemon, "no rally-cred daemon answers").why(why).remedy("rally-cred daemon start")
+}
+
+pub(crate) fn too_late() -> Fault {
+    Fault::new(FaultKind::TimedOut, "the daemon did not answer in time").remedy("rally-cred status")
+}
+
+pub(crate) fn broken(fault: &io::Error) -> Fault {
     Fault::new(FaultKind::NoDaemon, "the connection to the daemon broke")
         .why(fault.to_string())
         .remedy("rally-cred daemon start")
 }
 
-fn garbled(fault: &BadFrame) -> Fault {
+pub(crate) fn garbled(fault: &BadFrame) -> Fault {
     let kind = if *fault == BadFrame::CutShort { FaultKind::NoDaemon } else { FaultKind::Failed };
     Fault::new(kind, "the daemon and this program do not understand each other")
         .why(fault.to_string())

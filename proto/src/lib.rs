@@ -1,8 +1,10 @@
 //! What the daemon, the client and other programs say to each other: messages, framing, socket path, faults, and the
-//! git and EngFlow codecs, with a small blocking client.
+//! git and EngFlow codecs, with a small client, blocking or (feature `tokio`) asynchronous.
 //! Does not: decide anything, keep state, or reach the network. Imports nothing of ours.
-//! Met by: `rally-credd`, `rally-cred`, and any Rust program that wants a ZSESSIONID (see [`client::Client`]).
+//! Met by: `rally-credd`, `rally-cred`, and any Rust program that wants a ZSESSIONID (see [`Client`]).
 
+#[cfg(feature = "tokio")]
+pub mod async_client;
 pub mod client;
 pub mod engflow;
 pub mod fault;
@@ -16,6 +18,8 @@ mod protocol_examples;
 pub mod secret;
 pub mod socket;
 
+#[cfg(feature = "tokio")]
+pub use async_client::AsyncClient;
 pub use client::Client;
 pub use fault::{Fault, FaultKind};
 pub use message::{Answer, Ask, VERSION};

@@ -82,8 +82,7 @@ impl Origin {
         }
         let (protocol, rest) = uri.split_once("://")?;
         let authority = rest.split(['/', '?', '#']).next()?;
-        let origin = Self::from_git(protocol, authority)?;
-        (Self::from_url(&Url::parse(uri).ok()?)? == origin).then_some(origin)
+        Self::from_git(protocol, authority)
     }
 
     /// The origin of a parsed URL. `None` for other schemes and for user information; what the parser has made of the

@@ -1,10 +1,10 @@
 //! The real git and the real curl, served by the real programs.
-//! Does not: test static credentials.
+//! Does not: try attributes at random (`git_attributes` does).
 //! Met by: `main`.
 
 use rally_cred_tests::world::{self, World};
 
-use crate::sign_in::{question, sign_in, value, world_with_browser};
+use crate::sign_in::{opened, question, sign_in, value, world_with_browser};
 
 /// Sets git up as the README says.
 fn configure_git(world: &World, base_url: &str) {
@@ -62,20 +62,107 @@ fn git_stops_instead_of_asking_for_a_password_that_cannot_work() {
 }
 
 #[test]
+fn git_that_may_not_prompt_opens_no_browser() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    crate::sign_in::store_client_secret(&world, &sandbox);
+    configure_git(&world, sandbox.base_url());
+    let before = opened(&world).len();
+    let fill = |world: &World, flags: &[&str]| {
+        let filled = world.run("git", &[flags, &["credential", "fill"]].concat(), question(&sandbox));
+        (filled.code, filled.stdout.is_empty(), filled.stderr.contains("told us to quit"))
+    };
+    let refused = (Some(128), true, true);
+    assert_eq!(fill(&world, &["-c", "credential.interactive=false"]), refused);
+    assert_eq!(fill(&world, &["-c", "credential.interactive=never"]), refused);
+    world.set("GIT_TERMINAL_PROMPT", "0");
+    assert_eq!(fill(&world, &[]), refused);
+    assert_eq!(opened(&world).len(), before);
+    // The same world, with nothing said against it, signs in.
+    world.unset("GIT_TERMINAL_PROMPT");
+    assert_eq!(fill(&world, &[]), (Some(0), false, false));
+    assert_eq!(opened(&world).len(), before + 1);
+}
+
+#[test]
+fn git_hears_nothing_from_a_helper_that_has_nothing() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    world.set("GIT_ASKPASS", "false").set("GIT_TERMINAL_PROMPT", "0");
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let other = "protocol=https\nhost=example.com\n\n";
+    let with_helper = world.run("git", &["-c", "credential.helper=rally", "credential", "fill"], other);
+    let without = world.run("git", &["credential", "fill"], other);
+    assert_eq!(
+        (with_helper.code, with_helper.stdout, with_helper.stderr),
+        (without.code, without.stdout, without.stderr)
+    );
+    for operation in ["get", "store", "erase"] {
+        let attributes = format!("username=u\npassword=p\n{other}");
+        let ended = world.run("git-credential-rally", &[operation], attributes);
+        assert_eq!(
+            (ended.code, ended.stdout, ended.stderr),
+            (Some(0), String::new(), String::new()),
+            "{operation}"
+        );
+    }
+}
+
+#[test]
 fn git_is_told_that_the_token_is_ephemeral_when_it_can_understand_that() {
     let sandbox = world::sandbox();
     let world = world_with_browser(&sandbox);
     let _daemon = world.start_daemon();
+    configure_git(&world, sandbox.base_url());
     sign_in(&world, &sandbox);
     let question = question(&sandbox);
     let plain = world.client(&["get"], &question).stdout;
     assert_eq!(value(&plain, "ephemeral"), None);
-    let capable = world.client(&["get"], format!("capability[]=authtype\n{question}")).stdout;
+    let announced = format!("capability[]=authtype\ncapability[]=state\n{question}");
+    let capable = world.client(&["get"], &announced).stdout;
     assert_eq!(value(&capable, "ephemeral"), Some("1"));
     assert!(capable.starts_with("capability[]=authtype\n"), "{capable}");
     assert_eq!(world.client(&["capability"], "").stdout, "version 0\ncapability authtype\n");
-    for operation in ["store", "approve", "frobnicate"] {
-        let ended = world.client(&[operation], &question);
+
+    // The same through git, which hands on what both ends have announced; before 2.46 it knew no capabilities.
+    let knows_authtype =
+        world.run("git", &["credential", "capability"], "").stdout.contains("capability authtype");
+    for (request, expected) in [(&question, None), (&announced, knows_authtype.then_some("1"))] {
+        let filled = world.run("git", &["credential", "fill"], request);
+        assert!(value(&filled.stdout, "password").is_some(), "{filled:?}");
+        assert_eq!(value(&filled.stdout, "ephemeral"), expected, "{filled:?}");
+    }
+}
+
+#[test]
+fn what_a_server_says_of_itself_is_not_mistaken_for_an_attribute() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    configure_git(&world, sandbox.base_url());
+    sign_in(&world, &sandbox);
+    for length in [1000, 1023, 1024, 4095, 4096, 65_000] {
+        let header = format!("wwwauth[]=Basic realm=\"{}host=example.com", "a".repeat(length));
+        let filled = world.run("git", &["credential", "fill"], format!("{header}\n{}", question(&sandbox)));
+        assert!(
+            filled.code == Some(0) && value(&filled.stdout, "password").is_some(),
+            "{length}: {filled:?}"
+        );
+    }
+}
+
+#[test]
+fn operations_that_have_nothing_to_do_take_their_input_and_are_silent() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    for operation in ["store", "approve", "frobnicate", "frobnicate --loudly x"] {
+        let line = format!("printf '%0500000d=b\\n' 0 | rally-cred {operation}");
+        // A writer that is cut off by the end of its reader says so with its exit code.
+        let ended = world.run("bash", &["-o", "pipefail", "-c", &line], "");
         assert_eq!(
             (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
             (Some(0), "", ""),

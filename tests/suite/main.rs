@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod crashes;
+mod engflow;
+mod examples;
 mod exec;
 mod git;
 mod git_attributes;
@@ -19,3 +21,4 @@ mod tools;
 mod trouble;
 mod vault;
 mod wire;
+mod wrong_host;

@@ -39,6 +39,15 @@ fn send(world: &World, bytes: &[u8]) -> String {
     String::from_utf8(answer).unwrap()
 }
 
+/// Asks, and waits for the result with the sending side open: its end would take the request back.
+fn ask(world: &World, line: &str) -> String {
+    let mut stream = connect(world);
+    stream.write_all(line.as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    answer
+}
+
 fn assert_still_serving(world: &World) {
     let got = world.client(&["get", "--format", "token"], "");
     assert_eq!(got.code, Some(0), "{got:?}");
@@ -230,8 +239,7 @@ fn the_redirect_listener_survives_junk_and_takes_the_right_redirect_once() {
     assert_eq!(sandbox.counters().tokens(), 1);
     // The listener is gone with its flow, and the code was used.
     assert!(sandbox.browser().open_blocking(redirect.as_str()).is_err());
-    let pasted =
-        send(&world, format!("{{\"v\":1,\"op\":\"paste\",\"redirect\":\"{redirect}\"}}\n").as_bytes());
+    let pasted = ask(&world, &format!("{{\"v\":1,\"op\":\"paste\",\"redirect\":\"{redirect}\"}}\n"));
     assert!(pasted.contains(r#""kind":"bad_redirect""#), "{pasted}");
     assert!(value(&world.client(&["get"], question(&sandbox)).stdout, "password").is_some());
 }

@@ -1,0 +1,195 @@
+//! The blocking client's twin for programs that run on tokio; behind the feature `tokio`.
+//! Does not: start a daemon, open a browser, or print. Brings no runtime up: it runs on the caller's.
+//! Met by: any asynchronous Rust program that wants a ZSESSIONID.
+
+use std::{path::Path, time::Duration};
+
+use interprocess::local_socket::tokio::{Stream, prelude::*};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use zeroize::Zeroizing;
+
+use crate::{
+    Answer, Ask, Fault,
+    client::{broken, garbled, line_of, name_of, no_daemon, too_late},
+    frame::{self, BadFrame, Lines},
+};
+
+/// A connection to the daemon, as [`crate::Client`] is one. It runs on a tokio runtime with I/O and time enabled.
+///
+/// ```
+/// use rally_cred_proto::{Answer, Ask, AsyncClient, Fault, FaultKind, Secret, message::Get};
+///
+/// async fn token(socket: &std::path::Path) -> Result<Secret, Fault> {
+///     let mut client = AsyncClient::connect(socket).await?;
+///     match client.ask(&Ask::Get(Get::default()), &mut |_event| {}).await? {
+///         Answer::Token(token) => Ok(token.token),
+///         other => Err(Fault::new(FaultKind::Failed, format!("a get was answered by {other:?}"))),
+///     }
+/// }
+///
+/// // The daemon's own socket is at `rally_cred_proto::socket::path()?`. Here a thread plays the daemon.
+/// # #[cfg(unix)] {
+/// # use std::{fs::Permissions, io::{BufRead, BufReader, Write}, os::unix::{fs::PermissionsExt, net::UnixListener}};
+/// # let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
+/// # let socket = folder.path().join("agent.sock");
+/// # let listener = UnixListener::bind(&socket).unwrap();
+/// # std::thread::spawn(move || {
+/// #     let (mut daemon, _) = listener.accept().unwrap();
+/// #     let mut request = String::new();
+/// #     BufReader::new(&daemon).read_line(&mut request).unwrap();
+/// #     daemon.write_all(br#"{"type":"token","profile":"default","base_url":"https://a","token":"_abc"}"#).unwrap();
+/// #     daemon.write_all(b"\n").unwrap();
+/// # });
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # runtime.block_on(async {
+/// assert_eq!(token(&socket).await?.expose(), "_abc");
+/// # Ok::<(), Fault>(())
+/// # })?;
+/// # }
+/// # Ok::<(), Fault>(())
+/// ```
+#[derive(Debug)]
+pub struct AsyncClient {
+    stream: Stream,
+    lines: Lines,
+    patience: Option<Duration>,
+}
+
+impl AsyncClient {
+    /// Connects, after a check that nobody else could have put the socket there.
+    ///
+    /// [`FaultKind::NoDaemon`](crate::FaultKind::NoDaemon) if nobody listens: start a daemon and try again. Any other
+    /// fault names what to mend.
+    pub async fn connect(socket: &Path) -> Result<Self, Fault> {
+        let stream = Stream::connect(name_of(socket)?).await.map_err(|fault| no_daemon(fault.to_string()))?;
+        Ok(Self { stream, lines: Lines::default(), patience: None })
+    }
+
+    /// Longest silence of the daemon before an answer counts as lost; without it, waits as long as the daemon does.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = Some(patience);
+    }
+
+    /// Asks, passes each event on, and returns the result: never an event, never [`Answer::Error`], which becomes the
+    /// `Err`. After a fault of kind `no_daemon`, `timed_out` or `failed` the connection is of no more use.
+    ///
+    /// A future that is dropped before its end leaves an answer on the way that the next request would take for its
+    /// own. So drop the client with it; that takes the request back.
+    pub async fn ask(
+        &mut self,
+        ask: &Ask,
+        on_event: &mut (dyn FnMut(Answer) + Send),
+    ) -> Result<Answer, Fault> {
+        self.stream.write_all(&line_of(ask)?).await.map_err(|fault| broken(&fault))?;
+        loop {
+            match self.next_answer().await? {
+                Answer::Error(fault) => return Err(fault),
+                event if event.is_event() => on_event(event),
+                result => return Ok(result),
+            }
+        }
+    }
+
+    async fn next_answer(&mut self) -> Result<Answer, Fault> {
+        loop {
+            if let Some(line) = self.lines.take().map_err(|fault| garbled(&fault))? {
+                return frame::decode(&line).map_err(|fault| garbled(&fault));
+            }
+            let mut piece = Zeroizing::new([0; 4096]);
+            let read = self.stream.read(&mut *piece);
+            let read = match self.patience {
+                Some(patience) => tokio::time::timeout(patience, read).await.map_err(|_| too_late())?,
+                None => read.await,
+            };
+            match read.map_err(|fault| broken(&fault))? {
+                0 => return Err(garbled(&BadFrame::CutShort)),
+                count => self.lines.add(piece.get(..count).unwrap_or_default()),
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::Permissions,
+        os::unix::{fs::PermissionsExt, net::UnixListener},
+        path::PathBuf,
+    };
+
+    use tempfile::TempDir;
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    use super::*;
+    use crate::{FaultKind, message::Get};
+
+    fn private_folder() -> TempDir {
+        tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap()
+    }
+
+    /// A daemon that takes one request on each connection, writes these bytes, and keeps the connection open or not.
+    fn daemon(answer: &'static [u8], keeps_open: bool) -> (TempDir, PathBuf) {
+        let folder = private_folder();
+        let socket = folder.path().join("agent.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = BufReader::new(stream);
+            stream.read_line(&mut String::new()).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+            if keeps_open {
+                std::future::pending::<()>().await;
+            }
+        });
+        (folder, socket)
+    }
+
+    /// The events and the result of a `get`, as their types.
+    async fn get(socket: &Path) -> (usize, Result<Answer, Fault>) {
+        let mut events = 0;
+        let result = async {
+            let mut client = AsyncClient::connect(socket).await?;
+            client.set_patience(Duration::from_secs(5));
+            client.ask(&Ask::Get(Get::default()), &mut |_| events += 1).await
+        };
+        let result = result.await;
+        (events, result)
+    }
+
+    #[tokio::test]
+    async fn events_are_passed_on_and_the_result_returned() {
+        let (_folder, socket) = daemon(
+            b"{\"type\":\"of_tomorrow\"}\n{\"type\":\"waiting\",\"profile\":\"p\",\"on\":\"renewal\"}\n{\"type\":\"no_match\"}\n",
+            true,
+        );
+        let (events, result) = get(&socket).await;
+        assert!(matches!(result, Ok(Answer::NoMatch)), "{result:?}");
+        assert_eq!(events, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_wrong_is_told_apart() {
+        let fault = |result: (usize, Result<Answer, Fault>)| result.1.unwrap_err().kind;
+        for (answer, keeps_open, expected) in [
+            (
+                b"{\"type\":\"error\",\"kind\":\"denied\",\"what\":\"x\"}\n".as_slice(),
+                true,
+                FaultKind::Denied,
+            ),
+            (b"", true, FaultKind::TimedOut),
+            (b"{\"type\":", true, FaultKind::TimedOut),
+            (b"{\"type\":", false, FaultKind::NoDaemon),
+            (b"", false, FaultKind::NoDaemon),
+            (b"hello\n", true, FaultKind::Failed),
+        ] {
+            let (_folder, socket) = daemon(answer, keeps_open);
+            assert_eq!(fault(get(&socket).await), expected, "{}", answer.escape_ascii());
+        }
+        let folder = private_folder();
+        assert_eq!(fault(get(&folder.path().join("agent.sock")).await), FaultKind::NoDaemon);
+        assert_eq!(fault(get(&folder.path().join("absent/agent.sock")).await), FaultKind::NoDaemon);
+    }
+}

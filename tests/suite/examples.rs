@@ -1,0 +1,76 @@
+//! The examples that other people's programs start from, run as they are.
+//! Does not: run the examples in the Rust documentation (`cargo test` does).
+//! Met by: `main`.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use rally_cred_tests::world::{self, Ended, World};
+
+use crate::sign_in::{sign_in, world_with_browser};
+
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/rally_token.py")
+}
+
+/// Runs the example without the packages that this machine may have beside Python's own.
+fn python(world: &World, arguments: &[&str]) -> Ended {
+    let example = example().display().to_string();
+    world.run("python3", &[&["-I", "-S", &example], arguments].concat(), "")
+}
+
+#[test]
+fn fewer_than_forty_lines_of_python_speak_the_socket_protocol() {
+    assert!(fs::read_to_string(example()).unwrap().lines().count() < 40);
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+
+    let absent = python(&world, &[]);
+    assert_eq!((absent.code, absent.stdout.as_str()), (Some(1), ""), "{absent:?}");
+    assert!(
+        absent.stderr.contains("rally-cred daemon start") && !absent.stderr.contains("Traceback"),
+        "{absent:?}"
+    );
+
+    let _daemon = world.start_daemon();
+    let signed_out = python(&world, &[]);
+    assert_eq!((signed_out.code, signed_out.stdout.as_str()), (Some(1), ""), "{signed_out:?}");
+    assert!(signed_out.stderr.contains("rally-cred login"), "{signed_out:?}");
+
+    sign_in(&world, &sandbox);
+    let token = world.client(&["get", "--format", "token"], "").stdout;
+    for arguments in [&[][..], &["default"]] {
+        let got = python(&world, arguments);
+        assert_eq!((got.code, &got.stdout, got.stderr.as_str()), (Some(0), &token, ""), "{arguments:?}");
+    }
+    let unknown = python(&world, &["unknown"]);
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (Some(1), ""), "{unknown:?}");
+
+    // The other places where the socket may be.
+    world
+        .set("RALLY_CRED_SOCKET", world.path("run/rally-cred/agent.sock").display())
+        .unset("XDG_RUNTIME_DIR");
+    assert_eq!(python(&world, &[]).stdout, token);
+
+    let folder = world.path("run/rally-cred");
+    fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+    let unsafe_folder = python(&world, &[]);
+    assert_eq!((unsafe_folder.code, unsafe_folder.stdout.as_str()), (Some(1), ""), "{unsafe_folder:?}");
+    assert!(unsafe_folder.stderr.contains("not safe"), "{unsafe_folder:?}");
+    fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn python_finds_a_daemon_without_a_runtime_folder() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    world.unset("XDG_RUNTIME_DIR");
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let token = world.client(&["get", "--format", "token"], "").stdout;
+    let got = python(&world, &[]);
+    assert_eq!((got.code, got.stdout), (Some(0), token), "{}", got.stderr);
+}
