@@ -74,6 +74,11 @@ impl World {
         self
     }
 
+    /// What a variable of the programs is set to; empty if it is not.
+    pub fn variable(&self, name: &str) -> &str {
+        self.environment.get(name).map_or("", String::as_str)
+    }
+
     /// Lets the programs find this keyring.
     pub fn join(&mut self, keyring: &KeyringSession) {
         for (name, value) in keyring.env() {
