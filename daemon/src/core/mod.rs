@@ -18,6 +18,7 @@ mod shown;
 mod sign_in;
 mod static_credentials;
 mod static_record;
+mod static_shelf;
 mod suspicion;
 pub mod time;
 pub mod vault;
