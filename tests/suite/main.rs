@@ -16,6 +16,7 @@ mod secrets;
 mod shells;
 mod sign_in;
 mod simulation;
+mod systemd;
 mod tidy;
 mod tools;
 mod trouble;
