@@ -43,8 +43,13 @@ mod inherited {
             if !descriptors.is_empty() {
                 return Err(refused("it is more than one"));
             }
-            check(&descriptor, path)?;
-            Ok(Some(Self(UnixListener::from(descriptor))))
+            let checked = check(&descriptor, path);
+            let inherited = Self(UnixListener::from(descriptor));
+            if let Err(fault) = &checked {
+                // Left unanswered, they would have the daemon started again and again.
+                inherited.refuse_waiting(fault);
+            }
+            checked.map(|()| Some(inherited))
         }
 
         /// Another name for the same socket.
