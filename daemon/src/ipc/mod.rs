@@ -35,6 +35,7 @@ const CONNECTIONS: usize = 1024;
 const PREDECESSOR: Duration = Duration::from_secs(3);
 
 /// How long a daemon whose socket the service manager has replaced may take to end, once it is told to.
+#[cfg(unix)]
 const REPLACED: Duration = Duration::from_secs(6);
 
 /// How often the lock of the predecessor is looked at.
