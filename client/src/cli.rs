@@ -8,12 +8,12 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 use rally_cred_proto::{
-    Fault,
+    Fault, duration,
     message::{Login, Logout, StatusAsk},
 };
 
 use crate::{
-    completions, config, daemon, duration, exec, login, logout,
+    completions, config, daemon, exec, login, logout,
     options::{FLAGS, Flag, named_profile},
     output::Output,
     status,

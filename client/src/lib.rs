@@ -9,7 +9,6 @@ mod completions;
 mod config;
 mod connection;
 mod daemon;
-mod duration;
 mod events;
 mod exec;
 mod format;

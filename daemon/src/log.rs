@@ -105,10 +105,12 @@ pub fn write(entry: &Entry) {
         }
         Entry::Stale(epoch) => tracing::debug!(epoch = epoch.0, "dropped an outcome that nobody waits for"),
         Entry::Stopping => tracing::info!("stopping"),
+        Entry::Idle => tracing::info!("nothing to do, so it ends until the next client comes"),
     }
 }
 
-const fn words(step: GrantStep) -> &'static str {
+/// What a step is called.
+pub const fn words(step: GrantStep) -> &'static str {
     match step {
         GrantStep::Loaded => "found a token in the vault",
         GrantStep::FlowBegan => "began a sign-in",

@@ -19,6 +19,7 @@ use crate::{
     flow::listener,
     ipc::Door,
     log,
+    notify::ServiceManager,
     vault::Vault,
 };
 
@@ -29,18 +30,26 @@ pub struct Performer {
     vault: Vault,
     config_path: PathBuf,
     door: Door,
+    manager: ServiceManager,
     clients: HashMap<AskId, mpsc::UnboundedSender<Answer>>,
     listeners: HashMap<Epoch, oneshot::Sender<Page>>,
 }
 
 impl Performer {
     /// Nothing is opened yet: keyring and TLS are set up by their first use.
-    pub fn new(inbox: Inbox, keyring: Keyring, config_path: PathBuf, door: Door) -> Self {
+    pub fn new(
+        inbox: Inbox,
+        keyring: Keyring,
+        config_path: PathBuf,
+        door: Door,
+        manager: ServiceManager,
+    ) -> Self {
         Self {
             inbox,
             vault: Vault::open(keyring),
             config_path,
             door,
+            manager,
             clients: HashMap::new(),
             listeners: HashMap::new(),
         }
@@ -50,6 +59,16 @@ impl Performer {
     pub fn expect_answer(&mut self, id: AskId, answers: mpsc::UnboundedSender<Answer>) {
         self.clients.retain(|_, client| !client.is_closed());
         self.clients.insert(id, answers);
+    }
+
+    /// The service manager, which wants to hear from the driver itself.
+    pub fn manager(&mut self) -> &mut ServiceManager {
+        &mut self.manager
+    }
+
+    /// Whether no client is connected.
+    pub fn is_deserted(&self) -> bool {
+        self.door.is_deserted()
     }
 
     /// Begins an effect, and returns at once.
@@ -97,14 +116,18 @@ impl Performer {
                 });
             }
             Effect::ReadConfig => {
+                self.manager.reloading();
                 let path = self.config_path.clone();
                 self.report(
                     async move { Event::ConfigRead(config::read(&path).map(Option::unwrap_or_default)) },
                 );
             }
-            Effect::Log(entry) => log::write(&entry),
+            Effect::Log(entry) => {
+                self.manager.note(&entry);
+                log::write(&entry);
+            }
             Effect::CloseDoor => self.door.close(),
-            Effect::Exit => {}
+            Effect::Exit | Effect::ExitIfDeserted => {}
         }
     }
 

@@ -8,4 +8,5 @@ pub mod keyring;
 pub mod man;
 pub mod sandbox;
 pub mod simulation;
+pub mod user_manager;
 pub mod world;

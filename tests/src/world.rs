@@ -154,6 +154,12 @@ impl World {
         fs::read_to_string(self.path("state/rally-cred/daemon.log")).unwrap_or_default()
     }
 
+    /// Makes the home folder and all in it somebody else's. Only root can do that.
+    pub fn give_to(&self, user: &str) {
+        let status = Command::new("chown").args(["-R", "-h", user]).arg(self.home.path()).status();
+        assert!(status.is_ok_and(|status| status.success()), "the home cannot be given to {user}");
+    }
+
     /// Every file below the home folder, with its bytes.
     pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut found = Vec::new();

@@ -18,6 +18,7 @@ mod shells;
 mod sign_in;
 mod simulation;
 mod static_credentials;
+mod systemd;
 mod tidy;
 mod tools;
 mod trouble;

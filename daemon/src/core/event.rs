@@ -114,6 +114,8 @@ pub enum Effect {
     CloseDoor,
     /// End the process.
     Exit,
+    /// End the process if no client is connected. If one is, the broker asks again later.
+    ExitIfDeserted,
 }
 
 /// How a flow ended, as the browser is told.
@@ -172,6 +174,8 @@ pub enum Entry {
     Stale(Epoch),
     /// The daemon stops.
     Stopping,
+    /// The daemon ends until it is needed again.
+    Idle,
 }
 
 /// What a grant went through.

@@ -8,6 +8,7 @@ mod broker;
 pub mod dice;
 pub mod event;
 mod gather;
+mod idle;
 mod keeping;
 pub mod policy;
 pub mod profile;

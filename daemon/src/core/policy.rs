@@ -45,6 +45,10 @@ pub const UNASKED_LOAD: Ticks = Ticks::seconds(60);
 /// How long a stopping daemon waits for the vault to take what is on its way.
 pub const STOP_PATIENCE: Ticks = Ticks::seconds(3);
 
+/// How long nothing must happen before a daemon ends that its service manager starts again. Long enough that a working
+/// day is served from memory and its tokens are renewed ahead of time.
+pub const IDLE_EXIT: Ticks = Ticks::seconds(3600);
+
 /// A token that nobody used for this long is not renewed ahead of time: a working day and the night after it.
 const USED_LATELY: Ticks = Ticks::seconds(24 * 3600);
 
@@ -67,6 +71,11 @@ pub fn is_used_lately(now: Now, last_used: Option<Tick>) -> bool {
 /// Pause after the `misses`-th flow in a row that came to nothing.
 pub fn cool_down(misses: u32) -> Ticks {
     doubled(FIRST_COOL_DOWN, misses, LONGEST_COOL_DOWN)
+}
+
+/// Whether the pauses between flows can begin anew without a flood of tabs.
+pub fn is_cool_down_forgettable(now: Now, until: Option<Tick>) -> bool {
+    until.is_none_or(|until| until + LONGEST_COOL_DOWN <= now.tick)
 }
 
 /// Pause after the `failures`-th passing failure in a row: exponential with full jitter, or what Rally asked for.

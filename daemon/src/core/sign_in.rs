@@ -47,7 +47,7 @@ enum ListenerState {
 #[derive(Debug, Default)]
 pub(super) struct CoolDown {
     misses: u32,
-    until: Option<Tick>,
+    pub(super) until: Option<Tick>,
 }
 
 /// The authorization URL, with exactly the documented parameters.

@@ -351,7 +351,8 @@ impl History {
             | Effect::OpenVault(_)
             | Effect::ReadConfig
             | Effect::CloseDoor
-            | Effect::Exit => {}
+            | Effect::Exit
+            | Effect::ExitIfDeserted => {}
             Effect::Reply(id, answer) => {
                 self.note(|| format!("{id:?} is answered: {}", kind_of(&answer)));
                 self.promises.replied(id)?;
