@@ -87,7 +87,8 @@ pub fn open(path: &Path) -> Result<Opened, Fault> {
             .why(fault.to_string())
     };
     make_folder(path)?;
-    let lock = File::create(path.with_extension("lock")).map_err(cannot)?;
+    let lock_path = lock_path(path)?;
+    let lock = File::create(&lock_path).map_err(cannot)?;
     let begun = Instant::now();
     loop {
         if lock.try_lock().is_ok() {
@@ -98,29 +99,56 @@ pub fn open(path: &Path) -> Result<Opened, Fault> {
         }
         if begun.elapsed() > PREDECESSOR {
             return Err(Fault::new(FaultKind::Failed, "another daemon holds the socket but does not answer")
-                .why(format!("{} is locked", path.with_extension("lock").display()))
+                .why(format!("{} is locked", lock_path.display()))
                 .remedy("rally-cred daemon stop"));
         }
         std::thread::sleep(LOOK_AGAIN);
     }
     let name = path.to_fs_name::<GenericFilePath>().map_err(cannot)?;
     let options = ListenerOptions::new().name(name).try_overwrite(true).reclaim_name(false);
-    #[cfg(unix)]
-    let options = interprocess::os::unix::local_socket::ListenerOptionsExt::mode(options, 0o600);
-    let listener = options.create_tokio().map_err(cannot)?;
+    let listener = closed_to_others(options).map_err(cannot)?.create_tokio().map_err(cannot)?;
     Ok(Opened::Ours(Socket { listener, lock, path: path.to_owned() }))
 }
 
+fn lock_path(path: &Path) -> Result<PathBuf, Fault> {
+    Ok(socket::lock_folder(path)?.join(path.file_name().unwrap_or_default()).with_extension("lock"))
+}
+
+/// The mode is on the socket before it has a name.
+#[cfg(all(unix, not(target_os = "macos")))]
+fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
+    Ok(interprocess::os::unix::local_socket::ListenerOptionsExt::mode(options, 0o600))
+}
+
+/// macOS gives no socket a mode ahead of its name; the process's mask does it, and the folder lets nobody in.
+#[cfg(target_os = "macos")]
+fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
+    Ok(options)
+}
+
+/// Only the pipe's owner may use it, in a session on this machine. The owner is the user, or of a daemon that runs with
+/// raised rights the administrators; the user's other programs are refused then. By default, everyone may read a pipe.
+#[cfg(windows)]
+fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
+    use interprocess::os::windows::{
+        local_socket::ListenerOptionsExt, security_descriptor::SecurityDescriptor,
+    };
+    // In Windows' notation: protected from inheritance; all denied to the network (NU), all allowed to the owner (OW).
+    let rights = widestring::u16cstr!("D:P(D;;GA;;;NU)(A;;GA;;;OW)");
+    Ok(options.security_descriptor(SecurityDescriptor::deserialize(rights)?))
+}
+
 fn make_folder(path: &Path) -> Result<(), Fault> {
-    if socket::check_folder(path)? {
+    let folder = socket::lock_folder(path)?;
+    // A pipe has no folder that could be wrong, but its lock needs one.
+    if socket::check_folder(path)? && (cfg!(unix) || folder.is_dir()) {
         return Ok(());
     }
-    let folder = path.parent().unwrap_or(Path::new("/"));
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|fault| {
+    builder.create(&folder).map_err(|fault| {
         Fault::new(FaultKind::Failed, format!("the folder {} cannot be made", folder.display()))
             .why(fault.to_string())
     })?;
@@ -183,5 +211,5 @@ fn peer_of(stream: &Stream) -> Result<Peer, String> {
         Ok(Peer { pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()), uid: Some(uid) })
     }
     #[cfg(not(unix))]
-    Ok(Peer { pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()), uid: None })
+    Ok(Peer { pid: peer.pid(), uid: None })
 }
