@@ -20,6 +20,10 @@ use crate::surroundings::{Surroundings, hold_back_descriptors};
 /// Longest time for a daemon to start. A start takes a tenth of a second; this is for a machine that is very busy.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Windows' flag for a process that has no console.
+#[cfg(windows)]
+const DETACHED_PROCESS: u32 = 8;
+
 /// Variables that hold a path, which the daemon would look for from its own folder.
 const PATHS: [&str; 2] = ["RALLY_CRED_CONFIG", "RALLY_CRED_CLIENT_SECRET_FILE"];
 
@@ -74,7 +78,7 @@ struct Starter {
 impl Starter {
     fn start(&self) -> Result<Client, Fault> {
         let cannot = |what: &str, fault: &io::Error| not_started(format!("{what}: {fault}"));
-        let folder = lock_folder(&self.socket)?;
+        let folder = socket::lock_folder(&self.socket)?;
         make_folder(&folder)
             .map_err(|fault| cannot(&format!("{} cannot be made", folder.display()), &fault))?;
         socket::check_folder(&self.socket)?;
@@ -100,6 +104,9 @@ impl Starter {
         }
         // Both must come to the same socket.
         command.env(socket::OVERRIDE, absolute(&self.socket)?);
+        // It must not end with this console.
+        #[cfg(windows)]
+        std::os::windows::process::CommandExt::creation_flags(&mut command, DETACHED_PROCESS);
         hold_back_descriptors();
         command.spawn()
     }
@@ -142,17 +149,6 @@ fn lock(path: &Path) -> io::Result<File> {
     let file = options.open(path)?;
     file.lock()?;
     Ok(file)
-}
-
-#[cfg(unix)]
-fn lock_folder(socket: &Path) -> Result<PathBuf, Fault> {
-    Ok(socket.parent().unwrap_or(Path::new("/")).to_owned())
-}
-
-/// A pipe has no folder.
-#[cfg(not(unix))]
-fn lock_folder(_socket: &Path) -> Result<PathBuf, Fault> {
-    socket::state_folder()
 }
 
 fn not_started(why: impl AsRef<str>) -> Fault {

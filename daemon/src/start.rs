@@ -225,27 +225,29 @@ fn watch_signals(inbox: Inbox) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Keeps secrets out of core dumps and out of reach of other processes of this user that may not trace.
-#[cfg(target_os = "linux")]
+/// Keeps secrets out of core dumps, files closed to others, and on Linux this process out of reach of those of its user
+/// that may not trace.
+#[cfg(unix)]
 fn harden() -> Result<(), Fault> {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    use rustix::process::{Resource, Rlimit, setrlimit};
     let cannot = |fault: rustix::io::Errno| {
         Fault::new(FaultKind::Failed, "core dumps cannot be switched off").why(fault.to_string())
     };
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(cannot)?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(cannot)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(cannot)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     raise_descriptor_limit();
     Ok(())
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(unix))]
 fn harden() -> Result<(), Fault> {
     Ok(())
 }
 
 /// Many systems start programs with room for 1,024 descriptors, which a thousand clients would use up.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);

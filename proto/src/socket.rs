@@ -49,6 +49,12 @@ pub fn state_folder() -> Result<PathBuf, Fault> {
     Ok(folders.state_dir().unwrap_or_else(|| folders.data_local_dir()).to_owned())
 }
 
+/// The folder for the files beside the socket that daemons and clients lock while they start: the socket's own. A pipe
+/// has none, so on Windows it is the user's state folder.
+pub fn lock_folder(socket: &Path) -> Result<PathBuf, Fault> {
+    if cfg!(windows) { state_folder() } else { Ok(socket.parent().unwrap_or(Path::new("/")).to_owned()) }
+}
+
 /// Refuses a socket folder that somebody else could have made or can write to: it must be a folder and no link, belong
 /// to this user, and be closed to everyone else. `Ok(false)` if there is none yet.
 #[cfg(unix)]

@@ -112,22 +112,21 @@ pub fn open(path: &Path) -> Result<Opened, Fault> {
             .why(fault.to_string())
     };
     make_folder(path)?;
-    let lock = open_lock(path).map_err(cannot)?;
+    let lock_path = lock_path(path)?;
+    let lock = open_lock(&lock_path).map_err(cannot)?;
     let begun = Instant::now();
     while !take_lock(&lock).map_err(cannot)? {
         if Client::connect(path).is_ok() {
             return Ok(Opened::OtherDaemon);
         }
         if begun.elapsed() > PREDECESSOR {
-            return Err(locked(path));
+            return Err(locked(&lock_path));
         }
         std::thread::sleep(LOOK_AGAIN);
     }
     let name = path.to_fs_name::<GenericFilePath>().map_err(cannot)?;
     let options = ListenerOptions::new().name(name).try_overwrite(true).reclaim_name(false);
-    #[cfg(unix)]
-    let options = interprocess::os::unix::local_socket::ListenerOptionsExt::mode(options, 0o600);
-    let listener = options.create_tokio().map_err(cannot)?;
+    let listener = closed_to_others(options).map_err(cannot)?.create_tokio().map_err(cannot)?;
     let name = FileId::of(path).ok().map(|file| Name { path: path.to_owned(), file });
     Ok(Opened::Ours(Socket { listener, lock, name }))
 }
@@ -141,14 +140,15 @@ pub fn adopt(inherited: Inherited, path: &Path) -> Result<Socket, Fault> {
         Fault::new(FaultKind::Failed, format!("the socket {} cannot be taken over", path.display()))
             .why(fault.to_string())
     };
-    let lock = open_lock(path).map_err(cannot)?;
+    let lock_path = lock_path(path)?;
+    let lock = open_lock(&lock_path).map_err(cannot)?;
     let begun = Instant::now();
     while !take_lock(&lock).map_err(cannot)? {
         if begun.elapsed() > REPLACED {
-            return Err(locked(path));
+            return Err(locked(&lock_path));
         }
         // Whoever holds the lock wrote its number there, and lives.
-        let holder = std::fs::read_to_string(lock_path(path)).ok().and_then(|text| text.trim().parse().ok());
+        let holder = std::fs::read_to_string(&lock_path).ok().and_then(|text| text.trim().parse().ok());
         if let Some(holder) = holder.and_then(rustix::process::Pid::from_raw) {
             // A second signal changes nothing, and one that has just ended needs none.
             rustix::process::kill_process(holder, rustix::process::Signal::TERM).ok();
@@ -162,18 +162,12 @@ pub fn adopt(inherited: Inherited, path: &Path) -> Result<Socket, Fault> {
 /// No service manager here passes a socket on.
 #[cfg(not(unix))]
 pub fn adopt(_inherited: Inherited, path: &Path) -> Result<Socket, Fault> {
-    Err(locked(path))
-}
-
-fn lock_path(socket: &Path) -> PathBuf {
-    socket.with_extension("lock")
+    Err(locked(&lock_path(path)?))
 }
 
 /// What the holder wrote into it stays until it is taken.
-fn open_lock(socket: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(false);
-    options.open(lock_path(socket))
+fn open_lock(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(false).open(path)
 }
 
 /// `false` if somebody else has it.
@@ -186,9 +180,9 @@ fn take_lock(mut lock: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-fn locked(socket: &Path) -> Fault {
+fn locked(lock_path: &Path) -> Fault {
     Fault::new(FaultKind::Failed, "another daemon holds the socket but does not answer")
-        .why(format!("{} is locked", lock_path(socket).display()))
+        .why(format!("{} is locked", lock_path.display()))
         .remedy("rally-cred daemon stop")
 }
 
@@ -210,16 +204,45 @@ impl FileId {
     }
 }
 
+fn lock_path(path: &Path) -> Result<PathBuf, Fault> {
+    Ok(socket::lock_folder(path)?.join(path.file_name().unwrap_or_default()).with_extension("lock"))
+}
+
+/// The mode is on the socket before it has a name.
+#[cfg(all(unix, not(target_os = "macos")))]
+fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
+    Ok(interprocess::os::unix::local_socket::ListenerOptionsExt::mode(options, 0o600))
+}
+
+/// macOS gives no socket a mode ahead of its name; the process's mask does it, and the folder lets nobody in.
+#[cfg(target_os = "macos")]
+fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
+    Ok(options)
+}
+
+/// Only the pipe's owner may use it, in a session on this machine. The owner is the user, or of a daemon that runs with
+/// raised rights the administrators; the user's other programs are refused then. By default, everyone may read a pipe.
+#[cfg(windows)]
+fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
+    use interprocess::os::windows::{
+        local_socket::ListenerOptionsExt, security_descriptor::SecurityDescriptor,
+    };
+    // In Windows' notation: protected from inheritance; all denied to the network (NU), all allowed to the owner (OW).
+    let rights = widestring::u16cstr!("D:P(D;;GA;;;NU)(A;;GA;;;OW)");
+    Ok(options.security_descriptor(SecurityDescriptor::deserialize(rights)?))
+}
+
 fn make_folder(path: &Path) -> Result<(), Fault> {
-    if socket::check_folder(path)? {
+    let folder = socket::lock_folder(path)?;
+    // A pipe has no folder that could be wrong, but its lock needs one.
+    if socket::check_folder(path)? && (cfg!(unix) || folder.is_dir()) {
         return Ok(());
     }
-    let folder = path.parent().unwrap_or(Path::new("/"));
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|fault| {
+    builder.create(&folder).map_err(|fault| {
         Fault::new(FaultKind::Failed, format!("the folder {} cannot be made", folder.display()))
             .why(fault.to_string())
     })?;
@@ -283,5 +306,5 @@ fn peer_of(stream: &Stream) -> Result<Peer, String> {
         Ok(Peer { pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()), uid: Some(uid) })
     }
     #[cfg(not(unix))]
-    Ok(Peer { pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()), uid: None })
+    Ok(Peer { pid: peer.pid(), uid: None })
 }
