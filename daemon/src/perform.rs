@@ -2,6 +2,8 @@
 //! Does not: decide, wait, or fail; a failure is an outcome too.
 //! Met by: `driver`, which calls it for each effect in order.
 
+mod checkup;
+
 use std::{collections::HashMap, path::PathBuf};
 
 use rally_cred_proto::Answer;
@@ -95,6 +97,11 @@ impl Performer {
                 self.report(async move {
                     Event::UserLookedUp(epoch, Endpoint::new().find_user(&profile, &token).await)
                 });
+            }
+            Effect::Check { id, keyring, profiles } => {
+                if let Some(client) = self.clients.remove(&id) {
+                    tokio::spawn(checkup::run(self.vault.clone(), id, keyring, profiles, client));
+                }
             }
             Effect::ReadConfig => {
                 let path = self.config_path.clone();

@@ -261,6 +261,15 @@ impl Broker {
                 }
                 Err(fault) => turn.reply(id, Answer::Error(fault)),
             },
+            Ask::Check(check) => match self.named_or_all(check.profile.as_deref()) {
+                Ok(names) => {
+                    let accounts = names.iter().filter_map(|name| self.accounts.get(name));
+                    let profiles =
+                        accounts.map(|account| (account.profile.clone(), account.is_listening())).collect();
+                    turn.effects.push(Effect::Check { id, keyring: turn.keyring, profiles });
+                }
+                Err(fault) => turn.reply(id, Answer::Error(fault)),
+            },
             Ask::Reload => {
                 self.reloads.push(id);
                 turn.effects.push(Effect::ReadConfig);

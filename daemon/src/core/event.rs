@@ -106,6 +106,15 @@ pub enum Effect {
         /// The token.
         token: Secret,
     },
+    /// Try what a sign-in needs, tell the client each finding, and answer it.
+    Check {
+        /// Who asks.
+        id: AskId,
+        /// Where tokens are kept.
+        keyring: Keyring,
+        /// For whom, and whether the profile's redirect port is ours already, since a sign-in waits for its browser.
+        profiles: Vec<(Profile, bool)>,
+    },
     /// Read the config file; comes back as [`Event::ConfigRead`].
     ReadConfig,
     /// Write a line to the log.

@@ -197,6 +197,11 @@ impl Account {
         false
     }
 
+    /// Whether the redirect port is open for a pending flow.
+    pub(super) fn is_listening(&self) -> bool {
+        matches!(&self.job, Job::Flow(flow) if matches!(flow.listener, ListenerState::Open))
+    }
+
     /// Takes the listener's word on whether it is open. `false` if the job is none of this account's.
     pub(super) fn listening(
         &mut self,

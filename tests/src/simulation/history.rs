@@ -350,6 +350,7 @@ impl History {
             | Effect::Log(_)
             | Effect::OpenVault(_)
             | Effect::ReadConfig
+            | Effect::Check { .. }
             | Effect::CloseDoor
             | Effect::Exit => {}
             Effect::Reply(id, answer) => {
