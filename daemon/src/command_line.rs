@@ -18,6 +18,8 @@ Signals:
 Variables:
   RALLY_CRED_CONFIG  the config file
   RALLY_CRED_SOCKET  the socket
+  RALLY_CRED_CLIENT_SECRET_FILE
+                     a file with the client secret, for when the keyring has none
   RALLY_CRED_LOG     error, warn, info, debug or trace; info unless set";
 
 /// The program and all that it takes.

@@ -11,5 +11,6 @@ pub mod flow;
 pub mod ipc;
 pub mod log;
 pub mod perform;
+pub mod secret_source;
 pub mod start;
 pub mod vault;

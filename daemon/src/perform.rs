@@ -20,7 +20,7 @@ use crate::{
     endpoint::Endpoint,
     flow::listener,
     ipc::Door,
-    log,
+    log, secret_source,
     vault::Vault,
 };
 
@@ -71,6 +71,11 @@ impl Performer {
             Effect::Load(epoch, key) => {
                 let vault = self.vault.clone();
                 self.report(async move { Event::Loaded(epoch, vault.load(&key).await) });
+            }
+            Effect::FetchClientSecret(epoch, source) => {
+                self.report(
+                    async move { Event::ClientSecretFetched(epoch, secret_source::fetch(&source).await) },
+                );
             }
             Effect::Save(epoch, key, record) => {
                 let vault = self.vault.clone();

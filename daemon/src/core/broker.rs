@@ -113,6 +113,9 @@ impl Broker {
                 }
                 self.offer(turn, epoch, |account, turn| account.loaded(turn, epoch, &outcome));
             }
+            Event::ClientSecretFetched(epoch, outcome) => {
+                self.offer(turn, epoch, |account, turn| account.client_secret_fetched(turn, epoch, &outcome));
+            }
             Event::Saved(epoch, outcome) => {
                 if self.statics.written(turn, epoch, &outcome) {
                     return;
@@ -429,7 +432,7 @@ impl Broker {
                 Some(account) if account.profile == *profile => account,
                 Some(mut account) if account.profile.shapes_same_token(profile) => {
                     retire(turn, &mut account);
-                    account.profile = profile.clone();
+                    account.adopt(profile);
                     account
                 }
                 Some(mut account) => {

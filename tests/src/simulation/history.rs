@@ -351,6 +351,7 @@ impl History {
             | Effect::OpenVault(_)
             | Effect::ReadConfig
             | Effect::Check { .. }
+            | Effect::FetchClientSecret(..)
             | Effect::CloseDoor
             | Effect::Exit => {}
             Effect::Reply(id, answer) => {
