@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{self, BufRead, IsTerminal, Read},
     path::PathBuf,
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
     time::{Duration, SystemTime},
 };
 
@@ -37,6 +37,8 @@ pub trait Surroundings {
     fn typed_secret(&self, prompt: &str) -> io::Result<String>;
     /// A setting of git, with everything that git's caller has overridden; `None` without git.
     fn git_setting(&self, name: &str) -> Option<String>;
+    /// Runs a program to its end, without standard input, and gives what it wrote.
+    fn output_of(&self, command: &mut Command) -> io::Result<Output>;
     /// Starts a program and leaves it alone.
     fn launch(&self, command: &mut Command) -> io::Result<()>;
     /// The folder in which relative paths begin.
@@ -103,6 +105,10 @@ impl Surroundings for Process {
         git.args(["config", "--get", name]).stdin(Stdio::null()).stderr(Stdio::null());
         let found = git.output().ok().filter(|found| found.status.success())?;
         Some(String::from_utf8_lossy(&found.stdout).trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    fn output_of(&self, command: &mut Command) -> io::Result<Output> {
+        command.stdin(Stdio::null()).output()
     }
 
     fn launch(&self, command: &mut Command) -> io::Result<()> {

@@ -7,9 +7,9 @@ use std::{
     ffi::{OsStr, OsString},
     fs,
     io::{self, BufRead, Cursor, Read, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::{fs::DirBuilderExt, process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitStatus},
     sync::{
         Arc, Mutex,
         mpsc::{self, Receiver},
@@ -47,6 +47,8 @@ pub(crate) struct Fake {
     pub(crate) prompts: Mutex<Vec<String>>,
     pub(crate) git_setting: Option<String>,
     pub(crate) asked_git: Mutex<bool>,
+    /// What other programs write, and their exit codes, by their command lines. No other program is installed.
+    pub(crate) outputs: HashMap<String, (i32, String)>,
     pub(crate) missing_programs: Vec<String>,
     pub(crate) launched: Mutex<Vec<String>>,
     pub(crate) working_folder: PathBuf,
@@ -126,6 +128,14 @@ impl Surroundings for Fake {
         *self.asked_git.lock().unwrap() = true;
         assert_eq!(name, "credential.interactive");
         self.git_setting.clone()
+    }
+
+    fn output_of(&self, command: &mut Command) -> io::Result<std::process::Output> {
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let line = words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+        let (code, stdout) = self.outputs.get(&line).ok_or(io::ErrorKind::NotFound)?;
+        let status = ExitStatus::from_raw(code << 8);
+        Ok(std::process::Output { status, stdout: stdout.clone().into_bytes(), stderr: Vec::new() })
     }
 
     fn launch(&self, command: &mut Command) -> io::Result<()> {

@@ -23,6 +23,8 @@ Under systemd (see rally-cred.socket and rally-cred.service):
 Variables:
   RALLY_CRED_CONFIG  the config file
   RALLY_CRED_SOCKET  the socket
+  RALLY_CRED_CLIENT_SECRET_FILE
+                     a file with the client secret, for when the keyring has none
   RALLY_CRED_LOG     error, warn, info, debug or trace; info unless set";
 
 fn seconds(text: &str) -> Result<u32, &'static str> {

@@ -13,5 +13,6 @@ pub mod ipc;
 pub mod log;
 pub mod notify;
 pub mod perform;
+pub mod secret_source;
 pub mod start;
 pub mod vault;

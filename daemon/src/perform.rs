@@ -2,6 +2,8 @@
 //! Does not: decide, wait, or fail; a failure is an outcome too.
 //! Met by: `driver`, which calls it for each effect in order.
 
+mod checkup;
+
 use std::{collections::HashMap, path::PathBuf};
 
 use rally_cred_proto::Answer;
@@ -20,6 +22,7 @@ use crate::{
     ipc::Door,
     log,
     notify::ServiceManager,
+    secret_source,
     vault::Vault,
 };
 
@@ -89,6 +92,11 @@ impl Performer {
                 let vault = self.vault.clone();
                 self.report(async move { Event::Loaded(epoch, vault.load(&key).await) });
             }
+            Effect::FetchClientSecret(epoch, source) => {
+                self.report(
+                    async move { Event::ClientSecretFetched(epoch, secret_source::fetch(&source).await) },
+                );
+            }
             Effect::Save(epoch, key, record) => {
                 let vault = self.vault.clone();
                 self.report(async move { Event::Saved(epoch, vault.save(&key, record).await) });
@@ -114,6 +122,11 @@ impl Performer {
                 self.report(async move {
                     Event::UserLookedUp(epoch, Endpoint::new().find_user(&profile, &token).await)
                 });
+            }
+            Effect::Check { id, keyring, profiles } => {
+                if let Some(client) = self.clients.remove(&id) {
+                    tokio::spawn(checkup::run(self.vault.clone(), id, keyring, profiles, client));
+                }
             }
             Effect::ReadConfig => {
                 self.manager.reloading();

@@ -26,6 +26,7 @@ redirect_uri = "http://localhost:8478/callback"
 scope = "alm"
 ca_file = "~/.config/rally-cred/ca.pem"
 username = "me@example.com"
+client_secret_command = ["pass", "show", "rally/client-secret"]
 
 [static]
 hosts = ["https://git.example.com"]

@@ -44,9 +44,17 @@ fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
     let Config { default_profile, keyring: _, profiles, static_hosts } = &config;
     assert_eq!(default_profile, "work");
     assert_ne!(*static_hosts, StaticHosts::default());
-    let Profile { name: _, base_url: _, client_id: _, redirect_uri: _, scope: _, ca_file, username } =
-        &profiles["europe"];
-    assert!(ca_file.is_some() && username.is_some());
+    let Profile {
+        name: _,
+        base_url: _,
+        client_id: _,
+        redirect_uri: _,
+        scope: _,
+        ca_file,
+        username,
+        client_secret_source,
+    } = &profiles["europe"];
+    assert!(ca_file.is_some() && username.is_some() && client_secret_source.is_some());
     let pages = man::pages().unwrap();
     let (_, page) = pages.iter().find(|(name, _)| *name == "rally-cred.toml.5").unwrap();
     let (described, example) = page.split_once(".SH \"EXAMPLE\"").unwrap();
@@ -59,6 +67,7 @@ fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
         "scope",
         "ca_file",
         "username",
+        "client_secret_command",
         "hosts",
     ] {
         assert!(described.contains(&format!("\\fB{key}\\fR")), "{key} is not described");

@@ -104,9 +104,15 @@ fn planted_secrets_are_found_nowhere_but_in_answers() {
     let got = world.client(&["get"], question(&sandbox));
     assert_eq!(value(&got.stdout, "password"), Some("canary-access"));
     assert!(!got.stdout.contains("canary-refresh"), "the refresh token is never handed out");
-    for arguments in
-        [&["status"][..], &["status", "--json", "--check"], &["config", "check"], &["daemon", "reload"]]
-    {
+    let report = world.path("report.txt").display().to_string();
+    for arguments in [
+        &["status"][..],
+        &["status", "--json", "--check"],
+        &["doctor", "--json"],
+        &["doctor", "--report", &report],
+        &["config", "check"],
+        &["daemon", "reload"],
+    ] {
         assert_shows_none(&world.client(arguments, ""));
     }
 

@@ -39,6 +39,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
                     scope: "alm".to_owned(),
                     ca_file: None,
                     username: None,
+                    client_secret_source: None,
                 }
             )]
             .into(),
@@ -58,6 +59,7 @@ fn every_key_is_read() {
         scope = "alm other"
         ca_file = "/etc/ca.pem"
         username = "me@example.com"
+        client_secret_command = ["~/bin/secret", "show", "rally"]
         [profile.B_2-x]
         client_id = 'its'
         redirect_uri = "https://tools.example.com/callback?x=1"
@@ -71,6 +73,11 @@ fn every_key_is_read() {
     assert_eq!(work.ca_file.as_deref(), Some(Path::new("/etc/ca.pem")));
     let home = directories::BaseDirs::new().unwrap().home_dir().to_owned();
     assert_eq!(config.profiles["B_2-x"].ca_file, Some(home.join("ca.pem")));
+    let command = SecretSource::Command {
+        program: home.join("bin/secret"),
+        arguments: vec!["show".to_owned(), "rally".to_owned()],
+    };
+    assert_eq!(work.client_secret_source, Some(command));
 }
 
 #[test]
@@ -144,7 +151,7 @@ fn static_hosts_are_listed_or_all_and_need_no_profile() {
 
 #[test]
 fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_belong() {
-    let keys = "base_url, client_id, redirect_uri, scope, ca_file, username";
+    let keys = "base_url, client_id, redirect_uri, scope, ca_file, username, client_secret_command";
     for (line, expected) in [
         ("clientid = 1", "unknown key `clientid`\n  try: write `client_id`"),
         ("Base-URI = 1", "unknown key `Base-URI`\n  try: write `base_url`"),
@@ -367,4 +374,33 @@ fn a_named_pipe_in_the_files_place_does_not_hold_up_the_daemon() {
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     let fault = read(&path).unwrap_err().to_string();
     assert!(fault.contains("is not an ordinary file"), "{fault}");
+}
+
+#[test]
+fn the_command_for_the_client_secret_is_a_list_that_names_a_program_by_name_or_whole_path() {
+    for (written, expected) in [
+        ("\"pass rally\"", "line 4: `client_secret_command` must be a list of strings, not a string"),
+        ("[]", "line 4: `client_secret_command` names no program"),
+        ("[\"./pass\"]", "line 4: `client_secret_command` names no program"),
+        ("[\"bin/pass\", \"x\"]", "line 4: `client_secret_command` names no program"),
+        ("[\"pass\", \"\"]", "line 4: `client_secret_command` is empty"),
+    ] {
+        let fault = fault(&format!("{PROFILE}client_secret_command = {written}\n"));
+        assert!(fault.starts_with(expected), "{written}: {fault}");
+    }
+}
+
+#[test]
+fn the_file_for_the_client_secret_is_for_profiles_without_a_command_and_named_in_full() {
+    let other = PROFILE.replace("default", "other");
+    let mut config = parsed(&format!("{PROFILE}{other}client_secret_command = [\"pass\"]\n")).unwrap();
+    config.use_client_secret_file(Path::new("/run/secret"));
+    let source = |name: &str| config.profiles[name].client_secret_source.clone().unwrap();
+    assert_eq!(source("default"), SecretSource::File("/run/secret".into()));
+    assert!(matches!(source("other"), SecretSource::Command { .. }));
+
+    assert_eq!(choose_secret_file(None), Ok(None));
+    assert_eq!(choose_secret_file(Some("".into())), Ok(None));
+    assert_eq!(choose_secret_file(Some("/a".into())), Ok(Some("/a".into())));
+    assert!(choose_secret_file(Some("a".into())).is_err());
 }

@@ -54,6 +54,8 @@ pub(super) struct Account {
     pub(super) renew_at: Option<Tick>,
     pub(super) client_secret: Slot<Secret>,
     pub(super) client_secret_keep: Keeping,
+    /// The held client secret comes from its source, so it does not go into the vault.
+    pub(super) client_secret_is_fetched: bool,
     /// When the vault may be asked again though no caller waits for it.
     pub(super) no_load_before: Tick,
     /// Rally refused the held client secret; it stays in the vault until a better one is there.
@@ -131,6 +133,7 @@ impl Account {
             renew_at: None,
             client_secret: Slot::Unread,
             client_secret_keep: Keeping::default(),
+            client_secret_is_fetched: false,
             no_load_before: Tick(0),
             client_secret_refused: false,
             job: Job::None,
@@ -468,9 +471,9 @@ impl Account {
         self.client_secret_keep = Keeping::default();
         self.token_keep = Keeping::default();
         match self.client_secret {
-            Slot::Held(_) => self.save_client_secret(turn),
-            Slot::Unread | Slot::Loading(_) | Slot::Empty | Slot::Missing => {
-                self.client_secret = Slot::Unread
+            Slot::Held(_) if !self.client_secret_is_fetched => self.save_client_secret(turn),
+            Slot::Held(_) | Slot::Unread | Slot::Loading(_) | Slot::Empty | Slot::Missing => {
+                self.look_for_client_secret_anew();
             }
         }
         match self.token {

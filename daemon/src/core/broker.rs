@@ -128,6 +128,9 @@ impl Broker {
                 }
                 self.offer(turn, epoch, |account, turn| account.loaded(turn, epoch, &outcome));
             }
+            Event::ClientSecretFetched(epoch, outcome) => {
+                self.offer(turn, epoch, |account, turn| account.client_secret_fetched(turn, epoch, &outcome));
+            }
             Event::Saved(epoch, outcome) => {
                 if self.statics.written(turn, epoch, &outcome) {
                     return;
@@ -273,6 +276,15 @@ impl Broker {
                             account.ask(turn, id, peer, deadline, Wants::Reading)
                         });
                     }
+                }
+                Err(fault) => turn.reply(id, Answer::Error(fault)),
+            },
+            Ask::Check(check) => match self.named_or_all(check.profile.as_deref()) {
+                Ok(names) => {
+                    let accounts = names.iter().filter_map(|name| self.accounts.get(name));
+                    let profiles =
+                        accounts.map(|account| (account.profile.clone(), account.is_listening())).collect();
+                    turn.effects.push(Effect::Check { id, keyring: turn.keyring, profiles });
                 }
                 Err(fault) => turn.reply(id, Answer::Error(fault)),
             },
@@ -435,7 +447,7 @@ impl Broker {
                 Some(account) if account.profile == *profile => account,
                 Some(mut account) if account.profile.shapes_same_token(profile) => {
                     retire(turn, &mut account);
-                    account.profile = profile.clone();
+                    account.adopt(profile);
                     account
                 }
                 Some(mut account) => {

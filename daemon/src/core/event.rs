@@ -6,7 +6,7 @@ use rally_cred_proto::{Answer, Ask, Fault, Secret};
 
 use super::{
     answer::{RawAnswer, TokenForm},
-    profile::{Config, Keyring, Profile},
+    profile::{Config, Keyring, Profile, SecretSource},
     redirect::{Expected, Redirect},
     vault::{ItemKey, VaultTrouble},
 };
@@ -45,6 +45,8 @@ pub enum Event {
     Left(AskId),
     /// The vault gave what it holds, or not.
     Loaded(Epoch, Result<Option<Secret>, VaultTrouble>),
+    /// The client secret's source gave it, or not.
+    ClientSecretFetched(Epoch, Result<Secret, Fault>),
     /// The vault took a record, or not.
     Saved(Epoch, Result<(), VaultTrouble>),
     /// The vault forgot a record, or not.
@@ -76,6 +78,8 @@ pub enum Effect {
     Reply(AskId, Answer),
     /// Ask the vault for an item; comes back as [`Event::Loaded`].
     Load(Epoch, ItemKey),
+    /// Ask a source for a client secret; comes back as [`Event::ClientSecretFetched`].
+    FetchClientSecret(Epoch, SecretSource),
     /// Put an item into the vault; comes back as [`Event::Saved`].
     Save(Epoch, ItemKey, Secret),
     /// Take an item out of the vault; comes back as [`Event::Erased`].
@@ -105,6 +109,15 @@ pub enum Effect {
         profile: Profile,
         /// The token.
         token: Secret,
+    },
+    /// Try what a sign-in needs, tell the client each finding, and answer it.
+    Check {
+        /// Who asks.
+        id: AskId,
+        /// Where tokens are kept.
+        keyring: Keyring,
+        /// For whom, and whether the profile's redirect port is ours already, since a sign-in waits for its browser.
+        profiles: Vec<(Profile, bool)>,
     },
     /// Read the config file; comes back as [`Event::ConfigRead`].
     ReadConfig,

@@ -31,6 +31,7 @@ impl Idleness {
                 return;
             }
             Event::Loaded(..)
+            | Event::ClientSecretFetched(..)
             | Event::Saved(..)
             | Event::Erased(..)
             | Event::Listening(..)
@@ -51,6 +52,7 @@ impl Idleness {
             matches!(
                 effect,
                 Effect::Load(..)
+                    | Effect::FetchClientSecret(..)
                     | Effect::Save(..)
                     | Effect::Erase(..)
                     | Effect::Listen(..)

@@ -20,6 +20,15 @@ pub struct Config {
     pub static_hosts: StaticHosts,
 }
 
+impl Config {
+    /// Has every profile without a source of its own take its client secret from this file.
+    pub fn use_client_secret_file(&mut self, file: &std::path::Path) {
+        for profile in self.profiles.values_mut() {
+            profile.client_secret_source.get_or_insert_with(|| SecretSource::File(file.to_owned()));
+        }
+    }
+}
+
 /// The servers that static credentials are kept for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StaticHosts {
@@ -95,6 +104,22 @@ pub struct Profile {
     pub ca_file: Option<PathBuf>,
     /// The Rally user that this profile is for, where the config file says so.
     pub username: Option<String>,
+    /// Where the client secret comes from while the vault has none.
+    pub client_secret_source: Option<SecretSource>,
+}
+
+/// A place outside the vault that has a client secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// What a program prints, named by its path or to be found in `PATH`, with its arguments.
+    Command {
+        /// The program.
+        program: PathBuf,
+        /// Its arguments, which no shell sees.
+        arguments: Vec<String>,
+    },
+    /// What stands in a file.
+    File(PathBuf),
 }
 
 impl Profile {

@@ -74,10 +74,14 @@ impl Shelf {
         }
     }
 
-    /// Whether nothing is held, under way or waited for.
+    /// Whether something is under way or waited for, or is in memory only.
+    pub(super) fn has_work(&self) -> bool {
+        self.writing.is_some() || !self.waiting.is_empty() || !self.unkept.is_empty()
+    }
+
+    /// Whether that is not so, and nothing is held either.
     pub(super) fn is_idle(&self) -> bool {
-        let has_work = self.writing.is_some() || !self.waiting.is_empty() || !self.unkept.is_empty();
-        !has_work && !matches!(&self.known, Known::Held(record) if !record.is_empty())
+        !self.has_work() && !matches!(&self.known, Known::Held(record) if !record.is_empty())
     }
 
     fn name(&self) -> String {

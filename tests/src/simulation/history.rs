@@ -350,6 +350,8 @@ impl History {
             | Effect::Log(_)
             | Effect::OpenVault(_)
             | Effect::ReadConfig
+            | Effect::Check { .. }
+            | Effect::FetchClientSecret(..)
             | Effect::CloseDoor
             | Effect::Exit
             | Effect::ExitIfDeserted => {}
