@@ -7,4 +7,5 @@ pub mod keyring;
 pub mod man;
 pub mod sandbox;
 pub mod simulation;
+pub mod webdriver;
 pub mod world;

@@ -3,6 +3,7 @@
 //! Met by: `tests/run`, and `cargo test -p rally-cred-tests`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod chromium;
 mod crashes;
 mod engflow;
 mod examples;

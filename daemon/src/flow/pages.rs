@@ -147,7 +147,7 @@ impl Sheet {
 <svg viewBox="0 0 24 24" width="40" height="40" aria-hidden="true" focusable="false"><circle cx="12" cy="12" r="11"/><path d="{drawing}"/></svg>
 <h1>{title}</h1>
 <p>{lead}</p>
-{facts}<p class="end">You can close this tab and go back to where you began.</p>
+{facts}<p class="end">You can close this tab now.</p>
 </main>
 <footer>rally-cred, on this computer. This page runs no scripts, so it cannot close itself.</footer>
 </body>
