@@ -9,4 +9,5 @@ pub mod man;
 pub mod sandbox;
 pub mod simulation;
 pub mod user_manager;
+pub mod webdriver;
 pub mod world;

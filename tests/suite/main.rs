@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod client_secret;
+mod chromium;
 mod crashes;
 mod doctor;
 mod engflow;
