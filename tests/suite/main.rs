@@ -3,8 +3,8 @@
 //! Met by: `tests/run`, and `cargo test -p rally-cred-tests`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod client_secret;
 mod chromium;
+mod client_secret;
 mod crashes;
 mod doctor;
 mod engflow;
