@@ -14,7 +14,7 @@ use std::{
 
 use rally_cred_proto::{Fault, FaultKind};
 
-use crate::core::profile::{BadUrl, BaseUrl, Config, Keyring, Profile, RedirectUri, StaticHosts};
+use crate::core::profile::{BadUrl, BaseUrl, Config, Keyring, Notify, Profile, RedirectUri, StaticHosts};
 use source::{Source, Text};
 
 /// Name of the variable that overrides the path.
@@ -76,10 +76,13 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let table = source.parse()?;
     let (mut default_profile, mut keyring, mut profiles) = (None, Keyring::default(), Vec::new());
     let mut static_hosts = StaticHosts::default();
+    let (mut notify, mut notify_command) = (Notify::default(), None);
     for entry in source.entries(table.get_ref()) {
         match entry.key {
             "default_profile" => default_profile = Some(source.text(&entry)?),
             "keyring" => keyring = parse_keyring(&source, source.text(&entry)?)?,
+            "notify" => notify = parse_notify(&source, source.text(&entry)?)?,
+            "notify_command" => notify_command = Some(parse_command(&source, &entry)?),
             "profile" => {
                 for profile in source.entries(source.table(&entry)?) {
                     profiles.push(parse_profile(&source, &profile)?);
@@ -105,10 +108,15 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
         _ => choose_default(&source, default_profile, &names)?,
     };
     let profiles = profiles.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
-    Ok(Config { default_profile, keyring, profiles, static_hosts })
+    // A command takes the desktop's place; who writes `off` wants neither.
+    let notify = match (notify, notify_command) {
+        (Notify::Desktop, Some(command)) => Notify::Command(command),
+        (notify, _) => notify,
+    };
+    Ok(Config { default_profile, keyring, profiles, static_hosts, notify })
 }
 
-const TOP_KEYS: &[&str] = &["default_profile", "keyring", "profile", "static"];
+const TOP_KEYS: &[&str] = &["default_profile", "keyring", "notify", "notify_command", "profile", "static"];
 const PROFILE_KEYS: &[&str] = &["base_url", "client_id", "redirect_uri", "scope", "ca_file", "username"];
 const STATIC_KEYS: &[&str] = &["hosts"];
 
@@ -127,6 +135,28 @@ fn parse_keyring(source: &Source<'_>, text: Text<'_>) -> Result<Keyring, Fault> 
                 .broken(text.at, "`keyring` has no such choice")
                 .remedy("write \"auto\", \"os\" or \"memory\"")
         })
+}
+
+fn parse_notify(source: &Source<'_>, text: Text<'_>) -> Result<Notify, Fault> {
+    match text.text {
+        "desktop" => Ok(Notify::Desktop),
+        "off" => Ok(Notify::Off),
+        _ => Err(source
+            .broken(text.at, "`notify` has no such choice")
+            .remedy("write \"desktop\" or \"off\"; a program of your own is a `notify_command`")),
+    }
+}
+
+/// A program and its arguments. No shell reads them, so nothing needs quoting.
+fn parse_command(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Vec<String>, Fault> {
+    let words: Vec<_> = source.texts(entry)?.into_iter().map(|word| word.text.to_owned()).collect();
+    if words.is_empty() {
+        let key = entry.key;
+        return Err(source
+            .broken(entry.at, &format!("`{key}` names no program"))
+            .remedy(format!("{key} = [\"program\", \"argument\"], or remove it")));
+    }
+    Ok(words)
 }
 
 /// Like base URLs, since a password is no less a secret than a token. Who writes `*` has git ask for whatever it meets.

@@ -2,6 +2,7 @@
 //! Does not: promise a stable interface to other programs; they speak the socket protocol (`proto/PROTOCOL.md`).
 //! Met by: `main.rs`, and the tests.
 
+pub mod alert;
 pub mod command_line;
 pub mod config;
 pub mod core;

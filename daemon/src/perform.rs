@@ -8,10 +8,11 @@ use rally_cred_proto::Answer;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    alert::Alerts,
     config,
     core::{
         event::{AskId, Effect, Epoch, Event, Page},
-        profile::Keyring,
+        profile::{Keyring, Notify},
         redirect::Expected,
     },
     driver::{Inbox, Input},
@@ -27,6 +28,7 @@ use crate::{
 pub struct Performer {
     inbox: Inbox,
     vault: Vault,
+    alerts: Alerts,
     config_path: PathBuf,
     door: Door,
     clients: HashMap<AskId, mpsc::UnboundedSender<Answer>>,
@@ -35,10 +37,11 @@ pub struct Performer {
 
 impl Performer {
     /// Nothing is opened yet: keyring and TLS are set up by their first use.
-    pub fn new(inbox: Inbox, keyring: Keyring, config_path: PathBuf, door: Door) -> Self {
+    pub fn new(inbox: Inbox, keyring: Keyring, notify: Notify, config_path: PathBuf, door: Door) -> Self {
         Self {
             inbox,
             vault: Vault::open(keyring),
+            alerts: Alerts::new(notify),
             config_path,
             door,
             clients: HashMap::new(),
@@ -96,6 +99,9 @@ impl Performer {
                     Event::UserLookedUp(epoch, Endpoint::new().find_user(&profile, &token).await)
                 });
             }
+            Effect::Alert(alert) => self.alerts.raise(alert),
+            Effect::WithdrawAlert(profile) => self.alerts.withdraw(&profile),
+            Effect::AlertBy(way) => self.alerts.change(way),
             Effect::ReadConfig => {
                 let path = self.config_path.clone();
                 self.report(

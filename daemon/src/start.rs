@@ -142,7 +142,7 @@ async fn serve_until_told(
     watch_signals(inbox.clone())?;
     let (door, sessions) = socket.serve(inbox.clone());
     tracing::info!(profiles = config.profiles.len(), socket = %path.display(), "ready");
-    let performer = Performer::new(inbox, config.keyring, config_path, door);
+    let performer = Performer::new(inbox, config.keyring, config.notify.clone(), config_path, door);
     when_ready();
     driver::run(Broker::new(facts, config), inputs, performer).await;
     finish(sessions).await;

@@ -68,8 +68,7 @@ impl WebDriver {
             Some(port.trim_end_matches('.').to_owned())
         });
         let port = port.expect("a driver that says where it listens");
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut this = Self {
             http: browser::client(None).expect("a client"),
             session: format!("http://127.0.0.1:{port}/session"),
@@ -138,7 +137,6 @@ impl WebDriver {
         self.wait_for_page(host);
         assert_eq!(self.run("return location.protocol"), "chrome-error:");
     }
-
 
     /// Presses the button of this label.
     pub fn press(&self, label: &str) {

@@ -106,8 +106,7 @@ impl Sheet {
         let policy = format!(
             "default-src 'none'; style-src 'nonce-{nonce}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
         );
-        let policy =
-            HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+        let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
         let mut answer = Response::new(Full::from(self.html(&nonce)));
         *answer.status_mut() = status;
         answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -270,7 +269,9 @@ mod tests {
         ];
         for (answer, [title, part]) in pages {
             let (_, _, body) = shown(answer).await;
-            assert!(body.contains(&format!("<title>{title} –")) && body.contains(&format!("<h1>{title}</h1>")));
+            assert!(
+                body.contains(&format!("<title>{title} –")) && body.contains(&format!("<h1>{title}</h1>"))
+            );
             assert!(body.contains(part), "{part} is not in {body}");
         }
     }
