@@ -127,6 +127,7 @@ fn sign_in(
             Happened::Ended(Err(fault)) => return Err(fault),
         }
     }
+    progress.clear(output);
     Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked"))
 }
 

@@ -3,6 +3,7 @@
 //! Met by: `tests/run`, and `cargo test -p rally-cred-tests`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod alerts;
 mod chromium;
 mod crashes;
 mod engflow;
@@ -17,6 +18,7 @@ mod secrets;
 mod shells;
 mod sign_in;
 mod simulation;
+mod terminal;
 mod tidy;
 mod tools;
 mod trouble;
