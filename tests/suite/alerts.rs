@@ -55,7 +55,7 @@ fn a_notification_tells_what_is_wrong_and_its_button_opens_the_sign_in() {
     let (id, body, actions) = shown(desktop.next());
     assert_eq!(
         body,
-        "Profile default: Rally no longer accepts the stored refresh token.\nTry: rally-cred login"
+        "Profile default: Rally no longer accepts the stored refresh token.\nTry: rally-cred login --force"
     );
     assert_eq!(actions, ["default", "Sign in", "login", "Sign in"]);
     assert_eq!(opened(&world).len(), 1, "nothing opens unasked");
@@ -100,7 +100,7 @@ fn the_users_own_program_takes_the_desktops_place() {
     for line in [
         "RALLY_CRED_PROFILE=default",
         "RALLY_CRED_WHY=Rally no longer accepts the stored refresh token",
-        "RALLY_CRED_TRY=rally-cred login",
+        "RALLY_CRED_TRY=rally-cred login --force",
     ] {
         assert!(told.lines().any(|found| found == line), "{line} is not in {told}");
     }

@@ -9,8 +9,8 @@ use std::{
 use rally_cred_proto::plain::plain;
 use tokio::{process::Command, sync::oneshot, time::timeout};
 use zbus::{
-    Connection, MatchRule, MessageStream, connection::Builder, export::futures_core::Stream, message::Type,
-    zvariant::Value,
+    Connection, MatchRule, Message, MessageStream, connection::Builder, export::futures_core::Stream,
+    message::Type, zvariant::Value,
 };
 
 use crate::core::event::Alert;
@@ -85,7 +85,7 @@ impl Notification {
         let mut activation = None;
         loop {
             let signal = tokio::select! {
-                signal = poll_fn(|cx| Pin::new(&mut self.signals).poll_next(cx)) => signal,
+                signal = next(&mut self.signals) => signal,
                 _ = &mut withdrawn => {
                     self.bus.call_method(Some(SERVICE), OBJECT, Some(SERVICE), "CloseNotification", &self.id).await?;
                     return Ok(None);
@@ -110,11 +110,15 @@ impl Notification {
     }
 }
 
+async fn next(signals: &mut MessageStream) -> Option<zbus::Result<Message>> {
+    poll_fn(|cx| Pin::new(&mut *signals).poll_next(cx)).await
+}
+
 /// Runs the client's sign-in in a group of its own, so that it is not ended with this daemon.
 async fn sign_in(profile: &str, activation: Option<String>) {
     let mut command = Command::new(client());
     command
-        .args(["login", "--", profile])
+        .args(["login", "--force", "--", profile])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -42,7 +42,8 @@ impl Account {
         let alert = Alert {
             profile: self.profile.name.clone(),
             why,
-            remedy: self.login_command(),
+            // Until the token ends, a plain `login` would say that all is well.
+            remedy: format!("{} --force", self.login_command()),
             // A client secret is typed on a terminal, which a button has not.
             has_button: !self.client_secret_refused,
         };

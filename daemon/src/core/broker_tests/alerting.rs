@@ -39,7 +39,7 @@ fn a_renewal_that_is_refused_for_good_behind_everybodys_back_is_told_once() {
     let told = [Alert {
         profile: "default".to_owned(),
         why: "Rally no longer accepts the stored refresh token".to_owned(),
-        remedy: "rally-cred login".to_owned(),
+        remedy: "rally-cred login --force".to_owned(),
         has_button: true,
     }];
     assert_eq!(stage.alerts(), told.iter().collect::<Vec<_>>());
