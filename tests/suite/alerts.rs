@@ -38,7 +38,7 @@ fn shown(call: Call) -> (u32, String, Vec<String>) {
             assert_eq!((summary.as_str(), expires), ("Rally: sign-in needed", 0));
             (id, body, actions)
         }
-        Call::Close(id) => panic!("{id} was taken away before it was shown"),
+        Call::Close(id) => unreachable!("{id} was taken away before it was shown"),
     }
 }
 
