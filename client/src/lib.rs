@@ -22,6 +22,7 @@ mod login;
 mod logout;
 mod options;
 pub mod output;
+mod progress;
 mod static_credential;
 mod status;
 pub mod surroundings;

@@ -3,6 +3,7 @@
 //! Met by: the tests of every command.
 
 use std::{
+    any::Any,
     collections::HashMap,
     ffi::{OsStr, OsString},
     fs,
@@ -27,7 +28,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use crate::{output::Output, surroundings::Surroundings};
+use crate::{
+    output::Output,
+    surroundings::{Screen, Surroundings},
+};
 
 /// The time in every test: 2026-01-01T03:03:05Z.
 pub(crate) const NOW: i64 = 1_767_236_585;
@@ -43,6 +47,7 @@ pub(crate) struct Fake {
     pub(crate) stdin_is_terminal: bool,
     pub(crate) has_terminal: bool,
     pub(crate) typed_lines: Mutex<Option<Box<dyn BufRead + Send>>>,
+    pub(crate) screen: Option<Screen>,
     pub(crate) typed_secret: Option<String>,
     pub(crate) prompts: Mutex<Vec<String>>,
     pub(crate) git_setting: Option<String>,
@@ -117,6 +122,14 @@ impl Surroundings for Fake {
 
     fn typed_lines(&self) -> Box<dyn BufRead + Send> {
         self.typed_lines.lock().unwrap().take().unwrap_or_else(|| Box::new(Cursor::new(Vec::new())))
+    }
+
+    fn screen(&self) -> Option<Screen> {
+        self.screen
+    }
+
+    fn hide_typing(&self) -> Box<dyn Any> {
+        Box::new(())
     }
 
     fn typed_secret(&self, prompt: &str) -> io::Result<String> {

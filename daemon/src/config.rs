@@ -15,7 +15,7 @@ use std::{
 use rally_cred_proto::{Fault, FaultKind};
 
 use crate::core::profile::{
-    BadUrl, BaseUrl, Config, Keyring, Profile, RedirectUri, SecretSource, StaticHosts,
+    BadUrl, BaseUrl, Config, Keyring, Notify, Profile, RedirectUri, SecretSource, StaticHosts,
 };
 use source::{Source, Text};
 
@@ -97,10 +97,13 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let table = source.parse()?;
     let (mut default_profile, mut keyring, mut profiles) = (None, Keyring::default(), Vec::new());
     let mut static_hosts = StaticHosts::default();
+    let (mut notify, mut notify_command) = (Notify::default(), None);
     for entry in source.entries(table.get_ref()) {
         match entry.key {
             "default_profile" => default_profile = Some(source.text(&entry)?),
             "keyring" => keyring = parse_keyring(&source, source.text(&entry)?)?,
+            "notify" => notify = parse_notify(&source, source.text(&entry)?)?,
+            "notify_command" => notify_command = Some(parse_command(&source, &entry)?),
             "profile" => {
                 for profile in source.entries(source.table(&entry)?) {
                     profiles.push(parse_profile(&source, &profile)?);
@@ -126,10 +129,15 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
         _ => choose_default(&source, default_profile, &names)?,
     };
     let profiles = profiles.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
-    Ok(Config { default_profile, keyring, profiles, static_hosts })
+    // A command takes the desktop's place; who writes `off` wants neither.
+    let notify = match (notify, notify_command) {
+        (Notify::Desktop, Some((program, arguments))) => Notify::Command { program, arguments },
+        (notify, _) => notify,
+    };
+    Ok(Config { default_profile, keyring, profiles, static_hosts, notify })
 }
 
-const TOP_KEYS: &[&str] = &["default_profile", "keyring", "profile", "static"];
+const TOP_KEYS: &[&str] = &["default_profile", "keyring", "notify", "notify_command", "profile", "static"];
 const PROFILE_KEYS: &[&str] =
     &["base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command"];
 const STATIC_KEYS: &[&str] = &["hosts"];
@@ -149,6 +157,16 @@ fn parse_keyring(source: &Source<'_>, text: Text<'_>) -> Result<Keyring, Fault> 
                 .broken(text.at, "`keyring` has no such choice")
                 .remedy("write \"auto\", \"os\" or \"memory\"")
         })
+}
+
+fn parse_notify(source: &Source<'_>, text: Text<'_>) -> Result<Notify, Fault> {
+    match text.text {
+        "desktop" => Ok(Notify::Desktop),
+        "off" => Ok(Notify::Off),
+        _ => Err(source
+            .broken(text.at, "`notify` has no such choice")
+            .remedy("write \"desktop\" or \"off\"; a program of your own is a `notify_command`")),
+    }
 }
 
 /// Like base URLs, since a password is no less a secret than a token. Who writes `*` has git ask for whatever it meets.
@@ -183,7 +201,10 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
             return Err(source.unknown(&value, PROFILE_KEYS, TOP_KEYS, "the top of the file"));
         };
         match *key {
-            "client_secret_command" => client_secret_source = Some(parse_command(source, &value)?),
+            "client_secret_command" => {
+                let (program, arguments) = parse_command(source, &value)?;
+                client_secret_source = Some(SecretSource::Command { program, arguments });
+            }
             key => drop(found.insert(key, source.text(&value)?)),
         }
     }
@@ -220,20 +241,20 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
 /// A profile's name is part of an account name in the keyring, and some keyrings allow little room there.
 const LONGEST_NAME: usize = 64;
 
-/// A program by its name or its whole path, with its arguments. A relative path would mean another program in every
-/// working directory.
-fn parse_command(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<SecretSource, Fault> {
+/// A program by its name or its whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative
+/// path would mean another program in every working directory.
+fn parse_command(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<(PathBuf, Vec<String>), Fault> {
     let words = source.texts(entry)?;
     let program = words.first().and_then(|program| {
         from_home(program.text).filter(|path| path.is_absolute() || path.components().count() == 1)
     });
     let program = program.ok_or_else(|| {
+        let key = entry.key;
         source
-            .broken(entry.at, "`client_secret_command` names no program")
-            .remedy("client_secret_command = [\"pass\", \"show\", \"rally\"], or begin with a whole path")
+            .broken(entry.at, &format!("`{key}` names no program"))
+            .remedy(format!("{key} = [\"program\", \"argument\"], by the program's name or whole path"))
     })?;
-    let arguments = words.iter().skip(1).map(|word| word.text.to_owned()).collect();
-    Ok(SecretSource::Command { program, arguments })
+    Ok((program, words.iter().skip(1).map(|word| word.text.to_owned()).collect()))
 }
 
 /// A path that may begin with `~/`.

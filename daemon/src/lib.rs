@@ -3,6 +3,7 @@
 //! Met by: `main.rs`, and the tests.
 
 pub mod activation;
+pub mod alert;
 pub mod command_line;
 pub mod config;
 pub mod core;

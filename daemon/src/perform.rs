@@ -10,10 +10,11 @@ use rally_cred_proto::Answer;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    alert::Alerts,
     config,
     core::{
         event::{AskId, Effect, Epoch, Event, Page},
-        profile::Keyring,
+        profile::{Keyring, Notify},
         redirect::Expected,
     },
     driver::{Inbox, Input},
@@ -31,6 +32,7 @@ use crate::{
 pub struct Performer {
     inbox: Inbox,
     vault: Vault,
+    alerts: Alerts,
     config_path: PathBuf,
     door: Door,
     manager: ServiceManager,
@@ -43,6 +45,7 @@ impl Performer {
     pub fn new(
         inbox: Inbox,
         keyring: Keyring,
+        notify: Notify,
         config_path: PathBuf,
         door: Door,
         manager: ServiceManager,
@@ -50,6 +53,7 @@ impl Performer {
         Self {
             inbox,
             vault: Vault::open(keyring),
+            alerts: Alerts::new(notify),
             config_path,
             door,
             manager,
@@ -128,6 +132,9 @@ impl Performer {
                     tokio::spawn(checkup::run(self.vault.clone(), id, keyring, profiles, client));
                 }
             }
+            Effect::Alert(alert) => self.alerts.raise(alert),
+            Effect::WithdrawAlert(profile) => self.alerts.withdraw(&profile),
+            Effect::AlertBy(way) => self.alerts.change(way),
             Effect::ReadConfig => {
                 self.manager.reloading();
                 let path = self.config_path.clone();

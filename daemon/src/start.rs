@@ -177,7 +177,7 @@ async fn serve_until_told(
     let (door, sessions) = socket.serve(inbox.clone());
     tracing::info!(profiles = config.profiles.len(), socket = %path.display(), "ready");
     manager.ready(config.profiles.len());
-    let performer = Performer::new(inbox, config.keyring, config_path, door, manager);
+    let performer = Performer::new(inbox, config.keyring, config.notify.clone(), config_path, door, manager);
     when_ready();
     let broker = Broker::new(facts, config);
     let broker = match idle_exit {

@@ -3,6 +3,7 @@
 //! Met by: the tests of what people see in their browser.
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "a browser that does not do as it is told is the end of its test, with this message"
 )]

@@ -3,6 +3,7 @@
 //! Met by: `tests/run`, and `cargo test -p rally-cred-tests`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod alerts;
 mod chromium;
 mod client_secret;
 mod crashes;
@@ -22,6 +23,7 @@ mod sign_in;
 mod simulation;
 mod static_credentials;
 mod systemd;
+mod terminal;
 mod tidy;
 mod tools;
 mod trouble;

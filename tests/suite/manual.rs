@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use rally_cred_tests::{man, world::World};
 use rally_credd::{
     config,
-    core::profile::{Config, Profile, StaticHosts},
+    core::profile::{Config, Notify, Profile, StaticHosts},
 };
 
 #[test]
@@ -41,9 +41,10 @@ fn mandoc_has_nothing_to_say_against_the_pages() {
 fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
     let config = config::parse(man::CONFIG_EXAMPLE, Path::new("config.toml")).unwrap();
     // A new field does not compile here until its key is looked for below.
-    let Config { default_profile, keyring: _, profiles, static_hosts } = &config;
+    let Config { default_profile, keyring: _, profiles, static_hosts, notify } = &config;
     assert_eq!(default_profile, "work");
     assert_ne!(*static_hosts, StaticHosts::default());
+    assert_ne!(*notify, Notify::default());
     let Profile {
         name: _,
         base_url: _,
@@ -61,6 +62,8 @@ fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
     for key in [
         "default_profile",
         "keyring",
+        "notify",
+        "notify_command",
         "base_url",
         "client_id",
         "redirect_uri",

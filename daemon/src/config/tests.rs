@@ -29,6 +29,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
             default_profile: "default".to_owned(),
             keyring: Keyring::Auto,
             static_hosts: StaticHosts::default(),
+            notify: Notify::Desktop,
             profiles: [(
                 "default".to_owned(),
                 Profile {
@@ -78,6 +79,39 @@ fn every_key_is_read() {
         arguments: vec!["show".to_owned(), "rally".to_owned()],
     };
     assert_eq!(work.client_secret_source, Some(command));
+}
+
+#[test]
+fn a_person_is_told_by_the_desktop_by_a_program_or_not_at_all() {
+    let command = |words: &[&str]| Notify::Command {
+        program: words[0].into(),
+        arguments: words[1..].iter().map(|word| (*word).to_owned()).collect(),
+    };
+    for (text, expected) in [
+        ("notify = \"desktop\"", Notify::Desktop),
+        ("notify = \"off\"", Notify::Off),
+        ("notify_command = [\"tell\", \"$(me) now\"]", command(&["tell", "$(me) now"])),
+        ("notify = \"desktop\"\nnotify_command = [\"tell\"]", command(&["tell"])),
+        ("notify = \"off\"\nnotify_command = [\"tell\"]", Notify::Off),
+    ] {
+        assert_eq!(parsed(&format!("{text}\n{PROFILE}")).unwrap().notify, expected, "{text}");
+    }
+    for (text, expected) in [
+        (
+            "notify = \"mail\"",
+            "line 1: `notify` has no such choice\n  try: write \"desktop\" or \"off\"; a program of your own is a `notify_command`",
+        ),
+        (
+            "notify_command = []",
+            "line 1: `notify_command` names no program\n  try: notify_command = [\"program\", \"argument\"], by the program's name or whole path",
+        ),
+        (
+            "notify_command = \"tell me\"",
+            "line 1: `notify_command` must be a list of strings, not a string\n  try: notify_command = [\"…\"]",
+        ),
+    ] {
+        assert_eq!(fault(text), expected);
+    }
 }
 
 #[test]
@@ -182,7 +216,7 @@ fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_be
         ),
         (
             "pony = 1",
-            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, profile, static",
+            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, notify, notify_command, profile, static",
         ),
         (
             "client_secret = \"canary\"",

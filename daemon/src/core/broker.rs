@@ -354,7 +354,7 @@ impl Broker {
                 )
                 .remedy(account.login_command());
                 account.abandon_flow(turn, &fault);
-                account.forget();
+                account.forget(turn);
                 let (name, page) = (account.profile.name.clone(), account.profile.base_url.grants_page());
                 if logout.client_secret {
                     gathering.erasing(account.erase_client_secret(turn), &name, page.as_str());
@@ -462,6 +462,9 @@ impl Broker {
             retire(turn, account);
         }
         self.statics.apply(turn, config.static_hosts.clone());
+        if self.config.notify != config.notify {
+            turn.effects.push(Effect::AlertBy(config.notify.clone()));
+        }
         self.config = config;
         self.index();
         self.wake_ups.clear();
@@ -613,6 +616,7 @@ fn retire(turn: &mut Turn<'_>, account: &mut Account) {
     .remedy("ask again");
     account.abandon_flow(turn, &fault);
     account.fail_all(turn, &fault);
+    account.end_alerts(turn);
 }
 
 fn stopping() -> Fault {

@@ -6,7 +6,7 @@ use rally_cred_proto::{Answer, Ask, Fault, Secret};
 
 use super::{
     answer::{RawAnswer, TokenForm},
-    profile::{Config, Keyring, Profile, SecretSource},
+    profile::{Config, Keyring, Notify, Profile, SecretSource},
     redirect::{Expected, Redirect},
     vault::{ItemKey, VaultTrouble},
 };
@@ -119,6 +119,12 @@ pub enum Effect {
         /// For whom, and whether the profile's redirect port is ours already, since a sign-in waits for its browser.
         profiles: Vec<(Profile, bool)>,
     },
+    /// Tell a person who is not looking that a sign-in is needed.
+    Alert(Alert),
+    /// Take the profile's alert back: it is settled.
+    WithdrawAlert(String),
+    /// Alert by this from now on.
+    AlertBy(Notify),
     /// Read the config file; comes back as [`Event::ConfigRead`].
     ReadConfig,
     /// Write a line to the log.
@@ -129,6 +135,19 @@ pub enum Effect {
     Exit,
     /// End the process if no client is connected. If one is, the broker asks again later.
     ExitIfDeserted,
+}
+
+/// What a person is told who is not looking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// Whose sign-in is needed.
+    pub profile: String,
+    /// What was tried, or why there is nothing to try.
+    pub why: String,
+    /// The command that helps.
+    pub remedy: String,
+    /// Whether that command can run without a terminal.
+    pub has_button: bool,
 }
 
 /// How a flow ended, as the browser is told.
@@ -216,4 +235,6 @@ pub enum GrantStep {
     Kept,
     /// The vault does not keep it yet.
     NotKept,
+    /// A person who is not looking is told that a sign-in is needed.
+    Alerted,
 }

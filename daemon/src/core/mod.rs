@@ -3,6 +3,7 @@
 //! Met by: the driver, which feeds it, and the shells, which use its plain types.
 
 mod account;
+mod alert;
 pub mod answer;
 mod broker;
 pub mod dice;

@@ -18,6 +18,25 @@ pub struct Config {
     pub profiles: BTreeMap<String, Profile>,
     /// The servers for which this is a plain credential store.
     pub static_hosts: StaticHosts,
+    /// How a person who is not looking is told that a sign-in is needed.
+    pub notify: Notify,
+}
+
+/// How a person who is not looking is told that a sign-in is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Notify {
+    /// By a notification of the desktop, where there is one.
+    #[default]
+    Desktop,
+    /// By this program with these arguments; what it is about is in its environment.
+    Command {
+        /// By its name or its whole path.
+        program: PathBuf,
+        /// As they stand; no shell reads them.
+        arguments: Vec<String>,
+    },
+    /// Not at all.
+    Off,
 }
 
 impl Config {

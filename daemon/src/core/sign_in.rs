@@ -50,6 +50,13 @@ pub(super) struct CoolDown {
     pub(super) until: Option<Tick>,
 }
 
+impl CoolDown {
+    /// When another tab may be opened unasked.
+    pub(super) fn until(&self) -> Option<Tick> {
+        self.until
+    }
+}
+
 /// The authorization URL, with exactly the documented parameters.
 pub fn authorization_url(profile: &Profile, state: &str) -> String {
     let mut url = profile.base_url.authorization_page();
@@ -139,6 +146,10 @@ impl Account {
             }
             _ => self.why_not_signed_in(),
         };
+        // Whoever never signed in has not come to rely on it.
+        if !may_ask && self.token.held().is_some() {
+            self.want_alert(turn, fault.why.as_deref().unwrap_or(&fault.what));
+        }
         self.refuse(turn, &fault);
         None
     }

@@ -349,6 +349,9 @@ impl History {
             Effect::Tell(..)
             | Effect::Log(_)
             | Effect::OpenVault(_)
+            | Effect::Alert(_)
+            | Effect::AlertBy(_)
+            | Effect::WithdrawAlert(_)
             | Effect::ReadConfig
             | Effect::Check { .. }
             | Effect::FetchClientSecret(..)

@@ -2,6 +2,7 @@
 //! Does not: touch anything real.
 //! Met by: the tests beside it, each a sentence about the broker.
 
+mod alerting;
 mod client_secret;
 mod idling;
 mod keeping;
