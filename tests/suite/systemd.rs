@@ -230,10 +230,11 @@ fn a_socket_that_others_could_use_or_that_clients_do_not_come_to_is_refused() {
     let mut manager = Manager::new();
     let refusal = |manager: &Manager, why: &str| {
         let waiting = ask(&manager.world, GET);
-        let ended = manager.start("").end();
+        let daemon = manager.start("--idle-exit 1s");
+        assert_eq!(result(waiting)["kind"], "failed");
+        let ended = daemon.end();
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.stderr.contains(why), "{ended:?}");
-        assert_eq!(result(waiting)["type"], "error");
     };
     let set_mode = |path: PathBuf, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
