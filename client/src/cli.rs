@@ -8,19 +8,19 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 use rally_cred_proto::{
-    Fault,
+    Fault, duration,
     message::{Login, Logout, StatusAsk},
 };
 
 use crate::{
-    completions, config, daemon, duration, exec, login, logout,
+    completions, config, daemon, doctor, exec, login, logout,
     options::{FLAGS, Flag, named_profile},
     output::Output,
     status,
     surroundings::Surroundings,
     variables::{TOOLS, Variable},
 };
-use help::{ABOUT, COMPLETIONS_HELP, EXAMPLES, EXEC_HELP, GET_HELP, LOGIN_HELP, STATUS_HELP};
+use help::{ABOUT, COMPLETIONS_HELP, DOCTOR_HELP, EXAMPLES, EXEC_HELP, GET_HELP, LOGIN_HELP, STATUS_HELP};
 
 /// Runs a command. Help, and what is wrong with the command line, are written here.
 pub(crate) fn run(
@@ -45,7 +45,7 @@ pub(crate) fn run(
 
 /// Whether a word is one of the commands here; any other may be an operation of a future git.
 pub(crate) fn is_command(word: &OsString) -> bool {
-    ["login", "logout", "exec", "status", "daemon", "config", "completions", "help"]
+    ["login", "logout", "exec", "status", "doctor", "daemon", "config", "completions", "help"]
         .iter()
         .any(|name| word == name)
 }
@@ -116,6 +116,19 @@ pub(crate) fn tree() -> Command {
                     profile("The only profile to show"),
                     flag("json", "Print JSON"),
                     flag("check", "Ask Rally whether it takes the tokens"),
+                ]),
+            Command::new("doctor")
+                .about("Check everything that a sign-in needs, and say what mends it")
+                .after_help(DOCTOR_HELP)
+                .args([
+                    profile("The only profile to check"),
+                    flag("json", "Print JSON"),
+                    Arg::new("report")
+                        .long("report")
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("Write a support report, which holds no secret, into a new file"),
+                    autostart(),
                 ]),
             Command::new("daemon").about("Start or stop the daemon").subcommand_required(true).subcommands([
                 Command::new("start")
@@ -221,6 +234,15 @@ fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output
             // The variable chooses whom to serve; what to show is every profile.
             let ask = StatusAsk { profile: args.get_one("profile").cloned(), check: args.get_flag("check") };
             status::run(ask, args.get_flag("json"), around, output)
+        }
+        Some(("doctor", args)) => {
+            let options = doctor::Options {
+                profile: args.get_one("profile").cloned(),
+                json: args.get_flag("json"),
+                report: args.get_one("report").cloned(),
+                autostart: !args.get_flag("no-autostart"),
+            };
+            doctor::run(&options, around, output)
         }
         Some(("daemon", args)) => match args.subcommand_name() {
             Some("start") => daemon::start(around, output),

@@ -17,16 +17,60 @@ use crate::{
 
 /// Prints the path of the config file, whether or not there is one.
 pub(crate) fn path(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let path = match around.variable("RALLY_CRED_CONFIG") {
-        Some(path) => PathBuf::from(path),
+    output.answer(format!("{}\n", find_path(around)?.display()).as_bytes()).map(|()| 0)
+}
+
+/// Where the config file is, or would be.
+pub(crate) fn find_path(around: &dyn Surroundings) -> Result<PathBuf, Fault> {
+    match around.variable("RALLY_CRED_CONFIG") {
+        Some(path) => Ok(PathBuf::from(path)),
         None => directories::ProjectDirs::from("", "", "rally-cred")
             .map(|folders| folders.config_dir().join("config.toml"))
             .ok_or_else(|| {
                 Fault::new(FaultKind::Failed, "the home folder of this user is not known")
                     .remedy("set HOME or RALLY_CRED_CONFIG")
-            })?,
-    };
-    output.answer(format!("{}\n", path.display()).as_bytes()).map(|()| 0)
+            }),
+    }
+}
+
+/// The verdict of the daemon's program on a config file: what it says of a good one, or what is wrong.
+pub(crate) fn judge(file: Option<&Path>, around: &dyn Surroundings) -> Result<String, Fault> {
+    let Verdict { good, broken, code } = ask_daemon_program(file, around)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+    if code == 0 { Ok(text(&good)) } else { Err(read_fault(code, &text(&broken))) }
+}
+
+/// A fault as a program shows it, read back; the kind is one that has the program's exit code.
+fn read_fault(code: u8, text: &str) -> Fault {
+    let kind =
+        if code == FaultKind::ConfigBroken.exit_code() { FaultKind::ConfigBroken } else { FaultKind::Failed };
+    let mut fault = Fault::new(kind, "the config file cannot be used");
+    for line in text.lines() {
+        if let Some(what) = line.strip_prefix("rally-credd: ") {
+            fault = Fault::new(kind, what);
+        } else if let Some(why) = line.strip_prefix("  why: ") {
+            fault = fault.why(why);
+        } else if let Some(remedy) = line.strip_prefix("  try: ") {
+            fault = fault.remedy(remedy);
+        }
+    }
+    fault
+}
+
+struct Verdict {
+    good: Vec<u8>,
+    broken: Vec<u8>,
+    code: u8,
+}
+
+fn ask_daemon_program(file: Option<&Path>, around: &dyn Surroundings) -> Result<Verdict, Fault> {
+    let daemon = autostart::daemon_program(around)?;
+    let mut command = Command::new(&daemon);
+    command.arg("--check-config").args(file).stdin(Stdio::null());
+    let done = command.output().map_err(|fault| {
+        Fault::new(FaultKind::Failed, format!("{} cannot be run", daemon.display())).why(fault.to_string())
+    })?;
+    Ok(Verdict { good: done.stdout, broken: done.stderr, code: exit_code(done.status) })
 }
 
 /// Has the daemon's program check a config file, and passes on what it says and its exit code.
@@ -35,16 +79,11 @@ pub(crate) fn check(
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
-    let daemon = autostart::daemon_program(around)?;
-    let mut command = Command::new(&daemon);
-    command.arg("--check-config").args(file).stdin(Stdio::null());
-    let done = command.output().map_err(|fault| {
-        Fault::new(FaultKind::Failed, format!("{} cannot be run", daemon.display())).why(fault.to_string())
-    })?;
-    output.answer(&done.stdout)?;
+    let Verdict { good, broken, code } = ask_daemon_program(file, around)?;
+    output.answer(&good)?;
     // Where nobody listens any more, nothing is lost.
-    output.stderr.write_all(&done.stderr).ok();
-    Ok(exit_code(done.status))
+    output.stderr.write_all(&broken).ok();
+    Ok(code)
 }
 
 #[cfg(unix)]

@@ -23,7 +23,9 @@ pub(crate) struct Audience {
 pub(crate) fn react(event: &Answer, audience: Audience, around: &dyn Surroundings, output: &mut Output<'_>) {
     match event {
         Answer::Authorize(authorize) => show(authorize, audience, around, output),
-        Answer::Waiting(waiting) if audience.listens => output.say(waiting_for(waiting)),
+        Answer::Waiting(Waiting { profile, on }) if audience.listens => {
+            output.say(format_args!("profile {}: waiting for {}", plain(profile), awaited(*on)));
+        }
         Answer::Notice(notice) if audience.listens => warn(notice, output),
         // Nobody listens, a newer daemon says something that this client does not know, or it is a result.
         _ => {}
@@ -42,14 +44,14 @@ fn show(authorize: &Authorize, audience: Audience, around: &dyn Surroundings, ou
     ));
 }
 
-fn waiting_for(waiting: &Waiting) -> String {
-    let what = match waiting.on {
+/// What the daemon waits for.
+pub(crate) fn awaited(on: WaitingOn) -> &'static str {
+    match on {
         WaitingOn::Keyring => "the keyring; it may ask to be unlocked",
         WaitingOn::Renewal => "Rally to renew the token",
         WaitingOn::Exchange => "Rally to give the token",
         _ => "the daemon",
-    };
-    format!("profile {}: waiting for {what}", plain(&waiting.profile))
+    }
 }
 
 /// Tells of something that is in nobody's way yet.

@@ -170,9 +170,9 @@ fn give(
 
 fn git_lines(given: &Given<'_>, request: &git::Attributes) -> Result<Zeroizing<Vec<u8>>, git::BadAttributes> {
     match given.source {
-        Source::Profile(_) => {
+        Source::Profile(profile) => {
             let username = given.username.unwrap_or(UNKNOWN_USER);
-            git::encode_answer(request, username, given.secret, given.expires_at)
+            git::encode_answer(request, profile, username, given.secret, given.expires_at)
         }
         Source::Static(credential) => git::encode_credential(request, credential),
     }

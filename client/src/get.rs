@@ -141,6 +141,7 @@ fn is_about_our_server(kind: FaultKind) -> bool {
 
 /// What the caller asks for.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them in a process")]
 enum Request {
     /// Nothing: the profile that is named, or the default one.
     Empty,

@@ -28,7 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(125);
 /// hand it out again.
 pub(crate) fn erase(options: &Options, around: &dyn Surroundings) -> Result<u8, Fault> {
     let attributes = read(options, around)?;
-    let target = get::target(&attributes, options.profile.clone());
+    // The note of the answer that it came from; a profile named here and now comes first.
+    let profile = options.profile.clone().or_else(|| attributes.profile.clone());
+    let target = get::target(&attributes, profile);
     // Half a server is nobody's. Nothing at all comes from a person, who means the profile.
     let is_there = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     let names_server = is_there(&target.protocol) && is_there(&target.host);
@@ -48,6 +50,8 @@ fn done_or_nothing_to_do(outcome: Result<Answer, Fault>, options: &Options) -> R
         Ok(_) => Ok(0),
         // No profile, so no token of ours; or no daemon, and none is wanted.
         Err(fault) if fault.kind == FaultKind::NotConfigured => Ok(0),
+        // The note is of a profile that is no more.
+        Err(fault) if fault.kind == FaultKind::UnknownProfile && options.profile.is_none() => Ok(0),
         Err(fault) if fault.kind == FaultKind::NoDaemon && !options.autostart => Ok(0),
         Err(fault) => Err(fault),
     }

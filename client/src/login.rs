@@ -7,9 +7,9 @@
 
 use std::{
     io::BufRead,
-    sync::mpsc::{Sender, channel},
+    sync::mpsc::{RecvTimeoutError, Sender, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -25,6 +25,7 @@ use crate::{
     connection::{Connection, GRACE},
     events::{self, Audience},
     output::Output,
+    progress::Progress,
     surroundings::Surroundings,
 };
 
@@ -85,21 +86,40 @@ fn sign_in(
     let (happened, happenings) = channel();
     ask_in_background(login, options, around, happened.clone())?;
     let mut typist = can_paste.then(|| around.typed_lines());
-    for next in happenings {
+    let mut progress = Progress::new(around);
+    loop {
+        let next = match progress.draw(Instant::now(), output) {
+            Some(stays) => happenings.recv_timeout(stays),
+            None => happenings.recv().map_err(RecvTimeoutError::from),
+        };
+        let next = match next {
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Ok(next) => next,
+        };
+        progress.clear(output);
         match next {
+            Happened::Event(Answer::Waiting(waiting)) if progress.is_live() => {
+                progress.wait_for(Instant::now(), events::awaited(waiting.on), None);
+            }
             Happened::Event(event) => {
                 let audience = Audience { has_browser: options.browser, listens: true };
                 events::react(&event, audience, around, output);
-                // Not before there is something to paste: until then, a prompt may want the terminal.
-                if matches!(event, Answer::Authorize(_))
-                    && let Some(lines) = typist.take()
-                {
-                    output.say("waiting; if the browser ends at a page that cannot be opened, paste its address here");
-                    read_in_background(lines, happened.clone());
+                if let Answer::Authorize(authorize) = event {
+                    let most = Duration::from_secs(authorize.timeout.into());
+                    progress.wait_for(Instant::now(), "\"Allow Access\" in the browser", Some(most));
+                    output.say(how_to_go_on(authorize.timeout, progress.is_live(), can_paste));
+                    // Not before there is something to paste: until then, a prompt may want the terminal.
+                    if let Some(lines) = typist.take() {
+                        if progress.is_live() {
+                            progress.hide_typing();
+                        }
+                        read_in_background(lines, happened.clone());
+                    }
                 }
             }
             Happened::Pasted(line) => match paste(&line, options, around) {
-                Ok(()) => output.say("the address is right, waiting for Rally to give the token"),
+                Ok(()) => output.say("the address is right"),
                 Err(fault) => output.say(fault),
             },
             Happened::Ended(Ok(Answer::SignedIn(signed_in))) => return Ok(signed_in),
@@ -107,7 +127,23 @@ fn sign_in(
             Happened::Ended(Err(fault)) => return Err(fault),
         }
     }
+    progress.clear(output);
     Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked"))
+}
+
+/// What a person can do while the sign-in waits for them.
+fn how_to_go_on(timeout: u32, is_live: bool, can_paste: bool) -> String {
+    let wait = match timeout {
+        minutes if minutes % 60 == 0 => format!("waiting for \"Allow Access\", at most {} min", minutes / 60),
+        seconds => format!("waiting for \"Allow Access\", at most {seconds} s"),
+    };
+    let paste = "if the browser ends at a page that cannot be opened, paste its address here";
+    match (is_live, can_paste) {
+        // The line below it says for how long.
+        (true, _) => format!("{paste} and press Enter (it stays hidden); Ctrl-C cancels"),
+        (false, true) => format!("{wait}; {paste}; Ctrl-C cancels"),
+        (false, false) => wait,
+    }
 }
 
 fn ask_in_background(

@@ -5,9 +5,9 @@
 
 use std::{ffi::OsString, time::Duration};
 
-use rally_cred_proto::{Fault, FaultKind, message::Get};
+use rally_cred_proto::{Fault, FaultKind, duration, message::Get};
 
-use crate::{duration, format::Format, surroundings::Surroundings};
+use crate::{format::Format, surroundings::Surroundings};
 
 /// What the flags of a helper operation say.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -45,10 +45,14 @@ impl Output<'_> {
         self.answer_json(&Failure { error: fault })
     }
 
+    /// Shows something to people that need not end its line.
+    pub(crate) fn show(&mut self, text: &str) {
+        self.stderr.write_all(text.as_bytes()).and_then(|()| self.stderr.flush()).ok();
+    }
+
     /// Says something to people. Where nobody listens any more, nothing is lost.
     pub fn say(&mut self, text: impl std::fmt::Display) {
-        let line = format!("rally-cred: {text}\n");
-        self.stderr.write_all(line.as_bytes()).and_then(|()| self.stderr.flush()).ok();
+        self.show(&format!("rally-cred: {text}\n"));
     }
 }
 

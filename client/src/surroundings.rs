@@ -3,17 +3,20 @@
 //! Met by: every command; tests put their own in place of [`Process`].
 
 use std::{
+    any::Any,
     env,
     ffi::OsString,
     fs,
     io::{self, BufRead, IsTerminal, Read},
     path::PathBuf,
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
     time::{Duration, SystemTime},
 };
 
 use rally_cred_proto::{Fault, FaultKind, frame::MAX_FRAME, socket};
 use zeroize::Zeroizing;
+
+use crate::hidden_input;
 
 /// The process around a command.
 pub trait Surroundings {
@@ -33,10 +36,16 @@ pub trait Surroundings {
     fn stdin(&self, patience: Duration) -> Box<dyn Read + '_>;
     /// Standard input, line by line, for a thread of its own.
     fn typed_lines(&self) -> Box<dyn BufRead + Send>;
+    /// The terminal on which a person reads standard error and types; `None` if a line cannot be written anew there.
+    fn screen(&self) -> Option<Screen>;
+    /// Hides what is typed until the returned value is dropped; an interruption shows it again and ends the program.
+    fn hide_typing(&self) -> Box<dyn Any>;
     /// A line typed on the terminal without echo.
     fn typed_secret(&self, prompt: &str) -> io::Result<String>;
     /// A setting of git, with everything that git's caller has overridden; `None` without git.
     fn git_setting(&self, name: &str) -> Option<String>;
+    /// Runs a program to its end, without standard input, and gives what it wrote.
+    fn output_of(&self, command: &mut Command) -> io::Result<Output>;
     /// Starts a program and leaves it alone.
     fn launch(&self, command: &mut Command) -> io::Result<()>;
     /// The folder in which relative paths begin.
@@ -47,6 +56,18 @@ pub trait Surroundings {
     /// waits for it and returns its exit code.
     fn run_in_place(&self, command: &mut Command) -> io::Result<u8>;
 }
+
+/// A terminal that can show a line anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Screen {
+    /// How many characters fit in a line.
+    pub columns: usize,
+    /// Whether the person wants colours (<https://no-color.org>).
+    pub has_colour: bool,
+}
+
+/// Taken where a terminal does not say how wide it is.
+const USUAL_COLUMNS: usize = 80;
 
 /// The real process.
 #[derive(Clone, Copy, Debug)]
@@ -94,8 +115,21 @@ impl Surroundings for Process {
         Box::new(io::BufReader::new(io::stdin()))
     }
 
+    fn screen(&self) -> Option<Screen> {
+        let can_redraw = self.variable("TERM").is_some_and(|term| term != "dumb");
+        (can_redraw && self.stdin_is_terminal() && io::stderr().is_terminal()).then(|| Screen {
+            columns: columns().unwrap_or(USUAL_COLUMNS),
+            has_colour: self.variable("NO_COLOR").is_none(),
+        })
+    }
+
+    fn hide_typing(&self) -> Box<dyn Any> {
+        // What cannot be hidden is shown, which harms no more than the looks.
+        Box::new(hidden_input::hide("sign-in cancelled").ok())
+    }
+
     fn typed_secret(&self, prompt: &str) -> io::Result<String> {
-        crate::hidden_input::read_line(prompt)
+        hidden_input::read_line(prompt)
     }
 
     fn git_setting(&self, name: &str) -> Option<String> {
@@ -103,6 +137,10 @@ impl Surroundings for Process {
         git.args(["config", "--get", name]).stdin(Stdio::null()).stderr(Stdio::null());
         let found = git.output().ok().filter(|found| found.status.success())?;
         Some(String::from_utf8_lossy(&found.stdout).trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    fn output_of(&self, command: &mut Command) -> io::Result<Output> {
+        command.stdin(Stdio::null()).output()
     }
 
     fn launch(&self, command: &mut Command) -> io::Result<()> {
@@ -135,6 +173,17 @@ impl Surroundings for Process {
     fn run_in_place(&self, command: &mut Command) -> io::Result<u8> {
         command.status().map(exit_code)
     }
+}
+
+#[cfg(unix)]
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+#[cfg(not(unix))]
+fn columns() -> Option<usize> {
+    None
 }
 
 /// How a program ended. A code that does not fit, and an end without one, is a failure like any other.

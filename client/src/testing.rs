@@ -3,13 +3,14 @@
 //! Met by: the tests of every command.
 
 use std::{
+    any::Any,
     collections::HashMap,
     ffi::{OsStr, OsString},
     fs,
     io::{self, BufRead, Cursor, Read, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::{fs::DirBuilderExt, process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitStatus},
     sync::{
         Arc, Mutex,
         mpsc::{self, Receiver},
@@ -27,7 +28,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use crate::{output::Output, surroundings::Surroundings};
+use crate::{
+    output::Output,
+    surroundings::{Screen, Surroundings},
+};
 
 /// The time in every test: 2026-01-01T03:03:05Z.
 pub(crate) const NOW: i64 = 1_767_236_585;
@@ -43,10 +47,13 @@ pub(crate) struct Fake {
     pub(crate) stdin_is_terminal: bool,
     pub(crate) has_terminal: bool,
     pub(crate) typed_lines: Mutex<Option<Box<dyn BufRead + Send>>>,
+    pub(crate) screen: Option<Screen>,
     pub(crate) typed_secret: Option<String>,
     pub(crate) prompts: Mutex<Vec<String>>,
     pub(crate) git_setting: Option<String>,
     pub(crate) asked_git: Mutex<bool>,
+    /// What other programs write, and their exit codes, by their command lines. No other program is installed.
+    pub(crate) outputs: HashMap<String, (i32, String)>,
     pub(crate) missing_programs: Vec<String>,
     pub(crate) launched: Mutex<Vec<String>>,
     pub(crate) working_folder: PathBuf,
@@ -117,6 +124,14 @@ impl Surroundings for Fake {
         self.typed_lines.lock().unwrap().take().unwrap_or_else(|| Box::new(Cursor::new(Vec::new())))
     }
 
+    fn screen(&self) -> Option<Screen> {
+        self.screen
+    }
+
+    fn hide_typing(&self) -> Box<dyn Any> {
+        Box::new(())
+    }
+
     fn typed_secret(&self, prompt: &str) -> io::Result<String> {
         self.prompts.lock().unwrap().push(prompt.to_owned());
         self.typed_secret.clone().ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -126,6 +141,14 @@ impl Surroundings for Fake {
         *self.asked_git.lock().unwrap() = true;
         assert_eq!(name, "credential.interactive");
         self.git_setting.clone()
+    }
+
+    fn output_of(&self, command: &mut Command) -> io::Result<std::process::Output> {
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let line = words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+        let (code, stdout) = self.outputs.get(&line).ok_or(io::ErrorKind::NotFound)?;
+        let status = ExitStatus::from_raw(code << 8);
+        Ok(std::process::Output { status, stdout: stdout.clone().into_bytes(), stderr: Vec::new() })
     }
 
     fn launch(&self, command: &mut Command) -> io::Result<()> {

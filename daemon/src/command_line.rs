@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, value_parser};
+use rally_cred_proto::duration;
 
 const ABOUT: &str = "Keeps a Rally sign-in and hands out its ZSESSIONID to programs of the same user";
 
@@ -15,10 +16,20 @@ Signals:
   SIGTERM, SIGINT    stop it in order
   SIGHUP             has it read the config file again
 
+Under systemd (see rally-cred.socket and rally-cred.service):
+  It takes the socket that systemd made, tells systemd how it is, and ends when it has had nothing to do for a while and
+  everything is in the keyring. The next connection starts it again.
+
 Variables:
   RALLY_CRED_CONFIG  the config file
   RALLY_CRED_SOCKET  the socket
+  RALLY_CRED_CLIENT_SECRET_FILE
+                     a file with the client secret, for when the keyring has none
   RALLY_CRED_LOG     error, warn, info, debug or trace; info unless set";
+
+fn seconds(text: &str) -> Result<u32, &'static str> {
+    duration::parse(text).ok_or("a duration looks like 90, 30s, 10m or 1h")
+}
 
 /// The program and all that it takes.
 pub fn command() -> Command {
@@ -31,6 +42,14 @@ pub fn command() -> Command {
                 .long("detach")
                 .action(ArgAction::SetTrue)
                 .help("Leave the session, log to a file, and report readiness on standard output"),
+        )
+        .arg(
+            Arg::new("idle-exit")
+                .long("idle-exit")
+                .value_name("DURATION")
+                .value_parser(seconds)
+                .conflicts_with("detach")
+                .help("Under socket activation, end after this long without a client [default: 1h; 0 for never]"),
         )
         .arg(
             Arg::new("check-config")

@@ -14,11 +14,16 @@ use std::{
 
 use rally_cred_proto::{Fault, FaultKind};
 
-use crate::core::profile::{BadUrl, BaseUrl, Config, Keyring, Profile, RedirectUri, StaticHosts};
+use crate::core::profile::{
+    BadUrl, BaseUrl, Config, Keyring, Notify, Profile, RedirectUri, SecretSource, StaticHosts,
+};
 use source::{Source, Text};
 
 /// Name of the variable that overrides the path.
 pub const OVERRIDE: &str = "RALLY_CRED_CONFIG";
+
+/// Name of the variable with the path of a file that holds the client secret, for machines without a keyring.
+pub const SECRET_FILE: &str = "RALLY_CRED_CLIENT_SECRET_FILE";
 
 /// The config file's path: `RALLY_CRED_CONFIG`, else `config.toml` in the user's config folder. Fails if the variable
 /// holds a relative path, which would mean another file in every working directory, or if no home folder is known.
@@ -36,6 +41,16 @@ fn choose_path(override_path: Option<OsString>, folder: Option<PathBuf>) -> Resu
             Fault::new(FaultKind::ConfigBroken, "the home folder of this user is not known")
                 .remedy(format!("set HOME or {OVERRIDE}"))
         }),
+    }
+}
+
+fn choose_secret_file(path: Option<OsString>) -> Result<Option<PathBuf>, Fault> {
+    match path.filter(|path| !path.is_empty()).map(PathBuf::from) {
+        Some(path) if !path.is_absolute() => {
+            Err(Fault::new(FaultKind::ConfigBroken, format!("{SECRET_FILE} is not an absolute path"))
+                .remedy("write the whole path"))
+        }
+        path => Ok(path),
     }
 }
 
@@ -57,7 +72,13 @@ pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
         return Err(broken(path, "is larger than 1 MiB").remedy("keep only the keys of rally-cred in it"));
     }
     match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(text, path).map(Some),
+        Ok(text) => {
+            let mut config = parse(text, path)?;
+            if let Some(file) = choose_secret_file(env::var_os(SECRET_FILE))? {
+                config.use_client_secret_file(&file);
+            }
+            Ok(Some(config))
+        }
         Err(why) => {
             let before = String::from_utf8_lossy(bytes.get(..why.valid_up_to()).unwrap_or_default());
             Err(Source { path, text: &before }
@@ -76,10 +97,13 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let table = source.parse()?;
     let (mut default_profile, mut keyring, mut profiles) = (None, Keyring::default(), Vec::new());
     let mut static_hosts = StaticHosts::default();
+    let (mut notify, mut notify_command) = (Notify::default(), None);
     for entry in source.entries(table.get_ref()) {
         match entry.key {
             "default_profile" => default_profile = Some(source.text(&entry)?),
             "keyring" => keyring = parse_keyring(&source, source.text(&entry)?)?,
+            "notify" => notify = parse_notify(&source, source.text(&entry)?)?,
+            "notify_command" => notify_command = Some(parse_command(&source, &entry)?),
             "profile" => {
                 for profile in source.entries(source.table(&entry)?) {
                     profiles.push(parse_profile(&source, &profile)?);
@@ -105,11 +129,17 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
         _ => choose_default(&source, default_profile, &names)?,
     };
     let profiles = profiles.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
-    Ok(Config { default_profile, keyring, profiles, static_hosts })
+    // A command takes the desktop's place; who writes `off` wants neither.
+    let notify = match (notify, notify_command) {
+        (Notify::Desktop, Some((program, arguments))) => Notify::Command { program, arguments },
+        (notify, _) => notify,
+    };
+    Ok(Config { default_profile, keyring, profiles, static_hosts, notify })
 }
 
-const TOP_KEYS: &[&str] = &["default_profile", "keyring", "profile", "static"];
-const PROFILE_KEYS: &[&str] = &["base_url", "client_id", "redirect_uri", "scope", "ca_file", "username"];
+const TOP_KEYS: &[&str] = &["default_profile", "keyring", "notify", "notify_command", "profile", "static"];
+const PROFILE_KEYS: &[&str] =
+    &["base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command"];
 const STATIC_KEYS: &[&str] = &["hosts"];
 
 /// Rally's address for all but EU tenants.
@@ -127,6 +157,16 @@ fn parse_keyring(source: &Source<'_>, text: Text<'_>) -> Result<Keyring, Fault> 
                 .broken(text.at, "`keyring` has no such choice")
                 .remedy("write \"auto\", \"os\" or \"memory\"")
         })
+}
+
+fn parse_notify(source: &Source<'_>, text: Text<'_>) -> Result<Notify, Fault> {
+    match text.text {
+        "desktop" => Ok(Notify::Desktop),
+        "off" => Ok(Notify::Off),
+        _ => Err(source
+            .broken(text.at, "`notify` has no such choice")
+            .remedy("write \"desktop\" or \"off\"; a program of your own is a `notify_command`")),
+    }
 }
 
 /// Like base URLs, since a password is no less a secret than a token. Who writes `*` has git ask for whatever it meets.
@@ -155,11 +195,18 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
             .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`"));
     }
     let mut found = std::collections::BTreeMap::new();
+    let mut client_secret_source = None;
     for value in source.entries(source.table(entry)?) {
         let Some(key) = PROFILE_KEYS.iter().find(|key| **key == value.key) else {
             return Err(source.unknown(&value, PROFILE_KEYS, TOP_KEYS, "the top of the file"));
         };
-        found.insert(*key, source.text(&value)?);
+        match *key {
+            "client_secret_command" => {
+                let (program, arguments) = parse_command(source, &value)?;
+                client_secret_source = Some(SecretSource::Command { program, arguments });
+            }
+            key => drop(found.insert(key, source.text(&value)?)),
+        }
     }
     let missing = |key: &str, hint: &str| {
         source
@@ -187,18 +234,39 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
         scope: found.get("scope").map_or(DEFAULT_SCOPE, |scope| scope.text).to_owned(),
         ca_file: found.get("ca_file").map(|text| parse_ca_file(source, *text)).transpose()?,
         username: found.get("username").map(|username| username.text.to_owned()),
+        client_secret_source,
     })
 }
 
 /// A profile's name is part of an account name in the keyring, and some keyrings allow little room there.
 const LONGEST_NAME: usize = 64;
 
-fn parse_ca_file(source: &Source<'_>, text: Text<'_>) -> Result<PathBuf, Fault> {
-    let path = match text.text.strip_prefix("~/") {
+/// A program by its name or its whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative
+/// path would mean another program in every working directory.
+fn parse_command(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<(PathBuf, Vec<String>), Fault> {
+    let words = source.texts(entry)?;
+    let program = words.first().and_then(|program| {
+        from_home(program.text).filter(|path| path.is_absolute() || path.components().count() == 1)
+    });
+    let program = program.ok_or_else(|| {
+        let key = entry.key;
+        source
+            .broken(entry.at, &format!("`{key}` names no program"))
+            .remedy(format!("{key} = [\"program\", \"argument\"], by the program's name or whole path"))
+    })?;
+    Ok((program, words.iter().skip(1).map(|word| word.text.to_owned()).collect()))
+}
+
+/// A path that may begin with `~/`.
+fn from_home(text: &str) -> Option<PathBuf> {
+    match text.strip_prefix("~/") {
         Some(rest) => directories::BaseDirs::new().map(|folders| folders.home_dir().join(rest)),
-        None => Some(PathBuf::from(text.text)),
-    };
-    path.filter(|path| path.is_absolute()).ok_or_else(|| {
+        None => Some(PathBuf::from(text)),
+    }
+}
+
+fn parse_ca_file(source: &Source<'_>, text: Text<'_>) -> Result<PathBuf, Fault> {
+    from_home(text.text).filter(|path| path.is_absolute()).ok_or_else(|| {
         source
             .broken(text.at, "`ca_file` is not an absolute path")
             .remedy("write the whole path, or begin it with ~/")
@@ -252,6 +320,12 @@ fn check_safety(path: &Path, found: &std::fs::Metadata) -> Result<(), Fault> {
         check_owner_and_mode(path, found.uid(), found.mode(), rustix::process::geteuid().as_raw())?;
     }
     Ok(())
+}
+
+/// Why an open file cannot be trusted to be what this user or root put there.
+pub(crate) fn why_unsafe(found: &std::fs::Metadata) -> Option<String> {
+    let fault = check_safety(Path::new(""), found).err()?;
+    Some(fault.why.unwrap_or_else(|| "it is not an ordinary file".to_owned()))
 }
 
 /// Root's files are trusted: it can do everything anyway, and some systems generate config files as root.

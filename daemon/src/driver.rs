@@ -11,7 +11,7 @@ use crate::{
     core::{
         Broker,
         dice::Dice,
-        event::{AskId, Effect, Event, Peer},
+        event::{AskId, Effect, Entry, Event, Peer},
         time::{Now, Tick, Ticks, Wall},
     },
     perform::Performer,
@@ -54,7 +54,11 @@ pub fn inbox() -> (Inbox, mpsc::Receiver<Input>) {
 pub async fn run(mut broker: Broker, mut inputs: mpsc::Receiver<Input>, mut performer: Performer) {
     let mut dice = SystemDice;
     loop {
-        let nap = broker.next_deadline().map_or(MAX_NAP, |at| (at - read_clocks().tick).min(MAX_NAP));
+        let now = boot_tick();
+        let longest = performer.manager().heartbeat().map_or(MAX_NAP, |heartbeat| heartbeat.min(MAX_NAP));
+        let nap = broker.next_deadline().map_or(longest, |at| (at - now).min(longest));
+        // Only a loop that comes round says so; a timer beside it would go on after the loop got stuck.
+        performer.manager().beat(now);
         let event = tokio::select! {
             biased;
             input = inputs.recv() => match input {
@@ -68,10 +72,16 @@ pub async fn run(mut broker: Broker, mut inputs: mpsc::Receiver<Input>, mut perf
             () = tokio::time::sleep(nap.as_duration()) => Event::TimePassed,
         };
         for effect in broker.handle(read_clocks(), &mut dice, event) {
-            if matches!(effect, Effect::Exit) {
-                return;
+            match effect {
+                Effect::Exit => return,
+                // Nothing is awaited between this look and the closed door, so nobody can come in between. Who comes
+                // afterwards waits in the service manager's queue.
+                Effect::ExitIfDeserted if performer.is_deserted() && inputs.is_empty() => {
+                    performer.begin(Effect::Log(Entry::Idle));
+                    return;
+                }
+                effect => performer.begin(effect),
             }
-            performer.begin(effect);
         }
     }
 }

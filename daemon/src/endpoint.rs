@@ -7,7 +7,7 @@ use std::{error::Error, io, iter, path::Path, time::Duration};
 use rally_cred_proto::{Secret, plain::plain};
 use reqwest::{
     Certificate, Client, ClientBuilder, RequestBuilder, Response,
-    header::{HeaderValue, RETRY_AFTER},
+    header::{DATE, HeaderValue, RETRY_AFTER},
     redirect, retry,
 };
 use rustls::{CertificateError, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
@@ -38,6 +38,7 @@ impl Endpoint {
             Ok(client.post(profile.base_url.token_endpoint()).form(&fields))
         })
         .await
+        .0
     }
 
     /// Asks WSAPI whose token this is.
@@ -49,6 +50,13 @@ impl Endpoint {
             Ok(client.get(profile.base_url.user_query()).header("ZSESSIONID", value))
         })
         .await
+        .0
+    }
+
+    /// Asks the same without a token, which a healthy Rally refuses; with it, by how many seconds Rally's clock is ahead
+    /// of this machine's, where it said so.
+    pub async fn reach(&self, profile: &Profile) -> (RawAnswer, Option<i64>) {
+        answer_in_time(profile, |client| Ok(client.get(profile.base_url.user_query()))).await
     }
 }
 
@@ -66,23 +74,34 @@ const LARGEST_CA_FILE: u64 = 4 * 1024 * 1024;
 
 const USER_AGENT: &str = concat!("rally-cred/", env!("CARGO_PKG_VERSION"));
 
+/// The answer, and by how many seconds the other side's clock is ahead.
 async fn answer_in_time(
     profile: &Profile,
     request: impl FnOnce(Client) -> Result<RequestBuilder, SendTrouble>,
-) -> RawAnswer {
+) -> (RawAnswer, Option<i64>) {
+    let mut ahead = None;
     let exchange = async {
         let (base_url, ca_file) = (profile.base_url.clone(), profile.ca_file.clone());
         let build =
             tokio::task::spawn_blocking(move || client(Client::builder(), &base_url, ca_file.as_deref()));
         let client =
             build.await.map_err(|_| SendTrouble::Unreachable("the daemon is stopping".to_owned()))??;
-        read(request(client)?.send().await.map_err(trouble)?).await
+        let response = request(client)?.send().await.map_err(trouble)?;
+        ahead = clock_ahead(jiff::Timestamp::now(), &response);
+        read(response).await
     };
-    match tokio::time::timeout(ANSWER_IN, exchange).await {
+    let answer = match tokio::time::timeout(ANSWER_IN, exchange).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(trouble)) => RawAnswer::Failed(trouble),
         Err(_) => RawAnswer::Failed(SendTrouble::TimedOut),
-    }
+    };
+    (answer, ahead)
+}
+
+/// By the header `Date`, which has whole seconds (RFC 9110 §6.6.1).
+fn clock_ahead(now: jiff::Timestamp, response: &Response) -> Option<i64> {
+    let date = jiff::fmt::rfc2822::parse(response.headers().get(DATE)?.to_str().ok()?).ok()?;
+    Some(date.timestamp().as_second().saturating_sub(now.as_second()))
 }
 
 /// A client for one base URL. Reads the system's certificates, so it may block for some milliseconds.

@@ -2,6 +2,8 @@
 //! Does not: promise a stable interface to other programs; they speak the socket protocol (`proto/PROTOCOL.md`).
 //! Met by: `main.rs`, and the tests.
 
+pub mod activation;
+pub mod alert;
 pub mod command_line;
 pub mod config;
 pub mod core;
@@ -10,6 +12,8 @@ pub mod endpoint;
 pub mod flow;
 pub mod ipc;
 pub mod log;
+pub mod notify;
 pub mod perform;
+pub mod secret_source;
 pub mod start;
 pub mod vault;

@@ -45,7 +45,10 @@ pub fn open(sink: Sink, level: Option<&str>) -> Result<(), Fault> {
             registry.with(lines.with_ansi(false).with_timer(NoTime).with_writer(io::stderr)).try_init()
         }
         Sink::Stderr => {
-            registry.with(lines.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr)).try_init()
+            // https://no-color.org
+            let has_colour = io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            registry.with(lines.with_ansi(has_colour).with_writer(io::stderr)).try_init()
         }
     };
     opened.map_err(|fault| Fault::new(FaultKind::Failed, "the log cannot be opened").why(fault.to_string()))
@@ -91,6 +94,7 @@ pub fn write(entry: &Entry) {
             | GrantStep::FlowEnded
             | GrantStep::Renewed
             | GrantStep::RenewalRefused
+            | GrantStep::Alerted
             | GrantStep::Suspected
             | GrantStep::Erased
             | GrantStep::SignedOut => tracing::info!(profile, "{}", words(*step)),
@@ -105,10 +109,12 @@ pub fn write(entry: &Entry) {
         }
         Entry::Stale(epoch) => tracing::debug!(epoch = epoch.0, "dropped an outcome that nobody waits for"),
         Entry::Stopping => tracing::info!("stopping"),
+        Entry::Idle => tracing::info!("nothing to do, so it ends until the next client comes"),
     }
 }
 
-const fn words(step: GrantStep) -> &'static str {
+/// What a step is called.
+pub const fn words(step: GrantStep) -> &'static str {
     match step {
         GrantStep::Loaded => "found a token in the vault",
         GrantStep::FlowBegan => "began a sign-in",
@@ -119,6 +125,7 @@ const fn words(step: GrantStep) -> &'static str {
         GrantStep::Suspected => "a caller said that the token does not work, so Rally is asked",
         GrantStep::Erased => "gave up a token that does not work",
         GrantStep::SignedOut => "signed out",
+        GrantStep::Alerted => "a sign-in is needed, and somebody is told who is not looking",
         GrantStep::Kept => "the vault keeps it",
         GrantStep::NotKept => "the vault does not keep it, memory does",
     }

@@ -13,8 +13,10 @@ fn main() -> ExitCode {
     let arguments = command_line::command().get_matches();
     let command = if arguments.contains_id("check-config") {
         Command::CheckConfig(arguments.get_one("check-config").cloned())
+    } else if arguments.get_flag("detach") {
+        Command::ServeDetached
     } else {
-        Command::Serve { detach: arguments.get_flag("detach") }
+        Command::Serve { idle_exit: arguments.get_one("idle-exit").copied() }
     };
     start::run(command)
 }

@@ -2,16 +2,19 @@
 //! Does not: decide, wait, or fail; a failure is an outcome too.
 //! Met by: `driver`, which calls it for each effect in order.
 
+mod checkup;
+
 use std::{collections::HashMap, path::PathBuf};
 
 use rally_cred_proto::Answer;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    alert::Alerts,
     config,
     core::{
         event::{AskId, Effect, Epoch, Event, Page},
-        profile::Keyring,
+        profile::{Keyring, Notify},
         redirect::Expected,
     },
     driver::{Inbox, Input},
@@ -19,6 +22,8 @@ use crate::{
     flow::listener,
     ipc::Door,
     log,
+    notify::ServiceManager,
+    secret_source,
     vault::Vault,
 };
 
@@ -27,20 +32,31 @@ use crate::{
 pub struct Performer {
     inbox: Inbox,
     vault: Vault,
+    alerts: Alerts,
     config_path: PathBuf,
     door: Door,
+    manager: ServiceManager,
     clients: HashMap<AskId, mpsc::UnboundedSender<Answer>>,
     listeners: HashMap<Epoch, oneshot::Sender<Page>>,
 }
 
 impl Performer {
     /// Nothing is opened yet: keyring and TLS are set up by their first use.
-    pub fn new(inbox: Inbox, keyring: Keyring, config_path: PathBuf, door: Door) -> Self {
+    pub fn new(
+        inbox: Inbox,
+        keyring: Keyring,
+        notify: Notify,
+        config_path: PathBuf,
+        door: Door,
+        manager: ServiceManager,
+    ) -> Self {
         Self {
             inbox,
             vault: Vault::open(keyring),
+            alerts: Alerts::new(notify),
             config_path,
             door,
+            manager,
             clients: HashMap::new(),
             listeners: HashMap::new(),
         }
@@ -50,6 +66,16 @@ impl Performer {
     pub fn expect_answer(&mut self, id: AskId, answers: mpsc::UnboundedSender<Answer>) {
         self.clients.retain(|_, client| !client.is_closed());
         self.clients.insert(id, answers);
+    }
+
+    /// The service manager, which wants to hear from the driver itself.
+    pub fn manager(&mut self) -> &mut ServiceManager {
+        &mut self.manager
+    }
+
+    /// Whether no client is connected.
+    pub fn is_deserted(&self) -> bool {
+        self.door.is_deserted()
     }
 
     /// Begins an effect, and returns at once.
@@ -69,6 +95,11 @@ impl Performer {
             Effect::Load(epoch, key) => {
                 let vault = self.vault.clone();
                 self.report(async move { Event::Loaded(epoch, vault.load(&key).await) });
+            }
+            Effect::FetchClientSecret(epoch, source) => {
+                self.report(
+                    async move { Event::ClientSecretFetched(epoch, secret_source::fetch(&source).await) },
+                );
             }
             Effect::Save(epoch, key, record) => {
                 let vault = self.vault.clone();
@@ -96,15 +127,27 @@ impl Performer {
                     Event::UserLookedUp(epoch, Endpoint::new().find_user(&profile, &token).await)
                 });
             }
+            Effect::Check { id, keyring, profiles } => {
+                if let Some(client) = self.clients.remove(&id) {
+                    tokio::spawn(checkup::run(self.vault.clone(), id, keyring, profiles, client));
+                }
+            }
+            Effect::Alert(alert) => self.alerts.raise(alert),
+            Effect::WithdrawAlert(profile) => self.alerts.withdraw(&profile),
+            Effect::AlertBy(way) => self.alerts.change(way),
             Effect::ReadConfig => {
+                self.manager.reloading();
                 let path = self.config_path.clone();
                 self.report(
                     async move { Event::ConfigRead(config::read(&path).map(Option::unwrap_or_default)) },
                 );
             }
-            Effect::Log(entry) => log::write(&entry),
+            Effect::Log(entry) => {
+                self.manager.note(&entry);
+                log::write(&entry);
+            }
             Effect::CloseDoor => self.door.close(),
-            Effect::Exit => {}
+            Effect::Exit | Effect::ExitIfDeserted => {}
         }
     }
 

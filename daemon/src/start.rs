@@ -13,11 +13,13 @@ use rally_cred_proto::{Answer, Fault, FaultKind, frame, socket};
 use tokio::task::JoinHandle;
 
 use crate::{
+    activation::Inherited,
     config,
-    core::{Broker, Facts, event::Event, profile::Config},
+    core::{Broker, Facts, event::Event, policy, profile::Config, time::Ticks},
     driver::{self, Inbox, Input},
     ipc::{self, Opened},
     log::{self, Sink},
+    notify::ServiceManager,
     perform::Performer,
 };
 
@@ -30,11 +32,13 @@ const LAST_JOBS: Duration = Duration::from_millis(200);
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Command {
-    /// Serve, in the foreground or detached from whoever started it.
+    /// Serve in the foreground.
     Serve {
-        /// A client started it: leave its session and report readiness on standard output.
-        detach: bool,
+        /// Seconds without a client after which it ends, if the service manager starts it again; zero for never.
+        idle_exit: Option<u32>,
     },
+    /// A client started it: leave its session, and report readiness on standard output.
+    ServeDetached,
     /// Read the config file, say what is wrong with it, and end.
     CheckConfig(Option<PathBuf>),
 }
@@ -46,7 +50,7 @@ pub fn run(command: Command) -> ExitCode {
             Ok(found) => say(&mut std::io::stdout(), &found, ExitCode::SUCCESS),
             Err(fault) => complain(&fault),
         },
-        Command::Serve { detach: true } => match serve_detached() {
+        Command::ServeDetached => match serve_detached() {
             Ok(()) => ExitCode::SUCCESS,
             // Whoever started it reads the fault; nobody reads standard error.
             Err(fault) => {
@@ -54,7 +58,7 @@ pub fn run(command: Command) -> ExitCode {
                 ExitCode::from(fault.kind.exit_code())
             }
         },
-        Command::Serve { detach: false } => match harden().and_then(|()| serve(Sink::Stderr, || {})) {
+        Command::Serve { idle_exit } => match harden().and_then(|()| serve_in_foreground(idle_exit)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(fault) => complain(&fault),
         },
@@ -84,10 +88,28 @@ fn serve_detached() -> Result<(), Fault> {
         Fault::new(FaultKind::Failed, format!("the log {} cannot be opened", log_file.display()))
             .why(fault.to_string())
     })?;
-    serve(sink, || {
+    // Variables of a service manager, if there are any, are meant for whoever started the client.
+    serve(sink, Origins { inherited: None, idle_exit: None, manager: ServiceManager::none() }, || {
         report(&Answer::Done);
         close_output();
     })
+}
+
+fn serve_in_foreground(idle_exit: Option<u32>) -> Result<(), Fault> {
+    let inherited = Inherited::take(&socket::path()?)?;
+    let idle_exit = idle_exit.map_or(policy::IDLE_EXIT, |seconds| Ticks::seconds(u64::from(seconds)));
+    let waiting = inherited.as_ref().and_then(|inherited| inherited.try_clone().ok());
+    let origins = Origins {
+        // Without a socket that outlives it, a daemon that ends could lose a request.
+        idle_exit: inherited.is_some().then_some(idle_exit).filter(|after| *after > Ticks(0)),
+        inherited,
+        manager: ServiceManager::from_environment(),
+    };
+    let outcome = serve(Sink::Stderr, origins, || {});
+    if let (Err(fault), Some(waiting)) = (&outcome, waiting) {
+        waiting.refuse_waiting(fault);
+    }
+    outcome
 }
 
 fn open_log_file(path: &Path) -> std::io::Result<Sink> {
@@ -99,8 +121,15 @@ fn open_log_file(path: &Path) -> std::io::Result<Sink> {
     log::file(path).map(Sink::File)
 }
 
+/// What a service manager that started the daemon has to do with it.
+struct Origins {
+    inherited: Option<Inherited>,
+    idle_exit: Option<Ticks>,
+    manager: ServiceManager,
+}
+
 /// Serves until it is told to stop. `when_ready` is called once a client would be answered.
-fn serve(sink: Sink, when_ready: impl FnOnce()) -> Result<(), Fault> {
+fn serve(sink: Sink, origins: Origins, when_ready: impl FnOnce()) -> Result<(), Fault> {
     let cannot = |fault: std::io::Error| {
         Fault::new(FaultKind::Failed, "the daemon cannot start").why(fault.to_string())
     };
@@ -113,7 +142,7 @@ fn serve(sink: Sink, when_ready: impl FnOnce()) -> Result<(), Fault> {
         tracing::error!(place, "a part of the daemon failed");
     }));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
-    let outcome = runtime.block_on(serve_until_told(config, config_path, when_ready));
+    let outcome = runtime.block_on(serve_until_told(config, config_path, origins, when_ready));
     // A call into a keyring that hangs must not hold up the end.
     runtime.shutdown_timeout(LAST_JOBS);
     outcome
@@ -122,10 +151,15 @@ fn serve(sink: Sink, when_ready: impl FnOnce()) -> Result<(), Fault> {
 async fn serve_until_told(
     config: Config,
     config_path: PathBuf,
+    Origins { inherited, idle_exit, manager }: Origins,
     when_ready: impl FnOnce(),
 ) -> Result<(), Fault> {
     let path = socket::path()?;
-    let socket = match ipc::open(&path)? {
+    let opened = match inherited {
+        Some(inherited) => ipc::adopt(inherited, &path).map(Opened::Ours),
+        None => ipc::open(&path),
+    };
+    let socket = match opened? {
         Opened::Ours(socket) => socket,
         Opened::OtherDaemon => {
             tracing::info!("another daemon serves {}", path.display());
@@ -142,9 +176,15 @@ async fn serve_until_told(
     watch_signals(inbox.clone())?;
     let (door, sessions) = socket.serve(inbox.clone());
     tracing::info!(profiles = config.profiles.len(), socket = %path.display(), "ready");
-    let performer = Performer::new(inbox, config.keyring, config_path, door);
+    manager.ready(config.profiles.len());
+    let performer = Performer::new(inbox, config.keyring, config.notify.clone(), config_path, door, manager);
     when_ready();
-    driver::run(Broker::new(facts, config), inputs, performer).await;
+    let broker = Broker::new(facts, config);
+    let broker = match idle_exit {
+        Some(after) => broker.with_idle_exit(after),
+        None => broker,
+    };
+    driver::run(broker, inputs, performer).await;
     finish(sessions).await;
     tracing::info!("stopped");
     Ok(())

@@ -1,5 +1,5 @@
 //! The attributes of git's credential protocol, as a helper meets them: parsed from bytes, answered in bytes.
-//! Does not: decide whom to serve, or keep what decides nothing here (`state[]`, `continue`, `wwwauth[]`, `quit`).
+//! Does not: decide whom to serve, or keep what decides nothing here (`continue`, `wwwauth[]`, `quit`, other helpers' `state[]`).
 //! Met by: the client, which git starts as a helper.
 //!
 //! A request is lines of `key=value`, ended by a blank line or the end of the input (git-credential(1), "INPUT/OUTPUT
@@ -12,7 +12,7 @@
 //!   longer ones, with what servers say in `WWW-Authenticate`, and nothing is kept of those.
 //! - The last value of a repeated key counts. `capability[]` is a list, which an empty value empties.
 //! - Unknown attributes and capabilities are passed over. They may hold any bytes; the texts kept here must be UTF-8.
-//! - So are `wwwauth[]`, which the server wrote and whoever attacks may have, and `state[]` (see [`CAPABILITIES`]).
+//! - So is `wwwauth[]`, which the server wrote and whoever attacks may have, and what other helpers noted in `state[]`.
 //! - `url=` stands for its parts, split as git splits it, and all that stood before it is forgotten, as in git.
 //!
 //! ```
@@ -21,7 +21,7 @@
 //! assert_eq!(request.host.as_deref(), Some("rally1.rallydev.com"));
 //!
 //! let token = Secret::parse("_abc".to_owned()).unwrap();
-//! let answer = git::encode_answer(&request, "me@example.com", &token, Some(1767322985))?;
+//! let answer = git::encode_answer(&request, "work", "me@example.com", &token, Some(1767322985))?;
 //! assert_eq!(*answer, b"capability[]=authtype\nephemeral=1\n\
 //!     username=me@example.com\npassword=_abc\npassword_expiry_utc=1767322985\n");
 //! # Ok::<(), git::BadAttributes>(())
@@ -44,18 +44,21 @@ pub const MAX_LINE: usize = 65_535;
 /// larger one is a mistake or an attack.
 pub const MAX_REQUEST: usize = 1024 * 1024;
 
-/// What the operation `capability` prints: what git's own cache prints, and not `state`.
+/// What the operation `capability` prints.
 ///
-/// `state[]` would let an answer carry a note that comes back with `store` and `erase`. But the password comes back too,
-/// and the daemon compares it with what it holds now, which says more than what was so when the note was written.
-/// `continue` is for schemes with several rounds, such as NTLM, and ours have one.
-pub const CAPABILITIES: &str = "version 0\ncapability authtype\n";
+/// `state[]` carries a note that comes back with `store` and `erase`: which profile a token is of, so that of several on
+/// one server the right one hears that it does not work, also while the user's name is not known. `continue`, which goes
+/// with it, is for schemes with several rounds, such as NTLM; ours have one, so it is never answered.
+pub const CAPABILITIES: &str = "version 0\ncapability authtype\ncapability state\n";
+
+/// How our note in `state[]` begins; each helper has a prefix of its own (git-credential(1)).
+const NOTE: &str = "rally-cred:profile=";
 
 /// The answer to `get` that keeps git from asking other helpers, and the user for a password that cannot work.
 pub const QUIT: &str = "quit=1\n";
 
 /// Every attribute that is kept or interpreted; an error names no other.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "protocol",
     "host",
     "path",
@@ -67,6 +70,7 @@ const KNOWN: [&str; 12] = [
     "credential",
     "ephemeral",
     "capability[]",
+    "state[]",
     "url",
 ];
 
@@ -95,6 +99,10 @@ pub struct Attributes {
     pub ephemeral: bool,
     /// Whether the caller announced `capability[]=authtype`, without which `ephemeral` would mean nothing to it.
     pub takes_authtype: bool,
+    /// Whether the caller announced `capability[]=state`, so that a note comes back.
+    pub takes_state: bool,
+    /// The profile that an earlier answer noted in `state[]`.
+    pub profile: Option<String>,
 }
 
 /// Why bytes are not a request, or a text cannot go into an answer: nothing is answered, the exit code is 1.
@@ -242,9 +250,15 @@ impl Attributes {
             "credential" => self.credential = Some(value.secret()?),
             "ephemeral" => self.ephemeral = !value.is_false(),
             "capability[]" => match value.bytes {
-                b"" => self.takes_authtype = false,
+                b"" => (self.takes_authtype, self.takes_state) = (false, false),
                 b"authtype" => self.takes_authtype = true,
+                b"state" => self.takes_state = true,
                 _ => {}
+            },
+            "state[]" => match value.bytes.strip_prefix(NOTE.as_bytes()) {
+                Some(profile) => self.profile = Some(Value { bytes: profile, ..value }.text()?),
+                None if value.bytes.is_empty() => self.profile = None,
+                None => {}
             },
             _ => *self = url::parse(value)?,
         }

@@ -6,6 +6,7 @@
 #[cfg(feature = "tokio")]
 pub mod async_client;
 pub mod client;
+pub mod duration;
 pub mod engflow;
 pub mod fault;
 pub mod frame;

@@ -48,6 +48,8 @@ pub enum Ask {
     Logout(Logout),
     /// Describe the daemon: answered by an [`Answer::Profile`] for each profile, then [`Answer::Status`].
     Status(StatusAsk),
+    /// Try what a sign-in needs: answered by an [`Answer::Finding`] for each thing tried, then [`Answer::Done`].
+    Check(CheckAsk),
     /// Read the config file again: answered by [`Answer::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Answer::Done`] just before the daemon ends. Every version understands it.
@@ -74,7 +76,8 @@ impl Ask {
             Self::Login(Login { profile, client_secret: _, force: _, timeout: _, can_paste: _ })
             | Self::Paste(Paste { profile, redirect: _ })
             | Self::Logout(Logout { profile, all: _, client_secret: _ })
-            | Self::Status(StatusAsk { profile, check: _ }) => breaks(profile),
+            | Self::Status(StatusAsk { profile, check: _ })
+            | Self::Check(CheckAsk { profile }) => breaks(profile),
             Self::Reload | Self::Stop => false,
         }
     }
@@ -238,6 +241,14 @@ pub struct StatusAsk {
     pub check: bool,
 }
 
+/// Fields of [`Ask::Check`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckAsk {
+    /// The profile's name; all profiles without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+}
+
 /// What the daemon sends: any number of events, then one result. Unknown fields and unknown events are ignored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -251,6 +262,8 @@ pub enum Answer {
     Notice(Fault),
     /// Event of a status: one profile. Each has a frame of its own, so that their number has no limit.
     Profile(Box<ProfileStatus>),
+    /// Event of a check: one thing that was tried.
+    Finding(Finding),
     /// Result of a get.
     Token(Token),
     /// Result of a get for a server of static credentials.
@@ -277,9 +290,12 @@ impl Answer {
     /// Whether more answers follow.
     pub fn is_event(&self) -> bool {
         match self {
-            Self::Authorize(_) | Self::Waiting(_) | Self::Notice(_) | Self::Profile(_) | Self::Unknown => {
-                true
-            }
+            Self::Authorize(_)
+            | Self::Waiting(_)
+            | Self::Notice(_)
+            | Self::Profile(_)
+            | Self::Finding(_)
+            | Self::Unknown => true,
             Self::Token(_)
             | Self::StaticCredential(_)
             | Self::NoMatch
@@ -325,6 +341,42 @@ pub enum WaitingOn {
     Renewal,
     /// Rally's answer to an authorization code.
     Exchange,
+    /// Something that a newer daemon knows.
+    #[serde(other)]
+    Other,
+}
+
+/// Fields of [`Answer::Finding`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What was tried.
+    pub check: Tried,
+    /// The profile that it was tried for; absent for what all share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// What was found, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// What is the matter with it; absent if it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+}
+
+/// What a check tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Tried {
+    /// The vault, with an item that is written, read and deleted.
+    Vault,
+    /// The port that the browser comes back to.
+    RedirectPort,
+    /// Whether Rally answers, and this address is allowed.
+    Rally,
+    /// Whether the connection to Rally is trusted.
+    Tls,
+    /// This machine's clock, against Rally's.
+    Clock,
     /// Something that a newer daemon knows.
     #[serde(other)]
     Other,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Answer, Ask, FaultKind, VERSION, frame,
-    message::{Preamble, ProfileState, Request, WaitingOn},
+    message::{Preamble, ProfileState, Request, Tried, WaitingOn},
 };
 
 const PAGE: &str = include_str!("../PROTOCOL.md");
@@ -35,10 +35,11 @@ macro_rules! variants {
     };
 }
 
-variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Reload Stop);
+variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Check Reload Stop);
 variants!(answer_variant, ANSWERS, Answer:
-    Authorize Waiting Notice Profile Token StaticCredential NoMatch SignedIn SignedOut Status Done Error Unknown);
+    Authorize Waiting Notice Profile Finding Token StaticCredential NoMatch SignedIn SignedOut Status Done Error Unknown);
 variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Other);
+variants!(tried_variant, TRIED, Tried: Vault RedirectPort Rally Tls Clock Other);
 variants!(state_variant, STATES, ProfileState:
     Unread Loading SignedOut SigningIn Exchanging Renewing SignedIn Other);
 
@@ -229,7 +230,7 @@ fn version_and_limit_are_the_ones_of_the_code() {
 }
 
 #[test]
-fn every_state_and_every_reason_to_wait_is_listed() {
+fn every_state_every_reason_to_wait_and_everything_that_is_tried_is_listed() {
     let (_, answers) = PAGE.split_once("\n## Events\n").unwrap();
     let read = |name: &str| Value::String(name.to_owned());
 
@@ -237,6 +238,11 @@ fn every_state_and_every_reason_to_wait_is_listed() {
     let on = listed.iter().map(|name| serde_json::from_value(read(name)).unwrap());
     let known = on.map(|on: WaitingOn| waiting_variant(&on)).chain(["Other"]);
     assert_eq!(known.collect::<Vec<_>>(), WAITINGS);
+
+    let listed = bullets(section(answers, "### `finding`"));
+    let tried = listed.iter().map(|name| serde_json::from_value(read(name)).unwrap());
+    let known = tried.map(|tried: Tried| tried_variant(&tried)).chain(["Other"]);
+    assert_eq!(known.collect::<Vec<_>>(), TRIED);
 
     let listed = bullets(section(answers, "### `profile`"));
     let states = listed.iter().map(|name| serde_json::from_value(read(name)).unwrap());

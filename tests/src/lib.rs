@@ -3,8 +3,12 @@
 //! Met by: the programs in `bin/` and the test binary `suite`.
 
 pub mod browser;
+pub mod desktop;
+pub mod git_server;
 pub mod keyring;
 pub mod man;
 pub mod sandbox;
 pub mod simulation;
+pub mod user_manager;
+pub mod webdriver;
 pub mod world;

@@ -14,6 +14,8 @@ const DATE: &str = "2026-11-24";
 /// A config file with every key, for its page; the tests have the daemon read it.
 pub const CONFIG_EXAMPLE: &str = r#"default_profile = "work"
 keyring = "auto"
+notify = "desktop"
+notify_command = ["logger", "-t", "rally-cred", "sign-in needed"]
 
 [profile.work]
 client_id = "the client ID"
@@ -26,6 +28,7 @@ redirect_uri = "http://localhost:8478/callback"
 scope = "alm"
 ca_file = "~/.config/rally-cred/ca.pem"
 username = "me@example.com"
+client_secret_command = ["pass", "show", "rally/client-secret"]
 
 [static]
 hosts = ["https://git.example.com"]

@@ -74,6 +74,11 @@ impl World {
         self
     }
 
+    /// What a variable of the programs is set to; empty if it is not.
+    pub fn variable(&self, name: &str) -> &str {
+        self.environment.get(name).map_or("", String::as_str)
+    }
+
     /// Lets the programs find this keyring.
     pub fn join(&mut self, keyring: &KeyringSession) {
         for (name, value) in keyring.env() {
@@ -147,6 +152,12 @@ impl World {
     /// What the daemons of this world have logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("state/rally-cred/daemon.log")).unwrap_or_default()
+    }
+
+    /// Makes the home folder and all in it somebody else's. Only root can do that.
+    pub fn give_to(&self, user: &str) {
+        let status = Command::new("chown").args(["-R", "-h", user]).arg(self.home.path()).status();
+        assert!(status.is_ok_and(|status| status.success()), "the home cannot be given to {user}");
     }
 
     /// Every file below the home folder, with its bytes.

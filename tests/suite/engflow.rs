@@ -4,21 +4,10 @@
 
 use std::{fs, path::Path};
 
-use rally_cred_tests::{
-    sandbox::Sandbox,
-    world::{self, Ended, Running, World},
-};
+use rally_cred_tests::world::{self, Ended, World};
 use serde_json::{Value, json};
 
-use crate::sign_in::{opened, sign_in, value, world_with_browser};
-
-fn signed_in() -> (Sandbox, World, Running) {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
-    (sandbox, world, daemon)
-}
+use crate::sign_in::{opened, signed_in, value, world_with_browser};
 
 /// Whether a JSON text is what the schema of this name asks for.
 fn is_valid(world: &World, schema: &str, text: &str) -> bool {

@@ -123,8 +123,12 @@ fn git_is_told_that_the_token_is_ephemeral_when_it_can_understand_that() {
     let announced = format!("capability[]=authtype\ncapability[]=state\n{question}");
     let capable = world.client(&["get"], &announced).stdout;
     assert_eq!(value(&capable, "ephemeral"), Some("1"));
-    assert!(capable.starts_with("capability[]=authtype\n"), "{capable}");
-    assert_eq!(world.client(&["capability"], "").stdout, "version 0\ncapability authtype\n");
+    assert!(capable.starts_with("capability[]=authtype\ncapability[]=state\n"), "{capable}");
+    assert_eq!(value(&capable, "state[]"), Some("rally-cred:profile=default"));
+    assert_eq!(
+        world.client(&["capability"], "").stdout,
+        "version 0\ncapability authtype\ncapability state\n"
+    );
 
     // The same through git, which hands on what both ends have announced; before 2.46 it knew no capabilities.
     let knows_authtype =

@@ -3,19 +3,27 @@
 //! Met by: `tests/run`, and `cargo test -p rally-cred-tests`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod alerts;
+mod chromium;
+mod client_secret;
 mod crashes;
+mod doctor;
 mod engflow;
 mod examples;
 mod exec;
 mod git;
 mod git_attributes;
 mod git_suite;
+mod integrations;
 mod manual;
 mod sandbox;
 mod secrets;
 mod shells;
 mod sign_in;
 mod simulation;
+mod static_credentials;
+mod systemd;
+mod terminal;
 mod tidy;
 mod tools;
 mod trouble;

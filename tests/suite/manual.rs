@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use rally_cred_tests::{man, world::World};
 use rally_credd::{
     config,
-    core::profile::{Config, Profile, StaticHosts},
+    core::profile::{Config, Notify, Profile, StaticHosts},
 };
 
 #[test]
@@ -41,24 +41,36 @@ fn mandoc_has_nothing_to_say_against_the_pages() {
 fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
     let config = config::parse(man::CONFIG_EXAMPLE, Path::new("config.toml")).unwrap();
     // A new field does not compile here until its key is looked for below.
-    let Config { default_profile, keyring: _, profiles, static_hosts } = &config;
+    let Config { default_profile, keyring: _, profiles, static_hosts, notify } = &config;
     assert_eq!(default_profile, "work");
     assert_ne!(*static_hosts, StaticHosts::default());
-    let Profile { name: _, base_url: _, client_id: _, redirect_uri: _, scope: _, ca_file, username } =
-        &profiles["europe"];
-    assert!(ca_file.is_some() && username.is_some());
+    assert_ne!(*notify, Notify::default());
+    let Profile {
+        name: _,
+        base_url: _,
+        client_id: _,
+        redirect_uri: _,
+        scope: _,
+        ca_file,
+        username,
+        client_secret_source,
+    } = &profiles["europe"];
+    assert!(ca_file.is_some() && username.is_some() && client_secret_source.is_some());
     let pages = man::pages().unwrap();
     let (_, page) = pages.iter().find(|(name, _)| *name == "rally-cred.toml.5").unwrap();
     let (described, example) = page.split_once(".SH \"EXAMPLE\"").unwrap();
     for key in [
         "default_profile",
         "keyring",
+        "notify",
+        "notify_command",
         "base_url",
         "client_id",
         "redirect_uri",
         "scope",
         "ca_file",
         "username",
+        "client_secret_command",
         "hosts",
     ] {
         assert!(described.contains(&format!("\\fB{key}\\fR")), "{key} is not described");

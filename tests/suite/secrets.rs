@@ -14,13 +14,15 @@ use rally_cred_tests::{
 use crate::sign_in::{question, value, world_with_browser};
 
 const CLIENT_SECRET: &str = "canary-client-secret";
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 8] = [
     CLIENT_SECRET,
     "canary-code",
     "canary-access",
     "canary-refresh",
     "canary-id-token",
     "canary-echoed-secret",
+    "canary-password",
+    "canary-stored-refresh",
 ];
 
 fn find_secret(bytes: &[u8]) -> Option<&'static str> {
@@ -48,9 +50,13 @@ fn look_at_process(pid: u32) {
 fn planted_secrets_are_found_nowhere_but_in_answers() {
     let sandbox = world::sandbox_with(|options| options.client_secret = CLIENT_SECRET.to_owned());
     let mut world = world_with_browser(&sandbox);
+    world.configure(&format!(
+        "{}[static]\nhosts = [\"https://git.example.com\"]\n",
+        world::profile_for(&sandbox)
+    ));
     // Debug output of the other libraries is off at every level, and ours holds no payload.
     world.set("RALLY_CRED_LOG", "trace").set("RUST_LOG", "trace").set("RUST_BACKTRACE", "full");
-    let keyring = KeyringSession::start();
+    let mut keyring = KeyringSession::start();
     world.join(&keyring);
     let mut daemon = world.start_daemon();
     let plant = || {
@@ -98,11 +104,30 @@ fn planted_secrets_are_found_nowhere_but_in_answers() {
     let got = world.client(&["get"], question(&sandbox));
     assert_eq!(value(&got.stdout, "password"), Some("canary-access"));
     assert!(!got.stdout.contains("canary-refresh"), "the refresh token is never handed out");
-    for arguments in
-        [&["status"][..], &["status", "--json", "--check"], &["config", "check"], &["daemon", "reload"]]
-    {
+    let report = world.path("report.txt").display().to_string();
+    for arguments in [
+        &["status"][..],
+        &["status", "--json", "--check"],
+        &["doctor", "--json"],
+        &["doctor", "--report", &report],
+        &["config", "check"],
+        &["daemon", "reload"],
+    ] {
         assert_shows_none(&world.client(arguments, ""));
     }
+
+    // A static credential that is kept, given, not taken by a locked keyring, and erased.
+    let stored = "protocol=https\nhost=git.example.com\nusername=me\npassword=canary-password\n\
+                  oauth_refresh_token=canary-stored-refresh\n\n";
+    assert_shows_none(&world.client(&["store"], stored));
+    let kept = world.client(&["get"], "protocol=https\nhost=git.example.com\n\n");
+    assert_eq!(value(&kept.stdout, "password"), Some("canary-password"));
+    keyring.lock();
+    let refused = world.client(&["store"], stored.replace("username=me", "username=other"));
+    assert_eq!(refused.code, Some(7), "{refused:?}");
+    assert_shows_none(&refused);
+    assert_shows_none(&world.client(&["erase"], stored));
+    keyring.restart_keyring(true);
 
     // A renewal that fails, a pasted address that is wrong, and an erase.
     assert!(sandbox.revoke("canary-access"));

@@ -7,7 +7,7 @@ use std::{fs, thread};
 use rally_cred_tests::{
     keyring::KeyringSession,
     sandbox::Sandbox,
-    world::{self, World},
+    world::{self, Running, World},
 };
 
 /// git's question for the sandbox.
@@ -43,6 +43,15 @@ pub(crate) fn world_with_keyring() -> (Sandbox, World, KeyringSession) {
 /// The addresses that the browser was opened with.
 pub(crate) fn opened(world: &World) -> Vec<String> {
     fs::read_to_string(world.path("opened")).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// A world that is signed in to a sandbox.
+pub(crate) fn signed_in() -> (Sandbox, World, Running) {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    (sandbox, world, daemon)
 }
 
 /// Signs in, as a person with the client secret on standard input.

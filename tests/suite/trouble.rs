@@ -9,7 +9,7 @@ use rally_cred_tests::{
     browser::Choice,
     keyring::KeyringSession,
     sandbox::{Endpoint, Fault, Sandbox},
-    world::{self, Ended, World},
+    world::{self, Ended, Running, World},
 };
 
 use crate::sign_in::{question, sign_in, value, world_with_browser, world_with_keyring};
@@ -196,12 +196,8 @@ fn the_redirect_port_is_taken_and_a_pasted_address_does_it() {
     assert_eq!(got.code, Some(0), "{got:?}");
 }
 
-#[test]
-fn port_80_is_not_permitted() {
-    let sandbox =
-        world::sandbox_with(|options| options.redirect_uri = "http://localhost/callback".to_owned());
-    let world = world_with_browser(&sandbox);
-    // Root may listen there, so the right to do so is taken from the daemon.
+/// Root may listen on low ports, so the right to do so is taken from the daemon.
+pub(crate) fn start_daemon_without_low_ports(world: &World) -> Running {
     let is_root = world.run("id", &["-u"], "").stdout.trim() == "0";
     let mut daemon = if is_root {
         let program = world::programs().join("rally-credd");
@@ -213,6 +209,15 @@ fn port_80_is_not_permitted() {
         world.start("rally-credd", &["--detach"])
     };
     assert_eq!(daemon.next_line_of_stdout().as_deref(), Some(r#"{"type":"done"}"#));
+    daemon
+}
+
+#[test]
+fn port_80_is_not_permitted() {
+    let sandbox =
+        world::sandbox_with(|options| options.redirect_uri = "http://localhost/callback".to_owned());
+    let world = world_with_browser(&sandbox);
+    let _daemon = start_daemon_without_low_ports(&world);
     let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
     expect(&login, 1, "port 80", "1023");
 }

@@ -9,20 +9,9 @@ use std::{
     thread,
 };
 
-use rally_cred_tests::{
-    sandbox::Sandbox,
-    world::{self, Running, World},
-};
+use rally_cred_tests::world::{self, World};
 
-use crate::sign_in::{question, sign_in, value, world_with_browser};
-
-fn signed_in() -> (Sandbox, World, Running) {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
-    (sandbox, world, daemon)
-}
+use crate::sign_in::{question, signed_in, value, world_with_browser};
 
 fn connect(world: &World) -> UnixStream {
     UnixStream::connect(world.path("run/rally-cred/agent.sock")).unwrap()

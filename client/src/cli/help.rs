@@ -91,6 +91,32 @@ Examples:
 --json prints {\"version\":1,\"release\":…,\"pid\":…,\"config\":…,\"vault\":{…},\"profiles\":[…]} with the fields
 of the message `status` in PROTOCOL.md, or {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}.";
 
+pub(super) const DOCTOR_HELP: &str = "\
+Exit code 0 only if nothing fails; otherwise that of the first fault. What cannot be tried because of
+another fault, or has no meaning here, is marked with --.
+
+  config         the config file can be used
+  permissions    nobody else may change the config, read the log or use the socket
+  path           git finds git-credential-rally
+  socket         the socket's folder can be trusted
+  daemon         a daemon answers, or one can be started, and is of this release
+  vault          the keyring takes an item, gives it back and deletes it
+  redirect_port  the port that the browser comes back to is free
+  rally          Rally answers, and allows this address
+  tls            the connection to Rally is trusted
+  clock          this machine's clock agrees with Rally's
+  sign_in        a token is in hand that Rally takes, or can be renewed
+  git            git asks this program about Rally's server
+  units          the systemd units, if they are installed, are enabled and have not failed
+
+Examples:
+  rally-cred doctor
+  rally-cred doctor --json | jq -r '.checks[] | select(.verdict == \"fail\") | .fault.try'
+  rally-cred doctor --report rally-cred-report.txt
+
+--json prints {\"version\":1,\"ok\":…,\"checks\":[{\"check\":…,\"profile\":…,\"verdict\":\"pass\"|\"fail\"|\"skipped\",
+\"note\":…,\"fault\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}]}; what does not apply is left out.";
+
 pub(super) const COMPLETIONS_HELP: &str = "\
 Examples:
   eval \"$(rally-cred completions bash)\"                                  in ~/.bashrc

@@ -13,7 +13,7 @@ fn silent() -> (u8, String, String) {
 #[test]
 fn capability_prints_exactly_what_is_understood() {
     let done = run("capability", &Fake::default());
-    assert_eq!(done.shown(), (0, "version 0\ncapability authtype\n".into(), String::new()));
+    assert_eq!(done.shown(), (0, "version 0\ncapability authtype\ncapability state\n".into(), String::new()));
 }
 
 #[test]
@@ -76,6 +76,18 @@ fn erase_passes_the_password_on_in_silence() {
                 "username": "oauth", "token": "_abc"})
         ]
     );
+}
+
+#[test]
+fn erase_is_about_the_profile_that_the_answer_came_from() {
+    let script = Script::new([answer([json!({"type": "done"})]), answer([json!({"type": "done"})])]);
+    let stdin = "capability[]=state\nprotocol=https\nhost=a\nusername=oauth\npassword=_abc\n\
+                 state[]=other:x\nstate[]=rally-cred:profile=work\n\n";
+    for line in ["erase", "--profile home erase"] {
+        assert_eq!(run(line, &script.around().reading(stdin)).shown(), silent());
+    }
+    let profiles: Vec<_> = script.asked().iter().map(|asked| asked["profile"].clone()).collect();
+    assert_eq!(profiles, ["work", "home"]);
 }
 
 #[test]

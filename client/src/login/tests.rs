@@ -6,7 +6,10 @@ use std::{io::Cursor, sync::Mutex};
 
 use serde_json::{Value, json};
 
-use crate::testing::{Act, Fake, Script, answer, run};
+use crate::{
+    surroundings::Screen,
+    testing::{Act, Fake, Script, answer, run},
+};
 
 fn signed_in() -> Value {
     json!({"type": "signed_in", "profile": "default", "username": "me@example.com", "expires_at": 1_767_322_985,
@@ -35,7 +38,8 @@ fn the_browser_opens_and_the_address_is_shown_all_the_same() {
             0,
             SIGNED_IN.into(),
             "rally-cred: profile default: the browser opens this address to sign in, press \"Allow Access\" there:\n  \
-             https://rally1.rallydev.com/auth?x=1\n"
+             https://rally1.rallydev.com/auth?x=1\n\
+             rally-cred: waiting for \"Allow Access\", at most 5 min\n"
                 .into()
         )
     );
@@ -148,7 +152,8 @@ fn a_pasted_address_goes_to_the_daemon_while_the_sign_in_waits() {
     };
     let done = run("login work --no-browser", &around);
     assert_eq!((done.code, done.stdout.as_str()), (0, SIGNED_IN));
-    assert!(done.stderr.contains("paste its address here\n"), "{}", done.stderr);
+    assert!(done.stderr.contains("at most 5 min; if the browser"), "{}", done.stderr);
+    assert!(done.stderr.contains("paste its address here; Ctrl-C cancels\n"), "{}", done.stderr);
     assert_eq!(
         script.asked(),
         [
@@ -174,4 +179,23 @@ fn a_refused_paste_is_told_and_the_next_one_taken() {
     assert_eq!((done.code, script.asked().len()), (0, 3));
     assert!(done.stderr.contains("rally-cred: it is so\n  try: this\n"), "{}", done.stderr);
     assert!(!done.stderr.contains("nonsense"), "{}", done.stderr);
+}
+
+#[test]
+fn on_a_terminal_one_line_at_its_foot_says_what_is_waited_for() {
+    let waiting = |on: &str| json!({"type": "waiting", "profile": "default", "on": on});
+    let script = Script::new([answer([waiting("keyring"), authorize(), waiting("exchange"), signed_in()])]);
+    let screen = Some(Screen { columns: 80, has_colour: false });
+    let around = Fake { screen, stdin_is_terminal: true, ..script.around() };
+    let done = run("login --no-browser", &around);
+    assert_eq!((done.code, done.stdout.as_str()), (0, SIGNED_IN));
+    let lines: Vec<_> = done.stderr.split("\r\u{1b}[K").filter(|line| !line.is_empty()).collect();
+    let [keyring, told, countdown, .., exchange] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!(*keyring, "waiting for the keyring; it may ask to be unlocked");
+    assert!(
+        told.ends_with("paste its address here and press Enter (it stays hidden); Ctrl-C cancels\n"),
+        "{told}"
+    );
+    assert!(countdown.starts_with("waiting for \"Allow Access\" in the browser, "), "{countdown}");
+    assert_eq!(*exchange, "waiting for Rally to give the token");
 }

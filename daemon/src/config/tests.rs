@@ -29,6 +29,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
             default_profile: "default".to_owned(),
             keyring: Keyring::Auto,
             static_hosts: StaticHosts::default(),
+            notify: Notify::Desktop,
             profiles: [(
                 "default".to_owned(),
                 Profile {
@@ -39,6 +40,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
                     scope: "alm".to_owned(),
                     ca_file: None,
                     username: None,
+                    client_secret_source: None,
                 }
             )]
             .into(),
@@ -58,6 +60,7 @@ fn every_key_is_read() {
         scope = "alm other"
         ca_file = "/etc/ca.pem"
         username = "me@example.com"
+        client_secret_command = ["~/bin/secret", "show", "rally"]
         [profile.B_2-x]
         client_id = 'its'
         redirect_uri = "https://tools.example.com/callback?x=1"
@@ -71,6 +74,44 @@ fn every_key_is_read() {
     assert_eq!(work.ca_file.as_deref(), Some(Path::new("/etc/ca.pem")));
     let home = directories::BaseDirs::new().unwrap().home_dir().to_owned();
     assert_eq!(config.profiles["B_2-x"].ca_file, Some(home.join("ca.pem")));
+    let command = SecretSource::Command {
+        program: home.join("bin/secret"),
+        arguments: vec!["show".to_owned(), "rally".to_owned()],
+    };
+    assert_eq!(work.client_secret_source, Some(command));
+}
+
+#[test]
+fn a_person_is_told_by_the_desktop_by_a_program_or_not_at_all() {
+    let command = |words: &[&str]| Notify::Command {
+        program: words[0].into(),
+        arguments: words[1..].iter().map(|word| (*word).to_owned()).collect(),
+    };
+    for (text, expected) in [
+        ("notify = \"desktop\"", Notify::Desktop),
+        ("notify = \"off\"", Notify::Off),
+        ("notify_command = [\"tell\", \"$(me) now\"]", command(&["tell", "$(me) now"])),
+        ("notify = \"desktop\"\nnotify_command = [\"tell\"]", command(&["tell"])),
+        ("notify = \"off\"\nnotify_command = [\"tell\"]", Notify::Off),
+    ] {
+        assert_eq!(parsed(&format!("{text}\n{PROFILE}")).unwrap().notify, expected, "{text}");
+    }
+    for (text, expected) in [
+        (
+            "notify = \"mail\"",
+            "line 1: `notify` has no such choice\n  try: write \"desktop\" or \"off\"; a program of your own is a `notify_command`",
+        ),
+        (
+            "notify_command = []",
+            "line 1: `notify_command` names no program\n  try: notify_command = [\"program\", \"argument\"], by the program's name or whole path",
+        ),
+        (
+            "notify_command = \"tell me\"",
+            "line 1: `notify_command` must be a list of strings, not a string\n  try: notify_command = [\"…\"]",
+        ),
+    ] {
+        assert_eq!(fault(text), expected);
+    }
 }
 
 #[test]
@@ -144,7 +185,7 @@ fn static_hosts_are_listed_or_all_and_need_no_profile() {
 
 #[test]
 fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_belong() {
-    let keys = "base_url, client_id, redirect_uri, scope, ca_file, username";
+    let keys = "base_url, client_id, redirect_uri, scope, ca_file, username, client_secret_command";
     for (line, expected) in [
         ("clientid = 1", "unknown key `clientid`\n  try: write `client_id`"),
         ("Base-URI = 1", "unknown key `Base-URI`\n  try: write `base_url`"),
@@ -175,7 +216,7 @@ fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_be
         ),
         (
             "pony = 1",
-            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, profile, static",
+            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, notify, notify_command, profile, static",
         ),
         (
             "client_secret = \"canary\"",
@@ -367,4 +408,33 @@ fn a_named_pipe_in_the_files_place_does_not_hold_up_the_daemon() {
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     let fault = read(&path).unwrap_err().to_string();
     assert!(fault.contains("is not an ordinary file"), "{fault}");
+}
+
+#[test]
+fn the_command_for_the_client_secret_is_a_list_that_names_a_program_by_name_or_whole_path() {
+    for (written, expected) in [
+        ("\"pass rally\"", "line 4: `client_secret_command` must be a list of strings, not a string"),
+        ("[]", "line 4: `client_secret_command` names no program"),
+        ("[\"./pass\"]", "line 4: `client_secret_command` names no program"),
+        ("[\"bin/pass\", \"x\"]", "line 4: `client_secret_command` names no program"),
+        ("[\"pass\", \"\"]", "line 4: `client_secret_command` is empty"),
+    ] {
+        let fault = fault(&format!("{PROFILE}client_secret_command = {written}\n"));
+        assert!(fault.starts_with(expected), "{written}: {fault}");
+    }
+}
+
+#[test]
+fn the_file_for_the_client_secret_is_for_profiles_without_a_command_and_named_in_full() {
+    let other = PROFILE.replace("default", "other");
+    let mut config = parsed(&format!("{PROFILE}{other}client_secret_command = [\"pass\"]\n")).unwrap();
+    config.use_client_secret_file(Path::new("/run/secret"));
+    let source = |name: &str| config.profiles[name].client_secret_source.clone().unwrap();
+    assert_eq!(source("default"), SecretSource::File("/run/secret".into()));
+    assert!(matches!(source("other"), SecretSource::Command { .. }));
+
+    assert_eq!(choose_secret_file(None), Ok(None));
+    assert_eq!(choose_secret_file(Some("".into())), Ok(None));
+    assert_eq!(choose_secret_file(Some("/a".into())), Ok(Some("/a".into())));
+    assert!(choose_secret_file(Some("a".into())).is_err());
 }

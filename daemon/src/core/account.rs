@@ -8,6 +8,7 @@ use rally_cred_proto::{
 };
 
 use super::{
+    alert::Alerts,
     dice::Dice,
     event::{AskId, Effect, Entry, Epoch, Peer},
     keeping::{Keeping, Slot},
@@ -54,6 +55,10 @@ pub(super) struct Account {
     pub(super) renew_at: Option<Tick>,
     pub(super) client_secret: Slot<Secret>,
     pub(super) client_secret_keep: Keeping,
+    /// The held client secret comes from its source, so it does not go into the vault.
+    pub(super) client_secret_is_fetched: bool,
+    /// When those who wait for the vault to give the token are told so.
+    pub(super) keyring_news_at: Option<Tick>,
     /// When the vault may be asked again though no caller waits for it.
     pub(super) no_load_before: Tick,
     /// Rally refused the held client secret; it stays in the vault until a better one is there.
@@ -63,6 +68,7 @@ pub(super) struct Account {
     pub(super) suspect: Option<Epoch>,
     pub(super) waiters: Vec<Waiter>,
     pub(super) cool_down: CoolDown,
+    pub(super) alerts: Alerts,
     pub(super) rest: Rest,
     /// Grows with each token obtained, so that a waiter can tell a new one from the one it found.
     pub(super) generation: u64,
@@ -131,12 +137,15 @@ impl Account {
             renew_at: None,
             client_secret: Slot::Unread,
             client_secret_keep: Keeping::default(),
+            client_secret_is_fetched: false,
+            keyring_news_at: None,
             no_load_before: Tick(0),
             client_secret_refused: false,
             job: Job::None,
             suspect: None,
             waiters: Vec::new(),
             cool_down: CoolDown::default(),
+            alerts: Alerts::default(),
             rest: Rest::default(),
             generation: 0,
             signed_in: 0,
@@ -174,6 +183,11 @@ impl Account {
         self.save_again(turn);
         if self.token.is_unread() && !self.waiters.is_empty() {
             self.load_token(turn);
+            self.keyring_news_at = Some(turn.now.tick + policy::KEYRING_NEWS);
+        }
+        if !matches!(self.token, Slot::Loading(_)) {
+            self.keyring_news_at = None;
+        } else if self.keyring_news_at.take_if(|at| *at <= turn.now.tick).is_some() {
             self.tell_all(turn, WaitingOn::Keyring);
         }
         if !matches!(self.token, Slot::Unread | Slot::Loading(_)) {
@@ -183,6 +197,7 @@ impl Account {
             }
         }
         self.turn_away_late(turn);
+        self.alert_if_due(turn);
     }
 
     /// When [`Account::advance`] has something to do though nothing happens.
@@ -199,6 +214,8 @@ impl Account {
             .chain(self.token_keep.again_at)
             .chain(self.client_secret_keep.again_at)
             .chain(self.renewal_due(now))
+            .chain(self.keyring_news_at)
+            .chain(self.alert_due())
             .min()
     }
 
@@ -452,8 +469,9 @@ impl Account {
     }
 
     /// Lets every job's outcome go by, as after a sign-out.
-    pub(super) fn forget(&mut self) {
+    pub(super) fn forget(&mut self, turn: &mut Turn<'_>) {
         self.suspect = None;
+        self.end_alerts(turn);
         self.job = Job::None;
         self.rest = Rest::default();
         self.fault = None;
@@ -468,9 +486,9 @@ impl Account {
         self.client_secret_keep = Keeping::default();
         self.token_keep = Keeping::default();
         match self.client_secret {
-            Slot::Held(_) => self.save_client_secret(turn),
-            Slot::Unread | Slot::Loading(_) | Slot::Empty | Slot::Missing => {
-                self.client_secret = Slot::Unread
+            Slot::Held(_) if !self.client_secret_is_fetched => self.save_client_secret(turn),
+            Slot::Held(_) | Slot::Unread | Slot::Loading(_) | Slot::Empty | Slot::Missing => {
+                self.look_for_client_secret_anew();
             }
         }
         match self.token {

@@ -14,6 +14,7 @@ use super::{
     dice::Dice,
     event::{AskId, Effect, Entry, Epoch, Event, GrantStep, Peer},
     gather::{Facts, LogoutGathering, Refuted, StatusGathering},
+    idle::Idleness,
     policy,
     profile::{Config, Profile},
     static_credentials::StaticCredentials,
@@ -36,6 +37,8 @@ pub struct Broker {
     logouts: Vec<LogoutGathering>,
     reloads: Vec<AskId>,
     stop: Option<Stop>,
+    /// Only where the service manager starts the daemon again when it is needed.
+    idleness: Option<Idleness>,
     last_epoch: u64,
 }
 
@@ -61,6 +64,7 @@ impl Broker {
             logouts: Vec::new(),
             reloads: Vec::new(),
             stop: None,
+            idleness: None,
             last_epoch: 0,
         };
         broker.accounts = config
@@ -73,6 +77,12 @@ impl Broker {
         broker
     }
 
+    /// The same broker, which orders the exit once nothing has happened for this long and nothing would be lost.
+    #[must_use]
+    pub fn with_idle_exit(self, after: Ticks) -> Self {
+        Self { idleness: Some(Idleness::new(after)), ..self }
+    }
+
     /// Takes one event and says what to do, in order.
     pub fn handle(&mut self, now: Now, dice: &mut dyn Dice, event: Event) -> Vec<Effect> {
         let mut turn = Turn {
@@ -83,9 +93,13 @@ impl Broker {
             effects: Vec::new(),
             read_for: Vec::new(),
         };
+        if let Some(idleness) = &mut self.idleness {
+            idleness.heard(now, &event);
+        }
         self.dispatch(&mut turn, event);
         self.finish_gatherings(&mut turn);
         self.finish_stop(&mut turn);
+        self.leave_if_idle(&mut turn);
         self.last_epoch = turn.last_epoch;
         turn.effects
     }
@@ -100,7 +114,8 @@ impl Broker {
         let accounts = self.wake_ups.first().map(|(at, _)| *at);
         let stop = self.stop.as_ref().map(|stop| stop.until);
         let checks = self.statuses.iter().map(StatusGathering::deadline).min();
-        [accounts, stop, checks, self.statics.next_deadline()].into_iter().flatten().min()
+        let idle = self.idleness.as_ref().and_then(Idleness::deadline);
+        [accounts, stop, checks, self.statics.next_deadline(), idle].into_iter().flatten().min()
     }
 
     fn dispatch(&mut self, turn: &mut Turn<'_>, event: Event) {
@@ -112,6 +127,9 @@ impl Broker {
                     return;
                 }
                 self.offer(turn, epoch, |account, turn| account.loaded(turn, epoch, &outcome));
+            }
+            Event::ClientSecretFetched(epoch, outcome) => {
+                self.offer(turn, epoch, |account, turn| account.client_secret_fetched(turn, epoch, &outcome));
             }
             Event::Saved(epoch, outcome) => {
                 if self.statics.written(turn, epoch, &outcome) {
@@ -261,6 +279,15 @@ impl Broker {
                 }
                 Err(fault) => turn.reply(id, Answer::Error(fault)),
             },
+            Ask::Check(check) => match self.named_or_all(check.profile.as_deref()) {
+                Ok(names) => {
+                    let accounts = names.iter().filter_map(|name| self.accounts.get(name));
+                    let profiles =
+                        accounts.map(|account| (account.profile.clone(), account.is_listening())).collect();
+                    turn.effects.push(Effect::Check { id, keyring: turn.keyring, profiles });
+                }
+                Err(fault) => turn.reply(id, Answer::Error(fault)),
+            },
             Ask::Reload => {
                 self.reloads.push(id);
                 turn.effects.push(Effect::ReadConfig);
@@ -327,7 +354,7 @@ impl Broker {
                 )
                 .remedy(account.login_command());
                 account.abandon_flow(turn, &fault);
-                account.forget();
+                account.forget(turn);
                 let (name, page) = (account.profile.name.clone(), account.profile.base_url.grants_page());
                 if logout.client_secret {
                     gathering.erasing(account.erase_client_secret(turn), &name, page.as_str());
@@ -420,7 +447,7 @@ impl Broker {
                 Some(account) if account.profile == *profile => account,
                 Some(mut account) if account.profile.shapes_same_token(profile) => {
                     retire(turn, &mut account);
-                    account.profile = profile.clone();
+                    account.adopt(profile);
                     account
                 }
                 Some(mut account) => {
@@ -435,6 +462,9 @@ impl Broker {
             retire(turn, account);
         }
         self.statics.apply(turn, config.static_hosts.clone());
+        if self.config.notify != config.notify {
+            turn.effects.push(Effect::AlertBy(config.notify.clone()));
+        }
         self.config = config;
         self.index();
         self.wake_ups.clear();
@@ -482,6 +512,21 @@ impl Broker {
                 turn.effects.push(Effect::Reply(id, Answer::Done));
             }
             turn.effects.push(Effect::Exit);
+        }
+    }
+
+    /// Orders the exit if nothing has happened for long and a new process would find everything again.
+    fn leave_if_idle(&mut self, turn: &mut Turn<'_>) {
+        let Some(idleness) = &mut self.idleness else { return };
+        idleness.ordered(&turn.effects);
+        if idleness.is_due(turn.now)
+            && self.stop.is_none()
+            && self.statuses.is_empty()
+            && self.logouts.is_empty()
+            && self.statics.is_forgettable()
+            && self.accounts.values().all(|account| account.is_forgettable(turn.now))
+        {
+            turn.effects.push(Effect::ExitIfDeserted);
         }
     }
 
@@ -571,6 +616,7 @@ fn retire(turn: &mut Turn<'_>, account: &mut Account) {
     .remedy("ask again");
     account.abandon_flow(turn, &fault);
     account.fail_all(turn, &fault);
+    account.end_alerts(turn);
 }
 
 fn stopping() -> Fault {

@@ -6,7 +6,7 @@ use rally_cred_proto::{Answer, Ask, Fault, Secret};
 
 use super::{
     answer::{RawAnswer, TokenForm},
-    profile::{Config, Keyring, Profile},
+    profile::{Config, Keyring, Notify, Profile, SecretSource},
     redirect::{Expected, Redirect},
     vault::{ItemKey, VaultTrouble},
 };
@@ -45,6 +45,8 @@ pub enum Event {
     Left(AskId),
     /// The vault gave what it holds, or not.
     Loaded(Epoch, Result<Option<Secret>, VaultTrouble>),
+    /// The client secret's source gave it, or not.
+    ClientSecretFetched(Epoch, Result<Secret, Fault>),
     /// The vault took a record, or not.
     Saved(Epoch, Result<(), VaultTrouble>),
     /// The vault forgot a record, or not.
@@ -76,6 +78,8 @@ pub enum Effect {
     Reply(AskId, Answer),
     /// Ask the vault for an item; comes back as [`Event::Loaded`].
     Load(Epoch, ItemKey),
+    /// Ask a source for a client secret; comes back as [`Event::ClientSecretFetched`].
+    FetchClientSecret(Epoch, SecretSource),
     /// Put an item into the vault; comes back as [`Event::Saved`].
     Save(Epoch, ItemKey, Secret),
     /// Take an item out of the vault; comes back as [`Event::Erased`].
@@ -106,6 +110,21 @@ pub enum Effect {
         /// The token.
         token: Secret,
     },
+    /// Try what a sign-in needs, tell the client each finding, and answer it.
+    Check {
+        /// Who asks.
+        id: AskId,
+        /// Where tokens are kept.
+        keyring: Keyring,
+        /// For whom, and whether the profile's redirect port is ours already, since a sign-in waits for its browser.
+        profiles: Vec<(Profile, bool)>,
+    },
+    /// Tell a person who is not looking that a sign-in is needed.
+    Alert(Alert),
+    /// Take the profile's alert back: it is settled.
+    WithdrawAlert(String),
+    /// Alert by this from now on.
+    AlertBy(Notify),
     /// Read the config file; comes back as [`Event::ConfigRead`].
     ReadConfig,
     /// Write a line to the log.
@@ -114,6 +133,21 @@ pub enum Effect {
     CloseDoor,
     /// End the process.
     Exit,
+    /// End the process if no client is connected. If one is, the broker asks again later.
+    ExitIfDeserted,
+}
+
+/// What a person is told who is not looking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// Whose sign-in is needed.
+    pub profile: String,
+    /// What was tried, or why there is nothing to try.
+    pub why: String,
+    /// The command that helps.
+    pub remedy: String,
+    /// Whether that command can run without a terminal.
+    pub has_button: bool,
 }
 
 /// How a flow ended, as the browser is told.
@@ -172,6 +206,8 @@ pub enum Entry {
     Stale(Epoch),
     /// The daemon stops.
     Stopping,
+    /// The daemon ends until it is needed again.
+    Idle,
 }
 
 /// What a grant went through.
@@ -199,4 +235,6 @@ pub enum GrantStep {
     Kept,
     /// The vault does not keep it yet.
     NotKept,
+    /// A person who is not looking is told that a sign-in is needed.
+    Alerted,
 }

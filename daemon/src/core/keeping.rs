@@ -8,7 +8,7 @@ use super::{
     account::{Account, Turn},
     event::{Effect, Entry, Epoch, GrantStep},
     policy,
-    profile::Keyring,
+    profile::{Keyring, Profile},
     record::{self, ClientSecretRecord, Decoded, TokenRecord},
     time::Tick,
     vault::{ItemKey, ItemKind, VaultTrouble},
@@ -107,7 +107,8 @@ impl Account {
         if self.token.held().is_none() || self.is_kept() {
             self.vault_fault = None;
         }
-        let fault = if is_token { self.token_loaded(turn, text) } else { self.client_secret_loaded(text) };
+        let fault =
+            if is_token { self.token_loaded(turn, text) } else { self.client_secret_loaded(turn, text) };
         if let Some(fault) = fault {
             self.fault = Some(fault.clone());
             self.refuse(turn, &fault);
@@ -122,6 +123,9 @@ impl Account {
         } else {
             self.client_secret = if may_use_memory { Slot::Missing } else { Slot::Unread };
             self.no_load_before = turn.now.tick + policy::UNASKED_LOAD;
+            if may_use_memory {
+                self.fetch_client_secret(turn);
+            }
         }
         if !may_use_memory {
             let fault = trouble.fault();
@@ -154,10 +158,10 @@ impl Account {
         None
     }
 
-    fn client_secret_loaded(&mut self, text: Option<&Secret>) -> Option<Fault> {
+    fn client_secret_loaded(&mut self, turn: &mut Turn<'_>, text: Option<&Secret>) -> Option<Fault> {
         self.client_secret = Slot::Empty;
         match text.map(|text| ClientSecretRecord::decode(text, &self.profile)) {
-            None | Some(Decoded::OfOther | Decoded::Damaged) => {}
+            None | Some(Decoded::OfOther | Decoded::Damaged) => self.fetch_client_secret(turn),
             Some(Decoded::Ours(record)) => {
                 self.client_secret_keep = Keeping::loaded();
                 self.client_secret = Slot::Held(record.client_secret);
@@ -168,6 +172,59 @@ impl Account {
             }
         }
         None
+    }
+
+    /// Asks the source of the client secret, if there is one, now that the vault has none.
+    fn fetch_client_secret(&mut self, turn: &mut Turn<'_>) {
+        if let Some(source) = self.profile.client_secret_source.clone() {
+            let epoch = turn.epoch();
+            self.client_secret = Slot::Loading(epoch);
+            turn.effects.push(Effect::FetchClientSecret(epoch, source));
+        }
+    }
+
+    /// Takes what the source of the client secret gave. `false` if the job is none of this account's.
+    pub(super) fn client_secret_fetched(
+        &mut self,
+        turn: &mut Turn<'_>,
+        epoch: Epoch,
+        outcome: &Result<Secret, Fault>,
+    ) -> bool {
+        if !self.client_secret.is_loading(epoch) {
+            return false;
+        }
+        match outcome {
+            Ok(secret) => {
+                // Its source has it after a restart too, so it is as good as kept.
+                self.client_secret_keep = Keeping::loaded();
+                self.client_secret = Slot::Held(secret.clone());
+                self.client_secret_is_fetched = true;
+            }
+            Err(fault) => {
+                self.client_secret = Slot::Unread;
+                self.no_load_before = turn.now.tick + policy::UNASKED_LOAD;
+                turn.coped(&self.profile.name, fault);
+                self.fault = Some(fault.clone());
+                self.refuse(turn, fault);
+            }
+        }
+        true
+    }
+
+    /// Looks for the client secret from the beginning when it is next needed: in the vault, then at its source.
+    pub(super) fn look_for_client_secret_anew(&mut self) {
+        self.client_secret = Slot::Unread;
+        self.client_secret_is_fetched = false;
+        self.client_secret_refused = false;
+    }
+
+    /// Takes the profile's new shape, whose tokens are the same.
+    pub(super) fn adopt(&mut self, profile: &Profile) {
+        let has_other_source = self.profile.client_secret_source != profile.client_secret_source;
+        if has_other_source && (self.client_secret_is_fetched || self.client_secret.held().is_none()) {
+            self.look_for_client_secret_anew();
+        }
+        self.profile = profile.clone();
     }
 
     /// Puts the held token into the vault.
@@ -265,7 +322,10 @@ impl Account {
     /// Takes the client secret out of the vault; the outcome comes back under the epoch.
     pub(super) fn erase_client_secret(&mut self, turn: &mut Turn<'_>) -> Epoch {
         let epoch = turn.epoch();
-        self.client_secret = Slot::Empty;
+        self.look_for_client_secret_anew();
+        if self.profile.client_secret_source.is_none() {
+            self.client_secret = Slot::Empty;
+        }
         self.client_secret_keep = Keeping::default();
         turn.effects.push(Effect::Erase(epoch, self.key(ItemKind::ClientSecret)));
         epoch

@@ -3,11 +3,13 @@
 //! Met by: the driver, which feeds it, and the shells, which use its plain types.
 
 mod account;
+mod alert;
 pub mod answer;
 mod broker;
 pub mod dice;
 pub mod event;
 mod gather;
+mod idle;
 mod keeping;
 pub mod policy;
 pub mod profile;
@@ -18,6 +20,7 @@ mod shown;
 mod sign_in;
 mod static_credentials;
 mod static_record;
+mod static_shelf;
 mod suspicion;
 pub mod time;
 pub mod vault;

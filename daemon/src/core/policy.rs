@@ -42,8 +42,20 @@ pub const SAVE_PATIENCE: Ticks = Ticks::seconds(2);
 /// Pause before a vault that did not answer is asked again without a caller, who would see its prompts.
 pub const UNASKED_LOAD: Ticks = Ticks::seconds(60);
 
+/// How long the keyring may take before callers are told that it is waited for. A healthy one answers in a few
+/// milliseconds; half a second is when people begin to wonder.
+pub const KEYRING_NEWS: Ticks = Ticks(500);
+
+/// Pause between the need for a sign-in and the alert to somebody who is not looking: time for a client to find its
+/// person, which takes it one start of git, and to ask again.
+pub const ALERT_GRACE: Ticks = Ticks::seconds(5);
+
 /// How long a stopping daemon waits for the vault to take what is on its way.
 pub const STOP_PATIENCE: Ticks = Ticks::seconds(3);
+
+/// How long nothing must happen before a daemon ends that its service manager starts again. Long enough that a working
+/// day is served from memory and its tokens are renewed ahead of time.
+pub const IDLE_EXIT: Ticks = Ticks::seconds(3600);
 
 /// A token that nobody used for this long is not renewed ahead of time: a working day and the night after it.
 const USED_LATELY: Ticks = Ticks::seconds(24 * 3600);
@@ -64,9 +76,14 @@ pub fn is_used_lately(now: Now, last_used: Option<Tick>) -> bool {
     last_used.is_some_and(|used| now.tick - used <= USED_LATELY)
 }
 
-/// Pause after the `misses`-th flow in a row that came to nothing.
+/// Pause after the `misses`-th flow in a row that came to nothing, and after the `misses`-th alert in a row.
 pub fn cool_down(misses: u32) -> Ticks {
     doubled(FIRST_COOL_DOWN, misses, LONGEST_COOL_DOWN)
+}
+
+/// Whether the pauses between flows can begin anew without a flood of tabs.
+pub fn is_cool_down_forgettable(now: Now, until: Option<Tick>) -> bool {
+    until.is_none_or(|until| until + LONGEST_COOL_DOWN <= now.tick)
 }
 
 /// Pause after the `failures`-th passing failure in a row: exponential with full jitter, or what Rally asked for.

@@ -18,6 +18,34 @@ pub struct Config {
     pub profiles: BTreeMap<String, Profile>,
     /// The servers for which this is a plain credential store.
     pub static_hosts: StaticHosts,
+    /// How a person who is not looking is told that a sign-in is needed.
+    pub notify: Notify,
+}
+
+/// How a person who is not looking is told that a sign-in is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Notify {
+    /// By a notification of the desktop, where there is one.
+    #[default]
+    Desktop,
+    /// By this program with these arguments; what it is about is in its environment.
+    Command {
+        /// By its name or its whole path.
+        program: PathBuf,
+        /// As they stand; no shell reads them.
+        arguments: Vec<String>,
+    },
+    /// Not at all.
+    Off,
+}
+
+impl Config {
+    /// Has every profile without a source of its own take its client secret from this file.
+    pub fn use_client_secret_file(&mut self, file: &std::path::Path) {
+        for profile in self.profiles.values_mut() {
+            profile.client_secret_source.get_or_insert_with(|| SecretSource::File(file.to_owned()));
+        }
+    }
 }
 
 /// The servers that static credentials are kept for.
@@ -95,6 +123,22 @@ pub struct Profile {
     pub ca_file: Option<PathBuf>,
     /// The Rally user that this profile is for, where the config file says so.
     pub username: Option<String>,
+    /// Where the client secret comes from while the vault has none.
+    pub client_secret_source: Option<SecretSource>,
+}
+
+/// A place outside the vault that has a client secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// What a program prints, named by its path or to be found in `PATH`, with its arguments.
+    Command {
+        /// The program.
+        program: PathBuf,
+        /// Its arguments, which no shell sees.
+        arguments: Vec<String>,
+    },
+    /// What stands in a file.
+    File(PathBuf),
 }
 
 impl Profile {

@@ -91,6 +91,7 @@ impl Account {
                 Refused::Client => {
                     self.client_secret_refused = true;
                     turn.coped(&self.profile.name, &refusal.fault);
+                    self.want_alert(turn, &refusal.fault.what);
                     self.fault = Some(refusal.fault);
                 }
                 Refused::Address => self.rest(turn, refusal.fault, None),
@@ -118,6 +119,7 @@ impl Account {
     pub(super) fn take_new_token(&mut self, turn: &mut Turn<'_>, record: TokenRecord) {
         self.generation += 1;
         self.suspect = None;
+        self.end_alerts(turn);
         self.hold(turn, record);
         self.save_token(turn);
         self.job = Job::Saving(turn.now.tick + policy::SAVE_PATIENCE);
@@ -126,6 +128,7 @@ impl Account {
     fn drop_refresh_token(&mut self, turn: &mut Turn<'_>, fault: Fault) {
         turn.log(&self.profile.name, GrantStep::RenewalRefused);
         turn.coped(&self.profile.name, &fault);
+        self.want_alert(turn, &fault.what);
         self.fault = Some(fault);
         self.rest = Rest::default();
         if let Slot::Held(record) = &mut self.token {

@@ -47,7 +47,14 @@ enum ListenerState {
 #[derive(Debug, Default)]
 pub(super) struct CoolDown {
     misses: u32,
-    until: Option<Tick>,
+    pub(super) until: Option<Tick>,
+}
+
+impl CoolDown {
+    /// When another tab may be opened unasked.
+    pub(super) fn until(&self) -> Option<Tick> {
+        self.until
+    }
 }
 
 /// The authorization URL, with exactly the documented parameters.
@@ -75,6 +82,14 @@ impl Account {
                 return;
             }
             (None, Slot::Loading(_)) => return,
+            // Its source may have a better one by now. Only a person's `login` asks it again, so that nothing goes round.
+            (None, Slot::Held(_))
+                if self.client_secret_refused && self.client_secret_is_fetched && began_by_login =>
+            {
+                self.look_for_client_secret_anew();
+                self.load_client_secret(turn);
+                return;
+            }
             (None, Slot::Held(held)) if !self.client_secret_refused => held.clone(),
             (None, Slot::Held(_) | Slot::Empty | Slot::Missing) => {
                 let fault = self.client_secret_needed();
@@ -131,6 +146,10 @@ impl Account {
             }
             _ => self.why_not_signed_in(),
         };
+        // Whoever never signed in has not come to rely on it.
+        if !may_ask && self.token.held().is_some() {
+            self.want_alert(turn, fault.why.as_deref().unwrap_or(&fault.what));
+        }
         self.refuse(turn, &fault);
         None
     }
@@ -144,7 +163,11 @@ impl Account {
     }
 
     fn client_secret_needed(&self) -> Fault {
-        let why = if self.client_secret_refused { "Rally refused the stored one" } else { "none is stored" };
+        let why = match (self.client_secret_refused, self.client_secret_is_fetched) {
+            (false, _) => "none is stored",
+            (true, false) => "Rally refused the stored one",
+            (true, true) => "Rally refused the one from its command or file",
+        };
         Fault::new(
             FaultKind::ClientSecretNeeded,
             format!("no client secret for profile {}", self.profile.name),
@@ -195,6 +218,11 @@ impl Account {
         flow.tab_opened = true;
         turn.effects.push(Effect::Tell(waiter.id, Answer::Authorize(authorize)));
         false
+    }
+
+    /// Whether the redirect port is open for a pending flow.
+    pub(super) fn is_listening(&self) -> bool {
+        matches!(&self.job, Job::Flow(flow) if matches!(flow.listener, ListenerState::Open))
     }
 
     /// Takes the listener's word on whether it is open. `false` if the job is none of this account's.
@@ -385,6 +413,7 @@ impl Account {
         self.client_secret = Slot::Held(flow.client_secret);
         // The secret first: a token without it could not be renewed after a crash between the two.
         if flow.is_new_secret || !self.client_secret_keep.kept {
+            self.client_secret_is_fetched = false;
             self.save_client_secret(turn);
         }
         self.take_new_token(turn, record);

@@ -1,24 +1,23 @@
-//! `store`, `get` and `erase` of static credentials: one list for each server, read when it is first needed, one request
-//! after the other.
-//! Does not: know profiles, which come first, or how credentials are matched (`static_record` does).
+//! `store`, `get` and `erase` of static credentials: which server a request is for, and whether any are kept for it.
+//! Does not: know profiles, which come first, or what is kept (`static_shelf` does, for each server).
 //! Met by: `broker`, for servers that no profile is for.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind, Origin,
-    message::{Erase, Get, StaticCredential, Store, Target},
+    Answer, Fault, FaultKind, Origin, Secret,
+    message::{Erase, Get, Store, Target},
 };
 
 use super::{
     account::Turn,
-    event::{AskId, Effect, Entry as LogEntry, Epoch, Peer},
+    event::{AskId, Epoch, Peer},
     policy,
-    profile::{Keyring, StaticHosts},
-    record::Decoded,
-    static_record::{Entry, StaticRecord, Wanted},
+    profile::StaticHosts,
+    static_record::{Entry, Wanted},
+    static_shelf::{Known, Server, Shelf, Waiting, Wants, refuse},
     time::{Tick, Ticks},
-    vault::{ItemKey, ItemKind, VaultTrouble},
+    vault::VaultTrouble,
 };
 
 /// The static credentials of every server that they are kept for.
@@ -26,52 +25,6 @@ use super::{
 pub(super) struct StaticCredentials {
     hosts: StaticHosts,
     shelves: BTreeMap<Server, Shelf>,
-}
-
-/// A server: git's protocol and host, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Server {
-    protocol: String,
-    host: String,
-}
-
-/// What is known of one server's credentials, and who waits for it.
-#[derive(Debug)]
-struct Shelf {
-    server: Server,
-    known: Known,
-    /// What was stored while no keyring answered; it goes there as soon as one does.
-    unkept: StaticRecord,
-    writing: Option<Writing>,
-    waiting: VecDeque<Waiting>,
-}
-
-#[derive(Debug)]
-enum Known {
-    Unread,
-    Loading(Epoch),
-    Held(StaticRecord),
-}
-
-/// A write on its way to the vault, and whom to answer: nobody, if they left or had no time left.
-#[derive(Debug)]
-struct Writing {
-    epoch: Epoch,
-    ask: Option<(AskId, Tick)>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    id: AskId,
-    deadline: Tick,
-    wants: Wants,
-}
-
-#[derive(Debug)]
-enum Wants {
-    Get { peer: Peer, wanted: Wanted, takes_authtype: bool },
-    Store(Entry),
-    Erase(Wanted),
 }
 
 /// How long `store` and `erase` may take; each call of the vault has its own, shorter limit.
@@ -144,7 +97,7 @@ impl StaticCredentials {
         &mut self,
         turn: &mut Turn<'_>,
         epoch: Epoch,
-        outcome: &Result<Option<rally_cred_proto::Secret>, VaultTrouble>,
+        outcome: &Result<Option<Secret>, VaultTrouble>,
     ) -> bool {
         let is_its = |shelf: &&mut Shelf| matches!(shelf.known, Known::Loading(own) if own == epoch);
         let Some(shelf) = self.shelves.values_mut().find(is_its) else { return false };
@@ -226,6 +179,11 @@ impl StaticCredentials {
         self.shelves.values().any(|shelf| shelf.writing.is_some())
     }
 
+    /// Whether a new process would find everything again, and nobody waits.
+    pub(super) fn is_forgettable(&self) -> bool {
+        !self.shelves.values().any(Shelf::has_work)
+    }
+
     /// Puts a new configuration into force: everything is read again, perhaps from another vault.
     pub(super) fn apply(&mut self, turn: &mut Turn<'_>, hosts: StaticHosts) {
         self.hosts = hosts;
@@ -243,194 +201,6 @@ impl StaticCredentials {
 
     /// A server of which nothing is held takes no room: with `*`, git asks here for every server it meets.
     fn forget_idle(&mut self) {
-        self.shelves.retain(|_, shelf| {
-            let has_work = shelf.writing.is_some() || !shelf.waiting.is_empty() || !shelf.unkept.is_empty();
-            has_work || matches!(&shelf.known, Known::Held(record) if !record.is_empty())
-        });
-    }
-}
-
-impl Shelf {
-    fn new(server: Server) -> Self {
-        Self {
-            server,
-            known: Known::Unread,
-            unkept: StaticRecord::default(),
-            writing: None,
-            waiting: VecDeque::new(),
-        }
-    }
-
-    fn name(&self) -> String {
-        format!("{}://{}", self.server.protocol, self.server.host)
-    }
-
-    fn key(&self) -> ItemKey {
-        ItemKey { kind: ItemKind::StaticCredentials, name: self.name() }
-    }
-
-    /// Answers whoever can be answered, in the order in which they came.
-    fn advance(&mut self, turn: &mut Turn<'_>) {
-        while self.writing.is_none() && !self.waiting.is_empty() {
-            let Known::Held(record) = &mut self.known else {
-                if matches!(self.known, Known::Unread) {
-                    let epoch = turn.epoch();
-                    self.known = Known::Loading(epoch);
-                    turn.effects.push(Effect::Load(epoch, self.key()));
-                }
-                return;
-            };
-            let Some(Waiting { id, deadline, wants }) = self.waiting.pop_front() else { return };
-            let has_changed = match wants {
-                Wants::Get { peer, wanted, takes_authtype } => {
-                    let found = record.find(turn.now.wall, &wanted, takes_authtype).cloned();
-                    self.answer_get(turn, id, peer, found);
-                    continue;
-                }
-                Wants::Store(entry) => record.put(entry),
-                Wants::Erase(wanted) => record.remove(&wanted),
-            };
-            match has_changed {
-                true => self.write(turn, Some((id, deadline))),
-                false => turn.reply(id, Answer::Done),
-            }
-        }
-    }
-
-    fn answer_get(
-        &self,
-        turn: &mut Turn<'_>,
-        id: AskId,
-        peer: Peer,
-        found: Option<rally_cred_proto::git::Credential>,
-    ) {
-        let Some(credential) = found else { return turn.reply(id, Answer::NoMatch) };
-        turn.effects.push(Effect::Log(LogEntry::HandedStatic { server: self.name(), peer }));
-        let Server { protocol, host } = self.server.clone();
-        turn.reply(id, Answer::StaticCredential(StaticCredential { protocol, host, credential }));
-    }
-
-    /// Brings what is held to the vault.
-    fn write(&mut self, turn: &mut Turn<'_>, ask: Option<(AskId, Tick)>) {
-        let Known::Held(record) = &self.known else { return };
-        let epoch = turn.epoch();
-        match record.encode().filter(|_| !record.is_empty()) {
-            Some(text) => turn.effects.push(Effect::Save(epoch, self.key(), text)),
-            None => turn.effects.push(Effect::Erase(epoch, self.key())),
-        }
-        self.writing = Some(Writing { epoch, ask });
-    }
-
-    fn loaded(
-        &mut self,
-        turn: &mut Turn<'_>,
-        outcome: &Result<Option<rally_cred_proto::Secret>, VaultTrouble>,
-    ) {
-        let record = match outcome {
-            Ok(None) => Ok(StaticRecord::default()),
-            Ok(Some(text)) => match StaticRecord::decode(text) {
-                Decoded::Ours(record) => Ok(record),
-                Decoded::OfOther | Decoded::Damaged => Err(self.unreadable("it is damaged")),
-                Decoded::Later => Err(self.unreadable("a later version of rally-cred wrote it")),
-            },
-            Err(VaultTrouble::Missing(_)) if turn.keyring == Keyring::Auto => {
-                return self.serve_without_keyring(turn);
-            }
-            Err(trouble) => Err(trouble.fault()),
-        };
-        match record {
-            Ok(mut record) => {
-                let has_more = record.put_all(std::mem::take(&mut self.unkept));
-                self.known = Known::Held(record);
-                if has_more {
-                    self.write(turn, None);
-                }
-            }
-            Err(fault) => {
-                self.known = Known::Unread;
-                turn.coped(&self.name(), &fault);
-                for waiting in std::mem::take(&mut self.waiting) {
-                    refuse(turn, &waiting, &fault);
-                }
-            }
-        }
-    }
-
-    /// Where no keyring answers, and the config file allows it, memory stands in for it until one does.
-    fn serve_without_keyring(&mut self, turn: &mut Turn<'_>) {
-        self.known = Known::Unread;
-        for Waiting { id, wants, .. } in std::mem::take(&mut self.waiting) {
-            match wants {
-                Wants::Get { peer, wanted, takes_authtype } => {
-                    let found = self.unkept.find(turn.now.wall, &wanted, takes_authtype).cloned();
-                    self.answer_get(turn, id, peer, found);
-                }
-                Wants::Store(entry) => {
-                    if self.unkept.put(entry) {
-                        turn.effects.push(Effect::Tell(id, Answer::Notice(self.in_memory_only())));
-                    }
-                    turn.reply(id, Answer::Done);
-                }
-                Wants::Erase(wanted) => {
-                    self.unkept.remove(&wanted);
-                    turn.reply(id, Answer::Done);
-                }
-            }
-        }
-    }
-
-    /// What did not get into the vault is not held either: whoever stored it was told so.
-    fn written(&mut self, turn: &mut Turn<'_>, outcome: &Result<(), VaultTrouble>) {
-        let Some(Writing { ask, .. }) = self.writing.take() else { return };
-        match (outcome, ask) {
-            (Ok(()), Some((id, _))) => turn.reply(id, Answer::Done),
-            (Ok(()), None) => {}
-            (Err(trouble), ask) => {
-                if let (VaultTrouble::Missing(_), Keyring::Auto, Known::Held(record)) =
-                    (trouble, turn.keyring, &self.known)
-                {
-                    // The keyring left between reading and writing: what is held is all that there is.
-                    self.unkept = record.clone();
-                    if let Some((id, _)) = ask {
-                        turn.effects.push(Effect::Tell(id, Answer::Notice(self.in_memory_only())));
-                        turn.reply(id, Answer::Done);
-                    }
-                } else {
-                    let fault = trouble.fault();
-                    turn.coped(&self.name(), &fault);
-                    if let Some((id, _)) = ask {
-                        turn.reply(id, Answer::Error(fault));
-                    }
-                }
-                self.known = Known::Unread;
-            }
-        }
-    }
-
-    fn unreadable(&self, why: &str) -> Fault {
-        let name = self.name();
-        Fault::new(FaultKind::VaultFailed, format!("the stored credentials of {name} are not understood"))
-            .why(why)
-            .remedy(format!("take the item {} out of the keyring", self.key().account()))
-    }
-
-    fn in_memory_only(&self) -> Fault {
-        Fault::new(
-            FaultKind::VaultMissing,
-            format!("the credential of {} is kept in memory only", self.name()),
-        )
-        .why("no keyring answers")
-        .remedy("start gnome-keyring or KWallet; it goes there with the next request")
-    }
-}
-
-/// A `get` that cannot be looked up is none of ours, so that git asks its other helpers, and is told why.
-fn refuse(turn: &mut Turn<'_>, waiting: &Waiting, fault: &Fault) {
-    match waiting.wants {
-        Wants::Get { .. } => {
-            turn.effects.push(Effect::Tell(waiting.id, Answer::Notice(fault.clone())));
-            turn.reply(waiting.id, Answer::NoMatch);
-        }
-        Wants::Store(_) | Wants::Erase(_) => turn.reply(waiting.id, Answer::Error(fault.clone())),
+        self.shelves.retain(|_, shelf| !shelf.is_idle());
     }
 }

@@ -67,6 +67,7 @@ impl Account {
             self.save_token(turn);
         } else {
             self.erase_token(turn);
+            self.want_alert(turn, "Rally no longer takes the token");
         }
     }
 }

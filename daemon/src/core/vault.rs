@@ -22,6 +22,8 @@ pub enum ItemKind {
     ClientSecret,
     /// The static credentials of a server.
     StaticCredentials,
+    /// Nothing: an item that a check writes, reads and deletes.
+    Check,
 }
 
 impl ItemKey {
@@ -31,6 +33,7 @@ impl ItemKey {
             ItemKind::Token => "token",
             ItemKind::ClientSecret => "client-secret",
             ItemKind::StaticCredentials => "static",
+            ItemKind::Check => "check",
         };
         format!("{kind}:{}", self.name)
     }

@@ -30,6 +30,7 @@ fn profile(base_url: &str, ca_file: Option<PathBuf>) -> Profile {
         scope: "alm".to_owned(),
         ca_file,
         username: None,
+        client_secret_source: None,
     }
 }
 

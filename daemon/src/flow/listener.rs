@@ -14,7 +14,7 @@ use tokio::{
 use super::connections::{Desk, LIMITS, Limits, accept_all};
 use crate::core::{
     event::Page,
-    profile::ListenAt,
+    profile::{ListenAt, RedirectUri},
     redirect::{Expected, Redirect},
 };
 
@@ -61,15 +61,25 @@ pub enum ListenTrouble {
 
 /// Opens the port that the redirect URI names, on loopback only.
 pub async fn open(expected: Expected) -> Result<Listener, ListenTrouble> {
-    let ListenAt { addresses, port, host_header } =
-        expected.redirect_uri.listen_at().ok_or(ListenTrouble::NotLoopback)?;
+    let listen_at = expected.redirect_uri.listen_at().ok_or(ListenTrouble::NotLoopback)?;
+    let sockets = bind(&listen_at).await?;
+    let ListenAt { port, host_header, .. } = listen_at;
+    Ok(Listener::start(sockets, port, host_header, expected, LIMITS))
+}
+
+/// Opens the port and closes it again.
+pub async fn try_out(redirect_uri: &RedirectUri) -> Result<(), ListenTrouble> {
+    bind(&redirect_uri.listen_at().ok_or(ListenTrouble::NotLoopback)?).await.map(drop)
+}
+
+async fn bind(ListenAt { addresses, port, .. }: &ListenAt) -> Result<Vec<TcpListener>, ListenTrouble> {
     let mut sockets = Vec::new();
     let mut missing = None;
     for address in addresses {
-        match TcpListener::bind((address, port)).await {
+        match TcpListener::bind((*address, *port)).await {
             Ok(socket) => sockets.push(socket),
             // Another program on one of the two addresses of `localhost` would get half of the redirects.
-            Err(fault) => match ListenTrouble::of(port, &fault) {
+            Err(fault) => match ListenTrouble::of(*port, &fault) {
                 ListenTrouble::Failed(why) => missing = Some(why),
                 trouble => return Err(trouble),
             },
@@ -78,7 +88,7 @@ pub async fn open(expected: Expected) -> Result<Listener, ListenTrouble> {
     // A machine without IPv6 has no ::1, and one address is enough.
     match (sockets.is_empty(), missing) {
         (true, missing) => Err(ListenTrouble::Failed(missing.unwrap_or_default())),
-        (false, _) => Ok(Listener::start(sockets, port, host_header, expected, LIMITS)),
+        (false, _) => Ok(sockets),
     }
 }
 

@@ -1,5 +1,5 @@
 //! What the browser shows at the end of a sign-in, and at every address that is not its end.
-//! Does not: hold a code, a token or a script; it escapes whatever it shows.
+//! Does not: hold a code, a token or a script; it escapes whatever it shows. How it looks is in `style.css`.
 //! Met by: `listener`, and whoever answers an `Arrival` with a `Page`.
 
 use http_body_util::Full;
@@ -12,72 +12,162 @@ use rally_cred_proto::plain::plain;
 use uuid::Uuid;
 
 use super::request::Refusal;
-use crate::core::event::Page;
+use crate::core::{event::Page, redirect::NotOurs};
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
 /// The page for the outcome; `None` if the outcome is not known yet, or nobody is left to tell it.
 pub(super) fn outcome(page: Option<Page>) -> Answer {
-    let (title, lines) = match page {
-        Some(Page::SignedIn { username: None }) => ("Signed in to Rally", vec![DONE.to_owned()]),
-        Some(Page::SignedIn { username: Some(name) }) => {
-            ("Signed in to Rally", vec![format!("You are signed in as {}.", plain(&name)), DONE.to_owned()])
-        }
-        Some(Page::Denied) => (
-            "Access denied",
-            vec![
-                "You pressed “Deny”, so this computer got no access to Rally.".to_owned(),
-                "You can close this tab. To try again, run rally-cred login.".to_owned(),
-            ],
-        ),
+    let sheet = match page {
+        Some(Page::SignedIn { username }) => Sheet {
+            mark: Mark::Done,
+            title: "Signed in to Rally",
+            lead: "This computer may now use Rally in your name.".to_owned(),
+            facts: username.map(|name| ("Signed in as", Fact::Said(name))).into_iter().collect(),
+        },
+        Some(Page::Denied) => Sheet {
+            mark: Mark::Failed,
+            title: "Access denied",
+            lead: "You pressed “Deny”, so this computer got no access to Rally.".to_owned(),
+            facts: vec![("To try again", Fact::Typed("rally-cred login".to_owned()))],
+        },
         Some(Page::Failed(fault)) => {
-            let mut lines = vec![fault.what];
-            lines.extend(fault.why.map(|why| format!("Why: {why}")));
-            lines.extend(fault.remedy.map(|remedy| format!("Try: {remedy}")));
-            lines.push("You can close this tab and go back to the terminal.".to_owned());
-            ("Sign-in failed", lines)
+            let why = fault.why.map(|why| ("Why", Fact::Said(why)));
+            let remedy = fault.remedy.map(|remedy| {
+                // Some remedies are a command, others a sentence.
+                let is_command = remedy.starts_with("rally-cred ") && !remedy.contains(['\n', ';']);
+                ("Try", if is_command { Fact::Typed(remedy) } else { Fact::Said(remedy) })
+            });
+            let facts = why.into_iter().chain(remedy).collect();
+            Sheet { mark: Mark::Failed, title: "Sign-in failed", lead: fault.what, facts }
         }
-        None => (
-            "Nearly there",
-            vec![
-                "You can close this tab and go back to the terminal: it says how the sign-in ends."
-                    .to_owned(),
-            ],
-        ),
+        None => Sheet {
+            mark: Mark::Open,
+            title: "Nearly there",
+            lead: "Rally takes its time to answer. Where you began the sign-in, you will see how it ends."
+                .to_owned(),
+            facts: vec![("To see it", Fact::Typed("rally-cred status".to_owned()))],
+        },
     };
-    answer(StatusCode::OK, title, &lines)
+    sheet.answer(StatusCode::OK)
 }
-
-const DONE: &str = "You can close this tab and go back to the terminal.";
 
 /// The page for a request that does not complete the sign-in.
 pub(super) fn refusal(refusal: Refusal) -> Answer {
-    let lines = [
-        format!("This request was refused: {refusal}."),
-        "You can close this tab. The terminal says how the sign-in stands.".to_owned(),
-    ];
-    let mut answer = answer(refusal.status(), "Not the sign-in page", &lines);
+    let (title, lead) = match refusal {
+        Refusal::Used => (
+            "This address was already used",
+            "It completes a sign-in once. The tab that was here first shows how that ended.".to_owned(),
+        ),
+        Refusal::NotOurs(NotOurs::WrongState) => (
+            "This sign-in is over",
+            "This tab belongs to a sign-in that has ended. Another one is waiting: use the tab, or the address, \
+             that was opened last."
+                .to_owned(),
+        ),
+        other => ("Not the sign-in page", format!("This request was refused: {other}.")),
+    };
+    let facts = vec![("How the sign-in stands", Fact::Typed("rally-cred status".to_owned()))];
+    let mut answer = Sheet { mark: Mark::Open, title, lead, facts }.answer(refusal.status());
     if refusal == Refusal::WrongMethod {
         answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
     }
     answer
 }
 
-fn answer(status: StatusCode, title: &str, lines: &[String]) -> Answer {
-    // One random word per answer lets the browser take our style and no other.
-    let nonce = Uuid::new_v4().simple().to_string();
-    let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    );
-    let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
-    let mut answer = Response::new(Full::from(html(&nonce, title, lines)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    for (name, value) in HEADERS {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    answer
+/// What one page says.
+struct Sheet {
+    mark: Mark,
+    title: &'static str,
+    lead: String,
+    /// Names, and what stands beside them.
+    facts: Vec<(&'static str, Fact)>,
 }
+
+/// The sign beside the title, for people; the title says the same to everybody.
+#[derive(Clone, Copy)]
+enum Mark {
+    Done,
+    Failed,
+    Open,
+}
+
+/// A text beside a name.
+enum Fact {
+    Said(String),
+    /// Something to type.
+    Typed(String),
+}
+
+impl Sheet {
+    fn answer(&self, status: StatusCode) -> Answer {
+        // One random word per answer lets the browser take our style and no other.
+        let nonce = Uuid::new_v4().simple().to_string();
+        let policy = format!(
+            "default-src 'none'; style-src 'nonce-{nonce}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+        );
+        let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+        let mut answer = Response::new(Full::from(self.html(&nonce)));
+        *answer.status_mut() = status;
+        answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        for (name, value) in HEADERS {
+            answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        answer
+    }
+
+    /// The one template. No browser lets a page without scripts close its tab, so it says that the person may.
+    fn html(&self, nonce: &str) -> String {
+        let Self { mark, title, lead, facts } = self;
+        let (kind, drawing) = mark.drawing();
+        let lead = escape(&plain(lead));
+        let facts: String = facts
+            .iter()
+            .map(|(name, fact)| match fact {
+                Fact::Said(text) => format!("<dt>{name}</dt>\n<dd>{}</dd>\n", escape(&plain(text))),
+                Fact::Typed(text) => {
+                    format!("<dt>{name}</dt>\n<dd><code>{}</code></dd>\n", escape(&plain(text)))
+                }
+            })
+            .collect();
+        let facts = if facts.is_empty() { facts } else { format!("<dl>\n{facts}</dl>\n") };
+        format!(
+            r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} – rally-cred</title>
+<style nonce="{nonce}">
+{STYLE}</style>
+</head>
+<body>
+<main class="{kind}">
+<svg viewBox="0 0 24 24" width="40" height="40" aria-hidden="true" focusable="false"><circle cx="12" cy="12" r="11"/><path d="{drawing}"/></svg>
+<h1>{title}</h1>
+<p>{lead}</p>
+{facts}<p class="end">You can close this tab now.</p>
+</main>
+<footer>rally-cred, on this computer. This page runs no scripts, so it cannot close itself.</footer>
+</body>
+</html>
+"#
+        )
+    }
+}
+
+impl Mark {
+    /// Its class, and its path in a square of 24.
+    const fn drawing(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Done => ("done", "M7 12.5l3.5 3.5L17 9"),
+            Self::Failed => ("failed", "M8 8l8 8M16 8l-8 8"),
+            Self::Open => ("open", "M12 11v6M12 7v.5"),
+        }
+    }
+}
+
+const STYLE: &str = include_str!("style.css");
 
 const HEADERS: [(HeaderName, &str); 4] = [
     (header::CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -86,33 +176,6 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (header::REFERRER_POLICY, "no-referrer"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
 ];
-
-/// The one template. `color-scheme` lets the browser choose readable colours for light and dark by itself.
-fn html(nonce: &str, title: &str, lines: &[String]) -> String {
-    let title = escape(title);
-    let lines: String = lines.iter().map(|line| format!("<p>{}</p>\n", escape(line))).collect();
-    format!(
-        r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} – rally-cred</title>
-<style nonce="{nonce}">
-:root {{ color-scheme: light dark }}
-body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 12vh auto; padding: 0 1.5rem; overflow-wrap: anywhere }}
-h1 {{ font-size: 1.7rem; line-height: 1.2 }}
-</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{lines}</main>
-</body>
-</html>
-"#
-    )
-}
 
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -166,6 +229,8 @@ mod tests {
             outcome(Some(Page::Failed(fault))),
             outcome(None),
             refusal(Refusal::Used),
+            refusal(Refusal::NotOurs(NotOurs::WrongState)),
+            refusal(Refusal::WrongHost),
         ] {
             let (_, headers, body) = shown(answer).await;
             for header in [
@@ -178,10 +243,36 @@ mod tests {
             ] {
                 assert!(headers.contains(header), "{header} is not in {headers}");
             }
-            for part in [r#"<html lang="en">"#, "<title>", "<h1>", "light dark", "close this tab"] {
+            for part in [r#"<html lang="en">"#, "<title>", "<main", "<h1>", "light dark", "close this tab"] {
                 assert!(body.contains(part), "{part} is not in {body}");
             }
-            assert!(!body.contains("script") && !body.contains("http"));
+            assert!(!body.contains("<script") && !body.contains("http") && !body.contains("url("));
+        }
+    }
+
+    #[tokio::test]
+    async fn each_outcome_has_a_page_of_its_own() {
+        let fault = Fault::new(FaultKind::CodeRefused, "Rally did not take the code")
+            .why("it has expired")
+            .remedy("rally-cred login work");
+        let pages = [
+            (
+                outcome(Some(Page::SignedIn { username: Some("me@example.com".to_owned()) })),
+                ["Signed in to Rally", "<dt>Signed in as</dt>\n<dd>me@example.com</dd>"],
+            ),
+            (outcome(Some(Page::Denied)), ["Access denied", "<code>rally-cred login</code>"]),
+            (outcome(Some(Page::Failed(fault))), ["Sign-in failed", "<dd>it has expired</dd>\n<dt>Try</dt>"]),
+            (outcome(None), ["Nearly there", "<code>rally-cred status</code>"]),
+            (refusal(Refusal::Used), ["This address was already used", "once"]),
+            (refusal(Refusal::NotOurs(NotOurs::WrongState)), ["This sign-in is over", "opened last"]),
+            (refusal(Refusal::NotNavigation), ["Not the sign-in page", "a tab of its own"]),
+        ];
+        for (answer, [title, part]) in pages {
+            let (_, _, body) = shown(answer).await;
+            assert!(
+                body.contains(&format!("<title>{title} –")) && body.contains(&format!("<h1>{title}</h1>"))
+            );
+            assert!(body.contains(part), "{part} is not in {body}");
         }
     }
 

@@ -6,7 +6,7 @@ mod session;
 
 use std::{
     fs::{DirBuilder, File},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -23,6 +23,7 @@ use rally_cred_proto::{Client, Fault, FaultKind, socket};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
+    activation::Inherited,
     core::event::{AskId, Peer},
     driver::Inbox,
 };
@@ -32,6 +33,10 @@ const CONNECTIONS: usize = 1024;
 
 /// How long a new daemon waits for an old one that closed its door but has not quite ended.
 const PREDECESSOR: Duration = Duration::from_secs(3);
+
+/// How long a daemon whose socket the service manager has replaced may take to end, once it is told to.
+#[cfg(unix)]
+const REPLACED: Duration = Duration::from_secs(6);
 
 /// How often the lock of the predecessor is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -44,7 +49,14 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub struct Socket {
     listener: Listener,
     lock: File,
+    name: Option<Name>,
+}
+
+/// The file by which clients find a socket of our own making. A service manager's is its own to take away.
+#[derive(Debug)]
+struct Name {
     path: PathBuf,
+    file: FileId,
 }
 
 /// What came of opening the socket.
@@ -59,18 +71,31 @@ pub enum Opened {
 /// Closes the socket to new connections.
 #[derive(Debug)]
 pub struct Door {
-    path: PathBuf,
+    name: Option<Name>,
     is_closed: watch::Sender<bool>,
+    permits: Arc<Semaphore>,
     _lock: File,
 }
 
 impl Door {
     /// Takes the socket away, so that a client that was told of the end finds none.
     pub fn close(&self) {
-        if !self.is_closed.send_replace(true) {
-            // It may have been removed by hand, and then there is nothing to do.
-            std::fs::remove_file(&self.path).ok();
+        if self.is_closed.send_replace(true) {
+            return;
         }
+        // It may have been removed by hand, or have made way for another daemon's.
+        if let Some(Name { path, file }) = &self.name
+            && FileId::of(path).is_ok_and(|found| found == *file)
+        {
+            std::fs::remove_file(path).ok();
+        }
+    }
+
+    /// Whether no client is connected. True until the caller awaits something: the whole daemon runs on one thread, so
+    /// nobody is let in meanwhile.
+    pub fn is_deserted(&self) -> bool {
+        // One permit is held ready for whoever comes next.
+        self.permits.available_permits() + 1 >= CONNECTIONS
     }
 }
 
@@ -88,26 +113,95 @@ pub fn open(path: &Path) -> Result<Opened, Fault> {
     };
     make_folder(path)?;
     let lock_path = lock_path(path)?;
-    let lock = File::create(&lock_path).map_err(cannot)?;
+    let lock = open_lock(&lock_path).map_err(cannot)?;
     let begun = Instant::now();
-    loop {
-        if lock.try_lock().is_ok() {
-            break;
-        }
+    while !take_lock(&lock).map_err(cannot)? {
         if Client::connect(path).is_ok() {
             return Ok(Opened::OtherDaemon);
         }
         if begun.elapsed() > PREDECESSOR {
-            return Err(Fault::new(FaultKind::Failed, "another daemon holds the socket but does not answer")
-                .why(format!("{} is locked", lock_path.display()))
-                .remedy("rally-cred daemon stop"));
+            return Err(locked(&lock_path));
         }
         std::thread::sleep(LOOK_AGAIN);
     }
     let name = path.to_fs_name::<GenericFilePath>().map_err(cannot)?;
     let options = ListenerOptions::new().name(name).try_overwrite(true).reclaim_name(false);
     let listener = closed_to_others(options).map_err(cannot)?.create_tokio().map_err(cannot)?;
-    Ok(Opened::Ours(Socket { listener, lock, path: path.to_owned() }))
+    let name = FileId::of(path).ok().map(|file| Name { path: path.to_owned(), file });
+    Ok(Opened::Ours(Socket { listener, lock, name }))
+}
+
+/// Takes the service manager's socket at this path. A daemon that a client started before the manager made its socket is
+/// out of reach from then on, so it is told to stop. Must run inside a runtime.
+#[cfg(unix)]
+pub fn adopt(inherited: Inherited, path: &Path) -> Result<Socket, Fault> {
+    use interprocess::os::unix::uds_local_socket::tokio::Listener as UnixListener;
+    let cannot = |fault: io::Error| {
+        Fault::new(FaultKind::Failed, format!("the socket {} cannot be taken over", path.display()))
+            .why(fault.to_string())
+    };
+    let lock_path = lock_path(path)?;
+    let lock = open_lock(&lock_path).map_err(cannot)?;
+    let begun = Instant::now();
+    while !take_lock(&lock).map_err(cannot)? {
+        if begun.elapsed() > REPLACED {
+            return Err(locked(&lock_path));
+        }
+        // Whoever holds the lock wrote its number there, and lives.
+        let holder = std::fs::read_to_string(&lock_path).ok().and_then(|text| text.trim().parse().ok());
+        if let Some(holder) = holder.and_then(rustix::process::Pid::from_raw) {
+            // A second signal changes nothing, and one that has just ended needs none.
+            rustix::process::kill_process(holder, rustix::process::Signal::TERM).ok();
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    let listener = UnixListener::try_from(std::os::fd::OwnedFd::from(inherited)).map_err(cannot)?;
+    Ok(Socket { listener: listener.into(), lock, name: None })
+}
+
+/// No service manager here passes a socket on.
+#[cfg(not(unix))]
+pub fn adopt(_inherited: Inherited, path: &Path) -> Result<Socket, Fault> {
+    Err(locked(&lock_path(path)?))
+}
+
+/// What the holder wrote into it stays until it is taken.
+fn open_lock(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(false).open(path)
+}
+
+/// `false` if somebody else has it.
+fn take_lock(mut lock: &File) -> io::Result<bool> {
+    if lock.try_lock().is_err() {
+        return Ok(false);
+    }
+    lock.set_len(0)?;
+    writeln!(lock, "{}", std::process::id())?;
+    Ok(true)
+}
+
+fn locked(lock_path: &Path) -> Fault {
+    Fault::new(FaultKind::Failed, "another daemon holds the socket but does not answer")
+        .why(format!("{} is locked", lock_path.display()))
+        .remedy("rally-cred daemon stop")
+}
+
+/// Which file it is, whatever it is called.
+#[derive(Debug, PartialEq, Eq)]
+struct FileId(u64, u64);
+
+impl FileId {
+    #[cfg(unix)]
+    fn of(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::symlink_metadata(path).map(|found| Self(found.dev(), found.ino()))
+    }
+
+    /// A pipe has no file; it is gone when it is closed.
+    #[cfg(not(unix))]
+    fn of(_path: &Path) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 fn lock_path(path: &Path) -> Result<PathBuf, Fault> {
@@ -160,9 +254,10 @@ impl Socket {
     /// Begins to accept. The door closes it; the returned task ends once every session has.
     pub fn serve(self, inbox: Inbox) -> (Door, tokio::task::JoinHandle<()>) {
         let (is_closed, mut closing) = watch::channel(false);
-        let Self { listener, lock, path } = self;
+        let Self { listener, lock, name } = self;
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let door = Door { name, is_closed, permits: Arc::clone(&permits), _lock: lock };
         let serving = tokio::spawn(async move {
-            let permits = Arc::new(Semaphore::new(CONNECTIONS));
             let asks = Arc::new(AtomicU64::new(0));
             loop {
                 let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
@@ -194,7 +289,7 @@ impl Socket {
             // Every permit back means that every session has written its last answer.
             permits.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX)).await.map(drop).ok();
         });
-        (Door { path, is_closed, _lock: lock }, serving)
+        (door, serving)
     }
 }
 

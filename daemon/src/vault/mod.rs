@@ -77,6 +77,20 @@ impl Vault {
         }
     }
 
+    /// Writes an item, reads it and deletes it. The first trouble ends it; after one, the item may be left behind.
+    pub async fn try_out(&self, key: &ItemKey) -> Result<(), VaultTrouble> {
+        let failed = |why: &str| VaultTrouble::Failed(why.to_owned());
+        let written = Secret::parse("rally-cred was here".to_owned()).map_err(|_| failed("no item"))?;
+        self.save(key, written.clone()).await?;
+        let read = self.load(key).await;
+        self.erase(key).await?;
+        match read? {
+            Some(read) if read.matches(&written) => Ok(()),
+            Some(_) => Err(failed("what was read is not what was written")),
+            None => Err(failed("what was written is not there")),
+        }
+    }
+
     /// Forgets what is kept under the key; it is fine if nothing is.
     pub async fn erase(&self, key: &ItemKey) -> Result<(), VaultTrouble> {
         match &self.0 {

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Attributes, BadAttributes, MAX_LINE};
+use super::{Attributes, BadAttributes, MAX_LINE, NOTE};
 use crate::{Secret, secret::line_breaker};
 
 /// What a server is told to prove who asks. `None` is an absent part; an empty one is a part, as in git.
@@ -40,23 +40,28 @@ impl Credential {
     }
 }
 
-/// The answer to `get` with a token of Rally. A caller that announced `authtype` is told not to store it.
+/// The answer to `get` with a token of Rally. A caller that announced `authtype` is told not to store it, and one that
+/// announced `state` is told whose it is.
 ///
 /// Host, protocol and refresh token are never part of it: what a helper answers overwrites what git knows.
 pub fn encode_answer(
     request: &Attributes,
+    profile: &str,
     username: &str,
     password: &Secret,
     expires_at: Option<i64>,
 ) -> Result<Zeroizing<Vec<u8>>, BadAttributes> {
     let is_told = request.takes_authtype.then_some("1");
     let expiry = expiry(expires_at);
+    let note = request.takes_state.then(|| format!("{NOTE}{profile}"));
     encode(&[
         ("capability[]", is_told.and(Some("authtype"))),
+        ("capability[]", note.as_ref().and(Some("state"))),
         ("ephemeral", is_told),
         ("username", Some(username)),
         ("password", Some(password.expose())),
         ("password_expiry_utc", expiry.as_deref()),
+        ("state[]", note.as_deref()),
     ])
 }
 
@@ -143,13 +148,13 @@ mod tests {
     fn the_answer_with_a_token_announces_only_what_the_request_announced() {
         let answer = |request: &str, expires_at| {
             let request = parse(request.as_bytes()).unwrap();
-            let answer = encode_answer(&request, "oauth", &secret("_abc"), expires_at).unwrap();
+            let answer = encode_answer(&request, "work", "oauth", &secret("_abc"), expires_at).unwrap();
             String::from_utf8(answer.to_vec()).unwrap()
         };
         assert_eq!(answer("", None), "username=oauth\npassword=_abc\n");
         assert_eq!(
             answer("capability[]=state\n", Some(7)),
-            "username=oauth\npassword=_abc\npassword_expiry_utc=7\n"
+            "capability[]=state\nusername=oauth\npassword=_abc\npassword_expiry_utc=7\nstate[]=rally-cred:profile=work\n"
         );
         assert_eq!(
             answer("capability[]=authtype\n", None),
@@ -198,7 +203,7 @@ mod tests {
         let request = parse(b"capability[]=authtype\n").unwrap();
         for breaker in ["\n", "\r", "\0"] {
             let text = format!("canary{breaker}host=evil");
-            let fault = encode_answer(&request, &text, &secret("t"), None).unwrap_err();
+            let fault = encode_answer(&request, "work", &text, &secret("t"), None).unwrap_err();
             assert!(matches!(fault, BadAttributes::LineBreaker { key: "username", .. }));
             for (key, credential) in [
                 ("username", Credential { username: Some(text.clone()), ..whole() }),
@@ -210,8 +215,8 @@ mod tests {
             }
         }
         let room = MAX_LINE - "password=\n".len();
-        assert!(encode_answer(&request, "", &secret(&"a".repeat(room)), None).is_ok());
-        let fault = encode_answer(&request, "", &secret(&"a".repeat(room + 1)), None).unwrap_err();
+        assert!(encode_answer(&request, "work", "", &secret(&"a".repeat(room)), None).is_ok());
+        let fault = encode_answer(&request, "work", "", &secret(&"a".repeat(room + 1)), None).unwrap_err();
         assert!(matches!(fault, BadAttributes::LineTooLong { length, .. } if length == MAX_LINE + 1));
     }
 

@@ -102,6 +102,19 @@ fn a_line_of_65535_bytes_passes_and_a_longer_one_only_if_it_is_not_kept() {
 }
 
 #[test]
+fn only_our_own_note_in_the_state_is_taken_and_an_empty_one_empties_it() {
+    let profile = |states: &str| parse(states.as_bytes()).unwrap().profile;
+    let ours = "state[]=rally-cred:profile=work\n";
+    assert_eq!(profile(ours).as_deref(), Some("work"));
+    assert_eq!(
+        profile(&format!("state[]=other:profile=x\n{ours}state[]=other:y\n")).as_deref(),
+        Some("work")
+    );
+    assert_eq!(profile(&format!("{ours}state[]=\n")), None);
+    assert!(parse(b"state[]=other:\xff\n").is_ok());
+}
+
+#[test]
 fn a_long_header_is_not_mistaken_for_a_host() {
     for length in 1000..1050 {
         let header = format!("wwwauth[]={}host=victim.example", "a".repeat(length));

@@ -13,6 +13,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use jiff::{Timestamp, ToSpan, fmt::rfc2822::DateTimePrinter};
 use serde_json::json;
 use tokio::sync::Notify;
 use url::form_urlencoded;
@@ -100,6 +101,11 @@ pub(super) async fn gate(
             (status_of(status), with_type(&content_type, body)).into_response()
         }
     };
+    match control.options().clock_ahead {
+        // The server writes the right one.
+        0 => {}
+        ahead => answer.headers_mut().extend(date(ahead)),
+    }
     if control.options().session_cookies {
         answer.headers_mut().extend(session_cookie(control.base_url()));
     }
@@ -112,6 +118,13 @@ pub(super) async fn gate(
         visit.answered(answer.status());
         answer
     }
+}
+
+/// The header `Date` of a clock that is so many seconds ahead.
+fn date(ahead: i64) -> Option<(HeaderName, HeaderValue)> {
+    let then = Timestamp::now().checked_add(ahead.seconds()).ok()?;
+    let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&then).ok()?;
+    Some((header::DATE, HeaderValue::try_from(text).ok()?))
 }
 
 /// Why WSAPI does not even look at a request.

@@ -53,6 +53,8 @@ pub struct Options {
     pub read_only: bool,
     /// Refuse every WSAPI request, as a subscription does that does not allow the caller's address.
     pub address_refused: bool,
+    /// Seconds by which the header `Date` is ahead of this machine's clock.
+    pub clock_ahead: i64,
 }
 
 /// How the token endpoint writes `expires_in`: the documentation shows a number, and promises nothing.
@@ -106,6 +108,7 @@ impl Default for Options {
             session_cookies: true,
             read_only: false,
             address_refused: false,
+            clock_ahead: 0,
         }
     }
 }

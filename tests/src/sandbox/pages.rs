@@ -4,6 +4,8 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use url::Url;
+use uuid::Uuid;
 
 use super::options::User;
 
@@ -35,7 +37,9 @@ pub(super) fn consent(
         redirect = escaped(redirect_uri),
         ticket = escaped(ticket),
     );
-    login_page(StatusCode::OK, "Authorization Request", &body)
+    // Browsers hold the redirect that answers the form to this policy too.
+    let target = Url::parse(redirect_uri).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+    login_page(StatusCode::OK, "Authorization Request", &body, &format!("'self' {target}"))
 }
 
 /// A request that cannot be shown to the user. It is never a redirect: the redirect URI may be what is wrong.
@@ -45,13 +49,13 @@ pub(super) fn refused(reason: &str) -> Response {
          <p>Close this page and start again from the application.</p>",
         escaped(reason)
     );
-    login_page(StatusCode::BAD_REQUEST, "Authorization Request refused", &body)
+    login_page(StatusCode::BAD_REQUEST, "Authorization Request refused", &body, "'none'")
 }
 
 /// What stands in front of a service that is down: HTML where a client expects JSON.
 pub(super) fn maintenance() -> Response {
     let body = "<h1>Rally is being maintained</h1>\n<p>We will be back shortly.</p>";
-    login_page(StatusCode::OK, "Maintenance", body)
+    login_page(StatusCode::OK, "Maintenance", body, "'none'")
 }
 
 /// The error page of the servlet container, which Rally sends where a client expects JSON.
@@ -66,7 +70,13 @@ pub(super) fn jetty(status: StatusCode, path: &str, reason: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/html;charset=ISO-8859-1")], page).into_response()
 }
 
-fn login_page(status: StatusCode, title: &str, body: &str) -> Response {
+/// `form_action` is where the page's form may lead, in the words of a content security policy.
+fn login_page(status: StatusCode, title: &str, body: &str, form_action: &str) -> Response {
+    let nonce = Uuid::new_v4().simple();
+    let policy = format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; form-action {form_action}; \
+         frame-ancestors 'none'; base-uri 'none'"
+    );
     let page = format!(
         r#"<!doctype html>
 <html lang="en">
@@ -74,19 +84,23 @@ fn login_page(status: StatusCode, title: &str, body: &str) -> Response {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title} - Rally sandbox</title>
-<style>{STYLE}</style>
+<style nonce="{nonce}">{STYLE}</style>
 </head>
 <body>
 <main>
 {body}
-<footer>Rally sandbox: a stand-in for tests. Nothing here is a real account.</footer>
 </main>
+<footer>Rally sandbox: a stand-in for tests. Nothing here is a real account.</footer>
 </body>
 </html>
 "#
     );
-    (status, [(header::CACHE_CONTROL, "no-store"), (header::REFERRER_POLICY, "no-referrer")], Html(page))
-        .into_response()
+    let headers = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, policy.as_str()),
+    ];
+    (status, headers, Html(page)).into_response()
 }
 
 const STYLE: &str = "
@@ -94,17 +108,17 @@ const STYLE: &str = "
 @media (prefers-color-scheme: dark) {
 :root { --ground: #12171d; --card: #1c232b; --ink: #e8edf2; --soft: #a3afbb; --line: #38434e; --main: #7cc4f5; --on-main: #0b2233 } }
 * { box-sizing: border-box }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1rem; background: var(--ground); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif }
+body { margin: 0; min-height: 100vh; display: flex; flex-direction: column; align-items: center; justify-content: center; gap: 1rem; padding: 1rem; background: var(--ground); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif }
 main { width: 100%; max-width: 34rem; padding: 2rem; background: var(--card); border: 1px solid var(--line); border-radius: .75rem }
 h1 { margin: 0 0 1rem; font-size: 1.4rem }
 dl { margin: 0 0 1.5rem; display: grid; grid-template-columns: auto 1fr; gap: .25rem 1rem }
 dt { color: var(--soft) }
 dd { margin: 0; overflow-wrap: anywhere }
 form { display: flex; flex-wrap: wrap; gap: .75rem }
-button { font: inherit; font-weight: 600; padding: .6rem 1.25rem; border-radius: .5rem; border: 1px solid var(--line); background: transparent; color: inherit; cursor: pointer }
+button { font: inherit; font-weight: 600; padding: .6rem 1.25rem; border-radius: .5rem; border: 1px solid var(--soft); background: transparent; color: inherit; cursor: pointer }
 button.main { background: var(--main); border-color: var(--main); color: var(--on-main) }
 button:focus-visible { outline: 3px solid var(--main); outline-offset: 2px }
-footer { margin-top: 2rem; color: var(--soft); font-size: .85rem }
+footer { color: var(--soft); font-size: .85rem; text-align: center }
 ";
 
 fn escaped(text: &str) -> String {

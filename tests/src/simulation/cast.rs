@@ -29,6 +29,7 @@ pub(super) fn profile(number: usize) -> Option<Profile> {
         scope: "alm".to_owned(),
         ca_file: None,
         username: None,
+        client_secret_source: None,
     })
 }
 

@@ -349,9 +349,15 @@ impl History {
             Effect::Tell(..)
             | Effect::Log(_)
             | Effect::OpenVault(_)
+            | Effect::Alert(_)
+            | Effect::AlertBy(_)
+            | Effect::WithdrawAlert(_)
             | Effect::ReadConfig
+            | Effect::Check { .. }
+            | Effect::FetchClientSecret(..)
             | Effect::CloseDoor
-            | Effect::Exit => {}
+            | Effect::Exit
+            | Effect::ExitIfDeserted => {}
             Effect::Reply(id, answer) => {
                 self.note(|| format!("{id:?} is answered: {}", kind_of(&answer)));
                 self.promises.replied(id)?;

@@ -15,19 +15,19 @@ use rally_cred_tests::world::{self, Ended, Running, World};
 use crate::sign_in::{question, sign_in, world_with_browser};
 
 /// A signed-in world, and variables by which its programs find and trust the sandbox.
-struct Stage {
+pub(crate) struct Stage {
     // Dropped first, so that the world need not ask it to stop.
     _daemon: Running,
-    world: World,
-    sandbox: Sandbox,
+    pub(crate) world: World,
+    pub(crate) sandbox: Sandbox,
 }
 
 impl Stage {
-    fn new() -> Stage {
+    pub(crate) fn new() -> Stage {
         Stage::with(|_| {})
     }
 
-    fn with(change: impl FnOnce(&mut Options)) -> Stage {
+    pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Stage {
         let sandbox = world::sandbox_with(|options| {
             options.tls = true;
             change(options);
@@ -70,14 +70,14 @@ impl Stage {
         assert_eq!((erased.code, erased.stderr.as_str()), (Some(0), ""));
     }
 
-    fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         let got = self.world.client(&["get", "--format", "token"], "");
         assert_eq!(got.code, Some(0), "{got:?}");
         got.stdout.trim_end().to_owned()
     }
 
     /// Holds that every request to WSAPI since the sign-in carried this token and no cookie.
-    fn check_requests(&self, token: &str, at_least: usize) {
+    pub(crate) fn check_requests(&self, token: &str, at_least: usize) {
         let log = self.sandbox.log();
         let requests: Vec<_> = log.iter().filter(|entry| entry.path.starts_with("/slm/")).collect();
         assert!(requests.len() >= at_least, "{requests:#?}");
@@ -89,7 +89,7 @@ impl Stage {
 }
 
 /// What `tests/tools/install` put there.
-fn installed(name: &str) -> PathBuf {
+pub(crate) fn installed(name: &str) -> PathBuf {
     let path = root().join("target/tools").join(name);
     assert!(
         path.exists(),

@@ -207,3 +207,22 @@ fn a_keyring_that_gives_no_client_secret_is_not_asked_round_and_round() {
     stage.wait(Ticks::seconds(HOUR - 1));
     assert!((1..=10).contains(&stage.loads), "asked {} times", stage.loads);
 }
+
+#[test]
+fn callers_hear_of_the_keyring_only_if_it_keeps_them_waiting() {
+    let is_news = |effect: &Effect| matches!(effect, Effect::Tell(_, Answer::Waiting(_)));
+    let mut stage = Stage::new();
+    stage.get(false);
+    assert!(!stage.effects.iter().any(is_news), "it answered at once");
+
+    let mut stage = Stage::new();
+    stage.vault_is_silent = true;
+    for _ in 0..3 {
+        stage.get(false);
+    }
+    stage.wait(Ticks(499));
+    assert!(!stage.effects.iter().any(is_news));
+    stage.wait(Ticks(1));
+    stage.wait(Ticks::seconds(30));
+    assert_eq!(stage.effects.iter().filter(|effect| is_news(effect)).count(), 3, "each caller is told once");
+}

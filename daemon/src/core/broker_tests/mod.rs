@@ -2,6 +2,9 @@
 //! Does not: touch anything real.
 //! Met by: the tests beside it, each a sentence about the broker.
 
+mod alerting;
+mod client_secret;
+mod idling;
 mod keeping;
 mod renewing;
 mod running;
@@ -14,7 +17,8 @@ use std::collections::BTreeMap;
 use rally_cred_proto::{
     Answer, Ask, FaultKind, Secret,
     message::{
-        Authorize, Erase, Get, Login, Logout, Paste, ProfileState, ProfileStatus, StatusAsk, Target, Token,
+        Authorize, CheckAsk, Erase, Get, Login, Logout, Paste, ProfileState, ProfileStatus, StatusAsk,
+        Target, Token,
     },
 };
 use zeroize::Zeroizing;
@@ -272,6 +276,7 @@ fn profile(name: &str) -> Profile {
         scope: "alm".to_owned(),
         ca_file: None,
         username: None,
+        client_secret_source: None,
     }
 }
 

@@ -25,7 +25,7 @@ fn broker(keyring: Keyring, static_hosts: StaticHosts) -> Broker {
 
 fn config(keyring: Keyring, static_hosts: StaticHosts) -> Config {
     let profiles = BTreeMap::from([("default".to_owned(), profile("default"))]);
-    Config { default_profile: "default".to_owned(), keyring, profiles, static_hosts }
+    Config { default_profile: "default".to_owned(), keyring, profiles, static_hosts, ..Config::default() }
 }
 
 fn store(host: &str, username: &str, password: &str) -> Ask {

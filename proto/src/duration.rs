@@ -1,9 +1,9 @@
 //! Durations as people write them on a command line.
 //! Does not: know fractions or more than one unit, which no option here needs.
-//! Met by: `--wait`, `--min-validity` and `--timeout`.
+//! Met by: the options of client and daemon that take one.
 
 /// The seconds in `30s`, `2m`, `1h` or, without a unit, `90`. `None` for anything else.
-pub(crate) fn parse(text: &str) -> Option<u32> {
+pub fn parse(text: &str) -> Option<u32> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let scale = match text.strip_prefix(digits)? {
         "" | "s" => 1,

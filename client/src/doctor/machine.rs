@@ -1,0 +1,99 @@
+//! The checks that need no daemon: modes of files, programs in PATH, git's configuration, systemd's units.
+//! Does not: look into a file.
+//! Met by: `doctor`.
+
+use std::{collections::BTreeSet, path::Path};
+
+use rally_cred_proto::{Fault, FaultKind, message::ProfileStatus, plain::plain, socket};
+
+use super::Check;
+use crate::{
+    config,
+    installed::{self, GIT_HELPER, GitHelper, Units},
+    surroundings::Surroundings,
+};
+
+/// Whether nobody else may change the config, read the log or use the socket.
+pub(super) fn permissions(around: &dyn Surroundings) -> Result<String, Fault> {
+    let config = config::find_path(around)?;
+    if let Some(folder) = config.parent() {
+        check_mode(folder, 0o022, "others may write to it", "go-w")?;
+    }
+    check_mode(&config, 0o022, "others may write to it", "go-w")?;
+    if let Ok(folder) = socket::state_folder() {
+        check_mode(&folder.join("daemon.log"), 0o077, "others may read it", "600")?;
+    }
+    if let Ok(socket) = around.socket() {
+        check_mode(&socket, 0o077, "others may connect to it", "600")?;
+    }
+    Ok("nobody else may change the config, read the log or use the socket".to_owned())
+}
+
+/// What does not exist is as safe as can be.
+#[cfg(unix)]
+fn check_mode(path: &Path, forbidden: u32, why: &str, mend: &str) -> Result<(), Fault> {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
+    if found.mode() & forbidden == 0 {
+        return Ok(());
+    }
+    Err(Fault::new(FaultKind::Failed, format!("{} is not safe", path.display()))
+        .why(format!("{why} (mode {:04o})", found.mode() & 0o7777))
+        .remedy(format!("chmod {mend} {}", path.display())))
+}
+
+/// Elsewhere, files have lists of who may do what, and the user's folders are closed by inheritance.
+#[cfg(not(unix))]
+fn check_mode(_path: &Path, _forbidden: u32, _why: &str, _mend: &str) -> Result<(), Fault> {
+    Ok(())
+}
+
+/// Whether git finds its helper.
+pub(super) fn path(around: &dyn Surroundings) -> Result<String, Fault> {
+    if let Some(helper) = installed::find_program(GIT_HELPER, around) {
+        return Ok(helper.display().to_string());
+    }
+    let fault = Fault::new(FaultKind::Failed, format!("{GIT_HELPER} is not in PATH"));
+    let folder = around.executable().and_then(|program| Some(program.parent()?.to_owned()));
+    Err(match folder.filter(|folder| folder.join(GIT_HELPER).is_file()) {
+        Some(folder) => fault
+            .why(format!("it lies in {}, which PATH does not name", folder.display()))
+            .remedy(format!("export PATH=\"{}:$PATH\"", folder.display())),
+        None => fault.why("it is not installed").remedy("cargo install --locked --path client"),
+    })
+}
+
+/// Whether git asks this program about each profile's server.
+pub(super) fn git(profiles: &[ProfileStatus], around: &dyn Surroundings) -> Vec<Check> {
+    let servers: BTreeSet<_> = profiles.iter().map(|profile| plain(&profile.base_url)).collect();
+    if servers.is_empty() {
+        return vec![Check::skipped("git", "no server is known to ask about")];
+    }
+    let judge = |server: &String| match installed::git_helper(server, around) {
+        GitHelper::NoGit => Check::skipped("git", "there is no git"),
+        GitHelper::Ours => Check::of("git", Ok(format!("it asks rally-cred about {server}"))),
+        GitHelper::Absent => Check::of(
+            "git",
+            Err(Fault::new(FaultKind::Failed, format!("git does not ask rally-cred about {server}"))
+                .why("no credential.helper is set for it")
+                .remedy(format!("git config --global credential.{server}.helper rally"))),
+        ),
+    };
+    servers.iter().map(judge).collect()
+}
+
+/// Whether the units do what they were installed for.
+pub(super) fn units(around: &dyn Surroundings) -> Check {
+    let outcome = match installed::units(around) {
+        Units::NoManager => return Check::skipped("units", "systemd runs nothing for this user here"),
+        Units::NotInstalled => Ok("not installed; rally-cred starts the daemon itself".to_owned()),
+        Units::Enabled(unit) => Ok(format!("{unit} is enabled")),
+        Units::Disabled(unit) => Err(Fault::new(FaultKind::Failed, format!("{unit} is not enabled"))
+            .why("systemd does not start the daemon")
+            .remedy(format!("systemctl --user enable --now {unit}"))),
+        Units::Failed(unit) => Err(Fault::new(FaultKind::Failed, format!("{unit} has failed"))
+            .why(format!("journalctl --user -u {unit} says more"))
+            .remedy(format!("systemctl --user restart {unit}"))),
+    };
+    Check::of("units", outcome)
+}

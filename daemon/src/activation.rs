@@ -1,0 +1,147 @@
+//! The socket that the service manager made and passed on, by systemd's protocol (`sd_listen_fds(3)`).
+//! Does not: trust it unseen. It must be the socket that clients will come to, and closed to everyone else.
+//! Met by: `start`.
+
+#[cfg(unix)]
+mod inherited {
+    use std::{
+        fs,
+        io::{self, BufRead, BufReader, Read, Write},
+        os::{
+            fd::OwnedFd,
+            unix::{
+                fs::{FileTypeExt, MetadataExt},
+                net::{UnixListener, UnixStream},
+            },
+        },
+        path::Path,
+        time::Duration,
+    };
+
+    use rally_cred_proto::{Answer, Fault, FaultKind, frame, socket};
+    use rustix::{
+        io::{FdFlags, fcntl_setfd},
+        net::{AddressFamily, SocketType, sockopt},
+    };
+
+    /// How long a client that is refused may take to send what it wants.
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// A listening socket that outlives this process.
+    #[derive(Debug)]
+    pub struct Inherited(UnixListener);
+
+    impl Inherited {
+        /// The socket that was passed on to this process and no other; `None` if there is none. Fails if there is more than
+        /// one, or if it is not the one at `path`, where clients will look for it.
+        pub fn take(path: &Path) -> Result<Option<Self>, Fault> {
+            let mut descriptors = sd_listen_fds::get().map_err(|fault| refused(&fault.to_string()))?;
+            let Some((_, descriptor)) = descriptors.pop() else { return Ok(None) };
+            let descriptor = descriptor.into_std();
+            // The programs that the daemon runs get no copy of it.
+            fcntl_setfd(&descriptor, FdFlags::CLOEXEC).map_err(|fault| refused(&fault.to_string()))?;
+            if !descriptors.is_empty() {
+                return Err(refused("it is more than one"));
+            }
+            let checked = check(&descriptor, path);
+            let inherited = Self(UnixListener::from(descriptor));
+            if let Err(fault) = &checked {
+                // Left unanswered, they would have the daemon started again and again.
+                inherited.refuse_waiting(fault);
+            }
+            checked.map(|()| Some(inherited))
+        }
+
+        /// Another name for the same socket.
+        pub fn try_clone(&self) -> io::Result<Self> {
+            self.0.try_clone().map(Self)
+        }
+
+        /// Answers everybody who waits with why nobody will serve them. Whoever comes later has the daemon started again.
+        pub fn refuse_waiting(&self, fault: &Fault) {
+            let Ok(answer) = frame::encode(&Answer::Error(fault.clone())) else { return };
+            if self.0.set_nonblocking(true).is_ok() {
+                while let Ok((stream, _)) = self.0.accept() {
+                    // A client that does not take its answer has left.
+                    refuse(stream, &answer).ok();
+                }
+            }
+        }
+    }
+
+    impl From<Inherited> for OwnedFd {
+        fn from(Inherited(listener): Inherited) -> Self {
+            listener.into()
+        }
+    }
+
+    fn refuse(stream: UnixStream, answer: &[u8]) -> io::Result<()> {
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        // What is left unread would reset the connection before the answer is read.
+        let mut request = zeroize::Zeroizing::new(Vec::new());
+        BufReader::new(&stream).take(frame::MAX_FRAME as u64).read_until(b'\n', &mut request)?;
+        (&stream).write_all(answer)
+    }
+
+    fn check(descriptor: &OwnedFd, path: &Path) -> Result<(), Fault> {
+        let is_stream_listener = sockopt::socket_domain(descriptor) == Ok(AddressFamily::UNIX)
+            && sockopt::socket_type(descriptor) == Ok(SocketType::STREAM)
+            && sockopt::socket_acceptconn(descriptor) == Ok(true);
+        if !is_stream_listener {
+            return Err(refused("it is not a listening stream socket of the local kind"));
+        }
+        let address = descriptor.try_clone().and_then(|copy| UnixListener::from(copy).local_addr());
+        if address.is_ok_and(|address| address.as_pathname() != Some(path)) {
+            return Err(refused(&format!("clients come to {}, and it is elsewhere", path.display())));
+        }
+        socket::check_folder(path)?;
+        let found = fs::symlink_metadata(path).map_err(|fault| refused(&fault.to_string()))?;
+        let me = rustix::process::geteuid().as_raw();
+        if !found.file_type().is_socket() || found.uid() != me {
+            return Err(refused(&format!("{} is not a socket of uid {me}", path.display())));
+        }
+        if found.mode() & 0o077 != 0 {
+            let mode = found.mode() & 0o7777;
+            return Err(refused(&format!("its mode is {mode:o}")).remedy("set SocketMode=0600"));
+        }
+        Ok(())
+    }
+
+    fn refused(why: &str) -> Fault {
+        Fault::new(FaultKind::Failed, "the socket that the service manager passes on cannot be used")
+            .why(why)
+            .remedy("use the unit rally-cred.socket as it is")
+    }
+}
+
+#[cfg(not(unix))]
+mod inherited {
+    use std::{convert::Infallible, io, path::Path};
+
+    use rally_cred_proto::Fault;
+
+    /// There is none on this system.
+    #[derive(Debug)]
+    pub struct Inherited(Infallible);
+
+    impl Inherited {
+        /// Always `None`.
+        pub fn take(_path: &Path) -> Result<Option<Self>, Fault> {
+            Ok(None)
+        }
+
+        /// Never called.
+        pub fn try_clone(&self) -> io::Result<Self> {
+            match self.0 {}
+        }
+
+        /// Never called.
+        pub fn refuse_waiting(&self, _fault: &Fault) {
+            match self.0 {}
+        }
+    }
+}
+
+pub use inherited::Inherited;

@@ -1,0 +1,145 @@
+//! Tells a person who is not looking that a sign-in is needed: by a notification of the desktop, or by their own program.
+//! Does not: decide when, open a browser, or hold anything up; each alert is a task of its own.
+//! Met by: `perform`, at the core's word.
+
+#[cfg(all(unix, not(target_os = "macos")))]
+mod desktop;
+
+use std::{collections::HashMap, path::PathBuf, process::Stdio, time::Duration};
+
+use rally_cred_proto::plain::plain;
+use tokio::{process::Command, sync::oneshot, time::timeout};
+
+use crate::core::{event::Alert, profile::Notify};
+
+/// How long the user's own program may take: enough for a message by network, and not for one that hangs.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The alerts of this daemon.
+#[derive(Debug)]
+pub struct Alerts {
+    way: Notify,
+    /// The last alert of each profile. Dropping its sender takes it from the screen.
+    shown: HashMap<String, oneshot::Sender<()>>,
+}
+
+impl Alerts {
+    /// Alerts that are told in this way; nothing is opened yet.
+    pub fn new(way: Notify) -> Self {
+        Self { way, shown: HashMap::new() }
+    }
+
+    /// Tells, in the place of an earlier alert for the same profile.
+    pub fn raise(&mut self, alert: Alert) {
+        match &self.way {
+            Notify::Off => {}
+            Notify::Command { program, arguments } => {
+                tokio::spawn(run(program.clone(), arguments.clone(), alert));
+            }
+            Notify::Desktop => {
+                let (withdraw, withdrawn) = oneshot::channel();
+                self.shown.insert(alert.profile.clone(), withdraw);
+                tokio::spawn(show(alert, withdrawn));
+            }
+        }
+    }
+
+    /// Takes the profile's alert from the screen, if it is still there.
+    pub fn withdraw(&mut self, profile: &str) {
+        self.shown.remove(profile);
+    }
+
+    /// Tells in this way from now on.
+    pub fn change(&mut self, way: Notify) {
+        self.way = way;
+    }
+}
+
+/// Runs the user's program. What it is about is in its environment, so no text from elsewhere is part of a command.
+async fn run(program: PathBuf, arguments: Vec<String>, alert: Alert) {
+    let Alert { profile, why, remedy, has_button: _ } = alert;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env("RALLY_CRED_PROFILE", plain(&profile))
+        .env("RALLY_CRED_WHY", plain(&why))
+        .env("RALLY_CRED_TRY", plain(&remedy))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    match timeout(COMMAND_PATIENCE, command.status()).await {
+        Ok(Ok(status)) if status.success() => tracing::debug!(profile, "notify_command ran"),
+        Ok(Ok(status)) => tracing::warn!(profile, why = %status, "notify_command failed"),
+        Ok(Err(fault)) => tracing::warn!(profile, why = %fault, "notify_command cannot be run"),
+        Err(_) => tracing::warn!(profile, "notify_command was ended, since it took too long"),
+    }
+}
+
+#[cfg(all(unix, not(target_os = "macos")))]
+async fn show(alert: Alert, withdrawn: oneshot::Receiver<()>) {
+    desktop::show(alert, withdrawn).await;
+}
+
+/// Where there is no bus, the log is all.
+#[cfg(not(all(unix, not(target_os = "macos"))))]
+async fn show(alert: Alert, _withdrawn: oneshot::Receiver<()>) {
+    tracing::debug!(profile = alert.profile, "notifications are not known on this system");
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert() -> Alert {
+        Alert {
+            profile: "work".to_owned(),
+            why: "Rally said $(touch x)\n".to_owned(),
+            remedy: "rally-cred login work".to_owned(),
+            has_button: true,
+        }
+    }
+
+    fn tell(words: &[&str]) -> impl Future<Output = ()> + Send + 'static {
+        run(words[0].into(), words[1..].iter().map(|word| (*word).to_owned()).collect(), alert())
+    }
+
+    #[tokio::test]
+    async fn the_users_program_finds_what_it_is_about_in_its_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let line =
+            r#"printf '%s|%s|%s|%s' "$1" "$RALLY_CRED_PROFILE" "$RALLY_CRED_WHY" "$RALLY_CRED_TRY" >"$0""#;
+        let told = folder.path().join("told");
+        let words = ["sh", "-c", line, told.to_str().unwrap(), "an argument"];
+        tell(&words).await;
+        let told = std::fs::read_to_string(told).unwrap();
+        assert_eq!(told, "an argument|work|Rally said $(touch x)|rally-cred login work");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_missing_or_fails_harms_nothing() {
+        for words in [["/nowhere/at-all"], ["false"]] {
+            tell(&words).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_hangs_is_ended_after_ten_seconds() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let words = ["sh", "-c", "exec 3>\"$0\"; exec cat /dev/zero >&3", pipe.to_str().unwrap()];
+        let program = tokio::spawn(tell(&words));
+        // The pipe opens once the program runs; from then on only the clock of this test goes.
+        let mut reader = tokio::net::unix::pipe::OpenOptions::new().open_receiver(&pipe).unwrap();
+        let mut piece = [0; 1024];
+        while tokio::io::AsyncReadExt::read(&mut reader, &mut piece).await.unwrap() == 0 {}
+        tokio::time::pause();
+        tokio::time::advance(COMMAND_PATIENCE).await;
+        program.await.unwrap();
+        tokio::time::resume();
+        // Its end closes the pipe.
+        while tokio::io::AsyncReadExt::read(&mut reader, &mut piece).await.unwrap() > 0 {}
+    }
+}

@@ -1,0 +1,144 @@
+//! One notification of the desktop (freedesktop.org's specification, version 1.2), with a button that opens the sign-in.
+//! Does not: count on anybody to show it: where there is no bus or no service, that is one line in the debug log.
+//! Met by: `alert`.
+
+use std::{
+    collections::HashMap, env, future::poll_fn, path::PathBuf, pin::Pin, process::Stdio, time::Duration,
+};
+
+use rally_cred_proto::plain::plain;
+use tokio::{process::Command, sync::oneshot, time::timeout};
+use zbus::{
+    Connection, MatchRule, Message, MessageStream, connection::Builder, export::futures_core::Stream,
+    message::Type, zvariant::Value,
+};
+
+use crate::core::event::Alert;
+
+const SERVICE: &str = "org.freedesktop.Notifications";
+const OBJECT: &str = "/org/freedesktop/Notifications";
+
+/// How long the bus and the service may take. A service that has to be started first needs a second or two.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Shows the alert until it is answered, put away or withdrawn. The button starts the client, which opens the browser.
+pub(super) async fn show(alert: Alert, withdrawn: oneshot::Receiver<()>) {
+    let profile = alert.profile.as_str();
+    let outcome = match timeout(PATIENCE, Notification::open(&alert)).await {
+        Ok(Ok(notification)) => notification.answer(withdrawn).await,
+        Ok(Err(fault)) => Err(fault),
+        Err(_) => return tracing::debug!(profile, "the notification service does not answer"),
+    };
+    match outcome {
+        Ok(Some(Pressed { activation })) => sign_in(profile, activation).await,
+        Ok(None) => tracing::debug!(profile, "the notification is gone"),
+        Err(fault) => tracing::debug!(profile, why = %plain(&fault.to_string()), "no notification is shown"),
+    }
+}
+
+/// A notification on the screen.
+struct Notification {
+    bus: Connection,
+    signals: MessageStream,
+    id: u32,
+}
+
+/// Somebody pressed the button.
+struct Pressed {
+    /// What lets the browser's window come to the front.
+    activation: Option<String>,
+}
+
+impl Notification {
+    async fn open(alert: &Alert) -> zbus::Result<Self> {
+        let bus = Builder::session()?.method_timeout(PATIENCE).build().await?;
+        let rule = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender(SERVICE)?
+            .interface(SERVICE)?
+            .path(OBJECT)?
+            .build();
+        // Before the notification, so that no signal about it is missed.
+        let signals = MessageStream::for_match_rule(rule, &bus, None).await?;
+        let Alert { profile, why, remedy, has_button } = alert;
+        let body = format!("Profile {}: {}.\nTry: {}", unmarked(profile), unmarked(why), unmarked(remedy));
+        // `default` is a press on the notification itself.
+        let actions: &[&str] = if *has_button { &["default", "Sign in", "login", "Sign in"] } else { &[] };
+        let normal_urgency = HashMap::from([("urgency", Value::U8(1))]);
+        // Names the program, replaces none, has the desktop's own picture, and stays until somebody comes.
+        let notification = (
+            "rally-cred",
+            0_u32,
+            "dialog-password",
+            "Rally: sign-in needed",
+            body,
+            actions,
+            normal_urgency,
+            0_i32,
+        );
+        let reply = bus.call_method(Some(SERVICE), OBJECT, Some(SERVICE), "Notify", &notification).await?;
+        Ok(Self { id: reply.body().deserialize()?, bus, signals })
+    }
+
+    /// Waits for the button, or for the end of the notification.
+    async fn answer(mut self, mut withdrawn: oneshot::Receiver<()>) -> zbus::Result<Option<Pressed>> {
+        let mut activation = None;
+        loop {
+            let signal = tokio::select! {
+                signal = next(&mut self.signals) => signal,
+                _ = &mut withdrawn => {
+                    self.bus.call_method(Some(SERVICE), OBJECT, Some(SERVICE), "CloseNotification", &self.id).await?;
+                    return Ok(None);
+                }
+            };
+            let Some(signal) = signal.transpose()? else { return Ok(None) };
+            let (header, body) = (signal.header(), signal.body());
+            match header.member().map(|member| member.as_str()) {
+                Some("ActivationToken") => {
+                    let (id, token): (u32, String) = body.deserialize()?;
+                    activation = Some(token).filter(|_| id == self.id).or(activation);
+                }
+                Some("ActionInvoked") if body.deserialize::<(u32, String)>()?.0 == self.id => {
+                    return Ok(Some(Pressed { activation }));
+                }
+                Some("NotificationClosed") if body.deserialize::<(u32, u32)>()?.0 == self.id => {
+                    return Ok(None);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+async fn next(signals: &mut MessageStream) -> Option<zbus::Result<Message>> {
+    poll_fn(|cx| Pin::new(&mut *signals).poll_next(cx)).await
+}
+
+/// Runs the client's sign-in in a group of its own, so that it is not ended with this daemon.
+async fn sign_in(profile: &str, activation: Option<String>) {
+    let mut command = Command::new(client());
+    command
+        .args(["login", "--force", "--", profile])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
+    if let Some(activation) = activation {
+        command.env("XDG_ACTIVATION_TOKEN", activation);
+    }
+    match command.status().await {
+        Ok(status) => tracing::debug!(profile, how = %status, "the sign-in from the notification ended"),
+        Err(fault) => tracing::warn!(profile, why = %fault, "rally-cred cannot be run"),
+    }
+}
+
+/// The client beside this daemon, else the one in `PATH`.
+fn client() -> PathBuf {
+    let beside = env::current_exe().ok().map(|own| own.with_file_name("rally-cred"));
+    beside.filter(|path| path.is_file()).unwrap_or_else(|| "rally-cred".into())
+}
+
+/// Fit for a service that reads markup, and for one that does not.
+fn unmarked(text: &str) -> String {
+    plain(text).replace(['<', '>', '&'], " ")
+}

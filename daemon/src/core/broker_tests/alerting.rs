@@ -1,0 +1,138 @@
+//! The broker's decisions: when a person who is not looking is told that a sign-in is needed.
+//! Does not: touch anything real.
+//! Met by: `cargo test`.
+
+use super::*;
+use crate::core::{event::Alert, policy};
+
+const MINUTE: Ticks = Ticks::seconds(60);
+
+impl Stage {
+    fn alerts(&self) -> Vec<&Alert> {
+        let alerts = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Alert(alert) => Some(alert),
+            _ => None,
+        });
+        alerts.collect()
+    }
+
+    fn withdrawals(&self) -> usize {
+        self.effects.iter().filter(|effect| matches!(effect, Effect::WithdrawAlert(_))).count()
+    }
+
+    /// A token is in use, and its renewal ahead of time is refused for good.
+    fn lose_renewal(&mut self) {
+        self.sign_in("access", Some("refresh"), HOUR);
+        self.get(false);
+        self.wait(Ticks::seconds(HOUR - 100));
+        self.answer_post(refused("invalid_grant", "Refresh token is expired"));
+    }
+}
+
+#[test]
+fn a_renewal_that_is_refused_for_good_behind_everybodys_back_is_told_once() {
+    let mut stage = Stage::new();
+    stage.lose_renewal();
+    assert!(stage.alerts().is_empty(), "not before a client had time to ask");
+    stage.wait(policy::ALERT_GRACE);
+    stage.wait(Ticks::seconds(10 * HOUR));
+    let told = [Alert {
+        profile: "default".to_owned(),
+        why: "Rally no longer accepts the stored refresh token".to_owned(),
+        remedy: "rally-cred login --force".to_owned(),
+        has_button: true,
+    }];
+    assert_eq!(stage.alerts(), told.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_client_that_asks_its_person_spares_the_alert() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", None, HOUR);
+    stage.wait(Ticks::seconds(HOUR + 1));
+    // As clients do: first without a person, then with one.
+    let first = stage.get(false);
+    assert_eq!(stage.fault(first), FaultKind::SignInNeeded);
+    stage.get(true);
+    stage.open_listener();
+    stage.wait(policy::FLOW_LIFE);
+    assert!(stage.alerts().is_empty());
+}
+
+#[test]
+fn background_callers_of_an_ended_token_have_their_person_told_as_rarely_as_tabs_open() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", None, HOUR);
+    stage.wait(Ticks::seconds(HOUR + 1));
+    let mut told_after = Vec::new();
+    let began = stage.now.tick;
+    for _ in 0..5 * 60 {
+        stage.get(false);
+        stage.wait(MINUTE);
+        let alerts = stage.alerts().len();
+        if alerts > told_after.len() {
+            told_after.push((stage.now.tick - began).as_seconds() / 60);
+        }
+    }
+    // Pauses of 1, 2, 4, 8, 16 and 32 minutes, then an hour; each is rounded up by the caller's own minute.
+    assert_eq!(told_after, [1, 3, 6, 11, 20, 37, 70, 131, 192, 253]);
+}
+
+#[test]
+fn a_sign_in_takes_the_alert_back_and_the_next_loss_is_a_new_matter() {
+    let mut stage = Stage::new();
+    stage.lose_renewal();
+    stage.wait(policy::ALERT_GRACE);
+    stage.effects.retain(|effect| matches!(effect, Effect::Alert(_)));
+    stage.ask(Ask::Login(Login { force: true, ..login(None) }));
+    stage.allow("new", Some("refresh"), HOUR);
+    assert_eq!((stage.alerts().len(), stage.withdrawals()), (1, 1));
+    stage.effects.clear();
+    stage.lose_token();
+    stage.get(false);
+    stage.answer_post(refused("invalid_grant", "Refresh token is expired"));
+    stage.wait(policy::ALERT_GRACE);
+    assert_eq!(stage.alerts().len(), 1);
+}
+
+#[test]
+fn a_client_secret_that_is_refused_is_told_without_a_button() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    stage.get(false);
+    stage.wait(Ticks::seconds(HOUR - 100));
+    stage.answer_post(refused("invalid_client", "Invalid client_id or client_secret"));
+    stage.wait(policy::ALERT_GRACE);
+    assert_eq!(stage.alerts().iter().map(|alert| alert.has_button).collect::<Vec<_>>(), [false]);
+}
+
+#[test]
+fn nobody_is_told_of_what_will_pass_of_what_never_was_or_after_a_sign_out() {
+    let mut stage = Stage::new();
+    stage.get(false);
+    stage.wait(MINUTE);
+    assert!(stage.alerts().is_empty(), "nobody ever signed in");
+
+    stage.sign_in("access", Some("refresh"), 100);
+    stage.wait(Ticks::seconds(200));
+    stage.get(false);
+    stage.answer_post(arrived(503, "busy"));
+    stage.wait(MINUTE);
+    assert!(stage.alerts().is_empty(), "an outage passes");
+
+    stage.get(false);
+    stage.answer_post(refused("invalid_grant", "Refresh token is expired"));
+    stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    stage.get(false);
+    stage.wait(MINUTE);
+    assert!(stage.alerts().is_empty(), "signed out on purpose");
+}
+
+#[test]
+fn a_revoked_token_that_cannot_be_renewed_is_told() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", None, HOUR);
+    stage.lose_token();
+    stage.wait(policy::ALERT_GRACE);
+    assert_eq!(stage.alerts().len(), 1);
+}

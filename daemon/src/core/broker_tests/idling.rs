@@ -1,0 +1,149 @@
+//! The broker's decisions: when a daemon that is started again on demand may end, and when it must stay.
+//! Does not: touch anything real.
+//! Met by: `cargo test`.
+
+use rally_cred_proto::Fault;
+
+use super::*;
+
+const AFTER: Ticks = Ticks::seconds(600);
+
+fn stage() -> Stage {
+    let mut stage = Stage::new();
+    stage.broker = stage.broker.with_idle_exit(AFTER);
+    stage
+}
+
+fn exits(stage: &Stage) -> usize {
+    stage.effects.iter().filter(|effect| matches!(effect, Effect::ExitIfDeserted)).count()
+}
+
+#[test]
+fn a_daemon_that_was_started_for_nothing_ends() {
+    let mut stage = stage();
+    stage.play(Event::TimePassed);
+    stage.wait(Ticks::seconds(599));
+    assert_eq!(exits(&stage), 0);
+    stage.wait(Ticks::seconds(1));
+    assert_eq!(exits(&stage), 1);
+}
+
+#[test]
+fn each_request_begins_the_quiet_anew_and_a_kept_token_may_be_left() {
+    let mut stage = stage();
+    stage.sign_in("access", Some("refresh"), 8 * HOUR);
+    stage.wait(Ticks::seconds(400));
+    stage.get(false);
+    stage.wait(Ticks::seconds(599));
+    assert_eq!(exits(&stage), 0);
+    stage.wait(Ticks::seconds(1));
+    assert_eq!(exits(&stage), 1);
+}
+
+#[test]
+fn while_a_client_is_connected_it_is_asked_again_after_as_long_a_time() {
+    let mut stage = stage();
+    stage.play(Event::TimePassed);
+    stage.wait(Ticks::seconds(1800));
+    assert_eq!(exits(&stage), 3);
+}
+
+#[test]
+fn without_a_service_manager_it_never_ends() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    stage.wait(Ticks::seconds(30 * HOUR));
+    assert_eq!(exits(&stage), 0);
+}
+
+#[test]
+fn a_token_in_memory_only_is_not_lost_and_leaves_once_the_vault_has_it() {
+    let mut stage = stage();
+    stage.vault_trouble = Some(VaultTrouble::Missing("gone".to_owned()));
+    stage.sign_in("access", None, 30 * HOUR);
+    stage.wait(Ticks::seconds(10 * HOUR));
+    assert_eq!(exits(&stage), 0);
+    stage.vault_trouble = None;
+    stage.wait(Ticks::seconds(HOUR));
+    assert!(stage.vault.contains_key("token:default"));
+    assert!(exits(&stage) > 0);
+}
+
+#[test]
+fn where_memory_is_the_vault_a_token_keeps_it_running() {
+    let mut stage = Stage::with(Keyring::Memory, &["default"]);
+    stage.broker = stage.broker.with_idle_exit(AFTER);
+    stage.sign_in("access", None, HOUR);
+    stage.wait(Ticks::seconds(30 * HOUR));
+    assert_eq!(exits(&stage), 0);
+}
+
+#[test]
+fn a_sign_in_that_is_under_way_keeps_it_running() {
+    let mut stage = stage();
+    let login = stage.ask(Ask::Login(Login { timeout: 3600, ..login(Some("client-secret")) }));
+    stage.open_listener();
+    stage.wait(Ticks::seconds(3599));
+    assert_eq!((exits(&stage), stage.result(login).is_some()), (0, false));
+}
+
+#[test]
+fn a_renewal_that_is_under_way_keeps_it_running_and_its_token_is_saved_first() {
+    let mut stage = stage();
+    stage.sign_in("access", Some("refresh"), 7200);
+    // Ahead of its end the token is renewed with nobody waiting; Rally takes its time.
+    stage.get(false);
+    while stage.posts().is_empty() {
+        let at = stage.broker.next_deadline().unwrap();
+        stage.wait(at - stage.now.tick);
+    }
+    let before = exits(&stage);
+    stage.wait(Ticks::seconds(6000));
+    assert_eq!(exits(&stage), before);
+    stage.answer_post(granted("new", Some("rotated"), 8 * HOUR));
+    assert!(stage.vault["token:default"].expose().contains("rotated"));
+    stage.wait(AFTER);
+    assert_eq!(exits(&stage), before + 1);
+}
+
+#[test]
+fn an_item_that_the_vault_has_not_yet_erased_keeps_it_running() {
+    let mut stage = stage();
+    stage.sign_in("access", None, HOUR);
+    stage.vault_is_silent = true;
+    let logout = stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    // The client does not wait for it.
+    stage.play(Event::Left(logout));
+    stage.wait(Ticks::seconds(6000));
+    assert_eq!(exits(&stage), 0);
+    let Some(Effect::Erase(epoch, _)) = stage.unanswered.pop() else { panic!("nothing to erase") };
+    stage.play(Event::Erased(epoch, Ok(())));
+    stage.wait(AFTER);
+    assert_eq!(exits(&stage), 1);
+}
+
+#[test]
+fn the_pause_between_tabs_is_not_forgotten() {
+    let mut stage = stage();
+    stage.sign_in("access", None, HOUR);
+    stage.lose_token();
+    stage.get(true);
+    let epoch = stage.open_listener();
+    let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
+    stage.play(Event::Redirected(epoch, denied));
+    stage.wait(Ticks::seconds(3600));
+    assert_eq!(exits(&stage), 0);
+    stage.wait(Ticks::seconds(1200));
+    assert!(exits(&stage) > 0);
+}
+
+#[test]
+fn a_reload_that_is_under_way_keeps_it_running() {
+    let mut stage = stage();
+    stage.play(Event::ReloadWanted);
+    stage.wait(Ticks::seconds(1200));
+    assert_eq!(exits(&stage), 0);
+    stage.play(Event::ConfigRead(Err(Fault::new(FaultKind::ConfigBroken, "line 3"))));
+    stage.wait(AFTER);
+    assert_eq!(exits(&stage), 1);
+}

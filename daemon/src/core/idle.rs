@@ -1,0 +1,97 @@
+//! When a daemon that its service manager starts again may end: nothing has happened for a while, and nothing would be lost.
+//! Does not: know whether a client is connected; whoever carries out [`Effect::ExitIfDeserted`] does.
+//! Met by: `broker`.
+
+use super::{
+    account::{Account, Job},
+    event::{Effect, Event},
+    policy,
+    time::{Now, Tick, Ticks},
+};
+
+/// How quiet it has been.
+#[derive(Debug)]
+pub(super) struct Idleness {
+    /// How long it must be quiet.
+    after: Ticks,
+    quiet_since: Option<Tick>,
+    /// Jobs that went out and did not come back, whoever ordered them.
+    under_way: usize,
+}
+
+impl Idleness {
+    pub(super) fn new(after: Ticks) -> Self {
+        Self { after, quiet_since: None, under_way: 0 }
+    }
+
+    pub(super) fn heard(&mut self, now: Now, event: &Event) {
+        match event {
+            Event::TimePassed => {
+                self.quiet_since.get_or_insert(now.tick);
+                return;
+            }
+            Event::Loaded(..)
+            | Event::ClientSecretFetched(..)
+            | Event::Saved(..)
+            | Event::Erased(..)
+            | Event::Listening(..)
+            | Event::Answered(..)
+            | Event::UserLookedUp(..)
+            | Event::ConfigRead(_) => self.under_way = self.under_way.saturating_sub(1),
+            Event::Asked { .. }
+            | Event::Left(_)
+            | Event::Redirected(..)
+            | Event::ReloadWanted
+            | Event::StopWanted => {}
+        }
+        self.quiet_since = Some(now.tick);
+    }
+
+    pub(super) fn ordered(&mut self, effects: &[Effect]) {
+        let comes_back = |effect: &&Effect| {
+            matches!(
+                effect,
+                Effect::Load(..)
+                    | Effect::FetchClientSecret(..)
+                    | Effect::Save(..)
+                    | Effect::Erase(..)
+                    | Effect::Listen(..)
+                    | Effect::Post { .. }
+                    | Effect::LookUpUser { .. }
+                    | Effect::ReadConfig
+            )
+        };
+        self.under_way += effects.iter().filter(comes_back).count();
+    }
+
+    /// When to ask whether the daemon may end.
+    pub(super) fn deadline(&self) -> Option<Tick> {
+        self.quiet_since.map(|since| since + self.after)
+    }
+
+    /// Whether it has been quiet for long enough. If so, it is asked again only after as long a time.
+    pub(super) fn is_due(&mut self, now: Now) -> bool {
+        let is_due = self.deadline().is_some_and(|at| at <= now.tick);
+        if is_due {
+            self.quiet_since = Some(now.tick);
+        }
+        is_due && self.under_way == 0
+    }
+}
+
+impl Account {
+    /// Whether a new process would find everything again that matters: what is held is in the vault, nobody waits, and no
+    /// pause is forgotten that keeps Rally or a person from being asked too often.
+    pub(super) fn is_forgettable(&self, now: Now) -> bool {
+        let is_token_kept = self.token.held().is_none() || self.token_keep.kept;
+        let is_secret_kept = self.client_secret.held().is_none() || self.client_secret_keep.kept;
+        is_token_kept
+            && is_secret_kept
+            && self.waiters.is_empty()
+            && self.suspect.is_none()
+            && matches!(self.job, Job::None)
+            && !self.client_secret_refused
+            && !self.is_resting(now)
+            && policy::is_cool_down_forgettable(now, self.cool_down.until)
+    }
+}

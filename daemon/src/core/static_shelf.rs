@@ -1,0 +1,249 @@
+//! One server's static credentials: read when they are first needed, one request after the other, each write in the vault
+//! before it is answered.
+//! Does not: know which servers there are (`static_credentials` does), or how credentials are matched (`static_record`).
+//! Met by: `static_credentials`.
+
+use std::collections::VecDeque;
+
+use rally_cred_proto::{Answer, Fault, FaultKind, Secret, git::Credential, message::StaticCredential};
+
+use super::{
+    account::Turn,
+    event::{AskId, Effect, Entry as LogEntry, Epoch, Peer},
+    profile::Keyring,
+    record::Decoded,
+    static_record::{Entry, StaticRecord, Wanted},
+    time::Tick,
+    vault::{ItemKey, ItemKind, VaultTrouble},
+};
+
+/// A server: git's protocol and host, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Server {
+    pub(super) protocol: String,
+    pub(super) host: String,
+}
+
+/// What is known of one server's credentials, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    server: Server,
+    pub(super) known: Known,
+    /// What was stored while no keyring answered; it goes there as soon as one does.
+    unkept: StaticRecord,
+    pub(super) writing: Option<Writing>,
+    pub(super) waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+pub(super) enum Known {
+    Unread,
+    Loading(Epoch),
+    Held(StaticRecord),
+}
+
+/// A write on its way to the vault, and whom to answer: nobody, if they left or had no time left.
+#[derive(Debug)]
+pub(super) struct Writing {
+    pub(super) epoch: Epoch,
+    pub(super) ask: Option<(AskId, Tick)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) id: AskId,
+    pub(super) deadline: Tick,
+    pub(super) wants: Wants,
+}
+
+#[derive(Debug)]
+pub(super) enum Wants {
+    Get { peer: Peer, wanted: Wanted, takes_authtype: bool },
+    Store(Entry),
+    Erase(Wanted),
+}
+
+impl Shelf {
+    pub(super) fn new(server: Server) -> Self {
+        Self {
+            server,
+            known: Known::Unread,
+            unkept: StaticRecord::default(),
+            writing: None,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Whether something is under way or waited for, or is in memory only.
+    pub(super) fn has_work(&self) -> bool {
+        self.writing.is_some() || !self.waiting.is_empty() || !self.unkept.is_empty()
+    }
+
+    /// Whether that is not so, and nothing is held either.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.has_work() && !matches!(&self.known, Known::Held(record) if !record.is_empty())
+    }
+
+    fn name(&self) -> String {
+        format!("{}://{}", self.server.protocol, self.server.host)
+    }
+
+    fn key(&self) -> ItemKey {
+        ItemKey { kind: ItemKind::StaticCredentials, name: self.name() }
+    }
+
+    /// Answers whoever can be answered, in the order in which they came.
+    pub(super) fn advance(&mut self, turn: &mut Turn<'_>) {
+        while self.writing.is_none() && !self.waiting.is_empty() {
+            let Known::Held(record) = &mut self.known else {
+                if matches!(self.known, Known::Unread) {
+                    let epoch = turn.epoch();
+                    self.known = Known::Loading(epoch);
+                    turn.effects.push(Effect::Load(epoch, self.key()));
+                }
+                return;
+            };
+            let Some(Waiting { id, deadline, wants }) = self.waiting.pop_front() else { return };
+            let has_changed = match wants {
+                Wants::Get { peer, wanted, takes_authtype } => {
+                    let found = record.find(turn.now.wall, &wanted, takes_authtype).cloned();
+                    self.answer_get(turn, id, peer, found);
+                    continue;
+                }
+                Wants::Store(entry) => record.put(entry),
+                Wants::Erase(wanted) => record.remove(&wanted),
+            };
+            match has_changed {
+                true => self.write(turn, Some((id, deadline))),
+                false => turn.reply(id, Answer::Done),
+            }
+        }
+    }
+
+    fn answer_get(&self, turn: &mut Turn<'_>, id: AskId, peer: Peer, found: Option<Credential>) {
+        let Some(credential) = found else { return turn.reply(id, Answer::NoMatch) };
+        turn.effects.push(Effect::Log(LogEntry::HandedStatic { server: self.name(), peer }));
+        let Server { protocol, host } = self.server.clone();
+        turn.reply(id, Answer::StaticCredential(StaticCredential { protocol, host, credential }));
+    }
+
+    /// Brings what is held to the vault.
+    fn write(&mut self, turn: &mut Turn<'_>, ask: Option<(AskId, Tick)>) {
+        let Known::Held(record) = &self.known else { return };
+        let epoch = turn.epoch();
+        match record.encode().filter(|_| !record.is_empty()) {
+            Some(text) => turn.effects.push(Effect::Save(epoch, self.key(), text)),
+            None => turn.effects.push(Effect::Erase(epoch, self.key())),
+        }
+        self.writing = Some(Writing { epoch, ask });
+    }
+
+    pub(super) fn loaded(&mut self, turn: &mut Turn<'_>, outcome: &Result<Option<Secret>, VaultTrouble>) {
+        let record = match outcome {
+            Ok(None) => Ok(StaticRecord::default()),
+            Ok(Some(text)) => match StaticRecord::decode(text) {
+                Decoded::Ours(record) => Ok(record),
+                Decoded::OfOther | Decoded::Damaged => Err(self.unreadable("it is damaged")),
+                Decoded::Later => Err(self.unreadable("a later version of rally-cred wrote it")),
+            },
+            Err(VaultTrouble::Missing(_)) if turn.keyring == Keyring::Auto => {
+                return self.serve_without_keyring(turn);
+            }
+            Err(trouble) => Err(trouble.fault()),
+        };
+        match record {
+            Ok(mut record) => {
+                let has_more = record.put_all(std::mem::take(&mut self.unkept));
+                self.known = Known::Held(record);
+                if has_more {
+                    self.write(turn, None);
+                }
+            }
+            Err(fault) => {
+                self.known = Known::Unread;
+                turn.coped(&self.name(), &fault);
+                for waiting in std::mem::take(&mut self.waiting) {
+                    refuse(turn, &waiting, &fault);
+                }
+            }
+        }
+    }
+
+    /// Where no keyring answers, and the config file allows it, memory stands in for it until one does.
+    fn serve_without_keyring(&mut self, turn: &mut Turn<'_>) {
+        self.known = Known::Unread;
+        for Waiting { id, wants, .. } in std::mem::take(&mut self.waiting) {
+            match wants {
+                Wants::Get { peer, wanted, takes_authtype } => {
+                    let found = self.unkept.find(turn.now.wall, &wanted, takes_authtype).cloned();
+                    self.answer_get(turn, id, peer, found);
+                }
+                Wants::Store(entry) => {
+                    if self.unkept.put(entry) {
+                        turn.effects.push(Effect::Tell(id, Answer::Notice(self.in_memory_only())));
+                    }
+                    turn.reply(id, Answer::Done);
+                }
+                Wants::Erase(wanted) => {
+                    self.unkept.remove(&wanted);
+                    turn.reply(id, Answer::Done);
+                }
+            }
+        }
+    }
+
+    /// What did not get into the vault is not held either: whoever stored it was told so.
+    pub(super) fn written(&mut self, turn: &mut Turn<'_>, outcome: &Result<(), VaultTrouble>) {
+        let Some(Writing { ask, .. }) = self.writing.take() else { return };
+        match (outcome, ask) {
+            (Ok(()), Some((id, _))) => turn.reply(id, Answer::Done),
+            (Ok(()), None) => {}
+            (Err(trouble), ask) => {
+                if let (VaultTrouble::Missing(_), Keyring::Auto, Known::Held(record)) =
+                    (trouble, turn.keyring, &self.known)
+                {
+                    // The keyring left between reading and writing: what is held is all that there is.
+                    self.unkept = record.clone();
+                    if let Some((id, _)) = ask {
+                        turn.effects.push(Effect::Tell(id, Answer::Notice(self.in_memory_only())));
+                        turn.reply(id, Answer::Done);
+                    }
+                } else {
+                    let fault = trouble.fault();
+                    turn.coped(&self.name(), &fault);
+                    if let Some((id, _)) = ask {
+                        turn.reply(id, Answer::Error(fault));
+                    }
+                }
+                self.known = Known::Unread;
+            }
+        }
+    }
+
+    fn unreadable(&self, why: &str) -> Fault {
+        let name = self.name();
+        Fault::new(FaultKind::VaultFailed, format!("the stored credentials of {name} are not understood"))
+            .why(why)
+            .remedy(format!("take the item {} out of the keyring", self.key().account()))
+    }
+
+    fn in_memory_only(&self) -> Fault {
+        Fault::new(
+            FaultKind::VaultMissing,
+            format!("the credential of {} is kept in memory only", self.name()),
+        )
+        .why("no keyring answers")
+        .remedy("start gnome-keyring or KWallet; it goes there with the next request")
+    }
+}
+
+/// A `get` that cannot be looked up is none of ours, so that git asks its other helpers, and is told why.
+pub(super) fn refuse(turn: &mut Turn<'_>, waiting: &Waiting, fault: &Fault) {
+    match waiting.wants {
+        Wants::Get { .. } => {
+            turn.effects.push(Effect::Tell(waiting.id, Answer::Notice(fault.clone())));
+            turn.reply(waiting.id, Answer::NoMatch);
+        }
+        Wants::Store(_) | Wants::Erase(_) => turn.reply(waiting.id, Answer::Error(fault.clone())),
+    }
+}

@@ -1,0 +1,143 @@
+//! What the service manager is told: ready, reloading, stopping, alive, and what the daemon is doing, by systemd's protocol
+//! (`sd_notify(3)`): lines of `NAME=value` in datagrams to the socket that `NOTIFY_SOCKET` names.
+//! Does not: decide, or wait for the manager.
+//! Met by: `start`, `perform` and `driver`.
+
+use std::time::Duration;
+
+use rally_cred_proto::plain::plain;
+
+use crate::{
+    core::{
+        event::{Entry, GrantStep},
+        time::{Tick, Ticks},
+    },
+    log,
+};
+
+/// The service manager, if one started the daemon and wants to hear of it.
+#[derive(Debug, Default)]
+pub struct ServiceManager {
+    #[cfg(unix)]
+    socket: Option<std::os::unix::net::UnixDatagram>,
+    heartbeat: Option<Ticks>,
+    last_beat: Option<Tick>,
+}
+
+impl ServiceManager {
+    /// Nobody to tell.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The one that the environment names.
+    #[cfg(unix)]
+    pub fn from_environment() -> Self {
+        let variable = |name| std::env::var(name).ok();
+        let is_for_us = variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+        let watchdog = variable("WATCHDOG_USEC").filter(|_| is_for_us).and_then(|text| text.parse().ok());
+        Self {
+            socket: std::env::var_os("NOTIFY_SOCKET").and_then(|address| connect(&address).ok()),
+            // The loop naps for one heartbeat at most, so two of them, half the limit, are the longest silence.
+            heartbeat: watchdog.map(|microseconds: u64| Ticks(microseconds / 4000).max(Ticks(1))),
+            last_beat: None,
+        }
+    }
+
+    /// There is none that speaks this protocol.
+    #[cfg(not(unix))]
+    pub fn from_environment() -> Self {
+        Self::none()
+    }
+
+    /// A client would be served from now on.
+    pub fn ready(&self, profiles: usize) {
+        self.send(&format!("READY=1\nSTATUS={}", serving(profiles)));
+    }
+
+    /// The config file is being read; [`ServiceManager::note`] ends it. The time is for `Type=notify-reload`.
+    pub fn reloading(&self) {
+        let now = monotonic_now().as_micros();
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS=reading the config file"));
+    }
+
+    /// Tells of what the broker noted, where that is the manager's business.
+    pub fn note(&self, entry: &Entry) {
+        match entry {
+            Entry::Reloaded { profiles } => self.ready(*profiles),
+            Entry::ReloadFailed(fault) => {
+                let what = plain(&fault.what);
+                self.send(&format!("READY=1\nSTATUS={what}, so the old configuration stays in force"));
+            }
+            Entry::Stopping => self.send("STOPPING=1\nSTATUS=stopping"),
+            Entry::Idle => self.send("STOPPING=1\nSTATUS=nothing to do until the next client comes"),
+            Entry::Grant { profile, step } if *step != GrantStep::Kept => {
+                self.send(&format!("STATUS=profile {}: {}", plain(profile), log::words(*step)));
+            }
+            Entry::Grant { .. }
+            | Entry::Handed { .. }
+            | Entry::HandedStatic { .. }
+            | Entry::Coped { .. }
+            | Entry::Stale(_) => {}
+        }
+    }
+
+    /// The longest that the driver may nap, where a watchdog counts on it.
+    pub fn heartbeat(&self) -> Option<Ticks> {
+        self.heartbeat
+    }
+
+    /// The driver's loop has come round.
+    pub fn beat(&mut self, now: Tick) {
+        let Some(heartbeat) = self.heartbeat else { return };
+        if self.last_beat.is_none_or(|last| now - last >= heartbeat) {
+            self.last_beat = Some(now);
+            self.send("WATCHDOG=1");
+        }
+    }
+
+    #[cfg(unix)]
+    fn send(&self, words: &str) {
+        if let Some(socket) = &self.socket {
+            // A manager that does not listen is no reason to serve nobody.
+            socket.send(words.as_bytes()).ok();
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn send(&self, _words: &str) {}
+}
+
+fn serving(profiles: usize) -> String {
+    match profiles {
+        0 => "no profile is configured".to_owned(),
+        1 => "serving 1 profile".to_owned(),
+        _ => format!("serving {profiles} profiles"),
+    }
+}
+
+/// A socket to this address: a path, or a name in Linux's abstract namespace after an `@`.
+#[cfg(unix)]
+fn connect(address: &std::ffi::OsStr) -> std::io::Result<std::os::unix::net::UnixDatagram> {
+    let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    #[cfg(target_os = "linux")]
+    if let Some(name) = std::os::unix::ffi::OsStrExt::as_bytes(address).strip_prefix(b"@") {
+        use std::os::{linux::net::SocketAddrExt, unix::net::SocketAddr};
+        socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?;
+        return Ok(socket);
+    }
+    socket.connect(address)?;
+    Ok(socket)
+}
+
+#[cfg(unix)]
+fn monotonic_now() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+#[cfg(not(unix))]
+fn monotonic_now() -> Duration {
+    Duration::ZERO
+}

@@ -1,0 +1,127 @@
+//! Tries what a sign-in needs, for `rally-cred doctor`: the vault, each redirect port, and Rally with its TLS and clock.
+//! Does not: use a token, or change what is kept.
+//! Met by: `perform`, when a client asks for it.
+
+use rally_cred_proto::{
+    Answer, Fault, FaultKind,
+    message::{Finding, Tried},
+};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::{
+    core::{
+        answer::{RawAnswer, SendTrouble, UserAnswer, read_user_answer},
+        event::AskId,
+        profile::{Keyring, Profile},
+        vault::{ItemKey, ItemKind},
+    },
+    endpoint::Endpoint,
+    flow::listener::{self, ListenTrouble},
+    vault::Vault,
+};
+
+/// Largest difference of two clocks that nothing notices: tokens are renewed a minute before they end.
+const CLOCK_TOLERANCE: u64 = 60;
+
+/// Tries everything at the same time, tells the client each finding, and `done` when nothing is left to try. A client
+/// that has gone is told nothing, and nothing else depends on it.
+pub(super) async fn run(
+    vault: Vault,
+    id: AskId,
+    keyring: Keyring,
+    profiles: Vec<(Profile, bool)>,
+    client: mpsc::UnboundedSender<Answer>,
+) {
+    let mut trials = JoinSet::new();
+    let tell = |client: &mpsc::UnboundedSender<Answer>, finding| client.send(Answer::Finding(finding)).ok();
+    let teller = client.clone();
+    trials.spawn(async move {
+        tell(&teller, try_vault(&vault, id, keyring).await);
+    });
+    for (profile, is_listening) in profiles {
+        let teller = client.clone();
+        trials.spawn(async move {
+            tell(&teller, try_port(&profile, is_listening).await);
+            let (answer, ahead) = Endpoint::new().reach(&profile).await;
+            for finding in read_reach(&profile, answer, ahead) {
+                tell(&teller, finding);
+            }
+        });
+    }
+    while trials.join_next().await.is_some() {}
+    client.send(Answer::Done).ok();
+}
+
+async fn try_vault(vault: &Vault, id: AskId, keyring: Keyring) -> Finding {
+    // Checks at the same time do not meet in one item.
+    let key = ItemKey { kind: ItemKind::Check, name: id.0.to_string() };
+    let (note, fault) = match (keyring, vault.try_out(&key).await) {
+        (_, Err(trouble)) => (None, Some(trouble.fault())),
+        (Keyring::Memory, Ok(())) => (Some("memory, as configured: signed in until the daemon stops"), None),
+        (Keyring::Auto | Keyring::Os, Ok(())) => (Some("an item was written, read and deleted"), None),
+    };
+    Finding { check: Tried::Vault, profile: None, note: note.map(str::to_owned), fault }
+}
+
+async fn try_port(profile: &Profile, is_listening: bool) -> Finding {
+    let port = profile.redirect_uri.listen_at().map_or(0, |at| at.port);
+    if is_listening {
+        return passed(profile, Tried::RedirectPort, format!("a sign-in listens on port {port} right now"));
+    }
+    match listener::try_out(&profile.redirect_uri).await {
+        Ok(()) => passed(profile, Tried::RedirectPort, format!("port {port} is free")),
+        Err(ListenTrouble::NotLoopback) => passed(
+            profile,
+            Tried::RedirectPort,
+            "none: the redirect URI leads elsewhere, so the address is pasted".to_owned(),
+        ),
+        Err(trouble) => failed(profile, Tried::RedirectPort, trouble.fault()),
+    }
+}
+
+/// What an answer without a token says of Rally, of the connection and of the clock.
+fn read_reach(profile: &Profile, answer: RawAnswer, ahead: Option<i64>) -> Vec<Finding> {
+    let origin = profile.base_url.origin();
+    if let RawAnswer::Failed(trouble @ (SendTrouble::Tls(_) | SendTrouble::BadCaFile(_))) = &answer {
+        return vec![failed(profile, Tried::Tls, trouble.fault())];
+    }
+    let has_arrived = matches!(answer, RawAnswer::Arrived { .. });
+    let mut findings = vec![match read_user_answer(answer) {
+        // Without a token, this is how Rally says that it is there.
+        UserAnswer::TokenRefused(_) | UserAnswer::Found { .. } => {
+            passed(profile, Tried::Rally, format!("{origin} answers"))
+        }
+        UserAnswer::AddressNotAllowed(fault) | UserAnswer::Passing { fault, .. } => {
+            failed(profile, Tried::Rally, fault)
+        }
+    }];
+    if has_arrived {
+        let how = if origin.is_https() { "the certificate is trusted" } else { "none: http on loopback" };
+        findings.push(passed(profile, Tried::Tls, how.to_owned()));
+    }
+    findings.extend(ahead.map(|ahead| read_clock(profile, ahead)));
+    findings
+}
+
+fn read_clock(profile: &Profile, ahead: i64) -> Finding {
+    let distance = ahead.unsigned_abs();
+    if distance <= CLOCK_TOLERANCE {
+        return passed(profile, Tried::Clock, format!("within {CLOCK_TOLERANCE} s of Rally's"));
+    }
+    let side = if ahead > 0 { "behind" } else { "ahead of" };
+    failed(
+        profile,
+        Tried::Clock,
+        Fault::new(FaultKind::Failed, "this machine's clock is wrong")
+            .why(format!("it is {distance} s {side} Rally's"))
+            .remedy("timedatectl set-ntp true"),
+    )
+}
+
+fn passed(profile: &Profile, check: Tried, note: String) -> Finding {
+    Finding { check, profile: Some(profile.name.clone()), note: Some(note), fault: None }
+}
+
+fn failed(profile: &Profile, check: Tried, fault: Fault) -> Finding {
+    Finding { check, profile: Some(profile.name.clone()), note: None, fault: Some(fault) }
+}

@@ -1,0 +1,108 @@
+//! A notification service on a bus of a test: keeps what it is asked to show, and presses the button.
+//! Does not: show anything, or meet the desktop of whoever runs the tests.
+//! Met by: the tests of what a person is told who is not looking.
+#![expect(clippy::expect_used, reason = "a service that cannot be made is the end of its test")]
+
+use std::{
+    collections::HashMap,
+    sync::mpsc::{self, Receiver, Sender},
+};
+
+use zbus::{
+    blocking::{Connection, connection::Builder},
+    zvariant::OwnedValue,
+};
+
+const SERVICE: &str = "org.freedesktop.Notifications";
+const OBJECT: &str = "/org/freedesktop/Notifications";
+
+/// A service that owns the name until it is dropped.
+#[derive(Debug)]
+pub struct Desktop {
+    bus: Connection,
+    calls: Receiver<Call>,
+}
+
+/// What the service was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Show this.
+    Show {
+        /// The number that it got.
+        id: u32,
+        /// The title.
+        summary: String,
+        /// The text.
+        body: String,
+        /// Keys and labels, in turn.
+        actions: Vec<String>,
+        /// Milliseconds to its end; 0 for none.
+        expires: i32,
+    },
+    /// Take it away.
+    Close(u32),
+}
+
+impl Desktop {
+    /// Takes the service's name on the bus at this address.
+    pub fn start(address: &str) -> Self {
+        let (sender, calls) = mpsc::channel();
+        let bus = Builder::address(address)
+            .and_then(|builder| builder.serve_at(OBJECT, Service { sender, last: 0 }))
+            .and_then(|builder| builder.name(SERVICE))
+            .and_then(Builder::build)
+            .expect("a bus on which nobody has the name");
+        Self { bus, calls }
+    }
+
+    /// Waits for the next call.
+    pub fn next(&self) -> Call {
+        self.calls.recv().expect("a service that runs")
+    }
+
+    /// What it was asked since the last look.
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.try_iter().collect()
+    }
+
+    /// Presses a button of a notification, which takes it away.
+    pub fn press(&self, id: u32, key: &str) {
+        self.emit("ActivationToken", &(id, "to-the-front"));
+        self.emit("ActionInvoked", &(id, key));
+        self.emit("NotificationClosed", &(id, 2_u32));
+    }
+
+    fn emit(&self, name: &str, body: &(impl serde::Serialize + zbus::zvariant::DynamicType)) {
+        self.bus.emit_signal(None::<&str>, OBJECT, SERVICE, name, body).expect("a bus that takes a signal");
+    }
+}
+
+struct Service {
+    sender: Sender<Call>,
+    last: u32,
+}
+
+#[zbus::interface(name = "org.freedesktop.Notifications")]
+impl Service {
+    #[expect(clippy::too_many_arguments, reason = "the specification has so many")]
+    fn notify(
+        &mut self,
+        _app_name: String,
+        _replaces_id: u32,
+        _app_icon: String,
+        summary: String,
+        body: String,
+        actions: Vec<String>,
+        _hints: HashMap<String, OwnedValue>,
+        expires: i32,
+    ) -> u32 {
+        self.last += 1;
+        // A test that has seen enough does not listen any more.
+        self.sender.send(Call::Show { id: self.last, summary, body, actions, expires }).ok();
+        self.last
+    }
+
+    fn close_notification(&mut self, id: u32) {
+        self.sender.send(Call::Close(id)).ok();
+    }
+}

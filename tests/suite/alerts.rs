@@ -1,0 +1,126 @@
+//! What happens when a sign-in is needed and nobody is looking, on real processes and a real bus.
+//! Does not: repeat when an alert is due, which the broker's own tests play in virtual time.
+//! Met by: `main`.
+
+use std::{fs, process::Command, time::Instant};
+
+use rally_cred_tests::{
+    desktop::{Call, Desktop},
+    keyring::KeyringSession,
+    sandbox::Sandbox,
+    world::{self, Running, World},
+};
+
+use crate::sign_in::{opened, sign_in, world_with_browser};
+
+/// A person who signed in, and whose grant Rally has taken back since.
+fn world_on(bus: Option<&KeyringSession>, config: &str) -> (Sandbox, World, Running) {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    world.configure(&format!("keyring = \"memory\"\n{config}{}", world::profile_for(&sandbox)));
+    world.set("RALLY_CRED_LOG", "debug");
+    bus.into_iter().for_each(|bus| world.join(bus));
+    let daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    sandbox.revoke_all();
+    (sandbox, world, daemon)
+}
+
+/// A tool in the background has the token renewed, which Rally refuses for good.
+fn lose(world: &World) {
+    let got = world.client(&["get", "--interactive", "never", "--min-validity", "720h"], "");
+    assert_eq!(got.code, Some(0), "the token is handed out to its end: {got:?}");
+}
+
+fn shown(call: Call) -> (u32, String, Vec<String>) {
+    match call {
+        Call::Show { id, body, actions, summary, expires } => {
+            assert_eq!((summary.as_str(), expires), ("Rally: sign-in needed", 0));
+            (id, body, actions)
+        }
+        Call::Close(id) => unreachable!("{id} was taken away before it was shown"),
+    }
+}
+
+fn address(bus: &KeyringSession) -> String {
+    bus.env().remove(0).1
+}
+
+#[test]
+fn a_notification_tells_what_is_wrong_and_its_button_opens_the_sign_in() {
+    let bus = KeyringSession::start_without_keyring();
+    let desktop = Desktop::start(&address(&bus));
+    let (sandbox, world, _daemon) = world_on(Some(&bus), "");
+    lose(&world);
+    let (id, body, actions) = shown(desktop.next());
+    assert_eq!(
+        body,
+        "Profile default: Rally no longer accepts the stored refresh token.\nTry: rally-cred login --force"
+    );
+    assert_eq!(actions, ["default", "Sign in", "login", "Sign in"]);
+    assert_eq!(opened(&world).len(), 1, "nothing opens unasked");
+
+    let before = sandbox.counters().code_exchanges();
+    desktop.press(id, "login");
+    sandbox.until_blocking(|counters| counters.code_exchanges() > before).unwrap();
+    // The old token is handed out until the new one is in hand.
+    let got = || world.client(&["get", "--format", "token", "--interactive", "never"], "").stdout;
+    while !sandbox.admits(got().trim(), Instant::now()) {}
+    assert_eq!(opened(&world).len(), 2);
+}
+
+#[test]
+fn a_sign_in_by_other_means_takes_the_notification_away() {
+    let bus = KeyringSession::start_without_keyring();
+    let desktop = Desktop::start(&address(&bus));
+    let (_sandbox, world, _daemon) = world_on(Some(&bus), "");
+    lose(&world);
+    let (id, ..) = shown(desktop.next());
+    // Many more callers within the pause are not many more notifications.
+    for _ in 0..5 {
+        lose(&world);
+    }
+    let login = world.client(&["login", "--force"], "");
+    assert_eq!(login.code, Some(0), "{login:?}");
+    assert_eq!(desktop.next(), Call::Close(id));
+    assert_eq!(desktop.calls(), []);
+}
+
+#[test]
+fn the_users_own_program_takes_the_desktops_place() {
+    let bus = KeyringSession::start_without_keyring();
+    let desktop = Desktop::start(&address(&bus));
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("told");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let command = format!("notify_command = [\"sh\", \"-c\", \"env >\\\"$0\\\"\", \"{}\"]\n", pipe.display());
+    let (_sandbox, world, _daemon) = world_on(Some(&bus), &command);
+    lose(&world);
+    // Opening it waits for the program.
+    let told = fs::read_to_string(&pipe).unwrap();
+    for line in [
+        "RALLY_CRED_PROFILE=default",
+        "RALLY_CRED_WHY=Rally no longer accepts the stored refresh token",
+        "RALLY_CRED_TRY=rally-cred login --force",
+    ] {
+        assert!(told.lines().any(|found| found == line), "{line} is not in {told}");
+    }
+    assert_eq!(desktop.calls(), []);
+}
+
+#[test]
+fn without_a_notification_service_only_the_debug_log_knows() {
+    let bus = KeyringSession::start_without_keyring();
+    for bus in [Some(&bus), None] {
+        let (_sandbox, world, mut daemon) = world_on(bus, "");
+        lose(&world);
+        while !world.log().contains("no notification is shown") {
+            lose(&world);
+        }
+        let line =
+            world.log().lines().find(|line| line.contains("no notification is shown")).unwrap().to_owned();
+        assert!(line.contains("DEBUG") && line.contains("profile=\"default\""), "{line}");
+        daemon.signal("TERM");
+        assert!(daemon.wait().success());
+    }
+}

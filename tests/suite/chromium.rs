@@ -1,0 +1,205 @@
+//! The sign-in as people see it, in headless Chromium with the scripts of pages switched off; pictures are kept.
+//! Does not: repeat what `daemon/src/flow` proves about requests that no browser makes.
+//! Met by: `main`.
+
+use std::fs;
+
+use rally_cred_tests::{
+    sandbox::{Endpoint, Fault, Planted, Sandbox},
+    webdriver::{Scheme, WebDriver},
+    world::{self, Running, World},
+};
+
+/// A person at a browser, and the world in which they sign in.
+struct Stage {
+    sandbox: Sandbox,
+    world: World,
+    browser: WebDriver,
+    _daemon: Running,
+}
+
+impl Stage {
+    /// Rally speaks https, as it does, so the way back to this machine leads from https to http.
+    fn new() -> Self {
+        let sandbox = world::sandbox_with(|options| options.tls = true);
+        let world = World::new();
+        let authority = world.path("ca.pem");
+        fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
+        world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
+        let daemon = world.start_daemon();
+        Self { sandbox, world, browser: WebDriver::start(), _daemon: daemon }
+    }
+
+    /// Begins a sign-in and opens its address in the browser.
+    fn begin(&self, arguments: &[&str]) -> Running {
+        let (login, url) = self.begin_unseen(arguments);
+        self.browser.open(&url);
+        self.browser.wait_for_page("Authorization Request - Rally sandbox");
+        login
+    }
+
+    /// Begins a sign-in; what it showed as its address comes with it.
+    fn begin_unseen(&self, arguments: &[&str]) -> (Running, String) {
+        let arguments = [&["login", "--no-browser", "--client-secret-stdin"], arguments].concat();
+        let mut login = self.world.start("rally-cred", &arguments);
+        login.write(&format!("{}\n", self.sandbox.options().client_secret));
+        let line = login.wait_for_line("/login/oauth2/auth?");
+        (login, line[line.find("http").unwrap()..].to_owned())
+    }
+
+    /// Waits for one of our pages, and holds it to what every page must be.
+    fn wait_for(&self, title: &str, picture: &str) -> String {
+        let text = self.browser.wait_for_page(&format!("{title} – rally-cred"));
+        assert!(text.contains("You can close this tab"), "{text}");
+        self.check_page(title, picture);
+        text
+    }
+
+    /// What can be checked of accessibility by a machine: language, title, landmark and headings as they are announced, nothing
+    /// from elsewhere, contrast in light and dark, and no need to scroll sideways on a narrow screen.
+    fn check_page(&self, heading: &str, picture: &str) {
+        let Self { browser, .. } = self;
+        assert_eq!(browser.announced("main").0, "main");
+        assert_eq!(browser.announced("h1"), ("heading".to_owned(), heading.to_owned()));
+        assert_eq!(browser.run(FACTS).to_string(), r#"["en",1,0,0]"#, "{picture}");
+        for (scheme, name) in [(Scheme::Light, "light"), (Scheme::Dark, "dark")] {
+            browser.set_scheme(scheme);
+            browser.keep_picture(&format!("{picture}-{name}"));
+            let faint = browser.run(FAINT);
+            assert_eq!(faint["below"].to_string(), "[]", "{picture} in {name}");
+            assert!(faint["read"].as_u64() >= Some(4), "{picture} in {name}: {faint}");
+            let is_dark = faint["ground"].as_f64().unwrap() < 0.2;
+            assert_eq!(is_dark, scheme == Scheme::Dark, "{picture} in {name}: {faint}");
+        }
+        browser.set_scheme(Scheme::Light);
+        browser.set_width(Some(320));
+        let width = browser.run("return document.documentElement.scrollWidth");
+        assert!(width.as_u64() <= Some(320), "{picture} is {width} wide on a screen of 320");
+        browser.keep_picture(&format!("{picture}-narrow"));
+        browser.set_width(None);
+    }
+}
+
+/// The language; how many landmarks `main`; what came from elsewhere; what runs or is not described.
+const FACTS: &str = "return [document.documentElement.lang, document.querySelectorAll('main').length,
+    performance.getEntriesByType('resource').filter(entry => !entry.name.endsWith('/favicon.ico')).length,
+    document.querySelectorAll('script, img, iframe, [style], [onclick], svg:not([aria-hidden=true])').length]";
+
+/// Texts with less contrast to their ground than 4.5 to 1 (WCAG 2, success criterion 1.4.3), how many were read, and
+/// the lightness of the page's ground.
+const FAINT: &str = r"
+    const channel = value => { const part = value / 255;
+        return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4; };
+    const colour = text => text.match(/[\d.]+/g).map(Number);
+    const lightness = ([red, green, blue]) =>
+        0.2126 * channel(red) + 0.7152 * channel(green) + 0.0722 * channel(blue);
+    const ground = element => {
+        for (let at = element; at; at = at.parentElement) {
+            const found = colour(getComputedStyle(at).backgroundColor);
+            if (found.length === 3 || found[3] === 1) return lightness(found);
+            if (found[3] !== 0) throw new Error('a ground that shines through');
+        }
+        throw new Error('no ground');
+    };
+    const texts = [...document.body.querySelectorAll('*')].filter(element =>
+        [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
+    const ratio = element => {
+        const pair = [lightness(colour(getComputedStyle(element).color)), ground(element)].sort((a, b) => b - a);
+        return (pair[0] + 0.05) / (pair[1] + 0.05);
+    };
+    const below = texts.filter(element => ratio(element) < 4.5).map(element => element.outerHTML);
+    return { below, read: texts.length, ground: ground(document.body) };";
+
+#[test]
+fn allow_leads_to_a_page_with_the_users_name() {
+    let stage = Stage::new();
+    let login = stage.begin(&[]);
+    stage.check_page("Authorization Request", "consent");
+    for label in ["Allow Access", "Deny"] {
+        let selector = format!("button[value={}]", label.split(' ').next().unwrap().to_lowercase());
+        assert_eq!(stage.browser.announced(&selector), ("button".to_owned(), label.to_owned()));
+    }
+    stage.browser.press("Allow Access");
+    let text = stage.wait_for("Signed in to Rally", "signed-in");
+    assert!(text.contains(&stage.sandbox.options().user.user_name), "{text}");
+    let ended = login.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+
+    // The port is closed, so a page that is loaded again shows that nobody is there, and changes nothing.
+    stage.browser.reload();
+    stage.browser.wait_for_nobody("localhost");
+    assert_eq!(stage.world.client(&["get"], "").code, Some(0));
+}
+
+#[test]
+fn deny_leads_to_a_page_that_says_so() {
+    let stage = Stage::new();
+    let login = stage.begin(&[]);
+    stage.browser.press("Deny");
+    let text = stage.wait_for("Access denied", "denied");
+    assert!(text.contains("rally-cred login"), "{text}");
+    assert_eq!(login.end().code, Some(4));
+}
+
+#[test]
+fn a_failed_sign_in_says_what_failed_why_and_what_helps() {
+    let stage = Stage::new();
+    stage.sandbox.change(|options| options.client_secret = "another".to_owned());
+    let arguments = ["login", "--no-browser", "--client-secret-stdin"];
+    let mut login = stage.world.start("rally-cred", &arguments);
+    login.write("mistyped\n");
+    let line = login.wait_for_line("/login/oauth2/auth?");
+    stage.browser.open(&line[line.find("http").unwrap()..]);
+    stage.browser.wait_for_page("Authorization Request - Rally sandbox");
+    stage.browser.press("Allow Access");
+    let text = stage.wait_for("Sign-in failed", "failed");
+    let ended = login.end();
+    assert_eq!(ended.code, Some(4));
+    // The page and the terminal say the same.
+    let what = ended.stderr.lines().last().unwrap().trim_start().trim_start_matches("try: ");
+    assert!(text.contains(what) && text.contains("Try"), "{what} is not in {text}");
+}
+
+#[test]
+fn an_address_that_is_opened_again_while_the_sign_in_is_completed_is_refused_once_more() {
+    let stage = Stage::new();
+    stage.sandbox.plant(Planted { code: Some("planted".to_owned()), ..Planted::default() });
+    stage.sandbox.fault(Endpoint::Token, Fault::Hang, None);
+    let (login, url) = stage.begin_unseen(&[]);
+    stage.browser.open(&url);
+    stage.browser.wait_for_page("Authorization Request - Rally sandbox");
+    stage.browser.press("Allow Access");
+    stage.sandbox.until_blocking(|counters| counters.code_exchanges() == 1).unwrap();
+
+    let url = url::Url::parse(&url).unwrap();
+    let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let first = stage.browser.open_tab();
+    stage.browser.open(&format!("{}?code=planted&state={state}", stage.sandbox.options().redirect_uri));
+    stage.wait_for("This address was already used", "replayed");
+
+    stage.sandbox.clear_faults();
+    stage.browser.show_tab(&first);
+    stage.browser.wait_for_page("Signed in to Rally – rally-cred");
+    assert_eq!(login.end().code, Some(0));
+    assert_eq!(stage.sandbox.counters().code_exchanges(), 1);
+}
+
+#[test]
+fn a_tab_that_was_left_until_its_sign_in_expired_does_no_harm_to_the_next_one() {
+    let stage = Stage::new();
+    let late = stage.begin(&["--timeout", "1s"]).end();
+    assert_eq!(late.code, Some(5), "{late:?}");
+    // Nobody listens any more: the browser's own page says so.
+    stage.browser.press("Allow Access");
+    stage.browser.wait_for_nobody("localhost");
+
+    let (login, url) = stage.begin_unseen(&[]);
+    stage.browser.reload();
+    let text = stage.wait_for("This sign-in is over", "expired");
+    assert!(text.contains("opened last"), "{text}");
+    stage.browser.open(&url);
+    stage.browser.wait_for_page("Authorization Request - Rally sandbox");
+    stage.browser.press("Allow Access");
+    stage.browser.wait_for_page("Signed in to Rally – rally-cred");
+    assert_eq!(login.end().code, Some(0));
+}

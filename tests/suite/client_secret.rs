@@ -1,0 +1,66 @@
+//! Client secrets that come from a command or a file, on real processes.
+//! Does not: look at the secret in the keyring or typed by hand (`sign_in` does).
+//! Met by: `main`.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use rally_cred_tests::{keyring::KeyringSession, world};
+
+use crate::sign_in::world_with_browser;
+
+const SECRET: &str = "canary-client-secret";
+
+#[test]
+fn a_command_gives_the_secret_to_login_and_to_renewals_and_nobody_else_sees_it() {
+    let sandbox = world::sandbox_with(|options| {
+        options.client_secret = SECRET.to_owned();
+        options.token_life = 30;
+    });
+    let mut world = world_with_browser(&sandbox);
+    let keyring = KeyringSession::start();
+    world.join(&keyring);
+    fs::write(world.path("secret"), format!("{SECRET}\n")).unwrap();
+    let path = world.path("secret");
+    let of = |command: &str| format!("{}client_secret_command = {command}\n", world::profile_for(&sandbox));
+    world.configure(&of(&format!("[\"cat\", \"{}\"]", path.display())));
+    world.set("RALLY_CRED_LOG", "trace");
+    let mut daemon = world.start_daemon();
+    let login = world.client(&["login"], "");
+    assert_eq!(login.code, Some(0), "{login:?}");
+    daemon.kill();
+    // A new daemon has only the keyring and the command, and a token that ends too soon.
+    let _daemon = world.start_daemon();
+    let renewed = world.client(&["get", "--format", "token", "--min-validity", "31s"], "");
+    assert_eq!(renewed.code, Some(0), "{renewed:?}");
+    let items = world.run("secret-tool", &["search", "--all", "service", "rally-cred"], "");
+    let items = items.stdout + &items.stderr;
+    assert!(items.contains("token:default") && !items.contains("client-secret"), "{items}");
+    assert!(!format!("{login:?}{renewed:?}{}", world.log()).contains(SECRET));
+
+    // One that fails is named, without its words.
+    world.configure(&of("[\"sh\", \"-c\", \"echo canary-word; exit 3\"]"));
+    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    let login = world.client(&["login", "--force"], "");
+    assert_eq!(login.code, Some(1), "{login:?}");
+    assert!(login.stderr.contains("why: sh ended with exit status: 3"), "{login:?}");
+    assert!(!format!("{login:?}{}", world.log()).contains("canary"));
+}
+
+#[test]
+fn a_file_gives_the_secret_to_a_daemon_that_a_client_starts_on_a_machine_without_keyring() {
+    let sandbox = world::sandbox_with(|options| options.client_secret = SECRET.to_owned());
+    let mut world = world_with_browser(&sandbox);
+    let path = world.path("secret");
+    fs::write(&path, SECRET).unwrap();
+    world.set("RALLY_CRED_CLIENT_SECRET_FILE", path.display());
+    let login = world.client(&["login"], "");
+    assert_eq!(login.code, Some(0), "{login:?}");
+    assert!(login.stderr.contains("no keyring answers"), "{login:?}");
+    assert!(!format!("{login:?}{}", world.log()).contains(SECRET));
+
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    let login = world.client(&["login"], "");
+    assert_eq!(login.code, Some(1), "{login:?}");
+    assert!(login.stderr.contains("others may write to it"), "{login:?}");
+}

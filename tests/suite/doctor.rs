@@ -1,0 +1,350 @@
+//! `rally-cred doctor` on real processes: each failure that can be provoked is recognised, named by its kind, and mended
+//! by the command that stands beside it.
+//! Does not: judge how it looks (unit tests do).
+//! Met by: `main`.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+    thread,
+};
+
+use rally_cred_tests::{
+    keyring::KeyringSession,
+    sandbox::{Endpoint, Fault, Sandbox},
+    world::{self, World},
+};
+use serde_json::Value;
+
+use crate::sign_in::{sign_in, world_with_browser, world_with_keyring};
+
+/// What `doctor --json` printed, with its exit code.
+fn examine(world: &World, flags: &[&str]) -> (Option<i32>, Value) {
+    let ended = world.client(&[&["doctor", "--json"], flags].concat(), "");
+    let json = serde_json::from_str(&ended.stdout).unwrap_or_else(|fault| panic!("{fault}: {ended:?}"));
+    (ended.code, json)
+}
+
+fn find<'a>(json: &'a Value, check: &str) -> &'a Value {
+    let checks = json["checks"].as_array().unwrap();
+    checks.iter().find(|found| found["check"] == check).unwrap_or_else(|| panic!("no {check} in {json:#}"))
+}
+
+/// The fault of a check that has to fail, with its remedy.
+fn fault(world: &World, flags: &[&str], check: &str, kind: &str) -> String {
+    let (code, json) = examine(world, flags);
+    assert_ne!(code, Some(0), "{json:#}");
+    assert_eq!(json["ok"], false);
+    let found = find(&json, check);
+    assert_eq!((&found["verdict"], &found["fault"]["kind"]), (&"fail".into(), &kind.into()), "{json:#}");
+    let shown = world.client(&[&["doctor"], flags].concat(), "");
+    let what = found["fault"]["what"].as_str().unwrap();
+    let line = shown.stdout.lines().find(|line| line.starts_with("FAIL") && line.contains(check));
+    assert!(line.is_some_and(|line| line.ends_with(what)), "{shown:?}");
+    found["fault"]["try"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Has the remedy run as a person would run it, after which the check passes.
+fn mended_by(world: &World, remedy: &str, check: &str) {
+    let ended = world.run("sh", &["-c", remedy], "");
+    assert_eq!(ended.code, Some(0), "{remedy}: {ended:?}");
+    passes(world, check);
+}
+
+fn passes(world: &World, check: &str) {
+    let (_, json) = examine(world, &[]);
+    assert_eq!(find(&json, check)["verdict"], "pass", "{json:#}");
+}
+
+/// A world in which somebody has signed in, with a keyring, and git knows of it.
+fn healthy() -> (Sandbox, World, KeyringSession) {
+    let (sandbox, world, keyring) = world_with_keyring();
+    sign_in(&world, &sandbox);
+    let key = format!("credential.{}.helper", sandbox.base_url());
+    assert_eq!(world.run("git", &["config", "--global", &key, "rally"], "").code, Some(0));
+    (sandbox, world, keyring)
+}
+
+#[test]
+fn all_is_well_on_a_machine_that_is_set_up_and_nothing_is_left_in_the_keyring() {
+    let (_sandbox, world, _keyring) = healthy();
+    let items = || world.run("secret-tool", &["search", "--all", "service", "rally-cred"], "").stderr;
+    let before = items();
+    let (code, json) = examine(&world, &[]);
+    assert_eq!((code, &json["ok"]), (Some(0), &true.into()), "{json:#}");
+    let checks: Vec<_> =
+        json["checks"].as_array().unwrap().iter().map(|check| check["check"].as_str().unwrap()).collect();
+    assert_eq!(
+        checks,
+        [
+            "config",
+            "permissions",
+            "path",
+            "socket",
+            "daemon",
+            "vault",
+            "redirect_port",
+            "rally",
+            "tls",
+            "clock",
+            "sign_in",
+            "git",
+            "units"
+        ]
+    );
+    assert!(!before.contains("check:") && items() == before, "{before}");
+    assert!(world.log().lines().all(|line| !line.contains("WARN")), "{}", world.log());
+}
+
+#[test]
+fn a_config_file_that_cannot_be_used_is_named_with_its_line() {
+    let (sandbox, world, _keyring) = healthy();
+    world.configure(&format!("{}colour = \"red\"\n", world::profile_for(&sandbox)));
+    let remedy = fault(&world, &[], "config", "config_broken");
+    assert!(remedy.contains("remove it"), "{remedy}");
+    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    fault(&world, &[], "daemon", "config_broken");
+    // Without any, the daemon runs, and has nothing to serve.
+    fs::remove_file(world.path("config/rally-cred/config.toml")).unwrap();
+    let (_, json) = examine(&world, &[]);
+    assert_eq!(find(&json, "config")["verdict"], "fail", "{json:#}");
+    assert_eq!(find(&json, "git")["verdict"], "skipped", "{json:#}");
+}
+
+#[test]
+fn modes_that_let_others_in_are_found_and_the_remedy_closes_them() {
+    let (_sandbox, world, _keyring) = healthy();
+    let open = |path: &str, mode| {
+        fs::set_permissions(world.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open("config/rally-cred/config.toml", 0o666);
+    fault(&world, &[], "config", "config_broken");
+    mended_by(&world, &fault(&world, &[], "permissions", "failed"), "permissions");
+    passes(&world, "config");
+    for (path, mode) in [
+        ("config/rally-cred", 0o777),
+        ("state/rally-cred/daemon.log", 0o644),
+        ("run/rally-cred/agent.sock", 0o666),
+    ] {
+        open(path, mode);
+        mended_by(&world, &fault(&world, &[], "permissions", "failed"), "permissions");
+    }
+    open("run/rally-cred", 0o755);
+    let remedy = fault(&world, &[], "socket", "failed");
+    let (_, json) = examine(&world, &[]);
+    assert_eq!(find(&json, "daemon")["verdict"], "skipped", "{json:#}");
+    mended_by(&world, &remedy, "socket");
+}
+
+#[test]
+fn without_a_daemon_what_only_it_can_try_is_skipped() {
+    let (_sandbox, world, _keyring) = healthy();
+    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    let remedy = fault(&world, &["--no-autostart"], "daemon", "no_daemon");
+    let (code, json) = examine(&world, &["--no-autostart"]);
+    assert_eq!((code, &find(&json, "vault")["verdict"]), (Some(6), &"skipped".into()));
+    mended_by(&world, &remedy, "daemon");
+    // What a client starts by itself is no fault.
+    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    assert_eq!(examine(&world, &[]).0, Some(0));
+}
+
+#[test]
+fn a_daemon_that_speaks_another_version_is_told_to_be_restarted() {
+    let world = World::new();
+    fs::create_dir(world.path("run/rally-cred")).unwrap();
+    fs::set_permissions(world.path("run/rally-cred"), fs::Permissions::from_mode(0o700)).unwrap();
+    let listener = UnixListener::bind(world.path("run/rally-cred/agent.sock")).unwrap();
+    fs::set_permissions(world.path("run/rally-cred/agent.sock"), fs::Permissions::from_mode(0o600)).unwrap();
+    // It ends with the test's process.
+    thread::spawn(move || {
+        for mut peer in listener.incoming().flatten() {
+            let mut line = String::new();
+            BufReader::new(peer.try_clone().unwrap()).read_line(&mut line).unwrap();
+            let skew = r#"{"type":"error","kind":"version_skew","what":"client and daemon are of different versions","why":"x","try":"rally-cred daemon restart"}"#;
+            writeln!(peer, "{skew}").unwrap();
+        }
+    });
+    assert_eq!(fault(&world, &[], "daemon", "version_skew"), "rally-cred daemon restart");
+}
+
+#[test]
+fn a_keyring_that_is_locked_missing_or_failing_is_told_apart() {
+    let (_sandbox, world, mut keyring) = healthy();
+    keyring.lock();
+    assert!(fault(&world, &[], "vault", "vault_locked").contains("unlock"));
+    keyring.restart_keyring(true);
+    passes(&world, "vault");
+    keyring.set_disk_full(true);
+    fault(&world, &[], "vault", "vault_failed");
+    keyring.set_disk_full(false);
+    passes(&world, "vault");
+    drop(keyring);
+    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    let (_, json) = examine(&world, &[]);
+    assert_eq!(find(&json, "vault")["fault"]["kind"], "vault_missing", "{json:#}");
+}
+
+#[test]
+fn memory_is_fine_where_the_config_file_asks_for_it() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    assert!(fault(&world, &[], "vault", "vault_missing").contains("keyring = \"memory\""));
+    world.configure(&format!("keyring = \"memory\"\n{}", world::profile_for(&sandbox)));
+    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    passes(&world, "vault");
+}
+
+#[test]
+fn a_redirect_port_that_is_taken_is_named_unless_a_sign_in_has_it() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let port = url::Url::parse(&sandbox.options().redirect_uri).unwrap().port().unwrap();
+    let other = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let remedy = fault(&world, &[], "redirect_port", "port_taken");
+    assert!(remedy.contains(&port.to_string()), "{remedy}");
+    drop(other);
+    passes(&world, "redirect_port");
+    let mut login = world.start("rally-cred", &["login", "--client-secret-stdin", "--no-browser"]);
+    login.write(&format!("{}\n", sandbox.options().client_secret));
+    drop(login.0.stdin.take());
+    login.wait_for_line("/login/oauth2/auth?");
+    passes(&world, "redirect_port");
+}
+
+#[test]
+fn a_redirect_port_that_this_user_may_not_have_is_named() {
+    let sandbox =
+        world::sandbox_with(|options| options.redirect_uri = "http://localhost/callback".to_owned());
+    let world = world_with_browser(&sandbox);
+    let _daemon = crate::trouble::start_daemon_without_low_ports(&world);
+    assert!(fault(&world, &[], "redirect_port", "port_forbidden").contains("1023"));
+}
+
+#[test]
+fn rally_that_is_not_there_or_not_itself_is_recognised() {
+    let (sandbox, world, _keyring) = healthy();
+    sandbox.fault(Endpoint::User, Fault::Html, None);
+    fault(&world, &[], "rally", "bad_answer");
+    sandbox.clear_faults();
+    sandbox.change(|options| options.address_refused = true);
+    fault(&world, &[], "rally", "address_not_allowed");
+    sandbox.change(|options| options.address_refused = false);
+    passes(&world, "rally");
+    drop(sandbox);
+    fault(&world, &[], "rally", "unreachable");
+    let (_, json) = examine(&world, &[]);
+    assert_eq!(find(&json, "tls")["verdict"], "skipped", "{json:#}");
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_recognised_until_ca_file_names_its_authority() {
+    let sandbox = world::sandbox_with(|options| options.tls = true);
+    let world = world_with_browser(&sandbox);
+    assert!(fault(&world, &[], "tls", "tls_failed").contains("ca_file"));
+    let authority = world.path("ca.pem");
+    fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
+    world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
+    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    passes(&world, "tls");
+    fs::write(&authority, "no certificate").unwrap();
+    fault(&world, &[], "tls", "tls_failed");
+}
+
+#[test]
+fn a_clock_that_is_a_minute_off_is_told_with_the_distance() {
+    let (sandbox, world, _keyring) = healthy();
+    passes(&world, "clock");
+    for (ahead, side) in [(300, "behind"), (-300, "ahead of")] {
+        sandbox.change(|options| options.clock_ahead = ahead);
+        assert_eq!(fault(&world, &[], "clock", "failed"), "timedatectl set-ntp true");
+        let (_, json) = examine(&world, &[]);
+        let why = find(&json, "clock")["fault"]["why"].as_str().unwrap().to_owned();
+        assert!(why.contains(side), "{why}");
+    }
+}
+
+#[test]
+fn a_sign_in_that_is_missing_or_that_rally_refuses_is_told_with_the_command_that_helps() {
+    let (sandbox, world, _keyring) = healthy();
+    sandbox.change(|options| options.allow_refresh = false);
+    let token = world.client(&["get", "--profile", "default", "--format", "token"], "").stdout;
+    assert!(sandbox.revoke(token.trim()));
+    // What is found out by asking is acted on, so the next look finds no token at all.
+    let (_, json) = examine(&world, &[]);
+    let found = find(&json, "sign_in");
+    assert_eq!(found["fault"]["kind"], "token_refused", "{json:#}");
+    mended_by(&world, found["fault"]["try"].as_str().unwrap(), "sign_in");
+    assert_eq!(world.client(&["logout"], "").code, Some(0));
+    mended_by(&world, &fault(&world, &[], "sign_in", "sign_in_needed"), "sign_in");
+}
+
+#[test]
+fn git_that_does_not_ask_is_mended_by_the_remedy() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    mended_by(&world, &fault(&world, &[], "git", "failed"), "git");
+}
+
+#[test]
+fn a_helper_that_git_cannot_find_is_told_with_the_folder_to_name() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    world.set("PATH", "/usr/local/bin:/usr/bin:/bin");
+    let remedy = fault(&world, &[], "path", "failed");
+    assert_eq!(remedy, format!("export PATH=\"{}:$PATH\"", world::programs().display()));
+    let found = world.run("sh", &["-c", &format!("{remedy}; exec rally-cred doctor --json")], "");
+    let json: Value = serde_json::from_str(&found.stdout).unwrap();
+    assert_eq!(find(&json, "path")["verdict"], "pass", "{json:#}");
+}
+
+#[test]
+fn units_that_are_disabled_or_have_failed_are_told() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    // A stand-in for `systemctl --user`, which has one file for each unit's state.
+    let folder = world.path("bin");
+    fs::create_dir(&folder).unwrap();
+    let script = "#!/bin/sh\n\
+        case $2 in\n\
+        show) ;;\n\
+        is-failed) test \"$(cat \"$HOME/$3\" 2>/dev/null)\" = failed ;;\n\
+        is-enabled) cat \"$HOME/$3\" 2>/dev/null || { echo not-found; exit 4; } ;;\n\
+        enable) echo enabled > \"$HOME/$4\" ;;\n\
+        restart) echo enabled > \"$HOME/$3\" ;;\n\
+        esac\n";
+    fs::write(folder.join("systemctl"), script).unwrap();
+    fs::set_permissions(folder.join("systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    world.set(
+        "PATH",
+        format!("{}:{}:/usr/local/bin:/usr/bin:/bin", folder.display(), world::programs().display()),
+    );
+    passes(&world, "units");
+    fs::write(world.path("rally-cred.socket"), "disabled\n").unwrap();
+    mended_by(&world, &fault(&world, &[], "units", "failed"), "units");
+    fs::write(world.path("rally-cred.service"), "failed\n").unwrap();
+    mended_by(&world, &fault(&world, &[], "units", "failed"), "units");
+}
+
+#[test]
+fn the_report_is_private_new_and_without_what_a_broken_config_file_holds() {
+    let (sandbox, mut world, _keyring) = healthy();
+    world.set("HTTPS_PROXY", "http://me:canary-proxy@127.0.0.1:1").set("RALLY_API_KEY", "_canary-key");
+    world.configure(&format!("{}client_secret = \"canary-secret\"\n", world::profile_for(&sandbox)));
+    let path = world.path("report.txt");
+    let arguments = ["doctor", "--report", path.to_str().unwrap()];
+    let ended = world.client(&arguments, "");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let report = fs::read_to_string(&path).unwrap();
+    for expected in ["FAIL  config", "ok    vault", "HTTPS_PROXY", "\"release\":", "signed in"] {
+        assert!(report.contains(expected), "no {expected:?} in {report}");
+    }
+    assert!(!report.contains("canary"), "{report}");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = world.client(&arguments, "");
+    assert_eq!(again.code, Some(1));
+    assert!(again.stderr.contains("name a file that does not exist yet"), "{again:?}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), report);
+}

@@ -1,0 +1,159 @@
+//! INTEGRATIONS.md, run block by block as a reader would, with nothing changed but the servers' addresses.
+//! Does not: try what the tools do when something fails (`tools` does).
+//! Met by: `main`.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use rally_cred_tests::{git_server::GitServer, world::Ended};
+
+use crate::tools::{Stage, installed};
+
+const PAGE: &str = include_str!("../../INTEGRATIONS.md");
+
+/// Every section, and what its last block prints. A new section fails here until it says.
+const PRINTED: [(&str, &str); 9] = [
+    ("curl", "UserName"),
+    ("Python with requests", "@"),
+    ("pyral", "Example Project"),
+    ("rally for Node", "DE1"),
+    ("MCP servers", "UserName"),
+    ("cron", "Example Project"),
+    ("git", ""),
+    ("Bazel", "ZSESSIONID"),
+    ("A shell", "UserName"),
+];
+
+/// A fenced block: its language, the file that it is, and its text.
+struct Block<'a> {
+    language: &'a str,
+    file: Option<&'a str>,
+    text: &'a str,
+}
+
+fn blocks(section: &str) -> Vec<Block<'_>> {
+    section
+        .split("```")
+        .skip(1)
+        .step_by(2)
+        .map(|block| {
+            let (fence, text) = block.split_once('\n').unwrap();
+            let (language, file) =
+                fence.split_once(' ').map_or((fence, None), |(language, file)| (language, Some(file)));
+            Block { language, file, text }
+        })
+        .collect()
+}
+
+/// The reader: a signed-in world with the toolkits, a git server, and the addresses on the page replaced.
+struct Reader {
+    stage: Stage,
+    server: GitServer,
+}
+
+impl Reader {
+    fn new() -> Self {
+        // pyral keeps cookies, and works with Rally all the same.
+        let mut stage = Stage::with(|options| options.session_cookies = false);
+        let bin = stage.world.path("bin");
+        fs::create_dir(&bin).unwrap();
+        let path = stage.world.variable("PATH").to_owned();
+        let venv = installed("venv/bin").display().to_string();
+        stage.world.set("PATH", format!("{}:{venv}:{path}", bin.display()));
+        stage.world.set("GIT_TERMINAL_PROMPT", "0");
+        // What the page leaves to the reader: an MCP server, which asks Rally with what it was given.
+        let server = "#!/bin/sh\nprintf 'header = \"ZSESSIONID: %s\"\\n' \"$RALLY_API_KEY\" |\n\
+                      exec curl -K - --silent --fail \"$RALLY_INSTANCE/slm/webservice/v2.0/user\"\n";
+        let program = bin.join("rally-mcp-server");
+        fs::write(&program, server).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        // `me` with `the-password`.
+        Self { stage, server: GitServer::start("Basic bWU6dGhlLXBhc3N3b3Jk") }
+    }
+
+    fn here(&self, text: &str) -> String {
+        let rally = self.stage.sandbox.base_url();
+        let host = rally.split_once("://").unwrap().1;
+        text.replace("https://rally1.rallydev.com", rally)
+            .replace("rally1.rallydev.com", host)
+            .replace("https://git.example.com", self.server.origin())
+            .replace("/run/user/$(id -u)", &self.stage.world.path("run").display().to_string())
+    }
+
+    fn shell(&self, line: &str) -> Ended {
+        self.stage.world.run("bash", &["-c", &format!("set -euo pipefail\n{line}")], "")
+    }
+
+    /// Does what a block says; what it printed, if it is one to run.
+    fn follow(&self, block: &Block<'_>) -> Option<Ended> {
+        let world = &self.stage.world;
+        let text = self.here(block.text);
+        if let Some(file) = block.file {
+            fs::write(world.path(file), &text).unwrap();
+        }
+        match block.language {
+            "sh" => Some(self.shell(&text)),
+            "toml" => {
+                let config = world.path("config/rally-cred/config.toml");
+                fs::write(&config, format!("{}\n{text}", fs::read_to_string(&config).unwrap())).unwrap();
+                Some(self.shell("rally-cred daemon reload"))
+            }
+            // As a host of MCP servers starts one.
+            "json" => {
+                let hosts: serde_json::Value = serde_json::from_str(&text).unwrap();
+                let server = &hosts["mcpServers"]["rally"];
+                let arguments: Vec<&str> = server["args"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|argument| argument.as_str().unwrap())
+                    .collect();
+                Some(world.run(server["command"].as_str().unwrap(), &arguments, ""))
+            }
+            // As cron starts a line: by sh, with hardly a variable. Trust in the authority is the machine's, not its.
+            "crontab" => {
+                let command = text.trim().splitn(6, ' ').nth(5).unwrap().to_owned();
+                let kept = ["HOME", "PATH", "REQUESTS_CA_BUNDLE"]
+                    .map(|name| format!("{name}={}", world.variable(name)));
+                let arguments = ["-i", &kept[0], &kept[1], &kept[2], "/bin/sh", "-c", &command];
+                Some(world.run("env", &arguments, ""))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[test]
+fn every_block_does_what_the_page_says() {
+    let (preface, sections) = PAGE.split_once("\n## ").unwrap();
+    assert!(blocks(preface).is_empty());
+    let sections: Vec<_> = sections.split("\n## ").map(|text| text.split_once('\n').unwrap()).collect();
+    let names: Vec<_> = sections.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, PRINTED.map(|(name, _)| name));
+
+    let reader = Reader::new();
+    for ((name, text), (_, expected)) in sections.iter().zip(PRINTED) {
+        let mut last = None;
+        for block in blocks(text) {
+            let is_known = ["python", "js", "sh", "toml", "json", "crontab"].contains(&block.language);
+            assert!(is_known, "{name}: a block in {}, which nobody runs", block.language);
+            if let Some(ended) = reader.follow(&block) {
+                assert_eq!(ended.code, Some(0), "{name}: {}\n{ended:?}", block.text);
+                last = Some(ended);
+            }
+        }
+        let last = last.unwrap_or_else(|| panic!("{name} has nothing to run"));
+        assert!(last.stdout.contains(expected), "{name}: {last:?}");
+    }
+    let cloned = reader.stage.world.path("tools/README");
+    assert_eq!(fs::read_to_string(cloned).unwrap(), "served\n");
+    reader.stage.check_requests(&reader.stage.token(), 6);
+}
+
+#[test]
+fn the_readme_names_every_preset_of_exec() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    for preset in ["pyral", "rally-node", "clojure", "mcp"] {
+        let ways = [format!("--for {preset}"), format!("\"--for\", \"{preset}\"")];
+        assert!(ways.iter().any(|way| readme.contains(way)), "{preset}");
+    }
+}

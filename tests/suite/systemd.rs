@@ -1,0 +1,417 @@
+//! The service manager: the socket that it passes on, what it is told, the end of an idle daemon, and the units themselves,
+//! judged by systemd's tools and, where this machine can have one, run by a service manager of a user.
+//! Does not: meet the service manager of this machine.
+//! Met by: `main`.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::PermissionsExt,
+            net::{UnixDatagram, UnixListener, UnixStream},
+        },
+    },
+    path::PathBuf,
+    process::Stdio,
+    time::Duration,
+};
+
+use rally_cred_tests::{
+    keyring::KeyringSession,
+    sandbox::Sandbox,
+    user_manager::{UserManager, units_folder},
+    world::{self, Running, World},
+};
+use serde_json::Value;
+
+use crate::sign_in::{sign_in, world_with_browser};
+
+/// Longest wait for something that is sure to come; only a failing test waits for so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A test in the place of the service manager: it holds the socket, and hears what the daemon says.
+struct Manager {
+    listener: UnixListener,
+    told: UnixDatagram,
+    world: World,
+    _keyring: KeyringSession,
+    sandbox: Sandbox,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let sandbox = world::sandbox();
+        let mut world = world_with_browser(&sandbox);
+        let keyring = KeyringSession::start();
+        world.join(&keyring);
+        let told = UnixDatagram::bind(world.path("notify")).unwrap();
+        told.set_read_timeout(Some(PATIENCE)).unwrap();
+        world.set("NOTIFY_SOCKET", world.path("notify").display());
+        let listener = listen(&world);
+        Self { listener, told, world, _keyring: keyring, sandbox }
+    }
+
+    /// Starts the daemon with the socket as its descriptor 3, as a service manager does.
+    fn start(&self, arguments: &str) -> Running {
+        let mut command = self.world.command("sh");
+        let line = format!(
+            "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ WATCHDOG_PID=$$ exec rally-credd {arguments}"
+        );
+        command.args(["-c", &line]).stdin(OwnedFd::from(self.listener.try_clone().unwrap()));
+        Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// The next message that has this line's beginning in it.
+    fn hear(&self, wanted: &str) -> String {
+        let mut message = [0; 4096];
+        loop {
+            let count = self.told.recv(&mut message).unwrap();
+            let text = String::from_utf8_lossy(&message[..count]).into_owned();
+            if text.lines().any(|line| line.starts_with(wanted)) {
+                return text;
+            }
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        socket(&self.world)
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        // Else the world would ask a daemon to stop that is gone.
+        fs::remove_file(self.socket()).ok();
+    }
+}
+
+fn socket(world: &World) -> PathBuf {
+    world.path("run/rally-cred/agent.sock")
+}
+
+fn listen(world: &World) -> UnixListener {
+    let folder = world.path("run/rally-cred");
+    fs::create_dir_all(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    let listener = UnixListener::bind(socket(world)).unwrap();
+    fs::set_permissions(socket(world), fs::Permissions::from_mode(0o600)).unwrap();
+    listener
+}
+
+/// Sends a request now; the answer may be read much later.
+fn ask(world: &World, request: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(socket(world)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(format!("{request}\n").as_bytes()).unwrap();
+    stream
+}
+
+/// The first answer that is no event.
+fn result(stream: UnixStream) -> Value {
+    let mut lines = BufReader::new(stream).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+    lines.find(|answer: &Value| answer["type"] != "waiting").unwrap()
+}
+
+const GET: &str = r#"{"v":1,"op":"get"}"#;
+
+#[test]
+fn the_service_manager_hears_of_readiness_reloads_failed_ones_and_the_end() {
+    let manager = Manager::new();
+    let mut daemon = manager.start("");
+    assert_eq!(manager.hear("READY=1"), "READY=1\nSTATUS=serving 1 profile");
+    let reload = || manager.world.client(&["daemon", "reload"], "");
+    assert_eq!(reload().code, Some(0));
+    let told = manager.hear("RELOADING=1");
+    let since_boot = told.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap();
+    assert!(since_boot.parse::<u64>().unwrap() > 0, "{told}");
+    assert_eq!(manager.hear("READY=1"), "READY=1\nSTATUS=serving 1 profile");
+
+    manager.world.configure("nonsense = 1\n");
+    assert_eq!(reload().code, Some(1));
+    manager.hear("RELOADING=1");
+    let told = manager.hear("READY=1");
+    assert!(told.contains("so the old configuration stays in force"), "{told}");
+
+    manager.world.configure_for(&manager.sandbox);
+    daemon.signal("HUP");
+    manager.hear("RELOADING=1");
+    manager.hear("READY=1");
+    sign_in(&manager.world, &manager.sandbox);
+    manager.hear("STATUS=profile default: began a sign-in");
+    manager.hear("STATUS=profile default: signed in");
+
+    daemon.signal("TERM");
+    manager.hear("STOPPING=1");
+    assert!(daemon.wait().success());
+    assert!(manager.socket().exists(), "the socket is the service manager's to take away");
+}
+
+#[test]
+fn a_daemon_that_a_client_started_tells_nobody_elses_service_manager() {
+    let manager = Manager::new();
+    fs::remove_file(manager.socket()).unwrap();
+    let mut daemon = manager.world.start_daemon();
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+    manager.told.set_nonblocking(true).unwrap();
+    assert!(manager.told.recv(&mut [0; 4096]).is_err());
+}
+
+#[test]
+fn the_watchdog_hears_from_a_loop_that_has_nothing_to_do() {
+    let mut manager = Manager::new();
+    manager.world.set("WATCHDOG_USEC", 400_000);
+    let _daemon = manager.start("");
+    for _ in 0..4 {
+        manager.hear("WATCHDOG=1");
+    }
+}
+
+#[test]
+fn an_idle_daemon_ends_and_no_request_is_lost_on_the_way_to_the_next_one() {
+    let manager = Manager::new();
+    let daemon = manager.start("--idle-exit 1s");
+    sign_in(&manager.world, &manager.sandbox);
+    let mut daemon = Some(daemon);
+    let mut pids = Vec::new();
+    for _ in 0..4 {
+        manager.hear("STATUS=nothing to do");
+        // The daemon is on its way out; this is for the next one.
+        let waiting = [ask(&manager.world, GET), ask(&manager.world, GET)];
+        let ended = daemon.take().unwrap().end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let next = manager.start("--idle-exit 1s");
+        pids.push(next.0.id());
+        daemon = Some(next);
+        for stream in waiting {
+            assert_eq!(result(stream)["type"], "token");
+        }
+    }
+    assert!(pids.is_sorted_by(|one, other| one != other));
+    assert_eq!(manager.sandbox.counters().tokens(), 1);
+}
+
+#[test]
+fn a_connected_client_and_a_token_in_memory_only_keep_a_daemon_running() {
+    let mut manager = Manager::new();
+    let mut daemon = manager.start("--idle-exit 1s");
+    let connected = ask(&manager.world, r#"{"v":1,"op":"status"}"#);
+    manager.hear("READY=1");
+    let mut answers = BufReader::new(&connected);
+    let mut line = String::new();
+    while !line.contains(r#""type":"status""#) {
+        line.clear();
+        answers.read_line(&mut line).unwrap();
+    }
+    // Nothing says "I stay", so this looks at what comes next: the watchdog's beats go on, and no end is among them.
+    manager.told.set_read_timeout(Some(Duration::from_millis(2500))).unwrap();
+    let mut message = [0; 4096];
+    assert!(manager.told.recv(&mut message).is_err(), "the daemon left its client");
+    drop(connected);
+    manager.told.set_read_timeout(Some(PATIENCE)).unwrap();
+    manager.hear("STOPPING=1");
+    assert!(daemon.wait().success());
+
+    manager.world.set("DBUS_SESSION_BUS_ADDRESS", "disabled:");
+    let _daemon = manager.start("--idle-exit 1s");
+    sign_in(&manager.world, &manager.sandbox);
+    manager.hear("STATUS=profile default: the vault does not keep it");
+    manager.told.set_read_timeout(Some(Duration::from_millis(2500))).unwrap();
+    while let Ok(count) = manager.told.recv(&mut message) {
+        let told = String::from_utf8_lossy(&message[..count]);
+        assert!(!told.contains("STOPPING"), "{told}");
+    }
+}
+
+#[test]
+fn a_socket_that_others_could_use_or_that_clients_do_not_come_to_is_refused() {
+    let mut manager = Manager::new();
+    let refusal = |manager: &Manager, why: &str| {
+        let waiting = ask(&manager.world, GET);
+        let ended = manager.start("").end();
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(why), "{ended:?}");
+        assert_eq!(result(waiting)["type"], "error");
+    };
+    let set_mode = |path: PathBuf, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(manager.socket(), 0o666);
+    refusal(&manager, "its mode is 666");
+    set_mode(manager.socket(), 0o600);
+    set_mode(manager.world.path("run/rally-cred"), 0o770);
+    refusal(&manager, "the socket folder");
+    set_mode(manager.world.path("run/rally-cred"), 0o700);
+    manager.world.set("RALLY_CRED_SOCKET", manager.world.path("run/other.sock").display());
+    refusal(&manager, "and it is elsewhere");
+    manager.world.unset("RALLY_CRED_SOCKET");
+    let inherited = UnixDatagram::unbound().unwrap();
+    let mut command = manager.world.command("sh");
+    command.args(["-c", "exec 3<&0; LISTEN_FDS=1 LISTEN_PID=$$ exec rally-credd"]);
+    let output = command.stdin(OwnedFd::from(inherited)).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not a listening stream socket"), "{output:?}");
+}
+
+#[test]
+fn clients_that_wait_for_a_daemon_that_cannot_start_are_told_why() {
+    let manager = Manager::new();
+    manager.world.configure("[profile.default]\nclient = \"x\"\n");
+    let waiting = [ask(&manager.world, GET), ask(&manager.world, GET)];
+    let ended = manager.start("").end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for stream in waiting {
+        assert_eq!(result(stream)["kind"], "config_broken");
+    }
+    manager.world.configure_for(&manager.sandbox);
+    let waiting = ask(&manager.world, r#"{"v":1,"op":"get","interactive":false}"#);
+    let _daemon = manager.start("");
+    assert_eq!(result(waiting)["kind"], "sign_in_needed");
+}
+
+#[test]
+fn a_daemon_that_a_client_started_makes_way_for_the_service_managers() {
+    let mut manager = Manager::new();
+    fs::remove_file(manager.socket()).unwrap();
+    let mut old = manager.world.start_daemon();
+    sign_in(&manager.world, &manager.sandbox);
+    // A service manager puts its socket in the place of the one that it finds.
+    fs::remove_file(manager.socket()).unwrap();
+    manager.listener = listen(&manager.world);
+    let waiting = ask(&manager.world, GET);
+    let _daemon = manager.start("");
+    assert!(old.wait().success());
+    assert_eq!(result(waiting)["type"], "token");
+    assert!(manager.socket().exists(), "the old daemon took away a socket that was not its own");
+}
+
+#[test]
+fn systemds_own_tool_passes_the_socket_on() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    fs::create_dir(world.path("run/rally-cred")).unwrap();
+    fs::set_permissions(world.path("run/rally-cred"), fs::Permissions::from_mode(0o700)).unwrap();
+    let line = "exec systemd-socket-activate --listen=\"$XDG_RUNTIME_DIR/rally-cred/agent.sock\" \
+        --setenv=XDG_RUNTIME_DIR --setenv=XDG_CONFIG_HOME --setenv=DBUS_SESSION_BUS_ADDRESS \
+        rally-credd --idle-exit 1s";
+    let mut daemon = world.start("sh", &["-c", line]);
+    daemon.wait_for_line("Listening on");
+    // It makes every socket readable for everyone, which the daemon does not take.
+    fs::set_permissions(socket(&world), fs::Permissions::from_mode(0o600)).unwrap();
+    let status = world.client(&["status", "--json"], "");
+    assert!(status.stdout.contains(&format!("\"pid\":{}", daemon.0.id())), "{status:?}");
+    daemon.wait_for_line("nothing to do");
+    assert!(daemon.wait().success());
+    fs::remove_file(socket(&world)).unwrap();
+}
+
+/// The units as a package would have them checked: `systemd-analyze` of systemd 252 does not look at `ExecSearchPath=`.
+fn units_with_whole_paths() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["rally-cred.service", "rally-cred.socket"] {
+        let mut text = fs::read_to_string(units_folder().join(name)).unwrap();
+        for line in ["ExecStart=", "ExecReload="] {
+            text = text.replace(line, &format!("{line}{}/", world::programs().display()));
+        }
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units() {
+    let (world, units) = (World::new(), units_with_whole_paths());
+    let unit = |name: &str| units.path().join(name).display().to_string();
+    let (service, socket) = (unit("rally-cred.service"), unit("rally-cred.socket"));
+    let verified = world.run("systemd-analyze", &["verify", "--user", "--man=no", &service, &socket], "");
+    assert_eq!((verified.code, verified.stderr.as_str()), (Some(0), ""));
+
+    // Its verdict counts what only the system's manager can do, so it is bounded and not admired.
+    let judged = world.run("systemd-analyze", &["security", "--user", "--offline=true", &service], "");
+    let verdict = judged.stdout.lines().rev().find(|line| line.contains("exposure level")).unwrap();
+    println!("{verdict}");
+    let score = verdict.split_whitespace().find_map(|word| word.parse::<f64>().ok()).unwrap();
+    assert!(score <= 6.0, "{verdict}");
+}
+
+#[test]
+fn the_agent_for_launchd_is_a_property_list() {
+    let agent = units_folder().join("../contrib/launchd/rally-cred.plist").display().to_string();
+    let script = "import plistlib, sys; print(plistlib.load(open(sys.argv[1], 'rb'))['Label'])";
+    let read = World::new().run("python3", &["-c", script, &agent], "");
+    assert_eq!((read.stdout.trim(), read.stderr.as_str()), ("rally-cred", ""));
+}
+
+#[test]
+fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
+    let world = World::new();
+    let profile = "client_id = \"c\"\nredirect_uri = \"http://localhost:8477/callback\"\n";
+    let config = format!("[profile.default]\n{profile}");
+    let path = world.path(".config/rally-cred/config.toml");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, &config).unwrap();
+    let manager = match UserManager::start(world) {
+        Ok(manager) => manager,
+        Err(why) => {
+            println!("passed over: this machine cannot have a service manager of a user: {why}");
+            return;
+        }
+    };
+    let done = |arguments: &[&str]| {
+        let ended = manager.systemctl(arguments);
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
+    };
+    // The process that answers; the socket has one started if there is none.
+    let served_by = || {
+        let status = manager.run("rally-cred", &["status", "--json"]);
+        let status: Value = serde_json::from_str(&status.stdout).unwrap();
+        let pid = status["pid"].as_u64().unwrap();
+        assert_eq!(manager.property("MainPID"), pid.to_string());
+        pid
+    };
+
+    done(&["enable", "--now", "rally-cred.socket"]);
+    let mode = fs::metadata(socket(manager.world())).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(manager.property("ActiveState"), "inactive");
+    let first = served_by();
+    assert_eq!(manager.property("StatusText"), "serving 1 profile");
+    let sandbox = fs::read_to_string(format!("/proc/{first}/status")).unwrap();
+    let field = |name: &str| sandbox.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+    assert_eq!((field("NoNewPrivs:"), field("Seccomp:"), field("CapEff:")), ("1", "2", "0000000000000000"));
+
+    done(&["reload", "rally-cred.service"]);
+    fs::write(&path, "nonsense = 1\n").unwrap();
+    assert_ne!(manager.systemctl(&["reload", "rally-cred.service"]).code, Some(0));
+    assert!(manager.property("StatusText").contains("the old configuration stays in force"));
+    assert_eq!(served_by(), first);
+
+    // Started with a broken file, it tells whoever waits, and is not started over and over.
+    done(&["stop", "rally-cred.service"]);
+    let told = manager.run("rally-cred", &["status"]);
+    assert!(told.code == Some(1) && told.stderr.contains("config.toml"), "{told:?}");
+    assert_eq!(
+        (manager.property("Result").as_str(), manager.property("NRestarts").as_str()),
+        ("exit-code", "0")
+    );
+    fs::write(&path, &config).unwrap();
+    let second = served_by();
+
+    done(&["kill", "--signal=KILL", "rally-cred.service"]);
+    let third = served_by();
+    assert_ne!(second, third);
+
+    let quickly = manager.world().path(".config/systemd/user/rally-cred.service.d");
+    fs::create_dir(&quickly).unwrap();
+    fs::write(quickly.join("idle.conf"), "[Service]\nExecStart=\nExecStart=rally-credd --idle-exit 1s\n")
+        .unwrap();
+    done(&["daemon-reload"]);
+    done(&["restart", "rally-cred.service"]);
+    let fourth = served_by();
+    while manager.property("ActiveState") != "inactive" {}
+    assert_eq!(manager.property("Result"), "success");
+    assert_ne!(served_by(), fourth);
+    done(&["stop", "rally-cred.socket", "rally-cred.service"]);
+    assert!(!socket(manager.world()).exists());
+}

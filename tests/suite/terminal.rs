@@ -1,0 +1,106 @@
+//! A sign-in on a terminal: the line that counts down, a pasted address, an interruption, and the terminal afterwards.
+//! Does not: look at what is said without a terminal, which the client's own tests do.
+//! Met by: `main`.
+
+use std::net::TcpListener;
+
+use rally_cred_tests::{
+    browser::Choice,
+    keyring::KeyringSession,
+    sandbox::Sandbox,
+    world::{self, Running, World},
+};
+
+use crate::sign_in::{store_client_secret, world_with_browser};
+
+/// Runs a command in a pseudo-terminal, and shows its exit code and the terminal's modes behind it.
+fn start(world: &World, command: &str) -> Running {
+    // The shell outlives an interruption to tell about it.
+    let line = format!("trap : INT; {command}; echo code=$?; stty -a");
+    world.start("script", &["--quiet", "--return", "--command", &line, "/dev/null"])
+}
+
+fn terminal() -> (Sandbox, World, Running) {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    world.set("TERM", "xterm");
+    let daemon = world.start_daemon();
+    (sandbox, world, daemon)
+}
+
+fn shown_url(text: &str) -> &str {
+    let at = text.find("http://127.0.0.1").unwrap();
+    text[at..].split_whitespace().next().unwrap()
+}
+
+#[test]
+fn an_address_is_pasted_while_a_line_counts_down_and_is_not_shown() {
+    let (sandbox, world, _daemon) = terminal();
+    store_client_secret(&world, &sandbox);
+    let mut login = start(&world, "rally-cred login --no-browser");
+    let before = login.wait_for_text(" left");
+    assert!(before.contains("\x1b[2mwaiting for \"Allow Access\" in the browser, "), "{before:?}");
+    assert!(before.contains("paste its address here and press Enter (it stays hidden); Ctrl-C cancels"));
+    // The clock goes on while nothing happens.
+    login.wait_for_text("4:5");
+
+    let redirect = sandbox.browser().consent_blocking(shown_url(&before), Choice::Allow).unwrap();
+    login.write("http://localhost/nonsense\n");
+    let refused = login.wait_for_text("try:");
+    assert!(!refused.contains("nonsense"), "{refused:?}");
+    login.write(&format!("{redirect}\n"));
+    let ended = login.end().stdout;
+    for text in ["the address is right", "signed in as dana@example.com", "code=0\r\n", " echo "] {
+        assert!(ended.contains(text), "{text} is not in {ended:?}");
+    }
+    assert!(!ended.contains(redirect.query().unwrap()), "{ended:?}");
+}
+
+#[test]
+fn an_interruption_ends_the_sign_in_and_leaves_the_terminal_as_it_was() {
+    let (sandbox, mut world, _daemon) = terminal();
+    store_client_secret(&world, &sandbox);
+    world.set("NO_COLOR", "1");
+    let ended_before = world.log().matches("a sign-in came to nothing").count();
+    let mut login = start(&world, "rally-cred login --no-browser");
+    let before = login.wait_for_text(" left");
+    assert!(!before.contains("\x1b[2m"), "{before:?}");
+    login.write("\x03");
+    let ended = login.end().stdout;
+    for text in ["\r\x1b[Krally-cred: sign-in cancelled", "code=130\r\n", " echo "] {
+        assert!(ended.contains(text), "{text} is not in {ended:?}");
+    }
+    // The daemon ends the flow with its client, and gives the port back.
+    while world.log().matches("a sign-in came to nothing").count() == ended_before {}
+    let port = url::Url::parse(&sandbox.options().redirect_uri).unwrap().port().unwrap();
+    assert!(TcpListener::bind(("127.0.0.1", port)).is_ok());
+}
+
+#[test]
+fn an_interruption_while_a_secret_is_typed_leaves_the_terminal_as_it_was() {
+    let (_sandbox, world, _daemon) = terminal();
+    let mut login = start(&world, "rally-cred login --no-browser");
+    login.wait_for_text("Client secret for ");
+    login.write("\x03");
+    let ended = login.end().stdout;
+    assert!(ended.contains("code=130\r\n") && ended.contains(" echo "), "{ended:?}");
+}
+
+#[test]
+fn a_keyring_is_spoken_of_only_if_it_keeps_somebody_waiting() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let keyring = KeyringSession::start();
+    world.join(&keyring);
+    let _daemon = world.start_daemon();
+    let quick = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    assert!(quick.code == Some(0) && !quick.stderr.contains("the keyring"), "{quick:?}");
+
+    // The next client starts a daemon that has read nothing yet.
+    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    keyring.pause_keyring();
+    let mut slow = world.start("rally-cred", &["login"]);
+    slow.wait_for_line("waiting for the keyring; it may ask to be unlocked");
+    keyring.resume_keyring();
+    assert_eq!(slow.end().code, Some(0));
+}
