@@ -23,6 +23,7 @@ mod login;
 mod logout;
 mod options;
 pub mod output;
+mod setup;
 mod static_credential;
 mod status;
 pub mod surroundings;

@@ -15,6 +15,7 @@ mod git_suite;
 mod manual;
 mod sandbox;
 mod secrets;
+mod setup;
 mod shells;
 mod sign_in;
 mod simulation;
