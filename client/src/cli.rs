@@ -16,11 +16,13 @@ use crate::{
     completions, config, daemon, doctor, exec, login, logout,
     options::{FLAGS, Flag, named_profile},
     output::Output,
-    status,
+    setup, status,
     surroundings::Surroundings,
     variables::{TOOLS, Variable},
 };
-use help::{ABOUT, COMPLETIONS_HELP, DOCTOR_HELP, EXAMPLES, EXEC_HELP, GET_HELP, LOGIN_HELP, STATUS_HELP};
+use help::{
+    ABOUT, COMPLETIONS_HELP, DOCTOR_HELP, EXAMPLES, EXEC_HELP, GET_HELP, LOGIN_HELP, SETUP_HELP, STATUS_HELP,
+};
 
 /// Runs a command. Help, and what is wrong with the command line, are written here.
 pub(crate) fn run(
@@ -45,7 +47,7 @@ pub(crate) fn run(
 
 /// Whether a word is one of the commands here; any other may be an operation of a future git.
 pub(crate) fn is_command(word: &OsString) -> bool {
-    ["login", "logout", "exec", "status", "doctor", "daemon", "config", "completions", "help"]
+    ["setup", "login", "logout", "exec", "status", "doctor", "daemon", "config", "completions", "help"]
         .iter()
         .any(|name| word == name)
 }
@@ -65,15 +67,42 @@ pub(crate) fn tree() -> Command {
             operation("erase", "Say that a token does not work (git runs this)"),
             operation("store", "Do nothing, since the daemon has its tokens already (git runs this)"),
             operation("capability", "Print what this helper understands of git's protocol"),
+            Command::new("setup")
+                .about("Make a profile: asks for what is needed, and signs in")
+                .after_help(SETUP_HELP)
+                .args([
+                    profile("The profile to make or to change [default: the default profile]"),
+                    text("base-url", "URL", "Rally's address, such as https://eu1.rallydev.com"),
+                    text("callback", "URL", "The callback URL of the OAuth client, letter by letter"),
+                    text("client-id", "ID", "The client ID of the OAuth client"),
+                    flag("client-secret-stdin", "Read the OAuth client secret from standard input"),
+                    yes_or_no("units", "Whether systemd starts the daemon"),
+                    yes_or_no("git", "Whether git asks rally-cred about Rally's server"),
+                    text("completions", "SHELL|no", "The shell that completes rally-cred's commands")
+                        .value_parser(["bash", "zsh", "fish", "powershell", "no"])
+                        .hide_possible_values(true),
+                    flag("no-browser", "Open no browser, only show addresses"),
+                    timeout(),
+                    flag("dry-run", "Only say what would be changed"),
+                    flag(
+                        "remove",
+                        "Take away what setup makes: the sign-in, the profile, and after the last the rest",
+                    )
+                    .conflicts_with_all([
+                        "base-url",
+                        "callback",
+                        "client-id",
+                        "client-secret-stdin",
+                        "units",
+                        "git",
+                        "completions",
+                    ]),
+                ]),
             Command::new("login").about("Sign in now").after_help(LOGIN_HELP).args([
                 profile("The profile to sign in"),
                 flag("no-browser", "Open no browser, only show the address"),
                 flag("force", "Sign in even if a good token is in hand"),
-                Arg::new("timeout")
-                    .long("timeout")
-                    .value_name("DURATION")
-                    .value_parser(parse_duration)
-                    .help("Longest time for the sign-in, such as 90s or 10m [default: 5m]"),
+                timeout(),
                 flag("client-secret-stdin", "Read the OAuth client secret from standard input"),
                 autostart(),
             ]),
@@ -192,6 +221,19 @@ fn flag(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
+fn text(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+fn yes_or_no(name: &'static str, help: &'static str) -> Arg {
+    text(name, "yes|no", help).value_parser(["yes", "no"]).hide_possible_values(true)
+}
+
+fn timeout() -> Arg {
+    text("timeout", "DURATION", "Longest time for the sign-in, such as 90s or 10m [default: 5m]")
+        .value_parser(parse_duration)
+}
+
 fn autostart() -> Arg {
     flag("no-autostart", "Fail if no daemon runs, in place of starting one")
 }
@@ -207,6 +249,28 @@ fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output
         None => named_profile(around),
     };
     match matches.subcommand() {
+        Some(("setup", args)) => {
+            let text = |name: &str| args.get_one::<String>(name).cloned();
+            let yes = |name: &str| text(name).map(|answer| answer == "yes");
+            let (profile, dry_run) = (named(args)?, args.get_flag("dry-run"));
+            if args.get_flag("remove") {
+                return setup::remove(profile, dry_run, around, output);
+            }
+            let options = setup::Options {
+                profile,
+                base_url: text("base-url"),
+                callback: text("callback"),
+                client_id: text("client-id"),
+                client_secret_stdin: args.get_flag("client-secret-stdin"),
+                units: yes("units"),
+                git: yes("git"),
+                completions: text("completions"),
+                browser: !args.get_flag("no-browser"),
+                timeout: args.get_one("timeout").copied().unwrap_or(Login::default_timeout()),
+                dry_run,
+            };
+            setup::run(&options, around, output)
+        }
         Some(("login", args)) => {
             let options = login::Options {
                 profile: named(args)?,

@@ -28,8 +28,12 @@ const LONGEST: u64 = 64 * 1024;
 
 /// Prints the script of a shell.
 pub(crate) fn script(shell: &str, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let script = SCRIPTS.iter().find(|(name, _)| *name == shell).map(|(_, script)| *script);
-    output.answer(script.unwrap_or_default().as_bytes()).map(|()| 0)
+    output.answer(find_script(shell).as_bytes()).map(|()| 0)
+}
+
+/// The script of a shell; empty for one that is not known.
+pub(crate) fn find_script(shell: &str) -> &'static str {
+    SCRIPTS.iter().find(|(name, _)| *name == shell).map(|(_, script)| *script).unwrap_or_default()
 }
 
 /// Answers a shell. Standard input has the words behind `rally-cred` up to the cursor, a line for each; the last is the

@@ -23,6 +23,7 @@ mod logout;
 mod options;
 pub mod output;
 mod progress;
+mod setup;
 mod static_credential;
 mod status;
 pub mod surroundings;

@@ -18,6 +18,7 @@ mod integrations;
 mod manual;
 mod sandbox;
 mod secrets;
+mod setup;
 mod shells;
 mod sign_in;
 mod simulation;

@@ -7,7 +7,8 @@ pub(super) const ABOUT: &str =
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  rally-cred login                                  sign in once, in the browser
+  rally-cred setup                                  on the first day: make a profile and sign in
+  rally-cred login                                  sign in again, in the browser
   rally-cred get --format token                     print a ZSESSIONID
   rally-cred get --format header | curl -H @- https://rally1.rallydev.com/slm/webservice/v2.0/user
   git config --global credential.https://rally1.rallydev.com.helper rally
@@ -49,6 +50,22 @@ Formats:
   json     {\"version\":1,\"profile\":…,\"base_url\":…,\"username\":…,\"header\":\"ZSESSIONID\",\"token\":…,
             \"expires_at\":SECONDS,\"expires\":RFC 3339}; what is not known is left out;
             on failure {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}";
+
+pub(super) const SETUP_HELP: &str = "\
+At a terminal it asks what no flag says, and proposes what it knows. Elsewhere nobody is asked: what has
+no flag and no known answer is an error, and units, git and completions are left alone.
+
+It writes the config file (comments and other profiles stay as they are), the systemd units and the
+completions into folders of yours, and git's setting credential.URL.helper; then it signs in, which
+proves the values and puts the client secret into the keyring. What is so already stays, so it can be
+run again at any time. --dry-run changes nothing and asks no daemon.
+
+Examples:
+  rally-cred setup
+  rally-cred setup work --base-url https://eu1.rallydev.com
+  rally-cred setup --client-id ID --callback http://localhost:8477/callback --git yes --units yes \\
+    --completions no --client-secret-stdin < FILE
+  rally-cred setup --remove --dry-run";
 
 pub(super) const LOGIN_HELP: &str = "\
 The browser opens at Rally's page; press \"Allow Access\" there. If the browser runs elsewhere, or ends

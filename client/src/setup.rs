@@ -1,0 +1,206 @@
+//! `rally-cred setup`: makes a profile, from the OAuth client in Rally to a token in hand, and takes it away again.
+//! Does not: do anything unsaid. Every change is in a plan first, which leaves out what is so already.
+//! Met by: people on their first day, and scripts, since every question has a flag.
+
+mod change;
+mod config_text;
+mod interview;
+mod machine;
+
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+
+use rally_cred_proto::{Fault, FaultKind, plain::plain};
+
+use crate::{browser, config, login, output::Output, surroundings::Surroundings};
+use change::Change;
+use config_text::ConfigText;
+use interview::Interview;
+
+/// Rally's address for all but EU tenants, and what the daemon takes where the config file names none.
+const DEFAULT_BASE_URL: &str = "https://rally1.rallydev.com";
+
+/// The port of the callback URL that README.md shows.
+const USUAL_PORT: u16 = 8477;
+
+/// What `setup` was told on its command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) profile: Option<String>,
+    pub(crate) base_url: Option<String>,
+    pub(crate) callback: Option<String>,
+    pub(crate) client_id: Option<String>,
+    pub(crate) client_secret_stdin: bool,
+    pub(crate) units: Option<bool>,
+    pub(crate) git: Option<bool>,
+    /// A shell, or `no`.
+    pub(crate) completions: Option<String>,
+    pub(crate) browser: bool,
+    pub(crate) timeout: u32,
+    pub(crate) dry_run: bool,
+}
+
+/// Asks what no flag has answered, makes the changes, and signs in.
+pub(crate) fn run(
+    options: &Options,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<u8, Fault> {
+    let path = config::find_path(around)?;
+    let mut config = ConfigText::load(&path)?;
+    let profile = options.profile.clone().or_else(|| config.default_profile());
+    let profile = profile.unwrap_or_else(|| "default".to_owned());
+
+    let mut plan = Vec::new();
+    let mut interview = Interview::new(around, output);
+    let answers = ask_for_client(&mut interview, options, &config, &profile, around)?;
+    config.set_profile(&profile, &answers.base_url, &answers.client_id, &answers.callback);
+    if config.has_changed() {
+        plan.push(Change::Configure { path, text: config.to_string() });
+        plan.push(Change::Reload);
+    }
+    plan.extend(machine::offer_completions(&mut interview, options.completions.as_deref(), around)?);
+    plan.extend(machine::offer_units(&mut interview, options.units, around)?);
+    plan.extend(machine::offer_git(&mut interview, options.git, &answers.base_url, around)?);
+
+    carry_out(&plan, options.dry_run, around, output)?;
+    if options.dry_run {
+        return output.answer(format!("would sign in: rally-cred login {profile}\n").as_bytes()).map(|()| 0);
+    }
+    let login = login::Options {
+        profile: Some(profile),
+        browser: options.browser,
+        force: false,
+        timeout: options.timeout,
+        client_secret_stdin: options.client_secret_stdin,
+        autostart: true,
+    };
+    login::run(&login, around, output)
+}
+
+/// Takes away what `setup` makes for a profile, and with the last profile what it makes for the machine.
+pub(crate) fn remove(
+    profile: Option<String>,
+    dry_run: bool,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<u8, Fault> {
+    let path = config::find_path(around)?;
+    let mut config = ConfigText::load(&path)?;
+    let profile = profile.or_else(|| config.default_profile()).unwrap_or_else(|| "default".to_owned());
+    let mut plan = Vec::new();
+    if config.has_profile(&profile) {
+        let base_url = config.value(&profile, "base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
+        config.remove_profile(&profile);
+        plan.push(Change::SignOut(profile));
+        let text = config.to_string();
+        plan.push(match (text.trim().is_empty(), config.is_unused()) {
+            (true, _) => Change::Delete(path),
+            // Nothing is left that a daemon could use, so there is nothing to judge.
+            (false, true) => Change::Write { path, text },
+            (false, false) => Change::Configure { path, text },
+        });
+        if !config.serves(&base_url) {
+            plan.extend(machine::forget_git(&base_url, around));
+        }
+    }
+    if config.is_unused() {
+        plan.extend(machine::forget_units(around));
+        plan.extend(machine::forget_completions(around));
+        plan.push(Change::Stop);
+    } else {
+        plan.push(Change::Reload);
+    }
+    carry_out(&plan, dry_run, around, output)?;
+    Ok(0)
+}
+
+/// What the OAuth client in Rally is like.
+struct Answers {
+    base_url: String,
+    callback: String,
+    client_id: String,
+}
+
+fn ask_for_client(
+    interview: &mut Interview<'_, '_>,
+    options: &Options,
+    config: &ConfigText,
+    profile: &str,
+    around: &dyn Surroundings,
+) -> Result<Answers, Fault> {
+    let known = |key: &str| config.value(profile, key);
+    let base_url = interview.text(
+        "Rally's address",
+        "--base-url",
+        options.base_url.clone(),
+        Some(known("base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned())),
+    )?;
+    let base_url = base_url.trim_end_matches('/').to_owned();
+    let callback = interview.text(
+        "Callback URL on this machine",
+        "--callback",
+        options.callback.clone(),
+        Some(known("redirect_uri").unwrap_or_else(free_callback)),
+    )?;
+    if options.client_id.is_none() && interview.has_person() {
+        let page = format!("{base_url}/login/accounts/index.html#/clients");
+        let is_open = options.browser && browser::open(&page, around);
+        interview.tell(&format!(
+            "make an OAuth client in Rally, or look at the one you have{}:\n  \
+             {}\n  press Create, and give it\n    Application Name  rally-cred\n    Callback URL      {}\n  \
+             Rally shows a client ID and a client secret; the secret is asked for when you sign in",
+            if is_open { "; the browser opens" } else { "" },
+            plain(&page),
+            plain(&callback),
+        ));
+    }
+    let client_id =
+        interview.text("Client ID", "--client-id", options.client_id.clone(), known("client_id"))?;
+    Ok(Answers { base_url, callback, client_id })
+}
+
+/// A callback URL with the usual port, or with another where that is taken.
+fn free_callback() -> String {
+    let is_free = |port: u16| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+            // A machine without IPv6 has no ::1.
+            && !matches!(TcpListener::bind((Ipv6Addr::LOCALHOST, port)),
+                Err(fault) if fault.kind() == std::io::ErrorKind::AddrInUse)
+    };
+    let port = if is_free(USUAL_PORT) {
+        USUAL_PORT
+    } else {
+        let any = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|any| any.local_addr());
+        any.map_or(USUAL_PORT, |address| address.port())
+    };
+    format!("http://localhost:{port}/callback")
+}
+
+/// Makes each change and says so; or only says what it would be.
+fn carry_out(
+    plan: &[Change],
+    dry_run: bool,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<(), Fault> {
+    if plan.iter().all(Change::is_silent) {
+        output.answer(b"nothing to change\n")?;
+    }
+    for change in plan {
+        if !dry_run {
+            change.make(around, output)?;
+        }
+        if !change.is_silent() {
+            let how = if dry_run { "would " } else { "" };
+            output.answer(format!("{how}{change}\n").as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// A question that nobody is there to answer.
+fn unanswered(what: &str, flag: &str) -> Fault {
+    Fault::new(FaultKind::Usage, format!("{what} is not given"))
+        .why("standard input is no terminal, so nobody can be asked")
+        .remedy(format!("give {flag}; see rally-cred setup --help"))
+}

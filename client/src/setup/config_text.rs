@@ -1,0 +1,218 @@
+//! The config file as text whose profiles are edited; comments, order and everything else stay as they are.
+//! Does not: judge values. The daemon's program does, before the text is put in its place.
+//! Met by: `setup`.
+
+use std::{fmt, fs, io, path::Path};
+
+use rally_cred_proto::{Fault, FaultKind, Origin};
+use toml_edit::{DocumentMut, Item, Table, TableLike, Value, value};
+
+use super::DEFAULT_BASE_URL;
+
+/// A config file that is being edited.
+pub(super) struct ConfigText {
+    document: DocumentMut,
+    before: String,
+}
+
+impl ConfigText {
+    /// Reads the file; without one, there is nothing in it.
+    pub(super) fn load(path: &Path) -> Result<Self, Fault> {
+        let broken = |why: String| {
+            Fault::new(FaultKind::ConfigBroken, format!("config file {} cannot be edited", path.display()))
+                .why(why)
+                .remedy("rally-cred config check")
+        };
+        let before = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(fault) => return Err(broken(fault.to_string())),
+        };
+        // What the parser says may quote the file, and the daemon's program says it better.
+        let document = before.parse().map_err(|_| broken("it is not TOML".to_owned()))?;
+        Ok(Self { document, before })
+    }
+
+    /// Whether the text is another than in the file.
+    pub(super) fn has_changed(&self) -> bool {
+        self.to_string() != self.before
+    }
+
+    pub(super) fn has_profile(&self, name: &str) -> bool {
+        self.profiles().is_some_and(|profiles| profiles.contains_key(name))
+    }
+
+    /// The profile that is served when none is named, as the daemon would choose it.
+    pub(super) fn default_profile(&self) -> Option<String> {
+        let named = self.document.get("default_profile").and_then(Item::as_str);
+        let names = self.names();
+        let only = match names.as_slice() {
+            [only] => Some(only.as_str()),
+            _ => None,
+        };
+        named.or(only).map(str::to_owned)
+    }
+
+    /// A text of a profile.
+    pub(super) fn value(&self, profile: &str, key: &str) -> Option<String> {
+        let profile = self.profiles()?.get(profile)?.as_table_like()?;
+        profile.get(key)?.as_str().map(str::to_owned)
+    }
+
+    /// Whether a profile is for this server.
+    pub(super) fn serves(&self, base_url: &str) -> bool {
+        self.names().iter().any(|name| {
+            let own = self.value(name, "base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
+            Origin::from_uri(&own) == Origin::from_uri(base_url)
+        })
+    }
+
+    /// Whether it holds nothing that a daemon could serve.
+    pub(super) fn is_unused(&self) -> bool {
+        self.names().is_empty() && !self.document.contains_key("static")
+    }
+
+    /// Puts the values of a profile in. What is so already stays, to the letter.
+    pub(super) fn set_profile(&mut self, name: &str, base_url: &str, client_id: &str, redirect_uri: &str) {
+        let old_default = self.default_profile();
+        let is_new = !self.has_profile(name);
+        let profiles = self.document.entry("profile").or_insert_with(|| {
+            let mut profiles = Table::new();
+            profiles.set_implicit(true);
+            Item::Table(profiles)
+        });
+        let Some(profiles) = profiles.as_table_like_mut() else { return };
+        let profile = profiles.entry(name).or_insert_with(|| Item::Table(Table::new()));
+        let Some(profile) = profile.as_table_like_mut() else { return };
+        if base_url != DEFAULT_BASE_URL || profile.contains_key("base_url") {
+            put(profile, "base_url", base_url);
+        }
+        put(profile, "client_id", client_id);
+        put(profile, "redirect_uri", redirect_uri);
+        // What was the default by being the only one stays the default.
+        if is_new
+            && name != "default"
+            && !self.document.contains_key("default_profile")
+            && let Some(old) = old_default.filter(|old| old != "default")
+        {
+            self.document.insert("default_profile", value(old));
+        }
+    }
+
+    /// Takes a profile out, and its name as the default one.
+    pub(super) fn remove_profile(&mut self, name: &str) {
+        if let Some(profiles) = self.document.get_mut("profile").and_then(Item::as_table_like_mut) {
+            profiles.remove(name);
+        }
+        let names = self.names();
+        if names.is_empty() {
+            self.document.remove("profile");
+        }
+        if self.document.get("default_profile").and_then(Item::as_str) == Some(name) {
+            self.document.remove("default_profile");
+            match names.as_slice() {
+                [] | [_] => {}
+                [first, ..] => {
+                    let next = names.iter().find(|name| *name == "default").unwrap_or(first);
+                    self.document.insert("default_profile", value(next));
+                }
+            }
+        }
+    }
+
+    fn profiles(&self) -> Option<&dyn TableLike> {
+        self.document.get("profile")?.as_table_like()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.profiles()
+            .map_or_else(Vec::new, |profiles| profiles.iter().map(|(name, _)| name.to_owned()).collect())
+    }
+}
+
+impl fmt::Display for ConfigText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.document.fmt(f)
+    }
+}
+
+/// Puts a text under a key; what stands around an old one on its line stays.
+fn put(table: &mut dyn TableLike, key: &str, text: &str) {
+    match table.get_mut(key).and_then(Item::as_value_mut) {
+        Some(old) if old.as_str() == Some(text) => {}
+        Some(old) => {
+            let decor = old.decor().clone();
+            *old = Value::from(text);
+            *old.decor_mut() = decor;
+        }
+        None => drop(table.insert(key, value(text))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> ConfigText {
+        ConfigText { document: text.parse().unwrap(), before: text.to_owned() }
+    }
+
+    fn set(text: &str, name: &str) -> String {
+        let mut config = of(text);
+        config.set_profile(name, DEFAULT_BASE_URL, "id", "http://localhost:8477/callback");
+        config.to_string()
+    }
+
+    const NEW: &str =
+        "[profile.default]\nclient_id = \"id\"\nredirect_uri = \"http://localhost:8477/callback\"\n";
+
+    #[test]
+    fn an_empty_file_gets_a_profile_and_loses_it_again_without_a_trace() {
+        let made = set("", "default");
+        assert_eq!(made, NEW);
+        assert_eq!(set(&made, "default"), made, "the same again is no change");
+        let mut config = of(&made);
+        assert_eq!((config.default_profile().as_deref(), config.is_unused()), (Some("default"), false));
+        config.remove_profile("default");
+        assert_eq!((config.to_string().as_str(), config.is_unused()), ("", true));
+    }
+
+    #[test]
+    fn comments_other_profiles_and_other_keys_stay_to_the_letter() {
+        let text = "# mine\nkeyring = \"os\"   # not memory\n\n[profile.'work']\n# the old one\n\
+                    client_id    = \"old\" # changed in May\nredirect_uri = 'http://localhost:1/x'\nscope = \"alm\"\n\n\
+                    [static]\nhosts = [ \"https://a\" ]\n";
+        let expected = text
+            .replace("\"old\"", "\"id\"")
+            .replace("'http://localhost:1/x'", "\"http://localhost:8477/callback\"");
+        assert_eq!(set(text, "work"), expected);
+        let with_other = set(text, "home");
+        assert!(with_other.contains("client_id    = \"old\" # changed in May"), "{with_other}");
+        assert!(with_other.contains("default_profile = \"work\""), "{with_other}");
+        let mut back = of(&with_other);
+        back.remove_profile("home");
+        assert_eq!(back.to_string().replace("default_profile = \"work\"\n", ""), text);
+        assert!(back.serves(DEFAULT_BASE_URL) && !back.serves("https://eu1.rallydev.com"));
+    }
+
+    #[test]
+    fn tables_written_in_a_line_are_edited_too() {
+        let edited = set("profile = { work = { client_id = \"a\", redirect_uri = \"b\" } }\n", "work");
+        let mut config = of(&edited);
+        assert_eq!(config.value("work", "client_id").as_deref(), Some("id"), "{edited}");
+        config.remove_profile("work");
+        assert!(config.is_unused(), "{config}");
+    }
+
+    #[test]
+    fn a_file_always_has_a_default_profile_that_exists() {
+        let two = set(&set("", "home"), "work");
+        assert_eq!(of(&two).default_profile().as_deref(), Some("home"));
+        let three = set(&two, "play");
+        let mut config = of(&three);
+        config.remove_profile("home");
+        assert_eq!(config.default_profile().as_deref(), Some("work"), "{config}");
+        config.remove_profile("work");
+        assert_eq!(config.default_profile().as_deref(), Some("play"), "{config}");
+    }
+}

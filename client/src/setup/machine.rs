@@ -1,0 +1,188 @@
+//! What `setup` offers beside the profile: systemd's units, git's credential helper, a shell's completions.
+//! Does not: carry anything out, or plan what is so already.
+//! Met by: `setup`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rally_cred_proto::Fault;
+
+use super::{change::Change, interview::Interview};
+use crate::{
+    autostart, completions,
+    installed::{self, GitHelper, UNITS, Units},
+    surroundings::Surroundings,
+};
+
+/// The units, as they lie in the source.
+const UNIT_TEXTS: [(&str, &str); 2] = [
+    ("rally-cred.socket", include_str!("../../../systemd/rally-cred.socket")),
+    ("rally-cred.service", include_str!("../../../systemd/rally-cred.service")),
+];
+
+/// Plans the units, where systemd has a manager for this user that could run them.
+pub(super) fn offer_units(
+    interview: &mut Interview<'_, '_>,
+    given: Option<bool>,
+    around: &dyn Surroundings,
+) -> Result<Vec<Change>, Fault> {
+    let state = installed::units(around);
+    let is_worth_asking = matches!(state, Units::NotInstalled | Units::Disabled(_));
+    // The user manager's daemon would know nothing of these.
+    let is_elsewhere =
+        ["RALLY_CRED_CONFIG", "RALLY_CRED_SOCKET"].iter().any(|name| around.variable(name).is_some());
+    if given != Some(true) && (!is_worth_asking || is_elsewhere) {
+        return Ok(Vec::new());
+    }
+    if !interview.yes("Have systemd start the daemon when it is needed?", given)? {
+        return Ok(Vec::new());
+    }
+    let mut plan = Vec::new();
+    if state == Units::NotInstalled || user_unit(UNITS[0], around).is_some_and(|path| path.exists()) {
+        let daemon = autostart::daemon_program(around)?;
+        for (name, text) in UNIT_TEXTS {
+            if let Some(path) = user_unit(name, around) {
+                plan.extend(write(path, unit_text(text, &daemon, around)));
+            }
+        }
+        if !plan.is_empty() {
+            plan.push(systemctl(&["daemon-reload"]));
+        }
+    }
+    if !matches!(state, Units::Enabled(_)) {
+        // A daemon that listens already would keep the socket from systemd.
+        plan.push(Change::Stop);
+        plan.push(systemctl(&["enable", "--now", UNITS[0]]));
+    }
+    Ok(plan)
+}
+
+/// Plans the end of the units that lie in the user's own folder.
+pub(super) fn forget_units(around: &dyn Surroundings) -> Vec<Change> {
+    let paths = UNITS.iter().filter_map(|name| user_unit(name, around)).filter(|path| path.exists());
+    let mut plan: Vec<_> = paths.map(Change::Delete).collect();
+    if !plan.is_empty() && installed::units(around) != Units::NoManager {
+        plan.insert(0, systemctl(&[&["disable", "--now"][..], &UNITS].concat()));
+        plan.push(systemctl(&["daemon-reload"]));
+    }
+    plan
+}
+
+/// The text of a unit, for a daemon that may lie where the unit does not look.
+fn unit_text(text: &str, daemon: &Path, around: &dyn Surroundings) -> String {
+    const SEARCHED: &str = "ExecSearchPath=";
+    let folder = daemon.parent().unwrap_or(Path::new("/"));
+    let home = home(around).join(".cargo/bin");
+    if [home.as_path(), Path::new("/usr/local/bin"), Path::new("/usr/bin")].contains(&folder) {
+        return text.to_owned();
+    }
+    // systemd reads `%` in a path as the beginning of a name of its own.
+    let folder = folder.display().to_string().replace('%', "%%");
+    text.replace(SEARCHED, &format!("{SEARCHED}{folder}:"))
+}
+
+fn systemctl(arguments: &[&str]) -> Change {
+    let arguments = std::iter::once(&"--user").chain(arguments).map(|word| (*word).to_owned()).collect();
+    Change::Run { program: "systemctl", arguments }
+}
+
+/// Plans git's setting for Rally's server.
+pub(super) fn offer_git(
+    interview: &mut Interview<'_, '_>,
+    given: Option<bool>,
+    base_url: &str,
+    around: &dyn Surroundings,
+) -> Result<Vec<Change>, Fault> {
+    if installed::git_helper(base_url, around) != GitHelper::Absent {
+        return Ok(Vec::new());
+    }
+    if !interview.yes(&format!("Have git ask rally-cred about {base_url}?"), given)? {
+        return Ok(Vec::new());
+    }
+    Ok(vec![git(&["--add", &setting(base_url), "rally"])])
+}
+
+/// Plans the end of git's setting, if it is the one that `setup` makes.
+pub(super) fn forget_git(base_url: &str, around: &dyn Surroundings) -> Option<Change> {
+    let key = setting(base_url);
+    let found = around.output_of(Command::new("git").args(["config", "--global", "--get-all", &key])).ok()?;
+    let is_ours = String::from_utf8_lossy(&found.stdout).lines().any(|helper| helper == "rally");
+    is_ours.then(|| git(&["--unset-all", &key, "^rally$"]))
+}
+
+fn setting(base_url: &str) -> String {
+    format!("credential.{base_url}.helper")
+}
+
+fn git(arguments: &[&str]) -> Change {
+    let arguments = ["config", "--global"].iter().chain(arguments).map(|word| (*word).to_owned()).collect();
+    Change::Run { program: "git", arguments }
+}
+
+/// Plans the completions of the person's shell, if that looks for them in a folder of the user.
+pub(super) fn offer_completions(
+    interview: &mut Interview<'_, '_>,
+    given: Option<&str>,
+    around: &dyn Surroundings,
+) -> Result<Vec<Change>, Fault> {
+    let own = around.variable("SHELL").map(PathBuf::from);
+    let own = own.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+    let Some(shell) = given.or(own).filter(|shell| *shell != "no") else { return Ok(Vec::new()) };
+    let Some(path) = completions_file(shell, around) else {
+        if given.is_some() {
+            interview.tell(&format!(
+                "{shell} has no folder for completions; rally-cred completions --help says where they go"
+            ));
+        }
+        return Ok(Vec::new());
+    };
+    let change = write(path, completions::find_script(shell).to_owned());
+    if change.is_none()
+        || !interview.yes(&format!("Have {shell} complete rally-cred's commands?"), given.map(|_| true))?
+    {
+        return Ok(Vec::new());
+    }
+    Ok(change.into_iter().collect())
+}
+
+/// Plans the end of the completions that are as `setup` makes them.
+pub(super) fn forget_completions(around: &dyn Surroundings) -> Vec<Change> {
+    let is_ours = |shell: &str, path: &Path| {
+        std::fs::read_to_string(path).is_ok_and(|text| text == completions::find_script(shell))
+    };
+    ["bash", "fish"]
+        .into_iter()
+        .filter_map(|shell| completions_file(shell, around).filter(|path| is_ours(shell, path)))
+        .map(Change::Delete)
+        .collect()
+}
+
+fn completions_file(shell: &str, around: &dyn Surroundings) -> Option<PathBuf> {
+    match shell {
+        "bash" => Some(
+            folder("XDG_DATA_HOME", ".local/share", around).join("bash-completion/completions/rally-cred"),
+        ),
+        "fish" => Some(folder("XDG_CONFIG_HOME", ".config", around).join("fish/completions/rally-cred.fish")),
+        _ => None,
+    }
+}
+
+fn user_unit(name: &str, around: &dyn Surroundings) -> Option<PathBuf> {
+    cfg!(target_os = "linux")
+        .then(|| folder("XDG_CONFIG_HOME", ".config", around).join("systemd/user").join(name))
+}
+
+fn folder(variable: &str, below_home: &str, around: &dyn Surroundings) -> PathBuf {
+    let set = around.variable(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    set.unwrap_or_else(|| home(around).join(below_home))
+}
+
+fn home(around: &dyn Surroundings) -> PathBuf {
+    around.variable("HOME").map(PathBuf::from).unwrap_or_default()
+}
+
+/// A file of ours, unless it is so already.
+fn write(path: PathBuf, text: String) -> Option<Change> {
+    let is_so = std::fs::read_to_string(&path).is_ok_and(|found| found == text);
+    (!is_so).then_some(Change::Write { path, text })
+}

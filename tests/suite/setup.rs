@@ -1,0 +1,266 @@
+//! `rally-cred setup` on real processes: by flags, at a terminal, twice, dry, and undone.
+//! Does not: look into the sign-in that it ends with (`sign_in` does).
+//! Met by: `main`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::PathBuf,
+};
+
+use rally_cred_tests::{
+    keyring::KeyringSession,
+    sandbox::Sandbox,
+    world::{self, Ended, World},
+};
+
+use crate::sign_in::{opened, question, value, world_with_browser};
+
+/// A new user: nothing is configured, a browser is there, and a `systemctl --user` that notes what it is asked.
+fn newcomer(sandbox: &Sandbox) -> (World, KeyringSession) {
+    let mut world = world_with_browser(sandbox);
+    fs::remove_dir_all(world.path("config")).unwrap();
+    let keyring = KeyringSession::start();
+    world.join(&keyring);
+    let folder = world.path("bin");
+    fs::create_dir(&folder).unwrap();
+    let script = "#!/bin/sh\n\
+        shift\n\
+        case $1 in\n\
+        show) exit 0 ;;\n\
+        is-failed) exit 1 ;;\n\
+        is-enabled) test -e \"$HOME/enabled\" || { echo not-found; exit 4; }; echo enabled; exit ;;\n\
+        esac\n\
+        echo \"$*\" >> \"$HOME/asked-of-systemd\"\n\
+        case $1 in enable) touch \"$HOME/enabled\" ;; disable) rm \"$HOME/enabled\" ;; esac\n";
+    fs::write(folder.join("systemctl"), script).unwrap();
+    fs::set_permissions(folder.join("systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    world.set(
+        "PATH",
+        format!("{}:{}:/usr/local/bin:/usr/bin:/bin", folder.display(), world::programs().display()),
+    );
+    world.set("SHELL", "/bin/bash");
+    (world, keyring)
+}
+
+fn asked_of_systemd(world: &World) -> Vec<String> {
+    let asked = fs::read_to_string(world.path("asked-of-systemd")).unwrap_or_default();
+    asked.lines().map(str::to_owned).collect()
+}
+
+/// Every answer as a flag.
+fn flags(sandbox: &Sandbox) -> Vec<String> {
+    let options = sandbox.options();
+    ["--base-url", sandbox.base_url(), "--client-id", &options.client_id, "--callback", &options.redirect_uri]
+        .into_iter()
+        .chain(["--units", "yes", "--git", "yes", "--completions", "bash"])
+        .map(str::to_owned)
+        .collect()
+}
+
+fn setup(world: &World, flags: &[String], more: &[&str], stdin: &str) -> Ended {
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    world.client(&[&["setup"], flags.as_slice(), more].concat(), stdin)
+}
+
+/// The files of a user that are not the daemon's, or the tests' own.
+fn files(world: &World) -> BTreeMap<PathBuf, String> {
+    let own = ["state", "run", "opened", "asked-of-systemd", "enabled"].map(|name| world.path(name));
+    let is_foreign = |path: &PathBuf| !own.iter().any(|own| path.starts_with(own));
+    let files = world.files().into_iter().filter(|(path, _)| is_foreign(path));
+    files.map(|(path, bytes)| (path, String::from_utf8_lossy(&bytes).into_owned())).collect()
+}
+
+#[test]
+fn flags_alone_lead_from_nothing_to_a_token_and_remove_leads_back() {
+    let sandbox = world::sandbox();
+    let (world, _keyring) = newcomer(&sandbox);
+    let before = files(&world);
+    let secret = sandbox.options().client_secret;
+
+    let dry = setup(&world, &flags(&sandbox), &["--dry-run"], "");
+    assert_eq!(dry.code, Some(0), "{dry:?}");
+    assert!(dry.stdout.lines().all(|line| line.starts_with("would ")), "{dry:?}");
+    assert_eq!(files(&world), before);
+    assert!(asked_of_systemd(&world).is_empty() && !world.path("run/rally-cred").exists());
+
+    let made = setup(&world, &flags(&sandbox), &["--client-secret-stdin"], &secret);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let done: Vec<_> = made.stdout.lines().collect();
+    let planned: Vec<_> = dry.stdout.lines().map(|line| line.trim_start_matches("would ")).collect();
+    assert_eq!(done[..done.len() - 1], planned[..planned.len() - 1]);
+    assert!(done.last().unwrap().contains("signed in as dana@example.com"), "{made:?}");
+    assert!(!format!("{made:?}").contains(&secret));
+    assert_eq!(asked_of_systemd(&world), ["daemon-reload", "enable --now rally-cred.socket"]);
+    let unit = fs::read_to_string(world.path("config/systemd/user/rally-cred.service")).unwrap();
+    assert!(unit.contains(&format!("ExecSearchPath={}:", world::programs().display())), "{unit}");
+    assert!(world.path(".local/share/bash-completion/completions/rally-cred").exists());
+    let mode = fs::metadata(world.path("config/rally-cred/config.toml")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let token = world.client(&["get"], question(&sandbox));
+    assert!(value(&token.stdout, "password").is_some(), "{token:?}");
+    let doctor = world.client(&["doctor"], "");
+    assert_eq!(doctor.code, Some(0), "{doctor:?}");
+
+    let after = files(&world);
+    let again = setup(&world, &flags(&sandbox), &[], "");
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert!(again.stdout.starts_with("nothing to change\n"), "{again:?}");
+    assert!(again.stdout.contains("already signed in"), "{again:?}");
+    assert_eq!((files(&world), asked_of_systemd(&world).len()), (after.clone(), 2));
+    // Nobody knows more than the flags said: without any, the same holds.
+    let bare = setup(&world, &[], &[], "");
+    assert!(bare.code == Some(0) && bare.stdout.starts_with("nothing to change\n"), "{bare:?}");
+
+    let dry = world.client(&["setup", "--remove", "--dry-run"], "");
+    assert_eq!((dry.code, files(&world)), (Some(0), after));
+    let gone = world.client(&["setup", "--remove"], "");
+    assert_eq!(gone.code, Some(0), "{gone:?}");
+    let left: Vec<_> = files(&world).into_iter().filter(|(_, text)| !text.is_empty()).collect();
+    assert_eq!(left, before.into_iter().collect::<Vec<_>>());
+    assert_eq!(
+        asked_of_systemd(&world)[2..],
+        ["disable --now rally-cred.socket rally-cred.service", "daemon-reload"]
+    );
+    let items = world.run("secret-tool", &["search", "--all", "service", "rally-cred"], "");
+    assert_eq!(items.stdout, "", "{items:?}");
+    assert!(!world.path("run/rally-cred/agent.sock").exists(), "the daemon has ended");
+    let nothing = world.client(&["setup", "--remove"], "");
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(0), "nothing to change\n"));
+}
+
+#[test]
+fn a_person_at_a_terminal_is_asked_one_thing_after_the_other() {
+    let sandbox = world::sandbox_with(|options| options.client_secret = "typed-by-hand".to_owned());
+    let (world, _keyring) = newcomer(&sandbox);
+    let options = sandbox.options();
+    let command = ["--quiet", "--return", "--command", "rally-cred setup", "/dev/null"];
+    let mut setup = world.start("script", &command);
+    let mut shown = String::new();
+    for (question, answer) in [
+        ("Rally's address [https://rally1.rallydev.com]: ", sandbox.base_url()),
+        ("/callback]: ", options.redirect_uri.as_str()),
+        ("Client ID: ", ""),
+        ("Client ID: ", options.client_id.as_str()),
+        ("Have bash complete rally-cred's commands? [Y/n]: ", "n"),
+        ("Have systemd start the daemon when it is needed? [Y/n]: ", "perhaps"),
+        ("Have systemd start the daemon when it is needed? [Y/n]: ", "no"),
+        ("about http://127.0.0.1:", ""),
+        ("Client secret for profile default: ", "typed-by-hand"),
+    ] {
+        shown += &setup.wait_for_text(question);
+        setup.write(&format!("{answer}\n"));
+    }
+    let ended = setup.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("signed in as dana@example.com"), "{ended:?}");
+    assert!(!shown.contains("typed-by-hand") && !ended.stdout.contains("typed-by-hand"), "{ended:?}");
+    // The page where OAuth clients are made, with what to put there, then the one to sign in at.
+    let page = format!("{}/login/accounts/index.html#/clients", sandbox.base_url());
+    assert!(shown.contains(&page) && shown.contains(&format!("Callback URL      {}", options.redirect_uri)));
+    let opened = opened(&world);
+    assert_eq!((opened.len(), opened.contains(&page)), (2, true), "{opened:?}");
+    assert!(asked_of_systemd(&world).is_empty());
+    let key = format!("credential.{}.helper", sandbox.base_url());
+    assert_eq!(world.run("git", &["config", "--global", &key], "").stdout, "rally\n");
+    assert_eq!(world.client(&["doctor"], "").code, Some(0));
+}
+
+#[test]
+fn a_person_who_goes_away_leaves_everything_as_it_was() {
+    let sandbox = world::sandbox();
+    let (world, _keyring) = newcomer(&sandbox);
+    let before = files(&world);
+    let command = ["--quiet", "--return", "--command", "rally-cred setup --no-browser", "/dev/null"];
+    let mut setup = world.start("script", &command);
+    setup.wait_for_text("Rally's address");
+    setup.write("\n");
+    setup.wait_for_text("/callback]: ");
+    // The end of what is typed.
+    setup.write("\u{4}");
+    let ended = setup.end();
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stdout.contains("nothing was changed"), "{ended:?}");
+    assert_eq!(files(&world), before);
+    assert!(opened(&world).is_empty());
+}
+
+#[test]
+fn without_a_terminal_what_no_flag_says_is_an_error_that_names_the_flag() {
+    let sandbox = world::sandbox();
+    let (world, _keyring) = newcomer(&sandbox);
+    let before = files(&world);
+    let ended = world.client(&["setup"], "");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+    assert!(ended.stderr.contains("--client-id"), "{ended:?}");
+    assert_eq!(files(&world), before);
+}
+
+#[test]
+fn the_callback_is_proposed_with_a_port_that_is_free() {
+    let sandbox = world::sandbox();
+    let (world, _keyring) = newcomer(&sandbox);
+    let _taken = TcpListener::bind(("127.0.0.1", 8477));
+    let command = ["--quiet", "--return", "--command", "rally-cred setup --no-browser", "/dev/null"];
+    let mut setup = world.start("script", &command);
+    setup.wait_for_text("Rally's address");
+    setup.write("\n");
+    let shown = setup.wait_for_text("/callback]: ");
+    assert!(!shown.contains("8477"), "{shown}");
+}
+
+#[test]
+fn an_existing_file_keeps_its_comments_its_other_profiles_its_mode_and_its_link() {
+    let sandbox = world::sandbox();
+    let (world, _keyring) = newcomer(&sandbox);
+    let text = "# mine\nkeyring = \"auto\"   # for now\n\n[profile.home] # the first\nclient_id = \"x\"\n\
+                redirect_uri = \"http://localhost:1/x\"\n";
+    world.configure(text);
+    let (path, elsewhere) = (world.path("config/rally-cred/config.toml"), world.path("dotfiles.toml"));
+    fs::rename(&path, &elsewhere).unwrap();
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o644)).unwrap();
+    symlink(&elsewhere, &path).unwrap();
+    let mut flags = flags(&sandbox);
+    flags.truncate(6);
+    let made = setup(&world, &flags, &["work", "--client-secret-stdin"], &sandbox.options().client_secret);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+    assert_eq!(fs::metadata(&elsewhere).unwrap().permissions().mode() & 0o777, 0o644);
+    let now = fs::read_to_string(&path).unwrap();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        assert!(now.lines().any(|found| found == line), "{line:?} is not in {now}");
+    }
+    assert!(now.contains("default_profile = \"home\""), "{now}");
+    assert_eq!(world.client(&["config", "check"], "").code, Some(0));
+
+    assert_eq!(world.client(&["setup", "work", "--remove"], "").code, Some(0));
+    // The profile that was the only one is the default by name now, which is as good.
+    assert_eq!(fs::read_to_string(&path).unwrap().replace("default_profile = \"home\"\n", ""), text);
+}
+
+#[test]
+fn values_that_the_daemon_would_not_take_change_nothing() {
+    let sandbox = world::sandbox();
+    let (world, _keyring) = newcomer(&sandbox);
+    world.configure_for(&sandbox);
+    let before = files(&world);
+    for (flag, bad, expected) in [
+        ("--base-url", "http://rally1.rallydev.com", "`base_url` cannot be used"),
+        ("--callback", "no address", "`redirect_uri` cannot be used"),
+        ("--client-id", " ", "`client_id` is empty"),
+    ] {
+        let ended = setup(&world, &[], &[flag, bad], "");
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(expected) && ended.stderr.contains("config.toml, line"), "{ended:?}");
+        assert_eq!(files(&world), before);
+    }
+    world.configure("client_secret = \"canary");
+    let ended = setup(&world, &[], &[], "");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stderr.contains("rally-cred config check") && !ended.stderr.contains("canary"),
+        "{ended:?}"
+    );
+}
