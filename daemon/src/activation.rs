@@ -2,7 +2,7 @@
 //! Does not: trust it unseen. It must be the socket that clients will come to, and closed to everyone else.
 //! Met by: `start`.
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod inherited {
     use std::{
         fs,
@@ -116,7 +116,7 @@ mod inherited {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(not(target_os = "linux"))]
 mod inherited {
     use std::{convert::Infallible, io, path::Path};
 

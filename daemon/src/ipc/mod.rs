@@ -35,7 +35,7 @@ const CONNECTIONS: usize = 1024;
 const PREDECESSOR: Duration = Duration::from_secs(3);
 
 /// How long a daemon whose socket the service manager has replaced may take to end, once it is told to.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 const REPLACED: Duration = Duration::from_secs(6);
 
 /// How often the lock of the predecessor is looked at.
@@ -60,6 +60,7 @@ struct Name {
 }
 
 /// What came of opening the socket.
+#[cfg_attr(windows, expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once"))]
 #[derive(Debug)]
 pub enum Opened {
     /// It is ours.
@@ -133,7 +134,7 @@ pub fn open(path: &Path) -> Result<Opened, Fault> {
 
 /// Takes the service manager's socket at this path. A daemon that a client started before the manager made its socket is
 /// out of reach from then on, so it is told to stop. Must run inside a runtime.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub fn adopt(inherited: Inherited, path: &Path) -> Result<Socket, Fault> {
     use interprocess::os::unix::uds_local_socket::tokio::Listener as UnixListener;
     let cannot = |fault: io::Error| {
@@ -160,7 +161,7 @@ pub fn adopt(inherited: Inherited, path: &Path) -> Result<Socket, Fault> {
 }
 
 /// No service manager here passes a socket on.
-#[cfg(not(unix))]
+#[cfg(not(target_os = "linux"))]
 pub fn adopt(_inherited: Inherited, path: &Path) -> Result<Socket, Fault> {
     Err(locked(&lock_path(path)?))
 }
