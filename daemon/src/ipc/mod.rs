@@ -60,7 +60,10 @@ struct Name {
 }
 
 /// What came of opening the socket.
-#[cfg_attr(windows, expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once"))]
+#[cfg_attr(
+    windows,
+    expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")
+)]
 #[derive(Debug)]
 pub enum Opened {
     /// It is ours.
