@@ -71,7 +71,7 @@ fn check_config(path: Option<PathBuf>) -> Result<String, Fault> {
         Some(config) => Ok(format!("{}: {} in order", path.display(), count(config.profiles.len()))),
         None => {
             Err(Fault::new(FaultKind::NotConfigured, format!("there is no config file {}", path.display()))
-                .remedy("write one as README.md shows"))
+                .remedy("rally-cred setup"))
         }
     }
 }

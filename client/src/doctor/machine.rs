@@ -34,7 +34,9 @@ pub(super) fn permissions(around: &dyn Surroundings) -> Result<String, Fault> {
 fn check_mode(path: &Path, forbidden: u32, why: &str, mend: &str) -> Result<(), Fault> {
     use std::os::unix::fs::MetadataExt;
     let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
-    if found.mode() & forbidden == 0 {
+    // In a folder with the sticky bit, as /tmp is, others may not touch what is not theirs.
+    let is_sticky = found.is_dir() && found.mode() & 0o1000 != 0;
+    if is_sticky || found.mode() & forbidden == 0 {
         return Ok(());
     }
     Err(Fault::new(FaultKind::Failed, format!("{} is not safe", path.display()))

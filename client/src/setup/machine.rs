@@ -72,8 +72,8 @@ pub(super) fn forget_units(around: &dyn Surroundings) -> Vec<Change> {
 fn unit_text(text: &str, daemon: &Path, around: &dyn Surroundings) -> String {
     const SEARCHED: &str = "ExecSearchPath=";
     let folder = daemon.parent().unwrap_or(Path::new("/"));
-    let home = home(around).join(".cargo/bin");
-    if [home.as_path(), Path::new("/usr/local/bin"), Path::new("/usr/bin")].contains(&folder) {
+    let cargo = home(around).unwrap_or_default().join(".cargo/bin");
+    if [cargo.as_path(), Path::new("/usr/local/bin"), Path::new("/usr/bin")].contains(&folder) {
         return text.to_owned();
     }
     // systemd reads `%` in a path as the beginning of a name of its own.
@@ -158,27 +158,27 @@ pub(super) fn forget_completions(around: &dyn Surroundings) -> Vec<Change> {
 }
 
 fn completions_file(shell: &str, around: &dyn Surroundings) -> Option<PathBuf> {
-    match shell {
-        "bash" => Some(
-            folder("XDG_DATA_HOME", ".local/share", around).join("bash-completion/completions/rally-cred"),
-        ),
-        "fish" => Some(folder("XDG_CONFIG_HOME", ".config", around).join("fish/completions/rally-cred.fish")),
-        _ => None,
-    }
+    let (folder, name) = match shell {
+        "bash" => (folder("XDG_DATA_HOME", ".local/share", around), "bash-completion/completions/rally-cred"),
+        "fish" => (folder("XDG_CONFIG_HOME", ".config", around), "fish/completions/rally-cred.fish"),
+        _ => return None,
+    };
+    Some(folder?.join(name))
 }
 
 fn user_unit(name: &str, around: &dyn Surroundings) -> Option<PathBuf> {
-    cfg!(target_os = "linux")
-        .then(|| folder("XDG_CONFIG_HOME", ".config", around).join("systemd/user").join(name))
+    let folder = folder("XDG_CONFIG_HOME", ".config", around).filter(|_| cfg!(target_os = "linux"))?;
+    Some(folder.join("systemd/user").join(name))
 }
 
-fn folder(variable: &str, below_home: &str, around: &dyn Surroundings) -> PathBuf {
+/// A folder of the user, by its variable or below the home folder.
+fn folder(variable: &str, below_home: &str, around: &dyn Surroundings) -> Option<PathBuf> {
     let set = around.variable(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    set.unwrap_or_else(|| home(around).join(below_home))
+    set.or_else(|| Some(home(around)?.join(below_home)))
 }
 
-fn home(around: &dyn Surroundings) -> PathBuf {
-    around.variable("HOME").map(PathBuf::from).unwrap_or_default()
+fn home(around: &dyn Surroundings) -> Option<PathBuf> {
+    around.variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 /// A file of ours, unless it is so already.

@@ -135,10 +135,7 @@ fn the_default_profile_is_the_named_one_else_default_else_the_only_one() {
     for text in ["", "keyring = \"os\"", "[profile]"] {
         let fault = parsed(text).unwrap_err();
         assert_eq!(fault.kind, FaultKind::NotConfigured);
-        assert_eq!(
-            fault.to_string(),
-            format!("config file {PATH} has no profile\n  try: write one, as README.md shows")
-        );
+        assert_eq!(fault.to_string(), format!("config file {PATH} has no profile\n  try: rally-cred setup"));
     }
 }
 

@@ -589,7 +589,7 @@ impl Broker {
             false if self.accounts.is_empty() => {
                 Err(Fault::new(FaultKind::NotConfigured, "no profile is configured")
                     .why(format!("{} holds none", self.facts.config))
-                    .remedy("write one as README.md shows, then rally-cred daemon reload"))
+                    .remedy("rally-cred setup"))
             }
             false => Err(Fault::new(FaultKind::UnknownProfile, format!("there is no profile {wanted}"))
                 .remedy("rally-cred status")),
