@@ -234,6 +234,30 @@ fn the_redirect_listener_survives_junk_and_takes_the_right_redirect_once() {
 }
 
 #[test]
+fn a_client_that_can_no_longer_be_told_anything_frees_its_place() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let _daemon = world.start_daemon();
+    let mut stream = connect(&world);
+    // It goes on sending, so only what is written to it shows that it is gone.
+    stream.shutdown(Shutdown::Read).unwrap();
+    let secret = sandbox.options().client_secret;
+    let login = format!("{{\"v\":1,\"op\":\"login\",\"client_secret\":\"{secret}\",\"can_paste\":true}}\n");
+    stream.write_all(login.as_bytes()).unwrap();
+    while !world.log().contains("began a sign-in") {
+        thread::yield_now();
+    }
+    let is_free = || {
+        let status: serde_json::Value =
+            serde_json::from_str(&world.client(&["status", "--json"], "").stdout).unwrap();
+        let profile = &status["profiles"][0];
+        profile["state"] == "signed_out" && profile["waiting"] == 0
+    };
+    // Each look is a round trip to the daemon, so a hundred are more than it needs.
+    assert!((0..100).any(|_| is_free()), "the sign-in goes on for nobody");
+}
+
+#[test]
 fn twenty_clients_start_one_daemon() {
     let sandbox = world::sandbox();
     let world = world_with_browser(&sandbox);

@@ -94,7 +94,8 @@ async fn relay(
         let Some(answer) = answer else { return true };
         let is_event = answer.is_event();
         if write(stream, &answer).await.is_err() {
-            return is_event;
+            // After the result it has left nothing behind; before it, it still waits for one.
+            return !is_event;
         }
         if !is_event {
             return true;
