@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rally_cred_proto::{Answer, Ask};
+use rally_cred_proto::Ask;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         event::{AskId, Effect, Event, Peer},
         time::{Now, Tick, Ticks, Wall},
     },
-    perform::Performer,
+    perform::{Answers, Performer},
 };
 
 /// Longest nap of the driver. A laptop may sleep through a timer, so the clocks are read at least this often; half a
@@ -36,7 +36,7 @@ pub enum Input {
         /// The request.
         ask: Ask,
         /// Takes events, then the result.
-        answers: mpsc::UnboundedSender<Answer>,
+        answers: Answers,
     },
     /// Anything else that happened.
     Happened(Event),
@@ -58,7 +58,12 @@ pub async fn run(mut broker: Broker, mut inputs: mpsc::Receiver<Input>, mut perf
         let event = tokio::select! {
             biased;
             input = inputs.recv() => match input {
-                Some(Input::Happened(event)) => event,
+                Some(Input::Happened(event)) => {
+                    if let Event::Left(id) = event {
+                        performer.forget(id);
+                    }
+                    event
+                }
                 Some(Input::Asked { id, peer, ask, answers }) => {
                     performer.expect_answer(id, answers);
                     Event::Asked { id, peer, ask }

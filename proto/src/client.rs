@@ -89,10 +89,9 @@ impl Client {
             if let Some(line) = self.lines.take().map_err(|fault| garbled(&fault))? {
                 return frame::decode(&line).map_err(|fault| garbled(&fault));
             }
-            let mut piece = Zeroizing::new([0; 4096]);
-            match self.stream.read(&mut *piece) {
+            match self.lines.read(|room| self.stream.read(room)) {
                 Ok(0) => return Err(garbled(&BadFrame::CutShort)),
-                Ok(count) => self.lines.add(piece.get(..count).unwrap_or_default()),
+                Ok(_) => {}
                 Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
                 Err(fault) if matches!(fault.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     return Err(too_late());
