@@ -152,6 +152,8 @@ fn written(address: Ipv6Addr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(protocol: &str, host: &str, expected: Option<&str>) {
@@ -270,6 +272,21 @@ mod tests {
             ("128.0.0.1", false),
         ] {
             assert_eq!(Origin::from_git("http", host).unwrap().is_loopback(), expected, "{host}");
+        }
+    }
+
+    proptest! {
+        /// The URL parser of browsers, and of the HTTP library here, has another way to the same hosts.
+        #[test]
+        fn a_host_is_one_that_the_url_standard_takes_as_it_stands(
+            host in prop_oneof!["[a-c0-9x._-]{1,12}", r"\[[0-3a:f.]{2,20}\]", r"[0-9.]{1,15}", r"[a-zA-Z.]{1,9}"]
+        ) {
+            // That standard also takes a dot at the end, and checks letters that are written in punycode.
+            prop_assume!(!host.split('.').any(|label| label.is_empty() || label.contains("xn--")));
+            let host = host.to_ascii_lowercase();
+            let url = url::Url::parse(&format!("https://{host}/")).ok();
+            let is_unchanged = url.is_some_and(|url| url.host_str() == Some(&host));
+            prop_assert_eq!(Origin::from_git("https", &host).is_some(), is_unchanged, "{}", host);
         }
     }
 }

@@ -56,8 +56,9 @@ pub fn line_breaker(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n' | b'\0'))
 }
 
-/// Smallest piece that is read at once: more than a token, a request or an answer has, and less than a page of memory.
-const PIECE: usize = 1024;
+/// Smallest piece that is read at once: more than most requests and answers have, and little enough for an allocator to
+/// have at hand.
+const PIECE: usize = 480;
 
 /// Has bytes read behind those in a buffer that is wiped when dropped; their number, 0 at the end.
 pub(crate) fn read_more(

@@ -23,8 +23,8 @@ pub(crate) struct BenchWorld {
     pub(crate) c_programs: PathBuf,
     /// A git request for the token.
     pub(crate) request: PathBuf,
-    /// What a `get` must answer.
-    pub(crate) answer: PathBuf,
+    pub(crate) request_text: String,
+    pub(crate) token: String,
     pub(crate) socket: PathBuf,
     pub(crate) bare_socket: PathBuf,
     pub(crate) cache_socket: PathBuf,
@@ -48,8 +48,8 @@ impl BenchWorld {
 
         let base_url = sandbox.base_url();
         let (protocol, host) = base_url.split_once("://").ok_or("a base URL without a protocol")?;
-        let request = format!("protocol={protocol}\nhost={host}\n\n");
-        let got = world.client(&["get"], &request).stdout;
+        let request_text = format!("protocol={protocol}\nhost={host}\n\n");
+        let got = world.client(&["get"], &request_text).stdout;
         if !got.contains("\npassword=") {
             return Err(format!("the first get gave {got:?}"));
         }
@@ -71,17 +71,15 @@ impl BenchWorld {
         if bare_server.next_line_of_stdout().as_deref() != Some("ready") {
             return Err("the bare server did not start".to_owned());
         }
-        let file = |name: &str, content: &str| {
-            let path = world.path(name);
-            fs::write(&path, content).map(|()| path).map_err(|fault| fault.to_string())
-        };
-        let (request, answer) = (file("request", &request)?, file("answer", &got)?);
+        let request = world.path("request");
+        fs::write(&request, &request_text).map_err(|fault| fault.to_string())?;
         Ok(Self {
             daemon,
             bare_server,
             c_programs,
             request,
-            answer,
+            request_text,
+            token: token.to_owned(),
             socket,
             bare_socket,
             cache_socket,

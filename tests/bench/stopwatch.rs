@@ -2,6 +2,8 @@
 //! Does not: start them itself; this process is large, and its children would begin with its size.
 //! Met by: `main`.
 
+use std::path::PathBuf;
+
 use rally_cred_tests::world;
 
 use crate::{
@@ -16,6 +18,7 @@ struct Command {
     /// Run untimed just before.
     before: Vec<String>,
     arguments: Vec<String>,
+    /// Whether it answers with the token.
     is_checked: bool,
 }
 
@@ -67,9 +70,8 @@ pub(crate) fn warm(bench: &BenchWorld, effort: Effort, report: &mut Report) -> R
     let by_cache = format!("credential.helper=cache --socket {cache}");
     let helper = static_client.unwrap_or_else(|| text(&glibc)).replace("rally-cred", "git-credential-rally");
     let (by_name, by_path) = ("credential.helper=rally".to_owned(), format!("credential.helper={helper}"));
-    let fill = |name, helper: &str| Command {
-        is_checked: false,
-        ..command(name, &[&git, "-c", "credential.helper=", "-c", helper, "credential", "fill"])
+    let fill = |name, helper: &str| {
+        command(name, &[&git, "-c", "credential.helper=", "-c", helper, "credential", "fill"])
     };
     let mut commands = vec![
         fill("git credential fill, cache", &by_cache),
@@ -77,8 +79,7 @@ pub(crate) fn warm(bench: &BenchWorld, effort: Effort, report: &mut Report) -> R
         fill("git credential fill, rally by its path", &by_path),
     ];
     if let Some(secret_tool) = installed("secret-tool") {
-        let look_up = command("secret-tool lookup", &[&secret_tool, "lookup", "service", "bench"]);
-        commands.push(Command { is_checked: false, ..look_up });
+        commands.push(command("secret-tool lookup", &[&secret_tool, "lookup", "service", "bench"]));
     }
     let found = run(bench, "Through git, and others", effort.slow_rounds, &commands, report)?;
     for ours in found.iter().filter(|found| found.name.starts_with("git credential fill, rally")) {
@@ -94,9 +95,8 @@ pub(crate) fn cold(bench: &BenchWorld, effort: Effort, report: &mut Report) -> R
     let client = world::static_programs().unwrap_or_else(world::programs).join("rally-cred");
     let stop = ["daemon", "stop"].map(str::to_owned);
     let Some(secret_tool) = installed("secret-tool") else { return Ok(()) };
-    let look_up = command("secret-tool lookup", &[&secret_tool, "lookup", "service", "bench"]);
     let commands = [
-        Command { is_checked: false, ..look_up },
+        command("secret-tool lookup", &[&secret_tool, "lookup", "service", "bench"]),
         Command { before: [text(&client)].into_iter().chain(stop).collect(), ..command("rally-cred get, cold", &[&text(&client), "get"]) },
     ];
     let found = run(bench, "A cold get", effort.cold_rounds, &commands, report)?;
@@ -125,8 +125,8 @@ fn run(
             add("!", "-", &command.before);
             names.push("");
         }
-        let answer = text(&bench.answer);
-        add("", if command.is_checked { &answer } else { "-" }, &command.arguments);
+        let expected = if command.is_checked { text(&expected(bench, command)?) } else { "-".to_owned() };
+        add("", &expected, &command.arguments);
         names.push(command.name);
     }
     let plan = bench.file("plan", &plan)?;
@@ -145,6 +145,17 @@ fn run(
     ));
     let named = names.iter().enumerate().filter(|(_, name)| !name.is_empty());
     Ok(named.map(|(index, name)| summarise(index as u64, name, &runs, report)).collect())
+}
+
+/// What every run must answer: what the first did, if the token was in it.
+fn expected(bench: &BenchWorld, command: &Command) -> Result<PathBuf, String> {
+    let words: Vec<_> = command.arguments.iter().map(String::as_str).collect();
+    let (program, arguments) = words.split_first().ok_or("a command without a program")?;
+    let first = bench.world.run(program, arguments, &bench.request_text);
+    if !first.stdout.contains(&bench.token) {
+        return Err(format!("{} gave {:?} {:?}", command.name, first.stdout, first.stderr));
+    }
+    bench.file(&format!("expected-{}", command.name.replace(' ', "-")), &first.stdout)
 }
 
 fn summarise(index: u64, name: &'static str, runs: &[Vec<u64>], report: &mut Report) -> Measured {
