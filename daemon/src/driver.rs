@@ -14,6 +14,7 @@ use crate::{
         event::{AskId, Effect, Event, Peer},
         time::{Now, Tick, Ticks, Wall},
     },
+    log,
     perform::{Answers, Performer},
 };
 
@@ -54,6 +55,11 @@ pub fn inbox() -> (Inbox, mpsc::Receiver<Input>) {
 pub async fn run(mut broker: Broker, mut inputs: mpsc::Receiver<Input>, mut performer: Performer) {
     let mut dice = SystemDice;
     loop {
+        if inputs.is_empty() {
+            // The sessions write their answers first.
+            tokio::task::yield_now().await;
+            log::catch_up();
+        }
         let nap = broker.next_deadline().map_or(MAX_NAP, |at| (at - read_clocks().tick).min(MAX_NAP));
         let event = tokio::select! {
             biased;
@@ -74,6 +80,7 @@ pub async fn run(mut broker: Broker, mut inputs: mpsc::Receiver<Input>, mut perf
         };
         for effect in broker.handle(read_clocks(), &mut dice, event) {
             if matches!(effect, Effect::Exit) {
+                log::catch_up();
                 return;
             }
             performer.begin(effect);

@@ -1,4 +1,4 @@
-/* Runs the commands of a plan in turn, again and again, and says for each run how long it took and what it used.
+/* Runs the commands of a plan in turn, in another order each time, and says for each run how long it took and what it used.
  * Does not: judge. Small and static, since a child begins with its parent's size, and starts children by vfork.
  * Met by: the benchmark. Usage: stopwatch ROUNDS PLAN
  *
@@ -103,10 +103,30 @@ static void run(int index, struct command *command) {
     printf("%d %lld %lld %ld\n", index, took, cpu, used.ru_maxrss);
 }
 
+/* Another order in each round, since a run finds the caches as the one before it left them. */
+static void shuffle(int *order, int count) {
+    static unsigned random = 1;
+    for (int last = count - 1; last > 0; last--) {
+        random = random * 1664525 + 1013904223;
+        int other = (random >> 16) % (last + 1), index = order[last];
+        order[last] = order[other];
+        order[other] = index;
+    }
+}
+
 int main(int argc, char **argv) {
+    int order[MOST_COMMANDS], timed = 0;
     if (argc != 3) fail("usage", "stopwatch ROUNDS PLAN");
     int count = load(argv[2]);
-    for (int rounds = atoi(argv[1]); rounds > 0; rounds--)
-        for (int index = 0; index < count; index++) run(index, &commands[index]);
+    for (int index = 0; index < count; index++)
+        if (commands[index].is_timed) order[timed++] = index;
+    for (int rounds = atoi(argv[1]); rounds > 0; rounds--) {
+        shuffle(order, timed);
+        for (int turn = 0; turn < timed; turn++) {
+            int index = order[turn];
+            if (index && !commands[index - 1].is_timed) run(index - 1, &commands[index - 1]);
+            run(index, &commands[index]);
+        }
+    }
     return 0;
 }
