@@ -39,7 +39,8 @@ pub fn open(sink: Sink, level: Option<&str>) -> Result<(), Fault> {
             .remedy("RALLY_CRED_LOG=error, warn, info, debug or trace")
     })?;
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
-    let lines = LINES.get_or_init(|| Lines { sink, held: Mutex::default(), may_wait: AtomicBool::new(false) });
+    let lines =
+        LINES.get_or_init(|| Lines { sink, held: Mutex::default(), may_wait: AtomicBool::new(false) });
     let is_coloured = matches!(lines.sink, Sink::Stderr) && io::stderr().is_terminal();
     let layer =
         tracing_subscriber::fmt::layer().with_target(false).with_ansi(is_coloured).with_writer(move || lines);

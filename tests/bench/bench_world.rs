@@ -58,7 +58,8 @@ impl BenchWorld {
 
         let cache_socket = world.path("run/cache/socket");
         let stored = format!("protocol={protocol}\nhost={host}\n{got}");
-        let cache = ["credential-cache", "--socket", &text(&cache_socket), "--timeout=36000", "store"].map(str::to_owned);
+        let cache = ["credential-cache", "--socket", &text(&cache_socket), "--timeout=36000", "store"]
+            .map(str::to_owned);
         world.run("git", &cache.each_ref().map(String::as_str), stored);
         let secret_tool = ["store", "--label=bench", "service", "bench"];
         world.run("secret-tool", &secret_tool, token);
@@ -130,7 +131,10 @@ fn build_c_programs() -> Result<PathBuf, String> {
 /// A program's path, as the shell finds it; `None` if it is not installed.
 pub(crate) fn installed(program: &str) -> Option<String> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file()).map(|path| text(&path))
+    env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+        .map(|path| text(&path))
 }
 
 pub(crate) fn text(path: &Path) -> String {

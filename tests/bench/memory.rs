@@ -4,7 +4,10 @@
 
 use std::{fs, thread, time::Duration};
 
-use rally_cred_proto::{Answer, Ask, Client, message::{Get, Target}};
+use rally_cred_proto::{
+    Answer, Ask, Client,
+    message::{Get, Target},
+};
 use rally_cred_tests::world::{self, World};
 
 use crate::{
@@ -19,7 +22,11 @@ const CONNECTIONS: u32 = 500;
 /// Long enough for a daemon to give back what it gives back when it is idle.
 const SETTLING: Duration = Duration::from_secs(12);
 
-pub(crate) fn of_a_quiet_daemon(bench: &BenchWorld, effort: Effort, report: &mut Report) -> Result<(), String> {
+pub(crate) fn of_a_quiet_daemon(
+    bench: &BenchWorld,
+    effort: Effort,
+    report: &mut Report,
+) -> Result<(), String> {
     let pid = bench.daemon.0.id();
     if let Err(why) = world::proportional_set_size(pid) {
         report.line(&format!("\n== The daemon's memory: not measured, {why}"));
@@ -30,7 +37,11 @@ pub(crate) fn of_a_quiet_daemon(bench: &BenchWorld, effort: Effort, report: &mut
     report.line("\n== The daemon's memory (KiB) and wake-ups");
     report.line(&format!("{:<42} {idle:>10}", "idle PSS, after a sign-in and the load"));
     report.line(&format!("{:<42} {:>10}", "most it ever held (VmHWM)", status(pid, "VmHWM:")?));
-    report.line(&format!("{:<42} {:>10}", "bare C server, PSS", world::proportional_set_size(bench.bare_server.0.id())?));
+    report.line(&format!(
+        "{:<42} {:>10}",
+        "bare C server, PSS",
+        world::proportional_set_size(bench.bare_server.0.id())?
+    ));
     report.at_most("daemon's idle PSS (aim: 2048)", as_float(idle), 4096.0, "KiB");
 
     let mut connections = Vec::new();
@@ -55,7 +66,10 @@ pub(crate) fn of_a_quiet_daemon(bench: &BenchWorld, effort: Effort, report: &mut
 
 /// Memory and latency with ever more profiles, all signed in.
 pub(crate) fn by_profiles(effort: Effort, report: &mut Report) -> Result<(), String> {
-    report.line(&format!("\n== By profiles, all signed in\n{:<42} {:>10} {:>10}", "profiles", "PSS KiB", "µs a get"));
+    report.line(&format!(
+        "\n== By profiles, all signed in\n{:<42} {:>10} {:>10}",
+        "profiles", "PSS KiB", "µs a get"
+    ));
     let mut found = Vec::new();
     for count in effort.profiles {
         let sandbox = world::sandbox();

@@ -50,7 +50,10 @@ pub(crate) fn warm(bench: &BenchWorld, effort: Effort, report: &mut Report) -> R
     if let Some(client) = &static_client {
         commands.push(command("rally-cred get, static", &[client, "get"]));
     }
-    commands.push(Command { is_checked: false, ..command("a process that does nothing", &[&bench.c_program("nothing")]) });
+    commands.push(Command {
+        is_checked: false,
+        ..command("a process that does nothing", &[&bench.c_program("nothing")])
+    });
     let found = run(bench, "A warm get", effort.rounds, &commands, report)?;
     let of = |name: &str| found.iter().find(|found| found.name == name);
     let ratio = |report: &mut Report, of_ours: &str, of_theirs: &str, most: f64| {
@@ -97,7 +100,10 @@ pub(crate) fn cold(bench: &BenchWorld, effort: Effort, report: &mut Report) -> R
     let Some(secret_tool) = installed("secret-tool") else { return Ok(()) };
     let commands = [
         command("secret-tool lookup", &[&secret_tool, "lookup", "service", "bench"]),
-        Command { before: [text(&client)].into_iter().chain(stop).collect(), ..command("rally-cred get, cold", &[&text(&client), "get"]) },
+        Command {
+            before: [text(&client)].into_iter().chain(stop).collect(),
+            ..command("rally-cred get, cold", &[&text(&client), "get"])
+        },
     ];
     let found = run(bench, "A cold get", effort.cold_rounds, &commands, report)?;
     if let [theirs, ours] = found.as_slice() {
@@ -169,7 +175,10 @@ fn summarise(index: u64, name: &'static str, runs: &[Vec<u64>], report: &mut Rep
         numbers
     };
     let quantile = |numbers: &[u64], percent: usize| {
-        numbers.get((numbers.len() * percent / 100).min(numbers.len().saturating_sub(1))).copied().unwrap_or(0)
+        numbers
+            .get((numbers.len() * percent / 100).min(numbers.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or(0)
     };
     let (wall, cpu, peak) = (column(1), column(2), column(3));
     let measured = Measured {

@@ -35,9 +35,19 @@ pub(crate) fn measure(bench: &BenchWorld, effort: Effort, report: &mut Report) -
     let asked = bench.file("daemon-request", &line)?;
     let servers = [
         Server { name: "a bare C server", socket: &bench.bare_socket, request: &asked, how: "new" },
-        Server { name: "git-credential-cache--daemon", socket: &bench.cache_socket, request: &cached, how: "closing" },
+        Server {
+            name: "git-credential-cache--daemon",
+            socket: &bench.cache_socket,
+            request: &cached,
+            how: "closing",
+        },
         Server { name: "rally-credd", socket: &bench.socket, request: &asked, how: "new" },
-        Server { name: "a bare C server, kept connections", socket: &bench.bare_socket, request: &asked, how: "kept" },
+        Server {
+            name: "a bare C server, kept connections",
+            socket: &bench.bare_socket,
+            request: &asked,
+            how: "kept",
+        },
         Server { name: "rally-credd, kept connections", socket: &bench.socket, request: &asked, how: "kept" },
     ];
     let mut found = vec![Vec::new(); servers.len()];
@@ -47,12 +57,20 @@ pub(crate) fn measure(bench: &BenchWorld, effort: Effort, report: &mut Report) -
         }
     }
     let medians: Vec<f64> = found.into_iter().map(median).collect();
-    report.line(&format!("\n== Requests a second, {CLIENTS} clients, {} requests, median of {TURNS}", effort.requests));
+    report.line(&format!(
+        "\n== Requests a second, {CLIENTS} clients, {} requests, median of {TURNS}",
+        effort.requests
+    ));
     for (server, median) in servers.iter().zip(&medians) {
         report.line(&format!("{:<42} {median:>10.0}", server.name));
     }
     if let [bare, cache, ours, _, kept] = medians.as_slice() {
-        report.at_least("new connections a second, to git-credential-cache--daemon", ours / cache, 1.0, "times");
+        report.at_least(
+            "new connections a second, to git-credential-cache--daemon",
+            ours / cache,
+            1.0,
+            "times",
+        );
         report.at_least("new connections a second, to a bare C server (an aim)", ours / bare, 1.0, "times");
         report.at_least("requests a second on kept connections, to git's cache", kept / cache, 3.0, "times");
     }
@@ -61,7 +79,8 @@ pub(crate) fn measure(bench: &BenchWorld, effort: Effort, report: &mut Report) -
 
 /// What a request costs the daemon, by how many ask at once.
 fn by_clients(bench: &BenchWorld, asked: &Path, effort: Effort, report: &mut Report) -> Result<(), String> {
-    report.line(&format!("\n== The same by clients\n{:<42} {:>10} {:>10}", "clients", "a second", "daemon µs"));
+    report
+        .line(&format!("\n== The same by clients\n{:<42} {:>10} {:>10}", "clients", "a second", "daemon µs"));
     let mut costs = Vec::new();
     for clients in effort.clients {
         let server = Server { name: "", socket: &bench.socket, request: asked, how: "new" };

@@ -93,7 +93,13 @@ impl KeyringThread {
         patience: Duration,
     ) -> Self {
         let keep_open = KEEP_OPEN;
-        Self { open: Arc::new(open), patience, keep_open, threads: Mutex::default(), wishes: Mutex::default() }
+        Self {
+            open: Arc::new(open),
+            patience,
+            keep_open,
+            threads: Mutex::default(),
+            wishes: Mutex::default(),
+        }
     }
 
     pub(super) async fn load(&self, account: &str) -> Loaded {
