@@ -43,7 +43,7 @@ const FULL: Effort = Effort {
     rounds: 1500,
     slow_rounds: 200,
     cold_rounds: 40,
-    requests: 200_000,
+    requests: 100_000,
     profiles: &[1, 10, 100, 1000],
     clients: &[1, 10, 100, 1000],
     idle_seconds: 120,
