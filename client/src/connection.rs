@@ -2,7 +2,7 @@
 //! Does not: give up an answer on its own clock before the daemon has had its time.
 //! Met by: every command that asks the daemon.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rally_cred_proto::{Answer, Ask, Client, Fault, FaultKind};
 
@@ -60,11 +60,12 @@ impl<'a> Connection<'a> {
         };
         // Not every system can limit a wait on a pipe. There the daemon's own limit has to do.
         client.set_patience(patience).ok();
-        let asked_at = Instant::now();
-        client.ask(ask, on_event).map_err(|fault| match fault.kind {
+        let outcome = client.ask(ask, on_event);
+        let is_from_daemon = client.is_usable();
+        outcome.map_err(|fault| match fault.kind {
             FaultKind::NoDaemon | FaultKind::Stopping => Lost::Daemon(fault),
-            // Its own answer would have come earlier: this is silence, and says nothing about the request.
-            FaultKind::TimedOut if asked_at.elapsed() >= patience => {
+            // This is silence, and says nothing about the request.
+            FaultKind::TimedOut if !is_from_daemon => {
                 Lost::Answer(Fault::new(FaultKind::NoDaemon, fault.what).remedy("rally-cred daemon restart"))
             }
             _ => Lost::Answer(fault),

@@ -70,10 +70,12 @@ fn ask(
     output: &mut Output<'_>,
     last_notice: &mut Option<Fault>,
 ) -> Result<Answer, Fault> {
-    let started = Instant::now();
+    // From the first event on. An answer without one took no time, and reading a clock for it would.
+    let mut waiting_since: Option<Instant> = None;
     let mut connection = Connection::new(around, options.autostart);
     let mut ask_once = |interactive: bool| {
-        let wait = options.patience().saturating_sub(started.elapsed());
+        let waited = waiting_since.map(|since| since.elapsed()).unwrap_or_default();
+        let wait = options.patience().saturating_sub(waited);
         let get = Get {
             target: request.target(options.profile.clone()),
             interactive,
@@ -84,6 +86,7 @@ fn ask(
         // git users did not ask for news of a helper; whoever is asked to sign in did.
         let audience = Audience { has_browser: true, listens: interactive || format != Format::Git };
         connection.ask(&Ask::Get(get), wait + GRACE, &mut |event| {
+            waiting_since.get_or_insert_with(Instant::now);
             *last_notice = match &event {
                 Answer::Notice(fault) => Some(fault.clone()),
                 _ => None,

@@ -49,7 +49,7 @@ use crate::{
 /// Runs the program on its real surroundings.
 pub fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
-    let mut output = Output { stdout: &mut io::stdout().lock(), stderr: &mut io::stderr() };
+    let mut output = Output { stdout: &mut output::stdout(), stderr: &mut io::stderr() };
     ExitCode::from(run(&args, &Process, &mut output))
 }
 

@@ -56,6 +56,32 @@ impl Output<'_> {
     }
 }
 
+/// Standard output without a buffer, for an answer is one write already.
+#[cfg(unix)]
+pub(crate) fn stdout() -> impl Write {
+    struct Stdout;
+    impl Write for Stdout {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match rustix::io::write(rustix::stdio::stdout(), bytes) {
+                // As the library has it: nobody reads where nothing is open.
+                Err(rustix::io::Errno::BADF) => Ok(bytes.len()),
+                outcome => Ok(outcome?),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    Stdout
+}
+
+/// Standard output, whose console wants its own encoding.
+#[cfg(not(unix))]
+pub(crate) fn stdout() -> impl Write {
+    io::stdout().lock()
+}
+
 fn versioned(answer: &impl Serialize) -> serde_json::Result<zeroize::Zeroizing<Vec<u8>>> {
     #[derive(Serialize)]
     struct Versioned<'a, T> {

@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rally_cred_proto::{Answer, Ask};
+use rally_cred_proto::Ask;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
         event::{AskId, Effect, Entry, Event, Peer},
         time::{Now, Tick, Ticks, Wall},
     },
-    perform::Performer,
+    log,
+    perform::{Answers, Performer},
 };
 
 /// Longest nap of the driver. A laptop may sleep through a timer, so the clocks are read at least this often; half a
@@ -36,7 +37,7 @@ pub enum Input {
         /// The request.
         ask: Ask,
         /// Takes events, then the result.
-        answers: mpsc::UnboundedSender<Answer>,
+        answers: Answers,
     },
     /// Anything else that happened.
     Happened(Event),
@@ -54,6 +55,11 @@ pub fn inbox() -> (Inbox, mpsc::Receiver<Input>) {
 pub async fn run(mut broker: Broker, mut inputs: mpsc::Receiver<Input>, mut performer: Performer) {
     let mut dice = SystemDice;
     loop {
+        if inputs.is_empty() {
+            // The sessions write their answers first.
+            tokio::task::yield_now().await;
+            log::catch_up();
+        }
         let now = boot_tick();
         let longest = performer.manager().heartbeat().map_or(MAX_NAP, |heartbeat| heartbeat.min(MAX_NAP));
         let nap = broker.next_deadline().map_or(longest, |at| (at - now).min(longest));
@@ -62,7 +68,12 @@ pub async fn run(mut broker: Broker, mut inputs: mpsc::Receiver<Input>, mut perf
         let event = tokio::select! {
             biased;
             input = inputs.recv() => match input {
-                Some(Input::Happened(event)) => event,
+                Some(Input::Happened(event)) => {
+                    if let Event::Left(id) = event {
+                        performer.forget(id);
+                    }
+                    event
+                }
                 Some(Input::Asked { id, peer, ask, answers }) => {
                     performer.expect_answer(id, answers);
                     Event::Asked { id, peer, ask }
@@ -73,7 +84,10 @@ pub async fn run(mut broker: Broker, mut inputs: mpsc::Receiver<Input>, mut perf
         };
         for effect in broker.handle(read_clocks(), &mut dice, event) {
             match effect {
-                Effect::Exit => return,
+                Effect::Exit => {
+                    log::catch_up();
+                    return;
+                }
                 // Nothing is awaited between this look and the closed door, so nobody can come in between. Who comes
                 // afterwards waits in the service manager's queue.
                 Effect::ExitIfDeserted if performer.is_deserted() && inputs.is_empty() => {

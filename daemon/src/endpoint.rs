@@ -156,11 +156,17 @@ async fn read(mut response: Response) -> Result<RawAnswer, SendTrouble> {
         .headers()
         .get(RETRY_AFTER)
         .and_then(|value| parse_retry_after(jiff::Timestamp::now(), value.to_str().ok()?));
-    // The whole room at once: a vector that grows leaves copies behind which nobody wipes.
-    let mut body = Zeroizing::new(Vec::with_capacity(LARGEST_BODY));
+    let mut body = Zeroizing::new(Vec::new());
     while let Some(chunk) = response.chunk().await.map_err(trouble)? {
-        if body.len() + chunk.len() > LARGEST_BODY {
+        let length = body.len() + chunk.len();
+        if length > LARGEST_BODY {
             return Err(SendTrouble::TooLarge);
+        }
+        if length > body.capacity() {
+            // A vector that grows by itself leaves a copy behind that nobody wipes.
+            let mut wider = Zeroizing::new(Vec::with_capacity(2 * length));
+            wider.extend_from_slice(&body);
+            body = wider;
         }
         body.extend_from_slice(&chunk);
     }

@@ -4,9 +4,12 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     path::Path,
-    sync::Mutex,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rally_cred_proto::{Fault, FaultKind, plain::plain};
@@ -36,20 +39,21 @@ pub fn open(sink: Sink, level: Option<&str>) -> Result<(), Fault> {
             .remedy("RALLY_CRED_LOG=error, warn, info, debug or trace")
     })?;
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
-    let lines = tracing_subscriber::fmt::layer().with_target(false);
+    let lines =
+        LINES.get_or_init(|| Lines { sink, held: Mutex::default(), may_wait: AtomicBool::new(false) });
+    // https://no-color.org
+    let is_coloured = matches!(lines.sink, Sink::Stderr)
+        && io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let layer =
+        tracing_subscriber::fmt::layer().with_target(false).with_ansi(is_coloured).with_writer(move || lines);
     let registry = tracing_subscriber::registry().with(ours);
-    let opened = match sink {
-        Sink::File(file) => registry.with(lines.with_ansi(false).with_writer(Mutex::new(file))).try_init(),
+    let opened = match lines.sink {
         // The journal has its own clock.
         Sink::Stderr if std::env::var_os("JOURNAL_STREAM").is_some() => {
-            registry.with(lines.with_ansi(false).with_timer(NoTime).with_writer(io::stderr)).try_init()
+            registry.with(layer.with_timer(NoTime)).try_init()
         }
-        Sink::Stderr => {
-            // https://no-color.org
-            let has_colour = io::stderr().is_terminal()
-                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            registry.with(lines.with_ansi(has_colour).with_writer(io::stderr)).try_init()
-        }
+        Sink::Stderr | Sink::File(_) => registry.with(layer).try_init(),
     };
     opened.map_err(|fault| Fault::new(FaultKind::Failed, "the log cannot be opened").why(fault.to_string()))
 }
@@ -66,6 +70,65 @@ pub fn file(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+/// The log of this process, once it is open.
+static LINES: OnceLock<Lines> = OnceLock::new();
+
+/// Lines that wait are written at the latest when they are this long together.
+const MOST_HELD: usize = 32 * 1024;
+
+/// Lines on their way out. Nearly all go at once; those about tokens wait until the answers are out (see [`catch_up`]).
+struct Lines {
+    sink: Sink,
+    held: Mutex<Vec<u8>>,
+    may_wait: AtomicBool,
+}
+
+impl Write for &Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend_from_slice(line);
+        if !self.may_wait.load(Ordering::Relaxed) || held.len() > MOST_HELD {
+            self.write_out(&mut held)?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn write_out(&self, held: &mut Vec<u8>) -> io::Result<()> {
+        let outcome = match &self.sink {
+            Sink::Stderr => io::stderr().write_all(held),
+            Sink::File(file) => (&mut &*file).write_all(held),
+        };
+        held.clear();
+        outcome
+    }
+}
+
+/// Writes the lines that waited. Called when nobody waits for an answer, so that callers do not wait for a disk.
+pub fn catch_up() {
+    if let Some(lines) = LINES.get() {
+        let mut held = lines.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if !held.is_empty() {
+            // As everywhere in a log, a line that cannot be written is lost.
+            lines.write_out(&mut held).ok();
+        }
+    }
+}
+
+/// Writes what the broker noted. A line about a token may wait for [`catch_up`].
+pub fn write(entry: &Entry) {
+    let may_wait = matches!(entry, Entry::Handed { .. } | Entry::HandedStatic { .. });
+    let set = |value| LINES.get().map(|lines| lines.may_wait.store(value, Ordering::Relaxed));
+    set(may_wait);
+    write_line(entry);
+    set(false);
+}
+
 struct NoTime;
 
 impl tracing_subscriber::fmt::time::FormatTime for NoTime {
@@ -74,8 +137,7 @@ impl tracing_subscriber::fmt::time::FormatTime for NoTime {
     }
 }
 
-/// Writes what the broker noted.
-pub fn write(entry: &Entry) {
+fn write_line(entry: &Entry) {
     match entry {
         Entry::Handed { profile, peer } => {
             let Peer { pid, uid } = peer;

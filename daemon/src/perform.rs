@@ -27,6 +27,9 @@ use crate::{
     vault::Vault,
 };
 
+/// Where the answers to one request go. They are boxed, since a channel has room for 32 of them from the start.
+pub type Answers = mpsc::UnboundedSender<Box<Answer>>;
+
 /// The hands of the broker.
 #[derive(Debug)]
 pub struct Performer {
@@ -36,7 +39,7 @@ pub struct Performer {
     config_path: PathBuf,
     door: Door,
     manager: ServiceManager,
-    clients: HashMap<AskId, mpsc::UnboundedSender<Answer>>,
+    clients: HashMap<AskId, Answers>,
     listeners: HashMap<Epoch, oneshot::Sender<Page>>,
 }
 
@@ -63,8 +66,7 @@ impl Performer {
     }
 
     /// Notes where the answers to a request go.
-    pub fn expect_answer(&mut self, id: AskId, answers: mpsc::UnboundedSender<Answer>) {
-        self.clients.retain(|_, client| !client.is_closed());
+    pub fn expect_answer(&mut self, id: AskId, answers: Answers) {
         self.clients.insert(id, answers);
     }
 
@@ -78,18 +80,23 @@ impl Performer {
         self.door.is_deserted()
     }
 
+    /// Forgets a client that left before its result.
+    pub fn forget(&mut self, id: AskId) {
+        self.clients.remove(&id);
+    }
+
     /// Begins an effect, and returns at once.
     pub fn begin(&mut self, effect: Effect) {
         match effect {
             Effect::Tell(id, event) => {
                 if let Some(client) = self.clients.get(&id) {
                     // A client that left is reported by its session; what was meant for it is dropped.
-                    client.send(event).ok();
+                    client.send(Box::new(event)).ok();
                 }
             }
             Effect::Reply(id, result) => {
                 if let Some(client) = self.clients.remove(&id) {
-                    client.send(result).ok();
+                    client.send(Box::new(result)).ok();
                 }
             }
             Effect::Load(epoch, key) => {

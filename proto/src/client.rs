@@ -55,6 +55,7 @@ use crate::{
 pub struct Client {
     stream: Stream,
     lines: Lines,
+    is_usable: bool,
 }
 
 impl Client {
@@ -63,7 +64,7 @@ impl Client {
     /// [`FaultKind::NoDaemon`] if nobody listens: start a daemon and try again. Any other fault names what to mend.
     pub fn connect(socket: &Path) -> Result<Self, Fault> {
         let stream = Stream::connect(name_of(socket)?).map_err(|fault| no_daemon(fault.to_string()))?;
-        Ok(Self { stream, lines: Lines::default() })
+        Ok(Self { stream, lines: Lines::default(), is_usable: true })
     }
 
     /// Longest silence of the daemon before an answer counts as lost; without it, waits as long as the daemon does.
@@ -71,13 +72,27 @@ impl Client {
         self.stream.set_recv_timeout(Some(patience)).map_err(|fault| broken(&fault))
     }
 
+    /// Whether the last request was answered, by whatever result; if not, the connection is of no more use.
+    pub fn is_usable(&self) -> bool {
+        self.is_usable
+    }
+
     /// Asks, passes each event on, and returns the result: never an event, never [`Answer::Error`], which becomes the
-    /// `Err`. After a fault of kind `no_daemon` or `failed` the connection is of no more use.
+    /// `Err`. See [`Client::is_usable`] for whether that came from the daemon.
     pub fn ask(&mut self, ask: &Ask, on_event: &mut dyn FnMut(Answer)) -> Result<Answer, Fault> {
+        self.is_usable = false;
+        let result = self.result_of(ask, on_event)?;
+        self.is_usable = true;
+        match result {
+            Answer::Error(fault) => Err(fault),
+            result => Ok(result),
+        }
+    }
+
+    fn result_of(&mut self, ask: &Ask, on_event: &mut dyn FnMut(Answer)) -> Result<Answer, Fault> {
         self.stream.write_all(&line_of(ask)?).map_err(|fault| broken(&fault))?;
         loop {
             match self.next_answer()? {
-                Answer::Error(fault) => return Err(fault),
                 event if event.is_event() => on_event(event),
                 result => return Ok(result),
             }
@@ -89,10 +104,9 @@ impl Client {
             if let Some(line) = self.lines.take().map_err(|fault| garbled(&fault))? {
                 return frame::decode(&line).map_err(|fault| garbled(&fault));
             }
-            let mut piece = Zeroizing::new([0; 4096]);
-            match self.stream.read(&mut *piece) {
+            match self.lines.read(|room| self.stream.read(room)) {
                 Ok(0) => return Err(garbled(&BadFrame::CutShort)),
-                Ok(count) => self.lines.add(piece.get(..count).unwrap_or_default()),
+                Ok(_) => {}
                 Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
                 Err(fault) if matches!(fault.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     return Err(too_late());

@@ -2,8 +2,12 @@
 //! Does not: read or write by itself, so that blocking and asynchronous peers share it.
 //! Met by: the blocking client and the daemon's sessions.
 
+use std::io;
+
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
+
+use crate::secret;
 
 /// Longest frame in bytes, with its line feed. The largest honest one is a `status` of many profiles; every request
 /// is far below it, so a longer one is a mistake or an attack.
@@ -47,7 +51,13 @@ pub struct Lines {
 impl Lines {
     /// Adds bytes as they arrive.
     pub fn add(&mut self, bytes: &[u8]) {
+        secret::make_room(&mut self.held, bytes.len());
         self.held.extend_from_slice(bytes);
+    }
+
+    /// Has bytes that arrived read into the buffer it gives; their number, 0 at the end of the stream.
+    pub fn read(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+        secret::read_more(&mut self.held, read)
     }
 
     /// Takes the next whole frame, without its line feed; `None` until more bytes arrive.

@@ -35,7 +35,10 @@ use std::io::{self, Read};
 use zeroize::Zeroizing;
 
 pub use self::answer::{Credential, encode_answer, encode_credential};
-use crate::{Secret, engflow, secret::line_breaker};
+use crate::{
+    Secret, engflow,
+    secret::{line_breaker, read_more},
+};
 
 /// Longest line in bytes, with its line feed (gitcredentials(7)).
 pub const MAX_LINE: usize = 65_535;
@@ -165,26 +168,16 @@ pub enum BadAttributes {
 ///
 /// For [`parse`] or [`engflow::parse_request`]. All memory that held it is wiped when it is no longer needed.
 pub fn read(reader: &mut dyn Read) -> Result<Zeroizing<Vec<u8>>, BadAttributes> {
-    let mut piece = Zeroizing::new([0; 4096]);
-    let mut held = Zeroizing::new(Vec::with_capacity(piece.len()));
+    let mut held = Zeroizing::new(Vec::new());
     loop {
-        let fresh = match reader.read(&mut *piece) {
+        let seen = held.len().saturating_sub(1);
+        match read_more(&mut held, |room| reader.read(room)) {
             Ok(0) => return Ok(held),
-            Ok(count) => piece.get(..count).unwrap_or_default(),
+            Ok(_) if held.len() > MAX_REQUEST => return Err(BadAttributes::TooLong),
+            Ok(_) => {}
             Err(fault) if fault.kind() == io::ErrorKind::Interrupted => continue,
             Err(fault) => return Err(BadAttributes::Unreadable(fault.kind())),
-        };
-        if held.len() + fresh.len() > MAX_REQUEST {
-            return Err(BadAttributes::TooLong);
         }
-        if held.len() + fresh.len() > held.capacity() {
-            // A vector that grows by itself would leave a copy behind that nobody wipes.
-            let mut wider = Zeroizing::new(Vec::with_capacity(2 * held.capacity()));
-            wider.extend_from_slice(&held);
-            held = wider;
-        }
-        let seen = held.len().saturating_sub(1);
-        held.extend_from_slice(fresh);
         let has_blank_line = held.starts_with(b"\n")
             || held.get(seen..).is_some_and(|new| new.windows(2).any(|pair| pair == b"\n\n"));
         // JSON may begin with blank lines, so as long as nothing else has come, it may be either.

@@ -2,9 +2,10 @@
 //! Does not: know subdomains, wildcards or paths. What it cannot read for certain, it does not read at all.
 //! Met by: the daemon, which serves a token only to the origin of its profile.
 
-use std::fmt;
-
-use url::Url;
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 /// Scheme, host and port of a server. Two are equal only if all three are.
 ///
@@ -57,16 +58,7 @@ impl Origin {
         let (name, port) = split_port(host)?;
         let port = port.map_or(Some(scheme.default_port()), parse_port)?;
         let name = name.to_ascii_lowercase();
-        // The URL parser has the last word on the shape, so that both ways in agree on what a host is.
-        let same = Url::parse(&format!("{}://{name}/", scheme.name())).ok()?;
-        let is_plain = name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'));
-        (is_plain && same.host_str() == Some(&name) && !has_empty_label(&name)).then_some(Self {
-            scheme,
-            host: name,
-            port,
-        })
+        is_host(&name).then_some(Self { scheme, host: name, port })
     }
 
     /// The origin of a URI. `None` for other schemes, and wherever what stands between `://` and the path is not just
@@ -85,22 +77,11 @@ impl Origin {
         Self::from_git(protocol, authority)
     }
 
-    /// The origin of a parsed URL. `None` for other schemes and for user information; what the parser has made of the
-    /// host is taken as it is.
-    pub fn from_url(url: &Url) -> Option<Self> {
-        let scheme = Scheme::parse(url.scheme())?;
-        let host = url.host_str().filter(|host| !host.is_empty() && !has_empty_label(host))?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return None;
-        }
-        Some(Self { scheme, host: host.to_owned(), port: url.port_or_known_default()? })
-    }
-
     /// Whether traffic to it stays on this machine: `localhost`, `127.0.0.0/8` or `[::1]`.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost"
             || self.host == "[::1]"
-            || self.host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+            || self.host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
     }
 
     /// Whether the scheme is https.
@@ -143,12 +124,36 @@ fn parse_port(text: &str) -> Option<u16> {
     is_number.then(|| text.parse().ok()).flatten().filter(|port| *port != 0)
 }
 
-fn has_empty_label(host: &str) -> bool {
-    host.split('.').any(str::is_empty)
+/// Whether a text in lower case is a host as the URL standard writes it, and so one that no URL parser makes another of:
+/// an address in its usual form, or a name of plain labels whose last one cannot be taken for a number.
+fn is_host(text: &str) -> bool {
+    if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse().is_ok_and(|parsed| written(parsed) == address);
+    }
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    let is_number = |label: &str| match label.strip_prefix("0x") {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => label.bytes().all(|b| b.is_ascii_digit()),
+    };
+    let last = text.rsplit('.').next().unwrap_or(text);
+    // Programs read numbers as IPv4 addresses in several ways, of which only the usual one is certain.
+    text.split('.').all(is_label) && (!is_number(last) || text.parse::<Ipv4Addr>().is_ok())
+}
+
+/// An IPv6 address as the URL standard writes it: unlike here, without dots in one that stands for an IPv4 address.
+fn written(address: Ipv6Addr) -> String {
+    match (address.to_ipv4_mapped(), address.segments()) {
+        (Some(_), [.., high, low]) => format!("::ffff:{high:x}:{low:x}"),
+        (None, _) => address.to_string(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(protocol: &str, host: &str, expected: Option<&str>) {
@@ -162,6 +167,8 @@ mod tests {
         check("HTTPS", "Rally1.RallyDev.com:443", Some("https://rally1.rallydev.com"));
         check("http", "127.0.0.1:8080", Some("http://127.0.0.1:8080"));
         check("https", "[::1]:8443", Some("https://[::1]:8443"));
+        check("https", "[::FFFF:7f00:1]", Some("https://[::ffff:7f00:1]"));
+        check("https", "a_b.0xg.example-1", Some("https://a_b.0xg.example-1"));
     }
 
     #[test]
@@ -191,6 +198,17 @@ mod tests {
             "127.1",
             "a\u{0}",
             "[::1]x",
+            "[::01]",
+            "[0::1]",
+            "[::ffff:127.0.0.1]",
+            "[fe80::1%25eth0]",
+            "[::1].a",
+            "a.0x7f",
+            "a.0x",
+            "a.08",
+            "127.0.0.01",
+            "256.1.1.1",
+            "1.2.3.4.5",
         ] {
             check("https", host, None);
         }
@@ -254,6 +272,21 @@ mod tests {
             ("128.0.0.1", false),
         ] {
             assert_eq!(Origin::from_git("http", host).unwrap().is_loopback(), expected, "{host}");
+        }
+    }
+
+    proptest! {
+        /// The URL parser of browsers, and of the HTTP library here, has another way to the same hosts.
+        #[test]
+        fn a_host_is_one_that_the_url_standard_takes_as_it_stands(
+            host in prop_oneof!["[a-c0-9x._-]{1,12}", r"\[[0-3a:f.]{2,20}\]", r"[0-9.]{1,15}", r"[a-zA-Z.]{1,9}"]
+        ) {
+            // That standard also takes a dot at the end, and checks letters that are written in punycode.
+            prop_assume!(!host.split('.').any(|label| label.is_empty() || label.contains("xn--")));
+            let host = host.to_ascii_lowercase();
+            let url = url::Url::parse(&format!("https://{host}/")).ok();
+            let is_unchanged = url.is_some_and(|url| url.host_str() == Some(&host));
+            prop_assert_eq!(Origin::from_git("https", &host).is_some(), is_unchanged, "{}", host);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! Does not: print, compare in variable time, or hold a byte that could break a line protocol.
 //! Met by: everything that handles a secret; `expose` marks each place where one leaves the type.
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
@@ -54,6 +54,33 @@ impl Secret {
 /// Offset of the first byte that no value may hold: CR, LF or NUL.
 pub fn line_breaker(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n' | b'\0'))
+}
+
+/// Smallest piece that is read at once: more than most requests and answers have, and little enough for an allocator to
+/// have at hand.
+const PIECE: usize = 480;
+
+/// Has bytes read behind those in a buffer that is wiped when dropped; their number, 0 at the end.
+pub(crate) fn read_more(
+    held: &mut Zeroizing<Vec<u8>>,
+    read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+) -> io::Result<usize> {
+    make_room(held, PIECE);
+    let (length, room) = (held.len(), held.capacity());
+    held.resize(room, 0);
+    let count = read(held.get_mut(length..).unwrap_or_default());
+    held.truncate(length + count.as_ref().copied().unwrap_or(0));
+    count
+}
+
+/// Has room for so many bytes more. A vector that grows by itself leaves a copy behind that nobody wipes, so this one is
+/// replaced by a wider one.
+pub(crate) fn make_room(held: &mut Zeroizing<Vec<u8>>, more: usize) {
+    if held.capacity() - held.len() < more {
+        let mut wider = Zeroizing::new(Vec::with_capacity((2 * held.capacity()).max(held.len() + more)));
+        wider.extend_from_slice(held);
+        *held = wider;
+    }
 }
 
 impl fmt::Debug for Secret {

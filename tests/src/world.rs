@@ -17,6 +17,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
 };
 
+use rally_cred_proto::{Answer, Ask, Client, Secret, message::Login};
 use tempfile::TempDir;
 
 use crate::{
@@ -51,7 +52,8 @@ impl World {
         fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).expect("a private runtime folder");
         let mut world = Self { environment: BTreeMap::new(), home };
         let path = std::env::var("PATH").unwrap_or_default();
-        world.set("PATH", format!("{}:{path}", programs().display()));
+        let ours = our_folders().map(|folder| format!("{}:", folder.display()));
+        world.set("PATH", ours.chain([path]).collect::<String>());
         world.set("LANG", "C.UTF-8");
         world.set("HOME", world.path("").display());
         world.set("XDG_CONFIG_HOME", world.path("config").display());
@@ -106,8 +108,8 @@ impl World {
 
     /// A program of ours or of the system, in this world and no other.
     pub fn command(&self, program: &str) -> Command {
-        let ours = programs().join(program);
-        let mut command = Command::new(if ours.is_file() { ours } else { PathBuf::from(program) });
+        let ours = our_folders().map(|folder| folder.join(program)).find(|program| program.is_file());
+        let mut command = Command::new(ours.unwrap_or_else(|| PathBuf::from(program)));
         command.env_clear().envs(&self.environment).current_dir(self.home.path()).stdin(Stdio::null());
         command
     }
@@ -299,6 +301,42 @@ pub fn sandbox_with(change: impl FnOnce(&mut Options)) -> Sandbox {
     Sandbox::start_in_thread(options).expect("a sandbox")
 }
 
+/// Signs a profile in, or the default one, as a client with a browser does.
+pub fn sign_in(client: &mut Client, profile: Option<&str>, sandbox: &Sandbox) -> Result<(), String> {
+    let client_secret =
+        Secret::parse(sandbox.options().client_secret).map_err(|fault| format!("{fault:?}"))?;
+    let login = Login {
+        profile: profile.map(str::to_owned),
+        client_secret: Some(client_secret),
+        force: false,
+        timeout: Login::default_timeout(),
+        can_paste: false,
+    };
+    let mut visit = Ok(());
+    let answer = client.ask(&Ask::Login(login), &mut |event| {
+        if let Answer::Authorize(authorize) = event {
+            visit = sandbox.browser().allow_blocking(&authorize.url).map(drop);
+        }
+    });
+    visit.map_err(|trouble| trouble.to_string())?;
+    match answer {
+        Ok(Answer::SignedIn(_)) => Ok(()),
+        other => Err(format!("the sign-in failed: {other:?}")),
+    }
+}
+
+/// Memory of a process in KiB, with its share of what it shares.
+pub fn proportional_set_size(pid: u32) -> Result<u64, String> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    // The daemon keeps its memory from others of the same user, and so from this program.
+    let text = fs::read_to_string(&path)
+        .map_err(|fault| format!("cannot read {path}, which takes root: {fault}"))?;
+    let size = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    size.ok_or_else(|| format!("{path} has no Pss"))
+}
+
 /// A port that nobody listens on at this moment.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
@@ -310,16 +348,45 @@ pub fn build() -> Result<(), String> {
     let own = std::env::current_exe().map_err(|fault| fault.to_string())?;
     let is_release = own.parent().is_some_and(|folder| folder.ends_with("release"));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = Command::new(&cargo);
     command.args(["build", "--quiet", "--bins", "-p", "rally-cred", "-p", "rally-credd"]);
     if is_release {
         command.arg("--release");
     }
-    let status = command
+    run_cargo(&mut command)?;
+    if is_release && has_static_target() {
+        run_cargo(Command::new(cargo).args(["fast", "--quiet"]))?;
+    }
+    Ok(())
+}
+
+fn run_cargo(cargo: &mut Command) -> Result<(), String> {
+    let status = cargo
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .map_err(|fault| format!("cannot run cargo: {fault}"))?;
     if status.success() { Ok(()) } else { Err("the build failed".to_owned()) }
+}
+
+/// The target of the client as one static program.
+const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// Whether Rust can build for it here.
+fn has_static_target() -> bool {
+    let asked = Command::new("rustc").args(["--print", "target-libdir", "--target", STATIC_TARGET]).output();
+    asked.is_ok_and(|asked| Path::new(String::from_utf8_lossy(&asked.stdout).trim()).is_dir())
+}
+
+/// The folder of the static client, if this is a release build and it is there.
+pub fn static_programs() -> Option<PathBuf> {
+    let folder = programs();
+    let fast = folder.parent()?.join(STATIC_TARGET).join("release");
+    (folder.ends_with("release") && fast.join("rally-cred").is_file()).then_some(fast)
+}
+
+/// Where a world looks for our programs first.
+fn our_folders() -> impl Iterator<Item = PathBuf> {
+    static_programs().into_iter().chain([programs()])
 }
 
 /// The folder of the built programs: that of the test binary, or its parent.

@@ -25,7 +25,7 @@ fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
 
 fn all_sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    for folder in ["proto/src", "daemon/src", "client/src", "tests/src", "tests/suite"] {
+    for folder in ["proto/src", "daemon/src", "client/src", "tests/src", "tests/suite", "tests/bench"] {
         sources(&root().join(folder), &mut found);
     }
     assert!(found.len() > 40);

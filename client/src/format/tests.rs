@@ -90,6 +90,8 @@ proptest! {
     #[test]
     fn what_curl_sends_is_the_token(secrets in vec(secrets(), 8)) {
         for secret in secrets {
+            // A header of nothing but blanks is one that curl leaves out.
+            let secret = format!("_{secret}");
             prop_assert_eq!(sent_by_curl(&written_as(&secret, "curl")), format!("ZSESSIONID: {secret}"));
         }
     }

@@ -82,7 +82,7 @@ impl Expected {
         let address = address.trim();
         let origin = Origin::from_uri(address).ok_or(NotOurs::NotAnAddress)?;
         let url = Url::parse(address).map_err(|_| NotOurs::NotAnAddress)?;
-        if Origin::from_url(self.redirect_uri.url()).as_ref() != Some(&origin) {
+        if Origin::from_uri(self.redirect_uri.url().as_str()).as_ref() != Some(&origin) {
             return Err(NotOurs::WrongServer);
         }
         self.read(url.path(), url.query().unwrap_or_default())

@@ -2,7 +2,13 @@
 //! Does not: decide, and does not wait for one client while another waits.
 //! Met by: `ipc`, which starts one for each connection.
 
-use std::{io, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Poll, ready},
+    time::Duration,
+};
 
 use interprocess::local_socket::tokio::Stream;
 use rally_cred_proto::{
@@ -11,11 +17,11 @@ use rally_cred_proto::{
     message::Preamble,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncWriteExt, ReadBuf},
     sync::{mpsc, watch},
     time::timeout,
 };
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
     core::event::{AskId, Event, Peer},
@@ -78,7 +84,7 @@ pub(super) async fn serve(
 async fn relay(
     stream: &mut Stream,
     lines: &mut Lines,
-    answers: &mut mpsc::UnboundedReceiver<Answer>,
+    answers: &mut mpsc::UnboundedReceiver<Box<Answer>>,
 ) -> bool {
     loop {
         let answer = tokio::select! {
@@ -119,10 +125,17 @@ async fn next_line(stream: &mut Stream, lines: &mut Lines) -> Result<Option<Zero
 
 /// Reads what has arrived; `false` at the end of the stream.
 async fn fill(stream: &mut Stream, lines: &mut Lines) -> io::Result<bool> {
-    let mut piece = Zeroizing::new([0; 1024]);
-    let count = stream.read(&mut *piece).await?;
-    lines.add(piece.get(..count).unwrap_or_default());
-    Ok(count > 0)
+    poll_fn(|context| {
+        // Not a part of the future, so that a connection on which nothing arrives costs no room for it.
+        let mut piece = [0; 1024];
+        let mut arrived = ReadBuf::new(&mut piece);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut arrived))?;
+        lines.add(arrived.filled());
+        let is_open = !arrived.filled().is_empty();
+        arrived.filled_mut().zeroize();
+        Poll::Ready(Ok(is_open))
+    })
+    .await
 }
 
 /// The request in a line. Its version is looked at first, so that skew is told from nonsense.

@@ -6,8 +6,9 @@ use rally_cred_proto::{
     Answer, Fault, FaultKind,
     message::{Finding, Tried},
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::task::JoinSet;
 
+use super::Answers;
 use crate::{
     core::{
         answer::{RawAnswer, SendTrouble, UserAnswer, read_user_answer},
@@ -30,10 +31,10 @@ pub(super) async fn run(
     id: AskId,
     keyring: Keyring,
     profiles: Vec<(Profile, bool)>,
-    client: mpsc::UnboundedSender<Answer>,
+    client: Answers,
 ) {
     let mut trials = JoinSet::new();
-    let tell = |client: &mpsc::UnboundedSender<Answer>, finding| client.send(Answer::Finding(finding)).ok();
+    let tell = |client: &Answers, finding| client.send(Box::new(Answer::Finding(finding))).ok();
     let teller = client.clone();
     trials.spawn(async move {
         tell(&teller, try_vault(&vault, id, keyring).await);
@@ -49,7 +50,7 @@ pub(super) async fn run(
         });
     }
     while trials.join_next().await.is_some() {}
-    client.send(Answer::Done).ok();
+    client.send(Box::new(Answer::Done)).ok();
 }
 
 async fn try_vault(vault: &Vault, id: AskId, keyring: Keyring) -> Finding {

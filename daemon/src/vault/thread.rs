@@ -38,6 +38,10 @@ pub(super) struct Refusal {
     pub(super) reopen: bool,
 }
 
+/// How long an open store is kept for the next call. Calls come in bursts, as at a sign-in, and then not for hours; an
+/// open one holds a connection with a thread of its own, and opening takes some 50 ms.
+const KEEP_OPEN: Duration = Duration::from_secs(10);
+
 type Open = dyn Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync;
 type Loaded = Result<Option<Secret>, VaultTrouble>;
 
@@ -45,6 +49,7 @@ type Loaded = Result<Option<Secret>, VaultTrouble>;
 pub(super) struct KeyringThread {
     open: Arc<Open>,
     patience: Duration,
+    keep_open: Duration,
     threads: Mutex<Threads>,
     /// By account: what its unfinished writes are to end in.
     wishes: Mutex<HashMap<String, Weak<Mutex<Wish>>>>,
@@ -87,7 +92,14 @@ impl KeyringThread {
         open: impl Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync + 'static,
         patience: Duration,
     ) -> Self {
-        Self { open: Arc::new(open), patience, threads: Mutex::default(), wishes: Mutex::default() }
+        let keep_open = KEEP_OPEN;
+        Self {
+            open: Arc::new(open),
+            patience,
+            keep_open,
+            threads: Mutex::default(),
+            wishes: Mutex::default(),
+        }
     }
 
     pub(super) async fn load(&self, account: &str) -> Loaded {
@@ -136,7 +148,7 @@ impl KeyringThread {
                 threads.left_behind.len()
             )));
         }
-        let running = start(Arc::clone(&self.open))?;
+        let running = start(Arc::clone(&self.open), self.keep_open)?;
         // The receiver is alive, for the thread has only just begun; if not, the answer's channel is closed and says so.
         let _ = running.jobs.send(job);
         threads.current = Some(running.clone());
@@ -180,21 +192,29 @@ fn rest(hung: usize) -> Duration {
     }
 }
 
-fn start(open: Arc<Open>) -> Result<Running, VaultTrouble> {
+fn start(open: Arc<Open>, keep_open: Duration) -> Result<Running, VaultTrouble> {
     let (jobs, taken) = mpsc::channel();
     let token = Arc::new(());
     let alive = Arc::downgrade(&token);
     thread::Builder::new()
         .name("keyring".to_owned())
-        .spawn(move || serve(&*open, &taken, token))
+        .spawn(move || serve(&*open, keep_open, &taken, token))
         .map_err(|fault| VaultTrouble::Failed(format!("no thread could be begun: {}", fault.kind())))?;
     Ok(Running { jobs, alive })
 }
 
 /// Ends when its sender is dropped: by the handle, or because the thread was left behind.
-fn serve(open: &Open, jobs: &mpsc::Receiver<Job>, alive: Arc<()>) {
+fn serve(open: &Open, keep_open: Duration, jobs: &mpsc::Receiver<Job>, alive: Arc<()>) {
     let mut store = None;
-    for job in jobs {
+    loop {
+        let next = match jobs.recv_timeout(if store.is_some() { keep_open } else { Duration::MAX }) {
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                store = None;
+                continue;
+            }
+            next => next,
+        };
+        let Ok(job) = next else { break };
         // The deadline of one that waited behind a blocked call has passed.
         if !job.answer.is_closed() {
             let done = perform(&mut store, open, &job);

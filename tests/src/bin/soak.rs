@@ -8,7 +8,6 @@
 )]
 
 use std::{
-    fs,
     process::ExitCode,
     sync::{
         OnceLock,
@@ -21,7 +20,7 @@ use std::{
 use clap::{Arg, ArgAction, Command, value_parser};
 use rally_cred_proto::{
     Answer, Ask, Client, Fault, FaultKind, Secret,
-    message::{Erase, Get, Login, Target},
+    message::{Erase, Get, Target},
 };
 use rally_cred_tests::{
     keyring::KeyringSession,
@@ -96,7 +95,7 @@ fn soak(gets: u64) -> Result<bool, String> {
     let daemon = world.start_daemon();
     let socket = world.path("run/rally-cred/agent.sock");
     let connect = || Client::connect(&socket).map_err(|fault| fault.to_string());
-    sign_in(&mut connect()?, &sandbox)?;
+    world::sign_in(&mut connect()?, None, &sandbox)?;
 
     let soak = Soak {
         sandbox,
@@ -119,29 +118,6 @@ fn soak(gets: u64) -> Result<bool, String> {
     soak.report(began.elapsed().as_secs_f64())
 }
 
-fn sign_in(client: &mut Client, sandbox: &Sandbox) -> Result<(), String> {
-    let client_secret =
-        Secret::parse(sandbox.options().client_secret).map_err(|fault| format!("{fault:?}"))?;
-    let login = Login {
-        profile: None,
-        client_secret: Some(client_secret),
-        force: false,
-        timeout: Login::default_timeout(),
-        can_paste: false,
-    };
-    let mut visit = Ok(());
-    let answer = client.ask(&Ask::Login(login), &mut |event| {
-        if let Answer::Authorize(authorize) = event {
-            visit = sandbox.browser().allow_blocking(&authorize.url).map(drop);
-        }
-    });
-    visit.map_err(|trouble| trouble.to_string())?;
-    match answer {
-        Ok(Answer::SignedIn(signed_in)) if signed_in.kept => Ok(()),
-        other => Err(format!("the sign-in failed: {other:?}")),
-    }
-}
-
 impl Soak {
     /// One caller: asks until enough tokens were handed out to all of them together.
     fn call(&self, client: &mut Client) -> Result<(), String> {
@@ -152,7 +128,7 @@ impl Soak {
                 Ok(Answer::Token(answer)) if self.sandbox.admits(answer.token.expose(), asked_at) => {
                     let number = self.tokens.fetch_add(1, Ordering::Relaxed) + 1;
                     if number == self.gets / 10 {
-                        self.after_warm_up.get_or_init(|| proportional_set_size(self.daemon));
+                        self.after_warm_up.get_or_init(|| world::proportional_set_size(self.daemon));
                     }
                     if number.is_multiple_of(CALM) {
                         self.disturb(client, answer.token)?;
@@ -204,7 +180,7 @@ impl Soak {
     fn report(&self, seconds: f64) -> Result<bool, String> {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let first = self.after_warm_up.get().cloned().unwrap_or_else(|| Err("no warm-up".to_owned()))?;
-        let last = proportional_set_size(self.daemon)?;
+        let last = world::proportional_set_size(self.daemon)?;
         let tokens = count(&self.tokens);
         let growth = (as_float(last) / as_float(first) - 1.0) * 100.0;
         for (name, value) in [
@@ -228,18 +204,6 @@ impl Soak {
 /// Whether Rally's trouble explains this answer; it will pass.
 fn is_passing(fault: &Fault) -> bool {
     matches!(fault.kind, FaultKind::Unreachable | FaultKind::BadAnswer)
-}
-
-/// Memory of a process in KiB, with its share of what it shares.
-fn proportional_set_size(pid: u32) -> Result<u64, String> {
-    let path = format!("/proc/{pid}/smaps_rollup");
-    // The daemon keeps its memory from others of the same user, and so from this program.
-    let text = fs::read_to_string(&path)
-        .map_err(|fault| format!("cannot read {path}, which takes root: {fault}"))?;
-    let size = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix("kB")?.trim().parse().ok());
-    size.ok_or_else(|| format!("{path} has no Pss"))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts and sizes far below 2^52")]

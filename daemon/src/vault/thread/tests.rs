@@ -310,3 +310,13 @@ async fn a_late_write_does_not_stay_in_place_of_a_newer_one() {
         assert_eq!(scene.kept(), kept);
     }
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_store_that_nobody_needs_is_closed_and_opened_anew_for_the_next_call() {
+    let mut scene = scene([vec![], vec![]]);
+    scene.keyring.keep_open = Duration::ZERO;
+    scene.keyring.write("a", secret("one")).await.unwrap();
+    scene.wait_for_end_of(0);
+    scene.loads(Some("one")).await;
+    assert_eq!(scene.opened(), 2);
+}
