@@ -30,6 +30,9 @@ pub(crate) fn run(
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
+    if args.first().is_some_and(|word| word == completions::COMMAND) {
+        return completions::complete(around, output);
+    }
     let name = OsString::from("rally-cred");
     match tree().try_get_matches_from(std::iter::once(&name).chain(args)) {
         Ok(matches) => dispatch(&matches, around, output),
@@ -47,9 +50,20 @@ pub(crate) fn run(
 
 /// Whether a word is one of the commands here; any other may be an operation of a future git.
 pub(crate) fn is_command(word: &OsString) -> bool {
-    ["setup", "login", "logout", "exec", "status", "doctor", "daemon", "config", "completions", "help"]
-        .iter()
-        .any(|name| word == name)
+    const NAMES: [&str; 11] = [
+        "setup",
+        "login",
+        "logout",
+        "exec",
+        "status",
+        "doctor",
+        "daemon",
+        "config",
+        "completions",
+        "help",
+        completions::COMMAND,
+    ];
+    NAMES.iter().any(|name| word == name)
 }
 
 /// Every command, with the help of all that it takes.

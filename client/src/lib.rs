@@ -1,6 +1,7 @@
 //! The client of the daemon `rally-credd`: a credential helper for git and build tools, and the commands people type.
 //! Does not: speak to Rally, see a refresh token, or keep anything. It links neither HTTP, nor a keyring, nor a runtime.
-//! Met by: the programs `rally-cred` and `git-credential-rally`, which differ in nothing but their name.
+//! Met by: the programs `rally-cred` and `git-credential-rally`, which differ in nothing but their name, and
+//! `rally-cred-commands`, to which they pass on what people type.
 
 mod autostart;
 mod browser;
@@ -15,6 +16,7 @@ mod exec;
 mod format;
 mod get;
 mod git_ops;
+mod hand_over;
 mod hidden_input;
 mod installed;
 mod interactive;
@@ -46,11 +48,30 @@ use crate::{
     surroundings::{Process, Surroundings},
 };
 
-/// Runs the program on its real surroundings.
+/// musl's own allocator asks the system for its first pages in eight calls, each for a few; this one in a single call. That
+/// is a fifth of the time of a warm `get` (see `tests/bench/README.md`).
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
+/// What runs the commands that people type: this program, or another in its place.
+type Commands = fn(&[OsString], &dyn Surroundings, &mut Output<'_>) -> Result<u8, Fault>;
+
+/// The program that tools run. The commands of people are a program of their own, so that this one is small: what a
+/// `get` costs is mostly the start of its process, and that grows with the pages it has.
 pub fn main() -> ExitCode {
+    main_with(hand_over::run)
+}
+
+/// The program that has the commands of people as well.
+pub fn main_of_commands() -> ExitCode {
+    main_with(cli::run)
+}
+
+fn main_with(commands: Commands) -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     let mut output = Output { stdout: &mut output::stdout(), stderr: &mut io::stderr() };
-    ExitCode::from(run(&args, &Process, &mut output))
+    ExitCode::from(run(&args, commands, &Process, &mut output))
 }
 
 /// The program and all that it takes, as its help and its manual page show it.
@@ -61,19 +82,18 @@ pub fn command_line() -> clap::Command {
 /// Runs one command line, without the program's name. Returns the exit code; a fault has been said.
 ///
 /// The first word decides. A helper operation goes the short way, without the command tree that people's commands need.
-pub fn run(args: &[OsString], around: &dyn Surroundings, output: &mut Output<'_>) -> u8 {
+fn run(args: &[OsString], commands: Commands, around: &dyn Surroundings, output: &mut Output<'_>) -> u8 {
     let outcome = match options::first_word(args) {
         Some(word) => match Operation::parse(word) {
             Some(operation) if !asks_for_help(args) => operation.run(args, around, output),
-            Some(_) => cli::run(&[word.clone(), "--help".into()], around, output),
-            None if word == completions::COMMAND => completions::complete(around, output),
-            None if cli::is_command(word) => cli::run(args, around, output),
+            Some(_) => commands(&[word.clone(), "--help".into()], around, output),
+            None if cli::is_command(word) => commands(args, around, output),
             // git never runs a helper on a terminal, so a person has mistyped something.
-            None if around.stdin_is_terminal() || asks_for_help(args) => cli::run(args, around, output),
+            None if around.stdin_is_terminal() || asks_for_help(args) => commands(args, around, output),
             // An operation of a future git, which helpers that do not know it have to pass over, flags and all.
             None => git_ops::pass_over(&Options::default(), around),
         },
-        None => cli::run(args, around, output),
+        None => commands(args, around, output),
     };
     outcome.unwrap_or_else(|fault: Fault| {
         let code = fault.kind.exit_code();

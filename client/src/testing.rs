@@ -29,6 +29,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use crate::{
+    Commands,
     output::Output,
     surroundings::{Screen, Surroundings},
 };
@@ -168,7 +169,7 @@ impl Surroundings for Fake {
     fn run_self(&self, arguments: &[OsString]) -> io::Result<(u8, Zeroizing<Vec<u8>>)> {
         let mut answer = Zeroizing::default();
         let mut output = Output { stdout: &mut *answer, stderr: &mut io::sink() };
-        let code = crate::run(arguments, self, &mut output);
+        let code = crate::run(arguments, crate::cli::run, self, &mut output);
         Ok((code, answer))
     }
 
@@ -212,11 +213,16 @@ impl Done {
     }
 }
 
-/// Runs a command line, cut at its spaces.
+/// Runs a command line, cut at its spaces, with the commands of people in the same program.
 pub(crate) fn run(line: &str, around: &Fake) -> Done {
+    run_as(crate::cli::run, line, around)
+}
+
+/// Runs a command line, cut at its spaces.
+pub(crate) fn run_as(commands: Commands, line: &str, around: &Fake) -> Done {
     let args: Vec<_> = line.split_whitespace().map(OsString::from).collect();
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let code = crate::run(&args, around, &mut Output { stdout: &mut stdout, stderr: &mut stderr });
+    let code = crate::run(&args, commands, around, &mut Output { stdout: &mut stdout, stderr: &mut stderr });
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Done { code, stdout: text(stdout), stderr: text(stderr) }
 }

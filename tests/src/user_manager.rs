@@ -45,7 +45,7 @@ impl UserManager {
         for folder in [&units, &programs] {
             fs::create_dir_all(folder).expect("a folder");
         }
-        for name in ["rally-cred", "rally-credd"] {
+        for name in ["rally-cred", "rally-cred-commands", "rally-credd"] {
             fs::copy(world::programs().join(name), programs.join(name)).expect("a program of ours");
         }
         for entry in fs::read_dir(units_folder()).expect("the units").flatten() {

@@ -362,7 +362,7 @@ pub fn build() -> Result<(), String> {
 
 fn run_cargo(cargo: &mut Command) -> Result<(), String> {
     let status = cargo
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .status()
         .map_err(|fault| format!("cannot run cargo: {fault}"))?;
     if status.success() { Ok(()) } else { Err("the build failed".to_owned()) }
