@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::Path,
     sync::{
         Mutex, OnceLock, PoisonError,
@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use rally_cred_proto::{Fault, FaultKind, plain::plain};
+use rally_cred_proto::{Fault, FaultKind};
 use tracing_subscriber::{
     filter::Targets, fmt::format::Writer, layer::SubscriberExt, util::SubscriberInitExt,
 };
@@ -41,12 +41,7 @@ pub fn open(sink: Sink, level: Option<&str>) -> Result<(), Fault> {
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     let lines =
         LINES.get_or_init(|| Lines { sink, held: Mutex::default(), may_wait: AtomicBool::new(false) });
-    // https://no-color.org
-    let is_coloured = matches!(lines.sink, Sink::Stderr)
-        && io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let layer =
-        tracing_subscriber::fmt::layer().with_target(false).with_ansi(is_coloured).with_writer(move || lines);
+    let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(move || lines);
     let registry = tracing_subscriber::registry().with(ours);
     let opened = match lines.sink {
         // The journal has its own clock.
@@ -140,13 +135,12 @@ impl tracing_subscriber::fmt::time::FormatTime for NoTime {
 fn write_line(entry: &Entry) {
     match entry {
         Entry::Handed { profile, peer } => {
-            let Peer { pid, uid } = peer;
-            tracing::info!(profile, pid, uid, exe = pid.and_then(executable), "handed out a token");
+            let Peer { pid, uid, program } = peer;
+            tracing::info!(profile, pid, uid, exe = program.as_deref(), "handed out a token");
         }
         Entry::HandedStatic { server, peer } => {
-            let Peer { pid, uid } = peer;
-            let exe = pid.and_then(executable);
-            tracing::info!(server, pid, uid, exe, "handed out a static credential");
+            let Peer { pid, uid, program } = peer;
+            tracing::info!(server, pid, uid, exe = program.as_deref(), "handed out a static credential");
         }
         Entry::Grant { profile, step } => match step {
             GrantStep::Loaded | GrantStep::Kept => tracing::debug!(profile, "{}", words(*step)),
@@ -191,10 +185,4 @@ pub const fn words(step: GrantStep) -> &'static str {
         GrantStep::Kept => "the vault keeps it",
         GrantStep::NotKept => "the vault does not keep it, memory does",
     }
-}
-
-/// The program that a process runs, as far as the system tells.
-fn executable(pid: u32) -> Option<String> {
-    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    Some(plain(&path.to_string_lossy()))
 }

@@ -2,6 +2,8 @@
 //! Does not: carry an effect out (`perform` does) or make an event up (the shells do).
 //! Met by: the driver, in both directions.
 
+use std::sync::Arc;
+
 use rally_cred_proto::{Answer, Ask, Fault, Secret};
 
 use super::{
@@ -27,6 +29,8 @@ pub struct Peer {
     pub pid: Option<u32>,
     /// The user, where the system tells.
     pub uid: Option<u32>,
+    /// The program that the process ran when it connected, made plain, where the system tells.
+    pub program: Option<Arc<str>>,
 }
 
 /// Something that happened.

@@ -297,18 +297,29 @@ impl Socket {
     }
 }
 
+/// The program that a process runs. It is looked at once for a connection, as soon as there is one, since whoever asks
+/// in haste may be gone when its request is noted.
+#[cfg(unix)]
+fn program_of(pid: u32) -> Option<Arc<str>> {
+    let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    Some(rally_cred_proto::plain::plain(&path.to_string_lossy()).into())
+}
+
 /// Who is at the other end; an error names what is wrong with them.
 fn peer_of(stream: &Stream) -> Result<Peer, String> {
     let peer = stream.peer_creds().map_err(|fault| fault.to_string())?;
     #[cfg(unix)]
     {
-        let me = rustix::process::geteuid().as_raw();
+        // It stays the same for as long as the daemon runs.
+        static OWN: std::sync::LazyLock<u32> =
+            std::sync::LazyLock::new(|| rustix::process::geteuid().as_raw());
         let uid = peer.euid().ok_or("the system does not tell whose it is")?;
-        if uid != me {
+        if uid != *OWN {
             return Err(format!("it comes from uid {uid}"));
         }
-        Ok(Peer { pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()), uid: Some(uid) })
+        let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+        Ok(Peer { pid, uid: Some(uid), program: pid.and_then(program_of) })
     }
     #[cfg(not(unix))]
-    Ok(Peer { pid: peer.pid(), uid: None })
+    Ok(Peer { pid: peer.pid(), uid: None, program: None })
 }

@@ -5,6 +5,7 @@
 use std::{
     future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Poll, ready},
     time::Duration,
@@ -127,8 +128,8 @@ async fn next_line(stream: &mut Stream, lines: &mut Lines) -> Result<Option<Zero
 async fn fill(stream: &mut Stream, lines: &mut Lines) -> io::Result<bool> {
     poll_fn(|context| {
         // Not a part of the future, so that a connection on which nothing arrives costs no room for it.
-        let mut piece = [0; 1024];
-        let mut arrived = ReadBuf::new(&mut piece);
+        let mut piece = [MaybeUninit::uninit(); 1024];
+        let mut arrived = ReadBuf::uninit(&mut piece);
         ready!(Pin::new(&mut *stream).poll_read(context, &mut arrived))?;
         lines.add(arrived.filled());
         let is_open = !arrived.filled().is_empty();
