@@ -11,7 +11,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -53,22 +53,9 @@ impl WebDriver {
     /// Starts a browser with an empty profile. It takes any certificate, since the sandbox makes its own.
     pub fn start() -> Self {
         let home = tempfile::Builder::new().prefix("rally-cred-chromium-").tempdir().expect("a folder");
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .env("HOME", home.path())
-            .env("XDG_CONFIG_HOME", home.path())
-            .env("DBUS_SESSION_BUS_ADDRESS", "disabled:")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver, which tests/run installs");
-        let mut output = BufReader::new(driver.stdout.take().expect("its output")).lines();
-        let port = output.by_ref().map_while(Result::ok).find_map(|line| {
-            let port = line.split_once("started successfully on port ")?.1;
-            Some(port.trim_end_matches('.').to_owned())
-        });
-        let port = port.expect("a driver that says where it listens");
+        // The port that it finds free for one kind of address may be taken for the other; then it ends.
+        let (driver, port) =
+            (0..5).find_map(|_| start_driver(home.path())).expect("a driver that says where it listens");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut this = Self {
             http: browser::client(None).expect("a client"),
@@ -227,6 +214,29 @@ impl WebDriver {
             value => Ok(value),
         }
     }
+}
+
+/// Starts the driver; `None` if it ended before it said on which port it listens.
+fn start_driver(home: &Path) -> Option<(Child, String)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .env("HOME", home)
+        .env("XDG_CONFIG_HOME", home)
+        .env("DBUS_SESSION_BUS_ADDRESS", "disabled:")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver, which tests/run installs");
+    let output = BufReader::new(driver.stdout.take().expect("its output"));
+    let port = output.lines().map_while(Result::ok).find_map(|line| {
+        let port = line.split_once("started successfully on port ")?.1;
+        Some(port.trim_end_matches('.').to_owned())
+    });
+    if port.is_none() {
+        driver.wait().ok();
+    }
+    Some((driver, port?))
 }
 
 impl Drop for WebDriver {
