@@ -256,6 +256,19 @@ fn a_socket_that_others_could_use_or_that_clients_do_not_come_to_is_refused() {
 }
 
 #[test]
+fn clients_of_a_service_manager_with_two_sockets_are_told_that_they_are_too_many() {
+    let manager = Manager::new();
+    let other = UnixListener::bind(manager.world.path("run/other.sock")).unwrap();
+    let waiting = ask(&manager.world, GET);
+    let mut command = manager.world.command("sh");
+    command.args(["-c", "exec 3<&0 4<&1 </dev/null >&2; LISTEN_FDS=2 LISTEN_PID=$$ exec rally-credd"]);
+    command.stdin(OwnedFd::from(manager.listener.try_clone().unwrap())).stdout(OwnedFd::from(other));
+    let output = command.output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("it is more than one"), "{output:?}");
+    assert_eq!(result(waiting)["kind"], "failed");
+}
+
+#[test]
 fn clients_that_wait_for_a_daemon_that_cannot_start_are_told_why() {
     let manager = Manager::new();
     manager.world.configure("[profile.default]\nclient = \"x\"\n");
