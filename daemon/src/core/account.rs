@@ -451,6 +451,15 @@ impl Account {
         }
     }
 
+    /// What Rally's answer gives as the remedy is for any profile; the command that helps this one names it.
+    pub(super) fn name_in_remedy(&self, mut fault: Fault) -> Fault {
+        if let Some(rest) = fault.remedy.as_deref().and_then(|remedy| remedy.strip_prefix("rally-cred login"))
+        {
+            fault.remedy = Some(self.login_command() + rest);
+        }
+        fault
+    }
+
     /// The Rally user, by the config file or by the sign-in.
     pub(super) fn known_user(&self) -> Option<&str> {
         let signed_in = self.token.held().and_then(|record| record.username.as_deref());

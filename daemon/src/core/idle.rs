@@ -80,8 +80,9 @@ impl Idleness {
 }
 
 impl Account {
-    /// Whether a new process would find everything again that matters: what is held is in the vault, nobody waits, and no
-    /// pause is forgotten that keeps Rally or a person from being asked too often.
+    /// Whether a new process would find everything again that matters: what is held is in the vault, nobody waits, nobody
+    /// was told what is not yet mended, whose button would be dead, and no pause is forgotten that keeps Rally or a person
+    /// from being asked too often.
     pub(super) fn is_forgettable(&self, now: Now) -> bool {
         let is_token_kept = self.token.held().is_none() || self.token_keep.kept;
         let is_secret_kept = self.client_secret.held().is_none() || self.client_secret_keep.kept;
@@ -92,6 +93,7 @@ impl Account {
             && matches!(self.job, Job::None)
             && !self.client_secret_refused
             && !self.is_resting(now)
+            && self.alerts.are_over()
             && policy::is_cool_down_forgettable(now, self.cool_down.until)
     }
 }
