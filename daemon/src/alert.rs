@@ -5,10 +5,13 @@
 #[cfg(all(unix, not(target_os = "macos")))]
 mod desktop;
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{collections::HashMap, convert::Infallible, path::PathBuf, time::Duration};
 
 use rally_cred_proto::plain::plain;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use crate::{
     core::{event::Alert, profile::Notify},
@@ -24,12 +27,19 @@ pub struct Alerts {
     way: Notify,
     /// The last alert of each profile. Dropping its sender takes it from the screen.
     shown: HashMap<String, oneshot::Sender<()>>,
+    /// Each notification has a copy until it is gone.
+    alive: mpsc::Sender<Infallible>,
 }
 
+/// Where [`Alerts`] say that the last of them is gone: the channel closes.
+pub type AllGone = mpsc::Receiver<Infallible>;
+
 impl Alerts {
-    /// Alerts that are told in this way; nothing is opened yet.
-    pub fn new(way: Notify) -> Self {
-        Self { way, shown: HashMap::new() }
+    /// Alerts that are told in this way; nothing is opened yet. When they are dropped, what they show is taken from the
+    /// screen, since its button would be dead.
+    pub fn new(way: Notify) -> (Self, AllGone) {
+        let (alive, all_gone) = mpsc::channel(1);
+        (Self { way, shown: HashMap::new(), alive }, all_gone)
     }
 
     /// Tells, in the place of an earlier alert for the same profile.
@@ -42,7 +52,11 @@ impl Alerts {
             Notify::Desktop => {
                 let (withdraw, withdrawn) = oneshot::channel();
                 self.shown.insert(alert.profile.clone(), withdraw);
-                tokio::spawn(show(alert, withdrawn));
+                let alive = self.alive.clone();
+                tokio::spawn(async move {
+                    show(alert, withdrawn).await;
+                    drop(alive);
+                });
             }
         }
     }

@@ -19,6 +19,7 @@ use std::{
 };
 
 use rally_cred_tests::{
+    desktop::{Call, Desktop},
     keyring::KeyringSession,
     sandbox::Sandbox,
     user_manager::{UserManager, units_folder},
@@ -298,6 +299,36 @@ fn a_daemon_that_a_client_started_makes_way_for_the_service_managers() {
     assert!(old.wait().success());
     assert_eq!(result(waiting)["type"], "token");
     assert!(manager.socket().exists(), "the old daemon took away a socket that was not its own");
+}
+
+#[test]
+fn a_notifications_button_has_the_service_manager_start_the_sign_in_outside_of_the_daemons_sandbox() {
+    let mut manager = Manager::new();
+    let desktop = Desktop::start(manager.world.variable("DBUS_SESSION_BUS_ADDRESS"));
+    // In the place of systemd's program: it shows what it is asked, and does it.
+    let folder = manager.world.path("bin");
+    fs::create_dir(&folder).unwrap();
+    let asked = manager.world.path("asked");
+    let script = "#!/bin/sh\necho \"$@\" >\"$HOME/asked\"\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
+    fs::write(folder.join("systemd-run"), script).unwrap();
+    fs::set_permissions(folder.join("systemd-run"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.display(), manager.world.variable("PATH"));
+    manager.world.set("PATH", path);
+    let _daemon = manager.start("");
+    sign_in(&manager.world, &manager.sandbox);
+    manager.sandbox.revoke_all();
+    let got = manager.world.client(&["get", "--interactive", "never", "--min-validity", "720h"], "");
+    assert_eq!(got.code, Some(0), "the token is handed out to its end: {got:?}");
+    let Call::Show { id, .. } = desktop.next() else { unreachable!("nothing was shown") };
+    let before = manager.sandbox.counters().code_exchanges();
+    desktop.press(id, "login");
+    manager.sandbox.until_blocking(|counters| counters.code_exchanges() > before).unwrap();
+    let asked = fs::read_to_string(asked).unwrap();
+    assert!(
+        asked.starts_with("--user ") && asked.contains("--setenv=XDG_ACTIVATION_TOKEN=to-the-front"),
+        "{asked}"
+    );
+    assert!(asked.trim().ends_with("rally-cred login --force -- default"), "{asked}");
 }
 
 #[test]
