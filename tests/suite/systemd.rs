@@ -449,6 +449,16 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
 
     let quickly = manager.world().path(".config/systemd/user/rally-cred.service.d");
     fs::create_dir(&quickly).unwrap();
+    // A daemon that no longer comes round is replaced. `NRestarts` counts from here.
+    fs::write(quickly.join("watchdog.conf"), "[Service]\nWatchdogSec=1s\n").unwrap();
+    done(&["daemon-reload"]);
+    done(&["restart", "rally-cred.service"]);
+    let stuck = served_by();
+    done(&["kill", "--signal=STOP", "--kill-who=main", "rally-cred.service"]);
+    while manager.property("NRestarts") != "1" {}
+    assert_ne!(served_by(), stuck);
+    fs::remove_file(quickly.join("watchdog.conf")).unwrap();
+
     fs::write(quickly.join("idle.conf"), "[Service]\nExecStart=\nExecStart=rally-credd --idle-exit 1s\n")
         .unwrap();
     done(&["daemon-reload"]);

@@ -163,15 +163,15 @@ impl Account {
         self.advance(turn);
     }
 
-    /// Lets a client go that left. Returns whether it waited here.
-    pub(super) fn left(&mut self, turn: &mut Turn<'_>, id: AskId) -> bool {
-        let before = self.waiters.len();
+    /// Whether this request waits here.
+    pub(super) fn has_waiter(&self, id: AskId) -> bool {
+        self.waiters.iter().any(|waiter| waiter.id == id)
+    }
+
+    /// Lets a client go that waited here and left.
+    pub(super) fn left(&mut self, turn: &mut Turn<'_>, id: AskId) {
         self.waiters.retain(|waiter| waiter.id != id);
-        if self.waiters.len() == before {
-            return false;
-        }
         self.drop_deserted_flow(turn);
-        true
     }
 
     /// Does whatever the time and the state now call for. Every event of the account ends here.
