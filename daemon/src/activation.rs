@@ -35,21 +35,24 @@ mod inherited {
         /// The socket that was passed on to this process and no other; `None` if there is none. Fails if there is more than
         /// one, or if it is not the one at `path`, where clients will look for it.
         pub fn take(path: &Path) -> Result<Option<Self>, Fault> {
-            let mut descriptors = sd_listen_fds::get().map_err(|fault| refused(&fault.to_string()))?;
-            let Some((_, descriptor)) = descriptors.pop() else { return Ok(None) };
-            let descriptor = descriptor.into_std();
-            // The programs that the daemon runs get no copy of it.
-            fcntl_setfd(&descriptor, FdFlags::CLOEXEC).map_err(|fault| refused(&fault.to_string()))?;
-            if !descriptors.is_empty() {
-                return Err(refused("it is more than one"));
+            let descriptors = sd_listen_fds::get().map_err(|fault| refused(&fault.to_string()))?;
+            let mut passed_on = Vec::new();
+            for (_, descriptor) in descriptors {
+                let descriptor = descriptor.into_std();
+                // The programs that the daemon runs get no copy of it.
+                fcntl_setfd(&descriptor, FdFlags::CLOEXEC).map_err(|fault| refused(&fault.to_string()))?;
+                passed_on.push(Self(UnixListener::from(descriptor)));
             }
-            let checked = check(&descriptor, path);
-            let inherited = Self(UnixListener::from(descriptor));
+            let checked = match passed_on.as_slice() {
+                [] => return Ok(None),
+                [Self(only)] => check(only, path),
+                _ => Err(refused("it is more than one")),
+            };
             if let Err(fault) = &checked {
                 // Left unanswered, they would have the daemon started again and again.
-                inherited.refuse_waiting(fault);
+                passed_on.iter().for_each(|inherited| inherited.refuse_waiting(fault));
             }
-            checked.map(|()| Some(inherited))
+            checked.map(|()| passed_on.pop())
         }
 
         /// Another name for the same socket.
@@ -85,15 +88,14 @@ mod inherited {
         (&stream).write_all(answer)
     }
 
-    fn check(descriptor: &OwnedFd, path: &Path) -> Result<(), Fault> {
-        let is_stream_listener = sockopt::socket_domain(descriptor) == Ok(AddressFamily::UNIX)
-            && sockopt::socket_type(descriptor) == Ok(SocketType::STREAM)
-            && sockopt::socket_acceptconn(descriptor) == Ok(true);
+    fn check(listener: &UnixListener, path: &Path) -> Result<(), Fault> {
+        let is_stream_listener = sockopt::socket_domain(listener) == Ok(AddressFamily::UNIX)
+            && sockopt::socket_type(listener) == Ok(SocketType::STREAM)
+            && sockopt::socket_acceptconn(listener) == Ok(true);
         if !is_stream_listener {
             return Err(refused("it is not a listening stream socket of the local kind"));
         }
-        let address = descriptor.try_clone().and_then(|copy| UnixListener::from(copy).local_addr());
-        if address.is_ok_and(|address| address.as_pathname() != Some(path)) {
+        if !listener.local_addr().is_ok_and(|address| address.as_pathname() == Some(path)) {
             return Err(refused(&format!("clients come to {}, and it is elsewhere", path.display())));
         }
         socket::check_folder(path)?;
@@ -142,6 +144,11 @@ mod inherited {
             match self.0 {}
         }
     }
+}
+
+/// Whether this process is a unit of the service manager, which passes the socket on to it.
+pub fn is_of_a_unit() -> bool {
+    std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string())
 }
 
 pub use inherited::Inherited;

@@ -5,12 +5,18 @@
 #[cfg(all(unix, not(target_os = "macos")))]
 mod desktop;
 
-use std::{collections::HashMap, path::PathBuf, process::Stdio, time::Duration};
+use std::{collections::HashMap, convert::Infallible, path::PathBuf, time::Duration};
 
 use rally_cred_proto::plain::plain;
-use tokio::{process::Command, sync::oneshot, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
-use crate::core::{event::Alert, profile::Notify};
+use crate::{
+    core::{event::Alert, profile::Notify},
+    program::{self, Group},
+};
 
 /// How long the user's own program may take: enough for a message by network, and not for one that hangs.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
@@ -21,12 +27,19 @@ pub struct Alerts {
     way: Notify,
     /// The last alert of each profile. Dropping its sender takes it from the screen.
     shown: HashMap<String, oneshot::Sender<()>>,
+    /// Each notification has a copy until it is gone.
+    alive: mpsc::Sender<Infallible>,
 }
 
+/// Where [`Alerts`] say that the last of them is gone: the channel closes.
+pub type AllGone = mpsc::Receiver<Infallible>;
+
 impl Alerts {
-    /// Alerts that are told in this way; nothing is opened yet.
-    pub fn new(way: Notify) -> Self {
-        Self { way, shown: HashMap::new() }
+    /// Alerts that are told in this way; nothing is opened yet. When they are dropped, what they show is taken from the
+    /// screen, since its button would be dead.
+    pub fn new(way: Notify) -> (Self, AllGone) {
+        let (alive, all_gone) = mpsc::channel(1);
+        (Self { way, shown: HashMap::new(), alive }, all_gone)
     }
 
     /// Tells, in the place of an earlier alert for the same profile.
@@ -39,7 +52,11 @@ impl Alerts {
             Notify::Desktop => {
                 let (withdraw, withdrawn) = oneshot::channel();
                 self.shown.insert(alert.profile.clone(), withdraw);
-                tokio::spawn(show(alert, withdrawn));
+                let alive = self.alive.clone();
+                tokio::spawn(async move {
+                    show(alert, withdrawn).await;
+                    drop(alive);
+                });
             }
         }
     }
@@ -58,17 +75,14 @@ impl Alerts {
 /// Runs the user's program. What it is about is in its environment, so no text from elsewhere is part of a command.
 async fn run(program: PathBuf, arguments: Vec<String>, alert: Alert) {
     let Alert { profile, why, remedy, has_button: _ } = alert;
-    let mut command = Command::new(program);
+    let mut command = program::command(program);
     command
         .args(arguments)
         .env("RALLY_CRED_PROFILE", plain(&profile))
         .env("RALLY_CRED_WHY", plain(&why))
-        .env("RALLY_CRED_TRY", plain(&remedy))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    match timeout(COMMAND_PATIENCE, command.status()).await {
+        .env("RALLY_CRED_TRY", plain(&remedy));
+    let running = async { Group::start(&mut command)?.child().wait().await };
+    match timeout(COMMAND_PATIENCE, running).await {
         Ok(Ok(status)) if status.success() => tracing::debug!(profile, "notify_command ran"),
         Ok(Ok(status)) => tracing::warn!(profile, why = %status, "notify_command failed"),
         Ok(Err(fault)) => tracing::warn!(profile, why = %fault, "notify_command cannot be run"),
@@ -125,11 +139,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_hangs_is_ended_after_ten_seconds() {
+    async fn a_program_that_hangs_is_ended_after_ten_seconds_with_what_it_started() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let words = ["sh", "-c", "exec 3>\"$0\"; exec cat /dev/zero >&3", pipe.to_str().unwrap()];
+        let words = ["sh", "-c", "exec 3>\"$0\"; cat /dev/zero >&3 & wait", pipe.to_str().unwrap()];
         let program = tokio::spawn(tell(&words));
         // The pipe opens once the program runs; from then on only the clock of this test goes.
         let mut reader = tokio::net::unix::pipe::OpenOptions::new().open_receiver(&pipe).unwrap();

@@ -298,7 +298,7 @@ fn broken(path: &Path, what: &str) -> Fault {
 }
 
 /// Opens without waiting: a named pipe in the file's place would hold up the daemon otherwise.
-fn open(path: &Path) -> std::io::Result<File> {
+pub(crate) fn open(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]

@@ -14,6 +14,7 @@ pub mod ipc;
 pub mod log;
 pub mod notify;
 pub mod perform;
+pub mod program;
 pub mod secret_source;
 pub mod start;
 pub mod vault;

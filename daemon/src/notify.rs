@@ -36,10 +36,12 @@ impl ServiceManager {
         let variable = |name| std::env::var(name).ok();
         let is_for_us = variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
         let watchdog = variable("WATCHDOG_USEC").filter(|_| is_for_us).and_then(|text| text.parse().ok());
+        // Zero is none.
+        let watchdog = watchdog.filter(|microseconds: &u64| *microseconds > 0);
         Self {
             socket: std::env::var_os("NOTIFY_SOCKET").and_then(|address| connect(&address).ok()),
             // The loop naps for one heartbeat at most, so two of them, half the limit, are the longest silence.
-            heartbeat: watchdog.map(|microseconds: u64| Ticks(microseconds / 4000).max(Ticks(1))),
+            heartbeat: watchdog.map(|microseconds| Ticks(microseconds / 4000).max(Ticks(1))),
             last_beat: None,
         }
     }

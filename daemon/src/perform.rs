@@ -14,7 +14,7 @@ use crate::{
     config,
     core::{
         event::{AskId, Effect, Epoch, Event, Page},
-        profile::{Keyring, Notify},
+        profile::Keyring,
         redirect::Expected,
     },
     driver::{Inbox, Input},
@@ -48,7 +48,7 @@ impl Performer {
     pub fn new(
         inbox: Inbox,
         keyring: Keyring,
-        notify: Notify,
+        alerts: Alerts,
         config_path: PathBuf,
         door: Door,
         manager: ServiceManager,
@@ -56,7 +56,7 @@ impl Performer {
         Self {
             inbox,
             vault: Vault::open(keyring),
-            alerts: Alerts::new(notify),
+            alerts,
             config_path,
             door,
             manager,

@@ -4,7 +4,6 @@
 
 use std::{
     env,
-    fs::File,
     io::{self, Read},
     path::Path,
     process::Stdio,
@@ -12,18 +11,19 @@ use std::{
 };
 
 use rally_cred_proto::{Fault, FaultKind, Secret};
-use tokio::{
-    io::{AsyncReadExt, BufReader},
-    process::{Child, Command},
-};
+use tokio::io::AsyncReadExt;
 use zeroize::Zeroizing;
 
-use crate::{config, core::profile::SecretSource};
+use crate::{
+    config,
+    core::profile::SecretSource,
+    program::{self, Group},
+};
 
 /// How long the command may take: time for a password store to be unlocked by a short passphrase.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Longest output that is looked at. A client secret has about 40 characters.
+/// Longest first line. A client secret has about 40 characters.
 const LONGEST: usize = 4096;
 
 /// What password stores need of the daemon's variables: where their files, their agents and their prompts are.
@@ -81,45 +81,37 @@ pub async fn fetch(source: &SecretSource) -> Result<Secret, Fault> {
 }
 
 async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut command = program::command(program);
+    command.args(arguments).stdout(Stdio::piped());
     command.env_clear().envs(VARIABLES.iter().filter_map(|name| Some((name, env::var_os(name)?))));
-    // A group of its own, so that what it started ends with it.
     #[cfg(unix)]
-    command.current_dir("/").process_group(0);
-    let mut group = Group(command.spawn().map_err(|fault| format!("cannot be run: {fault}"))?);
-    let mut output = Zeroizing::new(Vec::with_capacity(LONGEST));
-    if let Some(stdout) = group.0.stdout.take() {
-        let mut stdout = BufReader::new(stdout.take(LONGEST as u64));
-        stdout.read_to_end(&mut output).await.map_err(|fault| format!("cannot be read: {fault}"))?;
+    command.current_dir("/");
+    let mut group = Group::start(&mut command).map_err(|fault| format!("cannot be run: {fault}"))?;
+    let mut kept = Zeroizing::new(Vec::with_capacity(LONGEST));
+    if let Some(mut stdout) = group.child().stdout.take() {
+        let mut piece = Zeroizing::new([0; 1024]);
+        loop {
+            let read = stdout.read(&mut *piece).await;
+            let count = read.map_err(|fault| format!("cannot be read: {fault}"))?;
+            if count == 0 {
+                break;
+            }
+            // The rest is read too: a command that finds its output closed would fail.
+            let room = LONGEST - kept.len();
+            kept.extend_from_slice(piece.get(..count.min(room)).unwrap_or_default());
+        }
     }
-    let status = group.0.wait().await.map_err(|fault| format!("cannot be waited for: {fault}"))?;
+    let status = group.child().wait().await.map_err(|fault| format!("cannot be waited for: {fault}"))?;
     if !status.success() {
         return Err(format!("ended with {status}"));
     }
-    first_line(&output).map_err(|why| format!("printed {why}"))
-}
-
-/// A program and all that it started, which end when nobody waits for them any more.
-struct Group(Child);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // Without an id it has ended and was waited for.
-        let Some(id) = self.0.id() else { return };
-        #[cfg(unix)]
-        if let Some(group) = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw) {
-            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
-        }
-        #[cfg(not(unix))]
-        let _ = (id, self.0.start_kill());
-    }
+    first_line(&kept).map_err(|why| format!("printed {why}"))
 }
 
 /// Many systems that hand secrets to programs leave them readable to all, so only who could have changed it matters.
 fn read(path: &Path) -> Result<Secret, String> {
     let text = |fault: io::Error| fault.to_string();
-    let file = File::open(path).map_err(text)?;
+    let file = config::open(path).map_err(text)?;
     if let Some(why) = config::why_unsafe(&file.metadata().map_err(text)?) {
         return Err(why);
     }
@@ -128,8 +120,12 @@ fn read(path: &Path) -> Result<Secret, String> {
     first_line(&bytes).map_err(|why| format!("it holds {why}"))
 }
 
+/// The first line of at most [`LONGEST`] bytes. One that has no end there may go on, and half a secret is none.
 fn first_line(bytes: &[u8]) -> Result<Secret, &'static str> {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if line.len() >= LONGEST {
+        return Err("a first line that is too long for a secret");
+    }
     let text = std::str::from_utf8(line).map_err(|_| "something that is not UTF-8")?;
     let text = text.trim_end_matches('\r');
     if text.is_empty() {
@@ -195,17 +191,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_command_started_ends_with_it() {
-        let mut command = Command::new("sh");
-        command.args(["-c", "tail -f /dev/null & echo started; wait"]).process_group(0);
-        let mut group = Group(command.stdout(Stdio::piped()).spawn().unwrap());
-        let mut stdout = group.0.stdout.take().unwrap();
-        let mut started = [0; 8];
-        stdout.read_exact(&mut started).await.unwrap();
-        assert_eq!(&started, b"started\n");
-        drop(group);
-        // The pipe closes with the last process that holds it.
-        assert_eq!(stdout.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+    async fn a_secret_that_is_too_long_is_not_cut_to_another_one() {
+        let line = "head -c 5000 /dev/zero | tr '\\0' x";
+        assert_eq!(why(command(line)).await, "sh printed a first line that is too long for a secret");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, "x".repeat(5000)).unwrap();
+        assert_eq!(
+            why(SecretSource::File(path)).await,
+            "it holds a first line that is too long for a secret"
+        );
+    }
+
+    #[tokio::test]
+    async fn long_notes_below_the_secret_do_no_harm() {
+        let notes = "echo the-secret; head -c 1000000 /dev/zero";
+        assert_eq!(fetch(&command(notes)).await.unwrap().expose(), "the-secret");
+    }
+
+    #[test]
+    fn a_pipe_in_the_files_place_does_not_hold_up_the_daemon() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let (done, read_it) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(read(&path).err()));
+        let outcome = read_it.recv_timeout(Duration::from_secs(30)).expect("an answer");
+        assert_eq!(outcome.as_deref(), Some("it is not an ordinary file"));
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     activation::Inherited,
+    alert::{Alerts, AllGone},
     config,
     core::{Broker, Facts, event::Event, policy, profile::Config, time::Ticks},
     driver::{self, Inbox, Input},
@@ -23,7 +24,7 @@ use crate::{
     perform::Performer,
 };
 
-/// How long sessions may take to write their last answers.
+/// How long sessions may take to write their last answers, and notifications to leave the screen.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// How long unfinished jobs may hold up the end; a keyring call that hangs is left behind.
@@ -177,7 +178,8 @@ async fn serve_until_told(
     let (door, sessions) = socket.serve(inbox.clone());
     tracing::info!(profiles = config.profiles.len(), socket = %path.display(), "ready");
     manager.ready(config.profiles.len());
-    let performer = Performer::new(inbox, config.keyring, config.notify.clone(), config_path, door, manager);
+    let (alerts, all_gone) = Alerts::new(config.notify.clone());
+    let performer = Performer::new(inbox, config.keyring, alerts, config_path, door, manager);
     when_ready();
     let broker = Broker::new(facts, config);
     let broker = match idle_exit {
@@ -185,14 +187,14 @@ async fn serve_until_told(
         None => broker,
     };
     driver::run(broker, inputs, performer).await;
-    finish(sessions).await;
+    finish(sessions, all_gone).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-async fn finish(sessions: JoinHandle<()>) {
-    // A client that does not take its last answer is left behind.
-    tokio::time::timeout(LAST_ANSWERS, sessions).await.ok();
+async fn finish(sessions: JoinHandle<()>, mut all_gone: AllGone) {
+    // A client that does not take its last answer is left behind, and so is a bus that does not.
+    tokio::time::timeout(LAST_ANSWERS, async { tokio::join!(sessions, all_gone.recv()) }).await.ok();
 }
 
 #[cfg(unix)]

@@ -87,6 +87,18 @@ fn a_sign_in_by_other_means_takes_the_notification_away() {
 }
 
 #[test]
+fn a_daemon_that_ends_takes_its_notification_away_since_the_button_would_be_dead() {
+    let bus = KeyringSession::start_without_keyring();
+    let desktop = Desktop::start(&address(&bus));
+    let (_sandbox, world, mut daemon) = world_on(Some(&bus), "");
+    lose(&world);
+    let (id, ..) = shown(desktop.next());
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+    assert_eq!(desktop.next(), Call::Close(id));
+}
+
+#[test]
 fn the_users_own_program_takes_the_desktops_place() {
     let bus = KeyringSession::start_without_keyring();
     let desktop = Desktop::start(&address(&bus));

@@ -19,6 +19,7 @@ use std::{
 };
 
 use rally_cred_tests::{
+    desktop::{Call, Desktop},
     keyring::KeyringSession,
     sandbox::Sandbox,
     user_manager::{UserManager, units_folder},
@@ -256,6 +257,19 @@ fn a_socket_that_others_could_use_or_that_clients_do_not_come_to_is_refused() {
 }
 
 #[test]
+fn clients_of_a_service_manager_with_two_sockets_are_told_that_they_are_too_many() {
+    let manager = Manager::new();
+    let other = UnixListener::bind(manager.world.path("run/other.sock")).unwrap();
+    let waiting = ask(&manager.world, GET);
+    let mut command = manager.world.command("sh");
+    command.args(["-c", "exec 3<&0 4<&1 </dev/null >&2; LISTEN_FDS=2 LISTEN_PID=$$ exec rally-credd"]);
+    command.stdin(OwnedFd::from(manager.listener.try_clone().unwrap())).stdout(OwnedFd::from(other));
+    let output = command.output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("it is more than one"), "{output:?}");
+    assert_eq!(result(waiting)["kind"], "failed");
+}
+
+#[test]
 fn clients_that_wait_for_a_daemon_that_cannot_start_are_told_why() {
     let manager = Manager::new();
     manager.world.configure("[profile.default]\nclient = \"x\"\n");
@@ -285,6 +299,36 @@ fn a_daemon_that_a_client_started_makes_way_for_the_service_managers() {
     assert!(old.wait().success());
     assert_eq!(result(waiting)["type"], "token");
     assert!(manager.socket().exists(), "the old daemon took away a socket that was not its own");
+}
+
+#[test]
+fn a_notifications_button_has_the_service_manager_start_the_sign_in_outside_of_the_daemons_sandbox() {
+    let mut manager = Manager::new();
+    let desktop = Desktop::start(manager.world.variable("DBUS_SESSION_BUS_ADDRESS"));
+    // In the place of systemd's program: it shows what it is asked, and does it.
+    let folder = manager.world.path("bin");
+    fs::create_dir(&folder).unwrap();
+    let asked = manager.world.path("asked");
+    let script = "#!/bin/sh\necho \"$@\" >\"$HOME/asked\"\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
+    fs::write(folder.join("systemd-run"), script).unwrap();
+    fs::set_permissions(folder.join("systemd-run"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.display(), manager.world.variable("PATH"));
+    manager.world.set("PATH", path);
+    let _daemon = manager.start("");
+    sign_in(&manager.world, &manager.sandbox);
+    manager.sandbox.revoke_all();
+    let got = manager.world.client(&["get", "--interactive", "never", "--min-validity", "720h"], "");
+    assert_eq!(got.code, Some(0), "the token is handed out to its end: {got:?}");
+    let Call::Show { id, .. } = desktop.next() else { unreachable!("nothing was shown") };
+    let before = manager.sandbox.counters().code_exchanges();
+    desktop.press(id, "login");
+    manager.sandbox.until_blocking(|counters| counters.code_exchanges() > before).unwrap();
+    let asked = fs::read_to_string(asked).unwrap();
+    assert!(
+        asked.starts_with("--user ") && asked.contains("--setenv=XDG_ACTIVATION_TOKEN=to-the-front"),
+        "{asked}"
+    );
+    assert!(asked.trim().ends_with("rally-cred login --force -- default"), "{asked}");
 }
 
 #[test]
@@ -405,6 +449,16 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
 
     let quickly = manager.world().path(".config/systemd/user/rally-cred.service.d");
     fs::create_dir(&quickly).unwrap();
+    // A daemon that no longer comes round is replaced. `NRestarts` counts from here.
+    fs::write(quickly.join("watchdog.conf"), "[Service]\nWatchdogSec=1s\n").unwrap();
+    done(&["daemon-reload"]);
+    done(&["restart", "rally-cred.service"]);
+    let stuck = served_by();
+    done(&["kill", "--signal=STOP", "--kill-who=main", "rally-cred.service"]);
+    while manager.property("NRestarts") != "1" {}
+    assert_ne!(served_by(), stuck);
+    fs::remove_file(quickly.join("watchdog.conf")).unwrap();
+
     fs::write(quickly.join("idle.conf"), "[Service]\nExecStart=\nExecStart=rally-credd --idle-exit 1s\n")
         .unwrap();
     done(&["daemon-reload"]);

@@ -2,18 +2,16 @@
 //! Does not: count on anybody to show it: where there is no bus or no service, that is one line in the debug log.
 //! Met by: `alert`.
 
-use std::{
-    collections::HashMap, env, future::poll_fn, path::PathBuf, pin::Pin, process::Stdio, time::Duration,
-};
+use std::{collections::HashMap, env, future::poll_fn, path::PathBuf, pin::Pin, time::Duration};
 
 use rally_cred_proto::plain::plain;
-use tokio::{process::Command, sync::oneshot, time::timeout};
+use tokio::{sync::oneshot, time::timeout};
 use zbus::{
     Connection, MatchRule, Message, MessageStream, connection::Builder, export::futures_core::Stream,
     message::Type, zvariant::Value,
 };
 
-use crate::core::event::Alert;
+use crate::{activation, core::event::Alert, program};
 
 const SERVICE: &str = "org.freedesktop.Notifications";
 const OBJECT: &str = "/org/freedesktop/Notifications";
@@ -45,7 +43,7 @@ struct Notification {
 
 /// Somebody pressed the button.
 struct Pressed {
-    /// What lets the browser's window come to the front.
+    /// What goes into [`ACTIVATION`].
     activation: Option<String>,
 }
 
@@ -114,23 +112,33 @@ async fn next(signals: &mut MessageStream) -> Option<zbus::Result<Message>> {
     poll_fn(|cx| Pin::new(&mut *signals).poll_next(cx)).await
 }
 
-/// Runs the client's sign-in in a group of its own, so that it is not ended with this daemon.
+/// Runs the client's sign-in, which opens the browser.
 async fn sign_in(profile: &str, activation: Option<String>) {
-    let mut command = Command::new(client());
-    command
-        .args(["login", "--force", "--", profile])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0);
-    if let Some(activation) = activation {
-        command.env("XDG_ACTIVATION_TOKEN", activation);
+    let client = client();
+    let words = ["login", "--force", "--", profile];
+    if activation::is_of_a_unit() {
+        // A browser in the daemon's own unit would be in its sandbox, and would end with it.
+        let mut command = program::command("systemd-run");
+        command.args(["--user", "--quiet", "--collect", "--service-type=exec"]);
+        let ours = env::vars().filter(|(name, _)| name.starts_with("RALLY_CRED_"));
+        for (name, value) in ours.chain(activation.clone().map(|token| (ACTIVATION.to_owned(), token))) {
+            command.arg(format!("--setenv={name}={value}"));
+        }
+        command.arg("--").arg(&client).args(words);
+        if command.status().await.is_ok_and(|status| status.success()) {
+            return tracing::debug!(profile, "the sign-in from the notification is a unit of its own");
+        }
     }
+    let mut command = program::command(client);
+    command.args(words).envs(activation.map(|token| (ACTIVATION, token)));
     match command.status().await {
         Ok(status) => tracing::debug!(profile, how = %status, "the sign-in from the notification ended"),
         Err(fault) => tracing::warn!(profile, why = %fault, "rally-cred cannot be run"),
     }
 }
+
+/// By this the desktop lets the browser's window come to the front.
+const ACTIVATION: &str = "XDG_ACTIVATION_TOKEN";
 
 /// The client beside this daemon, else the one in `PATH`.
 fn client() -> PathBuf {

@@ -163,15 +163,15 @@ impl Account {
         self.advance(turn);
     }
 
-    /// Lets a client go that left. Returns whether it waited here.
-    pub(super) fn left(&mut self, turn: &mut Turn<'_>, id: AskId) -> bool {
-        let before = self.waiters.len();
+    /// Whether this request waits here.
+    pub(super) fn has_waiter(&self, id: AskId) -> bool {
+        self.waiters.iter().any(|waiter| waiter.id == id)
+    }
+
+    /// Lets a client go that waited here and left.
+    pub(super) fn left(&mut self, turn: &mut Turn<'_>, id: AskId) {
         self.waiters.retain(|waiter| waiter.id != id);
-        if self.waiters.len() == before {
-            return false;
-        }
         self.drop_deserted_flow(turn);
-        true
     }
 
     /// Does whatever the time and the state now call for. Every event of the account ends here.
@@ -449,6 +449,15 @@ impl Account {
             "default" => "rally-cred login".to_owned(),
             name => format!("rally-cred login {name}"),
         }
+    }
+
+    /// What Rally's answer gives as the remedy is for any profile; the command that helps this one names it.
+    pub(super) fn name_in_remedy(&self, mut fault: Fault) -> Fault {
+        if let Some(rest) = fault.remedy.as_deref().and_then(|remedy| remedy.strip_prefix("rally-cred login"))
+        {
+            fault.remedy = Some(self.login_command() + rest);
+        }
+        fault
     }
 
     /// The Rally user, by the config file or by the sign-in.

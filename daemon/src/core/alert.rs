@@ -18,6 +18,13 @@ pub(super) struct Alerts {
     not_before: Option<Tick>,
 }
 
+impl Alerts {
+    /// Whether nobody is to be told anything, or was told of what is still so.
+    pub(super) fn are_over(&self) -> bool {
+        self.due.is_none() && self.sent == 0
+    }
+}
+
 impl Account {
     /// Notes that nobody but a person can help. The person is told a moment later, if nobody asks them meanwhile: a
     /// client asks without interaction first, and looks for a person only then.

@@ -17,6 +17,7 @@ use super::{
     idle::Idleness,
     policy,
     profile::{Config, Profile},
+    running::{Stop, stopping},
     static_credentials::StaticCredentials,
     time::{Now, Tick, Ticks},
 };
@@ -25,28 +26,21 @@ use super::{
 #[derive(Debug)]
 pub struct Broker {
     facts: Facts,
-    config: Config,
-    accounts: BTreeMap<String, Account>,
+    pub(super) config: Config,
+    pub(super) accounts: BTreeMap<String, Account>,
     /// The profiles of each server, in the order in which they are preferred.
     by_origin: HashMap<Origin, Vec<String>>,
     /// When each account wants to be woken, soonest first.
-    wake_ups: BTreeSet<(Tick, String)>,
-    scheduled: HashMap<String, Tick>,
-    statics: StaticCredentials,
-    statuses: Vec<StatusGathering>,
-    logouts: Vec<LogoutGathering>,
-    reloads: Vec<AskId>,
-    stop: Option<Stop>,
+    pub(super) wake_ups: BTreeSet<(Tick, String)>,
+    pub(super) scheduled: HashMap<String, Tick>,
+    pub(super) statics: StaticCredentials,
+    pub(super) statuses: Vec<StatusGathering>,
+    pub(super) logouts: Vec<LogoutGathering>,
+    pub(super) reloads: Vec<AskId>,
+    pub(super) stop: Option<Stop>,
     /// Only where the service manager starts the daemon again when it is needed.
-    idleness: Option<Idleness>,
+    pub(super) idleness: Option<Idleness>,
     last_epoch: u64,
-}
-
-/// A stop under way: who asked for it, and when it no longer waits for the vault.
-#[derive(Debug)]
-struct Stop {
-    asks: Vec<AskId>,
-    until: Tick,
 }
 
 impl Broker {
@@ -198,7 +192,7 @@ impl Broker {
     }
 
     /// Lets an account act, then takes note of when it wants to be woken and of who waited only for it to be read.
-    fn with_account(
+    pub(super) fn with_account(
         &mut self,
         turn: &mut Turn<'_>,
         name: &str,
@@ -373,11 +367,10 @@ impl Broker {
         self.logouts.retain(|logout| logout.id != id);
         self.reloads.retain(|ask| *ask != id);
         self.statics.left(id);
-        let names: Vec<_> = self.accounts.keys().cloned().collect();
+        let waited_at = self.accounts.iter().filter(|(_, account)| account.has_waiter(id));
+        let names: Vec<_> = waited_at.map(|(name, _)| name.clone()).collect();
         for name in names {
-            self.with_account(turn, &name, |account, turn| {
-                account.left(turn, id);
-            });
+            self.with_account(turn, &name, |account, turn| account.left(turn, id));
         }
     }
 
@@ -413,120 +406,6 @@ impl Broker {
             .collect();
         for name in due {
             self.with_account(turn, &name, |account, turn| account.advance(turn));
-        }
-    }
-
-    fn config_read(&mut self, turn: &mut Turn<'_>, outcome: Result<Config, Fault>) {
-        let asks = std::mem::take(&mut self.reloads);
-        let answer = match outcome {
-            Ok(config) => {
-                turn.effects.push(Effect::Log(Entry::Reloaded { profiles: config.profiles.len() }));
-                self.apply(turn, config);
-                Answer::Done
-            }
-            Err(fault) => {
-                turn.effects.push(Effect::Log(Entry::ReloadFailed(fault.clone())));
-                Answer::Error(fault)
-            }
-        };
-        for id in asks {
-            turn.reply(id, answer.clone());
-        }
-    }
-
-    /// Puts a new configuration into force. A token stays only while base URL, client ID and scope are the same.
-    fn apply(&mut self, turn: &mut Turn<'_>, config: Config) {
-        let has_other_vault = self.config.keyring != config.keyring;
-        if has_other_vault {
-            turn.keyring = config.keyring;
-            turn.effects.push(Effect::OpenVault(config.keyring));
-        }
-        let mut old = std::mem::take(&mut self.accounts);
-        for profile in config.profiles.values() {
-            let account = match old.remove(&profile.name) {
-                Some(account) if account.profile == *profile => account,
-                Some(mut account) if account.profile.shapes_same_token(profile) => {
-                    retire(turn, &mut account);
-                    account.adopt(profile);
-                    account
-                }
-                Some(mut account) => {
-                    retire(turn, &mut account);
-                    Account::new(profile.clone())
-                }
-                None => Account::new(profile.clone()),
-            };
-            self.accounts.insert(profile.name.clone(), account);
-        }
-        for account in old.values_mut() {
-            retire(turn, account);
-        }
-        self.statics.apply(turn, config.static_hosts.clone());
-        if self.config.notify != config.notify {
-            turn.effects.push(Effect::AlertBy(config.notify.clone()));
-        }
-        self.config = config;
-        self.index();
-        self.wake_ups.clear();
-        self.scheduled.clear();
-        let names: Vec<_> = self.accounts.keys().cloned().collect();
-        for name in names {
-            self.with_account(turn, &name, |account, turn| {
-                if has_other_vault {
-                    account.move_to_other_vault(turn);
-                }
-                account.advance(turn);
-            });
-        }
-        // Whoever waited for a profile that is gone has nothing left to wait for.
-        for status in &mut self.statuses {
-            status.forget_missing(&self.accounts);
-        }
-    }
-
-    fn stop(&mut self, turn: &mut Turn<'_>, ask: Option<AskId>) {
-        match &mut self.stop {
-            Some(stop) => stop.asks.extend(ask),
-            None => {
-                turn.effects.push(Effect::Log(Entry::Stopping));
-                self.stop = Some(Stop {
-                    asks: ask.into_iter().collect(),
-                    until: turn.now.tick + policy::STOP_PATIENCE,
-                });
-                self.statics.fail_all(turn, &stopping());
-                for account in self.accounts.values_mut() {
-                    account.abandon_flow(turn, &stopping());
-                    account.fail_all(turn, &stopping());
-                }
-            }
-        }
-    }
-
-    /// Ends once the vault has what is on its way to it, or has had its time.
-    fn finish_stop(&mut self, turn: &mut Turn<'_>) {
-        let Some(stop) = &mut self.stop else { return };
-        let is_unsettled = self.accounts.values().any(Account::is_unsettled) || self.statics.is_unsettled();
-        if stop.until <= turn.now.tick || !is_unsettled {
-            turn.effects.push(Effect::CloseDoor);
-            for id in std::mem::take(&mut stop.asks) {
-                turn.effects.push(Effect::Reply(id, Answer::Done));
-            }
-            turn.effects.push(Effect::Exit);
-        }
-    }
-
-    /// Orders the exit if nothing has happened for long and a new process would find everything again.
-    fn leave_if_idle(&mut self, turn: &mut Turn<'_>) {
-        let Some(idleness) = &mut self.idleness else { return };
-        idleness.ordered(&turn.effects);
-        if idleness.is_due(turn.now)
-            && self.stop.is_none()
-            && self.statuses.is_empty()
-            && self.logouts.is_empty()
-            && self.statics.is_forgettable()
-            && self.accounts.values().all(|account| account.is_forgettable(turn.now))
-        {
-            turn.effects.push(Effect::ExitIfDeserted);
         }
     }
 
@@ -596,7 +475,7 @@ impl Broker {
         }
     }
 
-    fn index(&mut self) {
+    pub(super) fn index(&mut self) {
         self.by_origin.clear();
         let is_default = |profile: &Profile| profile.name == self.config.default_profile;
         let (first, others): (Vec<_>, Vec<_>) =
@@ -605,20 +484,4 @@ impl Broker {
             self.by_origin.entry(profile.base_url.origin().clone()).or_default().push(profile.name.clone());
         }
     }
-}
-
-/// Takes an account out of service whose profile was changed or removed.
-fn retire(turn: &mut Turn<'_>, account: &mut Account) {
-    let fault = Fault::new(
-        FaultKind::ConfigBroken,
-        format!("profile {} was changed meanwhile", account.profile.name),
-    )
-    .remedy("ask again");
-    account.abandon_flow(turn, &fault);
-    account.fail_all(turn, &fault);
-    account.end_alerts(turn);
-}
-
-fn stopping() -> Fault {
-    Fault::new(FaultKind::Stopping, "the daemon is stopping").remedy("rally-cred daemon start")
 }

@@ -163,7 +163,10 @@ pub enum Page {
         username: Option<String>,
     },
     /// The user pressed "Deny".
-    Denied,
+    Denied {
+        /// The command that begins again.
+        again: String,
+    },
     /// It failed.
     Failed(Fault),
 }

@@ -3,7 +3,8 @@
 //! Met by: `broker`.
 
 use super::{
-    account::{Account, Job},
+    account::{Account, Job, Turn},
+    broker::Broker,
     event::{Effect, Event},
     policy,
     time::{Now, Tick, Ticks},
@@ -47,7 +48,7 @@ impl Idleness {
         self.quiet_since = Some(now.tick);
     }
 
-    pub(super) fn ordered(&mut self, effects: &[Effect]) {
+    fn ordered(&mut self, effects: &[Effect]) {
         let comes_back = |effect: &&Effect| {
             matches!(
                 effect,
@@ -70,7 +71,7 @@ impl Idleness {
     }
 
     /// Whether it has been quiet for long enough. If so, it is asked again only after as long a time.
-    pub(super) fn is_due(&mut self, now: Now) -> bool {
+    fn is_due(&mut self, now: Now) -> bool {
         let is_due = self.deadline().is_some_and(|at| at <= now.tick);
         if is_due {
             self.quiet_since = Some(now.tick);
@@ -79,9 +80,27 @@ impl Idleness {
     }
 }
 
+impl Broker {
+    /// Orders the exit if nothing has happened for long and a new process would find everything again.
+    pub(super) fn leave_if_idle(&mut self, turn: &mut Turn<'_>) {
+        let Some(idleness) = &mut self.idleness else { return };
+        idleness.ordered(&turn.effects);
+        if idleness.is_due(turn.now)
+            && self.stop.is_none()
+            && self.statuses.is_empty()
+            && self.logouts.is_empty()
+            && self.statics.is_forgettable()
+            && self.accounts.values().all(|account| account.is_forgettable(turn.now))
+        {
+            turn.effects.push(Effect::ExitIfDeserted);
+        }
+    }
+}
+
 impl Account {
-    /// Whether a new process would find everything again that matters: what is held is in the vault, nobody waits, and no
-    /// pause is forgotten that keeps Rally or a person from being asked too often.
+    /// Whether a new process would find everything again that matters: what is held is in the vault, nobody waits, nobody
+    /// was told what is not yet mended, whose button would be dead, and no pause is forgotten that keeps Rally or a person
+    /// from being asked too often.
     pub(super) fn is_forgettable(&self, now: Now) -> bool {
         let is_token_kept = self.token.held().is_none() || self.token_keep.kept;
         let is_secret_kept = self.client_secret.held().is_none() || self.client_secret_keep.kept;
@@ -92,6 +111,7 @@ impl Account {
             && matches!(self.job, Job::None)
             && !self.client_secret_refused
             && !self.is_resting(now)
+            && self.alerts.are_over()
             && policy::is_cool_down_forgettable(now, self.cool_down.until)
     }
 }

@@ -16,6 +16,7 @@ pub mod profile;
 mod record;
 pub mod redirect;
 mod renewal;
+mod running;
 mod shown;
 mod sign_in;
 mod static_credentials;

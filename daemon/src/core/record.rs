@@ -120,13 +120,13 @@ impl ClientSecretRecord {
 pub(super) fn later_version(profile: &str) -> Fault {
     Fault::new(FaultKind::VaultFailed, format!("the stored record of profile {profile} is not understood"))
         .why("a later version of rally-cred wrote it")
-        .remedy("run that version, or rally-cred logout")
+        .remedy(format!("run that version, or rally-cred logout {profile}"))
 }
 
 /// What to tell people about a record that is of no use.
 pub(super) fn damaged(profile: &str) -> Fault {
     Fault::new(FaultKind::VaultFailed, format!("the stored record of profile {profile} is damaged"))
-        .remedy("rally-cred login")
+        .remedy(format!("rally-cred login {profile}"))
 }
 
 pub(super) fn decode<T: for<'de> Deserialize<'de>>(

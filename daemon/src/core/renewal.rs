@@ -6,7 +6,7 @@ use rally_cred_proto::{Fault, message::WaitingOn};
 
 use super::{
     account::{Account, Job, Turn},
-    answer::{self, FormKind, Grant, Refused, TokenAnswer, TokenForm},
+    answer::{self, FormKind, Grant, Refusal, Refused, TokenAnswer, TokenForm},
     event::{Effect, Epoch, GrantStep},
     keeping::Slot,
     policy,
@@ -86,21 +86,24 @@ impl Account {
         match answer::read_token_answer(FormKind::Refresh, raw) {
             TokenAnswer::Granted(grant) => self.renewed(turn, grant),
             TokenAnswer::Passing { fault, retry_after } => self.rest(turn, fault, retry_after),
-            TokenAnswer::Refused(refusal) => match refusal.of {
-                Refused::Grant => self.drop_refresh_token(turn, refusal.fault),
-                Refused::Client => {
-                    self.client_secret_refused = true;
-                    turn.coped(&self.profile.name, &refusal.fault);
-                    self.want_alert(turn, &refusal.fault.what);
-                    self.fault = Some(refusal.fault);
+            TokenAnswer::Refused(Refusal { of, fault }) => {
+                let fault = self.name_in_remedy(fault);
+                match of {
+                    Refused::Grant => self.drop_refresh_token(turn, fault),
+                    Refused::Client => {
+                        self.client_secret_refused = true;
+                        turn.coped(&self.profile.name, &fault);
+                        self.want_alert(turn, &fault.what);
+                        self.fault = Some(fault);
+                    }
+                    Refused::Address => self.rest(turn, fault, None),
+                    Refused::Unclear if self.rest.unclear + 1 < UNCLEAR_REFUSALS => {
+                        self.rest.unclear += 1;
+                        self.rest(turn, fault, None);
+                    }
+                    Refused::Unclear => self.drop_refresh_token(turn, fault),
                 }
-                Refused::Address => self.rest(turn, refusal.fault, None),
-                Refused::Unclear if self.rest.unclear + 1 < UNCLEAR_REFUSALS => {
-                    self.rest.unclear += 1;
-                    self.rest(turn, refusal.fault, None);
-                }
-                Refused::Unclear => self.drop_refresh_token(turn, refusal.fault),
-            },
+            }
         }
     }
 

@@ -286,8 +286,11 @@ impl Account {
             (Redirect::Code(code), _) => self.exchange(turn, flow, code),
             (Redirect::Refused { .. }, fault) => {
                 let fault = fault.unwrap_or_else(|| self.sign_in_needed("Rally refused the sign-in"));
-                let page =
-                    if fault.kind == FaultKind::Denied { Page::Denied } else { Page::Failed(fault.clone()) };
+                let fault = self.name_in_remedy(fault);
+                let page = match fault.kind {
+                    FaultKind::Denied => Page::Denied { again: self.login_command() },
+                    _ => Page::Failed(fault.clone()),
+                };
                 self.end_flow(turn, &flow, &fault, page);
             }
         }
@@ -335,7 +338,7 @@ impl Account {
             TokenAnswer::Refused(refusal) => {
                 // A stored secret that does not work is asked for again; what the vault holds stays until then.
                 self.client_secret_refused |= refusal.of == Refused::Client && !flow.is_new_secret;
-                refusal.fault
+                self.name_in_remedy(refusal.fault)
             }
         };
         self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()));
@@ -381,7 +384,8 @@ impl Account {
                 self.sign_in(turn, flow, record);
             }
             UserAnswer::TokenRefused(fault) => {
-                self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()))
+                let fault = self.name_in_remedy(fault);
+                self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()));
             }
             // The token is good on an address that the subscription allows, so it is kept; but nobody is told that all is well.
             UserAnswer::AddressNotAllowed(fault) => {

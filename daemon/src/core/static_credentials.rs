@@ -2,7 +2,7 @@
 //! Does not: know profiles, which come first, or what is kept (`static_shelf` does, for each server).
 //! Met by: `broker`, for servers that no profile is for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rally_cred_proto::{
     Answer, Fault, FaultKind, Origin, Secret,
@@ -25,6 +25,8 @@ use super::{
 pub(super) struct StaticCredentials {
     hosts: StaticHosts,
     shelves: BTreeMap<Server, Shelf>,
+    /// Those that wait for the vault, or that somebody waits for: a few, however many are held.
+    busy: BTreeSet<Server>,
 }
 
 /// How long `store` and `erase` may take; each call of the vault has its own, shorter limit.
@@ -32,7 +34,7 @@ const PATIENCE: Ticks = Ticks::seconds(120);
 
 impl StaticCredentials {
     pub(super) fn new(hosts: StaticHosts) -> Self {
-        Self { hosts, shelves: BTreeMap::new() }
+        Self { hosts, ..Self::default() }
     }
 
     /// Answers a `get`, at once or later. `false` if no static credentials are kept for its server.
@@ -72,7 +74,7 @@ impl StaticCredentials {
         let shelf = self.shelves.entry(server.clone()).or_insert_with(|| Shelf::new(server.clone()));
         shelf.waiting.push_back(waiting);
         shelf.advance(turn);
-        self.forget_idle();
+        self.settle(server);
     }
 
     /// The server of a request, if static credentials are kept for it.
@@ -99,12 +101,11 @@ impl StaticCredentials {
         epoch: Epoch,
         outcome: &Result<Option<Secret>, VaultTrouble>,
     ) -> bool {
-        let is_its = |shelf: &&mut Shelf| matches!(shelf.known, Known::Loading(own) if own == epoch);
-        let Some(shelf) = self.shelves.values_mut().find(is_its) else { return false };
-        shelf.loaded(turn, outcome);
-        shelf.advance(turn);
-        self.forget_idle();
-        true
+        let is_its = |shelf: &Shelf| matches!(shelf.known, Known::Loading(own) if own == epoch);
+        self.with_busy(is_its, |shelf| {
+            shelf.loaded(turn, outcome);
+            shelf.advance(turn);
+        })
     }
 
     /// Takes the vault's word on a save or an erase. `false` if the job is none of these.
@@ -114,28 +115,26 @@ impl StaticCredentials {
         epoch: Epoch,
         outcome: &Result<(), VaultTrouble>,
     ) -> bool {
-        let is_its = |shelf: &&mut Shelf| matches!(&shelf.writing, Some(writing) if writing.epoch == epoch);
-        let Some(shelf) = self.shelves.values_mut().find(is_its) else { return false };
-        shelf.written(turn, outcome);
-        shelf.advance(turn);
-        self.forget_idle();
-        true
+        let is_its = |shelf: &Shelf| matches!(&shelf.writing, Some(writing) if writing.epoch == epoch);
+        self.with_busy(is_its, |shelf| {
+            shelf.written(turn, outcome);
+            shelf.advance(turn);
+        })
     }
 
     /// Lets a client go that left. What it has begun to write goes on.
     pub(super) fn left(&mut self, id: AskId) {
-        for shelf in self.shelves.values_mut() {
+        self.with_each_busy(|shelf| {
             shelf.waiting.retain(|waiting| waiting.id != id);
             if let Some(writing) = &mut shelf.writing {
                 writing.ask = writing.ask.take().filter(|(own, _)| *own != id);
             }
-        }
+        });
     }
 
     /// When [`StaticCredentials::time_passed`] has something to do though nothing happens.
     pub(super) fn next_deadline(&self) -> Option<Tick> {
-        let shelves = self.shelves.values();
-        shelves
+        self.busy_shelves()
             .flat_map(|shelf| {
                 let writing = shelf.writing.as_ref().and_then(|writing| writing.ask);
                 shelf.waiting.iter().map(|waiting| waiting.deadline).chain(writing.map(|(_, at)| at))
@@ -157,7 +156,7 @@ impl StaticCredentials {
     }
 
     fn turn_away(&mut self, turn: &mut Turn<'_>, fault: &Fault, is_meant: impl Fn(Tick) -> bool) {
-        for shelf in self.shelves.values_mut() {
+        self.with_each_busy(|shelf| {
             let waiting = std::mem::take(&mut shelf.waiting);
             let (late, others): (VecDeque<_>, _) =
                 waiting.into_iter().partition(|waiting| is_meant(waiting.deadline));
@@ -170,13 +169,12 @@ impl StaticCredentials {
             {
                 turn.reply(id, Answer::Error(fault.clone()));
             }
-        }
-        self.forget_idle();
+        });
     }
 
     /// Whether something is on its way into the vault.
     pub(super) fn is_unsettled(&self) -> bool {
-        self.shelves.values().any(|shelf| shelf.writing.is_some())
+        self.busy_shelves().any(|shelf| shelf.writing.is_some())
     }
 
     /// Whether a new process would find everything again, and nobody waits.
@@ -187,11 +185,14 @@ impl StaticCredentials {
     /// Puts a new configuration into force: everything is read again, perhaps from another vault.
     pub(super) fn apply(&mut self, turn: &mut Turn<'_>, hosts: StaticHosts) {
         self.hosts = hosts;
-        for shelf in self.shelves.values_mut() {
-            shelf.known = Known::Unread;
-            shelf.advance(turn);
+        let servers: Vec<_> = self.shelves.keys().cloned().collect();
+        for server in servers {
+            if let Some(shelf) = self.shelves.get_mut(&server) {
+                shelf.known = Known::Unread;
+                shelf.advance(turn);
+            }
+            self.settle(server);
         }
-        self.forget_idle();
     }
 
     /// The servers, as `status` names them.
@@ -199,8 +200,37 @@ impl StaticCredentials {
         self.hosts.names()
     }
 
-    /// A server of which nothing is held takes no room: with `*`, git asks here for every server it meets.
-    fn forget_idle(&mut self) {
-        self.shelves.retain(|_, shelf| !shelf.is_idle());
+    fn busy_shelves(&self) -> impl Iterator<Item = &Shelf> {
+        self.busy.iter().filter_map(|server| self.shelves.get(server))
+    }
+
+    /// `false` if there is no such shelf.
+    fn with_busy(&mut self, is_meant: impl Fn(&Shelf) -> bool, act: impl FnOnce(&mut Shelf)) -> bool {
+        let meant = self.busy.iter().find(|server| self.shelves.get(server).is_some_and(&is_meant)).cloned();
+        let Some(server) = meant else { return false };
+        self.shelves.get_mut(&server).map(act);
+        self.settle(server);
+        true
+    }
+
+    fn with_each_busy(&mut self, mut act: impl FnMut(&mut Shelf)) {
+        for server in self.busy.clone() {
+            self.shelves.get_mut(&server).map(&mut act);
+            self.settle(server);
+        }
+    }
+
+    /// Notes whether a server is busy after something happened to it. One of which nothing is held takes no room: with
+    /// `*`, git asks here for every server it meets.
+    fn settle(&mut self, server: Server) {
+        let shelf = self.shelves.get(&server);
+        if shelf.is_some_and(Shelf::is_idle) {
+            self.shelves.remove(&server);
+            self.busy.remove(&server);
+        } else if shelf.is_some_and(Shelf::is_busy) {
+            self.busy.insert(server);
+        } else {
+            self.busy.remove(&server);
+        }
     }
 }

@@ -79,7 +79,12 @@ impl Shelf {
         self.writing.is_some() || !self.waiting.is_empty() || !self.unkept.is_empty()
     }
 
-    /// Whether that is not so, and nothing is held either.
+    /// Whether the vault or the clock has a word to say to it.
+    pub(super) fn is_busy(&self) -> bool {
+        self.writing.is_some() || !self.waiting.is_empty() || matches!(self.known, Known::Loading(_))
+    }
+
+    /// Whether it has no work, and nothing is held either.
     pub(super) fn is_idle(&self) -> bool {
         !self.has_work() && !matches!(&self.known, Known::Held(record) if !record.is_empty())
     }

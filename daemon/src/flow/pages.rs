@@ -25,11 +25,11 @@ pub(super) fn outcome(page: Option<Page>) -> Answer {
             lead: "This computer may now use Rally in your name.".to_owned(),
             facts: username.map(|name| ("Signed in as", Fact::Said(name))).into_iter().collect(),
         },
-        Some(Page::Denied) => Sheet {
+        Some(Page::Denied { again }) => Sheet {
             mark: Mark::Failed,
             title: "Access denied",
             lead: "You pressed “Deny”, so this computer got no access to Rally.".to_owned(),
-            facts: vec![("To try again", Fact::Typed("rally-cred login".to_owned()))],
+            facts: vec![("To try again", Fact::Typed(again))],
         },
         Some(Page::Failed(fault)) => {
             let why = fault.why.map(|why| ("Why", Fact::Said(why)));
@@ -199,6 +199,10 @@ mod tests {
 
     use super::*;
 
+    fn denied() -> Page {
+        Page::Denied { again: "rally-cred login work".to_owned() }
+    }
+
     /// Status, headers and body of an answer, as a browser gets them.
     async fn shown(answer: Answer) -> (u16, String, String) {
         let (parts, body) = answer.into_parts();
@@ -225,7 +229,7 @@ mod tests {
         let fault = Fault::new(FaultKind::CodeRefused, "Rally did not take the code");
         for answer in [
             outcome(Some(Page::SignedIn { username: None })),
-            outcome(Some(Page::Denied)),
+            outcome(Some(denied())),
             outcome(Some(Page::Failed(fault))),
             outcome(None),
             refusal(Refusal::Used),
@@ -260,7 +264,7 @@ mod tests {
                 outcome(Some(Page::SignedIn { username: Some("me@example.com".to_owned()) })),
                 ["Signed in to Rally", "<dt>Signed in as</dt>\n<dd>me@example.com</dd>"],
             ),
-            (outcome(Some(Page::Denied)), ["Access denied", "<code>rally-cred login</code>"]),
+            (outcome(Some(denied())), ["Access denied", "<code>rally-cred login work</code>"]),
             (outcome(Some(Page::Failed(fault))), ["Sign-in failed", "<dd>it has expired</dd>\n<dt>Try</dt>"]),
             (outcome(None), ["Nearly there", "<code>rally-cred status</code>"]),
             (refusal(Refusal::Used), ["This address was already used", "once"]),

@@ -186,7 +186,7 @@ async fn a_redirect_that_waits_for_its_page_or_to_be_read_is_not_pushed_out() {
         late.push(TcpStream::connect(address).await.unwrap());
     }
     assert!(exchange(address, right(address).as_bytes()).await.starts_with("HTTP/1.1 409"));
-    arrived.page.send(Page::Denied).unwrap();
+    arrived.page.send(Page::Denied { again: String::new() }).unwrap();
     browser.set_nonblocking(true).unwrap();
     let answer = read_all(TcpStream::from_std(browser).unwrap()).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("Access denied"), "{answer}");
@@ -218,7 +218,7 @@ async fn deny_arrives_as_a_refusal() {
     let flow = async {
         let Arrival { redirect, page } = arrival(&mut listener).await;
         assert_eq!(redirect.fault().unwrap().kind, FaultKind::Denied);
-        page.send(Page::Denied).unwrap();
+        page.send(Page::Denied { again: String::new() }).unwrap();
     };
     let (answer, ()) = tokio::join!(exchange(address, denied.as_bytes()), flow);
     assert!(answer.contains("Access denied"), "{answer}");

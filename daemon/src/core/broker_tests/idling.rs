@@ -138,6 +138,25 @@ fn the_pause_between_tabs_is_not_forgotten() {
 }
 
 #[test]
+fn whoever_was_told_of_a_needed_sign_in_finds_the_button_alive_and_is_not_told_again_by_a_new_process() {
+    let mut stage = stage();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    stage.get(false);
+    while stage.posts().is_empty() {
+        let at = stage.broker.next_deadline().unwrap();
+        stage.wait(at - stage.now.tick);
+    }
+    stage.answer_post(refused("invalid_grant", "Refresh token is expired"));
+    stage.effects.clear();
+    stage.wait(Ticks::seconds(100 * HOUR));
+    assert_eq!(exits(&stage), 0);
+    stage.ask(Ask::Login(Login { force: true, ..login(None) }));
+    stage.allow("new", Some("refresh"), HOUR);
+    stage.wait(AFTER);
+    assert_eq!(exits(&stage), 1);
+}
+
+#[test]
 fn a_reload_that_is_under_way_keeps_it_running() {
     let mut stage = stage();
     stage.play(Event::ReloadWanted);

@@ -60,7 +60,7 @@ fn denial_ends_the_flow_for_everybody_and_the_next_tab_waits() {
     let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
     stage.play(Event::Redirected(epoch, denied));
     assert_eq!((stage.fault(get), stage.fault(login)), (FaultKind::Denied, FaultKind::Denied));
-    assert_eq!(*stage.page(), Page::Denied);
+    assert_eq!(*stage.page(), Page::Denied { again: "rally-cred login".to_owned() });
     stage.effects.clear();
     let storm = stage.get(true);
     assert_eq!(stage.fault(storm), FaultKind::SignInNeeded);
@@ -68,6 +68,29 @@ fn denial_ends_the_flow_for_everybody_and_the_next_tab_waits() {
     stage.login(None);
     stage.open_listener();
     assert!(stage.urls_shown()[0].open, "login always may");
+}
+
+#[test]
+fn the_command_that_is_said_to_help_is_for_the_profile_that_failed() {
+    let mut stage = Stage::with(Keyring::Auto, &["home", "work"]);
+    let ask = Login { profile: Some("work".to_owned()), ..login(Some("client-secret")) };
+    let remedy = |stage: &Stage, id| match stage.result(id) {
+        Some(Answer::Error(fault)) => fault.remedy.clone().unwrap(),
+        other => panic!("no fault but {other:?}"),
+    };
+    let id = stage.ask(Ask::Login(ask.clone()));
+    let epoch = stage.open_listener();
+    let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
+    stage.play(Event::Redirected(epoch, denied));
+    assert_eq!(remedy(&stage, id), "rally-cred login work");
+    assert_eq!(*stage.page(), Page::Denied { again: "rally-cred login work".to_owned() });
+
+    let id = stage.ask(Ask::Login(ask));
+    let epoch = stage.open_listener();
+    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.answer_post(refused("invalid_client", "Invalid client_id or client_secret"));
+    assert_eq!(remedy(&stage, id), "rally-cred login work --client-secret-stdin");
+    assert!(matches!(stage.page(), Page::Failed(fault) if fault.remedy == Some(remedy(&stage, id))));
 }
 
 #[test]

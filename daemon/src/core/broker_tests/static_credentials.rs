@@ -218,6 +218,21 @@ fn requests_wait_their_turn_and_no_longer_than_their_time() {
 }
 
 #[test]
+fn a_keyring_that_answers_after_everybody_has_left_is_heard_all_the_same() {
+    let mut stage = stage(Keyring::Auto);
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    stage.ask(store(HOST, "me", "pass"));
+    stage.vault_is_silent = true;
+    let get = stage.ask(for_host("https", HOST));
+    stage.play(Event::Left(get));
+    let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("no load") };
+    (stage.vault_is_silent, stage.vault_trouble) = (false, None);
+    stage.play(Event::Loaded(epoch, Ok(None)));
+    assert_eq!(stage.vault.len(), 1, "what was in memory only goes there");
+    assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
+}
+
+#[test]
 fn a_stop_waits_for_what_is_on_its_way_to_the_vault() {
     let mut stage = stage(Keyring::Os);
     stage.ask(store(HOST, "me", "old"));

@@ -1,0 +1,141 @@
+//! The broker's own life: a new configuration put into force, and the stop in order.
+//! Does not: answer requests, or end for want of work (`idle` does).
+//! Met by: `broker`, of which this is a part.
+
+use rally_cred_proto::{Answer, Fault, FaultKind};
+
+use super::{
+    account::{Account, Turn},
+    broker::Broker,
+    event::{AskId, Effect, Entry},
+    policy,
+    profile::Config,
+    time::Tick,
+};
+
+/// A stop under way: who asked for it, and when it no longer waits for the vault.
+#[derive(Debug)]
+pub(super) struct Stop {
+    asks: Vec<AskId>,
+    pub(super) until: Tick,
+}
+
+impl Broker {
+    /// Takes what is in the config file, or why it cannot be used, and answers whoever asked for a reload.
+    pub(super) fn config_read(&mut self, turn: &mut Turn<'_>, outcome: Result<Config, Fault>) {
+        let asks = std::mem::take(&mut self.reloads);
+        let answer = match outcome {
+            Ok(config) => {
+                turn.effects.push(Effect::Log(Entry::Reloaded { profiles: config.profiles.len() }));
+                self.apply(turn, config);
+                Answer::Done
+            }
+            Err(fault) => {
+                turn.effects.push(Effect::Log(Entry::ReloadFailed(fault.clone())));
+                Answer::Error(fault)
+            }
+        };
+        for id in asks {
+            turn.reply(id, answer.clone());
+        }
+    }
+
+    /// Puts a new configuration into force. A token stays only while base URL, client ID and scope are the same.
+    fn apply(&mut self, turn: &mut Turn<'_>, config: Config) {
+        let has_other_vault = self.config.keyring != config.keyring;
+        if has_other_vault {
+            turn.keyring = config.keyring;
+            turn.effects.push(Effect::OpenVault(config.keyring));
+        }
+        let mut old = std::mem::take(&mut self.accounts);
+        for profile in config.profiles.values() {
+            let account = match old.remove(&profile.name) {
+                Some(account) if account.profile == *profile => account,
+                Some(mut account) if account.profile.shapes_same_token(profile) => {
+                    retire(turn, &mut account);
+                    account.adopt(profile);
+                    account
+                }
+                Some(mut account) => {
+                    retire(turn, &mut account);
+                    Account::new(profile.clone())
+                }
+                None => Account::new(profile.clone()),
+            };
+            self.accounts.insert(profile.name.clone(), account);
+        }
+        for account in old.values_mut() {
+            retire(turn, account);
+        }
+        self.statics.apply(turn, config.static_hosts.clone());
+        if self.config.notify != config.notify {
+            turn.effects.push(Effect::AlertBy(config.notify.clone()));
+        }
+        self.config = config;
+        self.index();
+        self.wake_ups.clear();
+        self.scheduled.clear();
+        let names: Vec<_> = self.accounts.keys().cloned().collect();
+        for name in names {
+            self.with_account(turn, &name, |account, turn| {
+                if has_other_vault {
+                    account.move_to_other_vault(turn);
+                }
+                account.advance(turn);
+            });
+        }
+        // Whoever waited for a profile that is gone has nothing left to wait for.
+        for status in &mut self.statuses {
+            status.forget_missing(&self.accounts);
+        }
+    }
+
+    /// Begins a stop, or joins the one that is under way.
+    pub(super) fn stop(&mut self, turn: &mut Turn<'_>, ask: Option<AskId>) {
+        match &mut self.stop {
+            Some(stop) => stop.asks.extend(ask),
+            None => {
+                turn.effects.push(Effect::Log(Entry::Stopping));
+                self.stop = Some(Stop {
+                    asks: ask.into_iter().collect(),
+                    until: turn.now.tick + policy::STOP_PATIENCE,
+                });
+                self.statics.fail_all(turn, &stopping());
+                for account in self.accounts.values_mut() {
+                    account.abandon_flow(turn, &stopping());
+                    account.fail_all(turn, &stopping());
+                }
+            }
+        }
+    }
+
+    /// Ends once the vault has what is on its way to it, or has had its time.
+    pub(super) fn finish_stop(&mut self, turn: &mut Turn<'_>) {
+        let Some(stop) = &mut self.stop else { return };
+        let is_unsettled = self.accounts.values().any(Account::is_unsettled) || self.statics.is_unsettled();
+        if stop.until <= turn.now.tick || !is_unsettled {
+            turn.effects.push(Effect::CloseDoor);
+            for id in std::mem::take(&mut stop.asks) {
+                turn.effects.push(Effect::Reply(id, Answer::Done));
+            }
+            turn.effects.push(Effect::Exit);
+        }
+    }
+}
+
+/// Takes an account out of service whose profile was changed or removed.
+fn retire(turn: &mut Turn<'_>, account: &mut Account) {
+    let fault = Fault::new(
+        FaultKind::ConfigBroken,
+        format!("profile {} was changed meanwhile", account.profile.name),
+    )
+    .remedy("ask again");
+    account.abandon_flow(turn, &fault);
+    account.fail_all(turn, &fault);
+    account.end_alerts(turn);
+}
+
+/// What everybody is told from then on.
+pub(super) fn stopping() -> Fault {
+    Fault::new(FaultKind::Stopping, "the daemon is stopping").remedy("rally-cred daemon start")
+}

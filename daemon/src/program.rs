@@ -1,0 +1,82 @@
+//! A program that the daemon runs: no shell, no terminal, nothing of the service manager's, and a group of its own.
+//! Does not: know what it is for, or how long it may take.
+//! Met by: `secret_source` and `alert`.
+
+use std::{ffi::OsStr, io, process::Stdio};
+
+use tokio::process::{Child, Command};
+
+/// What the service manager tells the daemon and nobody else; the first would let a program speak in the daemon's name.
+const OF_THE_MANAGER: [&str; 7] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
+];
+
+/// The program, by its name or its whole path, with closed input and output. A signal for the daemon's group does not
+/// reach it.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    for name in OF_THE_MANAGER {
+        command.env_remove(name);
+    }
+    #[cfg(unix)]
+    command.process_group(0);
+    command
+}
+
+/// A running program. If this is dropped before [`Group::child`] was waited for, it is killed with all that it started.
+#[derive(Debug)]
+pub struct Group(Child);
+
+impl Group {
+    /// Starts what [`command`] made.
+    pub fn start(command: &mut Command) -> io::Result<Self> {
+        command.spawn().map(Self)
+    }
+
+    /// The program itself.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Without an id it has ended and was waited for.
+        let Some(id) = self.0.id() else { return };
+        #[cfg(unix)]
+        if let Some(group) = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw) {
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
+        }
+        #[cfg(not(unix))]
+        let _ = (id, self.0.start_kill());
+    }
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_program_started_ends_with_it() {
+        let mut command = command("sh");
+        command.args(["-c", "tail -f /dev/null & echo started; wait"]).stdout(Stdio::piped());
+        let mut group = Group::start(&mut command).unwrap();
+        let mut stdout = group.child().stdout.take().unwrap();
+        let mut started = [0; 8];
+        stdout.read_exact(&mut started).await.unwrap();
+        assert_eq!(&started, b"started\n");
+        drop(group);
+        // The pipe closes with the last process that holds it.
+        assert_eq!(stdout.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+    }
+}
