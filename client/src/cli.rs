@@ -257,28 +257,22 @@ fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output
                 return setup::remove(profile, dry_run, around, output);
             }
             let options = setup::Options {
-                profile,
                 base_url: text("base-url"),
                 callback: text("callback"),
                 client_id: text("client-id"),
-                client_secret_stdin: args.get_flag("client-secret-stdin"),
                 units: yes("units"),
                 git: yes("git"),
                 completions: text("completions"),
-                browser: !args.get_flag("no-browser"),
-                timeout: args.get_one("timeout").copied().unwrap_or(Login::default_timeout()),
                 dry_run,
+                login: login_options(args, profile),
             };
             setup::run(&options, around, output)
         }
         Some(("login", args)) => {
             let options = login::Options {
-                profile: named(args)?,
-                browser: !args.get_flag("no-browser"),
                 force: args.get_flag("force"),
-                timeout: args.get_one("timeout").copied().unwrap_or(Login::default_timeout()),
-                client_secret_stdin: args.get_flag("client-secret-stdin"),
                 autostart: !args.get_flag("no-autostart"),
+                ..login_options(args, named(args)?)
             };
             login::run(&options, around, output)
         }
@@ -325,6 +319,18 @@ fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output
         }
         // A helper operation comes here only for its help, which ends above.
         _ => Ok(0),
+    }
+}
+
+/// What `login` and `setup` can both be told of a sign-in.
+fn login_options(args: &ArgMatches, profile: Option<String>) -> login::Options {
+    login::Options {
+        profile,
+        browser: !args.get_flag("no-browser"),
+        force: false,
+        timeout: args.get_one("timeout").copied().unwrap_or(Login::default_timeout()),
+        client_secret_stdin: args.get_flag("client-secret-stdin"),
+        autostart: true,
     }
 }
 

@@ -133,10 +133,7 @@ fn modes_that_let_others_in_are_found_and_the_remedy_closes_them() {
     world.set("XDG_CONFIG_HOME", odd.display());
     open("it's mine/rally-cred", 0o777);
     mended_by(&world, &fault(&world, &[], "permissions", "failed"), "permissions");
-    for (path, mode) in [
-        ("state/rally-cred/daemon.log", 0o644),
-        ("run/rally-cred/agent.sock", 0o666),
-    ] {
+    for (path, mode) in [("state/rally-cred/daemon.log", 0o644), ("run/rally-cred/agent.sock", 0o666)] {
         open(path, mode);
         mended_by(&world, &fault(&world, &[], "permissions", "failed"), "permissions");
     }
@@ -184,11 +181,18 @@ fn what_the_config_file_must_not_say_is_named_by_line_and_key() {
 #[test]
 fn a_secret_that_cannot_be_had_and_a_renewal_that_is_refused_are_told_as_the_sign_in_that_they_prevent() {
     let (sandbox, world, _keyring) = healthy();
-    // A refusal for good, once the token has to be renewed.
-    sandbox.change(|options| options.client_secret = "another".to_owned());
-    let renewed = world.client(&["get", "--interactive", "never", "--min-validity", "1000h"], "");
-    assert_ne!(renewed.code, Some(0), "{renewed:?}");
-    assert!(fault(&world, &[], "sign_in", "client_refused").contains("--client-secret-stdin"));
+    let refusal = Fault::Answer {
+        status: 400,
+        content_type: "application/json".to_owned(),
+        body: r#"{"error":"invalid_grant","error_description":"canary"}"#.to_owned(),
+    };
+    sandbox.fault(Endpoint::Token, refusal, None);
+    assert_eq!(world.client(&["erase"], "").code, Some(0));
+    let refused = world.client(&["get", "--interactive", "never"], "");
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    let remedy = fault(&world, &[], "sign_in", "sign_in_needed");
+    sandbox.clear_faults();
+    mended_by(&world, &remedy, "sign_in");
 
     assert_eq!(world.client(&["logout", "--forget-client-secret"], "").code, Some(0));
     world.configure(&format!("{}client_secret_command = [\"false\"]\n", world::profile_for(&sandbox)));

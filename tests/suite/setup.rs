@@ -70,7 +70,8 @@ fn setup(world: &World, flags: &[String], more: &[&str], stdin: &str) -> Ended {
 
 /// The files of a user that are not the daemon's, or the tests' own.
 fn files(world: &World) -> BTreeMap<PathBuf, String> {
-    let own = ["state", "run", "opened", "asked-of-systemd", "enabled", "packaged"].map(|name| world.path(name));
+    let own =
+        ["state", "run", "opened", "asked-of-systemd", "enabled", "packaged"].map(|name| world.path(name));
     let is_foreign = |path: &PathBuf| !own.iter().any(|own| path.starts_with(own));
     let files = world.files().into_iter().filter(|(path, _)| is_foreign(path));
     files.map(|(path, bytes)| (path, String::from_utf8_lossy(&bytes).into_owned())).collect()
@@ -416,7 +417,10 @@ fn the_transcript_in_the_readme_is_what_a_new_user_sees() {
     let shown = shown
         .replace(sandbox.base_url(), "http://127.0.0.1:8999")
         .replace(&options.redirect_uri, "http://localhost:8477/callback")
-        .replace(&*url::form_urlencoded::byte_serialize(options.redirect_uri.as_bytes()).collect::<String>(), "…")
+        .replace(
+            &*url::form_urlencoded::byte_serialize(options.redirect_uri.as_bytes()).collect::<String>(),
+            "…",
+        )
         .replace(home.to_str().unwrap(), "~/");
     let mut lines = shown.lines().map(|line| line.rsplit("\x1b[K").next().unwrap_or_default().trim_end());
     for expected in transcript() {
