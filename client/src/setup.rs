@@ -82,25 +82,24 @@ pub(crate) fn remove(
     let path = config::find_path(around)?;
     let mut config = ConfigText::load(&path)?;
     let profile = profile.or_else(|| config.default_profile()).unwrap_or_else(|| "default".to_owned());
+    let own = Made::File(path.clone());
+    let (config_file, mut made): (Vec<_>, Vec<_>) =
+        record::load()?.into_iter().partition(|made| *made == own);
     let mut plan = Vec::new();
-    let mut made = record::load()?;
+    let mut helper = None;
     if config.has_profile(&profile) {
         let base_url = config.value(&profile, "base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
         config.remove_profile(&profile);
+        helper = (!config.serves(&base_url)).then(|| Made::GitHelper(machine::git_key(&base_url)));
         plan.push(Change::SignOut(profile));
         let text = config.to_string();
-        let mut take = |made_so: Made| made.extract_if(.., |made| *made == made_so).collect::<Vec<_>>();
-        let own = if text.trim().is_empty() { take(Made::File(path.clone())) } else { Vec::new() };
-        if !own.is_empty() {
-            plan.extend(machine::undo(own, around));
+        if text.trim().is_empty() && !config_file.is_empty() {
+            plan.extend(machine::undo(config_file, around));
         } else if config.is_unused() {
             // Nothing is left that a daemon could use, so there is nothing to judge.
             plan.push(Change::Write { path, text });
         } else {
             plan.extend([Change::Configure { path, text }, Change::Reload]);
-        }
-        if !config.serves(&base_url) {
-            plan.extend(machine::undo(take(Made::GitHelper(machine::git_key(&base_url))), around));
         }
     }
     if config.is_unused() {
@@ -110,6 +109,9 @@ pub(crate) fn remove(
         if !plan.is_empty() {
             plan.push(Change::Stop);
         }
+    } else {
+        made.retain(|made| Some(made) == helper.as_ref());
+        plan.extend(machine::undo(made, around));
     }
     carry_out(&plan, dry_run, around, output)?;
     Ok(0)

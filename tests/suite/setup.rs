@@ -19,7 +19,7 @@ use rally_cred_tests::{
 use crate::sign_in::{opened, question, value, world_with_browser};
 
 /// A new user: nothing is configured, a browser is there, and a `systemctl --user` that notes what it is asked.
-fn newcomer(sandbox: &Sandbox) -> (World, KeyringSession) {
+pub(crate) fn newcomer(sandbox: &Sandbox) -> (World, KeyringSession) {
     let mut world = world_with_browser(sandbox);
     fs::remove_dir_all(world.path("config")).unwrap();
     let keyring = KeyringSession::start();
@@ -48,13 +48,13 @@ fn newcomer(sandbox: &Sandbox) -> (World, KeyringSession) {
     (world, keyring)
 }
 
-fn asked_of_systemd(world: &World) -> Vec<String> {
+pub(crate) fn asked_of_systemd(world: &World) -> Vec<String> {
     let asked = fs::read_to_string(world.path("asked-of-systemd")).unwrap_or_default();
     asked.lines().map(str::to_owned).collect()
 }
 
 /// Every answer as a flag.
-fn flags(sandbox: &Sandbox) -> Vec<String> {
+pub(crate) fn flags(sandbox: &Sandbox) -> Vec<String> {
     let options = sandbox.options();
     ["--base-url", sandbox.base_url(), "--client-id", &options.client_id, "--callback", &options.redirect_uri]
         .into_iter()
@@ -63,7 +63,7 @@ fn flags(sandbox: &Sandbox) -> Vec<String> {
         .collect()
 }
 
-fn setup(world: &World, flags: &[String], more: &[&str], stdin: &str) -> Ended {
+pub(crate) fn setup(world: &World, flags: &[String], more: &[&str], stdin: &str) -> Ended {
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
     world.client(&[&["setup"], flags.as_slice(), more].concat(), stdin)
 }
@@ -270,42 +270,6 @@ fn values_that_the_daemon_would_not_take_change_nothing() {
 }
 
 #[test]
-fn remove_leaves_what_was_there_before_setup() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
-    // By hand, as README.md and `doctor` say, and in a file that lies elsewhere.
-    let key = format!("credential.{}.helper", sandbox.base_url());
-    assert_eq!(world.run("git", &["config", "--global", &key, "rally"], "").code, Some(0));
-    world.configure("");
-    let (path, elsewhere) = (world.path("config/rally-cred/config.toml"), world.path("dotfiles.toml"));
-    fs::rename(&path, &elsewhere).unwrap();
-    symlink(&elsewhere, &path).unwrap();
-    let made = setup(&world, &flags(&sandbox), &["--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(made.code, Some(0), "{made:?}");
-    assert!(!made.stdout.contains("run git"), "{made:?}");
-
-    let gone = world.client(&["setup", "--remove"], "");
-    assert_eq!(gone.code, Some(0), "{gone:?}");
-    assert_eq!(world.run("git", &["config", "--global", &key], "").stdout, "rally\n", "{gone:?}");
-    assert!(fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()), "{gone:?}");
-    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "");
-    assert!(!world.path("config/systemd/user/rally-cred.socket").exists());
-}
-
-#[test]
-fn units_that_a_package_brought_are_enabled_and_disabled_again() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
-    fs::write(world.path("packaged"), "").unwrap();
-    let made = setup(&world, &flags(&sandbox), &["--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(made.code, Some(0), "{made:?}");
-    assert_eq!(asked_of_systemd(&world), ["enable --now rally-cred.socket"]);
-    assert!(!world.path("config/systemd").exists());
-    assert_eq!(world.client(&["setup", "--remove"], "").code, Some(0));
-    assert_eq!(asked_of_systemd(&world)[1..], ["disable --now rally-cred.socket rally-cred.service"]);
-}
-
-#[test]
 fn a_config_file_that_is_read_only_stays_as_it_is_and_the_remedy_opens_it() {
     let sandbox = world::sandbox();
     let (world, _keyring) = newcomer(&sandbox);
@@ -336,16 +300,6 @@ fn a_new_callback_url_is_proved_by_a_new_sign_in() {
 }
 
 #[test]
-fn where_nothing_is_to_be_removed_the_daemon_runs_on() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
-    let _daemon = world.start_daemon();
-    let nothing = world.client(&["setup", "--remove"], "");
-    assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(0), "nothing to change\n"));
-    assert!(world.client(&["daemon", "start"], "").stdout.contains("runs already"));
-}
-
-#[test]
 fn what_is_asked_for_and_cannot_be_is_told_before_anything_changes() {
     let sandbox = world::sandbox();
     let (mut world, _keyring) = newcomer(&sandbox);
@@ -372,72 +326,4 @@ fn completions_that_a_package_brought_are_not_written_a_second_time() {
     let dry = setup(&world, &flags(&sandbox), &["--dry-run"], "");
     assert_eq!(dry.code, Some(0), "{dry:?}");
     assert!(dry.stdout.contains("config.toml") && !dry.stdout.contains("completion"), "{dry:?}");
-}
-
-/// The set-up that README.md shows, without what is typed before it.
-fn transcript() -> Vec<String> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = fs::read_to_string(path).unwrap();
-    let (_, rest) = readme.split_once("$ rally-cred setup\n").unwrap();
-    let (shown, _) = rest.split_once("```").unwrap();
-    let lines = shown.lines().map(|line| line.strip_prefix("   ").unwrap_or(line).to_owned());
-    lines.filter(|line| !line.is_empty()).collect()
-}
-
-#[test]
-fn the_transcript_in_the_readme_is_what_a_new_user_sees() {
-    let sandbox = world::sandbox();
-    let (mut world, _keyring) = newcomer(&sandbox);
-    let options = sandbox.options();
-    world.unset("XDG_CONFIG_HOME").unset("XDG_STATE_HOME").set("TERM", "xterm").set("NO_COLOR", "1");
-    let command = ["--quiet", "--return", "--command", "rally-cred setup", "/dev/null"];
-    let mut setup = world.start("script", &command);
-    let mut shown = String::new();
-    for line in transcript() {
-        let Some((question, answer)) = line.split_once("]:").or_else(|| line.split_once(" ID:")) else {
-            if line.starts_with("Client secret") {
-                shown += &setup.wait_for_text("Client secret for profile default: ");
-                setup.write(&format!("{}\n", options.client_secret));
-            }
-            continue;
-        };
-        // The port of the day is none that a text can know.
-        let question = if question.starts_with("Callback") { "/callback" } else { question };
-        shown += &setup.wait_for_text(&question.replace("http://127.0.0.1:8999", sandbox.base_url()));
-        let answer = match question {
-            "/callback" => options.redirect_uri.clone(),
-            _ => answer.trim().replace("http://127.0.0.1:8999", sandbox.base_url()),
-        };
-        setup.write(&format!("{answer}\n"));
-    }
-    let ended = setup.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    shown += &ended.stdout;
-    let home = world.path("");
-    let shown = shown
-        .replace(sandbox.base_url(), "http://127.0.0.1:8999")
-        .replace(&options.redirect_uri, "http://localhost:8477/callback")
-        .replace(
-            &*url::form_urlencoded::byte_serialize(options.redirect_uri.as_bytes()).collect::<String>(),
-            "…",
-        )
-        .replace(home.to_str().unwrap(), "~/");
-    let mut lines = shown.lines().map(|line| line.rsplit("\x1b[K").next().unwrap_or_default().trim_end());
-    for expected in transcript() {
-        let line = lines.next().unwrap_or_default();
-        match expected.split_once("valid until ") {
-            Some((before, _)) => assert!(line.starts_with(before), "{line:?} is not {expected:?}"),
-            None if expected.starts_with("Callback") => assert!(line.starts_with("Callback"), "{line:?}"),
-            None => {
-                let mut rest = line;
-                for piece in expected.split('…') {
-                    let at = rest.find(piece);
-                    assert!(at.is_some(), "{line:?} is not {expected:?}");
-                    rest = &rest[at.unwrap() + piece.len()..];
-                }
-                assert!(rest.is_empty() || expected.ends_with('…'), "{line:?} is not {expected:?}");
-            }
-        }
-    }
-    assert_eq!(lines.next(), None);
 }
