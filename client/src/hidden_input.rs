@@ -1,4 +1,4 @@
-//! Keeps what is typed on the terminal from being shown, and puts the terminal back however this program ends.
+//! Keeps what is typed on the terminal from being shown, and puts the terminal back however this program ends, or is stopped.
 //! Does not: touch anything but the terminal of this process.
 //! Met by: `surroundings`.
 
@@ -16,7 +16,10 @@ mod unix {
         thread,
     };
 
-    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+    use rustix::{
+        process::{getpgrp, getsid},
+        termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
+    };
     use signal_hook::{
         consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP},
         iterator::Signals,
@@ -32,16 +35,22 @@ mod unix {
         let mut terminal = open()?;
         let hidden = Hidden::begin(prompt, "", LocalModes::ECHONL, OptionalActions::Flush)?;
         terminal.write_all(prompt.as_bytes())?;
-        // A terminal gives a line at once, so no buffer but this one ever holds it.
+        // No buffer but this one ever holds it.
         let mut line = Zeroizing::new([0; LONGEST]);
-        let count = loop {
-            match terminal.read(&mut *line) {
+        let mut length = 0;
+        while let Some(rest @ [_, ..]) = line.get_mut(length..) {
+            match terminal.read(rest) {
+                Ok(0) => break,
+                Ok(count) => length += count,
                 Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
-                outcome => break outcome?,
+                Err(fault) => return Err(fault),
             }
-        };
+            if line.get(..length).is_some_and(|typed| typed.ends_with(b"\n")) {
+                break;
+            }
+        }
         drop(hidden);
-        let typed = std::str::from_utf8(line.get(..count).unwrap_or_default());
+        let typed = std::str::from_utf8(line.get(..length).unwrap_or_default());
         match typed.map_err(|_| io::ErrorKind::InvalidData)? {
             "" => Err(io::ErrorKind::UnexpectedEof.into()),
             typed => Ok(Zeroizing::new(typed.to_owned())),
@@ -59,15 +68,15 @@ mod unix {
     struct Hidden;
 
     /// The terminal whose echo is off, and its modes before and now.
-    struct Screen {
-        terminal: File,
+    struct Terminal {
+        device: File,
         before: Termios,
         now: Termios,
         prompt: String,
         farewell: &'static str,
     }
 
-    static SCREEN: Mutex<Option<Screen>> = Mutex::new(None);
+    static TERMINAL: Mutex<Option<Terminal>> = Mutex::new(None);
 
     impl Hidden {
         fn begin(
@@ -77,34 +86,34 @@ mod unix {
             when: OptionalActions,
         ) -> io::Result<Self> {
             watch_signals()?;
-            let terminal = open()?;
-            let before = tcgetattr(&terminal)?;
+            let device = open()?;
+            let before = tcgetattr(&device)?;
             let mut now = before.clone();
             now.local_modes.remove(LocalModes::ECHO);
             now.local_modes.insert(shown);
-            let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
-            tcsetattr(&terminal, when, &now)?;
-            *screen = Some(Screen { terminal, before, now, prompt: prompt.to_owned(), farewell });
+            let mut terminal = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+            tcsetattr(&device, when, &now)?;
+            *terminal = Some(Terminal { device, before, now, prompt: prompt.to_owned(), farewell });
             Ok(Self)
         }
     }
 
     impl Drop for Hidden {
         fn drop(&mut self) {
-            if let Some(screen) = SCREEN.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                screen.set(&screen.before);
+            if let Some(terminal) = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                terminal.set(&terminal.before);
             }
         }
     }
 
-    impl Screen {
+    impl Terminal {
         /// There is nobody left to tell if the terminal has gone.
         fn set(&self, modes: &Termios) {
-            tcsetattr(&self.terminal, OptionalActions::Now, modes).ok();
+            tcsetattr(&self.device, OptionalActions::Now, modes).ok();
         }
 
         fn show(&mut self, text: &str) {
-            self.terminal.write_all(text.as_bytes()).ok();
+            self.device.write_all(text.as_bytes()).ok();
         }
     }
 
@@ -127,23 +136,27 @@ mod unix {
 
     /// Nobody else touches the terminal meanwhile, even if the program is stopped for long.
     fn give_way(signal: i32) {
-        let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(screen) = &mut *screen {
-            screen.set(&screen.before);
-            match screen.farewell {
-                _ if signal == SIGTSTP => screen.show("\n"),
-                "" => screen.show("\n"),
-                farewell => screen.show(&format!("\r\x1b[Krally-cred: {farewell}\n")),
+        // Where no shell has made a job of this program, nobody would have it go on, and the system stops none such.
+        if signal == SIGTSTP && getsid(None).is_ok_and(|session| session == getpgrp()) {
+            return;
+        }
+        let mut terminal = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(terminal) = &mut *terminal {
+            terminal.set(&terminal.before);
+            match terminal.farewell {
+                _ if signal == SIGTSTP => terminal.show("\n"),
+                "" => terminal.show("\n"),
+                farewell => terminal.show(&format!("\r\x1b[Krally-cred: {farewell}\n")),
             }
         }
         // It fails for signals that cannot end or stop a program, and these are others.
         emulate_default_handler(signal).ok();
         // It was stopped, and goes on. In the background, it is stopped here again until it has the terminal.
-        if let Some(screen) = &mut *screen {
-            screen.set(&screen.now);
-            let prompt = std::mem::take(&mut screen.prompt);
-            screen.show(&prompt);
-            screen.prompt = prompt;
+        if let Some(terminal) = &mut *terminal {
+            terminal.set(&terminal.now);
+            let prompt = std::mem::take(&mut terminal.prompt);
+            terminal.show(&prompt);
+            terminal.prompt = prompt;
         }
     }
 

@@ -114,33 +114,11 @@ pub(crate) fn find_program(name: &str, around: &dyn Surroundings) -> Option<Path
         .find(|program| program.is_file())
 }
 
-/// A word as a shell reads it, in quotes only if it needs them.
-pub(crate) fn shell_word(text: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:,@%=".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
 #[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::Fake;
-
-    #[test]
-    fn a_word_is_quoted_only_where_a_shell_would_read_it_as_another() {
-        for (text, expected) in [
-            ("/a/b-c.d", "/a/b-c.d"),
-            ("/a b", "'/a b'"),
-            ("it's", r"'it'\''s'"),
-            ("$HOME", "'$HOME'"),
-            ("", "''"),
-        ] {
-            assert_eq!(shell_word(text), expected);
-        }
-    }
 
     fn with_output(line: &str, code: i32, stdout: &str) -> Fake {
         Fake { outputs: [(line.to_owned(), (code, stdout.to_owned()))].into(), ..Fake::default() }

@@ -126,6 +126,21 @@ fn a_job_that_is_stopped_while_it_counts_down_gives_the_terminal_back_and_counts
 }
 
 #[test]
+fn a_sign_in_that_no_shell_could_have_go_on_is_not_stopped() {
+    let (sandbox, world, _daemon) = terminal();
+    store_client_secret(&world, &sandbox);
+    let mut login = start(&world, "rally-cred login --no-browser");
+    login.wait_for_text(" left");
+    login.write("\x1a");
+    // One may have been on its way before.
+    for _ in 0..3 {
+        login.wait_for_text(" left");
+    }
+    login.write("\x03");
+    assert!(login.end().stdout.contains("code=130\r\n"));
+}
+
+#[test]
 fn a_keyring_is_spoken_of_only_if_it_keeps_somebody_waiting() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);

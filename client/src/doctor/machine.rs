@@ -9,7 +9,7 @@ use rally_cred_proto::{Fault, FaultKind, message::ProfileStatus, plain::plain, s
 use super::Check;
 use crate::{
     config,
-    installed::{self, GIT_HELPER, GitHelper, Units, shell_word},
+    installed::{self, GIT_HELPER, GitHelper, Units},
     surroundings::Surroundings,
 };
 
@@ -41,7 +41,7 @@ fn check_mode(path: &Path, forbidden: u32, why: &str, mend: &str) -> Result<(), 
     }
     Err(Fault::new(FaultKind::Failed, format!("{} is not safe", path.display()))
         .why(format!("{why} (mode {:04o})", found.mode() & 0o7777))
-        .remedy(format!("chmod {mend} {}", shell_word(&path.display().to_string()))))
+        .remedy(format!("chmod {mend} {}", crate::shell_word::shell_word(&path.display().to_string()))))
 }
 
 /// Elsewhere, files have lists of who may do what, and the user's folders are closed by inheritance.

@@ -12,7 +12,7 @@ use std::{
 use rally_cred_proto::{Fault, FaultKind, message::Logout};
 
 use super::record::{self, Made};
-use crate::{config, daemon, installed::shell_word, logout, output::Output, surroundings::Surroundings};
+use crate::{config, daemon, logout, output::Output, shell_word::shell_word, surroundings::Surroundings};
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
