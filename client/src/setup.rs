@@ -132,18 +132,16 @@ fn ask_for_client(
     around: &dyn Surroundings,
 ) -> Result<Answers, Fault> {
     let known = |key: &str| config.value(profile, key);
-    let base_url = interview.text(
-        "Rally's address",
-        "--base-url",
-        options.base_url.clone(),
-        Some(known("base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned())),
-    )?;
+    let proposal = known("base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
+    let base_url =
+        interview.address("Rally's address", "--base-url", options.base_url.as_ref(), &proposal)?;
     let base_url = base_url.trim_end_matches('/').to_owned();
-    let callback = interview.text(
+    let proposal = known("redirect_uri").unwrap_or_else(free_callback);
+    let callback = interview.address(
         "Callback URL on this machine",
         "--callback",
-        options.callback.clone(),
-        Some(known("redirect_uri").unwrap_or_else(free_callback)),
+        options.callback.as_ref(),
+        &proposal,
     )?;
     if options.client_id.is_none() && interview.has_person() {
         let page = format!("{base_url}/login/accounts/index.html#/clients");

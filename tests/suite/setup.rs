@@ -144,6 +144,7 @@ fn a_person_at_a_terminal_is_asked_one_thing_after_the_other() {
     let mut setup = world.start("script", &command);
     let mut shown = String::new();
     for (question, answer) in [
+        ("Rally's address [https://rally1.rallydev.com]: ", "rally1.rallydev.com"),
         ("Rally's address [https://rally1.rallydev.com]: ", sandbox.base_url()),
         ("/callback]: ", options.redirect_uri.as_str()),
         ("Client ID: ", ""),
@@ -161,6 +162,7 @@ fn a_person_at_a_terminal_is_asked_one_thing_after_the_other() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("signed in as dana@example.com"), "{ended:?}");
     assert!(!shown.contains("typed-by-hand") && !ended.stdout.contains("typed-by-hand"), "{ended:?}");
+    assert!(shown.contains("this is no address; it begins with https://"), "{shown}");
     // The page where OAuth clients are made, with what to put there, then the one to sign in at.
     let page = format!("{}/login/accounts/index.html#/clients", sandbox.base_url());
     assert!(shown.contains(&page) && shown.contains(&format!("Callback URL      {}", options.redirect_uri)));
