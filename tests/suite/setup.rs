@@ -250,6 +250,10 @@ fn an_existing_file_keeps_its_comments_its_other_profiles_its_mode_and_its_link(
 fn values_that_the_daemon_would_not_take_change_nothing() {
     let sandbox = world::sandbox();
     let (world, _keyring) = newcomer(&sandbox);
+    // Nor do they leave a record of a file that was never made.
+    let all = world.files();
+    let ended = setup(&world, &flags(&sandbox)[..2], &["--callback", "no address", "--client-id", "x"], "");
+    assert_eq!((ended.code, world.files()), (Some(1), all), "{ended:?}");
     world.configure_for(&sandbox);
     let before = files(&world);
     for (flag, bad, expected) in [

@@ -65,8 +65,10 @@ impl Change {
     /// Makes it.
     pub(super) fn make(&self, around: &dyn Surroundings, output: &mut Output<'_>) -> Result<(), Fault> {
         match self {
-            Self::Configure { path, text } => write(path, text, |beside| judge(beside, path, around)),
-            Self::Write { path, text } => write(path, text, |_| Ok(())),
+            Self::Configure { path, text } => {
+                write(path, text, |beside| judge(beside, path, around)).inspect_err(|_| never_made(path))
+            }
+            Self::Write { path, text } => write(path, text, |_| Ok(())).inspect_err(|_| never_made(path)),
             Self::Note(made) => record::note(made),
             Self::Forget(made) => record::forget(made),
             Self::Delete(path) => {
@@ -120,6 +122,13 @@ fn quietly(
 
 fn failed(path: &Path, what: &str, fault: &io::Error) -> Fault {
     Fault::new(FaultKind::Failed, format!("{} {what}", path.display())).why(fault.to_string())
+}
+
+/// Takes the note of a file back if that could not be made. Nothing is lost if the note stays.
+fn never_made(path: &Path) {
+    if fs::symlink_metadata(path).is_err() {
+        record::forget(&Made::File(path.to_owned())).ok();
+    }
 }
 
 /// The verdict of the daemon's program on a new text, which speaks of the file that the text is for.
