@@ -1,4 +1,4 @@
-//! Keeps what is typed on the terminal from being shown, and puts the terminal back however this program ends.
+//! Keeps what is typed on the terminal from being shown, and puts the terminal back however this program ends, or is stopped.
 //! Does not: touch anything but the terminal of this process.
 //! Met by: `surroundings`.
 
@@ -11,100 +11,153 @@ pub(crate) use unix::{hide, read_line};
 mod unix {
     use std::{
         fs::File,
-        io::{self, BufRead, BufReader, Write},
+        io::{self, Read, Write},
         sync::{Mutex, Once, PoisonError},
         thread,
     };
 
-    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+    use rustix::{
+        process::{getpgrp, getsid},
+        termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
+    };
     use signal_hook::{
-        consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
+        consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP},
         iterator::Signals,
         low_level::emulate_default_handler,
     };
+    use zeroize::Zeroizing;
 
     /// Shows a prompt on the terminal and reads one line, which is not echoed.
     ///
     /// Echo is off before the prompt is shown, so that nothing typed in answer to it can be seen, however early it comes;
-    /// what was typed before is thrown away, as `readpassphrase` does.
-    pub(crate) fn read_line(prompt: &str) -> io::Result<String> {
+    /// what was typed before is thrown away, as `readpassphrase` does. A stopped program asks again when it goes on.
+    pub(crate) fn read_line(prompt: &str) -> io::Result<Zeroizing<String>> {
         let mut terminal = open()?;
-        let hidden = Hidden::begin("", LocalModes::ECHONL, OptionalActions::Flush)?;
+        let hidden = Hidden::begin(prompt, "", LocalModes::ECHONL, OptionalActions::Flush)?;
         terminal.write_all(prompt.as_bytes())?;
-        let mut line = String::new();
-        let count = BufReader::new(terminal).read_line(&mut line)?;
+        // No buffer but this one ever holds it.
+        let mut line = Zeroizing::new([0; LONGEST]);
+        let mut length = 0;
+        while let Some(rest @ [_, ..]) = line.get_mut(length..) {
+            match terminal.read(rest) {
+                Ok(0) => break,
+                Ok(count) => length += count,
+                Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
+                Err(fault) => return Err(fault),
+            }
+            if line.get(..length).is_some_and(|typed| typed.ends_with(b"\n")) {
+                break;
+            }
+        }
         drop(hidden);
-        if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(line) }
+        let typed = std::str::from_utf8(line.get(..length).unwrap_or_default());
+        match typed.map_err(|_| io::ErrorKind::InvalidData)? {
+            "" => Err(io::ErrorKind::UnexpectedEof.into()),
+            typed => Ok(Zeroizing::new(typed.to_owned())),
+        }
     }
 
     /// Hides what is typed until the returned value is dropped. An interruption ends the program with these words.
     pub(crate) fn hide(farewell: &'static str) -> io::Result<impl Drop> {
-        Hidden::begin(farewell, LocalModes::empty(), OptionalActions::Now)
+        Hidden::begin("", farewell, LocalModes::empty(), OptionalActions::Now)
     }
+
+    /// The longest line that a terminal gives.
+    const LONGEST: usize = 4096;
 
     struct Hidden;
 
-    /// The terminal whose echo is off, as it was before.
-    struct Before {
-        terminal: File,
-        modes: Termios,
+    /// The terminal whose echo is off, and its modes before and now.
+    struct Terminal {
+        device: File,
+        before: Termios,
+        now: Termios,
+        prompt: String,
         farewell: &'static str,
     }
 
-    static BEFORE: Mutex<Option<Before>> = Mutex::new(None);
+    static TERMINAL: Mutex<Option<Terminal>> = Mutex::new(None);
 
     impl Hidden {
-        fn begin(farewell: &'static str, shown: LocalModes, when: OptionalActions) -> io::Result<Self> {
-            watch_interruptions()?;
-            let terminal = open()?;
-            let modes = tcgetattr(&terminal)?;
-            let mut hidden = modes.clone();
-            hidden.local_modes.remove(LocalModes::ECHO);
-            hidden.local_modes.insert(shown);
-            let mut before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
-            tcsetattr(&terminal, when, &hidden)?;
-            *before = Some(Before { terminal, modes, farewell });
+        fn begin(
+            prompt: &str,
+            farewell: &'static str,
+            shown: LocalModes,
+            when: OptionalActions,
+        ) -> io::Result<Self> {
+            watch_signals()?;
+            let device = open()?;
+            let before = tcgetattr(&device)?;
+            let mut now = before.clone();
+            now.local_modes.remove(LocalModes::ECHO);
+            now.local_modes.insert(shown);
+            let mut terminal = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+            tcsetattr(&device, when, &now)?;
+            *terminal = Some(Terminal { device, before, now, prompt: prompt.to_owned(), farewell });
             Ok(Self)
         }
     }
 
     impl Drop for Hidden {
         fn drop(&mut self) {
-            restore();
+            if let Some(terminal) = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                terminal.set(&terminal.before);
+            }
         }
     }
 
-    /// Puts the terminal back, once; gives back what an interruption is to say there.
-    fn restore() -> Option<Before> {
-        let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        // There is nobody left to tell if the terminal has gone.
-        tcsetattr(&before.terminal, OptionalActions::Now, &before.modes).ok();
-        Some(before)
+    impl Terminal {
+        /// There is nobody left to tell if the terminal has gone.
+        fn set(&self, modes: &Termios) {
+            tcsetattr(&self.device, OptionalActions::Now, modes).ok();
+        }
+
+        fn show(&mut self, text: &str) {
+            self.device.write_all(text.as_bytes()).ok();
+        }
     }
 
-    /// From now on a signal that ends this program puts the terminal back first. The program then ends by the signal
-    /// itself, so that a shell that runs it in a loop ends the loop too.
-    fn watch_interruptions() -> io::Result<()> {
+    /// From now on a signal that ends or stops this program puts the terminal back first. The program then ends or stops
+    /// by the signal itself, so that a shell that runs it in a loop ends the loop too.
+    fn watch_signals() -> io::Result<()> {
         static WATCH: Once = Once::new();
         let mut outcome = Ok(());
         WATCH.call_once(|| {
-            outcome = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]).map(|mut signals| {
+            outcome = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP]).map(|mut signals| {
                 thread::spawn(move || {
                     for signal in signals.forever() {
-                        match restore() {
-                            Some(Before { mut terminal, farewell, .. }) if !farewell.is_empty() => {
-                                write!(terminal, "\r\x1b[Krally-cred: {farewell}\n").ok();
-                            }
-                            Some(Before { mut terminal, .. }) => drop(terminal.write_all(b"\n")),
-                            None => {}
-                        }
-                        // It fails for signals that cannot end a program, and these are others.
-                        emulate_default_handler(signal).ok();
+                        give_way(signal);
                     }
                 });
             });
         });
         outcome
+    }
+
+    /// Nobody else touches the terminal meanwhile, even if the program is stopped for long.
+    fn give_way(signal: i32) {
+        // Where no shell has made a job of this program, nobody would have it go on, and the system stops none such.
+        if signal == SIGTSTP && getsid(None).is_ok_and(|session| session == getpgrp()) {
+            return;
+        }
+        let mut terminal = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(terminal) = &mut *terminal {
+            terminal.set(&terminal.before);
+            match terminal.farewell {
+                _ if signal == SIGTSTP => terminal.show("\n"),
+                "" => terminal.show("\n"),
+                farewell => terminal.show(&format!("\r\x1b[Krally-cred: {farewell}\n")),
+            }
+        }
+        // It fails for signals that cannot end or stop a program, and these are others.
+        emulate_default_handler(signal).ok();
+        // It was stopped, and goes on. In the background, it is stopped here again until it has the terminal.
+        if let Some(terminal) = &mut *terminal {
+            terminal.set(&terminal.now);
+            let prompt = std::mem::take(&mut terminal.prompt);
+            terminal.show(&prompt);
+            terminal.prompt = prompt;
+        }
     }
 
     fn open() -> io::Result<File> {
@@ -116,8 +169,10 @@ mod unix {
 mod elsewhere {
     use std::io;
 
-    pub(crate) fn read_line(prompt: &str) -> io::Result<String> {
-        rpassword::prompt_password(prompt)
+    use zeroize::Zeroizing;
+
+    pub(crate) fn read_line(prompt: &str) -> io::Result<Zeroizing<String>> {
+        rpassword::prompt_password(prompt).map(Zeroizing::new)
     }
 
     pub(crate) fn hide(_farewell: &'static str) -> io::Result<()> {

@@ -34,9 +34,8 @@ pub(crate) fn git_helper(base_url: &str, around: &dyn Surroundings) -> GitHelper
     git.args(["config", "--null", "--get-regexp", r"^credential\.(.*\.)?helper$"]);
     let Ok(found) = around.output_of(&mut git) else { return GitHelper::NoGit };
     let text = String::from_utf8_lossy(&found.stdout);
-    let is_ours = text.split('\0').filter_map(|entry| entry.split_once('\n')).any(|(key, helper)| {
-        let server = key.strip_prefix("credential.").and_then(|rest| rest.strip_suffix("helper"));
-        let is_for = match server {
+    let is_for =
+        |key: &str| match key.strip_prefix("credential.").and_then(|rest| rest.strip_suffix("helper")) {
             Some("") => true,
             Some(server) => {
                 let origin = Origin::from_uri(server.trim_end_matches('.'));
@@ -44,8 +43,11 @@ pub(crate) fn git_helper(base_url: &str, around: &dyn Surroundings) -> GitHelper
             }
             None => false,
         };
-        is_for && is_our_helper(helper)
-    });
+    let helpers = text.split('\0').filter_map(|entry| entry.split_once('\n'));
+    let helpers = helpers.filter(|(key, _)| is_for(key)).map(|(_, helper)| helper);
+    // An empty one has git forget those before it.
+    let is_ours =
+        helpers.fold(false, |before, helper| !helper.is_empty() && (before || is_our_helper(helper)));
     if is_ours { GitHelper::Ours } else { GitHelper::Absent }
 }
 
@@ -135,6 +137,9 @@ mod tests {
             ("credential.https://eu1.rallydev.com.helper\nrally\0", GitHelper::Absent),
             ("credential.https://rally1.rallydev.com.helper\nstore\0", GitHelper::Absent),
             ("credential.helper\n\0", GitHelper::Absent),
+            ("credential.helper\nrally\0credential.helper\n\0", GitHelper::Absent),
+            ("credential.helper\n\0credential.helper\nrally\0", GitHelper::Ours),
+            ("credential.helper\nrally\0credential.https://eu1.rallydev.com.helper\n\0", GitHelper::Ours),
             ("", GitHelper::Absent),
         ] {
             let around = with_output(line, 0, settings);

@@ -26,6 +26,7 @@ mod options;
 pub mod output;
 mod progress;
 mod setup;
+mod shell_word;
 mod static_credential;
 mod status;
 pub mod surroundings;

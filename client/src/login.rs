@@ -216,7 +216,7 @@ fn ask_for_secret(options: &Options, around: &dyn Surroundings) -> Option<Secret
         .profile
         .as_deref()
         .map_or_else(|| "the default profile".to_owned(), |name| format!("profile {}", plain(name)));
-    let typed = around.typed_secret(&format!("Client secret for {whose}: ")).map(Zeroizing::new).ok()?;
+    let typed = around.typed_secret(&format!("Client secret for {whose}: ")).ok()?;
     parse_secret(&typed)
 }
 

@@ -6,6 +6,7 @@ mod change;
 mod config_text;
 mod interview;
 mod machine;
+mod record;
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
@@ -15,6 +16,7 @@ use crate::{browser, config, login, output::Output, surroundings::Surroundings};
 use change::Change;
 use config_text::ConfigText;
 use interview::Interview;
+use record::Made;
 
 /// Rally's address for all but EU tenants, and what the daemon takes where the config file names none.
 const DEFAULT_BASE_URL: &str = "https://rally1.rallydev.com";
@@ -25,18 +27,16 @@ const USUAL_PORT: u16 = 8477;
 /// What `setup` was told on its command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub(crate) profile: Option<String>,
     pub(crate) base_url: Option<String>,
     pub(crate) callback: Option<String>,
     pub(crate) client_id: Option<String>,
-    pub(crate) client_secret_stdin: bool,
     pub(crate) units: Option<bool>,
     pub(crate) git: Option<bool>,
     /// A shell, or `no`.
     pub(crate) completions: Option<String>,
-    pub(crate) browser: bool,
-    pub(crate) timeout: u32,
     pub(crate) dry_run: bool,
+    /// For the sign-in at the end.
+    pub(crate) login: login::Options,
 }
 
 /// Asks what no flag has answered, makes the changes, and signs in.
@@ -47,15 +47,16 @@ pub(crate) fn run(
 ) -> Result<u8, Fault> {
     let path = config::find_path(around)?;
     let mut config = ConfigText::load(&path)?;
-    let profile = options.profile.clone().or_else(|| config.default_profile());
+    let profile = options.login.profile.clone().or_else(|| config.default_profile());
     let profile = profile.unwrap_or_else(|| "default".to_owned());
 
     let mut plan = Vec::new();
     let mut interview = Interview::new(around, output);
     let answers = ask_for_client(&mut interview, options, &config, &profile, around)?;
     config.set_profile(&profile, &answers.base_url, &answers.client_id, &answers.callback);
-    if config.has_changed() {
-        plan.push(Change::Configure { path, text: config.to_string() });
+    let has_changed = config.has_changed();
+    if has_changed {
+        plan.extend(Change::Configure { path, text: config.to_string() }.noted());
         plan.push(Change::Reload);
     }
     plan.extend(machine::offer_completions(&mut interview, options.completions.as_deref(), around)?);
@@ -66,14 +67,8 @@ pub(crate) fn run(
     if options.dry_run {
         return output.answer(format!("would sign in: rally-cred login {profile}\n").as_bytes()).map(|()| 0);
     }
-    let login = login::Options {
-        profile: Some(profile),
-        browser: options.browser,
-        force: false,
-        timeout: options.timeout,
-        client_secret_stdin: options.client_secret_stdin,
-        autostart: true,
-    };
+    // A token in hand proves nothing about values that it was not got with.
+    let login = login::Options { profile: Some(profile), force: has_changed, ..options.login.clone() };
     login::run(&login, around, output)
 }
 
@@ -87,28 +82,36 @@ pub(crate) fn remove(
     let path = config::find_path(around)?;
     let mut config = ConfigText::load(&path)?;
     let profile = profile.or_else(|| config.default_profile()).unwrap_or_else(|| "default".to_owned());
+    let own = Made::File(path.clone());
+    let (config_file, mut made): (Vec<_>, Vec<_>) =
+        record::load()?.into_iter().partition(|made| *made == own);
     let mut plan = Vec::new();
+    let mut helper = None;
     if config.has_profile(&profile) {
         let base_url = config.value(&profile, "base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
         config.remove_profile(&profile);
+        helper = (!config.serves(&base_url)).then(|| Made::GitHelper(machine::git_key(&base_url)));
         plan.push(Change::SignOut(profile));
         let text = config.to_string();
-        plan.push(match (text.trim().is_empty(), config.is_unused()) {
-            (true, _) => Change::Delete(path),
+        if text.trim().is_empty() && !config_file.is_empty() {
+            plan.extend(machine::undo(config_file, around));
+        } else if config.is_unused() {
             // Nothing is left that a daemon could use, so there is nothing to judge.
-            (false, true) => Change::Write { path, text },
-            (false, false) => Change::Configure { path, text },
-        });
-        if !config.serves(&base_url) {
-            plan.extend(machine::forget_git(&base_url, around));
+            plan.push(Change::Write { path, text });
+        } else {
+            plan.extend([Change::Configure { path, text }, Change::Reload]);
         }
     }
     if config.is_unused() {
-        plan.extend(machine::forget_units(around));
-        plan.extend(machine::forget_completions(around));
-        plan.push(Change::Stop);
+        // What was made last goes first: units are disabled before their files go.
+        made.reverse();
+        plan.extend(machine::undo(made, around));
+        if !plan.is_empty() {
+            plan.push(Change::Stop);
+        }
     } else {
-        plan.push(Change::Reload);
+        made.retain(|made| Some(made) == helper.as_ref());
+        plan.extend(machine::undo(made, around));
     }
     carry_out(&plan, dry_run, around, output)?;
     Ok(0)
@@ -129,22 +132,20 @@ fn ask_for_client(
     around: &dyn Surroundings,
 ) -> Result<Answers, Fault> {
     let known = |key: &str| config.value(profile, key);
-    let base_url = interview.text(
-        "Rally's address",
-        "--base-url",
-        options.base_url.clone(),
-        Some(known("base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned())),
-    )?;
+    let proposal = known("base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
+    let base_url =
+        interview.address("Rally's address", "--base-url", options.base_url.as_ref(), &proposal)?;
     let base_url = base_url.trim_end_matches('/').to_owned();
-    let callback = interview.text(
+    let proposal = known("redirect_uri").unwrap_or_else(free_callback);
+    let callback = interview.address(
         "Callback URL on this machine",
         "--callback",
-        options.callback.clone(),
-        Some(known("redirect_uri").unwrap_or_else(free_callback)),
+        options.callback.as_ref(),
+        &proposal,
     )?;
     if options.client_id.is_none() && interview.has_person() {
         let page = format!("{base_url}/login/accounts/index.html#/clients");
-        let is_open = options.browser && browser::open(&page, around);
+        let is_open = options.login.browser && browser::open(&page, around);
         interview.tell(&format!(
             "make an OAuth client in Rally, or look at the one you have{}:\n  \
              {}\n  press Create, and give it\n    Application Name  rally-cred\n    Callback URL      {}\n  \
@@ -159,20 +160,15 @@ fn ask_for_client(
     Ok(Answers { base_url, callback, client_id })
 }
 
-/// A callback URL with the usual port, or with another where that is taken.
+/// A callback URL with the usual port, or with the next one that is free.
 fn free_callback() -> String {
-    let is_free = |port: u16| {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    let is_free = |port: &u16| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
             // A machine without IPv6 has no ::1.
-            && !matches!(TcpListener::bind((Ipv6Addr::LOCALHOST, port)),
+            && !matches!(TcpListener::bind((Ipv6Addr::LOCALHOST, *port)),
                 Err(fault) if fault.kind() == std::io::ErrorKind::AddrInUse)
     };
-    let port = if is_free(USUAL_PORT) {
-        USUAL_PORT
-    } else {
-        let any = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|any| any.local_addr());
-        any.map_or(USUAL_PORT, |address| address.port())
-    };
+    let port = (USUAL_PORT..=USUAL_PORT + 100).find(is_free).unwrap_or(USUAL_PORT);
     format!("http://localhost:{port}/callback")
 }
 

@@ -41,7 +41,7 @@ pub trait Surroundings {
     /// Hides what is typed until the returned value is dropped; an interruption shows it again and ends the program.
     fn hide_typing(&self) -> Box<dyn Any>;
     /// A line typed on the terminal without echo.
-    fn typed_secret(&self, prompt: &str) -> io::Result<String>;
+    fn typed_secret(&self, prompt: &str) -> io::Result<Zeroizing<String>>;
     /// A setting of git, with everything that git's caller has overridden; `None` without git.
     fn git_setting(&self, name: &str) -> Option<String>;
     /// Runs a program to its end, without standard input, and gives what it wrote.
@@ -128,7 +128,7 @@ impl Surroundings for Process {
         Box::new(hidden_input::hide("sign-in cancelled").ok())
     }
 
-    fn typed_secret(&self, prompt: &str) -> io::Result<String> {
+    fn typed_secret(&self, prompt: &str) -> io::Result<Zeroizing<String>> {
         hidden_input::read_line(prompt)
     }
 

@@ -133,9 +133,9 @@ impl Surroundings for Fake {
         Box::new(())
     }
 
-    fn typed_secret(&self, prompt: &str) -> io::Result<String> {
+    fn typed_secret(&self, prompt: &str) -> io::Result<Zeroizing<String>> {
         self.prompts.lock().unwrap().push(prompt.to_owned());
-        self.typed_secret.clone().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.typed_secret.clone().map(Zeroizing::new).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn git_setting(&self, name: &str) -> Option<String> {

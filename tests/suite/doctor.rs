@@ -7,7 +7,10 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::TcpListener,
-    os::unix::{fs::PermissionsExt, net::UnixListener},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixListener,
+    },
     thread,
 };
 
@@ -59,7 +62,7 @@ fn passes(world: &World, check: &str) {
 }
 
 /// A world in which somebody has signed in, with a keyring, and git knows of it.
-fn healthy() -> (Sandbox, World, KeyringSession) {
+pub(crate) fn healthy() -> (Sandbox, World, KeyringSession) {
     let (sandbox, world, keyring) = world_with_keyring();
     sign_in(&world, &sandbox);
     let key = format!("credential.{}.helper", sandbox.base_url());
@@ -115,19 +118,22 @@ fn a_config_file_that_cannot_be_used_is_named_with_its_line() {
 
 #[test]
 fn modes_that_let_others_in_are_found_and_the_remedy_closes_them() {
-    let (_sandbox, world, _keyring) = healthy();
+    let (_sandbox, mut world, _keyring) = healthy();
+    let home = world.path("");
     let open = |path: &str, mode| {
-        fs::set_permissions(world.path(path), fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(home.join(path), fs::Permissions::from_mode(mode)).unwrap();
     };
     open("config/rally-cred/config.toml", 0o666);
     fault(&world, &[], "config", "config_broken");
     mended_by(&world, &fault(&world, &[], "permissions", "failed"), "permissions");
     passes(&world, "config");
-    for (path, mode) in [
-        ("config/rally-cred", 0o777),
-        ("state/rally-cred/daemon.log", 0o644),
-        ("run/rally-cred/agent.sock", 0o666),
-    ] {
+    // A remedy is a command for a shell, whatever the folder is called.
+    let odd = world.path("it's mine");
+    fs::rename(world.path("config"), &odd).unwrap();
+    world.set("XDG_CONFIG_HOME", odd.display());
+    open("it's mine/rally-cred", 0o777);
+    mended_by(&world, &fault(&world, &[], "permissions", "failed"), "permissions");
+    for (path, mode) in [("state/rally-cred/daemon.log", 0o644), ("run/rally-cred/agent.sock", 0o666)] {
         open(path, mode);
         mended_by(&world, &fault(&world, &[], "permissions", "failed"), "permissions");
     }
@@ -136,6 +142,66 @@ fn modes_that_let_others_in_are_found_and_the_remedy_closes_them() {
     let (_, json) = examine(&world, &[]);
     assert_eq!(find(&json, "daemon")["verdict"], "skipped", "{json:#}");
     mended_by(&world, &remedy, "socket");
+}
+
+#[test]
+fn a_socket_folder_that_is_a_link_is_not_followed() {
+    let (_sandbox, world, _keyring) = healthy();
+    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    fs::rename(world.path("run/rally-cred"), world.path("elsewhere")).unwrap();
+    symlink(world.path("elsewhere"), world.path("run/rally-cred")).unwrap();
+    assert!(fault(&world, &[], "socket", "failed").starts_with("remove "));
+    fs::remove_file(world.path("run/rally-cred")).unwrap();
+    passes(&world, "socket");
+}
+
+#[test]
+fn what_the_config_file_must_not_say_is_named_by_line_and_key() {
+    let (sandbox, world, _keyring) = healthy();
+    let good = world::profile_for(&sandbox);
+    for (line, key) in [
+        ("pkce = \"yes\"", "pkce"),
+        ("scope = 7", "scope"),
+        ("base_url = \"http://rally1.rallydev.com\"", "base_url"),
+        ("redirect_uri = \"localhost\"", "redirect_uri"),
+        ("client_secret_command = \"pass\"", "client_secret_command"),
+        ("ca_file = \"relative.pem\"", "ca_file"),
+    ] {
+        let name = line.split_once(' ').unwrap().0;
+        let others: String =
+            good.lines().filter(|line| !line.starts_with(name)).map(|line| format!("{line}\n")).collect();
+        world.configure(&format!("{others}{line}\n"));
+        let (_, json) = examine(&world, &[]);
+        let what = find(&json, "config")["fault"]["what"].as_str().unwrap_or_default();
+        let lines = others.lines().count() + 1;
+        assert!(what.contains(&format!("line {lines}")) && what.contains(key), "{line}: {json:#}");
+    }
+}
+
+#[test]
+fn a_secret_that_cannot_be_had_and_a_renewal_that_is_refused_are_told_as_the_sign_in_that_they_prevent() {
+    let (sandbox, world, _keyring) = healthy();
+    let refusal = Fault::Answer {
+        status: 400,
+        content_type: "application/json".to_owned(),
+        body: r#"{"error":"invalid_grant","error_description":"canary"}"#.to_owned(),
+    };
+    let token = world.client(&["get", "--profile", "default", "--format", "token"], "").stdout;
+    assert!(sandbox.revoke(token.trim()));
+    sandbox.fault(Endpoint::Token, refusal, None);
+    assert_eq!(world.client(&["erase"], "").code, Some(0));
+    let refused = world.client(&["get", "--interactive", "never"], "");
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    let remedy = fault(&world, &[], "sign_in", "token_refused");
+    sandbox.clear_faults();
+    mended_by(&world, &remedy, "sign_in");
+
+    assert_eq!(world.client(&["logout", "--forget-client-secret"], "").code, Some(0));
+    world.configure(&format!("{}client_secret_command = [\"false\"]\n", world::profile_for(&sandbox)));
+    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    let login = world.client(&["login"], "");
+    assert_eq!(login.code, Some(1), "{login:?}");
+    fault(&world, &[], "sign_in", "failed");
 }
 
 #[test]
@@ -226,9 +292,18 @@ fn a_redirect_port_that_this_user_may_not_have_is_named() {
 #[test]
 fn rally_that_is_not_there_or_not_itself_is_recognised() {
     let (sandbox, world, _keyring) = healthy();
-    sandbox.fault(Endpoint::User, Fault::Html, None);
-    fault(&world, &[], "rally", "bad_answer");
-    sandbox.clear_faults();
+    for (trouble, kind) in [
+        (Fault::Html, "bad_answer"),
+        (Fault::Garbage, "bad_answer"),
+        (Fault::Status { status: 429, retry_after: Some(1) }, "unreachable"),
+        (Fault::Status { status: 503, retry_after: None }, "unreachable"),
+        (Fault::Redirect { location: "http://127.0.0.1:1/".to_owned() }, "bad_answer"),
+        (Fault::Drop, "unreachable"),
+    ] {
+        sandbox.fault(Endpoint::User, trouble, None);
+        fault(&world, &[], "rally", kind);
+        sandbox.clear_faults();
+    }
     sandbox.change(|options| options.address_refused = true);
     fault(&world, &[], "rally", "address_not_allowed");
     sandbox.change(|options| options.address_refused = false);
@@ -285,7 +360,14 @@ fn a_sign_in_that_is_missing_or_that_rally_refuses_is_told_with_the_command_that
 fn git_that_does_not_ask_is_mended_by_the_remedy() {
     let sandbox = world::sandbox();
     let world = world_with_browser(&sandbox);
+    // Other helpers for the same server stay.
+    let key = format!("credential.{}.helper", sandbox.base_url());
+    for helper in ["cache", "store"] {
+        assert_eq!(world.run("git", &["config", "--global", "--add", &key, helper], "").code, Some(0));
+    }
     mended_by(&world, &fault(&world, &[], "git", "failed"), "git");
+    let helpers = world.run("git", &["config", "--global", "--get-all", &key], "").stdout;
+    assert_eq!(helpers, "cache\nstore\nrally\n");
 }
 
 #[test]
@@ -326,25 +408,4 @@ fn units_that_are_disabled_or_have_failed_are_told() {
     mended_by(&world, &fault(&world, &[], "units", "failed"), "units");
     fs::write(world.path("rally-cred.service"), "failed\n").unwrap();
     mended_by(&world, &fault(&world, &[], "units", "failed"), "units");
-}
-
-#[test]
-fn the_report_is_private_new_and_without_what_a_broken_config_file_holds() {
-    let (sandbox, mut world, _keyring) = healthy();
-    world.set("HTTPS_PROXY", "http://me:canary-proxy@127.0.0.1:1").set("RALLY_API_KEY", "_canary-key");
-    world.configure(&format!("{}client_secret = \"canary-secret\"\n", world::profile_for(&sandbox)));
-    let path = world.path("report.txt");
-    let arguments = ["doctor", "--report", path.to_str().unwrap()];
-    let ended = world.client(&arguments, "");
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    let report = fs::read_to_string(&path).unwrap();
-    for expected in ["FAIL  config", "ok    vault", "HTTPS_PROXY", "\"release\":", "signed in"] {
-        assert!(report.contains(expected), "no {expected:?} in {report}");
-    }
-    assert!(!report.contains("canary"), "{report}");
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    let again = world.client(&arguments, "");
-    assert_eq!(again.code, Some(1));
-    assert!(again.stderr.contains("name a file that does not exist yet"), "{again:?}");
-    assert_eq!(fs::read_to_string(&path).unwrap(), report);
 }

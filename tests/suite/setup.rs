@@ -19,7 +19,7 @@ use rally_cred_tests::{
 use crate::sign_in::{opened, question, value, world_with_browser};
 
 /// A new user: nothing is configured, a browser is there, and a `systemctl --user` that notes what it is asked.
-fn newcomer(sandbox: &Sandbox) -> (World, KeyringSession) {
+pub(crate) fn newcomer(sandbox: &Sandbox) -> (World, KeyringSession) {
     let mut world = world_with_browser(sandbox);
     fs::remove_dir_all(world.path("config")).unwrap();
     let keyring = KeyringSession::start();
@@ -31,7 +31,10 @@ fn newcomer(sandbox: &Sandbox) -> (World, KeyringSession) {
         case $1 in\n\
         show) exit 0 ;;\n\
         is-failed) exit 1 ;;\n\
-        is-enabled) test -e \"$HOME/enabled\" || { echo not-found; exit 4; }; echo enabled; exit ;;\n\
+        is-enabled)\n\
+        \x20 test -e \"$HOME/enabled\" && { echo enabled; exit; }\n\
+        \x20 test -e \"$HOME/packaged\" && { echo disabled; exit 1; }\n\
+        \x20 echo not-found; exit 4 ;;\n\
         esac\n\
         echo \"$*\" >> \"$HOME/asked-of-systemd\"\n\
         case $1 in enable) touch \"$HOME/enabled\" ;; disable) rm \"$HOME/enabled\" ;; esac\n";
@@ -45,13 +48,13 @@ fn newcomer(sandbox: &Sandbox) -> (World, KeyringSession) {
     (world, keyring)
 }
 
-fn asked_of_systemd(world: &World) -> Vec<String> {
+pub(crate) fn asked_of_systemd(world: &World) -> Vec<String> {
     let asked = fs::read_to_string(world.path("asked-of-systemd")).unwrap_or_default();
     asked.lines().map(str::to_owned).collect()
 }
 
 /// Every answer as a flag.
-fn flags(sandbox: &Sandbox) -> Vec<String> {
+pub(crate) fn flags(sandbox: &Sandbox) -> Vec<String> {
     let options = sandbox.options();
     ["--base-url", sandbox.base_url(), "--client-id", &options.client_id, "--callback", &options.redirect_uri]
         .into_iter()
@@ -60,14 +63,15 @@ fn flags(sandbox: &Sandbox) -> Vec<String> {
         .collect()
 }
 
-fn setup(world: &World, flags: &[String], more: &[&str], stdin: &str) -> Ended {
+pub(crate) fn setup(world: &World, flags: &[String], more: &[&str], stdin: &str) -> Ended {
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
     world.client(&[&["setup"], flags.as_slice(), more].concat(), stdin)
 }
 
 /// The files of a user that are not the daemon's, or the tests' own.
 fn files(world: &World) -> BTreeMap<PathBuf, String> {
-    let own = ["state", "run", "opened", "asked-of-systemd", "enabled"].map(|name| world.path(name));
+    let own =
+        ["state", "run", "opened", "asked-of-systemd", "enabled", "packaged"].map(|name| world.path(name));
     let is_foreign = |path: &PathBuf| !own.iter().any(|own| path.starts_with(own));
     let files = world.files().into_iter().filter(|(path, _)| is_foreign(path));
     files.map(|(path, bytes)| (path, String::from_utf8_lossy(&bytes).into_owned())).collect()
@@ -140,6 +144,7 @@ fn a_person_at_a_terminal_is_asked_one_thing_after_the_other() {
     let mut setup = world.start("script", &command);
     let mut shown = String::new();
     for (question, answer) in [
+        ("Rally's address [https://rally1.rallydev.com]: ", "rally1.rallydev.com"),
         ("Rally's address [https://rally1.rallydev.com]: ", sandbox.base_url()),
         ("/callback]: ", options.redirect_uri.as_str()),
         ("Client ID: ", ""),
@@ -157,6 +162,7 @@ fn a_person_at_a_terminal_is_asked_one_thing_after_the_other() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("signed in as dana@example.com"), "{ended:?}");
     assert!(!shown.contains("typed-by-hand") && !ended.stdout.contains("typed-by-hand"), "{ended:?}");
+    assert!(shown.contains("this is no address; it begins with https://"), "{shown}");
     // The page where OAuth clients are made, with what to put there, then the one to sign in at.
     let page = format!("{}/login/accounts/index.html#/clients", sandbox.base_url());
     assert!(shown.contains(&page) && shown.contains(&format!("Callback URL      {}", options.redirect_uri)));
@@ -244,6 +250,10 @@ fn an_existing_file_keeps_its_comments_its_other_profiles_its_mode_and_its_link(
 fn values_that_the_daemon_would_not_take_change_nothing() {
     let sandbox = world::sandbox();
     let (world, _keyring) = newcomer(&sandbox);
+    // Nor do they leave a record of a file that was never made.
+    let all = world.files();
+    let ended = setup(&world, &flags(&sandbox)[..2], &["--callback", "no address", "--client-id", "x"], "");
+    assert_eq!((ended.code, world.files()), (Some(1), all), "{ended:?}");
     world.configure_for(&sandbox);
     let before = files(&world);
     for (flag, bad, expected) in [
@@ -263,4 +273,63 @@ fn values_that_the_daemon_would_not_take_change_nothing() {
         ended.stderr.contains("rally-cred config check") && !ended.stderr.contains("canary"),
         "{ended:?}"
     );
+}
+
+#[test]
+fn a_config_file_that_is_read_only_stays_as_it_is_and_the_remedy_opens_it() {
+    let sandbox = world::sandbox();
+    let (world, _keyring) = newcomer(&sandbox);
+    world.configure_for(&sandbox);
+    let path = world.path("config/rally-cred/config.toml");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    let before = files(&world);
+    let setup = |world: &World| setup(world, &[], &["--client-id", "other"], "");
+    let ended = setup(&world);
+    assert_eq!((ended.code, files(&world)), (Some(1), before), "{ended:?}");
+    let remedy = ended.stderr.lines().find_map(|line| line.trim().strip_prefix("try: ")).unwrap();
+    assert_eq!(world.run("sh", &["-c", remedy], "").code, Some(0), "{remedy}");
+    assert!(setup(&world).stdout.starts_with("write "));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_new_callback_url_is_proved_by_a_new_sign_in() {
+    let sandbox = world::sandbox();
+    let (world, _keyring) = newcomer(&sandbox);
+    world.configure_for(&sandbox);
+    crate::sign_in::sign_in(&world, &sandbox);
+    let callback = format!("http://localhost:{}/other", world::free_port());
+    sandbox.change(|options| options.redirect_uri.clone_from(&callback));
+    let changed = setup(&world, &[], &["--callback", &callback], "");
+    assert_eq!(changed.code, Some(0), "{changed:?}");
+    assert!(changed.stdout.contains("default: signed in as dana@example.com"), "{changed:?}");
+}
+
+#[test]
+fn what_is_asked_for_and_cannot_be_is_told_before_anything_changes() {
+    let sandbox = world::sandbox();
+    let (mut world, _keyring) = newcomer(&sandbox);
+    let before = files(&world);
+    let mut flags = flags(&sandbox);
+    flags.truncate(6);
+    world.set("PATH", world::programs().display());
+    for (flag, what) in [("--units", "systemd runs nothing for this user"), ("--git", "there is no git")] {
+        let ended = setup(&world, &flags, &[flag, "yes"], "");
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
+        assert!(ended.stderr.contains(what) && ended.stderr.contains(&format!("{flag} no")), "{ended:?}");
+        assert_eq!(files(&world), before);
+    }
+}
+
+#[test]
+fn completions_that_a_package_brought_are_not_written_a_second_time() {
+    let sandbox = world::sandbox();
+    let (mut world, _keyring) = newcomer(&sandbox);
+    let folder = world.path("share/bash-completion/completions");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("rally-cred"), "").unwrap();
+    world.set("XDG_DATA_DIRS", format!("/nowhere:{}", world.path("share").display()));
+    let dry = setup(&world, &flags(&sandbox), &["--dry-run"], "");
+    assert_eq!(dry.code, Some(0), "{dry:?}");
+    assert!(dry.stdout.contains("config.toml") && !dry.stdout.contains("completion"), "{dry:?}");
 }

@@ -86,6 +86,60 @@ fn an_interruption_while_a_secret_is_typed_leaves_the_terminal_as_it_was() {
     assert!(ended.contains("code=130\r\n") && ended.contains(" echo "), "{ended:?}");
 }
 
+/// Runs a command in a pseudo-terminal as a job that can be stopped, and shows the terminal's modes when it is; then goes
+/// on with the job. This shell leaves the modes alone, as not every one does.
+fn start_as_job(world: &World, command: &str) -> Running {
+    start(world, &format!("set -m; {command}; stty -a; echo stopped; fg"))
+}
+
+#[test]
+fn a_job_that_is_stopped_while_a_secret_is_typed_gives_the_terminal_back_and_asks_again() {
+    let (sandbox, world, _daemon) = terminal();
+    let mut login = start_as_job(&world, "rally-cred login");
+    login.wait_for_text("Client secret for ");
+    login.write("\x1a");
+    let stopped = login.wait_for_text("stopped");
+    assert!(stopped.contains(" echo "), "{stopped:?}");
+    login.wait_for_text("Client secret for ");
+    let secret = sandbox.options().client_secret;
+    login.write(&format!("{secret}\n"));
+    let ended = login.end().stdout;
+    for text in ["signed in as dana@example.com", "code=0\r\n", " echo "] {
+        assert!(ended.contains(text), "{text} is not in {ended:?}");
+    }
+    assert!(!ended.contains(&secret), "{ended:?}");
+}
+
+#[test]
+fn a_job_that_is_stopped_while_it_counts_down_gives_the_terminal_back_and_counts_on() {
+    let (sandbox, world, _daemon) = terminal();
+    store_client_secret(&world, &sandbox);
+    let mut login = start_as_job(&world, "rally-cred login --no-browser");
+    login.wait_for_text(" left");
+    login.write("\x1a");
+    let stopped = login.wait_for_text("stopped");
+    assert!(stopped.contains(" echo "), "{stopped:?}");
+    login.wait_for_text(" left");
+    login.write("\x03");
+    let ended = login.end().stdout;
+    assert!(ended.contains("code=130\r\n") && ended.contains(" echo "), "{ended:?}");
+}
+
+#[test]
+fn a_sign_in_that_no_shell_could_have_go_on_is_not_stopped() {
+    let (sandbox, world, _daemon) = terminal();
+    store_client_secret(&world, &sandbox);
+    let mut login = start(&world, "rally-cred login --no-browser");
+    login.wait_for_text(" left");
+    login.write("\x1a");
+    // One may have been on its way before.
+    for _ in 0..3 {
+        login.wait_for_text(" left");
+    }
+    login.write("\x03");
+    assert!(login.end().stdout.contains("code=130\r\n"));
+}
+
 #[test]
 fn a_keyring_is_spoken_of_only_if_it_keeps_somebody_waiting() {
     let sandbox = world::sandbox();

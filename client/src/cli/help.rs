@@ -60,6 +60,9 @@ completions into folders of yours, and git's setting credential.URL.helper; then
 proves the values and puts the client secret into the keyring. What is so already stays, so it can be
 run again at any time. --dry-run changes nothing and asks no daemon.
 
+--remove takes away the profile, its token and its client secret; with a server's last profile git's
+setting, and with the last of all the rest: what setup made, of which it keeps a record, and no more.
+
 Examples:
   rally-cred setup
   rally-cred setup work --base-url https://eu1.rallydev.com

@@ -41,7 +41,7 @@ fn check_mode(path: &Path, forbidden: u32, why: &str, mend: &str) -> Result<(), 
     }
     Err(Fault::new(FaultKind::Failed, format!("{} is not safe", path.display()))
         .why(format!("{why} (mode {:04o})", found.mode() & 0o7777))
-        .remedy(format!("chmod {mend} {}", path.display())))
+        .remedy(format!("chmod {mend} {}", crate::shell_word::shell_word(&path.display().to_string()))))
 }
 
 /// Elsewhere, files have lists of who may do what, and the user's folders are closed by inheritance.
@@ -78,7 +78,7 @@ pub(super) fn git(profiles: &[ProfileStatus], around: &dyn Surroundings) -> Vec<
             "git",
             Err(Fault::new(FaultKind::Failed, format!("git does not ask rally-cred about {server}"))
                 .why("no credential.helper is set for it")
-                .remedy(format!("git config --global credential.{server}.helper rally"))),
+                .remedy(format!("git config --global --add credential.{server}.helper rally"))),
         ),
     };
     servers.iter().map(judge).collect()

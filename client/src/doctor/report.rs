@@ -7,12 +7,16 @@ use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
+    process::Command,
 };
 
 use rally_cred_proto::{Fault, FaultKind, plain::plain, socket};
 
 use super::{Found, shown};
-use crate::surroundings::Surroundings;
+use crate::{
+    installed::{self, UNITS, Units},
+    surroundings::Surroundings,
+};
 
 /// How much of the log's end is taken along: some hundred lines.
 const LOG_END: u64 = 64 * 1024;
@@ -79,7 +83,11 @@ fn text(found: &Found, around: &dyn Surroundings) -> String {
     // Writing to a text cannot fail.
     status.chain(profiles).flatten().for_each(|line| writeln!(text, "{line}").unwrap_or_default());
     text.push_str("\n# log\n");
-    match log_end() {
+    let log = match installed::units(around) {
+        Units::Enabled(_) | Units::Failed(_) => journal_end(around),
+        Units::NoManager | Units::NotInstalled | Units::Disabled(_) => log_end(),
+    };
+    match log {
         Ok(lines) => lines.lines().for_each(|line| writeln!(text, "{}", plain(line)).unwrap_or_default()),
         Err(fault) => writeln!(text, "{fault}").unwrap_or_default(),
     }
@@ -92,6 +100,16 @@ fn read_line(path: &str, name: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix(name)).map(|value| plain(value.trim_matches('"')))
 }
 
+/// The log of a daemon that systemd runs.
+fn journal_end(around: &dyn Surroundings) -> io::Result<String> {
+    let [_, service] = UNITS;
+    let mut journal = Command::new("journalctl");
+    journal.args(["--user", &format!("--unit={service}"), "--lines=500", "--no-pager"]);
+    let done = around.output_of(&mut journal)?;
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr))
+}
+
+/// The log of one that a client started.
 fn log_end() -> io::Result<String> {
     let folder = socket::state_folder().map_err(io::Error::other)?;
     let mut log = File::open(folder.join("daemon.log"))?;

@@ -11,19 +11,24 @@ use std::{
 
 use rally_cred_proto::{Fault, FaultKind, message::Logout};
 
-use crate::{config, daemon, logout, output::Output, surroundings::Surroundings};
+use super::record::{self, Made};
+use crate::{config, daemon, logout, output::Output, shell_word::shell_word, surroundings::Surroundings};
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// Put this text into the config file, once the daemon's program has found it good.
     Configure { path: PathBuf, text: String },
-    /// Put this text into a file of ours.
+    /// Put this text into a file.
     Write { path: PathBuf, text: String },
-    /// Delete a file of ours.
+    /// Delete a file that `setup` made.
     Delete(PathBuf),
     /// Run a program.
     Run { program: &'static str, arguments: Vec<String> },
+    /// Keep in mind that the next change makes this.
+    Note(Made),
+    /// The opposite, after it is gone.
+    Forget(Made),
     /// Forget a profile's token and client secret.
     SignOut(String),
     /// Have a running daemon read its config file again.
@@ -33,10 +38,22 @@ pub(super) enum Change {
 }
 
 impl Change {
+    /// Puts this text into a file, which is noted if it is not there yet.
+    pub(super) fn noted(self) -> Vec<Self> {
+        match &self {
+            Self::Configure { path, .. } | Self::Write { path, .. }
+                if fs::symlink_metadata(path).is_err() =>
+            {
+                vec![Self::Note(Made::File(path.clone())), self]
+            }
+            _ => vec![self],
+        }
+    }
+
     /// Whether it is no change of its own, but makes another one count.
     pub(super) fn is_silent(&self) -> bool {
         match self {
-            Self::Reload | Self::Stop => true,
+            Self::Reload | Self::Stop | Self::Note(_) | Self::Forget(_) => true,
             Self::Configure { .. }
             | Self::Write { .. }
             | Self::Delete(_)
@@ -48,10 +65,12 @@ impl Change {
     /// Makes it.
     pub(super) fn make(&self, around: &dyn Surroundings, output: &mut Output<'_>) -> Result<(), Fault> {
         match self {
-            Self::Configure { path, text } => configure(path, text, around),
-            Self::Write { path, text } => {
-                write(path, text).map_err(|fault| failed(path, "cannot be written", &fault))
+            Self::Configure { path, text } => {
+                write(path, text, |beside| judge(beside, path, around)).inspect_err(|_| never_made(path))
             }
+            Self::Write { path, text } => write(path, text, |_| Ok(())).inspect_err(|_| never_made(path)),
+            Self::Note(made) => record::note(made),
+            Self::Forget(made) => record::forget(made),
             Self::Delete(path) => {
                 fs::remove_file(path).map_err(|fault| failed(path, "cannot be deleted", &fault))
             }
@@ -87,6 +106,8 @@ impl fmt::Display for Change {
             Self::SignOut(profile) => write!(f, "sign out profile {profile}"),
             Self::Reload => f.write_str("have the daemon read its config file"),
             Self::Stop => f.write_str("stop the daemon"),
+            Self::Note(made) => write!(f, "note {made:?}"),
+            Self::Forget(made) => write!(f, "forget {made:?}"),
         }
     }
 }
@@ -103,33 +124,57 @@ fn failed(path: &Path, what: &str, fault: &io::Error) -> Fault {
     Fault::new(FaultKind::Failed, format!("{} {what}", path.display())).why(fault.to_string())
 }
 
-/// Writes the new text beside the file, has it judged, and puts it in the file's place: at no time is there half a file.
-fn configure(path: &Path, text: &str, around: &dyn Surroundings) -> Result<(), Fault> {
-    // A link, as people have who keep such files elsewhere, stays one.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let beside = target.with_extension("toml.new");
-    let cannot = |fault: &io::Error| failed(&target, "cannot be written", fault);
-    // One from a run that was interrupted is in the way.
-    fs::remove_file(&beside).ok();
-    write(&beside, text).map_err(|fault| cannot(&fault))?;
-    let judged = config::judge(Some(&beside), around).map_err(|fault| {
+/// Takes the note of a file back if that could not be made. Nothing is lost if the note stays.
+fn never_made(path: &Path) {
+    if fs::symlink_metadata(path).is_err() {
+        record::forget(&Made::File(path.to_owned())).ok();
+    }
+}
+
+/// The verdict of the daemon's program on a new text, which speaks of the file that the text is for.
+fn judge(beside: &Path, path: &Path, around: &dyn Surroundings) -> Result<(), Fault> {
+    config::judge(Some(beside), around).map(drop).map_err(|fault| {
         let what = fault.what.replace(&beside.display().to_string(), &path.display().to_string());
         Fault { what, ..fault }
-    });
-    let placed = judged.and_then(|_| {
-        if let Ok(found) = fs::metadata(&target) {
-            fs::set_permissions(&beside, found.permissions()).map_err(|fault| cannot(&fault))?;
-        }
-        fs::rename(&beside, &target).map_err(|fault| cannot(&fault))
-    });
+    })
+}
+
+/// Writes the new text beside the file, has it judged, and puts it in the file's place: at no time is there half a file.
+/// A new one, and the folders on the way, are this user's alone; an old one keeps its mode.
+pub(super) fn write(
+    path: &Path,
+    text: &str,
+    judge: impl FnOnce(&Path) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let cannot = |fault: &io::Error| failed(path, "cannot be written", fault);
+    // A link, as people have who keep such files elsewhere, stays one.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let old = fs::metadata(&target).map(|found| found.permissions()).ok();
+    if old.as_ref().is_some_and(fs::Permissions::readonly) {
+        return Err(Fault::new(FaultKind::Failed, format!("{} is read-only", path.display()))
+            .why("its mode lets nobody change it")
+            .remedy(format!("chmod u+w {}", shell_word(&path.display().to_string()))));
+    }
+    let mut beside = target.clone().into_os_string();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    // One from a run that was interrupted is in the way.
+    fs::remove_file(&beside).ok();
+    let placed = write_new(&beside, text)
+        .map_err(|fault| cannot(&fault))
+        .and_then(|()| judge(&beside))
+        .and_then(|()| {
+            old.map_or(Ok(()), |mode| fs::set_permissions(&beside, mode))
+                .and_then(|()| fs::rename(&beside, &target))
+                .map_err(|fault| cannot(&fault))
+        });
     if placed.is_err() {
         fs::remove_file(&beside).ok();
     }
     placed
 }
 
-/// Writes a whole file that only this user may change, and read; its folders are made.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
@@ -138,7 +183,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
         builder.create(folder)?;
     }
     let mut options = fs::File::options();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
@@ -148,7 +193,10 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 
 fn run(program: &str, arguments: &[String], around: &dyn Surroundings) -> Result<(), Fault> {
     let line = format!("{program} {}", arguments.join(" "));
-    let fault = || Fault::new(FaultKind::Failed, format!("{line} failed"));
+    let fault = || {
+        Fault::new(FaultKind::Failed, format!("{line} failed"))
+            .remedy("mend the cause and run rally-cred setup again; what is done already stays")
+    };
     let done = around.output_of(Command::new(program).args(arguments));
     match done {
         Ok(done) if done.status.success() => Ok(()),

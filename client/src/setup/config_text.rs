@@ -5,7 +5,7 @@
 use std::{fmt, fs, io, path::Path};
 
 use rally_cred_proto::{Fault, FaultKind, Origin};
-use toml_edit::{DocumentMut, Item, Table, TableLike, Value, value};
+use toml_edit::{DocumentMut, Item, RawString, Table, TableLike, Value, value};
 
 use super::DEFAULT_BASE_URL;
 
@@ -13,6 +13,8 @@ use super::DEFAULT_BASE_URL;
 pub(super) struct ConfigText {
     document: DocumentMut,
     before: String,
+    /// Whether lines end as on Windows; in the document they do not.
+    has_crlf: bool,
 }
 
 impl ConfigText {
@@ -23,14 +25,20 @@ impl ConfigText {
                 .why(why)
                 .remedy("rally-cred config check")
         };
-        let before = match fs::read_to_string(path) {
+        let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => String::new(),
             Err(fault) => return Err(broken(fault.to_string())),
         };
         // What the parser says may quote the file, and the daemon's program says it better.
-        let document = before.parse().map_err(|_| broken("it is not TOML".to_owned()))?;
-        Ok(Self { document, before })
+        Self::parse(&text).ok_or_else(|| broken("it is not TOML".to_owned()))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let document: DocumentMut = text.parse().ok()?;
+        let mut config = Self { document, before: String::new(), has_crlf: text.contains("\r\n") };
+        config.before = config.to_string();
+        Some(config)
     }
 
     /// Whether the text is another than in the file.
@@ -84,7 +92,9 @@ impl ConfigText {
         let Some(profiles) = profiles.as_table_like_mut() else { return };
         let profile = profiles.entry(name).or_insert_with(|| Item::Table(Table::new()));
         let Some(profile) = profile.as_table_like_mut() else { return };
-        if base_url != DEFAULT_BASE_URL || profile.contains_key("base_url") {
+        // One that names the same server stays as it is written.
+        let known = profile.get("base_url").and_then(Item::as_str).unwrap_or(DEFAULT_BASE_URL);
+        if Origin::from_uri(known).is_none() || Origin::from_uri(known) != Origin::from_uri(base_url) {
             put(profile, "base_url", base_url);
         }
         put(profile, "client_id", client_id);
@@ -102,7 +112,10 @@ impl ConfigText {
     /// Takes a profile out, and its name as the default one.
     pub(super) fn remove_profile(&mut self, name: &str) {
         if let Some(profiles) = self.document.get_mut("profile").and_then(Item::as_table_like_mut) {
-            profiles.remove(name);
+            let removed = profiles.remove(name);
+            if let Some(removed) = removed.as_ref().and_then(Item::as_table) {
+                self.keep_heading(removed);
+            }
         }
         let names = self.names();
         if names.is_empty() {
@@ -120,6 +133,32 @@ impl ConfigText {
         }
     }
 
+    /// Leaves the comments in the file that an empty line parts from the removed table: they are about more than it.
+    fn keep_heading(&mut self, removed: &Table) {
+        let before = removed.decor().prefix().and_then(RawString::as_str).unwrap_or_default();
+        let Some((heading, _)) = before.rsplit_once("\n\n") else { return };
+        let heading = format!("{heading}\n\n");
+        let mut next = None;
+        visit_tables(self.document.as_table_mut(), &mut |table| {
+            next = [next, table.position()]
+                .into_iter()
+                .flatten()
+                .filter(|at| Some(*at) > removed.position())
+                .min();
+        });
+        if next.is_none() {
+            let both = heading.clone() + self.document.trailing().as_str().unwrap_or_default();
+            self.document.set_trailing(both);
+        }
+        visit_tables(self.document.as_table_mut(), &mut |table| {
+            if next.is_some() && table.position() == next {
+                let own = table.decor().prefix().and_then(RawString::as_str).unwrap_or_default();
+                let both = heading.clone() + own.trim_start_matches('\n');
+                table.decor_mut().set_prefix(both);
+            }
+        });
+    }
+
     fn profiles(&self) -> Option<&dyn TableLike> {
         self.document.get("profile")?.as_table_like()
     }
@@ -132,7 +171,18 @@ impl ConfigText {
 
 impl fmt::Display for ConfigText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.document.fmt(f)
+        let text = self.document.to_string();
+        f.write_str(&if self.has_crlf { text.replace('\n', "\r\n") } else { text })
+    }
+}
+
+/// Goes through the tables below one.
+fn visit_tables(table: &mut Table, visit: &mut dyn FnMut(&mut Table)) {
+    for (_, item) in table.iter_mut() {
+        if let Item::Table(table) = item {
+            visit(table);
+            visit_tables(table, visit);
+        }
     }
 }
 
@@ -154,7 +204,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> ConfigText {
-        ConfigText { document: text.parse().unwrap(), before: text.to_owned() }
+        ConfigText::parse(text).unwrap()
     }
 
     fn set(text: &str, name: &str) -> String {
@@ -193,6 +243,41 @@ mod tests {
         back.remove_profile("home");
         assert_eq!(back.to_string().replace("default_profile = \"work\"\n", ""), text);
         assert!(back.serves(DEFAULT_BASE_URL) && !back.serves("https://eu1.rallydev.com"));
+    }
+
+    #[test]
+    fn comments_that_are_about_the_whole_file_outlive_a_removed_profile() {
+        let (head, foot) = ("# who I am at work\n# ask before changing\n\n", "# the end\n");
+        let own = "# the default one\n[profile.default]\nclient_id = \"a\" # mine\nredirect_uri = \"b\"\n";
+        let other = "[static]\nhosts = [\"*\"]\n";
+        for (text, expected) in [
+            (format!("{head}{own}{foot}"), format!("{head}{foot}")),
+            (format!("{head}{own}\n# about static\n{other}"), format!("{head}# about static\n{other}")),
+            (format!("{other}\n{head}{own}"), format!("{other}\n{head}")),
+        ] {
+            let mut config = of(&text);
+            config.remove_profile("default");
+            assert_eq!(config.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_same_values_are_no_change_however_they_are_written() {
+        for text in [
+            NEW.replace(
+                "[profile.default]",
+                "[profile.default]\nbase_url = \"https://Rally1.rallydev.com/\"",
+            ),
+            NEW.replace('\n', "\r\n"),
+            format!("\u{feff}{NEW}"),
+            NEW.trim_end().to_owned(),
+        ] {
+            let mut config = of(&text);
+            config.set_profile("default", DEFAULT_BASE_URL, "id", "http://localhost:8477/callback");
+            assert!(!config.has_changed(), "{text:?} became {:?}", config.to_string());
+        }
+        let windows = NEW.replace('\n', "\r\n");
+        assert_eq!(set(&windows.replace("\"id\"", "\"old\""), "default"), windows);
     }
 
     #[test]

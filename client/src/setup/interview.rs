@@ -1,10 +1,10 @@
 //! Questions to the person at the terminal, each of which a flag can answer in advance.
-//! Does not: judge an answer, or ask for a secret.
+//! Does not: judge an answer but by its shape, or ask for a secret.
 //! Met by: `setup`.
 
 use std::io::{BufRead, Read};
 
-use rally_cred_proto::{Fault, FaultKind, plain::plain};
+use rally_cred_proto::{Fault, FaultKind, Origin, plain::plain};
 
 use super::unanswered;
 use crate::{output::Output, surroundings::Surroundings};
@@ -54,6 +54,23 @@ impl<'a, 'o> Interview<'a, 'o> {
                 (true, Some(proposal)) => return Ok(proposal.clone()),
                 (true, None) => {}
             }
+        }
+    }
+
+    /// A text that has to be a web address; a slip costs the person nothing but another try.
+    pub(super) fn address(
+        &mut self,
+        question: &str,
+        flag: &str,
+        given: Option<&String>,
+        proposal: &str,
+    ) -> Result<String, Fault> {
+        loop {
+            let address = self.text(question, flag, given.cloned(), Some(proposal.to_owned()))?;
+            if given.is_some() || !self.has_person() || Origin::from_uri(&address).is_some() {
+                return Ok(address);
+            }
+            self.tell("this is no address; it begins with https://, or with http:// on this machine");
         }
     }
 

@@ -2,12 +2,15 @@
 //! Does not: carry anything out, or plan what is so already.
 //! Met by: `setup`.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use rally_cred_proto::Fault;
+use rally_cred_proto::{Fault, FaultKind};
 
-use super::{change::Change, interview::Interview};
+use super::{change::Change, interview::Interview, record::Made};
 use crate::{
     autostart, completions,
     installed::{self, GitHelper, UNITS, Units},
@@ -27,6 +30,9 @@ pub(super) fn offer_units(
     around: &dyn Surroundings,
 ) -> Result<Vec<Change>, Fault> {
     let state = installed::units(around);
+    if given == Some(true) && state == Units::NoManager {
+        return Err(impossible("systemd runs nothing for this user here", "--units no"));
+    }
     let is_worth_asking = matches!(state, Units::NotInstalled | Units::Disabled(_));
     // The user manager's daemon would know nothing of these.
     let is_elsewhere =
@@ -42,7 +48,9 @@ pub(super) fn offer_units(
         let daemon = autostart::daemon_program(around)?;
         for (name, text) in UNIT_TEXTS {
             if let Some(path) = user_unit(name, around) {
-                plan.extend(write(path, unit_text(text, &daemon, around)));
+                plan.extend(
+                    write(path, unit_text(text, &daemon, around)).into_iter().flat_map(Change::noted),
+                );
             }
         }
         if !plan.is_empty() {
@@ -51,21 +59,9 @@ pub(super) fn offer_units(
     }
     if !matches!(state, Units::Enabled(_)) {
         // A daemon that listens already would keep the socket from systemd.
-        plan.push(Change::Stop);
-        plan.push(systemctl(&["enable", "--now", UNITS[0]]));
+        plan.extend([Change::Stop, Change::Note(Made::Units), systemctl(&["enable", "--now", UNITS[0]])]);
     }
     Ok(plan)
-}
-
-/// Plans the end of the units that lie in the user's own folder.
-pub(super) fn forget_units(around: &dyn Surroundings) -> Vec<Change> {
-    let paths = UNITS.iter().filter_map(|name| user_unit(name, around)).filter(|path| path.exists());
-    let mut plan: Vec<_> = paths.map(Change::Delete).collect();
-    if !plan.is_empty() && installed::units(around) != Units::NoManager {
-        plan.insert(0, systemctl(&[&["disable", "--now"][..], &UNITS].concat()));
-        plan.push(systemctl(&["daemon-reload"]));
-    }
-    plan
 }
 
 /// The text of a unit, for a daemon that may lie where the unit does not look.
@@ -93,25 +89,55 @@ pub(super) fn offer_git(
     base_url: &str,
     around: &dyn Surroundings,
 ) -> Result<Vec<Change>, Fault> {
-    if installed::git_helper(base_url, around) != GitHelper::Absent {
-        return Ok(Vec::new());
+    match installed::git_helper(base_url, around) {
+        GitHelper::NoGit if given == Some(true) => return Err(impossible("there is no git", "--git no")),
+        GitHelper::NoGit | GitHelper::Ours => return Ok(Vec::new()),
+        GitHelper::Absent => {}
     }
     if !interview.yes(&format!("Have git ask rally-cred about {base_url}?"), given)? {
         return Ok(Vec::new());
     }
-    Ok(vec![git(&["--add", &setting(base_url), "rally"])])
+    let key = git_key(base_url);
+    let change = git(&["--add", &key, "rally"]);
+    Ok(vec![Change::Note(Made::GitHelper(key)), change])
 }
 
-/// Plans the end of git's setting, if it is the one that `setup` makes.
-pub(super) fn forget_git(base_url: &str, around: &dyn Surroundings) -> Option<Change> {
-    let key = setting(base_url);
-    let found = around.output_of(Command::new("git").args(["config", "--global", "--get-all", &key])).ok()?;
-    let is_ours = String::from_utf8_lossy(&found.stdout).lines().any(|helper| helper == "rally");
-    is_ours.then(|| git(&["--unset-all", &key, "^rally$"]))
+/// The key of git's setting for the server of a base URL.
+pub(super) fn git_key(base_url: &str) -> String {
+    format!("credential.{}.helper", base_url.trim_end_matches('/'))
 }
 
-fn setting(base_url: &str) -> String {
-    format!("credential.{base_url}.helper")
+/// Plans the end of things that `setup` has made, as far as they are still there.
+pub(super) fn undo(all: impl IntoIterator<Item = Made>, around: &dyn Surroundings) -> Vec<Change> {
+    let has_manager = installed::units(around) != Units::NoManager;
+    let mut plan = Vec::new();
+    let mut has_unit_files = false;
+    for made in all {
+        match &made {
+            Made::File(path) if fs::symlink_metadata(path).is_err() => {}
+            Made::File(path) => {
+                has_unit_files |= UNITS.iter().any(|name| user_unit(name, around).as_ref() == Some(path));
+                plan.push(Change::Delete(path.clone()));
+            }
+            Made::GitHelper(key) if has_git_helper(key, around) => {
+                plan.push(git(&["--unset-all", key, "^rally$"]));
+            }
+            Made::Units if has_manager => plan.push(systemctl(&[&["disable", "--now"][..], &UNITS].concat())),
+            Made::GitHelper(_) | Made::Units => {}
+        }
+        plan.push(Change::Forget(made));
+    }
+    if has_unit_files && has_manager {
+        plan.push(systemctl(&["daemon-reload"]));
+    }
+    plan
+}
+
+fn has_git_helper(key: &str, around: &dyn Surroundings) -> bool {
+    let mut ask = Command::new("git");
+    ask.args(["config", "--global", "--get-all", key]);
+    let found = around.output_of(&mut ask).map(|found| found.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&found).lines().any(|helper| helper == "rally")
 }
 
 fn git(arguments: &[&str]) -> Change {
@@ -136,25 +162,28 @@ pub(super) fn offer_completions(
         }
         return Ok(Vec::new());
     };
-    let change = write(path, completions::find_script(shell).to_owned());
+    let change = if has_packaged_completions(shell, around) {
+        None
+    } else {
+        write(path, completions::find_script(shell).to_owned())
+    };
     if change.is_none()
         || !interview.yes(&format!("Have {shell} complete rally-cred's commands?"), given.map(|_| true))?
     {
         return Ok(Vec::new());
     }
-    Ok(change.into_iter().collect())
+    Ok(change.into_iter().flat_map(Change::noted).collect())
 }
 
-/// Plans the end of the completions that are as `setup` makes them.
-pub(super) fn forget_completions(around: &dyn Surroundings) -> Vec<Change> {
-    let is_ours = |shell: &str, path: &Path| {
-        std::fs::read_to_string(path).is_ok_and(|text| text == completions::find_script(shell))
+/// Whether a package has put them where this shell looks, for every user.
+fn has_packaged_completions(shell: &str, around: &dyn Surroundings) -> bool {
+    let below = match shell {
+        "bash" => "bash-completion/completions/rally-cred",
+        "fish" => "fish/vendor_completions.d/rally-cred.fish",
+        _ => return false,
     };
-    ["bash", "fish"]
-        .into_iter()
-        .filter_map(|shell| completions_file(shell, around).filter(|path| is_ours(shell, path)))
-        .map(Change::Delete)
-        .collect()
+    let folders = around.variable("XDG_DATA_DIRS").unwrap_or_else(|| "/usr/local/share:/usr/share".into());
+    std::env::split_paths(&folders).any(|folder| folder.join(below).is_file())
 }
 
 fn completions_file(shell: &str, around: &dyn Surroundings) -> Option<PathBuf> {
@@ -183,6 +212,11 @@ fn home(around: &dyn Surroundings) -> Option<PathBuf> {
 
 /// A file of ours, unless it is so already.
 fn write(path: PathBuf, text: String) -> Option<Change> {
-    let is_so = std::fs::read_to_string(&path).is_ok_and(|found| found == text);
+    let is_so = fs::read_to_string(&path).is_ok_and(|found| found == text);
     (!is_so).then_some(Change::Write { path, text })
+}
+
+/// Something that was asked for by a flag.
+fn impossible(why: &str, without: &str) -> Fault {
+    Fault::new(FaultKind::Failed, "what is asked for cannot be done").why(why).remedy(without)
 }
