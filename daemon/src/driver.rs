@@ -5,7 +5,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rally_cred_proto::Ask;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     core::{
@@ -54,12 +54,14 @@ pub fn inbox() -> (Inbox, mpsc::Receiver<Input>) {
 /// Runs until the broker orders the exit, or nobody is left who could tell it anything.
 pub async fn run(mut broker: Broker, mut inputs: mpsc::Receiver<Input>, mut performer: Performer) {
     let mut dice = SystemDice;
-    loop {
-        if inputs.is_empty() {
-            // The sessions write their answers first.
-            tokio::task::yield_now().await;
+    let (late, mut has_late) = watch::channel(());
+    // Tasks run in the order in which they were woken, and the sessions are woken with their answers before this one.
+    tokio::spawn(async move {
+        while has_late.changed().await.is_ok() {
             log::catch_up();
         }
+    });
+    loop {
         let now = boot_tick();
         let longest = performer.manager().heartbeat().map_or(MAX_NAP, |heartbeat| heartbeat.min(MAX_NAP));
         let nap = broker.next_deadline().map_or(longest, |at| (at - now).min(longest));
@@ -96,6 +98,9 @@ pub async fn run(mut broker: Broker, mut inputs: mpsc::Receiver<Input>, mut perf
                 }
                 effect => performer.begin(effect),
             }
+        }
+        if log::is_late() {
+            late.send_replace(());
         }
     }
 }

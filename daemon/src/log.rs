@@ -104,6 +104,11 @@ impl Lines {
     }
 }
 
+/// Whether lines wait.
+pub fn is_late() -> bool {
+    LINES.get().is_some_and(|lines| !lines.held.lock().unwrap_or_else(PoisonError::into_inner).is_empty())
+}
+
 /// Writes the lines that waited. Called when nobody waits for an answer, so that callers do not wait for a disk.
 pub fn catch_up() {
     if let Some(lines) = LINES.get() {

@@ -186,7 +186,9 @@ async fn serve_until_told(
         Some(after) => broker.with_idle_exit(after),
         None => broker,
     };
-    driver::run(broker, inputs, performer).await;
+    // As a task, since waking what the runtime itself waits for takes a system call.
+    let driving = tokio::spawn(driver::run(broker, inputs, performer));
+    driving.await.map_err(|_| Fault::new(FaultKind::Failed, "the daemon failed").remedy("see its log"))?;
     finish(sessions, all_gone).await;
     tracing::info!("stopped");
     Ok(())

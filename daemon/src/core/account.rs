@@ -79,16 +79,16 @@ pub(super) struct Account {
     pub(super) vault_fault: Option<Fault>,
 }
 
-/// What the account has under way, one at a time.
+/// What the account has under way, one at a time. Boxed, since nearly always it is nothing.
 #[derive(Debug)]
 pub(super) enum Job {
     None,
     /// A person is asked to sign in.
-    Flow(Flow),
+    Flow(Box<Flow>),
     /// The code of this flow is being exchanged.
-    Exchanging(Epoch, Flow),
+    Exchanging(Epoch, Box<Flow>),
     /// The user behind this flow's new token is being looked up.
-    LookingUp(Epoch, Flow, TokenRecord),
+    LookingUp(Epoch, Box<Flow>, Box<TokenRecord>),
     /// The refresh token is being used.
     Renewing(Epoch),
     /// A new token is on its way into the vault; past this tick, callers are served from memory.

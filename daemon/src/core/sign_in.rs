@@ -105,7 +105,7 @@ impl Account {
         let epoch = turn.epoch();
         turn.log(&self.profile.name, GrantStep::FlowBegan);
         turn.effects.push(Effect::Listen(epoch, expected.clone()));
-        self.job = Job::Flow(Flow {
+        self.job = Job::Flow(Box::new(Flow {
             epoch,
             deadline,
             expected,
@@ -115,7 +115,7 @@ impl Account {
             began_by_login,
             listener: ListenerState::Opening,
             tab_opened: false,
-        });
+        }));
         self.refuse_background_callers(turn);
     }
 
@@ -249,7 +249,8 @@ impl Account {
             }
         }
         // A flow that nobody can answer is not left pending.
-        if let Job::Flow(Flow { listener: ListenerState::Failed(fault), .. }) = &self.job
+        if let Job::Flow(flow) = &self.job
+            && let ListenerState::Failed(fault) = &flow.listener
             && self.waiters.is_empty()
         {
             let fault = fault.clone();
@@ -297,7 +298,7 @@ impl Account {
         true
     }
 
-    fn exchange(&mut self, turn: &mut Turn<'_>, flow: Flow, code: Secret) {
+    fn exchange(&mut self, turn: &mut Turn<'_>, flow: Box<Flow>, code: Secret) {
         let epoch = turn.epoch();
         let redirect_uri = self.profile.redirect_uri.as_str().to_owned();
         self.tell_all(turn, WaitingOn::Exchange);
@@ -331,7 +332,7 @@ impl Account {
         None
     }
 
-    fn exchange_answered(&mut self, turn: &mut Turn<'_>, flow: Flow, raw: RawAnswer) {
+    fn exchange_answered(&mut self, turn: &mut Turn<'_>, flow: Box<Flow>, raw: RawAnswer) {
         let fault = match answer::read_token_answer(FormKind::Code, raw) {
             TokenAnswer::Granted(grant) => return self.look_up_user(turn, flow, grant),
             TokenAnswer::Passing { fault, .. } => fault,
@@ -344,13 +345,13 @@ impl Account {
         self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()));
     }
 
-    fn look_up_user(&mut self, turn: &mut Turn<'_>, flow: Flow, grant: Grant) {
+    fn look_up_user(&mut self, turn: &mut Turn<'_>, flow: Box<Flow>, grant: Grant) {
         let epoch = turn.epoch();
         let record = renewal::record_of(&self.profile, turn.now, grant, None);
         if let Some(token) = record.access_token.clone() {
             turn.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token });
         }
-        self.job = Job::LookingUp(epoch, flow, record);
+        self.job = Job::LookingUp(epoch, flow, Box::new(record));
     }
 
     /// Takes Rally's word on whose the new token is. Gives it back if it is none of this account's.
@@ -362,7 +363,7 @@ impl Account {
     ) -> Option<RawAnswer> {
         let raw = self.suspicion_answered(turn, epoch, raw)?;
         let (flow, mut record) = match std::mem::replace(&mut self.job, Job::None) {
-            Job::LookingUp(own, flow, record) if own == epoch => (flow, record),
+            Job::LookingUp(own, flow, record) if own == epoch => (flow, *record),
             other => {
                 self.job = other;
                 return Some(raw);
@@ -406,7 +407,7 @@ impl Account {
             .remedy(format!("sign out of Rally in the browser, then {}", self.login_command()))
     }
 
-    fn sign_in(&mut self, turn: &mut Turn<'_>, flow: Flow, record: TokenRecord) {
+    fn sign_in(&mut self, turn: &mut Turn<'_>, flow: Box<Flow>, record: TokenRecord) {
         turn.effects
             .push(Effect::EndListening(flow.epoch, Page::SignedIn { username: record.username.clone() }));
         turn.log(&self.profile.name, GrantStep::SignedIn);
