@@ -40,7 +40,7 @@ pub fn open(sink: Sink, level: Option<&str>) -> Result<(), Fault> {
     })?;
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     let lines =
-        LINES.get_or_init(|| Lines { sink, held: Mutex::default(), may_wait: AtomicBool::new(false) });
+        LINES.get_or_init(|| Lines { sink, held: Mutex::default(), are_more_coming: AtomicBool::new(false) });
     let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(move || lines);
     let registry = tracing_subscriber::registry().with(ours);
     let opened = match lines.sink {
@@ -68,24 +68,32 @@ pub fn file(path: &Path) -> io::Result<File> {
 /// The log of this process, once it is open.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// Lines that wait are written at the latest when they are this long together.
-const MOST_HELD: usize = 32 * 1024;
+/// What waits for [`catch_up`]. To make a line takes longer than to answer a request, so whoever asks does not wait for it.
+static LATE: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
-/// Lines on their way out. Nearly all go at once; those about tokens wait until the answers are out (see [`catch_up`]).
+/// As many entries do not wait any longer.
+const MOST_LATE: usize = 256;
+
+/// The way out for lines. They go out at once, but for those that are made together.
 struct Lines {
     sink: Sink,
     held: Mutex<Vec<u8>>,
-    may_wait: AtomicBool,
+    are_more_coming: AtomicBool,
 }
 
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.extend_from_slice(line);
-        if !self.may_wait.load(Ordering::Relaxed) || held.len() > MOST_HELD {
-            self.write_out(&mut held)?;
+        if self.are_more_coming.load(Ordering::Relaxed) {
+            return Ok(line.len());
         }
-        Ok(line.len())
+        let outcome = match &self.sink {
+            Sink::Stderr => io::stderr().write_all(&held),
+            Sink::File(file) => (&mut &*file).write_all(&held),
+        };
+        held.clear();
+        outcome.map(|()| line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -93,40 +101,33 @@ impl Write for &Lines {
     }
 }
 
-impl Lines {
-    fn write_out(&self, held: &mut Vec<u8>) -> io::Result<()> {
-        let outcome = match &self.sink {
-            Sink::Stderr => io::stderr().write_all(held),
-            Sink::File(file) => (&mut &*file).write_all(held),
-        };
-        held.clear();
-        outcome
+/// Writes what the broker noted. What is about a token waits for [`catch_up`].
+pub fn write(entry: Entry) {
+    if !matches!(entry, Entry::Handed { .. } | Entry::HandedStatic { .. }) {
+        catch_up();
+        return write_line(&entry);
+    }
+    let mut late = LATE.lock().unwrap_or_else(PoisonError::into_inner);
+    late.push(entry);
+    if late.len() >= MOST_LATE {
+        drop(late);
+        catch_up();
     }
 }
 
-/// Whether lines wait.
+/// Whether something waits.
 pub fn is_late() -> bool {
-    LINES.get().is_some_and(|lines| !lines.held.lock().unwrap_or_else(PoisonError::into_inner).is_empty())
+    !LATE.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
 
-/// Writes the lines that waited. Called when nobody waits for an answer, so that callers do not wait for a disk.
+/// Writes what waited. Called when the answers are out.
 pub fn catch_up() {
-    if let Some(lines) = LINES.get() {
-        let mut held = lines.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if !held.is_empty() {
-            // As everywhere in a log, a line that cannot be written is lost.
-            lines.write_out(&mut held).ok();
-        }
-    }
-}
-
-/// Writes what the broker noted. A line about a token may wait for [`catch_up`].
-pub fn write(entry: &Entry) {
-    let may_wait = matches!(entry, Entry::Handed { .. } | Entry::HandedStatic { .. });
-    let set = |value| LINES.get().map(|lines| lines.may_wait.store(value, Ordering::Relaxed));
-    set(may_wait);
-    write_line(entry);
-    set(false);
+    let late = std::mem::take(&mut *LATE.lock().unwrap_or_else(PoisonError::into_inner));
+    let Some(((last, others), lines)) = late.split_last().zip(LINES.get()) else { return };
+    lines.are_more_coming.store(true, Ordering::Relaxed);
+    others.iter().for_each(write_line);
+    lines.are_more_coming.store(false, Ordering::Relaxed);
+    write_line(last);
 }
 
 struct NoTime;

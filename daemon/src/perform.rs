@@ -151,7 +151,7 @@ impl Performer {
             }
             Effect::Log(entry) => {
                 self.manager.note(&entry);
-                log::write(&entry);
+                log::write(entry);
             }
             Effect::CloseDoor => self.door.close(),
             Effect::Exit | Effect::ExitIfDeserted => {}
