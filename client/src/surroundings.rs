@@ -92,6 +92,13 @@ impl Surroundings for Process {
         SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX))
     }
 
+    #[cfg(unix)]
+    fn stdin_is_terminal(&self) -> bool {
+        // The library's standard input brings a buffer of 8 KiB along.
+        rustix::termios::isatty(rustix::stdio::stdin())
+    }
+
+    #[cfg(not(unix))]
     fn stdin_is_terminal(&self) -> bool {
         io::stdin().is_terminal()
     }

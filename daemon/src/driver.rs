@@ -18,9 +18,10 @@ use crate::{
     perform::{Answers, Performer},
 };
 
-/// Longest nap of the driver. A laptop may sleep through a timer, so the clocks are read at least this often; half a
-/// minute is shorter than anyone waits for a token and too rare to show up in power use.
-const MAX_NAP: Ticks = Ticks::seconds(30);
+/// Longest nap of the driver. A laptop may sleep through a timer, so the clocks are read at least this often, and with
+/// each request. Only a renewal ahead of time or the end of a sign-in can come late, by so much; and a nap costs up to three
+/// wake-ups, since the runtime's clock counts in ever finer steps towards its end.
+const MAX_NAP: Ticks = Ticks::seconds(120);
 
 /// Room for events on their way to the broker. It is never full for long, since the broker never waits.
 const QUEUE: usize = 256;

@@ -93,8 +93,9 @@ fn run(effort: Effort) -> Result<Report, String> {
     {
         let bench = BenchWorld::new()?;
         stopwatch::warm(&bench, effort, &mut report)?;
-        throughput::measure(&bench, effort, &mut report)?;
         memory::of_a_quiet_daemon(&bench, effort, &mut report)?;
+        throughput::measure(&bench, effort, &mut report)?;
+        memory::after_the_load(&bench, effort, &mut report);
         stopwatch::cold(&bench, effort, &mut report)?;
     }
     memory::by_profiles(effort, &mut report)?;

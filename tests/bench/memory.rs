@@ -35,7 +35,7 @@ pub(crate) fn of_a_quiet_daemon(
     settle(effort);
     let idle = world::proportional_set_size(pid)?;
     report.line("\n== The daemon's memory (KiB) and wake-ups");
-    report.line(&format!("{:<42} {idle:>10}", "idle PSS, after a sign-in and the load"));
+    report.line(&format!("{:<42} {idle:>10}", "idle PSS, after a sign-in"));
     report.line(&format!("{:<42} {:>10}", "most it ever held (VmHWM)", status(pid, "VmHWM:")?));
     report.line(&format!(
         "{:<42} {:>10}",
@@ -62,6 +62,14 @@ pub(crate) fn of_a_quiet_daemon(
     let per_minute = as_float(wake_ups(pid)? - before) * 60.0 / as_float(effort.idle_seconds);
     report.at_most("wake-ups while idle with a live token", per_minute, 2.0, "a minute");
     Ok(())
+}
+
+/// What stays after many requests of many clients.
+pub(crate) fn after_the_load(bench: &BenchWorld, effort: Effort, report: &mut Report) {
+    settle(effort);
+    if let Ok(idle) = world::proportional_set_size(bench.daemon.0.id()) {
+        report.line(&format!("{:<42} {idle:>10}", "the daemon's idle PSS after that (KiB)"));
+    }
 }
 
 /// Memory and latency with ever more profiles, all signed in.
