@@ -2,7 +2,7 @@
 //! Does not: work without root, since the daemon keeps its memory from other programs of the same user.
 //! Met by: `main`.
 
-use std::{fs, thread, time::Duration};
+use std::{collections::BTreeMap, fs, thread, time::Duration};
 
 use rally_cred_proto::{
     Answer, Ask, Client,
@@ -59,7 +59,9 @@ pub(crate) fn of_a_quiet_daemon(
     settle(effort);
     let before = wake_ups(pid)?;
     thread::sleep(Duration::from_secs(effort.idle_seconds));
-    let per_minute = as_float(wake_ups(pid)? - before) * 60.0 / as_float(effort.idle_seconds);
+    let since = |(id, count): (u32, u64)| count.saturating_sub(before.get(&id).copied().unwrap_or(0));
+    let woken: u64 = wake_ups(pid)?.into_iter().map(since).sum();
+    let per_minute = as_float(woken) * 60.0 / as_float(effort.idle_seconds);
     report.at_most("wake-ups while idle with a live token", per_minute, 2.0, "a minute");
     Ok(())
 }
@@ -122,11 +124,11 @@ fn settle(effort: Effort) {
     }
 }
 
-/// How often its threads have gone to sleep, which is how often they woke.
-fn wake_ups(pid: u32) -> Result<u64, String> {
+/// How often each of its threads has gone to sleep, which is how often it woke. Threads come and go.
+fn wake_ups(pid: u32) -> Result<BTreeMap<u32, u64>, String> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).map_err(|fault| fault.to_string())?;
     let ids = tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok());
-    ids.map(|id: u32| status(id, "voluntary_ctxt_switches:")).sum()
+    Ok(ids.filter_map(|id| Some((id, status(id, "voluntary_ctxt_switches:").ok()?))).collect())
 }
 
 fn status(pid: u32, name: &str) -> Result<u64, String> {
