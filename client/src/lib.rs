@@ -26,7 +26,6 @@ mod options;
 pub mod output;
 mod progress;
 mod setup;
-mod shell_word;
 mod static_credential;
 mod status;
 pub mod surroundings;

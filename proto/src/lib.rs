@@ -17,6 +17,7 @@ pub mod plain;
 #[cfg(test)]
 mod protocol_examples;
 pub mod secret;
+pub mod shell_word;
 pub mod socket;
 
 #[cfg(feature = "tokio")]

@@ -62,6 +62,9 @@ pub fn check_folder(socket: &Path) -> Result<bool, Fault> {
     use std::os::unix::fs::MetadataExt;
 
     let folder = socket.parent().unwrap_or(Path::new("/"));
+    let word = |end: &str| crate::shell_word::shell_word(&format!("{}{end}", folder.display()));
+    // Neither a link nor what belongs to somebody else is deleted unseen.
+    let put_aside = || format!("mv {} {}", word(""), word(".old"));
     let refuse = |why: String, remedy: String| {
         Err(Fault::new(FaultKind::Failed, format!("the socket folder {} is not safe", folder.display()))
             .why(why)
@@ -70,23 +73,17 @@ pub fn check_folder(socket: &Path) -> Result<bool, Fault> {
     let found = match std::fs::symlink_metadata(folder) {
         Ok(found) => found,
         Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(fault) => return refuse(fault.to_string(), format!("ls -ld {}", folder.display())),
+        Err(fault) => return refuse(fault.to_string(), format!("ls -ld {}", word(""))),
     };
     let me = rustix::process::geteuid().as_raw();
     if !found.is_dir() {
-        return refuse("it is a link or a file".to_owned(), format!("remove {}", folder.display()));
+        return refuse("it is a link or a file".to_owned(), put_aside());
     }
     if found.uid() != me {
-        return refuse(
-            format!("it belongs to uid {}, not {me}", found.uid()),
-            format!("remove {}", folder.display()),
-        );
+        return refuse(format!("it belongs to uid {}, not {me}", found.uid()), put_aside());
     }
     if found.mode() & 0o077 != 0 {
-        return refuse(
-            format!("its mode is {:o}", found.mode() & 0o7777),
-            format!("chmod 700 {}", folder.display()),
-        );
+        return refuse(format!("its mode is {:o}", found.mode() & 0o7777), format!("chmod 700 {}", word("")));
     }
     Ok(true)
 }

@@ -41,7 +41,10 @@ fn check_mode(path: &Path, forbidden: u32, why: &str, mend: &str) -> Result<(), 
     }
     Err(Fault::new(FaultKind::Failed, format!("{} is not safe", path.display()))
         .why(format!("{why} (mode {:04o})", found.mode() & 0o7777))
-        .remedy(format!("chmod {mend} {}", crate::shell_word::shell_word(&path.display().to_string()))))
+        .remedy(format!(
+            "chmod {mend} {}",
+            rally_cred_proto::shell_word::shell_word(&path.display().to_string())
+        )))
 }
 
 /// Elsewhere, files have lists of who may do what, and the user's folders are closed by inheritance.

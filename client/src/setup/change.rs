@@ -9,10 +9,10 @@ use std::{
     process::Command,
 };
 
-use rally_cred_proto::{Fault, FaultKind, message::Logout};
+use rally_cred_proto::{Fault, FaultKind, message::Logout, shell_word::shell_word};
 
 use super::record::{self, Made};
-use crate::{config, daemon, logout, output::Output, shell_word::shell_word, surroundings::Surroundings};
+use crate::{config, daemon, logout, output::Output, surroundings::Surroundings};
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! Met by: remedies that name a file.
 
 /// A word as a shell reads it, in quotes only if it needs them.
-pub(crate) fn shell_word(text: &str) -> String {
+pub fn shell_word(text: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+:,@%=".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();
