@@ -159,6 +159,8 @@ fn write_line(entry: &Entry) {
             | GrantStep::Alerted
             | GrantStep::Suspected
             | GrantStep::Erased
+            | GrantStep::Adopted
+            | GrantStep::SignedOutElsewhere
             | GrantStep::SignedOut => tracing::info!(profile, "{}", words(*step)),
         },
         Entry::Coped { profile, fault } => {
@@ -186,6 +188,8 @@ pub const fn words(step: GrantStep) -> &'static str {
         GrantStep::RenewalRefused => "the token can no longer be renewed",
         GrantStep::Suspected => "a caller said that the token does not work, so Rally is asked",
         GrantStep::Erased => "gave up a token that does not work",
+        GrantStep::Adopted => "took over the token that another daemon has stored",
+        GrantStep::SignedOutElsewhere => "signed out, since the token is no longer in the keyring",
         GrantStep::SignedOut => "signed out",
         GrantStep::Alerted => "a sign-in is needed, and somebody is told who is not looking",
         GrantStep::Kept => "the vault keeps it",
