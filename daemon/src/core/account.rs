@@ -100,8 +100,8 @@ pub(super) enum Job {
     Exchanging(Epoch, Box<Flow>),
     /// The user behind this flow's new token is being looked up.
     LookingUp(Epoch, Box<Flow>, Box<TokenRecord>),
-    /// The token's item is being read again.
-    Looking(Epoch, Look),
+    /// The token's item is being read again; past this tick, things go on without it.
+    Looking(Epoch, Tick, Look),
     /// It is read again then.
     Pausing(Tick, Look),
     /// This refresh token is being used.
@@ -248,11 +248,10 @@ impl Account {
         let job = match &self.job {
             Job::Flow(flow) => Some(flow.deadline),
             Job::Saving(until) => Some(*until),
-            Job::Pausing(until, _) => Some(*until),
+            Job::Looking(_, until, _) | Job::Pausing(until, _) => Some(*until),
             Job::None
             | Job::Exchanging(..)
             | Job::LookingUp(..)
-            | Job::Looking(..)
             | Job::Renewing(..)
             | Job::Identifying(_) => None,
         };

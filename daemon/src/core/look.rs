@@ -57,16 +57,17 @@ impl Account {
         }
         let epoch = turn.epoch();
         turn.effects.push(Effect::Load(epoch, self.key(ItemKind::Token)));
-        self.job = Job::Looking(epoch, look);
+        self.job = Job::Looking(epoch, turn.now.tick + policy::LOOK_PATIENCE, look);
         true
     }
 
-    /// Looks again when the pause after the last look is over.
+    /// Looks again when the pause after the last look is over, and goes on without a look that takes too long.
     pub(super) fn look_again_if_due(&mut self, turn: &mut Turn<'_>) {
         match std::mem::replace(&mut self.job, Job::None) {
             Job::Pausing(until, look) if until <= turn.now.tick => {
                 self.look(turn, look);
             }
+            Job::Looking(_, until, look) if until <= turn.now.tick => self.look_is_over(turn, look),
             other => self.job = other,
         }
     }
@@ -79,17 +80,22 @@ impl Account {
         outcome: &Result<Option<Secret>, VaultTrouble>,
     ) -> bool {
         let look = match std::mem::replace(&mut self.job, Job::None) {
-            Job::Looking(own, look) if own == epoch => look,
+            Job::Looking(own, _, look) if own == epoch => look,
             other => {
                 self.job = other;
                 return false;
             }
         };
-        self.looked_at = Some(turn.now.tick);
         // A vault that cannot be read has no news: what is held goes on.
         if let Ok(text) = outcome {
             self.take_news(turn, text.as_ref());
         }
+        self.look_is_over(turn, look);
+        true
+    }
+
+    fn look_is_over(&mut self, turn: &mut Turn<'_>, look: Look) {
+        self.looked_at = Some(turn.now.tick);
         match look {
             // What is still wanted is begun by whoever wanted it, in this turn.
             Look::BeforeRenewal | Look::BeforeSignIn => {}
@@ -102,7 +108,6 @@ impl Account {
                 None => self.give_up_refresh_token(turn, sent, fault),
             },
         }
-        true
     }
 
     /// Adopts what stands in the item, if it is another grant than the one held, or a newer token of the same.

@@ -63,6 +63,10 @@ const USED_LATELY: Ticks = Ticks::seconds(24 * 3600);
 /// How long after a look into the vault a sign-in may begin without another: a burst of callers costs one look.
 pub const LOOK_PAUSE: Ticks = Ticks::seconds(2);
 
+/// How long a renewal or a sign-in waits for a look into the vault: longer than any healthy keyring needs, and short
+/// enough for a caller.
+pub const LOOK_PATIENCE: Ticks = Ticks::seconds(2);
+
 /// Pauses before the vault is read again after Rally refused a refresh token that it still holds: another daemon may
 /// have used the token up and be about to save the next one. A renewal and a save take well under a second together.
 pub const SECOND_LOOKS: [Ticks; 2] = [Ticks(250), Ticks(1000)];
@@ -124,9 +128,10 @@ pub fn report_pause(idle_reports: u32) -> Ticks {
     doubled(FIRST_REPORT_PAUSE, idle_reports, LONGEST_REPORT_PAUSE)
 }
 
-/// Seconds until the next renewal after so many tokens in a row, two or more, that Rally refused when they were fresh.
+/// Seconds until the next renewal after so many tokens in a row that Rally refused when they were fresh, beyond the first
+/// few.
 pub fn refusal_pause(refused: u32) -> u32 {
-    let pause = doubled(FIRST_REST, refused.saturating_sub(1), LONGEST_REST).as_seconds();
+    let pause = doubled(FIRST_REST, refused, LONGEST_REST).as_seconds();
     u32::try_from(pause).unwrap_or(u32::MAX)
 }
 
