@@ -123,12 +123,13 @@ mod unix {
         static WATCH: Once = Once::new();
         let mut outcome = Ok(());
         WATCH.call_once(|| {
-            outcome = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP]).map(|mut signals| {
-                thread::spawn(move || {
+            outcome = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP]).and_then(|mut signals| {
+                let watching = thread::Builder::new().spawn(move || {
                     for signal in signals.forever() {
                         give_way(signal);
                     }
                 });
+                watching.map(drop)
             });
         });
         outcome

@@ -7,12 +7,11 @@ mod source;
 use std::{
     env,
     ffi::OsString,
-    fs::{File, OpenOptions},
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{Fault, FaultKind, own_file};
 
 use crate::core::profile::{
     BadUrl, BaseUrl, Config, Keyring, Notify, Profile, RedirectUri, SecretSource, StaticHosts,
@@ -60,9 +59,12 @@ fn choose_secret_file(path: Option<OsString>) -> Result<Option<PathBuf>, Fault> 
 /// client secret is sent.
 pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
     let not_read = |why: std::io::Error| broken(path, "cannot be read").why(why.to_string());
-    let file = match open(path) {
+    let file = match own_file::open_to_read(path) {
         Ok(file) => file,
         Err(why) if why.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(why) if why.kind() == ErrorKind::InvalidInput => {
+            return Err(broken(path, "is not an ordinary file").remedy("put a text file in its place"));
+        }
         Err(why) => return Err(not_read(why)),
     };
     check_safety(path, &file.metadata().map_err(not_read)?)?;
@@ -297,23 +299,8 @@ fn broken(path: &Path, what: &str) -> Fault {
     Fault::new(FaultKind::ConfigBroken, format!("config file {} {what}", path.display()))
 }
 
-/// Opens without waiting: a named pipe in the file's place would hold up the daemon otherwise.
-pub(crate) fn open(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
-    }
-    options.open(path)
-}
-
 /// Looks at the open file, not at its path, which may lead elsewhere a moment later.
 fn check_safety(path: &Path, found: &std::fs::Metadata) -> Result<(), Fault> {
-    if !found.is_file() {
-        return Err(broken(path, "is not an ordinary file").remedy("put a text file in its place"));
-    }
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
@@ -324,8 +311,7 @@ fn check_safety(path: &Path, found: &std::fs::Metadata) -> Result<(), Fault> {
 
 /// Why an open file cannot be trusted to be what this user or root put there.
 pub(crate) fn why_unsafe(found: &std::fs::Metadata) -> Option<String> {
-    let fault = check_safety(Path::new(""), found).err()?;
-    Some(fault.why.unwrap_or_else(|| "it is not an ordinary file".to_owned()))
+    check_safety(Path::new(""), found).err()?.why
 }
 
 /// Root's files are trusted: it can do everything anyway, and some systems generate config files as root.

@@ -3,12 +3,12 @@
 //! Met by: `setup`.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{Fault, FaultKind, own_file};
 
 use super::{change::Change, interview::Interview, record::Made};
 use crate::{
@@ -212,7 +212,8 @@ fn home(around: &dyn Surroundings) -> Option<PathBuf> {
 
 /// A file of ours, unless it is so already.
 fn write(path: PathBuf, text: String) -> Option<Change> {
-    let is_so = fs::read_to_string(&path).is_ok_and(|found| found == text);
+    let found = own_file::open_to_read(&path).and_then(io::read_to_string);
+    let is_so = found.is_ok_and(|found| found == text);
     (!is_so).then_some(Change::Write { path, text })
 }
 
