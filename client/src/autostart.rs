@@ -122,7 +122,10 @@ impl Starter {
             Err(fault) if fault.kind == FaultKind::NoDaemon => {}
             done => return done.map(|client| Started { client, notices: Vec::new() }),
         }
-        let child = self.spawn().map_err(|fault| cannot(&self.daemon.display().to_string(), &fault))?;
+        let child = self.spawn().map_err(|fault| match fault.kind() {
+            io::ErrorKind::WouldBlock => no_thread(&fault),
+            _ => cannot(&self.daemon.display().to_string(), &fault),
+        })?;
         let mut notices = Vec::new();
         let outcome = await_ready(child, &mut notices);
         // A daemon that was started some other way meanwhile is as good.

@@ -205,9 +205,9 @@ pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FaultKind::Failed.exit_code())
 }
 
-/// The system lets this user start no more threads, which passes.
+/// The system lets this user start no more threads or processes, which passes.
 pub(crate) fn no_thread(fault: &io::Error) -> Fault {
-    Fault::new(FaultKind::Failed, "the system starts no more threads for this user")
+    Fault::new(FaultKind::Failed, "the system starts no more threads or processes for this user")
         .why(fault.to_string())
         .remedy("end programs that you do not need, or raise the limit (ulimit -u), and run it again")
 }

@@ -17,6 +17,7 @@ use crate::{
     log::{self, LogFile, Sink},
     notify::ServiceManager,
     perform::Performer,
+    worker,
 };
 
 /// How long sessions may take to write their last answers, and notifications to leave the screen.
@@ -258,11 +259,9 @@ fn harden() -> Result<(), Fault> {
 #[cfg(unix)]
 fn check_descriptors() -> Result<(), Fault> {
     const NEEDED: usize = 32;
-    let spare = (0..NEEDED).map(|_| rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 0));
-    let spare: Result<Vec<_>, _> = spare.collect();
-    spare.map(drop).map_err(|fault| {
+    worker::rehearse_descriptors(NEEDED).map_err(|undone| {
         Fault::new(FaultKind::Failed, "the daemon may not open the files that it needs")
-            .why(fault.to_string())
+            .why(undone.to_string())
             .remedy("raise the limit (ulimit -n 256) and start it again")
     })
 }

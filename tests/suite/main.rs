@@ -15,6 +15,7 @@ mod git;
 mod git_attributes;
 mod git_suite;
 mod integrations;
+mod limits;
 mod lost_socket;
 mod manual;
 mod own_files;
