@@ -168,7 +168,7 @@ fn nothing_but_a_dead_socket_makes_way_for_the_daemons_own() {
     symlink(path("nowhere"), path("dangling")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
     // Another program's, an SSH agent's say.
-    let agent = UnixListener::bind(path("agent")).unwrap();
+    let _agent = UnixListener::bind(path("agent")).unwrap();
     for name in ["thesis", "folder", "link", "dangling", "pipe"] {
         let mut world = World::new();
         world.set("RALLY_CRED_SOCKET", path(name).display());
@@ -182,12 +182,16 @@ fn nothing_but_a_dead_socket_makes_way_for_the_daemons_own() {
     world.set("RALLY_CRED_SOCKET", path("agent").display());
     let ended = world.run("timeout", &["20", "rally-credd"], "");
     assert!(ended.stderr.contains("another program listens there"), "{ended:?}");
-    drop(agent);
     assert_eq!(fs::read(path("thesis")).unwrap(), b"precious");
     assert!(!path("nowhere").exists());
-    // Nobody listens on it any more.
-    let mut daemon = world.start("rally-credd", &[]);
-    daemon.wait_for_line("ready");
+    // One that was killed leaves a socket behind.
+    world.set("RALLY_CRED_SOCKET", path("ours").display());
+    for _ in 0..2 {
+        let mut daemon = world.start("rally-credd", &[]);
+        daemon.wait_for_line("ready");
+        daemon.kill();
+        assert!(path("ours").exists());
+    }
 }
 
 #[test]

@@ -87,12 +87,19 @@ pub(super) fn git(profiles: &[ProfileStatus], around: &dyn Surroundings) -> Vec<
     servers.iter().map(judge).collect()
 }
 
-/// Whether the units do what they were installed for.
-pub(super) fn units(around: &dyn Surroundings) -> Check {
+/// Whether the units do what they were installed for, and the daemon that answers, if one does, is theirs.
+pub(super) fn units(daemon: Option<u32>, around: &dyn Surroundings) -> Check {
     let outcome = match installed::units(around) {
         Units::NoManager => return Check::skipped("units", "systemd runs nothing for this user here"),
         Units::NotInstalled => Ok("not installed; rally-cred starts the daemon itself".to_owned()),
-        Units::Enabled(unit) => Ok(format!("{unit} is enabled")),
+        Units::Enabled(unit) => match (daemon, installed::process_behind_socket(around)) {
+            (Some(answers), Some(behind)) if answers != behind => {
+                Err(Fault::new(FaultKind::Failed, format!("clients do not come to {unit}"))
+                    .why(format!("process {answers} answers them, which systemd did not start"))
+                    .remedy(format!("systemctl --user restart {unit}")))
+            }
+            _ => Ok(format!("{unit} is enabled")),
+        },
         Units::Disabled(unit) => Err(Fault::new(FaultKind::Failed, format!("{unit} is not enabled"))
             .why("systemd does not start the daemon")
             .remedy(format!("systemctl --user enable --now {unit}"))),
