@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rally_cred_proto::{Fault, FaultKind, own_file};
+use rally_cred_proto::{Fault, FaultKind, own_file, shell_word::shell_word};
 
 use crate::core::profile::{
     BadUrl, BaseUrl, Config, Keyring, Notify, Profile, RedirectUri, SecretSource, StaticHosts,
@@ -63,7 +63,7 @@ pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
         Ok(file) => file,
         Err(why) if why.kind() == ErrorKind::NotFound => return Ok(None),
         Err(why) if why.kind() == ErrorKind::InvalidInput => {
-            return Err(broken(path, "is not an ordinary file").remedy("put a text file in its place"));
+            return Err(broken(path, "is not an ordinary file").remedy(mend("put a text file in its place")));
         }
         Err(why) => return Err(not_read(why)),
     };
@@ -299,13 +299,24 @@ fn broken(path: &Path, what: &str) -> Fault {
     Fault::new(FaultKind::ConfigBroken, format!("config file {} {what}", path.display()))
 }
 
-/// Looks at the open file, not at its path, which may lead elsewhere a moment later.
-fn check_safety(path: &Path, found: &std::fs::Metadata) -> Result<(), Fault> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        check_owner_and_mode(path, found.uid(), found.mode(), rustix::process::geteuid().as_raw())?;
+/// What mends the file, unless a variable names it, which may lead to anything: then the variable is to change.
+fn mend(file: &str) -> String {
+    match env::var_os(OVERRIDE).is_some_and(|path| !path.is_empty()) {
+        true => format!("set {OVERRIDE} to a text file of your own that nobody else may write to"),
+        false => file.to_owned(),
     }
+}
+
+/// Looks at the open file, not at its path, which may lead elsewhere a moment later.
+#[cfg(unix)]
+fn check_safety(path: &Path, found: &std::fs::Metadata) -> Result<(), Fault> {
+    use std::os::unix::fs::MetadataExt;
+    check_owner_and_mode(path, found.uid(), found.mode(), rustix::process::geteuid().as_raw())
+}
+
+/// The user's folders are closed by inheritance.
+#[cfg(not(unix))]
+fn check_safety(_path: &Path, _found: &std::fs::Metadata) -> Result<(), Fault> {
     Ok(())
 }
 
@@ -320,12 +331,12 @@ fn check_owner_and_mode(path: &Path, owner: u32, mode: u32, me: u32) -> Result<(
     if owner != me && owner != 0 {
         return Err(broken(path, "is not safe")
             .why(format!("it belongs to uid {owner}, not to uid {me} or root"))
-            .remedy("put a file of your own in its place"));
+            .remedy(mend("put a file of your own in its place")));
     }
     if mode & 0o022 != 0 {
         return Err(broken(path, "is not safe")
             .why(format!("others may write to it (mode {:04o})", mode & 0o7777))
-            .remedy(format!("chmod go-w {}", path.display())));
+            .remedy(mend(&format!("chmod go-w {}", shell_word(&path.display().to_string())))));
     }
     Ok(())
 }

@@ -17,7 +17,6 @@ use crate::{
     log::{self, LogFile, Sink},
     notify::ServiceManager,
     perform::Performer,
-    worker,
 };
 
 /// How long sessions may take to write their last answers, and notifications to leave the screen.
@@ -259,7 +258,7 @@ fn harden() -> Result<(), Fault> {
 #[cfg(unix)]
 fn check_descriptors() -> Result<(), Fault> {
     const NEEDED: usize = 32;
-    worker::rehearse_descriptors(NEEDED).map_err(|undone| {
+    crate::worker::rehearse_descriptors(NEEDED).map_err(|undone| {
         Fault::new(FaultKind::Failed, "the daemon may not open the files that it needs")
             .why(undone.to_string())
             .remedy("raise the limit (ulimit -n 256) and start it again")

@@ -4,9 +4,10 @@
 //! Used by: client and daemon, for config, log, locks and every other file of ours.
 
 use std::{
+    ffi::OsStr,
     fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use crate::{Fault, shell_word::shell_word};
@@ -65,10 +66,16 @@ fn check_ordinary(found: &Metadata) -> io::Result<()> {
     }
 }
 
-/// The command that takes what is in the place of a file of ours out of the way, unseen and therefore not deleted.
+/// The command that takes what is in the place of a file of ours out of the way, unseen and therefore not deleted. What has
+/// a name that somebody else has chosen, as a variable can name it, is left alone.
 pub fn put_aside(thing: &Path) -> String {
     let word = |end: &str| shell_word(&format!("{}{end}", thing.display()));
-    format!("mv {} {}", word(""), word(".aside"))
+    let is_ours =
+        |name: Option<&OsStr>| name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"rally-cred"));
+    match is_ours(thing.file_name()) || is_ours(thing.parent().and_then(Path::file_name)) {
+        true => format!("mv {} {}", word(""), word(".aside")),
+        false => format!("use another path than {}", thing.display()),
+    }
 }
 
 /// Makes a folder and those above it, closed to others from the start.
@@ -113,41 +120,33 @@ pub fn check_owner(_place: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The command that makes this place usable again where the trouble is that something on the way to it belongs to
-/// somebody else, as what root has once made in a user's home. `None` if the trouble is another one.
+/// The command that gives this user back what root has made on the way to this place in their home. It names our own
+/// folder, and of those above it only what cannot be entered otherwise. `None` if the trouble is another one.
 #[cfg(unix)]
 pub fn owner_remedy(place: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
 
     let me = rustix::process::geteuid().as_raw();
-    let mut is_at_home = false;
-    let mut ours: Option<PathBuf> = None;
-    let mut foreign = Vec::new();
-    let mut way: Vec<_> = place.ancestors().collect();
-    way.reverse();
-    for step in way {
-        let owner = fs::symlink_metadata(step).ok().map(|found| found.uid());
-        is_at_home |= owner == Some(me);
-        if step.ends_with("rally-cred") {
-            // All below it is ours, and may lie in a folder that cannot even be looked into.
-            ours = Some(step.to_owned());
-            break;
-        }
-        if is_at_home && owner.is_some_and(|owner| owner != me) {
-            foreign.push(shell_word(&step.display().to_string()));
-        }
-    }
-    let ours = ours.filter(|_| is_at_home)?;
-    let is_foreign = |step: &&Path| {
-        step.starts_with(&ours) && fs::symlink_metadata(step).is_ok_and(|found| found.uid() != me)
-    };
-    if foreign.is_empty() && !place.ancestors().any(|step| is_foreign(&step)) {
+    remedy_by(place, me, |step| fs::symlink_metadata(step).ok().map(|found| found.uid()))
+}
+
+#[cfg(unix)]
+fn remedy_by(place: &Path, me: u32, owner: impl Fn(&Path) -> Option<u32>) -> Option<String> {
+    let is_roots = |step: &&Path| owner(step) == Some(0) && me != 0;
+    let word = |step: &Path| shell_word(&step.display().to_string());
+    let ours = place.ancestors().find(|step| step.ends_with("rally-cred"))?;
+    // Above the home, most is root's and has to be.
+    let in_home: Vec<_> = ours.ancestors().skip(1).take_while(|step| owner(step) != Some(me)).collect();
+    let is_in_home = ours.ancestors().skip(1).any(|step| owner(step) == Some(me));
+    let above: Vec<_> = in_home.into_iter().filter(is_roots).map(word).collect();
+    let has_below = place.ancestors().take_while(|step| step.starts_with(ours)).any(|step| is_roots(&step));
+    if !is_in_home || above.is_empty() && !has_below {
         return None;
     }
-    let whole = format!("sudo chown -R {me} {}", shell_word(&ours.display().to_string()));
-    Some(match foreign.is_empty() {
+    let whole = format!("sudo chown -R {me} {}", word(ours));
+    Some(match above.is_empty() {
         true => whole,
-        false => format!("sudo chown {me} {} && {whole}", foreign.join(" ")),
+        false => format!("sudo chown {me} {} && {whole}", above.join(" ")),
     })
 }
 
@@ -212,20 +211,23 @@ mod tests {
     }
 
     #[test]
-    fn the_remedy_for_what_root_has_made_names_our_folder_and_those_on_the_way_to_it() {
-        let home = tempfile::tempdir().unwrap();
-        let (local, ours) = (home.path().join(".local"), home.path().join(".local/state/rally-cred"));
-        fs::create_dir_all(&ours).unwrap();
-        let log = ours.join("daemon.log");
-        assert_eq!(owner_remedy(&log), None);
-        if std::os::unix::fs::chown(&ours, Some(1), None).is_err() {
-            println!("passed over: nothing can be given to somebody else here");
-            return;
-        }
-        let me = rustix::process::geteuid().as_raw();
-        let whole = format!("sudo chown -R {me} {}", ours.display());
-        assert_eq!(owner_remedy(&log), Some(whole.clone()));
-        std::os::unix::fs::chown(&local, Some(1), None).unwrap();
-        assert_eq!(owner_remedy(&log), Some(format!("sudo chown {me} {} && {whole}", local.display())));
+    fn the_remedy_for_what_root_has_made_names_our_folder_and_those_that_lead_to_it() {
+        let log = Path::new("/home/dana/.local/state/rally-cred/daemon.log");
+        let remedy = |roots: &[&str]| {
+            remedy_by(log, 1000, |step| match step.to_str()? {
+                "/" | "/home" => Some(0),
+                step if roots.contains(&step) => Some(0),
+                _ => Some(1000),
+            })
+        };
+        assert_eq!(remedy(&[]), None);
+        let whole = "sudo chown -R 1000 /home/dana/.local/state/rally-cred";
+        assert_eq!(remedy(&[log.to_str().unwrap()]).as_deref(), Some(whole));
+        let above = "sudo chown 1000 /home/dana/.local/state && ";
+        assert_eq!(remedy(&["/home/dana/.local/state"]), Some(format!("{above}{whole}")));
+        // Nobody's home: nothing there is ours to give.
+        assert_eq!(remedy_by(log, 1000, |_| Some(0)), None);
+        assert_eq!(remedy_by(log, 0, |_| Some(1000)), None);
+        assert_eq!(remedy_by(Path::new("/home/dana/thesis"), 1000, |_| Some(0)), None);
     }
 }

@@ -158,6 +158,48 @@ fn a_socket_path_in_a_folder_that_is_not_ours_is_a_matter_of_the_variable_and_ne
 }
 
 #[test]
+fn what_a_variable_names_is_never_what_is_to_change() {
+    let shared = tempfile::tempdir().unwrap();
+    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let config = shared.path().join("config.toml");
+    fs::write(&config, "").unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o666)).unwrap();
+    for path in [Path::new("/dev/null"), Path::new("/dev/zero"), Path::new("/"), &config] {
+        let mut world = World::new();
+        world.set("RALLY_CRED_CONFIG", path.display());
+        let setup = [
+            "setup",
+            "--client-id",
+            "x",
+            "--callback",
+            "http://localhost:1/x",
+            "--git",
+            "no",
+            "--units",
+            "no",
+        ];
+        for command in [&["doctor", "--no-autostart"][..], &["config", "check"], &["daemon", "start"], &setup]
+        {
+            let ended = world.run("timeout", &[&["20", "rally-cred"], command].concat(), "");
+            let said = format!("{}{}", ended.stdout, ended.stderr);
+            for remedy in said.lines().filter_map(|line| line.trim().strip_prefix("try: ")) {
+                for word in ["chmod", "mv ", "chown", "in its place"] {
+                    assert!(!remedy.contains(word), "{} {command:?}: {said}", path.display());
+                }
+            }
+        }
+    }
+    let mut world = World::new();
+    world.set("GIT_CONFIG_GLOBAL", "/dev/null");
+    let setup =
+        ["setup", "--client-id", "x", "--callback", "http://localhost:1/x", "--git", "yes", "--dry-run"];
+    assert!(world.client(&setup, "").stderr.contains("GIT_CONFIG_GLOBAL leads to no file"));
+    world.set("RALLY_CRED_SOCKET", "/dev/null");
+    let checked = world.client(&["doctor", "--no-autostart"], "");
+    assert!(!checked.stdout.contains("chmod") && !checked.stdout.contains("mv "), "{checked:?}");
+}
+
+#[test]
 fn nothing_but_a_dead_socket_makes_way_for_the_daemons_own() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();

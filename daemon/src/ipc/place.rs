@@ -162,12 +162,9 @@ impl Place {
     /// Sees to it that the lock is the one that others come to.
     pub(super) fn renew_lock(&mut self) -> Result<(), Fault> {
         let lock_path = lock::path(&self.path)?;
-        #[cfg(unix)]
         if !self.lock.is_at(&lock_path) {
             self.lock = take_lock(&self.path, &lock_path)?.ok_or_else(|| locked(&self.path, &lock_path))?;
         }
-        #[cfg(not(unix))]
-        let _ = (&self.lock, lock_path);
         Ok(())
     }
 
