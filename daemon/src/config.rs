@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rally_cred_proto::{Fault, FaultKind, own_file, shell_word::shell_word};
+use rally_cred_proto::{Fault, FaultKind, own_file};
 
 use crate::core::profile::{
     BadUrl, BaseUrl, Config, Keyring, Notify, Profile, RedirectUri, SecretSource, StaticHosts,
@@ -336,7 +336,10 @@ fn check_owner_and_mode(path: &Path, owner: u32, mode: u32, me: u32) -> Result<(
     if mode & 0o022 != 0 {
         return Err(broken(path, "is not safe")
             .why(format!("others may write to it (mode {:04o})", mode & 0o7777))
-            .remedy(mend(&format!("chmod go-w {}", shell_word(&path.display().to_string())))));
+            .remedy(mend(&format!(
+                "chmod go-w {}",
+                rally_cred_proto::shell_word::shell_word(&path.display().to_string())
+            ))));
     }
     Ok(())
 }
