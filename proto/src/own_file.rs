@@ -212,22 +212,22 @@ mod tests {
 
     #[test]
     fn the_remedy_for_what_root_has_made_names_our_folder_and_those_that_lead_to_it() {
-        let log = Path::new("/home/dana/.local/state/rally-cred/daemon.log");
+        let log = Path::new("/users/dana/.local/state/rally-cred/daemon.log");
         let remedy = |roots: &[&str]| {
             remedy_by(log, 1000, |step| match step.to_str()? {
-                "/" | "/home" => Some(0),
+                "/" | "/users" => Some(0),
                 step if roots.contains(&step) => Some(0),
                 _ => Some(1000),
             })
         };
         assert_eq!(remedy(&[]), None);
-        let whole = "sudo chown -R 1000 /home/dana/.local/state/rally-cred";
+        let whole = "sudo chown -R 1000 /users/dana/.local/state/rally-cred";
         assert_eq!(remedy(&[log.to_str().unwrap()]).as_deref(), Some(whole));
-        let above = "sudo chown 1000 /home/dana/.local/state && ";
-        assert_eq!(remedy(&["/home/dana/.local/state"]), Some(format!("{above}{whole}")));
+        let above = "sudo chown 1000 /users/dana/.local/state && ";
+        assert_eq!(remedy(&["/users/dana/.local/state"]), Some(format!("{above}{whole}")));
         // Nobody's home: nothing there is ours to give.
         assert_eq!(remedy_by(log, 1000, |_| Some(0)), None);
         assert_eq!(remedy_by(log, 0, |_| Some(1000)), None);
-        assert_eq!(remedy_by(Path::new("/home/dana/thesis"), 1000, |_| Some(0)), None);
+        assert_eq!(remedy_by(Path::new("/users/dana/thesis"), 1000, |_| Some(0)), None);
     }
 }

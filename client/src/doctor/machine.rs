@@ -34,7 +34,7 @@ pub(super) fn permissions(around: &dyn Surroundings) -> Result<String, Fault> {
     Ok("nobody else may change the config, read the log or use the socket".to_owned())
 }
 
-/// What does not exist is as safe as can be. A link in the place of the log or the socket is looked at elsewhere.
+/// What does not exist is as safe as can be. The remedy is a command for the file, unless another one is given.
 #[cfg(unix)]
 fn check_mode(
     path: &Path,
