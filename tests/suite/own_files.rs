@@ -18,16 +18,21 @@ const KINDS: [&str; 5] = ["pipe", "folder", "device", "link to a device", "dangl
 
 fn put(kind: &str, path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let made = |program: &str, arguments: &[&str]| {
+    let make = |program: &str, path: &Path, arguments: &[&str]| {
         let mut command = std::process::Command::new(program);
         assert!(command.arg(path).args(arguments).status().unwrap().success(), "{kind}");
     };
+    // The device that gives zeros for ever. It is the test's own, lest a fault of ours harm the machine's.
+    const ZEROS: [&str; 3] = ["c", "1", "5"];
     match kind {
-        "pipe" => made("mkfifo", &[]),
+        "pipe" => make("mkfifo", path, &[]),
         "folder" => fs::create_dir(path).unwrap(),
-        // The device that gives zeros for ever.
-        "device" => made("mknod", &["c", "1", "5"]),
-        "link to a device" => symlink("/dev/zero", path).unwrap(),
+        "device" => make("mknod", path, &ZEROS),
+        "link to a device" => {
+            let device = path.with_extension("device");
+            make("mknod", &device, &ZEROS);
+            symlink(device, path).unwrap();
+        }
         "dangling link" => symlink("/nowhere/at-all", path).unwrap(),
         _ => unreachable!(),
     }

@@ -164,7 +164,11 @@ fn what_a_variable_names_is_never_what_is_to_change() {
     let config = shared.path().join("config.toml");
     fs::write(&config, "").unwrap();
     fs::set_permissions(&config, fs::Permissions::from_mode(0o666)).unwrap();
-    for path in [Path::new("/dev/null"), Path::new("/dev/zero"), Path::new("/"), &config] {
+    // What is called /dev/null elsewhere; this one is of no use to anybody else.
+    let null = shared.path().join("null");
+    let made = std::process::Command::new("mknod").arg(&null).args(["--mode=666", "c", "1", "3"]).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    for path in [&null, shared.path(), &config] {
         let mut world = World::new();
         world.set("RALLY_CRED_CONFIG", path.display());
         let setup = [
@@ -190,13 +194,14 @@ fn what_a_variable_names_is_never_what_is_to_change() {
         }
     }
     let mut world = World::new();
-    world.set("GIT_CONFIG_GLOBAL", "/dev/null");
+    world.set("GIT_CONFIG_GLOBAL", null.display());
     let setup =
         ["setup", "--client-id", "x", "--callback", "http://localhost:1/x", "--git", "yes", "--dry-run"];
     assert!(world.client(&setup, "").stderr.contains("GIT_CONFIG_GLOBAL leads to no file"));
-    world.set("RALLY_CRED_SOCKET", "/dev/null");
+    world.set("RALLY_CRED_SOCKET", null.display());
     let checked = world.client(&["doctor", "--no-autostart"], "");
     assert!(!checked.stdout.contains("chmod") && !checked.stdout.contains("mv "), "{checked:?}");
+    assert!(!fs::symlink_metadata(&null).unwrap().is_file());
 }
 
 #[test]
