@@ -4,7 +4,6 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf, absolute},
     process::{Child, Command, Stdio},
@@ -13,9 +12,9 @@ use std::{
     time::Duration,
 };
 
-use rally_cred_proto::{Answer, Client, Fault, FaultKind, frame, socket};
+use rally_cred_proto::{Answer, Client, Fault, FaultKind, frame, lock::Lock, own_file, socket};
 
-use crate::surroundings::{Surroundings, hold_back_descriptors};
+use crate::surroundings::{Surroundings, hold_back_descriptors, no_thread};
 
 /// Longest time for a daemon to start. A start takes a tenth of a second; this is for a machine that is very busy.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,6 +35,7 @@ fn connect_within(patience: Duration, around: &dyn Surroundings, autostart: bool
     let socket = around.socket()?;
     match Client::connect(&socket) {
         Err(fault) if fault.kind == FaultKind::NoDaemon && autostart => {}
+        Err(fault) if fault.kind == FaultKind::NoDaemon => return Err(out_of_reach(&socket).unwrap_or(fault)),
         done => return done,
     }
     let daemon = daemon_program(around)?;
@@ -43,10 +43,37 @@ fn connect_within(patience: Duration, around: &dyn Surroundings, autostart: bool
     let starter = Starter { socket, daemon, paths };
     let (done, outcome) = mpsc::channel();
     // Neither the lock nor a read from the daemon has a time limit of its own.
-    thread::spawn(move || done.send(starter.start()));
-    outcome.recv_timeout(patience).unwrap_or_else(|_| {
+    let thread = thread::Builder::new().spawn(move || done.send(starter.start()));
+    thread.map_err(|fault| no_thread(&fault))?;
+    let started = outcome.recv_timeout(patience).unwrap_or_else(|_| {
         Err(not_started(format!("it was not ready after {} seconds", patience.as_secs())))
-    })
+    })?;
+    started.notices.iter().for_each(|notice| around.warn(notice));
+    Ok(started.client)
+}
+
+/// A daemon that has just been started.
+struct Started {
+    client: Client,
+    /// What it does without, which is in nobody's way.
+    notices: Vec<Fault>,
+}
+
+/// A daemon that runs and that no client can reach, as when somebody has removed its socket.
+#[cfg(unix)]
+fn out_of_reach(socket: &Path) -> Option<Fault> {
+    let daemon = rally_cred_proto::lock::Holder::find(socket)?;
+    let what = format!("the daemon, process {}, cannot be reached", daemon.pid());
+    Some(
+        Fault::new(FaultKind::NoDaemon, what)
+            .why(format!("nobody answers at {}", socket.display()))
+            .remedy("rally-cred daemon restart"),
+    )
+}
+
+#[cfg(not(unix))]
+fn out_of_reach(_socket: &Path) -> Option<Fault> {
+    None
 }
 
 /// The program `rally-credd`: beside this one, else in a folder that `PATH` names in full.
@@ -76,23 +103,34 @@ struct Starter {
 }
 
 impl Starter {
-    fn start(&self) -> Result<Client, Fault> {
+    fn start(&self) -> Result<Started, Fault> {
         let cannot = |what: &str, fault: &io::Error| not_started(format!("{what}: {fault}"));
+        socket::check_owners(&self.socket)?;
         let folder = socket::lock_folder(&self.socket)?;
-        make_folder(&folder)
-            .map_err(|fault| cannot(&format!("{} cannot be made", folder.display()), &fault))?;
+        own_file::make_folder(&folder).map_err(|fault| {
+            let told = cannot(&format!("{} cannot be made", folder.display()), &fault);
+            own_file::owner_remedy(&folder).into_iter().fold(told, Fault::remedy)
+        })?;
         socket::check_folder(&self.socket)?;
-        let _lock =
-            lock(&folder.join("start.lock")).map_err(|fault| cannot("its start cannot be locked", &fault))?;
+        let lock = folder.join("start.lock");
+        let _lock = Lock::take(&lock).map_err(|fault| {
+            let told = cannot(&format!("its start cannot be locked by {}", lock.display()), &fault);
+            socket::in_the_way(told, &self.socket, &lock)
+        })?;
         // Whoever held the lock before may have started one.
         match Client::connect(&self.socket) {
             Err(fault) if fault.kind == FaultKind::NoDaemon => {}
-            done => return done,
+            done => return done.map(|client| Started { client, notices: Vec::new() }),
         }
-        let child = self.spawn().map_err(|fault| cannot(&self.daemon.display().to_string(), &fault))?;
-        let outcome = await_ready(child);
+        let child = self.spawn().map_err(|fault| match fault.kind() {
+            io::ErrorKind::WouldBlock => no_thread(&fault),
+            _ => cannot(&self.daemon.display().to_string(), &fault),
+        })?;
+        let mut notices = Vec::new();
+        let outcome = await_ready(child, &mut notices);
         // A daemon that was started some other way meanwhile is as good.
-        Client::connect(&self.socket).map_err(|fault| outcome.err().unwrap_or(fault))
+        let client = Client::connect(&self.socket).map_err(|fault| outcome.err().unwrap_or(fault))?;
+        Ok(Started { client, notices })
     }
 
     fn spawn(&self) -> io::Result<Child> {
@@ -112,43 +150,27 @@ impl Starter {
     }
 }
 
-/// Waits until the daemon serves. It says so in one frame on its standard output: `done`, or the error.
-fn await_ready(mut child: Child) -> Result<(), Fault> {
-    let mut line = Vec::new();
+/// Waits until the daemon serves. It says so on its standard output, a frame at a time: notices, then `done` or the error.
+fn await_ready(mut child: Child, notices: &mut Vec<Fault>) -> Result<(), Fault> {
     if let Some(stdout) = child.stdout.take() {
         let mut stdout = BufReader::new(stdout).take(frame::MAX_FRAME as u64);
-        stdout.read_until(b'\n', &mut line).map_err(|fault| not_started(fault.to_string()))?;
+        loop {
+            let mut line = Vec::new();
+            stdout.read_until(b'\n', &mut line).map_err(|fault| not_started(fault.to_string()))?;
+            if line.is_empty() {
+                break;
+            }
+            match frame::decode(&line) {
+                Ok(Answer::Notice(notice)) => notices.push(notice),
+                Ok(Answer::Error(fault)) => return Err(fault),
+                Ok(_) => return Ok(()),
+                Err(fault) => return Err(not_started(fault.to_string())),
+            }
+        }
     }
-    if line.is_empty() {
-        // It closed its output without a word, so it has ended.
-        let ended = child.wait().map_or_else(|fault| fault.to_string(), |status| status.to_string());
-        return Err(not_started(format!("it ended before it was ready, with {ended}")));
-    }
-    match frame::decode(&line) {
-        Ok(Answer::Error(fault)) => Err(fault),
-        Ok(_) => Ok(()),
-        Err(fault) => Err(not_started(fault.to_string())),
-    }
-}
-
-/// Makes the folder with its mode, so that nobody can enter it meanwhile.
-fn make_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
-/// Locked until the file is dropped, or this process ends in whatever way.
-fn lock(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
-    file.lock()?;
-    Ok(file)
+    // It closed its output without a word, so it has ended.
+    let ended = child.wait().map_or_else(|fault| fault.to_string(), |status| status.to_string());
+    Err(not_started(format!("it ended before it was ready, with {ended}")))
 }
 
 fn not_started(why: impl AsRef<str>) -> Fault {

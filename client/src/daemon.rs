@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+#[cfg(unix)]
+use rally_cred_proto::lock::Holder;
 use rally_cred_proto::{Answer, Ask, Client, Fault, FaultKind, message::StatusAsk};
 
 use crate::{autostart, output::Output, surroundings::Surroundings};
@@ -26,9 +28,7 @@ pub(crate) fn start(around: &dyn Surroundings, output: &mut Output<'_>) -> Resul
 /// Stops the daemon, and waits until it has ended. None to stop is as good.
 pub(crate) fn stop(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut client = match connect(around, false) {
-        Err(fault) if fault.kind == FaultKind::NoDaemon => {
-            return output.answer(b"no daemon runs\n").map(|()| 0);
-        }
+        Err(fault) if fault.kind == FaultKind::NoDaemon => return stop_unreachable(around, output),
         outcome => outcome?,
     };
     client.ask(&Ask::Stop, &mut |_| {})?;
@@ -37,6 +37,27 @@ pub(crate) fn stop(around: &dyn Surroundings, output: &mut Output<'_>) -> Result
         Err(fault) if fault.kind == FaultKind::TimedOut => Err(fault),
         Ok(_) | Err(_) => output.answer(b"the daemon stopped\n").map(|()| 0),
     }
+}
+
+/// Stops a daemon that no client can reach: its socket was removed, say, and it did not notice.
+#[cfg(unix)]
+fn stop_unreachable(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let Some(daemon) = Holder::find(&around.socket()?) else {
+        return output.answer(b"no daemon runs\n").map(|()| 0);
+    };
+    daemon.terminate();
+    if daemon.has_ended_within(PATIENCE) {
+        return output.answer(b"the daemon stopped\n").map(|()| 0);
+    }
+    let pid = daemon.pid();
+    Err(Fault::new(FaultKind::TimedOut, format!("the daemon, process {pid}, does not end"))
+        .why(format!("it was told to {} seconds ago", PATIENCE.as_secs()))
+        .remedy(format!("kill -KILL {pid}")))
+}
+
+#[cfg(not(unix))]
+fn stop_unreachable(_around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+    output.answer(b"no daemon runs\n").map(|()| 0)
 }
 
 /// Stops the daemon if one runs, and starts one.

@@ -145,7 +145,8 @@ fn examine(options: &Options, around: &dyn Surroundings) -> Found {
         found.checks.extend(skipped);
     }
     found.checks.extend(machine::git(&found.profiles, around));
-    found.checks.push(machine::units(around));
+    let daemon = found.status.as_ref().map(|status| status.pid);
+    found.checks.push(machine::units(daemon, around));
     found
 }
 

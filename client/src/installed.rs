@@ -104,6 +104,18 @@ pub(crate) fn units(around: &dyn Surroundings) -> Units {
     }
 }
 
+/// The process of the service, if the socket is active: the only one that clients come to then, or 0 while there is none.
+pub(crate) fn process_behind_socket(around: &dyn Surroundings) -> Option<u32> {
+    let [socket, service] = UNITS;
+    let show = |unit: &str, property: &str| {
+        let mut systemctl = Command::new("systemctl");
+        systemctl.args(["--user", "show", &format!("--property={property}"), "--value", unit]);
+        let shown = around.output_of(&mut systemctl).ok().filter(|shown| shown.status.success())?;
+        Some(String::from_utf8_lossy(&shown.stdout).trim().to_owned())
+    };
+    (show(socket, "ActiveState")? == "active").then(|| show(service, "MainPID")?.parse().ok())?
+}
+
 /// A program in a folder that `PATH` names in full.
 pub(crate) fn find_program(name: &str, around: &dyn Surroundings) -> Option<PathBuf> {
     let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);

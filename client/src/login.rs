@@ -26,7 +26,7 @@ use crate::{
     events::{self, Audience},
     output::Output,
     progress::Progress,
-    surroundings::Surroundings,
+    surroundings::{Surroundings, no_thread},
 };
 
 /// The longest line that can be a redirect address. A longer one is a slip of the clipboard.
@@ -155,25 +155,27 @@ fn ask_in_background(
     let mut client = autostart::connect(around, options.autostart)?;
     // Not every system can limit a wait on a pipe. There the daemon's own limit has to do.
     client.set_patience(Duration::from_secs(options.timeout.into()) + GRACE).ok();
-    thread::spawn(move || {
+    let asking = thread::Builder::new().spawn(move || {
         // Nobody listens any more only once this program ends.
         let outcome = client.ask(&Ask::Login(login), &mut |event| {
             happened.send(Happened::Event(event)).ok();
         });
         happened.send(Happened::Ended(outcome)).ok();
     });
-    Ok(())
+    asking.map(drop).map_err(|fault| no_thread(&fault))
 }
 
 /// Reads lines until there are no more or nobody wants them. The thread ends with the program, in the middle of a read.
 fn read_in_background(mut lines: Box<dyn BufRead + Send>, happened: Sender<Happened>) {
-    thread::spawn(move || {
+    let reading = thread::Builder::new().spawn(move || {
         while let Ok(Some(line)) = read_line(&mut *lines) {
             if !line.trim().is_empty() && happened.send(Happened::Pasted(line)).is_err() {
                 break;
             }
         }
     });
+    // Without it nothing can be pasted, and the browser may come back by itself.
+    reading.map(drop).ok();
 }
 
 /// The next line; `None` at the end.

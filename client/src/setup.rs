@@ -8,9 +8,12 @@ mod interview;
 mod machine;
 mod record;
 
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, TcpListener},
+    path::PathBuf,
+};
 
-use rally_cred_proto::{Fault, FaultKind, plain::plain};
+use rally_cred_proto::{Fault, FaultKind, own_file, plain::plain, socket};
 
 use crate::{browser, config, login, output::Output, surroundings::Surroundings};
 use change::Change;
@@ -45,7 +48,7 @@ pub(crate) fn run(
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
-    let path = config::find_path(around)?;
+    let path = find_config(around)?;
     let mut config = ConfigText::load(&path)?;
     let profile = options.login.profile.clone().or_else(|| config.default_profile());
     let profile = profile.unwrap_or_else(|| "default".to_owned());
@@ -79,7 +82,7 @@ pub(crate) fn remove(
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
-    let path = config::find_path(around)?;
+    let path = find_config(around)?;
     let mut config = ConfigText::load(&path)?;
     let profile = profile.or_else(|| config.default_profile()).unwrap_or_else(|| "default".to_owned());
     let own = Made::File(path.clone());
@@ -115,6 +118,14 @@ pub(crate) fn remove(
     }
     carry_out(&plan, dry_run, around, output)?;
     Ok(0)
+}
+
+/// The config file's path, unless it or anything else that is to be made would be in another user's folders.
+fn find_config(around: &dyn Surroundings) -> Result<PathBuf, Fault> {
+    let path = config::find_path(around)?;
+    own_file::check_owner(&path)?;
+    around.socket().map_or(Ok(()), |socket| socket::check_owners(&socket))?;
+    Ok(path)
 }
 
 /// What the OAuth client in Rally is like.

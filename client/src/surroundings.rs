@@ -7,7 +7,7 @@ use std::{
     env,
     ffi::OsString,
     fs,
-    io::{self, BufRead, IsTerminal, Read},
+    io::{self, BufRead, IsTerminal, Read, Write},
     path::PathBuf,
     process::{Command, ExitStatus, Output, Stdio},
     time::{Duration, SystemTime},
@@ -44,6 +44,8 @@ pub trait Surroundings {
     fn typed_secret(&self, prompt: &str) -> io::Result<Zeroizing<String>>;
     /// A setting of git, with everything that git's caller has overridden; `None` without git.
     fn git_setting(&self, name: &str) -> Option<String>;
+    /// Tells the person of something that is in nobody's way, whatever the command.
+    fn warn(&self, notice: &Fault);
     /// Runs a program to its end, without standard input, and gives what it wrote.
     fn output_of(&self, command: &mut Command) -> io::Result<Output>;
     /// Starts a program and leaves it alone.
@@ -146,6 +148,11 @@ impl Surroundings for Process {
         Some(String::from_utf8_lossy(&found.stdout).trim_end_matches(['\r', '\n']).to_owned())
     }
 
+    fn warn(&self, notice: &Fault) {
+        // Where nobody listens any more, nothing is lost.
+        writeln!(io::stderr(), "rally-cred: warning: {notice}").ok();
+    }
+
     fn output_of(&self, command: &mut Command) -> io::Result<Output> {
         command.stdin(Stdio::null()).output()
     }
@@ -196,6 +203,13 @@ fn columns() -> Option<usize> {
 /// How a program ended. A code that does not fit, and an end without one, is a failure like any other.
 pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FaultKind::Failed.exit_code())
+}
+
+/// The system lets this user start no more threads or processes, which passes.
+pub(crate) fn no_thread(fault: &io::Error) -> Fault {
+    Fault::new(FaultKind::Failed, "the system starts no more threads or processes for this user")
+        .why(fault.to_string())
+        .remedy("end programs that you do not need, or raise the limit (ulimit -u), and run it again")
 }
 
 /// Keeps what this process got from its parent beyond the three standard streams from the programs that it starts and

@@ -57,6 +57,8 @@ pub(crate) struct Fake {
     pub(crate) outputs: HashMap<String, (i32, String)>,
     pub(crate) missing_programs: Vec<String>,
     pub(crate) launched: Mutex<Vec<String>>,
+    /// What a person was told whatever the command is.
+    pub(crate) warned: Mutex<Vec<String>>,
     pub(crate) working_folder: PathBuf,
     /// The program that took this one's place, as its arguments and the changes to its variables.
     pub(crate) became: Mutex<Option<Became>>,
@@ -142,6 +144,10 @@ impl Surroundings for Fake {
         *self.asked_git.lock().unwrap() = true;
         assert_eq!(name, "credential.interactive");
         self.git_setting.clone()
+    }
+
+    fn warn(&self, notice: &Fault) {
+        self.warned.lock().unwrap().push(notice.to_string());
     }
 
     fn output_of(&self, command: &mut Command) -> io::Result<std::process::Output> {

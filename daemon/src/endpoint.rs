@@ -2,20 +2,32 @@
 //! Does not: follow redirects, keep cookies or connections, retry, or understand an answer (`core::answer` does).
 //! Met by: perform, which turns the broker's effects into calls.
 
-use std::{error::Error, io, iter, path::Path, time::Duration};
+use std::{
+    error::Error,
+    io::{self, Read},
+    iter,
+    net::ToSocketAddrs,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
-use rally_cred_proto::{Secret, plain::plain};
+use rally_cred_proto::{Secret, own_file, plain::plain};
 use reqwest::{
     Certificate, Client, ClientBuilder, RequestBuilder, Response,
+    dns::{Addrs, Name, Resolve, Resolving},
     header::{DATE, HeaderValue, RETRY_AFTER},
     redirect, retry,
 };
 use rustls::{CertificateError, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use zeroize::Zeroizing;
 
-use crate::core::{
-    answer::{RawAnswer, SendTrouble, TokenForm},
-    profile::{BaseUrl, Profile},
+use crate::{
+    core::{
+        answer::{RawAnswer, SendTrouble, TokenForm},
+        profile::{BaseUrl, Profile},
+    },
+    worker::{self, Undone},
 };
 
 /// The way to Rally.
@@ -82,10 +94,8 @@ async fn answer_in_time(
     let mut ahead = None;
     let exchange = async {
         let (base_url, ca_file) = (profile.base_url.clone(), profile.ca_file.clone());
-        let build =
-            tokio::task::spawn_blocking(move || client(Client::builder(), &base_url, ca_file.as_deref()));
-        let client =
-            build.await.map_err(|_| SendTrouble::Unreachable("the daemon is stopping".to_owned()))??;
+        let build = worker::run(move || client(Client::builder(), &base_url, ca_file.as_deref()));
+        let client = build.await.map_err(|undone| exhausted(&undone))??;
         let response = request(client)?.send().await.map_err(trouble)?;
         ahead = clock_ahead(jiff::Timestamp::now(), &response);
         read(response).await
@@ -116,6 +126,7 @@ fn client(builder: ClientBuilder, base_url: &BaseUrl, ca_file: Option<&Path>) ->
         .referer(false)
         .pool_max_idle_per_host(0)
         .connect_timeout(CONNECT_IN)
+        .dns_resolver(Arc::new(Resolver))
         .https_only(origin.is_https());
     if origin.is_loopback() {
         // A proxy would look for the loopback address on a machine of its own.
@@ -130,15 +141,33 @@ fn client(builder: ClientBuilder, base_url: &BaseUrl, ca_file: Option<&Path>) ->
     builder.build().map_err(trouble)
 }
 
+/// Looks names up as every program of this machine does.
+struct Resolver;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            // The port is set by whoever connects.
+            let found = worker::run(move || (name.as_str(), 0).to_socket_addrs()).await??;
+            Ok(Box::new(found) as Addrs)
+        })
+    }
+}
+
+fn exhausted(undone: &Undone) -> SendTrouble {
+    SendTrouble::Exhausted(plain(&undone.to_string()))
+}
+
 /// The certificates in a PEM file; at least one, each of which the verifier will take.
 fn certificates(path: &Path) -> Result<Vec<Certificate>, SendTrouble> {
     let bad = |why: &str| SendTrouble::BadCaFile(format!("{}: {why}", plain(&path.display().to_string())));
     let not_read = |fault: io::Error| bad(&lowered(&fault.to_string()));
-    let found = std::fs::metadata(path).map_err(not_read)?;
-    if !found.is_file() || found.len() > LARGEST_CA_FILE {
+    let file = own_file::open_to_read(path).map_err(not_read)?;
+    let mut pem = Vec::new();
+    file.take(LARGEST_CA_FILE + 1).read_to_end(&mut pem).map_err(not_read)?;
+    if pem.len() as u64 > LARGEST_CA_FILE {
         return Err(bad("it is not a file of certificates"));
     }
-    let pem = std::fs::read(path).map_err(not_read)?;
     let mut roots = RootCertStore::empty();
     let mut certificates = Vec::new();
     for der in CertificateDer::pem_slice_iter(&pem) {
@@ -188,6 +217,9 @@ fn trouble(error: reqwest::Error) -> SendTrouble {
     let error = error.without_url();
     if let Some(tls) = causes(&error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
         return SendTrouble::Tls(tls_reason(tls));
+    }
+    if let Some(undone) = causes(&error).find_map(|cause| cause.downcast_ref::<Undone>()) {
+        return exhausted(undone);
     }
     if error.is_timeout() {
         return SendTrouble::TimedOut;

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rally_cred_proto::{Fault, FaultKind, Secret};
+use rally_cred_proto::{Fault, FaultKind, Secret, own_file};
 use tokio::io::AsyncReadExt;
 use zeroize::Zeroizing;
 
@@ -111,7 +111,7 @@ async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
 /// Many systems that hand secrets to programs leave them readable to all, so only who could have changed it matters.
 fn read(path: &Path) -> Result<Secret, String> {
     let text = |fault: io::Error| fault.to_string();
-    let file = config::open(path).map_err(text)?;
+    let file = own_file::open_to_read(path).map_err(text)?;
     if let Some(why) = config::why_unsafe(&file.metadata().map_err(text)?) {
         return Err(why);
     }

@@ -2,14 +2,9 @@
 //! Does not: serve anything itself.
 //! Met by: `main`.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
-use rally_cred_proto::{Answer, Fault, FaultKind, frame, socket};
+use rally_cred_proto::{Answer, Fault, FaultKind, frame, own_file, socket};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -19,7 +14,7 @@ use crate::{
     core::{Broker, Facts, event::Event, policy, profile::Config, time::Ticks},
     driver::{self, Inbox, Input},
     ipc::{self, Opened},
-    log::{self, Sink},
+    log::{self, LogFile, Sink},
     notify::ServiceManager,
     perform::Performer,
 };
@@ -84,20 +79,38 @@ fn count(profiles: usize) -> String {
 fn serve_detached() -> Result<(), Fault> {
     harden()?;
     leave_session()?;
-    let log_file = socket::state_folder()?.join("daemon.log");
-    let sink = open_log_file(&log_file).map_err(|fault| {
-        Fault::new(FaultKind::Failed, format!("the log {} cannot be opened", log_file.display()))
-            .why(fault.to_string())
-    })?;
+    socket::check_owners(&socket::path()?)?;
+    let (sink, trouble) = match open_log() {
+        Ok(file) => (Sink::File(file), None),
+        // What goes to standard error goes nowhere from here.
+        Err(fault) => (Sink::Stderr, Some(fault)),
+    };
     // Variables of a service manager, if there are any, are meant for whoever started the client.
     serve(sink, Origins { inherited: None, idle_exit: None, manager: ServiceManager::none() }, || {
+        trouble.into_iter().for_each(|fault| report(&Answer::Notice(fault)));
         report(&Answer::Done);
         close_output();
     })
 }
 
+/// The log of a daemon that a client starts. Without one it serves as well, and says so to that client.
+fn open_log() -> Result<LogFile, Fault> {
+    let path = socket::state_folder()?.join("daemon.log");
+    LogFile::open(&path).map_err(|fault| {
+        let remedy = own_file::owner_remedy(&path).unwrap_or_else(|| match path.symlink_metadata() {
+            Ok(_) => own_file::put_aside(&path),
+            Err(_) => "set XDG_STATE_HOME to a folder in which you may write".to_owned(),
+        });
+        Fault::new(FaultKind::Failed, format!("the log {} cannot be opened, so none is kept", path.display()))
+            .why(fault.to_string())
+            .remedy(remedy)
+    })
+}
+
 fn serve_in_foreground(idle_exit: Option<u32>) -> Result<(), Fault> {
-    let inherited = Inherited::take(&socket::path()?)?;
+    let path = socket::path()?;
+    socket::check_owners(&path)?;
+    let inherited = Inherited::take(&path)?;
     let idle_exit = idle_exit.map_or(policy::IDLE_EXIT, |seconds| Ticks::seconds(u64::from(seconds)));
     let waiting = inherited.as_ref().and_then(|inherited| inherited.try_clone().ok());
     let origins = Origins {
@@ -111,15 +124,6 @@ fn serve_in_foreground(idle_exit: Option<u32>) -> Result<(), Fault> {
         waiting.refuse_waiting(fault);
     }
     outcome
-}
-
-fn open_log_file(path: &Path) -> std::io::Result<Sink> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path.parent().unwrap_or(path))?;
-    log::file(path).map(Sink::File)
 }
 
 /// What a service manager that started the daemon has to do with it.
@@ -242,12 +246,23 @@ fn harden() -> Result<(), Fault> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(cannot)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     raise_descriptor_limit();
-    Ok(())
+    check_descriptors()
 }
 
 #[cfg(not(unix))]
 fn harden() -> Result<(), Fault> {
     Ok(())
+}
+
+/// A daemon that could open no file would end at the first one that it cannot do without.
+#[cfg(unix)]
+fn check_descriptors() -> Result<(), Fault> {
+    const NEEDED: usize = 32;
+    crate::worker::rehearse_descriptors(NEEDED).map_err(|undone| {
+        Fault::new(FaultKind::Failed, "the daemon may not open the files that it needs")
+            .why(undone.to_string())
+            .remedy("raise the limit (ulimit -n 256) and start it again")
+    })
 }
 
 /// Many systems start programs with room for 1,024 descriptors, which a thousand clients would use up.

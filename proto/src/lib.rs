@@ -11,8 +11,10 @@ pub mod engflow;
 pub mod fault;
 pub mod frame;
 pub mod git;
+pub mod lock;
 pub mod message;
 pub mod origin;
+pub mod own_file;
 pub mod plain;
 #[cfg(test)]
 mod protocol_examples;

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Fault, FaultKind};
+use crate::{Fault, FaultKind, own_file};
 
 /// Name of the variable that overrides the path, for tests and unusual set-ups.
 pub const OVERRIDE: &str = "RALLY_CRED_SOCKET";
@@ -55,6 +55,15 @@ pub fn lock_folder(socket: &Path) -> Result<PathBuf, Fault> {
     if cfg!(windows) { state_folder() } else { Ok(socket.parent().unwrap_or(Path::new("/")).to_owned()) }
 }
 
+/// Stops before anything is made that would be in another user's way: where home, state folder or socket folder belong to
+/// somebody else, as with another user's variables under sudo.
+pub fn check_owners(socket: &Path) -> Result<(), Fault> {
+    let home = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    [home, state_folder().ok()].into_iter().flatten().try_for_each(|place| own_file::check_owner(&place))?;
+    own_file::check_owner(&lock_folder(socket)?)
+        .map_err(|fault| if is_default(socket) { fault } else { fault.remedy(OTHER_PATH) })
+}
+
 /// Refuses a socket folder that somebody else could have made or can write to: it must be a folder and no link, belong
 /// to this user, and be closed to everyone else. `Ok(false)` if there is none yet.
 #[cfg(unix)]
@@ -62,20 +71,28 @@ pub fn check_folder(socket: &Path) -> Result<bool, Fault> {
     use std::os::unix::fs::MetadataExt;
 
     let folder = socket.parent().unwrap_or(Path::new("/"));
+    let me = rustix::process::geteuid().as_raw();
     let word = |end: &str| crate::shell_word::shell_word(&format!("{}{end}", folder.display()));
-    // Neither a link nor what belongs to somebody else is deleted unseen.
-    let put_aside = || format!("mv {} {}", word(""), word(".old"));
-    let refuse = |why: String, remedy: String| {
+    let refuse = |why: String, mend: String| {
+        // Any other folder is somebody's who never heard of us, so the path is to change and not the folder.
+        let remedy = if is_default(socket) { mend } else { OTHER_PATH.to_owned() };
         Err(Fault::new(FaultKind::Failed, format!("the socket folder {} is not safe", folder.display()))
             .why(why)
             .remedy(remedy))
+    };
+    // Neither a link nor what belongs to somebody else is deleted unseen, and in another user's folder nothing is moved.
+    let put_aside = || {
+        let above = folder.parent().unwrap_or(Path::new("/"));
+        match std::fs::metadata(above) {
+            Ok(above) if above.uid() == me => format!("mv {} {}", word(""), word(".old")),
+            _ => "set XDG_RUNTIME_DIR to a folder of your own, or unset it".to_owned(),
+        }
     };
     let found = match std::fs::symlink_metadata(folder) {
         Ok(found) => found,
         Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(fault) => return refuse(fault.to_string(), format!("ls -ld {}", word(""))),
     };
-    let me = rustix::process::geteuid().as_raw();
     if !found.is_dir() {
         return refuse("it is a link or a file".to_owned(), put_aside());
     }
@@ -86,6 +103,26 @@ pub fn check_folder(socket: &Path) -> Result<bool, Fault> {
         return refuse(format!("its mode is {:o}", found.mode() & 0o7777), format!("chmod 700 {}", word("")));
     }
     Ok(true)
+}
+
+/// Adds to a fault how something in the place of the socket's files is got out of the way: in the folder that we choose
+/// ourselves by a command, and elsewhere by another path, since there it is somebody's.
+#[must_use]
+pub fn in_the_way(fault: Fault, socket: &Path, thing: &Path) -> Fault {
+    match thing.symlink_metadata() {
+        _ if !is_default(socket) => fault.remedy(OTHER_PATH),
+        Ok(_) => fault.remedy(own_file::put_aside(thing)),
+        Err(_) => fault,
+    }
+}
+
+/// What helps where the path comes from the variable, whatever is the matter with it.
+pub const OTHER_PATH: &str =
+    "unset RALLY_CRED_SOCKET, or set it to a path in a folder of your own that is closed to others";
+
+/// Whether this is the path that we choose ourselves, so that its folder is ours.
+pub fn is_default(socket: &Path) -> bool {
+    default_path().is_ok_and(|path| path == socket)
 }
 
 /// Pipes have no folder; their security descriptor is checked by the system.
@@ -114,7 +151,8 @@ mod tests {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o710)).unwrap();
         let fault = check_folder(&socket).unwrap_err();
         assert_eq!(fault.why.as_deref(), Some("its mode is 710"));
-        assert_eq!(fault.remedy, Some(format!("chmod 700 {}", folder.display())));
+        // It is not the folder that we choose ourselves.
+        assert_eq!(fault.remedy.as_deref(), Some(OTHER_PATH));
 
         let link = home.path().join("link");
         symlink(&folder, &link).unwrap();

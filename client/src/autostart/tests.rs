@@ -2,7 +2,11 @@
 //! Does not: run the real daemon (the integration tests do); `fixtures` has stand-ins for it.
 //! Met by: `cargo test`.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use super::*;
 use crate::testing::{Fake, Place};

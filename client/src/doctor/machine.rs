@@ -16,22 +16,33 @@ use crate::{
 /// Whether nobody else may change the config, read the log or use the socket.
 pub(super) fn permissions(around: &dyn Surroundings) -> Result<String, Fault> {
     let config = config::find_path(around)?;
+    // What a variable names may be anything, so then the variable is to change and not the file.
+    let elsewhere = around.variable("RALLY_CRED_CONFIG").map(|_| {
+        "set RALLY_CRED_CONFIG to a file of your own, in a folder that nobody else may write to".to_owned()
+    });
     if let Some(folder) = config.parent() {
-        check_mode(folder, 0o022, "others may write to it", "go-w")?;
+        check_mode(folder, 0o022, "others may write to it", "go-w", elsewhere.clone())?;
     }
-    check_mode(&config, 0o022, "others may write to it", "go-w")?;
+    check_mode(&config, 0o022, "others may write to it", "go-w", elsewhere)?;
     if let Ok(folder) = socket::state_folder() {
-        check_mode(&folder.join("daemon.log"), 0o077, "others may read it", "600")?;
+        check_mode(&folder.join("daemon.log"), 0o077, "others may read it", "600", None)?;
     }
-    if let Ok(socket) = around.socket() {
-        check_mode(&socket, 0o077, "others may connect to it", "600")?;
+    if let Ok(path) = around.socket() {
+        let elsewhere = (!socket::is_default(&path)).then(|| socket::OTHER_PATH.to_owned());
+        check_mode(&path, 0o077, "others may connect to it", "600", elsewhere)?;
     }
     Ok("nobody else may change the config, read the log or use the socket".to_owned())
 }
 
-/// What does not exist is as safe as can be.
+/// What does not exist is as safe as can be. The remedy is a command for the file, unless another one is given.
 #[cfg(unix)]
-fn check_mode(path: &Path, forbidden: u32, why: &str, mend: &str) -> Result<(), Fault> {
+fn check_mode(
+    path: &Path,
+    forbidden: u32,
+    why: &str,
+    mend: &str,
+    remedy: Option<String>,
+) -> Result<(), Fault> {
     use std::os::unix::fs::MetadataExt;
     let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
     // In a folder with the sticky bit, as /tmp is, others may not touch what is not theirs.
@@ -41,15 +52,14 @@ fn check_mode(path: &Path, forbidden: u32, why: &str, mend: &str) -> Result<(), 
     }
     Err(Fault::new(FaultKind::Failed, format!("{} is not safe", path.display()))
         .why(format!("{why} (mode {:04o})", found.mode() & 0o7777))
-        .remedy(format!(
-            "chmod {mend} {}",
-            rally_cred_proto::shell_word::shell_word(&path.display().to_string())
-        )))
+        .remedy(remedy.unwrap_or_else(|| {
+            format!("chmod {mend} {}", rally_cred_proto::shell_word::shell_word(&path.display().to_string()))
+        })))
 }
 
 /// Elsewhere, files have lists of who may do what, and the user's folders are closed by inheritance.
 #[cfg(not(unix))]
-fn check_mode(_path: &Path, _forbidden: u32, _why: &str, _mend: &str) -> Result<(), Fault> {
+fn check_mode(_: &Path, _: u32, _: &str, _: &str, _: Option<String>) -> Result<(), Fault> {
     Ok(())
 }
 
@@ -87,12 +97,19 @@ pub(super) fn git(profiles: &[ProfileStatus], around: &dyn Surroundings) -> Vec<
     servers.iter().map(judge).collect()
 }
 
-/// Whether the units do what they were installed for.
-pub(super) fn units(around: &dyn Surroundings) -> Check {
+/// Whether the units do what they were installed for, and the daemon that answers, if one does, is theirs.
+pub(super) fn units(daemon: Option<u32>, around: &dyn Surroundings) -> Check {
     let outcome = match installed::units(around) {
         Units::NoManager => return Check::skipped("units", "systemd runs nothing for this user here"),
         Units::NotInstalled => Ok("not installed; rally-cred starts the daemon itself".to_owned()),
-        Units::Enabled(unit) => Ok(format!("{unit} is enabled")),
+        Units::Enabled(unit) => match (daemon, installed::process_behind_socket(around)) {
+            (Some(answers), Some(behind)) if answers != behind => {
+                Err(Fault::new(FaultKind::Failed, format!("clients do not come to {unit}"))
+                    .why(format!("process {answers} answers them, which systemd did not start"))
+                    .remedy(format!("systemctl --user restart {unit}")))
+            }
+            _ => Ok(format!("{unit} is enabled")),
+        },
         Units::Disabled(unit) => Err(Fault::new(FaultKind::Failed, format!("{unit} is not enabled"))
             .why("systemd does not start the daemon")
             .remedy(format!("systemctl --user enable --now {unit}"))),

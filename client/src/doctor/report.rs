@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use rally_cred_proto::{Fault, FaultKind, plain::plain, socket};
+use rally_cred_proto::{Fault, FaultKind, own_file, plain::plain, socket};
 
 use super::{Found, shown};
 use crate::{
@@ -109,13 +109,20 @@ fn journal_end(around: &dyn Surroundings) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr))
 }
 
-/// The log of one that a client started.
+/// The log of one that a client started: its end, which may begin in the older file.
 fn log_end() -> io::Result<String> {
-    let folder = socket::state_folder().map_err(io::Error::other)?;
-    let mut log = File::open(folder.join("daemon.log"))?;
+    let path = socket::state_folder().map_err(io::Error::other)?.join("daemon.log");
+    let mut end = Vec::new();
+    // The older one is often not there.
+    read_end(&path.with_extension("log.old"), &mut end).ok();
+    read_end(&path, &mut end)?;
+    let begin = end.len().saturating_sub(usize::try_from(LOG_END).unwrap_or(usize::MAX));
+    Ok(String::from_utf8_lossy(end.get(begin..).unwrap_or_default()).into_owned())
+}
+
+fn read_end(path: &Path, end: &mut Vec<u8>) -> io::Result<()> {
+    let mut log = own_file::open_to_read(path)?;
     let length = log.metadata()?.len();
     log.seek(SeekFrom::Start(length.saturating_sub(LOG_END)))?;
-    let mut end = Vec::new();
-    log.take(LOG_END).read_to_end(&mut end)?;
-    Ok(String::from_utf8_lossy(&end).into_owned())
+    log.take(LOG_END).read_to_end(end).map(drop)
 }

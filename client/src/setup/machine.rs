@@ -3,12 +3,12 @@
 //! Met by: `setup`.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{Fault, FaultKind, own_file};
 
 use super::{change::Change, interview::Interview, record::Made};
 use crate::{
@@ -92,6 +92,13 @@ pub(super) fn offer_git(
     match installed::git_helper(base_url, around) {
         GitHelper::NoGit if given == Some(true) => return Err(impossible("there is no git", "--git no")),
         GitHelper::NoGit | GitHelper::Ours => return Ok(Vec::new()),
+        // git would put a file in the place of /dev/null, which root may.
+        GitHelper::Absent if has_no_git_config(around) => {
+            return match given {
+                Some(true) => Err(impossible("GIT_CONFIG_GLOBAL leads to no file", "--git no")),
+                _ => Ok(Vec::new()),
+            };
+        }
         GitHelper::Absent => {}
     }
     if !interview.yes(&format!("Have git ask rally-cred about {base_url}?"), given)? {
@@ -100,6 +107,12 @@ pub(super) fn offer_git(
     let key = git_key(base_url);
     let change = git(&["--add", &key, "rally"]);
     Ok(vec![Change::Note(Made::GitHelper(key)), change])
+}
+
+/// Whether somebody has taken git's global configuration away by something that is no file.
+fn has_no_git_config(around: &dyn Surroundings) -> bool {
+    let path = around.variable("GIT_CONFIG_GLOBAL");
+    path.is_some_and(|path| fs::metadata(path).is_ok_and(|found| !found.is_file()))
 }
 
 /// The key of git's setting for the server of a base URL.
@@ -212,7 +225,8 @@ fn home(around: &dyn Surroundings) -> Option<PathBuf> {
 
 /// A file of ours, unless it is so already.
 fn write(path: PathBuf, text: String) -> Option<Change> {
-    let is_so = fs::read_to_string(&path).is_ok_and(|found| found == text);
+    let found = own_file::open_to_read(&path).and_then(io::read_to_string);
+    let is_so = found.is_ok_and(|found| found == text);
     (!is_so).then_some(Change::Write { path, text })
 }
 

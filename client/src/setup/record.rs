@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rally_cred_proto::{Fault, FaultKind, socket};
+use rally_cred_proto::{Fault, FaultKind, own_file, socket};
 use serde::{Deserialize, Serialize};
 
 /// One thing that was not there before `setup`.
@@ -25,8 +25,8 @@ pub(super) enum Made {
 /// All of it, in the order in which it was made.
 pub(super) fn load() -> Result<Vec<Made>, Fault> {
     let path = path()?;
-    match fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|_| failed(&path, "it is not understood")),
+    match own_file::open_to_read(&path).and_then(io::read_to_string) {
+        Ok(text) => serde_json::from_str(&text).map_err(|_| failed(&path, "it is not understood")),
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(fault) => Err(failed(&path, &fault.to_string())),
     }
@@ -67,5 +67,5 @@ fn failed(path: &Path, why: &str) -> Fault {
         format!("the record of what setup made, {}, cannot be used", path.display()),
     )
     .why(why)
-    .remedy("delete it; setup --remove then leaves all but the profile")
+    .remedy(own_file::owner_remedy(path).unwrap_or_else(|| own_file::put_aside(path)))
 }

@@ -19,7 +19,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::core::vault::{Changed, VaultTrouble, is_same};
+use crate::{
+    core::vault::{Changed, VaultTrouble, is_same},
+    worker::Undone,
+};
 
 /// Where items are kept by account name. Every call may block for ever.
 pub(super) trait Store {
@@ -254,7 +257,7 @@ fn start(open: Arc<Open>, keep_open: Duration) -> Result<Running, VaultTrouble> 
     thread::Builder::new()
         .name("keyring".to_owned())
         .spawn(move || serve(&*open, keep_open, &taken, token))
-        .map_err(|fault| VaultTrouble::Failed(format!("no thread could be begun: {}", fault.kind())))?;
+        .map_err(|fault| VaultTrouble::Failed(Undone::NoThread(fault).to_string()))?;
     Ok(Running { jobs, alive })
 }
 
