@@ -2,6 +2,7 @@
 //! Does not: mend anything. What only the daemon can try, the daemon tries.
 //! Met by: people whose sign-in does not work, and whoever they ask for help.
 
+mod git_store;
 mod machine;
 mod report;
 
@@ -144,7 +145,10 @@ fn examine(options: &Options, around: &dyn Surroundings) -> Found {
         let skipped = BY_DAEMON.map(|(check, _)| Check::skipped(check, "there is no daemon to try it"));
         found.checks.extend(skipped);
     }
-    found.checks.extend(machine::git(&found.profiles, around));
+    let servers = machine::servers(&found.profiles);
+    let stores = found.status.as_ref().map(|status| status.static_hosts.clone()).unwrap_or_default();
+    found.checks.extend(machine::git(&servers, &stores, around));
+    found.checks.extend(git_store::check(&servers, around));
     found.checks.push(machine::units(around));
     found
 }

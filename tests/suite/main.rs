@@ -13,6 +13,7 @@ mod examples;
 mod exec;
 mod git;
 mod git_attributes;
+mod git_store;
 mod git_suite;
 mod integrations;
 mod manual;

@@ -11,7 +11,7 @@ Examples:
   rally-cred login                                  sign in again, in the browser
   rally-cred get --format token                     print a ZSESSIONID
   rally-cred get --format header | curl -H @- https://rally1.rallydev.com/slm/webservice/v2.0/user
-  git config --global credential.https://rally1.rallydev.com.helper rally
+  rally-cred setup --git yes                        have git ask it about Rally's server
 
 Exit codes:
   0  done                        5  time ran out
@@ -126,7 +126,8 @@ another fault, or has no meaning here, is marked with --.
   tls            the connection to Rally is trusted
   clock          this machine's clock agrees with Rally's
   sign_in        a token is in hand that Rally takes, or can be renewed
-  git            git asks this program about Rally's server
+  git            git asks this program about Rally's server, and no other helper
+  git_store      git's own store has no password for it in plain text
   units          the systemd units, if they are installed, are enabled and have not failed
 
 Examples:

@@ -89,17 +89,30 @@ pub(super) fn offer_git(
     base_url: &str,
     around: &dyn Surroundings,
 ) -> Result<Vec<Change>, Fault> {
-    match installed::git_helper(base_url, around) {
+    let helper = installed::git_helper(base_url, around);
+    match helper {
         GitHelper::NoGit if given == Some(true) => return Err(impossible("there is no git", "--git no")),
         GitHelper::NoGit | GitHelper::Ours => return Ok(Vec::new()),
-        GitHelper::Absent => {}
+        GitHelper::Absent | GitHelper::Shared(_) => {}
     }
     if !interview.yes(&format!("Have git ask rally-cred about {base_url}?"), given)? {
         return Ok(Vec::new());
     }
     let key = git_key(base_url);
-    let change = git(&["--add", &key, "rally"]);
-    Ok(vec![Change::Note(Made::GitHelper(key)), change])
+    let mut plan = Vec::new();
+    if global_helpers(&key, around).iter().any(|helper| helper == "rally") {
+        // It has to stand behind the empty one. Whoever wrote it keeps it.
+        plan.push(git(&["--unset-all", &key, "^rally$"]));
+    } else {
+        plan.push(Change::Note(Made::GitHelper(key.clone())));
+    }
+    // Without it, git would tell `store` of the token, which keeps it in plain text.
+    plan.extend([
+        Change::Note(Made::GitReset(key.clone())),
+        git(&["--add", &key, ""]),
+        git(&["--add", &key, "rally"]),
+    ]);
+    Ok(plan)
 }
 
 /// The key of git's setting for the server of a base URL.
@@ -119,9 +132,10 @@ pub(super) fn undo(all: impl IntoIterator<Item = Made>, around: &dyn Surrounding
                 has_unit_files |= UNITS.iter().any(|name| user_unit(name, around).as_ref() == Some(path));
                 plan.push(Change::Delete(path.clone()));
             }
-            Made::GitHelper(key) if has_git_helper(key, around) => {
+            Made::GitHelper(key) if global_helpers(key, around).iter().any(|helper| helper == "rally") => {
                 plan.push(git(&["--unset-all", key, "^rally$"]));
             }
+            Made::GitReset(key) => plan.extend(undo_reset(key, around)),
             Made::Units if has_manager => plan.push(systemctl(&[&["disable", "--now"][..], &UNITS].concat())),
             Made::GitHelper(_) | Made::Units => {}
         }
@@ -133,11 +147,28 @@ pub(super) fn undo(all: impl IntoIterator<Item = Made>, around: &dyn Surrounding
     plan
 }
 
-fn has_git_helper(key: &str, around: &dyn Surroundings) -> bool {
+/// Plans the end of the last empty helper, which is ours; the user may have one of their own before it.
+fn undo_reset(key: &str, around: &dyn Surroundings) -> Vec<Change> {
+    let mut helpers = global_helpers(key, around);
+    match helpers.iter().filter(|helper| helper.is_empty()).count() {
+        0 => Vec::new(),
+        1 => vec![git(&["--unset-all", key, "^$"])],
+        _ => {
+            let ours = helpers.iter().rposition(String::is_empty).unwrap_or_default();
+            helpers.remove(ours);
+            let add = helpers.iter().map(|helper| git(&["--add", key, helper]));
+            std::iter::once(git(&["--unset-all", key])).chain(add).collect()
+        }
+    }
+}
+
+/// The values of a key of git's global configuration.
+fn global_helpers(key: &str, around: &dyn Surroundings) -> Vec<String> {
     let mut ask = Command::new("git");
-    ask.args(["config", "--global", "--get-all", key]);
+    ask.args(["config", "--global", "--null", "--get-all", key]);
     let found = around.output_of(&mut ask).map(|found| found.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&found).lines().any(|helper| helper == "rally")
+    let text = String::from_utf8_lossy(&found).into_owned();
+    text.split_terminator('\0').map(str::to_owned).collect()
 }
 
 fn git(arguments: &[&str]) -> Change {
