@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use rally_cred_proto::{Answer, Client, Fault, FaultKind, frame, socket};
+use rally_cred_proto::{Answer, Client, Deadline, Fault, FaultKind, frame, socket};
 
 use crate::surroundings::{Surroundings, hold_back_descriptors};
 
@@ -28,13 +28,13 @@ const DETACHED_PROCESS: u32 = 8;
 const PATHS: [&str; 2] = ["RALLY_CRED_CONFIG", "RALLY_CRED_CLIENT_SECRET_FILE"];
 
 /// Connects to the daemon; if none listens and `autostart` allows, starts one and connects to that.
-pub(crate) fn connect(around: &dyn Surroundings, autostart: bool) -> Result<Client, Fault> {
-    connect_within(PATIENCE, around, autostart)
-}
-
-fn connect_within(patience: Duration, around: &dyn Surroundings, autostart: bool) -> Result<Client, Fault> {
+pub(crate) fn connect(
+    around: &dyn Surroundings,
+    autostart: bool,
+    deadline: &mut Deadline,
+) -> Result<Client, Fault> {
     let socket = around.socket()?;
-    match Client::connect(&socket) {
+    match Client::connect_by(&socket, deadline) {
         Err(fault) if fault.kind == FaultKind::NoDaemon && autostart => {}
         done => return done,
     }
@@ -44,8 +44,10 @@ fn connect_within(patience: Duration, around: &dyn Surroundings, autostart: bool
     let (done, outcome) = mpsc::channel();
     // Neither the lock nor a read from the daemon has a time limit of its own.
     thread::spawn(move || done.send(starter.start()));
-    outcome.recv_timeout(patience).unwrap_or_else(|_| {
-        Err(not_started(format!("it was not ready after {} seconds", patience.as_secs())))
+    deadline.start();
+    let most = deadline.left().map_or(PATIENCE, |left| left.min(PATIENCE));
+    outcome.recv_timeout(most).unwrap_or_else(|_| {
+        Err(not_started(format!("it was not ready after {:.1} seconds", most.as_secs_f32())))
     })
 }
 

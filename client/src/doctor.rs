@@ -9,7 +9,7 @@ mod report;
 use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind,
+    Answer, Ask, Deadline, Fault, FaultKind,
     message::{CheckAsk, Finding, ProfileStatus, Status, StatusAsk, Tried},
     plain::plain,
     socket,
@@ -20,11 +20,12 @@ use crate::{
     config,
     connection::{Connection, GRACE},
     output::Output,
+    status,
     surroundings::Surroundings,
 };
 
 /// The daemon's limit for a check, and some time for it to say so.
-const PATIENCE: Duration = Duration::from_secs(60 + GRACE.as_secs());
+const PATIENCE: Duration = Duration::from_secs(60).saturating_add(GRACE);
 
 /// What `doctor` was told on its command line.
 #[derive(Clone, Debug)]
@@ -159,11 +160,16 @@ fn ask_daemon(found: &mut Found, options: &Options, around: &dyn Surroundings) {
     let profile = &options.profile;
     let status = Ask::Status(StatusAsk { profile: profile.clone(), check: true });
     let mut profiles = Vec::new();
-    let status = connection.ask(&status, PATIENCE, &mut |event| {
-        if let Answer::Profile(profile) = event {
-            profiles.push(*profile);
-        }
-    });
+    // One that does nothing at all is not given the time for all that it would have to try.
+    let sign_of_life = Ask::Status(StatusAsk { profile: profile.clone(), check: false });
+    let status =
+        connection.ask(&sign_of_life, &mut Deadline::after(status::PATIENCE), &mut |_| {}).and_then(|_| {
+            connection.ask(&status, &mut Deadline::after(status::PATIENCE_WITH_CHECK), &mut |event| {
+                if let Answer::Profile(profile) = event {
+                    profiles.push(*profile);
+                }
+            })
+        });
     let status = match status {
         Ok(Answer::Status(status)) => *status,
         Ok(_) => return found.checks.push(Check::of("daemon", Err(strange()))),
@@ -171,7 +177,7 @@ fn ask_daemon(found: &mut Found, options: &Options, around: &dyn Surroundings) {
     };
     let mut findings = Vec::new();
     let ask = Ask::Check(CheckAsk { profile: profile.clone() });
-    let outcome = connection.ask(&ask, PATIENCE, &mut |event| {
+    let outcome = connection.ask(&ask, &mut Deadline::after(PATIENCE), &mut |event| {
         if let Answer::Finding(finding) = event {
             findings.push(finding);
         }

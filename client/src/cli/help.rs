@@ -22,8 +22,13 @@ Exit codes:
 
 pub(super) const GET_HELP: &str = "\
 The request comes on standard input: git's attributes (protocol=…, host=…), the JSON of an EngFlow
-credential helper ({\"uri\":…}), or nothing, which means the default profile. With both --profile and
-a --format other than git and engflow, standard input is not read.
+credential helper ({\"uri\":…}), or nothing, which means the default profile. Without --format, and with
+git and engflow, a request is waited for. Every other format does without: if standard input stays
+open, as under ssh and in CI, and nothing has come after a second, there is no request, unless the
+config file has several profiles or [static] hosts; then --profile or </dev/null says which is meant.
+With both --profile and such a format, standard input is not read.
+
+All of it together takes no longer than --wait.
 
 A server that no profile is for gets no answer: silence and exit code 0 in git's format, an error in
 all others. If the server has a profile but no token can be had, git is told to quit, so that it does
