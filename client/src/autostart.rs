@@ -3,17 +3,16 @@
 //! Met by: `connection`, `daemon`, and `config`, which runs the daemon's program too.
 
 use std::{
-    ffi::OsString,
     fs::{self, File},
     io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf, absolute},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
 };
 
-use rally_cred_proto::{Answer, Client, Deadline, Fault, FaultKind, frame, socket};
+use rally_cred_proto::{Answer, Client, Deadline, Fault, FaultKind, frame, socket, variables};
 
 use crate::surroundings::{Surroundings, hold_back_descriptors};
 
@@ -23,9 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Windows' flag for a process that has no console.
 #[cfg(windows)]
 const DETACHED_PROCESS: u32 = 8;
-
-/// Variables that hold a path, which the daemon would look for from its own folder.
-const PATHS: [&str; 2] = ["RALLY_CRED_CONFIG", "RALLY_CRED_CLIENT_SECRET_FILE"];
 
 /// Connects to the daemon; if none listens and `autostart` allows, starts one and connects to that.
 pub(crate) fn connect(
@@ -38,9 +34,12 @@ pub(crate) fn connect(
         Err(fault) if fault.kind == FaultKind::NoDaemon && autostart => {}
         done => return done,
     }
+    for name in [variables::CONFIG, variables::SECRET_FILE] {
+        // The daemon would refuse it too, but from a folder of its own.
+        variables::path(name, around.variable(name))?;
+    }
     let daemon = daemon_program(around)?;
-    let paths = PATHS.iter().filter_map(|name| Some(((*name).into(), around.variable(name)?))).collect();
-    let starter = Starter { socket, daemon, paths };
+    let starter = Starter { socket, daemon };
     let (done, outcome) = mpsc::channel();
     // Neither the lock nor a read from the daemon has a time limit of its own.
     thread::spawn(move || done.send(starter.start()));
@@ -74,7 +73,6 @@ pub(crate) fn daemon_program(around: &dyn Surroundings) -> Result<PathBuf, Fault
 struct Starter {
     socket: PathBuf,
     daemon: PathBuf,
-    paths: Vec<(OsString, OsString)>,
 }
 
 impl Starter {
@@ -101,11 +99,8 @@ impl Starter {
         let mut command = Command::new(&self.daemon);
         command.arg("--detach").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.current_dir("/");
-        for (name, path) in &self.paths {
-            command.env(name, absolute(path)?);
-        }
         // Both must come to the same socket.
-        command.env(socket::OVERRIDE, absolute(&self.socket)?);
+        command.env(socket::OVERRIDE, &self.socket);
         // It must not end with this console.
         #[cfg(windows)]
         std::os::windows::process::CommandExt::creation_flags(&mut command, DETACHED_PROCESS);

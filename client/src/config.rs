@@ -7,7 +7,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{
+    Fault, FaultKind,
+    variables::{self, CONFIG},
+};
 
 use crate::{
     autostart,
@@ -22,15 +25,7 @@ pub(crate) fn path(around: &dyn Surroundings, output: &mut Output<'_>) -> Result
 
 /// Where the config file is, or would be.
 pub(crate) fn find_path(around: &dyn Surroundings) -> Result<PathBuf, Fault> {
-    match around.variable("RALLY_CRED_CONFIG") {
-        Some(path) => Ok(PathBuf::from(path)),
-        None => directories::ProjectDirs::from("", "", "rally-cred")
-            .map(|folders| folders.config_dir().join("config.toml"))
-            .ok_or_else(|| {
-                Fault::new(FaultKind::Failed, "the home folder of this user is not known")
-                    .remedy("set HOME or RALLY_CRED_CONFIG")
-            }),
-    }
+    variables::config_file(around.variable(CONFIG))
 }
 
 /// The verdict of the daemon's program on a config file: what it says of a good one, or what is wrong.

@@ -5,11 +5,12 @@
 use std::process::ExitCode;
 
 use rally_credd::{
-    command_line,
+    command_line, environment,
     start::{self, Command},
 };
 
 fn main() -> ExitCode {
+    environment::drop_empty_variables();
     let arguments = command_line::command().get_matches();
     let command = if arguments.contains_id("check-config") {
         Command::CheckConfig(arguments.get_one("check-config").cloned())

@@ -22,6 +22,7 @@ pub mod secret;
 pub mod shell_word;
 pub mod socket;
 mod stream;
+pub mod variables;
 
 #[cfg(feature = "tokio")]
 pub use async_client::AsyncClient;

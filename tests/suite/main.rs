@@ -33,6 +33,7 @@ mod tidy;
 mod tools;
 mod transcript;
 mod trouble;
+mod variables;
 mod vault;
 mod wire;
 mod wrong_host;
