@@ -100,7 +100,7 @@ mod tests {
             // No shell, so none of its other signs.
             ("run $HOME `id` *", format!("run|$HOME|`id`|*|{URL}")),
             // A quote that is never closed is a letter, as in a name.
-            ("/home/o'brien/run --x", format!("/home/o'brien/run|--x|{URL}")),
+            ("/opt/o'brien/run --x", format!("/opt/o'brien/run|--x|{URL}")),
         ] {
             assert_eq!(lines(browser)[0], expected);
         }

@@ -18,9 +18,15 @@ use crate::{
     surroundings::{Surroundings, exit_code},
 };
 
-/// Prints the path of the config file, whether or not there is one.
+/// Prints the path of the config file, whether or not there is one: as it is, unless a terminal shows it.
 pub(crate) fn path(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-    output.answer(format!("{}\n", find_path(around)?.display()).as_bytes()).map(|()| 0)
+    let path = find_path(around)?;
+    if around.stdout_is_terminal() {
+        output.tell_line(path.display().to_string())?;
+    } else {
+        output.answer(&[path.as_os_str().as_encoded_bytes(), b"\n"].concat())?;
+    }
+    Ok(0)
 }
 
 /// Where the config file is, or would be.
@@ -75,9 +81,8 @@ pub(crate) fn check(
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
     let Verdict { good, broken, code } = ask_daemon_program(file, around)?;
-    output.answer(&good)?;
-    // Where nobody listens any more, nothing is lost.
-    output.stderr.write_all(&broken).ok();
+    output.tell(String::from_utf8_lossy(&good))?;
+    output.show(&String::from_utf8_lossy(&broken));
     Ok(code)
 }
 

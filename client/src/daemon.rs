@@ -29,7 +29,7 @@ pub(crate) fn start(around: &dyn Surroundings, output: &mut Output<'_>) -> Resul
         Answer::Status(status) => format!(", process {}", status.pid),
         _ => String::new(),
     };
-    output.answer(format!("the daemon {how}{process}\n").as_bytes()).map(|()| 0)
+    output.tell_line(format!("the daemon {how}{process}")).map(|()| 0)
 }
 
 /// Stops the daemon, and waits until it has ended. None to stop is as good.
@@ -37,7 +37,7 @@ pub(crate) fn stop(around: &dyn Surroundings, output: &mut Output<'_>) -> Result
     let mut deadline = Deadline::after(PATIENCE);
     let mut client = match autostart::connect(around, false, &mut deadline) {
         Err(fault) if fault.kind == FaultKind::NoDaemon => {
-            return output.answer(b"no daemon runs\n").map(|()| 0);
+            return output.tell_line("no daemon runs").map(|()| 0);
         }
         outcome => outcome.map_err(|fault| stuck(fault, None))?,
     };
@@ -46,7 +46,7 @@ pub(crate) fn stop(around: &dyn Surroundings, output: &mut Output<'_>) -> Result
     // The end of the connection is the end of the daemon; its socket is gone by then.
     match client.ask_by(&Ask::Stop, &mut deadline, &mut |_| {}) {
         Err(fault) if fault.kind == FaultKind::TimedOut => Err(stuck(fault, daemon)),
-        Ok(_) | Err(_) => output.answer(b"the daemon stopped\n").map(|()| 0),
+        Ok(_) | Err(_) => output.tell_line("the daemon stopped").map(|()| 0),
     }
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn reload(around: &dyn Surroundings, output: &mut Output<'_>) -> Resu
     let mut deadline = Deadline::after(PATIENCE);
     let mut client = autostart::connect(around, false, &mut deadline).map_err(silence)?;
     client.ask_by(&Ask::Reload, &mut deadline, &mut |_| {}).map_err(silence)?;
-    output.answer(b"the daemon has read its config file again\n").map(|()| 0)
+    output.tell_line("the daemon has read its config file again").map(|()| 0)
 }
 
 #[cfg(unix)]

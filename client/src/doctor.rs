@@ -11,7 +11,7 @@ use std::{fmt::Write as _, path::PathBuf, time::Duration};
 use rally_cred_proto::{
     Answer, Ask, Deadline, Fault, FaultKind,
     message::{CheckAsk, Finding, ProfileStatus, Status, StatusAsk, Tried},
-    plain::plain,
+    plain::{plain, visible_line},
     socket,
 };
 use serde::Serialize;
@@ -48,7 +48,7 @@ pub(crate) fn run(
         report::write(path, &found, around)?;
         output.say(format_args!(
             "the report is in {}; it holds names and addresses, so read it before you send it",
-            path.display()
+            visible_line(&path.display().to_string())
         ));
     }
     if options.json {
@@ -59,7 +59,7 @@ pub(crate) fn run(
         }
         output.answer_json(&Verdicts { ok: first_fault.is_none(), checks: &found.checks })?;
     } else {
-        output.answer(shown(&found.checks).as_bytes())?;
+        output.tell(shown(&found.checks))?;
     }
     Ok(first_fault.map_or(0, |fault| fault.kind.exit_code()))
 }
@@ -274,7 +274,7 @@ fn shown(checks: &[Check]) -> String {
         // A fault has its own lines, which are set in below its first.
         let what = match fault {
             Some(fault) => fault.to_string().replace('\n', "\n      "),
-            None => note.clone().unwrap_or_default(),
+            None => visible_line(note.as_deref().unwrap_or_default()).into_owned(),
         };
         // Writing to a text cannot fail.
         writeln!(text, "{mark:<4}  {check:<13}  {whose}{what}").ok();

@@ -61,7 +61,7 @@ pub(crate) fn run(
         }
         outcome => outcome?,
     };
-    output.answer(summary(&signed_in).as_bytes())?;
+    output.tell(summary(&signed_in))?;
     Ok(0)
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn run(
 ) -> Result<u8, Fault> {
     let mut deadline = Deadline::after(PATIENCE);
     match Connection::new(around, autostart).ask(&Ask::Logout(logout), &mut deadline, &mut |_| {})? {
-        Answer::SignedOut(done) => output.answer(summary(&done).as_bytes()).map(|()| 0),
+        Answer::SignedOut(done) => output.tell(summary(&done)).map(|()| 0),
         _ => Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")),
     }
 }

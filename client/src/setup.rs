@@ -65,7 +65,7 @@ pub(crate) fn run(
 
     carry_out(&plan, options.dry_run, around, output)?;
     if options.dry_run {
-        return output.answer(format!("would sign in: rally-cred login {profile}\n").as_bytes()).map(|()| 0);
+        return output.tell_line(format!("would sign in: rally-cred login {profile}")).map(|()| 0);
     }
     // A token in hand proves nothing about values that it was not got with.
     let login = login::Options { profile: Some(profile), force: has_changed, ..options.login.clone() };
@@ -183,7 +183,7 @@ fn carry_out(
     output: &mut Output<'_>,
 ) -> Result<(), Fault> {
     if plan.iter().all(Change::is_silent) {
-        output.answer(b"nothing to change\n")?;
+        output.tell_line("nothing to change")?;
     }
     for change in plan {
         if !dry_run {
@@ -191,7 +191,7 @@ fn carry_out(
         }
         if !change.is_silent() {
             let how = if dry_run { "would " } else { "" };
-            output.answer(format!("{how}{change}\n").as_bytes())?;
+            output.tell_line(format!("{how}{change}"))?;
         }
     }
     Ok(())

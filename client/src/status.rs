@@ -53,7 +53,7 @@ pub(crate) fn run(
     if as_json {
         output.answer_json(&status)?;
     } else {
-        output.answer(shown(&status, around.now()).as_bytes())?;
+        output.tell(shown(&status, around.now()))?;
     }
     Ok(exit_code(&status))
 }

@@ -30,6 +30,8 @@ pub trait Surroundings {
     fn now(&self) -> i64;
     /// Whether a person types on standard input.
     fn stdin_is_terminal(&self) -> bool;
+    /// Whether a person reads standard output.
+    fn stdout_is_terminal(&self) -> bool;
     /// Whether a person could read a message: on standard error, or on the terminal that the process belongs to.
     fn has_terminal(&self) -> bool;
     /// Standard input, which ends in an error when it has not come to its end by the deadline.
@@ -103,6 +105,10 @@ impl Surroundings for Process {
     #[cfg(not(unix))]
     fn stdin_is_terminal(&self) -> bool {
         io::stdin().is_terminal()
+    }
+
+    fn stdout_is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
     }
 
     fn has_terminal(&self) -> bool {

@@ -110,6 +110,10 @@ impl Surroundings for Fake {
         self.stdin_is_terminal
     }
 
+    fn stdout_is_terminal(&self) -> bool {
+        false
+    }
+
     fn has_terminal(&self) -> bool {
         self.has_terminal
     }

@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+use rally_cred_proto::plain::visible_line;
 use rally_credd::{
     command_line, environment,
     start::{self, Command},
@@ -11,7 +12,14 @@ use rally_credd::{
 
 fn main() -> ExitCode {
     environment::drop_empty_variables();
-    let arguments = command_line::command().get_matches();
+    let arguments = match command_line::command().try_get_matches() {
+        Ok(arguments) => arguments,
+        Err(told) => {
+            // A line break in an argument would pass for one in the message.
+            let visible = std::env::args_os().map(|arg| visible_line(&arg.to_string_lossy()).into_owned());
+            return start::show(&command_line::command().try_get_matches_from(visible).err().unwrap_or(told));
+        }
+    };
     let command = if arguments.contains_id("check-config") {
         Command::CheckConfig(arguments.get_one("check-config").cloned())
     } else if arguments.get_flag("detach") {

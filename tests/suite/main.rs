@@ -18,6 +18,7 @@ mod git_store;
 mod git_suite;
 mod integrations;
 mod manual;
+mod odd_names;
 mod sandbox;
 mod secrets;
 mod setup;
