@@ -45,9 +45,9 @@ pub(crate) fn connect(
     thread::spawn(move || done.send(starter.start()));
     deadline.start();
     let most = deadline.left().map_or(PATIENCE, |left| left.min(PATIENCE));
-    outcome.recv_timeout(most).unwrap_or_else(|_| {
-        Err(not_started(format!("it was not ready after {:.1} seconds", most.as_secs_f32())))
-    })
+    outcome
+        .recv_timeout(most)
+        .unwrap_or_else(|_| Err(not_started(format!("it was not ready after {} ms", most.as_millis()))))
 }
 
 /// The program `rally-credd`: beside this one, else in a folder that `PATH` names in full.

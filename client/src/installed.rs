@@ -47,6 +47,13 @@ pub(crate) fn git_helper(base_url: &str, around: &dyn Surroundings) -> GitHelper
     }
 }
 
+/// Whether helpers for this server stand behind those under its own URL, where an empty one does not reach them.
+pub(crate) fn has_helpers_behind(base_url: &str, around: &dyn Surroundings) -> bool {
+    let settings = git_helpers(around).unwrap_or_default();
+    let Some(own) = settings.iter().rposition(|(servers, _)| servers == base_url) else { return false };
+    settings.iter().skip(own + 1).any(|(servers, helper)| is_about(servers, base_url) && !helper.is_empty())
+}
+
 /// Every helper that is set, in git's order, with the servers that it is for: a pattern, empty for all.
 pub(crate) fn git_helpers(around: &dyn Surroundings) -> io::Result<Vec<(String, String)>> {
     let mut git = Command::new("git");

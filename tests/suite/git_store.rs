@@ -97,12 +97,14 @@ fn setup_makes_good_what_an_earlier_one_left_open_and_takes_only_its_own_away() 
     for helper in ["", "store", "rally"] {
         git(&world, &["config", "--global", "--add", &key, helper]);
     }
-    git(&world, &["config", "--global", "credential.helper", "store --file /dev/null"]);
+    git(&world, &["config", "--global", "credential.helper", "store --file ~/elsewhere"]);
     let own = || git(&world, &["config", "--global", "--get-all", &key]);
     let made = setup(&world, &flags(&sandbox), &["--client-secret-stdin"], &sandbox.options().client_secret);
     assert_eq!(made.code, Some(0), "{made:?}");
     let token = clone(&world, &sandbox);
     assert_eq!(files_with(&world, &token), [""; 0]);
+    let again = setup(&world, &flags(&sandbox), &[], "");
+    assert!(again.stdout.starts_with("nothing to change\n"), "{again:?}");
     assert_eq!(world.client(&["setup", "--remove"], "").code, Some(0));
     assert_eq!(own(), "\nstore\nrally\n");
 }

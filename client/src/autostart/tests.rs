@@ -102,7 +102,7 @@ fn a_daemon_that_never_becomes_ready_is_waited_for_only_so_long() {
     let fault = connect(&around(&place, "hangs"), true, &mut Deadline::after(Duration::from_millis(100)))
         .unwrap_err();
     assert_eq!((fault.kind, fault.what.as_str()), (FaultKind::NoDaemon, "the daemon did not start"));
-    assert_eq!(fault.why.as_deref(), Some("it was not ready after 0.1 seconds"));
+    assert!(fault.why.as_deref().is_some_and(|why| why.starts_with("it was not ready after ")));
     // Opens once the stand-in waits, and lets it end.
     drop(File::options().write(true).open(&go).unwrap());
 }

@@ -99,11 +99,20 @@ pub(super) fn offer_git(
         return Ok(Vec::new());
     }
     let key = git_key(base_url);
+    let own = global_helpers(&key, around);
     let mut plan = Vec::new();
-    if global_helpers(&key, around).iter().any(|helper| helper == "rally") {
-        // It has to stand behind the empty one. Whoever wrote it keeps it.
+    if installed::has_helpers_behind(base_url.trim_end_matches('/'), around) {
+        // A new section of the file stands behind all others, and what is added goes into an old one.
+        plan.push(git(&["--unset-all", &key]));
+        plan.extend(
+            own.iter().filter(|helper| *helper != "rally").map(|helper| git(&["--add", &key, helper])),
+        );
+    } else if own.iter().any(|helper| helper == "rally") {
+        // It has to stand behind the empty one.
         plan.push(git(&["--unset-all", &key, "^rally$"]));
-    } else {
+    }
+    // Whoever wrote it keeps it.
+    if !own.iter().any(|helper| helper == "rally") {
         plan.push(Change::Note(Made::GitHelper(key.clone())));
     }
     // Without it, git would tell `store` of the token, which keeps it in plain text.
