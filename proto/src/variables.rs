@@ -5,7 +5,7 @@
 use std::{
     env,
     ffi::OsString,
-    path::{Path, PathBuf, absolute},
+    path::{PathBuf, absolute},
 };
 
 use crate::{Fault, FaultKind, shell_word::shell_word};
@@ -59,7 +59,7 @@ pub(crate) fn state_folder() -> Result<PathBuf, Fault> {
 fn user_folder(name: &str) -> Option<PathBuf> {
     let is_used = cfg!(all(unix, not(target_vendor = "apple")));
     let folder = variable(name).map(PathBuf::from).filter(|path| is_used && path.is_absolute())?;
-    Some(folder.join(Path::new("rally-cred")))
+    Some(folder.join("rally-cred"))
 }
 
 fn project_folders() -> Option<directories::ProjectDirs> {
