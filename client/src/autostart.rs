@@ -3,16 +3,17 @@
 //! Met by: `connection`, `daemon`, and `config`, which runs the daemon's program too.
 
 use std::{
-    ffi::OsString,
     io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf, absolute},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
 };
 
-use rally_cred_proto::{Answer, Client, Fault, FaultKind, frame, lock::Lock, own_file, socket};
+use rally_cred_proto::{
+    Answer, Client, Deadline, Fault, FaultKind, frame, lock::Lock, own_file, socket, variables,
+};
 
 use crate::surroundings::{Surroundings, hold_back_descriptors, no_thread};
 
@@ -23,31 +24,33 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[cfg(windows)]
 const DETACHED_PROCESS: u32 = 8;
 
-/// Variables that hold a path, which the daemon would look for from its own folder.
-const PATHS: [&str; 2] = ["RALLY_CRED_CONFIG", "RALLY_CRED_CLIENT_SECRET_FILE"];
-
 /// Connects to the daemon; if none listens and `autostart` allows, starts one and connects to that.
-pub(crate) fn connect(around: &dyn Surroundings, autostart: bool) -> Result<Client, Fault> {
-    connect_within(PATIENCE, around, autostart)
-}
-
-fn connect_within(patience: Duration, around: &dyn Surroundings, autostart: bool) -> Result<Client, Fault> {
+pub(crate) fn connect(
+    around: &dyn Surroundings,
+    autostart: bool,
+    deadline: &mut Deadline,
+) -> Result<Client, Fault> {
     let socket = around.socket()?;
-    match Client::connect(&socket) {
+    match Client::connect_by(&socket, deadline) {
         Err(fault) if fault.kind == FaultKind::NoDaemon && autostart => {}
         Err(fault) if fault.kind == FaultKind::NoDaemon => return Err(out_of_reach(&socket).unwrap_or(fault)),
         done => return done,
     }
+    for name in [variables::CONFIG, variables::SECRET_FILE] {
+        // The daemon would refuse it too, but from a folder of its own.
+        variables::path(name, around.variable(name))?;
+    }
     let daemon = daemon_program(around)?;
-    let paths = PATHS.iter().filter_map(|name| Some(((*name).into(), around.variable(name)?))).collect();
-    let starter = Starter { socket, daemon, paths };
+    let starter = Starter { socket, daemon };
     let (done, outcome) = mpsc::channel();
     // Neither the lock nor a read from the daemon has a time limit of its own.
     let thread = thread::Builder::new().spawn(move || done.send(starter.start()));
     thread.map_err(|fault| no_thread(&fault))?;
-    let started = outcome.recv_timeout(patience).unwrap_or_else(|_| {
-        Err(not_started(format!("it was not ready after {} seconds", patience.as_secs())))
-    })?;
+    deadline.start();
+    let most = deadline.left().map_or(PATIENCE, |left| left.min(PATIENCE));
+    let started = outcome
+        .recv_timeout(most)
+        .unwrap_or_else(|_| Err(not_started(format!("it was not ready after {} ms", most.as_millis()))))?;
     started.notices.iter().for_each(|notice| around.warn(notice));
     Ok(started.client)
 }
@@ -99,7 +102,6 @@ pub(crate) fn daemon_program(around: &dyn Surroundings) -> Result<PathBuf, Fault
 struct Starter {
     socket: PathBuf,
     daemon: PathBuf,
-    paths: Vec<(OsString, OsString)>,
 }
 
 impl Starter {
@@ -137,11 +139,8 @@ impl Starter {
         let mut command = Command::new(&self.daemon);
         command.arg("--detach").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.current_dir("/");
-        for (name, path) in &self.paths {
-            command.env(name, absolute(path)?);
-        }
         // Both must come to the same socket.
-        command.env(socket::OVERRIDE, absolute(&self.socket)?);
+        command.env(socket::OVERRIDE, &self.socket);
         // It must not end with this console.
         #[cfg(windows)]
         std::os::windows::process::CommandExt::creation_flags(&mut command, DETACHED_PROCESS);

@@ -2,15 +2,16 @@
 //! Does not: mend anything. What only the daemon can try, the daemon tries.
 //! Met by: people whose sign-in does not work, and whoever they ask for help.
 
+mod git_store;
 mod machine;
 mod report;
 
 use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind,
+    Answer, Ask, Deadline, Fault, FaultKind,
     message::{CheckAsk, Finding, ProfileStatus, Status, StatusAsk, Tried},
-    plain::plain,
+    plain::{plain, visible_line},
     socket,
 };
 use serde::Serialize;
@@ -19,11 +20,12 @@ use crate::{
     config,
     connection::{Connection, GRACE},
     output::Output,
+    status,
     surroundings::Surroundings,
 };
 
 /// The daemon's limit for a check, and some time for it to say so.
-const PATIENCE: Duration = Duration::from_secs(60 + GRACE.as_secs());
+const PATIENCE: Duration = Duration::from_secs(60).saturating_add(GRACE);
 
 /// What `doctor` was told on its command line.
 #[derive(Clone, Debug)]
@@ -46,7 +48,7 @@ pub(crate) fn run(
         report::write(path, &found, around)?;
         output.say(format_args!(
             "the report is in {}; it holds names and addresses, so read it before you send it",
-            path.display()
+            visible_line(&path.display().to_string())
         ));
     }
     if options.json {
@@ -57,7 +59,7 @@ pub(crate) fn run(
         }
         output.answer_json(&Verdicts { ok: first_fault.is_none(), checks: &found.checks })?;
     } else {
-        output.answer(shown(&found.checks).as_bytes())?;
+        output.tell(shown(&found.checks))?;
     }
     Ok(first_fault.map_or(0, |fault| fault.kind.exit_code()))
 }
@@ -144,7 +146,10 @@ fn examine(options: &Options, around: &dyn Surroundings) -> Found {
         let skipped = BY_DAEMON.map(|(check, _)| Check::skipped(check, "there is no daemon to try it"));
         found.checks.extend(skipped);
     }
-    found.checks.extend(machine::git(&found.profiles, around));
+    let servers = machine::servers(&found.profiles);
+    let stores = found.status.as_ref().map(|status| status.static_hosts.clone()).unwrap_or_default();
+    found.checks.extend(machine::git(&servers, &stores, around));
+    found.checks.extend(git_store::check(&servers, around));
     let daemon = found.status.as_ref().map(|status| status.pid);
     found.checks.push(machine::units(daemon, around));
     found
@@ -156,11 +161,16 @@ fn ask_daemon(found: &mut Found, options: &Options, around: &dyn Surroundings) {
     let profile = &options.profile;
     let status = Ask::Status(StatusAsk { profile: profile.clone(), check: true });
     let mut profiles = Vec::new();
-    let status = connection.ask(&status, PATIENCE, &mut |event| {
-        if let Answer::Profile(profile) = event {
-            profiles.push(*profile);
-        }
-    });
+    // One that does nothing at all is not given the time for all that it would have to try.
+    let sign_of_life = Ask::Status(StatusAsk { profile: profile.clone(), check: false });
+    let status =
+        connection.ask(&sign_of_life, &mut Deadline::after(status::PATIENCE), &mut |_| {}).and_then(|_| {
+            connection.ask(&status, &mut Deadline::after(status::PATIENCE_WITH_CHECK), &mut |event| {
+                if let Answer::Profile(profile) = event {
+                    profiles.push(*profile);
+                }
+            })
+        });
     let status = match status {
         Ok(Answer::Status(status)) => *status,
         Ok(_) => return found.checks.push(Check::of("daemon", Err(strange()))),
@@ -168,7 +178,7 @@ fn ask_daemon(found: &mut Found, options: &Options, around: &dyn Surroundings) {
     };
     let mut findings = Vec::new();
     let ask = Ask::Check(CheckAsk { profile: profile.clone() });
-    let outcome = connection.ask(&ask, PATIENCE, &mut |event| {
+    let outcome = connection.ask(&ask, &mut Deadline::after(PATIENCE), &mut |event| {
         if let Answer::Finding(finding) = event {
             findings.push(finding);
         }
@@ -265,7 +275,7 @@ fn shown(checks: &[Check]) -> String {
         // A fault has its own lines, which are set in below its first.
         let what = match fault {
             Some(fault) => fault.to_string().replace('\n', "\n      "),
-            None => note.clone().unwrap_or_default(),
+            None => visible_line(note.as_deref().unwrap_or_default()).into_owned(),
         };
         // Writing to a text cannot fail.
         writeln!(text, "{mark:<4}  {check:<13}  {whose}{what}").ok();

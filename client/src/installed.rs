@@ -3,11 +3,12 @@
 //! Met by: `doctor`, which judges it, and `setup`, which completes it.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use rally_cred_proto::Origin;
+use rally_cred_proto::{Origin, plain::plain};
 
 use crate::surroundings::Surroundings;
 
@@ -18,37 +19,80 @@ pub(crate) const GIT_HELPER: &str = "git-credential-rally";
 pub(crate) const UNITS: [&str; 2] = ["rally-cred.socket", "rally-cred.service"];
 
 /// Whether git asks rally-cred about a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GitHelper {
     /// There is no git.
     NoGit,
     /// It does not.
     Absent,
-    /// It does.
+    /// It does, and nobody else.
     Ours,
+    /// It does, and asks and tells these helpers as well.
+    Shared(Vec<String>),
 }
 
 /// Whether git asks rally-cred about the server of this base URL, by a helper for that server or for all.
 pub(crate) fn git_helper(base_url: &str, around: &dyn Surroundings) -> GitHelper {
+    let Ok(settings) = git_helpers(around) else { return GitHelper::NoGit };
+    let mut helpers = Vec::new();
+    for (_, helper) in settings.iter().filter(|(servers, _)| is_about(servers, base_url)) {
+        // An empty one has git forget those before it.
+        if helper.is_empty() { helpers.clear() } else { helpers.push(helper) }
+    }
+    let others: Vec<_> = helpers.iter().filter(|helper| !is_our_helper(helper)).collect();
+    match (others.len(), helpers.len()) {
+        (others, all) if others == all => GitHelper::Absent,
+        (0, _) => GitHelper::Ours,
+        _ => GitHelper::Shared(others.into_iter().map(|helper| name_of(helper)).collect()),
+    }
+}
+
+/// Whether helpers for this server stand behind those under its own URL, where an empty one does not reach them.
+pub(crate) fn has_helpers_behind(base_url: &str, around: &dyn Surroundings) -> bool {
+    let settings = git_helpers(around).unwrap_or_default();
+    let Some(own) = settings.iter().rposition(|(servers, _)| servers == base_url) else { return false };
+    settings.iter().skip(own + 1).any(|(servers, helper)| is_about(servers, base_url) && !helper.is_empty())
+}
+
+/// Every helper that is set, in git's order, with the servers that it is for: a pattern, empty for all.
+pub(crate) fn git_helpers(around: &dyn Surroundings) -> io::Result<Vec<(String, String)>> {
     let mut git = Command::new("git");
     git.args(["config", "--null", "--get-regexp", r"^credential\.(.*\.)?helper$"]);
-    let Ok(found) = around.output_of(&mut git) else { return GitHelper::NoGit };
+    let found = around.output_of(&mut git)?;
     let text = String::from_utf8_lossy(&found.stdout);
-    let is_for =
-        |key: &str| match key.strip_prefix("credential.").and_then(|rest| rest.strip_suffix("helper")) {
-            Some("") => true,
-            Some(server) => {
-                let origin = Origin::from_uri(server.trim_end_matches('.'));
-                origin.is_some() && origin == Origin::from_uri(base_url)
-            }
-            None => false,
-        };
-    let helpers = text.split('\0').filter_map(|entry| entry.split_once('\n'));
-    let helpers = helpers.filter(|(key, _)| is_for(key)).map(|(_, helper)| helper);
-    // An empty one has git forget those before it.
-    let is_ours =
-        helpers.fold(false, |before, helper| !helper.is_empty() && (before || is_our_helper(helper)));
-    if is_ours { GitHelper::Ours } else { GitHelper::Absent }
+    let setting = |entry: &str| {
+        // A key without a value is `true` to git, and no helper has that name.
+        let (key, helper) = entry.split_once('\n')?;
+        let servers = key.strip_prefix("credential.")?.strip_suffix("helper")?;
+        Some((servers.strip_suffix('.').unwrap_or(servers).to_owned(), helper.to_owned()))
+    };
+    Ok(text.split('\0').filter_map(setting).collect())
+}
+
+/// Whether git takes a setting with this pattern for the server: a URL, or a part of one, in which `*` stands for a
+/// label of the host. A user or a path in it narrows it down, but there are requests that it is for.
+fn is_about(servers: &str, base_url: &str) -> bool {
+    let Some((scheme, host)) = base_url.split_once("://") else { return false };
+    let (scheme, rest) = servers.split_once("://").unwrap_or((scheme, servers));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let pattern: Vec<_> = authority.rsplit('@').next().unwrap_or_default().split('.').collect();
+    let labels: Vec<_> = host.split('/').next().unwrap_or_default().split('.').collect();
+    let fill =
+        |(label, own): (&&str, &&str)| if *label == "*" { (*own).to_owned() } else { (*label).to_owned() };
+    servers.is_empty()
+        || pattern.len() == labels.len() && {
+            let host = pattern.iter().zip(&labels).map(fill).collect::<Vec<_>>().join(".");
+            let origin = Origin::from_git(scheme, &host);
+            origin.is_some() && origin == Origin::from_uri(base_url)
+        }
+}
+
+/// What a helper is called. Its arguments, or a command in its place, may hold a password.
+fn name_of(helper: &str) -> String {
+    match helper.split_whitespace().next() {
+        Some(program) if !program.starts_with('!') => plain(program),
+        _ => "a command".to_owned(),
+    }
 }
 
 /// git takes a name, a path, or a command line that begins with `!`.
@@ -136,16 +180,22 @@ mod tests {
         Fake { outputs: [(line.to_owned(), (code, stdout.to_owned()))].into(), ..Fake::default() }
     }
 
+    const GIT: &str = r"git config --null --get-regexp ^credential\.(.*\.)?helper$";
+
     #[test]
     fn git_asks_us_by_a_helper_for_the_server_or_for_all_however_it_is_written() {
-        let line = r"git config --null --get-regexp ^credential\.(.*\.)?helper$";
+        let shared =
+            |others: &[&str]| GitHelper::Shared(others.iter().map(|name| (*name).to_owned()).collect());
         for (settings, expected) in [
             ("credential.https://rally1.rallydev.com.helper\nrally\0", GitHelper::Ours),
             (
                 "credential.https://rally1.rallydev.com/.helper\n/opt/bin/git-credential-rally\0",
                 GitHelper::Ours,
             ),
-            ("credential.helper\ncache\0credential.helper\n!rally-cred --profile x\0", GitHelper::Ours),
+            ("credential.rally1.rallydev.com.helper\nrally\0", GitHelper::Ours),
+            ("credential.https://*.rallydev.com.helper\nrally\0", GitHelper::Ours),
+            ("credential.https://*.com.helper\nrally\0", GitHelper::Absent),
+            ("credential.http://rally1.rallydev.com.helper\nrally\0", GitHelper::Absent),
             ("credential.https://eu1.rallydev.com.helper\nrally\0", GitHelper::Absent),
             ("credential.https://rally1.rallydev.com.helper\nstore\0", GitHelper::Absent),
             ("credential.helper\n\0", GitHelper::Absent),
@@ -154,8 +204,25 @@ mod tests {
             ("credential.helper\nrally\0credential.https://eu1.rallydev.com.helper\n\0", GitHelper::Ours),
             ("", GitHelper::Absent),
         ] {
-            let around = with_output(line, 0, settings);
+            let around = with_output(GIT, 0, settings);
             assert_eq!(git_helper("https://rally1.rallydev.com", &around), expected, "{settings:?}");
+        }
+        for (settings, others) in [
+            (
+                "credential.helper\ncache --timeout 9\0credential.helper\n!rally-cred --profile x\0",
+                ["cache"].as_slice(),
+            ),
+            (
+                "credential.helper\nrally\0credential.https://me@rally1.rallydev.com.helper\nstore\0",
+                &["store"],
+            ),
+            (
+                "credential.helper\n!echo password=canary\0credential.helper\nrally\0credential.helper\nstore\0",
+                &["a command", "store"],
+            ),
+        ] {
+            let around = with_output(GIT, 0, settings);
+            assert_eq!(git_helper("https://rally1.rallydev.com", &around), shared(others), "{settings:?}");
         }
         assert_eq!(git_helper("https://rally1.rallydev.com", &Fake::default()), GitHelper::NoGit);
     }

@@ -68,7 +68,7 @@ pub(crate) fn run(
 
     carry_out(&plan, options.dry_run, around, output)?;
     if options.dry_run {
-        return output.answer(format!("would sign in: rally-cred login {profile}\n").as_bytes()).map(|()| 0);
+        return output.tell_line(format!("would sign in: rally-cred login {profile}")).map(|()| 0);
     }
     // A token in hand proves nothing about values that it was not got with.
     let login = login::Options { profile: Some(profile), force: has_changed, ..options.login.clone() };
@@ -88,12 +88,17 @@ pub(crate) fn remove(
     let own = Made::File(path.clone());
     let (config_file, mut made): (Vec<_>, Vec<_>) =
         record::load()?.into_iter().partition(|made| *made == own);
+    // What was made last goes first: units are disabled before their files go.
+    made.reverse();
     let mut plan = Vec::new();
-    let mut helper = None;
+    let mut helper = Vec::new();
     if config.has_profile(&profile) {
         let base_url = config.value(&profile, "base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
         config.remove_profile(&profile);
-        helper = (!config.serves(&base_url)).then(|| Made::GitHelper(machine::git_key(&base_url)));
+        if !config.serves(&base_url) {
+            let key = machine::git_key(&base_url);
+            helper = vec![Made::GitHelper(key.clone()), Made::GitReset(key)];
+        }
         plan.push(Change::SignOut(profile));
         let text = config.to_string();
         if text.trim().is_empty() && !config_file.is_empty() {
@@ -106,14 +111,12 @@ pub(crate) fn remove(
         }
     }
     if config.is_unused() {
-        // What was made last goes first: units are disabled before their files go.
-        made.reverse();
         plan.extend(machine::undo(made, around));
         if !plan.is_empty() {
             plan.push(Change::Stop);
         }
     } else {
-        made.retain(|made| Some(made) == helper.as_ref());
+        made.retain(|made| helper.contains(made));
         plan.extend(machine::undo(made, around));
     }
     carry_out(&plan, dry_run, around, output)?;
@@ -191,7 +194,7 @@ fn carry_out(
     output: &mut Output<'_>,
 ) -> Result<(), Fault> {
     if plan.iter().all(Change::is_silent) {
-        output.answer(b"nothing to change\n")?;
+        output.tell_line("nothing to change")?;
     }
     for change in plan {
         if !dry_run {
@@ -199,7 +202,7 @@ fn carry_out(
         }
         if !change.is_silent() {
             let how = if dry_run { "would " } else { "" };
-            output.answer(format!("{how}{change}\n").as_bytes())?;
+            output.tell_line(format!("{how}{change}"))?;
         }
     }
     Ok(())

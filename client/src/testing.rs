@@ -21,7 +21,7 @@ use std::{
 
 use interprocess::local_socket::{GenericFilePath, Listener, ListenerOptions, Stream, prelude::*};
 use rally_cred_proto::{
-    Fault, FaultKind,
+    Deadline, Fault, FaultKind,
     frame::{self, Lines},
 };
 use serde_json::Value;
@@ -45,6 +45,7 @@ pub(crate) struct Fake {
     pub(crate) executable: Option<PathBuf>,
     pub(crate) stdin: Vec<u8>,
     pub(crate) stdin_stays_open: bool,
+    pub(crate) stdin_begins_late: bool,
     pub(crate) stdin_is_terminal: bool,
     pub(crate) has_terminal: bool,
     pub(crate) typed_lines: Mutex<Option<Box<dyn BufRead + Send>>>,
@@ -111,11 +112,19 @@ impl Surroundings for Fake {
         self.stdin_is_terminal
     }
 
+    fn stdout_is_terminal(&self) -> bool {
+        false
+    }
+
     fn has_terminal(&self) -> bool {
         self.has_terminal
     }
 
-    fn stdin(&self, _patience: Duration) -> Box<dyn Read + '_> {
+    fn stdin_begins_within(&self, _patience: Duration) -> bool {
+        !(self.stdin_begins_late || self.stdin_stays_open && self.stdin.is_empty())
+    }
+
+    fn stdin<'a>(&'a self, _deadline: &'a mut Deadline) -> Box<dyn Read + 'a> {
         assert!(!self.stdin_is_terminal, "a terminal is read line by line only");
         match self.stdin_stays_open {
             true => Box::new(self.stdin.chain(StaysOpen)),

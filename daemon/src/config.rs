@@ -5,52 +5,23 @@
 mod source;
 
 use std::{
-    env,
-    ffi::OsString,
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
-use rally_cred_proto::{Fault, FaultKind, own_file};
+use rally_cred_proto::{
+    Fault, FaultKind, own_file,
+    variables::{self, CONFIG, SECRET_FILE, variable},
+};
 
 use crate::core::profile::{
     BadUrl, BaseUrl, Config, Keyring, Notify, Profile, RedirectUri, SecretSource, StaticHosts,
 };
 use source::{Source, Text};
 
-/// Name of the variable that overrides the path.
-pub const OVERRIDE: &str = "RALLY_CRED_CONFIG";
-
-/// Name of the variable with the path of a file that holds the client secret, for machines without a keyring.
-pub const SECRET_FILE: &str = "RALLY_CRED_CLIENT_SECRET_FILE";
-
-/// The config file's path: `RALLY_CRED_CONFIG`, else `config.toml` in the user's config folder. Fails if the variable
-/// holds a relative path, which would mean another file in every working directory, or if no home folder is known.
+/// The config file's path: `RALLY_CRED_CONFIG`, else `config.toml` in the user's config folder.
 pub fn path() -> Result<PathBuf, Fault> {
-    let folders = directories::ProjectDirs::from("", "", "rally-cred");
-    choose_path(env::var_os(OVERRIDE), folders.map(|folders| folders.config_dir().to_owned()))
-}
-
-fn choose_path(override_path: Option<OsString>, folder: Option<PathBuf>) -> Result<PathBuf, Fault> {
-    match override_path.filter(|path| !path.is_empty()).map(PathBuf::from) {
-        Some(path) if path.is_absolute() => Ok(path),
-        Some(_) => Err(Fault::new(FaultKind::ConfigBroken, format!("{OVERRIDE} is not an absolute path"))
-            .remedy("write the whole path")),
-        None => folder.map(|folder| folder.join("config.toml")).ok_or_else(|| {
-            Fault::new(FaultKind::ConfigBroken, "the home folder of this user is not known")
-                .remedy(format!("set HOME or {OVERRIDE}"))
-        }),
-    }
-}
-
-fn choose_secret_file(path: Option<OsString>) -> Result<Option<PathBuf>, Fault> {
-    match path.filter(|path| !path.is_empty()).map(PathBuf::from) {
-        Some(path) if !path.is_absolute() => {
-            Err(Fault::new(FaultKind::ConfigBroken, format!("{SECRET_FILE} is not an absolute path"))
-                .remedy("write the whole path"))
-        }
-        path => Ok(path),
-    }
+    variables::config_file(variable(CONFIG))
 }
 
 /// Reads the config file; `None` if there is none, which is normal before the first set-up.
@@ -76,7 +47,7 @@ pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
     match std::str::from_utf8(&bytes) {
         Ok(text) => {
             let mut config = parse(text, path)?;
-            if let Some(file) = choose_secret_file(env::var_os(SECRET_FILE))? {
+            if let Some(file) = variables::path(SECRET_FILE, variable(SECRET_FILE))? {
                 config.use_client_secret_file(&file);
             }
             Ok(Some(config))
@@ -301,8 +272,8 @@ fn broken(path: &Path, what: &str) -> Fault {
 
 /// What mends the file, unless a variable names it, which may lead to anything: then the variable is to change.
 fn mend(file: &str) -> String {
-    match env::var_os(OVERRIDE).is_some_and(|path| !path.is_empty()) {
-        true => format!("set {OVERRIDE} to a text file of your own that nobody else may write to"),
+    match variable(CONFIG).is_some() {
+        true => format!("set {CONFIG} to a text file of your own that nobody else may write to"),
         false => file.to_owned(),
     }
 }

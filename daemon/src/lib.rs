@@ -9,6 +9,7 @@ pub mod config;
 pub mod core;
 pub mod driver;
 pub mod endpoint;
+pub mod environment;
 pub mod episode;
 pub mod flow;
 pub mod ipc;

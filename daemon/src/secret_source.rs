@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rally_cred_proto::{Fault, FaultKind, Secret, own_file};
+use rally_cred_proto::{Fault, FaultKind, Secret, own_file, variables::SECRET_FILE};
 use tokio::io::AsyncReadExt;
 use zeroize::Zeroizing;
 
@@ -75,7 +75,7 @@ pub async fn fetch(source: &SecretSource) -> Result<Secret, Fault> {
                 format!("the client secret file {} gives no secret", path.display()),
             )
             .why(why)
-            .remedy(format!("set {} to a file whose first line is the client secret", config::SECRET_FILE))
+            .remedy(format!("set {SECRET_FILE} to a file whose first line is the client secret"))
         }),
     }
 }

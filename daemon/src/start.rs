@@ -4,7 +4,11 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
-use rally_cred_proto::{Answer, Fault, FaultKind, frame, own_file, socket};
+use rally_cred_proto::{
+    Answer, Fault, FaultKind, frame, own_file,
+    plain::{visible, visible_line},
+    socket,
+};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -39,11 +43,18 @@ pub enum Command {
     CheckConfig(Option<PathBuf>),
 }
 
+/// Shows help, or what is wrong with the command line.
+pub fn show(told: &clap::Error) -> ExitCode {
+    let (text, code) = (told.render().to_string(), u8::try_from(told.exit_code()).unwrap_or(2));
+    let out: &mut dyn Write = if told.use_stderr() { &mut std::io::stderr() } else { &mut std::io::stdout() };
+    say(out, text.trim_end(), ExitCode::from(code))
+}
+
 /// Does what the command line asks for.
 pub fn run(command: Command) -> ExitCode {
     match command {
         Command::CheckConfig(path) => match check_config(path) {
-            Ok(found) => say(&mut std::io::stdout(), &found, ExitCode::SUCCESS),
+            Ok(found) => say(&mut std::io::stdout(), &visible_line(&found), ExitCode::SUCCESS),
             Err(fault) => complain(&fault),
         },
         Command::ServeDetached => match serve_detached() {
@@ -160,6 +171,7 @@ async fn serve_until_told(
     when_ready: impl FnOnce(),
 ) -> Result<(), Fault> {
     let path = socket::path()?;
+    let shown = visible_line(&path.to_string_lossy()).into_owned();
     let opened = match inherited {
         Some(inherited) => ipc::adopt(inherited, &path).map(Opened::Ours),
         None => ipc::open(&path),
@@ -167,7 +179,7 @@ async fn serve_until_told(
     let socket = match opened? {
         Opened::Ours(socket) => socket,
         Opened::OtherDaemon => {
-            tracing::info!("another daemon serves {}", path.display());
+            tracing::info!("another daemon serves {shown}");
             when_ready();
             return Ok(());
         }
@@ -180,7 +192,7 @@ async fn serve_until_told(
     let (inbox, inputs) = driver::inbox();
     watch_signals(inbox.clone())?;
     let (door, sessions) = socket.serve(inbox.clone());
-    tracing::info!(profiles = config.profiles.len(), socket = %path.display(), "ready");
+    tracing::info!(profiles = config.profiles.len(), socket = %shown, "ready");
     manager.ready(config.profiles.len());
     let (alerts, all_gone) = Alerts::new(config.notify.clone());
     let performer = Performer::new(inbox, config.keyring, alerts, config_path, door, manager);
@@ -316,6 +328,6 @@ fn complain(fault: &Fault) -> ExitCode {
 
 fn say(out: &mut dyn Write, text: &str, code: ExitCode) -> ExitCode {
     // Nothing can be said to somebody who closed the pipe.
-    writeln!(out, "{text}").ok();
+    writeln!(out, "{}", visible(text)).ok();
     code
 }

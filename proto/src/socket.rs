@@ -2,12 +2,12 @@
 //! Does not: make or open anything (the daemon makes the folder, [`crate::client`] connects).
 //! Met by: client and daemon, which must come to the same path.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use crate::{Fault, FaultKind, own_file};
+use crate::{
+    Fault, FaultKind, own_file,
+    variables::{self, variable},
+};
 
 /// Name of the variable that overrides the path, for tests and unusual set-ups.
 pub const OVERRIDE: &str = "RALLY_CRED_SOCKET";
@@ -15,16 +15,16 @@ pub const OVERRIDE: &str = "RALLY_CRED_SOCKET";
 /// The socket's path: `RALLY_CRED_SOCKET`, else `rally-cred/agent.sock` in `$XDG_RUNTIME_DIR`, else the same in the
 /// user's state folder. On Windows the name of a pipe. Fails only if the user has no home folder.
 pub fn path() -> Result<PathBuf, Fault> {
-    if let Some(path) = env::var_os(OVERRIDE).filter(|path| !path.is_empty()) {
-        return Ok(PathBuf::from(path));
+    match variables::path(OVERRIDE, variable(OVERRIDE))? {
+        Some(path) => Ok(path),
+        None => default_path(),
     }
-    default_path()
 }
 
 #[cfg(unix)]
 fn default_path() -> Result<PathBuf, Fault> {
     // The variable is read before `directories`, which would read the whole set of user folders first.
-    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = match runtime {
         Some(runtime) => runtime.join("rally-cred"),
         None => state_folder()?.join("run"),
@@ -34,19 +34,15 @@ fn default_path() -> Result<PathBuf, Fault> {
 
 #[cfg(windows)]
 fn default_path() -> Result<PathBuf, Fault> {
-    let user = env::var("USERNAME").unwrap_or_default();
-    let domain = env::var("USERDOMAIN").unwrap_or_default();
+    let text = |name| variable(name).unwrap_or_default().to_string_lossy().into_owned();
+    let (user, domain) = (text("USERNAME"), text("USERDOMAIN"));
     let plain = |text: String| text.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     Ok(PathBuf::from(format!(r"\\.\pipe\rally-cred-{}-{}", plain(domain), plain(user))))
 }
 
 /// The user's folder for logs and for state that may be lost: `~/.local/state/rally-cred` on Linux.
 pub fn state_folder() -> Result<PathBuf, Fault> {
-    let folders = directories::ProjectDirs::from("", "", "rally-cred").ok_or_else(|| {
-        Fault::new(FaultKind::Failed, "the home folder of this user is not known")
-            .remedy(format!("set HOME or {OVERRIDE}"))
-    })?;
-    Ok(folders.state_dir().unwrap_or_else(|| folders.data_local_dir()).to_owned())
+    variables::state_folder()
 }
 
 /// The folder for the files beside the socket that daemons and clients lock while they start: the socket's own. A pipe
@@ -58,7 +54,7 @@ pub fn lock_folder(socket: &Path) -> Result<PathBuf, Fault> {
 /// Stops before anything is made that would be in another user's way: where home, state folder or socket folder belong to
 /// somebody else, as with another user's variables under sudo.
 pub fn check_owners(socket: &Path) -> Result<(), Fault> {
-    let home = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let home = variable("HOME").map(PathBuf::from);
     [home, state_folder().ok()].into_iter().flatten().try_for_each(|place| own_file::check_owner(&place))?;
     own_file::check_owner(&lock_folder(socket)?)
         .map_err(|fault| if is_default(socket) { fault } else { fault.remedy(OTHER_PATH) })

@@ -94,6 +94,7 @@ fn all_is_well_on_a_machine_that_is_set_up_and_nothing_is_left_in_the_keyring() 
             "clock",
             "sign_in",
             "git",
+            "git_store",
             "units"
         ]
     );
@@ -370,14 +371,14 @@ fn a_sign_in_that_is_missing_or_that_rally_refuses_is_told_with_the_command_that
 fn git_that_does_not_ask_is_mended_by_the_remedy() {
     let sandbox = world::sandbox();
     let world = world_with_browser(&sandbox);
-    // Other helpers for the same server stay.
+    // Other helpers for the same server stay, but git forgets them.
     let key = format!("credential.{}.helper", sandbox.base_url());
     for helper in ["cache", "store"] {
         assert_eq!(world.run("git", &["config", "--global", "--add", &key, helper], "").code, Some(0));
     }
     mended_by(&world, &fault(&world, &[], "git", "failed"), "git");
     let helpers = world.run("git", &["config", "--global", "--get-all", &key], "").stdout;
-    assert_eq!(helpers, "cache\nstore\nrally\n");
+    assert_eq!(helpers, "cache\nstore\n\nrally\n");
 }
 
 #[test]

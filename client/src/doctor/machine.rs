@@ -78,10 +78,15 @@ pub(super) fn path(around: &dyn Surroundings) -> Result<String, Fault> {
     })
 }
 
-/// Whether git asks this program about each profile's server.
-pub(super) fn git(profiles: &[ProfileStatus], around: &dyn Surroundings) -> Vec<Check> {
-    let servers: BTreeSet<_> = profiles.iter().map(|profile| plain(&profile.base_url)).collect();
-    if servers.is_empty() {
+/// The servers of the profiles, each once.
+pub(super) fn servers(profiles: &[ProfileStatus]) -> BTreeSet<String> {
+    profiles.iter().map(|profile| plain(&profile.base_url)).collect()
+}
+
+/// Whether git asks this program about each profile's server, and nobody else; and nobody else either about the servers
+/// of static credentials for which it asks this program.
+pub(super) fn git(servers: &BTreeSet<String>, stores: &[String], around: &dyn Surroundings) -> Vec<Check> {
+    if servers.is_empty() && stores.is_empty() {
         return vec![Check::skipped("git", "no server is known to ask about")];
     }
     let judge = |server: &String| match installed::git_helper(server, around) {
@@ -91,10 +96,32 @@ pub(super) fn git(profiles: &[ProfileStatus], around: &dyn Surroundings) -> Vec<
             "git",
             Err(Fault::new(FaultKind::Failed, format!("git does not ask rally-cred about {server}"))
                 .why("no credential.helper is set for it")
-                .remedy(format!("git config --global --add credential.{server}.helper rally"))),
+                .remedy(add_git_helper(server))),
         ),
+        GitHelper::Shared(others) => Check::of("git", Err(shared(server, &others))),
     };
-    servers.iter().map(judge).collect()
+    let is_shared = |server: &&String| matches!(installed::git_helper(server, around), GitHelper::Shared(_));
+    servers.iter().chain(stores.iter().filter(is_shared)).map(judge).collect()
+}
+
+/// The fault of helpers beside this program.
+fn shared(server: &str, others: &[String]) -> Fault {
+    Fault::new(FaultKind::Failed, format!("git asks others than rally-cred about {server}"))
+        .why(format!(
+            "it tells them what it was given, and they may keep it in plain text: {}",
+            others.join(", ")
+        ))
+        // Taken out first, since what is added stands behind all that is there.
+        .remedy(format!(
+            "git config --global --unset-all credential.{server}.helper; {}",
+            add_git_helper(server)
+        ))
+}
+
+/// Has git ask this program alone: an empty helper has it forget those before, which would keep the token.
+fn add_git_helper(server: &str) -> String {
+    let add = format!("git config --global --add credential.{server}.helper");
+    format!("{add} '' && {add} rally")
 }
 
 /// Whether the units do what they were installed for, and the daemon that answers, if one does, is theirs.

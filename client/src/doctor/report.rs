@@ -10,7 +10,11 @@ use std::{
     process::Command,
 };
 
-use rally_cred_proto::{Fault, FaultKind, own_file, plain::plain, socket};
+use rally_cred_proto::{
+    Fault, FaultKind, own_file,
+    plain::{plain, visible},
+    socket,
+};
 
 use super::{Found, shown};
 use crate::{
@@ -48,7 +52,8 @@ pub(super) fn write(path: &Path, found: &Found, around: &dyn Surroundings) -> Re
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(path).and_then(|mut file| file.write_all(text(found, around).as_bytes()));
+    let written =
+        options.open(path).and_then(|mut file| file.write_all(visible(&text(found, around)).as_bytes()));
     written.map_err(|fault| {
         let told = Fault::new(FaultKind::Failed, format!("the report {} cannot be written", path.display()))
             .why(fault.to_string());

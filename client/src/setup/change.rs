@@ -102,7 +102,7 @@ impl fmt::Display for Change {
         match self {
             Self::Configure { path, .. } | Self::Write { path, .. } => write!(f, "write {}", path.display()),
             Self::Delete(path) => write!(f, "delete {}", path.display()),
-            Self::Run { program, arguments } => write!(f, "run {program} {}", arguments.join(" ")),
+            Self::Run { program, arguments } => write!(f, "run {}", command_line(program, arguments)),
             Self::SignOut(profile) => write!(f, "sign out profile {profile}"),
             Self::Reload => f.write_str("have the daemon read its config file"),
             Self::Stop => f.write_str("stop the daemon"),
@@ -199,8 +199,16 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
+/// A command as a person would type it.
+fn command_line(program: &str, arguments: &[String]) -> String {
+    std::iter::once(program.to_owned())
+        .chain(arguments.iter().map(|word| shell_word(word)))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 fn run(program: &str, arguments: &[String], around: &dyn Surroundings) -> Result<(), Fault> {
-    let line = format!("{program} {}", arguments.join(" "));
+    let line = command_line(program, arguments);
     let fault = || {
         Fault::new(FaultKind::Failed, format!("{line} failed"))
             .remedy("mend the cause and run rally-cred setup again; what is done already stays")

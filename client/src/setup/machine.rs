@@ -89,24 +89,46 @@ pub(super) fn offer_git(
     base_url: &str,
     around: &dyn Surroundings,
 ) -> Result<Vec<Change>, Fault> {
-    match installed::git_helper(base_url, around) {
+    let helper = installed::git_helper(base_url, around);
+    match helper {
         GitHelper::NoGit if given == Some(true) => return Err(impossible("there is no git", "--git no")),
         GitHelper::NoGit | GitHelper::Ours => return Ok(Vec::new()),
         // git would put a file in the place of /dev/null, which root may.
-        GitHelper::Absent if has_no_git_config(around) => {
+        GitHelper::Absent | GitHelper::Shared(_) if has_no_git_config(around) => {
             return match given {
                 Some(true) => Err(impossible("GIT_CONFIG_GLOBAL leads to no file", "--git no")),
                 _ => Ok(Vec::new()),
             };
         }
-        GitHelper::Absent => {}
+        GitHelper::Absent | GitHelper::Shared(_) => {}
     }
     if !interview.yes(&format!("Have git ask rally-cred about {base_url}?"), given)? {
         return Ok(Vec::new());
     }
     let key = git_key(base_url);
-    let change = git(&["--add", &key, "rally"]);
-    Ok(vec![Change::Note(Made::GitHelper(key)), change])
+    let own = global_helpers(&key, around);
+    let mut plan = Vec::new();
+    if installed::has_helpers_behind(base_url.trim_end_matches('/'), around) {
+        // A new section of the file stands behind all others, and what is added goes into an old one.
+        plan.push(git(&["--unset-all", &key]));
+        plan.extend(
+            own.iter().filter(|helper| *helper != "rally").map(|helper| git(&["--add", &key, helper])),
+        );
+    } else if own.iter().any(|helper| helper == "rally") {
+        // It has to stand behind the empty one.
+        plan.push(git(&["--unset-all", &key, "^rally$"]));
+    }
+    // Whoever wrote it keeps it.
+    if !own.iter().any(|helper| helper == "rally") {
+        plan.push(Change::Note(Made::GitHelper(key.clone())));
+    }
+    // Without it, git would tell `store` of the token, which keeps it in plain text.
+    plan.extend([
+        Change::Note(Made::GitReset(key.clone())),
+        git(&["--add", &key, ""]),
+        git(&["--add", &key, "rally"]),
+    ]);
+    Ok(plan)
 }
 
 /// Whether somebody has taken git's global configuration away by something that is no file.
@@ -132,9 +154,10 @@ pub(super) fn undo(all: impl IntoIterator<Item = Made>, around: &dyn Surrounding
                 has_unit_files |= UNITS.iter().any(|name| user_unit(name, around).as_ref() == Some(path));
                 plan.push(Change::Delete(path.clone()));
             }
-            Made::GitHelper(key) if has_git_helper(key, around) => {
+            Made::GitHelper(key) if global_helpers(key, around).iter().any(|helper| helper == "rally") => {
                 plan.push(git(&["--unset-all", key, "^rally$"]));
             }
+            Made::GitReset(key) => plan.extend(undo_reset(key, around)),
             Made::Units if has_manager => plan.push(systemctl(&[&["disable", "--now"][..], &UNITS].concat())),
             Made::GitHelper(_) | Made::Units => {}
         }
@@ -146,11 +169,28 @@ pub(super) fn undo(all: impl IntoIterator<Item = Made>, around: &dyn Surrounding
     plan
 }
 
-fn has_git_helper(key: &str, around: &dyn Surroundings) -> bool {
+/// Plans the end of the last empty helper, which is ours; the user may have one of their own before it.
+fn undo_reset(key: &str, around: &dyn Surroundings) -> Vec<Change> {
+    let mut helpers = global_helpers(key, around);
+    match helpers.iter().filter(|helper| helper.is_empty()).count() {
+        0 => Vec::new(),
+        1 => vec![git(&["--unset-all", key, "^$"])],
+        _ => {
+            let ours = helpers.iter().rposition(String::is_empty).unwrap_or_default();
+            helpers.remove(ours);
+            let add = helpers.iter().map(|helper| git(&["--add", key, helper]));
+            std::iter::once(git(&["--unset-all", key])).chain(add).collect()
+        }
+    }
+}
+
+/// The values of a key of git's global configuration.
+fn global_helpers(key: &str, around: &dyn Surroundings) -> Vec<String> {
     let mut ask = Command::new("git");
-    ask.args(["config", "--global", "--get-all", key]);
+    ask.args(["config", "--global", "--null", "--get-all", key]);
     let found = around.output_of(&mut ask).map(|found| found.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&found).lines().any(|helper| helper == "rally")
+    let text = String::from_utf8_lossy(&found).into_owned();
+    text.split_terminator('\0').map(str::to_owned).collect()
 }
 
 fn git(arguments: &[&str]) -> Change {

@@ -18,6 +18,8 @@ pub(super) enum Made {
     File(PathBuf),
     /// The helper `rally` under this key of git's global configuration.
     GitHelper(String),
+    /// The empty helper before it, which has git forget all others.
+    GitReset(String),
     /// systemd's start of the daemon.
     Units,
 }
