@@ -17,6 +17,7 @@ mod record;
 pub mod redirect;
 mod renewal;
 mod running;
+mod sent;
 mod shown;
 mod sign_in;
 mod static_credentials;
@@ -28,6 +29,7 @@ pub mod vault;
 
 pub use broker::Broker;
 pub use gather::Facts;
+pub use sent::Sent;
 pub use sign_in::authorization_url;
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 
 use std::borrow::Cow;
 
-use rally_cred_proto::{Fault, FaultKind, Origin, Secret, plain::plain};
+use rally_cred_proto::{Fault, FaultKind, Origin, Secret};
 use url::{Url, form_urlencoded};
 
-use super::profile::RedirectUri;
+use super::{profile::RedirectUri, sent::Sent};
 
 /// What the pending sign-in waits for.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Expected {
     pub redirect_uri: RedirectUri,
     /// The state that went out with the authorization URL. It is used once; the caller sees to that.
     pub state: Secret,
+    /// What Rally knows and may quote in its refusal.
+    pub secrets: Sent,
 }
 
 /// How Rally answered the authorization request (RFC 6749 §4.1.2).
@@ -111,8 +113,10 @@ impl Expected {
             (None, Some(error)) if !error.is_empty() => {
                 let description = pairs.iter().find(|(name, _)| name == "error_description");
                 Ok(Redirect::Refused {
-                    error: plain(&error),
-                    description: description.map(|(_, text)| plain(text)).filter(|text| !text.is_empty()),
+                    error: self.secrets.shown(&error),
+                    description: description
+                        .map(|(_, text)| self.secrets.shown(text))
+                        .filter(|text| !text.is_empty()),
                 })
             }
             (None, _) => Err(NotOurs::NoAnswer),
@@ -186,9 +190,11 @@ mod tests {
     const STATE: &str = "0b5ff0a5-9d4e-4f7c-8a6d-1f7a6f0c2b11";
 
     fn expected(redirect_uri: &str) -> Expected {
+        let state = Secret::parse(STATE.to_owned()).unwrap();
         Expected {
             redirect_uri: RedirectUri::parse(redirect_uri).unwrap(),
-            state: Secret::parse(STATE.to_owned()).unwrap(),
+            secrets: Sent::new([state.clone(), Secret::parse("sesame".to_owned()).unwrap()]),
+            state,
         }
     }
 
@@ -204,7 +210,7 @@ mod tests {
 
     /// Checks a request target (`§` stands for the state) and, where it can be one, the same as a pasted address.
     fn check(redirect_uri: &str, target: &str, wanted: &str) {
-        let target = target.replace("=§", &format!("={STATE}"));
+        let target = target.replace('§', STATE);
         let expected = expected(redirect_uri);
         assert_eq!(shown(expected.read_target(&target)), wanted, "target {target}");
         let origin = expected.redirect_uri.url().origin().ascii_serialization();
@@ -230,6 +236,7 @@ mod tests {
                 "/cb?state=§&error=temporarily_unavailable&error_description=Back+soon%21",
                 "refused temporarily_unavailable: Back soon!",
             ),
+            ("/cb?state=§&error=x&error_description=no+sesame+for+§", "refused x: no … for …"),
             ("/cb?state=§&error=x%1b%5b31m&error_description=a%0d%0ab%E2%80%AEc", "refused x[31m: abc"),
         ] {
             check("http://localhost:8477/cb", target, wanted);

@@ -17,6 +17,7 @@ use super::{
     record::TokenRecord,
     redirect::{Expected, NotOurs, Redirect},
     renewal::{self, Rest},
+    sent::Sent,
     time::Tick,
 };
 
@@ -70,6 +71,20 @@ pub fn authorization_url(profile: &Profile, state: &str) -> String {
 }
 
 impl Account {
+    /// What was sent to Rally for this account, or is about to be, and what came back.
+    pub(super) fn secrets(&self) -> Vec<Secret> {
+        let (flow, new) = match &self.job {
+            Job::Flow(flow) | Job::Exchanging(_, flow) => (Some(flow), None),
+            Job::LookingUp(_, flow, record) => (Some(flow), Some(&**record)),
+            Job::None | Job::Renewing(_) | Job::Saving(_) => (None, None),
+        };
+        let records = self.token.held().into_iter().chain(new);
+        let tokens = records.flat_map(|record| [&record.access_token, &record.refresh_token]).flatten();
+        let client_secrets =
+            flow.map(|flow| &flow.client_secret).into_iter().chain(self.client_secret.held());
+        tokens.chain(client_secrets).cloned().collect()
+    }
+
     /// Begins a flow for those who may have one; refuses the others.
     pub(super) fn begin_flow(&mut self, turn: &mut Turn<'_>) {
         let Some((given, deadline)) = self.flow_wanted(turn) else { return };
@@ -101,7 +116,8 @@ impl Account {
         let url = authorization_url(&self.profile, &state);
         // A UUID holds no line break, so this cannot fail; were it to, nobody could answer the flow.
         let Ok(state) = Secret::parse(state) else { return };
-        let expected = Expected { redirect_uri: self.profile.redirect_uri.clone(), state };
+        let secrets = Sent::new([state.clone(), client_secret.clone()]);
+        let expected = Expected { redirect_uri: self.profile.redirect_uri.clone(), state, secrets };
         let epoch = turn.epoch();
         turn.log(&self.profile.name, GrantStep::FlowBegan);
         turn.effects.push(Effect::Listen(epoch, expected.clone()));

@@ -16,6 +16,7 @@ use super::{
     listener::{Arrival, Listener},
 };
 use crate::core::{
+    Sent,
     event::Page,
     profile::RedirectUri,
     redirect::{Expected, Redirect},
@@ -33,6 +34,7 @@ pub(super) fn expected(redirect_uri: &str) -> Expected {
     Expected {
         redirect_uri: RedirectUri::parse(redirect_uri).unwrap(),
         state: Secret::parse("rightful".to_owned()).unwrap(),
+        secrets: Sent::default(),
     }
 }
 
