@@ -10,7 +10,12 @@ use rally_cred_proto::{
     plain::plain,
 };
 
-use crate::{connection::Connection, output::Output, surroundings::Surroundings};
+use crate::{
+    connection::Connection,
+    events::{self, Audience},
+    output::Output,
+    surroundings::Surroundings,
+};
 
 /// Time for a keyring that has to be unlocked first.
 const PATIENCE: Duration = Duration::from_secs(125);
@@ -22,7 +27,9 @@ pub(crate) fn run(
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
-    match Connection::new(around, autostart).ask(&Ask::Logout(logout), PATIENCE, &mut |_| {})? {
+    let audience = Audience { has_browser: false, listens: true };
+    let mut listen = |event| events::react(&event, audience, around, output);
+    match Connection::new(around, autostart).ask(&Ask::Logout(logout), PATIENCE, &mut listen)? {
         Answer::SignedOut(done) => output.answer(summary(&done).as_bytes()).map(|()| 0),
         _ => Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")),
     }

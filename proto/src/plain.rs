@@ -16,12 +16,12 @@ pub fn plain(text: &str) -> String {
     cut_line(text.chars().filter(|c| !is_deceptive(*c)))
 }
 
-/// The first half of [`plain`]: the whole text on one line, without those characters.
+/// The first half of [`plain()`]: the whole text on one line, without those characters.
 pub fn one_line(text: &str) -> String {
     text.chars().filter(|c| !is_deceptive(*c)).collect()
 }
 
-/// The second half of [`plain`]: at most 300 characters. What must not be shown has to be taken out before, since the cut
+/// The second half of [`plain()`]: at most 300 characters. What must not be shown has to be taken out before, since the cut
 /// would leave its beginning.
 pub fn cut(line: &str) -> String {
     cut_line(line.chars())

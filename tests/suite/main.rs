@@ -16,6 +16,7 @@ mod git_attributes;
 mod git_suite;
 mod integrations;
 mod manual;
+mod no_keyring;
 mod quoted_secrets;
 mod sandbox;
 mod secrets;

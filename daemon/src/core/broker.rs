@@ -436,7 +436,7 @@ impl Broker {
             std::mem::take(&mut self.logouts).into_iter().partition(LogoutGathering::is_complete);
         self.logouts = waiting;
         for logout in done {
-            turn.reply(logout.id, logout.answer());
+            logout.answer(turn);
         }
     }
 

@@ -174,22 +174,41 @@ impl Account {
         match &self.fault {
             Some(fault) => self.sign_in_needed(&fault.what),
             None if self.token.held().is_some() => self.sign_in_needed("the token has ended"),
+            // What is stored there, nobody knows.
+            None if matches!(self.token, Slot::Missing) => {
+                self.for_want_of_a_keyring(self.sign_in_needed("no keyring answers"))
+            }
             None => self.sign_in_needed("nothing is stored"),
         }
     }
 
     fn client_secret_needed(&self) -> Fault {
-        let why = match (self.client_secret_refused, self.client_secret_is_fetched) {
-            (false, _) => "none is stored",
-            (true, false) => "Rally refused the stored one",
-            (true, true) => "Rally refused the one from its command or file",
+        let needed = |why: &str| {
+            Fault::new(
+                FaultKind::ClientSecretNeeded,
+                format!("no client secret for profile {}", self.profile.name),
+            )
+            .why(why)
+            .remedy(self.login_command())
         };
-        Fault::new(
-            FaultKind::ClientSecretNeeded,
-            format!("no client secret for profile {}", self.profile.name),
-        )
-        .why(why)
-        .remedy(self.login_command())
+        match (self.client_secret_refused, self.client_secret_is_fetched) {
+            (false, _) if matches!(self.client_secret, Slot::Missing) => {
+                self.for_want_of_a_keyring(needed("no keyring answers"))
+            }
+            (false, _) => needed("none is stored"),
+            (true, false) => needed("Rally refused the stored one"),
+            (true, true) => needed("Rally refused the one from its command or file"),
+        }
+    }
+
+    /// The fault of somebody who needs what a keyring may hold that cannot be asked.
+    fn for_want_of_a_keyring(&self, fault: Fault) -> Fault {
+        match &self.vault_fault {
+            Some(Fault { what, remedy: Some(remedy), .. }) => {
+                fault.why(what).remedy(format!("{remedy}; or {}", self.login_command()))
+            }
+            _ => fault,
+        }
     }
 
     /// Nobody waits for a person who may not ask one.
