@@ -26,7 +26,7 @@ const SHORTEST_PIECE: usize = 4;
 const LONG: usize = 16;
 
 /// As much of a text is looked through. Far more than is ever shown, however it is written.
-const LONGEST_TEXT: usize = 16 * 1024;
+const LONGEST_TEXT: usize = 4 * 1024;
 
 /// Secrets that an answer may quote: what its request carried, and what earlier ones did.
 #[derive(Clone, Debug, Default)]
@@ -63,11 +63,7 @@ impl Sent {
     pub(super) fn masked(&self, text: &str, others: &[&str]) -> String {
         // The cut comes first, so that a huge text costs little; whoever shows it, shows far less of it.
         let line = one_line(text.get(..text.floor_char_boundary(LONGEST_TEXT)).unwrap_or_default());
-        let mut hidden = vec![false; line.len()];
-        for secret in self.0.iter().map(Secret::expose).chain(others.iter().copied()) {
-            // The text was made plain, and so is what is looked for.
-            hide(&line, &one_line(secret), &mut hidden);
-        }
+        let hidden = self.hidden(&line, others);
         let is_hidden =
             |(at, c): (usize, char)| hidden.iter().skip(at).take(c.len_utf8()).any(|hidden| *hidden);
         let mut masked = String::with_capacity(line.len());
@@ -82,26 +78,28 @@ impl Sent {
         }
         masked
     }
-}
 
-/// Marks the bytes of the line that hold the secret: as it is, in each writing of which there may be several over one
-/// another, and in words that are base64.
-fn hide(line: &str, secret: &str, hidden: &mut [bool]) {
-    let sought = Text::new(secret).readings();
-    for text in Text::new(line).readings() {
-        for sought in &sought {
-            text.find(sought, &mut |place| mark(hidden, place));
-        }
-        for (place, decoded) in text.base64_words() {
-            if sought.iter().any(|sought| decoded.iter().any(|decoded| decoded.holds(sought))) {
-                mark(hidden, place);
+    /// For each byte of the line whether it belongs to a secret: as it is, in a writing of which there may be several over
+    /// one another, or in a word that is base64.
+    fn hidden(&self, line: &str, others: &[&str]) -> Vec<bool> {
+        let mut hidden = vec![false; line.len()];
+        let mut hide =
+            |place| hidden.get_mut(place).into_iter().flatten().for_each(|hidden: &mut bool| *hidden = true);
+        let texts = Text::new(line).readings();
+        let words: Vec<_> = texts.iter().flat_map(Text::base64_words).collect();
+        for secret in self.0.iter().map(Secret::expose).chain(others.iter().copied()) {
+            // The line was made plain, and so is what is looked for.
+            for sought in Text::new(&one_line(secret)).readings() {
+                texts.iter().for_each(|text| text.find(&sought, &mut hide));
+                for (place, said) in &words {
+                    if said.iter().any(|said| said.holds(&sought)) {
+                        hide(place.clone());
+                    }
+                }
             }
         }
+        hidden
     }
-}
-
-fn mark(hidden: &mut [bool], place: std::ops::Range<usize>) {
-    hidden.get_mut(place).into_iter().flatten().for_each(|hidden| *hidden = true);
 }
 
 /// The text with `…` for every word that may be a secret which was not sent, such as a new token.
