@@ -24,6 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[cfg(windows)]
 const DETACHED_PROCESS: u32 = 8;
 
+/// Where the session's bus is, and on it the keyring.
+#[cfg(unix)]
+const BUS: &str = "DBUS_SESSION_BUS_ADDRESS";
+
 /// Connects to the daemon; if none listens and `autostart` allows, starts one and connects to that.
 pub(crate) fn connect(
     around: &dyn Surroundings,
@@ -139,6 +143,11 @@ impl Starter {
         let mut command = Command::new(&self.daemon);
         command.arg("--detach").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.current_dir("/");
+        // A shell may have outlived the session that its bus was of. The daemon then looks for the user's usual bus.
+        #[cfg(unix)]
+        if std::env::var_os(BUS).is_some_and(|address| is_dead(&address)) {
+            command.env_remove(BUS);
+        }
         // Both must come to the same socket.
         command.env(socket::OVERRIDE, &self.socket);
         // It must not end with this console.
@@ -147,6 +156,15 @@ impl Starter {
         hold_back_descriptors();
         command.spawn()
     }
+}
+
+/// Whether nobody listens at this address of a D-Bus, as far as it names one socket by its path. Empty counts as unset.
+#[cfg(unix)]
+fn is_dead(address: &std::ffi::OsStr) -> bool {
+    let address = address.to_string_lossy();
+    let path = address.strip_prefix("unix:path=").filter(|rest| !rest.contains([';', '%']));
+    let path = path.and_then(|rest| rest.split(',').next());
+    address.is_empty() || path.is_some_and(|path| std::os::unix::net::UnixStream::connect(path).is_err())
 }
 
 /// Waits until the daemon serves. It says so on its standard output, a frame at a time: notices, then `done` or the error.

@@ -10,7 +10,12 @@ use rally_cred_proto::{
     plain::plain,
 };
 
-use crate::{connection::Connection, output::Output, surroundings::Surroundings};
+use crate::{
+    connection::Connection,
+    events::{self, Audience},
+    output::Output,
+    surroundings::Surroundings,
+};
 
 /// Time for a keyring that has to be unlocked first.
 const PATIENCE: Duration = Duration::from_secs(125);
@@ -23,7 +28,9 @@ pub(crate) fn run(
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
     let mut deadline = Deadline::after(PATIENCE);
-    match Connection::new(around, autostart).ask(&Ask::Logout(logout), &mut deadline, &mut |_| {})? {
+    let audience = Audience { has_browser: false, listens: true };
+    let mut listen = |event| events::react(&event, audience, around, output);
+    match Connection::new(around, autostart).ask(&Ask::Logout(logout), &mut deadline, &mut listen)? {
         Answer::SignedOut(done) => output.tell(summary(&done)).map(|()| 0),
         _ => Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")),
     }

@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     core::{
+        Sent,
         answer::{RawAnswer, SendTrouble, TokenForm},
         profile::{BaseUrl, Profile},
     },
@@ -45,7 +46,7 @@ impl Endpoint {
 
     /// Sends the form to the profile's token endpoint, once.
     pub async fn post_token(&self, profile: &Profile, client_secret: &Secret, form: &TokenForm) -> RawAnswer {
-        answer_in_time(profile, |client| {
+        answer_in_time(profile, form.sent(client_secret), |client| {
             let fields = form.fields(&profile.client_id, client_secret);
             Ok(client.post(profile.base_url.token_endpoint()).form(&fields))
         })
@@ -55,7 +56,7 @@ impl Endpoint {
 
     /// Asks WSAPI whose token this is.
     pub async fn find_user(&self, profile: &Profile, token: &Secret) -> RawAnswer {
-        answer_in_time(profile, |client| {
+        answer_in_time(profile, Sent::new([token.clone()]), |client| {
             let mut value =
                 HeaderValue::from_bytes(token.expose().as_bytes()).map_err(|_| SendTrouble::BadToken)?;
             value.set_sensitive(true);
@@ -68,7 +69,7 @@ impl Endpoint {
     /// Asks the same without a token, which a healthy Rally refuses; with it, by how many seconds Rally's clock is ahead
     /// of this machine's, where it said so.
     pub async fn reach(&self, profile: &Profile) -> (RawAnswer, Option<i64>) {
-        answer_in_time(profile, |client| Ok(client.get(profile.base_url.user_query()))).await
+        answer_in_time(profile, Sent::default(), |client| Ok(client.get(profile.base_url.user_query()))).await
     }
 }
 
@@ -89,6 +90,7 @@ const USER_AGENT: &str = concat!("rally-cred/", env!("CARGO_PKG_VERSION"));
 /// The answer, and by how many seconds the other side's clock is ahead.
 async fn answer_in_time(
     profile: &Profile,
+    sent: Sent,
     request: impl FnOnce(Client) -> Result<RequestBuilder, SendTrouble>,
 ) -> (RawAnswer, Option<i64>) {
     let mut ahead = None;
@@ -98,7 +100,7 @@ async fn answer_in_time(
         let client = build.await.map_err(|undone| exhausted(&undone))??;
         let response = request(client)?.send().await.map_err(trouble)?;
         ahead = clock_ahead(jiff::Timestamp::now(), &response);
-        read(response).await
+        read(response, sent).await
     };
     let answer = match tokio::time::timeout(ANSWER_IN, exchange).await {
         Ok(Ok(answer)) => answer,
@@ -179,7 +181,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, SendTrouble> {
 }
 
 /// Reads the answer to its end, up to the largest body.
-async fn read(mut response: Response) -> Result<RawAnswer, SendTrouble> {
+async fn read(mut response: Response, sent: Sent) -> Result<RawAnswer, SendTrouble> {
     let status = response.status().as_u16();
     let retry_after = response
         .headers()
@@ -199,7 +201,7 @@ async fn read(mut response: Response) -> Result<RawAnswer, SendTrouble> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(RawAnswer::Arrived { status, retry_after, body })
+    Ok(RawAnswer::Arrived { status, retry_after, body, sent })
 }
 
 /// Seconds from now, written as a number or as a date (RFC 9110 §10.2.3).

@@ -138,9 +138,9 @@ impl Performer {
                     Event::UserLookedUp(epoch, Endpoint::new().find_user(&profile, &token).await)
                 });
             }
-            Effect::Check { id, keyring, profiles } => {
+            Effect::Check { id, keyring, profiles, secrets } => {
                 if let Some(client) = self.clients.remove(&id) {
-                    tokio::spawn(checkup::run(self.vault.clone(), id, keyring, profiles, client));
+                    tokio::spawn(checkup::run(self.vault.clone(), id, keyring, profiles, secrets, client));
                 }
             }
             Effect::Alert(alert) => self.alerts.raise(alert),

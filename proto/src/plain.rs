@@ -15,9 +15,23 @@ const LONGEST: usize = 300;
 /// assert_eq!(rally_cred_proto::plain::plain("bad\u{1b}[31m\u{202e}text\n"), "bad[31mtext");
 /// ```
 pub fn plain(text: &str) -> String {
-    let mut shown = text.chars().filter(|c| !is_deceptive(*c));
-    let mut kept: String = shown.by_ref().take(LONGEST).collect();
-    if shown.next().is_some() {
+    cut_line(text.chars().filter(|c| !is_deceptive(*c)))
+}
+
+/// The first half of [`plain()`]: the whole text on one line, without those characters.
+pub fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !is_deceptive(*c)).collect()
+}
+
+/// The second half of [`plain()`]: at most 300 characters. What must not be shown has to be taken out before, since the cut
+/// would leave its beginning.
+pub fn cut(line: &str) -> String {
+    cut_line(line.chars())
+}
+
+fn cut_line(mut line: impl Iterator<Item = char>) -> String {
+    let mut kept: String = line.by_ref().take(LONGEST).collect();
+    if line.next().is_some() {
         kept.pop();
         kept.push('…');
     }

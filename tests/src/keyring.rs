@@ -122,6 +122,27 @@ impl KeyringSession {
         self.wait_for_name("org.freedesktop.secrets");
     }
 
+    /// Makes the first collection as a person without a desktop does: by the command that rally-cred names, which takes
+    /// the running daemon's place.
+    pub fn replace_and_unlock(&mut self) {
+        let mut command = self.command("gnome-keyring-daemon");
+        // In the foreground, so that this test can end it.
+        command.args(["--replace", "--unlock", "--foreground"]).stdin(Stdio::piped());
+        let mut keyring = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("gnome-keyring-daemon, which tests/run installs");
+        if let Some(mut input) = keyring.stdin.take() {
+            input.write_all(PASSWORD.as_bytes()).expect("a keyring that reads its password");
+        }
+        // The old one ends by itself.
+        if let Some(mut old) = self.keyring.replace(keyring) {
+            old.wait().expect("a child that can be waited for");
+        }
+        self.wait_for_name("org.freedesktop.secrets");
+    }
+
     /// Lets the keyring write nothing more, as on a full disk, or again.
     pub fn set_disk_full(&self, is_full: bool) {
         let pid = self.keyring.as_ref().expect("a keyring").id().to_string();

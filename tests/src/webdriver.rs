@@ -120,6 +120,19 @@ impl WebDriver {
         }
     }
 
+    /// Waits until a page shows this text to a person, whether or not it has been loaded to its end.
+    pub fn wait_for_text(&self, text: &str) {
+        let began = Instant::now();
+        loop {
+            let shown = self.run("return document.body ? document.body.innerText : ''");
+            let shown = shown.as_str().unwrap_or_default();
+            if shown.contains(text) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{text:?} does not come, but {shown}");
+        }
+    }
+
     /// Waits until the browser itself says that nobody answers at this host.
     pub fn wait_for_nobody(&self, host: &str) {
         self.wait_for_page(host);

@@ -15,7 +15,7 @@ struct Stage {
     sandbox: Sandbox,
     world: World,
     browser: WebDriver,
-    _daemon: Running,
+    daemon: Running,
 }
 
 impl Stage {
@@ -27,7 +27,7 @@ impl Stage {
         fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
         world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
         let daemon = world.start_daemon();
-        Self { sandbox, world, browser: WebDriver::start(), _daemon: daemon }
+        Self { sandbox, world, browser: WebDriver::start(), daemon }
     }
 
     /// Begins a sign-in and opens its address in the browser.
@@ -158,6 +158,41 @@ fn a_failed_sign_in_says_what_failed_why_and_what_helps() {
     // The page and the terminal say the same.
     let what = ended.stderr.lines().last().unwrap().trim_start().trim_start_matches("try: ");
     assert!(text.contains(what) && text.contains("Try"), "{what} is not in {text}");
+}
+
+#[test]
+fn while_rally_hangs_the_page_says_so_and_then_how_it_ended() {
+    for is_refused in [true, false] {
+        let stage = Stage::new();
+        let login = stage.begin(&[]);
+        // Nothing but this test lets Rally answer, so what the page shows before, it shows while Rally hangs.
+        stage.sandbox.fault(Endpoint::Token, Fault::Hang, None);
+        stage.browser.press("Allow Access");
+        stage.browser.wait_for_text("Rally has not answered yet");
+        stage.browser.keep_picture("waiting");
+        assert_eq!(stage.browser.announced(".waiting").0, "main");
+        assert_eq!(stage.browser.run(FAINT)["below"].to_string(), "[]");
+        if is_refused {
+            stage.sandbox.change(|options| options.client_secret = "another".to_owned());
+        }
+        stage.sandbox.clear_faults();
+        let (title, code) = if is_refused { ("Sign-in failed", 4) } else { ("Signed in to Rally", 0) };
+        let text = stage.wait_for(title, "after-waiting");
+        assert!(!text.contains("not answered yet"), "{text}");
+        assert_eq!(login.end().code, Some(code));
+    }
+}
+
+#[test]
+fn a_daemon_that_ends_while_rally_hangs_leaves_no_page_that_promises_more() {
+    let stage = Stage::new();
+    let login = stage.begin(&[]);
+    stage.sandbox.fault(Endpoint::Token, Fault::Hang, None);
+    stage.browser.press("Allow Access");
+    stage.browser.wait_for_text("Rally has not answered yet");
+    stage.daemon.signal("TERM");
+    stage.wait_for("Sign-in failed", "stopped");
+    assert_ne!(login.end().code, Some(0));
 }
 
 #[test]

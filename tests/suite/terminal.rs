@@ -57,6 +57,22 @@ fn an_address_is_pasted_while_a_line_counts_down_and_is_not_shown() {
 }
 
 #[test]
+fn a_pasted_address_that_the_browser_turned_into_https_completes_the_sign_in() {
+    let (sandbox, world, _daemon) = terminal();
+    store_client_secret(&world, &sandbox);
+    for change in [("http://localhost:", "https://localhost:"), ("http://localhost:", "<https://127.0.0.1:")]
+    {
+        let mut login = start(&world, "rally-cred login --force --no-browser --timeout 20s");
+        let before = login.wait_for_text(" left");
+        let redirect = sandbox.browser().consent_blocking(shown_url(&before), Choice::Allow).unwrap();
+        let end = if change.1.starts_with('<') { ">" } else { "" };
+        login.write(&format!("{}{end}\n", redirect.as_str().replacen(change.0, change.1, 1)));
+        let ended = login.end().stdout;
+        assert!(ended.contains("the address is right") && ended.contains("code=0\r\n"), "{ended:?}");
+    }
+}
+
+#[test]
 fn an_interruption_ends_the_sign_in_and_leaves_the_terminal_as_it_was() {
     let (sandbox, mut world, _daemon) = terminal();
     store_client_secret(&world, &sandbox);

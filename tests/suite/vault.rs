@@ -88,6 +88,7 @@ async fn a_copy_of_this_program_plays_its_part() {
         match outcome {
             Ok(said) => println!("vault: {said}"),
             Err(VaultTrouble::Missing(_)) => println!("vault: missing"),
+            Err(VaultTrouble::NoCollection) => println!("vault: no collection"),
             Err(VaultTrouble::Locked(_)) => println!("vault: locked"),
             Err(VaultTrouble::Failed(why)) => println!("vault: failed ({why})"),
         }
@@ -185,10 +186,10 @@ fn an_item_that_is_no_text_of_ours_is_told_and_left_alone() {
 }
 
 #[test]
-fn a_keyring_without_a_collection_is_missing_until_it_is_unlocked_once() {
+fn a_keyring_without_a_collection_says_so_until_it_is_unlocked_once() {
     let mut session = KeyringSession::start_without_keyring();
     session.restart_keyring(false);
-    assert_eq!(play(&session, "load save=one"), "nothing, missing");
+    assert_eq!(play(&session, "load save=one"), "no collection, no collection");
     session.restart_keyring(true);
     assert_eq!(play(&session, "save=one load"), "saved, one");
 }

@@ -427,6 +427,11 @@ impl Account {
     fn confirm(&mut self, turn: &mut Turn<'_>, id: AskId, already: bool) {
         let record = self.token.held();
         if let Some(fault) = &self.vault_fault {
+            // Whoever chose the keyring alone is not done while it does not keep the token.
+            if turn.keyring == Keyring::Os && !self.is_kept() {
+                turn.reply(id, Answer::Error(fault.clone()));
+                return;
+            }
             turn.effects.push(Effect::Tell(id, Answer::Notice(fault.clone())));
         }
         let answer = SignedIn {

@@ -5,9 +5,10 @@
 mod body;
 mod user;
 
-use rally_cred_proto::{Fault, FaultKind, Secret};
+use rally_cred_proto::{Fault, FaultKind, Secret, plain::cut};
 use zeroize::Zeroizing;
 
+use super::sent::Sent;
 use body::TokenBody;
 pub use user::{UserAnswer, read_user_answer};
 
@@ -46,6 +47,15 @@ impl TokenForm {
         }
     }
 
+    /// The secrets that the request carries.
+    pub fn sent(&self, client_secret: &Secret) -> Sent {
+        let own = match self {
+            Self::Code { code, redirect_uri: _ } => code,
+            Self::Refresh { refresh_token } => refresh_token,
+        };
+        Sent::new([own.clone(), client_secret.clone()])
+    }
+
     /// The form fields, exactly those that are known to work: for a code those of vendor article 140086, in its order;
     /// for a refresh token those of flowdock/rally-wsapi, which used them in production.
     pub fn fields<'a>(
@@ -78,15 +88,27 @@ pub enum RawAnswer {
         retry_after: Option<u32>,
         /// The body, which may hold tokens; wiped when dropped.
         body: Zeroizing<Vec<u8>>,
+        /// What the request carried, which the body may quote. Nothing of the body is shown but through this.
+        sent: Sent,
     },
     /// No whole answer.
     Failed(SendTrouble),
 }
 
+impl RawAnswer {
+    /// The same answer, which may quote these secrets as well.
+    pub fn beside(mut self, secrets: Sent) -> Self {
+        if let Self::Arrived { sent, .. } = &mut self {
+            sent.add(secrets);
+        }
+        self
+    }
+}
+
 impl std::fmt::Debug for RawAnswer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Arrived { status, retry_after, body } => {
+            Self::Arrived { status, retry_after, body, sent: _ } => {
                 write!(f, "Arrived({status}, retry after {retry_after:?}, {} bytes)", body.len())
             }
             Self::Failed(trouble) => write!(f, "Failed({trouble:?})"),
@@ -188,8 +210,8 @@ pub enum Refused {
 /// The statuses and content types of this endpoint are not documented, so the body decides wherever it is one of OAuth
 /// (RFC 6749 §5), and the status only where it is not, or where it says that Rally itself is in trouble.
 pub fn read_token_answer(form: FormKind, raw: RawAnswer) -> TokenAnswer {
-    let (status, retry_after, bytes) = match raw {
-        RawAnswer::Arrived { status, retry_after, body } => (status, retry_after, body),
+    let (status, retry_after, bytes, sent) = match raw {
+        RawAnswer::Arrived { status, retry_after, body, sent } => (status, retry_after, body, sent),
         RawAnswer::Failed(trouble) => {
             return TokenAnswer::Passing { fault: trouble.fault(), retry_after: None };
         }
@@ -198,7 +220,7 @@ pub fn read_token_answer(form: FormKind, raw: RawAnswer) -> TokenAnswer {
     if let Some(fault) = status_trouble(status) {
         return passing(fault);
     }
-    if let Some(fault) = address_trouble(status, &bytes) {
+    if let Some(fault) = address_trouble(status, &bytes, &sent) {
         return TokenAnswer::Refused(Refusal { of: Refused::Address, fault });
     }
     let Some(body) = TokenBody::parse(&bytes) else {
@@ -210,7 +232,7 @@ pub fn read_token_answer(form: FormKind, raw: RawAnswer) -> TokenAnswer {
     let of = match body.error() {
         Some("temporarily_unavailable" | "server_error") => {
             return passing(
-                Fault::new(FaultKind::Unreachable, "Rally is out of order").why(body.reason(status)),
+                Fault::new(FaultKind::Unreachable, "Rally is out of order").why(body.reason(status, &sent)),
             );
         }
         Some("invalid_client" | "unauthorized_client") => Refused::Client,
@@ -223,7 +245,7 @@ pub fn read_token_answer(form: FormKind, raw: RawAnswer) -> TokenAnswer {
         }
         None => Refused::Unclear,
     };
-    refusal(form, of, &body.reason(status))
+    refusal(form, of, &body.reason(status, &sent))
 }
 
 fn refusal(form: FormKind, of: Refused, why: &str) -> TokenAnswer {
@@ -271,18 +293,20 @@ fn status_trouble(status: u16) -> Option<Fault> {
 }
 
 /// A subscription that restricts addresses answers others with this page, under status 404.
-fn address_trouble(status: u16, body: &[u8]) -> Option<Fault> {
+fn address_trouble(status: u16, body: &[u8], sent: &Sent) -> Option<Fault> {
     const BEGINNING: &str = "Your IP address";
     if !matches!(status, 403 | 404) {
         return None;
     }
     let page = String::from_utf8_lossy(body);
     let (_, rest) = page.split_once(BEGINNING)?;
-    let rest =
-        rest.split('<').next().unwrap_or_default().trim_end_matches(|c: char| c == '.' || c.is_whitespace());
+    // Before the sentence is cut off at the next tag: a secret may hold a `<`.
+    let rest = sent.masked(rest, &[]);
+    let rest = rest.split('<').next().unwrap_or_default();
+    let rest = rest.trim_end_matches(|c: char| c == '.' || c.is_whitespace());
     Some(
         Fault::new(FaultKind::AddressNotAllowed, ADDRESS_NOT_ALLOWED)
-            .why(format!("{BEGINNING}{rest}").replacen('Y', "y", 1))
+            .why(cut(&format!("{BEGINNING}{rest}").replacen('Y', "y", 1)))
             .remedy(ALLOWED_NETWORK),
     )
 }

@@ -20,6 +20,7 @@ use super::{
     policy,
     profile::{Config, Profile},
     running::{Stop, stopping},
+    sent::Sent,
     static_credentials::StaticCredentials,
     time::{Now, Tick, Ticks},
 };
@@ -166,18 +167,26 @@ impl Broker {
                 });
             }
             Event::Answered(epoch, raw) => {
-                let mut raw = Some(raw);
+                let mut raw = Some(raw.beside(self.secrets()));
                 self.offer(turn, epoch, |account, turn| {
                     raw = raw.take().and_then(|raw| account.answered(turn, epoch, raw));
                     raw.is_none()
                 });
             }
-            Event::UserLookedUp(epoch, raw) => self.user_looked_up(turn, epoch, raw),
+            Event::UserLookedUp(epoch, raw) => {
+                let raw = raw.beside(self.secrets());
+                self.user_looked_up(turn, epoch, raw);
+            }
             Event::ConfigRead(outcome) => self.config_read(turn, outcome),
             Event::TimePassed => self.time_passed(turn),
             Event::ReloadWanted => turn.effects.push(Effect::ReadConfig),
             Event::StopWanted => self.stop(turn, None),
         }
+    }
+
+    /// What was sent to Rally some time, and may be quoted by any answer of it.
+    fn secrets(&self) -> Sent {
+        Sent::new(self.accounts.values().flat_map(Account::secrets))
     }
 
     /// Offers an outcome to each account until one says that it was for it.
@@ -316,7 +325,8 @@ impl Broker {
                     let accounts = names.iter().filter_map(|name| self.accounts.get(name));
                     let profiles =
                         accounts.map(|account| (account.profile.clone(), account.is_listening())).collect();
-                    turn.effects.push(Effect::Check { id, keyring: turn.keyring, profiles });
+                    let secrets = self.secrets();
+                    turn.effects.push(Effect::Check { id, keyring: turn.keyring, profiles, secrets });
                 }
                 Err(fault) => turn.reply(id, Answer::Error(fault)),
             },
@@ -472,7 +482,7 @@ impl Broker {
             std::mem::take(&mut self.logouts).into_iter().partition(LogoutGathering::is_complete);
         self.logouts = waiting;
         for logout in done {
-            turn.reply(logout.id, logout.answer());
+            logout.answer(turn);
         }
     }
 

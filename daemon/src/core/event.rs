@@ -10,6 +10,7 @@ use super::{
     answer::{RawAnswer, TokenForm},
     profile::{Config, Keyring, Notify, Profile, SecretSource},
     redirect::{Expected, Redirect},
+    sent::Sent,
     vault::{Change, Changed, ItemKey, VaultTrouble},
 };
 
@@ -126,6 +127,8 @@ pub enum Effect {
         keyring: Keyring,
         /// For whom, and whether the profile's redirect port is ours already, since a sign-in waits for its browser.
         profiles: Vec<(Profile, bool)>,
+        /// What Rally may quote.
+        secrets: Sent,
     },
     /// Tell a person who is not looking that a sign-in is needed.
     Alert(Alert),

@@ -195,12 +195,14 @@ pub(super) struct LogoutGathering {
     open: HashMap<Epoch, String>,
     done: SignedOut,
     fault: Option<Fault>,
+    /// Why what a keyring may hold was not erased, though the config file can do without a keyring.
+    unasked: Option<Fault>,
 }
 
 impl LogoutGathering {
     pub(super) fn new(id: AskId) -> Self {
         let done = SignedOut { profiles: Vec::new(), revoke_at: Vec::new() };
-        Self { id, open: HashMap::new(), done, fault: None }
+        Self { id, open: HashMap::new(), done, fault: None, unasked: None }
     }
 
     pub(super) fn erasing(&mut self, epoch: Epoch, profile: &str, grants_page: &str) {
@@ -220,8 +222,10 @@ impl LogoutGathering {
         let profile = self.open.remove(&epoch)?;
         match outcome {
             Ok(()) => {}
-            // Without a keyring there is nothing that could be left in it.
-            Err(VaultTrouble::Missing(_)) if keyring == Keyring::Auto => {}
+            // There may never have been one; but if there is, what it holds comes back with it.
+            Err(trouble) if trouble.is_missing() && keyring == Keyring::Auto => {
+                self.unasked = Some(trouble.fault());
+            }
             Err(trouble) => self.fault = Some(trouble.fault()),
         }
         if !self.done.profiles.contains(&profile) {
@@ -234,10 +238,11 @@ impl LogoutGathering {
         self.open.is_empty()
     }
 
-    pub(super) fn answer(self) -> Answer {
-        match self.fault {
-            Some(fault) => Answer::Error(fault),
-            None => Answer::SignedOut(self.done),
+    pub(super) fn answer(self, turn: &mut Turn<'_>) {
+        if let Some(fault) = self.fault {
+            return turn.reply(self.id, Answer::Error(fault));
         }
+        turn.effects.extend(self.unasked.map(|fault| Effect::Tell(self.id, Answer::Notice(fault))));
+        turn.reply(self.id, Answer::SignedOut(self.done));
     }
 }

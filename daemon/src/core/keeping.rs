@@ -122,7 +122,7 @@ impl Account {
     }
 
     fn load_failed(&mut self, turn: &mut Turn<'_>, is_token: bool, trouble: &VaultTrouble) {
-        let may_use_memory = matches!(trouble, VaultTrouble::Missing(_)) && turn.keyring == Keyring::Auto;
+        let may_use_memory = trouble.is_missing() && turn.keyring == Keyring::Auto;
         if is_token {
             self.token = if may_use_memory { Slot::Missing } else { Slot::Unread };
         } else {
@@ -132,10 +132,13 @@ impl Account {
                 self.fetch_client_secret(turn);
             }
         }
-        if !may_use_memory {
-            let fault = trouble.fault();
+        let fault = trouble.fault();
+        // Where there is never a keyring, every request would log the same again.
+        if !may_use_memory || self.vault_fault.as_ref() != Some(&fault) {
             turn.coped(&self.profile.name, &fault);
-            self.vault_fault = Some(fault.clone());
+        }
+        self.vault_fault = Some(fault.clone());
+        if !may_use_memory {
             self.refuse(turn, &fault);
         }
     }

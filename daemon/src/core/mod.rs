@@ -20,6 +20,7 @@ mod record;
 pub mod redirect;
 mod renewal;
 mod running;
+mod sent;
 mod shown;
 mod sign_in;
 mod static_credentials;
@@ -32,6 +33,7 @@ pub mod vault;
 
 pub use broker::Broker;
 pub use gather::Facts;
+pub use sent::Sent;
 pub use sign_in::authorization_url;
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 
 use std::borrow::Cow;
 
-use rally_cred_proto::{Fault, FaultKind, Origin, Secret, plain::plain};
+use percent_encoding::percent_decode_str;
+use rally_cred_proto::{Fault, FaultKind, Origin, Secret};
 use url::{Url, form_urlencoded};
 
-use super::profile::RedirectUri;
+use super::{profile::RedirectUri, sent::Sent};
 
 /// What the pending sign-in waits for.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct Expected {
     pub redirect_uri: RedirectUri,
     /// The state that went out with the authorization URL. It is used once; the caller sees to that.
     pub state: Secret,
+    /// What Rally knows and may quote in its refusal.
+    pub secrets: Sent,
 }
 
 /// How Rally answered the authorization request (RFC 6749 §4.1.2).
@@ -38,7 +41,7 @@ pub enum NotOurs {
     /// The pasted text is no URL with a scheme and a host.
     #[error("it is not a whole address")]
     NotAnAddress,
-    /// The pasted address has another scheme, host or port.
+    /// The pasted address leads to another machine or port.
     #[error("it leads to another server than the redirect URI")]
     WrongServer,
     /// The path is not the registered one.
@@ -77,15 +80,23 @@ impl Expected {
         }
     }
 
-    /// Reads a whole address out of a browser's address bar; white space around it does not matter.
+    /// Reads a whole address out of a browser's address bar; white space and quotes around it do not matter.
+    ///
+    /// An address of this machine is read with indulgence: browsers turn http into https, and people try `127.0.0.1`
+    /// where `localhost` does not open. Whoever knows the state was sent it by Rally, so the state decides.
     pub fn read_pasted(&self, address: &str) -> Result<Redirect, NotOurs> {
-        let address = address.trim();
+        let address = unquoted(address);
         let origin = Origin::from_uri(address).ok_or(NotOurs::NotAnAddress)?;
         let url = Url::parse(address).map_err(|_| NotOurs::NotAnAddress)?;
-        if Origin::from_uri(self.redirect_uri.url().as_str()).as_ref() != Some(&origin) {
+        let registered = self.redirect_uri.url();
+        let own = Origin::from_uri(registered.as_str()).ok_or(NotOurs::WrongServer)?;
+        let is_local = own.is_loopback() && origin.is_loopback() && is_same_port(&own, &origin);
+        if !is_local && own != origin {
             return Err(NotOurs::WrongServer);
         }
-        self.read(url.path(), url.query().unwrap_or_default())
+        let is_same_path = is_local && bare_path(url.path()) == bare_path(registered.path());
+        let path = if is_same_path { registered.path() } else { url.path() };
+        self.read(path, url.query().unwrap_or_default())
     }
 
     fn read(&self, path: &str, query: &str) -> Result<Redirect, NotOurs> {
@@ -111,14 +122,36 @@ impl Expected {
             (None, Some(error)) if !error.is_empty() => {
                 let description = pairs.iter().find(|(name, _)| name == "error_description");
                 Ok(Redirect::Refused {
-                    error: plain(&error),
-                    description: description.map(|(_, text)| plain(text)).filter(|text| !text.is_empty()),
+                    error: self.secrets.shown(&error),
+                    description: description
+                        .map(|(_, text)| self.secrets.shown(text))
+                        .filter(|text| !text.is_empty()),
                 })
             }
             (None, _) => Err(NotOurs::NoAnswer),
             (Some(_), Some(_)) => Err(NotOurs::TwoAnswers),
         }
     }
+}
+
+/// The text without white space around it, and without the quotes or brackets that it came in.
+fn unquoted(text: &str) -> &str {
+    const QUOTES: [(char, char); 6] =
+        [('"', '"'), ('\'', '\''), ('`', '`'), ('<', '>'), ('“', '”'), ('„', '“')];
+    let text = text.trim();
+    let inner = |(open, close)| text.strip_prefix(open)?.strip_suffix(close);
+    QUOTES.into_iter().find_map(inner).map_or(text, str::trim)
+}
+
+/// The same port, or each the own of its scheme: a browser that turns http into https goes from 80 to 443 (RFC 6797 §8.3).
+fn is_same_port(one: &Origin, other: &Origin) -> bool {
+    let is_own = |origin: &Origin| origin.port() == if origin.is_https() { 443 } else { 80 };
+    one.port() == other.port() || is_own(one) && is_own(other)
+}
+
+/// The path as bytes, without a slash at its end.
+fn bare_path(path: &str) -> Vec<u8> {
+    percent_decode_str(path.trim_end_matches('/')).collect()
 }
 
 type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
@@ -186,9 +219,11 @@ mod tests {
     const STATE: &str = "0b5ff0a5-9d4e-4f7c-8a6d-1f7a6f0c2b11";
 
     fn expected(redirect_uri: &str) -> Expected {
+        let state = Secret::parse(STATE.to_owned()).unwrap();
         Expected {
             redirect_uri: RedirectUri::parse(redirect_uri).unwrap(),
-            state: Secret::parse(STATE.to_owned()).unwrap(),
+            secrets: Sent::new([state.clone(), Secret::parse("sesame".to_owned()).unwrap()]),
+            state,
         }
     }
 
@@ -204,7 +239,7 @@ mod tests {
 
     /// Checks a request target (`§` stands for the state) and, where it can be one, the same as a pasted address.
     fn check(redirect_uri: &str, target: &str, wanted: &str) {
-        let target = target.replace("=§", &format!("={STATE}"));
+        let target = target.replace('§', STATE);
         let expected = expected(redirect_uri);
         assert_eq!(shown(expected.read_target(&target)), wanted, "target {target}");
         let origin = expected.redirect_uri.url().origin().ascii_serialization();
@@ -230,6 +265,7 @@ mod tests {
                 "/cb?state=§&error=temporarily_unavailable&error_description=Back+soon%21",
                 "refused temporarily_unavailable: Back soon!",
             ),
+            ("/cb?state=§&error=x&error_description=no+sesame+for+§", "refused x: no … for …"),
             ("/cb?state=§&error=x%1b%5b31m&error_description=a%0d%0ab%E2%80%AEc", "refused x[31m: abc"),
         ] {
             check("http://localhost:8477/cb", target, wanted);
@@ -242,10 +278,8 @@ mod tests {
         for (target, wanted) in [
             ("/", "WrongPath"),
             ("/favicon.ico", "WrongPath"),
-            ("/cb/?code=abc&state=§", "WrongPath"),
             ("/CB?code=abc&state=§", "WrongPath"),
             ("//cb?code=abc&state=§", "WrongPath"),
-            ("/c%62?code=abc&state=§", "WrongPath"),
             ("/cb", "NoState"),
             ("/cb?", "NoState"),
             ("/cb?code=abc", "NoState"),
@@ -273,6 +307,14 @@ mod tests {
             ("/cb?state=§&code=%FF", "BadCode"),
         ] {
             check("http://localhost:8477/cb", target, wanted);
+        }
+    }
+
+    #[test]
+    fn the_port_answers_at_its_one_path_only() {
+        for target in ["/cb/?code=abc&state=§", "/c%62?code=abc&state=§"] {
+            let read = expected("http://localhost:8477/cb").read_target(&target.replace('§', STATE));
+            assert_eq!(shown(read), "WrongPath", "{target}");
         }
     }
 
@@ -308,9 +350,13 @@ mod tests {
             ("http://localhost", "http://localhost?code=abc&state=§", "code abc"),
             ("http://localhost/", "http://localhost/?code=abc&state=§", "code abc"),
             ("https://tools.example/cb", "https://tools.example/cb?code=abc&state=§", "code abc"),
-            ("http://localhost:8477/cb", "https://localhost:8477/cb?code=abc&state=§", "WrongServer"),
             ("http://localhost:8477/cb", "http://localhost/cb?code=abc&state=§", "WrongServer"),
-            ("http://localhost:8477/cb", "http://127.0.0.1:8477/cb?code=abc&state=§", "WrongServer"),
+            ("http://localhost:8477/cb", "http://192.168.1.7:8477/cb?code=abc&state=§", "WrongServer"),
+            ("http://localhost:8477/cb", "https://localhost/cb?code=abc&state=§", "WrongServer"),
+            ("http://localhost:443/cb", "http://localhost/cb?code=abc&state=§", "WrongServer"),
+            ("https://tools.example/cb", "http://tools.example/cb?code=abc&state=§", "WrongServer"),
+            ("https://tools.example/cb", "https://localhost/cb?code=abc&state=§", "WrongServer"),
+            ("https://tools.example/cb", "https://tools.example/cb/?code=abc&state=§", "WrongPath"),
             (
                 "http://localhost:8477/cb",
                 "http://localhost.evil.example:8477/cb?code=abc&state=§",
@@ -329,6 +375,44 @@ mod tests {
         ] {
             let address = address.replace("=§", &format!("={STATE}"));
             assert_eq!(shown(expected(uri).read_pasted(&address)), wanted, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_pasted_loopback_address_is_ours_as_the_browser_or_the_clipboard_changed_it() {
+        for (uri, address) in [
+            // A browser that was told once to use https on localhost (HSTS) keeps a port, and turns 80 into 443.
+            ("http://localhost:8477/cb", "https://localhost:8477/cb?code=abc&state=§"),
+            ("http://localhost/cb", "https://localhost/cb?code=abc&state=§"),
+            ("http://localhost:80/cb", "https://localhost:443/cb?code=abc&state=§"),
+            ("http://localhost", "https://localhost?code=abc&state=§"),
+            ("http://127.0.0.1:8477/cb", "https://127.0.0.1:8477/cb?code=abc&state=§"),
+            ("http://[::1]:8477/cb", "https://[::1]:8477/cb?code=abc&state=§"),
+            // And the other way.
+            ("https://localhost:8477/cb", "http://localhost:8477/cb?code=abc&state=§"),
+            ("https://localhost/cb", "http://localhost/cb?code=abc&state=§"),
+            // Somebody put in another name of this machine, since the one did not open.
+            ("http://localhost:8477/cb", "http://127.0.0.1:8477/cb?code=abc&state=§"),
+            ("http://localhost:8477/cb", "http://[::1]:8477/cb?code=abc&state=§"),
+            ("http://127.0.0.1:8477/cb", "https://LocalHost:8477/cb?code=abc&state=§"),
+            ("http://[::1]/cb", "https://127.0.0.1/cb?code=abc&state=§"),
+            // The path, as an address bar or a proxy writes it.
+            ("http://localhost:8477/cb", "http://localhost:8477/cb/?code=abc&state=§"),
+            ("http://localhost:8477/cb/", "http://localhost:8477/cb?code=abc&state=§"),
+            ("http://localhost:8477/a b~é", "http://localhost:8477/a%20b%7E%c3%A9?code=abc&state=§"),
+            // As it came out of a message or a shell.
+            ("http://localhost:8477/cb", "\"http://localhost:8477/cb?code=abc&state=§\""),
+            ("http://localhost:8477/cb", "'https://localhost:8477/cb?code=abc&state=§' "),
+            ("http://localhost:8477/cb", " <https://localhost:8477/cb?code=abc&state=§>"),
+            ("http://localhost:8477/cb", "`http://localhost:8477/cb?code=abc&state=§`"),
+            ("http://localhost:8477/cb", "“http://localhost:8477/cb?code=abc&state=§”"),
+            ("https://tools.example/cb", "<https://tools.example/cb?code=abc&state=§>"),
+        ] {
+            let address = address.replace("=§", &format!("={STATE}"));
+            assert_eq!(shown(expected(uri).read_pasted(&address)), "code abc", "{uri}: {address}");
+            // The state decides all the same.
+            let other = address.replace(STATE, "another");
+            assert_eq!(shown(expected(uri).read_pasted(&other)), "WrongState", "{uri}: {other}");
         }
     }
 

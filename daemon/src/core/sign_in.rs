@@ -18,6 +18,7 @@ use super::{
     record::TokenRecord,
     redirect::{Expected, NotOurs, Redirect},
     renewal::{self, Rest, Trust},
+    sent::Sent,
     time::Tick,
 };
 
@@ -71,6 +72,26 @@ pub fn authorization_url(profile: &Profile, state: &str) -> String {
 }
 
 impl Account {
+    /// What was sent to Rally for this account, or is about to be, and what came back.
+    pub(super) fn secrets(&self) -> Vec<Secret> {
+        let (flow, new) = match &self.job {
+            Job::Flow(flow) | Job::Exchanging(_, flow) => (Some(flow), None),
+            Job::LookingUp(_, flow, record) => (Some(flow), Some(&**record)),
+            Job::None
+            | Job::Looking(..)
+            | Job::Pausing(..)
+            | Job::Renewing(..)
+            | Job::Identifying(_)
+            | Job::Saving(_) => (None, None),
+        };
+        let records = self.token.held().into_iter().chain(new);
+        let tokens = records.flat_map(|record| [&record.access_token, &record.refresh_token]).flatten();
+        let client_secrets =
+            flow.map(|flow| &flow.client_secret).into_iter().chain(self.client_secret.held());
+        let refuted = [&self.refuted.access_token, &self.refuted.refresh_token].into_iter().flatten();
+        tokens.chain(client_secrets).chain(refuted).cloned().collect()
+    }
+
     /// Begins a flow for those who may have one; refuses the others.
     pub(super) fn begin_flow(&mut self, turn: &mut Turn<'_>) {
         let Some((given, deadline)) = self.flow_wanted(turn) else { return };
@@ -102,7 +123,8 @@ impl Account {
         let url = authorization_url(&self.profile, &state);
         // A UUID holds no line break, so this cannot fail; were it to, nobody could answer the flow.
         let Ok(state) = Secret::parse(state) else { return };
-        let expected = Expected { redirect_uri: self.profile.redirect_uri.clone(), state };
+        let secrets = Sent::new([state.clone(), client_secret.clone()]);
+        let expected = Expected { redirect_uri: self.profile.redirect_uri.clone(), state, secrets };
         let epoch = turn.epoch();
         turn.log(&self.profile.name, GrantStep::FlowBegan);
         turn.effects.push(Effect::Listen(epoch, expected.clone()));
@@ -159,22 +181,41 @@ impl Account {
         match &self.fault {
             Some(fault) => self.sign_in_needed(&fault.what),
             None if self.token.held().is_some() => self.sign_in_needed("the token has ended"),
+            // What is stored there, nobody knows.
+            None if matches!(self.token, Slot::Missing) => {
+                self.for_want_of_a_keyring(self.sign_in_needed("no keyring answers"))
+            }
             None => self.sign_in_needed("nothing is stored"),
         }
     }
 
     fn client_secret_needed(&self) -> Fault {
-        let why = match (self.trust == Trust::None, self.client_secret_is_fetched) {
-            (false, _) => "none is stored",
-            (true, false) => "Rally refused the stored one",
-            (true, true) => "Rally refused the one from its command or file",
+        let needed = |why: &str| {
+            Fault::new(
+                FaultKind::ClientSecretNeeded,
+                format!("no client secret for profile {}", self.profile.name),
+            )
+            .why(why)
+            .remedy(self.login_command())
         };
-        Fault::new(
-            FaultKind::ClientSecretNeeded,
-            format!("no client secret for profile {}", self.profile.name),
-        )
-        .why(why)
-        .remedy(self.login_command())
+        match (self.trust == Trust::None, self.client_secret_is_fetched) {
+            (false, _) if matches!(self.client_secret, Slot::Missing) => {
+                self.for_want_of_a_keyring(needed("no keyring answers"))
+            }
+            (false, _) => needed("none is stored"),
+            (true, false) => needed("Rally refused the stored one"),
+            (true, true) => needed("Rally refused the one from its command or file"),
+        }
+    }
+
+    /// The fault of somebody who needs what a keyring may hold that cannot be asked.
+    fn for_want_of_a_keyring(&self, fault: Fault) -> Fault {
+        match &self.vault_fault {
+            Some(Fault { what, remedy: Some(remedy), .. }) => {
+                fault.why(what).remedy(format!("{remedy}; or {}", self.login_command()))
+            }
+            _ => fault,
+        }
     }
 
     /// Nobody waits for a person who may not ask one.

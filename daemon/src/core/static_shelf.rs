@@ -204,13 +204,13 @@ impl Shelf {
                 Decoded::OfOther | Decoded::Damaged => Err(self.unreadable("it is damaged")),
                 Decoded::Later => Err(self.unreadable("a later version of rally-cred wrote it")),
             },
-            Err(VaultTrouble::Missing(_)) if turn.keyring == Keyring::Auto => {
+            Err(trouble) if trouble.is_missing() && turn.keyring == Keyring::Auto => {
                 // What was read from it is all that there is now.
                 if let Some(mut was) = was {
                     was.put_all(std::mem::take(&mut self.unkept));
                     self.unkept = *was;
                 }
-                return self.serve_without_keyring(turn);
+                return self.serve_without_keyring(turn, trouble);
             }
             Err(trouble) => Err(trouble.fault()),
         };
@@ -238,16 +238,21 @@ impl Shelf {
     }
 
     /// Where no keyring answers, and the config file allows it, memory stands in for it until one does.
-    fn serve_without_keyring(&mut self, turn: &mut Turn<'_>) {
+    fn serve_without_keyring(&mut self, turn: &mut Turn<'_>, trouble: &VaultTrouble) {
         for Waiting { id, wants, .. } in std::mem::take(&mut self.waiting) {
             match wants {
                 Wants::Get { peer, wanted, takes_authtype } => {
                     let found = self.unkept.find(turn.now.wall, &wanted, takes_authtype).cloned();
+                    if found.is_none() {
+                        // The keyring may have it.
+                        turn.effects.push(Effect::Tell(id, Answer::Notice(trouble.fault())));
+                    }
                     self.answer_get(turn, id, peer, found);
                 }
                 Wants::Store(entry) => {
                     if self.unkept.put(entry) {
-                        turn.effects.push(Effect::Tell(id, Answer::Notice(self.in_memory_only())));
+                        let notice = self.in_memory_only(trouble);
+                        turn.effects.push(Effect::Tell(id, Answer::Notice(notice)));
                     }
                     turn.reply(id, Answer::Done);
                 }
@@ -283,13 +288,14 @@ impl Shelf {
                 }
             }
             Err(trouble) => {
-                if let (VaultTrouble::Missing(_), Keyring::Auto, Known::Held(held)) =
-                    (trouble, turn.keyring, &self.known)
+                if trouble.is_missing()
+                    && let (Keyring::Auto, Known::Held(held)) = (turn.keyring, &self.known)
                 {
                     // The keyring left between reading and writing: what is held is all that there is.
                     self.unkept = held.record.clone();
                     if let Some((id, _)) = ask {
-                        turn.effects.push(Effect::Tell(id, Answer::Notice(self.in_memory_only())));
+                        let notice = self.in_memory_only(trouble);
+                        turn.effects.push(Effect::Tell(id, Answer::Notice(notice)));
                         turn.reply(id, Answer::Done);
                     }
                 } else {
@@ -311,13 +317,15 @@ impl Shelf {
             .remedy(format!("take the item {} out of the keyring", self.key().account()))
     }
 
-    fn in_memory_only(&self) -> Fault {
-        Fault::new(
-            FaultKind::VaultMissing,
-            format!("the credential of {} is kept in memory only", self.name()),
-        )
-        .why("no keyring answers")
-        .remedy("start gnome-keyring or KWallet; it goes there with the next request")
+    /// It goes to the keyring with the next request once there is one.
+    fn in_memory_only(&self, trouble: &VaultTrouble) -> Fault {
+        let Fault { what, remedy, .. } = trouble.fault();
+        let told = format!("the credential of {} is kept in memory only", self.name());
+        let told = Fault::new(FaultKind::VaultMissing, told).why(what);
+        match remedy {
+            Some(remedy) => told.remedy(remedy),
+            None => told,
+        }
     }
 }
 

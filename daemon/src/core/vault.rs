@@ -74,6 +74,8 @@ pub fn is_same(one: Option<&Secret>, other: Option<&Secret>) -> bool {
 pub enum VaultTrouble {
     /// No keyring answers on this machine or in this session.
     Missing(String),
+    /// A keyring answers, but has no place for new items: no collection was ever made, or none is open.
+    NoCollection,
     /// The keyring is locked, and its prompt was dismissed, could not be shown, or was not answered in time.
     Locked(String),
     /// The keyring answers, but with an error.
@@ -81,12 +83,22 @@ pub enum VaultTrouble {
 }
 
 impl VaultTrouble {
+    /// Whether there is nothing on this machine that could keep anything now, so that memory may stand in.
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing(_) | Self::NoCollection)
+    }
+
     /// How it is told to people.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Missing(why) => Fault::new(FaultKind::VaultMissing, "no keyring answers")
-                .why(why)
-                .remedy("start gnome-keyring or KWallet, or set keyring = \"memory\""),
+            Self::Missing(why) => {
+                Fault::new(FaultKind::VaultMissing, "no keyring answers").why(why).remedy(FIND_KEYRING)
+            }
+            Self::NoCollection => {
+                Fault::new(FaultKind::VaultMissing, "the keyring has no default collection")
+                    .why("it keeps nothing before one is made or opened")
+                    .remedy(MAKE_COLLECTION)
+            }
             Self::Locked(why) => Fault::new(FaultKind::VaultLocked, "the keyring is locked")
                 .why(why)
                 .remedy("unlock the keyring, then ask again"),
@@ -96,3 +108,13 @@ impl VaultTrouble {
         }
     }
 }
+
+/// A daemon knows the bus of the session that it was started from. One that is started from the desktop can ask the
+/// desktop's keyring.
+const FIND_KEYRING: &str = "rally-cred daemon restart, in a terminal of your desktop; without one, start gnome-keyring \
+                            or KWallet, or set keyring = \"memory\"";
+
+/// What makes a collection. The command takes the place of the running daemon and makes the collection "login" with the
+/// password that it reads; to unlock the running one would not do, since that does not look for the new collection.
+const MAKE_COLLECTION: &str = "make one in Seahorse, KWalletManager or KeePassXC; without a desktop, \
+                               gnome-keyring-daemon --replace --unlock reads its password up to Ctrl-D and makes one";

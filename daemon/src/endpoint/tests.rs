@@ -45,7 +45,7 @@ fn code() -> TokenForm {
 /// An answer in one line: its status, `Retry-After` and body, or what went wrong.
 fn line(raw: RawAnswer) -> String {
     match raw {
-        RawAnswer::Arrived { status, retry_after, body } => {
+        RawAnswer::Arrived { status, retry_after, body, sent: _ } => {
             format!("{status} {retry_after:?} {}", String::from_utf8_lossy(&body))
         }
         RawAnswer::Failed(trouble) => format!("{trouble:?}"),

@@ -36,7 +36,7 @@ pub struct Listener {
 pub struct Arrival {
     /// What Rally answered.
     pub redirect: Redirect,
-    /// Takes the page that the browser waits for, about 20 seconds long; after that, or dropped, it gets a neutral one.
+    /// Takes the page that the browser waits for, about a minute long; after that, or dropped, it gets a neutral one.
     pub page: oneshot::Sender<Page>,
 }
 

@@ -3,6 +3,7 @@
 //! Met by: perform, which opens a listener while a flow is pending.
 
 mod connections;
+mod content;
 pub mod listener;
 pub mod pages;
 mod request;

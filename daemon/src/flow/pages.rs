@@ -2,23 +2,43 @@
 //! Does not: hold a code, a token or a script; it escapes whatever it shows. How it looks is in `style.css`.
 //! Met by: `listener`, and whoever answers an `Arrival` with a `Page`.
 
-use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
-    body::Bytes,
     header::{self, HeaderName, HeaderValue},
 };
 use rally_cred_proto::plain::plain;
 use uuid::Uuid;
 
-use super::request::Refusal;
+use super::{content::Content, request::Refusal};
 use crate::core::{event::Page, redirect::NotOurs};
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Content>;
 
-/// The page for the outcome; `None` if the outcome is not known yet, or nobody is left to tell it.
+/// The page for the outcome; `None` if it does not become known here.
 pub(super) fn outcome(page: Option<Page>) -> Answer {
-    let sheet = match page {
+    sheet(page).answer(StatusCode::OK)
+}
+
+/// A page that says that Rally takes its time, and then the outcome. An error is an outcome that does not become known.
+pub(super) fn slow_outcome<E>(
+    page: impl Future<Output = Result<Result<Page, impl Send>, E>> + Send + 'static,
+) -> Answer {
+    let nonce = nonce();
+    let (begun, style) = (waiting(&nonce), nonce.clone());
+    let rest = async move {
+        let sheet = sheet(page.await.ok().and_then(Result::ok));
+        // The first title in a page is the one that counts, wherever it stands.
+        format!(
+            "<style nonce=\"{style}\">.waiting {{ display: none }}</style>\n<title>{} – rally-cred</title>\n{}",
+            sheet.title,
+            sheet.body()
+        )
+    };
+    answer(StatusCode::OK, &nonce, Content::begun(begun, rest))
+}
+
+fn sheet(page: Option<Page>) -> Sheet {
+    match page {
         Some(Page::SignedIn { username }) => Sheet {
             mark: Mark::Done,
             title: "Signed in to Rally",
@@ -43,13 +63,11 @@ pub(super) fn outcome(page: Option<Page>) -> Answer {
         }
         None => Sheet {
             mark: Mark::Open,
-            title: "Nearly there",
-            lead: "Rally takes its time to answer. Where you began the sign-in, you will see how it ends."
-                .to_owned(),
-            facts: vec![("To see it", Fact::Typed("rally-cred status".to_owned()))],
+            title: "Not known how it ended",
+            lead: "This page was not told whether you are signed in. You see it where you began.".to_owned(),
+            facts: vec![("How the sign-in stands", Fact::Typed("rally-cred status".to_owned()))],
         },
-    };
-    sheet.answer(StatusCode::OK)
+    }
 }
 
 /// The page for a request that does not complete the sign-in.
@@ -101,23 +119,13 @@ enum Fact {
 
 impl Sheet {
     fn answer(&self, status: StatusCode) -> Answer {
-        // One random word per answer lets the browser take our style and no other.
-        let nonce = Uuid::new_v4().simple().to_string();
-        let policy = format!(
-            "default-src 'none'; style-src 'nonce-{nonce}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-        );
-        let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
-        let mut answer = Response::new(Full::from(self.html(&nonce)));
-        *answer.status_mut() = status;
-        answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-        for (name, value) in HEADERS {
-            answer.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
-        answer
+        let nonce = nonce();
+        let page = format!("{}<title>{} – rally-cred</title>\n{}", head(&nonce), self.title, self.body());
+        answer(status, &nonce, Content::whole(page))
     }
 
-    /// The one template. No browser lets a page without scripts close its tab, so it says that the person may.
-    fn html(&self, nonce: &str) -> String {
+    /// All that follows the title. No browser lets a page without scripts close its tab, so it says that the person may.
+    fn body(&self) -> String {
         let Self { mark, title, lead, facts } = self;
         let (kind, drawing) = mark.drawing();
         let lead = escape(&plain(lead));
@@ -132,17 +140,7 @@ impl Sheet {
             .collect();
         let facts = if facts.is_empty() { facts } else { format!("<dl>\n{facts}</dl>\n") };
         format!(
-            r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} – rally-cred</title>
-<style nonce="{nonce}">
-{STYLE}</style>
-</head>
-<body>
-<main class="{kind}">
+            r#"<main class="{kind}">
 <svg viewBox="0 0 24 24" width="40" height="40" aria-hidden="true" focusable="false"><circle cx="12" cy="12" r="11"/><path d="{drawing}"/></svg>
 <h1>{title}</h1>
 <p>{lead}</p>
@@ -154,6 +152,59 @@ impl Sheet {
 "#
         )
     }
+}
+
+/// One random word for each answer lets the browser take our style and no other.
+fn nonce() -> String {
+    Uuid::new_v4().simple().to_string()
+}
+
+fn answer(status: StatusCode, nonce: &str, content: Content) -> Answer {
+    let policy = format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    );
+    let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+    let mut answer = Response::new(content);
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    for (name, value) in HEADERS {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+/// The beginning of every page.
+fn head(nonce: &str) -> String {
+    format!(
+        r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style nonce="{nonce}">
+{STYLE}</style>
+"#
+    )
+}
+
+/// The beginning of a page whose end is not known yet. It has no title, since the outcome's would come too late then.
+fn waiting(nonce: &str) -> String {
+    let (_, drawing) = Mark::Open.drawing();
+    format!(
+        r#"{}</head>
+<body>
+<div class="waiting" role="main">
+<svg viewBox="0 0 24 24" width="40" height="40" aria-hidden="true" focusable="false"><circle cx="12" cy="12" r="11"/><path d="{drawing}"/></svg>
+<p class="heading" role="heading" aria-level="1">Rally has not answered yet</p>
+<p>The sign-in is not complete. This page shows how it ends, within a minute; if it does not, this does:</p>
+<dl>
+<dt>How the sign-in stands</dt>
+<dd><code>rally-cred status</code></dd>
+</dl>
+</div>
+"#,
+        head(nonce)
+    )
 }
 
 impl Mark {
@@ -203,6 +254,11 @@ mod tests {
         Page::Denied { again: "rally-cred login work".to_owned() }
     }
 
+    /// The answer where the outcome comes late, or not at all.
+    fn slow(page: Option<Page>) -> Answer {
+        slow_outcome(std::future::ready(Ok::<_, ()>(page.ok_or(()))))
+    }
+
     /// Status, headers and body of an answer, as a browser gets them.
     async fn shown(answer: Answer) -> (u16, String, String) {
         let (parts, body) = answer.into_parts();
@@ -232,6 +288,8 @@ mod tests {
             outcome(Some(denied())),
             outcome(Some(Page::Failed(fault))),
             outcome(None),
+            slow(Some(denied())),
+            slow(None),
             refusal(Refusal::Used),
             refusal(Refusal::NotOurs(NotOurs::WrongState)),
             refusal(Refusal::WrongHost),
@@ -266,7 +324,7 @@ mod tests {
             ),
             (outcome(Some(denied())), ["Access denied", "<code>rally-cred login work</code>"]),
             (outcome(Some(Page::Failed(fault))), ["Sign-in failed", "<dd>it has expired</dd>\n<dt>Try</dt>"]),
-            (outcome(None), ["Nearly there", "<code>rally-cred status</code>"]),
+            (outcome(None), ["Not known how it ended", "<code>rally-cred status</code>"]),
             (refusal(Refusal::Used), ["This address was already used", "once"]),
             (refusal(Refusal::NotOurs(NotOurs::WrongState)), ["This sign-in is over", "opened last"]),
             (refusal(Refusal::NotNavigation), ["Not the sign-in page", "a tab of its own"]),
@@ -278,6 +336,21 @@ mod tests {
             );
             assert!(body.contains(part), "{part} is not in {body}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_late_outcome_takes_the_place_of_what_was_shown_before() {
+        let fault = Fault::new(FaultKind::CodeRefused, "Rally did not take the code");
+        let (status, headers, body) = shown(slow(Some(Page::Failed(fault)))).await;
+        assert_eq!(status, 200);
+        let nonce = &headers.split_once("'nonce-").unwrap().1[..32];
+        let (before, after) = body.split_once("</div>\n").unwrap();
+        assert!(before.contains("Rally has not answered yet") && !before.contains("<title>"), "{before}");
+        let expected = format!(
+            "<style nonce=\"{nonce}\">.waiting {{ display: none }}</style>\n<title>Sign-in failed – rally-cred</title>\n<main"
+        );
+        assert!(after.starts_with(&expected), "{after}");
+        assert_eq!(body.matches(nonce).count(), 2);
     }
 
     #[tokio::test]

@@ -103,7 +103,7 @@ mod tests {
     use rally_cred_proto::Secret;
 
     use super::*;
-    use crate::core::profile::RedirectUri;
+    use crate::core::{Sent, profile::RedirectUri};
 
     const HOST: (&str, &str) = ("host", "localhost:8477");
 
@@ -115,6 +115,7 @@ mod tests {
         let expected = Expected {
             redirect_uri: RedirectUri::parse("http://localhost:8477/cb").unwrap(),
             state: Secret::parse("right".to_owned()).unwrap(),
+            secrets: Sent::default(),
         };
         let (parts, ()) = request.body(()).unwrap().into_parts();
         read(&parts, HOST.1, &expected).map(drop).map_err(|refusal| (refusal, refusal.status().as_u16()))

@@ -16,6 +16,7 @@ use super::{
     listener::{Arrival, Listener},
 };
 use crate::core::{
+    Sent,
     event::Page,
     profile::RedirectUri,
     redirect::{Expected, Redirect},
@@ -27,12 +28,13 @@ const NEVER: Duration = Duration::from_secs(3600);
 /// After this a test that waits for an event fails, where it would otherwise hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const PATIENT: Limits = Limits { headers: NEVER, page: NEVER, connections: 64 };
+const PATIENT: Limits = Limits { headers: NEVER, silence: NEVER, page: NEVER, connections: 64 };
 
 pub(super) fn expected(redirect_uri: &str) -> Expected {
     Expected {
         redirect_uri: RedirectUri::parse(redirect_uri).unwrap(),
         state: Secret::parse("rightful".to_owned()).unwrap(),
+        secrets: Sent::default(),
     }
 }
 
@@ -224,14 +226,58 @@ async fn deny_arrives_as_a_refusal() {
     assert!(answer.contains("Access denied"), "{answer}");
 }
 
+/// What a browser shows while it has not all of the page.
+async fn read_until(stream: &mut TcpStream, text: &str) -> String {
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains(text) {
+        let count = timeout(PATIENCE, stream.read_buf(&mut answer)).await.expect("more of the page").unwrap();
+        assert_ne!(count, 0, "{}", String::from_utf8_lossy(&answer));
+    }
+    String::from_utf8(answer).unwrap()
+}
+
 #[tokio::test]
-async fn the_browser_gets_a_neutral_page_when_the_outcome_takes_too_long_or_is_given_up() {
-    for page_limit in [Duration::from_millis(20), NEVER] {
-        let (mut listener, address) = start(Limits { page: page_limit, ..PATIENT }).await;
+async fn the_browser_is_told_that_rally_takes_its_time_and_then_how_it_ended() {
+    let soon = Duration::from_millis(20);
+    for is_dropped in [false, true] {
+        let (mut listener, address) = start(Limits { silence: soon, ..PATIENT }).await;
+        let mut browser = TcpStream::connect(address).await.unwrap();
+        browser.write_all(right(address).as_bytes()).await.unwrap();
+        let arrived = arrival(&mut listener).await;
+        let begun = read_until(&mut browser, "</div>").await;
+        assert!(
+            begun.starts_with("HTTP/1.1 200 OK\r\n") && begun.contains("has not answered yet"),
+            "{begun}"
+        );
+        assert!(!begun.contains("canary") && !begun.contains("rightful"), "{begun}");
+        // The port closes with the sign-in, and the page that has begun is finished.
+        drop(listener);
+        assert!(std::net::TcpListener::bind(address).is_ok());
+        let title = if is_dropped {
+            drop(arrived);
+            "Not known how it ended"
+        } else {
+            arrived.page.send(Page::Denied { again: String::new() }).unwrap();
+            "Access denied"
+        };
+        let rest = read_all(browser).await;
+        assert!(
+            rest.contains(title) && rest.contains("</html>") && rest.ends_with("\r\n0\r\n\r\n"),
+            "{rest}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_browser_is_not_kept_waiting_for_an_outcome_that_nobody_tells() {
+    let soon = Duration::from_millis(20);
+    for limits in [Limits { silence: soon, page: soon, ..PATIENT }, PATIENT] {
+        let (mut listener, address) = start(limits).await;
         let browser = tokio::spawn(async move { exchange(address, right(address).as_bytes()).await });
         let arrived = arrival(&mut listener).await;
-        let _kept = (page_limit != NEVER).then_some(arrived);
-        assert!(browser.await.unwrap().contains("Nearly there"));
+        // Whoever could tell it is gone, or stays and says nothing.
+        let _kept = (limits.silence == soon).then_some(arrived);
+        assert!(browser.await.unwrap().contains("Not known how it ended"));
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::Answers;
 use crate::{
     core::{
+        Sent,
         answer::{RawAnswer, SendTrouble, UserAnswer, read_user_answer},
         event::AskId,
         profile::{Keyring, Profile},
@@ -31,6 +32,7 @@ pub(super) async fn run(
     id: AskId,
     keyring: Keyring,
     profiles: Vec<(Profile, bool)>,
+    secrets: Sent,
     client: Answers,
 ) {
     let mut trials = JoinSet::new();
@@ -40,11 +42,11 @@ pub(super) async fn run(
         tell(&teller, try_vault(&vault, id, keyring).await);
     });
     for (profile, is_listening) in profiles {
-        let teller = client.clone();
+        let (teller, secrets) = (client.clone(), secrets.clone());
         trials.spawn(async move {
             tell(&teller, try_port(&profile, is_listening).await);
             let (answer, ahead) = Endpoint::new().reach(&profile).await;
-            for finding in read_reach(&profile, answer, ahead) {
+            for finding in read_reach(&profile, answer.beside(secrets), ahead) {
                 tell(&teller, finding);
             }
         });

@@ -45,6 +45,29 @@ fn native_store() -> Result<Arc<CredentialStore>, Error> {
     Ok(windows_native_keyring_store::Store::new()?)
 }
 
+/// Whether a Secret Service answers that it has no default collection. Only then could it not keep anything.
+#[cfg(all(unix, not(target_os = "macos")))]
+fn has_no_collection() -> bool {
+    let asked = || {
+        zbus::blocking::Connection::session()?
+            .call_method(
+                Some("org.freedesktop.secrets"),
+                "/org/freedesktop/secrets",
+                Some("org.freedesktop.Secret.Service"),
+                "ReadAlias",
+                &("default",),
+            )?
+            .body()
+            .deserialize::<zbus::zvariant::OwnedObjectPath>()
+    };
+    asked().is_ok_and(|path| path.as_str() == "/")
+}
+
+#[cfg(any(windows, target_os = "macos"))]
+const fn has_no_collection() -> bool {
+    false
+}
+
 /// What the Credential Manager is told of each item: to stay on this machine. It would roam with the user otherwise.
 #[cfg(windows)]
 const MODIFIERS: &[(&str, &str)] = &[("persistence", "Local")];
@@ -59,6 +82,10 @@ impl Store for OsKeyring {
         match self.entry(account)?.get_secret() {
             Ok(bytes) => readable(bytes).map(Some),
             Err(Error::Ambiguous(twins)) => first_readable(twins),
+            // It finds nothing where nothing is open to be searched, either.
+            Err(Error::NoEntry) if has_no_collection() => {
+                Err(Refusal { trouble: VaultTrouble::NoCollection, reopen: false })
+            }
             Err(Error::NoEntry) => Ok(None),
             Err(fault) => Err(refusal(&fault)),
         }
@@ -164,9 +191,7 @@ fn refusal(fault: &Error) -> Refusal {
     let trouble = match fault {
         // Which of the two it is, only the text tells; the tests with a real keyring hold it to its wording.
         Error::NoStorageAccess(cause) if cause.to_string().contains("result not returned") => {
-            VaultTrouble::Missing(
-                "the keyring has no default collection yet; unlocking it once makes one".to_owned(),
-            )
+            VaultTrouble::NoCollection
         }
         Error::NoStorageAccess(_) => {
             VaultTrouble::Locked("its prompt was dismissed, or could not be shown".to_owned())

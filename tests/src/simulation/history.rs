@@ -10,6 +10,7 @@ use rally_cred_proto::{
     message::{Erase, Get, Login, Logout, StatusAsk},
 };
 use rally_credd::core::{
+    Sent,
     answer::{RawAnswer, TokenForm},
     event::{AskId, Effect, Entry, Epoch, Event, GrantStep, Peer},
     redirect::Redirect,
@@ -591,7 +592,11 @@ impl History {
             return Ok(());
         }
         let body = zeroize::Zeroizing::new(br#"{"access_token":"stray","refresh_token":"stray"}"#.to_vec());
-        self.play_event(Event::Answered(epoch, RawAnswer::Arrived { status: 200, retry_after: None, body }))
+        let sent = Sent::default();
+        self.play_event(Event::Answered(
+            epoch,
+            RawAnswer::Arrived { status: 200, retry_after: None, body, sent },
+        ))
     }
 
     /// The daemon dies and is started again on the same vault.

@@ -73,11 +73,11 @@ impl Dice for BrokerDice {
 
 /// The same answer with another life.
 pub(super) fn with_life(raw: RawAnswer, change: impl FnOnce(u64) -> u64) -> RawAnswer {
-    let RawAnswer::Arrived { status, retry_after, body } = raw else { return raw };
+    let RawAnswer::Arrived { status, retry_after, body, sent } = raw else { return raw };
     let mut answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     if let Some(life) = answer.get_mut("expires_in") {
         *life = change(life.as_u64().unwrap_or(0)).into();
     }
     let body = if answer.is_null() { body } else { zeroize::Zeroizing::new(answer.to_string().into_bytes()) };
-    RawAnswer::Arrived { status, retry_after, body }
+    RawAnswer::Arrived { status, retry_after, body, sent }
 }

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use rally_credd::core::{
+    Sent,
     answer::{RawAnswer, SendTrouble, TokenForm},
     time::Tick,
 };
@@ -94,7 +95,12 @@ impl Rally {
             Mood::Unreachable => RawAnswer::Failed(SendTrouble::Unreachable("no route".to_owned())),
             Mood::Busy if chance.one_in(2) => {
                 let retry_after = Some(u32::try_from(chance.below(120)).unwrap_or(1));
-                RawAnswer::Arrived { status: 429, retry_after, body: Zeroizing::new(Vec::new()) }
+                RawAnswer::Arrived {
+                    status: 429,
+                    retry_after,
+                    body: Zeroizing::new(Vec::new()),
+                    sent: Sent::default(),
+                }
             }
             Mood::Busy => arrived(503, "<html>busy</html>"),
             Mood::Maintenance => arrived(200, "<html>maintenance</html>"),
@@ -165,5 +171,10 @@ fn refused(status: u16, error: &str, description: &str) -> RawAnswer {
 }
 
 fn arrived(status: u16, body: &str) -> RawAnswer {
-    RawAnswer::Arrived { status, retry_after: None, body: Zeroizing::new(body.as_bytes().to_vec()) }
+    RawAnswer::Arrived {
+        status,
+        retry_after: None,
+        body: Zeroizing::new(body.as_bytes().to_vec()),
+        sent: Sent::default(),
+    }
 }

@@ -4,14 +4,14 @@
 
 use std::fmt;
 
-use rally_cred_proto::{Secret, plain::plain};
+use rally_cred_proto::Secret;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use zeroize::Zeroizing;
 
-use super::Grant;
+use super::{Grant, Sent};
 
 /// The body of a token endpoint's answer. `token_type` is left out on purpose: it says Bearer, which WSAPI does not take.
 #[derive(Default, Deserialize)]
@@ -23,6 +23,8 @@ pub(super) struct TokenBody {
     error: Loose,
     error_description: Loose,
     client_secret: Loose,
+    code: Loose,
+    id_token: Loose,
 }
 
 impl TokenBody {
@@ -43,19 +45,19 @@ impl TokenBody {
         description.contains("grant_type") || description.contains("param")
     }
 
-    /// What Rally said, fit to be shown. Rally's error body repeats the client secret in a field of its own, so the
-    /// description is searched for it.
-    pub(super) fn reason(&self, status: u16) -> String {
+    /// What Rally said, fit to be shown: without what was sent, and without what the body has in fields of its own, as
+    /// Rally's has the client secret.
+    pub(super) fn reason(&self, status: u16, sent: &Sent) -> String {
         let said: Vec<&str> =
             [&self.error, &self.error_description].into_iter().filter_map(Loose::text).collect();
         if said.is_empty() {
             return format!("it answered with status {status}");
         }
         let said = Zeroizing::new(said.join(": "));
-        match self.client_secret.text() {
-            Some(secret) => shown(&said.replace(secret, "…")),
-            None => shown(&said),
-        }
+        let fields =
+            [&self.client_secret, &self.code, &self.access_token, &self.refresh_token, &self.id_token];
+        let fields: Vec<&str> = fields.into_iter().filter_map(Loose::text).collect();
+        sent.shown_without(&said, &fields)
     }
 
     /// The tokens, or why the body has none.
@@ -77,20 +79,6 @@ const UNSAFE: &str = "a token in it holds a character that no token may hold";
 /// Parses a JSON object. An array is refused here, since derived readers would take its items for fields.
 pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     body.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(body).ok()).flatten()
-}
-
-/// Foreign text fit to be shown: plain, and with `…` for every word that could be a token, a code or a key.
-pub(super) fn shown(text: &str) -> String {
-    let is_in_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '=' | '~');
-    plain(text)
-        .split_inclusive(|c| !is_in_word(c))
-        .map(|piece| {
-            let word = piece.trim_end_matches(|c| !is_in_word(c));
-            // Rally's tokens have about 42 characters; words of this length with a digit are rare in prose.
-            let may_be_secret = word.len() >= 16 && word.bytes().any(|byte| byte.is_ascii_digit());
-            if may_be_secret { piece.replacen(word, "…", 1) } else { piece.to_owned() }
-        })
-        .collect()
 }
 
 /// A JSON value of any type, of which only a text or a number is kept. Texts are wiped when dropped.

@@ -7,8 +7,14 @@ use super::*;
 /// A text that stands for every secret in a body; no verdict may show it.
 const CANARY: &str = "canary7canary7canary7";
 
+/// An answer to a request that carried these secrets.
+fn quoting(status: u16, body: &str, secrets: &[&str]) -> RawAnswer {
+    let sent = Sent::new(secrets.iter().map(|secret| Secret::parse((*secret).to_owned()).unwrap()));
+    RawAnswer::Arrived { status, retry_after: None, body: Zeroizing::new(body.as_bytes().to_vec()), sent }
+}
+
 fn arrived(status: u16, body: &str) -> RawAnswer {
-    RawAnswer::Arrived { status, retry_after: None, body: Zeroizing::new(body.as_bytes().to_vec()) }
+    quoting(status, body, &[])
 }
 
 /// A verdict in one line: `granted ACCESS REFRESH LIFE`, `refused WHAT: KIND: WHY` or `passing: KIND: WHY`.
@@ -188,6 +194,51 @@ fn what_a_description_repeats_of_secrets_is_masked() {
 }
 
 #[test]
+fn what_was_sent_is_masked_wherever_an_answer_quotes_it() {
+    let verdict = |status, body: &str| verdict(FormKind::Code, quoting(status, body, &["sesame", "a/b<c"]));
+    for (body, expected) in [
+        (
+            r#"{"error":"invalid_client","error_description":"bad client_secret sesame"}"#,
+            "invalid_client: bad client_secret …",
+        ),
+        (
+            r#"{"error":"invalid_client","error_description":"bad a\/b<c, or %61%2Fb%3Cc"}"#,
+            "invalid_client: bad …, or …",
+        ),
+        (r#"{"error":"bad sesame"}"#, "bad …"),
+        (
+            r#"{"error":"x","error_description":"not sesame but barley","access_token":"barley"}"#,
+            "x: not … but …",
+        ),
+    ] {
+        assert_eq!(verdict(401, body), format!("refused Client: client_refused: {expected}"), "{body}");
+    }
+    let page = "<p>Your IP address, 192.0.2.7, may not use a/b<c or c2VzYW1l.</p>";
+    let expected = "address_not_allowed: your IP address, 192.0.2.7, may not use … or …";
+    assert_eq!(verdict(403, page), format!("refused Address: {expected}"));
+    let long = format!("Your IP address {}sesame, ", "x ".repeat(139));
+    assert!(!verdict(404, &long).contains("ses"), "the cut leaves no beginning of a secret");
+    // What is granted is not quoted: a server may well give the same refresh token again.
+    assert_eq!(verdict(200, r#"{"access_token":"a","refresh_token":"sesame"}"#), "granted a sesame -");
+}
+
+#[test]
+fn a_users_name_that_is_the_token_is_none() {
+    let names =
+        r#"{"User":{"UserName":"a-token-of-many-letters","DisplayName":"Open a-token-of-many-letters"}}"#;
+    let found = read_user_answer(quoting(200, names, &["a-token-of-many-letters"]));
+    assert_eq!(found, UserAnswer::Found { username: None, display_name: None });
+    // A short secret may be a part of an honest name.
+    let names = r#"{"User":{"UserName":"sesame@example.com"}}"#;
+    let found = read_user_answer(quoting(200, names, &["sesame"]));
+    let username = Some("sesame@example.com".to_owned());
+    assert_eq!(found, UserAnswer::Found { username, display_name: None });
+    let error = r#"{"OperationResult":{"Errors":["Not authorized: sesame"]}}"#;
+    let refused = read_user_answer(quoting(200, error, &["sesame"]));
+    assert_eq!(refused, UserAnswer::TokenRefused(token_refused("Not authorized: …")));
+}
+
+#[test]
 fn pages_redirects_and_a_rally_in_trouble_pass() {
     let page = "<html><body>canary7canary7canary7</body></html>";
     let error = r#"{"error":"invalid_grant","error_description":"canary7canary7canary7"}"#;
@@ -220,7 +271,12 @@ fn pages_redirects_and_a_rally_in_trouble_pass() {
             "{body}"
         );
     }
-    let busy = RawAnswer::Arrived { status: 429, retry_after: Some(17), body: Zeroizing::default() };
+    let busy = RawAnswer::Arrived {
+        status: 429,
+        retry_after: Some(17),
+        body: Zeroizing::default(),
+        sent: Sent::default(),
+    };
     let answer = read_token_answer(FormKind::Refresh, busy);
     assert!(matches!(answer, TokenAnswer::Passing { retry_after: Some(17), .. }), "{answer:?}");
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     RawAnswer, SendTrouble, address_trouble, bad_answer,
-    body::{Loose, parse_object, shown},
+    body::{Loose, parse_object},
     not_the_api, status_trouble, token_refused,
 };
 
@@ -36,8 +36,8 @@ pub enum UserAnswer {
 
 /// Reads the answer to `GET …/user`, which is 200 with `User`, 200 with `Errors`, or an HTML page under an error status.
 pub fn read_user_answer(raw: RawAnswer) -> UserAnswer {
-    let (status, retry_after, body) = match raw {
-        RawAnswer::Arrived { status, retry_after, body } => (status, retry_after, body),
+    let (status, retry_after, body, sent) = match raw {
+        RawAnswer::Arrived { status, retry_after, body, sent } => (status, retry_after, body, sent),
         RawAnswer::Failed(trouble @ SendTrouble::BadToken) => {
             return UserAnswer::TokenRefused(trouble.fault());
         }
@@ -49,7 +49,7 @@ pub fn read_user_answer(raw: RawAnswer) -> UserAnswer {
     if let Some(fault) = status_trouble(status) {
         return passing(fault);
     }
-    if let Some(fault) = address_trouble(status, &body) {
+    if let Some(fault) = address_trouble(status, &body, &sent) {
         return UserAnswer::AddressNotAllowed(fault);
     }
     if matches!(status, 401 | 403) {
@@ -61,15 +61,24 @@ pub fn read_user_answer(raw: RawAnswer) -> UserAnswer {
     };
     if let Some(error) = answer.error() {
         return if speaks_of_the_token(error) {
-            UserAnswer::TokenRefused(token_refused(&shown(error)))
+            UserAnswer::TokenRefused(token_refused(&sent.shown(error)))
         } else {
-            passing(bad_answer(&shown(error)))
+            passing(bad_answer(&sent.shown(error)))
         };
     }
     match answer.user {
         Some(user) => UserAnswer::Found {
-            username: user.username.text().filter(|name| plain(name) == **name).map(str::to_owned),
-            display_name: user.display_name.text().map(plain).filter(|name| !name.is_empty()),
+            username: user
+                .username
+                .text()
+                .filter(|name| plain(name) == **name && sent.is_not_in(name))
+                .map(str::to_owned),
+            display_name: user
+                .display_name
+                .text()
+                .filter(|name| sent.is_not_in(name))
+                .map(plain)
+                .filter(|name| !name.is_empty()),
         },
         None => passing(bad_answer("it has no User")),
     }

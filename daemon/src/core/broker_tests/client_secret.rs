@@ -128,11 +128,24 @@ fn a_check_tries_each_profile_and_knows_whose_port_is_ours() {
     stage.login(Some("client-secret"));
     stage.open_listener();
     let id = stage.ask(Ask::Check(CheckAsk::default()));
-    let Some(Effect::Check { id: own, keyring, profiles }) = stage.effects.last() else {
+    let Some(Effect::Check { id: own, keyring, profiles, .. }) = stage.effects.last() else {
         panic!("no check in {:?}", stage.effects)
     };
     assert_eq!((*own, *keyring), (id, Keyring::Os));
     let ports: Vec<_> =
         profiles.iter().map(|(profile, is_listening)| (profile.name.as_str(), *is_listening)).collect();
     assert_eq!(ports, [("a", true), ("b", false)]);
+}
+
+#[test]
+fn an_answer_that_quotes_what_an_earlier_request_carried_does_not_show_it() {
+    let mut stage = Stage::new();
+    let login = stage.login(Some("given-secret"));
+    let epoch = stage.open_listener();
+    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.answer_post(granted("access-token-of-words", Some("refresh-token-of-words"), HOUR));
+    let page = "Your IP address is not that of given-secret, refresh-token-of-words or YWNjZXNzLXRva2VuLW9mLXdvcmRz.";
+    stage.answer_look_up(arrived(403, page));
+    let Some(Answer::Error(fault)) = stage.result(login) else { panic!("{:?}", stage.result(login)) };
+    assert_eq!(fault.why.as_deref(), Some("your IP address is not that of …, … or …"));
 }

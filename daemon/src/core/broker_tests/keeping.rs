@@ -128,10 +128,71 @@ fn without_a_keyring_the_token_is_kept_in_memory_and_login_says_so() {
 
 #[test]
 fn with_keyring_os_a_missing_keyring_is_an_error() {
-    let mut stage = Stage::with(Keyring::Os, &["default"]);
+    for trouble in [VaultTrouble::Missing("no bus".to_owned()), VaultTrouble::NoCollection] {
+        let mut stage = Stage::with(Keyring::Os, &["default"]);
+        stage.vault_trouble = Some(trouble);
+        let login = stage.login(Some("client-secret"));
+        assert_eq!(stage.fault(login), FaultKind::VaultMissing);
+        assert!(stage.posts().is_empty(), "nobody signs in for nothing");
+    }
+}
+
+#[test]
+fn with_keyring_os_a_login_is_not_done_while_the_keyring_does_not_keep_it() {
+    for trouble in [
+        VaultTrouble::Missing("it left".to_owned()),
+        VaultTrouble::NoCollection,
+        VaultTrouble::Locked("prompt dismissed".to_owned()),
+        VaultTrouble::Failed("it answered with an error".to_owned()),
+    ] {
+        let kind = trouble.fault().kind;
+        let mut stage = Stage::with(Keyring::Os, &["default"]);
+        let login = stage.login(Some("client-secret"));
+        stage.vault_trouble = Some(trouble);
+        stage.allow("access", Some("refresh"), HOUR);
+        assert_eq!(stage.fault(login), kind);
+        let again = stage.login(None);
+        assert_eq!(stage.fault(again), kind, "it is there already, and not kept either");
+        // Nothing is lost: as soon as the keyring takes it, the same login is done.
+        stage.vault_trouble = None;
+        stage.wait(Ticks::seconds(60));
+        let done = stage.login(None);
+        assert!(matches!(stage.result(done), Some(Answer::SignedIn(done)) if done.kept && done.already));
+        stage.restart();
+        let get = stage.get(false);
+        assert_eq!(stage.token(get), "access");
+    }
+}
+
+/// The one fault that a request was answered with.
+fn told(stage: &Stage, id: AskId) -> String {
+    let Some(Answer::Error(fault)) = stage.result(id) else { panic!("{:?}", stage.result(id)) };
+    fault.to_string()
+}
+
+#[test]
+fn a_keyring_that_could_not_be_asked_is_not_said_to_be_empty() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    stage.restart();
     stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
-    let login = stage.login(Some("client-secret"));
-    assert_eq!(stage.fault(login), FaultKind::VaultMissing);
+    let get = stage.get(false);
+    assert!(told(&stage, get).contains("no keyring answers"), "{}", told(&stage, get));
+    assert!(told(&stage, get).contains("in a terminal of your desktop"), "{}", told(&stage, get));
+    let login = stage.login(None);
+    assert_eq!(stage.fault(login), FaultKind::ClientSecretNeeded);
+    assert!(told(&stage, login).contains("no keyring answers"), "{}", told(&stage, login));
+    // As soon as it answers, what it holds is served.
+    stage.vault_trouble = None;
+    let get = stage.get(false);
+    assert_eq!(stage.token(get), "access");
+    // Whoever signs out without it is told that it still has the token.
+    stage.restart();
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    stage.effects.clear();
+    stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    let is_notice = |effect: &Effect| matches!(effect, Effect::Tell(_, Answer::Notice(fault)) if fault.kind == FaultKind::VaultMissing);
+    assert!(stage.effects.iter().any(is_notice), "{:?}", stage.effects);
 }
 
 #[test]

@@ -27,7 +27,7 @@ use rally_cred_proto::{
 use zeroize::Zeroizing;
 
 use super::{
-    Broker, Facts,
+    Broker, Facts, Sent,
     answer::{RawAnswer, SendTrouble, TokenForm},
     dice::Dice,
     event::{AskId, Effect, Epoch, Event, Page, Peer},
@@ -327,7 +327,12 @@ fn secret(text: &str) -> Secret {
 }
 
 fn arrived(status: u16, body: &str) -> RawAnswer {
-    RawAnswer::Arrived { status, retry_after: None, body: Zeroizing::new(body.as_bytes().to_vec()) }
+    RawAnswer::Arrived {
+        status,
+        retry_after: None,
+        body: Zeroizing::new(body.as_bytes().to_vec()),
+        sent: Sent::default(),
+    }
 }
 
 fn granted(access: &str, refresh: Option<&str>, life: u64) -> RawAnswer {

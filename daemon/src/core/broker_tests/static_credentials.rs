@@ -149,6 +149,18 @@ fn without_a_keyring_they_stay_in_memory_with_a_notice_and_go_there_as_soon_as_t
 }
 
 #[test]
+fn a_get_that_no_keyring_could_be_asked_for_says_why_nothing_is_found() {
+    for trouble in [VaultTrouble::Missing("no bus".to_owned()), VaultTrouble::NoCollection] {
+        let mut stage = stage(Keyring::Auto);
+        stage.ask(store(HOST, "me", "pass"));
+        stage.broker = broker(Keyring::Auto, StaticHosts::All);
+        stage.vault_trouble = Some(trouble);
+        assert_eq!(stage.password(HOST), None);
+        assert_eq!(stage.notices(), [FaultKind::VaultMissing]);
+    }
+}
+
+#[test]
 fn a_keyring_that_comes_late_loses_nothing_that_it_holds() {
     let mut stage = stage(Keyring::Auto);
     stage.ask(store(HOST, "old", "1"));

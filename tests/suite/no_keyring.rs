@@ -1,0 +1,123 @@
+//! A keyring that cannot be asked is not one that is empty, and a sign-in that is reported done is one that can be served.
+//! Does not: look at a keyring that is locked, slow or full (`trouble` does).
+//! Used by: `main`.
+
+use std::os::unix::fs::symlink;
+
+use rally_cred_tests::{
+    keyring::KeyringSession,
+    sandbox::Sandbox,
+    world::{self, World},
+};
+
+use crate::sign_in::{opened, question, sign_in, value, world_with_browser, world_with_keyring};
+
+fn token(world: &World, sandbox: &Sandbox) -> Option<String> {
+    value(&world.client(&["get"], question(sandbox)).stdout, "password").map(str::to_owned)
+}
+
+#[test]
+fn a_daemon_without_a_bus_does_not_say_that_nothing_is_stored() {
+    let (sandbox, mut world, keyring) = world_with_keyring();
+    let mut daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let before = token(&world, &sandbox);
+    daemon.kill();
+
+    // As from a shell whose desktop session has ended.
+    world.set("DBUS_SESSION_BUS_ADDRESS", "disabled:");
+    let daemon = world.start_daemon();
+    for (arguments, code) in [
+        (&["get", "--interactive", "never", "--format", "token"][..], 3),
+        (&["status"], 7),
+        (&["get", "--interactive", "always", "--format", "token"], 3),
+    ] {
+        let ended = world.client(arguments, "");
+        let said = ended.stdout.clone() + &ended.stderr;
+        assert!(said.contains("no keyring answers") && !said.contains("is stored"), "{arguments:?}: {said}");
+        assert!(said.contains("rally-cred daemon restart, in a terminal of your desktop"), "{said}");
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
+    }
+
+    // What it says to try helps, done literally where the desktop's bus is known.
+    world.join(&keyring);
+    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    drop(daemon);
+    assert_eq!(token(&world, &sandbox), before);
+    assert_eq!(opened(&world).len(), 1, "nobody had to sign in again");
+}
+
+#[test]
+fn a_shell_that_outlived_its_desktop_session_starts_a_daemon_that_finds_the_users_bus() {
+    let (sandbox, mut world, keyring) = world_with_keyring();
+    let address = keyring.env().remove(0).1;
+    let socket = address.trim_start_matches("unix:path=").split(',').next().unwrap();
+    symlink(socket, world.path("run/bus")).unwrap();
+    for dead in [format!("unix:path={}", world.path("gone").display()), String::new()] {
+        world.set("DBUS_SESSION_BUS_ADDRESS", &dead);
+        let login =
+            world.client(&["login", "--force", "--client-secret-stdin"], &sandbox.options().client_secret);
+        assert_eq!((login.code, login.stderr.contains("keyring")), (Some(0), false), "{dead:?}: {login:?}");
+        assert!(!login.stdout.contains("until the daemon stops"), "{login:?}");
+        assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    }
+    assert!(token(&world, &sandbox).is_some(), "a later daemon finds it in the keyring");
+}
+
+#[test]
+fn keyring_os_without_a_collection_is_an_error_before_anybody_signs_in_and_its_remedy_makes_one() {
+    let (sandbox, world, mut keyring) = {
+        let sandbox = world::sandbox();
+        let mut world = world_with_browser(&sandbox);
+        let mut keyring = KeyringSession::start_without_keyring();
+        keyring.restart_keyring(false);
+        world.join(&keyring);
+        (sandbox, world, keyring)
+    };
+    world.configure(&format!("keyring = \"os\"\n{}", world::profile_for(&sandbox)));
+    let mut daemon = world.start_daemon();
+    let login = || world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    let refused = login();
+    assert_eq!(refused.code, Some(7), "{refused:?}");
+    assert!(refused.stderr.contains("no default collection"), "{refused:?}");
+    assert!(!refused.stderr.contains("start gnome-keyring"), "it runs: {refused:?}");
+    assert!(refused.stderr.contains("gnome-keyring-daemon --replace --unlock"), "{refused:?}");
+    assert_eq!(opened(&world).len(), 0, "nobody signs in for nothing");
+    let doctor = world.client(&["doctor"], "");
+    assert!(doctor.stdout.contains("gnome-keyring-daemon --replace --unlock"), "{doctor:?}");
+    let got = world.client(&["get", "--format", "token"], "");
+    assert_eq!(got.code, Some(7), "{got:?}");
+
+    keyring.replace_and_unlock();
+    let done = login();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let before = token(&world, &sandbox);
+    assert!(before.is_some());
+    daemon.kill();
+    let _daemon = world.start_daemon();
+    assert_eq!(token(&world, &sandbox), before, "what was reported as done outlives the daemon");
+}
+
+#[test]
+fn keyring_os_on_a_full_disk_does_not_report_a_sign_in_as_done() {
+    let (sandbox, world, keyring) = world_with_keyring();
+    world.configure(&format!("keyring = \"os\"\n{}", world::profile_for(&sandbox)));
+    let mut daemon = world.start_daemon();
+    keyring.set_disk_full(true);
+    let secret = sandbox.options().client_secret;
+    // The second one finds the token in memory, and the keyring as it was.
+    for arguments in [&["login", "--client-secret-stdin"][..], &["login"]] {
+        let ended = world.client(arguments, &secret);
+        assert_eq!(ended.code, Some(7), "{ended:?}");
+        assert!(ended.stderr.contains("the keyring failed") && ended.stdout.is_empty(), "{ended:?}");
+    }
+    keyring.set_disk_full(false);
+    // The daemon tries again by itself within seconds, so nobody has to sign in once more.
+    while !world.client(&["status"], "").stdout.contains("keeps tokens") {}
+    assert_eq!(world.client(&["login"], "").code, Some(0));
+    assert_eq!(opened(&world).len(), 1);
+    let before = token(&world, &sandbox);
+    daemon.kill();
+    let _daemon = world.start_daemon();
+    assert_eq!(token(&world, &sandbox), before);
+}
