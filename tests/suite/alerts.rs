@@ -31,6 +31,11 @@ pub(crate) fn lose(world: &World) {
     let token = world.client(&["get", "--format", "token"], "").stdout;
     let erase = format!("url={}\npassword={token}\n", value_of(world, "base_url"));
     assert_eq!(world.client(&["erase"], erase).code, Some(0));
+    miss(world);
+}
+
+/// It asks again, and still nobody but a person can help.
+fn miss(world: &World) {
     let got = world.client(&["get", "--interactive", "never"], "");
     assert_eq!(got.code, Some(3), "{got:?}");
 }
@@ -88,7 +93,7 @@ fn a_sign_in_by_other_means_takes_the_notification_away() {
     let (id, ..) = shown(desktop.next());
     // Many more callers within the pause are not many more notifications.
     for _ in 0..5 {
-        lose(&world);
+        miss(&world);
     }
     let login = world.client(&["login", "--force"], "");
     assert_eq!(login.code, Some(0), "{login:?}");
@@ -137,7 +142,7 @@ fn without_a_notification_service_only_the_debug_log_knows() {
         let (_sandbox, world, mut daemon) = world_on(bus, "");
         lose(&world);
         while !world.log().contains("no notification is shown") {
-            lose(&world);
+            miss(&world);
         }
         let line =
             world.log().lines().find(|line| line.contains("no notification is shown")).unwrap().to_owned();

@@ -85,6 +85,8 @@ pub(super) struct Account {
     pub(super) generation: u64,
     /// The generation of the last sign-in.
     pub(super) signed_in: u64,
+    /// The generation of the last token that somebody was given.
+    served: u64,
     pub(super) last_used: Option<Tick>,
     pub(super) fault: Option<Fault>,
     pub(super) vault_fault: Option<Fault>,
@@ -174,6 +176,7 @@ impl Account {
             user_rest: Rest::default(),
             generation: 0,
             signed_in: 0,
+            served: 0,
             last_used: None,
             fault: None,
             vault_fault: None,
@@ -276,7 +279,11 @@ impl Account {
         {
             record.access_token = None;
         }
-        self.token_ends = record.expires_at.map(|at| policy::tick_of(now, Wall(at)));
+        self.token_ends = record.expires_at.map(|at| match record.obtained_at == now.wall.0 {
+            true => policy::tick_of(now, Wall(at)),
+            // The calendar has whole seconds only, so it may have been given a second earlier.
+            false => Tick((policy::tick_of(now, Wall(at)) - Tick(999)).0),
+        });
         self.renew_at = record.expires_at.map(|at| {
             let life = at.saturating_sub(record.obtained_at);
             policy::tick_of(now, Wall(at.saturating_sub(policy::renewal_lead(life, turn.dice))))
@@ -284,19 +291,22 @@ impl Account {
         self.token = Slot::Held(record);
     }
 
-    /// Seconds for which the held token is good, unless it is suspected not to be: by calendar and by boot clock, whichever is less, so that neither a
-    /// suspend nor a changed clock makes a dead token look alive.
+    /// Seconds for which the held token is good, unless it is suspected not to be: by calendar and by boot clock, whichever
+    /// is less, so that neither a suspend nor a changed clock makes a dead token look alive. What is about to end counts as
+    /// ended.
     pub(super) fn validity(&self, now: Now) -> Option<i64> {
         let record = self.token.held()?;
         if record.access_token.is_none() || self.suspect.is_some() {
             return None;
         }
-        let Some(expires_at) = record.expires_at else { return Some(i64::MAX) };
+        let (Some(expires_at), Some(ends)) = (record.expires_at, self.token_ends) else {
+            return Some(i64::MAX);
+        };
         let by_calendar = expires_at.saturating_sub(now.wall.0);
-        let by_boot = self
-            .token_ends
-            .map_or(i64::MAX, |ends| i64::try_from((ends - now.tick).0 / 1000).unwrap_or(i64::MAX));
-        Some(by_calendar.min(by_boot)).filter(|left| *left > 0)
+        let by_boot = ends - now.tick;
+        let is_over = by_calendar < 0 || by_boot <= policy::last_moments(self.life().unwrap_or_default());
+        let left = by_calendar.min(i64::try_from(by_boot.as_seconds()).unwrap_or(i64::MAX));
+        (!is_over).then_some(left)
     }
 
     /// Whether the held token is in the first part of its life.
@@ -305,6 +315,13 @@ impl Account {
             (Some(left), Some(life)) => policy::is_fresh(left, life),
             _ => false,
         }
+    }
+
+    /// Whether the held token was renewed for somebody and ended before anybody could be given it.
+    fn has_ended_unserved(&self, now: Now) -> bool {
+        self.generation > self.signed_in
+            && self.served != self.generation
+            && self.token_ends.is_some_and(|ends| ends <= now.tick)
     }
 
     /// The whole life of the held token, in seconds, where Rally said so.
@@ -408,6 +425,7 @@ impl Account {
             turn.effects.push(Effect::Tell(waiter.id, Answer::Notice(self.beyond_life(min_validity))));
         }
         self.last_used = Some(turn.now.tick);
+        self.served = self.generation;
         turn.reply(waiter.id, Answer::Token(answer));
         turn.effects.push(Effect::Log(Entry::Handed {
             profile: self.profile.name.clone(),
@@ -472,7 +490,13 @@ impl Account {
                 self.begin_flow(turn);
             }
         } else if self.is_renewable() && !self.is_resting(turn.now) {
-            if is_waited_for || self.is_renewal_due(turn.now) {
+            if is_waited_for && self.has_ended_unserved(turn.now) {
+                let fault = Fault::new(FaultKind::TimedOut, "the token ended before it could be given out")
+                    .why("Rally gives out tokens that live too short, or the keyring takes too long")
+                    .remedy("rally-cred doctor");
+                self.served = self.generation;
+                self.rest(turn, fault, Some(1));
+            } else if is_waited_for || self.is_renewal_due(turn.now) {
                 self.begin_renewal(turn);
             }
         } else if self.is_renewable() {

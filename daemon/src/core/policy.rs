@@ -112,6 +112,12 @@ pub fn satisfies(left: i64, life: Option<i64>, wish: i64) -> bool {
     left >= wish || is_fresh(left, life)
 }
 
+/// The last part of a token's life, in which it is not given out: a second, which a caller needs to use it, or a tenth of a
+/// life of less than ten seconds.
+pub fn last_moments(life: i64) -> Ticks {
+    Ticks(u64::try_from(life.saturating_mul(100)).unwrap_or(0).min(1000))
+}
+
 /// Whether a token is in the first tenth of its life, or in the first five minutes if that is less.
 pub fn is_fresh(left: i64, life: i64) -> bool {
     life.saturating_sub(left) < (life / 10).min(LONGEST_FRESHNESS)
@@ -123,9 +129,10 @@ pub fn is_beyond_life(life: Option<i64>, wish: i64) -> bool {
     life.is_some_and(|life| wish > life.max(LEAST_VALIDITY))
 }
 
-/// How long further reports that a token is bad are not looked into, after so many in a row that were wrong.
-pub fn report_pause(idle_reports: u32) -> Ticks {
-    doubled(FIRST_REPORT_PAUSE, idle_reports, LONGEST_REPORT_PAUSE)
+/// How long further reports that a token is bad are not looked into, after so many in a row that were wrong, beyond the
+/// first few.
+pub fn report_pause(more: u32) -> Ticks {
+    doubled(FIRST_REPORT_PAUSE, more, LONGEST_REPORT_PAUSE)
 }
 
 /// Seconds until the next renewal after so many tokens in a row that Rally refused when they were fresh, beyond the first

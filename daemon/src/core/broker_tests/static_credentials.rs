@@ -274,3 +274,35 @@ fn a_reload_reads_them_again_and_follows_the_list_of_servers() {
     assert_eq!(stage.password(HOST), None);
     assert_eq!(stage.vault.len(), 1, "what is stored stays");
 }
+
+#[test]
+fn what_two_daemons_store_for_one_server_is_found_by_both() {
+    let mut stage = stage(Keyring::Os);
+    stage.ask(store(HOST, "me", "mine"));
+    // Another daemon on the same keyring, which has read the item before the first changes it.
+    let mut other = self::stage(Keyring::Os);
+    other.vault = stage.vault.clone();
+    assert_eq!(other.password(HOST).as_deref(), Some("mine"));
+    let id = stage.ask(store(HOST, "you", "yours"));
+    stage.done(id);
+    other.vault = stage.vault.clone();
+    let id = other.ask(store(HOST, "they", "theirs"));
+    other.done(id);
+    stage.vault = other.vault.clone();
+    let kept = stage.vault.values().next().unwrap().expose().to_owned();
+    assert!(["mine", "yours", "theirs"].iter().all(|password| kept.contains(password)), "{kept}");
+    let get = |username: &str| {
+        let target = Target {
+            protocol: Some("https".to_owned()),
+            host: Some(HOST.to_owned()),
+            username: Some(username.to_owned()),
+            ..Target::default()
+        };
+        Ask::Get(Get { target, ..Get::default() })
+    };
+    let id = stage.ask(get("they"));
+    assert!(
+        matches!(stage.result(id), Some(Answer::StaticCredential(_))),
+        "what was read once is read again"
+    );
+}
