@@ -307,6 +307,10 @@ impl Account {
             Some(Decoded::Ours(found)) => {
                 let is_newer = if found.shares_refresh_token(held) {
                     found.obtained_at > held.obtained_at
+                } else if found.is_of_same_sign_in(held) {
+                    // The keyring took what is held after all, and another daemon has renewed it since; unless it was used
+                    // up for what is held.
+                    !was.is_some_and(|was| found.shares_refresh_token(&was))
                 } else if is_new_sign_in {
                     found.is_of_later_sign_in(held) && !self.token_item.is_void(found.signed_in_at)
                 } else {

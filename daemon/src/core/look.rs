@@ -123,7 +123,9 @@ impl Account {
         let is_news = match self.token.held() {
             // Unless it is what was to be erased at a sign-out, and could not be.
             None => !self.token_item.is_void(found.signed_in_at),
-            Some(held) => self.token_item.is_current() && !held.has_same_tokens(&found),
+            Some(held) if self.token_item.is_current() => !held.has_same_tokens(&found),
+            // What waits to be saved may have got there all the same, and another daemon may have gone on from it.
+            Some(held) => found.is_of_same_sign_in(held) && found.obtained_at > held.obtained_at,
         };
         if is_news {
             self.adopt_token(turn, found);

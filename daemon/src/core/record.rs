@@ -87,6 +87,11 @@ impl TokenRecord {
             && is_same(self.refresh_token.as_ref(), other.refresh_token.as_ref())
     }
 
+    /// Whether both go back to the same sign-in of a person.
+    pub(super) fn is_of_same_sign_in(&self, other: &Self) -> bool {
+        self.signed_in_at.is_some() && self.signed_in_at == other.signed_in_at
+    }
+
     /// Whether a person signed in for this one later; of two in one second, what can be renewed is worth more.
     pub(super) fn is_of_later_sign_in(&self, other: &Self) -> bool {
         (self.signed_in_at, self.refresh_token.is_some())
