@@ -73,6 +73,12 @@ impl<'a> Connection<'a> {
     }
 }
 
+/// A result that is none of those which the request can have.
+pub(crate) fn strange() -> Fault {
+    Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")
+        .remedy("rally-cred daemon restart")
+}
+
 /// What a request ended with, other than its result.
 enum Lost {
     /// The daemon went away.

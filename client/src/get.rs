@@ -10,7 +10,7 @@ use rally_cred_proto::{
 };
 
 use crate::{
-    connection::{Connection, GRACE},
+    connection::{Connection, GRACE, strange},
     events::{self, Audience},
     format::{self, Format},
     interactive,
@@ -54,7 +54,7 @@ fn answer(
         // What could not be looked for may be there. To git that is a helper that failed, and it goes on to the next.
         Ok(Answer::NoMatch) => return notice.map_or_else(|| no_match(format), Err),
         Ok(_) => {
-            return Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked"));
+            return Err(strange());
         }
         Err(fault) => return refuse(fault, request, format, output),
     }
@@ -154,11 +154,15 @@ enum Request {
     EngFlow(engflow::Request),
 }
 
+/// What a helper takes on standard input.
+pub(crate) const WHAT_TO_WRITE: &str =
+    "write lines such as protocol=https and host=HOST, or nothing: rally-cred get </dev/null";
+
 fn read_request(options: &Options, around: &dyn Surroundings) -> Result<Request, Fault> {
     if options.leaves_stdin || around.stdin_is_terminal() {
         return Ok(Request::Empty);
     }
-    let bad = |what: String| Fault::new(FaultKind::BadRequest, what);
+    let bad = |what: String| Fault::new(FaultKind::BadRequest, what).remedy(WHAT_TO_WRITE);
     let input = git::read(&mut around.stdin(options.stdin_patience())).map_err(|fault| match fault {
         git::BadAttributes::Unreadable(std::io::ErrorKind::TimedOut) => {
             Fault::new(FaultKind::TimedOut, "the request did not come to an end in time")

@@ -62,7 +62,9 @@ fn read(options: &Options, around: &dyn Surroundings) -> Result<git::Attributes,
     if around.stdin_is_terminal() {
         return Ok(git::Attributes::default());
     }
-    let bad = |fault: git::BadAttributes| Fault::new(FaultKind::BadRequest, fault.to_string());
+    let bad = |fault: git::BadAttributes| {
+        Fault::new(FaultKind::BadRequest, fault.to_string()).remedy(get::WHAT_TO_WRITE)
+    };
     let input = git::read(&mut around.stdin(options.stdin_patience())).map_err(bad)?;
     git::parse(&input).map_err(bad)
 }

@@ -5,12 +5,16 @@
 use std::time::Duration;
 
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind,
+    Answer, Ask, Fault,
     message::{Logout, SignedOut},
     plain::plain,
 };
 
-use crate::{connection::Connection, output::Output, surroundings::Surroundings};
+use crate::{
+    connection::{Connection, strange},
+    output::Output,
+    surroundings::Surroundings,
+};
 
 /// Time for a keyring that has to be unlocked first.
 const PATIENCE: Duration = Duration::from_secs(125);
@@ -24,7 +28,7 @@ pub(crate) fn run(
 ) -> Result<u8, Fault> {
     match Connection::new(around, autostart).ask(&Ask::Logout(logout), PATIENCE, &mut |_| {})? {
         Answer::SignedOut(done) => output.answer(summary(&done).as_bytes()).map(|()| 0),
-        _ => Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")),
+        _ => Err(strange()),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use rally_cred_proto::{Answer, Fault, FaultKind, frame, socket};
+use rally_cred_proto::{Answer, Fault, FaultKind, frame, network, socket};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -172,6 +172,7 @@ async fn serve_until_told(
         release: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         config: config_path.display().to_string(),
+        network: network::shown(|name| std::env::var_os(name)),
     };
     let (inbox, inputs) = driver::inbox();
     watch_signals(inbox.clone())?;

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     Answer, Ask, Fault,
-    client::{broken, garbled, line_of, name_of, no_daemon, too_late},
-    frame::{self, BadFrame, Lines},
+    client::{broken, ended, garbled, line_of, name_of, no_daemon, too_late},
+    frame::{self, Lines},
 };
 
 /// A connection to the daemon, as [`crate::Client`] is one. It runs on a tokio runtime with I/O and time enabled.
@@ -102,7 +102,7 @@ impl AsyncClient {
                 None => read.await,
             };
             match read.map_err(|fault| broken(&fault))? {
-                0 => return Err(garbled(&BadFrame::CutShort)),
+                0 => return Err(ended()),
                 count => self.lines.add(piece.get(..count).unwrap_or_default()),
             }
         }

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod frame;
 pub mod git;
 pub mod message;
+pub mod network;
 pub mod origin;
 pub mod plain;
 #[cfg(test)]

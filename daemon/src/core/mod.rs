@@ -11,6 +11,7 @@ pub mod event;
 mod gather;
 mod idle;
 mod keeping;
+pub mod nearness;
 pub mod policy;
 pub mod profile;
 mod record;

@@ -115,6 +115,7 @@ pub fn open(path: &Path) -> Result<Opened, Fault> {
         Fault::new(FaultKind::Failed, format!("the socket {} cannot be made", path.display()))
             .why(fault.to_string())
     };
+    socket::check_length(path)?;
     make_folder(path)?;
     let lock_path = lock_path(path)?;
     let lock = open_lock(&lock_path).map_err(cannot)?;
