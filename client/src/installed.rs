@@ -3,11 +3,13 @@
 //! Met by: `doctor`, which judges it, and `setup`, which completes it.
 
 use std::{
+    env::consts::EXE_SUFFIX,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::Command,
 };
 
-use rally_cred_proto::Origin;
+use rally_cred_proto::{Origin, shell_word::shell_word};
 
 use crate::surroundings::Surroundings;
 
@@ -22,10 +24,14 @@ pub(crate) const UNITS: [&str; 2] = ["rally-cred.socket", "rally-cred.service"];
 pub(crate) enum GitHelper {
     /// There is no git.
     NoGit,
-    /// It does not.
+    /// It does not, and nobody has told it to.
     Absent,
-    /// It does.
-    Ours,
+    /// It was told to, and an empty helper after that has it forget.
+    Undone,
+    /// It does, by the helper's name, which has to be found in `PATH`.
+    ByName,
+    /// It does, by the helper's path.
+    ByPath,
 }
 
 /// Whether git asks rally-cred about the server of this base URL, by a helper for that server or for all.
@@ -46,16 +52,78 @@ pub(crate) fn git_helper(base_url: &str, around: &dyn Surroundings) -> GitHelper
     let helpers = text.split('\0').filter_map(|entry| entry.split_once('\n'));
     let helpers = helpers.filter(|(key, _)| is_for(key)).map(|(_, helper)| helper);
     // An empty one has git forget those before it.
-    let is_ours =
-        helpers.fold(false, |before, helper| !helper.is_empty() && (before || is_our_helper(helper)));
-    if is_ours { GitHelper::Ours } else { GitHelper::Absent }
+    helpers.fold(GitHelper::Absent, |before, helper| match (before, our_helper(helper)) {
+        (GitHelper::Absent, None) => GitHelper::Absent,
+        (_, None) if helper.is_empty() => GitHelper::Undone,
+        (before, None) => before,
+        (_, Some(ours)) => ours,
+    })
 }
 
 /// git takes a name, a path, or a command line that begins with `!`.
-fn is_our_helper(helper: &str) -> bool {
-    let program = helper.trim_start_matches('!').split_whitespace().next().unwrap_or_default();
-    let name = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    matches!(name.trim_end_matches(".exe"), "rally" | GIT_HELPER | "rally-cred")
+fn our_helper(helper: &str) -> Option<GitHelper> {
+    let program = first_word(helper.trim_start_matches('!'));
+    let name = Path::new(&program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if !matches!(name.trim_end_matches(".exe"), "rally" | GIT_HELPER | "rally-cred") {
+        return None;
+    }
+    Some(if Path::new(&program).is_absolute() { GitHelper::ByPath } else { GitHelper::ByName })
+}
+
+/// The first word of a command line as a shell reads it.
+fn first_word(line: &str) -> String {
+    let (mut word, mut quote) = (String::new(), None);
+    let mut letters = line.trim_start().chars();
+    while let Some(letter) = letters.next() {
+        match (letter, quote) {
+            (_, Some(open)) if letter == open => quote = None,
+            ('\\', None | Some('"')) => word.extend(letters.next()),
+            ('\'' | '"', None) => quote = Some(letter),
+            (_, None) if letter.is_whitespace() => break,
+            _ => word.push(letter),
+        }
+    }
+    word
+}
+
+/// What has git run its helper: the name where git finds it by that, else its path, for a shell where it needs one.
+pub(crate) fn helper_for_git(around: &dyn Surroundings) -> OsString {
+    if find_program(GIT_HELPER, around).is_some() {
+        return "rally".into();
+    }
+    let beside = around.executable().map(|own| own.with_file_name(format!("{GIT_HELPER}{EXE_SUFFIX}")));
+    match beside.filter(|path| path.is_file()) {
+        Some(path) => path_for_git(path.into_os_string()),
+        // Once it is in PATH, git finds it.
+        None => "rally".into(),
+    }
+}
+
+/// git has a shell read a helper's path. A quote at its beginning would hide from git that it is one, so a path that
+/// needs quotes is given as a command.
+fn path_for_git(path: OsString) -> OsString {
+    let quoted = shell_word(&path.to_string_lossy());
+    match path.to_str() {
+        Some(text) if text == quoted => path,
+        Some(_) => format!("!{quoted}").into(),
+        None => quoted_bytes(&path),
+    }
+}
+
+#[cfg(unix)]
+fn quoted_bytes(path: &OsStr) -> OsString {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let quoted = path.as_bytes().iter().flat_map(|byte| match byte {
+        b'\'' => br"'\''".to_vec(),
+        other => vec![*other],
+    });
+    OsString::from_vec(b"!'".iter().copied().chain(quoted).chain(*b"'").collect())
+}
+
+/// Elsewhere no path is but text.
+#[cfg(not(unix))]
+fn quoted_bytes(path: &OsStr) -> OsString {
+    path.to_owned()
 }
 
 /// How systemd's user manager has the units.
@@ -106,7 +174,7 @@ pub(crate) fn units(around: &dyn Surroundings) -> Units {
 
 /// A program in a folder that `PATH` names in full.
 pub(crate) fn find_program(name: &str, around: &dyn Surroundings) -> Option<PathBuf> {
-    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let name = format!("{name}{EXE_SUFFIX}");
     let path = around.variable("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .filter(|folder| folder.is_absolute())
@@ -128,24 +196,42 @@ mod tests {
     fn git_asks_us_by_a_helper_for_the_server_or_for_all_however_it_is_written() {
         let line = r"git config --null --get-regexp ^credential\.(.*\.)?helper$";
         for (settings, expected) in [
-            ("credential.https://rally1.rallydev.com.helper\nrally\0", GitHelper::Ours),
+            ("credential.https://rally1.rallydev.com.helper\nrally\0", GitHelper::ByName),
             (
                 "credential.https://rally1.rallydev.com/.helper\n/opt/bin/git-credential-rally\0",
-                GitHelper::Ours,
+                GitHelper::ByPath,
             ),
-            ("credential.helper\ncache\0credential.helper\n!rally-cred --profile x\0", GitHelper::Ours),
+            ("credential.helper\n!'/opt/my bin/git-credential-rally'\0", GitHelper::ByPath),
+            ("credential.helper\n/opt/my\\ bin/git-credential-rally\0", GitHelper::ByPath),
+            ("credential.helper\nstore --file /x/rally-cred/rally\0", GitHelper::Absent),
+            ("credential.helper\ncache\0credential.helper\n!rally-cred --profile x\0", GitHelper::ByName),
             ("credential.https://eu1.rallydev.com.helper\nrally\0", GitHelper::Absent),
             ("credential.https://rally1.rallydev.com.helper\nstore\0", GitHelper::Absent),
             ("credential.helper\n\0", GitHelper::Absent),
-            ("credential.helper\nrally\0credential.helper\n\0", GitHelper::Absent),
-            ("credential.helper\n\0credential.helper\nrally\0", GitHelper::Ours),
-            ("credential.helper\nrally\0credential.https://eu1.rallydev.com.helper\n\0", GitHelper::Ours),
+            ("credential.helper\nrally\0credential.helper\n\0", GitHelper::Undone),
+            ("credential.helper\n\0credential.helper\nrally\0", GitHelper::ByName),
+            ("credential.helper\nrally\0credential.https://eu1.rallydev.com.helper\n\0", GitHelper::ByName),
             ("", GitHelper::Absent),
         ] {
             let around = with_output(line, 0, settings);
             assert_eq!(git_helper("https://rally1.rallydev.com", &around), expected, "{settings:?}");
         }
         assert_eq!(git_helper("https://rally1.rallydev.com", &Fake::default()), GitHelper::NoGit);
+    }
+
+    #[test]
+    fn a_path_is_written_as_git_and_its_shell_read_it() {
+        for (path, expected) in [
+            ("/opt/bin/git-credential-rally", "/opt/bin/git-credential-rally"),
+            ("/opt/my bin/it's/git-credential-rally", r"!'/opt/my bin/it'\''s/git-credential-rally'"),
+        ] {
+            let written = path_for_git(path.into());
+            assert_eq!(written, OsString::from(expected));
+            assert_eq!(our_helper(written.to_str().unwrap()), Some(GitHelper::ByPath));
+        }
+        use std::os::unix::ffi::OsStringExt;
+        let written = path_for_git(OsString::from_vec(b"/a\xff'/git-credential-rally".to_vec())).into_vec();
+        assert_eq!(written, b"!'/a\xff'\\''/git-credential-rally'");
     }
 
     #[test]

@@ -16,6 +16,8 @@ mod git_attributes;
 mod git_suite;
 mod integrations;
 mod manual;
+mod network;
+mod remedies;
 mod sandbox;
 mod secrets;
 mod setup;

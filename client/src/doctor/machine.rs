@@ -2,24 +2,30 @@
 //! Does not: look into a file.
 //! Met by: `doctor`.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
-use rally_cred_proto::{Fault, FaultKind, message::ProfileStatus, plain::plain, socket};
+use rally_cred_proto::{
+    Fault, FaultKind, message::ProfileStatus, plain::plain, shell_word::shell_word, socket,
+};
 
 use super::Check;
 use crate::{
-    config,
     installed::{self, GIT_HELPER, GitHelper, Units},
+    setup,
     surroundings::Surroundings,
 };
 
 /// Whether nobody else may change the config, read the log or use the socket.
-pub(super) fn permissions(around: &dyn Surroundings) -> Result<String, Fault> {
-    let config = config::find_path(around)?;
-    if let Some(folder) = config.parent() {
-        check_mode(folder, 0o022, "others may write to it", "go-w")?;
+pub(super) fn permissions(configs: &[PathBuf], around: &dyn Surroundings) -> Result<String, Fault> {
+    for config in configs {
+        if let Some(folder) = config.parent() {
+            check_mode(folder, 0o022, "others may write to it", "go-w")?;
+        }
+        check_mode(config, 0o022, "others may write to it", "go-w")?;
     }
-    check_mode(&config, 0o022, "others may write to it", "go-w")?;
     if let Ok(folder) = socket::state_folder() {
         check_mode(&folder.join("daemon.log"), 0o077, "others may read it", "600")?;
     }
@@ -41,10 +47,7 @@ fn check_mode(path: &Path, forbidden: u32, why: &str, mend: &str) -> Result<(), 
     }
     Err(Fault::new(FaultKind::Failed, format!("{} is not safe", path.display()))
         .why(format!("{why} (mode {:04o})", found.mode() & 0o7777))
-        .remedy(format!(
-            "chmod {mend} {}",
-            rally_cred_proto::shell_word::shell_word(&path.display().to_string())
-        )))
+        .remedy(format!("chmod {mend} {}", shell_word(&path.display().to_string()))))
 }
 
 /// Elsewhere, files have lists of who may do what, and the user's folders are closed by inheritance.
@@ -53,38 +56,59 @@ fn check_mode(_path: &Path, _forbidden: u32, _why: &str, _mend: &str) -> Result<
     Ok(())
 }
 
-/// Whether git finds its helper.
-pub(super) fn path(around: &dyn Surroundings) -> Result<String, Fault> {
+/// Whether git finds its helper, where it looks for it by name.
+pub(super) fn path(profiles: &[ProfileStatus], around: &dyn Surroundings) -> Check {
     if let Some(helper) = installed::find_program(GIT_HELPER, around) {
-        return Ok(helper.display().to_string());
+        return Check::of("path", Ok(helper.display().to_string()));
+    }
+    let is_by_name =
+        |profile: &ProfileStatus| installed::git_helper(&profile.base_url, around) == GitHelper::ByName;
+    if !profiles.iter().any(is_by_name) {
+        return Check::skipped("path", &format!("{GIT_HELPER} is not in PATH, and git does not look for it"));
     }
     let fault = Fault::new(FaultKind::Failed, format!("{GIT_HELPER} is not in PATH"));
     let folder = around.executable().and_then(|program| Some(program.parent()?.to_owned()));
-    Err(match folder.filter(|folder| folder.join(GIT_HELPER).is_file()) {
+    let fault = match folder.filter(|folder| folder.join(GIT_HELPER).is_file()) {
         Some(folder) => fault
             .why(format!("it lies in {}, which PATH does not name", folder.display()))
             .remedy(format!("export PATH=\"{}:$PATH\"", folder.display())),
         None => fault.why("it is not installed").remedy("cargo install --locked --path client"),
-    })
+    };
+    Check::of("path", Err(fault))
 }
 
-/// Whether git asks this program about each profile's server.
+/// Whether git asks this program about each profile's server, where somebody wants it to.
 pub(super) fn git(profiles: &[ProfileStatus], around: &dyn Surroundings) -> Vec<Check> {
     let servers: BTreeSet<_> = profiles.iter().map(|profile| plain(&profile.base_url)).collect();
     if servers.is_empty() {
         return vec![Check::skipped("git", "no server is known to ask about")];
     }
-    let judge = |server: &String| match installed::git_helper(server, around) {
+    servers.iter().map(|server| git_about(server, around)).collect()
+}
+
+fn git_about(server: &str, around: &dyn Surroundings) -> Check {
+    let fault = Fault::new(FaultKind::Failed, format!("git does not ask rally-cred about {server}"));
+    let helper = shell_word(&installed::helper_for_git(around).to_string_lossy());
+    let command = format!("git config --global --add credential.{server}.helper {helper}");
+    match installed::git_helper(server, around) {
         GitHelper::NoGit => Check::skipped("git", "there is no git"),
-        GitHelper::Ours => Check::of("git", Ok(format!("it asks rally-cred about {server}"))),
-        GitHelper::Absent => Check::of(
+        GitHelper::ByName | GitHelper::ByPath => {
+            Check::of("git", Ok(format!("it asks rally-cred about {server}")))
+        }
+        GitHelper::Undone => {
+            let fault = fault.why("an empty credential.helper after rally-cred's takes it out again");
+            Check::of("git", Err(fault.remedy(command)))
+        }
+        GitHelper::Absent if setup::has_told_git_of(server) => {
+            let fault = fault.why("rally-cred setup set it as a helper, and it is there no more");
+            Check::of("git", Err(fault.remedy(command)))
+        }
+        // Nobody has to use git.
+        GitHelper::Absent => Check::skipped(
             "git",
-            Err(Fault::new(FaultKind::Failed, format!("git does not ask rally-cred about {server}"))
-                .why("no credential.helper is set for it")
-                .remedy(format!("git config --global --add credential.{server}.helper rally"))),
+            &format!("it does not ask rally-cred about {server}; if it should: {command}"),
         ),
-    };
-    servers.iter().map(judge).collect()
+    }
 }
 
 /// Whether the units do what they were installed for.

@@ -54,7 +54,7 @@ pub(super) fn write(path: &Path, found: &Found, around: &dyn Surroundings) -> Re
             .why(fault.to_string());
         match fault.kind() {
             io::ErrorKind::AlreadyExists => told.remedy("name a file that does not exist yet"),
-            _ => told,
+            _ => told.remedy("name a file in a folder that you may write to"),
         }
     })
 }

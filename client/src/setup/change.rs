@@ -3,6 +3,7 @@
 //! Met by: `setup`, which plans them.
 
 use std::{
+    ffi::OsString,
     fmt, fs,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -24,7 +25,7 @@ pub(super) enum Change {
     /// Delete a file that `setup` made.
     Delete(PathBuf),
     /// Run a program.
-    Run { program: &'static str, arguments: Vec<String> },
+    Run { program: &'static str, arguments: Vec<OsString> },
     /// Keep in mind that the next change makes this.
     Note(Made),
     /// The opposite, after it is gone.
@@ -72,7 +73,11 @@ impl Change {
             Self::Note(made) => record::note(made),
             Self::Forget(made) => record::forget(made),
             Self::Delete(path) => {
-                fs::remove_file(path).map_err(|fault| failed(path, "cannot be deleted", &fault))
+                fs::remove_file(path).map_err(|fault| failed(path, "cannot be deleted", &fault))?;
+                // A folder for additions to a unit that has none is in nobody's way, but a trace.
+                let folder = path.parent().filter(|folder| folder.extension().is_some_and(|end| end == "d"));
+                folder.map(fs::remove_dir);
+                Ok(())
             }
             Self::Run { program, arguments } => run(program, arguments, around),
             Self::SignOut(profile) => {
@@ -102,7 +107,7 @@ impl fmt::Display for Change {
         match self {
             Self::Configure { path, .. } | Self::Write { path, .. } => write!(f, "write {}", path.display()),
             Self::Delete(path) => write!(f, "delete {}", path.display()),
-            Self::Run { program, arguments } => write!(f, "run {program} {}", arguments.join(" ")),
+            Self::Run { program, arguments } => write!(f, "run {}", line(program, arguments)),
             Self::SignOut(profile) => write!(f, "sign out profile {profile}"),
             Self::Reload => f.write_str("have the daemon read its config file"),
             Self::Stop => f.write_str("stop the daemon"),
@@ -121,7 +126,9 @@ fn quietly(
 }
 
 fn failed(path: &Path, what: &str, fault: &io::Error) -> Fault {
-    Fault::new(FaultKind::Failed, format!("{} {what}", path.display())).why(fault.to_string())
+    Fault::new(FaultKind::Failed, format!("{} {what}", path.display()))
+        .why(fault.to_string())
+        .remedy("mend the cause and run rally-cred setup again; what is done already stays")
 }
 
 /// Takes the note of a file back if that could not be made. Nothing is lost if the note stays.
@@ -191,8 +198,14 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-fn run(program: &str, arguments: &[String], around: &dyn Surroundings) -> Result<(), Fault> {
-    let line = format!("{program} {}", arguments.join(" "));
+/// A command as a person would type it.
+fn line(program: &str, arguments: &[OsString]) -> String {
+    let words = arguments.iter().map(|word| shell_word(&word.to_string_lossy()));
+    std::iter::once(program.to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn run(program: &str, arguments: &[OsString], around: &dyn Surroundings) -> Result<(), Fault> {
+    let line = line(program, arguments);
     let fault = || {
         Fault::new(FaultKind::Failed, format!("{line} failed"))
             .remedy("mend the cause and run rally-cred setup again; what is done already stays")

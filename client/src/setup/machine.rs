@@ -3,6 +3,7 @@
 //! Met by: `setup`.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -49,7 +50,7 @@ pub(super) fn offer_units(
         for (name, text) in UNIT_TEXTS {
             if let Some(path) = user_unit(name, around) {
                 plan.extend(
-                    write(path, unit_text(text, &daemon, around)).into_iter().flat_map(Change::noted),
+                    write(path, unit_text(text, &daemon, around)?).into_iter().flat_map(Change::noted),
                 );
             }
         }
@@ -65,20 +66,29 @@ pub(super) fn offer_units(
 }
 
 /// The text of a unit, for a daemon that may lie where the unit does not look.
-fn unit_text(text: &str, daemon: &Path, around: &dyn Surroundings) -> String {
+fn unit_text(text: &str, daemon: &Path, around: &dyn Surroundings) -> Result<String, Fault> {
     const SEARCHED: &str = "ExecSearchPath=";
     let folder = daemon.parent().unwrap_or(Path::new("/"));
-    let cargo = home(around).unwrap_or_default().join(".cargo/bin");
-    if [cargo.as_path(), Path::new("/usr/local/bin"), Path::new("/usr/bin")].contains(&folder) {
-        return text.to_owned();
+    let home = home(around).unwrap_or_default();
+    if [home.join(".cargo/bin").as_path(), Path::new("/usr/local/bin"), Path::new("/usr/bin")]
+        .contains(&folder)
+    {
+        return Ok(text.to_owned());
     }
-    // systemd reads `%` in a path as the beginning of a name of its own.
-    let folder = folder.display().to_string().replace('%', "%%");
-    text.replace(SEARCHED, &format!("{SEARCHED}{folder}:"))
+    // systemd reads `%` in a path as the beginning of a name of its own; `%h` is the home, which need not be text.
+    let named = match (folder.to_str(), folder.strip_prefix(&home).ok().and_then(Path::to_str)) {
+        (Some(folder), _) => folder.replace('%', "%%"),
+        (None, Some(below)) => format!("%h/{}", below.replace('%', "%%")),
+        (None, None) => {
+            let why = format!("{} is no text, and a unit has to name it", folder.display());
+            return Err(impossible(&why, "--units no"));
+        }
+    };
+    Ok(text.replace(SEARCHED, &format!("{SEARCHED}{named}:")))
 }
 
-fn systemctl(arguments: &[&str]) -> Change {
-    let arguments = std::iter::once(&"--user").chain(arguments).map(|word| (*word).to_owned()).collect();
+pub(super) fn systemctl(arguments: &[&str]) -> Change {
+    let arguments = std::iter::once(&"--user").chain(arguments).map(Into::into).collect();
     Change::Run { program: "systemctl", arguments }
 }
 
@@ -91,15 +101,17 @@ pub(super) fn offer_git(
 ) -> Result<Vec<Change>, Fault> {
     match installed::git_helper(base_url, around) {
         GitHelper::NoGit if given == Some(true) => return Err(impossible("there is no git", "--git no")),
-        GitHelper::NoGit | GitHelper::Ours => return Ok(Vec::new()),
-        GitHelper::Absent => {}
+        GitHelper::NoGit | GitHelper::ByName | GitHelper::ByPath => return Ok(Vec::new()),
+        GitHelper::Absent | GitHelper::Undone => {}
     }
     if !interview.yes(&format!("Have git ask rally-cred about {base_url}?"), given)? {
         return Ok(Vec::new());
     }
     let key = git_key(base_url);
-    let change = git(&["--add", &key, "rally"]);
-    Ok(vec![Change::Note(Made::GitHelper(key)), change])
+    let helper = installed::helper_for_git(around);
+    let change = git([OsStr::new("--add"), OsStr::new(&key), &helper]);
+    let made = if helper == "rally" { Made::GitHelper(key) } else { Made::GitHelperAt(key, helper.into()) };
+    Ok(vec![Change::Note(made), change])
 }
 
 /// The key of git's setting for the server of a base URL.
@@ -116,14 +128,18 @@ pub(super) fn undo(all: impl IntoIterator<Item = Made>, around: &dyn Surrounding
         match &made {
             Made::File(path) if fs::symlink_metadata(path).is_err() => {}
             Made::File(path) => {
-                has_unit_files |= UNITS.iter().any(|name| user_unit(name, around).as_ref() == Some(path));
+                has_unit_files |= user_unit("", around).is_some_and(|units| path.starts_with(units));
                 plan.push(Change::Delete(path.clone()));
             }
-            Made::GitHelper(key) if has_git_helper(key, around) => {
-                plan.push(git(&["--unset-all", key, "^rally$"]));
+            Made::GitHelper(key) if has_git_helper(key, OsStr::new("rally"), around) => {
+                plan.push(git(["--unset-all", key, "^rally$"].map(OsStr::new)));
+            }
+            Made::GitHelperAt(key, helper) if has_git_helper(key, helper.as_os_str(), around) => {
+                let words = ["--fixed-value", "--unset-all", key].map(OsStr::new);
+                plan.push(git(words.into_iter().chain([helper.as_os_str()])));
             }
             Made::Units if has_manager => plan.push(systemctl(&[&["disable", "--now"][..], &UNITS].concat())),
-            Made::GitHelper(_) | Made::Units => {}
+            Made::GitHelper(_) | Made::GitHelperAt(..) | Made::Units => {}
         }
         plan.push(Change::Forget(made));
     }
@@ -133,16 +149,16 @@ pub(super) fn undo(all: impl IntoIterator<Item = Made>, around: &dyn Surrounding
     plan
 }
 
-fn has_git_helper(key: &str, around: &dyn Surroundings) -> bool {
+fn has_git_helper(key: &str, helper: &OsStr, around: &dyn Surroundings) -> bool {
     let mut ask = Command::new("git");
-    ask.args(["config", "--global", "--get-all", key]);
+    ask.args(["config", "--global", "--null", "--get-all", key]);
     let found = around.output_of(&mut ask).map(|found| found.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&found).lines().any(|helper| helper == "rally")
+    found.split(|byte| *byte == 0).any(|value| value == helper.as_encoded_bytes())
 }
 
-fn git(arguments: &[&str]) -> Change {
-    let arguments = ["config", "--global"].iter().chain(arguments).map(|word| (*word).to_owned()).collect();
-    Change::Run { program: "git", arguments }
+fn git<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Change {
+    let arguments = ["config", "--global"].map(OsStr::new).into_iter().chain(arguments);
+    Change::Run { program: "git", arguments: arguments.map(OsStr::to_owned).collect() }
 }
 
 /// Plans the completions of the person's shell, if that looks for them in a folder of the user.
@@ -195,7 +211,7 @@ fn completions_file(shell: &str, around: &dyn Surroundings) -> Option<PathBuf> {
     Some(folder?.join(name))
 }
 
-fn user_unit(name: &str, around: &dyn Surroundings) -> Option<PathBuf> {
+pub(super) fn user_unit(name: &str, around: &dyn Surroundings) -> Option<PathBuf> {
     let folder = folder("XDG_CONFIG_HOME", ".config", around).filter(|_| cfg!(target_os = "linux"))?;
     Some(folder.join("systemd/user").join(name))
 }
@@ -211,12 +227,14 @@ fn home(around: &dyn Surroundings) -> Option<PathBuf> {
 }
 
 /// A file of ours, unless it is so already.
-fn write(path: PathBuf, text: String) -> Option<Change> {
+pub(super) fn write(path: PathBuf, text: String) -> Option<Change> {
     let is_so = fs::read_to_string(&path).is_ok_and(|found| found == text);
     (!is_so).then_some(Change::Write { path, text })
 }
 
 /// Something that was asked for by a flag.
-fn impossible(why: &str, without: &str) -> Fault {
-    Fault::new(FaultKind::Failed, "what is asked for cannot be done").why(why).remedy(without)
+pub(super) fn impossible(why: &str, without: &str) -> Fault {
+    Fault::new(FaultKind::Failed, "what is asked for cannot be done")
+        .why(why)
+        .remedy(format!("rally-cred setup {without}"))
 }
