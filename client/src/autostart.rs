@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use rally_cred_proto::{Answer, Client, Fault, FaultKind, frame, socket};
+use rally_cred_proto::{Answer, Client, Fault, FaultKind, frame, network, socket};
 
 use crate::surroundings::{Surroundings, hold_back_descriptors};
 
@@ -101,6 +101,11 @@ impl Starter {
         command.current_dir("/");
         for (name, path) in &self.paths {
             command.env(name, absolute(path)?);
+        }
+        // An empty variable counts as none, which the libraries that read these do not know.
+        let is_empty = |name: &&&str| std::env::var_os(name).is_some_and(|value| value.is_empty());
+        for name in network::GROUPS.into_iter().flatten().filter(is_empty) {
+            command.env_remove(name);
         }
         // Both must come to the same socket.
         command.env(socket::OVERRIDE, absolute(&self.socket)?);

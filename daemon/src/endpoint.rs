@@ -87,7 +87,7 @@ async fn answer_in_time(
     let mut ahead = None;
     let exchange = async {
         let (base_url, ca_file) = (profile.base_url.clone(), profile.ca_file.clone());
-        let way = proxy::way_to(&base_url, |name| env::var(name).ok())?;
+        let way = proxy::way_to(&base_url, |name| Some(env::var_os(name)?.to_string_lossy().into_owned()))?;
         let proxy = match &way {
             Way::Through(proxy, _) => Some(proxy.clone()),
             Way::Unsaid | Way::Direct => None,

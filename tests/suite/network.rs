@@ -166,6 +166,27 @@ fn the_right_password_of_a_proxy_is_given_and_shown_nowhere() {
 }
 
 #[test]
+fn an_empty_variable_for_certificates_counts_as_none_and_a_wrong_one_is_named() {
+    let sandbox = world::sandbox_with(|options| options.tls = true);
+    let mut world = world_with_browser(&sandbox);
+    let authority = world.path("ca.pem");
+    fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
+    world.set("SSL_CERT_FILE", authority.display());
+    assert_eq!(fault_of(&world, "tls"), Value::Null);
+    world.set("SSL_CERT_FILE", "").set("SSL_CERT_DIR", "");
+    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    let fault = fault_of(&world, "tls");
+    assert!(
+        fault["why"].as_str().unwrap().contains("an authority that this machine does not know"),
+        "{fault:#}"
+    );
+    world.set("SSL_CERT_FILE", "/absent.pem");
+    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    let fault = fault_of(&world, "tls");
+    assert!(fault["try"].as_str().unwrap().contains("correct SSL_CERT_FILE"), "{fault:#}");
+}
+
+#[test]
 fn a_daemon_that_goes_another_way_than_the_shell_is_told_and_a_restart_mends_it() {
     let proxy = ConnectProxy::start(Manner::Open);
     let (_sandbox, mut world, _keyring) = behind_proxy("DISPLAY", ":0");

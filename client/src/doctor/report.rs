@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use rally_cred_proto::{Fault, FaultKind, plain::plain, socket};
+use rally_cred_proto::{Fault, FaultKind, network, plain::plain, socket};
 
 use super::{Found, shown};
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 const LOG_END: u64 = 64 * 1024;
 
 /// Variables that change what the programs do. Only whether they are set is told, since some may hold passwords.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 14] = [
     "RALLY_CRED_CONFIG",
     "RALLY_CRED_SOCKET",
     "RALLY_CRED_PROFILE",
@@ -37,9 +37,6 @@ const VARIABLES: [&str; 17] = [
     "BROWSER",
     "CI",
     "GIT_TERMINAL_PROMPT",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "NO_PROXY",
 ];
 
 /// Writes the report into a new file that only this user can read.
@@ -63,7 +60,11 @@ fn text(found: &Found, around: &dyn Surroundings) -> String {
     let at = jiff::Timestamp::from_second(around.now()).map(|at| at.to_string()).unwrap_or_default();
     let system = read_line("/etc/os-release", "PRETTY_NAME=").unwrap_or_default();
     let kernel = read_line("/proc/sys/kernel/osrelease", "").unwrap_or_default();
-    let set: Vec<_> = VARIABLES.into_iter().filter(|name| around.variable(name).is_some()).collect();
+    let set: Vec<_> = VARIABLES
+        .into_iter()
+        .chain(network::GROUPS.into_iter().flatten().copied())
+        .filter(|name| around.variable(name).is_some())
+        .collect();
     let mut text = format!(
         "rally-cred support report, version 1\n\
          made     {at}\n\

@@ -104,7 +104,8 @@ impl Distrust {
             ),
             Self::NoAuthorities(why) => (
                 why.as_str(),
-                "install the package ca-certificates, or set ca_file in the profile to a PEM file",
+                "correct SSL_CERT_FILE or SSL_CERT_DIR, where the daemon has them; else install the package \
+                 ca-certificates, or set ca_file in the profile to a PEM file",
             ),
             Self::OtherHost(why) => (
                 why.as_str(),
