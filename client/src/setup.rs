@@ -54,23 +54,25 @@ pub(crate) fn run(
     answers::check_before(&profile, &config, around)?;
 
     let mut draft = Draft::default();
-    let planned = plan(options, path, config, &profile, &mut draft, around, output);
-    // Whatever comes in between, nothing has to be typed twice.
+    let made =
+        plan(options, path, config, &profile, &mut draft, around, output).and_then(|(plan, has_changed)| {
+            carry_out(&plan, options.dry_run, around, output).map(|()| has_changed)
+        });
+    // Whatever came in between, nothing has to be typed twice.
     let has_person = around.stdin_is_terminal();
-    let keep_answers = |fault: Fault| match has_person {
-        true => fault.remedy(draft.command(&profile)),
-        false => fault,
-    };
-    let (plan, has_changed) = planned.map_err(|fault| match fault.kind {
-        FaultKind::Denied => keep_answers(fault),
-        _ => fault,
-    })?;
-    if let Err(fault) = carry_out(&plan, options.dry_run, around, output) {
-        if has_person {
-            output.say(format_args!("your answers are kept in this command: {}", draft.command(&profile)));
+    let has_changed = match made {
+        Ok(has_changed) => has_changed,
+        Err(fault) if has_person && fault.kind == FaultKind::Denied => {
+            return Err(fault.remedy(draft.command(&profile)));
         }
-        return Err(fault);
-    }
+        Err(fault) => {
+            if has_person {
+                output
+                    .say(format_args!("your answers are kept in this command: {}", draft.command(&profile)));
+            }
+            return Err(fault);
+        }
+    };
     if options.dry_run {
         return output.answer(format!("would sign in: rally-cred login {profile}\n").as_bytes()).map(|()| 0);
     }
