@@ -3,19 +3,19 @@
 //! Met by: `connection`, `daemon`, and `config`, which runs the daemon's program too.
 
 use std::{
-    ffi::OsString,
-    fs::{self, File},
     io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf, absolute},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
 };
 
-use rally_cred_proto::{Answer, Client, Fault, FaultKind, frame, network, socket};
+use rally_cred_proto::{
+    Answer, Client, Deadline, Fault, FaultKind, frame, lock::Lock, own_file, socket, variables,
+};
 
-use crate::surroundings::{Surroundings, hold_back_descriptors};
+use crate::surroundings::{Surroundings, hold_back_descriptors, no_thread};
 
 /// Longest time for a daemon to start. A start takes a tenth of a second; this is for a machine that is very busy.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,29 +24,59 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[cfg(windows)]
 const DETACHED_PROCESS: u32 = 8;
 
-/// Variables that hold a path, which the daemon would look for from its own folder.
-const PATHS: [&str; 2] = ["RALLY_CRED_CONFIG", "RALLY_CRED_CLIENT_SECRET_FILE"];
-
 /// Connects to the daemon; if none listens and `autostart` allows, starts one and connects to that.
-pub(crate) fn connect(around: &dyn Surroundings, autostart: bool) -> Result<Client, Fault> {
-    connect_within(PATIENCE, around, autostart)
-}
-
-fn connect_within(patience: Duration, around: &dyn Surroundings, autostart: bool) -> Result<Client, Fault> {
+pub(crate) fn connect(
+    around: &dyn Surroundings,
+    autostart: bool,
+    deadline: &mut Deadline,
+) -> Result<Client, Fault> {
     let socket = around.socket()?;
-    match Client::connect(&socket) {
+    match Client::connect_by(&socket, deadline) {
         Err(fault) if fault.kind == FaultKind::NoDaemon && autostart => {}
+        Err(fault) if fault.kind == FaultKind::NoDaemon => return Err(out_of_reach(&socket).unwrap_or(fault)),
         done => return done,
     }
+    for name in [variables::CONFIG, variables::SECRET_FILE] {
+        // The daemon would refuse it too, but from a folder of its own.
+        variables::path(name, around.variable(name))?;
+    }
     let daemon = daemon_program(around)?;
-    let paths = PATHS.iter().filter_map(|name| Some(((*name).into(), around.variable(name)?))).collect();
-    let starter = Starter { socket, daemon, paths };
+    let starter = Starter { socket, daemon };
     let (done, outcome) = mpsc::channel();
     // Neither the lock nor a read from the daemon has a time limit of its own.
-    thread::spawn(move || done.send(starter.start()));
-    outcome.recv_timeout(patience).unwrap_or_else(|_| {
-        Err(not_started(format!("it was not ready after {} seconds", patience.as_secs())))
-    })
+    let thread = thread::Builder::new().spawn(move || done.send(starter.start()));
+    thread.map_err(|fault| no_thread(&fault))?;
+    deadline.start();
+    let most = deadline.left().map_or(PATIENCE, |left| left.min(PATIENCE));
+    let started = outcome
+        .recv_timeout(most)
+        .unwrap_or_else(|_| Err(not_started(format!("it was not ready after {} ms", most.as_millis()))))?;
+    started.notices.iter().for_each(|notice| around.warn(notice));
+    Ok(started.client)
+}
+
+/// A daemon that has just been started.
+struct Started {
+    client: Client,
+    /// What it does without, which is in nobody's way.
+    notices: Vec<Fault>,
+}
+
+/// A daemon that runs and that no client can reach, as when somebody has removed its socket.
+#[cfg(unix)]
+fn out_of_reach(socket: &Path) -> Option<Fault> {
+    let daemon = rally_cred_proto::lock::Holder::find(socket)?;
+    let what = format!("the daemon, process {}, cannot be reached", daemon.pid());
+    Some(
+        Fault::new(FaultKind::NoDaemon, what)
+            .why(format!("nobody answers at {}", socket.display()))
+            .remedy("rally-cred daemon restart"),
+    )
+}
+
+#[cfg(not(unix))]
+fn out_of_reach(_socket: &Path) -> Option<Fault> {
+    None
 }
 
 /// The program `rally-credd`: beside this one, else in a folder that `PATH` names in full.
@@ -72,43 +102,45 @@ pub(crate) fn daemon_program(around: &dyn Surroundings) -> Result<PathBuf, Fault
 struct Starter {
     socket: PathBuf,
     daemon: PathBuf,
-    paths: Vec<(OsString, OsString)>,
 }
 
 impl Starter {
-    fn start(&self) -> Result<Client, Fault> {
+    fn start(&self) -> Result<Started, Fault> {
         let cannot = |what: &str, fault: &io::Error| not_started(format!("{what}: {fault}"));
+        socket::check_owners(&self.socket)?;
         let folder = socket::lock_folder(&self.socket)?;
-        make_folder(&folder)
-            .map_err(|fault| cannot(&format!("{} cannot be made", folder.display()), &fault))?;
+        own_file::make_folder(&folder).map_err(|fault| {
+            let told = cannot(&format!("{} cannot be made", folder.display()), &fault);
+            own_file::owner_remedy(&folder).into_iter().fold(told, Fault::remedy)
+        })?;
         socket::check_folder(&self.socket)?;
-        let _lock =
-            lock(&folder.join("start.lock")).map_err(|fault| cannot("its start cannot be locked", &fault))?;
+        let lock = folder.join("start.lock");
+        let _lock = Lock::take(&lock).map_err(|fault| {
+            let told = cannot(&format!("its start cannot be locked by {}", lock.display()), &fault);
+            socket::in_the_way(told, &self.socket, &lock)
+        })?;
         // Whoever held the lock before may have started one.
         match Client::connect(&self.socket) {
             Err(fault) if fault.kind == FaultKind::NoDaemon => {}
-            done => return done,
+            done => return done.map(|client| Started { client, notices: Vec::new() }),
         }
-        let child = self.spawn().map_err(|fault| cannot(&self.daemon.display().to_string(), &fault))?;
-        let outcome = await_ready(child);
+        let child = self.spawn().map_err(|fault| match fault.kind() {
+            io::ErrorKind::WouldBlock => no_thread(&fault),
+            _ => cannot(&self.daemon.display().to_string(), &fault),
+        })?;
+        let mut notices = Vec::new();
+        let outcome = await_ready(child, &mut notices);
         // A daemon that was started some other way meanwhile is as good.
-        Client::connect(&self.socket).map_err(|fault| outcome.err().unwrap_or(fault))
+        let client = Client::connect(&self.socket).map_err(|fault| outcome.err().unwrap_or(fault))?;
+        Ok(Started { client, notices })
     }
 
     fn spawn(&self) -> io::Result<Child> {
         let mut command = Command::new(&self.daemon);
         command.arg("--detach").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.current_dir("/");
-        for (name, path) in &self.paths {
-            command.env(name, absolute(path)?);
-        }
-        // An empty variable counts as none, which the libraries that read these do not know.
-        let is_empty = |name: &&&str| std::env::var_os(name).is_some_and(|value| value.is_empty());
-        for name in network::GROUPS.into_iter().flatten().filter(is_empty) {
-            command.env_remove(name);
-        }
         // Both must come to the same socket.
-        command.env(socket::OVERRIDE, absolute(&self.socket)?);
+        command.env(socket::OVERRIDE, &self.socket);
         // It must not end with this console.
         #[cfg(windows)]
         std::os::windows::process::CommandExt::creation_flags(&mut command, DETACHED_PROCESS);
@@ -117,43 +149,27 @@ impl Starter {
     }
 }
 
-/// Waits until the daemon serves. It says so in one frame on its standard output: `done`, or the error.
-fn await_ready(mut child: Child) -> Result<(), Fault> {
-    let mut line = Vec::new();
+/// Waits until the daemon serves. It says so on its standard output, a frame at a time: notices, then `done` or the error.
+fn await_ready(mut child: Child, notices: &mut Vec<Fault>) -> Result<(), Fault> {
     if let Some(stdout) = child.stdout.take() {
         let mut stdout = BufReader::new(stdout).take(frame::MAX_FRAME as u64);
-        stdout.read_until(b'\n', &mut line).map_err(|fault| not_started(fault.to_string()))?;
+        loop {
+            let mut line = Vec::new();
+            stdout.read_until(b'\n', &mut line).map_err(|fault| not_started(fault.to_string()))?;
+            if line.is_empty() {
+                break;
+            }
+            match frame::decode(&line) {
+                Ok(Answer::Notice(notice)) => notices.push(notice),
+                Ok(Answer::Error(fault)) => return Err(fault),
+                Ok(_) => return Ok(()),
+                Err(fault) => return Err(not_started(fault.to_string())),
+            }
+        }
     }
-    if line.is_empty() {
-        // It closed its output without a word, so it has ended.
-        let ended = child.wait().map_or_else(|fault| fault.to_string(), |status| status.to_string());
-        return Err(not_started(format!("it ended before it was ready, with {ended}")));
-    }
-    match frame::decode(&line) {
-        Ok(Answer::Error(fault)) => Err(fault),
-        Ok(_) => Ok(()),
-        Err(fault) => Err(not_started(fault.to_string())),
-    }
-}
-
-/// Makes the folder with its mode, so that nobody can enter it meanwhile.
-fn make_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
-/// Locked until the file is dropped, or this process ends in whatever way.
-fn lock(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
-    file.lock()?;
-    Ok(file)
+    // It closed its output without a word, so it has ended.
+    let ended = child.wait().map_or_else(|fault| fault.to_string(), |status| status.to_string());
+    Err(not_started(format!("it ended before it was ready, with {ended}")))
 }
 
 fn not_started(why: impl AsRef<str>) -> Fault {

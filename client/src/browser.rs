@@ -1,6 +1,6 @@
 //! Opens an address in the user's browser.
 //! Does not: run a shell, wait for the browser, or count on it: whoever calls this shows the address as well.
-//! Met by: `events`.
+//! Used by: `events`.
 
 use std::{
     ffi::OsString,
@@ -26,19 +26,47 @@ pub(crate) fn open(url: &str, around: &dyn Surroundings) -> bool {
 /// the desktop offers.
 fn commands(url: &str, browser: Option<OsString>) -> Vec<Command> {
     let browser = browser.and_then(|browser| browser.into_string().ok()).unwrap_or_default();
-    // A drive letter has a colon, so on Windows the variable is one entry.
-    let entries = if cfg!(windows) { vec![browser.as_str()] } else { browser.split(':').collect() };
-    let mut commands: Vec<_> = entries.into_iter().filter_map(|entry| named_command(entry, url)).collect();
+    let mut commands: Vec<_> =
+        entries(&browser).into_iter().filter_map(|words| named_command(&words, url)).collect();
     commands.extend(open::commands(url));
     commands
 }
 
-/// An entry of `$BROWSER`: a program and perhaps arguments, with `%s` where the address goes if not at the end.
-fn named_command(entry: &str, url: &str) -> Option<Command> {
-    let mut words = entry.split_whitespace();
-    let mut command = Command::new(words.next()?);
-    command.args(words.map(|word| word.replace("%s", url)));
-    if !entry.contains("%s") {
+/// The words of each entry of `$BROWSER`, by the rules of a shell: quotes hold blanks and colons together.
+#[cfg(not(windows))]
+fn entries(browser: &str) -> Vec<Vec<String>> {
+    // A quote that is never closed is one in a name.
+    if shlex::split(browser).is_none() {
+        let words = |entry: &str| entry.split_whitespace().map(str::to_owned).collect();
+        return browser.split(':').map(words).collect();
+    }
+    let (mut quote, mut is_escaped) = (None, false);
+    let is_between_entries = |letter: char| {
+        match (letter, quote) {
+            _ if is_escaped => is_escaped = false,
+            ('\\', None | Some('"')) => is_escaped = true,
+            (letter, Some(open)) if letter == open => quote = None,
+            ('\'' | '"', None) => quote = Some(letter),
+            (':', None) => return true,
+            _ => {}
+        }
+        false
+    };
+    browser.split(is_between_entries).filter_map(shlex::split).collect()
+}
+
+/// There a drive letter has a colon, and a path has backslashes, so the variable is one entry and needs no quotes.
+#[cfg(windows)]
+fn entries(browser: &str) -> Vec<Vec<String>> {
+    vec![browser.split_whitespace().map(str::to_owned).collect()]
+}
+
+/// A program and perhaps arguments, with `%s` where the address goes if not at the end.
+fn named_command(words: &[String], url: &str) -> Option<Command> {
+    let (program, arguments) = words.split_first()?;
+    let mut command = Command::new(program);
+    command.args(arguments.iter().map(|word| word.replace("%s", url)));
+    if !words.iter().any(|word| word.contains("%s")) {
         command.arg(url);
     }
     Some(command)
@@ -66,6 +94,13 @@ mod tests {
             ("firefox", format!("firefox|{URL}")),
             ("firefox --new-window", format!("firefox|--new-window|{URL}")),
             ("chrome --app=%s --x", format!("chrome|--app={URL}|--x")),
+            ("'/opt/My Browser/run' --new", format!("/opt/My Browser/run|--new|{URL}")),
+            (r"/opt/My\ Browser/run", format!("/opt/My Browser/run|{URL}")),
+            ("\"/opt/a: b/run\" --at='%s'", format!("/opt/a: b/run|--at={URL}")),
+            // No shell, so none of its other signs.
+            ("run $HOME `id` *", format!("run|$HOME|`id`|*|{URL}")),
+            // A quote that is never closed is a letter, as in a name.
+            ("/opt/o'brien/run --x", format!("/opt/o'brien/run|--x|{URL}")),
         ] {
             assert_eq!(lines(browser)[0], expected);
         }

@@ -5,12 +5,13 @@
 mod help;
 mod tree;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, iter, path::PathBuf};
 
 use clap::ArgMatches;
 use rally_cred_proto::{
     Fault,
     message::{Login, Logout, StatusAsk},
+    plain::visible_line,
 };
 
 pub(crate) use tree::tree;
@@ -30,14 +31,19 @@ pub(crate) fn run(
         return completions::complete(around, output);
     }
     let name = OsString::from("rally-cred");
-    match tree().try_get_matches_from(std::iter::once(&name).chain(args)) {
+    match tree().try_get_matches_from(iter::once(&name).chain(args)) {
         Ok(matches) => dispatch(&matches, around, output),
         Err(told) => {
+            // A line break in an argument would pass for one in the message.
+            let visible = args.iter().map(|arg| visible_line(&arg.to_string_lossy()).into_owned());
+            let told = tree()
+                .try_get_matches_from(iter::once("rally-cred".to_owned()).chain(visible))
+                .err()
+                .unwrap_or(told);
             let text = told.render().to_string();
             match told.use_stderr() {
-                false => output.answer(text.as_bytes())?,
-                // Where nobody listens any more, nothing is lost.
-                true => drop(output.stderr.write_all(text.as_bytes())),
+                false => output.tell(text)?,
+                true => output.show(&text),
             }
             Ok(u8::try_from(told.exit_code()).unwrap_or(2))
         }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, io::Read, time::Duration};
 
 use clap::{Arg, Command};
-use rally_cred_proto::{Answer, Ask, Fault, message::StatusAsk};
+use rally_cred_proto::{Answer, Ask, Deadline, Fault, message::StatusAsk};
 
 use crate::{cli, connection::Connection, output::Output, surroundings::Surroundings};
 
@@ -42,7 +42,7 @@ pub(crate) fn find_script(shell: &str) -> &'static str {
 pub(crate) fn complete(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut text = String::new();
     if !around.stdin_is_terminal() {
-        around.stdin(PATIENCE).take(LONGEST).read_to_string(&mut text).ok();
+        around.stdin(&mut Deadline::after(PATIENCE)).take(LONGEST).read_to_string(&mut text).ok();
     }
     let words: Vec<_> = text.lines().collect();
     let mut tree = cli::tree();
@@ -56,7 +56,7 @@ pub(crate) fn complete(around: &dyn Surroundings, output: &mut Output<'_>) -> Re
 fn profiles(around: &dyn Surroundings) -> Vec<String> {
     let mut names = Vec::new();
     let ask = Ask::Status(StatusAsk::default());
-    let outcome = Connection::new(around, false).ask(&ask, PATIENCE, &mut |event| {
+    let outcome = Connection::new(around, false).ask(&ask, &mut Deadline::after(PATIENCE), &mut |event| {
         if let Answer::Profile(profile) = event {
             names.push(profile.profile);
         }

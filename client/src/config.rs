@@ -7,7 +7,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{
+    Fault, FaultKind,
+    variables::{self, CONFIG},
+};
 
 use crate::{
     autostart,
@@ -15,22 +18,20 @@ use crate::{
     surroundings::{Surroundings, exit_code},
 };
 
-/// Prints the path of the config file, whether or not there is one.
+/// Prints the path of the config file, whether or not there is one: as it is, unless a terminal shows it.
 pub(crate) fn path(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-    output.answer(format!("{}\n", find_path(around)?.display()).as_bytes()).map(|()| 0)
+    let path = find_path(around)?;
+    if around.stdout_is_terminal() {
+        output.tell_line(path.display().to_string())?;
+    } else {
+        output.answer(&[path.as_os_str().as_encoded_bytes(), b"\n"].concat())?;
+    }
+    Ok(0)
 }
 
 /// Where the config file is, or would be.
 pub(crate) fn find_path(around: &dyn Surroundings) -> Result<PathBuf, Fault> {
-    match around.variable("RALLY_CRED_CONFIG") {
-        Some(path) => Ok(PathBuf::from(path)),
-        None => directories::ProjectDirs::from("", "", "rally-cred")
-            .map(|folders| folders.config_dir().join("config.toml"))
-            .ok_or_else(|| {
-                Fault::new(FaultKind::Failed, "the home folder of this user is not known")
-                    .remedy("set HOME or RALLY_CRED_CONFIG")
-            }),
-    }
+    variables::config_file(around.variable(CONFIG))
 }
 
 /// The verdict of the daemon's program on a config file: what it says of a good one, or what is wrong.
@@ -82,9 +83,8 @@ pub(crate) fn check(
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
     let Verdict { good, broken, code } = ask_daemon_program(file, around)?;
-    output.answer(&good)?;
-    // Where nobody listens any more, nothing is lost.
-    output.stderr.write_all(&broken).ok();
+    output.tell(String::from_utf8_lossy(&good))?;
+    output.show(&String::from_utf8_lossy(&broken));
     Ok(code)
 }
 

@@ -1,15 +1,16 @@
 //! A connection to the daemon that is made when it is first needed, and once more if the daemon was just stopping.
 //! Does not: give up an answer on its own clock before the daemon has had its time.
-//! Met by: every command that asks the daemon.
+//! Used by: every command that asks the daemon.
 
 use std::time::Duration;
 
-use rally_cred_proto::{Answer, Ask, Client, Fault, FaultKind};
+use rally_cred_proto::{Answer, Ask, Client, Deadline, Fault, FaultKind};
 
 use crate::{autostart, surroundings::Surroundings};
 
-/// How much longer than it was asked to the daemon may take, so that its reason arrives and not only the silence.
-pub(crate) const GRACE: Duration = Duration::from_secs(5);
+/// How much longer than it was asked to the daemon may take, so that its reason arrives and not only the silence. It is
+/// told whole seconds, which may be half a second more than there is.
+pub(crate) const GRACE: Duration = Duration::from_millis(750);
 
 /// A connection to the daemon.
 pub(crate) struct Connection<'a> {
@@ -24,15 +25,15 @@ impl<'a> Connection<'a> {
         Self { around, autostart, client: None }
     }
 
-    /// Asks, and waits for each answer no longer than `patience`.
+    /// Asks, and waits for connection and answer together until the deadline.
     pub(crate) fn ask(
         &mut self,
         ask: &Ask,
-        patience: Duration,
+        deadline: &mut Deadline,
         on_event: &mut dyn FnMut(Answer),
     ) -> Result<Answer, Fault> {
         let mut heard_something = false;
-        let outcome = self.ask_once(ask, patience, &mut |event| {
+        let outcome = self.ask_once(ask, deadline, &mut |event| {
             heard_something = true;
             on_event(event);
         });
@@ -41,7 +42,7 @@ impl<'a> Connection<'a> {
             // event it would not be the same question: a browser may be open.
             Err(Lost::Daemon(_)) if !heard_something => {
                 self.client = None;
-                self.ask_once(ask, patience, on_event)
+                self.ask_once(ask, deadline, on_event)
             }
             outcome => outcome,
         }
@@ -51,23 +52,21 @@ impl<'a> Connection<'a> {
     fn ask_once(
         &mut self,
         ask: &Ask,
-        patience: Duration,
+        deadline: &mut Deadline,
         on_event: &mut dyn FnMut(Answer),
     ) -> Result<Answer, Lost> {
         let client = match &mut self.client {
             Some(client) => client,
-            none => none.insert(autostart::connect(self.around, self.autostart).map_err(Lost::Answer)?),
+            none => {
+                let connected = autostart::connect(self.around, self.autostart, deadline);
+                none.insert(connected.map_err(|fault| Lost::Answer(silence(fault)))?)
+            }
         };
-        // Not every system can limit a wait on a pipe. There the daemon's own limit has to do.
-        client.set_patience(patience).ok();
-        let outcome = client.ask(ask, on_event);
+        let outcome = client.ask_by(ask, deadline, on_event);
         let is_from_daemon = client.is_usable();
         outcome.map_err(|fault| match fault.kind {
             FaultKind::NoDaemon | FaultKind::Stopping => Lost::Daemon(fault),
-            // This is silence, and says nothing about the request.
-            FaultKind::TimedOut if !is_from_daemon => {
-                Lost::Answer(Fault::new(FaultKind::NoDaemon, fault.what).remedy("rally-cred daemon restart"))
-            }
+            FaultKind::TimedOut if !is_from_daemon => Lost::Answer(silence(fault)),
             _ => Lost::Answer(fault),
         })
     }
@@ -77,6 +76,14 @@ impl<'a> Connection<'a> {
 pub(crate) fn strange() -> Fault {
     Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")
         .remedy("rally-cred daemon restart")
+}
+
+/// The silence of a daemon is as good as none, and says nothing about the request.
+pub(crate) fn silence(fault: Fault) -> Fault {
+    match fault.kind {
+        FaultKind::TimedOut => Fault { kind: FaultKind::NoDaemon, ..fault },
+        _ => fault,
+    }
 }
 
 /// What a request ended with, other than its result.

@@ -3,15 +3,16 @@
 //! Met by: people whose sign-in does not work, and whoever they ask for help.
 
 mod agreement;
+mod git_store;
 mod machine;
 mod report;
 
 use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind,
+    Answer, Ask, Deadline, Fault, FaultKind,
     message::{CheckAsk, Finding, ProfileStatus, Status, StatusAsk, Tried},
-    plain::plain,
+    plain::{plain, visible_line},
     socket,
 };
 use serde::Serialize;
@@ -19,11 +20,12 @@ use serde::Serialize;
 use crate::{
     connection::{Connection, GRACE, strange},
     output::Output,
+    status,
     surroundings::Surroundings,
 };
 
 /// The daemon's limit for a check, and some time for it to say so.
-const PATIENCE: Duration = Duration::from_secs(60 + GRACE.as_secs());
+const PATIENCE: Duration = Duration::from_secs(60).saturating_add(GRACE);
 
 /// What `doctor` was told on its command line.
 #[derive(Clone, Debug)]
@@ -46,7 +48,7 @@ pub(crate) fn run(
         report::write(path, &found, around)?;
         output.say(format_args!(
             "the report is in {}; it holds names and addresses, so read it before you send it",
-            path.display()
+            visible_line(&path.display().to_string())
         ));
     }
     if options.json {
@@ -57,7 +59,7 @@ pub(crate) fn run(
         }
         output.answer_json(&Verdicts { ok: first_fault.is_none(), checks: &found.checks })?;
     } else {
-        output.answer(shown(&found.checks).as_bytes())?;
+        output.tell(shown(&found.checks))?;
     }
     Ok(first_fault.map_or(0, |fault| fault.kind.exit_code()))
 }
@@ -144,10 +146,14 @@ fn examine(options: &Options, around: &dyn Surroundings) -> Found {
         machine::path(&found.profiles, around),
         Check::of("socket", socket.map(|path| path.display().to_string())),
     ];
+    let stores = status.map(|status| status.static_hosts.clone()).unwrap_or_default();
+    let daemon = status.map(|status| status.pid);
     found.checks.splice(0..0, before);
     found.checks.push(network);
-    found.checks.extend(machine::git(&found.profiles, around));
-    found.checks.push(machine::units(around));
+    let servers = machine::servers(&found.profiles);
+    found.checks.extend(machine::git(&servers, &stores, around));
+    found.checks.extend(git_store::check(&servers, around));
+    found.checks.push(machine::units(daemon, around));
     found
 }
 
@@ -157,11 +163,16 @@ fn ask_daemon(found: &mut Found, options: &Options, around: &dyn Surroundings) {
     let profile = &options.profile;
     let status = Ask::Status(StatusAsk { profile: profile.clone(), check: true });
     let mut profiles = Vec::new();
-    let status = connection.ask(&status, PATIENCE, &mut |event| {
-        if let Answer::Profile(profile) = event {
-            profiles.push(*profile);
-        }
-    });
+    // One that does nothing at all is not given the time for all that it would have to try.
+    let sign_of_life = Ask::Status(StatusAsk { profile: profile.clone(), check: false });
+    let status =
+        connection.ask(&sign_of_life, &mut Deadline::after(status::PATIENCE), &mut |_| {}).and_then(|_| {
+            connection.ask(&status, &mut Deadline::after(status::PATIENCE_WITH_CHECK), &mut |event| {
+                if let Answer::Profile(profile) = event {
+                    profiles.push(*profile);
+                }
+            })
+        });
     let status = match status {
         Ok(Answer::Status(status)) => *status,
         Ok(_) => return found.checks.push(Check::of("daemon", Err(strange()))),
@@ -169,7 +180,7 @@ fn ask_daemon(found: &mut Found, options: &Options, around: &dyn Surroundings) {
     };
     let mut findings = Vec::new();
     let ask = Ask::Check(CheckAsk { profile: profile.clone() });
-    let outcome = connection.ask(&ask, PATIENCE, &mut |event| {
+    let outcome = connection.ask(&ask, &mut Deadline::after(PATIENCE), &mut |event| {
         if let Answer::Finding(finding) = event {
             findings.push(finding);
         }
@@ -261,7 +272,7 @@ fn shown(checks: &[Check]) -> String {
         // A fault has its own lines, which are set in below its first.
         let what = match fault {
             Some(fault) => fault.to_string().replace('\n', "\n      "),
-            None => note.clone().unwrap_or_default(),
+            None => visible_line(note.as_deref().unwrap_or_default()).into_owned(),
         };
         // Writing to a text cannot fail.
         writeln!(text, "{mark:<4}  {check:<13}  {whose}{what}").ok();

@@ -4,13 +4,12 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
     io::{self, Read},
     path::Path,
     process::Command,
 };
 
-use rally_cred_proto::{Fault, FaultKind, Origin, Secret};
+use rally_cred_proto::{Fault, FaultKind, Origin, Secret, own_file};
 use serde::Deserialize;
 
 use crate::{
@@ -155,13 +154,10 @@ fn overriding_key(path: &Path, server: &Origin) -> Option<&'static str> {
     })
 }
 
-/// A few lines; the bound and the look at the kind of file are for a path that leads to something else.
+/// A few lines; the bound is for a path that leads to something else.
 fn read_config(path: &Path) -> io::Result<String> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
     let mut bytes = Vec::new();
-    File::open(path)?.take(64 * 1024).read_to_end(&mut bytes)?;
+    own_file::open_to_read(path)?.take(64 * 1024).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

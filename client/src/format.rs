@@ -68,6 +68,11 @@ impl Format {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
     }
 
+    /// The name that `--format` knows it by.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, format)| *format == self).map_or("", |(name, _)| *name)
+    }
+
     /// Whether it is the format of a protocol, whose callers always write a request.
     pub(crate) fn has_requests(self) -> bool {
         matches!(self, Self::Git | Self::EngFlow)

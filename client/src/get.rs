@@ -2,15 +2,16 @@
 //! Does not: think about people until a sign-in is the one thing that helps.
 //! Met by: git, build tools and scripts. This is the hot path.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, Origin, engflow, git,
-    message::{Get, StaticCredential, Target},
+    Answer, Ask, Deadline, Fault, FaultKind, Origin, engflow, git,
+    message::{Get, StaticCredential, StatusAsk, Target},
 };
+use zeroize::Zeroizing;
 
 use crate::{
-    connection::{Connection, GRACE, strange},
+    connection::{Connection, strange},
     events::{self, Audience},
     format::{self, Format},
     interactive,
@@ -19,22 +20,41 @@ use crate::{
     surroundings::Surroundings,
 };
 
+/// How long standard input may take to begin where no request need come: whoever has one to write has begun by then.
+const BEGINNING: Duration = Duration::from_secs(1);
+
 /// Answers one request. `Ok` is the exit code, which for a caller that speaks git is mostly 0 (see [`refuse`]).
 pub(crate) fn run(
     options: &Options,
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
-    let outcome = read_request(options, around).and_then(|request| answer(&request, options, around, output));
+    let mut daemon =
+        Daemon { connection: Connection::new(around, options.autostart), deadline: options.deadline() };
+    let outcome = read_request(options, &mut daemon, around)
+        .and_then(|request| answer(&request, options, &mut daemon, around, output));
     if let (Err(fault), Some(Format::Json)) = (&outcome, options.format) {
         output.answer_json_fault(fault)?;
     }
     outcome
 }
 
+/// Who is asked, and until when.
+struct Daemon<'a> {
+    connection: Connection<'a>,
+    deadline: Deadline,
+}
+
+impl Daemon<'_> {
+    fn ask(&mut self, ask: &Ask, on_event: &mut dyn FnMut(Answer)) -> Result<Answer, Fault> {
+        self.connection.ask(ask, &mut self.deadline, on_event)
+    }
+}
+
 fn answer(
     request: &Request,
     options: &Options,
+    daemon: &mut Daemon<'_>,
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
@@ -43,7 +63,7 @@ fn answer(
         return no_match(format);
     }
     let mut notice = None;
-    match ask(request, format, options, around, output, &mut notice) {
+    match ask(request, format, options, daemon, around, output, &mut notice) {
         Ok(Answer::Token(token)) if request.may_have(&token.base_url) => {
             format::give_token(&token, format, request.attributes(), output)?;
         }
@@ -66,27 +86,22 @@ fn ask(
     request: &Request,
     format: Format,
     options: &Options,
+    daemon: &mut Daemon<'_>,
     around: &dyn Surroundings,
     output: &mut Output<'_>,
     last_notice: &mut Option<Fault>,
 ) -> Result<Answer, Fault> {
-    // From the first event on. An answer without one took no time, and reading a clock for it would.
-    let mut waiting_since: Option<Instant> = None;
-    let mut connection = Connection::new(around, options.autostart);
     let mut ask_once = |interactive: bool| {
-        let waited = waiting_since.map(|since| since.elapsed()).unwrap_or_default();
-        let wait = options.patience().saturating_sub(waited);
         let get = Get {
             target: request.target(options.profile.clone()),
             interactive,
-            wait: whole_seconds(wait),
+            wait: options.seconds_left(&daemon.deadline),
             min_validity: options.min_validity,
             takes_authtype: request.takes_authtype(),
         };
         // git users did not ask for news of a helper; whoever is asked to sign in did.
         let audience = Audience { has_browser: true, listens: interactive || format != Format::Git };
-        connection.ask(&Ask::Get(get), wait + GRACE, &mut |event| {
-            waiting_since.get_or_insert_with(Instant::now);
+        daemon.ask(&Ask::Get(get), &mut |event| {
             *last_notice = match &event {
                 Answer::Notice(fault) => Some(fault.clone()),
                 _ => None,
@@ -104,11 +119,6 @@ fn ask(
             outcome => outcome,
         },
     }
-}
-
-/// Rounded up, since a wait of 0 is not a short one but none.
-fn whole_seconds(wait: Duration) -> u32 {
-    u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
 /// A server that no profile is for. git then asks the next helper, and must not hear of this one; a build tool would
@@ -158,27 +168,66 @@ enum Request {
 pub(crate) const WHAT_TO_WRITE: &str =
     "write lines such as protocol=https and host=HOST, or nothing: rally-cred get </dev/null";
 
-fn read_request(options: &Options, around: &dyn Surroundings) -> Result<Request, Fault> {
-    if options.leaves_stdin || around.stdin_is_terminal() {
+/// What standard input asks.
+///
+/// git and build tools call `get` without a format and always write a request, so it is waited for. Where a format says
+/// that somebody else calls, there may be none, and nobody to close the input: ssh and CI leave it open. Then the request
+/// is none if the input has not begun after a moment, unless another server could still be meant.
+fn read_request(
+    options: &Options,
+    daemon: &mut Daemon<'_>,
+    around: &dyn Surroundings,
+) -> Result<Request, Fault> {
+    let is_absent = options.leaves_stdin
+        || around.stdin_is_terminal()
+        || options.has_optional_request()
+            && !around.stdin_begins_within(BEGINNING)
+            && means_one_profile(options, daemon)?;
+    if is_absent {
         return Ok(Request::Empty);
     }
-    let bad = |what: String| Fault::new(FaultKind::BadRequest, what).remedy(WHAT_TO_WRITE);
-    let input = git::read(&mut around.stdin(options.stdin_patience())).map_err(|fault| match fault {
-        git::BadAttributes::Unreadable(std::io::ErrorKind::TimedOut) => {
-            Fault::new(FaultKind::TimedOut, "the request did not come to an end in time")
-                .why("whoever started this left standard input open")
-                .remedy("rally-cred get --profile NAME --format token, which does not read it")
-        }
-        fault => bad(fault.to_string()),
-    })?;
+    let operation = match options.format {
+        Some(format) if options.has_optional_request() => format!("get --format {}", format.name()),
+        _ => "get".to_owned(),
+    };
+    let input = read_input(&operation, &mut daemon.deadline, around)?;
     if input.trim_ascii().is_empty() {
         return Ok(Request::Empty);
     }
+    let bad = |what: String| Fault::new(FaultKind::BadRequest, what).remedy(WHAT_TO_WRITE);
     if engflow::looks_like_json(&input) {
         engflow::parse_request(&input).map(Request::EngFlow).map_err(|fault| bad(fault.to_string()))
     } else {
         git::parse(&input).map(Request::Git).map_err(|fault| bad(fault.to_string()))
     }
+}
+
+/// Whether every request would get the same token, or none.
+fn means_one_profile(options: &Options, daemon: &mut Daemon<'_>) -> Result<bool, Fault> {
+    if options.profile.is_some() {
+        return Ok(true);
+    }
+    let mut profiles = 0;
+    let status = daemon.ask(&Ask::Status(StatusAsk::default()), &mut |event| {
+        profiles += usize::from(matches!(event, Answer::Profile(_)));
+    })?;
+    Ok(matches!(status, Answer::Status(status) if profiles <= 1 && status.static_hosts.is_empty()))
+}
+
+/// What standard input has for an operation.
+pub(crate) fn read_input(
+    operation: &str,
+    deadline: &mut Deadline,
+    around: &dyn Surroundings,
+) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    git::read(&mut around.stdin(deadline)).map_err(|fault| match fault {
+        git::BadAttributes::Unreadable(std::io::ErrorKind::TimedOut) => {
+            Fault::new(FaultKind::TimedOut, "the request did not come to an end in time")
+                .why("whoever started this left standard input open")
+                .remedy(format!("rally-cred {operation} </dev/null"))
+        }
+        fault => Fault::new(FaultKind::BadRequest, fault.to_string()).remedy(WHAT_TO_WRITE),
+    })
 }
 
 impl Request {

@@ -3,10 +3,8 @@
 //! Does not: keep anything, or know for which servers the daemon does.
 //! Met by: git, after a password was used.
 
-use std::time::Duration;
-
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, git,
+    Answer, Ask, Deadline, Fault, FaultKind, git,
     message::{Erase, Store},
 };
 
@@ -19,15 +17,13 @@ use crate::{
     surroundings::Surroundings,
 };
 
-/// The daemon's own limit for an erase, and some time for it to say so.
-const PATIENCE: Duration = Duration::from_secs(125);
-
 /// Says that a token did not work. Silent, whatever it changed.
 ///
 /// If no daemon runs, one is started: the keyring still holds the token that Rally refused, and the next `get` would
 /// hand it out again.
 pub(crate) fn erase(options: &Options, around: &dyn Surroundings) -> Result<u8, Fault> {
-    let attributes = read(options, around)?;
+    let mut deadline = options.deadline();
+    let attributes = read("erase", &mut deadline, around)?;
     // The note of the answer that it came from; a profile named here and now comes first.
     let profile = options.profile.clone().or_else(|| attributes.profile.clone());
     let target = get::target(&attributes, profile);
@@ -40,7 +36,7 @@ pub(crate) fn erase(options: &Options, around: &dyn Surroundings) -> Result<u8, 
     }
     let erase = Ask::Erase(Erase { target, token: attributes.password, credential: attributes.credential });
     done_or_nothing_to_do(
-        Connection::new(around, options.autostart).ask(&erase, PATIENCE, &mut |_| {}),
+        Connection::new(around, options.autostart).ask(&erase, &mut deadline, &mut |_| {}),
         options,
     )
 }
@@ -58,15 +54,17 @@ fn done_or_nothing_to_do(outcome: Result<Answer, Fault>, options: &Options) -> R
 }
 
 /// What standard input says; a terminal says nothing.
-fn read(options: &Options, around: &dyn Surroundings) -> Result<git::Attributes, Fault> {
+fn read(
+    operation: &str,
+    deadline: &mut Deadline,
+    around: &dyn Surroundings,
+) -> Result<git::Attributes, Fault> {
     if around.stdin_is_terminal() {
         return Ok(git::Attributes::default());
     }
-    let bad = |fault: git::BadAttributes| {
-        Fault::new(FaultKind::BadRequest, fault.to_string()).remedy(get::WHAT_TO_WRITE)
-    };
-    let input = git::read(&mut around.stdin(options.stdin_patience())).map_err(bad)?;
-    git::parse(&input).map_err(bad)
+    let input = get::read_input(operation, deadline, around)?;
+    git::parse(&input)
+        .map_err(|fault| Fault::new(FaultKind::BadRequest, fault.to_string()).remedy(get::WHAT_TO_WRITE))
 }
 
 /// Keeps a static credential, where the config file says so for its server. Of what must not be kept, and of anything
@@ -76,7 +74,8 @@ pub(crate) fn store(
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
-    let attributes = read(options, around)?;
+    let mut deadline = options.deadline();
+    let attributes = read("store", &mut deadline, around)?;
     let (Some(protocol), Some(host)) = (attributes.protocol.clone(), attributes.host.clone()) else {
         return Ok(0);
     };
@@ -90,7 +89,7 @@ pub(crate) fn store(
     let audience = Audience { has_browser: false, listens: true };
     let mut react = |event: Answer| events::react(&event, audience, around, output);
     done_or_nothing_to_do(
-        Connection::new(around, options.autostart).ask(&store, PATIENCE, &mut react),
+        Connection::new(around, options.autostart).ask(&store, &mut deadline, &mut react),
         options,
     )
 }
@@ -98,7 +97,7 @@ pub(crate) fn store(
 /// Reads the request of an operation that does nothing here, so that whoever writes it is not cut off.
 pub(crate) fn pass_over(options: &Options, around: &dyn Surroundings) -> Result<u8, Fault> {
     if !around.stdin_is_terminal() {
-        git::read(&mut around.stdin(options.stdin_patience())).ok();
+        git::read(&mut around.stdin(&mut options.deadline())).ok();
     }
     Ok(0)
 }

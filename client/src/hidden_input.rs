@@ -12,7 +12,7 @@ mod unix {
     use std::{
         fs::File,
         io::{self, Read, Write},
-        sync::{Mutex, Once, PoisonError},
+        sync::{Mutex, Once, PoisonError, mpsc},
         thread,
     };
 
@@ -123,13 +123,16 @@ mod unix {
         static WATCH: Once = Once::new();
         let mut outcome = Ok(());
         WATCH.call_once(|| {
-            outcome = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP]).map(|mut signals| {
-                thread::spawn(move || {
-                    for signal in signals.forever() {
-                        give_way(signal);
-                    }
-                });
+            // The thread first: signals that were caught and that nobody acts on could not end the program any more.
+            let (caught, signals) = mpsc::channel::<Signals>();
+            let watching = thread::Builder::new().spawn(move || {
+                for signal in signals.recv().iter_mut().flat_map(Signals::forever) {
+                    give_way(signal);
+                }
             });
+            outcome = watching
+                .and_then(|_| Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP]))
+                .map(|signals| caught.send(signals).unwrap_or_default());
         });
         outcome
     }

@@ -5,11 +5,12 @@
 use std::{
     env::consts::EXE_SUFFIX,
     ffi::{OsStr, OsString},
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     process::Command,
 };
 
-use rally_cred_proto::{Origin, shell_word::shell_word};
+use rally_cred_proto::{Origin, plain::plain, shell_word::shell_word};
 
 use crate::surroundings::Surroundings;
 
@@ -20,7 +21,7 @@ pub(crate) const GIT_HELPER: &str = "git-credential-rally";
 pub(crate) const UNITS: [&str; 2] = ["rally-cred.socket", "rally-cred.service"];
 
 /// Whether git asks rally-cred about a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GitHelper {
     /// There is no git.
     NoGit,
@@ -28,62 +29,98 @@ pub(crate) enum GitHelper {
     Absent,
     /// It was told to, and an empty helper after that has it forget.
     Undone,
-    /// It does, by the helper's name, which has to be found in `PATH`.
-    ByName,
-    /// It does, by the helper's path.
-    ByPath,
+    /// It does, by the last of its helpers that is ours; the others it asks and tells as well.
+    Ours { by: By, others: Vec<String> },
+}
+
+/// How git finds a helper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// In `PATH`.
+    Name,
+    /// By its path.
+    Path,
 }
 
 /// Whether git asks rally-cred about the server of this base URL, by a helper for that server or for all.
 pub(crate) fn git_helper(base_url: &str, around: &dyn Surroundings) -> GitHelper {
-    let mut git = Command::new("git");
-    git.args(["config", "--null", "--get-regexp", r"^credential\.(.*\.)?helper$"]);
-    let Ok(found) = around.output_of(&mut git) else { return GitHelper::NoGit };
-    let text = String::from_utf8_lossy(&found.stdout);
-    let is_for =
-        |key: &str| match key.strip_prefix("credential.").and_then(|rest| rest.strip_suffix("helper")) {
-            Some("") => true,
-            Some(server) => {
-                let origin = Origin::from_uri(server.trim_end_matches('.'));
-                origin.is_some() && origin == Origin::from_uri(base_url)
-            }
-            None => false,
-        };
-    let helpers = text.split('\0').filter_map(|entry| entry.split_once('\n'));
-    let helpers = helpers.filter(|(key, _)| is_for(key)).map(|(_, helper)| helper);
-    // An empty one has git forget those before it.
-    helpers.fold(GitHelper::Absent, |before, helper| match (before, our_helper(helper)) {
-        (GitHelper::Absent, None) => GitHelper::Absent,
-        (_, None) if helper.is_empty() => GitHelper::Undone,
-        (before, None) => before,
-        (_, Some(ours)) => ours,
-    })
+    let Ok(settings) = git_helpers(around) else { return GitHelper::NoGit };
+    let (mut helpers, mut was_told) = (Vec::new(), false);
+    for (_, helper) in settings.iter().filter(|(servers, _)| is_about(servers, base_url)) {
+        was_told |= our_helper(helper).is_some();
+        // An empty one has git forget those before it.
+        if helper.is_empty() { helpers.clear() } else { helpers.push(helper) }
+    }
+    let others = helpers.iter().filter(|helper| our_helper(helper).is_none());
+    let others = others.map(|helper| name_of(helper)).collect();
+    match helpers.iter().rev().find_map(|helper| our_helper(helper)) {
+        Some(by) => GitHelper::Ours { by, others },
+        None if was_told => GitHelper::Undone,
+        None => GitHelper::Absent,
+    }
 }
 
-/// git takes a name, a path, or a command line that begins with `!`.
-fn our_helper(helper: &str) -> Option<GitHelper> {
-    let program = first_word(helper.trim_start_matches('!'));
-    let name = Path::new(&program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+/// Whether settings for this server stand behind those under its own URL, which what is added there does not get past.
+pub(crate) fn has_helpers_behind(base_url: &str, around: &dyn Surroundings) -> bool {
+    let settings = git_helpers(around).unwrap_or_default();
+    let Some(own) = settings.iter().rposition(|(servers, _)| servers == base_url) else { return false };
+    settings.iter().skip(own + 1).any(|(servers, _)| is_about(servers, base_url))
+}
+
+/// Every helper that is set, in git's order, with the servers that it is for: a pattern, empty for all.
+pub(crate) fn git_helpers(around: &dyn Surroundings) -> io::Result<Vec<(String, String)>> {
+    let mut git = Command::new("git");
+    git.args(["config", "--null", "--get-regexp", r"^credential\.(.*\.)?helper$"]);
+    let found = around.output_of(&mut git)?;
+    let text = String::from_utf8_lossy(&found.stdout);
+    let setting = |entry: &str| {
+        // A key without a value is `true` to git, and no helper has that name.
+        let (key, helper) = entry.split_once('\n')?;
+        let servers = key.strip_prefix("credential.")?.strip_suffix("helper")?;
+        Some((servers.strip_suffix('.').unwrap_or(servers).to_owned(), helper.to_owned()))
+    };
+    Ok(text.split('\0').filter_map(setting).collect())
+}
+
+/// Whether git takes a setting with this pattern for the server: a URL, or a part of one, in which `*` stands for a
+/// label of the host. A user or a path in it narrows it down, but there are requests that it is for.
+fn is_about(servers: &str, base_url: &str) -> bool {
+    let Some((scheme, host)) = base_url.split_once("://") else { return false };
+    let (scheme, rest) = servers.split_once("://").unwrap_or((scheme, servers));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let pattern: Vec<_> = authority.rsplit('@').next().unwrap_or_default().split('.').collect();
+    let labels: Vec<_> = host.split('/').next().unwrap_or_default().split('.').collect();
+    let fill =
+        |(label, own): (&&str, &&str)| if *label == "*" { (*own).to_owned() } else { (*label).to_owned() };
+    servers.is_empty()
+        || pattern.len() == labels.len() && {
+            let host = pattern.iter().zip(&labels).map(fill).collect::<Vec<_>>().join(".");
+            let origin = Origin::from_git(scheme, &host);
+            origin.is_some() && origin == Origin::from_uri(base_url)
+        }
+}
+
+/// What a helper is called. Its arguments, or a command in its place, may hold a password.
+fn name_of(helper: &str) -> String {
+    match first_word(helper).filter(|_| !helper.starts_with('!')) {
+        Some(program) => plain(&program),
+        None => "a command".to_owned(),
+    }
+}
+
+/// How git runs this program, if the helper is ours. git takes a name, a path, or a command line that begins with `!`.
+fn our_helper(helper: &str) -> Option<By> {
+    let program = PathBuf::from(first_word(helper.trim_start_matches('!'))?);
+    let name = program.file_name()?.to_str()?;
     if !matches!(name.trim_end_matches(".exe"), "rally" | GIT_HELPER | "rally-cred") {
         return None;
     }
-    Some(if Path::new(&program).is_absolute() { GitHelper::ByPath } else { GitHelper::ByName })
+    Some(if program.is_absolute() { By::Path } else { By::Name })
 }
 
 /// The first word of a command line as a shell reads it.
-fn first_word(line: &str) -> String {
-    let (mut word, mut quote) = (String::new(), None);
-    let mut letters = line.trim_start().chars();
-    while let Some(letter) = letters.next() {
-        match (letter, quote) {
-            (_, Some(open)) if letter == open => quote = None,
-            ('\\', None | Some('"')) => word.extend(letters.next()),
-            ('\'' | '"', None) => quote = Some(letter),
-            (_, None) if letter.is_whitespace() => break,
-            _ => word.push(letter),
-        }
-    }
-    word
+fn first_word(line: &str) -> Option<String> {
+    shlex::Shlex::new(line).next()
 }
 
 /// What has git run its helper: the name where git finds it by that, else its path, for a shell where it needs one.
@@ -172,6 +209,18 @@ pub(crate) fn units(around: &dyn Surroundings) -> Units {
     }
 }
 
+/// The process of the service, if the socket is active: the only one that clients come to then, or 0 while there is none.
+pub(crate) fn process_behind_socket(around: &dyn Surroundings) -> Option<u32> {
+    let [socket, service] = UNITS;
+    let show = |unit: &str, property: &str| {
+        let mut systemctl = Command::new("systemctl");
+        systemctl.args(["--user", "show", &format!("--property={property}"), "--value", unit]);
+        let shown = around.output_of(&mut systemctl).ok().filter(|shown| shown.status.success())?;
+        Some(String::from_utf8_lossy(&shown.stdout).trim().to_owned())
+    };
+    (show(socket, "ActiveState")? == "active").then(|| show(service, "MainPID")?.parse().ok())?
+}
+
 /// A program in a folder that `PATH` names in full.
 pub(crate) fn find_program(name: &str, around: &dyn Surroundings) -> Option<PathBuf> {
     let name = format!("{name}{EXE_SUFFIX}");
@@ -192,28 +241,48 @@ mod tests {
         Fake { outputs: [(line.to_owned(), (code, stdout.to_owned()))].into(), ..Fake::default() }
     }
 
+    const GIT: &str = r"git config --null --get-regexp ^credential\.(.*\.)?helper$";
+
     #[test]
     fn git_asks_us_by_a_helper_for_the_server_or_for_all_however_it_is_written() {
-        let line = r"git config --null --get-regexp ^credential\.(.*\.)?helper$";
+        let ours = |by, others: &[&str]| {
+            let others = others.iter().map(|name| (*name).to_owned()).collect();
+            GitHelper::Ours { by, others }
+        };
         for (settings, expected) in [
-            ("credential.https://rally1.rallydev.com.helper\nrally\0", GitHelper::ByName),
+            ("credential.https://rally1.rallydev.com.helper\nrally\0", ours(By::Name, &[])),
             (
                 "credential.https://rally1.rallydev.com/.helper\n/opt/bin/git-credential-rally\0",
-                GitHelper::ByPath,
+                ours(By::Path, &[]),
             ),
-            ("credential.helper\n!'/opt/my bin/git-credential-rally'\0", GitHelper::ByPath),
-            ("credential.helper\n/opt/my\\ bin/git-credential-rally\0", GitHelper::ByPath),
+            ("credential.helper\n!'/opt/my bin/git-credential-rally'\0", ours(By::Path, &[])),
+            ("credential.helper\n/opt/my\\ bin/git-credential-rally\0", ours(By::Path, &[])),
             ("credential.helper\nstore --file /x/rally-cred/rally\0", GitHelper::Absent),
-            ("credential.helper\ncache\0credential.helper\n!rally-cred --profile x\0", GitHelper::ByName),
+            (
+                "credential.helper\ncache --timeout 9\0credential.helper\n!rally-cred --profile x\0",
+                ours(By::Name, &["cache"]),
+            ),
+            (
+                "credential.helper\nrally\0credential.https://me@rally1.rallydev.com.helper\nstore\0",
+                ours(By::Name, &["store"]),
+            ),
+            (
+                "credential.helper\n!echo password=canary\0credential.helper\n/opt/rally-cred\0credential.helper\nstore\0",
+                ours(By::Path, &["a command", "store"]),
+            ),
+            ("credential.rally1.rallydev.com.helper\nrally\0", ours(By::Name, &[])),
+            ("credential.https://*.rallydev.com.helper\nrally\0", ours(By::Name, &[])),
+            ("credential.https://*.com.helper\nrally\0", GitHelper::Absent),
+            ("credential.http://rally1.rallydev.com.helper\nrally\0", GitHelper::Absent),
             ("credential.https://eu1.rallydev.com.helper\nrally\0", GitHelper::Absent),
             ("credential.https://rally1.rallydev.com.helper\nstore\0", GitHelper::Absent),
             ("credential.helper\n\0", GitHelper::Absent),
             ("credential.helper\nrally\0credential.helper\n\0", GitHelper::Undone),
-            ("credential.helper\n\0credential.helper\nrally\0", GitHelper::ByName),
-            ("credential.helper\nrally\0credential.https://eu1.rallydev.com.helper\n\0", GitHelper::ByName),
+            ("credential.helper\n\0credential.helper\nrally\0", ours(By::Name, &[])),
+            ("credential.helper\nrally\0credential.https://eu1.rallydev.com.helper\n\0", ours(By::Name, &[])),
             ("", GitHelper::Absent),
         ] {
-            let around = with_output(line, 0, settings);
+            let around = with_output(GIT, 0, settings);
             assert_eq!(git_helper("https://rally1.rallydev.com", &around), expected, "{settings:?}");
         }
         assert_eq!(git_helper("https://rally1.rallydev.com", &Fake::default()), GitHelper::NoGit);
@@ -227,7 +296,7 @@ mod tests {
         ] {
             let written = path_for_git(path.into());
             assert_eq!(written, OsString::from(expected));
-            assert_eq!(our_helper(written.to_str().unwrap()), Some(GitHelper::ByPath));
+            assert_eq!(our_helper(written.to_str().unwrap()), Some(By::Path));
         }
         use std::os::unix::ffi::OsStringExt;
         let written = path_for_git(OsString::from_vec(b"/a\xff'/git-credential-rally".to_vec())).into_vec();

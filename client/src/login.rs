@@ -14,7 +14,7 @@ use std::{
 
 use jiff::Timestamp;
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, Secret,
+    Answer, Ask, Deadline, Fault, FaultKind, Secret,
     message::{Login, Paste, SignedIn},
     plain::plain,
 };
@@ -22,15 +22,18 @@ use zeroize::Zeroizing;
 
 use crate::{
     autostart,
-    connection::{Connection, GRACE, strange},
+    connection::{Connection, GRACE, silence, strange},
     events::{self, Audience},
     output::Output,
     progress::Progress,
-    surroundings::Surroundings,
+    surroundings::{Surroundings, no_thread},
 };
 
 /// The longest line that can be a redirect address. A longer one is a slip of the clipboard.
 const LONGEST_LINE: u64 = 16 * 1024;
+
+/// Time for the daemon to say what it thinks of an address.
+const PASTING: Duration = Duration::from_secs(5);
 
 /// What `login` was told on its command line.
 #[derive(Clone, Debug)]
@@ -58,7 +61,7 @@ pub(crate) fn run(
         }
         outcome => outcome?,
     };
-    output.answer(summary(&signed_in).as_bytes())?;
+    output.tell(summary(&signed_in))?;
     Ok(0)
 }
 
@@ -152,28 +155,30 @@ fn ask_in_background(
     around: &dyn Surroundings,
     happened: Sender<Happened>,
 ) -> Result<(), Fault> {
-    let mut client = autostart::connect(around, options.autostart)?;
-    // Not every system can limit a wait on a pipe. There the daemon's own limit has to do.
-    client.set_patience(Duration::from_secs(options.timeout.into()) + GRACE).ok();
-    thread::spawn(move || {
+    let mut deadline = Deadline::after(Duration::from_secs(options.timeout.into()) + GRACE);
+    let mut client = autostart::connect(around, options.autostart, &mut deadline).map_err(silence)?;
+    let asking = thread::Builder::new().spawn(move || {
         // Nobody listens any more only once this program ends.
-        let outcome = client.ask(&Ask::Login(login), &mut |event| {
+        let outcome = client.ask_by(&Ask::Login(login), &mut deadline, &mut |event| {
             happened.send(Happened::Event(event)).ok();
         });
+        let outcome = if client.is_usable() { outcome } else { outcome.map_err(silence) };
         happened.send(Happened::Ended(outcome)).ok();
     });
-    Ok(())
+    asking.map(drop).map_err(|fault| no_thread(&fault))
 }
 
 /// Reads lines until there are no more or nobody wants them. The thread ends with the program, in the middle of a read.
 fn read_in_background(mut lines: Box<dyn BufRead + Send>, happened: Sender<Happened>) {
-    thread::spawn(move || {
+    let reading = thread::Builder::new().spawn(move || {
         while let Ok(Some(line)) = read_line(&mut *lines) {
             if !line.trim().is_empty() && happened.send(Happened::Pasted(line)).is_err() {
                 break;
             }
         }
     });
+    // Without it nothing can be pasted, and the browser may come back by itself.
+    reading.map(drop).ok();
 }
 
 /// The next line; `None` at the end.
@@ -191,7 +196,7 @@ fn paste(line: &str, options: &Options, around: &dyn Surroundings) -> Result<(),
             .remedy("copy the whole address out of the browser's address line")
     })?;
     let paste = Ask::Paste(Paste { profile: options.profile.clone(), redirect });
-    Connection::new(around, false).ask(&paste, GRACE, &mut |_| {}).map(drop)
+    Connection::new(around, false).ask(&paste, &mut Deadline::after(PASTING), &mut |_| {}).map(drop)
 }
 
 /// The first line of standard input, or what is typed there without echo if it is a terminal.
@@ -204,8 +209,8 @@ fn read_secret(options: &Options, around: &dyn Surroundings) -> Result<Secret, F
     if around.stdin_is_terminal() {
         return ask_for_secret(options, around).ok_or_else(|| missing("nothing was typed"));
     }
-    let patience = Duration::from_secs(options.timeout.into());
-    let mut input = std::io::BufReader::new(around.stdin(patience));
+    let mut deadline = Deadline::after(Duration::from_secs(options.timeout.into()));
+    let mut input = std::io::BufReader::new(around.stdin(&mut deadline));
     match read_line(&mut input) {
         Ok(Some(line)) => parse_secret(&line).ok_or_else(|| missing("its first line is empty")),
         Ok(None) => Err(missing("it is empty")),

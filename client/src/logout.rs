@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use rally_cred_proto::{
-    Answer, Ask, Fault,
+    Answer, Ask, Deadline, Fault,
     message::{Logout, SignedOut},
     plain::plain,
 };
@@ -26,8 +26,9 @@ pub(crate) fn run(
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
-    match Connection::new(around, autostart).ask(&Ask::Logout(logout), PATIENCE, &mut |_| {})? {
-        Answer::SignedOut(done) => output.answer(summary(&done).as_bytes()).map(|()| 0),
+    let mut deadline = Deadline::after(PATIENCE);
+    match Connection::new(around, autostart).ask(&Ask::Logout(logout), &mut deadline, &mut |_| {})? {
+        Answer::SignedOut(done) => output.tell(summary(&done)).map(|()| 0),
         _ => Err(strange()),
     }
 }

@@ -5,9 +5,9 @@
 
 use std::{ffi::OsString, time::Duration};
 
-use rally_cred_proto::{Fault, FaultKind, duration, message::Get};
+use rally_cred_proto::{Deadline, Fault, FaultKind, duration, message::Get};
 
-use crate::{format::Format, surroundings::Surroundings};
+use crate::{connection::GRACE, format::Format, surroundings::Surroundings};
 
 /// What the flags of a helper operation say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,22 +133,30 @@ impl Options {
                 lexopt::Arg::Value(_) => return Err(wrong("there is more than one operation")),
             }
         }
-        let needs_request = options.format.is_none_or(Format::has_requests);
-        options.leaves_stdin = options.profile.is_some() && !needs_request;
+        options.leaves_stdin = options.profile.is_some() && options.has_optional_request();
         if options.profile.is_none() {
             options.profile = named_profile(around)?;
         }
         Ok(options)
     }
 
-    /// The time for the whole operation.
-    pub(crate) fn patience(&self) -> Duration {
-        Duration::from_secs(self.wait.into())
+    /// The end of the whole operation: reading the request, starting a daemon, its answer. If no time is given for
+    /// anything else, there is enough for a request and an answer that are at hand.
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::after(Duration::from_secs(self.wait.max(1).into()) + GRACE)
     }
 
-    /// How long the caller may take to write its request: not less than it needs, even if no time is given for the rest.
-    pub(crate) fn stdin_patience(&self) -> Duration {
-        self.patience().max(Duration::from_secs(1))
+    /// The seconds that are left of the operation, as the daemon is to count them.
+    pub(crate) fn seconds_left(&self, deadline: &Deadline) -> u32 {
+        let left = deadline.left().unwrap_or_default().saturating_sub(GRACE) + Duration::from_millis(500);
+        let whole = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
+        // None is another thing than little.
+        whole.max(1).min(self.wait)
+    }
+
+    /// Whether a request may come on standard input, but need not: that of a protocol always comes.
+    pub(crate) fn has_optional_request(&self) -> bool {
+        self.format.is_some_and(|format| !format.has_requests())
     }
 }
 

@@ -1,10 +1,16 @@
 //! The two streams a command writes to: answers on standard output, everything else on standard error.
-//! Does not: write anything to standard output that the caller did not ask for.
+//! Does not: write anything to standard output that the caller did not ask for, or let a name or a path steer a terminal.
 //! Met by: every command.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
 
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{
+    Fault, FaultKind,
+    plain::{visible, visible_json, visible_line},
+};
 use serde::Serialize;
 
 /// Version of what `--json` and `--format json` print. It grows when a field changes its meaning or goes away.
@@ -19,7 +25,8 @@ pub struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Gives an answer in one write, so that it arrives whole or not at all. A reader that has gone is no fault.
+    /// Gives an answer to a program, byte by byte, in one write, so that it arrives whole or not at all. A reader that has
+    /// gone is no fault.
     pub fn answer(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match self.stdout.write_all(bytes).and_then(|()| self.stdout.flush()) {
             Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
@@ -29,6 +36,16 @@ impl Output<'_> {
             }
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// Gives an answer to people, line by line.
+    pub fn tell(&mut self, lines: impl AsRef<str>) -> Result<(), Fault> {
+        self.answer(visible(lines.as_ref()).as_bytes())
+    }
+
+    /// The same for one line, without its end.
+    pub fn tell_line(&mut self, line: impl AsRef<str>) -> Result<(), Fault> {
+        self.answer(format!("{}\n", visible_line(line.as_ref())).as_bytes())
     }
 
     /// Gives an answer as one line of JSON with a `version`.
@@ -47,12 +64,17 @@ impl Output<'_> {
         self.answer_json(&Failure { error: fault })
     }
 
-    /// Shows something to people that need not end its line.
+    /// Shows something to people that need not end its line. Where nobody listens any more, nothing is lost.
     pub(crate) fn show(&mut self, text: &str) {
+        self.draw(&visible(text));
+    }
+
+    /// Writes what steers the terminal on purpose.
+    pub(crate) fn draw(&mut self, text: &str) {
         self.stderr.write_all(text.as_bytes()).and_then(|()| self.stderr.flush()).ok();
     }
 
-    /// Says something to people. Where nobody listens any more, nothing is lost.
+    /// Says something to people.
     pub fn say(&mut self, text: impl std::fmt::Display) {
         self.show(&format!("rally-cred: {text}\n"));
     }
@@ -94,6 +116,9 @@ fn versioned(answer: &impl Serialize) -> serde_json::Result<zeroize::Zeroizing<V
     let mut line = zeroize::Zeroizing::new(Vec::with_capacity(4096));
     serde_json::to_writer(&mut *line, &Versioned { version: JSON_VERSION, answer })?;
     line.push(b'\n');
+    if let Ok(Cow::Owned(visible)) = str::from_utf8(&line).map(visible_json) {
+        line = zeroize::Zeroizing::new(visible.into_bytes());
+    }
     Ok(line)
 }
 

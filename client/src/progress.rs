@@ -51,7 +51,7 @@ impl<'a> Progress<'a> {
     pub(crate) fn draw(&mut self, now: Instant, output: &mut Output<'_>) -> Option<Duration> {
         let (wait, screen) = (self.wait.as_ref()?, self.around.screen()?);
         let left = wait.until.map(|until| until.saturating_duration_since(now));
-        output.show(&format!("\r\x1b[K{}", line(&wait.on, left, screen)));
+        output.draw(&format!("\r\x1b[K{}", line(&wait.on, left, screen)));
         self.drawn = true;
         // To the end of the running second.
         left.map(|left| Duration::from_nanos(u64::from(left.subsec_nanos())).max(SHORTEST))
@@ -60,7 +60,7 @@ impl<'a> Progress<'a> {
     /// Takes the line away, so that others can be written.
     pub(crate) fn clear(&mut self, output: &mut Output<'_>) {
         if std::mem::take(&mut self.drawn) {
-            output.show("\r\x1b[K");
+            output.draw("\r\x1b[K");
         }
     }
 }

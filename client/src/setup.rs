@@ -12,7 +12,7 @@ mod record;
 
 use std::path::PathBuf;
 
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{Fault, FaultKind, own_file, socket};
 
 use crate::{autostart, config, login, output::Output, surroundings::Surroundings};
 use answers::Draft;
@@ -46,7 +46,7 @@ pub(crate) fn run(
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
-    let path = config::find_path(around)?;
+    let path = find_config(around)?;
     let config = ConfigText::load(&path)?;
     let profile = options.login.profile.clone().or_else(|| config.default_profile());
     let profile = profile.unwrap_or_else(|| "default".to_owned());
@@ -74,7 +74,7 @@ pub(crate) fn run(
         }
     };
     if options.dry_run {
-        return output.answer(format!("would sign in: rally-cred login {profile}\n").as_bytes()).map(|()| 0);
+        return output.tell_line(format!("would sign in: rally-cred login {profile}")).map(|()| 0);
     }
     if has_changed && has_person {
         output.say(IF_REFUSED);
@@ -130,12 +130,14 @@ pub(crate) fn remove(
     around: &dyn Surroundings,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
-    let path = config::find_path(around)?;
+    let path = find_config(around)?;
     let mut config = ConfigText::load(&path)?;
     let profile = profile.or_else(|| config.default_profile()).unwrap_or_else(|| "default".to_owned());
     let own = Made::File(path.clone());
     let (config_file, mut made): (Vec<_>, Vec<_>) =
         record::load()?.into_iter().partition(|made| *made == own);
+    // What was made last goes first: units are disabled before their files go.
+    made.reverse();
     let mut plan = Vec::new();
     let mut helper = None;
     if config.has_profile(&profile) {
@@ -154,8 +156,6 @@ pub(crate) fn remove(
         }
     }
     if config.is_unused() {
-        // What was made last goes first: units are disabled before their files go.
-        made.reverse();
         plan.extend(machine::undo(made, around));
         if !plan.is_empty() {
             plan.push(Change::Stop);
@@ -168,6 +168,14 @@ pub(crate) fn remove(
     Ok(0)
 }
 
+/// The config file's path, unless it or anything else that is to be made would be in another user's folders.
+fn find_config(around: &dyn Surroundings) -> Result<PathBuf, Fault> {
+    let path = config::find_path(around)?;
+    own_file::check_owner(&path)?;
+    around.socket().map_or(Ok(()), |socket| socket::check_owners(&socket))?;
+    Ok(path)
+}
+
 /// Makes each change and says so; or only says what it would be.
 fn carry_out(
     plan: &[Change],
@@ -176,7 +184,7 @@ fn carry_out(
     output: &mut Output<'_>,
 ) -> Result<(), Fault> {
     if plan.iter().all(Change::is_silent) {
-        output.answer(b"nothing to change\n")?;
+        output.tell_line("nothing to change")?;
     }
     for change in plan {
         if !dry_run {
@@ -184,7 +192,7 @@ fn carry_out(
         }
         if !change.is_silent() {
             let how = if dry_run { "would " } else { "" };
-            output.answer(format!("{how}{change}\n").as_bytes())?;
+            output.tell_line(format!("{how}{change}"))?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use jiff::Timestamp;
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind,
+    Answer, Ask, Deadline, Fault, FaultKind,
     message::{ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus},
     plain::plain,
 };
@@ -18,8 +18,11 @@ use crate::{
     surroundings::Surroundings,
 };
 
-/// The daemon's own limit for a status, and some time for it to say so.
-const PATIENCE: Duration = Duration::from_secs(30 + GRACE.as_secs());
+/// The daemon's own limit for reading what it has to show, and some time for it to say so.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5).saturating_add(GRACE);
+
+/// The same where it asks Rally as well.
+pub(crate) const PATIENCE_WITH_CHECK: Duration = Duration::from_secs(30).saturating_add(GRACE);
 
 /// Shows the daemon. The exit code is 0 only if every profile shown can be served now; otherwise that of the first fault.
 pub(crate) fn run(
@@ -29,7 +32,8 @@ pub(crate) fn run(
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
     let mut profiles = Vec::new();
-    let answer = Connection::new(around, false).ask(&Ask::Status(ask), PATIENCE, &mut |event| {
+    let mut deadline = Deadline::after(if ask.check { PATIENCE_WITH_CHECK } else { PATIENCE });
+    let answer = Connection::new(around, false).ask(&Ask::Status(ask), &mut deadline, &mut |event| {
         if let Answer::Profile(profile) = event {
             profiles.push(*profile);
         }
@@ -49,7 +53,7 @@ pub(crate) fn run(
     if as_json {
         output.answer_json(&status)?;
     } else {
-        output.answer(shown(&status, around.now()).as_bytes())?;
+        output.tell(shown(&status, around.now()))?;
     }
     Ok(exit_code(&status))
 }

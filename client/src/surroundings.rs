@@ -7,13 +7,13 @@ use std::{
     env,
     ffi::OsString,
     fs,
-    io::{self, BufRead, IsTerminal, Read},
+    io::{self, BufRead, IsTerminal, Read, Write},
     path::PathBuf,
     process::{Command, ExitStatus, Output, Stdio},
     time::{Duration, SystemTime},
 };
 
-use rally_cred_proto::{Fault, FaultKind, frame::MAX_FRAME, socket};
+use rally_cred_proto::{Deadline, Fault, FaultKind, frame::MAX_FRAME, socket};
 use zeroize::Zeroizing;
 
 use crate::hidden_input;
@@ -30,10 +30,14 @@ pub trait Surroundings {
     fn now(&self) -> i64;
     /// Whether a person types on standard input.
     fn stdin_is_terminal(&self) -> bool;
+    /// Whether a person reads standard output.
+    fn stdout_is_terminal(&self) -> bool;
     /// Whether a person could read a message: on standard error, or on the terminal that the process belongs to.
     fn has_terminal(&self) -> bool;
-    /// Standard input, which ends in an error when nothing has come for so long.
-    fn stdin(&self, patience: Duration) -> Box<dyn Read + '_>;
+    /// Standard input, which ends in an error when it has not come to its end by the deadline.
+    fn stdin<'a>(&'a self, deadline: &'a mut Deadline) -> Box<dyn Read + 'a>;
+    /// Whether standard input begins, or ends, within this time.
+    fn stdin_begins_within(&self, patience: Duration) -> bool;
     /// Standard input, line by line, for a thread of its own.
     fn typed_lines(&self) -> Box<dyn BufRead + Send>;
     /// The terminal on which a person reads standard error and types; `None` if a line cannot be written anew there.
@@ -44,6 +48,8 @@ pub trait Surroundings {
     fn typed_secret(&self, prompt: &str) -> io::Result<Zeroizing<String>>;
     /// A setting of git, with everything that git's caller has overridden; `None` without git.
     fn git_setting(&self, name: &str) -> Option<String>;
+    /// Tells the person of something that is in nobody's way, whatever the command.
+    fn warn(&self, notice: &Fault);
     /// Runs a program to its end, without standard input, and gives what it wrote.
     fn output_of(&self, command: &mut Command) -> io::Result<Output>;
     /// Starts a program and leaves it alone.
@@ -103,19 +109,34 @@ impl Surroundings for Process {
         io::stdin().is_terminal()
     }
 
+    fn stdout_is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
     fn has_terminal(&self) -> bool {
         io::stderr().is_terminal()
             || fs::File::open(if cfg!(windows) { "CONIN$" } else { "/dev/tty" }).is_ok()
     }
 
     #[cfg(unix)]
-    fn stdin(&self, patience: Duration) -> Box<dyn Read + '_> {
-        Box::new(PatientStdin { patience })
+    fn stdin<'a>(&'a self, deadline: &'a mut Deadline) -> Box<dyn Read + 'a> {
+        Box::new(PatientStdin { deadline })
     }
 
     #[cfg(not(unix))]
-    fn stdin(&self, _patience: Duration) -> Box<dyn Read + '_> {
+    fn stdin<'a>(&'a self, _deadline: &'a mut Deadline) -> Box<dyn Read + 'a> {
         Box::new(io::stdin().lock())
+    }
+
+    #[cfg(unix)]
+    fn stdin_begins_within(&self, patience: Duration) -> bool {
+        // What cannot be waited for is read, and says why.
+        wait_for_stdin(Some(patience)).unwrap_or(true)
+    }
+
+    #[cfg(not(unix))]
+    fn stdin_begins_within(&self, _patience: Duration) -> bool {
+        true
     }
 
     fn typed_lines(&self) -> Box<dyn BufRead + Send> {
@@ -144,6 +165,11 @@ impl Surroundings for Process {
         git.args(["config", "--get", name]).stdin(Stdio::null()).stderr(Stdio::null());
         let found = git.output().ok().filter(|found| found.status.success())?;
         Some(String::from_utf8_lossy(&found.stdout).trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    fn warn(&self, notice: &Fault) {
+        // Where nobody listens any more, nothing is lost.
+        writeln!(io::stderr(), "rally-cred: warning: {notice}").ok();
     }
 
     fn output_of(&self, command: &mut Command) -> io::Result<Output> {
@@ -198,6 +224,13 @@ pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FaultKind::Failed.exit_code())
 }
 
+/// The system lets this user start no more threads or processes, which passes.
+pub(crate) fn no_thread(fault: &io::Error) -> Fault {
+    Fault::new(FaultKind::Failed, "the system starts no more threads or processes for this user")
+        .why(fault.to_string())
+        .remedy("end programs that you do not need, or raise the limit (ulimit -u), and run it again")
+}
+
 /// Keeps what this process got from its parent beyond the three standard streams from the programs that it starts and
 /// that live on: whoever waits for such a pipe to close would wait for a browser or a daemon to end.
 pub(crate) fn hold_back_descriptors() {
@@ -205,22 +238,26 @@ pub(crate) fn hold_back_descriptors() {
     close_fds::set_fds_cloexec(3, &[]);
 }
 
-/// Standard input that is waited for no longer than `patience` at a time. It has no buffer, since bytes that lie in one
-/// cannot be waited for.
+/// Standard input that is not waited for beyond a deadline. It has no buffer, since bytes that lie in one cannot be
+/// waited for.
 #[cfg(unix)]
-struct PatientStdin {
-    patience: Duration,
+struct PatientStdin<'a> {
+    deadline: &'a mut Deadline,
 }
 
 #[cfg(unix)]
-impl Read for PatientStdin {
+impl Read for PatientStdin<'_> {
     fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let stdin = rustix::stdio::stdin();
-        let patience = Timespec::try_from(self.patience).ok();
-        match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], patience.as_ref())? {
-            0 => Err(io::ErrorKind::TimedOut.into()),
-            _ => Ok(rustix::io::read(stdin, piece)?),
+        match self.deadline.wait(wait_for_stdin)? {
+            true => Ok(rustix::io::read(rustix::stdio::stdin(), piece)?),
+            false => Err(io::ErrorKind::TimedOut.into()),
         }
     }
+}
+
+#[cfg(unix)]
+fn wait_for_stdin(most: Option<Duration>) -> rustix::io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let most = most.and_then(|most| Timespec::try_from(most).ok());
+    poll(&mut [PollFd::new(&rustix::stdio::stdin(), PollFlags::IN)], most.as_ref()).map(|ready| ready > 0)
 }

@@ -21,7 +21,7 @@ use std::{
 
 use interprocess::local_socket::{GenericFilePath, Listener, ListenerOptions, Stream, prelude::*};
 use rally_cred_proto::{
-    Fault, FaultKind,
+    Deadline, Fault, FaultKind,
     frame::{self, Lines},
 };
 use serde_json::Value;
@@ -45,6 +45,7 @@ pub(crate) struct Fake {
     pub(crate) executable: Option<PathBuf>,
     pub(crate) stdin: Vec<u8>,
     pub(crate) stdin_stays_open: bool,
+    pub(crate) stdin_begins_late: bool,
     pub(crate) stdin_is_terminal: bool,
     pub(crate) has_terminal: bool,
     pub(crate) typed_lines: Mutex<Option<Box<dyn BufRead + Send>>>,
@@ -57,6 +58,8 @@ pub(crate) struct Fake {
     pub(crate) outputs: HashMap<String, (i32, String)>,
     pub(crate) missing_programs: Vec<String>,
     pub(crate) launched: Mutex<Vec<String>>,
+    /// What a person was told whatever the command is.
+    pub(crate) warned: Mutex<Vec<String>>,
     pub(crate) working_folder: PathBuf,
     /// The program that took this one's place, as its arguments and the changes to its variables.
     pub(crate) became: Mutex<Option<Became>>,
@@ -109,11 +112,19 @@ impl Surroundings for Fake {
         self.stdin_is_terminal
     }
 
+    fn stdout_is_terminal(&self) -> bool {
+        false
+    }
+
     fn has_terminal(&self) -> bool {
         self.has_terminal
     }
 
-    fn stdin(&self, _patience: Duration) -> Box<dyn Read + '_> {
+    fn stdin_begins_within(&self, _patience: Duration) -> bool {
+        !(self.stdin_begins_late || self.stdin_stays_open && self.stdin.is_empty())
+    }
+
+    fn stdin<'a>(&'a self, _deadline: &'a mut Deadline) -> Box<dyn Read + 'a> {
         assert!(!self.stdin_is_terminal, "a terminal is read line by line only");
         match self.stdin_stays_open {
             true => Box::new(self.stdin.chain(StaysOpen)),
@@ -142,6 +153,10 @@ impl Surroundings for Fake {
         *self.asked_git.lock().unwrap() = true;
         assert_eq!(name, "credential.interactive");
         self.git_setting.clone()
+    }
+
+    fn warn(&self, notice: &Fault) {
+        self.warned.lock().unwrap().push(notice.to_string());
     }
 
     fn output_of(&self, command: &mut Command) -> io::Result<std::process::Output> {

@@ -5,53 +5,23 @@
 mod source;
 
 use std::{
-    env,
-    ffi::OsString,
-    fs::{File, OpenOptions},
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{
+    Fault, FaultKind, own_file,
+    variables::{self, CONFIG, SECRET_FILE, variable},
+};
 
 use crate::core::profile::{
     BadUrl, BaseUrl, Config, Keyring, Notify, Profile, RedirectUri, SecretSource, StaticHosts,
 };
 use source::{Source, Text};
 
-/// Name of the variable that overrides the path.
-pub const OVERRIDE: &str = "RALLY_CRED_CONFIG";
-
-/// Name of the variable with the path of a file that holds the client secret, for machines without a keyring.
-pub const SECRET_FILE: &str = "RALLY_CRED_CLIENT_SECRET_FILE";
-
-/// The config file's path: `RALLY_CRED_CONFIG`, else `config.toml` in the user's config folder. Fails if the variable
-/// holds a relative path, which would mean another file in every working directory, or if no home folder is known.
+/// The config file's path: `RALLY_CRED_CONFIG`, else `config.toml` in the user's config folder.
 pub fn path() -> Result<PathBuf, Fault> {
-    let folders = directories::ProjectDirs::from("", "", "rally-cred");
-    choose_path(env::var_os(OVERRIDE), folders.map(|folders| folders.config_dir().to_owned()))
-}
-
-fn choose_path(override_path: Option<OsString>, folder: Option<PathBuf>) -> Result<PathBuf, Fault> {
-    match override_path.filter(|path| !path.is_empty()).map(PathBuf::from) {
-        Some(path) if path.is_absolute() => Ok(path),
-        Some(_) => Err(Fault::new(FaultKind::ConfigBroken, format!("{OVERRIDE} is not an absolute path"))
-            .remedy("write the whole path")),
-        None => folder.map(|folder| folder.join("config.toml")).ok_or_else(|| {
-            Fault::new(FaultKind::ConfigBroken, "the home folder of this user is not known")
-                .remedy(format!("set HOME or {OVERRIDE}"))
-        }),
-    }
-}
-
-fn choose_secret_file(path: Option<OsString>) -> Result<Option<PathBuf>, Fault> {
-    match path.filter(|path| !path.is_empty()).map(PathBuf::from) {
-        Some(path) if !path.is_absolute() => {
-            Err(Fault::new(FaultKind::ConfigBroken, format!("{SECRET_FILE} is not an absolute path"))
-                .remedy("write the whole path"))
-        }
-        path => Ok(path),
-    }
+    variables::config_file(variable(CONFIG))
 }
 
 /// Reads the config file; `None` if there is none, which is normal before the first set-up.
@@ -62,9 +32,12 @@ pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
     let not_read = |why: std::io::Error| {
         broken(path, "cannot be read").why(why.to_string()).remedy("put a text file there that you may read")
     };
-    let file = match open(path) {
+    let file = match own_file::open_to_read(path) {
         Ok(file) => file,
         Err(why) if why.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(why) if why.kind() == ErrorKind::InvalidInput => {
+            return Err(broken(path, "is not an ordinary file").remedy(mend("put a text file in its place")));
+        }
         Err(why) => return Err(not_read(why)),
     };
     check_safety(path, &file.metadata().map_err(not_read)?)?;
@@ -76,7 +49,7 @@ pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
     match std::str::from_utf8(&bytes) {
         Ok(text) => {
             let mut config = parse(text, path)?;
-            if let Some(file) = choose_secret_file(env::var_os(SECRET_FILE))? {
+            if let Some(file) = variables::path(SECRET_FILE, variable(SECRET_FILE))? {
                 config.use_client_secret_file(&file);
             }
             Ok(Some(config))
@@ -299,35 +272,30 @@ fn broken(path: &Path, what: &str) -> Fault {
     Fault::new(FaultKind::ConfigBroken, format!("config file {} {what}", path.display()))
 }
 
-/// Opens without waiting: a named pipe in the file's place would hold up the daemon otherwise.
-pub(crate) fn open(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+/// What mends the file, unless a variable names it, which may lead to anything: then the variable is to change.
+fn mend(file: &str) -> String {
+    match variable(CONFIG).is_some() {
+        true => format!("set {CONFIG} to a text file of your own that nobody else may write to"),
+        false => file.to_owned(),
     }
-    options.open(path)
 }
 
 /// Looks at the open file, not at its path, which may lead elsewhere a moment later.
+#[cfg(unix)]
 fn check_safety(path: &Path, found: &std::fs::Metadata) -> Result<(), Fault> {
-    if !found.is_file() {
-        return Err(broken(path, "is not an ordinary file").remedy("put a text file in its place"));
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        check_owner_and_mode(path, found.uid(), found.mode(), rustix::process::geteuid().as_raw())?;
-    }
+    use std::os::unix::fs::MetadataExt;
+    check_owner_and_mode(path, found.uid(), found.mode(), rustix::process::geteuid().as_raw())
+}
+
+/// The user's folders are closed by inheritance.
+#[cfg(not(unix))]
+fn check_safety(_path: &Path, _found: &std::fs::Metadata) -> Result<(), Fault> {
     Ok(())
 }
 
 /// Why an open file cannot be trusted to be what this user or root put there.
 pub(crate) fn why_unsafe(found: &std::fs::Metadata) -> Option<String> {
-    let fault = check_safety(Path::new(""), found).err()?;
-    Some(fault.why.unwrap_or_else(|| "it is not an ordinary file".to_owned()))
+    check_safety(Path::new(""), found).err()?.why
 }
 
 /// Root's files are trusted: it can do everything anyway, and some systems generate config files as root.
@@ -336,12 +304,15 @@ fn check_owner_and_mode(path: &Path, owner: u32, mode: u32, me: u32) -> Result<(
     if owner != me && owner != 0 {
         return Err(broken(path, "is not safe")
             .why(format!("it belongs to uid {owner}, not to uid {me} or root"))
-            .remedy("put a file of your own in its place"));
+            .remedy(mend("put a file of your own in its place")));
     }
     if mode & 0o022 != 0 {
         return Err(broken(path, "is not safe")
             .why(format!("others may write to it (mode {:04o})", mode & 0o7777))
-            .remedy(format!("chmod go-w {}", path.display())));
+            .remedy(mend(&format!(
+                "chmod go-w {}",
+                rally_cred_proto::shell_word::shell_word(&path.display().to_string())
+            ))));
     }
     Ok(())
 }

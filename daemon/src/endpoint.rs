@@ -5,23 +5,34 @@
 mod proxy;
 mod sorting;
 
-use std::{env, io, path::Path, time::Duration};
+use std::{
+    env,
+    io::{self, Read},
+    net::ToSocketAddrs,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
-use rally_cred_proto::{Secret, plain::plain};
+use rally_cred_proto::{Secret, own_file, plain::plain};
 use reqwest::{
     Certificate, Client, ClientBuilder, Proxy, RequestBuilder, Response,
+    dns::{Addrs, Name, Resolve, Resolving},
     header::{DATE, HeaderValue, RETRY_AFTER},
     redirect, retry,
 };
 use rustls::{RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use zeroize::Zeroizing;
 
-use crate::core::{
-    answer::{RawAnswer, SendTrouble, TokenForm},
-    profile::{BaseUrl, Profile},
+use crate::{
+    core::{
+        answer::{RawAnswer, SendTrouble, TokenForm},
+        profile::{BaseUrl, Profile},
+    },
+    worker,
 };
 use proxy::Way;
-use sorting::{lowered, sort};
+use sorting::{exhausted, lowered, sort};
 
 /// The way to Rally.
 ///
@@ -92,11 +103,8 @@ async fn answer_in_time(
             Way::Through(proxy, _) => Some(proxy.clone()),
             Way::Unsaid | Way::Direct => None,
         };
-        let build = tokio::task::spawn_blocking(move || {
-            client(Client::builder(), &base_url, way, ca_file.as_deref())
-        });
-        let client =
-            build.await.map_err(|_| SendTrouble::Unreachable("the daemon is stopping".to_owned()))??;
+        let build = worker::run(move || client(Client::builder(), &base_url, way, ca_file.as_deref()));
+        let client = build.await.map_err(|undone| exhausted(&undone))??;
         let response = request(client)?.send().await.map_err(|error| sort(error, proxy.as_ref()))?;
         ahead = clock_ahead(jiff::Timestamp::now(), &response);
         read(response).await
@@ -132,6 +140,7 @@ fn client(
         .referer(false)
         .pool_max_idle_per_host(0)
         .connect_timeout(CONNECT_IN)
+        .dns_resolver(Arc::new(Resolver))
         .https_only(origin.is_https());
     builder = match way {
         Way::Unsaid => builder,
@@ -149,15 +158,29 @@ fn client(
     builder.build().map_err(|error| sort(error, None))
 }
 
+/// Looks names up as every program of this machine does.
+struct Resolver;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            // The port is set by whoever connects.
+            let found = worker::run(move || (name.as_str(), 0).to_socket_addrs()).await??;
+            Ok(Box::new(found) as Addrs)
+        })
+    }
+}
+
 /// The certificates in a PEM file; at least one, each of which the verifier will take.
 fn certificates(path: &Path) -> Result<Vec<Certificate>, SendTrouble> {
     let bad = |why: &str| SendTrouble::BadCaFile(format!("{}: {why}", plain(&path.display().to_string())));
     let not_read = |fault: io::Error| bad(&lowered(&fault.to_string()));
-    let found = std::fs::metadata(path).map_err(not_read)?;
-    if !found.is_file() || found.len() > LARGEST_CA_FILE {
+    let file = own_file::open_to_read(path).map_err(not_read)?;
+    let mut pem = Vec::new();
+    file.take(LARGEST_CA_FILE + 1).read_to_end(&mut pem).map_err(not_read)?;
+    if pem.len() as u64 > LARGEST_CA_FILE {
         return Err(bad("it is not a file of certificates"));
     }
-    let pem = std::fs::read(path).map_err(not_read)?;
     let mut roots = RootCertStore::empty();
     let mut certificates = Vec::new();
     for der in CertificateDer::pem_slice_iter(&pem) {

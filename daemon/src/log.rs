@@ -2,12 +2,12 @@
 //! Does not: take text from libraries, since theirs may hold headers and bodies; only our own lines are written.
 //! Met by: `start`, which opens it, and `perform`, which writes what the broker orders.
 
+mod file;
+
 use std::{
-    fs::{self, File, OpenOptions},
     io::{self, Write},
-    path::Path,
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -19,8 +19,7 @@ use tracing_subscriber::{
 
 use crate::core::event::{Entry, GrantStep, Peer};
 
-/// A log file longer than this is set aside when a daemon starts: weeks of lines, and quick to open in an editor.
-const LONGEST_FILE: u64 = 1024 * 1024;
+pub use file::{LONGEST, LogFile};
 
 /// Where the lines go.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ pub enum Sink {
     /// Standard error: a terminal, or the journal.
     Stderr,
     /// A file, for a daemon that a client started.
-    File(File),
+    File(LogFile),
 }
 
 /// Opens the log at a level: `error`, `warn`, `info`, `debug` or `trace`. The lines are this daemon's own at every level.
@@ -39,30 +38,19 @@ pub fn open(sink: Sink, level: Option<&str>) -> Result<(), Fault> {
             .remedy("RALLY_CRED_LOG=error, warn, info, debug or trace")
     })?;
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
-    let lines =
-        LINES.get_or_init(|| Lines { sink, held: Mutex::default(), are_more_coming: AtomicBool::new(false) });
+    let is_file = matches!(sink, Sink::File(_));
+    let lines = LINES.get_or_init(|| Lines {
+        out: Mutex::new(Out { sink, held: Vec::new() }),
+        are_more_coming: AtomicBool::new(false),
+    });
     let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(move || lines);
     let registry = tracing_subscriber::registry().with(ours);
-    let opened = match lines.sink {
-        // The journal has its own clock.
-        Sink::Stderr if std::env::var_os("JOURNAL_STREAM").is_some() => {
-            registry.with(layer.with_timer(NoTime)).try_init()
-        }
-        Sink::Stderr | Sink::File(_) => registry.with(layer).try_init(),
+    // The journal has its own clock.
+    let opened = match !is_file && std::env::var_os("JOURNAL_STREAM").is_some() {
+        true => registry.with(layer.with_timer(NoTime)).try_init(),
+        false => registry.with(layer).try_init(),
     };
     opened.map_err(|fault| Fault::new(FaultKind::Failed, "the log cannot be opened").why(fault.to_string()))
-}
-
-/// Opens the log file for appending; an old long one is set aside first.
-pub fn file(path: &Path) -> io::Result<File> {
-    if fs::metadata(path).is_ok_and(|found| found.len() > LONGEST_FILE) {
-        fs::rename(path, path.with_extension("log.old"))?;
-    }
-    let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// The log of this process, once it is open.
@@ -76,24 +64,36 @@ const MOST_LATE: usize = 256;
 
 /// The way out for lines. They go out at once, but for those that are made together.
 struct Lines {
-    sink: Sink,
-    held: Mutex<Vec<u8>>,
+    out: Mutex<Out>,
     are_more_coming: AtomicBool,
+}
+
+struct Out {
+    sink: Sink,
+    held: Vec<u8>,
+}
+
+impl Lines {
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.out();
+        let Out { sink, held } = &mut *out;
         held.extend_from_slice(line);
         if self.are_more_coming.load(Ordering::Relaxed) {
             return Ok(line.len());
         }
-        let outcome = match &self.sink {
-            Sink::Stderr => io::stderr().write_all(&held),
-            Sink::File(file) => (&mut &*file).write_all(&held),
-        };
+        match sink {
+            // Whoever closed it wants no lines.
+            Sink::Stderr => io::stderr().write_all(held).unwrap_or_default(),
+            Sink::File(file) => file.write(held),
+        }
         held.clear();
-        outcome.map(|()| line.len())
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -101,10 +101,22 @@ impl Write for &Lines {
     }
 }
 
+/// Goes on in the file that is at the log's path now, for whoever has moved the old one away.
+fn reopen() {
+    if let Some(lines) = LINES.get()
+        && let Sink::File(file) = &mut lines.out().sink
+    {
+        file.reopen();
+    }
+}
+
 /// Writes what the broker noted. What is about a token waits for [`catch_up`].
 pub fn write(entry: Entry) {
     if !matches!(entry, Entry::Handed { .. } | Entry::HandedStatic { .. }) {
         catch_up();
+        if matches!(entry, Entry::Reloaded { .. } | Entry::ReloadFailed(_)) {
+            reopen();
+        }
         return write_line(&entry);
     }
     let mut late = LATE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,6 +171,8 @@ fn write_line(entry: &Entry) {
             | GrantStep::Alerted
             | GrantStep::Suspected
             | GrantStep::Erased
+            | GrantStep::Adopted
+            | GrantStep::SignedOutElsewhere
             | GrantStep::SignedOut => tracing::info!(profile, "{}", words(*step)),
         },
         Entry::Coped { profile, fault } => {
@@ -186,6 +200,8 @@ pub const fn words(step: GrantStep) -> &'static str {
         GrantStep::RenewalRefused => "the token can no longer be renewed",
         GrantStep::Suspected => "a caller said that the token does not work, so Rally is asked",
         GrantStep::Erased => "gave up a token that does not work",
+        GrantStep::Adopted => "took over the token that another daemon has stored",
+        GrantStep::SignedOutElsewhere => "signed out, since the token is no longer in the keyring",
         GrantStep::SignedOut => "signed out",
         GrantStep::Alerted => "a sign-in is needed, and somebody is told who is not looking",
         GrantStep::Kept => "the vault keeps it",

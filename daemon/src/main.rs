@@ -4,13 +4,22 @@
 
 use std::process::ExitCode;
 
+use rally_cred_proto::plain::visible_line;
 use rally_credd::{
-    command_line,
+    command_line, environment,
     start::{self, Command},
 };
 
 fn main() -> ExitCode {
-    let arguments = command_line::command().get_matches();
+    environment::drop_empty_variables();
+    let arguments = match command_line::command().try_get_matches() {
+        Ok(arguments) => arguments,
+        Err(told) => {
+            // A line break in an argument would pass for one in the message.
+            let visible = std::env::args_os().map(|arg| visible_line(&arg.to_string_lossy()).into_owned());
+            return start::show(&command_line::command().try_get_matches_from(visible).err().unwrap_or(told));
+        }
+    };
     let command = if arguments.contains_id("check-config") {
         Command::CheckConfig(arguments.get_one("check-config").cloned())
     } else if arguments.get_flag("detach") {

@@ -112,6 +112,10 @@ impl Performer {
                 let vault = self.vault.clone();
                 self.report(async move { Event::Saved(epoch, vault.save(&key, record).await) });
             }
+            Effect::Change(epoch, change) => {
+                let vault = self.vault.clone();
+                self.report(async move { Event::Changed(epoch, vault.change(change).await) });
+            }
             Effect::Erase(epoch, key) => {
                 let vault = self.vault.clone();
                 self.report(async move { Event::Erased(epoch, vault.erase(&key).await) });

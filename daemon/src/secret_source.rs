@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rally_cred_proto::{Fault, FaultKind, Secret};
+use rally_cred_proto::{Fault, FaultKind, Secret, own_file, variables::SECRET_FILE};
 use tokio::io::AsyncReadExt;
 use zeroize::Zeroizing;
 
@@ -75,7 +75,7 @@ pub async fn fetch(source: &SecretSource) -> Result<Secret, Fault> {
                 format!("the client secret file {} gives no secret", path.display()),
             )
             .why(why)
-            .remedy(format!("set {} to a file whose first line is the client secret", config::SECRET_FILE))
+            .remedy(format!("set {SECRET_FILE} to a file whose first line is the client secret"))
         }),
     }
 }
@@ -111,7 +111,7 @@ async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
 /// Many systems that hand secrets to programs leave them readable to all, so only who could have changed it matters.
 fn read(path: &Path) -> Result<Secret, String> {
     let text = |fault: io::Error| fault.to_string();
-    let file = config::open(path).map_err(text)?;
+    let file = own_file::open_to_read(path).map_err(text)?;
     if let Some(why) = config::why_unsafe(&file.metadata().map_err(text)?) {
         return Err(why);
     }

@@ -2,14 +2,13 @@
 //! Does not: serve anything itself.
 //! Met by: `main`.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
-use rally_cred_proto::{Answer, Fault, FaultKind, frame, network, socket};
+use rally_cred_proto::{
+    Answer, Fault, FaultKind, frame, network, own_file,
+    plain::{visible, visible_line},
+    socket,
+};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     core::{Broker, Facts, event::Event, policy, profile::Config, time::Ticks},
     driver::{self, Inbox, Input},
     ipc::{self, Opened},
-    log::{self, Sink},
+    log::{self, LogFile, Sink},
     notify::ServiceManager,
     perform::Performer,
 };
@@ -44,11 +43,18 @@ pub enum Command {
     CheckConfig(Option<PathBuf>),
 }
 
+/// Shows help, or what is wrong with the command line.
+pub fn show(told: &clap::Error) -> ExitCode {
+    let (text, code) = (told.render().to_string(), u8::try_from(told.exit_code()).unwrap_or(2));
+    let out: &mut dyn Write = if told.use_stderr() { &mut std::io::stderr() } else { &mut std::io::stdout() };
+    say(out, text.trim_end(), ExitCode::from(code))
+}
+
 /// Does what the command line asks for.
 pub fn run(command: Command) -> ExitCode {
     match command {
         Command::CheckConfig(path) => match check_config(path) {
-            Ok(found) => say(&mut std::io::stdout(), &found, ExitCode::SUCCESS),
+            Ok(found) => say(&mut std::io::stdout(), &visible_line(&found), ExitCode::SUCCESS),
             Err(fault) => complain(&fault),
         },
         Command::ServeDetached => match serve_detached() {
@@ -84,20 +90,38 @@ fn count(profiles: usize) -> String {
 fn serve_detached() -> Result<(), Fault> {
     harden()?;
     leave_session()?;
-    let log_file = socket::state_folder()?.join("daemon.log");
-    let sink = open_log_file(&log_file).map_err(|fault| {
-        Fault::new(FaultKind::Failed, format!("the log {} cannot be opened", log_file.display()))
-            .why(fault.to_string())
-    })?;
+    socket::check_owners(&socket::path()?)?;
+    let (sink, trouble) = match open_log() {
+        Ok(file) => (Sink::File(file), None),
+        // What goes to standard error goes nowhere from here.
+        Err(fault) => (Sink::Stderr, Some(fault)),
+    };
     // Variables of a service manager, if there are any, are meant for whoever started the client.
     serve(sink, Origins { inherited: None, idle_exit: None, manager: ServiceManager::none() }, || {
+        trouble.into_iter().for_each(|fault| report(&Answer::Notice(fault)));
         report(&Answer::Done);
         close_output();
     })
 }
 
+/// The log of a daemon that a client starts. Without one it serves as well, and says so to that client.
+fn open_log() -> Result<LogFile, Fault> {
+    let path = socket::state_folder()?.join("daemon.log");
+    LogFile::open(&path).map_err(|fault| {
+        let remedy = own_file::owner_remedy(&path).unwrap_or_else(|| match path.symlink_metadata() {
+            Ok(_) => own_file::put_aside(&path),
+            Err(_) => "set XDG_STATE_HOME to a folder in which you may write".to_owned(),
+        });
+        Fault::new(FaultKind::Failed, format!("the log {} cannot be opened, so none is kept", path.display()))
+            .why(fault.to_string())
+            .remedy(remedy)
+    })
+}
+
 fn serve_in_foreground(idle_exit: Option<u32>) -> Result<(), Fault> {
-    let inherited = Inherited::take(&socket::path()?)?;
+    let path = socket::path()?;
+    socket::check_owners(&path)?;
+    let inherited = Inherited::take(&path)?;
     let idle_exit = idle_exit.map_or(policy::IDLE_EXIT, |seconds| Ticks::seconds(u64::from(seconds)));
     let waiting = inherited.as_ref().and_then(|inherited| inherited.try_clone().ok());
     let origins = Origins {
@@ -111,15 +135,6 @@ fn serve_in_foreground(idle_exit: Option<u32>) -> Result<(), Fault> {
         waiting.refuse_waiting(fault);
     }
     outcome
-}
-
-fn open_log_file(path: &Path) -> std::io::Result<Sink> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path.parent().unwrap_or(path))?;
-    log::file(path).map(Sink::File)
 }
 
 /// What a service manager that started the daemon has to do with it.
@@ -156,6 +171,7 @@ async fn serve_until_told(
     when_ready: impl FnOnce(),
 ) -> Result<(), Fault> {
     let path = socket::path()?;
+    let shown = visible_line(&path.to_string_lossy()).into_owned();
     let opened = match inherited {
         Some(inherited) => ipc::adopt(inherited, &path).map(Opened::Ours),
         None => ipc::open(&path),
@@ -163,7 +179,7 @@ async fn serve_until_told(
     let socket = match opened? {
         Opened::Ours(socket) => socket,
         Opened::OtherDaemon => {
-            tracing::info!("another daemon serves {}", path.display());
+            tracing::info!("another daemon serves {shown}");
             when_ready();
             return Ok(());
         }
@@ -177,7 +193,7 @@ async fn serve_until_told(
     let (inbox, inputs) = driver::inbox();
     watch_signals(inbox.clone())?;
     let (door, sessions) = socket.serve(inbox.clone());
-    tracing::info!(profiles = config.profiles.len(), socket = %path.display(), "ready");
+    tracing::info!(profiles = config.profiles.len(), socket = %shown, "ready");
     manager.ready(config.profiles.len());
     let (alerts, all_gone) = Alerts::new(config.notify.clone());
     let performer = Performer::new(inbox, config.keyring, alerts, config_path, door, manager);
@@ -243,12 +259,23 @@ fn harden() -> Result<(), Fault> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(cannot)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     raise_descriptor_limit();
-    Ok(())
+    check_descriptors()
 }
 
 #[cfg(not(unix))]
 fn harden() -> Result<(), Fault> {
     Ok(())
+}
+
+/// A daemon that could open no file would end at the first one that it cannot do without.
+#[cfg(unix)]
+fn check_descriptors() -> Result<(), Fault> {
+    const NEEDED: usize = 32;
+    crate::worker::rehearse_descriptors(NEEDED).map_err(|undone| {
+        Fault::new(FaultKind::Failed, "the daemon may not open the files that it needs")
+            .why(undone.to_string())
+            .remedy("raise the limit (ulimit -n 256) and start it again")
+    })
 }
 
 /// Many systems start programs with room for 1,024 descriptors, which a thousand clients would use up.
@@ -302,6 +329,6 @@ fn complain(fault: &Fault) -> ExitCode {
 
 fn say(out: &mut dyn Write, text: &str, code: ExitCode) -> ExitCode {
     // Nothing can be said to somebody who closed the pipe.
-    writeln!(out, "{text}").ok();
+    writeln!(out, "{}", visible(text)).ok();
     code
 }

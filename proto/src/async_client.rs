@@ -1,18 +1,23 @@
 //! The blocking client's twin for programs that run on tokio; behind the feature `tokio`.
 //! Does not: start a daemon, open a browser, or print. Brings no runtime up: it runs on the caller's.
-//! Met by: any asynchronous Rust program that wants a ZSESSIONID.
+//! Used by: any asynchronous Rust program that wants a ZSESSIONID.
 
-use std::{path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
-use interprocess::local_socket::tokio::{Stream, prelude::*};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use crate::{
     Answer, Ask, Fault,
-    client::{broken, ended, garbled, line_of, name_of, no_daemon, too_late},
+    client::{CONNECTION, broken, check, ended, garbled, line_of, not_connected, too_late},
     frame::{self, Lines},
+    process::Process,
 };
+
+#[cfg(not(unix))]
+use interprocess::local_socket::tokio::Stream;
+#[cfg(unix)]
+use tokio::net::UnixStream as Stream;
 
 /// A connection to the daemon, as [`crate::Client`] is one. It runs on a tokio runtime with I/O and time enabled.
 ///
@@ -56,16 +61,18 @@ pub struct AsyncClient {
 }
 
 impl AsyncClient {
-    /// Connects, after a check that nobody else could have put the socket there.
+    /// Connects, after a check that nobody else could have put the socket there. A daemon that does not let anybody in is
+    /// given up after five seconds.
     ///
     /// [`FaultKind::NoDaemon`](crate::FaultKind::NoDaemon) if nobody listens: start a daemon and try again. Any other
     /// fault names what to mend.
     pub async fn connect(socket: &Path) -> Result<Self, Fault> {
-        let stream = Stream::connect(name_of(socket)?).await.map_err(|fault| no_daemon(fault.to_string()))?;
+        check(socket)?;
+        let stream = connect(socket).await.map_err(|fault| not_connected(socket, &fault))?;
         Ok(Self { stream, lines: Lines::default(), patience: None })
     }
 
-    /// Longest silence of the daemon before an answer counts as lost; without it, waits as long as the daemon does.
+    /// The longest time that each [`AsyncClient::ask`] may take; without it, that waits as long as the daemon does.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = Some(patience);
     }
@@ -76,6 +83,20 @@ impl AsyncClient {
     /// A future that is dropped before its end leaves an answer on the way that the next request would take for its
     /// own. So drop the client with it; that takes the request back.
     pub async fn ask(
+        &mut self,
+        ask: &Ask,
+        on_event: &mut (dyn FnMut(Answer) + Send),
+    ) -> Result<Answer, Fault> {
+        match self.patience {
+            Some(patience) => match tokio::time::timeout(patience, self.result_of(ask, on_event)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(too_late(peer(&self.stream).and_then(Process::find))),
+            },
+            None => self.result_of(ask, on_event).await,
+        }
+    }
+
+    async fn result_of(
         &mut self,
         ask: &Ask,
         on_event: &mut (dyn FnMut(Answer) + Send),
@@ -96,17 +117,45 @@ impl AsyncClient {
                 return frame::decode(&line).map_err(|fault| garbled(&fault));
             }
             let mut piece = Zeroizing::new([0; 4096]);
-            let read = self.stream.read(&mut *piece);
-            let read = match self.patience {
-                Some(patience) => tokio::time::timeout(patience, read).await.map_err(|_| too_late())?,
-                None => read.await,
-            };
-            match read.map_err(|fault| broken(&fault))? {
+            match self.stream.read(&mut *piece).await.map_err(|fault| broken(&fault))? {
                 0 => return Err(ended()),
                 count => self.lines.add(piece.get(..count).unwrap_or_default()),
             }
         }
     }
+}
+
+/// Where many wait to be let in, a thread waits for room: a socket does not tell a runtime of it.
+#[cfg(unix)]
+async fn connect(socket: &Path) -> io::Result<Stream> {
+    use crate::{Deadline, stream};
+    let stream = match stream::connect(socket, &mut Deadline::after(Duration::ZERO)) {
+        Err(fault) if fault.kind() == io::ErrorKind::TimedOut => {
+            let socket = socket.to_owned();
+            let wait = move || stream::connect(&socket, &mut Deadline::after(CONNECTION));
+            tokio::task::spawn_blocking(wait).await.map_err(io::Error::other)?
+        }
+        outcome => outcome,
+    };
+    Stream::from_std(stream?)
+}
+
+#[cfg(not(unix))]
+async fn connect(socket: &Path) -> io::Result<Stream> {
+    use interprocess::local_socket::{GenericFilePath, tokio::prelude::*};
+    let connecting = Stream::connect(socket.to_fs_name::<GenericFilePath>()?);
+    tokio::time::timeout(CONNECTION, connecting).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+/// The process that listens, where the system tells.
+#[cfg(unix)]
+fn peer(stream: &Stream) -> Option<u32> {
+    stream.peer_cred().ok()?.pid().and_then(|pid| u32::try_from(pid).ok())
+}
+
+#[cfg(not(unix))]
+fn peer(_stream: &Stream) -> Option<u32> {
+    None
 }
 
 #[cfg(unix)]

@@ -1,22 +1,22 @@
 //! A small blocking client for the daemon's socket; [`crate::AsyncClient`] is its twin.
 //! Does not: start a daemon, open a browser, or print. Takes no runtime along.
-//! Met by: `rally-cred`, and any Rust program that wants a ZSESSIONID.
+//! Used by: `rally-cred`, and any Rust program that wants a ZSESSIONID.
 
-use std::{
-    io::{self, Read, Write},
-    path::Path,
-    time::Duration,
-};
+use std::{io, path::Path, time::Duration};
 
-use interprocess::local_socket::{GenericFilePath, Name, Stream, prelude::*};
 use zeroize::Zeroizing;
 
 use crate::{
-    Answer, Ask, Fault, FaultKind, VERSION,
+    Answer, Ask, Deadline, Fault, FaultKind, VERSION,
     frame::{self, BadFrame, Lines},
     message::Request,
+    process::Process,
     socket,
+    stream::Stream,
 };
+
+/// How long a connection may take where no other limit is given. A daemon that works takes a moment.
+pub(crate) const CONNECTION: Duration = Duration::from_secs(5);
 
 /// A connection to the daemon. Requests follow each other on it, each answered before the next.
 ///
@@ -56,20 +56,33 @@ pub struct Client {
     stream: Stream,
     lines: Lines,
     is_usable: bool,
+    patience: Option<Duration>,
 }
 
 impl Client {
-    /// Connects, after a check that nobody else could have put the socket there.
+    /// Connects, after a check that nobody else could have put the socket there. A daemon that does not let anybody in is
+    /// given up after five seconds.
     ///
     /// [`FaultKind::NoDaemon`] if nobody listens: start a daemon and try again. Any other fault names what to mend.
     pub fn connect(socket: &Path) -> Result<Self, Fault> {
-        let stream = Stream::connect(name_of(socket)?).map_err(|fault| no_daemon(fault.to_string()))?;
-        Ok(Self { stream, lines: Lines::default(), is_usable: true })
+        Self::connect_by(socket, &mut Deadline::after(CONNECTION))
     }
 
-    /// Longest silence of the daemon before an answer counts as lost; without it, waits as long as the daemon does.
-    pub fn set_patience(&self, patience: Duration) -> Result<(), Fault> {
-        self.stream.set_recv_timeout(Some(patience)).map_err(|fault| broken(&fault))
+    /// The same, with a deadline of the caller's.
+    pub fn connect_by(socket: &Path, deadline: &mut Deadline) -> Result<Self, Fault> {
+        check(socket)?;
+        let stream = Stream::connect(socket, deadline).map_err(|fault| not_connected(socket, &fault))?;
+        Ok(Self { stream, lines: Lines::default(), is_usable: true, patience: None })
+    }
+
+    /// The longest time that each [`Client::ask`] may take; without it, that waits as long as the daemon does.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = Some(patience);
+    }
+
+    /// The daemon's process, where the system tells and it is a daemon's.
+    pub fn daemon(&self) -> Option<Process> {
+        self.stream.peer().and_then(Process::find)
     }
 
     /// Whether the last request was answered, by whatever result; if not, the connection is of no more use.
@@ -80,8 +93,19 @@ impl Client {
     /// Asks, passes each event on, and returns the result: never an event, never [`Answer::Error`], which becomes the
     /// `Err`. See [`Client::is_usable`] for whether that came from the daemon.
     pub fn ask(&mut self, ask: &Ask, on_event: &mut dyn FnMut(Answer)) -> Result<Answer, Fault> {
+        let mut deadline = self.patience.map_or_else(Deadline::never, Deadline::after);
+        self.ask_by(ask, &mut deadline, on_event)
+    }
+
+    /// The same, with a deadline of the caller's.
+    pub fn ask_by(
+        &mut self,
+        ask: &Ask,
+        deadline: &mut Deadline,
+        on_event: &mut dyn FnMut(Answer),
+    ) -> Result<Answer, Fault> {
         self.is_usable = false;
-        let result = self.result_of(ask, on_event)?;
+        let result = self.result_of(ask, deadline, on_event)?;
         self.is_usable = true;
         match result {
             Answer::Error(fault) => Err(fault),
@@ -89,45 +113,60 @@ impl Client {
         }
     }
 
-    fn result_of(&mut self, ask: &Ask, on_event: &mut dyn FnMut(Answer)) -> Result<Answer, Fault> {
-        self.stream.write_all(&line_of(ask)?).map_err(|fault| broken(&fault))?;
+    fn result_of(
+        &mut self,
+        ask: &Ask,
+        deadline: &mut Deadline,
+        on_event: &mut dyn FnMut(Answer),
+    ) -> Result<Answer, Fault> {
+        self.stream.write_all(&line_of(ask)?, deadline).map_err(|fault| self.lost(&fault))?;
         loop {
-            match self.next_answer()? {
+            match self.next_answer(deadline)? {
                 event if event.is_event() => on_event(event),
                 result => return Ok(result),
             }
         }
     }
 
-    fn next_answer(&mut self) -> Result<Answer, Fault> {
+    fn next_answer(&mut self, deadline: &mut Deadline) -> Result<Answer, Fault> {
         loop {
             if let Some(line) = self.lines.take().map_err(|fault| garbled(&fault))? {
                 return frame::decode(&line).map_err(|fault| garbled(&fault));
             }
-            match self.lines.read(|room| self.stream.read(room)) {
+            match self.lines.read(|room| self.stream.read(room, deadline)) {
                 Ok(0) => return Err(ended()),
                 Ok(_) => {}
                 Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
-                Err(fault) if matches!(fault.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    return Err(too_late());
-                }
-                Err(fault) => return Err(broken(&fault)),
+                Err(fault) => return Err(self.lost(&fault)),
             }
+        }
+    }
+
+    fn lost(&self, fault: &io::Error) -> Fault {
+        match fault.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => too_late(self.daemon()),
+            _ => broken(fault),
         }
     }
 }
 
-/// The socket's name, after a check that nobody else could have put it there.
-pub(crate) fn name_of(socket: &Path) -> Result<Name<'_>, Fault> {
+/// Whether somebody may have made the socket, and nobody else could have put it there.
+pub(crate) fn check(socket: &Path) -> Result<(), Fault> {
     socket::check_length(socket)?;
-    if !socket::check_folder(socket)? {
-        return Err(no_daemon("there is no socket"));
+    if socket::check_folder(socket)? { Ok(()) } else { Err(no_daemon("there is no socket")) }
+}
+
+/// Why there is no connection.
+pub(crate) fn not_connected(socket: &Path, fault: &io::Error) -> Fault {
+    match fault.kind() {
+        io::ErrorKind::TimedOut => too_late(None),
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => {
+            Fault::new(FaultKind::Failed, format!("the socket path {} cannot be used", socket.display()))
+                .why(fault.to_string())
+                .remedy(format!("set {} to another path", socket::OVERRIDE))
+        }
+        _ => no_daemon(fault.to_string()),
     }
-    socket.to_fs_name::<GenericFilePath>().map_err(|fault| {
-        Fault::new(FaultKind::Failed, format!("the socket path {} cannot be used", socket.display()))
-            .why(fault.to_string())
-            .remedy(format!("set {} to another path", socket::OVERRIDE))
-    })
 }
 
 /// The request as it goes over the wire.
@@ -139,8 +178,15 @@ pub(crate) fn no_daemon(why: impl AsRef<str>) -> Fault {
     Fault::new(FaultKind::NoDaemon, "no rally-cred daemon answers").why(why).remedy("rally-cred daemon start")
 }
 
-pub(crate) fn too_late() -> Fault {
-    Fault::new(FaultKind::TimedOut, "the daemon did not answer in time").remedy("rally-cred status")
+/// A daemon that is silent. One that was stopped, by Ctrl-Z or a debugger, only has to go on.
+pub(crate) fn too_late(daemon: Option<Process>) -> Fault {
+    let fault = Fault::new(FaultKind::TimedOut, "the daemon did not answer in time");
+    match daemon {
+        Some(Process { pid, is_stopped: true }) => {
+            fault.why(format!("its process {pid} is stopped")).remedy(format!("kill -CONT {pid}"))
+        }
+        Some(_) | None => fault.remedy("rally-cred daemon restart"),
+    }
 }
 
 /// The end of the connection in the middle of an answer: whoever was asked has gone, and says nothing about its version.
@@ -164,5 +210,93 @@ pub(crate) fn garbled(fault: &BadFrame) -> Fault {
         _ => Fault::new(FaultKind::Failed, "the daemon and this program do not understand each other")
             .why(fault.to_string())
             .remedy("rally-cred daemon restart"),
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::Permissions,
+        io::{BufRead, BufReader, Write},
+        os::{
+            fd::OwnedFd,
+            unix::{fs::PermissionsExt, net::UnixListener},
+        },
+        path::PathBuf,
+        sync::mpsc,
+        thread,
+        time::Instant,
+    };
+
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::message::Get;
+
+    fn private_folder() -> (TempDir, PathBuf) {
+        let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
+        let socket = folder.path().join("agent.sock");
+        (folder, socket)
+    }
+
+    /// A socket at which nobody is let in, and those who wait before it until there is no room for one more.
+    pub(crate) fn full(socket: &Path) -> (UnixListener, Vec<Client>) {
+        let listener: OwnedFd = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&listener, &SocketAddrUnix::new(socket).unwrap()).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let connect = || Client::connect_by(socket, &mut Deadline::after(Duration::from_millis(20)));
+        let waiting = std::iter::from_fn(|| connect().ok()).collect();
+        (UnixListener::from(listener), waiting)
+    }
+
+    #[test]
+    fn a_daemon_that_lets_nobody_in_is_given_up_in_time() {
+        let (_folder, socket) = private_folder();
+        let (listener, waiting) = full(&socket);
+        let begun = Instant::now();
+        let fault =
+            Client::connect_by(&socket, &mut Deadline::after(Duration::from_millis(100))).unwrap_err();
+        assert_eq!((fault.kind, begun.elapsed() >= Duration::from_millis(100)), (FaultKind::TimedOut, true));
+        // With room in time, it is let in.
+        let (done, connected) = mpsc::channel();
+        let path = socket.clone();
+        thread::spawn(move || done.send(Client::connect(&path).map(drop)));
+        for _ in 0..=waiting.len() {
+            listener.accept().unwrap();
+        }
+        assert_eq!(connected.recv().unwrap(), Ok(()));
+    }
+
+    #[cfg(feature = "tokio")]
+    #[tokio::test]
+    async fn an_asynchronous_client_waits_for_room_as_well() {
+        let (_folder, socket) = private_folder();
+        let (listener, waiting) = full(&socket);
+        let count = waiting.len();
+        let letting_in =
+            thread::spawn(move || (0..=count).map(|_| listener.accept().unwrap().0).collect::<Vec<_>>());
+        crate::AsyncClient::connect(&socket).await.unwrap();
+        assert_eq!(letting_in.join().unwrap().len(), count + 1);
+    }
+
+    #[test]
+    fn the_news_of_a_daemon_does_not_lengthen_the_time_for_its_answer() {
+        let (_folder, socket) = private_folder();
+        let listener = UnixListener::bind(&socket).unwrap();
+        let talking = thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            BufReader::new(&client).read_line(&mut String::new()).unwrap();
+            // Until it hangs up.
+            while client.write_all(b"{\"type\":\"waiting\",\"profile\":\"p\",\"on\":\"renewal\"}\n").is_ok() {
+            }
+        });
+        let mut client = Client::connect(&socket).unwrap();
+        client.set_patience(Duration::from_millis(100));
+        let fault = client.ask(&Ask::Get(Get::default()), &mut |_| {}).unwrap_err();
+        assert_eq!((fault.kind, client.is_usable()), (FaultKind::TimedOut, false));
+        drop(client);
+        talking.join().unwrap();
     }
 }

@@ -6,24 +6,31 @@
 #[cfg(feature = "tokio")]
 pub mod async_client;
 pub mod client;
+pub mod deadline;
 pub mod duration;
 pub mod engflow;
 pub mod fault;
 pub mod frame;
 pub mod git;
+pub mod lock;
 pub mod message;
 pub mod network;
 pub mod origin;
+pub mod own_file;
 pub mod plain;
+pub mod process;
 #[cfg(test)]
 mod protocol_examples;
 pub mod secret;
 pub mod shell_word;
 pub mod socket;
+mod stream;
+pub mod variables;
 
 #[cfg(feature = "tokio")]
 pub use async_client::AsyncClient;
 pub use client::Client;
+pub use deadline::Deadline;
 pub use fault::{Fault, FaultKind};
 pub use message::{Answer, Ask, VERSION};
 pub use origin::Origin;

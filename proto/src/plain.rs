@@ -2,6 +2,8 @@
 //! Does not: translate or interpret it.
 //! Met by: every place that shows an error description, a name or a path that this project did not write.
 
+use std::borrow::Cow;
+
 /// Longest foreign text that is shown, in characters; more is cut and marked with `…`.
 /// It is enough for every description that Rally is known to send and short enough to leave a log line readable.
 const LONGEST: usize = 300;
@@ -22,9 +24,53 @@ pub fn plain(text: &str) -> String {
     kept
 }
 
+/// The text with all its lines, in which characters that would steer a terminal are written as Rust writes them.
+///
+/// It is for what is this user's own, such as a path: nothing is cut or left out.
+/// ```
+/// assert_eq!(rally_cred_proto::plain::visible("a\u{1b}[31m\u{202e}b\nc"), r"a\u{1b}[31m\u{202e}b".to_owned() + "\nc");
+/// ```
+pub fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| c != '\n' && is_deceptive(c))
+}
+
+/// The same for a text that belongs on one line.
+pub fn visible_line(text: &str) -> Cow<'_, str> {
+    escaped(text, is_deceptive)
+}
+
+fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(&is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_escaped(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
+/// A text of JSON in which such characters are written as JSON writes them. They stand only in its strings, so it is
+/// the same JSON.
+pub fn visible_json(json: &str) -> Cow<'_, str> {
+    let is_escaped = |c: char| c != '\n' && is_deceptive(c);
+    if json.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) || !json.chars().any(is_escaped) {
+        return Cow::Borrowed(json);
+    }
+    let mut shown = String::with_capacity(json.len() * 2);
+    for c in json.chars() {
+        if is_escaped(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| shown.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Characters that can move the cursor, reorder or hide what follows: C0, C1, zero width, line and paragraph
 /// separators, bidirectional controls, the byte order mark and language tags.
-fn is_deceptive(c: char) -> bool {
+pub(crate) fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -38,6 +84,14 @@ mod tests {
     #[test]
     fn escape_sequences_and_direction_marks_do_not_reach_the_terminal() {
         assert_eq!(plain("\u{1b}]0;title\u{7}a\u{9b}b\u{2066}c\u{200b}d\r\n"), "]0;titleabcd");
+    }
+
+    #[test]
+    fn what_is_visible_in_json_is_the_same_json() {
+        let value = serde_json::json!({"a": "\u{7f}\u{9b}\u{202e}\u{e0001}é\n"});
+        let shown = visible_json(&value.to_string()).into_owned();
+        assert_eq!(shown, r#"{"a":"\u007f\u009b\u202e\udb40\udc01é\n"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
     }
 
     #[test]

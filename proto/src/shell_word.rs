@@ -2,13 +2,32 @@
 //! Does not: run a shell; nothing here does.
 //! Met by: remedies that name a file.
 
-/// A word as a shell reads it, in quotes only if it needs them.
+use crate::plain::is_deceptive;
+
+/// A word as a shell reads it, in quotes only if it needs them. What a terminal would not show is written in a way that
+/// every shell of POSIX undoes.
 pub fn shell_word(text: &str) -> String {
+    if text.chars().any(is_deceptive) {
+        return format!("\"$(printf '{}')\"", text.chars().map(in_printf).collect::<String>());
+    }
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+:,@%=".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();
     }
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A character in the format of printf(1), between single quotes.
+fn in_printf(c: char) -> String {
+    match c {
+        '\'' => r"\047".to_owned(),
+        '%' => "%%".to_owned(),
+        '\\' => r"\\".to_owned(),
+        c if is_deceptive(c) => {
+            c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("\\{byte:03o}")).collect()
+        }
+        c => c.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -23,6 +42,7 @@ mod tests {
             ("it's", r"'it'\''s'"),
             ("$HOME", "'$HOME'"),
             ("", "''"),
+            ("a\u{1b}'s 50%\\\u{202e}", r#""$(printf 'a\033\047s 50%%\\\342\200\256')""#),
         ] {
             assert_eq!(shell_word(text), expected);
         }

@@ -2,12 +2,12 @@
 //! Does not: make or open anything (the daemon makes the folder, [`crate::client`] connects).
 //! Met by: client and daemon, which must come to the same path.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use crate::{Fault, FaultKind};
+use crate::{
+    Fault, FaultKind, own_file,
+    variables::{self, variable},
+};
 
 /// Name of the variable that overrides the path, for tests and unusual set-ups.
 pub const OVERRIDE: &str = "RALLY_CRED_SOCKET";
@@ -15,16 +15,16 @@ pub const OVERRIDE: &str = "RALLY_CRED_SOCKET";
 /// The socket's path: `RALLY_CRED_SOCKET`, else `rally-cred/agent.sock` in `$XDG_RUNTIME_DIR`, else the same in the
 /// user's state folder. On Windows the name of a pipe. Fails only if the user has no home folder.
 pub fn path() -> Result<PathBuf, Fault> {
-    if let Some(path) = env::var_os(OVERRIDE).filter(|path| !path.is_empty()) {
-        return Ok(PathBuf::from(path));
+    match variables::path(OVERRIDE, variable(OVERRIDE))? {
+        Some(path) => Ok(path),
+        None => default_path(),
     }
-    default_path()
 }
 
 #[cfg(unix)]
 fn default_path() -> Result<PathBuf, Fault> {
     // The variable is read before `directories`, which would read the whole set of user folders first.
-    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = match runtime {
         Some(runtime) => runtime.join("rally-cred"),
         None => state_folder()?.join("run"),
@@ -34,19 +34,15 @@ fn default_path() -> Result<PathBuf, Fault> {
 
 #[cfg(windows)]
 fn default_path() -> Result<PathBuf, Fault> {
-    let user = env::var("USERNAME").unwrap_or_default();
-    let domain = env::var("USERDOMAIN").unwrap_or_default();
+    let text = |name| variable(name).unwrap_or_default().to_string_lossy().into_owned();
+    let (user, domain) = (text("USERNAME"), text("USERDOMAIN"));
     let plain = |text: String| text.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     Ok(PathBuf::from(format!(r"\\.\pipe\rally-cred-{}-{}", plain(domain), plain(user))))
 }
 
 /// The user's folder for logs and for state that may be lost: `~/.local/state/rally-cred` on Linux.
 pub fn state_folder() -> Result<PathBuf, Fault> {
-    let folders = directories::ProjectDirs::from("", "", "rally-cred").ok_or_else(|| {
-        Fault::new(FaultKind::Failed, "the home folder of this user is not known")
-            .remedy(format!("set HOME or {OVERRIDE}"))
-    })?;
-    Ok(folders.state_dir().unwrap_or_else(|| folders.data_local_dir()).to_owned())
+    variables::state_folder()
 }
 
 /// The folder for the files beside the socket that daemons and clients lock while they start: the socket's own. A pipe
@@ -68,7 +64,7 @@ pub fn check_length(socket: &Path) -> Result<(), Fault> {
     if length <= LONGEST {
         return Ok(());
     }
-    let is_chosen = env::var_os(OVERRIDE).is_some_and(|path| path == socket);
+    let is_chosen = variable(OVERRIDE).is_some_and(|path| path == socket);
     let source = if is_chosen { OVERRIDE } else { "the path of the user's runtime folder" };
     Err(Fault::new(FaultKind::Failed, format!("the socket path {} is too long", socket.display()))
         .why(format!("{source} gives it {length} bytes, and a socket's path has room for {LONGEST}"))
@@ -81,6 +77,15 @@ pub fn check_length(_socket: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Stops before anything is made that would be in another user's way: where home, state folder or socket folder belong to
+/// somebody else, as with another user's variables under sudo.
+pub fn check_owners(socket: &Path) -> Result<(), Fault> {
+    let home = variable("HOME").map(PathBuf::from);
+    [home, state_folder().ok()].into_iter().flatten().try_for_each(|place| own_file::check_owner(&place))?;
+    own_file::check_owner(&lock_folder(socket)?)
+        .map_err(|fault| if is_default(socket) { fault } else { fault.remedy(OTHER_PATH) })
+}
+
 /// Refuses a socket folder that somebody else could have made or can write to: it must be a folder and no link, belong
 /// to this user, and be closed to everyone else. `Ok(false)` if there is none yet.
 #[cfg(unix)]
@@ -88,20 +93,28 @@ pub fn check_folder(socket: &Path) -> Result<bool, Fault> {
     use std::os::unix::fs::MetadataExt;
 
     let folder = socket.parent().unwrap_or(Path::new("/"));
+    let me = rustix::process::geteuid().as_raw();
     let word = |end: &str| crate::shell_word::shell_word(&format!("{}{end}", folder.display()));
-    // Neither a link nor what belongs to somebody else is deleted unseen.
-    let put_aside = || format!("mv {} {}", word(""), word(".old"));
-    let refuse = |why: String, remedy: String| {
+    let refuse = |why: String, mend: String| {
+        // Any other folder is somebody's who never heard of us, so the path is to change and not the folder.
+        let remedy = if is_default(socket) { mend } else { OTHER_PATH.to_owned() };
         Err(Fault::new(FaultKind::Failed, format!("the socket folder {} is not safe", folder.display()))
             .why(why)
             .remedy(remedy))
+    };
+    // Neither a link nor what belongs to somebody else is deleted unseen, and in another user's folder nothing is moved.
+    let put_aside = || {
+        let above = folder.parent().unwrap_or(Path::new("/"));
+        match std::fs::metadata(above) {
+            Ok(above) if above.uid() == me => format!("mv {} {}", word(""), word(".old")),
+            _ => "set XDG_RUNTIME_DIR to a folder of your own, or unset it".to_owned(),
+        }
     };
     let found = match std::fs::symlink_metadata(folder) {
         Ok(found) => found,
         Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(fault) => return refuse(fault.to_string(), format!("ls -ld {}", word(""))),
     };
-    let me = rustix::process::geteuid().as_raw();
     if !found.is_dir() {
         return refuse("it is a link or a file".to_owned(), put_aside());
     }
@@ -112,6 +125,26 @@ pub fn check_folder(socket: &Path) -> Result<bool, Fault> {
         return refuse(format!("its mode is {:o}", found.mode() & 0o7777), format!("chmod 700 {}", word("")));
     }
     Ok(true)
+}
+
+/// Adds to a fault how something in the place of the socket's files is got out of the way: in the folder that we choose
+/// ourselves by a command, and elsewhere by another path, since there it is somebody's.
+#[must_use]
+pub fn in_the_way(fault: Fault, socket: &Path, thing: &Path) -> Fault {
+    match thing.symlink_metadata() {
+        _ if !is_default(socket) => fault.remedy(OTHER_PATH),
+        Ok(_) => fault.remedy(own_file::put_aside(thing)),
+        Err(_) => fault,
+    }
+}
+
+/// What helps where the path comes from the variable, whatever is the matter with it.
+pub const OTHER_PATH: &str =
+    "unset RALLY_CRED_SOCKET, or set it to a path in a folder of your own that is closed to others";
+
+/// Whether this is the path that we choose ourselves, so that its folder is ours.
+pub fn is_default(socket: &Path) -> bool {
+    default_path().is_ok_and(|path| path == socket)
 }
 
 /// Pipes have no folder; their security descriptor is checked by the system.
@@ -149,7 +182,8 @@ mod tests {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o710)).unwrap();
         let fault = check_folder(&socket).unwrap_err();
         assert_eq!(fault.why.as_deref(), Some("its mode is 710"));
-        assert_eq!(fault.remedy, Some(format!("chmod 700 {}", folder.display())));
+        // It is not the folder that we choose ourselves.
+        assert_eq!(fault.remedy.as_deref(), Some(OTHER_PATH));
 
         let link = home.path().join("link");
         symlink(&folder, &link).unwrap();

@@ -43,6 +43,15 @@ pub struct Ended {
     pub code: Option<i32>,
 }
 
+impl Ended {
+    /// The first thing that it says to try, on either stream.
+    pub fn remedy(&self) -> String {
+        let mut lines = self.stderr.lines().chain(self.stdout.lines());
+        let remedy = lines.find_map(|line| line.trim().strip_prefix("try: "));
+        remedy.unwrap_or_else(|| panic!("nothing to try in {self:?}")).to_owned()
+    }
+}
+
 impl World {
     /// A bare world: no bus, no display, no terminal, nothing configured.
     pub fn new() -> Self {

@@ -26,10 +26,20 @@ fn world_on(bus: Option<&KeyringSession>, config: &str) -> (Sandbox, World, Runn
     (sandbox, world, daemon)
 }
 
-/// A tool in the background has the token renewed, which Rally refuses for good.
-fn lose(world: &World) {
-    let got = world.client(&["get", "--interactive", "never", "--min-validity", "720h"], "");
-    assert_eq!(got.code, Some(0), "the token is handed out to its end: {got:?}");
+/// A tool in the background finds that its token does not work, and Rally refuses to renew it.
+pub(crate) fn lose(world: &World) {
+    let token = world.client(&["get", "--format", "token"], "").stdout;
+    let erase = format!("url={}\npassword={token}\n", value_of(world, "base_url"));
+    assert_eq!(world.client(&["erase"], erase).code, Some(0));
+    let got = world.client(&["get", "--interactive", "never"], "");
+    assert_eq!(got.code, Some(3), "{got:?}");
+}
+
+/// What the only profile's `status` has under this name.
+fn value_of(world: &World, name: &str) -> String {
+    let status: serde_json::Value =
+        serde_json::from_str(&world.client(&["status", "--json"], "").stdout).unwrap();
+    status["profiles"][0][name].as_str().unwrap().to_owned()
 }
 
 fn shown(call: Call) -> (u32, String, Vec<String>) {

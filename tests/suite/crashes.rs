@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::sign_in::{opened, question, sign_in, world_with_browser};
 
-/// Asks for more life than any token has, so that it is renewed while the old one is still good.
+/// Asks for more life than the aged token has left, so that it is renewed while it is still good.
 const RENEW: [&str; 9] = [
     "get",
     "--profile",
@@ -29,7 +29,7 @@ const RENEW: [&str; 9] = [
     "--interactive",
     "never",
     "--min-validity",
-    "90000s",
+    "87000s",
 ];
 
 /// What the log says when the keyring has taken a token or a client secret.
@@ -55,7 +55,21 @@ impl Scene {
         world.set("RALLY_CRED_LOG", "debug");
         let daemon = world.start_daemon();
         sign_in(&world, &sandbox);
-        Self { daemon, world, keyring, sandbox }
+        let mut scene = Self { daemon, world, keyring, sandbox };
+        scene.age();
+        scene
+    }
+
+    /// Makes the stored token older by a thousand seconds: a fresh one is good enough for any caller.
+    fn age(&mut self) {
+        self.crash();
+        let item = ["service", "rally-cred", "username", "token:default"];
+        let found = self.world.run("secret-tool", &[&["lookup"], &item[..]].concat(), "");
+        let mut record: Value = serde_json::from_str(&found.stdout).unwrap();
+        record["obtained_at"] = (record["obtained_at"].as_i64().unwrap() - 1000).into();
+        let store = [&["store", "--label=x"], &item[..]].concat();
+        assert_eq!(self.world.run("secret-tool", &store, record.to_string()).code, Some(0));
+        self.restart();
     }
 
     /// Kills the daemon without a warning.
@@ -323,7 +337,7 @@ fn a_crash_after_a_renewal_was_stored_but_before_its_caller_was_told_keeps_it() 
     let mut scene = Scene::new();
     let old = scene.served();
     let kept = scene.count_in_log(KEPT);
-    let get = scene.ask_without_reading(r#"{"v":1,"op":"get","min_validity":90000}"#);
+    let get = scene.ask_without_reading(r#"{"v":1,"op":"get","min_validity":87000}"#);
     scene.wait_for_log(KEPT, kept + 1);
     scene.crash();
     drop(get);

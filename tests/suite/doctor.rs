@@ -95,6 +95,7 @@ fn all_is_well_on_a_machine_that_is_set_up_and_nothing_is_left_in_the_keyring() 
             "sign_in",
             "network",
             "git",
+            "git_store",
             "units"
         ]
     );
@@ -371,7 +372,7 @@ fn a_sign_in_that_is_missing_or_that_rally_refuses_is_told_with_the_command_that
 fn git_that_nobody_wants_is_no_fault_and_the_note_has_it_ask() {
     let (sandbox, world, _keyring) = world_with_keyring();
     sign_in(&world, &sandbox);
-    // Other helpers for the same server stay.
+    // Other helpers for the same server stay, but git forgets them.
     let key = format!("credential.{}.helper", sandbox.base_url());
     for helper in ["cache", "store"] {
         assert_eq!(world.run("git", &["config", "--global", "--add", &key, helper], "").code, Some(0));
@@ -381,9 +382,13 @@ fn git_that_nobody_wants_is_no_fault_and_the_note_has_it_ask() {
     let note = find(&json, "git")["note"].as_str().unwrap().to_owned();
     mended_by(&world, note.split_once("if it should: ").unwrap().1, "git");
     let helpers = world.run("git", &["config", "--global", "--get-all", &key], "").stdout;
-    assert_eq!(helpers, "cache\nstore\nrally\n");
+    assert_eq!(helpers, "cache\nstore\n\nrally\n");
     // An empty one takes it out again, which nobody can have wanted who put it in.
     assert_eq!(world.run("git", &["config", "--global", "--add", &key, ""], "").code, Some(0));
+    mended_by(&world, &fault(&world, &[], "git", "failed"), "git");
+    // So does one for all servers behind it, which nothing gets past that is only added.
+    let all = ["config", "--global", "--add", "credential.helper", ""];
+    assert_eq!(world.run("git", &all, "").code, Some(0));
     mended_by(&world, &fault(&world, &[], "git", "failed"), "git");
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod alerts;
+mod bounded_waits;
 mod chromium;
 mod client_secret;
 mod crashes;
@@ -13,10 +14,16 @@ mod examples;
 mod exec;
 mod git;
 mod git_attributes;
+mod git_store;
 mod git_suite;
 mod integrations;
+mod limits;
+mod lost_socket;
 mod manual;
 mod network;
+mod odd_names;
+mod own_files;
+mod ownership;
 mod remedies;
 mod sandbox;
 mod secrets;
@@ -33,6 +40,7 @@ mod tidy;
 mod tools;
 mod transcript;
 mod trouble;
+mod variables;
 mod vault;
 mod wire;
 mod wrong_host;

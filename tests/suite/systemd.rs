@@ -27,7 +27,7 @@ use rally_cred_tests::{
 };
 use serde_json::Value;
 
-use crate::sign_in::{sign_in, world_with_browser};
+use crate::sign_in::{question, sign_in, value, world_with_browser};
 
 /// Longest wait for something that is sure to come; only a failing test waits for so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -302,6 +302,20 @@ fn a_daemon_that_a_client_started_makes_way_for_the_service_managers() {
 }
 
 #[test]
+fn a_service_managers_daemon_whose_socket_is_removed_by_hand_ends_and_clients_go_on_without_it() {
+    let manager = Manager::new();
+    let mut daemon = manager.start("");
+    manager.hear("READY=1");
+    sign_in(&manager.world, &manager.sandbox);
+    fs::remove_file(manager.socket()).unwrap();
+    manager.hear("STOPPING=1");
+    assert!(daemon.wait().success());
+    let got = manager.world.client(&["get"], question(&manager.sandbox));
+    assert!(value(&got.stdout, "password").is_some(), "from the keyring, by a daemon of its own: {got:?}");
+    assert_eq!(manager.world.client(&["daemon", "stop"], "").stdout, "the daemon stopped\n");
+}
+
+#[test]
 fn a_notifications_button_has_the_service_manager_start_the_sign_in_outside_of_the_daemons_sandbox() {
     let mut manager = Manager::new();
     let desktop = Desktop::start(manager.world.variable("DBUS_SESSION_BUS_ADDRESS"));
@@ -317,8 +331,7 @@ fn a_notifications_button_has_the_service_manager_start_the_sign_in_outside_of_t
     let _daemon = manager.start("");
     sign_in(&manager.world, &manager.sandbox);
     manager.sandbox.revoke_all();
-    let got = manager.world.client(&["get", "--interactive", "never", "--min-validity", "720h"], "");
-    assert_eq!(got.code, Some(0), "the token is handed out to its end: {got:?}");
+    crate::alerts::lose(&manager.world);
     let Call::Show { id, .. } = desktop.next() else { unreachable!("nothing was shown") };
     let before = manager.sandbox.counters().code_exchanges();
     desktop.press(id, "login");
@@ -497,6 +510,20 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
     while manager.property("ActiveState") != "inactive" {}
     assert_eq!(manager.property("Result"), "success");
     assert_ne!(served_by(), fourth);
+
+    // Removed by hand, its socket is out of reach. Clients go on without it, and what doctor says brings it back.
+    fs::remove_file(quickly.join("idle.conf")).unwrap();
+    done(&["daemon-reload"]);
+    fs::remove_file(socket(manager.world())).unwrap();
+    while manager.property("ActiveState") != "inactive" {}
+    assert_eq!(manager.run("rally-cred", &["daemon", "start"]).code, Some(0));
+    let checked = manager.run("rally-cred", &["doctor"]).stdout;
+    assert!(checked.contains("clients do not come to rally-cred.socket"), "{checked}");
+    assert!(checked.contains("try: systemctl --user restart rally-cred.socket"), "{checked}");
+    done(&["restart", "rally-cred.socket"]);
+    served_by();
+    let checked = manager.run("rally-cred", &["doctor"]).stdout;
+    assert!(checked.contains("rally-cred.socket is enabled"), "{checked}");
     done(&["stop", "rally-cred.socket", "rally-cred.service"]);
     assert!(!socket(manager.world()).exists());
 }

@@ -2,7 +2,11 @@
 //! Does not: run the real daemon (the integration tests do); `fixtures` has stand-ins for it.
 //! Met by: `cargo test`.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use super::*;
 use crate::testing::{Fake, Place};
@@ -12,8 +16,12 @@ fn around(place: &Place, fixture: &str) -> Fake {
     Fake { socket: Some(place.socket()), ..Fake::beside(fixture) }
 }
 
+fn patient() -> Deadline {
+    Deadline::after(Duration::from_secs(60))
+}
+
 fn refused(place: &Place, fixture: &str) -> Fault {
-    connect(&around(place, fixture), true).unwrap_err()
+    connect(&around(place, fixture), true, &mut patient()).unwrap_err()
 }
 
 fn read(place: &Place, name: &str) -> String {
@@ -25,8 +33,9 @@ fn many_clients_at_once_start_one_daemon() {
     let place = Place::new();
     let _listener = Place::listen(&place.folder().join("hidden.sock"));
     thread::scope(|scope| {
-        let clients: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| connect(&around(&place, "starts"), true))).collect();
+        let clients: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| connect(&around(&place, "starts"), true, &mut patient())))
+            .collect();
         for client in clients {
             client.join().unwrap().unwrap();
         }
@@ -41,10 +50,9 @@ fn the_daemon_gets_its_own_folder_and_none_of_our_descriptors() {
     let inherited = File::create(place.folder().join("inherited")).unwrap();
     // As if a parent had passed it on.
     rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
-    let around = around(&place, "starts").with("RALLY_CRED_CONFIG", "relative.toml");
-    connect(&around, true).unwrap();
-    let config = absolute("relative.toml").unwrap();
-    assert_eq!(read(&place, "started"), format!("--detach in / with {}\n", config.display()));
+    let around = around(&place, "starts");
+    connect(&around, true, &mut patient()).unwrap();
+    assert_eq!(read(&place, "started"), "--detach in /\n");
     let descriptors = read(&place, "descriptors");
     for name in ["inherited", "start.lock"] {
         assert!(!descriptors.contains(name), "{descriptors}");
@@ -57,7 +65,7 @@ fn a_missing_socket_folder_is_made_closed_to_others() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("rally-cred");
     let around = Fake { socket: Some(folder.join("agent.sock")), ..Fake::beside("refuses") };
-    connect(&around, true).unwrap_err();
+    connect(&around, true, &mut patient()).unwrap_err();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
     assert_eq!(mode(&folder.join("start.lock")), 0o600);
@@ -95,8 +103,10 @@ fn a_daemon_that_never_becomes_ready_is_waited_for_only_so_long() {
     let place = Place::new();
     let go = place.folder().join("go");
     assert!(Command::new("mkfifo").arg(&go).status().unwrap().success());
-    let fault = connect_within(Duration::from_millis(1), &around(&place, "hangs"), true).unwrap_err();
+    let fault = connect(&around(&place, "hangs"), true, &mut Deadline::after(Duration::from_millis(100)))
+        .unwrap_err();
     assert_eq!((fault.kind, fault.what.as_str()), (FaultKind::NoDaemon, "the daemon did not start"));
+    assert!(fault.why.as_deref().is_some_and(|why| why.starts_with("it was not ready after ")));
     // Opens once the stand-in waits, and lets it end.
     drop(File::options().write(true).open(&go).unwrap());
 }
@@ -104,7 +114,7 @@ fn a_daemon_that_never_becomes_ready_is_waited_for_only_so_long() {
 #[test]
 fn without_autostart_nothing_is_made_and_nothing_started() {
     let place = Place::new();
-    let fault = connect(&around(&place, "starts"), false).unwrap_err();
+    let fault = connect(&around(&place, "starts"), false, &mut patient()).unwrap_err();
     assert_eq!(fault.kind, FaultKind::NoDaemon);
     assert_eq!(fs::read_dir(place.folder()).unwrap().count(), 0);
 }

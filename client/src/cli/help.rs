@@ -11,7 +11,7 @@ Examples:
   rally-cred login                                  sign in again, in the browser
   rally-cred get --format token                     print a ZSESSIONID
   rally-cred get --format header | curl -H @- https://rally1.rallydev.com/slm/webservice/v2.0/user
-  git config --global credential.https://rally1.rallydev.com.helper rally
+  rally-cred setup --git yes                        have git ask it about Rally's server
 
 Exit codes:
   0  done                        5  time ran out
@@ -22,8 +22,13 @@ Exit codes:
 
 pub(super) const GET_HELP: &str = "\
 The request comes on standard input: git's attributes (protocol=…, host=…), the JSON of an EngFlow
-credential helper ({\"uri\":…}), or nothing, which means the default profile. With both --profile and
-a --format other than git and engflow, standard input is not read.
+credential helper ({\"uri\":…}), or nothing, which means the default profile. Without --format, and with
+git and engflow, a request is waited for. Every other format does without: if standard input stays
+open, as under ssh and in CI, and nothing has come after a second, there is no request, unless the
+config file has several profiles or [static] hosts; then --profile or </dev/null says which is meant.
+With both --profile and such a format, standard input is not read.
+
+All of it together takes no longer than --wait.
 
 A server that no profile is for gets no answer: silence and exit code 0 in git's format, an error in
 all others. If the server has a profile but no token can be had, git is told to quit, so that it does
@@ -131,7 +136,8 @@ another fault, or has no meaning here, is marked with --.
   clock          this machine's clock agrees with Rally's
   sign_in        a token is in hand that Rally takes, or can be renewed
   network        the daemon has this shell's proxy and certificate variables, or reaches Rally anyway
-  git            git asks this program about Rally's server, if it was told to
+  git            git asks this program about Rally's server, if it was told to, and no other helper
+  git_store      git's own store has no password for it in plain text
   units          the systemd units, if they are installed, are enabled and have not failed
 
 Examples:

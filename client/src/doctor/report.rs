@@ -10,7 +10,11 @@ use std::{
     process::Command,
 };
 
-use rally_cred_proto::{Fault, FaultKind, network, plain::plain, socket};
+use rally_cred_proto::{
+    Fault, FaultKind, network, own_file,
+    plain::{plain, visible},
+    socket,
+};
 
 use super::{Found, shown};
 use crate::{
@@ -45,7 +49,8 @@ pub(super) fn write(path: &Path, found: &Found, around: &dyn Surroundings) -> Re
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(path).and_then(|mut file| file.write_all(text(found, around).as_bytes()));
+    let written =
+        options.open(path).and_then(|mut file| file.write_all(visible(&text(found, around)).as_bytes()));
     written.map_err(|fault| {
         let told = Fault::new(FaultKind::Failed, format!("the report {} cannot be written", path.display()))
             .why(fault.to_string());
@@ -110,13 +115,20 @@ fn journal_end(around: &dyn Surroundings) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr))
 }
 
-/// The log of one that a client started.
+/// The log of one that a client started: its end, which may begin in the older file.
 fn log_end() -> io::Result<String> {
-    let folder = socket::state_folder().map_err(io::Error::other)?;
-    let mut log = File::open(folder.join("daemon.log"))?;
+    let path = socket::state_folder().map_err(io::Error::other)?.join("daemon.log");
+    let mut end = Vec::new();
+    // The older one is often not there.
+    read_end(&path.with_extension("log.old"), &mut end).ok();
+    read_end(&path, &mut end)?;
+    let begin = end.len().saturating_sub(usize::try_from(LOG_END).unwrap_or(usize::MAX));
+    Ok(String::from_utf8_lossy(end.get(begin..).unwrap_or_default()).into_owned())
+}
+
+fn read_end(path: &Path, end: &mut Vec<u8>) -> io::Result<()> {
+    let mut log = own_file::open_to_read(path)?;
     let length = log.metadata()?.len();
     log.seek(SeekFrom::Start(length.saturating_sub(LOG_END)))?;
-    let mut end = Vec::new();
-    log.take(LOG_END).read_to_end(&mut end)?;
-    Ok(String::from_utf8_lossy(&end).into_owned())
+    log.take(LOG_END).read_to_end(end).map(drop)
 }

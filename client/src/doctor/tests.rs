@@ -24,8 +24,11 @@ fn finding(check: &str, profile: Option<&str>) -> Value {
 
 /// A machine on which all is well but for what the daemon answers to a check, by its release.
 fn checks(release: &str, check: Vec<Value>) -> Vec<Value> {
-    let script =
-        Script::new([answer([profile("default"), status(release)]), crate::testing::Act::Answer(check)]);
+    let script = Script::new([
+        answer([status(release)]),
+        answer([profile("default"), status(release)]),
+        crate::testing::Act::Answer(check),
+    ]);
     let around = Fake { executable: Fake::beside("checks").executable, ..script.around() };
     let around =
         Fake { outputs: [(GIT.to_owned(), (0, "credential.helper\nrally\0".to_owned()))].into(), ..around };

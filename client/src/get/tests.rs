@@ -318,6 +318,51 @@ fn standard_input_is_not_read_where_the_flags_say_everything() {
     assert_eq!(done.shown(), (0, "_abc\n".into(), String::new()));
 }
 
+fn profile(name: &str) -> Value {
+    json!({"type": "profile", "profile": name, "default": name == "default", "base_url": "https://rally1.rallydev.com",
+           "state": "signed_in", "ready": true, "renewable": true, "kept": true, "waiting": 0})
+}
+
+fn status(static_hosts: &[&str]) -> Value {
+    json!({"type": "status", "release": "1", "pid": 7, "config": "c", "vault": {"kind": "auto"},
+           "static_hosts": static_hosts})
+}
+
+#[test]
+fn a_format_without_a_request_is_answered_though_standard_input_stays_open() {
+    let script = Script::new([answer([profile("default"), status(&[])]), answer([token()])]);
+    let around = Fake { stdin_stays_open: true, ..script.around() };
+    assert_eq!(run("get --format token", &around).shown(), (0, "_abc\n".into(), String::new()));
+    // A profile that a variable names is one.
+    let script = Script::new([answer([token()])]);
+    let around = Fake { stdin_stays_open: true, ..script.around() }.with("RALLY_CRED_PROFILE", "home");
+    assert_eq!(run("get --format token", &around).shown(), (0, "_abc\n".into(), String::new()));
+    assert_eq!(script.asked()[0]["profile"], "home");
+}
+
+#[test]
+fn where_a_late_request_could_mean_another_server_it_is_waited_for() {
+    for (profiles, hosts) in
+        [(vec![profile("default"), profile("b")], [].as_slice()), (vec![profile("default")], &["https://a"])]
+    {
+        let answers = || profiles.iter().cloned().chain([status(hosts)]).collect();
+        let script = Script::new([Act::Answer(answers()), answer([token()])]);
+        let around = Fake { stdin_begins_late: true, ..script.around() }.reading(GIT);
+        assert_eq!(run("get --format token", &around).stdout, "_abc\n");
+        assert_eq!(script.asked()[1]["host"], "rally1.rallydev.com");
+
+        let script = Script::new([Act::Answer(answers())]);
+        let around = Fake { stdin_stays_open: true, ..script.around() };
+        let done = run("get --format token", &around);
+        assert_eq!((done.code, done.stdout.as_str()), (5, ""));
+        assert!(
+            done.stderr.ends_with("  try: rally-cred get --format token </dev/null\n"),
+            "{}",
+            done.stderr
+        );
+    }
+}
+
 #[test]
 fn on_a_terminal_the_default_profile_is_meant() {
     let script = Script::new([answer([token()])]);

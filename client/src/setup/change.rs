@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use rally_cred_proto::{Fault, FaultKind, message::Logout, shell_word::shell_word};
+use rally_cred_proto::{Fault, FaultKind, message::Logout, own_file, shell_word::shell_word};
 
 use super::record::{self, Made};
 use crate::{config, daemon, logout, output::Output, surroundings::Surroundings};
@@ -107,7 +107,7 @@ impl fmt::Display for Change {
         match self {
             Self::Configure { path, .. } | Self::Write { path, .. } => write!(f, "write {}", path.display()),
             Self::Delete(path) => write!(f, "delete {}", path.display()),
-            Self::Run { program, arguments } => write!(f, "run {}", line(program, arguments)),
+            Self::Run { program, arguments } => write!(f, "run {}", command_line(program, arguments)),
             Self::SignOut(profile) => write!(f, "sign out profile {profile}"),
             Self::Reload => f.write_str("have the daemon read its config file"),
             Self::Stop => f.write_str("stop the daemon"),
@@ -153,10 +153,22 @@ pub(super) fn write(
     text: &str,
     judge: impl FnOnce(&Path) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    let cannot = |fault: &io::Error| failed(path, "cannot be written", fault);
+    let cannot = |fault: &io::Error| {
+        own_file::owner_remedy(path).into_iter().fold(failed(path, "cannot be written", fault), Fault::remedy)
+    };
+    own_file::check_owner(path)?;
     // A link, as people have who keep such files elsewhere, stays one.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let old = fs::metadata(&target).map(|found| found.permissions()).ok();
+    // What is no file, or a link that leads nowhere, is somebody's.
+    let old = match (fs::metadata(&target), fs::symlink_metadata(&target)) {
+        (Ok(found), _) if found.is_file() => Some(found.permissions()),
+        (Err(_), Err(_)) => None,
+        _ => {
+            return Err(Fault::new(FaultKind::Failed, format!("{} cannot be written", path.display()))
+                .why("something that is no ordinary file is in its place")
+                .remedy(own_file::put_aside(path)));
+        }
+    };
     if old.as_ref().is_some_and(fs::Permissions::readonly) {
         return Err(Fault::new(FaultKind::Failed, format!("{} is read-only", path.display()))
             .why("its mode lets nobody change it")
@@ -183,11 +195,7 @@ pub(super) fn write(
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(folder)?;
+        own_file::make_folder(folder)?;
     }
     let mut options = fs::File::options();
     options.write(true).create_new(true);
@@ -199,13 +207,13 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// A command as a person would type it.
-fn line(program: &str, arguments: &[OsString]) -> String {
+fn command_line(program: &str, arguments: &[OsString]) -> String {
     let words = arguments.iter().map(|word| shell_word(&word.to_string_lossy()));
     std::iter::once(program.to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 fn run(program: &str, arguments: &[OsString], around: &dyn Surroundings) -> Result<(), Fault> {
-    let line = line(program, arguments);
+    let line = command_line(program, arguments);
     let fault = || {
         Fault::new(FaultKind::Failed, format!("{line} failed"))
             .remedy("mend the cause and run rally-cred setup again; what is done already stays")

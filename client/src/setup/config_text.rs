@@ -2,9 +2,9 @@
 //! Does not: judge values. The daemon's program does, before the text is put in its place.
 //! Met by: `setup`.
 
-use std::{fmt, fs, io, path::Path};
+use std::{fmt, io, path::Path};
 
-use rally_cred_proto::{Fault, FaultKind, Origin};
+use rally_cred_proto::{Fault, FaultKind, Origin, own_file};
 use toml_edit::{DocumentMut, Item, RawString, Table, TableLike, Value, value};
 
 use super::DEFAULT_BASE_URL;
@@ -25,7 +25,7 @@ impl ConfigText {
                 .why(why)
                 .remedy("rally-cred config check")
         };
-        let text = match fs::read_to_string(path) {
+        let text = match own_file::open_to_read(path).and_then(io::read_to_string) {
             Ok(text) => text,
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => String::new(),
             Err(fault) => return Err(broken(fault.to_string())),

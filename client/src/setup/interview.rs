@@ -113,8 +113,7 @@ impl<'a, 'o> Interview<'a, 'o> {
                 .remedy("rally-cred setup")
         };
         let lines = self.lines.as_mut().ok_or_else(interrupted)?;
-        // Where nobody reads, nobody answers either.
-        self.output.stderr.write_all(prompt.as_bytes()).and_then(|()| self.output.stderr.flush()).ok();
+        self.output.show(prompt);
         let mut line = String::new();
         match lines.take(LONGEST).read_line(&mut line) {
             Ok(1..) => Ok(line.trim().to_owned()),

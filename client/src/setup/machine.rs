@@ -3,13 +3,13 @@
 //! Met by: `setup`.
 
 use std::{
-    ffi::OsStr,
-    fs,
+    ffi::{OsStr, OsString},
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{Fault, FaultKind, own_file};
 
 use super::{change::Change, interview::Interview, record::Made};
 use crate::{
@@ -23,6 +23,9 @@ const UNIT_TEXTS: [(&str, &str); 2] = [
     ("rally-cred.socket", include_str!("../../../systemd/rally-cred.socket")),
     ("rally-cred.service", include_str!("../../../systemd/rally-cred.service")),
 ];
+
+/// The helper's name in git's configuration.
+const NAME: &str = "rally";
 
 /// Plans the units, where systemd has a manager for this user that could run them.
 pub(super) fn offer_units(
@@ -99,19 +102,52 @@ pub(super) fn offer_git(
     base_url: &str,
     around: &dyn Surroundings,
 ) -> Result<Vec<Change>, Fault> {
-    match installed::git_helper(base_url, around) {
+    let helper = installed::git_helper(base_url, around);
+    match helper {
         GitHelper::NoGit if given == Some(true) => return Err(impossible("there is no git", "--git no")),
-        GitHelper::NoGit | GitHelper::ByName | GitHelper::ByPath => return Ok(Vec::new()),
-        GitHelper::Absent | GitHelper::Undone => {}
+        GitHelper::NoGit => return Ok(Vec::new()),
+        GitHelper::Ours { others, .. } if others.is_empty() => return Ok(Vec::new()),
+        // git would put a file in the place of /dev/null, which root may.
+        _ if has_no_git_config(around) => {
+            return match given {
+                Some(true) => Err(impossible("GIT_CONFIG_GLOBAL leads to no file", "--git no")),
+                _ => Ok(Vec::new()),
+            };
+        }
+        GitHelper::Absent | GitHelper::Undone | GitHelper::Ours { .. } => {}
     }
     if !interview.yes(&format!("Have git ask rally-cred about {base_url}?"), given)? {
         return Ok(Vec::new());
     }
     let key = git_key(base_url);
+    let own = global_helpers(&key, around);
     let helper = installed::helper_for_git(around);
-    let change = git([OsStr::new("--add"), OsStr::new(&key), &helper]);
-    let made = if helper == "rally" { Made::GitHelper(key) } else { Made::GitHelperAt(key, helper.into()) };
-    Ok(vec![Change::Note(made), change])
+    let add = |helper: &OsStr| git([OsStr::new("--add"), OsStr::new(&key), helper]);
+    let mut plan = Vec::new();
+    if installed::has_helpers_behind(base_url.trim_end_matches('/'), around) {
+        // A new section of the file stands behind all others, and what is added goes into an old one.
+        plan.push(git(["--unset-all", &key].map(OsStr::new)));
+        plan.extend(own.iter().filter(|other| **other != helper).map(|other| add(other)));
+    } else if own.contains(&helper) {
+        // It has to stand behind the empty one.
+        plan.push(take_out(&key, &helper));
+    }
+    // Whoever wrote it keeps it.
+    if !own.contains(&helper) {
+        plan.push(Change::Note(match helper.to_str() {
+            Some(NAME) => Made::GitHelper(key.clone()),
+            _ => Made::GitHelperAt(key.clone(), helper.clone().into()),
+        }));
+    }
+    // Without it, git would tell `store` of the token, which keeps it in plain text.
+    plan.extend([Change::Note(Made::GitReset(key.clone())), add(OsStr::new("")), add(&helper)]);
+    Ok(plan)
+}
+
+/// Whether somebody has taken git's global configuration away by something that is no file.
+fn has_no_git_config(around: &dyn Surroundings) -> bool {
+    let path = around.variable("GIT_CONFIG_GLOBAL");
+    path.is_some_and(|path| fs::metadata(path).is_ok_and(|found| !found.is_file()))
 }
 
 /// The key of git's setting for the server of a base URL.
@@ -131,13 +167,15 @@ pub(super) fn undo(all: impl IntoIterator<Item = Made>, around: &dyn Surrounding
                 has_unit_files |= user_unit("", around).is_some_and(|units| path.starts_with(units));
                 plan.push(Change::Delete(path.clone()));
             }
-            Made::GitHelper(key) if has_git_helper(key, OsStr::new("rally"), around) => {
-                plan.push(git(["--unset-all", key, "^rally$"].map(OsStr::new)));
+            Made::GitHelper(key) if global_helpers(key, around).iter().any(|helper| helper == NAME) => {
+                plan.push(take_out(key, OsStr::new(NAME)));
             }
-            Made::GitHelperAt(key, helper) if has_git_helper(key, helper.as_os_str(), around) => {
-                let words = ["--fixed-value", "--unset-all", key].map(OsStr::new);
-                plan.push(git(words.into_iter().chain([helper.as_os_str()])));
+            Made::GitHelperAt(key, helper)
+                if global_helpers(key, around).iter().any(|found| found == helper) =>
+            {
+                plan.push(take_out(key, helper.as_os_str()));
             }
+            Made::GitReset(key) => plan.extend(undo_reset(key, around)),
             Made::Units if has_manager => plan.push(systemctl(&[&["disable", "--now"][..], &UNITS].concat())),
             Made::GitHelper(_) | Made::GitHelperAt(..) | Made::Units => {}
         }
@@ -149,11 +187,50 @@ pub(super) fn undo(all: impl IntoIterator<Item = Made>, around: &dyn Surrounding
     plan
 }
 
-fn has_git_helper(key: &str, helper: &OsStr, around: &dyn Surroundings) -> bool {
+/// Plans the end of the last empty helper, which is ours; the user may have one of their own before it.
+fn undo_reset(key: &str, around: &dyn Surroundings) -> Vec<Change> {
+    let mut helpers = global_helpers(key, around);
+    match helpers.iter().filter(|helper| helper.is_empty()).count() {
+        0 => Vec::new(),
+        1 => vec![git(["--unset-all", key, "^$"].map(OsStr::new))],
+        _ => {
+            let ours = helpers.iter().rposition(|helper| helper.is_empty()).unwrap_or_default();
+            helpers.remove(ours);
+            let add = helpers.iter().map(|helper| git([OsStr::new("--add"), OsStr::new(key), helper]));
+            std::iter::once(git(["--unset-all", key].map(OsStr::new))).chain(add).collect()
+        }
+    }
+}
+
+/// The values of a key of git's global configuration.
+fn global_helpers(key: &str, around: &dyn Surroundings) -> Vec<OsString> {
     let mut ask = Command::new("git");
     ask.args(["config", "--global", "--null", "--get-all", key]);
     let found = around.output_of(&mut ask).map(|found| found.stdout).unwrap_or_default();
-    found.split(|byte| *byte == 0).any(|value| value == helper.as_encoded_bytes())
+    let mut values: Vec<_> = found.split(|byte| *byte == 0).map(os_string).collect();
+    // What is behind the last zero is no value.
+    values.pop();
+    values
+}
+
+#[cfg(unix)]
+fn os_string(bytes: &[u8]) -> OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec())
+}
+
+/// Elsewhere git writes UTF-8.
+#[cfg(not(unix))]
+fn os_string(bytes: &[u8]) -> OsString {
+    String::from_utf8_lossy(bytes).into_owned().into()
+}
+
+/// Has git lose a helper, and no other.
+fn take_out(key: &str, helper: &OsStr) -> Change {
+    if helper == NAME {
+        // Older versions of git have no `--fixed-value`.
+        return git(["--unset-all", key, "^rally$"].map(OsStr::new));
+    }
+    git(["--fixed-value", "--unset-all", key].map(OsStr::new).into_iter().chain([helper]))
 }
 
 fn git<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Change {
@@ -228,7 +305,8 @@ fn home(around: &dyn Surroundings) -> Option<PathBuf> {
 
 /// A file of ours, unless it is so already.
 pub(super) fn write(path: PathBuf, text: String) -> Option<Change> {
-    let is_so = fs::read_to_string(&path).is_ok_and(|found| found == text);
+    let found = own_file::open_to_read(&path).and_then(io::read_to_string);
+    let is_so = found.is_ok_and(|found| found == text);
     (!is_so).then_some(Change::Write { path, text })
 }
 

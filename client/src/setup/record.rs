@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rally_cred_proto::{Fault, FaultKind, socket};
+use rally_cred_proto::{Fault, FaultKind, own_file, socket};
 use serde::{Deserialize, Serialize};
 
 /// One thing that was not there before `setup`.
@@ -20,6 +20,8 @@ pub(super) enum Made {
     GitHelper(String),
     /// Another helper under this key: where git does not find it by name, it has its path.
     GitHelperAt(String, #[serde(with = "lossless")] PathBuf),
+    /// The empty helper before it, which has git forget all others.
+    GitReset(String),
     /// systemd's start of the daemon.
     Units,
 }
@@ -28,7 +30,7 @@ impl Made {
     /// The key of git's configuration, if that is where it is.
     pub(super) fn git_key(&self) -> Option<&str> {
         match self {
-            Self::GitHelper(key) | Self::GitHelperAt(key, _) => Some(key),
+            Self::GitHelper(key) | Self::GitHelperAt(key, _) | Self::GitReset(key) => Some(key),
             Self::File(_) | Self::Units => None,
         }
     }
@@ -68,8 +70,8 @@ mod lossless {
 /// All of it, in the order in which it was made.
 pub(super) fn load() -> Result<Vec<Made>, Fault> {
     let path = path()?;
-    match fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|_| failed(&path, "it is not understood")),
+    match own_file::open_to_read(&path).and_then(io::read_to_string) {
+        Ok(text) => serde_json::from_str(&text).map_err(|_| failed(&path, "it is not understood")),
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(fault) => Err(failed(&path, &fault.to_string())),
     }
@@ -110,5 +112,5 @@ fn failed(path: &Path, why: &str) -> Fault {
         format!("the record of what setup made, {}, cannot be used", path.display()),
     )
     .why(why)
-    .remedy("delete it; setup --remove then leaves all but the profile")
+    .remedy(own_file::owner_remedy(path).unwrap_or_else(|| own_file::put_aside(path)))
 }

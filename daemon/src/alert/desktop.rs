@@ -11,7 +11,7 @@ use zbus::{
     message::Type, zvariant::Value,
 };
 
-use crate::{activation, core::event::Alert, program};
+use crate::{activation, core::event::Alert, program, worker};
 
 const SERVICE: &str = "org.freedesktop.Notifications";
 const OBJECT: &str = "/org/freedesktop/Notifications";
@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Shows the alert until it is answered, put away or withdrawn. The button starts the client, which opens the browser.
 pub(super) async fn show(alert: Alert, withdrawn: oneshot::Receiver<()>) {
     let profile = alert.profile.as_str();
+    if let Err(undone) = worker::rehearse() {
+        return tracing::debug!(profile, why = %undone, "no notification is shown");
+    }
     let outcome = match timeout(PATIENCE, Notification::open(&alert)).await {
         Ok(Ok(notification)) => notification.answer(withdrawn).await,
         Ok(Err(fault)) => Err(fault),

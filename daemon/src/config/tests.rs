@@ -315,23 +315,6 @@ fn what_is_not_toml_is_named_with_its_line_and_never_repeated() {
 }
 
 #[test]
-fn the_path_is_the_variable_else_the_config_folder_and_never_a_relative_one() {
-    let choose = |variable: &str, folder: Option<&str>| {
-        choose_path(Some(variable.into()), folder.map(PathBuf::from)).map_err(|fault| fault.to_string())
-    };
-    assert_eq!(choose("/x/y.toml", None), Ok("/x/y.toml".into()));
-    assert_eq!(choose("", Some("/x")), Ok(PATH.into()));
-    assert_eq!(
-        choose("config.toml", Some("/x")),
-        Err("RALLY_CRED_CONFIG is not an absolute path\n  try: write the whole path".to_owned())
-    );
-    assert_eq!(
-        choose("", None),
-        Err("the home folder of this user is not known\n  try: set HOME or RALLY_CRED_CONFIG".to_owned())
-    );
-}
-
-#[test]
 fn no_file_is_no_config_and_a_file_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
@@ -425,16 +408,11 @@ fn the_command_for_the_client_secret_is_a_list_that_names_a_program_by_name_or_w
 }
 
 #[test]
-fn the_file_for_the_client_secret_is_for_profiles_without_a_command_and_named_in_full() {
+fn the_file_for_the_client_secret_is_for_profiles_without_a_command() {
     let other = PROFILE.replace("default", "other");
     let mut config = parsed(&format!("{PROFILE}{other}client_secret_command = [\"pass\"]\n")).unwrap();
     config.use_client_secret_file(Path::new("/run/secret"));
     let source = |name: &str| config.profiles[name].client_secret_source.clone().unwrap();
     assert_eq!(source("default"), SecretSource::File("/run/secret".into()));
     assert!(matches!(source("other"), SecretSource::Command { .. }));
-
-    assert_eq!(choose_secret_file(None), Ok(None));
-    assert_eq!(choose_secret_file(Some("".into())), Ok(None));
-    assert_eq!(choose_secret_file(Some("/a".into())), Ok(Some("/a".into())));
-    assert!(choose_secret_file(Some("a".into())).is_err());
 }

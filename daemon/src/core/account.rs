@@ -9,15 +9,19 @@ use rally_cred_proto::{
 
 use super::{
     alert::Alerts,
+    brake::Brake,
     dice::Dice,
     event::{AskId, Effect, Entry, Epoch, Peer},
+    identity::Identity,
     keeping::{Keeping, Slot},
+    look::Look,
     policy,
     profile::{Keyring, Profile},
     record::TokenRecord,
-    renewal::Rest,
+    renewal::{Refuted, Rest, Trust},
     sign_in::{self, CoolDown, Flow},
     time::{Now, Tick, Wall},
+    token_item::TokenItem,
 };
 
 /// What one event may use and order.
@@ -29,6 +33,8 @@ pub(super) struct Turn<'a> {
     pub(super) effects: Vec<Effect>,
     /// Requests that waited only until this account was read.
     pub(super) read_for: Vec<AskId>,
+    /// Requests whose user turned out not to be this account's; another profile of the server may be right.
+    pub(super) misdirected: Vec<Waiter>,
 }
 
 impl Turn<'_> {
@@ -48,7 +54,7 @@ impl Turn<'_> {
 pub(super) struct Account {
     pub(super) profile: Profile,
     pub(super) token: Slot<TokenRecord>,
-    pub(super) token_keep: Keeping,
+    pub(super) token_item: TokenItem,
     /// By the boot clock, when the held token ends; it overrules a calendar that was set back.
     pub(super) token_ends: Option<Tick>,
     /// When to renew ahead of time.
@@ -61,15 +67,20 @@ pub(super) struct Account {
     pub(super) keyring_news_at: Option<Tick>,
     /// When the vault may be asked again though no caller waits for it.
     pub(super) no_load_before: Tick,
-    /// Rally refused the held client secret; it stays in the vault until a better one is there.
-    pub(super) client_secret_refused: bool,
+    pub(super) trust: Trust,
+    pub(super) refuted: Refuted,
+    /// When the token's item was last read.
+    pub(super) looked_at: Option<Tick>,
     pub(super) job: Job,
     /// A caller said that the held token does not work, and Rally is being asked whether that is so.
     pub(super) suspect: Option<Epoch>,
     pub(super) waiters: Vec<Waiter>,
     pub(super) cool_down: CoolDown,
     pub(super) alerts: Alerts,
+    pub(super) brake: Brake,
     pub(super) rest: Rest,
+    /// The pause after Rally could not say whose the token is.
+    pub(super) user_rest: Rest,
     /// Grows with each token obtained, so that a waiter can tell a new one from the one it found.
     pub(super) generation: u64,
     /// The generation of the last sign-in.
@@ -89,8 +100,14 @@ pub(super) enum Job {
     Exchanging(Epoch, Box<Flow>),
     /// The user behind this flow's new token is being looked up.
     LookingUp(Epoch, Box<Flow>, Box<TokenRecord>),
-    /// The refresh token is being used.
-    Renewing(Epoch),
+    /// The token's item is being read again; past this tick, things go on without it.
+    Looking(Epoch, Tick, Look),
+    /// It is read again then.
+    Pausing(Tick, Look),
+    /// This refresh token is being used.
+    Renewing(Epoch, Secret),
+    /// Rally is asked whose the held token is.
+    Identifying(Epoch),
     /// A new token is on its way into the vault; past this tick, callers are served from memory.
     Saving(Tick),
 }
@@ -106,6 +123,8 @@ pub(super) struct Waiter {
     pub(super) wants: Wants,
     /// Whether it was shown the authorization URL of the pending flow.
     pub(super) told: bool,
+    /// Profiles of the same server that turned out to be another user's.
+    pub(super) tried: Vec<String>,
 }
 
 /// What a waiter wants.
@@ -115,6 +134,8 @@ pub(super) enum Wants {
         username: Option<String>,
         interactive: bool,
         min_validity: i64,
+        /// The caller named the profile, so that no other is of use.
+        is_named: bool,
     },
     Login {
         client_secret: Option<Secret>,
@@ -132,7 +153,7 @@ impl Account {
         Self {
             profile,
             token: Slot::Unread,
-            token_keep: Keeping::default(),
+            token_item: TokenItem::default(),
             token_ends: None,
             renew_at: None,
             client_secret: Slot::Unread,
@@ -140,13 +161,17 @@ impl Account {
             client_secret_is_fetched: false,
             keyring_news_at: None,
             no_load_before: Tick(0),
-            client_secret_refused: false,
+            trust: Trust::default(),
+            refuted: Refuted::default(),
+            looked_at: None,
             job: Job::None,
             suspect: None,
             waiters: Vec::new(),
             cool_down: CoolDown::default(),
             alerts: Alerts::default(),
+            brake: Brake::default(),
             rest: Rest::default(),
+            user_rest: Rest::default(),
             generation: 0,
             signed_in: 0,
             last_used: None,
@@ -157,9 +182,23 @@ impl Account {
 
     /// Takes a request in, and answers it at once if that can be done.
     pub(super) fn ask(&mut self, turn: &mut Turn<'_>, id: AskId, peer: Peer, deadline: Tick, wants: Wants) {
+        let (generation, tried) = (self.generation, Vec::new());
+        self.take_in(turn, Waiter { id, peer, deadline, generation, wants, told: false, tried });
+    }
+
+    /// Takes in a request that another profile had no answer for.
+    pub(super) fn take_over(&mut self, turn: &mut Turn<'_>, waiter: Waiter) {
+        let generation = self.generation;
+        self.take_in(turn, Waiter { generation, told: false, ..waiter });
+    }
+
+    fn take_in(&mut self, turn: &mut Turn<'_>, waiter: Waiter) {
         self.token.forget_missing();
         self.client_secret.forget_missing();
-        self.waiters.push(Waiter { id, peer, deadline, generation: self.generation, wants, told: false });
+        if matches!(waiter.wants, Wants::Login { client_secret: None, .. }) {
+            self.reconsider_client_secret();
+        }
+        self.waiters.push(waiter);
         self.advance(turn);
     }
 
@@ -181,6 +220,8 @@ impl Account {
             self.job = Job::None;
         }
         self.save_again(turn);
+        self.look_again_if_due(turn);
+        self.look_into_report(turn);
         if self.token.is_unread() && !self.waiters.is_empty() {
             self.load_token(turn);
             self.keyring_news_at = Some(turn.now.tick + policy::KEYRING_NEWS);
@@ -192,6 +233,8 @@ impl Account {
         }
         if !matches!(self.token, Slot::Unread | Slot::Loading(_)) {
             self.serve(turn);
+            // Nothing is begun for somebody whose time is up.
+            self.turn_away_late(turn);
             if matches!(self.job, Job::None) {
                 self.begin_work(turn);
             }
@@ -205,23 +248,34 @@ impl Account {
         let job = match &self.job {
             Job::Flow(flow) => Some(flow.deadline),
             Job::Saving(until) => Some(*until),
-            Job::None | Job::Exchanging(..) | Job::LookingUp(..) | Job::Renewing(_) => None,
+            Job::Looking(_, until, _) | Job::Pausing(until, _) => Some(*until),
+            Job::None
+            | Job::Exchanging(..)
+            | Job::LookingUp(..)
+            | Job::Renewing(..)
+            | Job::Identifying(_) => None,
         };
         self.waiters
             .iter()
             .map(|waiter| waiter.deadline)
             .chain(job)
-            .chain(self.token_keep.again_at)
+            .chain(self.token_item.again_at())
             .chain(self.client_secret_keep.again_at)
             .chain(self.renewal_due(now))
             .chain(self.keyring_news_at)
             .chain(self.alert_due())
+            .chain(self.brake.due())
             .min()
     }
 
     /// Puts a token in the place of the one held, if any.
-    pub(super) fn hold(&mut self, turn: &mut Turn<'_>, record: TokenRecord) {
+    pub(super) fn hold(&mut self, turn: &mut Turn<'_>, mut record: TokenRecord) {
         let now = turn.now;
+        if let (Some(token), Some(refuted)) = (&record.access_token, &self.refuted.access_token)
+            && token.matches(refuted)
+        {
+            record.access_token = None;
+        }
         self.token_ends = record.expires_at.map(|at| policy::tick_of(now, Wall(at)));
         self.renew_at = record.expires_at.map(|at| {
             let life = at.saturating_sub(record.obtained_at);
@@ -245,56 +299,77 @@ impl Account {
         Some(by_calendar.min(by_boot)).filter(|left| *left > 0)
     }
 
+    /// Whether the held token is in the first part of its life.
+    pub(super) fn is_fresh(&self, now: Now) -> bool {
+        match (self.validity(now), self.life()) {
+            (Some(left), Some(life)) => policy::is_fresh(left, life),
+            _ => false,
+        }
+    }
+
+    /// The whole life of the held token, in seconds, where Rally said so.
+    fn life(&self) -> Option<i64> {
+        let record = self.token.held()?;
+        record.expires_at.map(|at| at.saturating_sub(record.obtained_at))
+    }
+
+    /// Whether the held token is what this waiter wants, whoever's it is.
+    pub(super) fn is_good_for(&self, now: Now, waiter: &Waiter, min_validity: i64) -> bool {
+        self.validity(now).is_some_and(|left| {
+            policy::satisfies(left, self.life(), min_validity)
+                || waiter.generation < self.generation
+                || self.is_resting(now)
+        })
+    }
+
     /// Answers everybody who can be answered with what is in hand.
     fn serve(&mut self, turn: &mut Turn<'_>) {
         let waiters = std::mem::take(&mut self.waiters);
         for mut waiter in waiters {
-            if !self.serve_one(turn, &mut waiter) {
-                self.waiters.push(waiter);
+            match self.serve_one(turn, &mut waiter) {
+                Served::Done => {}
+                Served::Waits => self.waiters.push(waiter),
+                Served::NotHere => turn.misdirected.push(waiter),
             }
         }
     }
 
-    /// Whether the waiter is answered.
-    fn serve_one(&mut self, turn: &mut Turn<'_>, waiter: &mut Waiter) -> bool {
+    fn serve_one(&mut self, turn: &mut Turn<'_>, waiter: &mut Waiter) -> Served {
         match &waiter.wants {
-            Wants::Get { username, min_validity, interactive } => {
-                let is_good = self.validity(turn.now).is_some_and(|left| {
-                    left >= *min_validity || waiter.generation < self.generation || self.is_resting(turn.now)
-                });
-                if is_good && !matches!(self.job, Job::Saving(_)) {
-                    self.hand_out(turn, waiter, username.as_deref());
-                    return true;
+            Wants::Get { username, min_validity, interactive, .. } => {
+                if self.is_good_for(turn.now, waiter, *min_validity) && !matches!(self.job, Job::Saving(_)) {
+                    return self.hand_out(turn, waiter, username.as_deref());
                 }
                 if *interactive {
-                    return self.show_flow(turn, waiter);
+                    return self.show_flow(turn, waiter).into();
                 }
                 if matches!(self.job, Job::Flow(_) | Job::Exchanging(..) | Job::LookingUp(..)) {
                     turn.reply(
                         waiter.id,
                         Answer::Error(self.sign_in_needed("somebody is signing in right now")),
                     );
-                    return true;
+                    return Served::Done;
                 }
-                false
+                Served::Waits
             }
             Wants::Login { .. } => {
                 if !self.awaits_vault_only(turn.now, waiter) {
-                    return self.show_flow(turn, waiter);
+                    return self.show_flow(turn, waiter).into();
                 }
-                if !self.is_saving() {
-                    self.confirm(turn, waiter.id, waiter.generation >= self.signed_in);
+                if self.is_saving() || self.awaits_user(turn, waiter) {
+                    return Served::Waits;
                 }
-                !self.is_saving()
+                self.confirm(turn, waiter.id, waiter.generation >= self.signed_in);
+                Served::Done
             }
             Wants::Erase(token) => {
                 self.suspect(turn, token.as_ref());
                 turn.reply(waiter.id, Answer::Done);
-                true
+                Served::Done
             }
             Wants::Reading => {
                 turn.read_for.push(waiter.id);
-                true
+                Served::Done
             }
         }
     }
@@ -304,16 +379,22 @@ impl Account {
         let Wants::Login { force, .. } = &waiter.wants else { return false };
         // Whoever signed in is done, even if the token was so short-lived that it has ended since.
         waiter.generation < self.signed_in
-            || !*force && self.validity(now).is_some() && !matches!(self.job, Job::Renewing(_))
+            || !*force && self.validity(now).is_some() && !matches!(self.job, Job::Renewing(..))
     }
 
-    fn hand_out(&mut self, turn: &mut Turn<'_>, waiter: &Waiter, username: Option<&str>) {
-        let Some(record) = self.token.held() else { return };
-        let Some(token) = record.access_token.clone() else { return };
-        if !is_user(username, record.username.as_deref()) {
-            turn.reply(waiter.id, Answer::NoMatch);
-            return;
+    /// Gives the held token to whoever is to have it.
+    fn hand_out(&mut self, turn: &mut Turn<'_>, waiter: &Waiter, username: Option<&str>) -> Served {
+        match self.identity(username) {
+            Identity::Right => {}
+            Identity::Unknown => return Served::Waits,
+            Identity::OtherThanAsked => return Served::NotHere,
+            Identity::OtherThanConfigured => {
+                turn.reply(waiter.id, Answer::Error(self.wrong_user()));
+                return Served::Done;
+            }
         }
+        let Some(record) = self.token.held() else { return Served::Waits };
+        let Some(token) = record.access_token.clone() else { return Served::Waits };
         let answer = Token {
             profile: self.profile.name.clone(),
             base_url: self.profile.base_url.origin().to_string(),
@@ -321,12 +402,26 @@ impl Account {
             token,
             expires_at: record.expires_at,
         };
+        if let Wants::Get { min_validity, .. } = waiter.wants
+            && policy::is_beyond_life(self.life(), min_validity)
+        {
+            turn.effects.push(Effect::Tell(waiter.id, Answer::Notice(self.beyond_life(min_validity))));
+        }
         self.last_used = Some(turn.now.tick);
         turn.reply(waiter.id, Answer::Token(answer));
         turn.effects.push(Effect::Log(Entry::Handed {
             profile: self.profile.name.clone(),
             peer: waiter.peer.clone(),
         }));
+        Served::Done
+    }
+
+    /// What a caller is told who wants a token to be good for longer than any is.
+    fn beyond_life(&self, min_validity: i64) -> Fault {
+        let life = self.life().unwrap_or_default();
+        Fault::new(FaultKind::Failed, format!("no token can be good for {min_validity} s"))
+            .why(format!("Rally gives profile {} tokens of {life} s", self.profile.name))
+            .remedy("ask for less, and run what outlives its token anew")
     }
 
     fn confirm(&mut self, turn: &mut Turn<'_>, id: AskId, already: bool) {
@@ -346,8 +441,16 @@ impl Account {
 
     /// Begins what the remaining waiters need, or refuses them.
     fn begin_work(&mut self, turn: &mut Turn<'_>) {
-        if self.suspect.is_some() {
+        // Whoever wants a new sign-in at any rate does not wait for the verdict on the old.
+        let is_forced = |waiter: &Waiter| matches!(waiter.wants, Wants::Login { force: true, .. });
+        if self.suspect.is_some() && !self.waiters.iter().any(is_forced) {
             return;
+        }
+        if self.waiters.iter().any(|waiter| self.awaits_user(turn, waiter)) {
+            self.begin_identification(turn);
+            if !matches!(self.job, Job::None) {
+                return;
+            }
         }
         let is_login = |waiter: &Waiter| matches!(waiter.wants, Wants::Login { .. });
         let needy: Vec<bool> = self
@@ -358,16 +461,20 @@ impl Account {
             .collect();
         let is_waited_for = !needy.is_empty();
         if needy.contains(&true) {
-            self.begin_flow(turn);
+            if self.wants_secret_tried() {
+                self.begin_renewal(turn);
+            } else {
+                self.begin_flow(turn);
+            }
         } else if self.is_renewable() && !self.is_resting(turn.now) {
             if is_waited_for || self.is_renewal_due(turn.now) {
                 self.begin_renewal(turn);
             }
         } else if self.is_renewable() {
-            if let Some(fault) = self.rest.fault.clone() {
+            if let Some(fault) = self.rest.fault_while_resting(turn.now) {
                 self.refuse(turn, &fault);
             }
-        } else if is_waited_for {
+        } else if is_waited_for && !self.look_before_sign_in(turn) {
             self.begin_flow(turn);
         }
     }
@@ -375,7 +482,7 @@ impl Account {
     /// Answers everybody with this fault; whoever can do with a token that is still good gets that.
     pub(super) fn fail_all(&mut self, turn: &mut Turn<'_>, fault: &Fault) {
         for waiter in std::mem::take(&mut self.waiters) {
-            self.fail(turn, &waiter, fault);
+            self.fail(turn, waiter, fault);
         }
     }
 
@@ -386,15 +493,19 @@ impl Account {
             waiters.into_iter().partition(|waiter| self.awaits_vault_only(turn.now, waiter));
         self.waiters = settling;
         for waiter in refused {
-            self.fail(turn, &waiter, fault);
+            self.fail(turn, waiter, fault);
         }
     }
 
     /// Answers one waiter with this fault, or with a token that is still good.
-    pub(super) fn fail(&mut self, turn: &mut Turn<'_>, waiter: &Waiter, fault: &Fault) {
+    pub(super) fn fail(&mut self, turn: &mut Turn<'_>, waiter: Waiter, fault: &Fault) {
         match &waiter.wants {
             Wants::Get { username, .. } if self.validity(turn.now).is_some() => {
-                self.hand_out(turn, waiter, username.as_deref());
+                match self.hand_out(turn, &waiter, username.as_deref()) {
+                    Served::Done => {}
+                    Served::Waits => turn.reply(waiter.id, Answer::Error(fault.clone())),
+                    Served::NotHere => turn.misdirected.push(waiter),
+                }
             }
             Wants::Reading => turn.read_for.push(waiter.id),
             Wants::Get { .. } | Wants::Login { .. } | Wants::Erase(_) => {
@@ -426,7 +537,7 @@ impl Account {
             _ => fault.remedy("rally-cred status"),
         };
         for waiter in late {
-            self.fail(turn, &waiter, &fault);
+            self.fail(turn, waiter, &fault);
         }
     }
 
@@ -434,7 +545,15 @@ impl Account {
         match (&self.job, &self.token) {
             (_, Slot::Unread | Slot::Loading(_)) => "the keyring did not answer",
             (Job::Flow(_), _) => sign_in::NO_ANSWER,
-            (Job::Exchanging(..) | Job::LookingUp(..) | Job::Renewing(_), _) => "Rally did not answer",
+            (
+                Job::Exchanging(..)
+                | Job::LookingUp(..)
+                | Job::Renewing(..)
+                | Job::Identifying(_)
+                | Job::Pausing(..),
+                _,
+            ) => "Rally did not answer",
+            (Job::Looking(..), _) => "the keyring did not answer",
             (Job::Saving(_), _) => "the keyring did not take the token",
             (Job::None, _) => "it was still being prepared",
         }
@@ -472,7 +591,7 @@ impl Account {
     /// Whether a token is on its way into the vault, or will be once Rally has answered. What is lost then may be the
     /// only refresh token that still works.
     pub(super) fn is_unsettled(&self) -> bool {
-        self.is_saving() || matches!(self.job, Job::Renewing(_))
+        self.is_saving() || matches!(self.job, Job::Renewing(..))
     }
 
     /// Whether a listener's word under this name is for the pending flow.
@@ -486,6 +605,9 @@ impl Account {
         self.end_alerts(turn);
         self.job = Job::None;
         self.rest = Rest::default();
+        self.user_rest = Rest::default();
+        self.refuted = Refuted::default();
+        self.looked_at = None;
         self.fault = None;
         self.vault_fault = None;
         self.renew_at = None;
@@ -496,7 +618,11 @@ impl Account {
     pub(super) fn move_to_other_vault(&mut self, turn: &mut Turn<'_>) {
         self.vault_fault = None;
         self.client_secret_keep = Keeping::default();
-        self.token_keep = Keeping::default();
+        self.token_item = TokenItem::default();
+        self.looked_at = None;
+        if matches!(self.job, Job::Looking(..) | Job::Pausing(..)) {
+            self.job = Job::None;
+        }
         match self.client_secret {
             Slot::Held(_) if !self.client_secret_is_fetched => self.save_client_secret(turn),
             Slot::Held(_) | Slot::Unread | Slot::Loading(_) | Slot::Empty | Slot::Missing => {
@@ -510,15 +636,18 @@ impl Account {
     }
 }
 
-/// Whether a wanted user name is the one that is known. Nobody is known by the name that stands in for an unknown user.
-pub(super) fn is_user(wanted: Option<&str>, known: Option<&str>) -> bool {
-    match (wanted, known) {
-        (Some(wanted), Some(known)) if !wanted.is_empty() && wanted != UNKNOWN_USER => {
-            wanted.eq_ignore_ascii_case(known)
-        }
-        _ => true,
-    }
+/// What became of a waiter.
+pub(super) enum Served {
+    /// It is answered.
+    Done,
+    /// It waits on.
+    Waits,
+    /// It wants another user's token than this account has.
+    NotHere,
 }
 
-/// The user name that clients show while the user is not known; git gives it back to `erase`.
-const UNKNOWN_USER: &str = "oauth";
+impl From<bool> for Served {
+    fn from(is_done: bool) -> Self {
+        if is_done { Self::Done } else { Self::Waits }
+    }
+}

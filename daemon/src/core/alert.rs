@@ -6,6 +6,7 @@ use super::{
     account::{Account, Job, Turn, Wants},
     event::{Alert, Effect, GrantStep},
     policy,
+    renewal::Trust,
     time::Tick,
 };
 
@@ -52,7 +53,7 @@ impl Account {
             // Until the token ends, a plain `login` would say that all is well.
             remedy: format!("{} --force", self.login_command()),
             // A client secret is typed on a terminal, which a button has not.
-            has_button: !self.client_secret_refused,
+            has_button: self.trust != Trust::None,
         };
         turn.log(&self.profile.name, GrantStep::Alerted);
         turn.effects.push(Effect::Alert(alert));

@@ -165,7 +165,7 @@ pub fn read_token_answer(form: FormKind, raw: RawAnswer) -> TokenAnswer {
     }
     let Some(body) = TokenBody::parse(&bytes) else {
         return match status {
-            401 => refusal(form, Refused::Client, "it answered with status 401"),
+            401 => refusal(form, Refused::Unclear, &format!("it answered with status {status}")),
             _ => passing(not_the_api(status)),
         };
     };
@@ -177,7 +177,6 @@ pub fn read_token_answer(form: FormKind, raw: RawAnswer) -> TokenAnswer {
         // Rally says `invalid_grant` where the standard has `unsupported_grant_type`, so the words decide.
         Some("invalid_grant") if body.blames_the_form() => Refused::Unclear,
         Some("invalid_grant") => Refused::Grant,
-        Some(_) | None if status == 401 => Refused::Client,
         Some(_) => Refused::Unclear,
         None if (200..300).contains(&status) => {
             return body.into_grant().map_or_else(|why| passing(bad_answer(why)), TokenAnswer::Granted);
@@ -203,6 +202,10 @@ fn refusal(form: FormKind, of: Refused, why: &str) -> TokenAnswer {
         (Refused::Unclear, FormKind::Refresh) => (FaultKind::BadAnswer, "Rally refused the refresh request"),
     };
     let remedy = match of {
+        // Where the client secret is wrong without saying so, another try with the same would end the same way.
+        Refused::Unclear if form == FormKind::Code => {
+            "rally-cred login --client-secret-stdin, in case it is wrong"
+        }
         Refused::Client => "rally-cred login --client-secret-stdin",
         Refused::Address => ALLOWED_NETWORK,
         Refused::Grant | Refused::Unclear => "rally-cred login",

@@ -11,10 +11,12 @@ use rally_cred_proto::{
 };
 
 use super::{
-    account::{Account, Turn, Wants, is_user},
+    account::{Account, Turn, Waiter, Wants},
+    answer::{self, RawAnswer, UserAnswer},
     dice::Dice,
     event::{AskId, Effect, Entry, Epoch, Event, GrantStep, Peer},
-    gather::{Facts, LogoutGathering, Refuted, StatusGathering},
+    gather::{Facts, LogoutGathering, StatusGathering},
+    identity::is_user,
     idle::Idleness,
     nearness, policy,
     profile::{Config, Profile},
@@ -87,6 +89,7 @@ impl Broker {
             last_epoch: self.last_epoch,
             effects: Vec::new(),
             read_for: Vec::new(),
+            misdirected: Vec::new(),
         };
         if let Some(idleness) = &mut self.idleness {
             idleness.heard(now, &event);
@@ -127,17 +130,20 @@ impl Broker {
                 self.offer(turn, epoch, |account, turn| account.client_secret_fetched(turn, epoch, &outcome));
             }
             Event::Saved(epoch, outcome) => {
-                if self.statics.written(turn, epoch, &outcome) {
-                    return;
-                }
                 self.offer(turn, epoch, |account, turn| account.saved(turn, epoch, &outcome));
             }
-            Event::Erased(epoch, outcome) => {
-                if self.statics.written(turn, epoch, &outcome) {
+            Event::Changed(epoch, outcome) => {
+                if self.statics.changed(turn, epoch, &outcome) {
                     return;
                 }
+                self.offer(turn, epoch, |account, turn| account.changed(turn, epoch, &outcome));
+            }
+            Event::Erased(epoch, outcome) => {
                 for logout in &mut self.logouts {
-                    logout.erased(epoch, &outcome, turn.keyring);
+                    let erased = logout.erased(epoch, &outcome, turn.keyring);
+                    if let Some(account) = erased.and_then(|profile| self.accounts.get_mut(&profile)) {
+                        account.token_item.erased();
+                    }
                 }
             }
             Event::Listening(epoch, outcome) => {
@@ -216,6 +222,38 @@ impl Broker {
                 status.was_read(name);
             }
         }
+        for waiter in std::mem::take(&mut turn.misdirected) {
+            self.redirect(turn, name, waiter);
+        }
+    }
+
+    /// Takes a request whose user is not this profile's to the next that may be right.
+    fn redirect(&mut self, turn: &mut Turn<'_>, from: &str, mut waiter: Waiter) {
+        waiter.tried.push(from.to_owned());
+        let (Wants::Get { username, is_named: false, .. }, Some(account)) =
+            (&waiter.wants, self.accounts.get(from))
+        else {
+            return turn.reply(waiter.id, Answer::NoMatch);
+        };
+        let origin = account.profile.base_url.origin();
+        let next =
+            self.candidates(origin, username.as_deref()).find(|name| !waiter.tried.contains(name)).cloned();
+        match next {
+            Some(name) => self.with_account(turn, &name, |account, turn| account.take_over(turn, waiter)),
+            None => turn.reply(waiter.id, Answer::NoMatch),
+        }
+    }
+
+    /// The profiles of a server that may have this user's token: first those that are known to.
+    fn candidates(&self, origin: &Origin, username: Option<&str>) -> impl Iterator<Item = &String> {
+        let names = self.by_origin.get(origin).map(Vec::as_slice).unwrap_or_default();
+        let with = move |wanted: Option<bool>| {
+            names.iter().filter(move |name| {
+                let known = self.accounts.get(*name).map(|account| account.known_user());
+                known.is_some_and(|known| is_user(username, known) == wanted)
+            })
+        };
+        with(Some(true)).chain(with(None))
     }
 
     fn asked(&mut self, turn: &mut Turn<'_>, id: AskId, peer: Peer, ask: Ask) {
@@ -310,6 +348,7 @@ impl Broker {
         };
         let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
         let wants = Wants::Get {
+            is_named: get.target.profile.is_some(),
             username: get.target.username,
             interactive: get.interactive,
             min_validity: i64::from(get.min_validity),
@@ -378,20 +417,26 @@ impl Broker {
         }
     }
 
-    fn user_looked_up(&mut self, turn: &mut Turn<'_>, epoch: Epoch, raw: super::answer::RawAnswer) {
-        let mut raw = raw;
-        for status in &mut self.statuses {
-            match status.looked_up(epoch, raw) {
-                Ok(None) => return,
-                // A 401 is believed over the clock, whoever asked.
-                Ok(Some(Refuted { profile, token })) => {
-                    return self.with_account(turn, &profile, |account, turn| {
-                        account.refuted(turn, &token);
-                        account.advance(turn);
-                    });
-                }
-                Err(back) => raw = back,
+    fn user_looked_up(&mut self, turn: &mut Turn<'_>, epoch: Epoch, raw: RawAnswer) {
+        if self.statuses.iter().any(|status| status.has_asked(epoch)) {
+            let answer = answer::read_user_answer(raw);
+            // One question may be on behalf of several requests; what it says of the token is said once.
+            let checked =
+                self.statuses.iter_mut().filter_map(|status| status.looked_up(epoch, &answer)).last();
+            if let Some(checked) = checked {
+                self.with_account(turn, &checked.profile, |account, turn| {
+                    match &answer {
+                        // A 401 is believed over the clock, whoever asked.
+                        UserAnswer::TokenRefused(_) => account.refuted(turn, &checked.token),
+                        UserAnswer::Found { username, .. } => {
+                            account.token_is_of(turn, &checked.token, username.as_deref());
+                        }
+                        UserAnswer::AddressNotAllowed(_) | UserAnswer::Passing { .. } => {}
+                    }
+                    account.advance(turn);
+                });
             }
+            return;
         }
         let mut raw = Some(raw);
         self.offer(turn, epoch, |account, turn| {
@@ -415,8 +460,9 @@ impl Broker {
 
     fn finish_gatherings(&mut self, turn: &mut Turn<'_>) {
         let default = self.config.default_profile.as_str();
+        let mut asked: Vec<_> = self.statuses.iter().flat_map(StatusGathering::open_checks).collect();
         for status in &mut self.statuses {
-            status.look_up(turn, &self.accounts);
+            status.look_up(turn, &self.accounts, &mut asked);
         }
         let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.statuses)
             .into_iter()
@@ -445,16 +491,9 @@ impl Broker {
                 Origin::from_git(protocol.as_deref().unwrap_or(""), host.as_deref().unwrap_or(""))
             }
         };
-        let candidates =
-            origin.and_then(|origin| self.by_origin.get(&origin)).map(Vec::as_slice).unwrap_or_default();
-        let is_wanted = |name: &&String| {
-            named.as_ref().is_none_or(|named| named == *name)
-                && self
-                    .accounts
-                    .get(*name)
-                    .is_some_and(|account| is_user(target.username.as_deref(), account.known_user()))
-        };
-        Ok(candidates.iter().find(is_wanted).cloned())
+        let Some(origin) = origin else { return Ok(None) };
+        let is_wanted = |name: &&String| named.as_ref().is_none_or(|named| named == *name);
+        Ok(self.candidates(&origin, target.username.as_deref()).find(is_wanted).cloned())
     }
 
     fn named_or_all(&self, name: Option<&str>) -> Result<Vec<String>, Fault> {

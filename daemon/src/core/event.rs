@@ -10,7 +10,7 @@ use super::{
     answer::{RawAnswer, TokenForm},
     profile::{Config, Keyring, Notify, Profile, SecretSource},
     redirect::{Expected, Redirect},
-    vault::{ItemKey, VaultTrouble},
+    vault::{Change, Changed, ItemKey, VaultTrouble},
 };
 
 /// Names one request of one client, until it is answered or its client leaves.
@@ -53,6 +53,8 @@ pub enum Event {
     ClientSecretFetched(Epoch, Result<Secret, Fault>),
     /// The vault took a record, or not.
     Saved(Epoch, Result<(), VaultTrouble>),
+    /// The vault changed a record, found another in its place, or neither.
+    Changed(Epoch, Result<Changed, VaultTrouble>),
     /// The vault forgot a record, or not.
     Erased(Epoch, Result<(), VaultTrouble>),
     /// The redirect listener is open, or why it is not.
@@ -86,6 +88,8 @@ pub enum Effect {
     FetchClientSecret(Epoch, SecretSource),
     /// Put an item into the vault; comes back as [`Event::Saved`].
     Save(Epoch, ItemKey, Secret),
+    /// Put an item into the vault, or take it out, if it holds what is believed; comes back as [`Event::Changed`].
+    Change(Epoch, Change),
     /// Take an item out of the vault; comes back as [`Event::Erased`].
     Erase(Epoch, ItemKey),
     /// Use this vault from now on.
@@ -236,6 +240,10 @@ pub enum GrantStep {
     Suspected,
     /// It does not work, and is given up.
     Erased,
+    /// Another daemon on the same keyring has put a newer one there, which is used from now on.
+    Adopted,
+    /// Another daemon on the same keyring has signed out.
+    SignedOutElsewhere,
     /// The user signed out.
     SignedOut,
     /// The vault keeps it.

@@ -11,7 +11,7 @@ use rally_cred_proto::{
 
 use super::{
     account::{Account, Turn},
-    answer::{self, RawAnswer, UserAnswer},
+    answer::UserAnswer,
     event::{AskId, Effect, Epoch},
     profile::Keyring,
     time::{Now, Tick, Ticks},
@@ -48,9 +48,9 @@ enum Check {
     Asked { open: HashMap<Epoch, (String, Secret)>, found: BTreeMap<String, Result<bool, Fault>> },
 }
 
-/// A token that Rally does not take.
+/// What Rally said of a token on behalf of one or more requests.
 #[derive(Debug)]
-pub(super) struct Refuted {
+pub(super) struct Checked {
     pub(super) profile: String,
     pub(super) token: Secret,
 }
@@ -81,35 +81,65 @@ impl StatusGathering {
         self.unread.retain(|name| accounts.contains_key(name));
     }
 
-    /// Asks Rally about each token, once all are read.
-    pub(super) fn look_up(&mut self, turn: &mut Turn<'_>, accounts: &BTreeMap<String, Account>) {
+    /// The questions that are open on its behalf.
+    pub(super) fn open_checks(&self) -> impl Iterator<Item = (Epoch, String, Secret)> {
+        let open = match &self.check {
+            Check::Asked { open, .. } => Some(open),
+            Check::Unwanted | Check::Wanted => None,
+        };
+        open.into_iter().flatten().map(|(epoch, (profile, token))| (*epoch, profile.clone(), token.clone()))
+    }
+
+    /// Asks Rally about each token, once all are read; joins a question that is open already, and does not ask about a
+    /// token that Rally took a moment ago.
+    pub(super) fn look_up(
+        &mut self,
+        turn: &mut Turn<'_>,
+        accounts: &BTreeMap<String, Account>,
+        asked: &mut Vec<(Epoch, String, Secret)>,
+    ) {
         if !self.unread.is_empty() || !matches!(self.check, Check::Wanted) {
             return;
         }
-        let mut open = HashMap::new();
+        let (mut open, mut found) = (HashMap::new(), BTreeMap::new());
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
+            let name = &account.profile.name;
             let Some(token) = account.token.held().and_then(|record| record.access_token.clone()) else {
                 continue;
             };
-            let epoch = turn.epoch();
-            open.insert(epoch, (account.profile.name.clone(), token.clone()));
-            turn.effects.push(Effect::LookUpUser { epoch, profile: account.profile.clone(), token });
+            if account.brake.took_lately(turn.now) {
+                found.insert(name.clone(), Ok(true));
+                continue;
+            }
+            let joined = asked.iter().find(|(_, profile, of)| profile == name && of.matches(&token));
+            let epoch = joined.map(|(epoch, ..)| *epoch).unwrap_or_else(|| {
+                let epoch = turn.epoch();
+                let profile = account.profile.clone();
+                turn.effects.push(Effect::LookUpUser { epoch, profile, token: token.clone() });
+                asked.push((epoch, name.clone(), token.clone()));
+                epoch
+            });
+            open.insert(epoch, (name.clone(), token));
         }
-        self.check = Check::Asked { open, found: BTreeMap::new() };
+        self.check = Check::Asked { open, found };
     }
 
-    /// Takes Rally's word on a token; gives it back if it is for somebody else.
-    pub(super) fn looked_up(&mut self, epoch: Epoch, raw: RawAnswer) -> Result<Option<Refuted>, RawAnswer> {
-        let Check::Asked { open, found } = &mut self.check else { return Err(raw) };
-        let Some((profile, token)) = open.remove(&epoch) else { return Err(raw) };
-        let verdict = match answer::read_user_answer(raw) {
+    /// Takes Rally's word on a token, if it is for this request too.
+    pub(super) fn looked_up(&mut self, epoch: Epoch, answer: &UserAnswer) -> Option<Checked> {
+        let Check::Asked { open, found } = &mut self.check else { return None };
+        let (profile, token) = open.remove(&epoch)?;
+        let verdict = match answer {
             UserAnswer::Found { .. } => Ok(true),
             UserAnswer::TokenRefused(_) => Ok(false),
-            UserAnswer::AddressNotAllowed(fault) | UserAnswer::Passing { fault, .. } => Err(fault),
+            UserAnswer::AddressNotAllowed(fault) | UserAnswer::Passing { fault, .. } => Err(fault.clone()),
         };
-        let is_refuted = verdict == Ok(false);
         found.insert(profile.clone(), verdict);
-        Ok(is_refuted.then_some(Refuted { profile, token }))
+        Some(Checked { profile, token })
+    }
+
+    /// Whether Rally's word under this name is for this request.
+    pub(super) fn has_asked(&self, asked: Epoch) -> bool {
+        matches!(&self.check, Check::Asked { open, .. } if open.contains_key(&asked))
     }
 
     pub(super) fn is_complete(&self, now: Now) -> bool {
@@ -183,8 +213,14 @@ impl LogoutGathering {
         }
     }
 
-    pub(super) fn erased(&mut self, epoch: Epoch, outcome: &Result<(), VaultTrouble>, keyring: Keyring) {
-        let Some(profile) = self.open.remove(&epoch) else { return };
+    /// Takes the vault's word on an item; the profile whose item is gone.
+    pub(super) fn erased(
+        &mut self,
+        epoch: Epoch,
+        outcome: &Result<(), VaultTrouble>,
+        keyring: Keyring,
+    ) -> Option<String> {
+        let profile = self.open.remove(&epoch)?;
         match outcome {
             Ok(()) => {}
             // Without a keyring there is nothing that could be left in it.
@@ -192,8 +228,9 @@ impl LogoutGathering {
             Err(trouble) => self.fault = Some(trouble.fault()),
         }
         if !self.done.profiles.contains(&profile) {
-            self.done.profiles.push(profile);
+            self.done.profiles.push(profile.clone());
         }
+        outcome.is_ok().then_some(profile)
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -7,6 +7,7 @@ use super::{
     broker::Broker,
     event::{Effect, Event},
     policy,
+    renewal::Trust,
     time::{Now, Tick, Ticks},
 };
 
@@ -34,6 +35,7 @@ impl Idleness {
             Event::Loaded(..)
             | Event::ClientSecretFetched(..)
             | Event::Saved(..)
+            | Event::Changed(..)
             | Event::Erased(..)
             | Event::Listening(..)
             | Event::Answered(..)
@@ -55,6 +57,7 @@ impl Idleness {
                 Effect::Load(..)
                     | Effect::FetchClientSecret(..)
                     | Effect::Save(..)
+                    | Effect::Change(..)
                     | Effect::Erase(..)
                     | Effect::Listen(..)
                     | Effect::Post { .. }
@@ -102,14 +105,15 @@ impl Account {
     /// was told what is not yet mended, whose button would be dead, and no pause is forgotten that keeps Rally or a person
     /// from being asked too often.
     pub(super) fn is_forgettable(&self, now: Now) -> bool {
-        let is_token_kept = self.token.held().is_none() || self.token_keep.kept;
+        let is_token_kept = self.token.held().is_none() || self.token_item.is_kept();
         let is_secret_kept = self.client_secret.held().is_none() || self.client_secret_keep.kept;
         is_token_kept
             && is_secret_kept
             && self.waiters.is_empty()
             && self.suspect.is_none()
+            && self.brake.due().is_none()
             && matches!(self.job, Job::None)
-            && !self.client_secret_refused
+            && self.trust == Trust::Full
             && !self.is_resting(now)
             && self.alerts.are_over()
             && policy::is_cool_down_forgettable(now, self.cool_down.until)

@@ -10,8 +10,10 @@ use super::{
     policy,
     profile::{Keyring, Profile},
     record::{self, ClientSecretRecord, Decoded, TokenRecord},
+    renewal::Trust,
     time::Tick,
-    vault::{ItemKey, ItemKind, VaultTrouble},
+    token_item::{TokenItem, Written},
+    vault::{Change, Changed, ItemKey, ItemKind, VaultTrouble},
 };
 
 /// What is known of one item of the vault.
@@ -54,7 +56,7 @@ impl<T> Slot<T> {
     }
 }
 
-/// Whether the vault keeps what is held, and when to try again.
+/// Whether the vault keeps the client secret that is held, and when to try again.
 #[derive(Debug, Default)]
 pub(super) struct Keeping {
     pub(super) in_flight: Option<Epoch>,
@@ -92,6 +94,9 @@ impl Account {
         epoch: Epoch,
         outcome: &Result<Option<Secret>, VaultTrouble>,
     ) -> bool {
+        if self.looked(turn, epoch, outcome) {
+            return true;
+        }
         let is_token = self.token.is_loading(epoch);
         if !is_token && !self.client_secret.is_loading(epoch) {
             return false;
@@ -138,11 +143,12 @@ impl Account {
     /// The fault to answer everybody with, if the record must not be touched.
     fn token_loaded(&mut self, turn: &mut Turn<'_>, text: Option<&Secret>) -> Option<Fault> {
         self.token = Slot::Empty;
+        self.looked_at = Some(turn.now.tick);
         match text.map(|text| TokenRecord::decode(text, &self.profile)) {
             None | Some(Decoded::OfOther) => {}
             Some(Decoded::Ours(record)) => {
                 turn.log(&self.profile.name, GrantStep::Loaded);
-                self.token_keep = Keeping::loaded();
+                self.token_item = TokenItem::read();
                 self.hold(turn, record);
             }
             Some(Decoded::Damaged) => {
@@ -215,7 +221,7 @@ impl Account {
     pub(super) fn look_for_client_secret_anew(&mut self) {
         self.client_secret = Slot::Unread;
         self.client_secret_is_fetched = false;
-        self.client_secret_refused = false;
+        self.trust = Trust::Full;
     }
 
     /// Takes the profile's new shape, whose tokens are the same.
@@ -227,15 +233,107 @@ impl Account {
         self.profile = profile.clone();
     }
 
-    /// Puts the held token into the vault.
+    /// The held token is about to change.
+    pub(super) fn note_divergence(&mut self) {
+        if self.token_item.is_current() {
+            self.token_item.diverge(self.token.held().and_then(TokenRecord::encode));
+        }
+    }
+
+    /// Brings the held token into the vault.
     pub(super) fn save_token(&mut self, turn: &mut Turn<'_>) {
         let text = self.token.held().and_then(TokenRecord::encode);
-        self.token_keep.again_at = None;
-        if let Some(text) = text {
-            let epoch = turn.epoch();
-            self.token_keep.in_flight = Some(epoch);
-            turn.effects.push(Effect::Save(epoch, self.key(ItemKind::Token), text));
+        self.order_token_write(turn, text);
+    }
+
+    /// The token's item is to hold this, or to go.
+    pub(super) fn order_token_write(&mut self, turn: &mut Turn<'_>, to: Option<Secret>) {
+        let epoch = turn.epoch();
+        if let Some(from) = self.token_item.order(epoch, to.clone()) {
+            turn.effects.push(Effect::Change(epoch, Change { key: self.key(ItemKind::Token), from, to }));
         }
+    }
+
+    /// Takes the vault's word on a write of the token. `false` if the job is none of this account's.
+    pub(super) fn changed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        epoch: Epoch,
+        outcome: &Result<Changed, VaultTrouble>,
+    ) -> bool {
+        let lasts = turn.keyring != Keyring::Memory;
+        let (now, dice) = (turn.now, &mut *turn.dice);
+        let retry_at = |failures| now.tick + policy::save_again(failures, dice);
+        let Some(written) = self.token_item.written(epoch, outcome.clone(), lasts, retry_at) else {
+            return false;
+        };
+        match written {
+            Written::Done => turn.log(&self.profile.name, GrantStep::Kept),
+            Written::Outdated => self.save_token(turn),
+            Written::Conflict { found, was } => self.settle_conflict(turn, found.as_ref(), was.as_ref()),
+            Written::Failed(trouble) => {
+                self.note_vault_fault(turn, trouble.fault());
+                turn.log(&self.profile.name, GrantStep::NotKept);
+            }
+        }
+        if self.is_kept() {
+            self.vault_fault = None;
+        }
+        true
+    }
+
+    /// Another daemon has changed the item since it was last seen: whose is newer?
+    fn settle_conflict(&mut self, turn: &mut Turn<'_>, found: Option<&Secret>, was: Option<&Secret>) {
+        let decoded = found.map(|text| TokenRecord::decode(text, &self.profile));
+        let Some(held) = self.token.held() else {
+            // This one was to go, but what stands there is another's.
+            self.token_item = TokenItem::default();
+            if let Some(Decoded::Ours(found)) = decoded {
+                self.adopt_token(turn, found);
+            }
+            return;
+        };
+        let was = match was.map(|text| TokenRecord::decode(text, &self.profile)) {
+            Some(Decoded::Ours(was)) => Some(was),
+            _ => None,
+        };
+        // A person has signed in here, and the vault has not had it yet.
+        let is_new_sign_in = was.as_ref().is_none_or(|was| was.signed_in_at != held.signed_in_at);
+        match decoded {
+            None if !is_new_sign_in => self.sign_out_elsewhere(turn),
+            Some(Decoded::Ours(found)) => {
+                let is_newer = if found.shares_refresh_token(held) {
+                    found.obtained_at > held.obtained_at
+                } else if is_new_sign_in {
+                    found.is_of_later_sign_in(held) && !self.token_item.is_void(found.signed_in_at)
+                } else {
+                    // A refresh token that was used up for the one that is held is older.
+                    !was.is_some_and(|was| found.shares_refresh_token(&was))
+                };
+                match is_newer {
+                    true => self.adopt_token(turn, found),
+                    false => self.save_token(turn),
+                }
+            }
+            Some(Decoded::Later) => self.leave_item(turn, record::later_version(&self.profile.name)),
+            Some(Decoded::OfOther) if !is_new_sign_in => {
+                let fault = record::of_other(&self.profile.name, &self.login_command());
+                self.leave_item(turn, fault);
+            }
+            None | Some(Decoded::OfOther | Decoded::Damaged) => self.save_token(turn),
+        }
+    }
+
+    /// The item is not to be written now; the token is in memory.
+    fn leave_item(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+        let (now, dice) = (turn.now, &mut *turn.dice);
+        self.token_item.retry(|failures| now.tick + policy::save_again(failures, dice));
+        self.note_vault_fault(turn, fault);
+    }
+
+    fn note_vault_fault(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+        turn.coped(&self.profile.name, &fault);
+        self.vault_fault = Some(fault);
     }
 
     /// Puts the held client secret into the vault.
@@ -250,20 +348,17 @@ impl Account {
         }
     }
 
-    /// Takes the vault's word on a save. `false` if the job is none of this account's.
+    /// Takes the vault's word on a save of the client secret. `false` if the job is none of this account's.
     pub(super) fn saved(
         &mut self,
         turn: &mut Turn<'_>,
         epoch: Epoch,
         outcome: &Result<(), VaultTrouble>,
     ) -> bool {
-        let keep = if self.token_keep.in_flight == Some(epoch) {
-            &mut self.token_keep
-        } else if self.client_secret_keep.in_flight == Some(epoch) {
-            &mut self.client_secret_keep
-        } else {
+        let keep = &mut self.client_secret_keep;
+        if keep.in_flight != Some(epoch) {
             return false;
-        };
+        }
         keep.in_flight = None;
         let step = match outcome {
             Ok(()) => {
@@ -274,9 +369,7 @@ impl Account {
                 keep.kept = false;
                 keep.failures += 1;
                 keep.again_at = Some(turn.now.tick + policy::save_again(keep.failures, turn.dice));
-                let fault = trouble.fault();
-                turn.coped(&self.profile.name, &fault);
-                self.vault_fault = Some(fault);
+                self.note_vault_fault(turn, trouble.fault());
                 GrantStep::NotKept
             }
         };
@@ -289,8 +382,9 @@ impl Account {
 
     /// Tries again to keep what the vault did not take, when its time has come.
     pub(super) fn save_again(&mut self, turn: &mut Turn<'_>) {
-        let is_due = |keep: &Keeping| keep.again_at.is_some_and(|at| at <= turn.now.tick);
-        let (token, client_secret) = (is_due(&self.token_keep), is_due(&self.client_secret_keep));
+        let is_due = |at: Option<Tick>| at.is_some_and(|at| at <= turn.now.tick);
+        let (token, client_secret) =
+            (is_due(self.token_item.again_at()), is_due(self.client_secret_keep.again_at));
         if client_secret {
             self.save_client_secret(turn);
         }
@@ -301,12 +395,12 @@ impl Account {
 
     /// Whether a restart would find token and client secret again.
     pub(super) fn is_kept(&self) -> bool {
-        self.token_keep.kept && (self.client_secret_keep.kept || self.client_secret.held().is_none())
+        self.token_item.is_kept() && (self.client_secret_keep.kept || self.client_secret.held().is_none())
     }
 
     /// Whether the vault is being asked to keep something.
     pub(super) fn is_saving(&self) -> bool {
-        self.token_keep.in_flight.is_some() || self.client_secret_keep.in_flight.is_some()
+        self.token_item.is_writing() || self.client_secret_keep.in_flight.is_some()
     }
 
     /// Takes the token out of the vault; the outcome comes back under the epoch.
@@ -314,7 +408,8 @@ impl Account {
         let epoch = turn.epoch();
         self.token = Slot::Empty;
         self.suspect = None;
-        self.token_keep = Keeping::default();
+        self.brake.new_token();
+        self.token_item = TokenItem::void(turn.now.wall);
         turn.effects.push(Effect::Erase(epoch, self.key(ItemKind::Token)));
         epoch
     }
@@ -331,7 +426,7 @@ impl Account {
         epoch
     }
 
-    fn key(&self, kind: ItemKind) -> ItemKey {
+    pub(super) fn key(&self, kind: ItemKind) -> ItemKey {
         ItemKey { kind, name: self.profile.name.clone() }
     }
 }

@@ -5,12 +5,15 @@
 mod account;
 mod alert;
 pub mod answer;
+mod brake;
 mod broker;
 pub mod dice;
 pub mod event;
 mod gather;
+mod identity;
 mod idle;
 mod keeping;
+mod look;
 pub mod nearness;
 pub mod policy;
 pub mod profile;
@@ -25,6 +28,7 @@ mod static_record;
 mod static_shelf;
 mod suspicion;
 pub mod time;
+mod token_item;
 pub mod vault;
 
 pub use broker::Broker;

@@ -60,6 +60,36 @@ pub const IDLE_EXIT: Ticks = Ticks::seconds(3600);
 /// A token that nobody used for this long is not renewed ahead of time: a working day and the night after it.
 const USED_LATELY: Ticks = Ticks::seconds(24 * 3600);
 
+/// How long after a look into the vault a sign-in may begin without another: a burst of callers costs one look.
+pub const LOOK_PAUSE: Ticks = Ticks::seconds(2);
+
+/// How long a renewal or a sign-in waits for a look into the vault: longer than any healthy keyring needs, and short
+/// enough for a caller.
+pub const LOOK_PATIENCE: Ticks = Ticks::seconds(2);
+
+/// Pauses before the vault is read again after Rally refused a refresh token that it still holds: another daemon may
+/// have used the token up and be about to save the next one. A renewal and a save take well under a second together.
+pub const SECOND_LOOKS: [Ticks; 2] = [Ticks(250), Ticks(1000)];
+
+/// Refusals of one kind in a row before they are believed. Rally answers `invalid_grant` for other causes too, and any
+/// server may answer 401 in a bad moment.
+pub const REFUSALS: u32 = 3;
+
+/// Longest part of a token's life in which it counts as fresh.
+const LONGEST_FRESHNESS: i64 = 300;
+
+/// What a wish for more validity than a token's whole life comes down to, unless a tenth of its life is less.
+const LEAST_VALIDITY: i64 = 60;
+
+/// First pause after a report that a token is bad, when it is not; doubles up to [`LONGEST_REPORT_PAUSE`].
+const FIRST_REPORT_PAUSE: Ticks = Ticks::seconds(5);
+
+/// How long Rally's word that it takes a token stands in for the next question of a `status --check`.
+pub const CHECK_PAUSE: Ticks = Ticks::seconds(2);
+
+/// Longest such pause: a token that is revoked after some false reports is given out for this long at most.
+const LONGEST_REPORT_PAUSE: Ticks = Ticks::seconds(60);
+
 /// Renewal ahead of time begins at most this early.
 const LONGEST_LEAD: i64 = 300;
 
@@ -69,6 +99,40 @@ pub fn renewal_lead(life: i64, dice: &mut dyn Dice) -> i64 {
     let lead = (life / 10).clamp(0, LONGEST_LEAD);
     let jitter = dice.up_to(Ticks::seconds(lead.unsigned_abs() / 2)).as_seconds();
     lead - i64::try_from(jitter).unwrap_or(0)
+}
+
+/// Whether a token with `left` of its `life` seconds to go is what somebody asked for who wants it to be good for `wish`
+/// seconds more.
+///
+/// A fresh token satisfies any wish, and a wish for more than a token's life comes down to a minute, or to a tenth of
+/// that life: so the number of renewals that callers can cause is bound by the life of the tokens, whatever they ask.
+pub fn satisfies(left: i64, life: Option<i64>, wish: i64) -> bool {
+    let Some(life) = life else { return true };
+    let wish = if wish > life { LEAST_VALIDITY.min(life / 10) } else { wish };
+    left >= wish || is_fresh(left, life)
+}
+
+/// Whether a token is in the first tenth of its life, or in the first five minutes if that is less.
+pub fn is_fresh(left: i64, life: i64) -> bool {
+    life.saturating_sub(left) < (life / 10).min(LONGEST_FRESHNESS)
+}
+
+/// Whether a wish for this validity is one that no token of this life can meet, and more than what clients ask for by
+/// themselves, so that its caller should hear of it.
+pub fn is_beyond_life(life: Option<i64>, wish: i64) -> bool {
+    life.is_some_and(|life| wish > life.max(LEAST_VALIDITY))
+}
+
+/// How long further reports that a token is bad are not looked into, after so many in a row that were wrong.
+pub fn report_pause(idle_reports: u32) -> Ticks {
+    doubled(FIRST_REPORT_PAUSE, idle_reports, LONGEST_REPORT_PAUSE)
+}
+
+/// Seconds until the next renewal after so many tokens in a row that Rally refused when they were fresh, beyond the first
+/// few.
+pub fn refusal_pause(refused: u32) -> u32 {
+    let pause = doubled(FIRST_REST, refused, LONGEST_REST).as_seconds();
+    u32::try_from(pause).unwrap_or(u32::MAX)
 }
 
 /// Whether somebody used the token recently enough to renew it unasked.
@@ -136,6 +200,18 @@ mod tests {
         let rests: Vec<_> =
             [1, 2, 5, 9, 80].into_iter().map(|n| rest(n, None, &mut Highest).as_seconds()).collect();
         assert_eq!(rests, [1, 2, 16, 256, 300]);
+    }
+
+    #[test]
+    fn a_wish_is_capped_by_the_life_of_a_token_and_a_fresh_token_satisfies_any() {
+        let day = 86_400;
+        assert!(satisfies(day - 1, Some(day), 48 * 3600), "two days are more than any token has");
+        assert!(satisfies(3600, Some(day), 48 * 3600));
+        assert!(!satisfies(59, Some(day), 48 * 3600));
+        assert!(!satisfies(3599, Some(day), 3600), "what can be had is given");
+        assert!(satisfies(day - 200, Some(day), day - 1), "the next would be no better for long");
+        assert!(satisfies(1, Some(5), 60));
+        assert!(satisfies(i64::MAX, None, i64::MAX));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use rally_cred_proto::{Fault, FaultKind, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::profile::Profile;
+use super::{profile::Profile, vault::is_same};
 
 /// Version of the records; it grows when an older daemon would misread one.
 pub(super) const VERSION: u32 = 1;
@@ -25,6 +25,9 @@ pub(super) struct TokenRecord {
     pub(super) refresh_token: Option<Secret>,
     /// When the access token was given, in seconds since 1970.
     pub(super) obtained_at: i64,
+    /// When a person signed in for this grant, in seconds since 1970. It tells grants apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signed_in_at: Option<i64>,
     /// When the access token ends, in seconds since 1970, where Rally said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expires_at: Option<i64>,
@@ -72,9 +75,27 @@ impl TokenRecord {
             access_token: None,
             refresh_token: None,
             obtained_at,
+            signed_in_at: None,
             expires_at: None,
             username: None,
         }
+    }
+
+    /// Whether both hold the same tokens, whatever else is known of them.
+    pub(super) fn has_same_tokens(&self, other: &Self) -> bool {
+        is_same(self.access_token.as_ref(), other.access_token.as_ref())
+            && is_same(self.refresh_token.as_ref(), other.refresh_token.as_ref())
+    }
+
+    /// Whether a person signed in for this one later; of two in one second, what can be renewed is worth more.
+    pub(super) fn is_of_later_sign_in(&self, other: &Self) -> bool {
+        (self.signed_in_at, self.refresh_token.is_some())
+            > (other.signed_in_at, other.refresh_token.is_some())
+    }
+
+    /// Whether both hold the same refresh token.
+    pub(super) fn shares_refresh_token(&self, other: &Self) -> bool {
+        self.refresh_token.is_some() && is_same(self.refresh_token.as_ref(), other.refresh_token.as_ref())
     }
 
     /// Reads what the vault holds.
@@ -121,6 +142,16 @@ pub(super) fn later_version(profile: &str) -> Fault {
     Fault::new(FaultKind::VaultFailed, format!("the stored record of profile {profile} is not understood"))
         .why("a later version of rally-cred wrote it")
         .remedy(format!("run that version, or rally-cred logout {profile}"))
+}
+
+/// What to tell people about a record of another OAuth client in the place of the one that was there.
+pub(super) fn of_other(profile: &str, login: &str) -> Fault {
+    Fault::new(
+        FaultKind::VaultFailed,
+        format!("the keyring has a token of another client for profile {profile}"),
+    )
+    .why("a daemon with another config file signed in to a profile of this name")
+    .remedy(format!("give one of the profiles another name, or {login} --force"))
 }
 
 /// What to tell people about a record that is of no use.

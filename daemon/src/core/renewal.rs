@@ -2,42 +2,114 @@
 //! Does not: read Rally's answers (`answer` does).
 //! Met by: `account`, of which this is a part.
 
-use rally_cred_proto::{Fault, message::WaitingOn};
+use rally_cred_proto::{Fault, Secret, message::WaitingOn};
 
 use super::{
-    account::{Account, Job, Turn},
+    account::{Account, Job, Turn, Wants},
     answer::{self, FormKind, Grant, Refusal, Refused, TokenAnswer, TokenForm},
-    event::{Effect, Epoch, GrantStep},
+    event::{Effect, GrantStep},
     keeping::Slot,
     policy,
     record::TokenRecord,
     time::{Now, Tick},
 };
 
-/// Refusals without a clear cause before the refresh token counts as dead. Rally answers `invalid_grant` for other
-/// causes too, so the first one is not believed.
-const UNCLEAR_REFUSALS: u32 = 3;
-
 /// The pause after failures that will pass.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     until: Option<Tick>,
     failures: u32,
+    fault: Option<Fault>,
+    /// Refusals without a clear cause, in a row.
     unclear: u32,
-    pub(super) fault: Option<Fault>,
+}
+
+impl Rest {
+    /// Why nothing is tried now, while the pause lasts.
+    pub(super) fn fault_while_resting(&self, now: Now) -> Option<Fault> {
+        self.fault.clone().filter(|_| self.is_on(now))
+    }
+
+    fn is_on(&self, now: Now) -> bool {
+        self.until.is_some_and(|until| now.tick < until)
+    }
+
+    /// Begins a pause, longer than the last.
+    pub(super) fn failed(&mut self, turn: &mut Turn<'_>, fault: Fault, retry_after: Option<u32>) {
+        self.failures += 1;
+        self.until = Some(turn.now.tick + policy::rest(self.failures, retry_after, turn.dice));
+        self.fault = Some(fault);
+    }
+
+    /// Whether an unclear refusal came often enough to be believed.
+    fn is_believed(&mut self) -> bool {
+        self.unclear += 1;
+        self.unclear >= policy::REFUSALS
+    }
+}
+
+/// How far the held client secret is believed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Trust {
+    #[default]
+    Full,
+    /// Rally refused it so often in a row, and it is tried again.
+    Doubted(u32),
+    /// Rally refuses it; it stays in the vault until a better one is there.
+    None,
+}
+
+/// What Rally has refused. It stays in the record, and so in the vault, for what stands there may be another daemon's by
+/// now; but it is not used again.
+#[derive(Debug, Default)]
+pub(super) struct Refuted {
+    pub(super) access_token: Option<Secret>,
+    pub(super) refresh_token: Option<Secret>,
 }
 
 impl Account {
     /// Whether the token can be renewed without a person.
     pub(super) fn is_renewable(&self) -> bool {
-        self.token.held().is_some_and(|record| record.refresh_token.is_some())
-            && !self.client_secret_refused
+        self.usable_refresh_token().is_some()
+            && self.trust != Trust::None
             && !matches!(self.client_secret, Slot::Empty | Slot::Missing)
+    }
+
+    /// The held refresh token, unless Rally has refused it.
+    pub(super) fn usable_refresh_token(&self) -> Option<&Secret> {
+        let held = self.token.held().and_then(|record| record.refresh_token.as_ref());
+        held.filter(|held| !self.refuted.refresh_token.as_ref().is_some_and(|refuted| refuted.matches(held)))
     }
 
     /// Whether renewal failed a short time ago and is not tried again yet.
     pub(super) fn is_resting(&self, now: Now) -> bool {
-        self.rest.until.is_some_and(|until| now.tick < until)
+        self.rest.is_on(now)
+    }
+
+    /// A person is there who may know a better client secret; the one that Rally refused is tried once more before they
+    /// are asked, if a renewal can try it.
+    pub(super) fn reconsider_client_secret(&mut self) {
+        if self.trust == Trust::None
+            && !self.client_secret_is_fetched
+            && self.usable_refresh_token().is_some()
+        {
+            self.trust = Trust::Doubted(policy::REFUSALS);
+        }
+    }
+
+    /// Whether a renewal is to show that the client secret is good, before a person is asked to sign in with it.
+    pub(super) fn wants_secret_tried(&self) -> bool {
+        matches!(self.trust, Trust::Doubted(_))
+            && !self.client_secret_is_fetched
+            && self.is_renewable()
+            && !self
+                .waiters
+                .iter()
+                .any(|waiter| matches!(waiter.wants, Wants::Login { client_secret: Some(_), .. }))
+    }
+
+    fn is_login_waiting(&self) -> bool {
+        self.waiters.iter().any(|waiter| matches!(waiter.wants, Wants::Login { .. }))
     }
 
     /// When renewal ahead of time is due, if the token is in use.
@@ -56,7 +128,7 @@ impl Account {
         self.renewal_due(now).is_some_and(|due| due <= now.tick)
     }
 
-    /// Sends the refresh token, once the client secret is known.
+    /// Sends the refresh token, once the client secret is known and nobody else has renewed the token.
     pub(super) fn begin_renewal(&mut self, turn: &mut Turn<'_>) {
         let client_secret = match &self.client_secret {
             Slot::Unread => {
@@ -66,11 +138,12 @@ impl Account {
             Slot::Held(client_secret) => client_secret.clone(),
             Slot::Loading(_) | Slot::Empty | Slot::Missing => return,
         };
-        let Some(refresh_token) = self.token.held().and_then(|record| record.refresh_token.clone()) else {
+        if self.look_before_renewal(turn) {
             return;
-        };
+        }
+        let Some(refresh_token) = self.usable_refresh_token().cloned() else { return };
         let epoch = turn.epoch();
-        self.job = Job::Renewing(epoch);
+        self.job = Job::Renewing(epoch, refresh_token.clone());
         self.tell_all(turn, WaitingOn::Renewal);
         turn.effects.push(Effect::Post {
             epoch,
@@ -80,31 +153,47 @@ impl Account {
         });
     }
 
-    /// Takes Rally's answer to a renewal.
-    pub(super) fn renewal_answered(&mut self, turn: &mut Turn<'_>, raw: answer::RawAnswer) {
-        self.job = Job::None;
-        match answer::read_token_answer(FormKind::Refresh, raw) {
+    /// Takes Rally's answer to a renewal by this refresh token.
+    pub(super) fn renewal_answered(&mut self, turn: &mut Turn<'_>, sent: Secret, raw: answer::RawAnswer) {
+        let answer = answer::read_token_answer(FormKind::Refresh, raw);
+        // Another grant has come in the meantime, and this answer is about the old one.
+        if !self.usable_refresh_token().is_some_and(|held| held.matches(&sent)) {
+            return;
+        }
+        match answer {
             TokenAnswer::Granted(grant) => self.renewed(turn, grant),
             TokenAnswer::Passing { fault, retry_after } => self.rest(turn, fault, retry_after),
             TokenAnswer::Refused(Refusal { of, fault }) => {
                 let fault = self.name_in_remedy(fault);
                 match of {
-                    Refused::Grant => self.drop_refresh_token(turn, fault),
-                    Refused::Client => {
-                        self.client_secret_refused = true;
-                        turn.coped(&self.profile.name, &fault);
-                        self.want_alert(turn, &fault.what);
-                        self.fault = Some(fault);
-                    }
+                    Refused::Grant => self.look_after_refusal(turn, sent, fault),
+                    Refused::Client => self.doubt_client_secret(turn, fault),
                     Refused::Address => self.rest(turn, fault, None),
-                    Refused::Unclear if self.rest.unclear + 1 < UNCLEAR_REFUSALS => {
-                        self.rest.unclear += 1;
-                        self.rest(turn, fault, None);
+                    Refused::Unclear if self.rest.is_believed() => {
+                        self.look_after_refusal(turn, sent, fault);
                     }
-                    Refused::Unclear => self.drop_refresh_token(turn, fault),
+                    Refused::Unclear => self.rest(turn, fault, None),
                 }
             }
         }
+    }
+
+    /// Rally says that the client secret is wrong. It is believed when it has said so several times, or when a person is
+    /// there to give another.
+    fn doubt_client_secret(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+        let times = match self.trust {
+            Trust::Doubted(times) => times + 1,
+            Trust::Full | Trust::None => 1,
+        };
+        if times < policy::REFUSALS && !self.is_login_waiting() {
+            self.trust = Trust::Doubted(times);
+            return self.rest(turn, fault, None);
+        }
+        self.trust = Trust::None;
+        self.rest = Rest::default();
+        turn.coped(&self.profile.name, &fault);
+        self.want_alert(turn, &fault.what);
+        self.fault = Some(fault);
     }
 
     fn renewed(&mut self, turn: &mut Turn<'_>, grant: Grant) {
@@ -112,7 +201,9 @@ impl Account {
         let mut record = record_of(&self.profile, turn.now, grant, old.and_then(|old| old.username.clone()));
         // Without a new refresh token the old one stays good.
         record.refresh_token = record.refresh_token.or_else(|| old.and_then(|old| old.refresh_token.clone()));
+        record.signed_in_at = old.and_then(|old| old.signed_in_at);
         self.rest = Rest::default();
+        self.trust = Trust::Full;
         self.fault = None;
         turn.log(&self.profile.name, GrantStep::Renewed);
         self.take_new_token(turn, record);
@@ -122,35 +213,32 @@ impl Account {
     pub(super) fn take_new_token(&mut self, turn: &mut Turn<'_>, record: TokenRecord) {
         self.generation += 1;
         self.suspect = None;
+        self.refuted = Refuted::default();
+        self.brake.new_token();
         self.end_alerts(turn);
+        self.note_divergence();
         self.hold(turn, record);
         self.save_token(turn);
         self.job = Job::Saving(turn.now.tick + policy::SAVE_PATIENCE);
     }
 
-    fn drop_refresh_token(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+    /// Rally does not take this refresh token, and no other is to be found.
+    pub(super) fn give_up_refresh_token(&mut self, turn: &mut Turn<'_>, sent: Secret, fault: Fault) {
         turn.log(&self.profile.name, GrantStep::RenewalRefused);
         turn.coped(&self.profile.name, &fault);
+        self.refuted.refresh_token = Some(sent);
         self.want_alert(turn, &fault.what);
         self.fault = Some(fault);
         self.rest = Rest::default();
-        if let Slot::Held(record) = &mut self.token {
-            record.refresh_token = None;
-            if record.access_token.is_none() {
-                self.erase_token(turn);
-            } else {
-                self.save_token(turn);
-            }
-        }
+        // The grant may be revoked, and the access token with it.
+        self.question_token(turn);
     }
 
-    fn rest(&mut self, turn: &mut Turn<'_>, fault: Fault, retry_after: Option<u32>) {
+    /// Pauses, and answers with the fault whoever waited for this attempt; the next request after the pause makes the next.
+    pub(super) fn rest(&mut self, turn: &mut Turn<'_>, fault: Fault, retry_after: Option<u32>) {
         turn.coped(&self.profile.name, &fault);
-        self.rest.failures += 1;
-        self.rest.until = Some(turn.now.tick + policy::rest(self.rest.failures, retry_after, turn.dice));
-        self.rest.fault = Some(fault.clone());
+        self.rest.failed(turn, fault.clone(), retry_after);
         self.fault = Some(fault.clone());
-        // Who waited for this attempt is answered by it; the next request after the rest makes the next attempt.
         self.refuse(turn, &fault);
     }
 }
@@ -169,11 +257,4 @@ pub(super) fn record_of(
     record.refresh_token = grant.refresh_token;
     record.username = username;
     record
-}
-
-impl Job {
-    /// Whether this is the renewal of that name.
-    pub(super) fn is_renewal(&self, epoch: Epoch) -> bool {
-        matches!(self, Self::Renewing(own) if *own == epoch)
-    }
 }

@@ -7,6 +7,7 @@ use rally_cred_proto::message::{ProfileState, ProfileStatus};
 use super::{
     account::{Account, Job},
     keeping::Slot,
+    look::Look,
     policy,
     time::Now,
 };
@@ -17,11 +18,14 @@ impl Account {
         match (&self.job, &self.token) {
             (Job::Flow(_), _) => ProfileState::SigningIn,
             (Job::Exchanging(..) | Job::LookingUp(..), _) => ProfileState::Exchanging,
-            (Job::Renewing(_), _) => ProfileState::Renewing,
-            (Job::None | Job::Saving(_), Slot::Unread) => ProfileState::Unread,
-            (Job::None | Job::Saving(_), Slot::Loading(_)) => ProfileState::Loading,
-            (Job::None | Job::Saving(_), Slot::Empty | Slot::Missing) => ProfileState::SignedOut,
-            (Job::None | Job::Saving(_), Slot::Held(_)) => ProfileState::SignedIn,
+            (Job::Renewing(..) | Job::Pausing(..), _)
+            | (Job::Looking(_, _, Look::BeforeRenewal | Look::AfterRefusal { .. }), _) => {
+                ProfileState::Renewing
+            }
+            (_, Slot::Unread) => ProfileState::Unread,
+            (_, Slot::Loading(_)) => ProfileState::Loading,
+            (_, Slot::Empty | Slot::Missing) => ProfileState::SignedOut,
+            (_, Slot::Held(_)) => ProfileState::SignedIn,
         }
     }
 

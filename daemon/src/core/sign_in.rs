@@ -8,15 +8,16 @@ use rally_cred_proto::{
 };
 
 use super::{
-    account::{Account, Job, Turn, Waiter, Wants, is_user},
+    account::{Account, Job, Turn, Waiter, Wants},
     answer::{self, FormKind, Grant, RawAnswer, Refused, TokenAnswer, TokenForm, UserAnswer},
     event::{Effect, Epoch, GrantStep, Page},
+    identity::{is_user, user_unknown},
     keeping::Slot,
     policy,
     profile::Profile,
     record::TokenRecord,
     redirect::{Expected, NotOurs, Redirect},
-    renewal::{self, Rest},
+    renewal::{self, Rest, Trust},
     time::Tick,
 };
 
@@ -88,13 +89,13 @@ impl Account {
             (None, Slot::Loading(_)) => return,
             // Its source may have a better one by now. Only a person's `login` asks it again, so that nothing goes round.
             (None, Slot::Held(_))
-                if self.client_secret_refused && self.client_secret_is_fetched && began_by_login =>
+                if self.trust != Trust::Full && self.client_secret_is_fetched && began_by_login =>
             {
                 self.look_for_client_secret_anew();
                 self.load_client_secret(turn);
                 return;
             }
-            (None, Slot::Held(held)) if !self.client_secret_refused => held.clone(),
+            (None, Slot::Held(held)) if self.trust != Trust::None => held.clone(),
             (None, Slot::Held(_) | Slot::Empty | Slot::Missing) => {
                 let fault = self.client_secret_needed();
                 self.refuse(turn, &fault);
@@ -167,7 +168,7 @@ impl Account {
     }
 
     fn client_secret_needed(&self) -> Fault {
-        let why = match (self.client_secret_refused, self.client_secret_is_fetched) {
+        let why = match (self.trust == Trust::None, self.client_secret_is_fetched) {
             (false, _) => "none is stored",
             (true, false) => "Rally refused the stored one",
             (true, true) => "Rally refused the one from its command or file",
@@ -188,7 +189,7 @@ impl Account {
         self.waiters = waiting;
         let fault = self.why_not_signed_in();
         for waiter in refused {
-            self.fail(turn, &waiter, &fault);
+            self.fail(turn, waiter, &fault);
         }
     }
 
@@ -322,11 +323,8 @@ impl Account {
         epoch: Epoch,
         raw: RawAnswer,
     ) -> Option<RawAnswer> {
-        if self.job.is_renewal(epoch) {
-            self.renewal_answered(turn, raw);
-            return None;
-        }
         match std::mem::replace(&mut self.job, Job::None) {
+            Job::Renewing(own, sent) if own == epoch => self.renewal_answered(turn, sent, raw),
             Job::Exchanging(own, flow) if own == epoch => self.exchange_answered(turn, flow, raw),
             other => {
                 self.job = other;
@@ -342,7 +340,9 @@ impl Account {
             TokenAnswer::Passing { fault, .. } => fault,
             TokenAnswer::Refused(refusal) => {
                 // A stored secret that does not work is asked for again; what the vault holds stays until then.
-                self.client_secret_refused |= refusal.of == Refused::Client && !flow.is_new_secret;
+                if refusal.of == Refused::Client && !flow.is_new_secret {
+                    self.trust = Trust::None;
+                }
                 self.name_in_remedy(refusal.fault)
             }
         };
@@ -351,7 +351,8 @@ impl Account {
 
     fn look_up_user(&mut self, turn: &mut Turn<'_>, flow: Box<Flow>, grant: Grant) {
         let epoch = turn.epoch();
-        let record = renewal::record_of(&self.profile, turn.now, grant, None);
+        let mut record = renewal::record_of(&self.profile, turn.now, grant, None);
+        record.signed_in_at = Some(turn.now.wall.0);
         if let Some(token) = record.access_token.clone() {
             turn.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token });
         }
@@ -366,6 +367,7 @@ impl Account {
         raw: RawAnswer,
     ) -> Option<RawAnswer> {
         let raw = self.suspicion_answered(turn, epoch, raw)?;
+        let raw = self.identification_answered(turn, epoch, raw)?;
         let (flow, mut record) = match std::mem::replace(&mut self.job, Job::None) {
             Job::LookingUp(own, flow, record) if own == epoch => (flow, *record),
             other => {
@@ -375,50 +377,59 @@ impl Account {
         };
         match answer::read_user_answer(raw) {
             UserAnswer::Found { username, .. } => {
-                if !is_user(self.profile.username.as_deref(), username.as_deref()) {
-                    let fault = self.wrong_user(username.as_deref());
+                if is_user(self.profile.username.as_deref(), username.as_deref()) == Some(false) {
+                    let fault = self.signed_in_as(username.as_deref());
                     self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()));
                     return None;
                 }
                 record.username = username;
-                self.sign_in(turn, flow, record);
+                self.sign_in(turn, flow, record, None);
             }
-            // The token may be good all the same; its user stays unknown until the next sign-in.
-            UserAnswer::Passing { fault, .. } => {
+            // The token may be good all the same, so it is kept; whoever wants to know its user has Rally asked again.
+            UserAnswer::Passing { fault, retry_after } => {
+                if self.profile.username.is_some() {
+                    self.user_rest.failed(turn, fault.clone(), retry_after);
+                    return self.sign_in_in_part(turn, flow, record, user_unknown(&fault));
+                }
                 turn.coped(&self.profile.name, &fault);
-                self.sign_in(turn, flow, record);
+                self.sign_in(turn, flow, record, None);
             }
             UserAnswer::TokenRefused(fault) => {
                 let fault = self.name_in_remedy(fault);
                 self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()));
             }
             // The token is good on an address that the subscription allows, so it is kept; but nobody is told that all is well.
-            UserAnswer::AddressNotAllowed(fault) => {
-                self.sign_in(turn, flow, record);
-                self.fault = Some(fault.clone());
-                for waiter in std::mem::take(&mut self.waiters) {
-                    turn.reply(waiter.id, Answer::Error(fault.clone()));
-                }
-            }
+            UserAnswer::AddressNotAllowed(fault) => return self.sign_in_in_part(turn, flow, record, fault),
         }
         None
     }
 
-    fn wrong_user(&self, found: Option<&str>) -> Fault {
-        let wanted = self.profile.username.as_deref().unwrap_or_default();
-        Fault::new(FaultKind::Denied, format!("the sign-in was by {}", found.unwrap_or("somebody else")))
-            .why(format!("profile {} is for {wanted}", self.profile.name))
-            .remedy(format!("sign out of Rally in the browser, then {}", self.login_command()))
+    /// Keeps the token, and tells everybody why nobody can be given it yet.
+    fn sign_in_in_part(
+        &mut self,
+        turn: &mut Turn<'_>,
+        flow: Box<Flow>,
+        record: TokenRecord,
+        fault: Fault,
+    ) -> Option<RawAnswer> {
+        turn.coped(&self.profile.name, &fault);
+        self.sign_in(turn, flow, record, Some(Page::Failed(fault.clone())));
+        for waiter in std::mem::take(&mut self.waiters) {
+            turn.reply(waiter.id, Answer::Error(fault.clone()));
+        }
+        self.fault = Some(fault);
+        None
     }
 
-    fn sign_in(&mut self, turn: &mut Turn<'_>, flow: Box<Flow>, record: TokenRecord) {
-        turn.effects
-            .push(Effect::EndListening(flow.epoch, Page::SignedIn { username: record.username.clone() }));
+    /// Holds the token of a flow that has ended well, and ends the flow with this page, or with the one that says so.
+    fn sign_in(&mut self, turn: &mut Turn<'_>, flow: Box<Flow>, record: TokenRecord, page: Option<Page>) {
+        let page = page.unwrap_or_else(|| Page::SignedIn { username: record.username.clone() });
+        turn.effects.push(Effect::EndListening(flow.epoch, page));
         turn.log(&self.profile.name, GrantStep::SignedIn);
         self.cool_down = CoolDown::default();
         self.rest = Rest::default();
         self.fault = None;
-        self.client_secret_refused = false;
+        self.trust = Trust::Full;
         self.client_secret = Slot::Held(flow.client_secret);
         // The secret first: a token without it could not be renewed after a crash between the two.
         if flow.is_new_secret || !self.client_secret_keep.kept {
@@ -486,7 +497,12 @@ impl Account {
                 turn.effects.push(Effect::EndListening(flow.epoch, Page::Failed(fault.clone())));
                 turn.log(&self.profile.name, GrantStep::FlowEnded);
             }
-            other @ (Job::None | Job::Renewing(_) | Job::Saving(_)) => self.job = other,
+            other @ (Job::None
+            | Job::Looking(..)
+            | Job::Pausing(..)
+            | Job::Renewing(..)
+            | Job::Identifying(_)
+            | Job::Saving(_)) => self.job = other,
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{
     static_record::{Entry, Wanted},
     static_shelf::{Known, Server, Shelf, Waiting, Wants, refuse},
     time::{Tick, Ticks},
-    vault::VaultTrouble,
+    vault::{Changed, VaultTrouble},
 };
 
 /// The static credentials of every server that they are kept for.
@@ -101,23 +101,23 @@ impl StaticCredentials {
         epoch: Epoch,
         outcome: &Result<Option<Secret>, VaultTrouble>,
     ) -> bool {
-        let is_its = |shelf: &Shelf| matches!(shelf.known, Known::Loading(own) if own == epoch);
+        let is_its = |shelf: &Shelf| matches!(shelf.known, Known::Loading { epoch: own, .. } if own == epoch);
         self.with_busy(is_its, |shelf| {
             shelf.loaded(turn, outcome);
             shelf.advance(turn);
         })
     }
 
-    /// Takes the vault's word on a save or an erase. `false` if the job is none of these.
-    pub(super) fn written(
+    /// Takes the vault's word on a write. `false` if the job is none of these.
+    pub(super) fn changed(
         &mut self,
         turn: &mut Turn<'_>,
         epoch: Epoch,
-        outcome: &Result<(), VaultTrouble>,
+        outcome: &Result<Changed, VaultTrouble>,
     ) -> bool {
         let is_its = |shelf: &Shelf| matches!(&shelf.writing, Some(writing) if writing.epoch == epoch);
         self.with_busy(is_its, |shelf| {
-            shelf.written(turn, outcome);
+            shelf.changed(turn, outcome);
             shelf.advance(turn);
         })
     }

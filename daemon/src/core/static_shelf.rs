@@ -1,5 +1,5 @@
-//! One server's static credentials: read when they are first needed, one request after the other, each write in the vault
-//! before it is answered.
+//! One server's static credentials: read when they are first needed and before each change, since another daemon may use
+//! the same keyring; one request after the other, each write in the vault before it is answered.
 //! Does not: know which servers there are (`static_credentials` does), or how credentials are matched (`static_record`).
 //! Met by: `static_credentials`.
 
@@ -14,7 +14,7 @@ use super::{
     record::Decoded,
     static_record::{Entry, StaticRecord, Wanted},
     time::Tick,
-    vault::{ItemKey, ItemKind, VaultTrouble},
+    vault::{Change, Changed, ItemKey, ItemKind, VaultTrouble},
 };
 
 /// A server: git's protocol and host, in lower case.
@@ -38,25 +38,49 @@ pub(super) struct Shelf {
 #[derive(Debug)]
 pub(super) enum Known {
     Unread,
-    Loading(Epoch),
-    Held(StaticRecord),
+    /// It is being read; `was` is what it held when it was last read.
+    Loading {
+        epoch: Epoch,
+        was: Option<Box<StaticRecord>>,
+    },
+    Held(Box<Held>),
 }
 
-/// A write on its way to the vault, and whom to answer: nobody, if they left or had no time left.
+/// What the vault held when it was last read.
+#[derive(Debug)]
+pub(super) struct Held {
+    record: StaticRecord,
+    /// The item's text, `None` if there was no item.
+    text: Option<Secret>,
+    /// It was read for the requests that are being answered.
+    is_fresh: bool,
+}
+
+/// A write on its way to the vault.
 #[derive(Debug)]
 pub(super) struct Writing {
     pub(super) epoch: Epoch,
+    /// Whom to answer: nobody, if they left or had no time left.
     pub(super) ask: Option<(AskId, Tick)>,
+    text: Option<Secret>,
+    /// What is done again if somebody else has changed the item.
+    again: Again,
 }
 
 #[derive(Debug)]
+enum Again {
+    Request(Waiting),
+    Keep(StaticRecord),
+}
+
+#[derive(Clone, Debug)]
 pub(super) struct Waiting {
     pub(super) id: AskId,
     pub(super) deadline: Tick,
     pub(super) wants: Wants,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Wants {
     Get { peer: Peer, wanted: Wanted, takes_authtype: bool },
     Store(Entry),
@@ -81,12 +105,12 @@ impl Shelf {
 
     /// Whether the vault or the clock has a word to say to it.
     pub(super) fn is_busy(&self) -> bool {
-        self.writing.is_some() || !self.waiting.is_empty() || matches!(self.known, Known::Loading(_))
+        self.writing.is_some() || !self.waiting.is_empty() || matches!(self.known, Known::Loading { .. })
     }
 
     /// Whether it has no work, and nothing is held either.
     pub(super) fn is_idle(&self) -> bool {
-        !self.has_work() && !matches!(&self.known, Known::Held(record) if !record.is_empty())
+        !self.has_work() && !matches!(&self.known, Known::Held(held) if !held.record.is_empty())
     }
 
     fn name(&self) -> String {
@@ -99,30 +123,56 @@ impl Shelf {
 
     /// Answers whoever can be answered, in the order in which they came.
     pub(super) fn advance(&mut self, turn: &mut Turn<'_>) {
-        while self.writing.is_none() && !self.waiting.is_empty() {
-            let Known::Held(record) = &mut self.known else {
-                if matches!(self.known, Known::Unread) {
-                    let epoch = turn.epoch();
-                    self.known = Known::Loading(epoch);
-                    turn.effects.push(Effect::Load(epoch, self.key()));
-                }
-                return;
+        while self.writing.is_none()
+            && let Some(waiting) = self.waiting.pop_front()
+        {
+            let Known::Held(held) = &mut self.known else {
+                self.waiting.push_front(waiting);
+                return self.load(turn);
             };
-            let Some(Waiting { id, deadline, wants }) = self.waiting.pop_front() else { return };
-            let has_changed = match wants {
-                Wants::Get { peer, wanted, takes_authtype } => {
-                    let found = record.find(turn.now.wall, &wanted, takes_authtype).cloned();
-                    self.answer_get(turn, id, peer, found);
+            let is_change = !matches!(waiting.wants, Wants::Get { .. });
+            let found = match &waiting.wants {
+                Wants::Get { wanted, takes_authtype, .. } => {
+                    held.record.find(turn.now.wall, wanted, *takes_authtype).cloned()
+                }
+                Wants::Store(_) | Wants::Erase(_) => None,
+            };
+            // What is held may be out of date: a hit is good enough, a miss or a change is not.
+            if !held.is_fresh && found.is_none() {
+                self.waiting.push_front(waiting);
+                return self.load(turn);
+            }
+            let again = is_change.then(|| waiting.clone());
+            let has_changed = match waiting.wants {
+                Wants::Get { peer, .. } => {
+                    self.answer_get(turn, waiting.id, peer, found);
                     continue;
                 }
-                Wants::Store(entry) => record.put(entry),
-                Wants::Erase(wanted) => record.remove(&wanted),
+                Wants::Store(entry) => held.record.put(entry),
+                Wants::Erase(wanted) => held.record.remove(&wanted),
             };
-            match has_changed {
-                true => self.write(turn, Some((id, deadline))),
-                false => turn.reply(id, Answer::Done),
+            match again.filter(|_| has_changed) {
+                Some(again) => self.write(turn, Some((waiting.id, waiting.deadline)), Again::Request(again)),
+                None => turn.reply(waiting.id, Answer::Done),
             }
         }
+        if let Known::Held(held) = &mut self.known {
+            held.is_fresh = false;
+        }
+    }
+
+    fn load(&mut self, turn: &mut Turn<'_>) {
+        let was = match std::mem::replace(&mut self.known, Known::Unread) {
+            loading @ Known::Loading { .. } => {
+                self.known = loading;
+                return;
+            }
+            Known::Held(held) => Some(Box::new(held.record)),
+            Known::Unread => None,
+        };
+        let epoch = turn.epoch();
+        self.known = Known::Loading { epoch, was };
+        turn.effects.push(Effect::Load(epoch, self.key()));
     }
 
     fn answer_get(&self, turn: &mut Turn<'_>, id: AskId, peer: Peer, found: Option<Credential>) {
@@ -133,17 +183,20 @@ impl Shelf {
     }
 
     /// Brings what is held to the vault.
-    fn write(&mut self, turn: &mut Turn<'_>, ask: Option<(AskId, Tick)>) {
-        let Known::Held(record) = &self.known else { return };
+    fn write(&mut self, turn: &mut Turn<'_>, ask: Option<(AskId, Tick)>, again: Again) {
+        let Known::Held(held) = &self.known else { return };
         let epoch = turn.epoch();
-        match record.encode().filter(|_| !record.is_empty()) {
-            Some(text) => turn.effects.push(Effect::Save(epoch, self.key(), text)),
-            None => turn.effects.push(Effect::Erase(epoch, self.key())),
-        }
-        self.writing = Some(Writing { epoch, ask });
+        let text = held.record.encode().filter(|_| !held.record.is_empty());
+        let change = Change { key: self.key(), from: held.text.clone(), to: text.clone() };
+        turn.effects.push(Effect::Change(epoch, change));
+        self.writing = Some(Writing { epoch, ask, text, again });
     }
 
     pub(super) fn loaded(&mut self, turn: &mut Turn<'_>, outcome: &Result<Option<Secret>, VaultTrouble>) {
+        let was = match std::mem::replace(&mut self.known, Known::Unread) {
+            Known::Loading { was, .. } => was,
+            Known::Unread | Known::Held(_) => None,
+        };
         let record = match outcome {
             Ok(None) => Ok(StaticRecord::default()),
             Ok(Some(text)) => match StaticRecord::decode(text) {
@@ -152,20 +205,30 @@ impl Shelf {
                 Decoded::Later => Err(self.unreadable("a later version of rally-cred wrote it")),
             },
             Err(VaultTrouble::Missing(_)) if turn.keyring == Keyring::Auto => {
+                // What was read from it is all that there is now.
+                if let Some(mut was) = was {
+                    was.put_all(std::mem::take(&mut self.unkept));
+                    self.unkept = *was;
+                }
                 return self.serve_without_keyring(turn);
             }
             Err(trouble) => Err(trouble.fault()),
         };
         match record {
             Ok(mut record) => {
-                let has_more = record.put_all(std::mem::take(&mut self.unkept));
-                self.known = Known::Held(record);
+                let unkept = std::mem::take(&mut self.unkept);
+                let has_more = record.put_all(unkept.clone());
+                let text = outcome.as_ref().ok().cloned().flatten();
+                self.known = Known::Held(Box::new(Held { record, text, is_fresh: true }));
                 if has_more {
-                    self.write(turn, None);
+                    self.write(turn, None, Again::Keep(unkept));
                 }
             }
             Err(fault) => {
-                self.known = Known::Unread;
+                if let Some(was) = was {
+                    let (record, text) = (*was, None);
+                    self.known = Known::Held(Box::new(Held { record, text, is_fresh: false }));
+                }
                 turn.coped(&self.name(), &fault);
                 for waiting in std::mem::take(&mut self.waiting) {
                     refuse(turn, &waiting, &fault);
@@ -176,7 +239,6 @@ impl Shelf {
 
     /// Where no keyring answers, and the config file allows it, memory stands in for it until one does.
     fn serve_without_keyring(&mut self, turn: &mut Turn<'_>) {
-        self.known = Known::Unread;
         for Waiting { id, wants, .. } in std::mem::take(&mut self.waiting) {
             match wants {
                 Wants::Get { peer, wanted, takes_authtype } => {
@@ -198,17 +260,34 @@ impl Shelf {
     }
 
     /// What did not get into the vault is not held either: whoever stored it was told so.
-    pub(super) fn written(&mut self, turn: &mut Turn<'_>, outcome: &Result<(), VaultTrouble>) {
-        let Some(Writing { ask, .. }) = self.writing.take() else { return };
-        match (outcome, ask) {
-            (Ok(()), Some((id, _))) => turn.reply(id, Answer::Done),
-            (Ok(()), None) => {}
-            (Err(trouble), ask) => {
-                if let (VaultTrouble::Missing(_), Keyring::Auto, Known::Held(record)) =
+    pub(super) fn changed(&mut self, turn: &mut Turn<'_>, outcome: &Result<Changed, VaultTrouble>) {
+        let Some(Writing { ask, text, again, .. }) = self.writing.take() else { return };
+        match outcome {
+            Ok(Changed::Done) => {
+                if let Known::Held(held) = &mut self.known {
+                    held.text = text;
+                }
+                if let Some((id, _)) = ask {
+                    turn.reply(id, Answer::Done);
+                }
+            }
+            // It is read anew, and what was asked is done to what stands there.
+            Ok(Changed::Conflict(_)) => {
+                self.known = Known::Unread;
+                match again {
+                    Again::Request(waiting) => self.waiting.push_front(waiting),
+                    Again::Keep(record) => {
+                        self.unkept.put_all(record);
+                        self.load(turn);
+                    }
+                }
+            }
+            Err(trouble) => {
+                if let (VaultTrouble::Missing(_), Keyring::Auto, Known::Held(held)) =
                     (trouble, turn.keyring, &self.known)
                 {
                     // The keyring left between reading and writing: what is held is all that there is.
-                    self.unkept = record.clone();
+                    self.unkept = held.record.clone();
                     if let Some((id, _)) = ask {
                         turn.effects.push(Effect::Tell(id, Answer::Notice(self.in_memory_only())));
                         turn.reply(id, Answer::Done);

@@ -2,21 +2,38 @@
 //! Does not: ask by itself, or give up what can renew the token.
 //! Met by: `account`, of which this is a part.
 
-use rally_cred_proto::Secret;
+use rally_cred_proto::{Fault, FaultKind, Secret};
 
 use super::{
     account::{Account, Turn},
     answer::{self, RawAnswer, UserAnswer},
     event::{Effect, Epoch, GrantStep},
     keeping::Slot,
+    policy,
 };
 
 impl Account {
     /// A caller says that a token does not work. If it is the held one, it is not served again before Rally was asked:
     /// a program that may only read gets the same answer when it tries to write.
     pub(super) fn suspect(&mut self, turn: &mut Turn<'_>, token: Option<&Secret>) {
+        let held = self.token.held().and_then(|record| record.access_token.as_ref());
+        if held.is_some_and(|held| token.is_none_or(|token| token.matches(held))) && self.suspect.is_none() {
+            self.brake.report();
+            self.look_into_report(turn);
+        }
+    }
+
+    /// Asks Rally about a reported token, if its time has come.
+    pub(super) fn look_into_report(&mut self, turn: &mut Turn<'_>) {
+        if self.brake.take_report(turn.now) {
+            self.question_token(turn);
+        }
+    }
+
+    /// Asks Rally whether it still takes the held token, which nobody is given meanwhile.
+    pub(super) fn question_token(&mut self, turn: &mut Turn<'_>) {
         let Some(held) = self.token.held().and_then(|record| record.access_token.clone()) else { return };
-        if self.suspect.is_some() || token.is_some_and(|token| !token.matches(&held)) {
+        if self.suspect.is_some() {
             return;
         }
         let epoch = turn.epoch();
@@ -36,15 +53,16 @@ impl Account {
             return Some(raw);
         }
         self.suspect = None;
-        let can_renew = self.token.held().is_some_and(|record| record.refresh_token.is_some());
-        let is_bad = match answer::read_user_answer(raw) {
-            UserAnswer::Found { .. } | UserAnswer::AddressNotAllowed(_) => false,
-            UserAnswer::TokenRefused(_) => true,
+        let token = self.token.held().and_then(|record| record.access_token.clone());
+        match (answer::read_user_answer(raw), token) {
+            (UserAnswer::TokenRefused(_), _) => self.give_up_token(turn),
             // Rally cannot be asked. A token that costs nobody anything is replaced; one that costs a sign-in is kept.
-            UserAnswer::Passing { .. } => can_renew,
-        };
-        if is_bad {
-            self.give_up_token(turn);
+            (UserAnswer::Passing { .. }, _) if self.is_renewable() => self.give_up_token(turn),
+            (UserAnswer::Found { username, .. }, Some(token)) => {
+                self.brake.token_stays(turn.now);
+                self.token_is_of(turn, &token, username.as_deref());
+            }
+            _ => self.brake.token_stays(turn.now),
         }
         None
     }
@@ -57,16 +75,29 @@ impl Account {
         }
     }
 
-    /// Gives up the held token, and keeps what can renew it.
-    fn give_up_token(&mut self, turn: &mut Turn<'_>) {
+    /// Gives up the held access token, and keeps what can renew it.
+    pub(super) fn give_up_token(&mut self, turn: &mut Turn<'_>) {
+        self.suspect = None;
+        let refused = self.brake.token_refused(self.is_fresh(turn.now));
+        self.brake.new_token();
+        self.note_divergence();
         let Slot::Held(record) = &mut self.token else { return };
-        record.access_token = None;
-        let can_renew = record.refresh_token.is_some();
+        self.refuted.access_token = record.access_token.take();
+        let has_refresh_token = record.refresh_token.is_some();
         turn.log(&self.profile.name, GrantStep::Erased);
-        if can_renew {
+        if has_refresh_token {
             self.save_token(turn);
+            if refused > policy::REFUSALS {
+                let fault = Fault::new(FaultKind::TokenRefused, "Rally refuses the tokens that it gives out")
+                    .why(format!("{refused} in a row were refused at once"))
+                    .remedy("rally-cred status --check, to see whether that goes on");
+                self.rest(turn, fault, Some(policy::refusal_pause(refused - policy::REFUSALS)));
+            }
         } else {
-            self.erase_token(turn);
+            self.token = Slot::Empty;
+            self.order_token_write(turn, None);
+        }
+        if !self.is_renewable() {
             self.want_alert(turn, "Rally no longer takes the token");
         }
     }

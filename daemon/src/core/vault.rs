@@ -2,7 +2,7 @@
 //! Does not: touch a keyring (the shell `vault` does) or read records (`record` does).
 //! Met by: the broker and the vault.
 
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{Fault, FaultKind, Secret};
 
 /// Names one item in the vault.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +36,36 @@ impl ItemKey {
             ItemKind::Check => "check",
         };
         format!("{kind}:{}", self.name)
+    }
+}
+
+/// A write that is carried out only where the item holds what its writer believes: another daemon may use the same
+/// keyring, and what it has put there in the meantime is newer.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Which item.
+    pub key: ItemKey,
+    /// What the item must hold; `None`: there must be none.
+    pub from: Option<Secret>,
+    /// What it is to hold; `None` erases it.
+    pub to: Option<Secret>,
+}
+
+/// What became of a [`Change`].
+#[derive(Clone, Debug)]
+pub enum Changed {
+    /// The item holds what it was to hold.
+    Done,
+    /// It held this in place of what was believed, and was left alone.
+    Conflict(Option<Secret>),
+}
+
+/// Whether both are absent, or hold the same text.
+pub fn is_same(one: Option<&Secret>, other: Option<&Secret>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.matches(other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 

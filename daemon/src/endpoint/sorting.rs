@@ -7,7 +7,10 @@ use std::{error::Error, io, iter};
 use rally_cred_proto::plain::plain;
 use rustls::{CertificateError, pki_types::UnixTime};
 
-use crate::core::answer::{Distrust, Proxy, ProxyTrouble, SendTrouble};
+use crate::{
+    core::answer::{Distrust, Proxy, ProxyTrouble, SendTrouble},
+    worker::Undone,
+};
 
 /// Most hosts of a certificate that are named.
 const NAMED_HOSTS: usize = 3;
@@ -18,6 +21,10 @@ pub(super) fn sort(error: reqwest::Error, proxy: Option<&Proxy>) -> SendTrouble 
     let error = error.without_url();
     if let Some(tls) = causes(&error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
         return SendTrouble::Tls(distrust(tls));
+    }
+    // This machine's fault, whatever the way.
+    if let Some(undone) = causes(&error).find_map(|cause| cause.downcast_ref::<Undone>()) {
+        return exhausted(undone);
     }
     let last = causes(&error).last().map(|cause| lowered(&cause.to_string())).unwrap_or_default();
     if let Some(proxy) = proxy
@@ -32,6 +39,11 @@ pub(super) fn sort(error: reqwest::Error, proxy: Option<&Proxy>) -> SendTrouble 
         return SendTrouble::Unreachable(NO_SUCH_HOST.to_owned());
     }
     SendTrouble::Unreachable(plain(&last))
+}
+
+/// A job that the system had no room for.
+pub(super) fn exhausted(undone: &Undone) -> SendTrouble {
+    SendTrouble::Exhausted(plain(&undone.to_string()))
 }
 
 const NO_SUCH_HOST: &str = "the name of its host was not found";

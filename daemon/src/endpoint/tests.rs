@@ -318,7 +318,7 @@ async fn a_ca_file_that_cannot_be_used_is_named_with_the_reason() {
         ),
         (write("cut", "-----BEGIN CERTIFICATE-----\nAAAA\n"), "it is not PEM"),
         ("absent".to_owned(), absent.as_str()),
-        (".".to_owned(), "it is not a file of certificates"),
+        (".".to_owned(), "it is not an ordinary file"),
     ] {
         let path = folder.path().join(name);
         let raw = Endpoint::new()

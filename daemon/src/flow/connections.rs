@@ -28,21 +28,32 @@ use super::{
     pages::{self, Answer},
     request::{self, Refusal},
 };
-use crate::core::{
-    event::Page,
-    redirect::{Expected, Redirect},
+use crate::{
+    core::{
+        event::Page,
+        redirect::{Expected, Redirect},
+    },
+    episode::Episode,
 };
 
 /// Accepts connections until the sockets' owner is dropped or this is aborted.
 pub(super) async fn accept_all(sockets: Weak<[TcpListener]>, desk: Arc<Desk>) {
     let mut crowd = Crowd { connections: VecDeque::new(), desk };
     let mut turn = 0_usize;
+    let mut refused = Episode::default();
     while let Some(accepted) = accept(&sockets, turn).await {
         turn = turn.wrapping_add(1);
         match accepted {
-            Ok(stream) => crowd.admit(stream),
+            Ok(stream) => {
+                if let Some(times) = refused.over() {
+                    tracing::warn!(flow = "accept_failed", times, "it is over");
+                }
+                crowd.admit(stream);
+            }
             Err(fault) => {
-                tracing::warn!(flow = "accept_failed", why = %fault);
+                if refused.happened(&fault.to_string()) {
+                    tracing::warn!(flow = "accept_failed", why = %fault);
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

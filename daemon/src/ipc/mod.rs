@@ -1,84 +1,56 @@
 //! The socket: makes it, accepts peers of the same user, and gives each a session.
 //! Does not: understand requests (`session` reads them, the broker decides).
-//! Met by: `start`, which opens it, and `perform`, which closes the door.
+//! Used by: `start`, which opens it, and `perform`, which closes the door.
 
+mod lost;
+mod place;
 mod session;
 
 use std::{
-    fs::{DirBuilder, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
+    io,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use interprocess::local_socket::{
-    GenericFilePath, ListenerOptions,
-    tokio::{Listener, Stream, prelude::*},
-};
-use rally_cred_proto::{Client, Fault, FaultKind, socket};
+use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    activation::Inherited,
-    core::event::{AskId, Peer},
-    driver::Inbox,
+    core::event::{AskId, Event, Peer},
+    driver::{Inbox, Input},
+    episode::Episode,
 };
+use lost::Watch;
+use place::{Found, Place};
+
+pub use place::{Opened, adopt, open};
 
 /// Connections served at once. More wait in the socket's queue; each of ours costs a task and a few kilobytes.
 const CONNECTIONS: usize = 1024;
 
-/// How long a new daemon waits for an old one that closed its door but has not quite ended.
-const PREDECESSOR: Duration = Duration::from_secs(3);
-
-/// How long a daemon whose socket the service manager has replaced may take to end, once it is told to.
-#[cfg(target_os = "linux")]
-const REPLACED: Duration = Duration::from_secs(6);
-
-/// How often the lock of the predecessor is looked at.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
 /// Pause after the system refused a connection, for want of descriptors say; without it the loop would spin.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// The socket, and the lock that makes this daemon the only one on it.
+/// How long what happens to the socket's file is left alone. Whoever takes the whole folder away begins with the files
+/// in it, and must not find new ones there.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// The socket, open and with its place.
 #[derive(Debug)]
 pub struct Socket {
     listener: Listener,
-    lock: File,
-    name: Option<Name>,
-}
-
-/// The file by which clients find a socket of our own making. A service manager's is its own to take away.
-#[derive(Debug)]
-struct Name {
-    path: PathBuf,
-    file: FileId,
-}
-
-/// What came of opening the socket.
-#[cfg_attr(
-    windows,
-    expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")
-)]
-#[derive(Debug)]
-pub enum Opened {
-    /// It is ours.
-    Ours(Socket),
-    /// Another daemon serves it.
-    OtherDaemon,
+    place: Place,
 }
 
 /// Closes the socket to new connections.
 #[derive(Debug)]
 pub struct Door {
-    name: Option<Name>,
+    place: Arc<Mutex<Place>>,
     is_closed: watch::Sender<bool>,
     permits: Arc<Semaphore>,
-    _lock: File,
 }
 
 impl Door {
@@ -87,12 +59,7 @@ impl Door {
         if self.is_closed.send_replace(true) {
             return;
         }
-        // It may have been removed by hand, or have made way for another daemon's.
-        if let Some(Name { path, file }) = &self.name
-            && FileId::of(path).is_ok_and(|found| found == *file)
-        {
-            std::fs::remove_file(path).ok();
-        }
+        unpoisoned(&self.place).vacate();
     }
 
     /// Whether no client is connected. True until the caller awaits something: the whole daemon runs on one thread, so
@@ -109,193 +76,143 @@ impl Drop for Door {
     }
 }
 
-/// Makes the socket's folder, closed to others from the start, and the socket in it. Must run inside a runtime.
-pub fn open(path: &Path) -> Result<Opened, Fault> {
-    let cannot = |fault: io::Error| {
-        Fault::new(FaultKind::Failed, format!("the socket {} cannot be made", path.display()))
-            .why(fault.to_string())
-    };
-    socket::check_length(path)?;
-    make_folder(path)?;
-    let lock_path = lock_path(path)?;
-    let lock = open_lock(&lock_path).map_err(cannot)?;
-    let begun = Instant::now();
-    while !take_lock(&lock).map_err(cannot)? {
-        if Client::connect(path).is_ok() {
-            return Ok(Opened::OtherDaemon);
-        }
-        if begun.elapsed() > PREDECESSOR {
-            return Err(locked(&lock_path));
-        }
-        std::thread::sleep(LOOK_AGAIN);
-    }
-    let name = path.to_fs_name::<GenericFilePath>().map_err(cannot)?;
-    let options = ListenerOptions::new().name(name).try_overwrite(true).reclaim_name(false);
-    let listener = closed_to_others(options).map_err(cannot)?.create_tokio().map_err(cannot)?;
-    let name = FileId::of(path).ok().map(|file| Name { path: path.to_owned(), file });
-    Ok(Opened::Ours(Socket { listener, lock, name }))
-}
-
-/// Takes the service manager's socket at this path. A daemon that a client started before the manager made its socket is
-/// out of reach from then on, so it is told to stop. Must run inside a runtime.
-#[cfg(target_os = "linux")]
-pub fn adopt(inherited: Inherited, path: &Path) -> Result<Socket, Fault> {
-    use interprocess::os::unix::uds_local_socket::tokio::Listener as UnixListener;
-    let cannot = |fault: io::Error| {
-        Fault::new(FaultKind::Failed, format!("the socket {} cannot be taken over", path.display()))
-            .why(fault.to_string())
-    };
-    let lock_path = lock_path(path)?;
-    let lock = open_lock(&lock_path).map_err(cannot)?;
-    let begun = Instant::now();
-    while !take_lock(&lock).map_err(cannot)? {
-        if begun.elapsed() > REPLACED {
-            return Err(locked(&lock_path));
-        }
-        // Whoever holds the lock wrote its number there, and lives.
-        let holder = std::fs::read_to_string(&lock_path).ok().and_then(|text| text.trim().parse().ok());
-        if let Some(holder) = holder.and_then(rustix::process::Pid::from_raw) {
-            // A second signal changes nothing, and one that has just ended needs none.
-            rustix::process::kill_process(holder, rustix::process::Signal::TERM).ok();
-        }
-        std::thread::sleep(LOOK_AGAIN);
-    }
-    let listener = UnixListener::try_from(std::os::fd::OwnedFd::from(inherited)).map_err(cannot)?;
-    Ok(Socket { listener: listener.into(), lock, name: None })
-}
-
-/// No service manager here passes a socket on.
-#[cfg(not(target_os = "linux"))]
-pub fn adopt(_inherited: Inherited, path: &Path) -> Result<Socket, Fault> {
-    Err(locked(&lock_path(path)?))
-}
-
-/// What the holder wrote into it stays until it is taken.
-fn open_lock(path: &Path) -> io::Result<File> {
-    File::options().write(true).create(true).truncate(false).open(path)
-}
-
-/// `false` if somebody else has it.
-fn take_lock(mut lock: &File) -> io::Result<bool> {
-    if lock.try_lock().is_err() {
-        return Ok(false);
-    }
-    lock.set_len(0)?;
-    writeln!(lock, "{}", std::process::id())?;
-    Ok(true)
-}
-
-fn locked(lock_path: &Path) -> Fault {
-    Fault::new(FaultKind::Failed, "another daemon holds the socket but does not answer")
-        .why(format!("{} is locked", lock_path.display()))
-        .remedy("rally-cred daemon stop")
-}
-
-/// Which file it is, whatever it is called.
-#[derive(Debug, PartialEq, Eq)]
-struct FileId(u64, u64);
-
-impl FileId {
-    #[cfg(unix)]
-    fn of(path: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::MetadataExt;
-        std::fs::symlink_metadata(path).map(|found| Self(found.dev(), found.ino()))
-    }
-
-    /// A pipe has no file; it is gone when it is closed.
-    #[cfg(not(unix))]
-    fn of(_path: &Path) -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
-fn lock_path(path: &Path) -> Result<PathBuf, Fault> {
-    Ok(socket::lock_folder(path)?.join(path.file_name().unwrap_or_default()).with_extension("lock"))
-}
-
-/// The mode is on the socket before it has a name.
-#[cfg(all(unix, not(target_os = "macos")))]
-fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
-    Ok(interprocess::os::unix::local_socket::ListenerOptionsExt::mode(options, 0o600))
-}
-
-/// macOS gives no socket a mode ahead of its name; the process's mask does it, and the folder lets nobody in.
-#[cfg(target_os = "macos")]
-fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
-    Ok(options)
-}
-
-/// Only the pipe's owner may use it, in a session on this machine. The owner is the user, or of a daemon that runs with
-/// raised rights the administrators; the user's other programs are refused then. By default, everyone may read a pipe.
-#[cfg(windows)]
-fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
-    use interprocess::os::windows::{
-        local_socket::ListenerOptionsExt, security_descriptor::SecurityDescriptor,
-    };
-    // In Windows' notation: protected from inheritance; all denied to the network (NU), all allowed to the owner (OW).
-    let rights = widestring::u16cstr!("D:P(D;;GA;;;NU)(A;;GA;;;OW)");
-    Ok(options.security_descriptor(SecurityDescriptor::deserialize(rights)?))
-}
-
-fn make_folder(path: &Path) -> Result<(), Fault> {
-    let folder = socket::lock_folder(path)?;
-    // A pipe has no folder that could be wrong, but its lock needs one.
-    if socket::check_folder(path)? && (cfg!(unix) || folder.is_dir()) {
-        return Ok(());
-    }
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&folder).map_err(|fault| {
-        Fault::new(FaultKind::Failed, format!("the folder {} cannot be made", folder.display()))
-            .why(fault.to_string())
-    })?;
-    // Somebody else may have been quicker.
-    socket::check_folder(path).map(|_| ())
-}
-
 impl Socket {
     /// Begins to accept. The door closes it; the returned task ends once every session has.
     pub fn serve(self, inbox: Inbox) -> (Door, tokio::task::JoinHandle<()>) {
-        let (is_closed, mut closing) = watch::channel(false);
-        let Self { listener, lock, name } = self;
+        let (is_closed, closing) = watch::channel(false);
+        let Self { listener, place } = self;
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
-        let door = Door { name, is_closed, permits: Arc::clone(&permits), _lock: lock };
-        let serving = tokio::spawn(async move {
-            let asks = Arc::new(AtomicU64::new(0));
-            loop {
-                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-                let accepted = tokio::select! {
-                    biased;
-                    _ = closing.wait_for(|closed| *closed) => break,
-                    accepted = listener.accept() => accepted,
-                };
-                match accepted.map(|stream| (peer_of(&stream), stream)) {
-                    Ok((Ok(peer), stream)) => {
-                        let next_id = {
-                            let asks = Arc::clone(&asks);
-                            move || AskId(asks.fetch_add(1, Ordering::Relaxed))
-                        };
-                        let (inbox, closing) = (inbox.clone(), closing.clone());
-                        tokio::spawn(async move {
-                            session::serve(stream, peer, inbox, closing, next_id).await;
-                            drop(permit);
-                        });
-                    }
-                    Ok((Err(stranger), _)) => tracing::warn!("refused a connection: {stranger}"),
-                    Err(fault) => {
-                        tracing::warn!("cannot accept a connection: {fault}");
-                        tokio::time::sleep(ACCEPT_AGAIN).await;
-                    }
-                }
-            }
-            drop(listener);
-            // Every permit back means that every session has written its last answer.
-            permits.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX)).await.map(drop).ok();
-        });
-        (door, serving)
+        let watch = Watch::begin(place.path());
+        let place = Arc::new(Mutex::new(place));
+        let reception = Reception {
+            listener,
+            watch,
+            // The lock ends with the door.
+            place: Arc::downgrade(&place),
+            inbox,
+            closing,
+            permits: Arc::clone(&permits),
+            asks: Arc::default(),
+            refused: Episode::default(),
+            strangers: Episode::default(),
+        };
+        (Door { place, is_closed, permits }, tokio::spawn(reception.run()))
     }
+}
+
+/// Where clients come in.
+struct Reception {
+    listener: Listener,
+    watch: Watch,
+    place: Weak<Mutex<Place>>,
+    inbox: Inbox,
+    closing: watch::Receiver<bool>,
+    permits: Arc<Semaphore>,
+    asks: Arc<AtomicU64>,
+    refused: Episode,
+    strangers: Episode,
+}
+
+impl Reception {
+    async fn run(mut self) {
+        loop {
+            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                biased;
+                _ = self.closing.wait_for(|closed| *closed) => break,
+                () = self.watch.changed() => None,
+                accepted = self.listener.accept() => Some(accepted),
+            };
+            match accepted {
+                None => self.look_after_place().await,
+                Some(Ok(stream)) => self.admit(stream, permit),
+                Some(Err(fault)) => self.pause(&fault).await,
+            }
+        }
+        tell_end(&mut self.refused, "clients could not be accepted");
+        tell_end(&mut self.strangers, "connections of others were refused");
+        let Self { listener, permits, .. } = self;
+        drop(listener);
+        // Every permit back means that every session has written its last answer.
+        permits.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX)).await.map(drop).ok();
+    }
+
+    fn admit(&mut self, stream: Stream, permit: tokio::sync::OwnedSemaphorePermit) {
+        tell_end(&mut self.refused, "clients could not be accepted");
+        let peer = match peer_of(&stream) {
+            Ok(peer) => peer,
+            Err(stranger) => {
+                if self.strangers.happened(&stranger) {
+                    tracing::warn!("refused a connection: {stranger}");
+                }
+                return;
+            }
+        };
+        tell_end(&mut self.strangers, "connections of others were refused");
+        let asks = Arc::clone(&self.asks);
+        let next_id = move || AskId(asks.fetch_add(1, Ordering::Relaxed));
+        let (inbox, closing) = (self.inbox.clone(), self.closing.clone());
+        tokio::spawn(async move {
+            session::serve(stream, peer, inbox, closing, next_id).await;
+            drop(permit);
+        });
+    }
+
+    async fn pause(&mut self, fault: &io::Error) {
+        if self.refused.happened(&fault.to_string()) {
+            tracing::warn!("cannot accept a connection: {fault}");
+        }
+        tokio::time::sleep(ACCEPT_AGAIN).await;
+    }
+
+    /// Something has changed around the socket's file. A daemon that no client can reach makes its socket anew, or ends
+    /// in order, so that the next client starts one that can be reached.
+    async fn look_after_place(&mut self) {
+        let Some(place) = self.place.upgrade() else { return };
+        if unpoisoned(&place).look() != Found::Well {
+            let settled = tokio::time::sleep(SETTLE);
+            tokio::select! {
+                _ = self.closing.wait_for(|closed| *closed) => return,
+                () = settled => {}
+            }
+        }
+        let outcome = {
+            let mut place = unpoisoned(&place);
+            match place.look() {
+                Found::Well => place.renew_lock().map(|()| None),
+                Found::Removed => place.bind_anew().map(Some),
+                Found::Lost => Err(rally_cred_proto::Fault::new(
+                    rally_cred_proto::FaultKind::NoDaemon,
+                    "the socket is gone, and its folder with it or another in its place",
+                )),
+            }
+        };
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(listener)) => {
+                tracing::warn!("somebody removed the socket, so it was made anew");
+                self.watch = Watch::begin(unpoisoned(&place).path());
+                self.listener = listener;
+            }
+            Err(fault) => {
+                tracing::warn!(why = fault.why, "{}, so no client can come any more", fault.what);
+                // A driver that is gone has stopped already.
+                self.inbox.send(Input::Happened(Event::StopWanted)).await.ok();
+            }
+        }
+    }
+}
+
+/// Says how often something happened that was told once.
+fn tell_end(episode: &mut Episode, what: &str) {
+    if let Some(times) = episode.over() {
+        tracing::warn!(times, "{what}, which is over");
+    }
+}
+
+/// A panic in between leaves nothing half done in what the lock guards.
+fn unpoisoned(place: &Mutex<Place>) -> MutexGuard<'_, Place> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The program that a process runs. It is looked at once for a connection, as soon as there is one, since whoever asks

@@ -18,6 +18,8 @@ const SERVICE: &str = "rally-cred";
 /// Opens the keyring of this session. The store of an earlier call is not used again: each knows one connection only,
 /// and a default store of the whole process would keep the first failure for its life.
 pub(super) fn open() -> Result<Box<dyn Store>, VaultTrouble> {
+    #[cfg(all(unix, not(target_os = "macos")))]
+    crate::worker::rehearse().map_err(|undone| VaultTrouble::Failed(undone.to_string()))?;
     match native_store() {
         Ok(store) => Ok(Box::new(OsKeyring(store))),
         // Nothing secret was handed over yet, so what went wrong can be shown in full.

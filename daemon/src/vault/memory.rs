@@ -9,7 +9,7 @@ use std::{
 
 use rally_cred_proto::Secret;
 
-use crate::core::vault::ItemKey;
+use crate::core::vault::{Change, Changed, ItemKey, is_same};
 
 /// The secrets by key.
 #[derive(Default)]
@@ -26,6 +26,19 @@ impl Memory {
 
     pub(super) fn find(&self, key: &ItemKey) -> Option<Secret> {
         self.items().get(key).cloned()
+    }
+
+    pub(super) fn change(&self, Change { key, from, to }: Change) -> Changed {
+        let mut items = self.items();
+        let held = items.get(&key);
+        if !is_same(held, from.as_ref()) {
+            return Changed::Conflict(held.cloned());
+        }
+        match to {
+            Some(value) => items.insert(key, value),
+            None => items.remove(&key),
+        };
+        Changed::Done
     }
 
     fn items(&self) -> MutexGuard<'_, HashMap<ItemKey, Secret>> {

@@ -8,7 +8,7 @@ use rally_cred_proto::Secret;
 
 use crate::core::{
     profile::Keyring,
-    vault::{ItemKey, VaultTrouble},
+    vault::{Change, Changed, ItemKey, VaultTrouble},
 };
 
 mod keyring;
@@ -74,6 +74,15 @@ impl Vault {
                 memory.keep(key, value);
                 Ok(())
             }
+        }
+    }
+
+    /// Carries the change out if the item holds what is believed. No keyring can do both in one step, so a write of another
+    /// program between the two, a few milliseconds apart, goes unseen.
+    pub async fn change(&self, change: Change) -> Result<Changed, VaultTrouble> {
+        match &self.0 {
+            Place::Keyring(keyring) => keyring.change(&change.key.account(), change.from, change.to).await,
+            Place::Memory(memory) => Ok(memory.change(change)),
         }
     }
 

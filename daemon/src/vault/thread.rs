@@ -19,7 +19,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::core::vault::VaultTrouble;
+use crate::{
+    core::vault::{Changed, VaultTrouble, is_same},
+    worker::Undone,
+};
 
 /// Where items are kept by account name. Every call may block for ever.
 pub(super) trait Store {
@@ -43,7 +46,17 @@ pub(super) struct Refusal {
 const KEEP_OPEN: Duration = Duration::from_secs(10);
 
 type Open = dyn Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync;
-type Loaded = Result<Option<Secret>, VaultTrouble>;
+type Outcome = Result<Done, VaultTrouble>;
+
+/// What a job came to.
+enum Done {
+    /// A load found this.
+    Loaded(Option<Secret>),
+    /// A write is in the store.
+    Written,
+    /// A write was not carried out, since this stood there in place of what was expected.
+    Conflict(Option<Secret>),
+}
 
 /// The thread that owns the store now, and what is known about those that were left behind.
 pub(super) struct KeyringThread {
@@ -73,7 +86,7 @@ struct Job {
     account: String,
     /// `None` loads.
     write: Option<Arc<Mutex<Wish>>>,
-    answer: oneshot::Sender<Loaded>,
+    answer: oneshot::Sender<Outcome>,
 }
 
 /// The newest value that was asked for, shared by all unfinished writes of one account.
@@ -85,6 +98,33 @@ struct Wish {
     turn: u64,
     /// `None` erases.
     value: Option<Secret>,
+    /// What must stand there for the newest write, if it matters.
+    expected: Option<Option<Secret>>,
+    /// What the writes before it were to end in, while they may still come to their end.
+    earlier: Vec<Option<Secret>>,
+}
+
+impl Wish {
+    /// Puts a newer write in the place of the newest.
+    fn renew(&mut self, expected: Option<Option<Secret>>, value: Option<Secret>) {
+        let old = std::mem::replace(&mut self.value, value);
+        if self.turn > 0 && !self.earlier.iter().any(|known| is_same(known.as_ref(), old.as_ref())) {
+            self.earlier.push(old);
+        }
+        self.turn += 1;
+        self.expected = expected;
+    }
+
+    /// Whether the newest write may go where this stands.
+    fn may_replace(&self, found: Option<&Secret>) -> bool {
+        self.expected.iter().chain(&self.earlier).any(|known| is_same(known.as_ref(), found))
+    }
+
+    /// Leaves what somebody else has put there.
+    fn give_way(&mut self, found: Option<Secret>) {
+        self.expected = Some(found.clone());
+        self.value = found;
+    }
 }
 
 impl KeyringThread {
@@ -102,21 +142,38 @@ impl KeyringThread {
         }
     }
 
-    pub(super) async fn load(&self, account: &str) -> Loaded {
-        self.call(account, None).await
+    pub(super) async fn load(&self, account: &str) -> Result<Option<Secret>, VaultTrouble> {
+        match self.call(account, None).await? {
+            Done::Loaded(found) => Ok(found),
+            Done::Written | Done::Conflict(_) => Ok(None),
+        }
     }
 
     /// Saves the value, or erases the item if there is none.
     pub(super) async fn write(&self, account: &str, value: Option<Secret>) -> Result<(), VaultTrouble> {
-        let wish = self.wish(account, value);
+        let wish = self.wish(account, None, value);
         self.call(account, Some(wish)).await.map(|_| ())
     }
 
-    async fn call(&self, account: &str, write: Option<Arc<Mutex<Wish>>>) -> Loaded {
+    /// The same, if the item holds what is expected.
+    pub(super) async fn change(
+        &self,
+        account: &str,
+        expected: Option<Secret>,
+        value: Option<Secret>,
+    ) -> Result<Changed, VaultTrouble> {
+        let wish = self.wish(account, Some(expected), value);
+        match self.call(account, Some(wish)).await? {
+            Done::Conflict(found) => Ok(Changed::Conflict(found)),
+            Done::Written | Done::Loaded(_) => Ok(Changed::Done),
+        }
+    }
+
+    async fn call(&self, account: &str, write: Option<Arc<Mutex<Wish>>>) -> Outcome {
         let (answer, answered) = oneshot::channel();
         let thread = self.submit(Job { account: account.to_owned(), write, answer })?;
         match timeout(self.patience, answered).await {
-            Ok(Ok(loaded)) => loaded,
+            Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(VaultTrouble::Failed("the keyring's thread ended".to_owned())),
             Err(_) => {
                 self.leave_behind(&thread);
@@ -165,15 +222,16 @@ impl KeyringThread {
         }
     }
 
-    fn wish(&self, account: &str, value: Option<Secret>) -> Arc<Mutex<Wish>> {
+    fn wish(
+        &self,
+        account: &str,
+        expected: Option<Option<Secret>>,
+        value: Option<Secret>,
+    ) -> Arc<Mutex<Wish>> {
         let mut wishes = unpoisoned(&self.wishes);
         let shared = wishes.get(account).and_then(Weak::upgrade).unwrap_or_default();
         wishes.insert(account.to_owned(), Arc::downgrade(&shared));
-        {
-            let mut wish = unpoisoned(&shared);
-            wish.turn += 1;
-            wish.value = value;
-        }
+        unpoisoned(&shared).renew(expected, value);
         shared
     }
 }
@@ -199,7 +257,7 @@ fn start(open: Arc<Open>, keep_open: Duration) -> Result<Running, VaultTrouble> 
     thread::Builder::new()
         .name("keyring".to_owned())
         .spawn(move || serve(&*open, keep_open, &taken, token))
-        .map_err(|fault| VaultTrouble::Failed(format!("no thread could be begun: {}", fault.kind())))?;
+        .map_err(|fault| VaultTrouble::Failed(Undone::NoThread(fault).to_string()))?;
     Ok(Running { jobs, alive })
 }
 
@@ -227,14 +285,14 @@ fn serve(open: &Open, keep_open: Duration, jobs: &mpsc::Receiver<Job>, alive: Ar
 }
 
 /// Does the job; with a store opened anew, once, if an older one fails in a way that this can heal.
-fn perform(store: &mut Option<Box<dyn Store>>, open: &Open, job: &Job) -> Loaded {
+fn perform(store: &mut Option<Box<dyn Store>>, open: &Open, job: &Job) -> Outcome {
     let was_open = store.is_some();
     let opened = match store {
         Some(opened) => opened,
         None => store.insert(open()?),
     };
     match attempt(&**opened, job) {
-        Ok(loaded) => Ok(loaded),
+        Ok(done) => Ok(done),
         Err(Refusal { trouble, reopen: false }) => Err(trouble),
         Err(Refusal { trouble, reopen: true }) => {
             *store = None;
@@ -247,19 +305,33 @@ fn perform(store: &mut Option<Box<dyn Store>>, open: &Open, job: &Job) -> Loaded
     }
 }
 
-fn attempt(store: &dyn Store, job: &Job) -> Result<Option<Secret>, Refusal> {
-    let Some(wish) = &job.write else { return store.load(&job.account) };
+fn attempt(store: &dyn Store, job: &Job) -> Result<Done, Refusal> {
+    let Some(wish) = &job.write else { return store.load(&job.account).map(Done::Loaded) };
+    // After the first round, what stands there is what this thread has put there.
+    let mut is_ours = false;
     loop {
-        let (turn, value) = {
+        let (turn, value, is_conditional) = {
             let wish = unpoisoned(wish);
-            (wish.turn, wish.value.clone())
+            (wish.turn, wish.value.clone(), wish.expected.is_some())
         };
+        let mut is_there = false;
+        if is_conditional && !is_ours {
+            let found = store.load(&job.account)?;
+            is_there = is_same(found.as_ref(), value.as_ref());
+            let mut wish = unpoisoned(wish);
+            if wish.turn == turn && !is_there && !wish.may_replace(found.as_ref()) {
+                wish.give_way(found.clone());
+                return Ok(Done::Conflict(found));
+            }
+        }
         match value {
+            _ if is_there => {}
             Some(value) => store.save(&job.account, &value)?,
             None => store.erase(&job.account)?,
         }
+        is_ours = true;
         if unpoisoned(wish).turn == turn {
-            return Ok(None);
+            return Ok(Done::Written);
         }
     }
 }

@@ -3,16 +3,15 @@
 //! Met by: `bin/simulate` and the suite.
 #![expect(clippy::expect_used, reason = "a history that cannot be played is a mistake in the simulation")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind,
+    Answer, Ask, Fault, FaultKind, Secret,
     message::{Erase, Get, Login, Logout, StatusAsk},
 };
 use rally_credd::core::{
-    Broker,
     answer::{RawAnswer, TokenForm},
-    event::{AskId, Effect, Entry, Epoch, Event, Peer},
+    event::{AskId, Effect, Entry, Epoch, Event, GrantStep, Peer},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
     vault::ItemKind,
@@ -20,12 +19,13 @@ use rally_credd::core::{
 
 use super::{
     Cause, Planted, Played, Seeded, Transition,
-    cast::{FIRST_PORT, broker, kind_of, name_of, number_of, secret, target, word_for},
-    planted::{BrokerDice, lengthened},
-    promises::{Broken, LATENCY, Promises},
+    cast::{FIRST_PORT, kind_of, name_of, number_of, secret, target, word_for},
+    daemon::{Daemon, Outcome, field},
+    planted::with_life,
+    promises::{Broken, Grants, LATENCY, may_renew},
     rally::{self, CLIENT_SECRET, Mood, Rally},
     transitions::state_name,
-    vault::{self, Call, Health, SimVault},
+    vault::{Call, Health, Items, Wrote},
 };
 
 /// A broken promise, with what is needed to see it again.
@@ -44,14 +44,6 @@ pub struct Violation {
 /// Steps that a violation shows.
 const SHOWN: usize = 40;
 
-/// An outcome on its way to the broker.
-#[derive(Debug)]
-enum Outcome {
-    Listening,
-    Answered { profile: usize, form: TokenForm, client_secret: String, mood: Mood },
-    LookedUp { mood: Mood, token: String },
-}
-
 /// One history, as far as it has got.
 pub struct History {
     seed: u64,
@@ -59,29 +51,26 @@ pub struct History {
     /// Whether the world may still fail.
     is_troubled: bool,
     chance: Seeded,
-    dice: BrokerDice,
     tick: Tick,
     /// Seconds by which the calendar is off from where it would be if nobody had set it.
     calendar_off: i64,
     profiles: usize,
-    broker: Broker,
+    /// One, or two on one keyring, as a terminal with a runtime folder of its own brings about.
+    daemons: Vec<Daemon>,
+    /// The daemon that something happens to.
+    at: usize,
+    /// What the keyring holds.
+    items: Items,
+    health: Health,
     rally: Rally,
     mood: Mood,
-    vault: SimVault,
-    health: Health,
-    outcomes: Vec<(Tick, Epoch, Outcome)>,
-    promises: Promises,
-    /// What each caller holds, to give it back by `erase`.
-    tokens: Vec<(usize, String)>,
+    grants: Grants,
     last_ask: u64,
     step: usize,
-    /// Events that the broker has taken.
+    /// Events that the brokers have taken.
     events: usize,
-    /// Whether the broker dropped an outcome since this was last reset.
-    was_stale: bool,
     transitions: BTreeSet<Transition>,
     steps: Vec<String>,
-    now_signed_out: BTreeMap<usize, bool>,
 }
 
 impl std::fmt::Debug for History {
@@ -103,32 +92,26 @@ impl History {
     pub fn with_bug(seed: u64, planted: Option<Planted>) -> Self {
         let mut chance = Seeded::new(seed);
         let profiles = 1 + usize::try_from(chance.below(3)).unwrap_or(0);
+        let daemons = if chance.one_in(2) { 2 } else { 1 };
         Self {
             seed,
             planted,
             is_troubled: true,
-            dice: BrokerDice {
-                chance: Seeded::new(seed ^ 0xd1ce),
-                has_jitter: planted != Some(Planted::NoBackoff),
-            },
             tick: START,
             calendar_off: 0,
             profiles,
-            broker: broker(profiles),
+            daemons: (0..daemons).map(|number| Daemon::new(seed ^ number << 32, planted, profiles)).collect(),
+            at: 0,
+            items: Items::new(),
+            health: Health::Works,
             rally: Rally::default(),
             mood: Mood::Well,
-            vault: SimVault::new(planted == Some(Planted::LateSaveWins)),
-            health: Health::Works,
-            outcomes: Vec::new(),
-            promises: Promises::default(),
-            tokens: Vec::new(),
+            grants: Grants::default(),
             last_ask: 0,
             step: 0,
             events: 0,
-            was_stale: false,
             transitions: BTreeSet::new(),
             steps: Vec::new(),
-            now_signed_out: BTreeMap::new(),
             chance,
         }
     }
@@ -138,7 +121,9 @@ impl History {
     pub fn play(mut self, events: usize) -> Result<Played, Violation> {
         while self.events < events {
             self.step += 1;
-            let taken = self.step_by_chance().and_then(|()| self.promises.nobody_waits_too_long(self.tick));
+            let taken = self.step_by_chance().and_then(|()| {
+                self.daemons.iter().try_for_each(|daemon| daemon.promises.nobody_waits_too_long(self.tick))
+            });
             if let Err(broken) = taken {
                 return Err(self.violation(broken));
             }
@@ -162,6 +147,7 @@ impl History {
 
     fn step_by_chance(&mut self) -> Result<(), Broken> {
         let profile = usize::try_from(self.chance.below(self.profiles as u64)).unwrap_or(0);
+        self.at = usize::try_from(self.chance.below(self.daemons.len() as u64)).unwrap_or(0);
         match self.chance.below(100) {
             0..=29 => {
                 let span = match self.chance.below(12) {
@@ -186,6 +172,7 @@ impl History {
                 let moods =
                     [Mood::Well, Mood::Well, Mood::Unreachable, Mood::Busy, Mood::Maintenance, Mood::Losing];
                 self.mood = self.pick(&moods);
+                self.daemons.iter_mut().for_each(|daemon| daemon.promises.forget_reports());
                 self.note(|| "Rally's mood changed".to_owned());
                 Ok(())
             }
@@ -202,6 +189,8 @@ impl History {
                 self.note(|| "the keyring's health changed".to_owned());
                 Ok(())
             }
+            // Of two sign-ins by two daemons, only the calendar tells which is newer; so there it stays as it is.
+            93 if self.daemons.len() > 1 => Ok(()),
             93 => {
                 let jump = i64::try_from(self.chance.below(7200)).unwrap_or(0) - 3600;
                 self.calendar_off += jump;
@@ -212,8 +201,10 @@ impl History {
                 // The machine sleeps: nothing happens, and then everything is late at once.
                 self.note(|| "the machine sleeps".to_owned());
                 self.tick = self.tick + Ticks::seconds(self.chance.below(8 * 3600));
-                self.deliver_due()?;
-                self.play_event(Event::TimePassed)
+                self.each_daemon(|history| {
+                    history.deliver_due()?;
+                    history.play_event(Event::TimePassed)
+                })
             }
             95 => {
                 self.rally.revoke_all();
@@ -221,10 +212,7 @@ impl History {
                 Ok(())
             }
             96 => self.repeat_an_outcome(),
-            _ => {
-                self.crash();
-                Ok(())
-            }
+            _ => self.crash(),
         }
     }
 
@@ -241,65 +229,114 @@ impl History {
     /// Lets time pass, with everything that falls due on the way, in order.
     fn pass(&mut self, span: Ticks) -> Result<(), Broken> {
         let end = self.tick + span;
+        let keeps_time = self.planted != Some(Planted::NeverWakes);
         loop {
-            let keeps_time = self.planted != Some(Planted::NeverWakes);
-            let deadline = self.broker.next_deadline().filter(|_| keeps_time).map(|at| at.max(self.tick));
-            let outcome = self.outcomes.iter().map(|(at, ..)| *at).min();
-            let Some(next) =
-                [deadline, outcome, self.vault.next_at()].into_iter().flatten().min().filter(|at| *at <= end)
-            else {
-                break;
+            let due = |daemon: &Daemon| {
+                let deadline = daemon.broker.next_deadline().filter(|_| keeps_time);
+                [deadline, daemon.next_at()].into_iter().flatten().min()
             };
+            let Some(next) = self.daemons.iter().filter_map(due).min().filter(|at| *at <= end) else { break };
             self.tick = next.max(self.tick);
-            self.deliver_due()?;
-            if deadline.is_some_and(|at| at <= self.tick) {
-                self.play_event(Event::TimePassed)?;
-                if self.broker.next_deadline().is_some_and(|at| at <= self.tick) {
-                    return Err("the broker wants to be woken at a time that has passed".to_owned());
+            self.each_daemon(|history| {
+                let deadline = history.me().broker.next_deadline().filter(|_| keeps_time);
+                history.deliver_due()?;
+                if deadline.is_some_and(|at| at <= history.tick) {
+                    history.play_event(Event::TimePassed)?;
+                    if history.me().broker.next_deadline().is_some_and(|at| at <= history.tick) {
+                        return Err("the broker wants to be woken at a time that has passed".to_owned());
+                    }
                 }
-            }
+                Ok(())
+            })?;
         }
         self.tick = end;
         Ok(())
     }
 
+    /// The daemon that something happens to.
+    fn me(&mut self) -> &mut Daemon {
+        self.daemons.get_mut(self.at).expect("no such daemon")
+    }
+
+    fn each_daemon(&mut self, mut act: impl FnMut(&mut Self) -> Result<(), Broken>) -> Result<(), Broken> {
+        let at = self.at;
+        for number in 0..self.daemons.len() {
+            self.at = number;
+            act(self)?;
+        }
+        self.at = at;
+        Ok(())
+    }
+
     fn deliver_due(&mut self) -> Result<(), Broken> {
-        while self.vault.next_at().is_some_and(|at| at <= self.tick) {
-            if let Some(event) = self.vault.finish_one() {
+        while self.me().vault.next_at().is_some_and(|at| at <= self.tick) {
+            let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
+            let (event, wrote) = daemon.vault.finish_one(&mut self.items);
+            self.wrote(wrote)?;
+            if let Some(event) = event {
                 self.play_event(event)?;
             }
         }
-        while let Some(at) = self.outcomes.iter().position(|(at, ..)| *at <= self.tick) {
-            let (_, epoch, outcome) = self.outcomes.swap_remove(at);
+        loop {
+            let tick = self.tick;
+            let outcomes = &mut self.me().outcomes;
+            let Some(at) = outcomes.iter().position(|(at, ..)| *at <= tick) else { return Ok(()) };
+            let (_, epoch, outcome) = outcomes.swap_remove(at);
             self.deliver(epoch, outcome)?;
         }
-        Ok(())
+    }
+
+    /// An item of the keyring was written.
+    fn wrote(&mut self, wrote: Option<Wrote>) -> Result<(), Broken> {
+        let Some(Wrote { account, before, after, is_sign_out }) = wrote else { return Ok(()) };
+        let Some(profile) = account.strip_prefix("token:").map(number_of) else { return Ok(()) };
+        if is_sign_out {
+            self.grants.signed_out(profile);
+        }
+        let refresh = |text: Option<Secret>| text.and_then(|text| field(&text, "refresh_token"));
+        self.grants.wrote(profile, refresh(before), refresh(after), &self.rally)
     }
 
     fn deliver(&mut self, epoch: Epoch, outcome: Outcome) -> Result<(), Broken> {
         let event = match outcome {
             Outcome::Listening if self.is_troubled && self.chance.one_in(20) => {
-                self.promises.ended_listening(epoch);
+                self.me().promises.ended_listening(epoch);
                 Event::Listening(epoch, Err(Fault::new(FaultKind::PortTaken, "taken")))
             }
             Outcome::Listening => Event::Listening(epoch, Ok(())),
             Outcome::Answered { profile, form, client_secret, mood } => {
                 let raw = self.rally.answer(&mut self.chance, self.tick, mood, &client_secret, &form);
                 let failed = !matches!(&raw, RawAnswer::Arrived { status: 200, .. }) || mood != Mood::Well;
-                self.promises.post_ended(profile, epoch, failed, self.tick)?;
+                let tick = self.tick;
+                self.me().promises.post_ended(profile, epoch, failed, tick)?;
                 if let RawAnswer::Arrived { body, .. } = &raw
                     && let Ok(answer) = serde_json::from_slice::<serde_json::Value>(body)
                     && let Some(token) = answer.get("access_token").and_then(|token| token.as_str())
                 {
-                    if matches!(form, TokenForm::Code { .. }) {
-                        self.promises.granted_anew(profile);
+                    let refresh =
+                        answer.get("refresh_token").and_then(|token| token.as_str()).map(str::to_owned);
+                    match form {
+                        TokenForm::Code { .. } => {
+                            self.grants.signed_in(profile, refresh, self.tick);
+                            // By a calendar that was set back, the sign-in of the item is the newer one.
+                            if self.signed_in_at(profile) > Some(self.now().wall.0) {
+                                self.grants.lose_count(profile);
+                            }
+                        }
+                        TokenForm::Refresh { refresh_token } => {
+                            self.grants.renewed(refresh_token.expose(), refresh);
+                        }
                     }
-                    self.promises.brought(token.to_owned(), self.tick, self.calendar_off);
+                    self.grants.brought(token.to_owned(), self.tick, self.calendar_off);
+                    self.daemons.iter_mut().for_each(|daemon| drop(daemon.fresh.remove(&profile)));
+                    self.me().fresh.insert(profile, token.to_owned());
                 }
-                Event::Answered(
-                    epoch,
-                    if self.planted == Some(Planted::LongLives) { lengthened(raw) } else { raw },
-                )
+                let raw = match self.planted {
+                    Some(Planted::LongLives) => with_life(raw, |life| life * 10),
+                    Some(Planted::ShortLives) => with_life(raw, |_| 1),
+                    _ => raw,
+                };
+                Event::Answered(epoch, raw)
             }
             Outcome::LookedUp { mood, token } => return self.deliver_look_up(epoch, mood, &token),
         };
@@ -310,11 +347,11 @@ impl History {
     fn deliver_look_up(&mut self, epoch: Epoch, mood: Mood, token: &str) -> Result<(), Broken> {
         let is_taken = self.rally.takes(token, self.tick);
         let is_refuted =
-            !is_taken && matches!(mood, Mood::Well | Mood::Losing) && self.promises.erased(token);
-        self.was_stale = false;
+            !is_taken && matches!(mood, Mood::Well | Mood::Losing) && self.me().promises.erased(token);
+        self.me().was_stale = false;
         self.play_event(Event::UserLookedUp(epoch, rally::user(mood, is_taken)))?;
-        if is_refuted && self.was_stale {
-            self.promises.not_erased(token);
+        if is_refuted && self.me().was_stale {
+            self.me().promises.not_erased(token);
         }
         Ok(())
     }
@@ -330,9 +367,11 @@ impl History {
         }
         self.events += 1;
         let cause = Cause::of(&event);
-        let before: Vec<_> = self.broker.states().map(|(_, state)| state).collect();
-        let effects = self.broker.handle(self.now(), &mut self.dice, event);
-        for (from, (_, to)) in before.into_iter().zip(self.broker.states()) {
+        let now = self.now();
+        let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
+        let before: Vec<_> = daemon.broker.states().map(|(_, state)| state).collect();
+        let effects = daemon.broker.handle(now, &mut daemon.dice, event);
+        for (from, (_, to)) in before.into_iter().zip(daemon.broker.states()) {
             if from != to {
                 self.transitions.insert(Transition { from: state_name(from), cause, to: state_name(to) });
             }
@@ -345,7 +384,11 @@ impl History {
 
     fn take(&mut self, effect: Effect) -> Result<(), Broken> {
         match effect {
-            Effect::Log(Entry::Stale(_)) => self.was_stale = true,
+            Effect::Log(Entry::Stale(_)) => self.me().was_stale = true,
+            Effect::Log(Entry::Grant { profile, step: GrantStep::Adopted }) => {
+                self.note(|| format!("{profile} takes over what the other daemon has stored"));
+                self.me().fresh.remove(&number_of(&profile));
+            }
             Effect::Tell(..)
             | Effect::Log(_)
             | Effect::OpenVault(_)
@@ -360,79 +403,77 @@ impl History {
             | Effect::ExitIfDeserted => {}
             Effect::Reply(id, answer) => {
                 self.note(|| format!("{id:?} is answered: {}", kind_of(&answer)));
-                self.promises.replied(id)?;
-                if self.planted == Some(Planted::AnswersTwice) {
-                    self.promises.replied(id)?;
+                let answers_twice = self.planted == Some(Planted::AnswersTwice);
+                let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
+                daemon.promises.replied(id)?;
+                if answers_twice {
+                    daemon.promises.replied(id)?;
                 }
-                self.promises.handed_out(&answer, &self.rally, self.tick, self.calendar_off)?;
+                let (rally, grants) = (&self.rally, &self.grants);
+                daemon.promises.handed_out(&answer, rally, grants, self.tick, self.calendar_off)?;
                 if let Answer::SignedIn(_) = &answer {
-                    self.promises.signed_in(id);
+                    daemon.promises.signed_in(id);
                 }
                 if let Answer::Token(token) = answer {
-                    self.tokens.push((number_of(&token.profile), token.token.expose().to_owned()));
+                    daemon.tokens.push((number_of(&token.profile), token.token.expose().to_owned()));
                 }
             }
             Effect::Load(epoch, key) => self.call_vault(epoch, Call::Load(key)),
-            Effect::Save(epoch, key, record) => {
-                if key.kind == ItemKind::Token {
-                    let refresh_token = vault::field(&record, "refresh_token");
-                    self.note(|| format!("saves {refresh_token:?} for {}", key.name));
-                    self.promises.saves(
-                        number_of(&key.name),
-                        vault::field(&record, "refresh_token"),
-                        &self.rally,
-                    )?;
+            Effect::Save(epoch, key, record) => self.call_vault(epoch, Call::Save(key, record)),
+            Effect::Change(epoch, change) => {
+                if change.key.kind == ItemKind::Token {
+                    let refresh_token = change.to.as_ref().and_then(|record| field(record, "refresh_token"));
+                    self.note(|| format!("saves {refresh_token:?} for {}", change.key.name));
+                    self.grants.wants_kept(number_of(&change.key.name), refresh_token);
                 }
                 match self.planted {
                     Some(Planted::SwallowedSave) => self.call_vault(epoch, Call::Swallow),
-                    _ => self.call_vault(epoch, Call::Save(key, record)),
+                    _ => self.call_vault(epoch, Call::Change(change)),
                 }
             }
-            Effect::Erase(epoch, key) => {
-                if key.kind == ItemKind::Token
-                    && !self.now_signed_out.remove(&number_of(&key.name)).unwrap_or(false)
-                {
-                    self.promises.saves(number_of(&key.name), None, &self.rally)?;
-                }
-                self.call_vault(epoch, Call::Erase(key));
-            }
+            Effect::Erase(epoch, key) => self.call_vault(epoch, Call::Erase(key)),
             Effect::Listen(epoch, expected) => {
                 let profile = usize::from(expected.redirect_uri.url().port().unwrap_or(0)) - FIRST_PORT;
                 self.note(|| format!("profile {profile} listens as {epoch:?}"));
-                self.promises.listens(profile, epoch)?;
+                self.me().promises.listens(profile, epoch)?;
                 if self.planted == Some(Planted::TwoFlows) {
-                    self.promises.listens(profile, epoch)?;
+                    self.me().promises.listens(profile, epoch)?;
                 }
                 let at = self.tick + Ticks(self.chance.below(20));
-                self.outcomes.push((at, epoch, Outcome::Listening));
+                self.me().outcomes.push((at, epoch, Outcome::Listening));
             }
-            Effect::EndListening(epoch, _) => self.promises.ended_listening(epoch),
+            Effect::EndListening(epoch, _) => self.me().promises.ended_listening(epoch),
             Effect::Post { epoch, profile, client_secret, form } => {
                 let profile = number_of(&profile.name);
                 self.note(|| format!("profile {profile} posts as {epoch:?}"));
-                self.promises.posts(profile, epoch)?;
+                self.me().promises.posts(profile, epoch)?;
                 if self.planted == Some(Planted::TwoTokenRequests) {
-                    self.promises.posts(profile, epoch)?;
+                    self.me().promises.posts(profile, epoch)?;
                 }
-                let at = self.later();
+                if let (TokenForm::Refresh { .. }, Some(token)) =
+                    (&form, self.me().fresh.get(&profile).cloned())
+                    && !self.grants.is_out_of_time(&token, self.calendar_off)
+                {
+                    may_renew(&token, &self.rally, self.tick)?;
+                }
+                let (at, mood) = (self.later(), self.mood);
                 let client_secret = client_secret.expose().to_owned();
-                self.outcomes.push((
-                    at,
-                    epoch,
-                    Outcome::Answered { profile, form, client_secret, mood: self.mood },
-                ));
+                let outcome = Outcome::Answered { profile, form, client_secret, mood };
+                self.me().outcomes.push((at, epoch, outcome));
             }
             Effect::LookUpUser { epoch, token, .. } => {
-                let at = self.later();
+                let (at, mood, tick) = (self.later(), self.mood, self.tick);
                 let token = token.expose().to_owned();
-                self.outcomes.push((at, epoch, Outcome::LookedUp { mood: self.mood, token }));
+                self.me().promises.looks_up(&token, tick)?;
+                self.me().outcomes.push((at, epoch, Outcome::LookedUp { mood, token }));
             }
         }
         Ok(())
     }
 
     fn call_vault(&mut self, epoch: Epoch, call: Call) {
-        self.vault.call(&mut self.chance, self.tick, self.health, epoch, call);
+        let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
+        daemon.vault.call(&mut self.chance, self.tick, self.health, epoch, call);
     }
 
     /// When a request that is sent now is answered.
@@ -445,7 +486,8 @@ impl History {
         self.last_ask += 1;
         let id = AskId(self.last_ask);
         self.note(|| format!("{id:?} asks {}", word_for(&ask)));
-        self.promises.asked(id, self.tick + wait);
+        let deadline = self.tick + wait;
+        self.me().promises.asked(id, deadline);
         self.play_event(Event::Asked { id, peer: Peer::default(), ask })?;
         Ok(id)
     }
@@ -481,7 +523,7 @@ impl History {
 
     /// A person presses a button, if there is a page to press it on.
     fn answer_flow(&mut self, profile: usize) -> Result<(), Broken> {
-        let Some(epoch) = self.promises.listener_of(profile) else { return Ok(()) };
+        let Some(epoch) = self.me().promises.listener_of(profile) else { return Ok(()) };
         let redirect = if self.chance.one_in(5) {
             Redirect::Refused { error: "access_denied".to_owned(), description: None }
         } else {
@@ -495,7 +537,8 @@ impl History {
     fn erase(&mut self, profile: usize) -> Result<(), Broken> {
         // One of the last three that its callers were given.
         let back = usize::try_from(self.chance.below(3)).unwrap_or(0);
-        let known = self.tokens.iter().rev().filter(|(of, _)| *of == profile).map(|(_, token)| token.clone());
+        let known =
+            self.me().tokens.iter().rev().filter(|(of, _)| *of == profile).map(|(_, token)| token.clone());
         let Some(token) = known.take(back + 1).last() else { return Ok(()) };
         // Half of the callers were right, the others may only read.
         if self.chance.one_in(2) {
@@ -504,32 +547,37 @@ impl History {
         let was_well = self.mood == Mood::Well;
         // A question that is on its way already may meet the mood that Rally was in when it was sent.
         let is_asked = |(_, _, outcome): &(Tick, Epoch, Outcome)| matches!(outcome, Outcome::LookedUp { token: of, .. } if *of == token);
-        let was_asked = self.outcomes.iter().any(is_asked);
+        let was_asked = self.me().outcomes.iter().any(is_asked);
+        self.me().fresh.remove(&profile);
         let erase = Erase { target: target(profile), token: secret(&token), credential: None };
         let id = self.ask(Ask::Erase(erase), Ticks::seconds(120))?;
         // It counts once the daemon has said that it heard, if Rally can confirm it.
-        let was_heard = !self.promises.open_asks().contains(&id);
+        let was_heard = !self.me().promises.open_asks().contains(&id);
         if was_heard && was_well && !was_asked && !self.rally.takes(&token, self.tick) {
-            self.promises.erased(&token);
+            let tick = self.tick;
+            match self.me().outcomes.iter().any(is_asked) {
+                true => drop(self.me().promises.erased(&token)),
+                false => self.me().promises.reported(&token, tick),
+            }
         }
         Ok(())
     }
 
     fn leave(&mut self) -> Result<(), Broken> {
-        let open = self.promises.open_asks();
+        let open = self.me().promises.open_asks();
         if open.is_empty() {
             return Ok(());
         }
         let id = self.pick(&open);
         self.note(|| format!("{id:?} leaves"));
-        self.promises.left(id);
+        self.me().promises.left(id);
         self.play_event(Event::Left(id))
     }
 
     fn logout(&mut self, profile: usize) -> Result<(), Broken> {
-        self.promises.forgot(profile);
-        self.now_signed_out.insert(profile, true);
-        self.tokens.retain(|(of, _)| *of != profile);
+        self.me().promises.forgot(profile);
+        self.grants.signed_out(profile);
+        self.me().tokens.retain(|(of, _)| *of != profile);
         let logout = Logout { profile: Some(name_of(profile)), all: false, client_secret: false };
         // A sign-out waits for the vault, whose every call has a deadline; so many may be before it.
         self.ask(Ask::Logout(logout), Ticks::seconds(3600)).map(drop)
@@ -539,7 +587,7 @@ impl History {
     fn repeat_an_outcome(&mut self) -> Result<(), Broken> {
         let epoch = Epoch(1 + self.chance.below(200));
         self.note(|| format!("{epoch:?} is answered out of turn"));
-        if self.outcomes.iter().any(|(_, open, _)| *open == epoch) {
+        if self.me().outcomes.iter().any(|(_, open, _)| *open == epoch) {
             return Ok(());
         }
         let body = zeroize::Zeroizing::new(br#"{"access_token":"stray","refresh_token":"stray"}"#.to_vec());
@@ -547,21 +595,30 @@ impl History {
     }
 
     /// The daemon dies and is started again on the same vault.
-    fn crash(&mut self) {
-        self.note(|| "the daemon dies and is started again".to_owned());
-        self.vault.abandon(&mut self.chance);
-        self.outcomes.clear();
-        self.promises.crashed();
-        self.now_signed_out.clear();
-        self.broker = broker(self.profiles);
-        // What the vault did not get is lost with the daemon; what it has is owed.
-        self.promises.owed.clear();
+    fn crash(&mut self) -> Result<(), Broken> {
+        self.note(|| "a daemon dies and is started again".to_owned());
+        let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
+        let wrote = daemon.crash(&mut self.chance, &mut self.items, self.profiles);
+        self.wrote(wrote)?;
         for profile in 0..self.profiles {
-            let record = self.vault.items.get(&format!("token:{}", name_of(profile)));
-            if let Some(token) = record.and_then(|record| vault::field(record, "refresh_token")) {
-                self.promises.owed.insert(profile, token);
-            }
+            let kept = self.kept(profile);
+            // What the vault did not get is lost with the daemon; what it has is owed.
+            self.grants.wants_kept(profile, kept);
         }
+        Ok(())
+    }
+
+    /// When somebody signed in for what the keyring has, by the calendar.
+    fn signed_in_at(&self, profile: usize) -> Option<i64> {
+        let record = self.items.get(&format!("token:{}", name_of(profile)))?;
+        let record: serde_json::Value = serde_json::from_str(record.expose()).ok()?;
+        record.get("signed_in_at")?.as_i64()
+    }
+
+    /// The refresh token that the keyring has.
+    fn kept(&self, profile: usize) -> Option<String> {
+        let record = self.items.get(&format!("token:{}", name_of(profile)));
+        record.and_then(|record| field(record, "refresh_token"))
     }
 
     /// Faults stop. Within bounded time every profile serves again, and what is owed is in the vault.
@@ -572,8 +629,10 @@ impl History {
         self.note(|| "faults stop".to_owned());
         // Longer than any pause that the broker may take: an hour at most, and the flows that are still open.
         self.pass(Ticks::seconds(2 * 3600))?;
-        if let Some(id) = self.promises.open_asks().first() {
-            return Err(format!("{id:?} was never answered"));
+        for daemon in &self.daemons {
+            if let Some(id) = daemon.promises.open_asks().first() {
+                return Err(format!("{id:?} was never answered"));
+            }
         }
         self.owed_is_kept()?;
         for profile in 0..self.profiles {
@@ -587,12 +646,12 @@ impl History {
             let login = self.ask(Ask::Login(login), Ticks::seconds(300))?;
             for _ in 0..20 {
                 self.pass(Ticks::seconds(1))?;
-                if self.promises.listener_of(profile).is_some() {
+                if self.me().promises.listener_of(profile).is_some() {
                     break;
                 }
             }
             if let (Some(epoch), Some(code)) =
-                (self.promises.listener_of(profile), secret(&self.rally.code()))
+                (self.me().promises.listener_of(profile), secret(&self.rally.code()))
             {
                 self.play_event(Event::Redirected(epoch, Redirect::Code(code)))?;
             }
@@ -600,23 +659,15 @@ impl History {
             self.pass(LATENCY)?;
             // The look-up may take its time, but by then the token is there, and may even have ended.
             self.pass(Ticks::seconds(10))?;
-            if let Some(broken) = self.promises.not_signed_in(login, profile) {
+            if let Some(broken) = self.me().promises.not_signed_in(login, profile) {
                 return Err(broken);
             }
         }
         self.owed_is_kept()?;
-        self.promises.nobody_waits_too_long(self.tick)
+        self.daemons.iter().try_for_each(|daemon| daemon.promises.nobody_waits_too_long(self.tick))
     }
 
-    /// While the vault works, every refresh token that Rally honours is in it.
     fn owed_is_kept(&self) -> Result<(), Broken> {
-        for (profile, token) in &self.promises.owed {
-            let record = self.vault.items.get(&format!("token:{}", name_of(*profile)));
-            let kept = record.and_then(|record| vault::field(record, "refresh_token"));
-            if self.rally.honours(token) && kept.as_deref() != Some(token) {
-                return Err(format!("{token} of profile {profile} is honoured, and the vault has {kept:?}"));
-            }
-        }
-        Ok(())
+        self.grants.are_kept(|profile| self.kept(profile), &self.rally)
     }
 }

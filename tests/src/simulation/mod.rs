@@ -3,6 +3,7 @@
 //! Met by: `bin/simulate`, and the suite, which plays many seeds.
 
 mod cast;
+mod daemon;
 mod history;
 mod planted;
 mod promises;

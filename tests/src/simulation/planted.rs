@@ -25,6 +25,10 @@ pub enum Planted {
     SwallowedSave,
     /// A save that was given up ends late, in place of a newer one.
     LateSaveWins,
+    /// A change that is meant for what the item was believed to hold is made whatever it holds.
+    BlindChange,
+    /// The life of a token is taken for a second.
+    ShortLives,
     /// The jitter of every pause is zero.
     NoBackoff,
     /// Rally's answers do not reach the broker.
@@ -33,7 +37,7 @@ pub enum Planted {
 
 impl Planted {
     /// Every bug, with the promise that it breaks.
-    pub const ALL: [(Self, &'static str); 10] = [
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::LongLives, "no expired token is ever answered"),
         (Self::DeafToErase, "no erased token is ever answered"),
         (Self::AnswersTwice, "every caller gets exactly one answer"),
@@ -42,6 +46,8 @@ impl Planted {
         (Self::TwoTokenRequests, "at most one token request per profile at a time"),
         (Self::SwallowedSave, "a refresh token that Rally honours is never lost while the vault works"),
         (Self::LateSaveWins, "a late save does not stay in place of a newer one"),
+        (Self::BlindChange, "no daemon puts a dead refresh token in place of another's living one"),
+        (Self::ShortLives, "no token is renewed that is good for longer than anybody asked"),
         (Self::NoBackoff, "attempts that fail become rarer"),
         (Self::NoAnswers, "once faults stop, every profile serves again"),
     ];
@@ -65,12 +71,12 @@ impl Dice for BrokerDice {
     }
 }
 
-/// The same answer with another zero at the end of its life.
-pub(super) fn lengthened(raw: RawAnswer) -> RawAnswer {
+/// The same answer with another life.
+pub(super) fn with_life(raw: RawAnswer, change: impl FnOnce(u64) -> u64) -> RawAnswer {
     let RawAnswer::Arrived { status, retry_after, body } = raw else { return raw };
     let mut answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     if let Some(life) = answer.get_mut("expires_in") {
-        *life = (life.as_u64().unwrap_or(0) * 10).into();
+        *life = change(life.as_u64().unwrap_or(0)).into();
     }
     let body = if answer.is_null() { body } else { zeroize::Zeroizing::new(answer.to_string().into_bytes()) };
     RawAnswer::Arrived { status, retry_after, body }

@@ -16,6 +16,10 @@ use super::rally::Rally;
 /// full jitter, so this many mean that they do not grow.
 const MOST_FAILURES_A_MINUTE: usize = 40;
 
+/// Most questions about one token in a minute: the pauses between those that callers cause by `erase` double from five
+/// seconds, and `status --check` has its own.
+const MOST_LOOK_UPS_A_MINUTE: usize = 15;
+
 /// An open request.
 #[derive(Debug)]
 struct Open {
@@ -30,15 +34,12 @@ pub(super) struct Promises {
     signed_in: HashSet<AskId>,
     /// Tokens that a caller reported as bad, in this life of the daemon.
     erased: HashSet<String>,
-    /// When a token was brought to the daemon, and how far the calendar was off then.
-    brought: HashMap<String, (Tick, i64)>,
+    /// When a caller reported one that is looked into later.
+    reported: HashMap<String, Tick>,
     listeners: BTreeMap<usize, Epoch>,
     posts: BTreeMap<usize, Epoch>,
     failures: BTreeMap<usize, Vec<Tick>>,
-    /// Profiles whose code was just exchanged: a sign-in replaces the old grant, whatever Rally still thinks of it.
-    replaced: HashSet<usize>,
-    /// The refresh token that each profile's record last held.
-    pub(super) owed: BTreeMap<usize, String>,
+    look_ups: HashMap<String, Vec<Tick>>,
 }
 
 /// A promise that was broken.
@@ -87,6 +88,7 @@ impl Promises {
         &self,
         answer: &Answer,
         rally: &Rally,
+        grants: &Grants,
         now: Tick,
         calendar_off: i64,
     ) -> Result<(), Broken> {
@@ -95,9 +97,12 @@ impl Promises {
         if self.erased.contains(token) {
             return Err(format!("{token} was handed out after it was erased"));
         }
+        if self.reported.get(token).is_some_and(|at| now - *at > LONGEST_PAUSE) {
+            return Err(format!("{token} was handed out though it was reported as bad long before"));
+        }
         let Some(ends) = rally.end_of(token) else { return Ok(()) };
         // The daemon counts from when the answer came, and after a restart it has only the calendar.
-        let Some((brought, was_off)) = self.brought.get(token) else { return Ok(()) };
+        let Some((brought, was_off)) = grants.brought.get(token) else { return Ok(()) };
         let slack = Ticks(2000).0 + brought.0.saturating_sub(ends.0);
         let calendar_moved = *was_off != calendar_off;
         if now.0 > ends.0 + slack + LATENCY.0 && !calendar_moved {
@@ -106,8 +111,27 @@ impl Promises {
         Ok(())
     }
 
-    pub(super) fn brought(&mut self, token: String, now: Tick, calendar_off: i64) {
-        self.brought.insert(token, (now, calendar_off));
+    /// Callers cannot make the daemon ask about one token again and again.
+    pub(super) fn looks_up(&mut self, token: &str, now: Tick) -> Result<(), Broken> {
+        let look_ups = self.look_ups.entry(token.to_owned()).or_default();
+        look_ups.push(now);
+        look_ups.retain(|at| (now - *at) < Ticks::seconds(60));
+        match look_ups.len() {
+            count if count > MOST_LOOK_UPS_A_MINUTE => {
+                Err(format!("Rally was asked about {token} {count} times within a minute"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A caller reported a token that Rally indeed refuses, and it is looked into later.
+    pub(super) fn reported(&mut self, token: &str, now: Tick) {
+        self.reported.entry(token.to_owned()).or_insert(now);
+    }
+
+    /// Rally may not be able to tell any more.
+    pub(super) fn forget_reports(&mut self) {
+        self.reported.clear();
     }
 
     /// Whether that is news.
@@ -146,7 +170,6 @@ impl Promises {
     /// A sign-out lets a request go that cannot be called back.
     pub(super) fn forgot(&mut self, profile: usize) {
         self.posts.remove(&profile);
-        self.owed.remove(&profile);
     }
 
     /// Attempts that fail become rarer.
@@ -183,48 +206,142 @@ impl Promises {
         }
     }
 
-    /// A refresh token that Rally still honours is not put out of the vault by one that it does not.
-    pub(super) fn saves(
-        &mut self,
-        profile: usize,
-        refresh_token: Option<String>,
-        rally: &Rally,
-    ) -> Result<(), Broken> {
-        // The old record may be saved once more before the new one.
-        let is_old = self.owed.get(&profile) == refresh_token.as_ref();
-        let is_replaced = !is_old && self.replaced.remove(&profile);
-        let owed = self.owed.get(&profile).filter(|owed| rally.honours(owed) && !is_replaced);
-        match (owed, &refresh_token) {
-            (Some(owed), None) => {
-                return Err(format!("{owed} of profile {profile} is honoured, and was dropped"));
-            }
-            (Some(owed), Some(new)) if owed != new && !rally.honours(new) => {
-                return Err(format!("{owed} of profile {profile} was replaced by {new}, which is dead"));
-            }
-            _ => {}
-        }
-        match refresh_token {
-            Some(token) => self.owed.insert(profile, token),
-            None => self.owed.remove(&profile),
-        };
-        Ok(())
-    }
-
-    /// A code was turned into a new grant.
-    pub(super) fn granted_anew(&mut self, profile: usize) {
-        self.replaced.insert(profile);
-    }
-
     /// The daemon died: what it was asked is forgotten, what was in flight is lost.
     pub(super) fn crashed(&mut self) {
         self.answered.extend(std::mem::take(&mut self.open).into_keys());
         self.listeners.clear();
         self.posts.clear();
-        self.replaced.clear();
         // The mark may have died with the daemon, if the vault did not take it.
         self.erased.clear();
+        self.reported.clear();
     }
 }
 
+/// Longest time until a report is looked into and Rally has answered.
+const LONGEST_PAUSE: Ticks = Ticks::seconds(60 + 20 + 1);
+
 /// Longest time that a request to Rally takes in a history.
 pub(super) const LATENCY: Ticks = Ticks::seconds(20);
+
+/// What all daemons of a history owe together: the grants that Rally gave them, and what became of them.
+#[derive(Debug, Default)]
+pub(super) struct Grants {
+    /// When an access token was brought to a daemon, and how far the calendar was off then.
+    brought: HashMap<String, (Tick, i64)>,
+    /// By refresh token: the sign-in that it goes back to.
+    sign_ins: HashMap<String, u64>,
+    /// By profile: its newest sign-in, unless somebody has signed out since.
+    newest: BTreeMap<usize, u64>,
+    last: u64,
+    signed_in_at: BTreeMap<usize, Tick>,
+    /// By profile: the refresh token that a daemon last wanted to be kept.
+    owed: BTreeMap<usize, String>,
+}
+
+impl Grants {
+    pub(super) fn brought(&mut self, token: String, now: Tick, calendar_off: i64) {
+        self.brought.insert(token, (now, calendar_off));
+    }
+
+    /// Whether the calendar was moved since this access token was brought, or that is not known.
+    pub(super) fn is_out_of_time(&self, token: &str, calendar_off: i64) -> bool {
+        self.brought.get(token).is_none_or(|(_, was_off)| *was_off != calendar_off)
+    }
+
+    /// A code was turned into a new grant: the old one is no longer owed.
+    pub(super) fn signed_in(&mut self, profile: usize, refresh_token: Option<String>, now: Tick) {
+        self.last += 1;
+        // Of two sign-ins in one second, daemons cannot tell which is newer, so neither is owed.
+        let before = self.signed_in_at.insert(profile, now);
+        match before.is_some_and(|before| (now - before) < Ticks::seconds(1)) {
+            true => self.newest.remove(&profile),
+            false => self.newest.insert(profile, self.last),
+        };
+        if let Some(token) = refresh_token {
+            self.sign_ins.insert(token, self.last);
+        }
+    }
+
+    /// A refresh token was turned into the next.
+    pub(super) fn renewed(&mut self, from: &str, to: Option<String>) {
+        if let (Some(sign_in), Some(to)) = (self.sign_ins.get(from).copied(), to) {
+            self.sign_ins.insert(to, sign_in);
+        }
+    }
+
+    /// The daemons cannot tell that the newest sign-in is the newest.
+    pub(super) fn lose_count(&mut self, profile: usize) {
+        self.newest.remove(&profile);
+    }
+
+    /// Somebody signed out: nothing is owed.
+    pub(super) fn signed_out(&mut self, profile: usize) {
+        self.newest.remove(&profile);
+        self.owed.remove(&profile);
+    }
+
+    fn is_owed(&self, profile: usize, token: &str, rally: &Rally) -> bool {
+        let sign_in = self.sign_ins.get(token);
+        rally.honours(token) && sign_in.is_some() && sign_in == self.newest.get(&profile)
+    }
+
+    /// A daemon wants this to be kept.
+    pub(super) fn wants_kept(&mut self, profile: usize, refresh_token: Option<String>) {
+        match refresh_token {
+            Some(token) => self.owed.insert(profile, token),
+            None => self.owed.remove(&profile),
+        };
+    }
+
+    /// A refresh token of the newest sign-in that Rally honours is not put out of the vault by one that it does not.
+    pub(super) fn wrote(
+        &self,
+        profile: usize,
+        before: Option<String>,
+        after: Option<String>,
+        rally: &Rally,
+    ) -> Result<(), Broken> {
+        let Some(before) = before.filter(|before| self.is_owed(profile, before, rally)) else {
+            return Ok(());
+        };
+        match after {
+            None => Err(format!("{before} of profile {profile} is honoured, and was dropped")),
+            Some(after) if after != before && !rally.honours(&after) => {
+                Err(format!("{before} of profile {profile} was replaced by {after}, which is dead"))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// While the vault works, a refresh token that Rally honours is in it, if one is owed.
+    pub(super) fn are_kept(
+        &self,
+        kept: impl Fn(usize) -> Option<String>,
+        rally: &Rally,
+    ) -> Result<(), Broken> {
+        for (profile, token) in &self.owed {
+            let kept = kept(*profile);
+            let is_kept = kept.as_ref().is_some_and(|kept| rally.honours(kept));
+            if self.is_owed(*profile, token, rally) && !is_kept {
+                return Err(format!("{token} of profile {profile} is honoured, and the vault has {kept:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// No token is renewed that is good for longer than anybody asked: callers ask for 600 s at most, and whoever asks for
+/// more than a token's whole life gets a minute, or a tenth of that life.
+pub(super) fn may_renew(token: &str, rally: &Rally, now: Tick) -> Result<(), Broken> {
+    let (Some(life), Some(ends)) = (rally.life_of(token), rally.end_of(token)) else { return Ok(()) };
+    let most = match life {
+        600.. => 600,
+        60.. => 60,
+        _ => life / 10,
+    };
+    let left = (ends - now).as_seconds();
+    match rally.takes(token, now) && left > most + 3 {
+        true => Err(format!("{token} was renewed, though it is good for {left} s of {life}")),
+        false => Ok(()),
+    }
+}

@@ -34,6 +34,7 @@ pub(super) struct Rally {
     refresh_tokens: HashSet<String>,
     /// When each access token ends.
     access_tokens: HashMap<String, Option<Tick>>,
+    lives: HashMap<String, u64>,
     revoked: HashSet<String>,
 }
 
@@ -52,6 +53,11 @@ impl Rally {
     /// When an access token ends; `None` if it never does.
     pub(super) fn end_of(&self, access_token: &str) -> Option<Tick> {
         self.access_tokens.get(access_token).copied().flatten()
+    }
+
+    /// The whole life of an access token, in seconds.
+    pub(super) fn life_of(&self, access_token: &str) -> Option<u64> {
+        self.lives.get(access_token).copied()
     }
 
     /// Whether Rally takes an access token at this tick.
@@ -114,6 +120,9 @@ impl Rally {
         let has_life = !chance.one_in(20);
         let ends = has_life.then(|| Tick(now.0 + life * 1000));
         self.access_tokens.insert(access.clone(), ends);
+        if has_life {
+            self.lives.insert(access.clone(), life);
+        }
         let expires_in = if has_life { format!(r#""expires_in":{life},"#) } else { String::new() };
         let refresh = if chance.one_in(6) {
             String::new()

@@ -9,7 +9,7 @@ use rally_cred_proto::Secret;
 use rally_credd::core::{
     event::{Epoch, Event},
     time::{Tick, Ticks},
-    vault::{ItemKey, VaultTrouble},
+    vault::{Change, Changed, ItemKey, VaultTrouble, is_same},
 };
 
 use super::Seeded;
@@ -32,33 +32,71 @@ const DEADLINE: Ticks = Ticks::seconds(20);
 pub(super) enum Call {
     Load(ItemKey),
     Save(ItemKey, Secret),
+    Change(Change),
     Erase(ItemKey),
     /// A save that is reported as done and is not.
     Swallow,
 }
 
-/// The keyring: what it holds, and what it was asked and has not answered.
+/// What the keyring holds, by account. Every daemon of a history has the same.
+pub(super) type Items = BTreeMap<String, Secret>;
+
+/// An item that was written: its account, what it held, and what it holds now.
+#[derive(Debug)]
+pub(super) struct Wrote {
+    pub(super) account: String,
+    pub(super) before: Option<Secret>,
+    pub(super) after: Option<Secret>,
+    /// Whether a person wanted it gone, whatever it was.
+    pub(super) is_sign_out: bool,
+}
+
+/// One daemon's way to the keyring: what it asked and was not answered.
 #[derive(Debug, Default)]
 pub(super) struct SimVault {
-    pub(super) items: BTreeMap<String, Secret>,
     queue: VecDeque<(Tick, Epoch, Call, Health)>,
     busy_until: Option<Tick>,
-    /// By account: what was last asked to stand there, `None` for nothing. The real shell keeps to it, whichever of
-    /// several writes ends last.
-    wishes: BTreeMap<String, Option<Secret>>,
+    /// By account: what was last asked to stand there. The real shell keeps to it, whichever of several writes ends last.
+    wishes: BTreeMap<String, Wish>,
     /// Writes that were given up, and when their prompts are answered: the account and what each was to write.
     late: Vec<(Tick, String, Option<Secret>)>,
-    /// A planted bug: a late write puts its own text there, and not the newest.
-    is_late_write_blind: bool,
+    bugs: Bugs,
+}
+
+/// Bugs that are planted in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bugs {
+    /// A late write puts its own text there, and not the newest.
+    pub(super) is_late_write_blind: bool,
+    /// A change goes there whatever the item holds.
+    pub(super) is_change_blind: bool,
+}
+
+#[derive(Debug, Default)]
+struct Wish {
+    to: Option<Secret>,
+    /// What must stand there, if it matters.
+    from: Option<Option<Secret>>,
+    /// What earlier writes that may still come to their end would put there.
+    earlier: Vec<Option<Secret>>,
+}
+
+impl Wish {
+    fn may_replace(&self, found: Option<&Secret>) -> bool {
+        self.from.as_ref().is_none_or(|from| {
+            let known = [from, &self.to].into_iter().chain(&self.earlier);
+            known.into_iter().any(|known| is_same(known.as_ref(), found))
+        })
+    }
 }
 
 /// Longest time until a prompt is answered that was given up.
 const LONGEST_PROMPT: Ticks = Ticks::seconds(1800);
 
 impl SimVault {
-    /// An empty keyring, perhaps with the bug that a late write puts its own text there.
-    pub(super) fn new(is_late_write_blind: bool) -> Self {
-        Self { is_late_write_blind, ..Self::default() }
+    /// A way to the keyring, perhaps with bugs.
+    pub(super) fn new(bugs: Bugs) -> Self {
+        Self { bugs, ..Self::default() }
     }
 
     pub(super) fn call(&mut self, chance: &mut Seeded, now: Tick, health: Health, epoch: Epoch, call: Call) {
@@ -67,16 +105,26 @@ impl SimVault {
         let ends = begins + takes;
         self.busy_until = Some(ends);
         let write = match &call {
-            Call::Save(key, record) => Some((key.account(), Some(record.clone()))),
-            Call::Erase(key) => Some((key.account(), None)),
+            Call::Save(key, record) => Some((key.account(), Some(record.clone()), None)),
+            Call::Change(change) => {
+                Some((change.key.account(), change.to.clone(), Some(change.from.clone())))
+            }
+            Call::Erase(key) => Some((key.account(), None, None)),
             Call::Load(_) | Call::Swallow => None,
         };
-        if let Some((account, wish)) = write {
-            self.wishes.insert(account.clone(), wish.clone());
+        if let Some((account, to, from)) = write {
+            let is_open = self.late.iter().any(|(_, late, _)| *late == account);
+            let wish = self.wishes.entry(account.clone()).or_default();
+            let old = std::mem::replace(&mut wish.to, to.clone());
+            match is_open {
+                true => wish.earlier.push(old),
+                false => wish.earlier.clear(),
+            }
+            wish.from = from;
             // Only the first of several calls has begun; the others are dropped with their deadlines.
             if health == Health::Hangs && begins == now && chance.one_in(2) {
                 let answered = ends + Ticks(chance.below(LONGEST_PROMPT.0));
-                self.late.push((answered, account, wish));
+                self.late.push((answered, account, to));
             }
         }
         self.queue.push_back((ends, epoch, call, health));
@@ -88,18 +136,21 @@ impl SimVault {
     }
 
     /// Finishes the call that is next, which nobody hears of if it was given up.
-    pub(super) fn finish_one(&mut self) -> Option<Event> {
-        let next = self.next_at()?;
+    pub(super) fn finish_one(&mut self, items: &mut Items) -> (Option<Event>, Option<Wrote>) {
+        let Some(next) = self.next_at() else { return (None, None) };
         if let Some(at) = self.late.iter().position(|(at, ..)| *at == next) {
             let (_, account, own) = self.late.swap_remove(at);
-            let newest = self.wishes.get(&account).cloned().flatten();
-            match if self.is_late_write_blind { own } else { newest } {
-                Some(record) => self.items.insert(account, record),
-                None => self.items.remove(&account),
-            };
-            return None;
+            let wish = self.wishes.entry(account.clone()).or_default();
+            if self.bugs.is_late_write_blind {
+                return (None, Some(put(items, account, own)));
+            }
+            // A sign-out whose prompt is answered late takes whatever stands there by then.
+            let is_sign_out = wish.from.is_none() && wish.to.is_none();
+            let may = wish.may_replace(items.get(&account));
+            let wrote = may.then(|| Wrote { is_sign_out, ..put(items, account, wish.to.clone()) });
+            return (None, wrote);
         }
-        let (_, epoch, call, health) = self.queue.pop_front()?;
+        let Some((_, epoch, call, health)) = self.queue.pop_front() else { return (None, None) };
         let trouble = match health {
             Health::Works => None,
             Health::Missing => Some(VaultTrouble::Missing("no bus".to_owned())),
@@ -107,37 +158,56 @@ impl SimVault {
             Health::Fails => Some(VaultTrouble::Failed("disk full".to_owned())),
             Health::Hangs => Some(VaultTrouble::Locked("did not answer".to_owned())),
         };
-        Some(match (call, trouble) {
-            (Call::Load(_), Some(trouble)) => Event::Loaded(epoch, Err(trouble)),
-            (Call::Save(..) | Call::Swallow, Some(trouble)) => Event::Saved(epoch, Err(trouble)),
-            (Call::Erase(_), Some(trouble)) => Event::Erased(epoch, Err(trouble)),
-            (Call::Load(key), None) => Event::Loaded(epoch, Ok(self.items.get(&key.account()).cloned())),
+        let (event, wrote) = match (call, trouble) {
+            (Call::Load(_), Some(trouble)) => (Event::Loaded(epoch, Err(trouble)), None),
+            (Call::Save(..) | Call::Swallow, Some(trouble)) => (Event::Saved(epoch, Err(trouble)), None),
+            (Call::Change(_), Some(trouble)) => (Event::Changed(epoch, Err(trouble)), None),
+            (Call::Erase(_), Some(trouble)) => (Event::Erased(epoch, Err(trouble)), None),
+            (Call::Load(key), None) => (Event::Loaded(epoch, Ok(items.get(&key.account()).cloned())), None),
             (Call::Save(key, record), None) => {
-                self.items.insert(key.account(), record);
-                Event::Saved(epoch, Ok(()))
+                (Event::Saved(epoch, Ok(())), Some(put(items, key.account(), Some(record))))
             }
-            (Call::Swallow, None) => Event::Saved(epoch, Ok(())),
+            (Call::Swallow, None) => (Event::Changed(epoch, Ok(Changed::Done)), None),
+            (Call::Change(Change { key, from, to }), None) => {
+                let account = key.account();
+                let found = items.get(&account);
+                let earlier =
+                    self.wishes.get(&account).map(|wish| wish.earlier.as_slice()).unwrap_or_default();
+                let is_as_known =
+                    [&from, &to].into_iter().chain(earlier).any(|known| is_same(known.as_ref(), found));
+                if self.bugs.is_change_blind || is_as_known {
+                    (Event::Changed(epoch, Ok(Changed::Done)), Some(put(items, account, to)))
+                } else {
+                    let found = found.cloned();
+                    if let Some(wish) = self.wishes.get_mut(&account) {
+                        (wish.to, wish.from) = (found.clone(), Some(found.clone()));
+                    }
+                    (Event::Changed(epoch, Ok(Changed::Conflict(found))), None)
+                }
+            }
             (Call::Erase(key), None) => {
-                self.items.remove(&key.account());
-                Event::Erased(epoch, Ok(()))
+                let wrote = Wrote { is_sign_out: true, ..put(items, key.account(), None) };
+                (Event::Erased(epoch, Ok(())), Some(wrote))
             }
-        })
+        };
+        (Some(event), wrote)
     }
 
     /// The daemon dies. A call that was under way may still have its effect, the others never begin.
-    pub(super) fn abandon(&mut self, chance: &mut Seeded) {
+    pub(super) fn abandon(&mut self, chance: &mut Seeded, items: &mut Items) -> Option<Wrote> {
         // The keyring drops the prompts of a program that has ended.
         self.late.clear();
-        if chance.one_in(2) {
-            self.finish_one();
-        }
+        let wrote = if chance.one_in(2) { self.finish_one(items).1 } else { None };
         self.queue.clear();
         self.busy_until = None;
+        wrote
     }
 }
 
-/// The field of a record.
-pub(super) fn field(record: &Secret, name: &str) -> Option<String> {
-    let record: serde_json::Value = serde_json::from_str(record.expose()).ok()?;
-    Some(record.get(name)?.as_str()?.to_owned())
+fn put(items: &mut Items, account: String, after: Option<Secret>) -> Wrote {
+    let before = match after.clone() {
+        Some(text) => items.insert(account.clone(), text),
+        None => items.remove(&account),
+    };
+    Wrote { account, before, after, is_sign_out: false }
 }

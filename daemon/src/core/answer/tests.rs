@@ -135,9 +135,10 @@ fn errors_are_told_apart_by_their_code_and_their_words() {
             r#"{"error":"unauthorized_client"}"#,
             "refused Client: client_refused: unauthorized_client",
         ),
-        (Code, 401, r#"{"error":"of_tomorrow"}"#, "refused Client: client_refused: of_tomorrow"),
-        (Code, 401, "<html>401</html>", "refused Client: client_refused: it answered with status 401"),
-        (Code, 401, "{}", "refused Client: client_refused: it answered with status 401"),
+        (Code, 401, r#"{"error":"of_tomorrow"}"#, "refused Unclear: code_refused: of_tomorrow"),
+        (Code, 401, "<html>401</html>", "refused Unclear: code_refused: it answered with status 401"),
+        (Code, 401, "{}", "refused Unclear: code_refused: it answered with status 401"),
+        (Refresh, 401, "<html>401</html>", "refused Unclear: bad_answer: it answered with status 401"),
         (
             Code,
             400,

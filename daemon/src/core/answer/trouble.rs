@@ -17,6 +17,8 @@ pub enum SendTrouble {
     BadProxy(&'static str),
     /// No connection, or one that broke off.
     Unreachable(String),
+    /// The system has no room for the work, for a thread say, until something else ends.
+    Exhausted(String),
     /// A connection or an answer took too long.
     TimedOut,
     /// The body is larger than any answer of Rally's API.
@@ -84,6 +86,9 @@ impl SendTrouble {
                     .remedy(format!("correct or unset {variable}, then {ANEW}"))
             }
             Self::Unreachable(why) => unreachable(why),
+            Self::Exhausted(why) => Fault::new(FaultKind::Unreachable, "Rally could not be asked")
+                .why(why)
+                .remedy("end programs that you do not need, or raise the limit (ulimit -u), and ask again"),
             Self::TimedOut => unreachable("no answer came in time"),
             Self::TooLarge => bad_answer("the answer is too large"),
             Self::BadCaFile(why) => Fault::new(FaultKind::TlsFailed, "the profile's ca_file cannot be used")

@@ -146,7 +146,8 @@ fn whoever_was_told_of_a_needed_sign_in_finds_the_button_alive_and_is_not_told_a
         let at = stage.broker.next_deadline().unwrap();
         stage.wait(at - stage.now.tick);
     }
-    stage.answer_post(refused("invalid_grant", "Refresh token is expired"));
+    stage.refuse_refresh_token();
+    stage.answer_look_up(user());
     stage.effects.clear();
     stage.wait(Ticks::seconds(100 * HOUR));
     assert_eq!(exits(&stage), 0);

@@ -44,6 +44,7 @@ fn a_login_reports_done_only_when_the_vault_has_the_token_and_the_secret() {
         .iter()
         .filter_map(|effect| match effect {
             Effect::Save(epoch, key, _) => Some((*epoch, key.kind)),
+            Effect::Change(epoch, change) => Some((*epoch, change.key.kind)),
             _ => None,
         })
         .collect();
@@ -56,7 +57,7 @@ fn a_login_reports_done_only_when_the_vault_has_the_token_and_the_secret() {
     // A caller is not kept waiting for ever, but login waits for the vault's word.
     stage.wait(Ticks::seconds(15));
     assert!(stage.result(login).is_none());
-    stage.play(Event::Saved(saves[1].0, Ok(())));
+    stage.play(Event::Changed(saves[1].0, Ok(Changed::Done)));
     assert!(matches!(stage.result(login), Some(Answer::SignedIn(done)) if done.kept));
 }
 

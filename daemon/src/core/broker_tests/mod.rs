@@ -4,11 +4,14 @@
 
 mod alerting;
 mod client_secret;
+mod identifying;
 mod idling;
 mod keeping;
 mod renewing;
+mod restraint;
 mod running;
 mod serving;
+mod sharing;
 mod signing_in;
 mod static_credentials;
 
@@ -31,7 +34,7 @@ use super::{
     profile::{BaseUrl, Config, Keyring, Profile, RedirectUri},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
-    vault::{ItemKind, VaultTrouble},
+    vault::{Change, Changed, ItemKind, VaultTrouble, is_same},
 };
 
 /// A moment in 2026, far from any edge.
@@ -100,7 +103,9 @@ impl Stage {
         while let Some(event) = events.pop() {
             for effect in self.broker.handle(self.now, &mut self.dice, event) {
                 match effect {
-                    Effect::Load(..) | Effect::Save(..) | Effect::Erase(..) if self.vault_is_silent => {
+                    Effect::Load(..) | Effect::Save(..) | Effect::Change(..) | Effect::Erase(..)
+                        if self.vault_is_silent =>
+                    {
                         self.unanswered.push(effect);
                     }
                     Effect::Load(epoch, key) => {
@@ -115,6 +120,23 @@ impl Stage {
                             self.vault.insert(key.account(), record);
                         }
                         events.push(Event::Saved(epoch, outcome));
+                    }
+                    Effect::Change(epoch, Change { key, from, to }) => {
+                        self.saves += 1;
+                        let account = key.account();
+                        let held = self.vault.get(&account).cloned();
+                        let outcome = match self.vault_trouble.clone() {
+                            Some(trouble) => Err(trouble),
+                            None if !is_same(held.as_ref(), from.as_ref()) => Ok(Changed::Conflict(held)),
+                            None => {
+                                match to {
+                                    Some(text) => self.vault.insert(account, text),
+                                    None => self.vault.remove(&account),
+                                };
+                                Ok(Changed::Done)
+                            }
+                        };
+                        events.push(Event::Changed(epoch, outcome));
                     }
                     Effect::Erase(epoch, key) => {
                         let outcome = self.vault_trouble.clone().map_or(Ok(()), Err);
@@ -229,6 +251,16 @@ impl Stage {
     fn answer_post(&mut self, raw: RawAnswer) {
         let (epoch, _) = *self.posts().last().expect("no token request was ordered");
         self.play(Event::Answered(epoch, raw));
+    }
+
+    /// Rally refuses the refresh token, and nobody else has saved a newer one.
+    fn refuse_refresh_token(&mut self) {
+        self.answer_post(refused("invalid_grant", "Refresh token is expired"));
+        self.wait(Ticks::seconds(2));
+    }
+
+    fn look_ups(&self) -> usize {
+        self.effects.iter().filter(|effect| matches!(effect, Effect::LookUpUser { .. })).count()
     }
 
     fn answer_look_up(&mut self, raw: RawAnswer) {

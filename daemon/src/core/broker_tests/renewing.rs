@@ -42,7 +42,8 @@ fn a_refused_refresh_token_leads_to_a_sign_in() {
     stage.sign_in("access", Some("refresh"), 100);
     stage.wait(Ticks::seconds(200));
     let get = stage.get(false);
-    stage.answer_post(refused("invalid_grant", "Refresh token is expired"));
+    stage.refuse_refresh_token();
+    stage.answer_look_up(unauthorized());
     assert_eq!(stage.fault(get), FaultKind::SignInNeeded);
     let get = stage.get(true);
     stage.allow("new", None, HOUR);

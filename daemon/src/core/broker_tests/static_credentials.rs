@@ -237,14 +237,17 @@ fn a_keyring_that_answers_after_everybody_has_left_is_heard_all_the_same() {
 fn a_stop_waits_for_what_is_on_its_way_to_the_vault() {
     let mut stage = stage(Keyring::Os);
     stage.ask(store(HOST, "me", "old"));
+    let held = stage.vault.values().next().cloned();
     stage.vault_is_silent = true;
     let id = stage.ask(store(HOST, "me", "new"));
+    let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("no load") };
+    stage.play(Event::Loaded(epoch, Ok(held)));
     stage.play(Event::StopWanted);
     assert_eq!(stage.fault(id), FaultKind::Stopping);
     let has_ended = |stage: &Stage| stage.effects.iter().any(|effect| matches!(effect, Effect::Exit));
     assert!(!has_ended(&stage));
-    let Some(Effect::Save(epoch, ..)) = stage.unanswered.pop() else { panic!("no save") };
-    stage.play(Event::Saved(epoch, Ok(())));
+    let Some(Effect::Change(epoch, _)) = stage.unanswered.pop() else { panic!("no save") };
+    stage.play(Event::Changed(epoch, Ok(Changed::Done)));
     assert!(has_ended(&stage));
 }
 

@@ -320,3 +320,33 @@ async fn a_store_that_nobody_needs_is_closed_and_opened_anew_for_the_next_call()
     scene.loads(Some("one")).await;
     assert_eq!(scene.opened(), 2);
 }
+
+#[tokio::test]
+async fn a_change_leaves_what_another_daemon_has_put_there() {
+    let scene = scene([vec![]]);
+    scene.keyring.write("a", secret("ours")).await.unwrap();
+    unpoisoned(&scene.items).insert("a".to_owned(), secret("theirs").unwrap());
+    let changed = scene.keyring.change("a", secret("ours"), secret("newer")).await.unwrap();
+    assert!(matches!(changed, Changed::Conflict(Some(found)) if found.expose() == "theirs"));
+    assert_eq!(scene.kept().as_deref(), Some("theirs"));
+    for (from, to) in [(secret("theirs"), secret("newer")), (secret("newer"), None), (None, secret("newest"))]
+    {
+        let changed = scene.keyring.change("a", from, to.clone()).await.unwrap();
+        assert!(matches!(changed, Changed::Done));
+        assert_eq!(scene.kept(), to.map(|value| value.expose().to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_change_goes_over_what_an_older_one_of_this_daemon_wrote_late() {
+    // The first call of the change finds nothing, and the second hangs in a prompt.
+    let (gate, mut hang) = hanging();
+    hang.insert(0, Step::Work);
+    let scene = scene([hang, vec![]]);
+    gate.check(async { scene.keyring.change("a", None, secret("older")).await.map(|_| ()) }).await;
+    let newer = scene.keyring.change("a", None, secret("newer")).await.unwrap();
+    assert!(matches!(newer, Changed::Done));
+    drop(gate);
+    scene.wait_for_end_of(0);
+    assert_eq!(scene.kept().as_deref(), Some("newer"));
+}

@@ -1,0 +1,179 @@
+//! Whose token it is: nobody who wants a certain user's token is given one before Rally has said whose it is.
+//! Does not: choose among profiles (`broker` does).
+//! Used by: `account`, of which this is a part.
+
+use rally_cred_proto::{Fault, FaultKind, Secret};
+
+use super::{
+    account::{Account, Job, Turn, Waiter, Wants},
+    answer::{self, RawAnswer, UserAnswer},
+    event::{Effect, Epoch, GrantStep},
+    keeping::Slot,
+};
+
+/// Whether the held token is the one of the user who is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// It is, or nobody in particular is wanted.
+    Right,
+    /// Rally was not asked yet, or could not be.
+    Unknown,
+    /// It is another user's than the caller wants, who may be served by another profile.
+    OtherThanAsked,
+    /// It is another user's than the profile is for.
+    OtherThanConfigured,
+}
+
+/// The user name that clients show while the user is not known; git gives it back with the next request.
+const UNKNOWN_USER: &str = "oauth";
+
+/// Whether a wanted user name is the one that is known; `None` if that cannot be told.
+pub(super) fn is_user(wanted: Option<&str>, known: Option<&str>) -> Option<bool> {
+    match (wanted.filter(|wanted| !wanted.is_empty() && *wanted != UNKNOWN_USER), known) {
+        (None, _) => Some(true),
+        (Some(_), None) => None,
+        (Some(wanted), Some(known)) => Some(wanted.eq_ignore_ascii_case(known)),
+    }
+}
+
+impl Account {
+    /// Whether the held token is what somebody wants who wants the one of this user.
+    pub(super) fn identity(&self, wanted: Option<&str>) -> Identity {
+        let known = self.token.held().and_then(|record| record.username.as_deref());
+        match (is_user(self.profile.username.as_deref(), known), is_user(wanted, known)) {
+            (Some(false), _) => Identity::OtherThanConfigured,
+            (_, Some(false)) => Identity::OtherThanAsked,
+            (Some(true), Some(true)) => Identity::Right,
+            (None, _) | (_, None) => Identity::Unknown,
+        }
+    }
+
+    /// Whether all that a waiter waits for is Rally's word on whose the token is.
+    pub(super) fn awaits_user(&self, turn: &Turn<'_>, waiter: &Waiter) -> bool {
+        match &waiter.wants {
+            Wants::Get { username, min_validity, .. } => {
+                self.is_good_for(turn.now, waiter, *min_validity)
+                    && self.identity(username.as_deref()) == Identity::Unknown
+            }
+            Wants::Login { .. } => {
+                self.awaits_vault_only(turn.now, waiter) && self.identity(None) == Identity::Unknown
+            }
+            Wants::Erase(_) | Wants::Reading => false,
+        }
+    }
+
+    /// Asks Rally whose the held token is; refuses those who wait for it while Rally could not say a moment ago.
+    pub(super) fn begin_identification(&mut self, turn: &mut Turn<'_>) {
+        if let Some(fault) = self.user_rest.fault_while_resting(turn.now) {
+            let fault = user_unknown(&fault);
+            let (refused, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiters)
+                .into_iter()
+                .partition(|waiter| self.awaits_user(turn, waiter));
+            self.waiters = waiting;
+            for waiter in refused {
+                self.fail(turn, waiter, &fault);
+            }
+            return;
+        }
+        let Some(token) = self.token.held().and_then(|record| record.access_token.clone()) else { return };
+        let epoch = turn.epoch();
+        self.job = Job::Identifying(epoch);
+        turn.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token });
+    }
+
+    /// Takes Rally's word on whose the held token is. Gives it back if no such question of this account is open.
+    pub(super) fn identification_answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        epoch: Epoch,
+        raw: RawAnswer,
+    ) -> Option<RawAnswer> {
+        if !matches!(self.job, Job::Identifying(own) if own == epoch) {
+            return Some(raw);
+        }
+        self.job = Job::None;
+        match answer::read_user_answer(raw) {
+            UserAnswer::Found { username: Some(username), .. } => self.identified(turn, username),
+            UserAnswer::Found { username: None, .. } => {
+                let fault = Fault::new(FaultKind::BadAnswer, "Rally does not say whose the token is")
+                    .remedy("try again later");
+                self.rest_from_identification(turn, fault, None);
+            }
+            UserAnswer::Passing { fault, retry_after } => {
+                self.rest_from_identification(turn, fault, retry_after);
+            }
+            UserAnswer::AddressNotAllowed(fault) => self.rest_from_identification(turn, fault, None),
+            UserAnswer::TokenRefused(_) => self.give_up_token(turn),
+        }
+        None
+    }
+
+    /// Whoever waits is told when their turn comes; see [`Account::begin_identification`].
+    pub(super) fn rest_from_identification(
+        &mut self,
+        turn: &mut Turn<'_>,
+        fault: Fault,
+        retry_after: Option<u32>,
+    ) {
+        turn.coped(&self.profile.name, &fault);
+        self.user_rest.failed(turn, fault, retry_after);
+    }
+
+    /// Rally has said whose this token is, on whatever occasion. If it is the held one, and of somebody else than the
+    /// profile is for, it is given up.
+    pub(super) fn token_is_of(&mut self, turn: &mut Turn<'_>, token: &Secret, username: Option<&str>) {
+        let held = self.token.held().and_then(|record| record.access_token.as_ref());
+        if !held.is_some_and(|held| held.matches(token)) {
+            return;
+        }
+        self.brake.token_taken(turn.now);
+        if let Some(username) = username {
+            self.identified(turn, username.to_owned());
+        }
+    }
+
+    fn identified(&mut self, turn: &mut Turn<'_>, username: String) {
+        self.user_rest = super::renewal::Rest::default();
+        let is_known = |record: &super::record::TokenRecord| record.username.as_deref() == Some(&*username);
+        if self.token.held().is_some_and(is_known) && self.identity(None) == Identity::Right {
+            return;
+        }
+        self.note_divergence();
+        if let Slot::Held(record) = &mut self.token {
+            record.username = Some(username);
+        }
+        if self.identity(None) != Identity::OtherThanConfigured {
+            return self.save_token(turn);
+        }
+        let fault = self.wrong_user();
+        self.token = Slot::Empty;
+        self.suspect = None;
+        self.brake.new_token();
+        self.order_token_write(turn, None);
+        turn.log(&self.profile.name, GrantStep::Erased);
+        turn.coped(&self.profile.name, &fault);
+        self.fault = Some(fault.clone());
+        self.refuse(turn, &fault);
+    }
+
+    /// The held token is of somebody else than the profile is for.
+    pub(super) fn wrong_user(&self) -> Fault {
+        self.signed_in_as(self.token.held().and_then(|record| record.username.as_deref()))
+    }
+
+    /// Somebody else signed in than the profile is for.
+    pub(super) fn signed_in_as(&self, found: Option<&str>) -> Fault {
+        let wanted = self.profile.username.as_deref().unwrap_or_default();
+        Fault::new(FaultKind::Denied, format!("the sign-in was by {}", found.unwrap_or("somebody else")))
+            .why(format!("profile {} is for {wanted}", self.profile.name))
+            .remedy(format!("sign out of Rally in the browser, then {}", self.login_command()))
+    }
+}
+
+/// What those are told who want a certain user's token while nobody knows whose it is.
+pub(super) fn user_unknown(fault: &Fault) -> Fault {
+    let why = fault.why.as_ref().map_or_else(|| fault.what.clone(), |why| format!("{}: {why}", fault.what));
+    Fault::new(fault.kind, "it is not known yet whose the token is")
+        .why(why)
+        .remedy("rally-cred status --check, which asks Rally again")
+}

@@ -1,0 +1,159 @@
+//! Reading the token's item again, since another daemon may use the same keyring: before a renewal and before a sign-in,
+//! in case it was quicker; and after a refusal, which is a verdict on the refresh token that was sent and on nothing else.
+//! Does not: write.
+//! Used by: `account`, of which this is a part.
+
+use rally_cred_proto::{Fault, Secret};
+
+use super::{
+    account::{Account, Job, Turn},
+    event::{Effect, Epoch, GrantStep},
+    keeping::Slot,
+    policy,
+    profile::Keyring,
+    record::{Decoded, TokenRecord},
+    token_item::TokenItem,
+    vault::{ItemKind, VaultTrouble},
+};
+
+/// Why the item is read again.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// Another daemon may have renewed the token.
+    BeforeRenewal,
+    /// Another daemon may have signed in.
+    BeforeSignIn,
+    /// Another daemon may have used the refresh token up. `looks`: how many came before.
+    AfterRefusal { sent: Secret, fault: Fault, looks: usize },
+}
+
+impl Account {
+    /// Reads the item again, unless that was done in this very turn or there is nothing to be found. Whether it was begun.
+    pub(super) fn look_before_renewal(&mut self, turn: &mut Turn<'_>) -> bool {
+        // What waits to be saved is newer than what stands there.
+        let is_worth_it = self.token_item.is_current() && self.looked_at != Some(turn.now.tick);
+        is_worth_it && self.look(turn, Look::BeforeRenewal)
+    }
+
+    /// The same before a person is asked, or a caller is sent away for want of a sign-in.
+    pub(super) fn look_before_sign_in(&mut self, turn: &mut Turn<'_>) -> bool {
+        let was_lately = self.looked_at.is_some_and(|at| turn.now.tick - at < policy::LOOK_PAUSE);
+        let is_worth_it = self.token_item.is_current() || matches!(self.token, Slot::Empty);
+        is_worth_it && !was_lately && self.look(turn, Look::BeforeSignIn)
+    }
+
+    /// Rally refused this refresh token for good, as it seems.
+    pub(super) fn look_after_refusal(&mut self, turn: &mut Turn<'_>, sent: Secret, fault: Fault) {
+        let look = Look::AfterRefusal { sent: sent.clone(), fault: fault.clone(), looks: 0 };
+        if !self.look(turn, look) {
+            self.give_up_refresh_token(turn, sent, fault);
+        }
+    }
+
+    fn look(&mut self, turn: &mut Turn<'_>, look: Look) -> bool {
+        // Nobody else has this memory.
+        if turn.keyring == Keyring::Memory {
+            return false;
+        }
+        let epoch = turn.epoch();
+        turn.effects.push(Effect::Load(epoch, self.key(ItemKind::Token)));
+        self.job = Job::Looking(epoch, turn.now.tick + policy::LOOK_PATIENCE, look);
+        true
+    }
+
+    /// Looks again when the pause after the last look is over, and goes on without a look that takes too long.
+    pub(super) fn look_again_if_due(&mut self, turn: &mut Turn<'_>) {
+        match std::mem::replace(&mut self.job, Job::None) {
+            Job::Pausing(until, look) if until <= turn.now.tick => {
+                self.look(turn, look);
+            }
+            Job::Looking(_, until, look) if until <= turn.now.tick => self.look_is_over(turn, look),
+            other => self.job = other,
+        }
+    }
+
+    /// Takes what the vault gave. `false` if no look of this account waits for it.
+    pub(super) fn looked(
+        &mut self,
+        turn: &mut Turn<'_>,
+        epoch: Epoch,
+        outcome: &Result<Option<Secret>, VaultTrouble>,
+    ) -> bool {
+        let look = match std::mem::replace(&mut self.job, Job::None) {
+            Job::Looking(own, _, look) if own == epoch => look,
+            other => {
+                self.job = other;
+                return false;
+            }
+        };
+        // A vault that cannot be read has no news: what is held goes on.
+        if let Ok(text) = outcome {
+            self.take_news(turn, text.as_ref());
+        }
+        self.look_is_over(turn, look);
+        true
+    }
+
+    fn look_is_over(&mut self, turn: &mut Turn<'_>, look: Look) {
+        self.looked_at = Some(turn.now.tick);
+        match look {
+            // What is still wanted is begun by whoever wanted it, in this turn.
+            Look::BeforeRenewal | Look::BeforeSignIn => {}
+            Look::AfterRefusal { sent, .. } if !self.holds_refresh_token(&sent) => {}
+            Look::AfterRefusal { sent, fault, looks } => match policy::SECOND_LOOKS.get(looks) {
+                Some(pause) => {
+                    let look = Look::AfterRefusal { sent, fault, looks: looks + 1 };
+                    self.job = Job::Pausing(turn.now.tick + *pause, look);
+                }
+                None => self.give_up_refresh_token(turn, sent, fault),
+            },
+        }
+    }
+
+    /// Adopts what stands in the item, if it is another grant than the one held, or a newer token of the same.
+    fn take_news(&mut self, turn: &mut Turn<'_>, text: Option<&Secret>) {
+        let Some(text) = text else {
+            if self.token_item.is_current() && self.token.held().is_some() {
+                self.sign_out_elsewhere(turn);
+            }
+            return;
+        };
+        // A record that is damaged, of a later version or of another client is no news of this grant.
+        let Decoded::Ours(found) = TokenRecord::decode(text, &self.profile) else { return };
+        let is_news = match self.token.held() {
+            // Unless it is what was to be erased at a sign-out, and could not be.
+            None => !self.token_item.is_void(found.signed_in_at),
+            Some(held) => self.token_item.is_current() && !held.has_same_tokens(&found),
+        };
+        if is_news {
+            self.adopt_token(turn, found);
+        }
+    }
+
+    /// Holds what another daemon has put into the item.
+    pub(super) fn adopt_token(&mut self, turn: &mut Turn<'_>, found: TokenRecord) {
+        turn.log(&self.profile.name, GrantStep::Adopted);
+        self.generation += 1;
+        self.token_item = TokenItem::read();
+        self.suspect = None;
+        self.brake.new_token();
+        self.rest = super::renewal::Rest::default();
+        self.fault = None;
+        self.end_alerts(turn);
+        self.hold(turn, found);
+    }
+
+    /// The item is gone: somebody has signed out by another daemon, or taken it out of the keyring.
+    pub(super) fn sign_out_elsewhere(&mut self, turn: &mut Turn<'_>) {
+        turn.log(&self.profile.name, GrantStep::SignedOutElsewhere);
+        self.token = Slot::Empty;
+        self.token_item = TokenItem::default();
+        self.suspect = None;
+        self.brake.new_token();
+    }
+
+    fn holds_refresh_token(&self, sent: &Secret) -> bool {
+        let held = self.token.held().and_then(|record| record.refresh_token.as_ref());
+        held.is_some_and(|held| held.matches(sent))
+    }
+}

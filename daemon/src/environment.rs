@@ -1,0 +1,31 @@
+//! The daemon's variables: an empty one counts as unset, for every library as well.
+//! Does not: read them.
+//! Used by: `main`, before anything else.
+
+/// Starts this program anew, in its own place, without the variables that are empty, if there are any. Libraries take an
+/// empty path of certificates for a path, and an empty address of the bus for an address, and a process cannot change its
+/// own variables safely.
+#[cfg(unix)]
+pub fn drop_empty_variables() {
+    use std::{env, os::unix::process::CommandExt, process::Command};
+    let empty: Vec<_> = env::vars_os().filter(|(_, value)| value.is_empty()).map(|(name, _)| name).collect();
+    let Ok(program) = env::current_exe() else { return };
+    if empty.is_empty() {
+        return;
+    }
+    let mut arguments = env::args_os();
+    let mut again = Command::new(program);
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    again.args(arguments);
+    for name in empty {
+        again.env_remove(name);
+    }
+    // It returns only if that is not possible; then they stay.
+    drop(again.exec());
+}
+
+/// There are no empty variables here.
+#[cfg(not(unix))]
+pub fn drop_empty_variables() {}

@@ -1,0 +1,79 @@
+//! Notices that the socket's file, its lock or a folder on the way to them was removed, moved or replaced, without ever
+//! looking unasked.
+//! Does not: judge what has become of them (`place` does).
+//! Used by: `ipc`, beside its wait for the next client.
+
+#[cfg(target_os = "linux")]
+mod watch {
+    use std::{future::pending, io, os::fd::OwnedFd, path::Path};
+
+    use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+    use tokio::io::unix::AsyncFd;
+
+    /// A watch on a path.
+    #[derive(Debug)]
+    pub(in crate::ipc) struct Watch(Option<AsyncFd<OwnedFd>>);
+
+    impl Watch {
+        /// Watches from now on. Where the system has no watch left, nothing is noticed. Must run inside a runtime.
+        pub(in crate::ipc) fn begin(socket: &Path) -> Self {
+            let watch = open(socket);
+            if let Err(fault) = &watch {
+                tracing::warn!(why = %fault, "it will not be noticed if somebody removes the socket");
+            }
+            Self(watch.ok())
+        }
+
+        /// Waits for the next change.
+        pub(in crate::ipc) async fn changed(&mut self) {
+            let Some(watch) = &self.0 else { return pending().await };
+            let Ok(mut ready) = watch.readable().await else { return pending().await };
+            // What has happened does not matter, since all is looked at anew.
+            let mut room = [0; 4096];
+            while rustix::io::read(watch.get_ref(), &mut room).is_ok_and(|count| count > 0) {}
+            ready.clear_ready();
+        }
+    }
+
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe, since a descriptor that is only borrowed could be closed; this one is owned"
+    )]
+    fn open(socket: &Path) -> io::Result<AsyncFd<OwnedFd>> {
+        let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        let mut folders = socket.ancestors().skip(1);
+        if let Some(folder) = folders.next() {
+            let inside = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::MOVED_TO;
+            let itself = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+            inotify::add_watch(&watch, folder, inside | itself | WatchFlags::ONLYDIR)?;
+        }
+        for folder in folders {
+            // A folder that may not be read may not be watched; most of them stay where they are.
+            inotify::add_watch(&watch, folder, WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR).ok();
+        }
+        AsyncFd::new(watch)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod watch {
+    use std::{future::pending, path::Path};
+
+    /// Nothing is watched on this system.
+    #[derive(Debug)]
+    pub(in crate::ipc) struct Watch;
+
+    impl Watch {
+        /// Does nothing.
+        pub(in crate::ipc) fn begin(_socket: &Path) -> Self {
+            Self
+        }
+
+        /// Waits for ever.
+        pub(in crate::ipc) async fn changed(&mut self) {
+            pending().await
+        }
+    }
+}
+
+pub(super) use watch::Watch;

@@ -1,0 +1,129 @@
+//! A daemon whose socket, lock or folder somebody removes, moves or replaces: clients go on, or it ends, and every command
+//! of its life finds it meanwhile.
+//! Does not: look at a service manager's own socket under systemd (`systemd` does).
+//! Used by: `main`.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+};
+
+use rally_cred_tests::world::{self, World};
+
+use crate::sign_in::{question, sign_in, value, world_with_browser};
+
+fn private(folder: &std::path::Path) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn a_socket_that_was_removed_by_hand_comes_back_and_the_token_in_memory_is_served() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let mut daemon = world.start("rally-credd", &[]);
+    daemon.wait_for_line("ready");
+    sign_in(&world, &sandbox);
+    let first = world.client(&["get"], question(&sandbox)).stdout;
+    assert!(value(&first, "password").is_some());
+    for removed in [&["agent.sock"][..], &["agent.lock"], &["agent.sock", "agent.lock", "start.lock"]] {
+        for name in removed {
+            fs::remove_file(world.path("run/rally-cred").join(name)).ok();
+        }
+        if removed.contains(&"agent.lock") && removed.len() > 1 {
+            // Without the lock, a client that came at once could be quicker.
+            daemon.wait_for_line("made anew");
+        }
+        let got = world.client(&["get", "--interactive", "never"], question(&sandbox));
+        assert_eq!(got.stdout, first, "{removed:?}: {got:?}");
+        let status: serde_json::Value =
+            serde_json::from_str(&world.client(&["status", "--json"], "").stdout).unwrap();
+        assert_eq!(status["pid"], daemon.0.id(), "{removed:?}: it is the same daemon");
+        if removed == ["agent.sock"] {
+            daemon.wait_for_line("made anew");
+        }
+    }
+    let stopped = world.client(&["daemon", "stop"], "");
+    assert_eq!(stopped.stdout, "the daemon stopped\n", "{stopped:?}");
+    assert_eq!(daemon.end().code, Some(0));
+}
+
+#[test]
+fn a_daemon_whose_folder_is_removed_moved_or_replaced_ends_and_the_next_client_starts_another() {
+    type Loss = fn(&World);
+    let losses: [(&str, Loss); 5] = [
+        ("the folder is removed", |world| fs::remove_dir_all(world.path("run/rally-cred")).unwrap()),
+        ("the session's folder is removed", |world| {
+            fs::remove_dir_all(world.path("run")).unwrap();
+        }),
+        ("the folder is moved", |world| {
+            fs::rename(world.path("run/rally-cred"), world.path("run/elsewhere")).unwrap();
+        }),
+        ("the session's folder is moved", |world| {
+            fs::rename(world.path("run"), world.path("elsewhere")).unwrap()
+        }),
+        ("the folder makes way for another", |world| {
+            fs::rename(world.path("run/rally-cred"), world.path("run/elsewhere")).unwrap();
+            fs::create_dir(world.path("run/rally-cred")).unwrap();
+            private(&world.path("run/rally-cred"));
+        }),
+    ];
+    for (name, lose) in losses {
+        let world = World::new();
+        let mut daemon = world.start_daemon();
+        lose(&world);
+        assert_eq!(daemon.wait().code(), Some(0), "{name}");
+        assert!(world.log().contains("stopped"), "{name}: {}", world.log());
+        fs::create_dir_all(world.path("run")).unwrap();
+        private(&world.path("run"));
+        let started = world.client(&["daemon", "start"], "");
+        assert!(started.stdout.starts_with("the daemon started"), "{name}: {started:?}");
+    }
+}
+
+#[test]
+fn a_daemon_whose_socket_another_program_has_replaced_ends_and_leaves_the_others_alone() {
+    let world = World::new();
+    let mut daemon = world.start_daemon();
+    let socket = world.path("run/rally-cred/agent.sock");
+    fs::remove_file(&socket).unwrap();
+    let _other = UnixListener::bind(&socket).unwrap();
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert!(socket.exists(), "the other program's socket is not ours to take away");
+    fs::remove_file(&socket).unwrap();
+}
+
+#[test]
+fn a_daemon_that_cannot_notice_is_found_by_its_lock_told_and_ended() {
+    let world = World::new();
+    let daemon = world.start_daemon();
+    let pid = daemon.0.id();
+    // It notices nothing while it is stopped.
+    daemon.signal("STOP");
+    fs::remove_file(world.path("run/rally-cred/agent.sock")).unwrap();
+    let status = world.client(&["status"], "");
+    assert_eq!(status.code, Some(6), "{status:?}");
+    assert!(status.stderr.contains(&format!("the daemon, process {pid}, cannot be reached")), "{status:?}");
+    assert!(status.stderr.contains("try: rally-cred daemon restart"), "{status:?}");
+    let checked = world.client(&["doctor", "--no-autostart"], "");
+    assert!(checked.stdout.contains(&format!("the daemon, process {pid}, cannot be reached")), "{checked:?}");
+    let started = world.client(&["daemon", "start"], "");
+    assert!(started.stderr.contains(&format!("process {pid} ")), "{started:?}");
+    let mut restart = world.start("rally-cred", &["daemon", "restart"]);
+    daemon.signal("CONT");
+    assert!(restart.wait().success());
+    assert_eq!(daemon.end().code, Some(0));
+    assert_eq!(world.client(&["daemon", "stop"], "").stdout, "the daemon stopped\n");
+}
+
+#[test]
+fn a_number_that_is_left_in_a_lock_is_nobody_to_be_ended() {
+    let world = World::new();
+    fs::create_dir(world.path("run/rally-cred")).unwrap();
+    private(&world.path("run/rally-cred"));
+    let mut bystander = world.start("cat", &[]);
+    fs::write(world.path("run/rally-cred/agent.lock"), format!("{}\n", bystander.0.id())).unwrap();
+    assert_eq!(world.client(&["daemon", "stop"], "").stdout, "no daemon runs\n");
+    bystander.write("still here\n");
+    assert_eq!(bystander.next_line_of_stdout().as_deref(), Some("still here"));
+    assert_eq!(world.client(&["daemon", "start"], "").code, Some(0));
+}

@@ -1,0 +1,146 @@
+//! The variables that say where things are: empty, relative, or all that there is where no home folder is known.
+//! Does not: try what each is for (the tests of each part do).
+//! Used by: `main`.
+
+use std::fs;
+
+use rally_cred_tests::{
+    sandbox::Options,
+    world::{self, Ended, World},
+};
+
+use crate::sign_in::{question, sign_in, value, world_with_browser};
+
+fn said(ended: &Ended) -> String {
+    format!("{}{}", ended.stdout, ended.stderr)
+}
+
+#[test]
+fn a_relative_path_is_refused_with_the_same_words_by_client_and_daemon() {
+    for name in ["RALLY_CRED_CONFIG", "RALLY_CRED_SOCKET", "RALLY_CRED_CLIENT_SECRET_FILE"] {
+        let sandbox = world::sandbox();
+        let mut world = world_with_browser(&sandbox);
+        world.set(name, "below/it's here");
+        let whole = world.path("below/it's here").display().to_string().replace('\'', r"'\''");
+        let words = format!("{name} is not an absolute path");
+        let remedy = format!("try: export {name}='{whole}'");
+        let mut lines = vec![
+            "rally-credd",
+            "rally-credd --check-config",
+            "rally-cred get",
+            "rally-cred daemon start",
+            "rally-cred doctor",
+        ];
+        if name != "RALLY_CRED_CLIENT_SECRET_FILE" {
+            lines.push("rally-cred setup --dry-run --client-id x");
+        }
+        if name == "RALLY_CRED_SOCKET" {
+            // Whose config file is to be checked does not depend on it, nor does it on a set-up.
+            lines.retain(|line| !line.contains("check-config") && !line.contains("setup"));
+            lines.push("rally-cred status");
+        }
+        for line in lines {
+            let arguments: Vec<_> = line.split(' ').skip(1).collect();
+            let ended = world.run(line.split(' ').next().unwrap(), &arguments, "");
+            assert_ne!(ended.code, Some(0), "{name}, {line}: {ended:?}");
+            assert!(
+                said(&ended).contains(&words) && said(&ended).contains(&remedy),
+                "{name}, {line}: {ended:?}"
+            );
+        }
+        assert!(!world.path("below").exists());
+    }
+}
+
+/// A user without a home folder: none in the variables, and none in the system's list.
+fn homeless(world: &World) -> bool {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let is_unknown = !passwd.lines().any(|line| line.split(':').nth(2) == Some("54321"));
+    let may_change = world.run("setpriv", &["--reuid=54321", "--clear-groups", "true"], "").code == Some(0);
+    is_unknown && may_change
+}
+
+#[test]
+fn without_a_home_folder_the_variables_are_enough() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    if !homeless(&world) {
+        println!("passed over: this user cannot become one without a home folder");
+        return;
+    }
+    world.give_to("54321");
+    world.set("RALLY_CRED_CONFIG", world.path("config/rally-cred/config.toml").display());
+    for (kept, dropped) in [
+        (
+            ["RALLY_CRED_SOCKET", "RALLY_CRED_CONFIG", "XDG_STATE_HOME"],
+            ["XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"],
+        ),
+        (
+            ["XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"],
+            ["RALLY_CRED_CONFIG", "RALLY_CRED_SOCKET"],
+        ),
+    ] {
+        world.set("RALLY_CRED_SOCKET", world.path("run/rally-cred/agent.sock").display());
+        let run = |line: &str| {
+            let mut arguments = vec![
+                "--reuid=54321",
+                "--clear-groups",
+                "env",
+                "-u",
+                "HOME",
+                "-u",
+                dropped[0],
+                "-u",
+                dropped[1],
+            ];
+            arguments.extend(line.split(' '));
+            world.run("setpriv", &arguments, "")
+        };
+        let path = run("rally-cred config path");
+        assert!(path.stdout.ends_with("rally-cred/config.toml\n"), "{kept:?}: {path:?}");
+        let checked = run("rally-cred config check");
+        assert_eq!(checked.code, Some(0), "{kept:?}: {checked:?}");
+        let started = run("rally-cred daemon start");
+        assert!(started.stdout.starts_with("the daemon started"), "{kept:?}: {started:?}");
+        let doctor = run("rally-cred doctor");
+        assert!(
+            doctor.stdout.contains("ok    daemon") && !doctor.stdout.contains("home folder"),
+            "{kept:?}: {doctor:?}"
+        );
+        let dry = run("rally-cred setup --dry-run");
+        assert_eq!(dry.code, Some(0), "{kept:?}: {dry:?}");
+        assert_eq!(run("rally-cred daemon stop").code, Some(0));
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset_for_the_daemon_and_all_that_it_uses() {
+    let sandbox = world::sandbox_with(|options: &mut Options| options.tls = true);
+    let mut world = world_with_browser(&sandbox);
+    let authority = world.path("ca.pem");
+    fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
+    world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
+    world.set("PRESS_CA", authority.display());
+    for name in [
+        "RALLY_CRED_LOG",
+        "RALLY_CRED_CONFIG",
+        "RALLY_CRED_SOCKET",
+        "RALLY_CRED_PROFILE",
+        "RALLY_CRED_CLIENT_SECRET_FILE",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "NO_PROXY",
+        "JOURNAL_STREAM",
+        "NOTIFY_SOCKET",
+    ] {
+        world.set(name, "");
+    }
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let token = world.client(&["get"], question(&sandbox));
+    assert!(value(&token.stdout, "password").is_some(), "{token:?}");
+    assert_eq!(world.client(&["doctor", "--no-autostart"], "").stdout.matches("FAIL  tls").count(), 0);
+}
