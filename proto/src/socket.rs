@@ -4,8 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(unix)]
+use crate::FaultKind;
 use crate::{
-    Fault, FaultKind, own_file,
+    Fault, own_file,
     variables::{self, variable},
 };
 
