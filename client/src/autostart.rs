@@ -195,7 +195,8 @@ fn not_started(why: impl AsRef<str>) -> Fault {
     let fault = Fault::new(FaultKind::NoDaemon, "the daemon did not start").why(why);
     match log {
         Ok(log) => fault.remedy(format!("see {log}")),
-        Err(_) => fault,
+        // Without a home there is no log either.
+        Err(_) => fault.remedy("set HOME to a folder of yours"),
     }
 }
 

@@ -87,6 +87,7 @@ fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output
                 client_id: text("client-id"),
                 units: yes("units"),
                 git: yes("git"),
+                network: yes("network"),
                 completions: text("completions"),
                 dry_run,
                 login: login_options(args, profile),

@@ -69,7 +69,9 @@ fn ask_daemon_program(file: Option<&Path>, around: &dyn Surroundings) -> Result<
     let mut command = Command::new(&daemon);
     command.arg("--check-config").args(file).stdin(Stdio::null());
     let done = command.output().map_err(|fault| {
-        Fault::new(FaultKind::Failed, format!("{} cannot be run", daemon.display())).why(fault.to_string())
+        Fault::new(FaultKind::Failed, format!("{} cannot be run", daemon.display()))
+            .why(fault.to_string())
+            .remedy("install rally-credd anew, beside rally-cred")
     })?;
     Ok(Verdict { good: done.stdout, broken: done.stderr, code: exit_code(done.status) })
 }

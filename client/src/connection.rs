@@ -72,6 +72,12 @@ impl<'a> Connection<'a> {
     }
 }
 
+/// A result that is none of those which the request can have.
+pub(crate) fn strange() -> Fault {
+    Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")
+        .remedy("rally-cred daemon restart")
+}
+
 /// The silence of a daemon is as good as none, and says nothing about the request.
 pub(crate) fn silence(fault: Fault) -> Fault {
     match fault.kind {

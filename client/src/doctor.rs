@@ -2,6 +2,7 @@
 //! Does not: mend anything. What only the daemon can try, the daemon tries.
 //! Met by: people whose sign-in does not work, and whoever they ask for help.
 
+mod agreement;
 mod git_store;
 mod machine;
 mod report;
@@ -17,8 +18,7 @@ use rally_cred_proto::{
 use serde::Serialize;
 
 use crate::{
-    config,
-    connection::{Connection, GRACE},
+    connection::{Connection, GRACE, strange},
     output::Output,
     status,
     surroundings::Surroundings,
@@ -125,32 +125,34 @@ const BY_DAEMON: [(&str, Option<Tried>); 6] = [
 ];
 
 fn examine(options: &Options, around: &dyn Surroundings) -> Found {
-    let mut found = Found {
-        checks: vec![
-            Check::of("config", config::judge(None, around)),
-            Check::of("permissions", machine::permissions(around)),
-            Check::of("path", machine::path(around)),
-        ],
-        status: None,
-        profiles: Vec::new(),
-    };
-    let socket = around.socket().and_then(|path| socket::check_folder(&path).map(|_| path));
-    let is_safe = socket.is_ok();
-    found.checks.push(Check::of("socket", socket.map(|path| path.display().to_string())));
-    if is_safe {
+    let mut found = Found { checks: Vec::new(), status: None, profiles: Vec::new() };
+    let fits = |path: &PathBuf| socket::check_length(path).and_then(|()| socket::check_folder(path));
+    let socket = around.socket().and_then(|path| fits(&path).map(|_| path));
+    if socket.is_ok() {
         ask_daemon(&mut found, options, around);
     } else {
-        found.checks.push(Check::skipped("daemon", "its socket cannot be trusted"));
+        found.checks.push(Check::skipped("daemon", "its socket cannot be used"));
     }
-    if found.status.is_none() {
+    let status = found.status.as_ref();
+    if status.is_none() {
         let skipped = BY_DAEMON.map(|(check, _)| Check::skipped(check, "there is no daemon to try it"));
         found.checks.extend(skipped);
     }
+    let network = agreement::network(status, &found.checks, around);
+    // What the daemon has said decides which config file counts, and whether git is of any concern.
+    let before = [
+        agreement::config(status, around),
+        Check::of("permissions", machine::permissions(&agreement::config_paths(status, around), around)),
+        machine::path(&found.profiles, around),
+        Check::of("socket", socket.map(|path| path.display().to_string())),
+    ];
+    let stores = status.map(|status| status.static_hosts.clone()).unwrap_or_default();
+    let daemon = status.map(|status| status.pid);
+    found.checks.splice(0..0, before);
+    found.checks.push(network);
     let servers = machine::servers(&found.profiles);
-    let stores = found.status.as_ref().map(|status| status.static_hosts.clone()).unwrap_or_default();
     found.checks.extend(machine::git(&servers, &stores, around));
     found.checks.extend(git_store::check(&servers, around));
-    let daemon = found.status.as_ref().map(|status| status.pid);
     found.checks.push(machine::units(daemon, around));
     found
 }
@@ -210,11 +212,6 @@ fn same_release(status: &Status) -> Result<String, Fault> {
                 .remedy("rally-cred daemon restart"))
         }
     }
-}
-
-fn strange() -> Fault {
-    Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")
-        .remedy("rally-cred daemon restart")
 }
 
 /// What the daemon found of one kind: for each profile, or once for all.

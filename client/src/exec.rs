@@ -75,9 +75,16 @@ pub(crate) fn run(
     }
     around.run_in_place(&mut command).or_else(|fault| {
         let program = options.program.display();
-        output.say(Fault::new(FaultKind::Failed, format!("{program} cannot be run")).why(fault.to_string()));
-        // As shells and env(1) have it.
-        Ok(if fault.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
+        let told = Fault::new(FaultKind::Failed, format!("{program} cannot be run")).why(fault.to_string());
+        // The codes are those of shells and env(1).
+        let (code, remedy) = match fault.kind() {
+            io::ErrorKind::NotFound => {
+                (127, "install it, or give its path; a shell's own words need sh -c \"…\"")
+            }
+            _ => (126, "name a program that you may run; ls -l shows whether it is one"),
+        };
+        output.say(told.remedy(remedy));
+        Ok(code)
     })
 }
 

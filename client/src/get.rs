@@ -11,7 +11,7 @@ use rally_cred_proto::{
 use zeroize::Zeroizing;
 
 use crate::{
-    connection::Connection,
+    connection::{Connection, strange},
     events::{self, Audience},
     format::{self, Format},
     interactive,
@@ -74,7 +74,7 @@ fn answer(
         // What could not be looked for may be there. To git that is a helper that failed, and it goes on to the next.
         Ok(Answer::NoMatch) => return notice.map_or_else(|| no_match(format), Err),
         Ok(_) => {
-            return Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked"));
+            return Err(strange());
         }
         Err(fault) => return refuse(fault, request, format, output),
     }
@@ -164,6 +164,10 @@ enum Request {
     EngFlow(engflow::Request),
 }
 
+/// What a helper takes on standard input.
+pub(crate) const WHAT_TO_WRITE: &str =
+    "write lines such as protocol=https and host=HOST, or nothing: rally-cred get </dev/null";
+
 /// What standard input asks.
 ///
 /// git and build tools call `get` without a format and always write a request, so it is waited for. Where a format says
@@ -190,7 +194,7 @@ fn read_request(
     if input.trim_ascii().is_empty() {
         return Ok(Request::Empty);
     }
-    let bad = |what: String| Fault::new(FaultKind::BadRequest, what);
+    let bad = |what: String| Fault::new(FaultKind::BadRequest, what).remedy(WHAT_TO_WRITE);
     if engflow::looks_like_json(&input) {
         engflow::parse_request(&input).map(Request::EngFlow).map_err(|fault| bad(fault.to_string()))
     } else {
@@ -222,7 +226,7 @@ pub(crate) fn read_input(
                 .why("whoever started this left standard input open")
                 .remedy(format!("rally-cred {operation} </dev/null"))
         }
-        fault => Fault::new(FaultKind::BadRequest, fault.to_string()),
+        fault => Fault::new(FaultKind::BadRequest, fault.to_string()).remedy(WHAT_TO_WRITE),
     })
 }
 

@@ -63,7 +63,8 @@ fn read(
         return Ok(git::Attributes::default());
     }
     let input = get::read_input(operation, deadline, around)?;
-    git::parse(&input).map_err(|fault| Fault::new(FaultKind::BadRequest, fault.to_string()))
+    git::parse(&input)
+        .map_err(|fault| Fault::new(FaultKind::BadRequest, fault.to_string()).remedy(get::WHAT_TO_WRITE))
 }
 
 /// Keeps a static credential, where the config file says so for its server. Of what must not be kept, and of anything

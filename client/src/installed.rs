@@ -3,12 +3,14 @@
 //! Met by: `doctor`, which judges it, and `setup`, which completes it.
 
 use std::{
+    env::consts::EXE_SUFFIX,
+    ffi::{OsStr, OsString},
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
 };
 
-use rally_cred_proto::{Origin, plain::plain};
+use rally_cred_proto::{Origin, plain::plain, shell_word::shell_word};
 
 use crate::surroundings::Surroundings;
 
@@ -23,35 +25,46 @@ pub(crate) const UNITS: [&str; 2] = ["rally-cred.socket", "rally-cred.service"];
 pub(crate) enum GitHelper {
     /// There is no git.
     NoGit,
-    /// It does not.
+    /// It does not, and nobody has told it to.
     Absent,
-    /// It does, and nobody else.
-    Ours,
-    /// It does, and asks and tells these helpers as well.
-    Shared(Vec<String>),
+    /// It was told to, and an empty helper after that has it forget.
+    Undone,
+    /// It does, by the last of its helpers that is ours; the others it asks and tells as well.
+    Ours { by: By, others: Vec<String> },
+}
+
+/// How git finds a helper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// In `PATH`.
+    Name,
+    /// By its path.
+    Path,
 }
 
 /// Whether git asks rally-cred about the server of this base URL, by a helper for that server or for all.
 pub(crate) fn git_helper(base_url: &str, around: &dyn Surroundings) -> GitHelper {
     let Ok(settings) = git_helpers(around) else { return GitHelper::NoGit };
-    let mut helpers = Vec::new();
+    let (mut helpers, mut was_told) = (Vec::new(), false);
     for (_, helper) in settings.iter().filter(|(servers, _)| is_about(servers, base_url)) {
+        was_told |= our_helper(helper).is_some();
         // An empty one has git forget those before it.
         if helper.is_empty() { helpers.clear() } else { helpers.push(helper) }
     }
-    let others: Vec<_> = helpers.iter().filter(|helper| !is_our_helper(helper)).collect();
-    match (others.len(), helpers.len()) {
-        (others, all) if others == all => GitHelper::Absent,
-        (0, _) => GitHelper::Ours,
-        _ => GitHelper::Shared(others.into_iter().map(|helper| name_of(helper)).collect()),
+    let others = helpers.iter().filter(|helper| our_helper(helper).is_none());
+    let others = others.map(|helper| name_of(helper)).collect();
+    match helpers.iter().rev().find_map(|helper| our_helper(helper)) {
+        Some(by) => GitHelper::Ours { by, others },
+        None if was_told => GitHelper::Undone,
+        None => GitHelper::Absent,
     }
 }
 
-/// Whether helpers for this server stand behind those under its own URL, where an empty one does not reach them.
+/// Whether settings for this server stand behind those under its own URL, which what is added there does not get past.
 pub(crate) fn has_helpers_behind(base_url: &str, around: &dyn Surroundings) -> bool {
     let settings = git_helpers(around).unwrap_or_default();
     let Some(own) = settings.iter().rposition(|(servers, _)| servers == base_url) else { return false };
-    settings.iter().skip(own + 1).any(|(servers, helper)| is_about(servers, base_url) && !helper.is_empty())
+    settings.iter().skip(own + 1).any(|(servers, _)| is_about(servers, base_url))
 }
 
 /// Every helper that is set, in git's order, with the servers that it is for: a pattern, empty for all.
@@ -89,17 +102,65 @@ fn is_about(servers: &str, base_url: &str) -> bool {
 
 /// What a helper is called. Its arguments, or a command in its place, may hold a password.
 fn name_of(helper: &str) -> String {
-    match helper.split_whitespace().next() {
-        Some(program) if !program.starts_with('!') => plain(program),
-        _ => "a command".to_owned(),
+    match first_word(helper).filter(|_| !helper.starts_with('!')) {
+        Some(program) => plain(&program),
+        None => "a command".to_owned(),
     }
 }
 
-/// git takes a name, a path, or a command line that begins with `!`.
-fn is_our_helper(helper: &str) -> bool {
-    let program = helper.trim_start_matches('!').split_whitespace().next().unwrap_or_default();
-    let name = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    matches!(name.trim_end_matches(".exe"), "rally" | GIT_HELPER | "rally-cred")
+/// How git runs this program, if the helper is ours. git takes a name, a path, or a command line that begins with `!`.
+fn our_helper(helper: &str) -> Option<By> {
+    let program = PathBuf::from(first_word(helper.trim_start_matches('!'))?);
+    let name = program.file_name()?.to_str()?;
+    if !matches!(name.trim_end_matches(".exe"), "rally" | GIT_HELPER | "rally-cred") {
+        return None;
+    }
+    Some(if program.is_absolute() { By::Path } else { By::Name })
+}
+
+/// The first word of a command line as a shell reads it.
+fn first_word(line: &str) -> Option<String> {
+    shlex::Shlex::new(line).next()
+}
+
+/// What has git run its helper: the name where git finds it by that, else its path, for a shell where it needs one.
+pub(crate) fn helper_for_git(around: &dyn Surroundings) -> OsString {
+    if find_program(GIT_HELPER, around).is_some() {
+        return "rally".into();
+    }
+    let beside = around.executable().map(|own| own.with_file_name(format!("{GIT_HELPER}{EXE_SUFFIX}")));
+    match beside.filter(|path| path.is_file()) {
+        Some(path) => path_for_git(path.into_os_string()),
+        // Once it is in PATH, git finds it.
+        None => "rally".into(),
+    }
+}
+
+/// git has a shell read a helper's path. A quote at its beginning would hide from git that it is one, so a path that
+/// needs quotes is given as a command.
+fn path_for_git(path: OsString) -> OsString {
+    let quoted = shell_word(&path.to_string_lossy());
+    match path.to_str() {
+        Some(text) if text == quoted => path,
+        Some(_) => format!("!{quoted}").into(),
+        None => quoted_bytes(&path),
+    }
+}
+
+#[cfg(unix)]
+fn quoted_bytes(path: &OsStr) -> OsString {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let quoted = path.as_bytes().iter().flat_map(|byte| match byte {
+        b'\'' => br"'\''".to_vec(),
+        other => vec![*other],
+    });
+    OsString::from_vec(b"!'".iter().copied().chain(quoted).chain(*b"'").collect())
+}
+
+/// Elsewhere no path is but text.
+#[cfg(not(unix))]
+fn quoted_bytes(path: &OsStr) -> OsString {
+    path.to_owned()
 }
 
 /// How systemd's user manager has the units.
@@ -162,7 +223,7 @@ pub(crate) fn process_behind_socket(around: &dyn Surroundings) -> Option<u32> {
 
 /// A program in a folder that `PATH` names in full.
 pub(crate) fn find_program(name: &str, around: &dyn Surroundings) -> Option<PathBuf> {
-    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let name = format!("{name}{EXE_SUFFIX}");
     let path = around.variable("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .filter(|folder| folder.is_absolute())
@@ -184,47 +245,62 @@ mod tests {
 
     #[test]
     fn git_asks_us_by_a_helper_for_the_server_or_for_all_however_it_is_written() {
-        let shared =
-            |others: &[&str]| GitHelper::Shared(others.iter().map(|name| (*name).to_owned()).collect());
+        let ours = |by, others: &[&str]| {
+            let others = others.iter().map(|name| (*name).to_owned()).collect();
+            GitHelper::Ours { by, others }
+        };
         for (settings, expected) in [
-            ("credential.https://rally1.rallydev.com.helper\nrally\0", GitHelper::Ours),
+            ("credential.https://rally1.rallydev.com.helper\nrally\0", ours(By::Name, &[])),
             (
                 "credential.https://rally1.rallydev.com/.helper\n/opt/bin/git-credential-rally\0",
-                GitHelper::Ours,
+                ours(By::Path, &[]),
             ),
-            ("credential.rally1.rallydev.com.helper\nrally\0", GitHelper::Ours),
-            ("credential.https://*.rallydev.com.helper\nrally\0", GitHelper::Ours),
+            ("credential.helper\n!'/opt/my bin/git-credential-rally'\0", ours(By::Path, &[])),
+            ("credential.helper\n/opt/my\\ bin/git-credential-rally\0", ours(By::Path, &[])),
+            ("credential.helper\nstore --file /x/rally-cred/rally\0", GitHelper::Absent),
+            (
+                "credential.helper\ncache --timeout 9\0credential.helper\n!rally-cred --profile x\0",
+                ours(By::Name, &["cache"]),
+            ),
+            (
+                "credential.helper\nrally\0credential.https://me@rally1.rallydev.com.helper\nstore\0",
+                ours(By::Name, &["store"]),
+            ),
+            (
+                "credential.helper\n!echo password=canary\0credential.helper\n/opt/rally-cred\0credential.helper\nstore\0",
+                ours(By::Path, &["a command", "store"]),
+            ),
+            ("credential.rally1.rallydev.com.helper\nrally\0", ours(By::Name, &[])),
+            ("credential.https://*.rallydev.com.helper\nrally\0", ours(By::Name, &[])),
             ("credential.https://*.com.helper\nrally\0", GitHelper::Absent),
             ("credential.http://rally1.rallydev.com.helper\nrally\0", GitHelper::Absent),
             ("credential.https://eu1.rallydev.com.helper\nrally\0", GitHelper::Absent),
             ("credential.https://rally1.rallydev.com.helper\nstore\0", GitHelper::Absent),
             ("credential.helper\n\0", GitHelper::Absent),
-            ("credential.helper\nrally\0credential.helper\n\0", GitHelper::Absent),
-            ("credential.helper\n\0credential.helper\nrally\0", GitHelper::Ours),
-            ("credential.helper\nrally\0credential.https://eu1.rallydev.com.helper\n\0", GitHelper::Ours),
+            ("credential.helper\nrally\0credential.helper\n\0", GitHelper::Undone),
+            ("credential.helper\n\0credential.helper\nrally\0", ours(By::Name, &[])),
+            ("credential.helper\nrally\0credential.https://eu1.rallydev.com.helper\n\0", ours(By::Name, &[])),
             ("", GitHelper::Absent),
         ] {
             let around = with_output(GIT, 0, settings);
             assert_eq!(git_helper("https://rally1.rallydev.com", &around), expected, "{settings:?}");
         }
-        for (settings, others) in [
-            (
-                "credential.helper\ncache --timeout 9\0credential.helper\n!rally-cred --profile x\0",
-                ["cache"].as_slice(),
-            ),
-            (
-                "credential.helper\nrally\0credential.https://me@rally1.rallydev.com.helper\nstore\0",
-                &["store"],
-            ),
-            (
-                "credential.helper\n!echo password=canary\0credential.helper\nrally\0credential.helper\nstore\0",
-                &["a command", "store"],
-            ),
-        ] {
-            let around = with_output(GIT, 0, settings);
-            assert_eq!(git_helper("https://rally1.rallydev.com", &around), shared(others), "{settings:?}");
-        }
         assert_eq!(git_helper("https://rally1.rallydev.com", &Fake::default()), GitHelper::NoGit);
+    }
+
+    #[test]
+    fn a_path_is_written_as_git_and_its_shell_read_it() {
+        for (path, expected) in [
+            ("/opt/bin/git-credential-rally", "/opt/bin/git-credential-rally"),
+            ("/opt/my bin/it's/git-credential-rally", r"!'/opt/my bin/it'\''s/git-credential-rally'"),
+        ] {
+            let written = path_for_git(path.into());
+            assert_eq!(written, OsString::from(expected));
+            assert_eq!(our_helper(written.to_str().unwrap()), Some(By::Path));
+        }
+        use std::os::unix::ffi::OsStringExt;
+        let written = path_for_git(OsString::from_vec(b"/a\xff'/git-credential-rally".to_vec())).into_vec();
+        assert_eq!(written, b"!'/a\xff'\\''/git-credential-rally'");
     }
 
     #[test]

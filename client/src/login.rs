@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     autostart,
-    connection::{Connection, GRACE, silence},
+    connection::{Connection, GRACE, silence, strange},
     events::{self, Audience},
     output::Output,
     progress::Progress,
@@ -131,7 +131,7 @@ fn sign_in(
         }
     }
     progress.clear(output);
-    Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked"))
+    Err(strange())
 }
 
 /// What a person can do while the sign-in waits for them.
@@ -190,8 +190,11 @@ fn read_line(lines: &mut dyn BufRead) -> std::io::Result<Option<Zeroizing<String
 
 /// Hands a pasted address to the daemon, on a connection of its own while `login` waits on the other.
 fn paste(line: &str, options: &Options, around: &dyn Surroundings) -> Result<(), Fault> {
-    let redirect = Secret::parse(line.trim().to_owned())
-        .map_err(|fault| Fault::new(FaultKind::BadRedirect, "this is no address").why(fault.to_string()))?;
+    let redirect = Secret::parse(line.trim().to_owned()).map_err(|fault| {
+        Fault::new(FaultKind::BadRedirect, "this is no address")
+            .why(fault.to_string())
+            .remedy("copy the whole address out of the browser's address line")
+    })?;
     let paste = Ask::Paste(Paste { profile: options.profile.clone(), redirect });
     Connection::new(around, false).ask(&paste, &mut Deadline::after(PASTING), &mut |_| {}).map(drop)
 }

@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use rally_cred_proto::{
-    Answer, Ask, Deadline, Fault, FaultKind,
+    Answer, Ask, Deadline, Fault,
     message::{Logout, SignedOut},
     plain::plain,
 };
 
 use crate::{
-    connection::Connection,
+    connection::{Connection, strange},
     events::{self, Audience},
     output::Output,
     surroundings::Surroundings,
@@ -32,7 +32,7 @@ pub(crate) fn run(
     let mut listen = |event| events::react(&event, audience, around, output);
     match Connection::new(around, autostart).ask(&Ask::Logout(logout), &mut deadline, &mut listen)? {
         Answer::SignedOut(done) => output.tell(summary(&done)).map(|()| 0),
-        _ => Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")),
+        _ => Err(strange()),
     }
 }
 

@@ -30,7 +30,9 @@ impl Output<'_> {
     pub fn answer(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match self.stdout.write_all(bytes).and_then(|()| self.stdout.flush()) {
             Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Fault::new(FaultKind::Failed, "the answer cannot be written").why(fault.to_string()))
+                Err(Fault::new(FaultKind::Failed, "the answer cannot be written")
+                    .why(fault.to_string())
+                    .remedy("make room where standard output leads to, then ask again"))
             }
             Ok(()) | Err(_) => Ok(()),
         }

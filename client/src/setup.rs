@@ -2,20 +2,20 @@
 //! Does not: do anything unsaid. Every change is in a plan first, which leaves out what is so already.
 //! Met by: people on their first day, and scripts, since every question has a flag.
 
+mod answers;
 mod change;
 mod config_text;
 mod interview;
 mod machine;
+mod network;
 mod record;
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr, TcpListener},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
-use rally_cred_proto::{Fault, FaultKind, own_file, plain::plain, socket};
+use rally_cred_proto::{Fault, FaultKind, own_file, socket};
 
-use crate::{browser, config, login, output::Output, surroundings::Surroundings};
+use crate::{autostart, config, login, output::Output, surroundings::Surroundings};
+use answers::Draft;
 use change::Change;
 use config_text::ConfigText;
 use interview::Interview;
@@ -23,9 +23,6 @@ use record::Made;
 
 /// Rally's address for all but EU tenants, and what the daemon takes where the config file names none.
 const DEFAULT_BASE_URL: &str = "https://rally1.rallydev.com";
-
-/// The port of the callback URL that README.md shows.
-const USUAL_PORT: u16 = 8477;
 
 /// What `setup` was told on its command line.
 #[derive(Clone, Debug)]
@@ -35,6 +32,7 @@ pub(crate) struct Options {
     pub(crate) client_id: Option<String>,
     pub(crate) units: Option<bool>,
     pub(crate) git: Option<bool>,
+    pub(crate) network: Option<bool>,
     /// A shell, or `no`.
     pub(crate) completions: Option<String>,
     pub(crate) dry_run: bool,
@@ -49,30 +47,80 @@ pub(crate) fn run(
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
     let path = find_config(around)?;
-    let mut config = ConfigText::load(&path)?;
+    let config = ConfigText::load(&path)?;
     let profile = options.login.profile.clone().or_else(|| config.default_profile());
     let profile = profile.unwrap_or_else(|| "default".to_owned());
+    autostart::daemon_program(around)?;
+    answers::check_before(&profile, &config, around)?;
 
+    let mut draft = Draft::default();
+    let made =
+        plan(options, path, config, &profile, &mut draft, around, output).and_then(|(plan, has_changed)| {
+            carry_out(&plan, options.dry_run, around, output).map(|()| has_changed)
+        });
+    // Whatever came in between, nothing has to be typed twice.
+    let has_person = around.stdin_is_terminal();
+    let has_changed = match made {
+        Ok(has_changed) => has_changed,
+        Err(fault) if has_person && fault.kind == FaultKind::Denied => {
+            return Err(fault.remedy(draft.command(&profile)));
+        }
+        Err(fault) => {
+            if has_person {
+                output
+                    .say(format_args!("your answers are kept in this command: {}", draft.command(&profile)));
+            }
+            return Err(fault);
+        }
+    };
+    if options.dry_run {
+        return output.tell_line(format!("would sign in: rally-cred login {profile}")).map(|()| 0);
+    }
+    if has_changed && has_person {
+        output.say(IF_REFUSED);
+    }
+    // A token in hand proves nothing about values that it was not got with.
+    let login = login::Options { profile: Some(profile), force: has_changed, ..options.login.clone() };
+    login::run(&login, around, output)
+}
+
+/// The likeliest mistake of a first day ends at a page that no program of ours gets to see.
+const IF_REFUSED: &str = "if Rally shows an error in place of \"Allow Access\", client ID or callback URL are not those \
+                          of the OAuth client: press Ctrl-C, and run rally-cred setup again";
+
+/// Asks, and plans what the answers need.
+fn plan(
+    options: &Options,
+    path: PathBuf,
+    mut config: ConfigText,
+    profile: &str,
+    draft: &mut Draft,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<(Vec<Change>, bool), Fault> {
     let mut plan = Vec::new();
     let mut interview = Interview::new(around, output);
-    let answers = ask_for_client(&mut interview, options, &config, &profile, around)?;
-    config.set_profile(&profile, &answers.base_url, &answers.client_id, &answers.callback);
+    let answers = answers::ask(&mut interview, draft, options, &config, profile, around)?;
+    config.set_profile(profile, &answers.base_url, &answers.client_id, &answers.callback);
     let has_changed = config.has_changed();
     if has_changed {
         plan.extend(Change::Configure { path, text: config.to_string() }.noted());
         plan.push(Change::Reload);
     }
     plan.extend(machine::offer_completions(&mut interview, options.completions.as_deref(), around)?);
-    plan.extend(machine::offer_units(&mut interview, options.units, around)?);
+    let units = machine::offer_units(&mut interview, options.units, around)?;
+    let will_be_enabled = units.contains(&Change::Note(Made::Units));
+    plan.extend(network::offer(&mut interview, options.network, will_be_enabled, around)?);
+    plan.extend(units);
     plan.extend(machine::offer_git(&mut interview, options.git, &answers.base_url, around)?);
+    Ok((plan, has_changed))
+}
 
-    carry_out(&plan, options.dry_run, around, output)?;
-    if options.dry_run {
-        return output.tell_line(format!("would sign in: rally-cred login {profile}")).map(|()| 0);
-    }
-    // A token in hand proves nothing about values that it was not got with.
-    let login = login::Options { profile: Some(profile), force: has_changed, ..options.login.clone() };
-    login::run(&login, around, output)
+/// Whether a run of `setup` has told git to ask about this server.
+pub(crate) fn has_told_git_of(base_url: &str) -> bool {
+    let key = machine::git_key(base_url);
+    // A record that cannot be read says nothing.
+    record::load().unwrap_or_default().iter().any(|made| made.git_key() == Some(&key))
 }
 
 /// Takes away what `setup` makes for a profile, and with the last profile what it makes for the machine.
@@ -91,14 +139,11 @@ pub(crate) fn remove(
     // What was made last goes first: units are disabled before their files go.
     made.reverse();
     let mut plan = Vec::new();
-    let mut helper = Vec::new();
+    let mut helper = None;
     if config.has_profile(&profile) {
         let base_url = config.value(&profile, "base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
         config.remove_profile(&profile);
-        if !config.serves(&base_url) {
-            let key = machine::git_key(&base_url);
-            helper = vec![Made::GitHelper(key.clone()), Made::GitReset(key)];
-        }
+        helper = (!config.serves(&base_url)).then(|| machine::git_key(&base_url));
         plan.push(Change::SignOut(profile));
         let text = config.to_string();
         if text.trim().is_empty() && !config_file.is_empty() {
@@ -116,7 +161,7 @@ pub(crate) fn remove(
             plan.push(Change::Stop);
         }
     } else {
-        made.retain(|made| helper.contains(made));
+        made.retain(|made| made.git_key().is_some() && made.git_key() == helper.as_deref());
         plan.extend(machine::undo(made, around));
     }
     carry_out(&plan, dry_run, around, output)?;
@@ -129,61 +174,6 @@ fn find_config(around: &dyn Surroundings) -> Result<PathBuf, Fault> {
     own_file::check_owner(&path)?;
     around.socket().map_or(Ok(()), |socket| socket::check_owners(&socket))?;
     Ok(path)
-}
-
-/// What the OAuth client in Rally is like.
-struct Answers {
-    base_url: String,
-    callback: String,
-    client_id: String,
-}
-
-fn ask_for_client(
-    interview: &mut Interview<'_, '_>,
-    options: &Options,
-    config: &ConfigText,
-    profile: &str,
-    around: &dyn Surroundings,
-) -> Result<Answers, Fault> {
-    let known = |key: &str| config.value(profile, key);
-    let proposal = known("base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
-    let base_url =
-        interview.address("Rally's address", "--base-url", options.base_url.as_ref(), &proposal)?;
-    let base_url = base_url.trim_end_matches('/').to_owned();
-    let proposal = known("redirect_uri").unwrap_or_else(free_callback);
-    let callback = interview.address(
-        "Callback URL on this machine",
-        "--callback",
-        options.callback.as_ref(),
-        &proposal,
-    )?;
-    if options.client_id.is_none() && interview.has_person() {
-        let page = format!("{base_url}/login/accounts/index.html#/clients");
-        let is_open = options.login.browser && browser::open(&page, around);
-        interview.tell(&format!(
-            "make an OAuth client in Rally, or look at the one you have{}:\n  \
-             {}\n  press Create, and give it\n    Application Name  rally-cred\n    Callback URL      {}\n  \
-             Rally shows a client ID and a client secret; the secret is asked for when you sign in",
-            if is_open { "; the browser opens" } else { "" },
-            plain(&page),
-            plain(&callback),
-        ));
-    }
-    let client_id =
-        interview.text("Client ID", "--client-id", options.client_id.clone(), known("client_id"))?;
-    Ok(Answers { base_url, callback, client_id })
-}
-
-/// A callback URL with the usual port, or with the next one that is free.
-fn free_callback() -> String {
-    let is_free = |port: &u16| {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
-            // A machine without IPv6 has no ::1.
-            && !matches!(TcpListener::bind((Ipv6Addr::LOCALHOST, *port)),
-                Err(fault) if fault.kind() == std::io::ErrorKind::AddrInUse)
-    };
-    let port = (USUAL_PORT..=USUAL_PORT + 100).find(is_free).unwrap_or(USUAL_PORT);
-    format!("http://localhost:{port}/callback")
 }
 
 /// Makes each change and says so; or only says what it would be.

@@ -13,7 +13,7 @@ use rally_cred_proto::{
 use serde::Serialize;
 
 use crate::{
-    connection::{Connection, GRACE},
+    connection::{Connection, GRACE, strange},
     output::Output,
     surroundings::Surroundings,
 };
@@ -41,7 +41,7 @@ pub(crate) fn run(
     let status = match answer {
         Ok(Answer::Status(status)) => Shown { status: *status, profiles },
         Ok(_) => {
-            return Err(Fault::new(FaultKind::Failed, "the daemon answered something else than was asked"));
+            return Err(strange());
         }
         Err(fault) => {
             if as_json {
@@ -81,7 +81,7 @@ fn exit_code(status: &Shown) -> u8 {
 }
 
 fn shown(status: &Shown, now: i64) -> String {
-    let Shown { status: Status { release, pid, config, vault, static_hosts }, profiles } = status;
+    let Shown { status: Status { release, pid, config, vault, static_hosts, network }, profiles } = status;
     let mut text = format!(
         "daemon   {} (process {pid})\nconfig   {}\nkeyring  {}\n",
         plain(release),
@@ -91,6 +91,9 @@ fn shown(status: &Shown, now: i64) -> String {
     if !static_hosts.is_empty() {
         // Writing to a text cannot fail.
         writeln!(text, "stores   {}", plain(&static_hosts.join(", "))).ok();
+    }
+    for (name, value) in network.iter().flatten() {
+        writeln!(text, "network  {}={}", plain(name), plain(value)).ok();
     }
     if profiles.is_empty() {
         text.push_str("\nno profile is configured\n");

@@ -25,7 +25,11 @@ Variables:
   RALLY_CRED_SOCKET  the socket
   RALLY_CRED_CLIENT_SECRET_FILE
                      a file with the client secret, for when the keyring has none
-  RALLY_CRED_LOG     error, warn, info, debug or trace; info unless set";
+  RALLY_CRED_LOG     error, warn, info, debug or trace; info unless set
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY
+                     the proxy on the way to Rally, and the servers that are reached without it
+  SSL_CERT_FILE, SSL_CERT_DIR
+                     the certificate authorities that are trusted in place of the system's";
 
 fn seconds(text: &str) -> Result<u32, &'static str> {
     duration::parse(text).ok_or("a duration looks like 90, 30s, 10m or 1h")

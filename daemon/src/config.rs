@@ -29,7 +29,9 @@ pub fn path() -> Result<PathBuf, Fault> {
 /// The file must be an ordinary file of this user or of root that nobody else may write to, since it decides where the
 /// client secret is sent.
 pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
-    let not_read = |why: std::io::Error| broken(path, "cannot be read").why(why.to_string());
+    let not_read = |why: std::io::Error| {
+        broken(path, "cannot be read").why(why.to_string()).remedy("put a text file there that you may read")
+    };
     let file = match own_file::open_to_read(path) {
         Ok(file) => file,
         Err(why) if why.kind() == ErrorKind::NotFound => return Ok(None),
@@ -42,7 +44,7 @@ pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
     let mut bytes = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(not_read)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(broken(path, "is larger than 1 MiB").remedy("keep only the keys of rally-cred in it"));
+        return Err(broken(path, "is larger than 1 MiB").remedy("keep only rally-cred's keys in it"));
     }
     match std::str::from_utf8(&bytes) {
         Ok(text) => {

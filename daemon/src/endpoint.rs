@@ -2,10 +2,12 @@
 //! Does not: follow redirects, keep cookies or connections, retry, or understand an answer (`core::answer` does).
 //! Met by: perform, which turns the broker's effects into calls.
 
+mod proxy;
+mod sorting;
+
 use std::{
-    error::Error,
+    env,
     io::{self, Read},
-    iter,
     net::ToSocketAddrs,
     path::Path,
     sync::Arc,
@@ -14,12 +16,12 @@ use std::{
 
 use rally_cred_proto::{Secret, own_file, plain::plain};
 use reqwest::{
-    Certificate, Client, ClientBuilder, RequestBuilder, Response,
+    Certificate, Client, ClientBuilder, Proxy, RequestBuilder, Response,
     dns::{Addrs, Name, Resolve, Resolving},
     header::{DATE, HeaderValue, RETRY_AFTER},
     redirect, retry,
 };
-use rustls::{CertificateError, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
+use rustls::{RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -28,8 +30,10 @@ use crate::{
         answer::{RawAnswer, SendTrouble, TokenForm},
         profile::{BaseUrl, Profile},
     },
-    worker::{self, Undone},
+    worker,
 };
+use proxy::Way;
+use sorting::{exhausted, lowered, sort};
 
 /// The way to Rally.
 ///
@@ -96,9 +100,14 @@ async fn answer_in_time(
     let mut ahead = None;
     let exchange = async {
         let (base_url, ca_file) = (profile.base_url.clone(), profile.ca_file.clone());
-        let build = worker::run(move || client(Client::builder(), &base_url, ca_file.as_deref()));
+        let way = proxy::way_to(&base_url, |name| Some(env::var_os(name)?.to_string_lossy().into_owned()))?;
+        let proxy = match &way {
+            Way::Through(proxy, _) => Some(proxy.clone()),
+            Way::Unsaid | Way::Direct => None,
+        };
+        let build = worker::run(move || client(Client::builder(), &base_url, way, ca_file.as_deref()));
         let client = build.await.map_err(|undone| exhausted(&undone))??;
-        let response = request(client)?.send().await.map_err(trouble)?;
+        let response = request(client)?.send().await.map_err(|error| sort(error, proxy.as_ref()))?;
         ahead = clock_ahead(jiff::Timestamp::now(), &response);
         read(response, sent).await
     };
@@ -117,7 +126,12 @@ fn clock_ahead(now: jiff::Timestamp, response: &Response) -> Option<i64> {
 }
 
 /// A client for one base URL. Reads the system's certificates, so it may block for some milliseconds.
-fn client(builder: ClientBuilder, base_url: &BaseUrl, ca_file: Option<&Path>) -> Result<Client, SendTrouble> {
+fn client(
+    builder: ClientBuilder,
+    base_url: &BaseUrl,
+    way: Way,
+    ca_file: Option<&Path>,
+) -> Result<Client, SendTrouble> {
     // reqwest panics without a provider. An error here means that there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let origin = base_url.origin();
@@ -130,17 +144,20 @@ fn client(builder: ClientBuilder, base_url: &BaseUrl, ca_file: Option<&Path>) ->
         .connect_timeout(CONNECT_IN)
         .dns_resolver(Arc::new(Resolver))
         .https_only(origin.is_https());
-    if origin.is_loopback() {
-        // A proxy would look for the loopback address on a machine of its own.
-        builder = builder.no_proxy();
-    }
+    builder = match way {
+        Way::Unsaid => builder,
+        Way::Direct => builder.no_proxy(),
+        Way::Through(proxy, value) => {
+            builder.proxy(Proxy::all(value.expose()).map_err(|_| SendTrouble::BadProxy(proxy.variable))?)
+        }
+    };
     builder = match ca_file {
         // Without TLS no certificates are needed, and a machine without any must do.
         _ if !origin.is_https() => builder.tls_certs_only([]),
         Some(path) => builder.tls_certs_merge(certificates(path)?),
         None => builder,
     };
-    builder.build().map_err(trouble)
+    builder.build().map_err(|error| sort(error, None))
 }
 
 /// Looks names up as every program of this machine does.
@@ -154,10 +171,6 @@ impl Resolve for Resolver {
             Ok(Box::new(found) as Addrs)
         })
     }
-}
-
-fn exhausted(undone: &Undone) -> SendTrouble {
-    SendTrouble::Exhausted(plain(&undone.to_string()))
 }
 
 /// The certificates in a PEM file; at least one, each of which the verifier will take.
@@ -188,7 +201,7 @@ async fn read(mut response: Response, sent: Sent) -> Result<RawAnswer, SendTroub
         .get(RETRY_AFTER)
         .and_then(|value| parse_retry_after(jiff::Timestamp::now(), value.to_str().ok()?));
     let mut body = Zeroizing::new(Vec::new());
-    while let Some(chunk) = response.chunk().await.map_err(trouble)? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| sort(error, None))? {
         let length = body.len() + chunk.len();
         if length > LARGEST_BODY {
             return Err(SendTrouble::TooLarge);
@@ -212,69 +225,6 @@ fn parse_retry_after(now: jiff::Timestamp, text: &str) -> Option<u32> {
     }
     let then = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
     u32::try_from(then.as_second().saturating_sub(now.as_second()).max(0)).ok()
-}
-
-/// Sorts an error of reqwest. Its URL goes first, so that no text can show one.
-fn trouble(error: reqwest::Error) -> SendTrouble {
-    let error = error.without_url();
-    if let Some(tls) = causes(&error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-        return SendTrouble::Tls(tls_reason(tls));
-    }
-    if let Some(undone) = causes(&error).find_map(|cause| cause.downcast_ref::<Undone>()) {
-        return exhausted(undone);
-    }
-    if error.is_timeout() {
-        return SendTrouble::TimedOut;
-    }
-    if error.is_dns() {
-        return SendTrouble::Unreachable("the name of its host was not found".to_owned());
-    }
-    let last = causes(&error).last().map(|cause| lowered(&cause.to_string())).unwrap_or_default();
-    SendTrouble::Unreachable(plain(&last))
-}
-
-/// The error and what is behind it. `io::Error` skips the error that it wraps, so that one is unwrapped by hand.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |&error| {
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        }
-    })
-}
-
-fn tls_reason(error: &rustls::Error) -> String {
-    use CertificateError as C;
-    use rustls::Error as E;
-    let why = match error {
-        E::InvalidCertificate(C::UnknownIssuer) => {
-            "its certificate was issued by an authority that this machine does not know".to_owned()
-        }
-        E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
-            "its certificate has expired, or this machine's clock is wrong".to_owned()
-        }
-        E::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
-            "its certificate is not valid yet, or this machine's clock is wrong".to_owned()
-        }
-        E::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
-            "its certificate is for another host".to_owned()
-        }
-        E::InvalidMessage(_) => "the other side does not speak TLS".to_owned(),
-        E::General(why) => lowered(why),
-        other => lowered(&other.to_string()),
-    };
-    plain(&why)
-}
-
-/// The text with a small first letter, unless it begins with an abbreviation.
-fn lowered(text: &str) -> String {
-    let mut letters = text.chars();
-    match (letters.next(), letters.clone().next()) {
-        (Some(first), Some(second)) if !second.is_uppercase() => {
-            first.to_lowercase().chain(letters).collect()
-        }
-        _ => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

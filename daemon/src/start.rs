@@ -5,7 +5,7 @@
 use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind, frame, own_file,
+    Answer, Fault, FaultKind, frame, network, own_file,
     plain::{visible, visible_line},
     socket,
 };
@@ -188,6 +188,7 @@ async fn serve_until_told(
         release: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         config: config_path.display().to_string(),
+        network: network::shown(|name| std::env::var_os(name)),
     };
     let (inbox, inputs) = driver::inbox();
     watch_signals(inbox.clone())?;

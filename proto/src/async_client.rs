@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     Answer, Ask, Fault,
-    client::{CONNECTION, broken, check, garbled, line_of, not_connected, too_late},
-    frame::{self, BadFrame, Lines},
+    client::{CONNECTION, broken, check, ended, garbled, line_of, not_connected, too_late},
+    frame::{self, Lines},
     process::Process,
 };
 
@@ -118,7 +118,7 @@ impl AsyncClient {
             }
             let mut piece = Zeroizing::new([0; 4096]);
             match self.stream.read(&mut *piece).await.map_err(|fault| broken(&fault))? {
-                0 => return Err(garbled(&BadFrame::CutShort)),
+                0 => return Err(ended()),
                 count => self.lines.add(piece.get(..count).unwrap_or_default()),
             }
         }

@@ -134,7 +134,7 @@ impl Client {
                 return frame::decode(&line).map_err(|fault| garbled(&fault));
             }
             match self.lines.read(|room| self.stream.read(room, deadline)) {
-                Ok(0) => return Err(garbled(&BadFrame::CutShort)),
+                Ok(0) => return Err(ended()),
                 Ok(_) => {}
                 Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
                 Err(fault) => return Err(self.lost(&fault)),
@@ -152,6 +152,7 @@ impl Client {
 
 /// Whether somebody may have made the socket, and nobody else could have put it there.
 pub(crate) fn check(socket: &Path) -> Result<(), Fault> {
+    socket::check_length(socket)?;
     if socket::check_folder(socket)? { Ok(()) } else { Err(no_daemon("there is no socket")) }
 }
 
@@ -162,6 +163,7 @@ pub(crate) fn not_connected(socket: &Path, fault: &io::Error) -> Fault {
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => {
             Fault::new(FaultKind::Failed, format!("the socket path {} cannot be used", socket.display()))
                 .why(fault.to_string())
+                .remedy(format!("set {} to another path", socket::OVERRIDE))
         }
         _ => no_daemon(fault.to_string()),
     }
@@ -187,17 +189,28 @@ pub(crate) fn too_late(daemon: Option<Process>) -> Fault {
     }
 }
 
+/// The end of the connection in the middle of an answer: whoever was asked has gone, and says nothing about its version.
+pub(crate) fn ended() -> Fault {
+    gone("it was stopped or killed, or it failed; its log may say more")
+}
+
 pub(crate) fn broken(fault: &io::Error) -> Fault {
-    Fault::new(FaultKind::NoDaemon, "the connection to the daemon broke")
-        .why(fault.to_string())
-        .remedy("rally-cred daemon start")
+    gone(fault.to_string())
+}
+
+fn gone(why: impl AsRef<str>) -> Fault {
+    Fault::new(FaultKind::NoDaemon, "the daemon went away before it had answered")
+        .why(why)
+        .remedy("ask again, which starts a new one; if it goes away again, rally-cred doctor")
 }
 
 pub(crate) fn garbled(fault: &BadFrame) -> Fault {
-    let kind = if *fault == BadFrame::CutShort { FaultKind::NoDaemon } else { FaultKind::Failed };
-    Fault::new(kind, "the daemon and this program do not understand each other")
-        .why(fault.to_string())
-        .remedy("rally-cred daemon restart")
+    match fault {
+        BadFrame::CutShort => ended(),
+        _ => Fault::new(FaultKind::Failed, "the daemon and this program do not understand each other")
+            .why(fault.to_string())
+            .remedy("rally-cred daemon restart"),
+    }
 }
 
 #[cfg(target_os = "linux")]

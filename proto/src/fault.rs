@@ -1,5 +1,5 @@
 //! Everything that can go wrong, as a caller sees it: a name, an exit code, and three lines for people.
-//! Does not: carry secrets or unescaped foreign text (`Fault` takes both lines through `plain`).
+//! Does not: carry secrets or unescaped foreign text (`Fault` takes every line through `plain`).
 //! Met by: the daemon, which answers with one; the client, which prints it and exits with its code.
 
 use std::fmt;
@@ -34,9 +34,10 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of this kind; `what` names the object and what is the matter with it.
+    /// A fault of this kind; `what` names the object and what is the matter with it. Until [`Fault::remedy`] says
+    /// something better, it has what leads on from every fault of its kind, so none leaves a person without a next step.
     pub fn new(kind: FaultKind, what: impl AsRef<str>) -> Self {
-        Self { kind, what: plain(what.as_ref()), why: None, remedy: None }
+        Self { kind, what: plain(what.as_ref()), why: None, remedy: Some(kind.remedy().to_owned()) }
     }
 
     /// Adds the cause.
@@ -46,7 +47,7 @@ impl Fault {
         self
     }
 
-    /// Adds the one command or file that helps.
+    /// Names the one command or file that helps with this very fault.
     #[must_use]
     pub fn remedy(mut self, remedy: impl AsRef<str>) -> Self {
         self.remedy = Some(plain(remedy.as_ref()));
@@ -70,9 +71,10 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Declares the kinds once, with their wire name, exit code and meaning, so that the table cannot drift from the code.
+/// Declares the kinds once, with their wire name, exit code, meaning and what leads on, so that the table cannot drift
+/// from the code.
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $exit:literal, $name:literal;)*) => {
+    ($($(#[$doc:meta])* $kind:ident = $exit:literal, $name:literal, $remedy:literal;)*) => {
         /// The kinds of fault. The text of each says what the caller does next.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
@@ -96,63 +98,68 @@ macro_rules! kinds {
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name,)* Self::Failed => "failed" }
             }
+
+            /// What leads on from any fault of this kind.
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$kind => $remedy,)* Self::Failed => "rally-cred doctor" }
+            }
         }
     };
 }
 
 kinds! {
     /// The request is malformed: mend the caller.
-    BadRequest = 1, "bad_request";
+    BadRequest = 1, "bad_request", "rally-cred get --help";
     /// No profile is configured: write the config file.
-    NotConfigured = 1, "not_configured";
+    NotConfigured = 1, "not_configured", "rally-cred setup";
     /// The config file cannot be used: mend the line that it names.
-    ConfigBroken = 1, "config_broken";
+    ConfigBroken = 1, "config_broken", "rally-cred config check";
     /// The request names a server that no profile is for (EngFlow only; git gets silence).
-    NoMatch = 1, "no_match";
+    NoMatch = 1, "no_match", "rally-cred status";
     /// Another program listens on the redirect port: free it, or paste the address.
-    PortTaken = 1, "port_taken";
+    PortTaken = 1, "port_taken", "paste the address that the browser ends at into rally-cred login";
     /// This user may not listen on the redirect port: register another, or paste the address.
-    PortForbidden = 1, "port_forbidden";
+    PortForbidden = 1, "port_forbidden", "paste the address that the browser ends at into rally-cred login";
     /// The redirect is not the one that the pending sign-in waits for: press "Allow Access" again, or paste the right address.
-    BadRedirect = 1, "bad_redirect";
+    BadRedirect = 1, "bad_redirect", "rally-cred login";
     /// The command line is wrong: see `--help`.
-    Usage = 2, "usage";
+    Usage = 2, "usage", "rally-cred --help";
     /// No profile has this name: see `rally-cred status`.
-    UnknownProfile = 2, "unknown_profile";
+    UnknownProfile = 2, "unknown_profile", "rally-cred status";
     /// A person has to sign in, and this request may not ask one: run `rally-cred login`.
-    SignInNeeded = 3, "sign_in_needed";
+    SignInNeeded = 3, "sign_in_needed", "rally-cred login";
     /// The client secret is not known yet: run `rally-cred login`, which asks for it.
-    ClientSecretNeeded = 3, "client_secret_needed";
+    ClientSecretNeeded = 3, "client_secret_needed", "rally-cred login";
     /// The user pressed "Deny", or signed out while others waited: run `rally-cred login` to try again.
-    Denied = 4, "denied";
+    Denied = 4, "denied", "rally-cred login";
     /// Rally did not take the authorization code: run `rally-cred login` again.
-    CodeRefused = 4, "code_refused";
+    CodeRefused = 4, "code_refused", "rally-cred login";
     /// Rally does not know this client ID and client secret together: check them.
-    ClientRefused = 4, "client_refused";
+    ClientRefused = 4, "client_refused", "rally-cred login --client-secret-stdin";
     /// Rally does not take the token: sign in again.
-    TokenRefused = 4, "token_refused";
+    TokenRefused = 4, "token_refused", "rally-cred login";
     /// The subscription does not allow this address: use the network that it allows.
-    AddressNotAllowed = 4, "address_not_allowed";
+    AddressNotAllowed = 4, "address_not_allowed", "connect through the network or VPN that your subscription allows";
     /// The time given ran out: try again, with more time.
-    TimedOut = 5, "timed_out";
+    TimedOut = 5, "timed_out", "rally-cred status";
     /// No daemon answers: start it.
-    NoDaemon = 6, "no_daemon";
+    NoDaemon = 6, "no_daemon", "rally-cred daemon start";
     /// Daemon and client speak different versions: restart the daemon.
-    VersionSkew = 6, "version_skew";
+    VersionSkew = 6, "version_skew", "rally-cred daemon restart";
     /// The daemon is stopping: ask again.
-    Stopping = 6, "stopping";
+    Stopping = 6, "stopping", "rally-cred daemon start";
     /// The keyring is locked: unlock it and ask again.
-    VaultLocked = 7, "vault_locked";
+    VaultLocked = 7, "vault_locked", "unlock the keyring, then ask again";
     /// No keyring answers: start one, or choose memory.
-    VaultMissing = 7, "vault_missing";
+    VaultMissing = 7, "vault_missing", "rally-cred doctor";
     /// The keyring answers with an error: see the cause.
-    VaultFailed = 7, "vault_failed";
+    VaultFailed = 7, "vault_failed", "rally-cred doctor";
     /// Rally cannot be reached: it will pass, ask again later.
-    Unreachable = 8, "unreachable";
+    Unreachable = 8, "unreachable", "ask again in a few minutes; if it stays, rally-cred doctor";
     /// The connection is not trusted: check the certificate authority.
-    TlsFailed = 8, "tls_failed";
+    TlsFailed = 8, "tls_failed", "rally-cred doctor";
     /// Rally answered with something that is not its API: it will pass, ask again later.
-    BadAnswer = 8, "bad_answer";
+    BadAnswer = 8, "bad_answer", "ask again in a few minutes; if it stays, rally-cred doctor";
 }
 
 #[cfg(test)]
@@ -164,6 +171,17 @@ mod tests {
         for kind in FaultKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
+    }
+
+    #[test]
+    fn no_fault_leaves_a_person_without_something_to_try() {
+        for kind in FaultKind::ALL {
+            let shown = Fault::new(*kind, "it failed").to_string();
+            let tried = shown.lines().find_map(|line| line.strip_prefix("  try: "));
+            assert!(tried.is_some_and(|tried| !tried.is_empty()), "{kind:?}: {shown}");
+        }
+        let fault = Fault::new(FaultKind::Failed, "it failed").remedy("mend it");
+        assert_eq!(fault.to_string(), "it failed\n  try: mend it");
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod frame;
 pub mod git;
 pub mod lock;
 pub mod message;
+pub mod network;
 pub mod origin;
 pub mod own_file;
 pub mod plain;

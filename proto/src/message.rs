@@ -2,6 +2,8 @@
 //! Does not: frame them (see [`crate::frame`]) or give them meaning (the daemon's broker does).
 //! Met by: client and daemon. `proto/PROTOCOL.md` shows an example of each; a test parses them all.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Fault, Secret, git::Credential, secret::line_breaker};
@@ -450,6 +452,10 @@ pub struct Status {
     /// The servers that static credentials are kept for; `*` stands for every one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub static_hosts: Vec<String>,
+    /// The variables by which the daemon finds its proxy and the authorities that it trusts (see [`crate::network`]),
+    /// without a proxy's user name and password. A daemon that does not tell is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<BTreeMap<String, String>>,
 }
 
 /// Where tokens are kept, and whether that works.

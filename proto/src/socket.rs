@@ -4,8 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(unix)]
+use crate::FaultKind;
 use crate::{
-    Fault, FaultKind, own_file,
+    Fault, own_file,
     variables::{self, variable},
 };
 
@@ -49,6 +51,32 @@ pub fn state_folder() -> Result<PathBuf, Fault> {
 /// has none, so on Windows it is the user's state folder.
 pub fn lock_folder(socket: &Path) -> Result<PathBuf, Fault> {
     if cfg!(windows) { state_folder() } else { Ok(socket.parent().unwrap_or(Path::new("/")).to_owned()) }
+}
+
+/// The longest path that this system can give a socket: the room in `sun_path`, without the zero at its end.
+#[cfg(unix)]
+const LONGEST: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 107 } else { 103 };
+
+/// Refuses a path that is too long for a socket, before the system does so in words that do not say what to do.
+#[cfg(unix)]
+pub fn check_length(socket: &Path) -> Result<(), Fault> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let length = socket.as_os_str().as_bytes().len();
+    if length <= LONGEST {
+        return Ok(());
+    }
+    let is_chosen = variable(OVERRIDE).is_some_and(|path| path == socket);
+    let source = if is_chosen { OVERRIDE } else { "the path of the user's runtime folder" };
+    Err(Fault::new(FaultKind::Failed, format!("the socket path {} is too long", socket.display()))
+        .why(format!("{source} gives it {length} bytes, and a socket's path has room for {LONGEST}"))
+        .remedy(format!("export {OVERRIDE}=\"${{TMPDIR:-/tmp}}/rally-cred-$(id -u)/agent.sock\"")))
+}
+
+/// Names of pipes have room enough.
+#[cfg(windows)]
+pub fn check_length(_socket: &Path) -> Result<(), Fault> {
+    Ok(())
 }
 
 /// Stops before anything is made that would be in another user's way: where home, state folder or socket folder belong to
@@ -135,6 +163,15 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn a_path_that_no_socket_can_have_is_told_with_the_limit_and_the_variable() {
+        let path = |length: usize| PathBuf::from(format!("/{}", "a".repeat(length - 1)));
+        assert_eq!(check_length(&path(LONGEST)), Ok(()));
+        let fault = check_length(&path(LONGEST + 1)).unwrap_err();
+        assert!(fault.why.is_some_and(|why| why.contains(&LONGEST.to_string())));
+        assert!(fault.remedy.is_some_and(|remedy| remedy.contains(OVERRIDE)));
+    }
 
     #[test]
     fn a_folder_that_others_can_enter_or_that_is_a_link_is_refused_by_name() {

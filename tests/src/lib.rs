@@ -3,6 +3,7 @@
 //! Met by: the programs in `bin/` and the test binary `suite`.
 
 pub mod browser;
+pub mod connect_proxy;
 pub mod desktop;
 pub mod git_server;
 pub mod keyring;

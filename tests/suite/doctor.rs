@@ -93,6 +93,7 @@ fn all_is_well_on_a_machine_that_is_set_up_and_nothing_is_left_in_the_keyring() 
             "tls",
             "clock",
             "sign_in",
+            "network",
             "git",
             "git_store",
             "units"
@@ -368,17 +369,27 @@ fn a_sign_in_that_is_missing_or_that_rally_refuses_is_told_with_the_command_that
 }
 
 #[test]
-fn git_that_does_not_ask_is_mended_by_the_remedy() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+fn git_that_nobody_wants_is_no_fault_and_the_note_has_it_ask() {
+    let (sandbox, world, _keyring) = world_with_keyring();
+    sign_in(&world, &sandbox);
     // Other helpers for the same server stay, but git forgets them.
     let key = format!("credential.{}.helper", sandbox.base_url());
     for helper in ["cache", "store"] {
         assert_eq!(world.run("git", &["config", "--global", "--add", &key, helper], "").code, Some(0));
     }
-    mended_by(&world, &fault(&world, &[], "git", "failed"), "git");
+    let (code, json) = examine(&world, &[]);
+    assert_eq!((code, &find(&json, "git")["verdict"]), (Some(0), &"skipped".into()), "{json:#}");
+    let note = find(&json, "git")["note"].as_str().unwrap().to_owned();
+    mended_by(&world, note.split_once("if it should: ").unwrap().1, "git");
     let helpers = world.run("git", &["config", "--global", "--get-all", &key], "").stdout;
     assert_eq!(helpers, "cache\nstore\n\nrally\n");
+    // An empty one takes it out again, which nobody can have wanted who put it in.
+    assert_eq!(world.run("git", &["config", "--global", "--add", &key, ""], "").code, Some(0));
+    mended_by(&world, &fault(&world, &[], "git", "failed"), "git");
+    // So does one for all servers behind it, which nothing gets past that is only added.
+    let all = ["config", "--global", "--add", "credential.helper", ""];
+    assert_eq!(world.run("git", &all, "").code, Some(0));
+    mended_by(&world, &fault(&world, &[], "git", "failed"), "git");
 }
 
 #[test]
@@ -386,11 +397,49 @@ fn a_helper_that_git_cannot_find_is_told_with_the_folder_to_name() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
     world.set("PATH", "/usr/local/bin:/usr/bin:/bin");
+    // Without git, it need not be found.
+    let (_, json) = examine(&world, &[]);
+    assert_eq!(find(&json, "path")["verdict"], "skipped", "{json:#}");
+    let key = format!("credential.{}.helper", sandbox.base_url());
+    assert_eq!(world.run("git", &["config", "--global", &key, "rally"], "").code, Some(0));
     let remedy = fault(&world, &[], "path", "failed");
     assert_eq!(remedy, format!("export PATH=\"{}:$PATH\"", world::programs().display()));
     let found = world.run("sh", &["-c", &format!("{remedy}; exec rally-cred doctor --json")], "");
     let json: Value = serde_json::from_str(&found.stdout).unwrap();
     assert_eq!(find(&json, "path")["verdict"], "pass", "{json:#}");
+    // By its path git finds it anyway, and that is what doctor says where the name leads nowhere.
+    assert_eq!(world.run("git", &["config", "--global", "--unset", &key], "").code, Some(0));
+    let (_, json) = examine(&world, &[]);
+    let note = find(&json, "git")["note"].as_str().unwrap().to_owned();
+    mended_by(&world, note.split_once("if it should: ").unwrap().1, "git");
+    let (_, json) = examine(&world, &[]);
+    assert_eq!(find(&json, "path")["verdict"], "skipped", "{json:#}");
+}
+
+#[test]
+fn the_config_file_that_is_judged_is_the_one_that_the_daemon_reads() {
+    let (sandbox, mut world, _keyring) = healthy();
+    // The daemon was started by a shell with this folder; the next one names another.
+    let theirs = world.path("config/rally-cred/config.toml");
+    let good = fs::read_to_string(&theirs).unwrap();
+    world.set("XDG_CONFIG_HOME", world.path("elsewhere").display());
+    let (code, json) = examine(&world, &[]);
+    let note = find(&json, "config")["note"].as_str().unwrap().to_owned();
+    assert_eq!(code, Some(0), "{json:#}");
+    assert!(note.contains(theirs.to_str().unwrap()) && note.contains("does not exist"), "{note}");
+    // What is wrong is what the daemon reads, whatever is in the other file.
+    fs::create_dir_all(world.path("elsewhere/rally-cred")).unwrap();
+    fs::write(world.path("elsewhere/rally-cred/config.toml"), &good).unwrap();
+    world.configure(&format!("{good}colour = \"red\"\n"));
+    fault(&world, &[], "config", "config_broken");
+    // And where both are good, they are still two.
+    world.configure(&good);
+    let remedy = fault(&world, &[], "config", "failed");
+    let (_, json) = examine(&world, &[]);
+    let what = find(&json, "config")["fault"]["what"].as_str().unwrap().to_owned();
+    assert!(what.contains(theirs.to_str().unwrap()) && what.contains("elsewhere/rally-cred"), "{what}");
+    mended_by(&world, &remedy, "config");
+    let _ = sandbox;
 }
 
 #[test]

@@ -154,11 +154,11 @@ fn doctor_finds_the_helpers_beside_ours_and_its_remedy_leaves_ours_alone() {
         let token = clone(&world, &sandbox);
         assert_eq!(files_with(&world, &token), [""; 0], "{others:?}");
     }
-    // Before any of ours is set, the remedy is a whole one.
+    // Before any of ours is set, the command for whoever wants it is a whole one.
     fs::write(world.path(".gitconfig"), "[credential]\n\thelper = store\n").unwrap();
     let missing = checks(&world, "git");
-    let remedy = missing[0]["fault"]["try"].as_str().unwrap().to_owned();
-    assert_eq!(world.run("sh", &["-c", &remedy], "").code, Some(0), "{remedy}");
+    let (_, command) = missing[0]["note"].as_str().unwrap().split_once("if it should: ").unwrap();
+    assert_eq!(world.run("sh", &["-c", command], "").code, Some(0), "{command}");
     let token = clone(&world, &sandbox);
     assert_eq!(files_with(&world, &token), [""; 0]);
 }

@@ -4,10 +4,16 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
+    io::Write,
     net::TcpListener,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{PermissionsExt, symlink},
+    },
     path::PathBuf,
+    process::Stdio,
 };
 
 use rally_cred_tests::{
@@ -140,14 +146,18 @@ fn a_person_at_a_terminal_is_asked_one_thing_after_the_other() {
     let sandbox = world::sandbox_with(|options| options.client_secret = "typed-by-hand".to_owned());
     let (world, _keyring) = newcomer(&sandbox);
     let options = sandbox.options();
+    let slm = format!("{}/slm", sandbox.base_url());
     let command = ["--quiet", "--return", "--command", "rally-cred setup", "/dev/null"];
     let mut setup = world.start("script", &command);
     let mut shown = String::new();
     for (question, answer) in [
         ("Rally's address [https://rally1.rallydev.com]: ", "rally1.rallydev.com"),
-        ("Rally's address [https://rally1.rallydev.com]: ", sandbox.base_url()),
-        ("/callback]: ", options.redirect_uri.as_str()),
+        ("Rally's address [https://rally1.rallydev.com]: ", slm.as_str()),
+        (&format!("Rally's address [{}]: ", sandbox.base_url()), ""),
+        ("/callback]: ", options.redirect_uri.trim_start_matches("http://")),
+        (&format!("Callback URL on this machine [{}]: ", options.redirect_uri), ""),
         ("Client ID: ", ""),
+        ("Client ID: ", "sandbox client"),
         ("Client ID: ", options.client_id.as_str()),
         ("Have bash complete rally-cred's commands? [Y/n]: ", "n"),
         ("Have systemd start the daemon when it is needed? [Y/n]: ", "perhaps"),
@@ -162,10 +172,18 @@ fn a_person_at_a_terminal_is_asked_one_thing_after_the_other() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("signed in as dana@example.com"), "{ended:?}");
     assert!(!shown.contains("typed-by-hand") && !ended.stdout.contains("typed-by-hand"), "{ended:?}");
-    assert!(shown.contains("this is no address; it begins with https://"), "{shown}");
+    // What cannot be used is said at once, and asked again with what was probably meant.
+    for said in [
+        "this cannot be used: it is not a URL with a scheme and a host",
+        "this cannot be used: it must end after the host and port",
+        "a client ID has no blanks in it",
+        "ask an administrator of your workspace or subscription",
+    ] {
+        assert!(shown.contains(said), "no {said:?} in {shown}");
+    }
+    assert!((shown + &ended.stdout).contains("press Ctrl-C, and run rally-cred setup again"), "{ended:?}");
     // The page where OAuth clients are made, with what to put there, then the one to sign in at.
     let page = format!("{}/login/accounts/index.html#/clients", sandbox.base_url());
-    assert!(shown.contains(&page) && shown.contains(&format!("Callback URL      {}", options.redirect_uri)));
     let opened = opened(&world);
     assert_eq!((opened.len(), opened.contains(&page)), (2, true), "{opened:?}");
     assert!(asked_of_systemd(&world).is_empty());
@@ -256,16 +274,34 @@ fn values_that_the_daemon_would_not_take_change_nothing() {
     assert_eq!((ended.code, world.files()), (Some(1), all), "{ended:?}");
     world.configure_for(&sandbox);
     let before = files(&world);
-    for (flag, bad, expected) in [
-        ("--base-url", "http://rally1.rallydev.com", "`base_url` cannot be used"),
-        ("--callback", "no address", "`redirect_uri` cannot be used"),
-        ("--client-id", " ", "`client_id` is empty"),
+    for (flag, bad, code, expected, remedy) in [
+        (
+            "--base-url",
+            "http://rally1.rallydev.com",
+            1,
+            "`base_url` cannot be used",
+            "--base-url https://rally1",
+        ),
+        (
+            "--base-url",
+            "https://a.example.com/slm",
+            1,
+            "`base_url` cannot",
+            "--base-url https://a.example.com",
+        ),
+        ("--callback", "no address", 1, "`redirect_uri` cannot be used", "callback URL of your OAuth client"),
+        ("--client-id", " ", 1, "`client_id` is empty", "client_id = "),
+        ("--client-id", "a b", 2, "a client ID has no blanks in it", "copy it once more"),
     ] {
         let ended = setup(&world, &[], &[flag, bad], "");
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.stderr.contains(expected) && ended.stderr.contains("config.toml, line"), "{ended:?}");
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{ended:?}");
+        let tried = ended.stderr.lines().find_map(|line| line.strip_prefix("  try: ")).unwrap();
+        assert!(ended.stderr.contains(expected) && tried.contains(remedy), "{ended:?}");
         assert_eq!(files(&world), before);
     }
+    let ended = setup(&world, &flags(&sandbox)[..6], &["my work"], "");
+    assert!(ended.code == Some(1) && ended.stderr.contains("this profile name cannot be used"), "{ended:?}");
+    assert_eq!(files(&world), before);
     world.configure("client_secret = \"canary");
     let ended = setup(&world, &[], &[], "");
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -273,6 +309,177 @@ fn values_that_the_daemon_would_not_take_change_nothing() {
         ended.stderr.contains("rally-cred config check") && !ended.stderr.contains("canary"),
         "{ended:?}"
     );
+}
+
+#[test]
+fn what_cannot_be_asked_about_is_told_before_any_question() {
+    let sandbox = world::sandbox();
+    let (world, _keyring) = newcomer(&sandbox);
+    world.configure("[profile.home]\nclient_id = \"x\"\nredirect_uri = \"nonsense\"\n");
+    for (name, expected) in
+        [("'my work'", "this profile name cannot be used"), ("work", "`redirect_uri` cannot")]
+    {
+        let command = format!("rally-cred setup {name} --no-browser");
+        let setup = world.start("script", &["--quiet", "--return", "--command", &command, "/dev/null"]);
+        let ended = setup.end();
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stdout.contains(expected) && !ended.stdout.contains("Rally's address"), "{ended:?}");
+    }
+}
+
+#[test]
+fn nothing_that_was_typed_has_to_be_typed_again() {
+    let sandbox = world::sandbox();
+    let (world, _keyring) = newcomer(&sandbox);
+    world.configure("# mine\n");
+    let path = world.path("config/rally-cred/config.toml");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    let command = "rally-cred setup --no-browser --units no --git no --completions no";
+    let script = ["--quiet", "--return", "--command", command, "/dev/null"];
+    let options = sandbox.options();
+    for last in [Some(options.client_id.as_str()), None] {
+        let mut setup = world.start("script", &script);
+        for (question, answer) in
+            [("Rally's address", sandbox.base_url()), ("/callback]: ", options.redirect_uri.as_str())]
+        {
+            setup.wait_for_text(question);
+            setup.write(&format!("{answer}\n"));
+        }
+        setup.wait_for_text("Client ID: ");
+        // The end of what is typed, if there is no last answer.
+        setup.write(&last.map_or_else(|| "\u{4}".to_owned(), |answer| format!("{answer}\n")));
+        let ended = setup.end();
+        let again =
+            ended.stdout.lines().find_map(|line| line.split_once("rally-cred setup --base-url ")).unwrap();
+        let flags: Vec<_> = again.1.split_whitespace().collect();
+        let mut expected = vec![sandbox.base_url(), "--callback", &options.redirect_uri];
+        expected.extend(last.iter().flat_map(|id| ["--client-id", id]));
+        assert_eq!(flags, expected, "{ended:?}");
+    }
+}
+
+#[test]
+fn a_callback_that_rally_cred_cannot_answer_at_is_taken_with_a_word_about_pasting() {
+    let sandbox = world::sandbox();
+    let (world, _keyring) = newcomer(&sandbox);
+    let _taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let taken = format!("http://localhost:{}/callback", _taken.local_addr().unwrap().port());
+    for (callback, expected) in [
+        ("https://localhost:8477/callback", "cannot answer at an https callback"),
+        ("http://example.com/callback", "does not lead to this machine"),
+        (taken.as_str(), "another program listens on port"),
+    ] {
+        let flags = flags(&sandbox);
+        let dry = setup(
+            &world,
+            &[&flags[..4], &["--callback".into(), callback.into()]].concat(),
+            &["--dry-run"],
+            "",
+        );
+        assert_eq!(dry.code, Some(0), "{dry:?}");
+        assert!(dry.stderr.contains(expected) && dry.stderr.contains("pasting"), "{dry:?}");
+    }
+}
+
+#[test]
+fn git_is_told_the_path_of_the_helper_where_it_cannot_find_it_by_name() {
+    let sandbox = world::sandbox();
+    let (mut world, _keyring) = newcomer(&sandbox);
+    let folder = world.path("my programs");
+    fs::create_dir(&folder).unwrap();
+    for name in ["rally-cred", "rally-cred-commands", "rally-credd", "git-credential-rally"] {
+        fs::copy(world::programs().join(name), folder.join(name)).unwrap();
+    }
+    world.set("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", world.path("bin").display()));
+    let program = folder.join("rally-cred").display().to_string();
+    // A helper for all servers is kept out, by path as by name.
+    assert_eq!(world.run("git", &["config", "--global", "credential.helper", "store"], "").code, Some(0));
+    let before = fs::read_to_string(world.path(".gitconfig")).unwrap();
+    let flags = flags(&sandbox);
+    let run = |more: &[&str], stdin: &str| {
+        let arguments: Vec<_> = more.iter().copied().chain(flags[..6].iter().map(String::as_str)).collect();
+        world.run(&program, &arguments, stdin)
+    };
+    let made = run(&["setup", "--git", "yes", "--client-secret-stdin"], &sandbox.options().client_secret);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let filled = world.run("git", &["credential", "fill"], question(&sandbox));
+    assert!(value(&filled.stdout, "password").is_some(), "{filled:?}");
+    assert_eq!(world.run("git", &["credential", "approve"], &filled.stdout).code, Some(0));
+    assert!(!world.path(".git-credentials").exists());
+    let doctor = world.run(&program, &["doctor"], "");
+    assert_eq!(doctor.code, Some(0), "{doctor:?}");
+    let again = run(&["setup", "--git", "yes"], "");
+    assert!(again.stdout.starts_with("nothing to change\n"), "{again:?}");
+    let gone = world.run(&program, &["setup", "--remove"], "");
+    assert_eq!(gone.code, Some(0), "{gone:?}");
+    assert_eq!(fs::read_to_string(world.path(".gitconfig")).unwrap(), before, "{gone:?}");
+}
+
+#[test]
+fn a_home_folder_that_is_no_text_is_as_good_as_any() {
+    let sandbox = world::sandbox();
+    let (mut world, _keyring) = newcomer(&sandbox);
+    world.unset("XDG_CONFIG_HOME").unset("XDG_STATE_HOME");
+    let home = world.path("").join(OsStr::from_bytes(b"home-\xff"));
+    fs::create_dir(&home).unwrap();
+    let run = |arguments: &[&str], stdin: &str| {
+        let flags = flags(&sandbox);
+        let mut command = world.command("rally-cred");
+        command.env("HOME", &home).args(arguments).stdin(Stdio::piped());
+        if !arguments.contains(&"--remove") {
+            command.args(flags);
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let made = run(&["setup", "--client-secret-stdin"], &sandbox.options().client_secret);
+    assert!(made.status.success(), "{made:?}");
+    for file in [".config/rally-cred/config.toml", ".config/systemd/user/rally-cred.service", ".gitconfig"] {
+        assert!(home.join(file).exists(), "{file}");
+    }
+    let again = run(&["setup"], "");
+    assert!(again.status.success() && again.stdout.starts_with(b"nothing to change\n"), "{again:?}");
+    let gone = run(&["setup", "--remove"], "");
+    assert!(gone.status.success(), "{gone:?}");
+    for file in [".config/rally-cred/config.toml", ".config/systemd/user/rally-cred.service"] {
+        assert!(!home.join(file).exists(), "{file}");
+    }
+    assert_eq!(fs::read_to_string(home.join(".gitconfig")).unwrap_or_default(), "");
+}
+
+#[test]
+fn the_daemon_of_systemd_gets_the_proxy_of_the_shell_and_loses_it_with_the_rest() {
+    let sandbox = world::sandbox();
+    let (mut world, _keyring) = newcomer(&sandbox);
+    let secret = sandbox.options().client_secret;
+    world.set("HTTPS_PROXY", "http://me:canary%40@proxy.example.com:3128");
+    world.set("SSL_CERT_FILE", "/etc/ssl/certs/work.pem");
+    let made = setup(&world, &flags(&sandbox), &["--network", "yes", "--client-secret-stdin"], &secret);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    assert!(!format!("{made:?}").contains("canary"), "{made:?}");
+    let path = world.path("config/systemd/user/rally-cred.service.d/network.conf");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(
+        text.contains("Environment=\"HTTPS_PROXY=http://me:canary%%40@proxy.example.com:3128\"\n"),
+        "{text}"
+    );
+    assert!(text.contains("Environment=\"SSL_CERT_FILE=/etc/ssl/certs/work.pem\"\n"), "{text}");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(asked_of_systemd(&world).contains(&"daemon-reload".to_owned()));
+    // What is so stays; another proxy is asked about, and none is none.
+    assert!(setup(&world, &[], &["--network", "yes"], "").stdout.starts_with("nothing to change\n"));
+    world.set("HTTPS_PROXY", "http://other:1");
+    assert!(setup(&world, &[], &["--network", "yes"], "").stdout.contains("network.conf"));
+    assert!(fs::read_to_string(&path).unwrap().contains("http://other:1"));
+    world.unset("HTTPS_PROXY").unset("SSL_CERT_FILE");
+    assert!(setup(&world, &[], &[], "").stdout.starts_with("nothing to change\n"));
+    assert!(setup(&world, &[], &["--network", "yes"], "").stdout.contains("delete "));
+    assert!(!path.exists() && !path.parent().unwrap().exists());
+    world.set("ALL_PROXY", "http://other:1");
+    assert_eq!(setup(&world, &[], &["--network", "yes"], "").code, Some(0));
+    assert_eq!(world.client(&["setup", "--remove"], "").code, Some(0));
+    assert!(!path.exists() && !path.parent().unwrap().exists());
 }
 
 #[test]

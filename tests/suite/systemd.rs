@@ -402,6 +402,36 @@ fn the_agent_for_launchd_is_a_property_list() {
 }
 
 #[test]
+fn the_daemon_that_systemd_starts_has_the_proxy_that_setup_was_run_with_to_the_letter() {
+    let world = World::new();
+    let folder = world.path(".config/rally-cred");
+    fs::create_dir_all(&folder).unwrap();
+    let profile = "[profile.default]\nclient_id = \"x\"\nredirect_uri = \"http://localhost:1/x\"\n";
+    fs::write(folder.join("config.toml"), format!("keyring = \"memory\"\n{profile}")).unwrap();
+    let manager = match UserManager::start(world) {
+        Ok(manager) => manager,
+        Err(why) => {
+            println!("passed over: this machine cannot have a service manager of a user: {why}");
+            return;
+        }
+    };
+    let program = manager.world().path(".cargo/bin/rally-cred").display().to_string();
+    let proxy = "HTTPS_PROXY=http://me:canary%40@proxy.example.com:3128";
+    let spared = r#"NO_PROXY=a,"b",c\d,100%h"#;
+    // There is no client secret, so the sign-in at the end comes to nothing.
+    let setup = manager.run("env", &[proxy, spared, &program, "setup", "--network", "yes", "--units", "yes"]);
+    assert!(setup.stdout.contains("network.conf"), "{setup:?}");
+    let status = manager.run("rally-cred", &["status", "--json"]);
+    let status: Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(status["network"]["HTTPS_PROXY"], "http://…@proxy.example.com:3128", "{setup:?} {status:#}");
+    assert_eq!(status["network"]["NO_PROXY"], r#"a,"b",c\d,100%h"#);
+    let pid = status["pid"].as_u64().unwrap();
+    assert_eq!(manager.property("MainPID"), pid.to_string(), "{setup:?}");
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
+    assert!(environment.split(|byte| *byte == 0).any(|variable| variable == proxy.as_bytes()));
+}
+
+#[test]
 fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
     let world = World::new();
     let profile = "client_id = \"c\"\nredirect_uri = \"http://localhost:8477/callback\"\n";

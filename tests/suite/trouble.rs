@@ -62,6 +62,104 @@ fn nobody_answers() {
 }
 
 #[test]
+fn a_client_id_or_callback_url_that_rally_does_not_know_is_what_a_sign_in_without_an_answer_asks_about() {
+    for (key, wrong) in [("client_id", "mistyped"), ("redirect_uri", "http://localhost:8477/mistyped")] {
+        let sandbox = world::sandbox();
+        let world = world_with_browser(&sandbox);
+        let config = world::profile_for(&sandbox);
+        let right = config.lines().find(|line| line.starts_with(key)).unwrap();
+        world.configure(&config.replace(right, &format!("{key} = \"{wrong}\"")));
+        let _daemon = world.start_daemon();
+        let login = world
+            .client(&["login", "--client-secret-stdin", "--timeout", "1s"], &sandbox.options().client_secret);
+        expect(&login, 5, "timed out", &format!("{key} {wrong}"));
+        let page = format!("{}/login/accounts/index.html#/clients", sandbox.base_url());
+        expect(&login, 5, "timed out", &page);
+        assert!(login.stderr.contains("or Rally's page showed an error"), "{login:?}");
+        // Nor does a tool that waited learn less.
+        let get =
+            ["get", "--interactive", "always", "--format", "token", "--profile", "default", "--wait", "1s"];
+        assert!(!world.client(&get, "").stderr.is_empty());
+    }
+}
+
+#[test]
+fn a_rally_that_is_busy_or_out_of_order_says_when_to_ask_again() {
+    let fault = |status, retry_after| Fault::Status { status, retry_after };
+    check(
+        |sandbox, _| sandbox.fault(Endpoint::Token, fault(503, None), None),
+        8,
+        "Rally is out of order",
+        "ask again in a few minutes",
+    );
+    check(
+        |sandbox, _| sandbox.fault(Endpoint::Token, fault(429, Some(7)), None),
+        8,
+        "Rally takes no more requests",
+        "ask again in 7 s",
+    );
+}
+
+#[test]
+fn an_unknown_profile_is_told_with_those_that_there_are_the_nearest_first() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let base = world::profile_for(&sandbox);
+    let of = |name: &str| base.replace("profile.default", &format!("profile.{name}"));
+    world.configure(&format!("default_profile = \"home\"\n{}{}", of("home"), of("work")));
+    for command in [["login", "wrok"], ["logout", "wrok"], ["status", "wrok"], ["get", "--profile=wrok"]] {
+        world.client(&["daemon", "start"], "");
+        let ended = world.client(&command, "");
+        expect(&ended, 2, "there is no profile wrok", "rally-cred setup wrok");
+        assert!(ended.stderr.contains("there are: work, home"), "{ended:?}");
+    }
+    let many: String = (0..50).map(|number| of(&format!("p{number}"))).collect();
+    world.configure(&format!("default_profile = \"p0\"\n{many}"));
+    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    let ended = world.client(&["login", "p5x"], "");
+    assert!(ended.stderr.contains("there are: p5, ") && ended.stderr.contains(", 45 more"), "{ended:?}");
+}
+
+#[test]
+fn a_daemon_that_is_killed_in_the_middle_of_an_answer_is_told_as_such() {
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    let mut daemon = world.start_daemon();
+    let mut login = world.start("rally-cred", &["login", "--client-secret-stdin", "--no-browser"]);
+    login.write(&format!("{}\n", sandbox.options().client_secret));
+    drop(login.0.stdin.take());
+    login.wait_for_line("/login/oauth2/auth?");
+    daemon.kill();
+    let ended = login.end();
+    expect(&ended, 6, "the daemon went away before it had answered", "ask again");
+    assert!(!ended.stderr.contains("version") && !ended.stderr.contains("understand"), "{ended:?}");
+}
+
+#[test]
+fn a_socket_path_that_is_too_long_is_told_with_the_limit_and_the_remedy_finds_a_shorter_one() {
+    let sandbox = world::sandbox();
+    let mut world = world_with_browser(&sandbox);
+    let long = world.path(&"a".repeat(107));
+    let short = world.path("t");
+    std::fs::create_dir(&short).unwrap();
+    world.set("XDG_RUNTIME_DIR", long.display()).set("TMPDIR", short.display());
+    for command in [&["status"][..], &["get", "--profile=default", "--format=token"], &["daemon", "start"]] {
+        let ended = world.client(command, "");
+        expect(&ended, 1, "is too long", "export RALLY_CRED_SOCKET=");
+        assert!(ended.stderr.contains("room for 107"), "{ended:?}");
+    }
+    let daemon = world.run("rally-credd", &[], "");
+    assert!(daemon.code == Some(1) && daemon.stderr.contains("room for 107"), "{daemon:?}");
+    let doctor = world.client(&["doctor"], "");
+    assert!(doctor.stdout.lines().any(|line| line.starts_with("FAIL  socket")), "{doctor:?}");
+    let ended = world.client(&["daemon", "start"], "");
+    let remedy = ended.stderr.lines().find_map(|line| line.strip_prefix("  try: ")).unwrap();
+    let script = format!("{remedy}; rally-cred daemon start && rally-cred daemon stop");
+    let mended = world.run("sh", &["-c", &script], "");
+    assert_eq!(mended.code, Some(0), "{remedy}: {mended:?}");
+}
+
+#[test]
 fn rally_does_not_take_the_code() {
     let answer = Fault::Answer {
         status: 400,

@@ -117,7 +117,7 @@ fn a_socket_folder_that_others_can_enter_is_refused_by_name() {
 }
 
 #[test]
-fn bad_helper_input_is_one_line_of_error_and_nothing_on_standard_output() {
+fn bad_helper_input_is_told_in_a_line_with_a_remedy_and_nothing_on_standard_output() {
     let (sandbox, world, _daemon) = signed_in();
     let question = question(&sandbox);
     let long = format!("{question}path={}\n", "a".repeat(65_536)).replace("\n\n", "\n");
@@ -137,7 +137,7 @@ fn bad_helper_input_is_one_line_of_error_and_nothing_on_standard_output() {
         let got = world.client(&["get"], bytes);
         assert_eq!((got.code, got.stdout.as_str()), (Some(1), ""), "{name}: {got:?}");
         assert!(got.stderr.starts_with("rally-cred: "), "{name}: {got:?}");
-        assert_eq!(got.stderr.lines().count(), 1, "{name}: {got:?}");
+        assert_eq!(got.stderr.lines().count(), 2, "{name}: {got:?}");
         assert_still_serving(&world);
     }
 }

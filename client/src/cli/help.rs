@@ -65,6 +65,10 @@ completions into folders of yours, and git's setting credential.URL.helper; then
 proves the values and puts the client secret into the keyring. What is so already stays, so it can be
 run again at any time. --dry-run changes nothing and asks no daemon.
 
+A daemon that systemd starts has none of this shell's variables. --network yes gives it those that name a
+proxy (HTTPS_PROXY, ALL_PROXY, NO_PROXY) and certificates (SSL_CERT_FILE, SSL_CERT_DIR), in a file beside
+its unit; run it again when they change.
+
 --remove takes away the profile, its token and its client secret; with a server's last profile git's
 setting, and with the last of all the rest: what setup made, of which it keeps a record, and no more.
 
@@ -120,9 +124,9 @@ pub(super) const DOCTOR_HELP: &str = "\
 Exit code 0 only if nothing fails; otherwise that of the first fault. What cannot be tried because of
 another fault, or has no meaning here, is marked with --.
 
-  config         the config file can be used
+  config         the daemon's config file can be used, and is the one that this shell names
   permissions    nobody else may change the config, read the log or use the socket
-  path           git finds git-credential-rally
+  path           git finds git-credential-rally, where it looks for it
   socket         the socket's folder can be trusted
   daemon         a daemon answers, or one can be started, and is of this release
   vault          the keyring takes an item, gives it back and deletes it
@@ -131,7 +135,8 @@ another fault, or has no meaning here, is marked with --.
   tls            the connection to Rally is trusted
   clock          this machine's clock agrees with Rally's
   sign_in        a token is in hand that Rally takes, or can be renewed
-  git            git asks this program about Rally's server, and no other helper
+  network        the daemon has this shell's proxy and certificate variables, or reaches Rally anyway
+  git            git asks this program about Rally's server, if it was told to, and no other helper
   git_store      git's own store has no password for it in plain text
   units          the systemd units, if they are installed, are enabled and have not failed
 

@@ -29,7 +29,10 @@ pub(crate) fn tree() -> Command {
             operation("get", "Answer a credential request, of git, of a build tool, or of yours")
                 .after_help(GET_HELP),
             operation("erase", "Say that a token does not work (git runs this)"),
-            operation("store", "Do nothing, since the daemon has its tokens already (git runs this)"),
+            operation(
+                "store",
+                "Keep a credential for a server of [static] hosts; do nothing for others (git runs this)",
+            ),
             operation("capability", "Print what this helper understands of git's protocol"),
             Command::new("setup")
                 .about("Make a profile: asks for what is needed, and signs in")
@@ -42,6 +45,10 @@ pub(crate) fn tree() -> Command {
                     flag("client-secret-stdin", "Read the OAuth client secret from standard input"),
                     yes_or_no("units", "Whether systemd starts the daemon"),
                     yes_or_no("git", "Whether git asks rally-cred about Rally's server"),
+                    yes_or_no(
+                        "network",
+                        "Whether the daemon gets this shell's proxy and certificate variables",
+                    ),
                     text("completions", "SHELL|no", "The shell that completes rally-cred's commands")
                         .value_parser(["bash", "zsh", "fish", "powershell", "no"])
                         .hide_possible_values(true),
@@ -59,6 +66,7 @@ pub(crate) fn tree() -> Command {
                         "client-secret-stdin",
                         "units",
                         "git",
+                        "network",
                         "completions",
                     ]),
                 ]),

@@ -2,28 +2,35 @@
 //! Does not: look into a file.
 //! Met by: `doctor`.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
-use rally_cred_proto::{Fault, FaultKind, message::ProfileStatus, plain::plain, socket};
+use rally_cred_proto::{
+    Fault, FaultKind, message::ProfileStatus, plain::plain, shell_word::shell_word, socket, variables,
+};
 
 use super::Check;
 use crate::{
-    config,
-    installed::{self, GIT_HELPER, GitHelper, Units},
+    installed::{self, By, GIT_HELPER, GitHelper, Units},
+    setup,
     surroundings::Surroundings,
 };
 
 /// Whether nobody else may change the config, read the log or use the socket.
-pub(super) fn permissions(around: &dyn Surroundings) -> Result<String, Fault> {
-    let config = config::find_path(around)?;
-    // What a variable names may be anything, so then the variable is to change and not the file.
-    let elsewhere = around.variable("RALLY_CRED_CONFIG").map(|_| {
-        "set RALLY_CRED_CONFIG to a file of your own, in a folder that nobody else may write to".to_owned()
-    });
-    if let Some(folder) = config.parent() {
-        check_mode(folder, 0o022, "others may write to it", "go-w", elsewhere.clone())?;
+pub(super) fn permissions(configs: &[PathBuf], around: &dyn Surroundings) -> Result<String, Fault> {
+    for config in configs {
+        // What a variable names may be anything, so then the variable is to change and not the file.
+        let elsewhere = (variables::config_file(None).as_ref() != Ok(config)).then(|| {
+            "set RALLY_CRED_CONFIG to a file of your own, in a folder that nobody else may write to"
+                .to_owned()
+        });
+        if let Some(folder) = config.parent() {
+            check_mode(folder, 0o022, "others may write to it", "go-w", elsewhere.clone())?;
+        }
+        check_mode(config, 0o022, "others may write to it", "go-w", elsewhere)?;
     }
-    check_mode(&config, 0o022, "others may write to it", "go-w", elsewhere)?;
     if let Ok(folder) = socket::state_folder() {
         check_mode(&folder.join("daemon.log"), 0o077, "others may read it", "600", None)?;
     }
@@ -52,9 +59,9 @@ fn check_mode(
     }
     Err(Fault::new(FaultKind::Failed, format!("{} is not safe", path.display()))
         .why(format!("{why} (mode {:04o})", found.mode() & 0o7777))
-        .remedy(remedy.unwrap_or_else(|| {
-            format!("chmod {mend} {}", rally_cred_proto::shell_word::shell_word(&path.display().to_string()))
-        })))
+        .remedy(
+            remedy.unwrap_or_else(|| format!("chmod {mend} {}", shell_word(&path.display().to_string()))),
+        ))
 }
 
 /// Elsewhere, files have lists of who may do what, and the user's folders are closed by inheritance.
@@ -63,19 +70,27 @@ fn check_mode(_: &Path, _: u32, _: &str, _: &str, _: Option<String>) -> Result<(
     Ok(())
 }
 
-/// Whether git finds its helper.
-pub(super) fn path(around: &dyn Surroundings) -> Result<String, Fault> {
+/// Whether git finds its helper, where it looks for it by name.
+pub(super) fn path(profiles: &[ProfileStatus], around: &dyn Surroundings) -> Check {
     if let Some(helper) = installed::find_program(GIT_HELPER, around) {
-        return Ok(helper.display().to_string());
+        return Check::of("path", Ok(helper.display().to_string()));
+    }
+    let is_by_name = |profile: &ProfileStatus| {
+        let helper = installed::git_helper(&profile.base_url, around);
+        matches!(helper, GitHelper::Ours { by: By::Name, .. })
+    };
+    if !profiles.iter().any(is_by_name) {
+        return Check::skipped("path", &format!("{GIT_HELPER} is not in PATH, and git does not look for it"));
     }
     let fault = Fault::new(FaultKind::Failed, format!("{GIT_HELPER} is not in PATH"));
     let folder = around.executable().and_then(|program| Some(program.parent()?.to_owned()));
-    Err(match folder.filter(|folder| folder.join(GIT_HELPER).is_file()) {
+    let fault = match folder.filter(|folder| folder.join(GIT_HELPER).is_file()) {
         Some(folder) => fault
             .why(format!("it lies in {}, which PATH does not name", folder.display()))
             .remedy(format!("export PATH=\"{}:$PATH\"", folder.display())),
         None => fault.why("it is not installed").remedy("cargo install --locked --path client"),
-    })
+    };
+    Check::of("path", Err(fault))
 }
 
 /// The servers of the profiles, each once.
@@ -83,45 +98,69 @@ pub(super) fn servers(profiles: &[ProfileStatus]) -> BTreeSet<String> {
     profiles.iter().map(|profile| plain(&profile.base_url)).collect()
 }
 
-/// Whether git asks this program about each profile's server, and nobody else; and nobody else either about the servers
-/// of static credentials for which it asks this program.
+/// Whether git asks this program about each profile's server, where somebody wants it to, and nobody else; and nobody
+/// else either about the servers of static credentials for which it asks this program.
 pub(super) fn git(servers: &BTreeSet<String>, stores: &[String], around: &dyn Surroundings) -> Vec<Check> {
     if servers.is_empty() && stores.is_empty() {
         return vec![Check::skipped("git", "no server is known to ask about")];
     }
-    let judge = |server: &String| match installed::git_helper(server, around) {
-        GitHelper::NoGit => Check::skipped("git", "there is no git"),
-        GitHelper::Ours => Check::of("git", Ok(format!("it asks rally-cred about {server}"))),
-        GitHelper::Absent => Check::of(
-            "git",
-            Err(Fault::new(FaultKind::Failed, format!("git does not ask rally-cred about {server}"))
-                .why("no credential.helper is set for it")
-                .remedy(add_git_helper(server))),
-        ),
-        GitHelper::Shared(others) => Check::of("git", Err(shared(server, &others))),
+    let is_shared = |server: &&String| {
+        let helper = installed::git_helper(server, around);
+        matches!(helper, GitHelper::Ours { others, .. } if !others.is_empty())
     };
-    let is_shared = |server: &&String| matches!(installed::git_helper(server, around), GitHelper::Shared(_));
-    servers.iter().chain(stores.iter().filter(is_shared)).map(judge).collect()
+    let all = servers.iter().chain(stores.iter().filter(is_shared));
+    all.map(|server| git_about(server, around)).collect()
+}
+
+fn git_about(server: &str, around: &dyn Surroundings) -> Check {
+    let fault = Fault::new(FaultKind::Failed, format!("git does not ask rally-cred about {server}"));
+    let command = add_git_helper(server, around);
+    match installed::git_helper(server, around) {
+        GitHelper::NoGit => Check::skipped("git", "there is no git"),
+        GitHelper::Ours { others, .. } if others.is_empty() => {
+            Check::of("git", Ok(format!("it asks rally-cred about {server}")))
+        }
+        GitHelper::Ours { others, .. } => Check::of("git", Err(shared(server, &others, around))),
+        GitHelper::Undone => {
+            let fault = fault.why("an empty credential.helper after rally-cred's takes it out again");
+            let command = match installed::has_helpers_behind(server, around) {
+                true => set_git_helper(server, around),
+                false => command,
+            };
+            Check::of("git", Err(fault.remedy(command)))
+        }
+        GitHelper::Absent if setup::has_told_git_of(server) => {
+            let fault = fault.why("rally-cred setup set it as a helper, and it is there no more");
+            Check::of("git", Err(fault.remedy(command)))
+        }
+        // Nobody has to use git.
+        GitHelper::Absent => Check::skipped(
+            "git",
+            &format!("it does not ask rally-cred about {server}; if it should: {command}"),
+        ),
+    }
 }
 
 /// The fault of helpers beside this program.
-fn shared(server: &str, others: &[String]) -> Fault {
+fn shared(server: &str, others: &[String], around: &dyn Surroundings) -> Fault {
     Fault::new(FaultKind::Failed, format!("git asks others than rally-cred about {server}"))
         .why(format!(
             "it tells them what it was given, and they may keep it in plain text: {}",
             others.join(", ")
         ))
-        // Taken out first, since what is added stands behind all that is there.
-        .remedy(format!(
-            "git config --global --unset-all credential.{server}.helper; {}",
-            add_git_helper(server)
-        ))
+        .remedy(set_git_helper(server, around))
+}
+
+/// The same as [`add_git_helper`] behind all that is there: what is only added may come before it.
+fn set_git_helper(server: &str, around: &dyn Surroundings) -> String {
+    format!("git config --global --unset-all credential.{server}.helper; {}", add_git_helper(server, around))
 }
 
 /// Has git ask this program alone: an empty helper has it forget those before, which would keep the token.
-fn add_git_helper(server: &str) -> String {
+fn add_git_helper(server: &str, around: &dyn Surroundings) -> String {
     let add = format!("git config --global --add credential.{server}.helper");
-    format!("{add} '' && {add} rally")
+    let helper = installed::helper_for_git(around);
+    format!("{add} '' && {add} {}", shell_word(&helper.to_string_lossy()))
 }
 
 /// Whether the units do what they were installed for, and the daemon that answers, if one does, is theirs.

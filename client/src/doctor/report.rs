@@ -11,7 +11,7 @@ use std::{
 };
 
 use rally_cred_proto::{
-    Fault, FaultKind, own_file,
+    Fault, FaultKind, network, own_file,
     plain::{plain, visible},
     socket,
 };
@@ -26,7 +26,7 @@ use crate::{
 const LOG_END: u64 = 64 * 1024;
 
 /// Variables that change what the programs do. Only whether they are set is told, since some may hold passwords.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 14] = [
     "RALLY_CRED_CONFIG",
     "RALLY_CRED_SOCKET",
     "RALLY_CRED_PROFILE",
@@ -41,9 +41,6 @@ const VARIABLES: [&str; 17] = [
     "BROWSER",
     "CI",
     "GIT_TERMINAL_PROMPT",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "NO_PROXY",
 ];
 
 /// Writes the report into a new file that only this user can read.
@@ -59,7 +56,7 @@ pub(super) fn write(path: &Path, found: &Found, around: &dyn Surroundings) -> Re
             .why(fault.to_string());
         match fault.kind() {
             io::ErrorKind::AlreadyExists => told.remedy("name a file that does not exist yet"),
-            _ => told,
+            _ => told.remedy("name a file in a folder that you may write to"),
         }
     })
 }
@@ -68,7 +65,11 @@ fn text(found: &Found, around: &dyn Surroundings) -> String {
     let at = jiff::Timestamp::from_second(around.now()).map(|at| at.to_string()).unwrap_or_default();
     let system = read_line("/etc/os-release", "PRETTY_NAME=").unwrap_or_default();
     let kernel = read_line("/proc/sys/kernel/osrelease", "").unwrap_or_default();
-    let set: Vec<_> = VARIABLES.into_iter().filter(|name| around.variable(name).is_some()).collect();
+    let set: Vec<_> = VARIABLES
+        .into_iter()
+        .chain(network::GROUPS.into_iter().flatten().copied())
+        .filter(|name| around.variable(name).is_some())
+        .collect();
     let mut text = format!(
         "rally-cred support report, version 1\n\
          made     {at}\n\

@@ -131,6 +131,6 @@ fn erase_has_nothing_to_do_without_a_daemon_or_a_profile() {
 #[test]
 fn a_malformed_erase_is_refused_without_being_shown() {
     let done = run("erase", &Fake::default().reading("protocol=https\nhost=a\npassword=canary\r\n"));
-    assert_eq!((done.code, done.stdout.as_str(), done.stderr.lines().count()), (1, "", 1));
+    assert_eq!((done.code, done.stdout.as_str(), done.stderr.lines().count()), (1, "", 2));
     assert!(!done.stderr.contains("canary"), "{}", done.stderr);
 }

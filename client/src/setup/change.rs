@@ -3,6 +3,7 @@
 //! Met by: `setup`, which plans them.
 
 use std::{
+    ffi::OsString,
     fmt, fs,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -24,7 +25,7 @@ pub(super) enum Change {
     /// Delete a file that `setup` made.
     Delete(PathBuf),
     /// Run a program.
-    Run { program: &'static str, arguments: Vec<String> },
+    Run { program: &'static str, arguments: Vec<OsString> },
     /// Keep in mind that the next change makes this.
     Note(Made),
     /// The opposite, after it is gone.
@@ -72,7 +73,11 @@ impl Change {
             Self::Note(made) => record::note(made),
             Self::Forget(made) => record::forget(made),
             Self::Delete(path) => {
-                fs::remove_file(path).map_err(|fault| failed(path, "cannot be deleted", &fault))
+                fs::remove_file(path).map_err(|fault| failed(path, "cannot be deleted", &fault))?;
+                // A folder for additions to a unit that has none is in nobody's way, but a trace.
+                let folder = path.parent().filter(|folder| folder.extension().is_some_and(|end| end == "d"));
+                folder.map(fs::remove_dir);
+                Ok(())
             }
             Self::Run { program, arguments } => run(program, arguments, around),
             Self::SignOut(profile) => {
@@ -121,7 +126,9 @@ fn quietly(
 }
 
 fn failed(path: &Path, what: &str, fault: &io::Error) -> Fault {
-    Fault::new(FaultKind::Failed, format!("{} {what}", path.display())).why(fault.to_string())
+    Fault::new(FaultKind::Failed, format!("{} {what}", path.display()))
+        .why(fault.to_string())
+        .remedy("mend the cause and run rally-cred setup again; what is done already stays")
 }
 
 /// Takes the note of a file back if that could not be made. Nothing is lost if the note stays.
@@ -200,14 +207,12 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// A command as a person would type it.
-fn command_line(program: &str, arguments: &[String]) -> String {
-    std::iter::once(program.to_owned())
-        .chain(arguments.iter().map(|word| shell_word(word)))
-        .collect::<Vec<_>>()
-        .join(" ")
+fn command_line(program: &str, arguments: &[OsString]) -> String {
+    let words = arguments.iter().map(|word| shell_word(&word.to_string_lossy()));
+    std::iter::once(program.to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-fn run(program: &str, arguments: &[String], around: &dyn Surroundings) -> Result<(), Fault> {
+fn run(program: &str, arguments: &[OsString], around: &dyn Surroundings) -> Result<(), Fault> {
     let line = command_line(program, arguments);
     let fault = || {
         Fault::new(FaultKind::Failed, format!("{line} failed"))

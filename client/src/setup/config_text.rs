@@ -41,6 +41,20 @@ impl ConfigText {
         Some(config)
     }
 
+    /// A text with one profile and nothing else.
+    pub(super) fn of_one(name: &str, base_url: &str, client_id: &str, redirect_uri: &str) -> Self {
+        let mut config = Self { document: DocumentMut::new(), before: String::new(), has_crlf: false };
+        config.set_profile(name, base_url, client_id, redirect_uri);
+        config
+    }
+
+    /// The same text without a profile; `None` if a daemon could then serve nothing, so that there is nothing to judge.
+    pub(super) fn without_profile(&self, name: &str) -> Option<Self> {
+        let mut rest = Self { document: self.document.clone(), before: String::new(), has_crlf: false };
+        rest.remove_profile(name);
+        (!rest.is_unused()).then_some(rest)
+    }
+
     /// Whether the text is another than in the file.
     pub(super) fn has_changed(&self) -> bool {
         self.to_string() != self.before

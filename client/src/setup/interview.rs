@@ -1,16 +1,28 @@
 //! Questions to the person at the terminal, each of which a flag can answer in advance.
-//! Does not: judge an answer but by its shape, or ask for a secret.
+//! Does not: judge an answer itself, or ask for a secret.
 //! Met by: `setup`.
 
 use std::io::{BufRead, Read};
 
-use rally_cred_proto::{Fault, FaultKind, Origin, plain::plain};
+use rally_cred_proto::{Fault, FaultKind, plain::plain, shell_word::shell_word};
 
 use super::unanswered;
 use crate::{output::Output, surroundings::Surroundings};
 
 /// The longest answer. A longer one is a slip of the clipboard.
 const LONGEST: u64 = 4096;
+
+fn is_about_the_answer(kind: FaultKind) -> bool {
+    matches!(kind, FaultKind::ConfigBroken | FaultKind::Usage)
+}
+
+/// What an answer is worth.
+pub(super) enum Verdict {
+    /// It can be used, in this form.
+    Good(String),
+    /// It cannot; another one was probably meant.
+    Bad { fault: Fault, instead: Option<String> },
+}
 
 /// Asks whoever is there. Where nobody is, what is not given takes its proposal, or is an error.
 pub(super) struct Interview<'a, 'o> {
@@ -32,45 +44,48 @@ impl<'a, 'o> Interview<'a, 'o> {
         self.output.say(text);
     }
 
-    /// A text. An empty line takes the proposal, and is asked again without one.
-    pub(super) fn text(
+    /// A text that is judged as soon as it is given. An empty line takes the proposal, and is asked again without one. A
+    /// bad one costs the person nothing but another try, with what was probably meant as the proposal.
+    pub(super) fn judged(
         &mut self,
         question: &str,
         flag: &str,
         given: Option<String>,
-        proposal: Option<String>,
+        mut proposal: Option<String>,
+        judge: &dyn Fn(&str) -> Verdict,
     ) -> Result<String, Fault> {
-        if let Some(given) = given {
-            return Ok(given);
+        let unasked = if self.has_person() { given } else { given.or_else(|| proposal.clone()) };
+        if let Some(answer) = unasked {
+            return match judge(&answer) {
+                Verdict::Good(answer) => Ok(answer),
+                Verdict::Bad { fault, instead } => Err(match instead {
+                    Some(instead) => fault.remedy(format!("give {flag} {}", shell_word(&instead))),
+                    None => fault,
+                }),
+            };
         }
         if !self.has_person() {
-            return proposal.ok_or_else(|| unanswered(question, flag));
+            return Err(unanswered(question, flag));
         }
-        let shown = proposal.as_ref().map_or_else(String::new, |text| format!(" [{}]", plain(text)));
         loop {
+            let shown = proposal.as_ref().map_or_else(String::new, |text| format!(" [{}]", plain(text)));
             let line = self.ask(&format!("{question}{shown}: "))?;
-            match (line.is_empty(), &proposal) {
-                (false, _) => return Ok(line),
-                (true, Some(proposal)) => return Ok(proposal.clone()),
-                (true, None) => {}
+            let answer = match (line.is_empty(), &proposal) {
+                (false, _) => line,
+                (true, Some(proposal)) => proposal.clone(),
+                (true, None) => continue,
+            };
+            match judge(&answer) {
+                Verdict::Good(answer) => return Ok(answer),
+                // A daemon's program that cannot be run is no fault of the answer.
+                Verdict::Bad { fault, .. } if !is_about_the_answer(fault.kind) => return Err(fault),
+                Verdict::Bad { fault, instead } => {
+                    // The name of a key means nothing to somebody who was asked in words.
+                    let told = fault.why.map_or(fault.what, |why| format!("this cannot be used: {why}"));
+                    self.tell(&told);
+                    proposal = instead.or(proposal);
+                }
             }
-        }
-    }
-
-    /// A text that has to be a web address; a slip costs the person nothing but another try.
-    pub(super) fn address(
-        &mut self,
-        question: &str,
-        flag: &str,
-        given: Option<&String>,
-        proposal: &str,
-    ) -> Result<String, Fault> {
-        loop {
-            let address = self.text(question, flag, given.cloned(), Some(proposal.to_owned()))?;
-            if given.is_some() || !self.has_person() || Origin::from_uri(&address).is_some() {
-                return Ok(address);
-            }
-            self.tell("this is no address; it begins with https://, or with http:// on this machine");
         }
     }
 
@@ -95,6 +110,7 @@ impl<'a, 'o> Interview<'a, 'o> {
         let interrupted = || {
             Fault::new(FaultKind::Denied, "the set-up was interrupted")
                 .why("no more answers came; nothing was changed")
+                .remedy("rally-cred setup")
         };
         let lines = self.lines.as_mut().ok_or_else(interrupted)?;
         self.output.show(prompt);

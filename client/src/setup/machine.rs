@@ -3,6 +3,7 @@
 //! Met by: `setup`.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs, io,
     path::{Path, PathBuf},
     process::Command,
@@ -22,6 +23,9 @@ const UNIT_TEXTS: [(&str, &str); 2] = [
     ("rally-cred.socket", include_str!("../../../systemd/rally-cred.socket")),
     ("rally-cred.service", include_str!("../../../systemd/rally-cred.service")),
 ];
+
+/// The helper's name in git's configuration.
+const NAME: &str = "rally";
 
 /// Plans the units, where systemd has a manager for this user that could run them.
 pub(super) fn offer_units(
@@ -49,7 +53,7 @@ pub(super) fn offer_units(
         for (name, text) in UNIT_TEXTS {
             if let Some(path) = user_unit(name, around) {
                 plan.extend(
-                    write(path, unit_text(text, &daemon, around)).into_iter().flat_map(Change::noted),
+                    write(path, unit_text(text, &daemon, around)?).into_iter().flat_map(Change::noted),
                 );
             }
         }
@@ -65,20 +69,29 @@ pub(super) fn offer_units(
 }
 
 /// The text of a unit, for a daemon that may lie where the unit does not look.
-fn unit_text(text: &str, daemon: &Path, around: &dyn Surroundings) -> String {
+fn unit_text(text: &str, daemon: &Path, around: &dyn Surroundings) -> Result<String, Fault> {
     const SEARCHED: &str = "ExecSearchPath=";
     let folder = daemon.parent().unwrap_or(Path::new("/"));
-    let cargo = home(around).unwrap_or_default().join(".cargo/bin");
-    if [cargo.as_path(), Path::new("/usr/local/bin"), Path::new("/usr/bin")].contains(&folder) {
-        return text.to_owned();
+    let home = home(around).unwrap_or_default();
+    if [home.join(".cargo/bin").as_path(), Path::new("/usr/local/bin"), Path::new("/usr/bin")]
+        .contains(&folder)
+    {
+        return Ok(text.to_owned());
     }
-    // systemd reads `%` in a path as the beginning of a name of its own.
-    let folder = folder.display().to_string().replace('%', "%%");
-    text.replace(SEARCHED, &format!("{SEARCHED}{folder}:"))
+    // systemd reads `%` in a path as the beginning of a name of its own; `%h` is the home, which need not be text.
+    let named = match (folder.to_str(), folder.strip_prefix(&home).ok().and_then(Path::to_str)) {
+        (Some(folder), _) => folder.replace('%', "%%"),
+        (None, Some(below)) => format!("%h/{}", below.replace('%', "%%")),
+        (None, None) => {
+            let why = format!("{} is no text, and a unit has to name it", folder.display());
+            return Err(impossible(&why, "--units no"));
+        }
+    };
+    Ok(text.replace(SEARCHED, &format!("{SEARCHED}{named}:")))
 }
 
-fn systemctl(arguments: &[&str]) -> Change {
-    let arguments = std::iter::once(&"--user").chain(arguments).map(|word| (*word).to_owned()).collect();
+pub(super) fn systemctl(arguments: &[&str]) -> Change {
+    let arguments = std::iter::once(&"--user").chain(arguments).map(Into::into).collect();
     Change::Run { program: "systemctl", arguments }
 }
 
@@ -92,42 +105,42 @@ pub(super) fn offer_git(
     let helper = installed::git_helper(base_url, around);
     match helper {
         GitHelper::NoGit if given == Some(true) => return Err(impossible("there is no git", "--git no")),
-        GitHelper::NoGit | GitHelper::Ours => return Ok(Vec::new()),
+        GitHelper::NoGit => return Ok(Vec::new()),
+        GitHelper::Ours { others, .. } if others.is_empty() => return Ok(Vec::new()),
         // git would put a file in the place of /dev/null, which root may.
-        GitHelper::Absent | GitHelper::Shared(_) if has_no_git_config(around) => {
+        _ if has_no_git_config(around) => {
             return match given {
                 Some(true) => Err(impossible("GIT_CONFIG_GLOBAL leads to no file", "--git no")),
                 _ => Ok(Vec::new()),
             };
         }
-        GitHelper::Absent | GitHelper::Shared(_) => {}
+        GitHelper::Absent | GitHelper::Undone | GitHelper::Ours { .. } => {}
     }
     if !interview.yes(&format!("Have git ask rally-cred about {base_url}?"), given)? {
         return Ok(Vec::new());
     }
     let key = git_key(base_url);
     let own = global_helpers(&key, around);
+    let helper = installed::helper_for_git(around);
+    let add = |helper: &OsStr| git([OsStr::new("--add"), OsStr::new(&key), helper]);
     let mut plan = Vec::new();
     if installed::has_helpers_behind(base_url.trim_end_matches('/'), around) {
         // A new section of the file stands behind all others, and what is added goes into an old one.
-        plan.push(git(&["--unset-all", &key]));
-        plan.extend(
-            own.iter().filter(|helper| *helper != "rally").map(|helper| git(&["--add", &key, helper])),
-        );
-    } else if own.iter().any(|helper| helper == "rally") {
+        plan.push(git(["--unset-all", &key].map(OsStr::new)));
+        plan.extend(own.iter().filter(|other| **other != helper).map(|other| add(other)));
+    } else if own.contains(&helper) {
         // It has to stand behind the empty one.
-        plan.push(git(&["--unset-all", &key, "^rally$"]));
+        plan.push(take_out(&key, &helper));
     }
     // Whoever wrote it keeps it.
-    if !own.iter().any(|helper| helper == "rally") {
-        plan.push(Change::Note(Made::GitHelper(key.clone())));
+    if !own.contains(&helper) {
+        plan.push(Change::Note(match helper.to_str() {
+            Some(NAME) => Made::GitHelper(key.clone()),
+            _ => Made::GitHelperAt(key.clone(), helper.clone().into()),
+        }));
     }
     // Without it, git would tell `store` of the token, which keeps it in plain text.
-    plan.extend([
-        Change::Note(Made::GitReset(key.clone())),
-        git(&["--add", &key, ""]),
-        git(&["--add", &key, "rally"]),
-    ]);
+    plan.extend([Change::Note(Made::GitReset(key.clone())), add(OsStr::new("")), add(&helper)]);
     Ok(plan)
 }
 
@@ -151,15 +164,20 @@ pub(super) fn undo(all: impl IntoIterator<Item = Made>, around: &dyn Surrounding
         match &made {
             Made::File(path) if fs::symlink_metadata(path).is_err() => {}
             Made::File(path) => {
-                has_unit_files |= UNITS.iter().any(|name| user_unit(name, around).as_ref() == Some(path));
+                has_unit_files |= user_unit("", around).is_some_and(|units| path.starts_with(units));
                 plan.push(Change::Delete(path.clone()));
             }
-            Made::GitHelper(key) if global_helpers(key, around).iter().any(|helper| helper == "rally") => {
-                plan.push(git(&["--unset-all", key, "^rally$"]));
+            Made::GitHelper(key) if global_helpers(key, around).iter().any(|helper| helper == NAME) => {
+                plan.push(take_out(key, OsStr::new(NAME)));
+            }
+            Made::GitHelperAt(key, helper)
+                if global_helpers(key, around).iter().any(|found| found == helper) =>
+            {
+                plan.push(take_out(key, helper.as_os_str()));
             }
             Made::GitReset(key) => plan.extend(undo_reset(key, around)),
             Made::Units if has_manager => plan.push(systemctl(&[&["disable", "--now"][..], &UNITS].concat())),
-            Made::GitHelper(_) | Made::Units => {}
+            Made::GitHelper(_) | Made::GitHelperAt(..) | Made::Units => {}
         }
         plan.push(Change::Forget(made));
     }
@@ -174,28 +192,50 @@ fn undo_reset(key: &str, around: &dyn Surroundings) -> Vec<Change> {
     let mut helpers = global_helpers(key, around);
     match helpers.iter().filter(|helper| helper.is_empty()).count() {
         0 => Vec::new(),
-        1 => vec![git(&["--unset-all", key, "^$"])],
+        1 => vec![git(["--unset-all", key, "^$"].map(OsStr::new))],
         _ => {
-            let ours = helpers.iter().rposition(String::is_empty).unwrap_or_default();
+            let ours = helpers.iter().rposition(|helper| helper.is_empty()).unwrap_or_default();
             helpers.remove(ours);
-            let add = helpers.iter().map(|helper| git(&["--add", key, helper]));
-            std::iter::once(git(&["--unset-all", key])).chain(add).collect()
+            let add = helpers.iter().map(|helper| git([OsStr::new("--add"), OsStr::new(key), helper]));
+            std::iter::once(git(["--unset-all", key].map(OsStr::new))).chain(add).collect()
         }
     }
 }
 
 /// The values of a key of git's global configuration.
-fn global_helpers(key: &str, around: &dyn Surroundings) -> Vec<String> {
+fn global_helpers(key: &str, around: &dyn Surroundings) -> Vec<OsString> {
     let mut ask = Command::new("git");
     ask.args(["config", "--global", "--null", "--get-all", key]);
     let found = around.output_of(&mut ask).map(|found| found.stdout).unwrap_or_default();
-    let text = String::from_utf8_lossy(&found).into_owned();
-    text.split_terminator('\0').map(str::to_owned).collect()
+    let mut values: Vec<_> = found.split(|byte| *byte == 0).map(os_string).collect();
+    // What is behind the last zero is no value.
+    values.pop();
+    values
 }
 
-fn git(arguments: &[&str]) -> Change {
-    let arguments = ["config", "--global"].iter().chain(arguments).map(|word| (*word).to_owned()).collect();
-    Change::Run { program: "git", arguments }
+#[cfg(unix)]
+fn os_string(bytes: &[u8]) -> OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec())
+}
+
+/// Elsewhere git writes UTF-8.
+#[cfg(not(unix))]
+fn os_string(bytes: &[u8]) -> OsString {
+    String::from_utf8_lossy(bytes).into_owned().into()
+}
+
+/// Has git lose a helper, and no other.
+fn take_out(key: &str, helper: &OsStr) -> Change {
+    if helper == NAME {
+        // Older versions of git have no `--fixed-value`.
+        return git(["--unset-all", key, "^rally$"].map(OsStr::new));
+    }
+    git(["--fixed-value", "--unset-all", key].map(OsStr::new).into_iter().chain([helper]))
+}
+
+fn git<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Change {
+    let arguments = ["config", "--global"].map(OsStr::new).into_iter().chain(arguments);
+    Change::Run { program: "git", arguments: arguments.map(OsStr::to_owned).collect() }
 }
 
 /// Plans the completions of the person's shell, if that looks for them in a folder of the user.
@@ -248,7 +288,7 @@ fn completions_file(shell: &str, around: &dyn Surroundings) -> Option<PathBuf> {
     Some(folder?.join(name))
 }
 
-fn user_unit(name: &str, around: &dyn Surroundings) -> Option<PathBuf> {
+pub(super) fn user_unit(name: &str, around: &dyn Surroundings) -> Option<PathBuf> {
     let folder = folder("XDG_CONFIG_HOME", ".config", around).filter(|_| cfg!(target_os = "linux"))?;
     Some(folder.join("systemd/user").join(name))
 }
@@ -264,13 +304,15 @@ fn home(around: &dyn Surroundings) -> Option<PathBuf> {
 }
 
 /// A file of ours, unless it is so already.
-fn write(path: PathBuf, text: String) -> Option<Change> {
+pub(super) fn write(path: PathBuf, text: String) -> Option<Change> {
     let found = own_file::open_to_read(&path).and_then(io::read_to_string);
     let is_so = found.is_ok_and(|found| found == text);
     (!is_so).then_some(Change::Write { path, text })
 }
 
 /// Something that was asked for by a flag.
-fn impossible(why: &str, without: &str) -> Fault {
-    Fault::new(FaultKind::Failed, "what is asked for cannot be done").why(why).remedy(without)
+pub(super) fn impossible(why: &str, without: &str) -> Fault {
+    Fault::new(FaultKind::Failed, "what is asked for cannot be done")
+        .why(why)
+        .remedy(format!("rally-cred setup {without}"))
 }

@@ -15,13 +15,56 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub(super) enum Made {
     /// A file.
-    File(PathBuf),
+    File(#[serde(with = "lossless")] PathBuf),
     /// The helper `rally` under this key of git's global configuration.
     GitHelper(String),
+    /// Another helper under this key: where git does not find it by name, it has its path.
+    GitHelperAt(String, #[serde(with = "lossless")] PathBuf),
     /// The empty helper before it, which has git forget all others.
     GitReset(String),
     /// systemd's start of the daemon.
     Units,
+}
+
+impl Made {
+    /// The key of git's configuration, if that is where it is.
+    pub(super) fn git_key(&self) -> Option<&str> {
+        match self {
+            Self::GitHelper(key) | Self::GitHelperAt(key, _) | Self::GitReset(key) => Some(key),
+            Self::File(_) | Self::Units => None,
+        }
+    }
+}
+
+/// A path as text, as it has always been, and one that is no text as its bytes.
+mod lossless {
+    use std::{
+        ffi::OsString,
+        path::{Path, PathBuf},
+    };
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Text(PathBuf),
+        Bytes(OsString),
+    }
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        match path.to_str() {
+            Some(text) => to.serialize_str(text),
+            None => path.as_os_str().serialize(to),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(match Written::deserialize(from)? {
+            Written::Text(path) => path,
+            Written::Bytes(bytes) => bytes.into(),
+        })
+    }
 }
 
 /// All of it, in the order in which it was made.

@@ -10,6 +10,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+use crate::core::nearness::distance;
+
 /// A config file's text.
 pub(super) struct Source<'a> {
     pub(super) path: &'a Path,
@@ -145,21 +147,6 @@ const SECRET_KEY: &str = "client_secret";
 
 /// Largest number of slips that still makes one word of two. With more, `scope` would be near to anything short.
 const FARTHEST: usize = 2;
-
-/// The number of letters to insert, remove or replace (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, letter) in one.bytes().enumerate() {
-        let mut left = line + 1;
-        let mut next = vec![left];
-        for ((other, diagonal), above) in other.bytes().zip(&row).zip(row.iter().skip(1)) {
-            left = (diagonal + usize::from(letter != other)).min(above + 1).min(left + 1);
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
-}
 
 fn with_article(type_name: &str) -> String {
     let article = if type_name.starts_with(['a', 'i']) { "an" } else { "a" };

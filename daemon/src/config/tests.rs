@@ -351,7 +351,7 @@ fn a_file_that_is_not_plainly_ours_is_refused() {
     fill(&vec![b'#'; 1024 * 1024 + 1], 0o600);
     assert_eq!(
         refusal(&path),
-        format!("config file {shown} is larger than 1 MiB\n  try: keep only the keys of rally-cred in it")
+        format!("config file {shown} is larger than 1 MiB\n  try: keep only rally-cred's keys in it")
     );
     fill(&vec![b'#'; 1024 * 1024], 0o600);
     assert!(refusal(&path).contains("has no profile"));
@@ -362,7 +362,10 @@ fn a_file_that_is_not_plainly_ours_is_refused() {
     );
     assert_eq!(
         refusal(&path.join("below")),
-        format!("config file {shown}/below cannot be read\n  why: Not a directory (os error 20)")
+        format!(
+            "config file {shown}/below cannot be read\n  why: Not a directory (os error 20)\n  try: put a text file \
+             there that you may read"
+        )
     );
 }
 

@@ -19,7 +19,7 @@ use super::{
     profile::{Keyring, Profile},
     record::TokenRecord,
     renewal::{Refuted, Rest, Trust},
-    sign_in::{CoolDown, Flow},
+    sign_in::{self, CoolDown, Flow},
     time::{Now, Tick, Wall},
     token_item::TokenItem,
 };
@@ -560,8 +560,11 @@ impl Account {
         self.waiters = waiting;
         let fault =
             Fault::new(FaultKind::TimedOut, format!("no token for profile {} in time", self.profile.name))
-                .why(self.waited_for())
-                .remedy("rally-cred status");
+                .why(self.waited_for());
+        let fault = match &self.job {
+            Job::Flow(_) => fault.remedy(self.after_no_answer()),
+            _ => fault.remedy("rally-cred status"),
+        };
         for waiter in late {
             self.fail(turn, waiter, &fault);
         }
@@ -570,7 +573,7 @@ impl Account {
     fn waited_for(&self) -> &'static str {
         match (&self.job, &self.token) {
             (_, Slot::Unread | Slot::Loading(_)) => "the keyring did not answer",
-            (Job::Flow(_), _) => "nobody pressed \"Allow Access\"",
+            (Job::Flow(_), _) => sign_in::NO_ANSWER,
             (
                 Job::Exchanging(..)
                 | Job::LookingUp(..)

@@ -3,6 +3,7 @@
 //! Met by: the endpoint, which fills `RawAnswer`, and the broker, which acts on the verdict.
 
 mod body;
+mod trouble;
 mod user;
 
 use rally_cred_proto::{Fault, FaultKind, Secret, plain::cut};
@@ -10,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::sent::Sent;
 use body::TokenBody;
+pub use trouble::{Distrust, Proxy, ProxyTrouble, SendTrouble};
 pub use user::{UserAnswer, read_user_answer};
 
 /// A request to the token endpoint.
@@ -116,46 +118,6 @@ impl std::fmt::Debug for RawAnswer {
     }
 }
 
-/// Why no whole answer came. The texts are plain, lower case, and hold neither a URL nor a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SendTrouble {
-    /// The other side could not prove that it is Rally.
-    Tls(String),
-    /// No connection, or one that broke off.
-    Unreachable(String),
-    /// The system has no room for the work, for a thread say, until something else ends.
-    Exhausted(String),
-    /// A connection or an answer took too long.
-    TimedOut,
-    /// The body is larger than any answer of Rally's API.
-    TooLarge,
-    /// The file that `ca_file` names cannot be used.
-    BadCaFile(String),
-    /// The token holds a character that no HTTP header can carry, so that Rally cannot have made it.
-    BadToken,
-}
-
-impl SendTrouble {
-    /// How it is told to people.
-    pub fn fault(&self) -> Fault {
-        match self {
-            Self::Tls(why) => Fault::new(FaultKind::TlsFailed, "the connection to Rally is not trusted")
-                .why(why)
-                .remedy("set ca_file to the certificate authority of your network, or mend the system's"),
-            Self::Unreachable(why) => unreachable(why),
-            Self::Exhausted(why) => Fault::new(FaultKind::Unreachable, "Rally could not be asked")
-                .why(why)
-                .remedy("end programs that you do not need, or raise the limit (ulimit -u), and ask again"),
-            Self::TimedOut => unreachable("no answer came in time"),
-            Self::TooLarge => bad_answer("the answer is too large"),
-            Self::BadCaFile(why) => Fault::new(FaultKind::TlsFailed, "the profile's ca_file cannot be used")
-                .why(why)
-                .remedy("let ca_file name a PEM file with the certificate authority, or remove it"),
-            Self::BadToken => token_refused("the token holds a character that no HTTP header can carry"),
-        }
-    }
-}
-
 /// What the token endpoint decided.
 #[derive(Debug)]
 pub enum TokenAnswer {
@@ -217,7 +179,7 @@ pub fn read_token_answer(form: FormKind, raw: RawAnswer) -> TokenAnswer {
         }
     };
     let passing = |fault| TokenAnswer::Passing { fault, retry_after };
-    if let Some(fault) = status_trouble(status) {
+    if let Some(fault) = status_trouble(status, retry_after) {
         return passing(fault);
     }
     if let Some(fault) = address_trouble(status, &bytes, &sent) {
@@ -231,9 +193,7 @@ pub fn read_token_answer(form: FormKind, raw: RawAnswer) -> TokenAnswer {
     };
     let of = match body.error() {
         Some("temporarily_unavailable" | "server_error") => {
-            return passing(
-                Fault::new(FaultKind::Unreachable, "Rally is out of order").why(body.reason(status, &sent)),
-            );
+            return passing(out_of_order(retry_after).why(body.reason(status, &sent)));
         }
         Some("invalid_client" | "unauthorized_client") => Refused::Client,
         // Rally says `invalid_grant` where the standard has `unsupported_grant_type`, so the words decide.
@@ -276,12 +236,14 @@ fn refusal(form: FormKind, of: Refused, why: &str) -> TokenAnswer {
 }
 
 /// Statuses that pass by themselves, and redirects, which Rally's API does not send.
-fn status_trouble(status: u16) -> Option<Fault> {
+fn status_trouble(status: u16, retry_after: Option<u32>) -> Option<Fault> {
     match status {
-        408 | 429 | 500..=599 => Some(
-            Fault::new(FaultKind::Unreachable, "Rally is out of order")
-                .why(format!("it answered with status {status}")),
+        429 => Some(
+            Fault::new(FaultKind::Unreachable, "Rally takes no more requests of this user for now")
+                .why("it answered with status 429; all tools of a user share one limit")
+                .remedy(format!("run fewer tools at a time, and ask again {}", later(retry_after))),
         ),
+        408 | 500..=599 => Some(out_of_order(retry_after).why(format!("it answered with status {status}"))),
         300..=399 => Some(
             bad_answer(&format!(
                 "a redirect came (status {status}), as a proxy or a network's sign-in page sends"
@@ -289,6 +251,20 @@ fn status_trouble(status: u16) -> Option<Fault> {
             .remedy("sign in to your network, or check base_url and the proxy"),
         ),
         _ => None,
+    }
+}
+
+/// Rally is there, and cannot work. Nobody here can mend that.
+fn out_of_order(retry_after: Option<u32>) -> Fault {
+    Fault::new(FaultKind::Unreachable, "Rally is out of order")
+        .remedy(format!("ask again {}; if it stays so, ask your Rally administrator", later(retry_after)))
+}
+
+/// When another try makes sense.
+fn later(retry_after: Option<u32>) -> String {
+    match retry_after {
+        Some(seconds @ 1..=3600) => format!("in {seconds} s"),
+        Some(_) | None => "in a few minutes".to_owned(),
     }
 }
 

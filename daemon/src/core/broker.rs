@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rally_cred_proto::{
     Answer, Ask, Fault, FaultKind, Origin,
     message::{Get, Login, Logout, ProfileState, Target},
+    shell_word::shell_word,
 };
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
     gather::{Facts, LogoutGathering, StatusGathering},
     identity::is_user,
     idle::Idleness,
-    policy,
+    nearness, policy,
     profile::{Config, Profile},
     running::{Stop, stopping},
     sent::Sent,
@@ -336,7 +337,10 @@ impl Broker {
             }
             Ask::Stop => self.stop(turn, Some(id)),
             _ => {
-                turn.reply(id, Answer::Error(Fault::new(FaultKind::BadRequest, "this request is not known")))
+                let fault = Fault::new(FaultKind::BadRequest, "this request is not known")
+                    .why("the daemon is older than the program that asked")
+                    .remedy("rally-cred daemon restart");
+                turn.reply(id, Answer::Error(fault));
             }
         }
     }
@@ -519,8 +523,15 @@ impl Broker {
                     .why(format!("{} holds none", self.facts.config))
                     .remedy("rally-cred setup"))
             }
-            false => Err(Fault::new(FaultKind::UnknownProfile, format!("there is no profile {wanted}"))
-                .remedy("rally-cred status")),
+            false => {
+                let names = nearness::list(wanted, self.accounts.keys().map(String::as_str));
+                Err(Fault::new(FaultKind::UnknownProfile, format!("there is no profile {wanted}"))
+                    .why(format!("there are: {names}"))
+                    .remedy(format!(
+                        "name one of these, or make it: rally-cred setup {}",
+                        shell_word(wanted)
+                    )))
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// What `status` says of the daemon itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The release.
     pub release: String,
@@ -27,6 +27,8 @@ pub struct Facts {
     pub pid: u32,
     /// The config file.
     pub config: String,
+    /// The variables that decide how Rally is reached, fit to be shown.
+    pub network: BTreeMap<String, String>,
 }
 
 /// A `status` under way.
@@ -184,6 +186,7 @@ impl StatusGathering {
             config: facts.config.clone(),
             vault: VaultStatus { kind: turn.keyring.name().to_owned(), keeps, fault },
             static_hosts,
+            network: Some(facts.network.clone()),
         }))
     }
 }

@@ -14,6 +14,7 @@ mod identity;
 mod idle;
 mod keeping;
 mod look;
+pub mod nearness;
 pub mod policy;
 pub mod profile;
 mod record;

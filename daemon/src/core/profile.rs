@@ -210,8 +210,17 @@ impl BaseUrl {
 
     /// The page where a person revokes a grant.
     pub fn grants_page(&self) -> Url {
+        self.account_page("/apps")
+    }
+
+    /// The page with a person's OAuth clients.
+    pub fn clients_page(&self) -> Url {
+        self.account_page("/clients")
+    }
+
+    fn account_page(&self, fragment: &str) -> Url {
         let mut url = self.at("/login/accounts/index.html");
-        url.set_fragment(Some("/apps"));
+        url.set_fragment(Some(fragment));
         url
     }
 

@@ -59,6 +59,10 @@ impl CoolDown {
     }
 }
 
+/// Why a browser does not come back.
+pub(super) const NO_ANSWER: &str =
+    "nobody pressed \"Allow Access\" in time, or Rally's page showed an error in its place";
+
 /// The authorization URL, with exactly the documented parameters.
 pub fn authorization_url(profile: &Profile, state: &str) -> String {
     let mut url = profile.base_url.authorization_page();
@@ -499,10 +503,23 @@ impl Account {
                 FaultKind::TimedOut,
                 format!("the sign-in for profile {} timed out", self.profile.name),
             )
-            .why("nobody pressed \"Allow Access\" in time")
-            .remedy(self.login_command());
+            .why(NO_ANSWER)
+            .remedy(self.after_no_answer());
             self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()));
         }
+    }
+
+    /// What to do when nothing came back. A wrong client ID or callback URL ends at a page of Rally's, which the daemon
+    /// does not get to see.
+    pub(super) fn after_no_answer(&self) -> String {
+        let Profile { client_id, redirect_uri, base_url, .. } = &self.profile;
+        format!(
+            "{}; if Rally's page shows an error, first compare client_id {client_id} and redirect_uri {} with the \
+             OAuth client at {}",
+            self.login_command(),
+            redirect_uri.as_str(),
+            base_url.clients_page()
+        )
     }
 
     /// Ends a flow whose `login` was interrupted while nobody else waits: the person changed their mind.

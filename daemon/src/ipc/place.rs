@@ -69,6 +69,7 @@ pub(super) enum Found {
 
 /// Makes the socket's folder, closed to others from the start, and the socket in it. Must run inside a runtime.
 pub fn open(path: &Path) -> Result<Opened, Fault> {
+    socket::check_length(path)?;
     make_folder(path)?;
     let lock_path = lock::path(path)?;
     let begun = Instant::now();

@@ -13,7 +13,7 @@ use std::{
     collections::HashMap,
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     sync::{
         Mutex, PoisonError,
@@ -107,7 +107,7 @@ fn connect(socket: &Path) -> Result<Client, String> {
 }
 
 /// Asks until the time is up, as quickly as answers come.
-fn call(socket: &PathBuf, end: Instant, sandbox: &Sandbox, seen: &Seen) -> Result<(), String> {
+fn call(socket: &Path, end: Instant, sandbox: &Sandbox, seen: &Seen) -> Result<(), String> {
     let mut client = connect(socket)?;
     let ask = Ask::Get(Get::default());
     while Instant::now() < end {

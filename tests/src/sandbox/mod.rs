@@ -36,11 +36,14 @@ use tokio::task::JoinHandle;
 pub use control::Control;
 pub use fault::{Endpoint, Fault, Plan};
 pub use grants::Planted;
-pub use options::{ExpiresIn, Options, User};
+pub use options::{Certificate, ExpiresIn, Options, User};
 pub use record::{Counters, Entry};
 
 use crate::browser::Browser;
 use serve::Bound;
+
+/// A host that no name server knows, and that only a proxy of the tests leads to a sandbox.
+pub const HOST: &str = "rally.test";
 
 /// A running sandbox. It derefs to [`Control`], which has everything a test may ask or change; dropping it ends it.
 pub struct Sandbox {

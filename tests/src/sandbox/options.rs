@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Everything a sandbox can be told at its start; all but `port` and `tls` can also be changed while it runs.
+/// Everything a sandbox can be told at its start; all but `port`, `tls` and `certificate` can also be changed while
+/// it runs.
 ///
 /// In JSON every field may be left out; an unknown one is an error.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -14,6 +15,8 @@ pub struct Options {
     pub port: u16,
     /// Serve https, with a private CA made at the start.
     pub tls: bool,
+    /// What is wrong with the certificate.
+    pub certificate: Certificate,
     /// The registered client's identifier.
     pub client_id: String,
     /// The registered client's secret. It is a test value: the request log and the token endpoint's errors show it.
@@ -57,6 +60,20 @@ pub struct Options {
     pub clock_ahead: i64,
 }
 
+/// The certificate that a sandbox shows: by default one for the loopback names and [`HOST`](super::HOST).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certificate {
+    /// As it should be.
+    Sound,
+    /// For another host.
+    OtherHost,
+    /// It ended years ago.
+    Expired,
+    /// It begins in many years.
+    NotYetValid,
+}
+
 /// How the token endpoint writes `expires_in`: the documentation shows a number, and promises nothing.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -89,6 +106,7 @@ impl Default for Options {
         Options {
             port: 0,
             tls: false,
+            certificate: Certificate::Sound,
             client_id: "sandbox-client".into(),
             client_secret: "sandbox-client-secret".into(),
             redirect_uri: "http://localhost:8477/callback".into(),

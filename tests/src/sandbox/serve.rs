@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -26,8 +26,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::control::Control;
 use super::gate::{Line, gate};
-use super::options::Options;
-use super::{control_paths, login, reading, writing};
+use super::options::{Certificate, Options};
+use super::{HOST, control_paths, login, reading, writing};
 
 /// A sandbox that listens and does not answer yet.
 pub(super) struct Bound {
@@ -44,7 +44,7 @@ impl Bound {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
         options.port = listener.local_addr()?.port();
         let (scheme, tls, ca_pem) = if options.tls {
-            let (config, ca_pem) = certified().map_err(io::Error::other)?;
+            let (config, ca_pem) = certified(options.certificate).map_err(io::Error::other)?;
             ("https", Some(TlsAcceptor::from(Arc::new(config))), Some(ca_pem))
         } else {
             ("http", None, None)
@@ -105,8 +105,10 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, line
     }
 }
 
-/// A fresh CA and a certificate from it for the loopback names.
-fn certified() -> Result<(ServerConfig, String), Box<dyn std::error::Error + Send + Sync>> {
+/// A fresh CA and a certificate from it.
+fn certified(
+    certificate: Certificate,
+) -> Result<(ServerConfig, String), Box<dyn std::error::Error + Send + Sync>> {
     let ca_key = KeyPair::generate()?;
     let mut ca = CertificateParams::new(Vec::new())?;
     ca.distinguished_name.push(DnType::CommonName, "Rally sandbox CA");
@@ -116,7 +118,16 @@ fn certified() -> Result<(ServerConfig, String), Box<dyn std::error::Error + Sen
     let issuer = Issuer::new(ca, ca_key);
 
     let key = KeyPair::generate()?;
-    let mut leaf = CertificateParams::new(["localhost", "127.0.0.1", "::1"].map(String::from))?;
+    let hosts: &[&str] = match certificate {
+        Certificate::OtherHost => &["elsewhere.test"],
+        _ => &["localhost", "127.0.0.1", "::1", HOST],
+    };
+    let mut leaf = CertificateParams::new(hosts.iter().copied().map(String::from).collect::<Vec<_>>())?;
+    match certificate {
+        Certificate::Expired => leaf.not_after = date_time_ymd(2000, 1, 1),
+        Certificate::NotYetValid => leaf.not_before = date_time_ymd(3000, 1, 1),
+        Certificate::Sound | Certificate::OtherHost => {}
+    }
     leaf.distinguished_name.push(DnType::CommonName, "Rally sandbox");
     leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

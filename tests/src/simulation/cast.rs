@@ -11,7 +11,8 @@ use rally_credd::core::{
 pub(super) const FIRST_PORT: usize = 9000;
 
 pub(super) fn broker(profiles: usize) -> Broker {
-    let facts = Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned() };
+    let facts =
+        Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned(), ..Facts::default() };
     let profiles = (0..profiles).filter_map(|number| Some((name_of(number), profile(number)?))).collect();
     Broker::new(
         facts,

@@ -261,7 +261,7 @@ fn pages_redirects_and_a_rally_in_trouble_pass() {
             "bad_answer: a redirect came (status 307), as a proxy or a network's sign-in page sends",
         ),
         (408, "", "unreachable: it answered with status 408"),
-        (429, error, "unreachable: it answered with status 429"),
+        (429, error, "unreachable: it answered with status 429; all tools of a user share one limit"),
         (500, error, "unreachable: it answered with status 500"),
         (503, page, "unreachable: it answered with status 503"),
         (599, page, "unreachable: it answered with status 599"),
@@ -310,11 +310,6 @@ fn an_address_that_the_subscription_does_not_allow_is_explained() {
 fn what_never_arrived_passes_with_a_remedy_where_there_is_one() {
     for (trouble, expected) in [
         (
-            SendTrouble::Tls("its issuer is not known".to_owned()),
-            "the connection to Rally is not trusted\n  why: its issuer is not known\n  try: set ca_file to the \
-             certificate authority of your network, or mend the system's",
-        ),
-        (
             SendTrouble::Unreachable("the connection was refused".to_owned()),
             "Rally cannot be reached\n  why: the connection was refused\n  try: check the network and the proxy, then ask again",
         ),
@@ -341,6 +336,57 @@ fn what_never_arrived_passes_with_a_remedy_where_there_is_one() {
     }
     let bad = read_user_answer(RawAnswer::Failed(SendTrouble::BadToken));
     assert!(matches!(bad, UserAnswer::TokenRefused(_)), "{bad:?}");
+}
+
+/// The same mistake has the same remedy, and no two have one.
+#[test]
+fn each_reason_to_distrust_and_each_trouble_with_a_proxy_has_a_remedy_of_its_own() {
+    let proxy = |has_user| Proxy {
+        address: "http://proxy:3128".to_owned(),
+        variable: "HTTPS_PROXY",
+        server: "https://rally1.rallydev.com".to_owned(),
+        has_user,
+    };
+    let why = || "for some reason".to_owned();
+    let troubles = [
+        SendTrouble::Tls(Distrust::UnknownAuthority),
+        SendTrouble::Tls(Distrust::NoAuthorities(why())),
+        SendTrouble::Tls(Distrust::OtherHost(why())),
+        SendTrouble::Tls(Distrust::Expired(why())),
+        SendTrouble::Tls(Distrust::NotYetValid(why())),
+        SendTrouble::Tls(Distrust::NotTls),
+        SendTrouble::Tls(Distrust::Other(why())),
+        SendTrouble::Proxy(proxy(false), ProxyTrouble::WantsPassword),
+        SendTrouble::Proxy(proxy(true), ProxyTrouble::WantsPassword),
+        SendTrouble::Proxy(proxy(true), ProxyTrouble::Refuses),
+        SendTrouble::Proxy(proxy(true), ProxyTrouble::Unreachable(why())),
+        SendTrouble::BadCaFile(why()),
+        SendTrouble::Unreachable(why()),
+    ];
+    let remedies: std::collections::BTreeSet<_> =
+        troubles.iter().filter_map(|trouble| trouble.fault().remedy).collect();
+    assert_eq!(remedies.len(), troubles.len(), "{remedies:#?}");
+}
+
+#[test]
+fn what_passes_says_when_to_ask_again() {
+    for (status, retry_after, expected) in [
+        (503, None, "ask again in a few minutes"),
+        (503, Some(30), "ask again in 30 s"),
+        (429, Some(7), "ask again in 7 s"),
+        (429, None, "run fewer tools at a time, and ask again in a few minutes"),
+        (500, Some(86_400), "ask again in a few minutes"),
+    ] {
+        let body = Zeroizing::new(b"<html>".to_vec());
+        let TokenAnswer::Passing { fault, .. } = read_token_answer(
+            FormKind::Code,
+            RawAnswer::Arrived { status, retry_after, body, sent: Sent::default() },
+        ) else {
+            panic!("{status} is no refusal");
+        };
+        let remedy = fault.remedy.unwrap();
+        assert!(remedy.contains(expected), "{status}: {remedy}");
+    }
 }
 
 #[test]
@@ -410,8 +456,8 @@ fn the_user_query_finds_names_refused_tokens_and_passing_trouble() {
         (200, "<html>Sign in to the network</html>", passing(not_the_api(200))),
         (404, "<html>Not found</html>", passing(not_the_api(404))),
         (404, r#"{"User":{"UserName":"me"}}"#, passing(not_the_api(404))),
-        (302, "", passing(status_trouble(302).unwrap())),
-        (503, "<html>Maintenance</html>", passing(status_trouble(503).unwrap())),
+        (302, "", passing(status_trouble(302, None).unwrap())),
+        (503, "<html>Maintenance</html>", passing(status_trouble(503, None).unwrap())),
     ] {
         assert_eq!(read_user_answer(arrived(status, body)), expected, "{status} {body}");
     }

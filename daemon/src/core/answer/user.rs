@@ -46,7 +46,7 @@ pub fn read_user_answer(raw: RawAnswer) -> UserAnswer {
         }
     };
     let passing = |fault| UserAnswer::Passing { fault, retry_after };
-    if let Some(fault) = status_trouble(status) {
+    if let Some(fault) = status_trouble(status, retry_after) {
         return passing(fault);
     }
     if let Some(fault) = address_trouble(status, &body, &sent) {

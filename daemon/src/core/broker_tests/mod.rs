@@ -81,7 +81,8 @@ impl Stage {
             profiles,
             ..Config::default()
         };
-        let facts = Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned() };
+        let facts =
+            Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned(), ..Facts::default() };
         Self {
             broker: Broker::new(facts, config),
             dice: Counting(0),

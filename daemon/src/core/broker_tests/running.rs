@@ -57,7 +57,8 @@ fn status_with_check_asks_rally() {
 
 #[test]
 fn an_unconfigured_daemon_says_so_and_git_hears_nothing() {
-    let facts = Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned() };
+    let facts =
+        Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned(), ..Facts::default() };
     let mut stage = Stage::new();
     stage.broker = Broker::new(facts, Config::default());
     let get = stage.get(false);

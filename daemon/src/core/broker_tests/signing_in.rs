@@ -100,6 +100,14 @@ fn a_flow_that_nobody_answers_ends_and_its_late_redirect_changes_nothing() {
     let epoch = stage.open_listener();
     stage.wait(Ticks::seconds(301));
     assert_eq!(stage.fault(login), FaultKind::TimedOut);
+    // A wrong client ID or callback URL ends at a page that the daemon never sees.
+    let Some(Answer::Error(rally_cred_proto::Fault { remedy: Some(remedy), .. })) = stage.result(login)
+    else {
+        panic!("no remedy")
+    };
+    for part in ["rally-cred login; ", "client_id client", "redirect_uri http://", "/index.html#/clients"] {
+        assert!(remedy.contains(part), "no {part:?} in {remedy}");
+    }
     stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
     assert!(stage.posts().is_empty());
 }

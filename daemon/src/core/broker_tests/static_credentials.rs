@@ -19,7 +19,8 @@ fn stage(keyring: Keyring) -> Stage {
 }
 
 fn broker(keyring: Keyring, static_hosts: StaticHosts) -> Broker {
-    let facts = Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned() };
+    let facts =
+        Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned(), ..Facts::default() };
     Broker::new(facts, config(keyring, static_hosts))
 }
 

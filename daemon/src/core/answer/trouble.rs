@@ -1,0 +1,176 @@
+//! Why no whole answer came from Rally, and what a person can do about each reason.
+//! Does not: tell the reasons apart (the endpoint does).
+//! Used by: the endpoint, which fills it in, and whoever reads an answer.
+
+use rally_cred_proto::{Fault, FaultKind};
+
+use super::{bad_answer, token_refused, unreachable};
+
+/// Why no whole answer came. The texts are plain, lower case, and hold neither a path of a URL nor a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendTrouble {
+    /// The other side could not prove that it is Rally.
+    Tls(Distrust),
+    /// The way leads through a proxy, and does not get past it.
+    Proxy(Proxy, ProxyTrouble),
+    /// A variable that should name a proxy does not.
+    BadProxy(&'static str),
+    /// No connection, or one that broke off.
+    Unreachable(String),
+    /// The system has no room for the work, for a thread say, until something else ends.
+    Exhausted(String),
+    /// A connection or an answer took too long.
+    TimedOut,
+    /// The body is larger than any answer of Rally's API.
+    TooLarge,
+    /// The file that `ca_file` names cannot be used.
+    BadCaFile(String),
+    /// The token holds a character that no HTTP header can carry, so that Rally cannot have made it.
+    BadToken,
+}
+
+/// Why the other side is not believed to be Rally. What is wrong differs, and so does what mends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Distrust {
+    /// Its certificate comes from an authority that this machine does not know.
+    UnknownAuthority,
+    /// This machine knows no authority at all.
+    NoAuthorities(String),
+    /// Its certificate is for other hosts, which are named.
+    OtherHost(String),
+    /// Its certificate is no longer valid; the text says since when, and what time it is here.
+    Expired(String),
+    /// Its certificate is not valid yet; the text says from when, and what time it is here.
+    NotYetValid(String),
+    /// It does not speak TLS.
+    NotTls,
+    /// Anything else.
+    Other(String),
+}
+
+/// A proxy on the way to Rally.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Its address, without a user name or password.
+    pub address: String,
+    /// The variable that names it.
+    pub variable: &'static str,
+    /// The server that is to be reached through it.
+    pub server: String,
+    /// Whether the variable gives a user name.
+    pub has_user: bool,
+}
+
+/// What is the matter with a proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProxyTrouble {
+    /// It wants a user name and a password, or others (status 407).
+    WantsPassword,
+    /// It does not make the connection.
+    Refuses,
+    /// It does not answer as a proxy does.
+    NotAProxy(String),
+    /// It cannot be reached.
+    Unreachable(String),
+}
+
+impl SendTrouble {
+    /// How it is told to people.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Tls(distrust) => distrust.fault(),
+            Self::Proxy(proxy, trouble) => proxy.fault(trouble),
+            Self::BadProxy(variable) => {
+                Fault::new(FaultKind::Unreachable, format!("{variable} names no proxy that can be used"))
+                    .why("a proxy is written as http://HOST:PORT; https, socks5 and socks5h are known too")
+                    .remedy(format!("correct or unset {variable}, then {ANEW}"))
+            }
+            Self::Unreachable(why) => unreachable(why),
+            Self::Exhausted(why) => Fault::new(FaultKind::Unreachable, "Rally could not be asked")
+                .why(why)
+                .remedy("end programs that you do not need, or raise the limit (ulimit -u), and ask again"),
+            Self::TimedOut => unreachable("no answer came in time"),
+            Self::TooLarge => bad_answer("the answer is too large"),
+            Self::BadCaFile(why) => Fault::new(FaultKind::TlsFailed, "the profile's ca_file cannot be used")
+                .why(why)
+                .remedy("let ca_file name a PEM file with the certificate authority, or remove it"),
+            Self::BadToken => token_refused("the token holds a character that no HTTP header can carry"),
+        }
+    }
+}
+
+impl Distrust {
+    fn fault(&self) -> Fault {
+        let (why, remedy) = match self {
+            Self::UnknownAuthority => (
+                "its certificate was issued by an authority that this machine does not know",
+                "set ca_file in the profile to the PEM file of your organisation's authority, which whoever runs \
+                 its network or proxy can give you",
+            ),
+            Self::NoAuthorities(why) => (
+                why.as_str(),
+                "correct SSL_CERT_FILE or SSL_CERT_DIR, where the daemon has them; else install the package \
+                 ca-certificates, or set ca_file in the profile to a PEM file",
+            ),
+            Self::OtherHost(why) => (
+                why.as_str(),
+                "check base_url in the profile; if it is right, something on the way answers in Rally's place: \
+                 check the proxy, or ask whoever runs your network",
+            ),
+            Self::Expired(why) => (
+                why.as_str(),
+                "timedatectl set-ntp true, if that clock is wrong; else whoever runs the server or the proxy has \
+                 to renew the certificate",
+            ),
+            Self::NotYetValid(why) => (
+                why.as_str(),
+                "timedatectl set-ntp true, if that clock is wrong; else ask whoever runs the server or the proxy",
+            ),
+            Self::NotTls => (
+                "the other side does not speak TLS",
+                "check the port in base_url; where a proxy is named by an address with https://, try http://",
+            ),
+            Self::Other(why) => (
+                why.as_str(),
+                "rally-cred doctor --report rally-cred-report.txt, for whoever runs your network",
+            ),
+        };
+        Fault::new(FaultKind::TlsFailed, "the connection to Rally is not trusted").why(why).remedy(remedy)
+    }
+}
+
+/// How a daemon gets other variables.
+const ANEW: &str = "rally-cred daemon restart, or rally-cred setup where systemd runs the daemon";
+
+impl Proxy {
+    fn fault(&self, trouble: &ProxyTrouble) -> Fault {
+        let Self { address, variable, server, has_user } = self;
+        let fault = |what: String| Fault::new(FaultKind::Unreachable, what);
+        match trouble {
+            ProxyTrouble::WantsPassword if *has_user => fault(format!(
+                "the proxy {address} does not accept the user name and password that it is given"
+            ))
+            .why(format!("it answered with status 407; {variable} names it and gives them"))
+            .remedy(format!("correct them in {variable}, with %40 for @ and the like, then {ANEW}")),
+            ProxyTrouble::WantsPassword => {
+                fault(format!("the proxy {address} wants a user name and a password"))
+                    .why(format!("it answered with status 407; {variable} names it without them"))
+                    .remedy(format!("set {variable} to http://USER:PASSWORD@HOST:PORT, then {ANEW}"))
+            }
+            ProxyTrouble::Refuses => fault(format!("the proxy {address} does not let rally-cred through"))
+                .why(format!("it refused a connection to {server}, or is no proxy; {variable} names it"))
+                .remedy(format!(
+                    "ask whoever runs it to allow {server}; or add its host to NO_PROXY if it can be reached \
+                     without, then {ANEW}"
+                )),
+            ProxyTrouble::NotAProxy(why) => {
+                fault(format!("the proxy {address} does not answer as a proxy does"))
+                    .why(format!("{why}; {variable} names it"))
+                    .remedy(format!("correct or unset {variable}, then {ANEW}"))
+            }
+            ProxyTrouble::Unreachable(why) => fault(format!("the proxy {address} cannot be reached"))
+                .why(format!("{why}; {variable} names it"))
+                .remedy(format!("correct or unset {variable}, then {ANEW}")),
+        }
+    }
+}

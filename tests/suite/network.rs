@@ -1,0 +1,210 @@
+//! The way to Rally, on real processes: certificates that are wrong in different ways, and proxies that organisations
+//! have. Each trouble is told with what mends it, and passwords of proxies are seen nowhere.
+//! Does not: leave this machine.
+//! Used by: `main`.
+
+use std::fs;
+
+use rally_cred_tests::{
+    connect_proxy::{ConnectProxy, Manner, PASSWORD},
+    keyring::KeyringSession,
+    sandbox::{Certificate, HOST, Sandbox},
+    world::{self, Ended, World},
+};
+use serde_json::Value;
+
+use crate::sign_in::world_with_browser;
+
+/// The fault of one check of `doctor`, or null.
+fn fault_of(world: &World, check: &str) -> Value {
+    let ended = world.client(&["doctor", "--json"], "");
+    let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let checks = json["checks"].as_array().unwrap();
+    checks.iter().find(|found| found["check"] == check).unwrap()["fault"].clone()
+}
+
+/// A sandbox with this certificate, and a user who has its authority in `ca_file`.
+fn behind_tls(certificate: Certificate) -> (Sandbox, World) {
+    let sandbox = world::sandbox_with(|options| {
+        options.tls = true;
+        options.certificate = certificate;
+    });
+    let world = world_with_browser(&sandbox);
+    let authority = world.path("ca.pem");
+    fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
+    world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
+    (sandbox, world)
+}
+
+#[test]
+fn each_mistake_in_tls_is_told_with_its_own_remedy() {
+    let mut remedies = Vec::new();
+    for (certificate, why, remedy) in [
+        (Certificate::OtherHost, "is for elsewhere.test, and not for 127.0.0.1", "check base_url"),
+        (Certificate::Expired, "its certificate ended at 2000-01-01", "timedatectl"),
+        (Certificate::NotYetValid, "its certificate begins at 3000-01-01", "timedatectl"),
+    ] {
+        let (_sandbox, world) = behind_tls(certificate);
+        let fault = fault_of(&world, "tls");
+        assert_eq!(fault["kind"], "tls_failed", "{fault:#}");
+        assert!(fault["why"].as_str().unwrap().contains(why), "{fault:#}");
+        assert!(fault["try"].as_str().unwrap().contains(remedy), "{fault:#}");
+        remedies.push(fault["try"].clone());
+    }
+    // An authority that nobody told this machine about, and a server that speaks plain http.
+    let sandbox = world::sandbox_with(|options| options.tls = true);
+    let fault = fault_of(&world_with_browser(&sandbox), "tls");
+    assert!(fault["try"].as_str().unwrap().contains("ca_file"), "{fault:#}");
+    remedies.push(fault["try"].clone());
+    let sandbox = world::sandbox();
+    let world = world_with_browser(&sandbox);
+    world.configure(&world::profile_for(&sandbox).replace("\"http://127", "\"https://127"));
+    let fault = fault_of(&world, "tls");
+    assert!(fault["try"].as_str().unwrap().contains("the port in base_url"), "{fault:#}");
+    remedies.push(fault["try"].clone());
+    remedies.sort_by_key(Value::to_string);
+    remedies.dedup();
+    assert_eq!(remedies.len(), 5, "{remedies:#?}");
+}
+
+/// A user whose Rally is a host that only a proxy leads to, with this variable for the programs.
+fn behind_proxy(variable: &str, proxy: &str) -> (Sandbox, World, KeyringSession) {
+    let (sandbox, mut world) = behind_tls(Certificate::Sound);
+    let config = fs::read_to_string(world.path("config/rally-cred/config.toml")).unwrap();
+    world.configure(&config.replace("https://127.0.0.1", &format!("https://{HOST}")));
+    let keyring = KeyringSession::start();
+    world.join(&keyring);
+    world.set(variable, proxy);
+    (sandbox, world, keyring)
+}
+
+/// Signs in where the browser has a way of its own to Rally.
+fn sign_in(world: &World, sandbox: &Sandbox) -> Ended {
+    let mut login = world.start("rally-cred", &["login", "--client-secret-stdin", "--no-browser"]);
+    login.write(&format!("{}\n", sandbox.options().client_secret));
+    drop(login.0.stdin.take());
+    let line = login.wait_for_line("/login/oauth2/auth?");
+    let url = line.trim().replace(HOST, "127.0.0.1");
+    sandbox.browser().allow_blocking(&url).unwrap();
+    login.end()
+}
+
+#[test]
+fn a_sign_in_behind_a_proxy_works_by_each_variable_that_other_tools_read() {
+    for (variable, scheme) in [
+        ("HTTPS_PROXY", "http://"),
+        ("https_proxy", ""),
+        ("ALL_PROXY", "socks5h://"),
+        ("all_proxy", "http://"),
+    ] {
+        let proxy = ConnectProxy::start(Manner::Open);
+        let (sandbox, mut world, _keyring) = behind_proxy(variable, &format!("{scheme}{}", proxy.address()));
+        if variable == "https_proxy" {
+            // An empty variable counts as none.
+            world.set("HTTPS_PROXY", "");
+        }
+        let signed_in = sign_in(&world, &sandbox);
+        assert_eq!(signed_in.code, Some(0), "{variable}: {signed_in:?}");
+        let port = sandbox.options().port;
+        assert!(proxy.asked().contains(&format!("{HOST}:{port}")), "{variable}: {:?}", proxy.asked());
+    }
+}
+
+#[test]
+fn a_proxy_that_is_in_the_way_is_told_as_such_and_its_password_is_shown_nowhere() {
+    let dead = format!("127.0.0.1:{}", world::free_port());
+    let proxy = |manner| ConnectProxy::start(manner).address();
+    for (address, what, remedy) in [
+        (
+            proxy(Manner::AsksForPassword),
+            "wants a user name and a password",
+            "http://USER:PASSWORD@HOST:PORT",
+        ),
+        (
+            format!("user:wrong-{PASSWORD}@{}", proxy(Manner::AsksForPassword)),
+            "does not accept the user name and password",
+            "HTTPS_PROXY",
+        ),
+        (proxy(Manner::Refuses), "does not let rally-cred through", "NO_PROXY"),
+        (proxy(Manner::HangsUp), "does not answer as a proxy does", "correct or unset HTTPS_PROXY"),
+        (dead, "cannot be reached", "correct or unset HTTPS_PROXY"),
+        (format!("user:{PASSWORD}@proxy.invalid:1"), "cannot be reached", "correct or unset HTTPS_PROXY"),
+    ] {
+        let (_sandbox, world, _keyring) = behind_proxy("HTTPS_PROXY", &format!("http://{address}"));
+        let fault = fault_of(&world, "rally");
+        assert_eq!(fault["kind"], "unreachable", "{address}: {fault:#}");
+        let shown = address.rsplit('@').next().unwrap();
+        let told = fault["what"].as_str().unwrap();
+        assert!(told.contains(what) && told.contains(&format!("the proxy http://{shown} ")), "{fault:#}");
+        assert!(fault["try"].as_str().unwrap().contains(remedy), "{fault:#}");
+        let everything = format!(
+            "{fault} {:?} {:?} {}",
+            world.client(&["doctor", "--report", "report.txt"], ""),
+            world.client(&["status", "--json"], ""),
+            fs::read_to_string(world.path("report.txt")).unwrap() + &world.log(),
+        );
+        assert!(!everything.contains(PASSWORD), "{everything}");
+    }
+    let (_sandbox, world, _keyring) = behind_proxy("HTTPS_PROXY", "ftp://proxy.example.com");
+    let fault = fault_of(&world, "rally");
+    assert_eq!(fault["what"], "HTTPS_PROXY names no proxy that can be used");
+    assert!(fault["try"].as_str().unwrap().contains("HTTPS_PROXY"), "{fault:#}");
+}
+
+#[test]
+fn the_right_password_of_a_proxy_is_given_and_shown_nowhere() {
+    let proxy = ConnectProxy::start(Manner::AsksForPassword);
+    let (sandbox, world, _keyring) =
+        behind_proxy("HTTPS_PROXY", &format!("http://user:{PASSWORD}@{}", proxy.address()));
+    let signed_in = sign_in(&world, &sandbox);
+    assert_eq!(signed_in.code, Some(0), "{signed_in:?}");
+    let doctor = world.client(&["doctor", "--report", "report.txt"], "");
+    let report = fs::read_to_string(world.path("report.txt")).unwrap();
+    let status = world.client(&["status", "--json"], "");
+    assert!(status.stdout.contains(&format!("http://…@{}", proxy.address())), "{status:?}");
+    assert!(!format!("{doctor:?} {status:?} {report} {}", world.log()).contains(PASSWORD));
+}
+
+#[test]
+fn an_empty_variable_for_certificates_counts_as_none_and_a_wrong_one_is_named() {
+    let sandbox = world::sandbox_with(|options| options.tls = true);
+    let mut world = world_with_browser(&sandbox);
+    let authority = world.path("ca.pem");
+    fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
+    world.set("SSL_CERT_FILE", authority.display());
+    assert_eq!(fault_of(&world, "tls"), Value::Null);
+    world.set("SSL_CERT_FILE", "").set("SSL_CERT_DIR", "");
+    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    let fault = fault_of(&world, "tls");
+    assert!(
+        fault["why"].as_str().unwrap().contains("an authority that this machine does not know"),
+        "{fault:#}"
+    );
+    world.set("SSL_CERT_FILE", "/absent.pem");
+    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    let fault = fault_of(&world, "tls");
+    assert!(fault["try"].as_str().unwrap().contains("correct SSL_CERT_FILE"), "{fault:#}");
+}
+
+#[test]
+fn a_daemon_that_goes_another_way_than_the_shell_is_told_and_a_restart_mends_it() {
+    let proxy = ConnectProxy::start(Manner::Open);
+    let (_sandbox, mut world, _keyring) = behind_proxy("DISPLAY", ":0");
+    let _daemon = world.start_daemon();
+    world.set("HTTPS_PROXY", format!("http://user:{PASSWORD}@{}", proxy.address()));
+    let fault = fault_of(&world, "network");
+    let why = fault["why"].as_str().unwrap();
+    assert!(why.contains(&format!("HTTPS_PROXY is http://…@{} in this shell", proxy.address())), "{fault:#}");
+    assert!(why.contains("not set for the daemon") && !why.contains(PASSWORD), "{fault:#}");
+    let mended = world.run("sh", &["-c", fault["try"].as_str().unwrap()], "");
+    assert_eq!(mended.code, Some(0), "{mended:?}");
+    assert_eq!((fault_of(&world, "network"), fault_of(&world, "rally")), (Value::Null, Value::Null));
+    // Where Rally answers all the same, a difference is worth a word and no more.
+    let sandbox = world::sandbox();
+    world.configure_for(&sandbox);
+    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    world.unset("HTTPS_PROXY");
+    let doctor = world.client(&["doctor"], "");
+    let line = doctor.stdout.lines().find(|line| line.contains("network ")).unwrap();
+    assert!(line.starts_with("ok") && line.contains("Rally answers all the same"), "{doctor:?}");
+}
