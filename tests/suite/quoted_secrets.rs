@@ -147,7 +147,11 @@ fn a_token_that_rally_quotes_is_seen_nowhere_not_even_in_an_alert() {
     let answer =
         Fault::Answer { status: 400, content_type: "application/json".to_owned(), body: body.to_owned() };
     sandbox.fault(Endpoint::Token, answer, Some(1));
-    let got = world.client(&["get", "--interactive", "never", "--min-validity", "720h"], "");
+    assert!(sandbox.revoke("an/access/token/of/words"));
+    let erase = format!("url={}\npassword=an/access/token/of/words\n", sandbox.base_url());
+    assert_eq!(world.client(&["erase"], erase).code, Some(0));
+    let got = world.client(&["get", "--interactive", "never"], "");
+    assert_eq!(got.code, Some(3), "{got:?}");
     assert!(!got.stderr.contains("refresh/token"), "{got:?}");
     let told = fs::read_to_string(&pipe).unwrap();
     assert!(told.contains("RALLY_CRED_WHY=") && !told.contains("refresh/token"), "{told}");
