@@ -108,8 +108,8 @@ pub(super) enum Job {
     Pausing(Tick, Look),
     /// This refresh token is being used.
     Renewing(Epoch, Secret),
-    /// Rally is asked whose the held token is.
-    Identifying(Epoch),
+    /// Rally is asked whose this token is.
+    Identifying(Epoch, Secret),
     /// A new token is on its way into the vault; past this tick, callers are served from memory.
     Saving(Tick),
 }
@@ -256,7 +256,7 @@ impl Account {
             | Job::Exchanging(..)
             | Job::LookingUp(..)
             | Job::Renewing(..)
-            | Job::Identifying(_) => None,
+            | Job::Identifying(..) => None,
         };
         self.waiters
             .iter()
@@ -578,7 +578,7 @@ impl Account {
                 Job::Exchanging(..)
                 | Job::LookingUp(..)
                 | Job::Renewing(..)
-                | Job::Identifying(_)
+                | Job::Identifying(..)
                 | Job::Pausing(..),
                 _,
             ) => "Rally did not answer",

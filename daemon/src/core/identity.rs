@@ -9,6 +9,8 @@ use super::{
     answer::{self, RawAnswer, UserAnswer},
     event::{Effect, Epoch, GrantStep},
     keeping::Slot,
+    record::TokenRecord,
+    renewal::Rest,
 };
 
 /// Whether the held token is the one of the user who is wanted.
@@ -77,7 +79,7 @@ impl Account {
         }
         let Some(token) = self.token.held().and_then(|record| record.access_token.clone()) else { return };
         let epoch = turn.epoch();
-        self.job = Job::Identifying(epoch);
+        self.job = Job::Identifying(epoch, token.clone());
         turn.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token });
     }
 
@@ -88,12 +90,18 @@ impl Account {
         epoch: Epoch,
         raw: RawAnswer,
     ) -> Option<RawAnswer> {
-        if !matches!(self.job, Job::Identifying(own) if own == epoch) {
-            return Some(raw);
-        }
-        self.job = Job::None;
+        let token = match std::mem::replace(&mut self.job, Job::None) {
+            Job::Identifying(own, token) if own == epoch => token,
+            other => {
+                self.job = other;
+                return Some(raw);
+            }
+        };
         match answer::read_user_answer(raw) {
-            UserAnswer::Found { username: Some(username), .. } => self.identified(turn, username),
+            // Another token may have come in the meantime, of which this says nothing.
+            UserAnswer::Found { username: Some(username), .. } => {
+                self.token_is_of(turn, &token, Some(&username));
+            }
             UserAnswer::Found { username: None, .. } => {
                 let fault = Fault::new(FaultKind::BadAnswer, "Rally does not say whose the token is")
                     .remedy("try again later");
@@ -103,7 +111,7 @@ impl Account {
                 self.rest_from_identification(turn, fault, retry_after);
             }
             UserAnswer::AddressNotAllowed(fault) => self.rest_from_identification(turn, fault, None),
-            UserAnswer::TokenRefused(_) => self.give_up_token(turn),
+            UserAnswer::TokenRefused(_) => self.refuted(turn, &token),
         }
         None
     }
@@ -133,8 +141,8 @@ impl Account {
     }
 
     fn identified(&mut self, turn: &mut Turn<'_>, username: String) {
-        self.user_rest = super::renewal::Rest::default();
-        let is_known = |record: &super::record::TokenRecord| record.username.as_deref() == Some(&*username);
+        self.user_rest = Rest::default();
+        let is_known = |record: &TokenRecord| record.username.as_deref() == Some(&*username);
         if self.token.held().is_some_and(is_known) && self.identity(None) == Identity::Right {
             return;
         }

@@ -12,6 +12,7 @@ use super::{
     policy,
     profile::Keyring,
     record::{Decoded, TokenRecord},
+    renewal::Rest,
     token_item::TokenItem,
     vault::{ItemKind, VaultTrouble},
 };
@@ -139,7 +140,7 @@ impl Account {
         self.token_item = TokenItem::read();
         self.suspect = None;
         self.brake.new_token();
-        self.rest = super::renewal::Rest::default();
+        self.rest = Rest::default();
         self.fault = None;
         self.end_alerts(turn);
         self.hold(turn, found);

@@ -85,7 +85,7 @@ impl Account {
             | Job::Looking(..)
             | Job::Pausing(..)
             | Job::Renewing(..)
-            | Job::Identifying(_)
+            | Job::Identifying(..)
             | Job::Saving(_) => (None, None),
         };
         let records = self.token.held().into_iter().chain(new);
@@ -542,7 +542,7 @@ impl Account {
             | Job::Looking(..)
             | Job::Pausing(..)
             | Job::Renewing(..)
-            | Job::Identifying(_)
+            | Job::Identifying(..)
             | Job::Saving(_)) => self.job = other,
         }
     }

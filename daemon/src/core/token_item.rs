@@ -61,6 +61,9 @@ pub(super) enum Written {
 /// Conflicts in a row after which the next write waits: two daemons that disagree must not keep each other busy.
 const MOST_CONFLICTS: u32 = 5;
 
+/// As many writes are remembered that may end late; fewer than these hang in a prompt at a time.
+const MOST_UNSURE: usize = 16;
+
 impl TokenItem {
     /// The item of a token that was just read from it.
     pub(super) fn read() -> Self {
@@ -163,7 +166,8 @@ impl TokenItem {
             }
             Err(trouble) => {
                 if !self.wrote_late(text.as_ref()) {
-                    self.unsure.push(text);
+                    self.unsure.truncate(MOST_UNSURE - 1);
+                    self.unsure.insert(0, text);
                 }
                 self.retry(retry_at);
                 Written::Failed(trouble)
