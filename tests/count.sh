@@ -1,0 +1,15 @@
+# For tests/run and tests/quick: counts what test binaries report, and ends with the sum on a plain line of its own.
+# shellcheck shell=bash
+counted=$(mktemp)
+
+closing_line() {
+  local status=$?
+  awk '/^test result:/ { passed += $4; failed += $6 } END { printf "\n%d passed, %d failed\n", passed, failed }' "$counted"
+  rm -f "$counted"
+  exit "$status"
+}
+trap closing_line EXIT
+
+step() { printf '\n== %s\n' "$*"; "$@"; }
+# A step whose tests count. Cargo goes on after a binary with failures, so that the sum is whole.
+count() { printf '\n== %s\n' "$*"; "$@" | tee -a "$counted"; }
