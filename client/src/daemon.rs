@@ -42,10 +42,12 @@ pub(crate) fn stop(around: &dyn Surroundings, output: &mut Output<'_>) -> Result
         outcome => outcome.map_err(|fault| stuck(fault, None))?,
     };
     let daemon = client.daemon();
-    client.ask_by(&Ask::Stop, &mut deadline, &mut |_| {}).map_err(|fault| stuck(fault, daemon))?;
+    // It may have been stopped since.
+    let daemon_now = || daemon.and_then(|daemon| Process::find(daemon.pid));
+    client.ask_by(&Ask::Stop, &mut deadline, &mut |_| {}).map_err(|fault| stuck(fault, daemon_now()))?;
     // The end of the connection is the end of the daemon; its socket is gone by then.
     match client.ask_by(&Ask::Stop, &mut deadline, &mut |_| {}) {
-        Err(fault) if fault.kind == FaultKind::TimedOut => Err(stuck(fault, daemon)),
+        Err(fault) if fault.kind == FaultKind::TimedOut => Err(stuck(fault, daemon_now())),
         Ok(_) | Err(_) => output.tell_line("the daemon stopped").map(|()| 0),
     }
 }
