@@ -1,10 +1,12 @@
-# For tests/run and tests/quick: counts what test binaries report, and ends with the sum on a plain line of its own.
+# For tests/run and tests/quick: counts what test binaries report, and ends with the sum on a plain line of its own. What
+# fails without being a test, as a lint or an install, counts as one failure.
 # shellcheck shell=bash
 counted=$(mktemp)
 
 closing_line() {
   local status=$?
-  awk '/^test result:/ { passed += $4; failed += $6 } END { printf "\n%d passed, %d failed\n", passed, failed }' "$counted"
+  awk -v status="$status" '/^test result:/ { passed += $4; failed += $6 }
+    END { printf "\n%d passed, %d failed\n", passed, failed ? failed : status != 0 }' "$counted"
   rm -f "$counted"
   exit "$status"
 }

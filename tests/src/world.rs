@@ -370,6 +370,11 @@ pub fn build() -> Result<(), String> {
 }
 
 fn run_cargo(cargo: &mut Command) -> Result<(), String> {
+    // Cargo sets these for whatever it runs, and build scripts that read them would be stale in here, then out there again.
+    let is_of_cargo = |name: &str| name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_cargo)) {
+        cargo.env_remove(name);
+    }
     let status = cargo
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .status()

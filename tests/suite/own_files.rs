@@ -11,7 +11,10 @@ use std::{
 
 use rally_cred_tests::world::{self, Ended, World};
 
-use crate::sign_in::{question, sign_in, value, world_with_browser};
+use crate::{
+    setup::UNASKED,
+    sign_in::{question, sign_in, value, world_with_browser},
+};
 
 /// The kinds of things that are no file, by what makes them.
 const KINDS: [&str; 5] = ["pipe", "folder", "device", "link to a device", "dangling link"];
@@ -115,18 +118,7 @@ fn whatever_is_in_the_place_of_the_config_file_is_told_at_once() {
         let world = World::new();
         let config = world.path("config/rally-cred/config.toml");
         put(kind, &config);
-        let setup = [
-            "setup",
-            "--client-id",
-            "x",
-            "--callback",
-            "http://localhost:1/x",
-            "--git",
-            "no",
-            "--units",
-            "no",
-        ];
-        for command in [&["config", "check"][..], &["doctor", "--no-autostart"], &setup] {
+        for command in [&["config", "check"][..], &["doctor", "--no-autostart"], &UNASKED] {
             let ended = run(&world, command, "");
             assert_ne!(ended.code, Some(0), "{kind} {command:?}: {ended:?}");
             assert!(fs::symlink_metadata(&config).is_ok_and(|found| !found.is_file()), "{kind} {command:?}");

@@ -13,6 +13,8 @@ use std::{
 
 use rally_cred_tests::world::World;
 
+use crate::setup::UNASKED;
+
 /// A user of this test and of nobody else.
 const OTHER: u32 = 48_271;
 
@@ -171,18 +173,8 @@ fn what_a_variable_names_is_never_what_is_to_change() {
     for path in [&null, shared.path(), &config] {
         let mut world = World::new();
         world.set("RALLY_CRED_CONFIG", path.display());
-        let setup = [
-            "setup",
-            "--client-id",
-            "x",
-            "--callback",
-            "http://localhost:1/x",
-            "--git",
-            "no",
-            "--units",
-            "no",
-        ];
-        for command in [&["doctor", "--no-autostart"][..], &["config", "check"], &["daemon", "start"], &setup]
+        for command in
+            [&["doctor", "--no-autostart"][..], &["config", "check"], &["daemon", "start"], &UNASKED]
         {
             let ended = world.run("timeout", &[&["20", "rally-cred"], command].concat(), "");
             let said = format!("{}{}", ended.stdout, ended.stderr);

@@ -83,6 +83,10 @@ fn files(world: &World) -> BTreeMap<PathBuf, String> {
     files.map(|(path, bytes)| (path, String::from_utf8_lossy(&bytes).into_owned())).collect()
 }
 
+/// A set-up that asks nothing and offers nothing beside the profile.
+pub(crate) const UNASKED: [&str; 9] =
+    ["setup", "--client-id", "x", "--callback", "http://localhost:1/x", "--git", "no", "--units", "no"];
+
 #[test]
 fn flags_alone_lead_from_nothing_to_a_token_and_remove_leads_back() {
     let sandbox = world::sandbox();

@@ -20,7 +20,7 @@ use super::{
     record::TokenRecord,
     renewal::{Refuted, Rest, Trust},
     sign_in::{self, CoolDown, Flow},
-    time::{Now, Tick, Wall},
+    time::{Now, Tick, Ticks, Wall},
     token_item::TokenItem,
 };
 
@@ -85,8 +85,8 @@ pub(super) struct Account {
     pub(super) generation: u64,
     /// The generation of the last sign-in.
     pub(super) signed_in: u64,
-    /// The generation of the last token that somebody was given.
-    served: u64,
+    /// The generation of the last renewal by this daemon.
+    pub(super) renewed: u64,
     pub(super) last_used: Option<Tick>,
     pub(super) fault: Option<Fault>,
     pub(super) vault_fault: Option<Fault>,
@@ -176,7 +176,7 @@ impl Account {
             user_rest: Rest::default(),
             generation: 0,
             signed_in: 0,
-            served: 0,
+            renewed: 0,
             last_used: None,
             fault: None,
             vault_fault: None,
@@ -271,19 +271,12 @@ impl Account {
             .min()
     }
 
-    /// Puts a token in the place of the one held, if any.
-    pub(super) fn hold(&mut self, turn: &mut Turn<'_>, mut record: TokenRecord) {
+    /// Puts a token in the place of the one held, if any. `age` is by how much it may be older than the record says, whose
+    /// times are whole seconds: nothing for one that Rally has given just now.
+    pub(super) fn hold(&mut self, turn: &mut Turn<'_>, record: TokenRecord, age: Ticks) {
         let now = turn.now;
-        if let (Some(token), Some(refuted)) = (&record.access_token, &self.refuted.access_token)
-            && token.matches(refuted)
-        {
-            record.access_token = None;
-        }
-        self.token_ends = record.expires_at.map(|at| match record.obtained_at == now.wall.0 {
-            true => policy::tick_of(now, Wall(at)),
-            // The calendar has whole seconds only, so it may have been given a second earlier.
-            false => Tick((policy::tick_of(now, Wall(at)) - Tick(999)).0),
-        });
+        self.token_ends =
+            record.expires_at.map(|at| Tick(policy::tick_of(now, Wall(at)).0.saturating_sub(age.0)));
         self.renew_at = record.expires_at.map(|at| {
             let life = at.saturating_sub(record.obtained_at);
             policy::tick_of(now, Wall(at.saturating_sub(policy::renewal_lead(life, turn.dice))))
@@ -317,11 +310,11 @@ impl Account {
         }
     }
 
-    /// Whether the held token was renewed for somebody and ended before anybody could be given it.
+    /// Whether the held token was renewed for those who wait, and ended before they could be given it.
     fn has_ended_unserved(&self, now: Now) -> bool {
-        self.generation > self.signed_in
-            && self.served != self.generation
+        self.renewed == self.generation
             && self.token_ends.is_some_and(|ends| ends <= now.tick)
+            && self.waiters.iter().any(|waiter| waiter.generation < self.generation)
     }
 
     /// The whole life of the held token, in seconds, where Rally said so.
@@ -425,7 +418,6 @@ impl Account {
             turn.effects.push(Effect::Tell(waiter.id, Answer::Notice(self.beyond_life(min_validity))));
         }
         self.last_used = Some(turn.now.tick);
-        self.served = self.generation;
         turn.reply(waiter.id, Answer::Token(answer));
         turn.effects.push(Effect::Log(Entry::Handed {
             profile: self.profile.name.clone(),
@@ -490,11 +482,10 @@ impl Account {
                 self.begin_flow(turn);
             }
         } else if self.is_renewable() && !self.is_resting(turn.now) {
-            if is_waited_for && self.has_ended_unserved(turn.now) {
+            if self.has_ended_unserved(turn.now) {
                 let fault = Fault::new(FaultKind::TimedOut, "the token ended before it could be given out")
                     .why("Rally gives out tokens that live too short, or the keyring takes too long")
                     .remedy("rally-cred doctor");
-                self.served = self.generation;
                 self.rest(turn, fault, Some(1));
             } else if is_waited_for || self.is_renewal_due(turn.now) {
                 self.begin_renewal(turn);

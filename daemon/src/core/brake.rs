@@ -43,9 +43,7 @@ impl Brake {
     /// A report was looked into, and the token stays.
     pub(super) fn token_stays(&mut self, now: Now) {
         self.idle_reports += 1;
-        if let Some(more) = self.idle_reports.checked_sub(policy::REFUSALS) {
-            self.deaf_until = Some(now.tick + policy::report_pause(more + 1));
-        }
+        self.deaf_until = policy::report_pause(self.idle_reports).map(|pause| now.tick + pause);
     }
 
     /// Rally takes the token.

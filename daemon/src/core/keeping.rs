@@ -152,7 +152,7 @@ impl Account {
             Some(Decoded::Ours(record)) => {
                 turn.log(&self.profile.name, GrantStep::Loaded);
                 self.token_item = TokenItem::read();
-                self.hold(turn, record);
+                self.hold(turn, record, policy::CALENDAR_STEP);
             }
             Some(Decoded::Damaged) => {
                 let fault = record::damaged(&self.profile.name);
@@ -305,17 +305,15 @@ impl Account {
         match decoded {
             None if !is_new_sign_in => self.sign_out_elsewhere(turn),
             Some(Decoded::Ours(found)) => {
+                // A refresh token that was used up for the one that is held is older.
+                let is_used_up = was.is_some_and(|was| found.shares_refresh_token(&was));
                 let is_newer = if found.shares_refresh_token(held) {
                     found.obtained_at > held.obtained_at
-                } else if found.is_of_same_sign_in(held) {
-                    // The keyring took what is held after all, and another daemon has renewed it since; unless it was used
-                    // up for what is held.
-                    !was.is_some_and(|was| found.shares_refresh_token(&was))
-                } else if is_new_sign_in {
+                } else if is_new_sign_in && !found.is_of_same_sign_in(held) {
                     found.is_of_later_sign_in(held) && !self.token_item.is_void(found.signed_in_at)
                 } else {
-                    // A refresh token that was used up for the one that is held is older.
-                    !was.is_some_and(|was| found.shares_refresh_token(&was))
+                    // The keyring may have taken what is held after all, and another daemon have renewed it since.
+                    !is_used_up
                 };
                 match is_newer {
                     true => self.adopt_token(turn, found),

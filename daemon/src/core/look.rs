@@ -24,8 +24,17 @@ pub(super) enum Look {
     BeforeRenewal,
     /// Another daemon may have signed in.
     BeforeSignIn,
-    /// Another daemon may have used the refresh token up. `looks`: how many came before.
-    AfterRefusal { sent: Secret, fault: Fault, looks: usize },
+    /// Another daemon may have used the refresh token up.
+    AfterRefusal(Box<Refusal>),
+}
+
+/// A refusal that is not believed yet. Boxed, since nearly always there is none.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    sent: Secret,
+    fault: Fault,
+    /// How many looks came before.
+    looks: usize,
 }
 
 impl Account {
@@ -33,42 +42,49 @@ impl Account {
     pub(super) fn look_before_renewal(&mut self, turn: &mut Turn<'_>) -> bool {
         // What waits to be saved is newer than what stands there.
         let is_worth_it = self.token_item.is_current() && self.looked_at != Some(turn.now.tick);
-        is_worth_it && self.look(turn, Look::BeforeRenewal)
+        is_worth_it && self.look(turn, Look::BeforeRenewal).is_ok()
     }
 
     /// The same before a person is asked, or a caller is sent away for want of a sign-in.
     pub(super) fn look_before_sign_in(&mut self, turn: &mut Turn<'_>) -> bool {
         let was_lately = self.looked_at.is_some_and(|at| turn.now.tick - at < policy::LOOK_PAUSE);
         let is_worth_it = self.token_item.is_current() || matches!(self.token, Slot::Empty);
-        is_worth_it && !was_lately && self.look(turn, Look::BeforeSignIn)
+        is_worth_it && !was_lately && self.look(turn, Look::BeforeSignIn).is_ok()
     }
 
     /// Rally refused this refresh token for good, as it seems.
     pub(super) fn look_after_refusal(&mut self, turn: &mut Turn<'_>, sent: Secret, fault: Fault) {
-        let look = Look::AfterRefusal { sent: sent.clone(), fault: fault.clone(), looks: 0 };
-        if !self.look(turn, look) {
-            self.give_up_refresh_token(turn, sent, fault);
+        if let Err(Look::AfterRefusal(refusal)) =
+            self.look(turn, Look::AfterRefusal(Box::new(Refusal { sent, fault, looks: 0 })))
+        {
+            self.give_up_refresh_token(turn, refusal.sent, refusal.fault);
         }
     }
 
-    fn look(&mut self, turn: &mut Turn<'_>, look: Look) -> bool {
+    /// Begins a look, or gives it back where there can be nothing to see.
+    fn look(&mut self, turn: &mut Turn<'_>, look: Look) -> Result<(), Look> {
         // Nobody else has this memory.
         if turn.keyring == Keyring::Memory {
-            return false;
+            return Err(look);
         }
         let epoch = turn.epoch();
         turn.effects.push(Effect::Load(epoch, self.key(ItemKind::Token)));
         self.job = Job::Looking(epoch, turn.now.tick + policy::LOOK_PATIENCE, look);
-        true
+        Ok(())
     }
 
     /// Looks again when the pause after the last look is over, and goes on without a look that takes too long.
     pub(super) fn look_again_if_due(&mut self, turn: &mut Turn<'_>) {
+        if !matches!(self.job, Job::Pausing(until, _) | Job::Looking(_, until, _) if until <= turn.now.tick) {
+            return;
+        }
         match std::mem::replace(&mut self.job, Job::None) {
-            Job::Pausing(until, look) if until <= turn.now.tick => {
-                self.look(turn, look);
+            Job::Pausing(_, look) => {
+                if let Err(look) = self.look(turn, look) {
+                    self.look_is_over(turn, look);
+                }
             }
-            Job::Looking(_, until, look) if until <= turn.now.tick => self.look_is_over(turn, look),
+            Job::Looking(_, _, look) => self.look_is_over(turn, look),
             other => self.job = other,
         }
     }
@@ -100,13 +116,13 @@ impl Account {
         match look {
             // What is still wanted is begun by whoever wanted it, in this turn.
             Look::BeforeRenewal | Look::BeforeSignIn => {}
-            Look::AfterRefusal { sent, .. } if !self.holds_refresh_token(&sent) => {}
-            Look::AfterRefusal { sent, fault, looks } => match policy::SECOND_LOOKS.get(looks) {
+            Look::AfterRefusal(refusal) if !self.holds_refresh_token(&refusal.sent) => {}
+            Look::AfterRefusal(mut refusal) => match policy::SECOND_LOOKS.get(refusal.looks) {
                 Some(pause) => {
-                    let look = Look::AfterRefusal { sent, fault, looks: looks + 1 };
-                    self.job = Job::Pausing(turn.now.tick + *pause, look);
+                    refusal.looks += 1;
+                    self.job = Job::Pausing(turn.now.tick + *pause, Look::AfterRefusal(refusal));
                 }
-                None => self.give_up_refresh_token(turn, sent, fault),
+                None => self.give_up_refresh_token(turn, refusal.sent, refusal.fault),
             },
         }
     }
@@ -120,7 +136,8 @@ impl Account {
             return;
         };
         // A record that is damaged, of a later version or of another client is no news of this grant.
-        let Decoded::Ours(found) = TokenRecord::decode(text, &self.profile) else { return };
+        let Decoded::Ours(mut found) = TokenRecord::decode(text, &self.profile) else { return };
+        self.take_out_refuted(&mut found);
         let is_news = match self.token.held() {
             // Unless it is what was to be erased at a sign-out, and could not be.
             None => !self.token_item.is_void(found.signed_in_at),
@@ -134,7 +151,8 @@ impl Account {
     }
 
     /// Holds what another daemon has put into the item.
-    pub(super) fn adopt_token(&mut self, turn: &mut Turn<'_>, found: TokenRecord) {
+    pub(super) fn adopt_token(&mut self, turn: &mut Turn<'_>, mut found: TokenRecord) {
+        self.take_out_refuted(&mut found);
         turn.log(&self.profile.name, GrantStep::Adopted);
         self.generation += 1;
         self.token_item = TokenItem::read();
@@ -143,7 +161,15 @@ impl Account {
         self.rest = Rest::default();
         self.fault = None;
         self.end_alerts(turn);
-        self.hold(turn, found);
+        self.hold(turn, found, policy::CALENDAR_STEP);
+    }
+
+    /// An access token that Rally has refused does not come back from the vault.
+    fn take_out_refuted(&self, record: &mut TokenRecord) {
+        record.access_token = record
+            .access_token
+            .take()
+            .filter(|token| self.refuted.access_token.as_ref().is_none_or(|refuted| !refuted.matches(token)));
     }
 
     /// The item is gone: somebody has signed out by another daemon, or taken it out of the keyring.

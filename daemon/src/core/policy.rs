@@ -63,6 +63,9 @@ const USED_LATELY: Ticks = Ticks::seconds(24 * 3600);
 /// How long after a look into the vault a sign-in may begin without another: a burst of callers costs one look.
 pub const LOOK_PAUSE: Ticks = Ticks::seconds(2);
 
+/// By how much a time of the calendar, which has whole seconds, may be too late.
+pub const CALENDAR_STEP: Ticks = Ticks(999);
+
 /// How long a renewal or a sign-in waits for a look into the vault: longer than any healthy keyring needs, and short
 /// enough for a caller.
 pub const LOOK_PATIENCE: Ticks = Ticks::seconds(2);
@@ -80,6 +83,9 @@ const LONGEST_FRESHNESS: i64 = 300;
 
 /// What a wish for more validity than a token's whole life comes down to, unless a tenth of its life is less.
 const LEAST_VALIDITY: i64 = 60;
+
+/// As many reports or refusals in a row are nothing unusual.
+const FREE: u32 = 3;
 
 /// First pause after a report that a token is bad, when it is not; doubles up to [`LONGEST_REPORT_PAUSE`].
 const FIRST_REPORT_PAUSE: Ticks = Ticks::seconds(5);
@@ -129,17 +135,18 @@ pub fn is_beyond_life(life: Option<i64>, wish: i64) -> bool {
     life.is_some_and(|life| wish > life.max(LEAST_VALIDITY))
 }
 
-/// How long further reports that a token is bad are not looked into, after so many in a row that were wrong, beyond the
-/// first few.
-pub fn report_pause(more: u32) -> Ticks {
-    doubled(FIRST_REPORT_PAUSE, more, LONGEST_REPORT_PAUSE)
+/// How long further reports that a token is bad are not looked into, after so many in a row that were wrong; the first few
+/// cost nothing.
+pub fn report_pause(idle_reports: u32) -> Option<Ticks> {
+    let more = idle_reports.checked_sub(FREE - 1).filter(|more| *more > 0)?;
+    Some(doubled(FIRST_REPORT_PAUSE, more, LONGEST_REPORT_PAUSE))
 }
 
-/// Seconds until the next renewal after so many tokens in a row that Rally refused when they were fresh, beyond the first
-/// few.
-pub fn refusal_pause(refused: u32) -> u32 {
-    let pause = doubled(FIRST_REST, refused, LONGEST_REST).as_seconds();
-    u32::try_from(pause).unwrap_or(u32::MAX)
+/// Seconds until the next renewal after so many tokens in a row that Rally refused when they were fresh; the first few cost
+/// nothing.
+pub fn refusal_pause(refused: u32) -> Option<u32> {
+    let more = refused.checked_sub(FREE).filter(|more| *more > 0)?;
+    u32::try_from(doubled(FIRST_REST, more, LONGEST_REST).as_seconds()).ok()
 }
 
 /// Whether somebody used the token recently enough to renew it unasked.

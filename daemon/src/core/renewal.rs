@@ -11,7 +11,7 @@ use super::{
     keeping::Slot,
     policy,
     record::TokenRecord,
-    time::{Now, Tick},
+    time::{Now, Tick, Ticks},
 };
 
 /// The pause after failures that will pass.
@@ -59,8 +59,8 @@ pub(super) enum Trust {
     None,
 }
 
-/// What Rally has refused. It stays in the record, and so in the vault, for what stands there may be another daemon's by
-/// now; but it is not used again.
+/// What Rally has refused, so that it is not used again though it may still stand in the vault: a refusal writes nothing,
+/// since what stands there may be another daemon's by now.
 #[derive(Debug, Default)]
 pub(super) struct Refuted {
     pub(super) access_token: Option<Secret>,
@@ -94,6 +94,14 @@ impl Account {
             && self.usable_refresh_token().is_some()
         {
             self.trust = Trust::Doubted(policy::REFUSALS);
+            self.read_client_secret_again();
+        }
+    }
+
+    /// Another daemon may have been given a better client secret: the next attempt takes what the vault has by then.
+    fn read_client_secret_again(&mut self) {
+        if self.client_secret_keep.kept && !self.client_secret_is_fetched {
+            self.client_secret = Slot::Unread;
         }
     }
 
@@ -186,6 +194,7 @@ impl Account {
             Trust::Full | Trust::None => 1,
         };
         if times < policy::REFUSALS && !self.is_login_waiting() {
+            self.read_client_secret_again();
             self.trust = Trust::Doubted(times);
             return self.rest(turn, fault, None);
         }
@@ -207,6 +216,7 @@ impl Account {
         self.fault = None;
         turn.log(&self.profile.name, GrantStep::Renewed);
         self.take_new_token(turn, record);
+        self.renewed = self.generation;
     }
 
     /// Holds a new token, has it saved, and lets callers wait for that a moment.
@@ -217,7 +227,7 @@ impl Account {
         self.brake.new_token();
         self.end_alerts(turn);
         self.note_divergence();
-        self.hold(turn, record);
+        self.hold(turn, record, Ticks(0));
         self.save_token(turn);
         self.job = Job::Saving(turn.now.tick + policy::SAVE_PATIENCE);
     }

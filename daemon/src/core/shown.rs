@@ -19,9 +19,7 @@ impl Account {
             (Job::Flow(_), _) => ProfileState::SigningIn,
             (Job::Exchanging(..) | Job::LookingUp(..), _) => ProfileState::Exchanging,
             (Job::Renewing(..) | Job::Pausing(..), _)
-            | (Job::Looking(_, _, Look::BeforeRenewal | Look::AfterRefusal { .. }), _) => {
-                ProfileState::Renewing
-            }
+            | (Job::Looking(_, _, Look::BeforeRenewal | Look::AfterRefusal(_)), _) => ProfileState::Renewing,
             (_, Slot::Unread) => ProfileState::Unread,
             (_, Slot::Loading(_)) => ProfileState::Loading,
             (_, Slot::Empty | Slot::Missing) => ProfileState::SignedOut,

@@ -87,11 +87,11 @@ impl Account {
         turn.log(&self.profile.name, GrantStep::Erased);
         if has_refresh_token {
             self.save_token(turn);
-            if refused > policy::REFUSALS {
+            if let Some(pause) = policy::refusal_pause(refused) {
                 let fault = Fault::new(FaultKind::TokenRefused, "Rally refuses the tokens that it gives out")
                     .why(format!("{refused} in a row were refused at once"))
                     .remedy("rally-cred status --check, to see whether that goes on");
-                self.rest(turn, fault, Some(policy::refusal_pause(refused - policy::REFUSALS)));
+                self.rest(turn, fault, Some(pause));
             }
         } else {
             self.token = Slot::Empty;

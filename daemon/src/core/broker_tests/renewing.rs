@@ -151,3 +151,18 @@ fn a_set_back_calendar_does_not_revive_a_dead_token() {
     let get = stage.get(false);
     assert_eq!(stage.fault(get), FaultKind::SignInNeeded);
 }
+
+#[test]
+fn the_first_get_after_idle_days_is_served_though_the_last_renewal_went_unused() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    stage.get(false);
+    stage.wait(Ticks::seconds(24 * HOUR - 100));
+    stage.answer_post(granted("unused", Some("refresh2"), 24 * HOUR));
+    stage.effects.clear();
+    stage.wait(Ticks::seconds(72 * HOUR));
+    let get = stage.get(false);
+    assert!(stage.result(get).is_none(), "{:?}", stage.result(get));
+    stage.answer_post(granted("new", Some("refresh3"), 24 * HOUR));
+    assert_eq!(stage.token(get), "new");
+}

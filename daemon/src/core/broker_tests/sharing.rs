@@ -143,3 +143,72 @@ fn a_client_secret_that_was_refused_once_is_not_asked_for_at_once() {
     stage.answer_post(granted("new", Some("R2"), HOUR));
     assert_eq!(stage.token(get), "new");
 }
+
+#[test]
+fn a_token_that_another_daemon_renewed_long_ago_is_renewed_on_and_nobody_is_refused() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("R1"), 100);
+    let newer = by_the_other(&stage.item(), "theirs", Some("R2"));
+    stage.put_item(newer);
+    stage.wait(Ticks::seconds(3 * HOUR));
+    let get = stage.get(false);
+    assert!(
+        matches!(stage.posts()[..], [(_, TokenForm::Refresh { refresh_token })] if refresh_token.expose() == "R2")
+    );
+    stage.answer_post(granted("new", Some("R3"), HOUR));
+    assert_eq!(stage.token(get), "new");
+}
+
+#[test]
+fn a_token_of_another_daemon_is_taken_to_end_no_later_than_it_may() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("R1"), 1);
+    stage.wait(Ticks::seconds(2));
+    // It was given at the beginning of this very second of the calendar, for five.
+    stage.wait(Ticks(900));
+    let mut record: serde_json::Value = serde_json::from_str(stage.item().expose()).unwrap();
+    record["access_token"] = "theirs".into();
+    record["refresh_token"] = "R2".into();
+    record["obtained_at"] = stage.now.wall.0.into();
+    record["expires_at"] = (stage.now.wall.0 + 5).into();
+    stage.put_item(secret(&record.to_string()));
+    let get = stage.get(false);
+    assert_eq!(stage.token(get), "theirs");
+    stage.wait(Ticks(4200));
+    let get = stage.get(false);
+    assert!(stage.result(get).is_none(), "by now it has ended at Rally");
+}
+
+#[test]
+fn a_client_secret_that_another_daemon_was_given_is_found_before_a_person_is_asked() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("R1"), 100);
+    stage.wait(Ticks::seconds(200));
+    let changed =
+        stage.vault["client-secret:default"].expose().replace("client-secret\"}", "newer-secret\"}");
+    assert!(changed.contains("newer-secret"), "{changed}");
+    stage.vault.insert("client-secret:default".to_owned(), secret(&changed));
+    stage.get(false);
+    stage.answer_post(refused("invalid_client", "wrong"));
+    stage.wait(Ticks::seconds(5));
+    stage.get(false);
+    let sent = stage.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Post { client_secret, .. } => Some(client_secret.expose()),
+        _ => None,
+    });
+    assert_eq!(sent, Some("newer-secret"));
+    // The same where a person is there, and the old one was refused for good before.
+    for _ in 0..3 {
+        stage.answer_post(refused("invalid_client", "wrong"));
+        stage.wait(Ticks::seconds(20));
+        stage.get(false);
+    }
+    let newest = changed.replace("newer", "newest");
+    stage.vault.insert("client-secret:default".to_owned(), secret(&newest));
+    stage.login(None);
+    let sent = stage.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Post { client_secret, .. } => Some(client_secret.expose()),
+        _ => None,
+    });
+    assert_eq!(sent, Some("newest-secret"));
+}
