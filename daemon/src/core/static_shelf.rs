@@ -137,8 +137,14 @@ impl Shelf {
                 }
                 Wants::Store(_) | Wants::Erase(_) => None,
             };
-            // What is held may be out of date: a hit is good enough, a miss or a change is not.
-            if !held.is_fresh && found.is_none() {
+            // What is held may be out of date. A hit is good enough, and so is what git stores after each use of it; a miss
+            // or a change is not.
+            let is_enough = match &waiting.wants {
+                Wants::Get { .. } => found.is_some(),
+                Wants::Store(entry) => !held.record.clone().put(entry.clone()),
+                Wants::Erase(_) => false,
+            };
+            if !held.is_fresh && !is_enough {
                 self.waiting.push_front(waiting);
                 return self.load(turn);
             }

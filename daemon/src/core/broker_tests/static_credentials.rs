@@ -307,3 +307,16 @@ fn what_two_daemons_store_for_one_server_is_found_by_both() {
         "what was read once is read again"
     );
 }
+
+#[test]
+fn what_git_stores_after_each_use_does_not_ask_the_keyring_again() {
+    let mut stage = stage(Keyring::Os);
+    stage.ask(store(HOST, "me", "pass"));
+    let loads = stage.loads;
+    for _ in 0..10 {
+        assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
+        let id = stage.ask(store(HOST, "me", "pass"));
+        stage.done(id);
+    }
+    assert_eq!((stage.loads, stage.saves), (loads, 1));
+}
