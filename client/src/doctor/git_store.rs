@@ -3,12 +3,17 @@
 //! Used by: `doctor`.
 
 use std::{
-    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use rally_cred_proto::{Fault, FaultKind, Origin, shell_word::shell_word};
+use rally_cred_proto::{
+    Fault, FaultKind, Origin,
+    git::{self, Attributes},
+    own_file,
+    shell_word::shell_word,
+};
+use zeroize::Zeroizing;
 
 use super::Check;
 use crate::{installed, surroundings::Surroundings};
@@ -28,12 +33,15 @@ pub(super) fn check<'a>(
     let helpers = settings.iter().map(|(_, helper)| helper.as_str());
     let mut checks = Vec::new();
     for file in files(helpers, around) {
-        let text = read(&file).unwrap_or_default();
-        let lines = text
-            .lines()
-            .filter_map(Line::parse)
-            .filter(|line| line.origin().is_some_and(|origin| origins.contains(&origin)));
-        checks.extend(lines.map(|line| Check::of("git_store", Err(line.fault(&file)))));
+        // A file that cannot be read has nothing that could be shown.
+        let bytes = read(&file).unwrap_or_default();
+        let is_of_ours = |line: &Attributes| {
+            let (protocol, host) = (line.protocol.as_deref(), line.host.as_deref());
+            Origin::from_git(protocol.unwrap_or_default(), host.unwrap_or_default())
+                .is_some_and(|origin| origins.contains(&origin))
+        };
+        let lines = bytes.split(|byte| *byte == b'\n').filter_map(parse).filter(is_of_ours);
+        checks.extend(lines.map(|line| Check::of("git_store", Err(fault(&line, &file)))));
     }
     if checks.is_empty() {
         let note = "git's store has nothing of Rally's in plain text".to_owned();
@@ -73,68 +81,36 @@ fn named_file(helper: &str) -> Option<String> {
     file.or_else(|| arguments.next())
 }
 
-/// A line that is none of git's is passed over, and so is a file that cannot be read.
-fn read(file: &Path) -> io::Result<String> {
-    if !fs::metadata(file)?.is_file() {
-        return Ok(String::new());
-    }
-    let mut bytes = Vec::new();
-    File::open(file)?.take(LONGEST).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+/// What is longer is not git's work.
+fn read(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    own_file::open_to_read(file)?.take(LONGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
-/// What a line is for; its password is left where it is.
-struct Line<'a> {
-    protocol: &'a str,
-    host: &'a str,
-    username: String,
+/// What a line of the file is for: a URL with a user name and a password. One that is none of git's is passed over.
+fn parse(line: &[u8]) -> Option<Attributes> {
+    let url = Zeroizing::new([b"url=", line, b"\n"].concat());
+    git::parse(&url).ok().filter(|attributes| attributes.username.is_some())
 }
 
-impl<'a> Line<'a> {
-    /// A URL with a user name and a password, both percent-encoded.
-    fn parse(line: &'a str) -> Option<Self> {
-        let (protocol, rest) = line.split_once("://")?;
-        let (user, place) = rest.split_once('@')?;
-        let username = percent_decoded(user.split(':').next()?)?;
-        Some(Self { protocol, host: place.split('/').next()?, username })
-    }
-
-    fn origin(&self) -> Option<Origin> {
-        Origin::from_git(self.protocol, self.host)
-    }
-
-    fn fault(&self, file: &Path) -> Fault {
-        let Self { protocol, host, username } = self;
-        let attributes =
-            [format!("protocol={protocol}"), format!("host={host}"), format!("username={username}")];
-        let words: Vec<_> = attributes.iter().map(|attribute| shell_word(attribute)).collect();
-        let file = file.display().to_string();
-        Fault::new(
-            FaultKind::Failed,
-            format!("{file} holds a password for {protocol}://{host} in plain text"),
-        )
+fn fault(line: &Attributes, file: &Path) -> Fault {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    let (protocol, host) = (text(&line.protocol), text(&line.host));
+    let attributes = [
+        format!("protocol={protocol}"),
+        format!("host={host}"),
+        format!("username={}", text(&line.username)),
+    ];
+    let words: Vec<_> = attributes.iter().map(|attribute| shell_word(attribute)).collect();
+    let file = file.display().to_string();
+    Fault::new(FaultKind::Failed, format!("{file} holds a password for {protocol}://{host} in plain text"))
         .why("git's helper `store` was told of it, and answers with it even when it has ended")
         .remedy(format!(
             "printf '%s\\n' {} | git credential-store --file {} erase",
             words.join(" "),
             shell_word(&file)
         ))
-    }
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digits = [rest.next()?, rest.next()?];
-                u8::from_str_radix(str::from_utf8(&digits).ok()?, 16).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -159,13 +135,11 @@ mod tests {
 
     #[test]
     fn a_line_is_read_for_whom_it_is_and_what_is_no_line_is_passed_over() {
-        let line = Line::parse("https://da%40na:p%3aw@Rally1.rallydev.com/x").unwrap();
-        assert_eq!(
-            (line.protocol, line.host, line.username.as_str()),
-            ("https", "Rally1.rallydev.com", "da@na")
-        );
-        for text in ["", "https://a", "me:pw@host", "https://%zz:x@a", "https://%4:x@a", "https://%ff:x@a"] {
-            assert!(Line::parse(text).is_none(), "{text}");
+        let line = parse(b"https://da%40na:p%3aw@Rally1.rallydev.com/x").unwrap();
+        let parts = [&line.protocol, &line.host, &line.username];
+        assert_eq!(parts.map(|part| part.as_deref().unwrap()), ["https", "Rally1.rallydev.com", "da@na"]);
+        for text in ["", "https://a", "me:pw@host", "https://%ff:x@a", "https://%0a:x@a"] {
+            assert!(parse(text.as_bytes()).is_none(), "{text}");
         }
     }
 }
