@@ -107,8 +107,12 @@ pub async fn run(mut broker: Broker, mut inputs: mpsc::Receiver<Input>, mut perf
 }
 
 fn read_clocks() -> Now {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Now { wall: Wall(i64::try_from(wall).unwrap_or(i64::MAX)), tick: boot_tick() }
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now {
+        wall: Wall(i64::try_from(wall.as_secs()).unwrap_or(i64::MAX)),
+        into_second: Ticks(wall.subsec_millis().into()),
+        tick: boot_tick(),
+    }
 }
 
 /// The boot clock, which goes on while the machine is suspended.

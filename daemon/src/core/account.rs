@@ -272,7 +272,7 @@ impl Account {
     }
 
     /// Puts a token in the place of the one held, if any. `age` is by how much it may be older than the record says, whose
-    /// times are whole seconds: nothing for one that Rally has given just now.
+    /// times are whole seconds: the part of this second that is over, or nothing for one that Rally has given just now.
     pub(super) fn hold(&mut self, turn: &mut Turn<'_>, record: TokenRecord, age: Ticks) {
         let now = turn.now;
         self.token_ends =

@@ -152,7 +152,7 @@ impl Account {
             Some(Decoded::Ours(record)) => {
                 turn.log(&self.profile.name, GrantStep::Loaded);
                 self.token_item = TokenItem::read();
-                self.hold(turn, record, policy::CALENDAR_STEP);
+                self.hold(turn, record, turn.now.into_second);
             }
             Some(Decoded::Damaged) => {
                 let fault = record::damaged(&self.profile.name);

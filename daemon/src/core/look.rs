@@ -161,7 +161,7 @@ impl Account {
         self.rest = Rest::default();
         self.fault = None;
         self.end_alerts(turn);
-        self.hold(turn, found, policy::CALENDAR_STEP);
+        self.hold(turn, found, turn.now.into_second);
     }
 
     /// An access token that Rally has refused does not come back from the vault.

@@ -63,9 +63,6 @@ const USED_LATELY: Ticks = Ticks::seconds(24 * 3600);
 /// How long after a look into the vault a sign-in may begin without another: a burst of callers costs one look.
 pub const LOOK_PAUSE: Ticks = Ticks::seconds(2);
 
-/// By how much a time of the calendar, which has whole seconds, may be too late.
-pub const CALENDAR_STEP: Ticks = Ticks(999);
-
 /// How long a renewal or a sign-in waits for a look into the vault: longer than any healthy keyring needs, and short
 /// enough for a caller.
 pub const LOOK_PATIENCE: Ticks = Ticks::seconds(2);

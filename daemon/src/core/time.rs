@@ -9,6 +9,8 @@ use std::ops::{Add, Sub};
 pub struct Now {
     /// What the calendar says; it may jump.
     pub wall: Wall,
+    /// How far the calendar is into that second: 0 to 999 ms.
+    pub into_second: Ticks,
     /// Time since boot, suspend included; it never goes back.
     pub tick: Tick,
 }

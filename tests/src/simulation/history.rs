@@ -223,8 +223,13 @@ impl History {
     }
 
     fn now(&self) -> Now {
-        let since = i64::try_from((self.tick - START).0 / 1000).unwrap_or(0);
-        Now { tick: self.tick, wall: Wall(EPOCH_1970 + since + self.calendar_off) }
+        let since = (self.tick - START).0;
+        let seconds = i64::try_from(since / 1000).unwrap_or(0);
+        Now {
+            wall: Wall(EPOCH_1970 + seconds + self.calendar_off),
+            into_second: Ticks(since % 1000),
+            tick: self.tick,
+        }
     }
 
     /// Lets time pass, with everything that falls due on the way, in order.

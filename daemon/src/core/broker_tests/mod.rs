@@ -38,7 +38,7 @@ use super::{
 };
 
 /// A moment in 2026, far from any edge.
-const T0: Now = Now { wall: Wall(1_780_000_000), tick: Tick(5_000_000) };
+const T0: Now = Now { wall: Wall(1_780_000_000), into_second: Ticks(0), tick: Tick(5_000_000) };
 
 struct Counting(u64);
 
@@ -164,8 +164,12 @@ impl Stage {
     }
 
     fn pass_to(&mut self, tick: Tick) {
-        let since_start = i64::try_from((tick - T0.tick).0 / 1000).unwrap();
-        self.now = Now { tick, wall: T0.wall.after(since_start) };
+        let since_start = (tick - T0.tick).0;
+        self.now = Now {
+            wall: T0.wall.after(i64::try_from(since_start / 1000).unwrap()),
+            into_second: Ticks(since_start % 1000),
+            tick,
+        };
     }
 
     fn ask(&mut self, ask: Ask) -> AskId {
