@@ -1,6 +1,6 @@
 //! Connects to the daemon, and starts one first if none listens: one only, whatever the number of clients.
 //! Does not: know what the daemon does. Holds the lock `start.lock` beside the socket while it starts one.
-//! Met by: `connection`, `daemon`, and `config`, which runs the daemon's program too.
+//! Used by: `connection`, `daemon`, and `config`, which runs the daemon's program too.
 
 use std::{
     io::{self, BufRead, BufReader, Read},

@@ -1,6 +1,6 @@
 //! The commands that people type: what a command line says, handed to the command that it names.
 //! Does not: read the flags of helper operations, which `options` does.
-//! Met by: the dispatch in `lib`.
+//! Used by: the dispatch in `lib`.
 
 mod help;
 mod tree;

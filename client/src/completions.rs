@@ -1,6 +1,6 @@
 //! Completion of command lines: the scripts for four shells, and the answer that they all ask this program for.
 //! Does not: start a daemon, or say anything; whoever presses TAB wants no messages.
-//! Met by: the shells, through `rally-cred __complete`; people, through `rally-cred completions`.
+//! Used by: the shells, through `rally-cred __complete`; people, through `rally-cred completions`.
 
 use std::{collections::BTreeSet, io::Read, time::Duration};
 

@@ -1,6 +1,6 @@
 //! `rally-cred config path|check`: where the config file is, and whether it can be used.
 //! Does not: read it. The daemon is the one reader, so that both cannot disagree on it.
-//! Met by: people who write the file.
+//! Used by: people who write the file.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,6 +1,6 @@
 //! `rally-cred daemon start|stop|restart|reload`: the life of the daemon.
 //! Does not: know about systemd, which may start it anew when the next client connects.
-//! Met by: people and installers.
+//! Used by: people and installers.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! `rally-cred doctor`: checks everything that a sign-in needs, and names the command that mends what fails.
 //! Does not: mend anything. What only the daemon can try, the daemon tries.
-//! Met by: people whose sign-in does not work, and whoever they ask for help.
+//! Used by: people whose sign-in does not work, and whoever they ask for help.
 
 mod agreement;
 mod git_store;

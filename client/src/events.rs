@@ -1,6 +1,6 @@
 //! What a command does while the daemon works on its request: opens the browser, and tells the person.
 //! Does not: write to standard output.
-//! Met by: `get` and `login`.
+//! Used by: `get` and `login`.
 
 use rally_cred_proto::{
     Answer, Fault,

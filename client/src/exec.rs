@@ -1,6 +1,6 @@
 //! `rally-cred exec`: runs a program with the variables from which Rally's tools take a token and a server.
 //! Does not: put the token into an argument list, or stay: on Unix the program takes this process's place.
-//! Met by: people and scripts whose tools know nothing of credential helpers.
+//! Used by: people and scripts whose tools know nothing of credential helpers.
 
 use std::{
     ffi::OsString,

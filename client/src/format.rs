@@ -1,6 +1,6 @@
 //! The formats of `get`: a token or static credential in the words of git, of build tools, of shells, of curl, and of people.
 //! Does not: ask for the token, or decide which format is meant.
-//! Met by: `get`; `options` for the names.
+//! Used by: `get`; `options` for the names.
 
 use jiff::Timestamp;
 use rally_cred_proto::{

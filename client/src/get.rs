@@ -1,6 +1,6 @@
 //! `rally-cred get`: reads a request, asks the daemon, and has the token written in the format that the caller speaks.
 //! Does not: think about people until a sign-in is the one thing that helps.
-//! Met by: git, build tools and scripts. This is the hot path.
+//! Used by: git, build tools and scripts. This is the hot path.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The git operations beside `get`: `store` has the daemon keep a static credential, `erase` tells it of a bad token or
 //! credential, `capability` needs no daemon.
 //! Does not: keep anything, or know for which servers the daemon does.
-//! Met by: git, after a password was used.
+//! Used by: git, after a password was used.
 
 use rally_cred_proto::{
     Answer, Ask, Deadline, Fault, FaultKind, git,

@@ -1,6 +1,6 @@
 //! Passes a command of people's on to the program that has them, `rally-cred-commands`, which takes this one's place.
 //! Does not: know the commands.
-//! Met by: `rally-cred` and `git-credential-rally`, for whatever is no helper operation.
+//! Used by: `rally-cred` and `git-credential-rally`, for whatever is no helper operation.
 
 use std::{ffi::OsString, process::Command};
 

@@ -1,6 +1,6 @@
 //! What of rally-cred the machine around it knows: git's credential helper, systemd's units, the programs in PATH.
 //! Does not: change any of it.
-//! Met by: `doctor`, which judges it, and `setup`, which completes it.
+//! Used by: `doctor`, which judges it, and `setup`, which completes it.
 
 use std::{
     env::consts::EXE_SUFFIX,

@@ -1,6 +1,6 @@
 //! The rule by which `--interactive auto` decides whether a person may be asked to sign in.
 //! Does not: run on the hot path: it may start git, so it is asked only when a sign-in is the one thing that helps.
-//! Met by: `get`.
+//! Used by: `get`.
 
 use std::ffi::OsStr;
 

@@ -1,6 +1,6 @@
 //! The client of the daemon `rally-credd`: a credential helper for git and build tools, and the commands people type.
 //! Does not: speak to Rally, see a refresh token, or keep anything. It links neither HTTP, nor a keyring, nor a runtime.
-//! Met by: the programs `rally-cred` and `git-credential-rally`, which differ in nothing but their name, and
+//! Used by: the programs `rally-cred` and `git-credential-rally`, which differ in nothing but their name, and
 //! `rally-cred-commands`, to which they pass on what people type.
 
 mod autostart;

@@ -1,6 +1,6 @@
 //! `rally-cred login`: a sign-in that a person has asked for.
 //! Does not: see the token, or know the flow; the daemon runs it.
-//! Met by: people, at a terminal.
+//! Used by: people, at a terminal.
 //!
 //! Three things can happen at any time: the daemon says something, the person pastes an address, the sign-in ends. The
 //! first two each have a thread that waits for them, and this one takes them in turn, so that only it writes.

@@ -1,6 +1,6 @@
 //! `rally-cred logout`: forgets tokens.
 //! Does not: revoke them, since Rally has no known way for a program to do that.
-//! Met by: people.
+//! Used by: people.
 
 use std::time::Duration;
 

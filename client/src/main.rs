@@ -1,6 +1,6 @@
 //! The program `rally-cred`.
 //! Does not: anything by itself; see the library beside it.
-//! Met by: people, scripts and build tools.
+//! Used by: people, scripts and build tools.
 
 fn main() -> std::process::ExitCode {
     rally_cred::main()

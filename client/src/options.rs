@@ -1,7 +1,7 @@
 //! The flags of the helper operations, in one table: `get`, `store`, `erase` and `capability` all take all of them,
 //! since git passes what its configuration says to whatever operation it runs.
 //! Does not: build a command tree, which would cost more time than the rest of a `get`.
-//! Met by: `get`, `git_ops`, and `cli` for the help.
+//! Used by: `get`, `git_ops`, and `cli` for the help.
 
 use std::{ffi::OsString, time::Duration};
 

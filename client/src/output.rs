@@ -1,6 +1,6 @@
 //! The two streams a command writes to: answers on standard output, everything else on standard error.
 //! Does not: write anything to standard output that the caller did not ask for, or let a name or a path steer a terminal.
-//! Met by: every command.
+//! Used by: every command.
 
 use std::{
     borrow::Cow,

@@ -1,6 +1,6 @@
 //! One line at the foot of a terminal that says what is waited for and how long yet.
 //! Does not: write anything where no terminal is; there, `events` says what happens in lines.
-//! Met by: `login`.
+//! Used by: `login`.
 
 use std::{
     any::Any,

@@ -1,6 +1,6 @@
 //! `rally-cred setup`: makes a profile, from the OAuth client in Rally to a token in hand, and takes it away again.
 //! Does not: do anything unsaid. Every change is in a plan first, which leaves out what is so already.
-//! Met by: people on their first day, and scripts, since every question has a flag.
+//! Used by: people on their first day, and scripts, since every question has a flag.
 
 mod answers;
 mod change;

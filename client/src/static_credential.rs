@@ -1,6 +1,6 @@
 //! What a static credential means to a caller that does not speak git: the header that it becomes.
 //! Does not: keep or look for credentials (the daemon does).
-//! Met by: `format`.
+//! Used by: `format`.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rally_cred_proto::{Secret, engflow, git::Credential, message::StaticCredential};

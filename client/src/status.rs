@@ -1,6 +1,6 @@
 //! `rally-cred status`: what the daemon holds, for people and as JSON.
 //! Does not: start a daemon, or decide what is well; the daemon says so.
-//! Met by: people, and scripts with `--json`.
+//! Used by: people, and scripts with `--json`.
 
 use std::{fmt::Write as _, time::Duration};
 

@@ -1,6 +1,6 @@
 //! What the commands see of the process they run in: variables, terminal, clock, standard input, other programs.
 //! Does not: decide anything from it.
-//! Met by: every command; tests put their own in place of [`Process`].
+//! Used by: every command; tests put their own in place of [`Process`].
 
 use std::{
     any::Any,

@@ -1,6 +1,6 @@
 //! Surroundings, a daemon and a command line for the tests: all in one process, with buffers for streams.
 //! Does not: touch the variables, the terminal or the home folder of whoever runs the tests.
-//! Met by: the tests of every command.
+//! Used by: the tests of every command.
 
 use std::{
     any::Any,

@@ -1,6 +1,6 @@
 //! The environment variables from which Rally's tools take a token and a server, as their public sources read them.
 //! Does not: set or read any.
-//! Met by: `format` for assignments, `exec` for the program that it runs.
+//! Used by: `format` for assignments, `exec` for the program that it runs.
 
 use rally_cred_proto::{Origin, Secret};
 use zeroize::Zeroizing;

@@ -1,6 +1,6 @@
 //! The socket that the service manager made and passed on, by systemd's protocol (`sd_listen_fds(3)`).
 //! Does not: trust it unseen. It must be the socket that clients will come to, and closed to everyone else.
-//! Met by: `start`.
+//! Used by: `start`.
 
 #[cfg(target_os = "linux")]
 mod inherited {

@@ -1,6 +1,6 @@
 //! Tells a person who is not looking that a sign-in is needed: by a notification of the desktop, or by their own program.
 //! Does not: decide when, open a browser, or hold anything up; each alert is a task of its own.
-//! Met by: `perform`, at the core's word.
+//! Used by: `perform`, at the core's word.
 
 #[cfg(all(unix, not(target_os = "macos")))]
 mod desktop;

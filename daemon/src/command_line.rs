@@ -1,6 +1,6 @@
 //! The daemon's flags, with the help that explains them.
 //! Does not: act on them.
-//! Met by: `main`; the manual page, which is made from it.
+//! Used by: `main`; the manual page, which is made from it.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! Finds, opens and reads `config.toml`, and names file, line, key and remedy of whatever it cannot use.
 //! Does not: guess, repair, look into the working directory, or hold a secret.
-//! Met by: start, and the reload on SIGHUP.
+//! Used by: start, and the reload on SIGHUP.
 
 mod source;
 

@@ -1,6 +1,6 @@
 //! The loop around the broker: waits for an event or a deadline, reads the clocks, has the effects carried out.
 //! Does not: decide. It owns the broker, so nothing else can touch its state.
-//! Met by: `start`, which runs it; the shells send it [`Input`].
+//! Used by: `start`, which runs it; the shells send it [`Input`].
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -91,7 +91,7 @@ pub async fn run(mut broker: Broker, mut inputs: mpsc::Receiver<Input>, mut perf
                     log::catch_up();
                     return;
                 }
-                // Nothing is awaited between this look and the closed door, so nobody can come in between. Who comes
+                // Nothing is awaited between this look and the closed guard, so nobody can come in between. Who comes
                 // afterwards waits in the service manager's queue.
                 Effect::ExitIfDeserted if performer.is_deserted() && inputs.is_empty() => {
                     performer.begin(Effect::Log(Entry::Idle));

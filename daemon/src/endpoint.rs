@@ -1,6 +1,6 @@
 //! Sends the two requests that Rally gets from the daemon, and hands back what came, unread.
 //! Does not: follow redirects, keep cookies or connections, retry, or understand an answer (`core::answer` does).
-//! Met by: perform, which turns the broker's effects into calls.
+//! Used by: perform, which turns the broker's effects into calls.
 
 mod proxy;
 mod sorting;

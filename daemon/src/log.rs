@@ -1,6 +1,6 @@
 //! The log: where it goes, and how a decision of the broker becomes a line.
 //! Does not: take text from libraries, since theirs may hold headers and bodies; only our own lines are written.
-//! Met by: `start`, which opens it, and `perform`, which writes what the broker orders.
+//! Used by: `start`, which opens it, and `perform`, which writes what the broker orders.
 
 mod file;
 
@@ -175,7 +175,7 @@ fn write_line(entry: &Entry) {
             | GrantStep::SignedOutElsewhere
             | GrantStep::SignedOut => tracing::info!(profile, "{}", words(*step)),
         },
-        Entry::Coped { profile, fault } => {
+        Entry::Recovered { profile, fault } => {
             let Fault { kind, what, why, remedy: _ } = fault;
             tracing::warn!(profile, kind = kind.name(), why, "{what}");
         }

@@ -1,6 +1,6 @@
 //! The program `rally-credd`: reads its command line.
 //! Does not: anything more; see `start`.
-//! Met by: the user's service manager, or a client that found no daemon.
+//! Used by: the user's service manager, or a client that found no daemon.
 
 use std::process::ExitCode;
 

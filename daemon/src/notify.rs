@@ -1,7 +1,7 @@
 //! What the service manager is told: ready, reloading, stopping, alive, and what the daemon is doing, by systemd's protocol
 //! (`sd_notify(3)`): lines of `NAME=value` in datagrams to the socket that `NOTIFY_SOCKET` names.
 //! Does not: decide, or wait for the manager.
-//! Met by: `start`, `perform` and `driver`.
+//! Used by: `start`, `perform` and `driver`.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ impl ServiceManager {
             Entry::Grant { .. }
             | Entry::Handed { .. }
             | Entry::HandedStatic { .. }
-            | Entry::Coped { .. }
+            | Entry::Recovered { .. }
             | Entry::Stale(_) => {}
         }
     }

@@ -1,6 +1,6 @@
 //! Carries effects out: hands each to the shell that can do it, and brings the outcome back as an event.
 //! Does not: decide, wait, or fail; a failure is an outcome too.
-//! Met by: `driver`, which calls it for each effect in order.
+//! Used by: `driver`, which calls it for each effect in order.
 
 mod checkup;
 
@@ -20,7 +20,7 @@ use crate::{
     driver::{Inbox, Input},
     endpoint::Endpoint,
     flow::listener,
-    ipc::Door,
+    ipc::SocketGuard,
     log,
     notify::ServiceManager,
     secret_source,
@@ -37,7 +37,7 @@ pub struct Performer {
     vault: Vault,
     alerts: Alerts,
     config_path: PathBuf,
-    door: Door,
+    guard: SocketGuard,
     manager: ServiceManager,
     clients: HashMap<AskId, Answers>,
     listeners: HashMap<Epoch, oneshot::Sender<Page>>,
@@ -50,7 +50,7 @@ impl Performer {
         keyring: Keyring,
         alerts: Alerts,
         config_path: PathBuf,
-        door: Door,
+        guard: SocketGuard,
         manager: ServiceManager,
     ) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Performer {
             vault: Vault::open(keyring),
             alerts,
             config_path,
-            door,
+            guard,
             manager,
             clients: HashMap::new(),
             listeners: HashMap::new(),
@@ -77,7 +77,7 @@ impl Performer {
 
     /// Whether no client is connected.
     pub fn is_deserted(&self) -> bool {
-        self.door.is_deserted()
+        self.guard.is_deserted()
     }
 
     /// Forgets a client that left before its result.
@@ -157,7 +157,7 @@ impl Performer {
                 self.manager.note(&entry);
                 log::write(entry);
             }
-            Effect::CloseDoor => self.door.close(),
+            Effect::CloseSocket => self.guard.close(),
             Effect::Exit | Effect::ExitIfDeserted => {}
         }
     }

@@ -1,6 +1,6 @@
 //! A program that the daemon runs: no shell, no terminal, nothing of the service manager's, and a group of its own.
 //! Does not: know what it is for, or how long it may take.
-//! Met by: `secret_source` and `alert`.
+//! Used by: `secret_source` and `alert`.
 
 use std::{ffi::OsStr, io, process::Stdio};
 

@@ -1,6 +1,6 @@
 //! Brings a client secret from outside the vault: what a command prints, or what stands in a file.
 //! Does not: keep it, show any of it, or use a shell.
-//! Met by: perform, when the broker finds none in the vault.
+//! Used by: perform, when the broker finds none in the vault.
 
 use std::{
     env,

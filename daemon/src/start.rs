@@ -1,6 +1,6 @@
 //! Brings the daemon up and down: hardening, detaching, config, log, socket, signals, and the end in order.
 //! Does not: serve anything itself.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -192,11 +192,11 @@ async fn serve_until_told(
     };
     let (inbox, inputs) = driver::inbox();
     watch_signals(inbox.clone())?;
-    let (door, sessions) = socket.serve(inbox.clone());
+    let (guard, sessions) = socket.serve(inbox.clone());
     tracing::info!(profiles = config.profiles.len(), socket = %shown, "ready");
     manager.ready(config.profiles.len());
     let (alerts, all_gone) = Alerts::new(config.notify.clone());
-    let performer = Performer::new(inbox, config.keyring, alerts, config_path, door, manager);
+    let performer = Performer::new(inbox, config.keyring, alerts, config_path, guard, manager);
     when_ready();
     let broker = Broker::new(facts, config);
     let broker = match idle_exit {

@@ -1,6 +1,6 @@
 //! Durations as people write them on a command line.
 //! Does not: know fractions or more than one unit, which no option here needs.
-//! Met by: the options of client and daemon that take one.
+//! Used by: the options of client and daemon that take one.
 
 /// The seconds in `30s`, `2m`, `1h` or, without a unit, `90`. `None` for anything else.
 pub fn parse(text: &str) -> Option<u32> {

@@ -1,6 +1,6 @@
 //! The JSON of EngFlow's credential helper protocol, which Bazel and other build tools speak.
 //! Does not: decide whom to serve, or read the URI (see [`crate::Origin::from_uri`]).
-//! Met by: the client, which a build tool starts as `… get`.
+//! Used by: the client, which a build tool starts as `… get`.
 //!
 //! A request is one object with a required `uri`; the answer is one with the headers to send and, if it is known, the
 //! time until which the tool may keep them (EngFlow/credential-helper-spec, spec.md of 2024-02-15). Both protocols give

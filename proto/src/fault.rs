@@ -1,6 +1,6 @@
 //! Everything that can go wrong, as a caller sees it: a name, an exit code, and three lines for people.
 //! Does not: carry secrets or unescaped foreign text (`Fault` takes every line through `plain`).
-//! Met by: the daemon, which answers with one; the client, which prints it and exits with its code.
+//! Used by: the daemon, which answers with one; the client, which prints it and exits with its code.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! Frames: one JSON object on one line, 64 KiB at most with its line feed.
 //! Does not: read or write by itself, so that blocking and asynchronous peers share it.
-//! Met by: the blocking client and the daemon's sessions.
+//! Used by: the blocking client and the daemon's sessions.
 
 use std::io;
 

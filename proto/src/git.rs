@@ -1,6 +1,6 @@
 //! The attributes of git's credential protocol, as a helper meets them: parsed from bytes, answered in bytes.
 //! Does not: decide whom to serve, or keep what decides nothing here (`continue`, `wwwauth[]`, `quit`, other helpers' `state[]`).
-//! Met by: the client, which git starts as a helper.
+//! Used by: the client, which git starts as a helper.
 //!
 //! A request is lines of `key=value`, ended by a blank line or the end of the input (git-credential(1), "INPUT/OUTPUT
 //! FORMAT"). The rules, and where this codec is stricter than git's own reader:

@@ -1,7 +1,7 @@
 //! What the daemon, the client and other programs say to each other: messages, framing, socket path, faults, and the
 //! git and EngFlow codecs, with a small client, blocking or (feature `tokio`) asynchronous.
 //! Does not: decide anything, keep state, or reach the network. Imports nothing of ours.
-//! Met by: `rally-credd`, `rally-cred`, and any Rust program that wants a ZSESSIONID (see [`Client`]).
+//! Used by: `rally-credd`, `rally-cred`, and any Rust program that wants a ZSESSIONID (see [`Client`]).
 
 #[cfg(feature = "tokio")]
 pub mod async_client;

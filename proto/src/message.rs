@@ -1,6 +1,6 @@
 //! The messages on the socket: one [`Ask`], then events and one result, each an [`Answer`].
 //! Does not: frame them (see [`crate::frame`]) or give them meaning (the daemon's broker does).
-//! Met by: client and daemon. `proto/PROTOCOL.md` shows an example of each; a test parses them all.
+//! Used by: client and daemon. `proto/PROTOCOL.md` shows an example of each; a test parses them all.
 
 use std::collections::BTreeMap;
 

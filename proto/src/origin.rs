@@ -1,6 +1,6 @@
 //! Which server a request is for: scheme, host and port, compared exactly.
 //! Does not: know subdomains, wildcards or paths. What it cannot read for certain, it does not read at all.
-//! Met by: the daemon, which serves a token only to the origin of its profile.
+//! Used by: the daemon, which serves a token only to the origin of its profile.
 
 use std::{
     fmt,

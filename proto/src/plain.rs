@@ -1,6 +1,6 @@
 //! Makes text from outside fit to be shown on a terminal or in a log.
 //! Does not: translate or interpret it.
-//! Met by: every place that shows an error description, a name or a path that this project did not write.
+//! Used by: every place that shows an error description, a name or a path that this project did not write.
 
 use std::borrow::Cow;
 

@@ -1,6 +1,6 @@
 //! Holds PROTOCOL.md and the messages together: every example parses, every field and kind is in both.
 //! Does not: check what the daemon does with a message.
-//! Met by: `cargo test`; a new variant or field fails here until the page shows it.
+//! Used by: `cargo test`; a new variant or field fails here until the page shows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
 //! The one type that holds a token, a client secret or a code.
 //! Does not: print, compare in variable time, or hold a byte that could break a line protocol.
-//! Met by: everything that handles a secret; `expose` marks each place where one leaves the type.
+//! Used by: everything that handles a secret; `expose` marks each place where one leaves the type.
 
 use std::{fmt, io};
 

@@ -1,6 +1,6 @@
 //! Words of a command line that a person is to copy into a shell.
 //! Does not: run a shell; nothing here does.
-//! Met by: remedies that name a file.
+//! Used by: remedies that name a file.
 
 use crate::plain::is_deceptive;
 

@@ -1,6 +1,6 @@
 //! Where the daemon's socket is, and whether its folder can be trusted.
 //! Does not: make or open anything (the daemon makes the folder, [`crate::client`] connects).
-//! Met by: client and daemon, which must come to the same path.
+//! Used by: client and daemon, which must come to the same path.
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! The world in which everything is measured: a sandbox, a keyring, a daemon with a token, and the baselines in C.
 //! Does not: measure.
-//! Met by: every part that measures.
+//! Used by: every part that measures.
 
 use std::{
     env, fs,

@@ -1,6 +1,6 @@
 //! `cargo bench-get`: what a `get` costs, beside a C client and what else is installed, all in one run and in turn.
 //! Does not: fail because a figure is missed; it says so. Fails if an answer is wrong.
-//! Met by: whoever changes the hot path; README.md beside it has the last table.
+//! Used by: whoever changes the hot path; README.md beside it has the last table.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,

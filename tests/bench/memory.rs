@@ -1,6 +1,6 @@
 //! What the daemon holds and how often it wakes while nothing happens; memory and latency by profiles and connections.
 //! Does not: work without root, since the daemon keeps its memory from other programs of the same user.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{collections::BTreeMap, fs, thread, time::Duration};
 

@@ -1,6 +1,6 @@
 //! The figures as they are printed: tables of runs, and lines that hold a figure against its target.
 //! Does not: measure, but for the sizes of files.
-//! Met by: `main`, and every part that measures.
+//! Used by: `main`, and every part that measures.
 #![expect(clippy::print_stdout, reason = "a program speaks through its standard streams")]
 
 use std::fmt::Write;

@@ -1,6 +1,6 @@
 //! Whole processes, run in turn by `c/stopwatch.c`: what they are, and what comes out.
 //! Does not: start them itself; this process is large, and its children would begin with its size.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! Many requests at once, sent by `c/load.c`: answers a second, beside git's cache and a bare C server.
 //! Does not: start a process for each request; this is about daemons.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{fs, path::Path};
 

@@ -1,6 +1,6 @@
 //! A browser without a window: it opens an authorization URL, presses a button of the consent form, and goes where it is sent.
 //! Does not: run scripts or load what a page refers to.
-//! Met by: tests and the demo, in the place of a person.
+//! Used by: tests and the demo, in the place of a person.
 
 use std::fmt;
 use std::io;

@@ -1,6 +1,6 @@
 //! A server of git repositories: git's own HTTP backend behind Basic authentication, on loopback.
 //! Does not: speak git's protocol, or know rally-cred.
-//! Met by: the tests in which git clones with a credential.
+//! Used by: the tests in which git clones with a credential.
 #![expect(clippy::expect_used, reason = "a server that cannot be made is the end of its test")]
 
 use std::{

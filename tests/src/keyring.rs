@@ -1,6 +1,6 @@
 //! A real gnome-keyring-daemon on a session bus of its own, in a temporary home, for one test.
 //! Does not: meet the keyring or the bus of whoever runs the tests.
-//! Met by: the tests that need a keyring, unlocked, locked, silent, restarted or gone.
+//! Used by: the tests that need a keyring, unlocked, locked, silent, restarted or gone.
 #![expect(
     clippy::expect_used,
     clippy::panic,

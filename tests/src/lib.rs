@@ -1,6 +1,6 @@
 //! What the tests and the demo are made of: a stand-in for Rally, a browser that presses its buttons, and a user's world.
 //! Does not: hold the product's own code, or be linked by it.
-//! Met by: the programs in `bin/` and the test binary `suite`.
+//! Used by: the programs in `bin/` and the test binary `suite`.
 
 pub mod browser;
 pub mod connect_proxy;

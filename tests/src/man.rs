@@ -1,6 +1,6 @@
 //! The manual pages, from what is documented elsewhere: the programs' own help, README.md and PROTOCOL.md.
 //! Does not: say anything of its own, but for the lines that every manual page has.
-//! Met by: `cargo man`, which writes them, and the test that holds them to their sources.
+//! Used by: `cargo man`, which writes them, and the test that holds them to their sources.
 
 mod roff;
 

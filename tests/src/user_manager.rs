@@ -1,6 +1,6 @@
 //! A real `systemd --user` for one test, run by an ordinary user in a control group and namespaces of its own.
 //! Does not: meet the service manager of the machine, or of whoever runs the tests; nothing outlives it.
-//! Met by: the test of the units.
+//! Used by: the test of the units.
 #![expect(clippy::expect_used, reason = "a service manager that cannot be made is the end of its test")]
 
 use std::{

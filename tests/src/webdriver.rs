@@ -1,6 +1,6 @@
 //! Headless Chromium, driven through its driver by the WebDriver protocol (W3C), with scripts of pages switched off.
 //! Does not: know a page; a test says what is to be pressed and what must be seen.
-//! Met by: the tests of what people see in their browser.
+//! Used by: the tests of what people see in their browser.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,

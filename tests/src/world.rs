@@ -1,6 +1,6 @@
 //! A user's world for one test or demo: home folder, environment, config file, and the programs run in it as processes.
 //! Does not: look into the programs; what they print and leave behind is all there is to see.
-//! Met by: the process tests and the demo.
+//! Used by: the process tests and the demo.
 #![expect(
     clippy::expect_used,
     clippy::panic,

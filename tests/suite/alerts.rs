@@ -1,6 +1,6 @@
 //! What happens when a sign-in is needed and nobody is looking, on real processes and a real bus.
 //! Does not: repeat when an alert is due, which the broker's own tests play in virtual time.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{fs, process::Command, time::Instant};
 

@@ -1,6 +1,6 @@
 //! The sign-in as people see it, in headless Chromium with the scripts of pages switched off; pictures are kept.
 //! Does not: repeat what `daemon/src/flow` proves about requests that no browser makes.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::fs;
 

@@ -1,6 +1,6 @@
 //! Client secrets that come from a command or a file, on real processes.
 //! Does not: look at the secret in the keyring or typed by hand (`sign_in` does).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 

@@ -1,7 +1,7 @@
 //! `kill -9` at each stage of a sign-in and of a renewal, on real processes: afterwards the old grant or the new one is
 //! there, whole, and where neither can be used any more, that is said plainly.
 //! Does not: reach into the programs; a stage is held from outside, by a fault of the sandbox or by a stopped process.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{
     io::Write,

@@ -1,7 +1,7 @@
 //! `rally-cred doctor` on real processes: each failure that can be provoked is recognised, named by its kind, and mended
 //! by the command that stands beside it.
 //! Does not: judge how it looks (unit tests do).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! EngFlow's credential helper protocol on real processes, as Bazel and other build tools speak it.
 //! Does not: run a build tool. The specification's JSON schemas stand in `fixtures/`, and a validator holds both to them.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{fs, path::Path};
 

@@ -1,6 +1,6 @@
 //! The examples that other people's programs start from, run as they are.
 //! Does not: run the examples in the Rust documentation (`cargo test` does).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{
     fs::{self, Permissions},

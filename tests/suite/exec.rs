@@ -1,6 +1,6 @@
 //! `rally-cred exec` as a process: what the program it becomes sees, gets and returns.
 //! Does not: test which variables go with which tool; the client's own tests do.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{fs, os::unix::process::ExitStatusExt};
 

@@ -1,6 +1,6 @@
 //! The real git and the real curl, served by the real programs.
 //! Does not: try attributes at random (`git_attributes` does).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use rally_cred_tests::world::{self, World};
 

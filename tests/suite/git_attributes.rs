@@ -1,6 +1,6 @@
 //! Ten thousand random attribute blocks, read by git and by this project's codec, and as many answers as it takes.
 //! Does not: run the helper (`git` does); the codec alone is tried here.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{collections::BTreeSet, fs, thread};
 

@@ -1,6 +1,6 @@
 //! git's own tests of credential helpers, unchanged, with the daemon as a store for every server in a real keyring.
 //! Does not: get or build git (`tests/git-suite` does).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{
     fs,

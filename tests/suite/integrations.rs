@@ -1,6 +1,6 @@
 //! INTEGRATIONS.md, run block by block as a reader would, with nothing changed but the servers' addresses.
 //! Does not: try what the tools do when something fails (`tools` does).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 

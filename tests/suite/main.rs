@@ -1,6 +1,6 @@
 //! The tests that cross a crate, in one binary.
 //! Does not: test what a crate can test by itself.
-//! Met by: `tests/run`, and `cargo test -p rally-cred-tests`.
+//! Used by: `tests/run`, and `cargo test -p rally-cred-tests`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod alerts;

@@ -1,6 +1,6 @@
 //! The manual pages in `man/`: that they are what their sources say, and that they are sound.
 //! Does not: judge their words.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,7 +1,7 @@
 //! No secret leaves the places that are meant for it: known secrets are planted, everything happens that can happen,
 //! and all that the processes wrote or showed is searched.
 //! Does not: look into the memory of a process.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{fs, os::unix::ffi::OsStrExt, path::Path};
 

@@ -1,6 +1,6 @@
 //! `rally-cred setup` on real processes: by flags, at a terminal, twice, dry, and undone.
 //! Does not: look into the sign-in that it ends with (`sign_in` does).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{
     collections::BTreeMap,

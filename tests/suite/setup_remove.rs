@@ -1,6 +1,6 @@
 //! `rally-cred setup --remove` on a machine that had some of it before: it takes away what setup made, and no more.
 //! Does not: look at the way there and back on a machine without anything (`setup` does).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{fs, os::unix::fs::symlink};
 

@@ -1,6 +1,6 @@
 //! What the shells make of this client: completed command lines, and variables.
 //! Does not: run PowerShell, for which Debian has no package.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use rally_cred_tests::{
     sandbox::Sandbox,

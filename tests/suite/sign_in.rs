@@ -1,6 +1,6 @@
 //! The path of the product, on real processes: sign in once, then be served, from memory and after a restart.
 //! Does not: look at what goes wrong (`trouble` does).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{fs, thread};
 

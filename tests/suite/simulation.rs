@@ -1,6 +1,6 @@
 //! Seeded histories of the broker, as many as an ordinary test run has time for; `cargo simulate` plays more.
 //! Does not: say what the promises are (`simulation::promises` does).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! Static credentials through real programs: git clones and pushes with a password from the real keyring, and a Rally API
 //! key is served as any token is.
 //! Does not: try every rule of matching (`git_suite` and `core/static_record.rs` do).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use rally_cred_tests::{
     git_server::GitServer,

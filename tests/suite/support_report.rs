@@ -1,6 +1,6 @@
 //! The support report of `rally-cred doctor --report`: what is in it, and what never is.
 //! Does not: look at the checks themselves (`doctor` does).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 

@@ -1,7 +1,7 @@
 //! The service manager: the socket that it passes on, what it is told, the end of an idle daemon, and the units themselves,
 //! judged by systemd's tools and, where this machine can have one, run by a service manager of a user.
 //! Does not: meet the service manager of this machine.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{
     fs,

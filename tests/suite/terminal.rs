@@ -1,6 +1,6 @@
 //! A sign-in on a terminal: the line that counts down, a pasted address, an interruption, and the terminal afterwards.
 //! Does not: look at what is said without a terminal, which the client's own tests do.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::net::TcpListener;
 

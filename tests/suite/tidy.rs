@@ -1,6 +1,6 @@
 //! The shape of the source: rules that a compiler does not know, checked as ordinary tests.
 //! Does not: judge style.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! The set-up that README.md shows, played: what a new user types and sees.
 //! Does not: try other answers (`setup` does).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{fs, path::Path};
 

@@ -1,7 +1,7 @@
 //! What goes wrong at a sign-in or a get, on real processes: each has its own plain error, remedy and exit code, and
 //! nothing that was stored is lost.
 //! Does not: repeat what unit tests pin; it shows that a person gets to see it.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::net::TcpListener;
 

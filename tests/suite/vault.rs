@@ -1,6 +1,6 @@
 //! The vault on the real keyring: what it keeps, and every way in which the keyring fails it.
 //! Does not: test the broker's reaction (`trouble` does).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::process::{Command, Stdio};
 

@@ -1,6 +1,6 @@
 //! The socket and the helper's input under bad treatment: each bad thing is refused, and the daemon goes on serving.
 //! Does not: test the codecs byte by byte (`proto` does).
-//! Met by: `main`.
+//! Used by: `main`.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

@@ -1,6 +1,6 @@
 //! Addresses that look like a server and are another one's, or nobody's: a token goes to none of them.
 //! Does not: trust the URL parser of the product. Python's `urllib`, which shares nothing with it, says whose they are.
-//! Met by: `main`.
+//! Used by: `main`.
 
 use proptest::{
     prelude::*,

@@ -1,6 +1,6 @@
 //! How a client finds a daemon that runs, that it starts, that refuses, dies or hangs.
 //! Does not: run the real daemon (the integration tests do); `fixtures` has stand-ins for it.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use std::{
     fs::{self, File},

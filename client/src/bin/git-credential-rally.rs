@@ -1,6 +1,6 @@
 //! The program `git-credential-rally`: `rally-cred` under the name by which git finds the helper `rally`.
 //! Does not: differ from `rally-cred` in anything.
-//! Met by: git, with `credential.helper = rally`.
+//! Used by: git, with `credential.helper = rally`.
 
 fn main() -> std::process::ExitCode {
     rally_cred::main()

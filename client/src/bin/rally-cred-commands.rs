@@ -1,6 +1,6 @@
 //! The program `rally-cred-commands`: `rally-cred` with the commands that people type.
 //! Does not: wait to be run by hand; `rally-cred` runs it in its own place.
-//! Met by: `rally-cred` and `git-credential-rally`.
+//! Used by: `rally-cred` and `git-credential-rally`.
 
 fn main() -> std::process::ExitCode {
     rally_cred::main_of_commands()

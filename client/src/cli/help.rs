@@ -1,6 +1,6 @@
 //! The longer texts of the commands' help, which the manual page shows too.
 //! Does not: hold what stands beside a single flag.
-//! Met by: `cli`.
+//! Used by: `cli`.
 
 pub(super) const ABOUT: &str =
     "Hands out the ZSESSIONID of a Rally sign-in to git, curl, build tools and scripts";

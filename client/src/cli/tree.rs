@@ -1,6 +1,6 @@
 //! Every command with what it takes, as a tree that parses command lines and shows help.
 //! Does not: run anything.
-//! Met by: `cli`, completions, and the manual pages.
+//! Used by: `cli`, completions, and the manual pages.
 
 use std::{ffi::OsString, path::PathBuf};
 

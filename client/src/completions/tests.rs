@@ -1,6 +1,6 @@
 //! What a shell is told may come next.
 //! Does not: run a shell (the integration tests do).
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use serde_json::{Value, json};
 

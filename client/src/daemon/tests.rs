@@ -1,6 +1,6 @@
 //! What the commands of the daemon's life do and say.
 //! Does not: run the real daemon (the integration tests do).
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use serde_json::{Value, json};
 

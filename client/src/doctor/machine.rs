@@ -1,6 +1,6 @@
 //! The checks that need no daemon: modes of files, programs in PATH, git's configuration, systemd's units.
 //! Does not: look into a file.
-//! Met by: `doctor`.
+//! Used by: `doctor`.
 
 use std::{
     collections::BTreeSet,

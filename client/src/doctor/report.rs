@@ -1,6 +1,6 @@
 //! The support report: what `doctor` found, what `status` says, and the end of the log, in one file.
 //! Does not: hold a secret. It has no value of a variable, no line of the config file, and the log has no secrets.
-//! Met by: people who are asked for it.
+//! Used by: people who are asked for it.
 
 use std::{
     fmt::Write as _,

@@ -1,6 +1,6 @@
 //! What a person, and a program, is shown of what a daemon found.
 //! Does not: provoke real failures (the integration tests do).
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! What `exec` gives to a program, takes from it, and says.
 //! Does not: become another program; what it would become is noted.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use std::fs;
 

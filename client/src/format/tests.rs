@@ -1,6 +1,6 @@
 //! What each format writes, read again by the program it is for, or by the rules of one.
 //! Does not: run fish or PowerShell, which few machines have; their quotes are read by their documented rules.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! What `get` asks, answers, says, and ends with.
 //! Does not: run git or a daemon (the integration tests do); the daemon here is a script.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use serde_json::{Value, json};
 

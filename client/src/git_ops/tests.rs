@@ -1,6 +1,6 @@
 //! What `erase`, `store` and `capability` tell the daemon and the caller.
 //! Does not: run git (the integration tests do).
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! What a person sees of a sign-in, and what the daemon is told.
 //! Does not: sign in anywhere (the integration tests do).
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use std::{io::Cursor, sync::Mutex};
 

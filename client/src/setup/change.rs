@@ -1,6 +1,6 @@
 //! One change that `setup` makes, or says that it would make.
 //! Does not: decide whether it is needed.
-//! Met by: `setup`, which plans them.
+//! Used by: `setup`, which plans them.
 
 use std::{
     ffi::OsString,

@@ -1,6 +1,6 @@
 //! The config file as text whose profiles are edited; comments, order and everything else stay as they are.
 //! Does not: judge values. The daemon's program does, before the text is put in its place.
-//! Met by: `setup`.
+//! Used by: `setup`.
 
 use std::{fmt, io, path::Path};
 

@@ -1,6 +1,6 @@
 //! Questions to the person at the terminal, each of which a flag can answer in advance.
 //! Does not: judge an answer itself, or ask for a secret.
-//! Met by: `setup`.
+//! Used by: `setup`.
 
 use std::io::{BufRead, Read};
 

@@ -1,6 +1,6 @@
 //! What `setup` offers beside the profile: systemd's units, git's credential helper, a shell's completions.
 //! Does not: carry anything out, or plan what is so already.
-//! Met by: `setup`.
+//! Used by: `setup`.
 
 use std::{
     ffi::{OsStr, OsString},

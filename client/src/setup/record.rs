@@ -1,6 +1,6 @@
 //! What `setup` has made on this machine, kept in the state folder, so that `--remove` takes away that and nothing else.
 //! Does not: make or take away anything. The profile and the sign-in are not in it, since `--remove` names these.
-//! Met by: `setup`.
+//! Used by: `setup`.
 
 use std::{
     fs, io,

@@ -1,6 +1,6 @@
 //! One notification of the desktop (freedesktop.org's specification, version 1.2), with a button that opens the sign-in.
 //! Does not: count on anybody to show it: where there is no bus or no service, that is one line in the debug log.
-//! Met by: `alert`.
+//! Used by: `alert`.
 
 use std::{collections::HashMap, env, future::poll_fn, path::PathBuf, pin::Pin, time::Duration};
 

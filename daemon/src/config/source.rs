@@ -1,6 +1,6 @@
 //! A TOML text with its path, so that every fault can name file, line and key.
 //! Does not: know what the keys mean.
-//! Met by: `config`. Serde is left out, since its errors for unknown keys cannot carry a remedy.
+//! Used by: `config`. Serde is left out, since its errors for unknown keys cannot carry a remedy.
 
 use std::path::Path;
 

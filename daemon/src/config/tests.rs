@@ -1,6 +1,6 @@
 //! The config file's rules, each with the whole text of its fault.
 //! Does not: read the environment.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use super::*;
 

@@ -1,6 +1,6 @@
 //! One profile's grant and everybody who waits for it: who is served, who waits, who is refused.
 //! Does not: know other profiles, or how a request found this one (`broker` does).
-//! Met by: `broker`. The rest of an account is in `sign_in`, `renewal` and `keeping`.
+//! Used by: `broker`. The rest of an account is in `sign_in`, `renewal` and `keeping`.
 
 use rally_cred_proto::{
     Answer, Fault, FaultKind, Secret,
@@ -18,14 +18,14 @@ use super::{
     policy,
     profile::{Keyring, Profile},
     record::TokenRecord,
-    renewal::{Refuted, Rest, Trust},
+    renewal::{Backoff, Refuted, Trust},
     sign_in::{self, CoolDown, Flow},
     time::{Now, Tick, Ticks, Wall},
     token_item::TokenItem,
 };
 
 /// What one event may use and order.
-pub(super) struct Turn<'a> {
+pub(super) struct Step<'a> {
     pub(super) now: Now,
     pub(super) dice: &'a mut dyn Dice,
     pub(super) keyring: Keyring,
@@ -37,7 +37,7 @@ pub(super) struct Turn<'a> {
     pub(super) misdirected: Vec<Waiter>,
 }
 
-impl Turn<'_> {
+impl Step<'_> {
     /// A name for a new job.
     pub(super) fn epoch(&mut self) -> Epoch {
         self.last_epoch += 1;
@@ -78,9 +78,9 @@ pub(super) struct Account {
     pub(super) cool_down: CoolDown,
     pub(super) alerts: Alerts,
     pub(super) brake: Brake,
-    pub(super) rest: Rest,
+    pub(super) backoff: Backoff,
     /// The pause after Rally could not say whose the token is.
-    pub(super) user_rest: Rest,
+    pub(super) user_backoff: Backoff,
     /// Grows with each token obtained, so that a waiter can tell a new one from the one it found.
     pub(super) generation: u64,
     /// The generation of the last sign-in.
@@ -172,8 +172,8 @@ impl Account {
             cool_down: CoolDown::default(),
             alerts: Alerts::default(),
             brake: Brake::default(),
-            rest: Rest::default(),
-            user_rest: Rest::default(),
+            backoff: Backoff::default(),
+            user_backoff: Backoff::default(),
             generation: 0,
             signed_in: 0,
             renewed: 0,
@@ -184,25 +184,25 @@ impl Account {
     }
 
     /// Takes a request in, and answers it at once if that can be done.
-    pub(super) fn ask(&mut self, turn: &mut Turn<'_>, id: AskId, peer: Peer, deadline: Tick, wants: Wants) {
+    pub(super) fn ask(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, deadline: Tick, wants: Wants) {
         let (generation, tried) = (self.generation, Vec::new());
-        self.take_in(turn, Waiter { id, peer, deadline, generation, wants, told: false, tried });
+        self.take_in(step, Waiter { id, peer, deadline, generation, wants, told: false, tried });
     }
 
     /// Takes in a request that another profile had no answer for.
-    pub(super) fn take_over(&mut self, turn: &mut Turn<'_>, waiter: Waiter) {
+    pub(super) fn take_over(&mut self, step: &mut Step<'_>, waiter: Waiter) {
         let generation = self.generation;
-        self.take_in(turn, Waiter { generation, told: false, ..waiter });
+        self.take_in(step, Waiter { generation, told: false, ..waiter });
     }
 
-    fn take_in(&mut self, turn: &mut Turn<'_>, waiter: Waiter) {
+    fn take_in(&mut self, step: &mut Step<'_>, waiter: Waiter) {
         self.token.forget_missing();
         self.client_secret.forget_missing();
         if matches!(waiter.wants, Wants::Login { client_secret: None, .. }) {
             self.reconsider_client_secret();
         }
         self.waiters.push(waiter);
-        self.advance(turn);
+        self.advance(step);
     }
 
     /// Whether this request waits here.
@@ -211,39 +211,39 @@ impl Account {
     }
 
     /// Lets a client go that waited here and left.
-    pub(super) fn left(&mut self, turn: &mut Turn<'_>, id: AskId) {
+    pub(super) fn left(&mut self, step: &mut Step<'_>, id: AskId) {
         self.waiters.retain(|waiter| waiter.id != id);
-        self.drop_deserted_flow(turn);
+        self.drop_deserted_flow(step);
     }
 
     /// Does whatever the time and the state now call for. Every event of the account ends here.
-    pub(super) fn advance(&mut self, turn: &mut Turn<'_>) {
-        self.end_late_flow(turn);
-        if matches!(self.job, Job::Saving(until) if !self.is_saving() || until <= turn.now.tick) {
+    pub(super) fn advance(&mut self, step: &mut Step<'_>) {
+        self.end_late_flow(step);
+        if matches!(self.job, Job::Saving(until) if !self.is_saving() || until <= step.now.tick) {
             self.job = Job::None;
         }
-        self.save_again(turn);
-        self.look_again_if_due(turn);
-        self.look_into_report(turn);
+        self.save_again(step);
+        self.look_again_if_due(step);
+        self.look_into_report(step);
         if self.token.is_unread() && !self.waiters.is_empty() {
-            self.load_token(turn);
-            self.keyring_news_at = Some(turn.now.tick + policy::KEYRING_NEWS);
+            self.load_token(step);
+            self.keyring_news_at = Some(step.now.tick + policy::KEYRING_NEWS);
         }
         if !matches!(self.token, Slot::Loading(_)) {
             self.keyring_news_at = None;
-        } else if self.keyring_news_at.take_if(|at| *at <= turn.now.tick).is_some() {
-            self.tell_all(turn, WaitingOn::Keyring);
+        } else if self.keyring_news_at.take_if(|at| *at <= step.now.tick).is_some() {
+            self.tell_all(step, WaitingOn::Keyring);
         }
         if !matches!(self.token, Slot::Unread | Slot::Loading(_)) {
-            self.serve(turn);
+            self.serve(step);
             // Nothing is begun for somebody whose time is up.
-            self.turn_away_late(turn);
+            self.turn_away_late(step);
             if matches!(self.job, Job::None) {
-                self.begin_work(turn);
+                self.begin_work(step);
             }
         }
-        self.turn_away_late(turn);
-        self.alert_if_due(turn);
+        self.turn_away_late(step);
+        self.alert_if_due(step);
     }
 
     /// When [`Account::advance`] has something to do though nothing happens.
@@ -273,13 +273,13 @@ impl Account {
 
     /// Puts a token in the place of the one held, if any. `age` is by how much it may be older than the record says, whose
     /// times are whole seconds: the part of this second that is over, or nothing for one that Rally has given just now.
-    pub(super) fn hold(&mut self, turn: &mut Turn<'_>, record: TokenRecord, age: Ticks) {
-        let now = turn.now;
+    pub(super) fn hold(&mut self, step: &mut Step<'_>, record: TokenRecord, age: Ticks) {
+        let now = step.now;
         self.token_ends =
             record.expires_at.map(|at| Tick(policy::tick_of(now, Wall(at)).0.saturating_sub(age.0)));
         self.renew_at = record.expires_at.map(|at| {
             let life = at.saturating_sub(record.obtained_at);
-            policy::tick_of(now, Wall(at.saturating_sub(policy::renewal_lead(life, turn.dice))))
+            policy::tick_of(now, Wall(at.saturating_sub(policy::renewal_lead(life, step.dice))))
         });
         self.token = Slot::Held(record);
     }
@@ -333,28 +333,28 @@ impl Account {
     }
 
     /// Answers everybody who can be answered with what is in hand.
-    fn serve(&mut self, turn: &mut Turn<'_>) {
+    fn serve(&mut self, step: &mut Step<'_>) {
         let waiters = std::mem::take(&mut self.waiters);
         for mut waiter in waiters {
-            match self.serve_one(turn, &mut waiter) {
+            match self.serve_one(step, &mut waiter) {
                 Served::Done => {}
                 Served::Waits => self.waiters.push(waiter),
-                Served::NotHere => turn.misdirected.push(waiter),
+                Served::NotHere => step.misdirected.push(waiter),
             }
         }
     }
 
-    fn serve_one(&mut self, turn: &mut Turn<'_>, waiter: &mut Waiter) -> Served {
+    fn serve_one(&mut self, step: &mut Step<'_>, waiter: &mut Waiter) -> Served {
         match &waiter.wants {
             Wants::Get { username, min_validity, interactive, .. } => {
-                if self.is_good_for(turn.now, waiter, *min_validity) && !matches!(self.job, Job::Saving(_)) {
-                    return self.hand_out(turn, waiter, username.as_deref());
+                if self.is_good_for(step.now, waiter, *min_validity) && !matches!(self.job, Job::Saving(_)) {
+                    return self.hand_out(step, waiter, username.as_deref());
                 }
                 if *interactive {
-                    return self.show_flow(turn, waiter).into();
+                    return self.show_flow(step, waiter).into();
                 }
                 if matches!(self.job, Job::Flow(_) | Job::Exchanging(..) | Job::LookingUp(..)) {
-                    turn.reply(
+                    step.reply(
                         waiter.id,
                         Answer::Error(self.sign_in_needed("somebody is signing in right now")),
                     );
@@ -363,22 +363,22 @@ impl Account {
                 Served::Waits
             }
             Wants::Login { .. } => {
-                if !self.awaits_vault_only(turn.now, waiter) {
-                    return self.show_flow(turn, waiter).into();
+                if !self.awaits_vault_only(step.now, waiter) {
+                    return self.show_flow(step, waiter).into();
                 }
-                if self.is_saving() || self.awaits_user(turn, waiter) {
+                if self.is_saving() || self.awaits_user(step, waiter) {
                     return Served::Waits;
                 }
-                self.confirm(turn, waiter.id, waiter.generation >= self.signed_in);
+                self.confirm(step, waiter.id, waiter.generation >= self.signed_in);
                 Served::Done
             }
             Wants::Erase(token) => {
-                self.suspect(turn, token.as_ref());
-                turn.reply(waiter.id, Answer::Done);
+                self.suspect(step, token.as_ref());
+                step.reply(waiter.id, Answer::Done);
                 Served::Done
             }
             Wants::Reading => {
-                turn.read_for.push(waiter.id);
+                step.read_for.push(waiter.id);
                 Served::Done
             }
         }
@@ -393,13 +393,13 @@ impl Account {
     }
 
     /// Gives the held token to whoever is to have it.
-    fn hand_out(&mut self, turn: &mut Turn<'_>, waiter: &Waiter, username: Option<&str>) -> Served {
+    fn hand_out(&mut self, step: &mut Step<'_>, waiter: &Waiter, username: Option<&str>) -> Served {
         match self.identity(username) {
             Identity::Right => {}
             Identity::Unknown => return Served::Waits,
             Identity::OtherThanAsked => return Served::NotHere,
             Identity::OtherThanConfigured => {
-                turn.reply(waiter.id, Answer::Error(self.wrong_user()));
+                step.reply(waiter.id, Answer::Error(self.wrong_user()));
                 return Served::Done;
             }
         }
@@ -415,11 +415,11 @@ impl Account {
         if let Wants::Get { min_validity, .. } = waiter.wants
             && policy::is_beyond_life(self.life(), min_validity)
         {
-            turn.effects.push(Effect::Tell(waiter.id, Answer::Notice(self.beyond_life(min_validity))));
+            step.effects.push(Effect::Tell(waiter.id, Answer::Notice(self.beyond_life(min_validity))));
         }
-        self.last_used = Some(turn.now.tick);
-        turn.reply(waiter.id, Answer::Token(answer));
-        turn.effects.push(Effect::Log(Entry::Handed {
+        self.last_used = Some(step.now.tick);
+        step.reply(waiter.id, Answer::Token(answer));
+        step.effects.push(Effect::Log(Entry::Handed {
             profile: self.profile.name.clone(),
             peer: waiter.peer.clone(),
         }));
@@ -434,15 +434,15 @@ impl Account {
             .remedy("ask for less, and run what outlives its token anew")
     }
 
-    fn confirm(&mut self, turn: &mut Turn<'_>, id: AskId, already: bool) {
+    fn confirm(&mut self, step: &mut Step<'_>, id: AskId, already: bool) {
         let record = self.token.held();
         if let Some(fault) = &self.vault_fault {
             // Whoever chose the keyring alone is not done while it does not keep the token.
-            if turn.keyring == Keyring::Os && !self.is_kept() {
-                turn.reply(id, Answer::Error(fault.clone()));
+            if step.keyring == Keyring::Os && !self.is_kept() {
+                step.reply(id, Answer::Error(fault.clone()));
                 return;
             }
-            turn.effects.push(Effect::Tell(id, Answer::Notice(fault.clone())));
+            step.effects.push(Effect::Tell(id, Answer::Notice(fault.clone())));
         }
         let answer = SignedIn {
             profile: self.profile.name.clone(),
@@ -451,18 +451,18 @@ impl Account {
             already,
             kept: self.is_kept(),
         };
-        turn.reply(id, Answer::SignedIn(answer));
+        step.reply(id, Answer::SignedIn(answer));
     }
 
     /// Begins what the remaining waiters need, or refuses them.
-    fn begin_work(&mut self, turn: &mut Turn<'_>) {
+    fn begin_work(&mut self, step: &mut Step<'_>) {
         // Whoever wants a new sign-in at any rate does not wait for the verdict on the old.
         let is_forced = |waiter: &Waiter| matches!(waiter.wants, Wants::Login { force: true, .. });
         if self.suspect.is_some() && !self.waiters.iter().any(is_forced) {
             return;
         }
-        if self.waiters.iter().any(|waiter| self.awaits_user(turn, waiter)) {
-            self.begin_identification(turn);
+        if self.waiters.iter().any(|waiter| self.awaits_user(step, waiter)) {
+            self.begin_identification(step);
             if !matches!(self.job, Job::None) {
                 return;
             }
@@ -471,79 +471,79 @@ impl Account {
         let needy: Vec<bool> = self
             .waiters
             .iter()
-            .filter(|waiter| !self.awaits_vault_only(turn.now, waiter))
+            .filter(|waiter| !self.awaits_vault_only(step.now, waiter))
             .map(is_login)
             .collect();
         let is_waited_for = !needy.is_empty();
         if needy.contains(&true) {
             if self.wants_secret_tried() {
-                self.begin_renewal(turn);
+                self.begin_renewal(step);
             } else {
-                self.begin_flow(turn);
+                self.begin_flow(step);
             }
-        } else if self.is_renewable() && !self.is_resting(turn.now) {
-            if self.has_ended_unserved(turn.now) {
+        } else if self.is_renewable() && !self.is_resting(step.now) {
+            if self.has_ended_unserved(step.now) {
                 let fault = Fault::new(FaultKind::TimedOut, "the token ended before it could be given out")
                     .why("Rally gives out tokens that live too short, or the keyring takes too long")
                     .remedy("rally-cred doctor");
-                self.rest(turn, fault, Some(1));
-            } else if is_waited_for || self.is_renewal_due(turn.now) {
-                self.begin_renewal(turn);
+                self.back_off(step, fault, Some(1));
+            } else if is_waited_for || self.is_renewal_due(step.now) {
+                self.begin_renewal(step);
             }
         } else if self.is_renewable() {
-            if let Some(fault) = self.rest.fault_while_resting(turn.now) {
-                self.refuse(turn, &fault);
+            if let Some(fault) = self.backoff.fault_while_resting(step.now) {
+                self.refuse(step, &fault);
             }
-        } else if is_waited_for && !self.look_before_sign_in(turn) {
-            self.begin_flow(turn);
+        } else if is_waited_for && !self.look_before_sign_in(step) {
+            self.begin_flow(step);
         }
     }
 
     /// Answers everybody with this fault; whoever can do with a token that is still good gets that.
-    pub(super) fn fail_all(&mut self, turn: &mut Turn<'_>, fault: &Fault) {
+    pub(super) fn fail_all(&mut self, step: &mut Step<'_>, fault: &Fault) {
         for waiter in std::mem::take(&mut self.waiters) {
-            self.fail(turn, waiter, fault);
+            self.fail(step, waiter, fault);
         }
     }
 
     /// Answers everybody with this fault who needs more than the vault's word.
-    pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, fault: &Fault) {
+    pub(super) fn refuse(&mut self, step: &mut Step<'_>, fault: &Fault) {
         let waiters = std::mem::take(&mut self.waiters);
         let (settling, refused): (Vec<_>, Vec<_>) =
-            waiters.into_iter().partition(|waiter| self.awaits_vault_only(turn.now, waiter));
+            waiters.into_iter().partition(|waiter| self.awaits_vault_only(step.now, waiter));
         self.waiters = settling;
         for waiter in refused {
-            self.fail(turn, waiter, fault);
+            self.fail(step, waiter, fault);
         }
     }
 
     /// Answers one waiter with this fault, or with a token that is still good.
-    pub(super) fn fail(&mut self, turn: &mut Turn<'_>, waiter: Waiter, fault: &Fault) {
+    pub(super) fn fail(&mut self, step: &mut Step<'_>, waiter: Waiter, fault: &Fault) {
         match &waiter.wants {
-            Wants::Get { username, .. } if self.validity(turn.now).is_some() => {
-                match self.hand_out(turn, &waiter, username.as_deref()) {
+            Wants::Get { username, .. } if self.validity(step.now).is_some() => {
+                match self.hand_out(step, &waiter, username.as_deref()) {
                     Served::Done => {}
-                    Served::Waits => turn.reply(waiter.id, Answer::Error(fault.clone())),
-                    Served::NotHere => turn.misdirected.push(waiter),
+                    Served::Waits => step.reply(waiter.id, Answer::Error(fault.clone())),
+                    Served::NotHere => step.misdirected.push(waiter),
                 }
             }
-            Wants::Reading => turn.read_for.push(waiter.id),
+            Wants::Reading => step.read_for.push(waiter.id),
             Wants::Get { .. } | Wants::Login { .. } | Wants::Erase(_) => {
-                turn.reply(waiter.id, Answer::Error(fault.clone()));
+                step.reply(waiter.id, Answer::Error(fault.clone()));
             }
         }
     }
 
-    pub(super) fn tell_all(&self, turn: &mut Turn<'_>, on: WaitingOn) {
+    pub(super) fn tell_all(&self, step: &mut Step<'_>, on: WaitingOn) {
         for waiter in &self.waiters {
             let waiting = Waiting { profile: self.profile.name.clone(), on };
-            turn.effects.push(Effect::Tell(waiter.id, Answer::Waiting(waiting)));
+            step.effects.push(Effect::Tell(waiter.id, Answer::Waiting(waiting)));
         }
     }
 
     /// Answers those whose time is up: with a token that is still good if there is one, else with an error.
-    fn turn_away_late(&mut self, turn: &mut Turn<'_>) {
-        let is_late = |waiter: &Waiter| waiter.deadline <= turn.now.tick;
+    fn turn_away_late(&mut self, step: &mut Step<'_>) {
+        let is_late = |waiter: &Waiter| waiter.deadline <= step.now.tick;
         if !self.waiters.iter().any(is_late) {
             return;
         }
@@ -557,7 +557,7 @@ impl Account {
             _ => fault.remedy("rally-cred status"),
         };
         for waiter in late {
-            self.fail(turn, waiter, &fault);
+            self.fail(step, waiter, &fault);
         }
     }
 
@@ -620,12 +620,12 @@ impl Account {
     }
 
     /// Lets every job's outcome go by, as after a sign-out.
-    pub(super) fn forget(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn forget(&mut self, step: &mut Step<'_>) {
         self.suspect = None;
-        self.end_alerts(turn);
+        self.end_alerts(step);
         self.job = Job::None;
-        self.rest = Rest::default();
-        self.user_rest = Rest::default();
+        self.backoff = Backoff::default();
+        self.user_backoff = Backoff::default();
         self.refuted = Refuted::default();
         self.looked_at = None;
         self.fault = None;
@@ -635,7 +635,7 @@ impl Account {
     }
 
     /// The config file chose another vault: what is held goes there, what is not is looked for there.
-    pub(super) fn move_to_other_vault(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn move_to_other_vault(&mut self, step: &mut Step<'_>) {
         self.vault_fault = None;
         self.client_secret_keep = Keeping::default();
         self.token_item = TokenItem::default();
@@ -644,13 +644,13 @@ impl Account {
             self.job = Job::None;
         }
         match self.client_secret {
-            Slot::Held(_) if !self.client_secret_is_fetched => self.save_client_secret(turn),
+            Slot::Held(_) if !self.client_secret_is_fetched => self.save_client_secret(step),
             Slot::Held(_) | Slot::Unread | Slot::Loading(_) | Slot::Empty | Slot::Missing => {
                 self.look_for_client_secret_anew();
             }
         }
         match self.token {
-            Slot::Held(_) => self.save_token(turn),
+            Slot::Held(_) => self.save_token(step),
             Slot::Unread | Slot::Loading(_) | Slot::Empty | Slot::Missing => self.token = Slot::Unread,
         }
     }

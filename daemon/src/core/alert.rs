@@ -1,9 +1,9 @@
 //! Whether one profile's person is told that a sign-in is needed, though no program of theirs could ask.
 //! Does not: tell anybody (its effect says so), or open a browser.
-//! Met by: `account`, of which this is a part.
+//! Used by: `account`, of which this is a part.
 
 use super::{
-    account::{Account, Job, Turn, Wants},
+    account::{Account, Job, Step, Wants},
     event::{Alert, Effect, GrantStep},
     policy,
     renewal::Trust,
@@ -29,24 +29,24 @@ impl Alerts {
 impl Account {
     /// Notes that nobody but a person can help. The person is told a moment later, if nobody asks them meanwhile: a
     /// client asks without interaction first, and looks for a person only then.
-    pub(super) fn want_alert(&mut self, turn: &Turn<'_>, why: &str) {
+    pub(super) fn want_alert(&mut self, step: &Step<'_>, why: &str) {
         let is_soon = [self.alerts.not_before, self.cool_down.until()]
             .into_iter()
             .flatten()
-            .any(|until| turn.now.tick < until);
+            .any(|until| step.now.tick < until);
         if self.alerts.due.is_none() && !is_soon {
-            self.alerts.due = Some((turn.now.tick + policy::ALERT_GRACE, why.to_owned()));
+            self.alerts.due = Some((step.now.tick + policy::ALERT_GRACE, why.to_owned()));
         }
     }
 
     /// Tells the person, when the time has come.
-    pub(super) fn alert_if_due(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn alert_if_due(&mut self, step: &mut Step<'_>) {
         if self.is_somebody_looking() {
             self.alerts.due = None;
         }
-        let Some((_, why)) = self.alerts.due.take_if(|(at, _)| *at <= turn.now.tick) else { return };
+        let Some((_, why)) = self.alerts.due.take_if(|(at, _)| *at <= step.now.tick) else { return };
         self.alerts.sent += 1;
-        self.alerts.not_before = Some(turn.now.tick + policy::cool_down(self.alerts.sent));
+        self.alerts.not_before = Some(step.now.tick + policy::cool_down(self.alerts.sent));
         let alert = Alert {
             profile: self.profile.name.clone(),
             why,
@@ -55,14 +55,14 @@ impl Account {
             // A client secret is typed on a terminal, which a button has not.
             has_button: self.trust != Trust::None,
         };
-        turn.log(&self.profile.name, GrantStep::Alerted);
-        turn.effects.push(Effect::Alert(alert));
+        step.log(&self.profile.name, GrantStep::Alerted);
+        step.effects.push(Effect::Alert(alert));
     }
 
     /// A sign-in helped, or was given up on purpose: what comes next is a new matter.
-    pub(super) fn end_alerts(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn end_alerts(&mut self, step: &mut Step<'_>) {
         if std::mem::take(&mut self.alerts).sent > 0 {
-            turn.effects.push(Effect::WithdrawAlert(self.profile.name.clone()));
+            step.effects.push(Effect::WithdrawAlert(self.profile.name.clone()));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Turns what Rally answered into a decision: granted, refused for good, or passing.
 //! Does not: send, wait, log, or look at a clock.
-//! Met by: the endpoint, which fills `RawAnswer`, and the broker, which acts on the verdict.
+//! Used by: the endpoint, which fills `RawAnswer`, and the broker, which acts on the verdict.
 
 mod body;
 mod trouble;

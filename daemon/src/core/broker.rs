@@ -1,6 +1,6 @@
 //! The broker: takes one event and says what to do. Finds the account that an event is for; the account decides.
 //! Does not: block, fail, read a clock or do IO. A refusal is an effect too.
-//! Met by: the driver, which owns the only one.
+//! Used by: the driver, which owns the only one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,7 +11,7 @@ use rally_cred_proto::{
 };
 
 use super::{
-    account::{Account, Turn, Waiter, Wants},
+    account::{Account, Step, Waiter, Wants},
     answer::{self, RawAnswer, UserAnswer},
     dice::Dice,
     event::{AskId, Effect, Entry, Epoch, Event, GrantStep, Peer},
@@ -83,7 +83,7 @@ impl Broker {
 
     /// Takes one event and says what to do, in order.
     pub fn handle(&mut self, now: Now, dice: &mut dyn Dice, event: Event) -> Vec<Effect> {
-        let mut turn = Turn {
+        let mut step = Step {
             now,
             dice,
             keyring: self.config.keyring,
@@ -95,12 +95,12 @@ impl Broker {
         if let Some(idleness) = &mut self.idleness {
             idleness.heard(now, &event);
         }
-        self.dispatch(&mut turn, event);
-        self.finish_gatherings(&mut turn);
-        self.finish_stop(&mut turn);
-        self.leave_if_idle(&mut turn);
-        self.last_epoch = turn.last_epoch;
-        turn.effects
+        self.dispatch(&mut step, event);
+        self.finish_gatherings(&mut step);
+        self.finish_stop(&mut step);
+        self.leave_if_idle(&mut step);
+        self.last_epoch = step.last_epoch;
+        step.effects
     }
 
     /// What each profile is doing, by name.
@@ -117,31 +117,31 @@ impl Broker {
         [accounts, stop, checks, self.statics.next_deadline(), idle].into_iter().flatten().min()
     }
 
-    fn dispatch(&mut self, turn: &mut Turn<'_>, event: Event) {
+    fn dispatch(&mut self, step: &mut Step<'_>, event: Event) {
         match event {
-            Event::Asked { id, peer, ask } => self.asked(turn, id, peer, ask),
-            Event::Left(id) => self.left(turn, id),
+            Event::Asked { id, peer, ask } => self.asked(step, id, peer, ask),
+            Event::Left(id) => self.left(step, id),
             Event::Loaded(epoch, outcome) => {
-                if self.statics.loaded(turn, epoch, &outcome) {
+                if self.statics.loaded(step, epoch, &outcome) {
                     return;
                 }
-                self.offer(turn, epoch, |account, turn| account.loaded(turn, epoch, &outcome));
+                self.offer(step, epoch, |account, step| account.loaded(step, epoch, &outcome));
             }
             Event::ClientSecretFetched(epoch, outcome) => {
-                self.offer(turn, epoch, |account, turn| account.client_secret_fetched(turn, epoch, &outcome));
+                self.offer(step, epoch, |account, step| account.client_secret_fetched(step, epoch, &outcome));
             }
             Event::Saved(epoch, outcome) => {
-                self.offer(turn, epoch, |account, turn| account.saved(turn, epoch, &outcome));
+                self.offer(step, epoch, |account, step| account.saved(step, epoch, &outcome));
             }
             Event::Changed(epoch, outcome) => {
-                if self.statics.changed(turn, epoch, &outcome) {
+                if self.statics.changed(step, epoch, &outcome) {
                     return;
                 }
-                self.offer(turn, epoch, |account, turn| account.changed(turn, epoch, &outcome));
+                self.offer(step, epoch, |account, step| account.changed(step, epoch, &outcome));
             }
             Event::Erased(epoch, outcome) => {
                 for logout in &mut self.logouts {
-                    let erased = logout.erased(epoch, &outcome, turn.keyring);
+                    let erased = logout.erased(epoch, &outcome, step.keyring);
                     if let Some(account) = erased.and_then(|profile| self.accounts.get_mut(&profile)) {
                         account.token_item.erased();
                     }
@@ -149,8 +149,8 @@ impl Broker {
             }
             Event::Listening(epoch, outcome) => {
                 let mut outcome = Some(outcome);
-                self.offer(turn, epoch, |account, turn| match outcome.take() {
-                    Some(taken) if account.awaits_listener(epoch) => account.listening(turn, epoch, taken),
+                self.offer(step, epoch, |account, step| match outcome.take() {
+                    Some(taken) if account.awaits_listener(epoch) => account.listening(step, epoch, taken),
                     other => {
                         outcome = other;
                         false
@@ -159,8 +159,8 @@ impl Broker {
             }
             Event::Redirected(epoch, redirect) => {
                 let mut redirect = Some(redirect);
-                self.offer(turn, epoch, |account, turn| match redirect.take() {
-                    Some(taken) if account.awaits_listener(epoch) => account.redirected(turn, epoch, taken),
+                self.offer(step, epoch, |account, step| match redirect.take() {
+                    Some(taken) if account.awaits_listener(epoch) => account.redirected(step, epoch, taken),
                     other => {
                         redirect = other;
                         false
@@ -169,19 +169,19 @@ impl Broker {
             }
             Event::Answered(epoch, raw) => {
                 let mut raw = Some(raw.beside(self.secrets()));
-                self.offer(turn, epoch, |account, turn| {
-                    raw = raw.take().and_then(|raw| account.answered(turn, epoch, raw));
+                self.offer(step, epoch, |account, step| {
+                    raw = raw.take().and_then(|raw| account.answered(step, epoch, raw));
                     raw.is_none()
                 });
             }
             Event::UserLookedUp(epoch, raw) => {
                 let raw = raw.beside(self.secrets());
-                self.user_looked_up(turn, epoch, raw);
+                self.user_looked_up(step, epoch, raw);
             }
-            Event::ConfigRead(outcome) => self.config_read(turn, outcome),
-            Event::TimePassed => self.time_passed(turn),
-            Event::ReloadWanted => turn.effects.push(Effect::ReadConfig),
-            Event::StopWanted => self.stop(turn, None),
+            Event::ConfigRead(outcome) => self.config_read(step, outcome),
+            Event::TimePassed => self.time_passed(step),
+            Event::ReloadWanted => step.effects.push(Effect::ReadConfig),
+            Event::StopWanted => self.stop(step, None),
         }
     }
 
@@ -193,30 +193,30 @@ impl Broker {
     /// Offers an outcome to each account until one says that it was for it.
     fn offer(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         epoch: Epoch,
-        mut take: impl FnMut(&mut Account, &mut Turn<'_>) -> bool,
+        mut take: impl FnMut(&mut Account, &mut Step<'_>) -> bool,
     ) {
         let taken = self
             .accounts
             .values_mut()
-            .find_map(|account| take(account, turn).then(|| account.profile.name.clone()));
+            .find_map(|account| take(account, step).then(|| account.profile.name.clone()));
         match taken {
-            Some(name) => self.with_account(turn, &name, |account, turn| account.advance(turn)),
-            None => turn.effects.push(Effect::Log(Entry::Stale(epoch))),
+            Some(name) => self.with_account(step, &name, |account, step| account.advance(step)),
+            None => step.effects.push(Effect::Log(Entry::Stale(epoch))),
         }
     }
 
     /// Lets an account act, then takes note of when it wants to be woken and of who waited only for it to be read.
     pub(super) fn with_account(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         name: &str,
-        act: impl FnOnce(&mut Account, &mut Turn<'_>),
+        act: impl FnOnce(&mut Account, &mut Step<'_>),
     ) {
         let Some(account) = self.accounts.get_mut(name) else { return };
-        act(account, turn);
-        let wanted = account.next_deadline(turn.now);
+        act(account, step);
+        let wanted = account.next_deadline(step.now);
         if self.scheduled.get(name).copied() != wanted {
             if let Some(old) = self.scheduled.remove(name) {
                 self.wake_ups.remove(&(old, name.to_owned()));
@@ -226,30 +226,30 @@ impl Broker {
                 self.scheduled.insert(name.to_owned(), at);
             }
         }
-        for id in turn.read_for.drain(..) {
+        for id in step.read_for.drain(..) {
             for status in self.statuses.iter_mut().filter(|status| status.id == id) {
                 status.was_read(name);
             }
         }
-        for waiter in std::mem::take(&mut turn.misdirected) {
-            self.redirect(turn, name, waiter);
+        for waiter in std::mem::take(&mut step.misdirected) {
+            self.redirect(step, name, waiter);
         }
     }
 
     /// Takes a request whose user is not this profile's to the next that may be right.
-    fn redirect(&mut self, turn: &mut Turn<'_>, from: &str, mut waiter: Waiter) {
+    fn redirect(&mut self, step: &mut Step<'_>, from: &str, mut waiter: Waiter) {
         waiter.tried.push(from.to_owned());
         let (Wants::Get { username, is_named: false, .. }, Some(account)) =
             (&waiter.wants, self.accounts.get(from))
         else {
-            return turn.reply(waiter.id, Answer::NoMatch);
+            return step.reply(waiter.id, Answer::NoMatch);
         };
         let origin = account.profile.base_url.origin();
         let next =
             self.candidates(origin, username.as_deref()).find(|name| !waiter.tried.contains(name)).cloned();
         match next {
-            Some(name) => self.with_account(turn, &name, |account, turn| account.take_over(turn, waiter)),
-            None => turn.reply(waiter.id, Answer::NoMatch),
+            Some(name) => self.with_account(step, &name, |account, step| account.take_over(step, waiter)),
+            None => step.reply(waiter.id, Answer::NoMatch),
         }
     }
 
@@ -265,23 +265,23 @@ impl Broker {
         with(Some(true)).chain(with(None))
     }
 
-    fn asked(&mut self, turn: &mut Turn<'_>, id: AskId, peer: Peer, ask: Ask) {
+    fn asked(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, ask: Ask) {
         if self.stop.is_some() && !matches!(ask, Ask::Stop) {
-            turn.reply(id, Answer::Error(stopping()));
+            step.reply(id, Answer::Error(stopping()));
             return;
         }
         match ask {
-            Ask::Get(get) => self.asked_get(turn, id, peer, get),
+            Ask::Get(get) => self.asked_get(step, id, peer, get),
             Ask::Erase(erase) => match self.find(&erase.target) {
                 Ok(Some(name)) => {
-                    let deadline = turn.now.tick + Ticks::seconds(u64::from(Get::default_wait()));
+                    let deadline = step.now.tick + Ticks::seconds(u64::from(Get::default_wait()));
                     let wants = Wants::Erase(erase.token);
-                    self.with_account(turn, &name, |account, turn| {
-                        account.ask(turn, id, peer, deadline, wants)
+                    self.with_account(step, &name, |account, step| {
+                        account.ask(step, id, peer, deadline, wants)
                     });
                 }
-                Ok(None) => self.statics.erase(turn, id, erase),
-                Err(fault) => turn.reply(id, Answer::Error(fault)),
+                Ok(None) => self.statics.erase(step, id, erase),
+                Err(fault) => step.reply(id, Answer::Error(fault)),
             },
             Ask::Store(store) => {
                 let target = Target {
@@ -292,34 +292,34 @@ impl Broker {
                 };
                 match self.find(&target) {
                     // A token that the daemon gave out itself, it has already.
-                    Ok(Some(_)) => turn.reply(id, Answer::Done),
-                    Ok(None) => self.statics.store(turn, id, store),
-                    Err(fault) => turn.reply(id, Answer::Error(fault)),
+                    Ok(Some(_)) => step.reply(id, Answer::Done),
+                    Ok(None) => self.statics.store(step, id, store),
+                    Err(fault) => step.reply(id, Answer::Error(fault)),
                 }
             }
-            Ask::Login(login) => self.asked_login(turn, id, peer, login),
+            Ask::Login(login) => self.asked_login(step, id, peer, login),
             Ask::Paste(paste) => match self.named(paste.profile.as_deref()) {
-                Ok(name) => self.with_account(turn, &name, |account, turn| {
+                Ok(name) => self.with_account(step, &name, |account, step| {
                     let answer =
-                        account.pasted(turn, &paste.redirect).map_or_else(Answer::Error, |()| Answer::Done);
-                    turn.reply(id, answer);
-                    account.advance(turn);
+                        account.pasted(step, &paste.redirect).map_or_else(Answer::Error, |()| Answer::Done);
+                    step.reply(id, answer);
+                    account.advance(step);
                 }),
-                Err(fault) => turn.reply(id, Answer::Error(fault)),
+                Err(fault) => step.reply(id, Answer::Error(fault)),
             },
-            Ask::Logout(logout) => self.asked_logout(turn, id, &logout),
+            Ask::Logout(logout) => self.asked_logout(step, id, &logout),
             Ask::Status(status) => match self.named_or_all(status.profile.as_deref()) {
                 Ok(names) => {
-                    self.statuses.push(StatusGathering::new(id, names.clone(), status.check, turn.now));
+                    self.statuses.push(StatusGathering::new(id, names.clone(), status.check, step.now));
                     for name in names {
-                        let deadline = turn.now.tick + StatusGathering::READING;
+                        let deadline = step.now.tick + StatusGathering::READING;
                         let peer = peer.clone();
-                        self.with_account(turn, &name, |account, turn| {
-                            account.ask(turn, id, peer, deadline, Wants::Reading)
+                        self.with_account(step, &name, |account, step| {
+                            account.ask(step, id, peer, deadline, Wants::Reading)
                         });
                     }
                 }
-                Err(fault) => turn.reply(id, Answer::Error(fault)),
+                Err(fault) => step.reply(id, Answer::Error(fault)),
             },
             Ask::Check(check) => match self.named_or_all(check.profile.as_deref()) {
                 Ok(names) => {
@@ -327,34 +327,34 @@ impl Broker {
                     let profiles =
                         accounts.map(|account| (account.profile.clone(), account.is_listening())).collect();
                     let secrets = self.secrets();
-                    turn.effects.push(Effect::Check { id, keyring: turn.keyring, profiles, secrets });
+                    step.effects.push(Effect::Check { id, keyring: step.keyring, profiles, secrets });
                 }
-                Err(fault) => turn.reply(id, Answer::Error(fault)),
+                Err(fault) => step.reply(id, Answer::Error(fault)),
             },
             Ask::Reload => {
                 self.reloads.push(id);
-                turn.effects.push(Effect::ReadConfig);
+                step.effects.push(Effect::ReadConfig);
             }
-            Ask::Stop => self.stop(turn, Some(id)),
+            Ask::Stop => self.stop(step, Some(id)),
             _ => {
                 let fault = Fault::new(FaultKind::BadRequest, "this request is not known")
                     .why("the daemon is older than the program that asked")
                     .remedy("rally-cred daemon restart");
-                turn.reply(id, Answer::Error(fault));
+                step.reply(id, Answer::Error(fault));
             }
         }
     }
 
-    fn asked_get(&mut self, turn: &mut Turn<'_>, id: AskId, peer: Peer, get: Get) {
+    fn asked_get(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, get: Get) {
         let name = match self.find(&get.target) {
             Ok(Some(name)) => name,
             Ok(None) => {
-                if !self.statics.get(turn, id, peer, &get) {
-                    turn.reply(id, Answer::NoMatch);
+                if !self.statics.get(step, id, peer, &get) {
+                    step.reply(id, Answer::NoMatch);
                 }
                 return;
             }
-            Err(fault) => return turn.reply(id, Answer::Error(fault)),
+            Err(fault) => return step.reply(id, Answer::Error(fault)),
         };
         let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
         let wants = Wants::Get {
@@ -363,14 +363,14 @@ impl Broker {
             interactive: get.interactive,
             min_validity: i64::from(get.min_validity),
         };
-        let deadline = turn.now.tick + wait;
-        self.with_account(turn, &name, |account, turn| account.ask(turn, id, peer, deadline, wants));
+        let deadline = step.now.tick + wait;
+        self.with_account(step, &name, |account, step| account.ask(step, id, peer, deadline, wants));
     }
 
-    fn asked_login(&mut self, turn: &mut Turn<'_>, id: AskId, peer: Peer, login: Login) {
+    fn asked_login(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, login: Login) {
         let name = match self.named(login.profile.as_deref()) {
             Ok(name) => name,
-            Err(fault) => return turn.reply(id, Answer::Error(fault)),
+            Err(fault) => return step.reply(id, Answer::Error(fault)),
         };
         let timeout = Ticks::seconds(u64::from(login.timeout)).min(policy::LONGEST_FLOW);
         let wants = Wants::Login {
@@ -379,43 +379,43 @@ impl Broker {
             client_secret: login.client_secret,
             can_paste: login.can_paste,
         };
-        let deadline = turn.now.tick + timeout;
-        self.with_account(turn, &name, |account, turn| account.ask(turn, id, peer, deadline, wants));
+        let deadline = step.now.tick + timeout;
+        self.with_account(step, &name, |account, step| account.ask(step, id, peer, deadline, wants));
     }
 
-    fn asked_logout(&mut self, turn: &mut Turn<'_>, id: AskId, logout: &Logout) {
+    fn asked_logout(&mut self, step: &mut Step<'_>, id: AskId, logout: &Logout) {
         let names = match logout.profile.as_deref() {
             None if logout.all => Ok(self.accounts.keys().cloned().collect()),
             name => self.named(name).map(|name| vec![name]),
         };
         let names = match names {
             Ok(names) => names,
-            Err(fault) => return turn.reply(id, Answer::Error(fault)),
+            Err(fault) => return step.reply(id, Answer::Error(fault)),
         };
         let mut gathering = LogoutGathering::new(id);
         for name in names {
-            self.with_account(turn, &name, |account, turn| {
+            self.with_account(step, &name, |account, step| {
                 let fault = Fault::new(
                     FaultKind::Denied,
                     format!("profile {} was signed out meanwhile", account.profile.name),
                 )
                 .remedy(account.login_command());
-                account.abandon_flow(turn, &fault);
-                account.forget(turn);
+                account.abandon_flow(step, &fault);
+                account.forget(step);
                 let (name, page) = (account.profile.name.clone(), account.profile.base_url.grants_page());
                 if logout.client_secret {
-                    gathering.erasing(account.erase_client_secret(turn), &name, page.as_str());
+                    gathering.erasing(account.erase_client_secret(step), &name, page.as_str());
                 }
                 // The token goes first, so that nobody who waits is given it on the way out.
-                gathering.erasing(account.erase_token(turn), &name, page.as_str());
-                account.fail_all(turn, &fault);
-                turn.log(&account.profile.name, GrantStep::SignedOut);
+                gathering.erasing(account.erase_token(step), &name, page.as_str());
+                account.fail_all(step, &fault);
+                step.log(&account.profile.name, GrantStep::SignedOut);
             });
         }
         self.logouts.push(gathering);
     }
 
-    fn left(&mut self, turn: &mut Turn<'_>, id: AskId) {
+    fn left(&mut self, step: &mut Step<'_>, id: AskId) {
         self.statuses.retain(|status| status.id != id);
         self.logouts.retain(|logout| logout.id != id);
         self.reloads.retain(|ask| *ask != id);
@@ -423,70 +423,70 @@ impl Broker {
         let waited_at = self.accounts.iter().filter(|(_, account)| account.has_waiter(id));
         let names: Vec<_> = waited_at.map(|(name, _)| name.clone()).collect();
         for name in names {
-            self.with_account(turn, &name, |account, turn| account.left(turn, id));
+            self.with_account(step, &name, |account, step| account.left(step, id));
         }
     }
 
-    fn user_looked_up(&mut self, turn: &mut Turn<'_>, epoch: Epoch, raw: RawAnswer) {
+    fn user_looked_up(&mut self, step: &mut Step<'_>, epoch: Epoch, raw: RawAnswer) {
         if self.statuses.iter().any(|status| status.has_asked(epoch)) {
             let answer = answer::read_user_answer(raw);
             // One question may be on behalf of several requests; what it says of the token is said once.
             let checked =
                 self.statuses.iter_mut().filter_map(|status| status.looked_up(epoch, &answer)).last();
             if let Some(checked) = checked {
-                self.with_account(turn, &checked.profile, |account, turn| {
+                self.with_account(step, &checked.profile, |account, step| {
                     match &answer {
                         // A 401 is believed over the clock, whoever asked.
-                        UserAnswer::TokenRefused(_) => account.refuted(turn, &checked.token),
+                        UserAnswer::TokenRefused(_) => account.refuted(step, &checked.token),
                         UserAnswer::Found { username, .. } => {
-                            account.token_is_of(turn, &checked.token, username.as_deref());
+                            account.token_is_of(step, &checked.token, username.as_deref());
                         }
                         UserAnswer::AddressNotAllowed(_) | UserAnswer::Passing { .. } => {}
                     }
-                    account.advance(turn);
+                    account.advance(step);
                 });
             }
             return;
         }
         let mut raw = Some(raw);
-        self.offer(turn, epoch, |account, turn| {
-            raw = raw.take().and_then(|raw| account.user_looked_up(turn, epoch, raw));
+        self.offer(step, epoch, |account, step| {
+            raw = raw.take().and_then(|raw| account.user_looked_up(step, epoch, raw));
             raw.is_none()
         });
     }
 
-    fn time_passed(&mut self, turn: &mut Turn<'_>) {
-        self.statics.time_passed(turn);
+    fn time_passed(&mut self, step: &mut Step<'_>) {
+        self.statics.time_passed(step);
         let due: Vec<_> = self
             .wake_ups
             .iter()
-            .take_while(|(at, _)| *at <= turn.now.tick)
+            .take_while(|(at, _)| *at <= step.now.tick)
             .map(|(_, name)| name.clone())
             .collect();
         for name in due {
-            self.with_account(turn, &name, |account, turn| account.advance(turn));
+            self.with_account(step, &name, |account, step| account.advance(step));
         }
     }
 
-    fn finish_gatherings(&mut self, turn: &mut Turn<'_>) {
+    fn finish_gatherings(&mut self, step: &mut Step<'_>) {
         let default = self.config.default_profile.as_str();
         let mut asked: Vec<_> = self.statuses.iter().flat_map(StatusGathering::open_checks).collect();
         for status in &mut self.statuses {
-            status.look_up(turn, &self.accounts, &mut asked);
+            status.look_up(step, &self.accounts, &mut asked);
         }
         let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.statuses)
             .into_iter()
-            .partition(|status| status.is_complete(turn.now) || self.stop.is_some());
+            .partition(|status| status.is_complete(step.now) || self.stop.is_some());
         self.statuses = waiting;
         for status in done {
-            let answer = status.answer(turn, &self.facts, &self.accounts, default, self.statics.host_names());
-            turn.reply(status.id, answer);
+            let answer = status.answer(step, &self.facts, &self.accounts, default, self.statics.host_names());
+            step.reply(status.id, answer);
         }
         let (done, waiting): (Vec<_>, _) =
             std::mem::take(&mut self.logouts).into_iter().partition(LogoutGathering::is_complete);
         self.logouts = waiting;
         for logout in done {
-            logout.answer(turn);
+            logout.answer(step);
         }
     }
 

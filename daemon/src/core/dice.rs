@@ -1,6 +1,6 @@
 //! Randomness as an argument, so that a history can be replayed.
 //! Does not: say where the numbers come from; the driver asks the operating system, a test counts.
-//! Met by: the broker, for the state of a flow and the jitter of its waits.
+//! Used by: the broker, for the state of a flow and the jitter of its waits.
 
 use uuid::Uuid;
 

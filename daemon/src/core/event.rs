@@ -1,6 +1,6 @@
 //! What the broker hears and what it orders: events are past, effects are commands.
 //! Does not: carry an effect out (`perform` does) or make an event up (the shells do).
-//! Met by: the driver, in both directions.
+//! Used by: the driver, in both directions.
 
 use std::sync::Arc;
 
@@ -141,7 +141,7 @@ pub enum Effect {
     /// Write a line to the log.
     Log(Entry),
     /// Take the socket away, so that no new client finds it.
-    CloseDoor,
+    CloseSocket,
     /// End the process.
     Exit,
     /// End the process if no client is connected. If one is, the broker asks again later.
@@ -203,7 +203,7 @@ pub enum Entry {
         step: GrantStep,
     },
     /// Something failed and the daemon coped.
-    Coped {
+    Recovered {
         /// Whose.
         profile: String,
         /// What failed.

@@ -1,6 +1,6 @@
 //! Requests about many profiles at once: they are answered when the last profile has had its say.
 //! Does not: change an account.
-//! Met by: `broker`.
+//! Used by: `broker`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,7 +10,7 @@ use rally_cred_proto::{
 };
 
 use super::{
-    account::{Account, Turn},
+    account::{Account, Step},
     answer::UserAnswer,
     event::{AskId, Effect, Epoch},
     profile::Keyring,
@@ -94,7 +94,7 @@ impl StatusGathering {
     /// token that Rally took a moment ago.
     pub(super) fn look_up(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         accounts: &BTreeMap<String, Account>,
         asked: &mut Vec<(Epoch, String, Secret)>,
     ) {
@@ -107,15 +107,15 @@ impl StatusGathering {
             let Some(token) = account.token.held().and_then(|record| record.access_token.clone()) else {
                 continue;
             };
-            if account.brake.took_lately(turn.now) {
+            if account.brake.took_lately(step.now) {
                 found.insert(name.clone(), Ok(true));
                 continue;
             }
             let joined = asked.iter().find(|(_, profile, of)| profile == name && of.matches(&token));
             let epoch = joined.map(|(epoch, ..)| *epoch).unwrap_or_else(|| {
-                let epoch = turn.epoch();
+                let epoch = step.epoch();
                 let profile = account.profile.clone();
-                turn.effects.push(Effect::LookUpUser { epoch, profile, token: token.clone() });
+                step.effects.push(Effect::LookUpUser { epoch, profile, token: token.clone() });
                 asked.push((epoch, name.clone(), token.clone()));
                 epoch
             });
@@ -154,14 +154,14 @@ impl StatusGathering {
     /// Tells of each profile, then gives the result.
     pub(super) fn answer(
         &self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         facts: &Facts,
         accounts: &BTreeMap<String, Account>,
         default: &str,
         static_hosts: Vec<String>,
     ) -> Answer {
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
-            let mut status = account.status(turn.now, account.profile.name == default);
+            let mut status = account.status(step.now, account.profile.name == default);
             if let Check::Asked { found, .. } = &self.check {
                 match found.get(&account.profile.name) {
                     Some(Ok(is_taken)) => {
@@ -172,11 +172,11 @@ impl StatusGathering {
                     None => {}
                 }
             }
-            turn.effects.push(Effect::Tell(self.id, Answer::Profile(Box::new(status))));
+            step.effects.push(Effect::Tell(self.id, Answer::Profile(Box::new(status))));
         }
         let fault = accounts.values().find_map(|account| account.vault_fault.clone());
         let was_used = accounts.values().any(|account| account.token.held().is_some());
-        let keeps = match turn.keyring {
+        let keeps = match step.keyring {
             Keyring::Memory => Some(false),
             Keyring::Auto | Keyring::Os => (was_used || fault.is_some()).then_some(fault.is_none()),
         };
@@ -184,7 +184,7 @@ impl StatusGathering {
             release: facts.release.clone(),
             pid: facts.pid,
             config: facts.config.clone(),
-            vault: VaultStatus { kind: turn.keyring.name().to_owned(), keeps, fault },
+            vault: VaultStatus { kind: step.keyring.name().to_owned(), keeps, fault },
             static_hosts,
             network: Some(facts.network.clone()),
         }))
@@ -241,11 +241,11 @@ impl LogoutGathering {
         self.open.is_empty()
     }
 
-    pub(super) fn answer(self, turn: &mut Turn<'_>) {
+    pub(super) fn answer(self, step: &mut Step<'_>) {
         if let Some(fault) = self.fault {
-            return turn.reply(self.id, Answer::Error(fault));
+            return step.reply(self.id, Answer::Error(fault));
         }
-        turn.effects.extend(self.unasked.map(|fault| Effect::Tell(self.id, Answer::Notice(fault))));
-        turn.reply(self.id, Answer::SignedOut(self.done));
+        step.effects.extend(self.unasked.map(|fault| Effect::Tell(self.id, Answer::Notice(fault))));
+        step.reply(self.id, Answer::SignedOut(self.done));
     }
 }

@@ -5,12 +5,12 @@
 use rally_cred_proto::{Fault, FaultKind, Secret};
 
 use super::{
-    account::{Account, Job, Turn, Waiter, Wants},
+    account::{Account, Job, Step, Waiter, Wants},
     answer::{self, RawAnswer, UserAnswer},
     event::{Effect, Epoch, GrantStep},
     keeping::Slot,
     record::TokenRecord,
-    renewal::Rest,
+    renewal::Backoff,
 };
 
 /// Whether the held token is the one of the user who is wanted.
@@ -51,42 +51,42 @@ impl Account {
     }
 
     /// Whether all that a waiter waits for is Rally's word on whose the token is.
-    pub(super) fn awaits_user(&self, turn: &Turn<'_>, waiter: &Waiter) -> bool {
+    pub(super) fn awaits_user(&self, step: &Step<'_>, waiter: &Waiter) -> bool {
         match &waiter.wants {
             Wants::Get { username, min_validity, .. } => {
-                self.is_good_for(turn.now, waiter, *min_validity)
+                self.is_good_for(step.now, waiter, *min_validity)
                     && self.identity(username.as_deref()) == Identity::Unknown
             }
             Wants::Login { .. } => {
-                self.awaits_vault_only(turn.now, waiter) && self.identity(None) == Identity::Unknown
+                self.awaits_vault_only(step.now, waiter) && self.identity(None) == Identity::Unknown
             }
             Wants::Erase(_) | Wants::Reading => false,
         }
     }
 
     /// Asks Rally whose the held token is; refuses those who wait for it while Rally could not say a moment ago.
-    pub(super) fn begin_identification(&mut self, turn: &mut Turn<'_>) {
-        if let Some(fault) = self.user_rest.fault_while_resting(turn.now) {
+    pub(super) fn begin_identification(&mut self, step: &mut Step<'_>) {
+        if let Some(fault) = self.user_backoff.fault_while_resting(step.now) {
             let fault = user_unknown(&fault);
             let (refused, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiters)
                 .into_iter()
-                .partition(|waiter| self.awaits_user(turn, waiter));
+                .partition(|waiter| self.awaits_user(step, waiter));
             self.waiters = waiting;
             for waiter in refused {
-                self.fail(turn, waiter, &fault);
+                self.fail(step, waiter, &fault);
             }
             return;
         }
         let Some(token) = self.token.held().and_then(|record| record.access_token.clone()) else { return };
-        let epoch = turn.epoch();
+        let epoch = step.epoch();
         self.job = Job::Identifying(epoch, token.clone());
-        turn.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token });
+        step.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token });
     }
 
     /// Takes Rally's word on whose the held token is. Gives it back if no such question of this account is open.
     pub(super) fn identification_answered(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         epoch: Epoch,
         raw: RawAnswer,
     ) -> Option<RawAnswer> {
@@ -100,18 +100,18 @@ impl Account {
         match answer::read_user_answer(raw) {
             // Another token may have come in the meantime, of which this says nothing.
             UserAnswer::Found { username: Some(username), .. } => {
-                self.token_is_of(turn, &token, Some(&username));
+                self.token_is_of(step, &token, Some(&username));
             }
             UserAnswer::Found { username: None, .. } => {
                 let fault = Fault::new(FaultKind::BadAnswer, "Rally does not say whose the token is")
                     .remedy("try again later");
-                self.rest_from_identification(turn, fault, None);
+                self.rest_from_identification(step, fault, None);
             }
             UserAnswer::Passing { fault, retry_after } => {
-                self.rest_from_identification(turn, fault, retry_after);
+                self.rest_from_identification(step, fault, retry_after);
             }
-            UserAnswer::AddressNotAllowed(fault) => self.rest_from_identification(turn, fault, None),
-            UserAnswer::TokenRefused(_) => self.refuted(turn, &token),
+            UserAnswer::AddressNotAllowed(fault) => self.rest_from_identification(step, fault, None),
+            UserAnswer::TokenRefused(_) => self.refuted(step, &token),
         }
         None
     }
@@ -119,29 +119,29 @@ impl Account {
     /// Whoever waits is told when their turn comes; see [`Account::begin_identification`].
     pub(super) fn rest_from_identification(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         fault: Fault,
         retry_after: Option<u32>,
     ) {
-        turn.coped(&self.profile.name, &fault);
-        self.user_rest.failed(turn, fault, retry_after);
+        step.recovered(&self.profile.name, &fault);
+        self.user_backoff.failed(step, fault, retry_after);
     }
 
     /// Rally has said whose this token is, on whatever occasion. If it is the held one, and of somebody else than the
     /// profile is for, it is given up.
-    pub(super) fn token_is_of(&mut self, turn: &mut Turn<'_>, token: &Secret, username: Option<&str>) {
+    pub(super) fn token_is_of(&mut self, step: &mut Step<'_>, token: &Secret, username: Option<&str>) {
         let held = self.token.held().and_then(|record| record.access_token.as_ref());
         if !held.is_some_and(|held| held.matches(token)) {
             return;
         }
-        self.brake.token_taken(turn.now);
+        self.brake.token_taken(step.now);
         if let Some(username) = username {
-            self.identified(turn, username.to_owned());
+            self.identified(step, username.to_owned());
         }
     }
 
-    fn identified(&mut self, turn: &mut Turn<'_>, username: String) {
-        self.user_rest = Rest::default();
+    fn identified(&mut self, step: &mut Step<'_>, username: String) {
+        self.user_backoff = Backoff::default();
         let is_known = |record: &TokenRecord| record.username.as_deref() == Some(&*username);
         if self.token.held().is_some_and(is_known) && self.identity(None) == Identity::Right {
             return;
@@ -151,17 +151,17 @@ impl Account {
             record.username = Some(username);
         }
         if self.identity(None) != Identity::OtherThanConfigured {
-            return self.save_token(turn);
+            return self.save_token(step);
         }
         let fault = self.wrong_user();
         self.token = Slot::Empty;
         self.suspect = None;
         self.brake.new_token();
-        self.order_token_write(turn, None);
-        turn.log(&self.profile.name, GrantStep::Erased);
-        turn.coped(&self.profile.name, &fault);
+        self.order_token_write(step, None);
+        step.log(&self.profile.name, GrantStep::Erased);
+        step.recovered(&self.profile.name, &fault);
         self.fault = Some(fault.clone());
-        self.refuse(turn, &fault);
+        self.refuse(step, &fault);
     }
 
     /// The held token is of somebody else than the profile is for.

@@ -1,9 +1,9 @@
 //! When a daemon that its service manager starts again may end: nothing has happened for a while, and nothing would be lost.
 //! Does not: know whether a client is connected; whoever carries out [`Effect::ExitIfDeserted`] does.
-//! Met by: `broker`.
+//! Used by: `broker`.
 
 use super::{
-    account::{Account, Job, Turn},
+    account::{Account, Job, Step},
     broker::Broker,
     event::{Effect, Event},
     policy,
@@ -85,17 +85,17 @@ impl Idleness {
 
 impl Broker {
     /// Orders the exit if nothing has happened for long and a new process would find everything again.
-    pub(super) fn leave_if_idle(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn leave_if_idle(&mut self, step: &mut Step<'_>) {
         let Some(idleness) = &mut self.idleness else { return };
-        idleness.ordered(&turn.effects);
-        if idleness.is_due(turn.now)
+        idleness.ordered(&step.effects);
+        if idleness.is_due(step.now)
             && self.stop.is_none()
             && self.statuses.is_empty()
             && self.logouts.is_empty()
             && self.statics.is_forgettable()
-            && self.accounts.values().all(|account| account.is_forgettable(turn.now))
+            && self.accounts.values().all(|account| account.is_forgettable(step.now))
         {
-            turn.effects.push(Effect::ExitIfDeserted);
+            step.effects.push(Effect::ExitIfDeserted);
         }
     }
 }

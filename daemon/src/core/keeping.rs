@@ -1,11 +1,11 @@
 //! What an account knows of the vault: two items, each unread, loading, absent or held, and whether the vault keeps them.
 //! Does not: decide who is served.
-//! Met by: `account`, with its halves `sign_in` and `renewal`.
+//! Used by: `account`, with its halves `sign_in` and `renewal`.
 
 use rally_cred_proto::{Fault, Secret};
 
 use super::{
-    account::{Account, Turn},
+    account::{Account, Step},
     event::{Effect, Entry, Epoch, GrantStep},
     policy,
     profile::{Keyring, Profile},
@@ -74,27 +74,27 @@ impl Keeping {
 
 impl Account {
     /// Asks the vault for the token.
-    pub(super) fn load_token(&mut self, turn: &mut Turn<'_>) {
-        let epoch = turn.epoch();
+    pub(super) fn load_token(&mut self, step: &mut Step<'_>) {
+        let epoch = step.epoch();
         self.token = Slot::Loading(epoch);
-        turn.effects.push(Effect::Load(epoch, self.key(ItemKind::Token)));
+        step.effects.push(Effect::Load(epoch, self.key(ItemKind::Token)));
     }
 
     /// Asks the vault for the client secret.
-    pub(super) fn load_client_secret(&mut self, turn: &mut Turn<'_>) {
-        let epoch = turn.epoch();
+    pub(super) fn load_client_secret(&mut self, step: &mut Step<'_>) {
+        let epoch = step.epoch();
         self.client_secret = Slot::Loading(epoch);
-        turn.effects.push(Effect::Load(epoch, self.key(ItemKind::ClientSecret)));
+        step.effects.push(Effect::Load(epoch, self.key(ItemKind::ClientSecret)));
     }
 
     /// Takes what the vault gave. `false` if the job is none of this account's.
     pub(super) fn loaded(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         epoch: Epoch,
         outcome: &Result<Option<Secret>, VaultTrouble>,
     ) -> bool {
-        if self.looked(turn, epoch, outcome) {
+        if self.looked(step, epoch, outcome) {
             return true;
         }
         let is_token = self.token.is_loading(epoch);
@@ -104,7 +104,7 @@ impl Account {
         let text = match outcome {
             Ok(text) => text.as_ref(),
             Err(trouble) => {
-                self.load_failed(turn, is_token, trouble);
+                self.load_failed(step, is_token, trouble);
                 return true;
             }
         };
@@ -113,50 +113,50 @@ impl Account {
             self.vault_fault = None;
         }
         let fault =
-            if is_token { self.token_loaded(turn, text) } else { self.client_secret_loaded(turn, text) };
+            if is_token { self.token_loaded(step, text) } else { self.client_secret_loaded(step, text) };
         if let Some(fault) = fault {
             self.fault = Some(fault.clone());
-            self.refuse(turn, &fault);
+            self.refuse(step, &fault);
         }
         true
     }
 
-    fn load_failed(&mut self, turn: &mut Turn<'_>, is_token: bool, trouble: &VaultTrouble) {
-        let may_use_memory = trouble.is_missing() && turn.keyring == Keyring::Auto;
+    fn load_failed(&mut self, step: &mut Step<'_>, is_token: bool, trouble: &VaultTrouble) {
+        let may_use_memory = trouble.is_missing() && step.keyring == Keyring::Auto;
         if is_token {
             self.token = if may_use_memory { Slot::Missing } else { Slot::Unread };
         } else {
             self.client_secret = if may_use_memory { Slot::Missing } else { Slot::Unread };
-            self.no_load_before = turn.now.tick + policy::UNASKED_LOAD;
+            self.no_load_before = step.now.tick + policy::UNASKED_LOAD;
             if may_use_memory {
-                self.fetch_client_secret(turn);
+                self.fetch_client_secret(step);
             }
         }
         let fault = trouble.fault();
         // Where there is never a keyring, every request would log the same again.
         if !may_use_memory || self.vault_fault.as_ref() != Some(&fault) {
-            turn.coped(&self.profile.name, &fault);
+            step.recovered(&self.profile.name, &fault);
         }
         self.vault_fault = Some(fault.clone());
         if !may_use_memory {
-            self.refuse(turn, &fault);
+            self.refuse(step, &fault);
         }
     }
 
     /// The fault to answer everybody with, if the record must not be touched.
-    fn token_loaded(&mut self, turn: &mut Turn<'_>, text: Option<&Secret>) -> Option<Fault> {
+    fn token_loaded(&mut self, step: &mut Step<'_>, text: Option<&Secret>) -> Option<Fault> {
         self.token = Slot::Empty;
-        self.looked_at = Some(turn.now.tick);
+        self.looked_at = Some(step.now.tick);
         match text.map(|text| TokenRecord::decode(text, &self.profile)) {
             None | Some(Decoded::OfOther) => {}
             Some(Decoded::Ours(record)) => {
-                turn.log(&self.profile.name, GrantStep::Loaded);
+                step.log(&self.profile.name, GrantStep::Loaded);
                 self.token_item = TokenItem::read();
-                self.hold(turn, record, turn.now.into_second);
+                self.hold(step, record, step.now.into_second);
             }
             Some(Decoded::Damaged) => {
                 let fault = record::damaged(&self.profile.name);
-                turn.coped(&self.profile.name, &fault);
+                step.recovered(&self.profile.name, &fault);
                 self.fault = Some(fault);
             }
             Some(Decoded::Later) => {
@@ -167,10 +167,10 @@ impl Account {
         None
     }
 
-    fn client_secret_loaded(&mut self, turn: &mut Turn<'_>, text: Option<&Secret>) -> Option<Fault> {
+    fn client_secret_loaded(&mut self, step: &mut Step<'_>, text: Option<&Secret>) -> Option<Fault> {
         self.client_secret = Slot::Empty;
         match text.map(|text| ClientSecretRecord::decode(text, &self.profile)) {
-            None | Some(Decoded::OfOther | Decoded::Damaged) => self.fetch_client_secret(turn),
+            None | Some(Decoded::OfOther | Decoded::Damaged) => self.fetch_client_secret(step),
             Some(Decoded::Ours(record)) => {
                 self.client_secret_keep = Keeping::loaded();
                 self.client_secret = Slot::Held(record.client_secret);
@@ -184,18 +184,18 @@ impl Account {
     }
 
     /// Asks the source of the client secret, if there is one, now that the vault has none.
-    fn fetch_client_secret(&mut self, turn: &mut Turn<'_>) {
+    fn fetch_client_secret(&mut self, step: &mut Step<'_>) {
         if let Some(source) = self.profile.client_secret_source.clone() {
-            let epoch = turn.epoch();
+            let epoch = step.epoch();
             self.client_secret = Slot::Loading(epoch);
-            turn.effects.push(Effect::FetchClientSecret(epoch, source));
+            step.effects.push(Effect::FetchClientSecret(epoch, source));
         }
     }
 
     /// Takes what the source of the client secret gave. `false` if the job is none of this account's.
     pub(super) fn client_secret_fetched(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         epoch: Epoch,
         outcome: &Result<Secret, Fault>,
     ) -> bool {
@@ -211,10 +211,10 @@ impl Account {
             }
             Err(fault) => {
                 self.client_secret = Slot::Unread;
-                self.no_load_before = turn.now.tick + policy::UNASKED_LOAD;
-                turn.coped(&self.profile.name, fault);
+                self.no_load_before = step.now.tick + policy::UNASKED_LOAD;
+                step.recovered(&self.profile.name, fault);
                 self.fault = Some(fault.clone());
-                self.refuse(turn, fault);
+                self.refuse(step, fault);
             }
         }
         true
@@ -244,39 +244,39 @@ impl Account {
     }
 
     /// Brings the held token into the vault.
-    pub(super) fn save_token(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn save_token(&mut self, step: &mut Step<'_>) {
         let text = self.token.held().and_then(TokenRecord::encode);
-        self.order_token_write(turn, text);
+        self.order_token_write(step, text);
     }
 
     /// The token's item is to hold this, or to go.
-    pub(super) fn order_token_write(&mut self, turn: &mut Turn<'_>, to: Option<Secret>) {
-        let epoch = turn.epoch();
+    pub(super) fn order_token_write(&mut self, step: &mut Step<'_>, to: Option<Secret>) {
+        let epoch = step.epoch();
         if let Some(from) = self.token_item.order(epoch, to.clone()) {
-            turn.effects.push(Effect::Change(epoch, Change { key: self.key(ItemKind::Token), from, to }));
+            step.effects.push(Effect::Change(epoch, Change { key: self.key(ItemKind::Token), from, to }));
         }
     }
 
     /// Takes the vault's word on a write of the token. `false` if the job is none of this account's.
     pub(super) fn changed(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         epoch: Epoch,
         outcome: &Result<Changed, VaultTrouble>,
     ) -> bool {
-        let lasts = turn.keyring != Keyring::Memory;
-        let (now, dice) = (turn.now, &mut *turn.dice);
+        let lasts = step.keyring != Keyring::Memory;
+        let (now, dice) = (step.now, &mut *step.dice);
         let retry_at = |failures| now.tick + policy::save_again(failures, dice);
         let Some(written) = self.token_item.written(epoch, outcome.clone(), lasts, retry_at) else {
             return false;
         };
         match written {
-            Written::Done => turn.log(&self.profile.name, GrantStep::Kept),
-            Written::Outdated => self.save_token(turn),
-            Written::Conflict { found, was } => self.settle_conflict(turn, found.as_ref(), was.as_ref()),
+            Written::Done => step.log(&self.profile.name, GrantStep::Kept),
+            Written::Outdated => self.save_token(step),
+            Written::Conflict { found, was } => self.settle_conflict(step, found.as_ref(), was.as_ref()),
             Written::Failed(trouble) => {
-                self.note_vault_fault(turn, trouble.fault());
-                turn.log(&self.profile.name, GrantStep::NotKept);
+                self.note_vault_fault(step, trouble.fault());
+                step.log(&self.profile.name, GrantStep::NotKept);
             }
         }
         if self.is_kept() {
@@ -286,13 +286,13 @@ impl Account {
     }
 
     /// Another daemon has changed the item since it was last seen: whose is newer?
-    fn settle_conflict(&mut self, turn: &mut Turn<'_>, found: Option<&Secret>, was: Option<&Secret>) {
+    fn settle_conflict(&mut self, step: &mut Step<'_>, found: Option<&Secret>, was: Option<&Secret>) {
         let decoded = found.map(|text| TokenRecord::decode(text, &self.profile));
         let Some(held) = self.token.held() else {
             // This one was to go, but what stands there is another's.
             self.token_item = TokenItem::default();
             if let Some(Decoded::Ours(found)) = decoded {
-                self.adopt_token(turn, found);
+                self.adopt_token(step, found);
             }
             return;
         };
@@ -303,7 +303,7 @@ impl Account {
         // A person has signed in here, and the vault has not had it yet.
         let is_new_sign_in = was.as_ref().is_none_or(|was| was.signed_in_at != held.signed_in_at);
         match decoded {
-            None if !is_new_sign_in => self.sign_out_elsewhere(turn),
+            None if !is_new_sign_in => self.sign_out_elsewhere(step),
             Some(Decoded::Ours(found)) => {
                 // A refresh token that was used up for the one that is held is older.
                 let is_used_up = was.is_some_and(|was| found.shares_refresh_token(&was));
@@ -316,47 +316,47 @@ impl Account {
                     !is_used_up
                 };
                 match is_newer {
-                    true => self.adopt_token(turn, found),
-                    false => self.save_token(turn),
+                    true => self.adopt_token(step, found),
+                    false => self.save_token(step),
                 }
             }
-            Some(Decoded::Later) => self.leave_item(turn, record::later_version(&self.profile.name)),
+            Some(Decoded::Later) => self.leave_item(step, record::later_version(&self.profile.name)),
             Some(Decoded::OfOther) if !is_new_sign_in => {
                 let fault = record::of_other(&self.profile.name, &self.login_command());
-                self.leave_item(turn, fault);
+                self.leave_item(step, fault);
             }
-            None | Some(Decoded::OfOther | Decoded::Damaged) => self.save_token(turn),
+            None | Some(Decoded::OfOther | Decoded::Damaged) => self.save_token(step),
         }
     }
 
     /// The item is not to be written now; the token is in memory.
-    fn leave_item(&mut self, turn: &mut Turn<'_>, fault: Fault) {
-        let (now, dice) = (turn.now, &mut *turn.dice);
+    fn leave_item(&mut self, step: &mut Step<'_>, fault: Fault) {
+        let (now, dice) = (step.now, &mut *step.dice);
         self.token_item.retry(|failures| now.tick + policy::save_again(failures, dice));
-        self.note_vault_fault(turn, fault);
+        self.note_vault_fault(step, fault);
     }
 
-    fn note_vault_fault(&mut self, turn: &mut Turn<'_>, fault: Fault) {
-        turn.coped(&self.profile.name, &fault);
+    fn note_vault_fault(&mut self, step: &mut Step<'_>, fault: Fault) {
+        step.recovered(&self.profile.name, &fault);
         self.vault_fault = Some(fault);
     }
 
     /// Puts the held client secret into the vault.
-    pub(super) fn save_client_secret(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn save_client_secret(&mut self, step: &mut Step<'_>) {
         let held = self.client_secret.held().cloned();
         let text = held.and_then(|secret| ClientSecretRecord::new(&self.profile, secret).encode());
         self.client_secret_keep.again_at = None;
         if let Some(text) = text {
-            let epoch = turn.epoch();
+            let epoch = step.epoch();
             self.client_secret_keep.in_flight = Some(epoch);
-            turn.effects.push(Effect::Save(epoch, self.key(ItemKind::ClientSecret), text));
+            step.effects.push(Effect::Save(epoch, self.key(ItemKind::ClientSecret), text));
         }
     }
 
     /// Takes the vault's word on a save of the client secret. `false` if the job is none of this account's.
     pub(super) fn saved(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         epoch: Epoch,
         outcome: &Result<(), VaultTrouble>,
     ) -> bool {
@@ -365,20 +365,20 @@ impl Account {
             return false;
         }
         keep.in_flight = None;
-        let step = match outcome {
+        let logged = match outcome {
             Ok(()) => {
-                *keep = Keeping { kept: turn.keyring != Keyring::Memory, ..Keeping::default() };
+                *keep = Keeping { kept: step.keyring != Keyring::Memory, ..Keeping::default() };
                 GrantStep::Kept
             }
             Err(trouble) => {
                 keep.kept = false;
                 keep.failures += 1;
-                keep.again_at = Some(turn.now.tick + policy::save_again(keep.failures, turn.dice));
-                self.note_vault_fault(turn, trouble.fault());
+                keep.again_at = Some(step.now.tick + policy::save_again(keep.failures, step.dice));
+                self.note_vault_fault(step, trouble.fault());
                 GrantStep::NotKept
             }
         };
-        turn.log(&self.profile.name, step);
+        step.log(&self.profile.name, logged);
         if self.is_kept() {
             self.vault_fault = None;
         }
@@ -386,15 +386,15 @@ impl Account {
     }
 
     /// Tries again to keep what the vault did not take, when its time has come.
-    pub(super) fn save_again(&mut self, turn: &mut Turn<'_>) {
-        let is_due = |at: Option<Tick>| at.is_some_and(|at| at <= turn.now.tick);
+    pub(super) fn save_again(&mut self, step: &mut Step<'_>) {
+        let is_due = |at: Option<Tick>| at.is_some_and(|at| at <= step.now.tick);
         let (token, client_secret) =
             (is_due(self.token_item.again_at()), is_due(self.client_secret_keep.again_at));
         if client_secret {
-            self.save_client_secret(turn);
+            self.save_client_secret(step);
         }
         if token {
-            self.save_token(turn);
+            self.save_token(step);
         }
     }
 
@@ -409,25 +409,25 @@ impl Account {
     }
 
     /// Takes the token out of the vault; the outcome comes back under the epoch.
-    pub(super) fn erase_token(&mut self, turn: &mut Turn<'_>) -> Epoch {
-        let epoch = turn.epoch();
+    pub(super) fn erase_token(&mut self, step: &mut Step<'_>) -> Epoch {
+        let epoch = step.epoch();
         self.token = Slot::Empty;
         self.suspect = None;
         self.brake.new_token();
-        self.token_item = TokenItem::void(turn.now.wall);
-        turn.effects.push(Effect::Erase(epoch, self.key(ItemKind::Token)));
+        self.token_item = TokenItem::void(step.now.wall);
+        step.effects.push(Effect::Erase(epoch, self.key(ItemKind::Token)));
         epoch
     }
 
     /// Takes the client secret out of the vault; the outcome comes back under the epoch.
-    pub(super) fn erase_client_secret(&mut self, turn: &mut Turn<'_>) -> Epoch {
-        let epoch = turn.epoch();
+    pub(super) fn erase_client_secret(&mut self, step: &mut Step<'_>) -> Epoch {
+        let epoch = step.epoch();
         self.look_for_client_secret_anew();
         if self.profile.client_secret_source.is_none() {
             self.client_secret = Slot::Empty;
         }
         self.client_secret_keep = Keeping::default();
-        turn.effects.push(Effect::Erase(epoch, self.key(ItemKind::ClientSecret)));
+        step.effects.push(Effect::Erase(epoch, self.key(ItemKind::ClientSecret)));
         epoch
     }
 
@@ -436,14 +436,15 @@ impl Account {
     }
 }
 
-impl Turn<'_> {
+impl Step<'_> {
     /// Notes what a grant went through.
     pub(super) fn log(&mut self, profile: &str, step: GrantStep) {
         self.effects.push(Effect::Log(Entry::Grant { profile: profile.to_owned(), step }));
     }
 
     /// Notes a failure that was coped with.
-    pub(super) fn coped(&mut self, profile: &str, fault: &Fault) {
-        self.effects.push(Effect::Log(Entry::Coped { profile: profile.to_owned(), fault: fault.clone() }));
+    pub(super) fn recovered(&mut self, profile: &str, fault: &Fault) {
+        self.effects
+            .push(Effect::Log(Entry::Recovered { profile: profile.to_owned(), fault: fault.clone() }));
     }
 }

@@ -6,13 +6,13 @@
 use rally_cred_proto::{Fault, Secret};
 
 use super::{
-    account::{Account, Job, Turn},
+    account::{Account, Job, Step},
     event::{Effect, Epoch, GrantStep},
     keeping::Slot,
     policy,
     profile::Keyring,
     record::{Decoded, TokenRecord},
-    renewal::Rest,
+    renewal::Backoff,
     token_item::TokenItem,
     vault::{ItemKind, VaultTrouble},
 };
@@ -38,53 +38,53 @@ pub(super) struct Refusal {
 }
 
 impl Account {
-    /// Reads the item again, unless that was done in this very turn or there is nothing to be found. Whether it was begun.
-    pub(super) fn look_before_renewal(&mut self, turn: &mut Turn<'_>) -> bool {
+    /// Reads the item again, unless that was done in this very step or there is nothing to be found. Whether it was begun.
+    pub(super) fn look_before_renewal(&mut self, step: &mut Step<'_>) -> bool {
         // What waits to be saved is newer than what stands there.
-        let is_worth_it = self.token_item.is_current() && self.looked_at != Some(turn.now.tick);
-        is_worth_it && self.look(turn, Look::BeforeRenewal).is_ok()
+        let is_worth_it = self.token_item.is_current() && self.looked_at != Some(step.now.tick);
+        is_worth_it && self.look(step, Look::BeforeRenewal).is_ok()
     }
 
     /// The same before a person is asked, or a caller is sent away for want of a sign-in.
-    pub(super) fn look_before_sign_in(&mut self, turn: &mut Turn<'_>) -> bool {
-        let was_lately = self.looked_at.is_some_and(|at| turn.now.tick - at < policy::LOOK_PAUSE);
+    pub(super) fn look_before_sign_in(&mut self, step: &mut Step<'_>) -> bool {
+        let was_lately = self.looked_at.is_some_and(|at| step.now.tick - at < policy::LOOK_PAUSE);
         let is_worth_it = self.token_item.is_current() || matches!(self.token, Slot::Empty);
-        is_worth_it && !was_lately && self.look(turn, Look::BeforeSignIn).is_ok()
+        is_worth_it && !was_lately && self.look(step, Look::BeforeSignIn).is_ok()
     }
 
     /// Rally refused this refresh token for good, as it seems.
-    pub(super) fn look_after_refusal(&mut self, turn: &mut Turn<'_>, sent: Secret, fault: Fault) {
+    pub(super) fn look_after_refusal(&mut self, step: &mut Step<'_>, sent: Secret, fault: Fault) {
         if let Err(Look::AfterRefusal(refusal)) =
-            self.look(turn, Look::AfterRefusal(Box::new(Refusal { sent, fault, looks: 0 })))
+            self.look(step, Look::AfterRefusal(Box::new(Refusal { sent, fault, looks: 0 })))
         {
-            self.give_up_refresh_token(turn, refusal.sent, refusal.fault);
+            self.give_up_refresh_token(step, refusal.sent, refusal.fault);
         }
     }
 
     /// Begins a look, or gives it back where there can be nothing to see.
-    fn look(&mut self, turn: &mut Turn<'_>, look: Look) -> Result<(), Look> {
+    fn look(&mut self, step: &mut Step<'_>, look: Look) -> Result<(), Look> {
         // Nobody else has this memory.
-        if turn.keyring == Keyring::Memory {
+        if step.keyring == Keyring::Memory {
             return Err(look);
         }
-        let epoch = turn.epoch();
-        turn.effects.push(Effect::Load(epoch, self.key(ItemKind::Token)));
-        self.job = Job::Looking(epoch, turn.now.tick + policy::LOOK_PATIENCE, look);
+        let epoch = step.epoch();
+        step.effects.push(Effect::Load(epoch, self.key(ItemKind::Token)));
+        self.job = Job::Looking(epoch, step.now.tick + policy::LOOK_PATIENCE, look);
         Ok(())
     }
 
     /// Looks again when the pause after the last look is over, and goes on without a look that takes too long.
-    pub(super) fn look_again_if_due(&mut self, turn: &mut Turn<'_>) {
-        if !matches!(self.job, Job::Pausing(until, _) | Job::Looking(_, until, _) if until <= turn.now.tick) {
+    pub(super) fn look_again_if_due(&mut self, step: &mut Step<'_>) {
+        if !matches!(self.job, Job::Pausing(until, _) | Job::Looking(_, until, _) if until <= step.now.tick) {
             return;
         }
         match std::mem::replace(&mut self.job, Job::None) {
             Job::Pausing(_, look) => {
-                if let Err(look) = self.look(turn, look) {
-                    self.look_is_over(turn, look);
+                if let Err(look) = self.look(step, look) {
+                    self.look_is_over(step, look);
                 }
             }
-            Job::Looking(_, _, look) => self.look_is_over(turn, look),
+            Job::Looking(_, _, look) => self.look_is_over(step, look),
             other => self.job = other,
         }
     }
@@ -92,7 +92,7 @@ impl Account {
     /// Takes what the vault gave. `false` if no look of this account waits for it.
     pub(super) fn looked(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         epoch: Epoch,
         outcome: &Result<Option<Secret>, VaultTrouble>,
     ) -> bool {
@@ -105,33 +105,33 @@ impl Account {
         };
         // A vault that cannot be read has no news: what is held goes on.
         if let Ok(text) = outcome {
-            self.take_news(turn, text.as_ref());
+            self.take_news(step, text.as_ref());
         }
-        self.look_is_over(turn, look);
+        self.look_is_over(step, look);
         true
     }
 
-    fn look_is_over(&mut self, turn: &mut Turn<'_>, look: Look) {
-        self.looked_at = Some(turn.now.tick);
+    fn look_is_over(&mut self, step: &mut Step<'_>, look: Look) {
+        self.looked_at = Some(step.now.tick);
         match look {
-            // What is still wanted is begun by whoever wanted it, in this turn.
+            // What is still wanted is begun by whoever wanted it, in this step.
             Look::BeforeRenewal | Look::BeforeSignIn => {}
             Look::AfterRefusal(refusal) if !self.holds_refresh_token(&refusal.sent) => {}
             Look::AfterRefusal(mut refusal) => match policy::SECOND_LOOKS.get(refusal.looks) {
                 Some(pause) => {
                     refusal.looks += 1;
-                    self.job = Job::Pausing(turn.now.tick + *pause, Look::AfterRefusal(refusal));
+                    self.job = Job::Pausing(step.now.tick + *pause, Look::AfterRefusal(refusal));
                 }
-                None => self.give_up_refresh_token(turn, refusal.sent, refusal.fault),
+                None => self.give_up_refresh_token(step, refusal.sent, refusal.fault),
             },
         }
     }
 
     /// Adopts what stands in the item, if it is another grant than the one held, or a newer token of the same.
-    fn take_news(&mut self, turn: &mut Turn<'_>, text: Option<&Secret>) {
+    fn take_news(&mut self, step: &mut Step<'_>, text: Option<&Secret>) {
         let Some(text) = text else {
             if self.token_item.is_current() && self.token.held().is_some() {
-                self.sign_out_elsewhere(turn);
+                self.sign_out_elsewhere(step);
             }
             return;
         };
@@ -146,22 +146,22 @@ impl Account {
             Some(held) => found.is_of_same_sign_in(held) && found.obtained_at > held.obtained_at,
         };
         if is_news {
-            self.adopt_token(turn, found);
+            self.adopt_token(step, found);
         }
     }
 
     /// Holds what another daemon has put into the item.
-    pub(super) fn adopt_token(&mut self, turn: &mut Turn<'_>, mut found: TokenRecord) {
+    pub(super) fn adopt_token(&mut self, step: &mut Step<'_>, mut found: TokenRecord) {
         self.take_out_refuted(&mut found);
-        turn.log(&self.profile.name, GrantStep::Adopted);
+        step.log(&self.profile.name, GrantStep::Adopted);
         self.generation += 1;
         self.token_item = TokenItem::read();
         self.suspect = None;
         self.brake.new_token();
-        self.rest = Rest::default();
+        self.backoff = Backoff::default();
         self.fault = None;
-        self.end_alerts(turn);
-        self.hold(turn, found, turn.now.into_second);
+        self.end_alerts(step);
+        self.hold(step, found, step.now.into_second);
     }
 
     /// An access token that Rally has refused does not come back from the vault.
@@ -173,8 +173,8 @@ impl Account {
     }
 
     /// The item is gone: somebody has signed out by another daemon, or taken it out of the keyring.
-    pub(super) fn sign_out_elsewhere(&mut self, turn: &mut Turn<'_>) {
-        turn.log(&self.profile.name, GrantStep::SignedOutElsewhere);
+    pub(super) fn sign_out_elsewhere(&mut self, step: &mut Step<'_>) {
+        step.log(&self.profile.name, GrantStep::SignedOutElsewhere);
         self.token = Slot::Empty;
         self.token_item = TokenItem::default();
         self.suspect = None;

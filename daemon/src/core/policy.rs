@@ -1,6 +1,6 @@
 //! The numbers and timing rules of the broker, in one place, each with its reason.
 //! Does not: hold state.
-//! Met by: `account` and `broker`.
+//! Used by: `account` and `broker`.
 
 use super::{
     dice::Dice,
@@ -162,7 +162,7 @@ pub fn is_cool_down_forgettable(now: Now, until: Option<Tick>) -> bool {
 }
 
 /// Pause after the `failures`-th passing failure in a row: exponential with full jitter, or what Rally asked for.
-pub fn rest(failures: u32, retry_after: Option<u32>, dice: &mut dyn Dice) -> Ticks {
+pub fn backoff(failures: u32, retry_after: Option<u32>, dice: &mut dyn Dice) -> Ticks {
     match retry_after {
         Some(seconds) => Ticks::seconds(u64::from(seconds.clamp(1, LONGEST_RETRY_AFTER))),
         None => dice.up_to(doubled(FIRST_REST, failures, LONGEST_REST)).max(SHORTEST_REST),
@@ -209,7 +209,7 @@ mod tests {
         let pauses: Vec<_> = [1, 2, 3, 7, 40, 400].into_iter().map(|n| cool_down(n).as_seconds()).collect();
         assert_eq!(pauses, [60, 120, 240, 3600, 3600, 3600]);
         let rests: Vec<_> =
-            [1, 2, 5, 9, 80].into_iter().map(|n| rest(n, None, &mut Highest).as_seconds()).collect();
+            [1, 2, 5, 9, 80].into_iter().map(|n| backoff(n, None, &mut Highest).as_seconds()).collect();
         assert_eq!(rests, [1, 2, 16, 256, 300]);
     }
 
@@ -227,8 +227,8 @@ mod tests {
 
     #[test]
     fn retry_after_is_honoured_within_reason() {
-        assert_eq!(rest(1, Some(17), &mut Highest), Ticks::seconds(17));
-        assert_eq!(rest(1, Some(u32::MAX), &mut Highest), Ticks::seconds(3600));
+        assert_eq!(backoff(1, Some(17), &mut Highest), Ticks::seconds(17));
+        assert_eq!(backoff(1, Some(u32::MAX), &mut Highest), Ticks::seconds(3600));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the config file says, as types that cannot hold an unusable value.
 //! Does not: read the file (`config` does).
-//! Met by: the broker and every shell that talks to Rally.
+//! Used by: the broker and every shell that talks to Rally.
 
 use std::{collections::BTreeMap, path::PathBuf};
 

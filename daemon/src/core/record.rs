@@ -1,6 +1,6 @@
 //! The records that the vault keeps, as JSON with a version.
 //! Does not: touch a vault. A record of a later version is left as it is.
-//! Met by: `account`, which encodes what it saves and decodes what it loads.
+//! Used by: `account`, which encodes what it saves and decodes what it loads.
 
 use rally_cred_proto::{Fault, FaultKind, Secret};
 use serde::{Deserialize, Serialize};

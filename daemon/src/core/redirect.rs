@@ -1,6 +1,6 @@
 //! Reads the address that the browser was sent back to, and takes only the one that the pending sign-in waits for.
 //! Does not: listen, remember which redirect was used already, or exchange the code.
-//! Met by: flow (each request on the redirect port) and the broker (an address pasted into `rally-cred login`).
+//! Used by: flow (each request on the redirect port) and the broker (an address pasted into `rally-cred login`).
 
 use std::borrow::Cow;
 

@@ -1,11 +1,11 @@
 //! Renewal of one profile's token by its refresh token, and the rests between failed attempts.
 //! Does not: read Rally's answers (`answer` does).
-//! Met by: `account`, of which this is a part.
+//! Used by: `account`, of which this is a part.
 
 use rally_cred_proto::{Fault, Secret, message::WaitingOn};
 
 use super::{
-    account::{Account, Job, Turn, Wants},
+    account::{Account, Job, Step, Wants},
     answer::{self, FormKind, Grant, Refusal, Refused, TokenAnswer, TokenForm},
     event::{Effect, GrantStep},
     keeping::Slot,
@@ -16,7 +16,7 @@ use super::{
 
 /// The pause after failures that will pass.
 #[derive(Debug, Default)]
-pub(super) struct Rest {
+pub(super) struct Backoff {
     until: Option<Tick>,
     failures: u32,
     fault: Option<Fault>,
@@ -24,7 +24,7 @@ pub(super) struct Rest {
     unclear: u32,
 }
 
-impl Rest {
+impl Backoff {
     /// Why nothing is tried now, while the pause lasts.
     pub(super) fn fault_while_resting(&self, now: Now) -> Option<Fault> {
         self.fault.clone().filter(|_| self.is_on(now))
@@ -35,9 +35,9 @@ impl Rest {
     }
 
     /// Begins a pause, longer than the last.
-    pub(super) fn failed(&mut self, turn: &mut Turn<'_>, fault: Fault, retry_after: Option<u32>) {
+    pub(super) fn failed(&mut self, step: &mut Step<'_>, fault: Fault, retry_after: Option<u32>) {
         self.failures += 1;
-        self.until = Some(turn.now.tick + policy::rest(self.failures, retry_after, turn.dice));
+        self.until = Some(step.now.tick + policy::backoff(self.failures, retry_after, step.dice));
         self.fault = Some(fault);
     }
 
@@ -83,7 +83,7 @@ impl Account {
 
     /// Whether renewal failed a short time ago and is not tried again yet.
     pub(super) fn is_resting(&self, now: Now) -> bool {
-        self.rest.is_on(now)
+        self.backoff.is_on(now)
     }
 
     /// A person is there who may know a better client secret; the one that Rally refused is tried once more before they
@@ -129,7 +129,7 @@ impl Account {
         if !is_idle || !policy::is_used_lately(now, self.last_used) || self.validity(now).is_none() {
             return None;
         }
-        Some(renew_at.max(self.rest.until.unwrap_or(Tick(0))).max(self.no_load_before))
+        Some(renew_at.max(self.backoff.until.unwrap_or(Tick(0))).max(self.no_load_before))
     }
 
     pub(super) fn is_renewal_due(&self, now: Now) -> bool {
@@ -137,23 +137,23 @@ impl Account {
     }
 
     /// Sends the refresh token, once the client secret is known and nobody else has renewed the token.
-    pub(super) fn begin_renewal(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn begin_renewal(&mut self, step: &mut Step<'_>) {
         let client_secret = match &self.client_secret {
             Slot::Unread => {
-                self.load_client_secret(turn);
+                self.load_client_secret(step);
                 return;
             }
             Slot::Held(client_secret) => client_secret.clone(),
             Slot::Loading(_) | Slot::Empty | Slot::Missing => return,
         };
-        if self.look_before_renewal(turn) {
+        if self.look_before_renewal(step) {
             return;
         }
         let Some(refresh_token) = self.usable_refresh_token().cloned() else { return };
-        let epoch = turn.epoch();
+        let epoch = step.epoch();
         self.job = Job::Renewing(epoch, refresh_token.clone());
-        self.tell_all(turn, WaitingOn::Renewal);
-        turn.effects.push(Effect::Post {
+        self.tell_all(step, WaitingOn::Renewal);
+        step.effects.push(Effect::Post {
             epoch,
             profile: self.profile.clone(),
             client_secret,
@@ -162,25 +162,25 @@ impl Account {
     }
 
     /// Takes Rally's answer to a renewal by this refresh token.
-    pub(super) fn renewal_answered(&mut self, turn: &mut Turn<'_>, sent: Secret, raw: answer::RawAnswer) {
+    pub(super) fn renewal_answered(&mut self, step: &mut Step<'_>, sent: Secret, raw: answer::RawAnswer) {
         let answer = answer::read_token_answer(FormKind::Refresh, raw);
         // Another grant has come in the meantime, and this answer is about the old one.
         if !self.usable_refresh_token().is_some_and(|held| held.matches(&sent)) {
             return;
         }
         match answer {
-            TokenAnswer::Granted(grant) => self.renewed(turn, grant),
-            TokenAnswer::Passing { fault, retry_after } => self.rest(turn, fault, retry_after),
+            TokenAnswer::Granted(grant) => self.renewed(step, grant),
+            TokenAnswer::Passing { fault, retry_after } => self.back_off(step, fault, retry_after),
             TokenAnswer::Refused(Refusal { of, fault }) => {
                 let fault = self.name_in_remedy(fault);
                 match of {
-                    Refused::Grant => self.look_after_refusal(turn, sent, fault),
-                    Refused::Client => self.doubt_client_secret(turn, fault),
-                    Refused::Address => self.rest(turn, fault, None),
-                    Refused::Unclear if self.rest.is_believed() => {
-                        self.look_after_refusal(turn, sent, fault);
+                    Refused::Grant => self.look_after_refusal(step, sent, fault),
+                    Refused::Client => self.doubt_client_secret(step, fault),
+                    Refused::Address => self.back_off(step, fault, None),
+                    Refused::Unclear if self.backoff.is_believed() => {
+                        self.look_after_refusal(step, sent, fault);
                     }
-                    Refused::Unclear => self.rest(turn, fault, None),
+                    Refused::Unclear => self.back_off(step, fault, None),
                 }
             }
         }
@@ -188,7 +188,7 @@ impl Account {
 
     /// Rally says that the client secret is wrong. It is believed when it has said so several times, or when a person is
     /// there to give another.
-    fn doubt_client_secret(&mut self, turn: &mut Turn<'_>, fault: Fault) {
+    fn doubt_client_secret(&mut self, step: &mut Step<'_>, fault: Fault) {
         let times = match self.trust {
             Trust::Doubted(times) => times + 1,
             Trust::Full | Trust::None => 1,
@@ -196,60 +196,60 @@ impl Account {
         if times < policy::REFUSALS && !self.is_login_waiting() {
             self.read_client_secret_again();
             self.trust = Trust::Doubted(times);
-            return self.rest(turn, fault, None);
+            return self.back_off(step, fault, None);
         }
         self.trust = Trust::None;
-        self.rest = Rest::default();
-        turn.coped(&self.profile.name, &fault);
-        self.want_alert(turn, &fault.what);
+        self.backoff = Backoff::default();
+        step.recovered(&self.profile.name, &fault);
+        self.want_alert(step, &fault.what);
         self.fault = Some(fault);
     }
 
-    fn renewed(&mut self, turn: &mut Turn<'_>, grant: Grant) {
+    fn renewed(&mut self, step: &mut Step<'_>, grant: Grant) {
         let old = self.token.held();
-        let mut record = record_of(&self.profile, turn.now, grant, old.and_then(|old| old.username.clone()));
+        let mut record = record_of(&self.profile, step.now, grant, old.and_then(|old| old.username.clone()));
         // Without a new refresh token the old one stays good.
         record.refresh_token = record.refresh_token.or_else(|| old.and_then(|old| old.refresh_token.clone()));
         record.signed_in_at = old.and_then(|old| old.signed_in_at);
-        self.rest = Rest::default();
+        self.backoff = Backoff::default();
         self.trust = Trust::Full;
         self.fault = None;
-        turn.log(&self.profile.name, GrantStep::Renewed);
-        self.take_new_token(turn, record);
+        step.log(&self.profile.name, GrantStep::Renewed);
+        self.take_new_token(step, record);
         self.renewed = self.generation;
     }
 
     /// Holds a new token, has it saved, and lets callers wait for that a moment.
-    pub(super) fn take_new_token(&mut self, turn: &mut Turn<'_>, record: TokenRecord) {
+    pub(super) fn take_new_token(&mut self, step: &mut Step<'_>, record: TokenRecord) {
         self.generation += 1;
         self.suspect = None;
         self.refuted = Refuted::default();
         self.brake.new_token();
-        self.end_alerts(turn);
+        self.end_alerts(step);
         self.note_divergence();
-        self.hold(turn, record, Ticks(0));
-        self.save_token(turn);
-        self.job = Job::Saving(turn.now.tick + policy::SAVE_PATIENCE);
+        self.hold(step, record, Ticks(0));
+        self.save_token(step);
+        self.job = Job::Saving(step.now.tick + policy::SAVE_PATIENCE);
     }
 
     /// Rally does not take this refresh token, and no other is to be found.
-    pub(super) fn give_up_refresh_token(&mut self, turn: &mut Turn<'_>, sent: Secret, fault: Fault) {
-        turn.log(&self.profile.name, GrantStep::RenewalRefused);
-        turn.coped(&self.profile.name, &fault);
+    pub(super) fn give_up_refresh_token(&mut self, step: &mut Step<'_>, sent: Secret, fault: Fault) {
+        step.log(&self.profile.name, GrantStep::RenewalRefused);
+        step.recovered(&self.profile.name, &fault);
         self.refuted.refresh_token = Some(sent);
-        self.want_alert(turn, &fault.what);
+        self.want_alert(step, &fault.what);
         self.fault = Some(fault);
-        self.rest = Rest::default();
+        self.backoff = Backoff::default();
         // The grant may be revoked, and the access token with it.
-        self.question_token(turn);
+        self.question_token(step);
     }
 
     /// Pauses, and answers with the fault whoever waited for this attempt; the next request after the pause makes the next.
-    pub(super) fn rest(&mut self, turn: &mut Turn<'_>, fault: Fault, retry_after: Option<u32>) {
-        turn.coped(&self.profile.name, &fault);
-        self.rest.failed(turn, fault.clone(), retry_after);
+    pub(super) fn back_off(&mut self, step: &mut Step<'_>, fault: Fault, retry_after: Option<u32>) {
+        step.recovered(&self.profile.name, &fault);
+        self.backoff.failed(step, fault.clone(), retry_after);
         self.fault = Some(fault.clone());
-        self.refuse(turn, &fault);
+        self.refuse(step, &fault);
     }
 }
 

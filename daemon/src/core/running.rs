@@ -1,11 +1,11 @@
 //! The broker's own life: a new configuration put into force, and the stop in order.
 //! Does not: answer requests, or end for want of work (`idle` does).
-//! Met by: `broker`, of which this is a part.
+//! Used by: `broker`, of which this is a part.
 
 use rally_cred_proto::{Answer, Fault, FaultKind};
 
 use super::{
-    account::{Account, Turn},
+    account::{Account, Step},
     broker::Broker,
     event::{AskId, Effect, Entry},
     policy,
@@ -22,42 +22,42 @@ pub(super) struct Stop {
 
 impl Broker {
     /// Takes what is in the config file, or why it cannot be used, and answers whoever asked for a reload.
-    pub(super) fn config_read(&mut self, turn: &mut Turn<'_>, outcome: Result<Config, Fault>) {
+    pub(super) fn config_read(&mut self, step: &mut Step<'_>, outcome: Result<Config, Fault>) {
         let asks = std::mem::take(&mut self.reloads);
         let answer = match outcome {
             Ok(config) => {
-                turn.effects.push(Effect::Log(Entry::Reloaded { profiles: config.profiles.len() }));
-                self.apply(turn, config);
+                step.effects.push(Effect::Log(Entry::Reloaded { profiles: config.profiles.len() }));
+                self.apply(step, config);
                 Answer::Done
             }
             Err(fault) => {
-                turn.effects.push(Effect::Log(Entry::ReloadFailed(fault.clone())));
+                step.effects.push(Effect::Log(Entry::ReloadFailed(fault.clone())));
                 Answer::Error(fault)
             }
         };
         for id in asks {
-            turn.reply(id, answer.clone());
+            step.reply(id, answer.clone());
         }
     }
 
     /// Puts a new configuration into force. A token stays only while base URL, client ID and scope are the same.
-    fn apply(&mut self, turn: &mut Turn<'_>, config: Config) {
+    fn apply(&mut self, step: &mut Step<'_>, config: Config) {
         let has_other_vault = self.config.keyring != config.keyring;
         if has_other_vault {
-            turn.keyring = config.keyring;
-            turn.effects.push(Effect::OpenVault(config.keyring));
+            step.keyring = config.keyring;
+            step.effects.push(Effect::OpenVault(config.keyring));
         }
         let mut old = std::mem::take(&mut self.accounts);
         for profile in config.profiles.values() {
             let account = match old.remove(&profile.name) {
                 Some(account) if account.profile == *profile => account,
                 Some(mut account) if account.profile.shapes_same_token(profile) => {
-                    retire(turn, &mut account);
+                    retire(step, &mut account);
                     account.adopt(profile);
                     account
                 }
                 Some(mut account) => {
-                    retire(turn, &mut account);
+                    retire(step, &mut account);
                     Account::new(profile.clone())
                 }
                 None => Account::new(profile.clone()),
@@ -65,11 +65,11 @@ impl Broker {
             self.accounts.insert(profile.name.clone(), account);
         }
         for account in old.values_mut() {
-            retire(turn, account);
+            retire(step, account);
         }
-        self.statics.apply(turn, config.static_hosts.clone());
+        self.statics.apply(step, config.static_hosts.clone());
         if self.config.notify != config.notify {
-            turn.effects.push(Effect::AlertBy(config.notify.clone()));
+            step.effects.push(Effect::AlertBy(config.notify.clone()));
         }
         self.config = config;
         self.index();
@@ -77,11 +77,11 @@ impl Broker {
         self.scheduled.clear();
         let names: Vec<_> = self.accounts.keys().cloned().collect();
         for name in names {
-            self.with_account(turn, &name, |account, turn| {
+            self.with_account(step, &name, |account, step| {
                 if has_other_vault {
-                    account.move_to_other_vault(turn);
+                    account.move_to_other_vault(step);
                 }
-                account.advance(turn);
+                account.advance(step);
             });
         }
         // Whoever waited for a profile that is gone has nothing left to wait for.
@@ -91,48 +91,48 @@ impl Broker {
     }
 
     /// Begins a stop, or joins the one that is under way.
-    pub(super) fn stop(&mut self, turn: &mut Turn<'_>, ask: Option<AskId>) {
+    pub(super) fn stop(&mut self, step: &mut Step<'_>, ask: Option<AskId>) {
         match &mut self.stop {
             Some(stop) => stop.asks.extend(ask),
             None => {
-                turn.effects.push(Effect::Log(Entry::Stopping));
+                step.effects.push(Effect::Log(Entry::Stopping));
                 self.stop = Some(Stop {
                     asks: ask.into_iter().collect(),
-                    until: turn.now.tick + policy::STOP_PATIENCE,
+                    until: step.now.tick + policy::STOP_PATIENCE,
                 });
-                self.statics.fail_all(turn, &stopping());
+                self.statics.fail_all(step, &stopping());
                 for account in self.accounts.values_mut() {
-                    account.abandon_flow(turn, &stopping());
-                    account.fail_all(turn, &stopping());
+                    account.abandon_flow(step, &stopping());
+                    account.fail_all(step, &stopping());
                 }
             }
         }
     }
 
     /// Ends once the vault has what is on its way to it, or has had its time.
-    pub(super) fn finish_stop(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn finish_stop(&mut self, step: &mut Step<'_>) {
         let Some(stop) = &mut self.stop else { return };
         let is_unsettled = self.accounts.values().any(Account::is_unsettled) || self.statics.is_unsettled();
-        if stop.until <= turn.now.tick || !is_unsettled {
-            turn.effects.push(Effect::CloseDoor);
+        if stop.until <= step.now.tick || !is_unsettled {
+            step.effects.push(Effect::CloseSocket);
             for id in std::mem::take(&mut stop.asks) {
-                turn.effects.push(Effect::Reply(id, Answer::Done));
+                step.effects.push(Effect::Reply(id, Answer::Done));
             }
-            turn.effects.push(Effect::Exit);
+            step.effects.push(Effect::Exit);
         }
     }
 }
 
 /// Takes an account out of service whose profile was changed or removed.
-fn retire(turn: &mut Turn<'_>, account: &mut Account) {
+fn retire(step: &mut Step<'_>, account: &mut Account) {
     let fault = Fault::new(
         FaultKind::ConfigBroken,
         format!("profile {} was changed meanwhile", account.profile.name),
     )
     .remedy("ask again");
-    account.abandon_flow(turn, &fault);
-    account.fail_all(turn, &fault);
-    account.end_alerts(turn);
+    account.abandon_flow(step, &fault);
+    account.fail_all(step, &fault);
+    account.end_alerts(step);
 }
 
 /// What everybody is told from then on.

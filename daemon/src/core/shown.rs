@@ -1,6 +1,6 @@
 //! An account as `status` shows it.
 //! Does not: change it.
-//! Met by: `gather`, and the broker's own view of its states.
+//! Used by: `gather`, and the broker's own view of its states.
 
 use rally_cred_proto::message::{ProfileState, ProfileStatus};
 

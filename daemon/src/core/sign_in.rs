@@ -1,6 +1,6 @@
 //! One profile's sign-in, from the authorization URL to the token in hand.
 //! Does not: listen, open a browser or send (its effects say so).
-//! Met by: `account`, of which this is a part.
+//! Used by: `account`, of which this is a part.
 
 use rally_cred_proto::{
     Answer, Fault, FaultKind, Secret,
@@ -8,7 +8,7 @@ use rally_cred_proto::{
 };
 
 use super::{
-    account::{Account, Job, Turn, Waiter, Wants},
+    account::{Account, Job, Step, Waiter, Wants},
     answer::{self, FormKind, Grant, RawAnswer, Refused, TokenAnswer, TokenForm, UserAnswer},
     event::{Effect, Epoch, GrantStep, Page},
     identity::{is_user, user_unknown},
@@ -17,7 +17,7 @@ use super::{
     profile::Profile,
     record::TokenRecord,
     redirect::{Expected, NotOurs, Redirect},
-    renewal::{self, Rest, Trust},
+    renewal::{self, Backoff, Trust},
     sent::Sent,
     time::Tick,
 };
@@ -97,14 +97,14 @@ impl Account {
     }
 
     /// Begins a flow for those who may have one; refuses the others.
-    pub(super) fn begin_flow(&mut self, turn: &mut Turn<'_>) {
-        let Some((given, deadline)) = self.flow_wanted(turn) else { return };
+    pub(super) fn begin_flow(&mut self, step: &mut Step<'_>) {
+        let Some((given, deadline)) = self.flow_wanted(step) else { return };
         let began_by_login = self.waiters.iter().any(|waiter| matches!(waiter.wants, Wants::Login { .. }));
         let is_new_secret = given.is_some();
         let client_secret = match (given, &self.client_secret) {
             (Some(given), _) => given,
             (None, Slot::Unread) => {
-                self.load_client_secret(turn);
+                self.load_client_secret(step);
                 return;
             }
             (None, Slot::Loading(_)) => return,
@@ -113,25 +113,25 @@ impl Account {
                 if self.trust != Trust::Full && self.client_secret_is_fetched && began_by_login =>
             {
                 self.look_for_client_secret_anew();
-                self.load_client_secret(turn);
+                self.load_client_secret(step);
                 return;
             }
             (None, Slot::Held(held)) if self.trust != Trust::None => held.clone(),
             (None, Slot::Held(_) | Slot::Empty | Slot::Missing) => {
                 let fault = self.client_secret_needed();
-                self.refuse(turn, &fault);
+                self.refuse(step, &fault);
                 return;
             }
         };
-        let state = turn.dice.uuid().to_string();
+        let state = step.dice.uuid().to_string();
         let url = authorization_url(&self.profile, &state);
         // A UUID holds no line break, so this cannot fail; were it to, nobody could answer the flow.
         let Ok(state) = Secret::parse(state) else { return };
         let secrets = Sent::new([state.clone(), client_secret.clone()]);
         let expected = Expected { redirect_uri: self.profile.redirect_uri.clone(), state, secrets };
-        let epoch = turn.epoch();
-        turn.log(&self.profile.name, GrantStep::FlowBegan);
-        turn.effects.push(Effect::Listen(epoch, expected.clone()));
+        let epoch = step.epoch();
+        step.log(&self.profile.name, GrantStep::FlowBegan);
+        step.effects.push(Effect::Listen(epoch, expected.clone()));
         self.job = Job::Flow(Box::new(Flow {
             epoch,
             deadline,
@@ -143,13 +143,13 @@ impl Account {
             listener: ListenerState::Opening,
             tab_opened: false,
         }));
-        self.refuse_background_callers(turn);
+        self.refuse_background_callers(step);
     }
 
     /// The client secret that came with a login, and the end of the flow to begin. `None`, and everybody refused, if
     /// nobody may have one.
-    fn flow_wanted(&mut self, turn: &mut Turn<'_>) -> Option<(Option<Secret>, Tick)> {
-        let needy = self.waiters.iter().filter(|waiter| !self.awaits_vault_only(turn.now, waiter));
+    fn flow_wanted(&mut self, step: &mut Step<'_>) -> Option<(Option<Secret>, Tick)> {
+        let needy = self.waiters.iter().filter(|waiter| !self.awaits_vault_only(step.now, waiter));
         let logins = needy.filter_map(|waiter| match &waiter.wants {
             Wants::Login { client_secret, .. } => Some((client_secret.clone(), waiter.deadline)),
             Wants::Get { .. } | Wants::Erase(_) | Wants::Reading => None,
@@ -160,13 +160,13 @@ impl Account {
         }
         let may_ask =
             self.waiters.iter().any(|waiter| matches!(waiter.wants, Wants::Get { interactive: true, .. }));
-        let cooling_down = self.cool_down.until.filter(|until| turn.now.tick < *until);
+        let cooling_down = self.cool_down.until.filter(|until| step.now.tick < *until);
         if may_ask && cooling_down.is_none() {
-            return Some((None, turn.now.tick + policy::FLOW_LIFE));
+            return Some((None, step.now.tick + policy::FLOW_LIFE));
         }
         let fault = match cooling_down {
             Some(until) if may_ask => {
-                let pause = (until - turn.now.tick).as_seconds();
+                let pause = (until - step.now.tick).as_seconds();
                 self.sign_in_needed(&format!(
                     "the last sign-in came to nothing, so no new one is begun for {pause} s"
                 ))
@@ -175,9 +175,9 @@ impl Account {
         };
         // Whoever never signed in has not come to rely on it.
         if !may_ask && self.token.held().is_some() {
-            self.want_alert(turn, fault.why.as_deref().unwrap_or(&fault.what));
+            self.want_alert(step, fault.why.as_deref().unwrap_or(&fault.what));
         }
-        self.refuse(turn, &fault);
+        self.refuse(step, &fault);
         None
     }
 
@@ -223,19 +223,19 @@ impl Account {
     }
 
     /// Nobody waits for a person who may not ask one.
-    fn refuse_background_callers(&mut self, turn: &mut Turn<'_>) {
+    fn refuse_background_callers(&mut self, step: &mut Step<'_>) {
         let is_background = |waiter: &Waiter| matches!(waiter.wants, Wants::Get { interactive: false, .. });
         let (refused, waiting): (Vec<_>, _) =
             std::mem::take(&mut self.waiters).into_iter().partition(is_background);
         self.waiters = waiting;
         let fault = self.why_not_signed_in();
         for waiter in refused {
-            self.fail(turn, waiter, &fault);
+            self.fail(step, waiter, &fault);
         }
     }
 
     /// Shows a waiter the pending flow, once. Whether that was its answer (it cannot paste, and nobody listens).
-    pub(super) fn show_flow(&mut self, turn: &mut Turn<'_>, waiter: &mut Waiter) -> bool {
+    pub(super) fn show_flow(&mut self, step: &mut Step<'_>, waiter: &mut Waiter) -> bool {
         let Job::Flow(flow) = &mut self.job else { return false };
         let (is_login, can_paste) = match &waiter.wants {
             Wants::Login { can_paste, .. } => (true, *can_paste),
@@ -247,10 +247,10 @@ impl Account {
             ListenerState::Opening => return false,
             ListenerState::Open => {}
             ListenerState::Failed(fault) if can_paste => {
-                turn.effects.push(Effect::Tell(waiter.id, Answer::Notice(fault.clone())));
+                step.effects.push(Effect::Tell(waiter.id, Answer::Notice(fault.clone())));
             }
             ListenerState::Failed(fault) => {
-                turn.reply(waiter.id, Answer::Error(fault.clone()));
+                step.reply(waiter.id, Answer::Error(fault.clone()));
                 return true;
             }
         }
@@ -259,10 +259,10 @@ impl Account {
             profile: self.profile.name.clone(),
             url: flow.url.clone(),
             open: is_login || !flow.tab_opened,
-            timeout: u32::try_from((flow.deadline - turn.now.tick).as_seconds()).unwrap_or(u32::MAX),
+            timeout: u32::try_from((flow.deadline - step.now.tick).as_seconds()).unwrap_or(u32::MAX),
         };
         flow.tab_opened = true;
-        turn.effects.push(Effect::Tell(waiter.id, Answer::Authorize(authorize)));
+        step.effects.push(Effect::Tell(waiter.id, Answer::Authorize(authorize)));
         false
     }
 
@@ -274,7 +274,7 @@ impl Account {
     /// Takes the listener's word on whether it is open. `false` if the job is none of this account's.
     pub(super) fn listening(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         epoch: Epoch,
         outcome: Result<(), Fault>,
     ) -> bool {
@@ -285,12 +285,12 @@ impl Account {
         flow.listener = match outcome {
             Ok(()) => ListenerState::Open,
             Err(fault) => {
-                turn.coped(&self.profile.name, &fault);
+                step.recovered(&self.profile.name, &fault);
                 ListenerState::Failed(fault)
             }
         };
         for mut waiter in std::mem::take(&mut self.waiters) {
-            if !self.show_flow(turn, &mut waiter) {
+            if !self.show_flow(step, &mut waiter) {
                 self.waiters.push(waiter);
             }
         }
@@ -300,14 +300,14 @@ impl Account {
             && self.waiters.is_empty()
         {
             let fault = fault.clone();
-            self.abandon_flow(turn, &fault);
+            self.abandon_flow(step, &fault);
             self.fault = Some(fault);
         }
         true
     }
 
     /// Takes an address that a person pasted.
-    pub(super) fn pasted(&mut self, turn: &mut Turn<'_>, address: &Secret) -> Result<(), Fault> {
+    pub(super) fn pasted(&mut self, step: &mut Step<'_>, address: &Secret) -> Result<(), Fault> {
         let Job::Flow(flow) = &self.job else {
             let what = format!("no sign-in is pending for profile {}", self.profile.name);
             return Err(Fault::new(FaultKind::BadRedirect, what).remedy(self.login_command()));
@@ -315,12 +315,12 @@ impl Account {
         let epoch = flow.epoch;
         let redirect =
             flow.expected.read_pasted(address.expose()).map_err(|not_ours: NotOurs| not_ours.fault())?;
-        self.redirected(turn, epoch, redirect);
+        self.redirected(step, epoch, redirect);
         Ok(())
     }
 
     /// Takes the answer that the browser brought. `false` if no flow of this account waits for it.
-    pub(super) fn redirected(&mut self, turn: &mut Turn<'_>, epoch: Epoch, redirect: Redirect) -> bool {
+    pub(super) fn redirected(&mut self, step: &mut Step<'_>, epoch: Epoch, redirect: Redirect) -> bool {
         let flow = match std::mem::replace(&mut self.job, Job::None) {
             Job::Flow(flow) if flow.epoch == epoch => flow,
             other => {
@@ -330,7 +330,7 @@ impl Account {
         };
         let fault = redirect.fault();
         match (redirect, fault) {
-            (Redirect::Code(code), _) => self.exchange(turn, flow, code),
+            (Redirect::Code(code), _) => self.exchange(step, flow, code),
             (Redirect::Refused { .. }, fault) => {
                 let fault = fault.unwrap_or_else(|| self.sign_in_needed("Rally refused the sign-in"));
                 let fault = self.name_in_remedy(fault);
@@ -338,17 +338,17 @@ impl Account {
                     FaultKind::Denied => Page::Denied { again: self.login_command() },
                     _ => Page::Failed(fault.clone()),
                 };
-                self.end_flow(turn, &flow, &fault, page);
+                self.end_flow(step, &flow, &fault, page);
             }
         }
         true
     }
 
-    fn exchange(&mut self, turn: &mut Turn<'_>, flow: Box<Flow>, code: Secret) {
-        let epoch = turn.epoch();
+    fn exchange(&mut self, step: &mut Step<'_>, flow: Box<Flow>, code: Secret) {
+        let epoch = step.epoch();
         let redirect_uri = self.profile.redirect_uri.as_str().to_owned();
-        self.tell_all(turn, WaitingOn::Exchange);
-        turn.effects.push(Effect::Post {
+        self.tell_all(step, WaitingOn::Exchange);
+        step.effects.push(Effect::Post {
             epoch,
             profile: self.profile.clone(),
             client_secret: flow.client_secret.clone(),
@@ -360,13 +360,13 @@ impl Account {
     /// Takes Rally's answer to a token request of this account. Gives it back if it is none of this account's.
     pub(super) fn answered(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         epoch: Epoch,
         raw: RawAnswer,
     ) -> Option<RawAnswer> {
         match std::mem::replace(&mut self.job, Job::None) {
-            Job::Renewing(own, sent) if own == epoch => self.renewal_answered(turn, sent, raw),
-            Job::Exchanging(own, flow) if own == epoch => self.exchange_answered(turn, flow, raw),
+            Job::Renewing(own, sent) if own == epoch => self.renewal_answered(step, sent, raw),
+            Job::Exchanging(own, flow) if own == epoch => self.exchange_answered(step, flow, raw),
             other => {
                 self.job = other;
                 return Some(raw);
@@ -375,9 +375,9 @@ impl Account {
         None
     }
 
-    fn exchange_answered(&mut self, turn: &mut Turn<'_>, flow: Box<Flow>, raw: RawAnswer) {
+    fn exchange_answered(&mut self, step: &mut Step<'_>, flow: Box<Flow>, raw: RawAnswer) {
         let fault = match answer::read_token_answer(FormKind::Code, raw) {
-            TokenAnswer::Granted(grant) => return self.look_up_user(turn, flow, grant),
+            TokenAnswer::Granted(grant) => return self.look_up_user(step, flow, grant),
             TokenAnswer::Passing { fault, .. } => fault,
             TokenAnswer::Refused(refusal) => {
                 // A stored secret that does not work is asked for again; what the vault holds stays until then.
@@ -387,15 +387,15 @@ impl Account {
                 self.name_in_remedy(refusal.fault)
             }
         };
-        self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()));
+        self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
     }
 
-    fn look_up_user(&mut self, turn: &mut Turn<'_>, flow: Box<Flow>, grant: Grant) {
-        let epoch = turn.epoch();
-        let mut record = renewal::record_of(&self.profile, turn.now, grant, None);
-        record.signed_in_at = Some(turn.now.wall.0);
+    fn look_up_user(&mut self, step: &mut Step<'_>, flow: Box<Flow>, grant: Grant) {
+        let epoch = step.epoch();
+        let mut record = renewal::record_of(&self.profile, step.now, grant, None);
+        record.signed_in_at = Some(step.now.wall.0);
         if let Some(token) = record.access_token.clone() {
-            turn.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token });
+            step.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token });
         }
         self.job = Job::LookingUp(epoch, flow, Box::new(record));
     }
@@ -403,12 +403,12 @@ impl Account {
     /// Takes Rally's word on whose the new token is. Gives it back if it is none of this account's.
     pub(super) fn user_looked_up(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         epoch: Epoch,
         raw: RawAnswer,
     ) -> Option<RawAnswer> {
-        let raw = self.suspicion_answered(turn, epoch, raw)?;
-        let raw = self.identification_answered(turn, epoch, raw)?;
+        let raw = self.suspicion_answered(step, epoch, raw)?;
+        let raw = self.identification_answered(step, epoch, raw)?;
         let (flow, mut record) = match std::mem::replace(&mut self.job, Job::None) {
             Job::LookingUp(own, flow, record) if own == epoch => (flow, *record),
             other => {
@@ -420,27 +420,27 @@ impl Account {
             UserAnswer::Found { username, .. } => {
                 if is_user(self.profile.username.as_deref(), username.as_deref()) == Some(false) {
                     let fault = self.signed_in_as(username.as_deref());
-                    self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()));
+                    self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
                     return None;
                 }
                 record.username = username;
-                self.sign_in(turn, flow, record, None);
+                self.sign_in(step, flow, record, None);
             }
             // The token may be good all the same, so it is kept; whoever wants to know its user has Rally asked again.
             UserAnswer::Passing { fault, retry_after } => {
                 if self.profile.username.is_some() {
-                    self.user_rest.failed(turn, fault.clone(), retry_after);
-                    return self.sign_in_in_part(turn, flow, record, user_unknown(&fault));
+                    self.user_backoff.failed(step, fault.clone(), retry_after);
+                    return self.sign_in_in_part(step, flow, record, user_unknown(&fault));
                 }
-                turn.coped(&self.profile.name, &fault);
-                self.sign_in(turn, flow, record, None);
+                step.recovered(&self.profile.name, &fault);
+                self.sign_in(step, flow, record, None);
             }
             UserAnswer::TokenRefused(fault) => {
                 let fault = self.name_in_remedy(fault);
-                self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()));
+                self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
             }
             // The token is good on an address that the subscription allows, so it is kept; but nobody is told that all is well.
-            UserAnswer::AddressNotAllowed(fault) => return self.sign_in_in_part(turn, flow, record, fault),
+            UserAnswer::AddressNotAllowed(fault) => return self.sign_in_in_part(step, flow, record, fault),
         }
         None
     }
@@ -448,54 +448,54 @@ impl Account {
     /// Keeps the token, and tells everybody why nobody can be given it yet.
     fn sign_in_in_part(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         flow: Box<Flow>,
         record: TokenRecord,
         fault: Fault,
     ) -> Option<RawAnswer> {
-        turn.coped(&self.profile.name, &fault);
-        self.sign_in(turn, flow, record, Some(Page::Failed(fault.clone())));
+        step.recovered(&self.profile.name, &fault);
+        self.sign_in(step, flow, record, Some(Page::Failed(fault.clone())));
         for waiter in std::mem::take(&mut self.waiters) {
-            turn.reply(waiter.id, Answer::Error(fault.clone()));
+            step.reply(waiter.id, Answer::Error(fault.clone()));
         }
         self.fault = Some(fault);
         None
     }
 
     /// Holds the token of a flow that has ended well, and ends the flow with this page, or with the one that says so.
-    fn sign_in(&mut self, turn: &mut Turn<'_>, flow: Box<Flow>, record: TokenRecord, page: Option<Page>) {
+    fn sign_in(&mut self, step: &mut Step<'_>, flow: Box<Flow>, record: TokenRecord, page: Option<Page>) {
         let page = page.unwrap_or_else(|| Page::SignedIn { username: record.username.clone() });
-        turn.effects.push(Effect::EndListening(flow.epoch, page));
-        turn.log(&self.profile.name, GrantStep::SignedIn);
+        step.effects.push(Effect::EndListening(flow.epoch, page));
+        step.log(&self.profile.name, GrantStep::SignedIn);
         self.cool_down = CoolDown::default();
-        self.rest = Rest::default();
+        self.backoff = Backoff::default();
         self.fault = None;
         self.trust = Trust::Full;
         self.client_secret = Slot::Held(flow.client_secret);
         // The secret first: a token without it could not be renewed after a crash between the two.
         if flow.is_new_secret || !self.client_secret_keep.kept {
             self.client_secret_is_fetched = false;
-            self.save_client_secret(turn);
+            self.save_client_secret(step);
         }
-        self.take_new_token(turn, record);
+        self.take_new_token(step, record);
         self.signed_in = self.generation;
     }
 
     /// Ends a flow that came to nothing, and answers everybody who waited for it.
-    fn end_flow(&mut self, turn: &mut Turn<'_>, flow: &Flow, fault: &Fault, page: Page) {
-        turn.effects.push(Effect::EndListening(flow.epoch, page));
-        turn.log(&self.profile.name, GrantStep::FlowEnded);
-        turn.coped(&self.profile.name, fault);
+    fn end_flow(&mut self, step: &mut Step<'_>, flow: &Flow, fault: &Fault, page: Page) {
+        step.effects.push(Effect::EndListening(flow.epoch, page));
+        step.log(&self.profile.name, GrantStep::FlowEnded);
+        step.recovered(&self.profile.name, fault);
         self.cool_down.misses += 1;
-        self.cool_down.until = Some(turn.now.tick + policy::cool_down(self.cool_down.misses));
+        self.cool_down.until = Some(step.now.tick + policy::cool_down(self.cool_down.misses));
         self.fault = Some(fault.clone());
         self.job = Job::None;
-        self.refuse(turn, fault);
+        self.refuse(step, fault);
     }
 
     /// Ends a flow that nobody answered in time.
-    pub(super) fn end_late_flow(&mut self, turn: &mut Turn<'_>) {
-        if !matches!(&self.job, Job::Flow(flow) if flow.deadline <= turn.now.tick) {
+    pub(super) fn end_late_flow(&mut self, step: &mut Step<'_>) {
+        if !matches!(&self.job, Job::Flow(flow) if flow.deadline <= step.now.tick) {
             return;
         }
         if let Job::Flow(flow) = std::mem::replace(&mut self.job, Job::None) {
@@ -505,7 +505,7 @@ impl Account {
             )
             .why(NO_ANSWER)
             .remedy(self.after_no_answer());
-            self.end_flow(turn, &flow, &fault, Page::Failed(fault.clone()));
+            self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
         }
     }
 
@@ -523,20 +523,20 @@ impl Account {
     }
 
     /// Ends a flow whose `login` was interrupted while nobody else waits: the person changed their mind.
-    pub(super) fn drop_deserted_flow(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn drop_deserted_flow(&mut self, step: &mut Step<'_>) {
         if matches!(&self.job, Job::Flow(flow) if flow.began_by_login) && self.waiters.is_empty() {
             let fault =
                 Fault::new(FaultKind::Denied, "the sign-in was interrupted").remedy(self.login_command());
-            self.abandon_flow(turn, &fault);
+            self.abandon_flow(step, &fault);
         }
     }
 
     /// Ends whatever flow there is, without a pause before the next.
-    pub(super) fn abandon_flow(&mut self, turn: &mut Turn<'_>, fault: &Fault) {
+    pub(super) fn abandon_flow(&mut self, step: &mut Step<'_>, fault: &Fault) {
         match std::mem::replace(&mut self.job, Job::None) {
             Job::Flow(flow) | Job::Exchanging(_, flow) | Job::LookingUp(_, flow, _) => {
-                turn.effects.push(Effect::EndListening(flow.epoch, Page::Failed(fault.clone())));
-                turn.log(&self.profile.name, GrantStep::FlowEnded);
+                step.effects.push(Effect::EndListening(flow.epoch, Page::Failed(fault.clone())));
+                step.log(&self.profile.name, GrantStep::FlowEnded);
             }
             other @ (Job::None
             | Job::Looking(..)

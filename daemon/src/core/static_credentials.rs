@@ -1,6 +1,6 @@
 //! `store`, `get` and `erase` of static credentials: which server a request is for, and whether any are kept for it.
 //! Does not: know profiles, which come first, or what is kept (`static_shelf` does, for each server).
-//! Met by: `broker`, for servers that no profile is for.
+//! Used by: `broker`, for servers that no profile is for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,12 +10,12 @@ use rally_cred_proto::{
 };
 
 use super::{
-    account::Turn,
+    account::Step,
     event::{AskId, Epoch, Peer},
     policy,
     profile::StaticHosts,
     static_record::{Entry, Wanted},
-    static_shelf::{Known, Server, Shelf, Waiting, Wants, refuse},
+    static_shelf::{HostStore, Known, Server, Waiting, Wants, refuse},
     time::{Tick, Ticks},
     vault::{Changed, VaultTrouble},
 };
@@ -24,7 +24,7 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct StaticCredentials {
     hosts: StaticHosts,
-    shelves: BTreeMap<Server, Shelf>,
+    shelves: BTreeMap<Server, HostStore>,
     /// Those that wait for the vault, or that somebody waits for: a few, however many are held.
     busy: BTreeSet<Server>,
 }
@@ -38,42 +38,42 @@ impl StaticCredentials {
     }
 
     /// Answers a `get`, at once or later. `false` if no static credentials are kept for its server.
-    pub(super) fn get(&mut self, turn: &mut Turn<'_>, id: AskId, peer: Peer, get: &Get) -> bool {
+    pub(super) fn get(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, get: &Get) -> bool {
         let Some(server) = self.server_of(&get.target) else { return false };
         let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
         let Target { path, username, .. } = get.target.clone();
         let wanted = Wanted { path, username, ..Wanted::default() };
         let wants = Wants::Get { peer, wanted, takes_authtype: get.takes_authtype };
-        self.ask(turn, server, Waiting { id, deadline: turn.now.tick + wait, wants });
+        self.ask(step, server, Waiting { id, deadline: step.now.tick + wait, wants });
         true
     }
 
     /// Answers a `store`, at once or later.
-    pub(super) fn store(&mut self, turn: &mut Turn<'_>, id: AskId, store: Store) {
+    pub(super) fn store(&mut self, step: &mut Step<'_>, id: AskId, store: Store) {
         let Store { protocol, host, path, credential } = store;
         let target = Target { protocol: Some(protocol), host: Some(host), ..Target::default() };
-        let has_ended = credential.password_expiry_utc.is_some_and(|ends| ends <= turn.now.wall.0);
+        let has_ended = credential.password_expiry_utc.is_some_and(|ends| ends <= step.now.wall.0);
         match self.server_of(&target) {
             Some(server) if credential.is_complete() && !has_ended => {
                 let wants = Wants::Store(Entry { path, credential });
-                self.ask(turn, server, Waiting { id, deadline: turn.now.tick + PATIENCE, wants });
+                self.ask(step, server, Waiting { id, deadline: step.now.tick + PATIENCE, wants });
             }
-            _ => turn.reply(id, Answer::Done),
+            _ => step.reply(id, Answer::Done),
         }
     }
 
     /// Answers an `erase`, at once or later.
-    pub(super) fn erase(&mut self, turn: &mut Turn<'_>, id: AskId, erase: Erase) {
-        let Some(server) = self.server_of(&erase.target) else { return turn.reply(id, Answer::Done) };
+    pub(super) fn erase(&mut self, step: &mut Step<'_>, id: AskId, erase: Erase) {
+        let Some(server) = self.server_of(&erase.target) else { return step.reply(id, Answer::Done) };
         let Erase { target: Target { path, username, .. }, token, credential } = erase;
         let wants = Wants::Erase(Wanted { path, username, password: token, credential });
-        self.ask(turn, server, Waiting { id, deadline: turn.now.tick + PATIENCE, wants });
+        self.ask(step, server, Waiting { id, deadline: step.now.tick + PATIENCE, wants });
     }
 
-    fn ask(&mut self, turn: &mut Turn<'_>, server: Server, waiting: Waiting) {
-        let shelf = self.shelves.entry(server.clone()).or_insert_with(|| Shelf::new(server.clone()));
+    fn ask(&mut self, step: &mut Step<'_>, server: Server, waiting: Waiting) {
+        let shelf = self.shelves.entry(server.clone()).or_insert_with(|| HostStore::new(server.clone()));
         shelf.waiting.push_back(waiting);
-        shelf.advance(turn);
+        shelf.advance(step);
         self.settle(server);
     }
 
@@ -97,28 +97,29 @@ impl StaticCredentials {
     /// Takes what the vault gave. `false` if the job is none of these.
     pub(super) fn loaded(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         epoch: Epoch,
         outcome: &Result<Option<Secret>, VaultTrouble>,
     ) -> bool {
-        let is_its = |shelf: &Shelf| matches!(shelf.known, Known::Loading { epoch: own, .. } if own == epoch);
+        let is_its =
+            |shelf: &HostStore| matches!(shelf.known, Known::Loading { epoch: own, .. } if own == epoch);
         self.with_busy(is_its, |shelf| {
-            shelf.loaded(turn, outcome);
-            shelf.advance(turn);
+            shelf.loaded(step, outcome);
+            shelf.advance(step);
         })
     }
 
     /// Takes the vault's word on a write. `false` if the job is none of these.
     pub(super) fn changed(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         epoch: Epoch,
         outcome: &Result<Changed, VaultTrouble>,
     ) -> bool {
-        let is_its = |shelf: &Shelf| matches!(&shelf.writing, Some(writing) if writing.epoch == epoch);
+        let is_its = |shelf: &HostStore| matches!(&shelf.writing, Some(writing) if writing.epoch == epoch);
         self.with_busy(is_its, |shelf| {
-            shelf.changed(turn, outcome);
-            shelf.advance(turn);
+            shelf.changed(step, outcome);
+            shelf.advance(step);
         })
     }
 
@@ -143,31 +144,31 @@ impl StaticCredentials {
     }
 
     /// Turns those away whose time has run out.
-    pub(super) fn time_passed(&mut self, turn: &mut Turn<'_>) {
-        let now = turn.now.tick;
+    pub(super) fn time_passed(&mut self, step: &mut Step<'_>) {
+        let now = step.now.tick;
         let fault = Fault::new(FaultKind::TimedOut, "the keyring did not answer in time")
             .remedy("unlock the keyring, then ask again");
-        self.turn_away(turn, &fault, |deadline| deadline <= now);
+        self.turn_away(step, &fault, |deadline| deadline <= now);
     }
 
     /// Turns everybody away, as when the daemon stops.
-    pub(super) fn fail_all(&mut self, turn: &mut Turn<'_>, fault: &Fault) {
-        self.turn_away(turn, fault, |_| true);
+    pub(super) fn fail_all(&mut self, step: &mut Step<'_>, fault: &Fault) {
+        self.turn_away(step, fault, |_| true);
     }
 
-    fn turn_away(&mut self, turn: &mut Turn<'_>, fault: &Fault, is_meant: impl Fn(Tick) -> bool) {
+    fn turn_away(&mut self, step: &mut Step<'_>, fault: &Fault, is_meant: impl Fn(Tick) -> bool) {
         self.with_each_busy(|shelf| {
             let waiting = std::mem::take(&mut shelf.waiting);
             let (late, others): (VecDeque<_>, _) =
                 waiting.into_iter().partition(|waiting| is_meant(waiting.deadline));
             shelf.waiting = others;
             for waiting in late {
-                refuse(turn, &waiting, fault);
+                refuse(step, &waiting, fault);
             }
             if let Some(writing) = &mut shelf.writing
                 && let Some((id, _)) = writing.ask.take_if(|(_, deadline)| is_meant(*deadline))
             {
-                turn.reply(id, Answer::Error(fault.clone()));
+                step.reply(id, Answer::Error(fault.clone()));
             }
         });
     }
@@ -179,17 +180,17 @@ impl StaticCredentials {
 
     /// Whether a new process would find everything again, and nobody waits.
     pub(super) fn is_forgettable(&self) -> bool {
-        !self.shelves.values().any(Shelf::has_work)
+        !self.shelves.values().any(HostStore::has_work)
     }
 
     /// Puts a new configuration into force: everything is read again, perhaps from another vault.
-    pub(super) fn apply(&mut self, turn: &mut Turn<'_>, hosts: StaticHosts) {
+    pub(super) fn apply(&mut self, step: &mut Step<'_>, hosts: StaticHosts) {
         self.hosts = hosts;
         let servers: Vec<_> = self.shelves.keys().cloned().collect();
         for server in servers {
             if let Some(shelf) = self.shelves.get_mut(&server) {
                 shelf.known = Known::Unread;
-                shelf.advance(turn);
+                shelf.advance(step);
             }
             self.settle(server);
         }
@@ -200,12 +201,12 @@ impl StaticCredentials {
         self.hosts.names()
     }
 
-    fn busy_shelves(&self) -> impl Iterator<Item = &Shelf> {
+    fn busy_shelves(&self) -> impl Iterator<Item = &HostStore> {
         self.busy.iter().filter_map(|server| self.shelves.get(server))
     }
 
     /// `false` if there is no such shelf.
-    fn with_busy(&mut self, is_meant: impl Fn(&Shelf) -> bool, act: impl FnOnce(&mut Shelf)) -> bool {
+    fn with_busy(&mut self, is_meant: impl Fn(&HostStore) -> bool, act: impl FnOnce(&mut HostStore)) -> bool {
         let meant = self.busy.iter().find(|server| self.shelves.get(server).is_some_and(&is_meant)).cloned();
         let Some(server) = meant else { return false };
         self.shelves.get_mut(&server).map(act);
@@ -213,7 +214,7 @@ impl StaticCredentials {
         true
     }
 
-    fn with_each_busy(&mut self, mut act: impl FnMut(&mut Shelf)) {
+    fn with_each_busy(&mut self, mut act: impl FnMut(&mut HostStore)) {
         for server in self.busy.clone() {
             self.shelves.get_mut(&server).map(&mut act);
             self.settle(server);
@@ -224,10 +225,10 @@ impl StaticCredentials {
     /// `*`, git asks here for every server it meets.
     fn settle(&mut self, server: Server) {
         let shelf = self.shelves.get(&server);
-        if shelf.is_some_and(Shelf::is_idle) {
+        if shelf.is_some_and(HostStore::is_idle) {
             self.shelves.remove(&server);
             self.busy.remove(&server);
-        } else if shelf.is_some_and(Shelf::is_busy) {
+        } else if shelf.is_some_and(HostStore::is_busy) {
             self.busy.insert(server);
         } else {
             self.busy.remove(&server);

@@ -1,6 +1,6 @@
 //! The static credentials of one server, the newest first: which of them is meant, and their record in the vault.
 //! Does not: touch a vault, or know for which servers any are kept.
-//! Met by: `static_credentials`.
+//! Used by: `static_credentials`.
 //!
 //! Matching is git's (`credential_match` in its `credential.c`): what a request leaves out is any, what it gives must be
 //! the same to the letter; a password counts only when something is erased.

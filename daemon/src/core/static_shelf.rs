@@ -1,14 +1,14 @@
 //! One server's static credentials: read when they are first needed and before each change, since another daemon may use
 //! the same keyring; one request after the other, each write in the vault before it is answered.
 //! Does not: know which servers there are (`static_credentials` does), or how credentials are matched (`static_record`).
-//! Met by: `static_credentials`.
+//! Used by: `static_credentials`.
 
 use std::collections::VecDeque;
 
 use rally_cred_proto::{Answer, Fault, FaultKind, Secret, git::Credential, message::StaticCredential};
 
 use super::{
-    account::Turn,
+    account::Step,
     event::{AskId, Effect, Entry as LogEntry, Epoch, Peer},
     profile::Keyring,
     record::Decoded,
@@ -26,7 +26,7 @@ pub(super) struct Server {
 
 /// What is known of one server's credentials, and who waits for it.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct HostStore {
     server: Server,
     pub(super) known: Known,
     /// What was stored while no keyring answered; it goes there as soon as one does.
@@ -87,7 +87,7 @@ pub(super) enum Wants {
     Erase(Wanted),
 }
 
-impl Shelf {
+impl HostStore {
     pub(super) fn new(server: Server) -> Self {
         Self {
             server,
@@ -122,18 +122,18 @@ impl Shelf {
     }
 
     /// Answers whoever can be answered, in the order in which they came.
-    pub(super) fn advance(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn advance(&mut self, step: &mut Step<'_>) {
         while self.writing.is_none()
             && let Some(waiting) = self.waiting.pop_front()
         {
             let Known::Held(held) = &mut self.known else {
                 self.waiting.push_front(waiting);
-                return self.load(turn);
+                return self.load(step);
             };
             let is_change = !matches!(waiting.wants, Wants::Get { .. });
             let found = match &waiting.wants {
                 Wants::Get { wanted, takes_authtype, .. } => {
-                    held.record.find(turn.now.wall, wanted, *takes_authtype).cloned()
+                    held.record.find(step.now.wall, wanted, *takes_authtype).cloned()
                 }
                 Wants::Store(_) | Wants::Erase(_) => None,
             };
@@ -146,20 +146,20 @@ impl Shelf {
             };
             if !held.is_fresh && !is_enough {
                 self.waiting.push_front(waiting);
-                return self.load(turn);
+                return self.load(step);
             }
             let again = is_change.then(|| waiting.clone());
             let has_changed = match waiting.wants {
                 Wants::Get { peer, .. } => {
-                    self.answer_get(turn, waiting.id, peer, found);
+                    self.answer_get(step, waiting.id, peer, found);
                     continue;
                 }
                 Wants::Store(entry) => held.record.put(entry),
                 Wants::Erase(wanted) => held.record.remove(&wanted),
             };
             match again.filter(|_| has_changed) {
-                Some(again) => self.write(turn, Some((waiting.id, waiting.deadline)), Again::Request(again)),
-                None => turn.reply(waiting.id, Answer::Done),
+                Some(again) => self.write(step, Some((waiting.id, waiting.deadline)), Again::Request(again)),
+                None => step.reply(waiting.id, Answer::Done),
             }
         }
         if let Known::Held(held) = &mut self.known {
@@ -167,7 +167,7 @@ impl Shelf {
         }
     }
 
-    fn load(&mut self, turn: &mut Turn<'_>) {
+    fn load(&mut self, step: &mut Step<'_>) {
         let was = match std::mem::replace(&mut self.known, Known::Unread) {
             loading @ Known::Loading { .. } => {
                 self.known = loading;
@@ -176,29 +176,29 @@ impl Shelf {
             Known::Held(held) => Some(Box::new(held.record)),
             Known::Unread => None,
         };
-        let epoch = turn.epoch();
+        let epoch = step.epoch();
         self.known = Known::Loading { epoch, was };
-        turn.effects.push(Effect::Load(epoch, self.key()));
+        step.effects.push(Effect::Load(epoch, self.key()));
     }
 
-    fn answer_get(&self, turn: &mut Turn<'_>, id: AskId, peer: Peer, found: Option<Credential>) {
-        let Some(credential) = found else { return turn.reply(id, Answer::NoMatch) };
-        turn.effects.push(Effect::Log(LogEntry::HandedStatic { server: self.name(), peer }));
+    fn answer_get(&self, step: &mut Step<'_>, id: AskId, peer: Peer, found: Option<Credential>) {
+        let Some(credential) = found else { return step.reply(id, Answer::NoMatch) };
+        step.effects.push(Effect::Log(LogEntry::HandedStatic { server: self.name(), peer }));
         let Server { protocol, host } = self.server.clone();
-        turn.reply(id, Answer::StaticCredential(StaticCredential { protocol, host, credential }));
+        step.reply(id, Answer::StaticCredential(StaticCredential { protocol, host, credential }));
     }
 
     /// Brings what is held to the vault.
-    fn write(&mut self, turn: &mut Turn<'_>, ask: Option<(AskId, Tick)>, again: Again) {
+    fn write(&mut self, step: &mut Step<'_>, ask: Option<(AskId, Tick)>, again: Again) {
         let Known::Held(held) = &self.known else { return };
-        let epoch = turn.epoch();
+        let epoch = step.epoch();
         let text = held.record.encode().filter(|_| !held.record.is_empty());
         let change = Change { key: self.key(), from: held.text.clone(), to: text.clone() };
-        turn.effects.push(Effect::Change(epoch, change));
+        step.effects.push(Effect::Change(epoch, change));
         self.writing = Some(Writing { epoch, ask, text, again });
     }
 
-    pub(super) fn loaded(&mut self, turn: &mut Turn<'_>, outcome: &Result<Option<Secret>, VaultTrouble>) {
+    pub(super) fn loaded(&mut self, step: &mut Step<'_>, outcome: &Result<Option<Secret>, VaultTrouble>) {
         let was = match std::mem::replace(&mut self.known, Known::Unread) {
             Known::Loading { was, .. } => was,
             Known::Unread | Known::Held(_) => None,
@@ -210,13 +210,13 @@ impl Shelf {
                 Decoded::OfOther | Decoded::Damaged => Err(self.unreadable("it is damaged")),
                 Decoded::Later => Err(self.unreadable("a later version of rally-cred wrote it")),
             },
-            Err(trouble) if trouble.is_missing() && turn.keyring == Keyring::Auto => {
+            Err(trouble) if trouble.is_missing() && step.keyring == Keyring::Auto => {
                 // What was read from it is all that there is now.
                 if let Some(mut was) = was {
                     was.put_all(std::mem::take(&mut self.unkept));
                     self.unkept = *was;
                 }
-                return self.serve_without_keyring(turn, trouble);
+                return self.serve_without_keyring(step, trouble);
             }
             Err(trouble) => Err(trouble.fault()),
         };
@@ -227,7 +227,7 @@ impl Shelf {
                 let text = outcome.as_ref().ok().cloned().flatten();
                 self.known = Known::Held(Box::new(Held { record, text, is_fresh: true }));
                 if has_more {
-                    self.write(turn, None, Again::Keep(unkept));
+                    self.write(step, None, Again::Keep(unkept));
                 }
             }
             Err(fault) => {
@@ -235,43 +235,43 @@ impl Shelf {
                     let (record, text) = (*was, None);
                     self.known = Known::Held(Box::new(Held { record, text, is_fresh: false }));
                 }
-                turn.coped(&self.name(), &fault);
+                step.recovered(&self.name(), &fault);
                 for waiting in std::mem::take(&mut self.waiting) {
-                    refuse(turn, &waiting, &fault);
+                    refuse(step, &waiting, &fault);
                 }
             }
         }
     }
 
     /// Where no keyring answers, and the config file allows it, memory stands in for it until one does.
-    fn serve_without_keyring(&mut self, turn: &mut Turn<'_>, trouble: &VaultTrouble) {
+    fn serve_without_keyring(&mut self, step: &mut Step<'_>, trouble: &VaultTrouble) {
         for Waiting { id, wants, .. } in std::mem::take(&mut self.waiting) {
             match wants {
                 Wants::Get { peer, wanted, takes_authtype } => {
-                    let found = self.unkept.find(turn.now.wall, &wanted, takes_authtype).cloned();
+                    let found = self.unkept.find(step.now.wall, &wanted, takes_authtype).cloned();
                     if found.is_none() {
                         // The keyring may have it.
-                        turn.effects.push(Effect::Tell(id, Answer::Notice(trouble.fault())));
+                        step.effects.push(Effect::Tell(id, Answer::Notice(trouble.fault())));
                     }
-                    self.answer_get(turn, id, peer, found);
+                    self.answer_get(step, id, peer, found);
                 }
                 Wants::Store(entry) => {
                     if self.unkept.put(entry) {
                         let notice = self.in_memory_only(trouble);
-                        turn.effects.push(Effect::Tell(id, Answer::Notice(notice)));
+                        step.effects.push(Effect::Tell(id, Answer::Notice(notice)));
                     }
-                    turn.reply(id, Answer::Done);
+                    step.reply(id, Answer::Done);
                 }
                 Wants::Erase(wanted) => {
                     self.unkept.remove(&wanted);
-                    turn.reply(id, Answer::Done);
+                    step.reply(id, Answer::Done);
                 }
             }
         }
     }
 
     /// What did not get into the vault is not held either: whoever stored it was told so.
-    pub(super) fn changed(&mut self, turn: &mut Turn<'_>, outcome: &Result<Changed, VaultTrouble>) {
+    pub(super) fn changed(&mut self, step: &mut Step<'_>, outcome: &Result<Changed, VaultTrouble>) {
         let Some(Writing { ask, text, again, .. }) = self.writing.take() else { return };
         match outcome {
             Ok(Changed::Done) => {
@@ -279,7 +279,7 @@ impl Shelf {
                     held.text = text;
                 }
                 if let Some((id, _)) = ask {
-                    turn.reply(id, Answer::Done);
+                    step.reply(id, Answer::Done);
                 }
             }
             // It is read anew, and what was asked is done to what stands there.
@@ -289,26 +289,26 @@ impl Shelf {
                     Again::Request(waiting) => self.waiting.push_front(waiting),
                     Again::Keep(record) => {
                         self.unkept.put_all(record);
-                        self.load(turn);
+                        self.load(step);
                     }
                 }
             }
             Err(trouble) => {
                 if trouble.is_missing()
-                    && let (Keyring::Auto, Known::Held(held)) = (turn.keyring, &self.known)
+                    && let (Keyring::Auto, Known::Held(held)) = (step.keyring, &self.known)
                 {
                     // The keyring left between reading and writing: what is held is all that there is.
                     self.unkept = held.record.clone();
                     if let Some((id, _)) = ask {
                         let notice = self.in_memory_only(trouble);
-                        turn.effects.push(Effect::Tell(id, Answer::Notice(notice)));
-                        turn.reply(id, Answer::Done);
+                        step.effects.push(Effect::Tell(id, Answer::Notice(notice)));
+                        step.reply(id, Answer::Done);
                     }
                 } else {
                     let fault = trouble.fault();
-                    turn.coped(&self.name(), &fault);
+                    step.recovered(&self.name(), &fault);
                     if let Some((id, _)) = ask {
-                        turn.reply(id, Answer::Error(fault));
+                        step.reply(id, Answer::Error(fault));
                     }
                 }
                 self.known = Known::Unread;
@@ -336,12 +336,12 @@ impl Shelf {
 }
 
 /// A `get` that cannot be looked up is none of ours, so that git asks its other helpers, and is told why.
-pub(super) fn refuse(turn: &mut Turn<'_>, waiting: &Waiting, fault: &Fault) {
+pub(super) fn refuse(step: &mut Step<'_>, waiting: &Waiting, fault: &Fault) {
     match waiting.wants {
         Wants::Get { .. } => {
-            turn.effects.push(Effect::Tell(waiting.id, Answer::Notice(fault.clone())));
-            turn.reply(waiting.id, Answer::NoMatch);
+            step.effects.push(Effect::Tell(waiting.id, Answer::Notice(fault.clone())));
+            step.reply(waiting.id, Answer::NoMatch);
         }
-        Wants::Store(_) | Wants::Erase(_) => turn.reply(waiting.id, Answer::Error(fault.clone())),
+        Wants::Store(_) | Wants::Erase(_) => step.reply(waiting.id, Answer::Error(fault.clone())),
     }
 }

@@ -1,11 +1,11 @@
 //! What happens when a caller says that a token does not work: it is held back until Rally was asked.
 //! Does not: ask by itself, or give up what can renew the token.
-//! Met by: `account`, of which this is a part.
+//! Used by: `account`, of which this is a part.
 
 use rally_cred_proto::{Fault, FaultKind, Secret};
 
 use super::{
-    account::{Account, Turn},
+    account::{Account, Step},
     answer::{self, RawAnswer, UserAnswer},
     event::{Effect, Epoch, GrantStep},
     keeping::Slot,
@@ -15,37 +15,37 @@ use super::{
 impl Account {
     /// A caller says that a token does not work. If it is the held one, it is not served again before Rally was asked:
     /// a program that may only read gets the same answer when it tries to write.
-    pub(super) fn suspect(&mut self, turn: &mut Turn<'_>, token: Option<&Secret>) {
+    pub(super) fn suspect(&mut self, step: &mut Step<'_>, token: Option<&Secret>) {
         let held = self.token.held().and_then(|record| record.access_token.as_ref());
         if held.is_some_and(|held| token.is_none_or(|token| token.matches(held))) && self.suspect.is_none() {
             self.brake.report();
-            self.look_into_report(turn);
+            self.look_into_report(step);
         }
     }
 
     /// Asks Rally about a reported token, if its time has come.
-    pub(super) fn look_into_report(&mut self, turn: &mut Turn<'_>) {
-        if self.brake.take_report(turn.now) {
-            self.question_token(turn);
+    pub(super) fn look_into_report(&mut self, step: &mut Step<'_>) {
+        if self.brake.take_report(step.now) {
+            self.question_token(step);
         }
     }
 
     /// Asks Rally whether it still takes the held token, which nobody is given meanwhile.
-    pub(super) fn question_token(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn question_token(&mut self, step: &mut Step<'_>) {
         let Some(held) = self.token.held().and_then(|record| record.access_token.clone()) else { return };
         if self.suspect.is_some() {
             return;
         }
-        let epoch = turn.epoch();
+        let epoch = step.epoch();
         self.suspect = Some(epoch);
-        turn.log(&self.profile.name, GrantStep::Suspected);
-        turn.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token: held });
+        step.log(&self.profile.name, GrantStep::Suspected);
+        step.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token: held });
     }
 
     /// Takes Rally's word on a suspected token. Gives it back if it is about something else.
     pub(super) fn suspicion_answered(
         &mut self,
-        turn: &mut Turn<'_>,
+        step: &mut Step<'_>,
         epoch: Epoch,
         raw: RawAnswer,
     ) -> Option<RawAnswer> {
@@ -55,50 +55,50 @@ impl Account {
         self.suspect = None;
         let token = self.token.held().and_then(|record| record.access_token.clone());
         match (answer::read_user_answer(raw), token) {
-            (UserAnswer::TokenRefused(_), _) => self.give_up_token(turn),
+            (UserAnswer::TokenRefused(_), _) => self.give_up_token(step),
             // Rally cannot be asked. A token that costs nobody anything is replaced; one that costs a sign-in is kept.
-            (UserAnswer::Passing { .. }, _) if self.is_renewable() => self.give_up_token(turn),
+            (UserAnswer::Passing { .. }, _) if self.is_renewable() => self.give_up_token(step),
             (UserAnswer::Found { username, .. }, Some(token)) => {
-                self.brake.token_stays(turn.now);
-                self.token_is_of(turn, &token, username.as_deref());
+                self.brake.token_stays(step.now);
+                self.token_is_of(step, &token, username.as_deref());
             }
-            _ => self.brake.token_stays(turn.now),
+            _ => self.brake.token_stays(step.now),
         }
         None
     }
 
     /// Rally does not take this token: if it is the held one, it is given up.
-    pub(super) fn refuted(&mut self, turn: &mut Turn<'_>, token: &Secret) {
+    pub(super) fn refuted(&mut self, step: &mut Step<'_>, token: &Secret) {
         let held = self.token.held().and_then(|record| record.access_token.as_ref());
         if held.is_some_and(|held| held.matches(token)) {
-            self.give_up_token(turn);
+            self.give_up_token(step);
         }
     }
 
     /// Gives up the held access token, and keeps what can renew it.
-    pub(super) fn give_up_token(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn give_up_token(&mut self, step: &mut Step<'_>) {
         self.suspect = None;
-        let refused = self.brake.token_refused(self.is_fresh(turn.now));
+        let refused = self.brake.token_refused(self.is_fresh(step.now));
         self.brake.new_token();
         self.note_divergence();
         let Slot::Held(record) = &mut self.token else { return };
         self.refuted.access_token = record.access_token.take();
         let has_refresh_token = record.refresh_token.is_some();
-        turn.log(&self.profile.name, GrantStep::Erased);
+        step.log(&self.profile.name, GrantStep::Erased);
         if has_refresh_token {
-            self.save_token(turn);
+            self.save_token(step);
             if let Some(pause) = policy::refusal_pause(refused) {
                 let fault = Fault::new(FaultKind::TokenRefused, "Rally refuses the tokens that it gives out")
                     .why(format!("{refused} in a row were refused at once"))
                     .remedy("rally-cred status --check, to see whether that goes on");
-                self.rest(turn, fault, Some(pause));
+                self.back_off(step, fault, Some(pause));
             }
         } else {
             self.token = Slot::Empty;
-            self.order_token_write(turn, None);
+            self.order_token_write(step, None);
         }
         if !self.is_renewable() {
-            self.want_alert(turn, "Rally no longer takes the token");
+            self.want_alert(step, "Rally no longer takes the token");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The two clocks as values: wall time for lifetimes that survive a restart, boot time for waits.
 //! Does not: read a clock (the driver does).
-//! Met by: the broker, which is told the time with each event.
+//! Used by: the broker, which is told the time with each event.
 
 use std::ops::{Add, Sub};
 

@@ -1,6 +1,6 @@
 //! What the vault is asked to keep and what it may answer, as plain types.
 //! Does not: touch a keyring (the shell `vault` does) or read records (`record` does).
-//! Met by: the broker and the vault.
+//! Used by: the broker and the vault.
 
 use rally_cred_proto::{Fault, FaultKind, Secret};
 

@@ -1,6 +1,6 @@
 //! The endpoint against servers on loopback that answer with bytes written by hand.
 //! Does not: reach any other machine.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use std::{
     env,

@@ -1,6 +1,6 @@
 //! Serves the connections on the redirect port within bounds, so that junk cannot keep the right redirect out.
 //! Does not: open the port, or judge a request (`request` does).
-//! Met by: `listener`, which owns the sockets and hands on what arrives.
+//! Used by: `listener`, which owns the sockets and hands on what arrives.
 
 use std::{
     collections::VecDeque,
@@ -37,8 +37,8 @@ use crate::{
 };
 
 /// Accepts connections until the sockets' owner is dropped or this is aborted.
-pub(super) async fn accept_all(sockets: Weak<[TcpListener]>, desk: Arc<Desk>) {
-    let mut crowd = Crowd { connections: VecDeque::new(), desk };
+pub(super) async fn accept_all(sockets: Weak<[TcpListener]>, redirects: Arc<Redirects>) {
+    let mut connections = Connections { connections: VecDeque::new(), redirects };
     let mut turn = 0_usize;
     let mut refused = Episode::default();
     while let Some(accepted) = accept(&sockets, turn).await {
@@ -48,7 +48,7 @@ pub(super) async fn accept_all(sockets: Weak<[TcpListener]>, desk: Arc<Desk>) {
                 if let Some(times) = refused.over() {
                     tracing::warn!(flow = "accept_failed", times, "it is over");
                 }
-                crowd.admit(stream);
+                connections.admit(stream);
             }
             Err(fault) => {
                 if refused.happened(&fault.to_string()) {
@@ -82,38 +82,40 @@ async fn accept(sockets: &Weak<[TcpListener]>, turn: usize) -> Option<io::Result
 }
 
 /// The open connections, oldest first.
-struct Crowd {
+struct Connections {
     connections: VecDeque<AbortHandle>,
-    desk: Arc<Desk>,
+    redirects: Arc<Redirects>,
 }
 
-impl Crowd {
+impl Connections {
     /// Takes a connection in. When there are too many, the oldest goes: a browser sends its request at once, so what
     /// has been here longest is the least likely to be one.
     fn admit(&mut self, stream: TcpStream) {
         self.connections.retain(|connection| !connection.is_finished());
-        if self.connections.len() >= self.desk.limits.connections {
-            let oldest = self.connections.iter().position(|connection| !self.desk.is_taken_by(connection));
+        if self.connections.len() >= self.redirects.limits.connections {
+            let oldest =
+                self.connections.iter().position(|connection| !self.redirects.is_taken_by(connection));
             if let Some(connection) = oldest.and_then(|at| self.connections.remove(at)) {
                 connection.abort();
             }
         }
-        self.connections.push_back(tokio::spawn(serve(stream, Arc::clone(&self.desk))).abort_handle());
+        self.connections.push_back(tokio::spawn(serve(stream, Arc::clone(&self.redirects))).abort_handle());
     }
 }
 
-impl Drop for Crowd {
+impl Drop for Connections {
     fn drop(&mut self) {
-        for connection in self.connections.iter().filter(|connection| !self.desk.is_taken_by(connection)) {
+        for connection in self.connections.iter().filter(|connection| !self.redirects.is_taken_by(connection))
+        {
             connection.abort();
         }
     }
 }
 
 /// Serves one connection, which is good for one request.
-async fn serve(stream: TcpStream, desk: Arc<Desk>) {
-    let headers = desk.limits.headers;
-    let service = service_fn(move |request| Box::pin(answer(request, Arc::clone(&desk))));
+async fn serve(stream: TcpStream, redirects: Arc<Redirects>) {
+    let headers = redirects.limits.headers;
+    let service = service_fn(move |request| Box::pin(answer(request, Arc::clone(&redirects))));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(headers)
@@ -138,13 +140,13 @@ const LARGEST_HEAD: usize = 64 * 1024;
 /// How much of a request that was answered before its end is read and thrown away.
 const LARGEST_REST: u64 = 4 * 1024 * 1024;
 
-async fn answer(request: Request<Incoming>, desk: Arc<Desk>) -> Result<Answer, Infallible> {
+async fn answer(request: Request<Incoming>, redirects: Arc<Redirects>) -> Result<Answer, Infallible> {
     let (request, _) = request.into_parts();
-    Ok(desk.answer(&request).await)
+    Ok(redirects.answer(&request).await)
 }
 
 /// What the connections share: what is waited for, and whether it has come.
-pub(super) struct Desk {
+pub(super) struct Redirects {
     expected: Expected,
     host_header: String,
     limits: Limits,
@@ -153,7 +155,7 @@ pub(super) struct Desk {
     arrivals: mpsc::Sender<Arrival>,
 }
 
-impl Desk {
+impl Redirects {
     pub(super) fn new(
         expected: Expected,
         host_header: String,

@@ -1,6 +1,6 @@
 //! Waits on loopback for the browser that comes back from Rally, and holds its page until the sign-in's outcome is known.
 //! Does not: exchange the code or end the flow: whatever else arrives is refused and forgotten.
-//! Met by: perform, which keeps a [`Listener`] exactly as long as a flow is pending.
+//! Used by: perform, which keeps a [`Listener`] exactly as long as a flow is pending.
 
 use std::{future::pending, io, sync::Arc};
 
@@ -11,7 +11,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::connections::{Desk, LIMITS, Limits, accept_all};
+use super::connections::{LIMITS, Limits, Redirects, accept_all};
 use crate::core::{
     event::Page,
     profile::{ListenAt, RedirectUri},
@@ -103,8 +103,8 @@ impl Listener {
         let sockets: Arc<[TcpListener]> = sockets.into();
         // Only the first valid redirect is sent, so there is always room for it.
         let (sender, arrivals) = mpsc::channel(1);
-        let desk = Desk::new(expected, host_header, limits, sender);
-        let accepting = tokio::spawn(accept_all(Arc::downgrade(&sockets), desk));
+        let redirects = Redirects::new(expected, host_header, limits, sender);
+        let accepting = tokio::spawn(accept_all(Arc::downgrade(&sockets), redirects));
         Self { _sockets: sockets, port, arrivals, accepting }
     }
 

@@ -1,6 +1,6 @@
 //! What the browser shows at the end of a sign-in, and at every address that is not its end.
 //! Does not: hold a code, a token or a script; it escapes whatever it shows. How it looks is in `style.css`.
-//! Met by: `listener`, and whoever answers an `Arrival` with a `Page`.
+//! Used by: `listener`, and whoever answers an `Arrival` with a `Page`.
 
 use hyper::{
     Response, StatusCode,
@@ -16,7 +16,7 @@ pub(super) type Answer = Response<Content>;
 
 /// The page for the outcome; `None` if it does not become known here.
 pub(super) fn outcome(page: Option<Page>) -> Answer {
-    sheet(page).answer(StatusCode::OK)
+    layout(page).answer(StatusCode::OK)
 }
 
 /// A page that says that Rally takes its time, and then the outcome. An error is an outcome that does not become known.
@@ -26,26 +26,26 @@ pub(super) fn slow_outcome<E>(
     let nonce = nonce();
     let (begun, style) = (waiting(&nonce), nonce.clone());
     let rest = async move {
-        let sheet = sheet(page.await.ok().and_then(Result::ok));
+        let layout = layout(page.await.ok().and_then(Result::ok));
         // The first title in a page is the one that counts, wherever it stands.
         format!(
             "<style nonce=\"{style}\">.waiting {{ display: none }}</style>\n<title>{} – rally-cred</title>\n{}",
-            sheet.title,
-            sheet.body()
+            layout.title,
+            layout.body()
         )
     };
     answer(StatusCode::OK, &nonce, Content::begun(begun, rest))
 }
 
-fn sheet(page: Option<Page>) -> Sheet {
+fn layout(page: Option<Page>) -> Layout {
     match page {
-        Some(Page::SignedIn { username }) => Sheet {
+        Some(Page::SignedIn { username }) => Layout {
             mark: Mark::Done,
             title: "Signed in to Rally",
             lead: "This computer may now use Rally in your name.".to_owned(),
             facts: username.map(|name| ("Signed in as", Fact::Said(name))).into_iter().collect(),
         },
-        Some(Page::Denied { again }) => Sheet {
+        Some(Page::Denied { again }) => Layout {
             mark: Mark::Failed,
             title: "Access denied",
             lead: "You pressed “Deny”, so this computer got no access to Rally.".to_owned(),
@@ -59,9 +59,9 @@ fn sheet(page: Option<Page>) -> Sheet {
                 ("Try", if is_command { Fact::Typed(remedy) } else { Fact::Said(remedy) })
             });
             let facts = why.into_iter().chain(remedy).collect();
-            Sheet { mark: Mark::Failed, title: "Sign-in failed", lead: fault.what, facts }
+            Layout { mark: Mark::Failed, title: "Sign-in failed", lead: fault.what, facts }
         }
-        None => Sheet {
+        None => Layout {
             mark: Mark::Open,
             title: "Not known how it ended",
             lead: "This page was not told whether you are signed in. You see it where you began.".to_owned(),
@@ -86,7 +86,7 @@ pub(super) fn refusal(refusal: Refusal) -> Answer {
         other => ("Not the sign-in page", format!("This request was refused: {other}.")),
     };
     let facts = vec![("How the sign-in stands", Fact::Typed("rally-cred status".to_owned()))];
-    let mut answer = Sheet { mark: Mark::Open, title, lead, facts }.answer(refusal.status());
+    let mut answer = Layout { mark: Mark::Open, title, lead, facts }.answer(refusal.status());
     if refusal == Refusal::WrongMethod {
         answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
     }
@@ -94,7 +94,7 @@ pub(super) fn refusal(refusal: Refusal) -> Answer {
 }
 
 /// What one page says.
-struct Sheet {
+struct Layout {
     mark: Mark,
     title: &'static str,
     lead: String,
@@ -117,7 +117,7 @@ enum Fact {
     Typed(String),
 }
 
-impl Sheet {
+impl Layout {
     fn answer(&self, status: StatusCode) -> Answer {
         let nonce = nonce();
         let page = format!("{}<title>{} – rally-cred</title>\n{}", head(&nonce), self.title, self.body());

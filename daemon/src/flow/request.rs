@@ -1,6 +1,6 @@
 //! Judges one request on the redirect port: the browser coming back to complete the sign-in, or anything else.
 //! Does not: do IO, or know whether a redirect was used already.
-//! Met by: `listener`, for each request whose headers were read.
+//! Used by: `listener`, for each request whose headers were read.
 
 use hyper::{
     HeaderMap, Method, StatusCode,

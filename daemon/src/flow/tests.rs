@@ -1,6 +1,6 @@
 //! The listener as a browser and a hostile neighbour meet it: over real sockets on loopback.
 //! Does not: repeat the tables of `request` and `core::redirect`.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use std::{io::Write, net::SocketAddr, time::Duration};
 

@@ -1,6 +1,6 @@
 //! The socket: makes it, accepts peers of the same user, and gives each a session.
 //! Does not: understand requests (`session` reads them, the broker decides).
-//! Used by: `start`, which opens it, and `perform`, which closes the door.
+//! Used by: `start`, which opens it, and `perform`, which closes the guard.
 
 mod lost;
 mod place;
@@ -47,13 +47,13 @@ pub struct Socket {
 
 /// Closes the socket to new connections.
 #[derive(Debug)]
-pub struct Door {
+pub struct SocketGuard {
     place: Arc<Mutex<Place>>,
     is_closed: watch::Sender<bool>,
     permits: Arc<Semaphore>,
 }
 
-impl Door {
+impl SocketGuard {
     /// Takes the socket away, so that a client that was told of the end finds none.
     pub fn close(&self) {
         if self.is_closed.send_replace(true) {
@@ -70,7 +70,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for SocketGuard {
     fn drop(&mut self) {
         self.close();
     }
@@ -78,7 +78,7 @@ impl Drop for Door {
 
 impl Socket {
     /// Begins to accept. The door closes it; the returned task ends once every session has.
-    pub fn serve(self, inbox: Inbox) -> (Door, tokio::task::JoinHandle<()>) {
+    pub fn serve(self, inbox: Inbox) -> (SocketGuard, tokio::task::JoinHandle<()>) {
         let (is_closed, closing) = watch::channel(false);
         let Self { listener, place } = self;
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
@@ -87,7 +87,7 @@ impl Socket {
         let reception = Reception {
             listener,
             watch,
-            // The lock ends with the door.
+            // The lock ends with the guard.
             place: Arc::downgrade(&place),
             inbox,
             closing,
@@ -96,7 +96,7 @@ impl Socket {
             refused: Episode::default(),
             strangers: Episode::default(),
         };
-        (Door { place, is_closed, permits }, tokio::spawn(reception.run()))
+        (SocketGuard { place, is_closed, permits }, tokio::spawn(reception.run()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One connection: reads a request, passes it on, writes the answers, and begins again.
 //! Does not: decide, and does not wait for one client while another waits.
-//! Met by: `ipc`, which starts one for each connection.
+//! Used by: `ipc`, which starts one for each connection.
 
 use std::{
     future::poll_fn,
@@ -35,7 +35,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// How long a client may take to take an answer. It is local, so a client this slow has stopped.
 const WRITING: Duration = Duration::from_secs(10);
 
-/// Serves a connection until its client leaves, breaks the rules, or is silent for too long, or the door closes and
+/// Serves a connection until its client leaves, breaks the rules, or is silent for too long, or the socket closes and
 /// nothing is left to answer.
 pub(super) async fn serve(
     mut stream: Stream,

@@ -1,6 +1,6 @@
 //! Tries what a sign-in needs, for `rally-cred doctor`: the vault, each redirect port, and Rally with its TLS and clock.
 //! Does not: use a token, or change what is kept.
-//! Met by: `perform`, when a client asks for it.
+//! Used by: `perform`, when a client asks for it.
 
 use rally_cred_proto::{
     Answer, Fault, FaultKind,

@@ -1,6 +1,6 @@
 //! The OS keyring as a store: Secret Service, Keychain or Credential Manager, and what their errors mean.
 //! Does not: know a deadline, or show anything that a keyring says after it was given a secret.
-//! Met by: `thread`, the only place that may call it, since every call can block for ever.
+//! Used by: `thread`, the only place that may call it, since every call can block for ever.
 
 use std::{collections::HashMap, io, sync::Arc};
 
@@ -81,7 +81,7 @@ impl Store for OsKeyring {
     fn load(&self, account: &str) -> Result<Option<Secret>, Refusal> {
         match self.entry(account)?.get_secret() {
             Ok(bytes) => readable(bytes).map(Some),
-            Err(Error::Ambiguous(twins)) => first_readable(twins),
+            Err(Error::Ambiguous(duplicates)) => first_readable(duplicates),
             // It finds nothing where nothing is open to be searched, either.
             Err(Error::NoEntry) if has_no_collection() => {
                 Err(Refusal { trouble: VaultTrouble::NoCollection, reopen: false })
@@ -95,8 +95,8 @@ impl Store for OsKeyring {
         let bytes = value.expose().as_bytes();
         match self.entry(account)?.set_secret(bytes) {
             Ok(()) => Ok(()),
-            Err(Error::Ambiguous(twins)) => {
-                let Twins { ours, .. } = Twins::of(twins);
+            Err(Error::Ambiguous(duplicates)) => {
+                let Duplicates { ours, .. } = Duplicates::of(duplicates);
                 let mut ours = ours.into_iter();
                 if let Some(kept) = ours.next() {
                     kept.set_secret(bytes).map_err(|fault| refusal(&fault))?;
@@ -112,7 +112,7 @@ impl Store for OsKeyring {
     fn erase(&self, account: &str) -> Result<(), Refusal> {
         let entry = self.entry(account)?;
         match entry.delete_credential() {
-            Err(Error::Ambiguous(twins)) => twins.iter().try_for_each(erase),
+            Err(Error::Ambiguous(duplicates)) => duplicates.iter().try_for_each(erase),
             Ok(()) | Err(Error::NoEntry) => Ok(()),
             Err(fault) => Err(refusal(&fault)),
         }
@@ -135,14 +135,14 @@ fn erase(entry: &Entry) -> Result<(), Refusal> {
 
 /// Several items that match one name. A Secret Service search also finds items that carry more attributes than it was
 /// asked for; which comes first is the keyring's whim.
-struct Twins {
+struct Duplicates {
     /// With the fewest attributes, as those that are written here. Several of them are in several collections.
     ours: Vec<Entry>,
     /// Another program's, which is read where there is nothing else, and never written.
     others: Vec<Entry>,
 }
 
-impl Twins {
+impl Duplicates {
     fn of(entries: Vec<Entry>) -> Self {
         // gnome-keyring adds `xdg:schema` to some items by itself.
         let attributes = |entry: &Entry| {
@@ -159,8 +159,8 @@ impl Twins {
     }
 }
 
-fn first_readable(twins: Vec<Entry>) -> Result<Option<Secret>, Refusal> {
-    let Twins { ours, others } = Twins::of(twins);
+fn first_readable(duplicates: Vec<Entry>) -> Result<Option<Secret>, Refusal> {
+    let Duplicates { ours, others } = Duplicates::of(duplicates);
     let mut damaged = None;
     for twin in ours.into_iter().chain(others) {
         match twin.get_secret().map(readable) {

@@ -1,6 +1,6 @@
 //! Keeps tokens and client secrets: in the OS keyring, or in memory where the config file says so.
 //! Does not: decide when something is kept, fall back from one place to the other, or read records.
-//! Met by: the perform layer, which turns the broker's vault effects into calls.
+//! Used by: the perform layer, which turns the broker's vault effects into calls.
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -1,6 +1,6 @@
 //! Runs the keyring's blocking calls on a thread of their own, each with a deadline.
 //! Does not: know any keyring; it is given a way to open a [`Store`].
-//! Met by: the vault's handle.
+//! Used by: the vault's handle.
 //!
 //! A call into a keyring can block for ever, in a prompt that nobody answers. No thread can be stopped from outside, so
 //! the one that blocks is left behind together with its store, and the next call gets a new thread and a new store. The
@@ -65,7 +65,7 @@ pub(super) struct KeyringThread {
     keep_open: Duration,
     threads: Mutex<Threads>,
     /// By account: what its unfinished writes are to end in.
-    wishes: Mutex<HashMap<String, Weak<Mutex<Wish>>>>,
+    pending_writes: Mutex<HashMap<String, Weak<Mutex<PendingWrite>>>>,
 }
 
 #[derive(Default)]
@@ -85,7 +85,7 @@ struct Running {
 struct Job {
     account: String,
     /// `None` loads.
-    write: Option<Arc<Mutex<Wish>>>,
+    write: Option<Arc<Mutex<PendingWrite>>>,
     answer: oneshot::Sender<Outcome>,
 }
 
@@ -94,7 +94,7 @@ struct Job {
 /// A thread that was left behind still holds its write and carries it out once its prompt is answered, perhaps after a
 /// newer one. So whoever has written looks here again, and writes on until the newest is what stands in the store.
 #[derive(Default)]
-struct Wish {
+struct PendingWrite {
     turn: u64,
     /// `None` erases.
     value: Option<Secret>,
@@ -104,7 +104,7 @@ struct Wish {
     earlier: Vec<Option<Secret>>,
 }
 
-impl Wish {
+impl PendingWrite {
     /// Puts a newer write in the place of the newest.
     fn renew(&mut self, expected: Option<Option<Secret>>, value: Option<Secret>) {
         let old = std::mem::replace(&mut self.value, value);
@@ -138,7 +138,7 @@ impl KeyringThread {
             patience,
             keep_open,
             threads: Mutex::default(),
-            wishes: Mutex::default(),
+            pending_writes: Mutex::default(),
         }
     }
 
@@ -151,8 +151,8 @@ impl KeyringThread {
 
     /// Saves the value, or erases the item if there is none.
     pub(super) async fn write(&self, account: &str, value: Option<Secret>) -> Result<(), VaultTrouble> {
-        let wish = self.wish(account, None, value);
-        self.call(account, Some(wish)).await.map(|_| ())
+        let pending = self.pending(account, None, value);
+        self.call(account, Some(pending)).await.map(|_| ())
     }
 
     /// The same, if the item holds what is expected.
@@ -162,14 +162,14 @@ impl KeyringThread {
         expected: Option<Secret>,
         value: Option<Secret>,
     ) -> Result<Changed, VaultTrouble> {
-        let wish = self.wish(account, Some(expected), value);
-        match self.call(account, Some(wish)).await? {
+        let pending = self.pending(account, Some(expected), value);
+        match self.call(account, Some(pending)).await? {
             Done::Conflict(found) => Ok(Changed::Conflict(found)),
             Done::Written | Done::Loaded(_) => Ok(Changed::Done),
         }
     }
 
-    async fn call(&self, account: &str, write: Option<Arc<Mutex<Wish>>>) -> Outcome {
+    async fn call(&self, account: &str, write: Option<Arc<Mutex<PendingWrite>>>) -> Outcome {
         let (answer, answered) = oneshot::channel();
         let thread = self.submit(Job { account: account.to_owned(), write, answer })?;
         match timeout(self.patience, answered).await {
@@ -222,15 +222,15 @@ impl KeyringThread {
         }
     }
 
-    fn wish(
+    fn pending(
         &self,
         account: &str,
         expected: Option<Option<Secret>>,
         value: Option<Secret>,
-    ) -> Arc<Mutex<Wish>> {
-        let mut wishes = unpoisoned(&self.wishes);
-        let shared = wishes.get(account).and_then(Weak::upgrade).unwrap_or_default();
-        wishes.insert(account.to_owned(), Arc::downgrade(&shared));
+    ) -> Arc<Mutex<PendingWrite>> {
+        let mut pending_writes = unpoisoned(&self.pending_writes);
+        let shared = pending_writes.get(account).and_then(Weak::upgrade).unwrap_or_default();
+        pending_writes.insert(account.to_owned(), Arc::downgrade(&shared));
         unpoisoned(&shared).renew(expected, value);
         shared
     }
@@ -306,21 +306,21 @@ fn perform(store: &mut Option<Box<dyn Store>>, open: &Open, job: &Job) -> Outcom
 }
 
 fn attempt(store: &dyn Store, job: &Job) -> Result<Done, Refusal> {
-    let Some(wish) = &job.write else { return store.load(&job.account).map(Done::Loaded) };
+    let Some(pending) = &job.write else { return store.load(&job.account).map(Done::Loaded) };
     // After the first round, what stands there is what this thread has put there.
     let mut is_ours = false;
     loop {
         let (turn, value, is_conditional) = {
-            let wish = unpoisoned(wish);
-            (wish.turn, wish.value.clone(), wish.expected.is_some())
+            let pending = unpoisoned(pending);
+            (pending.turn, pending.value.clone(), pending.expected.is_some())
         };
         let mut is_there = false;
         if is_conditional && !is_ours {
             let found = store.load(&job.account)?;
             is_there = is_same(found.as_ref(), value.as_ref());
-            let mut wish = unpoisoned(wish);
-            if wish.turn == turn && !is_there && !wish.may_replace(found.as_ref()) {
-                wish.give_way(found.clone());
+            let mut pending = unpoisoned(pending);
+            if pending.turn == turn && !is_there && !pending.may_replace(found.as_ref()) {
+                pending.give_way(found.clone());
                 return Ok(Done::Conflict(found));
             }
         }
@@ -330,7 +330,7 @@ fn attempt(store: &dyn Store, job: &Job) -> Result<Done, Refusal> {
             None => store.erase(&job.account)?,
         }
         is_ours = true;
-        if unpoisoned(wish).turn == turn {
+        if unpoisoned(pending).turn == turn {
             return Ok(Done::Written);
         }
     }

@@ -1,6 +1,6 @@
 //! What a helper answers to `get`: a credential as git's attributes.
 //! Does not: choose the credential, or look at the clock: one that has ended is not for here.
-//! Met by: the client, with a token of Rally or with a static credential.
+//! Used by: the client, with a token of Rally or with a static credential.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;

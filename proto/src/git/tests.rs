@@ -1,6 +1,6 @@
 //! What the git codec takes, refuses and answers.
 //! Does not: run git itself (the integration tests do).
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use std::io::Cursor;
 

@@ -1,6 +1,6 @@
 //! git's `url` attribute, split into its parts the way git splits it.
 //! Does not: follow the URL standard where git does not, or judge the host (see [`crate::Origin`]).
-//! Met by: `git::parse`.
+//! Used by: `git::parse`.
 
 use zeroize::Zeroizing;
 

@@ -1,6 +1,6 @@
 /* The least that a credential helper can do: request on standard input, one round trip, answer on standard output.
  * Does not: check anything, or have a case for trouble. It is what `rally-cred get` is compared with.
- * Met by: the benchmark. Usage: client SOCKET */
+ * Used by: the benchmark. Usage: client SOCKET */
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>

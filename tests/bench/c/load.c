@@ -1,6 +1,6 @@
 /* Asks a daemon over many connections at once, and says how many answers a second came.
  * Does not: know what the answers mean; each must be the same as the first.
- * Met by: the benchmark. Usage: load SOCKET REQUEST-FILE CLIENTS REQUESTS new|kept|closing
+ * Used by: the benchmark. Usage: load SOCKET REQUEST-FILE CLIENTS REQUESTS new|kept|closing
  *
  * `new` makes a connection for each request and reads a line, `kept` keeps its connections, `closing` is `new` for a
  * daemon that answers when the request's side is shut, and ends its answer by closing. */

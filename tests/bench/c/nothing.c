@@ -1,3 +1,3 @@
 /* Nothing: what the start and the end of a process cost by themselves.
- * Met by: the benchmark. */
+ * Used by: the benchmark. */
 int main(void) { return 0; }

@@ -1,6 +1,6 @@
 /* The least that a daemon can do: every line that arrives is answered by the same line.
  * Does not: read what it is asked. It is what `rally-credd` is compared with.
- * Met by: the benchmark. Usage: server SOCKET ANSWER; it says "ready" when it listens. */
+ * Used by: the benchmark. Usage: server SOCKET ANSWER; it says "ready" when it listens. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <string.h>

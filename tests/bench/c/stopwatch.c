@@ -1,6 +1,6 @@
 /* Runs the commands of a plan in turn, in another order each time, and says for each run how long it took and what it used.
  * Does not: judge. Small and static, since a child begins with its parent's size, and starts children by vfork.
- * Met by: the benchmark. Usage: stopwatch ROUNDS PLAN
+ * Used by: the benchmark. Usage: stopwatch ROUNDS PLAN
  *
  * A line of the plan has its fields between tabs: the file for standard input, the file with the expected output (or
  * `-` for any), and the program in full with its arguments. A line that begins with `!` is run just before the next

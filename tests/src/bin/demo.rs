@@ -1,6 +1,6 @@
 //! `cargo demo`: the whole product against the sandbox, in temporary folders, step by step as the documentation has it.
 //! Does not: leave anything behind, or need anything but Rust. Exit 0 only if Rally's stand-in took the token.
-//! Met by: whoever wants to see what rally-cred does before setting it up.
+//! Used by: whoever wants to see what rally-cred does before setting it up.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,

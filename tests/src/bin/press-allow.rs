@@ -1,6 +1,6 @@
 //! A `$BROWSER` for tests: notes the address it was given, then presses "Allow Access" (or what `PRESS` says).
 //! Does not: show anything.
-//! Met by: the process tests, as the browser that the client opens.
+//! Used by: the process tests, as the browser that the client opens.
 
 use std::{
     env,

@@ -1,6 +1,6 @@
 //! The Rally sandbox as a program: a stand-in for Rally to sign in to by hand, or from other processes.
 //! Does not: add behaviour; all of it is in the library, and the flags are the library's options.
-//! Met by: people who want to press "Allow Access" themselves, the demo, and tests that need a process.
+//! Used by: people who want to press "Allow Access" themselves, the demo, and tests that need a process.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -1,6 +1,6 @@
 //! `cargo simulate`: plays seeded histories of the broker and stops at the first broken promise.
 //! Does not: touch anything outside the process.
-//! Met by: `tests/run`, and whoever wants a longer soak or wants to see one seed again.
+//! Used by: `tests/run`, and whoever wants a longer soak or wants to see one seed again.
 #![expect(clippy::print_stdout, reason = "a program speaks through its standard streams")]
 
 use std::{process::ExitCode, thread};

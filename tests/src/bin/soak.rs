@@ -1,6 +1,6 @@
 //! `cargo soak`: a million gets of one daemon over kept connections, while tokens end and renewals fail now and then.
 //! Does not: measure how fast a get is. Exit 0 only if no answer was wrong and the daemon did not grow.
-//! Met by: whoever wants to know; a short run is in the suite.
+//! Used by: whoever wants to know; a short run is in the suite.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,

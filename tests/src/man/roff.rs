@@ -1,6 +1,6 @@
 //! Writes a page of Markdown as a page of the manual, in the macros of man(7), with tbl(1) for its tables.
 //! Does not: know what the pages say; images, HTML and footnotes, which they do not have, are left out.
-//! Met by: `man`.
+//! Used by: `man`.
 
 use std::fmt::Write;
 

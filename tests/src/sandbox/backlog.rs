@@ -1,6 +1,6 @@
 //! The artifacts: a small made-up backlog (25 stories, 4 defects, 3 tasks), and what clients add to it and take away.
 //! Does not: check what it is given (`writing` has), or outlive the sandbox.
-//! Met by: `catalogue` (reads) and `writing`.
+//! Used by: `catalogue` (reads) and `writing`.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
 //! Which objects there are: all of a type, one by its number, the members of a collection.
 //! Does not: change any, or speak HTTP.
-//! Met by: `reading` and `writing`.
+//! Used by: `reading` and `writing`.
 
 use serde_json::json;
 

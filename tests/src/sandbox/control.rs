@@ -1,6 +1,6 @@
 //! The hands behind the curtain: faults, revocations, planted values, the record.
 //! Does not: behave like Rally in any way.
-//! Met by: tests in the same process (through `Sandbox`), and `control_paths`, which has the same over HTTP.
+//! Used by: tests in the same process (through `Sandbox`), and `control_paths`, which has the same over HTTP.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,6 +1,6 @@
 //! The hands behind the curtain over HTTP, at `/_sandbox/`: what [`Control`] has as methods.
 //! Does not: behave like Rally in any way.
-//! Met by: anyone with curl, and tests of the program `rally-sandbox`.
+//! Used by: anyone with curl, and tests of the program `rally-sandbox`.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! What can go wrong on purpose, where, and how often.
 //! Does not: answer requests; `gate` carries a fault out.
-//! Met by: the flag `--fault`, `/_sandbox/faults`, and `Sandbox::fault`.
+//! Used by: the flag `--fault`, `/_sandbox/faults`, and `Sandbox::fault`.
 
 use std::str::FromStr;
 

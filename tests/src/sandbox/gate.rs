@@ -1,6 +1,6 @@
 //! What every request passes before its handler: the record, WSAPI's admission, the planned fault, and Rally's cookie.
 //! Does not: know what the handlers answer.
-//! Met by: the router in `serve`; the control paths pass unrecorded.
+//! Used by: the router in `serve`; the control paths pass unrecorded.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! What Rally remembers of a sign-in: consent tickets, authorization codes, access tokens and refresh tokens.
 //! Does not: speak HTTP or read a clock; every call is told what time it is.
-//! Met by: `login` (which makes and redeems grants) and `gate` (which asks whether a token is good).
+//! Used by: `login` (which makes and redeems grants) and `gate` (which asks whether a token is good).
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! The login server: the authorization page, its form, and the token endpoint (vendor article 140086).
 //! Does not: keep grants (`grants`) or act on faults (`gate`).
-//! Met by: the browser for the first two, the daemon's token endpoint for the third.
+//! Used by: the browser for the first two, the daemon's token endpoint for the third.
 
 use std::sync::Arc;
 use std::time::Instant;

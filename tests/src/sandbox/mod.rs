@@ -1,6 +1,6 @@
 //! A stand-in for Rally's servers, quirks included: the login pages, the token endpoint, and as much of WSAPI as tools need.
 //! Does not: reach further than loopback, or hold anything but made-up secrets.
-//! Met by: the tests and the demo in the same process, and the program `rally-sandbox` for people and other processes.
+//! Used by: the tests and the demo in the same process, and the program `rally-sandbox` for people and other processes.
 //!
 //! What it does where Rally's own behaviour is unproven is an option, or said at the place: statuses of refusals
 //! ([`Options::error_status`], [`Options::cookie_status`], [`Options::busy_status`]), refresh ([`Options::allow_refresh`],

@@ -1,6 +1,6 @@
 //! How a sandbox is set up: the registered client, its user, lives, limits and the switches for unproven answers.
 //! Does not: hold what happens later (tokens, log, faults).
-//! Met by: `Sandbox::start`, the flags of `rally-sandbox`, and `/_sandbox/options`, which changes a running one.
+//! Used by: `Sandbox::start`, the flags of `rally-sandbox`, and `/_sandbox/options`, which changes a running one.
 
 use serde::{Deserialize, Serialize};
 

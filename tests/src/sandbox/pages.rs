@@ -1,6 +1,6 @@
 //! The HTML that people and clients get: the consent page, errors of the login pages, and Jetty's error page.
 //! Does not: decide which one.
-//! Met by: `login`, `reading` and `gate`. Everything foreign is escaped; no page loads anything from elsewhere.
+//! Used by: `login`, `reading` and `gate`. Everything foreign is escaped; no page loads anything from elsewhere.
 
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};

@@ -1,6 +1,6 @@
 //! WSAPI's query language, as far as tools commonly use it: `(Name = "a")`, `!=`, `contains`, joined by `AND` and `OR`.
 //! Does not: compare numbers or dates by size.
-//! Met by: `reading`. The texts of the errors follow what was seen of Rally; clients must not depend on them.
+//! Used by: `reading`. The texts of the errors follow what was seen of Rally; clients must not depend on them.
 
 use serde_json::{Map, Value};
 

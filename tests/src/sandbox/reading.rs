@@ -1,6 +1,6 @@
 //! WSAPI v2.0 as it is read: one object, queries in pages, collections, and the schema.
 //! Does not: change anything (`writing` does), or check the token; `gate` has let the request through.
-//! Met by: the daemon's look-up of the user, and whoever tries a ZSESSIONID. It has what pyral and rally-node ask for;
+//! Used by: the daemon's look-up of the user, and whoever tries a ZSESSIONID. It has what pyral and rally-node ask for;
 //! it does not sort, and `project` narrows a query while project scopes do not widen it.
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! What a sandbox writes down: every request with its secrets, and how many there were of each kind.
 //! Does not: decide anything.
-//! Met by: `gate` (writes), tests and `/_sandbox/log`, `/_sandbox/counters` (read).
+//! Used by: `gate` (writes), tests and `/_sandbox/log`, `/_sandbox/counters` (read).
 
 use std::collections::BTreeMap;
 

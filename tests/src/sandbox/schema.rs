@@ -1,6 +1,6 @@
 //! The types of artifacts and their attributes, as one table and as WSAPI's type definitions.
 //! Does not: hold artifacts.
-//! Met by: `backlog` (which attributes may be written, and with what), `catalogue` and pyral, which reads all of it at its start.
+//! Used by: `backlog` (which attributes may be written, and with what), `catalogue` and pyral, which reads all of it at its start.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Connections: the loopback listener, TLS with a private CA, and one task per connection that a fault can cut.
 //! Does not: look at requests.
-//! Met by: `Sandbox`, which starts it and drops it.
+//! Used by: `Sandbox`, which starts it and drops it.
 
 use std::io;
 use std::net::Ipv4Addr;

@@ -1,6 +1,6 @@
 //! The shape of WSAPI objects: what each carries, how one names another, and what `fetch` leaves of it.
 //! Does not: know which objects there are.
-//! Met by: everything of the sandbox that makes, reads or writes objects.
+//! Used by: everything of the sandbox that makes, reads or writes objects.
 
 use serde_json::{Map, Value, json};
 

@@ -1,6 +1,6 @@
 //! The made-up company whose Rally this is: a subscription, one workspace, two projects, and the user with a profile.
 //! Does not: change; every call makes the same objects.
-//! Met by: `catalogue` and `backlog`. pyral reads all of them at its start.
+//! Used by: `catalogue` and `backlog`. pyral reads all of them at its start.
 
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Who plays in a history: the broker with its profiles, their names, and words for what is said.
 //! Does not: decide what happens.
-//! Met by: `history`.
+//! Used by: `history`.
 
 use rally_cred_proto::{Answer, Ask, Secret, message::Target};
 use rally_credd::core::{

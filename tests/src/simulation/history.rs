@@ -1,6 +1,6 @@
 //! One seeded history: chance picks what happens next, the broker answers, the promises are checked after every step.
 //! Does not: print; a broken promise comes back with the steps that led to it.
-//! Met by: `bin/simulate` and the suite.
+//! Used by: `bin/simulate` and the suite.
 #![expect(clippy::expect_used, reason = "a history that cannot be played is a mistake in the simulation")]
 
 use std::collections::BTreeSet;
@@ -404,7 +404,7 @@ impl History {
             | Effect::ReadConfig
             | Effect::Check { .. }
             | Effect::FetchClientSecret(..)
-            | Effect::CloseDoor
+            | Effect::CloseSocket
             | Effect::Exit
             | Effect::ExitIfDeserted => {}
             Effect::Reply(id, answer) => {

@@ -1,6 +1,6 @@
 //! Seeded histories of the broker against a world that fails, hangs, reorders, duplicates and crashes on order.
 //! Does not: touch a clock, a socket or a file: a seed gives the same history on every machine.
-//! Met by: `bin/simulate`, and the suite, which plays many seeds.
+//! Used by: `bin/simulate`, and the suite, which plays many seeds.
 
 mod cast;
 mod daemon;

@@ -1,6 +1,6 @@
 //! Bugs to plant between the broker and its world, one for each promise, to see that the simulation finds them.
 //! Does not: touch the broker itself, so that no build of it holds them.
-//! Met by: `history`, where it passes events in and effects out, and the suite, which counts the seeds until each is found.
+//! Used by: `history`, where it passes events in and effects out, and the suite, which counts the seeds until each is found.
 
 use rally_credd::core::{answer::RawAnswer, dice::Dice, time::Ticks};
 

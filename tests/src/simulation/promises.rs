@@ -1,6 +1,6 @@
 //! What the broker promises, watched from outside: every effect and every outcome passes here.
 //! Does not: look into the broker's state, so that it cannot be wrong in the same way.
-//! Met by: `history`, which stops at the first broken promise.
+//! Used by: `history`, which stops at the first broken promise.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

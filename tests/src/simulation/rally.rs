@@ -1,6 +1,6 @@
 //! Rally as the simulation sees it: which codes and tokens it honours, and how it misbehaves.
 //! Does not: know the broker; it answers forms with bytes, as the real one does.
-//! Met by: `history`.
+//! Used by: `history`.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,6 +1,6 @@
 //! What a history shows of the broker's states: which event changed which into which.
 //! Does not: say which changes are right; ARCHITECTURE.md lists them all, and the suite compares.
-//! Met by: `history`, which collects them.
+//! Used by: `history`, which collects them.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! The keyring as the simulation sees it: one call after the other, each with its own delay, and every kind of trouble; a
 //! call that was given up in a prompt may still have its effect when somebody answers it.
 //! Does not: read records beyond what the promises need.
-//! Met by: `history`.
+//! Used by: `history`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -57,7 +57,7 @@ pub(super) struct SimVault {
     queue: VecDeque<(Tick, Epoch, Call, Health)>,
     busy_until: Option<Tick>,
     /// By account: what was last asked to stand there. The real shell keeps to it, whichever of several writes ends last.
-    wishes: BTreeMap<String, Wish>,
+    pending_writes: BTreeMap<String, PendingWrite>,
     /// Writes that were given up, and when their prompts are answered: the account and what each was to write.
     late: Vec<(Tick, String, Option<Secret>)>,
     bugs: Bugs,
@@ -73,7 +73,7 @@ pub(super) struct Bugs {
 }
 
 #[derive(Debug, Default)]
-struct Wish {
+struct PendingWrite {
     to: Option<Secret>,
     /// What must stand there, if it matters.
     from: Option<Option<Secret>>,
@@ -81,7 +81,7 @@ struct Wish {
     earlier: Vec<Option<Secret>>,
 }
 
-impl Wish {
+impl PendingWrite {
     fn may_replace(&self, found: Option<&Secret>) -> bool {
         self.from.as_ref().is_none_or(|from| {
             let known = [from, &self.to].into_iter().chain(&self.earlier);
@@ -114,13 +114,13 @@ impl SimVault {
         };
         if let Some((account, to, from)) = write {
             let is_open = self.late.iter().any(|(_, late, _)| *late == account);
-            let wish = self.wishes.entry(account.clone()).or_default();
-            let old = std::mem::replace(&mut wish.to, to.clone());
+            let pending = self.pending_writes.entry(account.clone()).or_default();
+            let old = std::mem::replace(&mut pending.to, to.clone());
             match is_open {
-                true => wish.earlier.push(old),
-                false => wish.earlier.clear(),
+                true => pending.earlier.push(old),
+                false => pending.earlier.clear(),
             }
-            wish.from = from;
+            pending.from = from;
             // Only the first of several calls has begun; the others are dropped with their deadlines.
             if health == Health::Hangs && begins == now && chance.one_in(2) {
                 let answered = ends + Ticks(chance.below(LONGEST_PROMPT.0));
@@ -140,14 +140,14 @@ impl SimVault {
         let Some(next) = self.next_at() else { return (None, None) };
         if let Some(at) = self.late.iter().position(|(at, ..)| *at == next) {
             let (_, account, own) = self.late.swap_remove(at);
-            let wish = self.wishes.entry(account.clone()).or_default();
+            let pending = self.pending_writes.entry(account.clone()).or_default();
             if self.bugs.is_late_write_blind {
                 return (None, Some(put(items, account, own)));
             }
             // A sign-out whose prompt is answered late takes whatever stands there by then.
-            let is_sign_out = wish.from.is_none() && wish.to.is_none();
-            let may = wish.may_replace(items.get(&account));
-            let wrote = may.then(|| Wrote { is_sign_out, ..put(items, account, wish.to.clone()) });
+            let is_sign_out = pending.from.is_none() && pending.to.is_none();
+            let may = pending.may_replace(items.get(&account));
+            let wrote = may.then(|| Wrote { is_sign_out, ..put(items, account, pending.to.clone()) });
             return (None, wrote);
         }
         let Some((_, epoch, call, health)) = self.queue.pop_front() else { return (None, None) };
@@ -171,16 +171,19 @@ impl SimVault {
             (Call::Change(Change { key, from, to }), None) => {
                 let account = key.account();
                 let found = items.get(&account);
-                let earlier =
-                    self.wishes.get(&account).map(|wish| wish.earlier.as_slice()).unwrap_or_default();
+                let earlier = self
+                    .pending_writes
+                    .get(&account)
+                    .map(|pending| pending.earlier.as_slice())
+                    .unwrap_or_default();
                 let is_as_known =
                     [&from, &to].into_iter().chain(earlier).any(|known| is_same(known.as_ref(), found));
                 if self.bugs.is_change_blind || is_as_known {
                     (Event::Changed(epoch, Ok(Changed::Done)), Some(put(items, account, to)))
                 } else {
                     let found = found.cloned();
-                    if let Some(wish) = self.wishes.get_mut(&account) {
-                        (wish.to, wish.from) = (found.clone(), Some(found.clone()));
+                    if let Some(pending) = self.pending_writes.get_mut(&account) {
+                        (pending.to, pending.from) = (found.clone(), Some(found.clone()));
                     }
                     (Event::Changed(epoch, Ok(Changed::Conflict(found))), None)
                 }

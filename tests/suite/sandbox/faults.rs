@@ -1,6 +1,6 @@
 //! Faults on purpose, the control paths, and the record.
 //! Does not: depend on how fast the machine is; a delay has a lower bound only.
-//! Met by: the suite.
+//! Used by: the suite.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! The authorization page and its form.
 //! Does not: redeem codes; see `tokens`.
-//! Met by: the suite.
+//! Used by: the suite.
 
 use rally_cred_tests::browser::{Choice, Step, Trouble};
 use rally_cred_tests::sandbox::{Options, Planted};

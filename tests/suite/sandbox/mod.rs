@@ -1,6 +1,6 @@
 //! The sandbox behaves as Rally is known to, and fails where it is told to.
 //! Does not: run any program of the product.
-//! Met by: whoever wants to know what the other tests stand on.
+//! Used by: whoever wants to know what the other tests stand on.
 
 mod faults;
 mod login;

@@ -1,6 +1,6 @@
 //! `rally-sandbox` as a process: its flags, its ready line, its end.
 //! Does not: repeat what the library's tests show.
-//! Met by: the suite.
+//! Used by: the suite.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -1,6 +1,6 @@
 //! https with a private CA, and the sandbox's own start and end.
 //! Does not: use the machine's certificate store.
-//! Met by: the suite.
+//! Used by: the suite.
 
 use std::io;
 use std::net::TcpListener;

@@ -1,6 +1,6 @@
 //! The token endpoint.
 //! Does not: wait for a life to end; `grants` has those tests, with made-up clocks.
-//! Met by: the suite.
+//! Used by: the suite.
 
 use rally_cred_tests::sandbox::{ExpiresIn, Options, Planted};
 use serde_json::{Value, json};

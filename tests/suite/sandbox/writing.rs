@@ -1,6 +1,6 @@
 //! What clients may create, change and delete in the sandbox's WSAPI, and what they are told if they may not.
 //! Does not: read in pages or refuse tokens; `wsapi` does.
-//! Met by: the suite.
+//! Used by: the suite.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! The part of WSAPI that the sandbox has, and who is let in.
 //! Does not: test the query language; `query` does.
-//! Met by: the suite.
+//! Used by: the suite.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Programs that nobody here wrote: each gets its credential from rally-cred and the rest by its own usual variables,
 //! and works against the sandbox over TLS with a private CA.
 //! Does not: test the helper protocols (`git` does).
-//! Met by: `main`. `tests/run` installs the toolkits, `tests/tools/` pins them and has the scripts that use them.
+//! Used by: `main`. `tests/run` installs the toolkits, `tests/tools/` pins them and has the scripts that use them.
 
 mod plain;
 mod pyral;

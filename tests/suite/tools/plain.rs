@@ -1,6 +1,6 @@
 //! Programs that know nothing of Rally: curl by a config on standard input, and Python's requests by the example.
 //! Does not: test `--header @-`; `git` does.
-//! Met by: the suite.
+//! Used by: the suite.
 
 use rally_cred_tests::world::Ended;
 

@@ -1,6 +1,6 @@
 //! pyral, Rally's toolkit for Python: it reads `APIKEY` and `RALLY_SERVER` (host and port, always https).
 //! Does not: test pyral itself.
-//! Met by: the suite.
+//! Used by: the suite.
 
 use rally_cred_tests::world::Ended;
 

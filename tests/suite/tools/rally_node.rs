@@ -1,6 +1,6 @@
 //! rally-node, Rally's toolkit for Node: it reads `RALLY_API_KEY`; a server other than Rally's own is an option.
 //! Does not: test rally-node itself.
-//! Met by: the suite.
+//! Used by: the suite.
 
 use rally_cred_tests::world::Ended;
 

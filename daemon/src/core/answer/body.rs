@@ -1,6 +1,6 @@
 //! Reads JSON bodies with every field optional and of any type, as far as Rally is known to be loose with them.
 //! Does not: decide what a body means.
-//! Met by: `answer` and `answer::user`.
+//! Used by: `answer` and `answer::user`.
 
 use std::fmt;
 

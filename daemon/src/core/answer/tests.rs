@@ -1,6 +1,6 @@
 //! Every known way of Rally's to answer, one row each.
 //! Does not: send anything.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use super::*;
 

@@ -1,6 +1,6 @@
 //! Turns WSAPI's answer to the user query into the user's names, or into what is wrong with the token.
 //! Does not: take an application error for a dead token unless it says so.
-//! Met by: the broker, after a sign-in and for `rally-cred status --check`.
+//! Used by: the broker, after a sign-in and for `rally-cred status --check`.
 
 use rally_cred_proto::{Fault, plain::plain};
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! The broker's decisions: when a person who is not looking is told that a sign-in is needed.
 //! Does not: touch anything real.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use super::*;
 use crate::core::{event::Alert, policy};

@@ -1,6 +1,6 @@
 //! The broker's decisions: a client secret that comes from a command or a file; what a check is given to try.
 //! Does not: touch anything real.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use super::*;
 use crate::core::{policy, profile::SecretSource};

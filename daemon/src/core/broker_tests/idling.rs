@@ -1,6 +1,6 @@
 //! The broker's decisions: when a daemon that is started again on demand may end, and when it must stay.
 //! Does not: touch anything real.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use rally_cred_proto::Fault;
 

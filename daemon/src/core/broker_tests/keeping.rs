@@ -1,6 +1,6 @@
 //! The broker's decisions: the vault and signing out.
 //! Does not: touch anything real.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use super::*;
 

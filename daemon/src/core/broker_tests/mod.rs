@@ -1,6 +1,6 @@
 //! The stage of the broker's tests: a test plays events against virtual time and looks at the effects.
 //! Does not: touch anything real.
-//! Met by: the tests beside it, each a sentence about the broker.
+//! Used by: the tests beside it, each a sentence about the broker.
 
 mod alerting;
 mod client_secret;

@@ -1,6 +1,6 @@
 //! The broker's decisions: renewal, and tokens that callers report as bad.
 //! Does not: touch anything real.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use super::*;
 

@@ -1,6 +1,6 @@
 //! The broker's decisions: status, reload and stop.
 //! Does not: touch anything real.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use super::*;
 
@@ -107,7 +107,10 @@ fn a_stop_waits_for_the_vault_then_closes_the_door_before_it_answers() {
         }
     }
     let end: Vec<_> = stage.effects.iter().rev().take(3).collect();
-    assert!(matches!(end[..], [Effect::Exit, Effect::Reply(_, Answer::Done), Effect::CloseDoor]), "{end:?}");
+    assert!(
+        matches!(end[..], [Effect::Exit, Effect::Reply(_, Answer::Done), Effect::CloseSocket]),
+        "{end:?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The broker's decisions: who is served, and with what.
 //! Does not: touch anything real.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use super::*;
 

@@ -1,6 +1,6 @@
 //! The broker's decisions: sign-ins, well and otherwise.
 //! Does not: touch anything real.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use super::*;
 

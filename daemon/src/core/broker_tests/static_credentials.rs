@@ -1,6 +1,6 @@
 //! The broker's decisions: static credentials, which git and others store here for servers that no profile is for.
 //! Does not: test how they are matched (`static_record` does).
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use rally_cred_proto::{
     git::Credential,

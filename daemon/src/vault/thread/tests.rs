@@ -1,6 +1,6 @@
 //! Tests of the keyring's thread, with stores that do as they are told.
 //! Does not: need a keyring, or wait for a deadline: the clock jumps to it.
-//! Met by: `cargo test`.
+//! Used by: `cargo test`.
 
 use std::{
     collections::VecDeque,
