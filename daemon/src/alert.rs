@@ -13,10 +13,8 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    core::{event::Alert, profile::Notify},
-    program::{self, Group},
-};
+use crate::program::{self, Group};
+use rally_cred_core::{event::Alert, profile::Notify};
 
 /// How long the user's own program may take: enough for a message by network, and not for one that hangs.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(10);

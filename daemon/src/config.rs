@@ -14,7 +14,7 @@ use rally_cred_proto::{
     variables::{self, CONFIG, SECRET_FILE, variable},
 };
 
-use crate::core::profile::{
+use rally_cred_core::profile::{
     BadUrl, BaseUrl, Config, Keyring, Notify, Profile, RedirectUri, SecretSource, StaticHosts,
 };
 use source::{Source, Text};

@@ -8,14 +8,14 @@ use rally_cred_proto::Ask;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    core::{
-        Broker,
-        dice::Dice,
-        event::{AskId, Effect, Entry, Event, Peer},
-        time::{Now, Tick, Ticks, Wall},
-    },
     log,
     perform::{Answers, Performer},
+};
+use rally_cred_core::{
+    Broker,
+    dice::Dice,
+    event::{AskId, Effect, Entry, Event, Peer},
+    time::{Now, Tick, Ticks, Wall},
 };
 
 /// Longest nap of the driver. A laptop may sleep through a timer, so the clocks are read at least this often, and with

@@ -24,15 +24,13 @@ use reqwest::{
 use rustls::{RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use zeroize::Zeroizing;
 
-use crate::{
-    core::{
-        Sent,
-        answer::{RawAnswer, SendTrouble, TokenForm},
-        profile::{BaseUrl, Profile},
-    },
-    worker,
-};
+use crate::worker;
 use proxy::Way;
+use rally_cred_core::{
+    Sent,
+    answer::{RawAnswer, SendTrouble, TokenForm},
+    profile::{BaseUrl, Profile},
+};
 use sorting::{exhausted, lowered, sort};
 
 /// The way to Rally.

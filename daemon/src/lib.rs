@@ -6,7 +6,6 @@ pub mod activation;
 pub mod alert;
 pub mod command_line;
 pub mod config;
-pub mod core;
 pub mod driver;
 pub mod endpoint;
 pub mod environment;

@@ -17,7 +17,7 @@ use tracing_subscriber::{
     filter::Targets, fmt::format::Writer, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use crate::core::event::{Entry, GrantStep, Peer};
+use rally_cred_core::event::{Entry, GrantStep, Peer};
 
 pub use file::{LONGEST, LogFile};
 

@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use rally_cred_proto::plain::plain;
 
-use crate::{
-    core::{
-        event::{Entry, GrantStep},
-        time::{Tick, Ticks},
-    },
-    log,
+use crate::log;
+use rally_cred_core::{
+    event::{Entry, GrantStep},
+    time::{Tick, Ticks},
 };
 
 /// The service manager, if one started the daemon and wants to hear of it.

@@ -12,11 +12,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     alert::Alerts,
     config,
-    core::{
-        event::{AskId, Effect, Epoch, Event, Page},
-        profile::Keyring,
-        redirect::Expected,
-    },
     driver::{Inbox, Input},
     endpoint::Endpoint,
     flow::listener,
@@ -25,6 +20,11 @@ use crate::{
     notify::ServiceManager,
     secret_source,
     vault::Vault,
+};
+use rally_cred_core::{
+    event::{AskId, Effect, Epoch, Event, Page},
+    profile::Keyring,
+    redirect::Expected,
 };
 
 /// Where the answers to one request go. They are boxed, since a channel has room for 32 of them from the start.

@@ -16,9 +16,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     config,
-    core::profile::SecretSource,
     program::{self, Group},
 };
+use rally_cred_core::profile::SecretSource;
 
 /// How long the command may take: time for a password store to be unlocked by a short passphrase.
 const PATIENCE: Duration = Duration::from_secs(10);

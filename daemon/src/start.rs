@@ -15,13 +15,13 @@ use crate::{
     activation::Inherited,
     alert::{Alerts, AllGone},
     config,
-    core::{Broker, Facts, event::Event, policy, profile::Config, time::Ticks},
     driver::{self, Inbox, Input},
     ipc::{self, Opened},
     log::{self, LogFile, Sink},
     notify::ServiceManager,
     perform::Performer,
 };
+use rally_cred_core::{Broker, Facts, event::Event, policy, profile::Config, time::Ticks};
 
 /// How long sessions may take to write their last answers, and notifications to leave the screen.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);

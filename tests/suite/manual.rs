@@ -4,11 +4,9 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use rally_cred_core::profile::{Config, Notify, Profile, StaticHosts};
 use rally_cred_tests::{man, world::World};
-use rally_credd::{
-    config,
-    core::profile::{Config, Notify, Profile, StaticHosts},
-};
+use rally_credd::config;
 
 #[test]
 fn the_pages_are_those_that_their_sources_make() {

@@ -4,15 +4,13 @@
 
 use std::process::{Command, Stdio};
 
+use rally_cred_core::{
+    profile::Keyring,
+    vault::{ItemKey, ItemKind, VaultTrouble},
+};
 use rally_cred_proto::Secret;
 use rally_cred_tests::keyring::KeyringSession;
-use rally_credd::{
-    core::{
-        profile::Keyring,
-        vault::{ItemKey, ItemKind, VaultTrouble},
-    },
-    vault::Vault,
-};
+use rally_credd::vault::Vault;
 
 /// Names the scenario that a copy of this program plays, in an environment of its own.
 const SCENARIO: &str = "RALLY_CRED_VAULT_SCENARIO";

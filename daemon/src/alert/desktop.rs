@@ -11,7 +11,8 @@ use zbus::{
     message::Type, zvariant::Value,
 };
 
-use crate::{activation, core::event::Alert, program, worker};
+use crate::{activation, program, worker};
+use rally_cred_core::event::Alert;
 
 const SERVICE: &str = "org.freedesktop.Notifications";
 const OBJECT: &str = "/org/freedesktop/Notifications";

@@ -10,7 +10,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::core::nearness::distance;
+use rally_cred_core::nearness::distance;
 
 /// A config file's text.
 pub(super) struct Source<'a> {

@@ -6,7 +6,7 @@ use hyper::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use rally_cred_proto::Secret;
 
-use crate::core::{
+use rally_cred_core::{
     answer::{Proxy, SendTrouble},
     profile::BaseUrl,
 };

@@ -7,10 +7,8 @@ use std::{error::Error, io, iter};
 use rally_cred_proto::plain::plain;
 use rustls::{CertificateError, pki_types::UnixTime};
 
-use crate::{
-    core::answer::{Distrust, Proxy, ProxyTrouble, SendTrouble},
-    worker::Undone,
-};
+use crate::worker::Undone;
+use rally_cred_core::answer::{Distrust, Proxy, ProxyTrouble, SendTrouble};
 
 /// Most hosts of a certificate that are named.
 const NAMED_HOSTS: usize = 3;

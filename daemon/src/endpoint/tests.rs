@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::*;
-use crate::core::profile::RedirectUri;
+use rally_cred_core::profile::RedirectUri;
 
 fn profile(base_url: &str, ca_file: Option<PathBuf>) -> Profile {
     Profile {

@@ -28,12 +28,10 @@ use super::{
     pages::{self, Answer},
     request::{self, Refusal},
 };
-use crate::{
-    core::{
-        event::Page,
-        redirect::{Expected, Redirect},
-    },
-    episode::Episode,
+use crate::episode::Episode;
+use rally_cred_core::{
+    event::Page,
+    redirect::{Expected, Redirect},
 };
 
 /// Accepts connections until the sockets' owner is dropped or this is aborted.

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::connections::{LIMITS, Limits, Redirects, accept_all};
-use crate::core::{
+use rally_cred_core::{
     event::Page,
     profile::{ListenAt, RedirectUri},
     redirect::{Expected, Redirect},

@@ -10,7 +10,7 @@ use rally_cred_proto::plain::plain;
 use uuid::Uuid;
 
 use super::{content::Content, request::Refusal};
-use crate::core::{event::Page, redirect::NotOurs};
+use rally_cred_core::{event::Page, redirect::NotOurs};
 
 pub(super) type Answer = Response<Content>;
 

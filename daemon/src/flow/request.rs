@@ -8,7 +8,7 @@ use hyper::{
     http::request::Parts,
 };
 
-use crate::core::redirect::{Expected, NotOurs, Redirect};
+use rally_cred_core::redirect::{Expected, NotOurs, Redirect};
 
 /// Why a request does not complete the sign-in. It is answered with a status and a page; the sign-in stays pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,7 +103,7 @@ mod tests {
     use rally_cred_proto::Secret;
 
     use super::*;
-    use crate::core::{Sent, profile::RedirectUri};
+    use rally_cred_core::{Sent, profile::RedirectUri};
 
     const HOST: (&str, &str) = ("host", "localhost:8477");
 

@@ -15,7 +15,7 @@ use super::{
     connections::Limits,
     listener::{Arrival, Listener},
 };
-use crate::core::{
+use rally_cred_core::{
     Sent,
     event::Page,
     profile::RedirectUri,

@@ -19,12 +19,12 @@ use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    core::event::{AskId, Event, Peer},
     driver::{Inbox, Input},
     episode::Episode,
 };
 use lost::Watch;
 use place::{Found, Place};
+use rally_cred_core::event::{AskId, Event, Peer};
 
 pub use place::{Opened, adopt, open};
 

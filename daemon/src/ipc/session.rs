@@ -24,10 +24,8 @@ use tokio::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{
-    core::event::{AskId, Event, Peer},
-    driver::{Inbox, Input},
-};
+use crate::driver::{Inbox, Input};
+use rally_cred_core::event::{AskId, Event, Peer};
 
 /// How long a connection may be silent between requests, and how long a request may take to arrive.
 const SILENCE: Duration = Duration::from_secs(60);

@@ -10,16 +10,16 @@ use tokio::task::JoinSet;
 
 use super::Answers;
 use crate::{
-    core::{
-        Sent,
-        answer::{RawAnswer, SendTrouble, UserAnswer, read_user_answer},
-        event::AskId,
-        profile::{Keyring, Profile},
-        vault::{ItemKey, ItemKind},
-    },
     endpoint::Endpoint,
     flow::listener::{self, ListenTrouble},
     vault::Vault,
+};
+use rally_cred_core::{
+    Sent,
+    answer::{RawAnswer, SendTrouble, UserAnswer, read_user_answer},
+    event::AskId,
+    profile::{Keyring, Profile},
+    vault::{ItemKey, ItemKind},
 };
 
 /// Largest difference of two clocks that nothing notices: tokens are renewed a minute before they end.

@@ -10,7 +10,7 @@ use rally_cred_proto::{Secret, plain::plain};
 use zeroize::Zeroizing;
 
 use super::thread::{Refusal, Store};
-use crate::core::vault::VaultTrouble;
+use rally_cred_core::vault::VaultTrouble;
 
 /// The service name of every item; the account tells them apart.
 const SERVICE: &str = "rally-cred";

@@ -9,7 +9,7 @@ use std::{
 
 use rally_cred_proto::Secret;
 
-use crate::core::vault::{Change, Changed, ItemKey, is_same};
+use rally_cred_core::vault::{Change, Changed, ItemKey, is_same};
 
 /// The secrets by key.
 #[derive(Default)]
@@ -49,10 +49,8 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        core::{profile::Keyring, vault::ItemKind},
-        vault::Vault,
-    };
+    use crate::vault::Vault;
+    use rally_cred_core::{profile::Keyring, vault::ItemKind};
 
     #[tokio::test(flavor = "current_thread")]
     async fn memory_keeps_each_kind_apart_until_it_is_erased() {

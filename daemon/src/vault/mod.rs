@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use rally_cred_proto::Secret;
 
-use crate::core::{
+use rally_cred_core::{
     profile::Keyring,
     vault::{Change, Changed, ItemKey, VaultTrouble},
 };

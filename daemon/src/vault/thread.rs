@@ -19,10 +19,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{
-    core::vault::{Changed, VaultTrouble, is_same},
-    worker::Undone,
-};
+use crate::worker::Undone;
+use rally_cred_core::vault::{Changed, VaultTrouble, is_same};
 
 /// Where items are kept by account name. Every call may block for ever.
 pub(super) trait Store {

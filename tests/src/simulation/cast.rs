@@ -2,11 +2,11 @@
 //! Does not: decide what happens.
 //! Used by: `history`.
 
-use rally_cred_proto::{Answer, Ask, Secret, message::Target};
-use rally_credd::core::{
+use rally_cred_core::{
     Broker, Facts,
     profile::{BaseUrl, Config, Keyring, Profile, RedirectUri},
 };
+use rally_cred_proto::{Answer, Ask, Secret, message::Target};
 
 pub(super) const FIRST_PORT: usize = 9000;
 

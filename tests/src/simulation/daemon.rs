@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use rally_cred_core::{Broker, answer::TokenForm, event::Epoch, time::Tick};
 use rally_cred_proto::Secret;
-use rally_credd::core::{Broker, answer::TokenForm, event::Epoch, time::Tick};
 
 use super::{
     Planted, Seeded,

@@ -5,17 +5,17 @@
 
 use std::collections::BTreeSet;
 
-use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, Secret,
-    message::{Erase, Get, Login, Logout, StatusAsk},
-};
-use rally_credd::core::{
+use rally_cred_core::{
     Sent,
     answer::{RawAnswer, TokenForm},
     event::{AskId, Effect, Entry, Epoch, Event, GrantStep, Peer},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
     vault::ItemKind,
+};
+use rally_cred_proto::{
+    Answer, Ask, Fault, FaultKind, Secret,
+    message::{Erase, Get, Login, Logout, StatusAsk},
 };
 
 use super::{

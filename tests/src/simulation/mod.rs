@@ -11,7 +11,7 @@ mod rally;
 mod transitions;
 mod vault;
 
-use rally_credd::core::dice::Dice;
+use rally_cred_core::dice::Dice;
 
 pub use history::{History, Violation};
 pub use planted::Planted;

@@ -2,7 +2,7 @@
 //! Does not: touch the broker itself, so that no build of it holds them.
 //! Used by: `history`, where it passes events in and effects out, and the suite, which counts the seeds until each is found.
 
-use rally_credd::core::{answer::RawAnswer, dice::Dice, time::Ticks};
+use rally_cred_core::{answer::RawAnswer, dice::Dice, time::Ticks};
 
 use super::Seeded;
 

@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use rally_cred_proto::Answer;
-use rally_credd::core::{
+use rally_cred_core::{
     event::{AskId, Epoch},
     time::{Tick, Ticks},
 };
+use rally_cred_proto::Answer;
 
 use super::rally::Rally;
 

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rally_credd::core::{
+use rally_cred_core::{
     Sent,
     answer::{RawAnswer, SendTrouble, TokenForm},
     time::Tick,

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use rally_cred_core::event::Event;
 use rally_cred_proto::message::ProfileState;
-use rally_credd::core::event::Event;
 
 /// A history that was played to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rally_cred_proto::Secret;
-use rally_credd::core::{
+use rally_cred_core::{
     event::{Epoch, Event},
     time::{Tick, Ticks},
     vault::{Change, Changed, ItemKey, VaultTrouble, is_same},
 };
+use rally_cred_proto::Secret;
 
 use super::Seeded;
 

@@ -3,7 +3,7 @@
 //! Used by: `cargo test`.
 
 use super::*;
-use crate::core::{event::Alert, policy};
+use crate::{event::Alert, policy};
 
 const MINUTE: Ticks = Ticks::seconds(60);
 

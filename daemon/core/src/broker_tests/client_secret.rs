@@ -3,7 +3,7 @@
 //! Used by: `cargo test`.
 
 use super::*;
-use crate::core::{policy, profile::SecretSource};
+use crate::{policy, profile::SecretSource};
 
 /// A stage whose profile has a source for its client secret.
 fn with_source() -> Stage {

@@ -8,7 +8,7 @@ use rally_cred_proto::{
 };
 
 use super::*;
-use crate::core::profile::StaticHosts;
+use crate::profile::StaticHosts;
 
 const HOST: &str = "git.example.com";
 
