@@ -10,9 +10,9 @@ use rally_cred_proto::{
 use super::{
     alert::Alerts,
     brake::Brake,
-    dice::Dice,
     event::{AskId, Effect, Entry, Epoch, Peer},
     identity::Identity,
+    jobs::{Outcome, Owner},
     keeping::{Keeping, Slot},
     look::Look,
     policy,
@@ -20,34 +20,10 @@ use super::{
     record::TokenRecord,
     renewal::{Backoff, Refuted, Trust},
     sign_in::{self, CoolDown, Flow},
+    step::Step,
     time::{Now, Tick, Ticks, Wall},
     token_item::TokenItem,
 };
-
-/// What one event may use and order.
-pub(super) struct Step<'a> {
-    pub(super) now: Now,
-    pub(super) dice: &'a mut dyn Dice,
-    pub(super) keyring: Keyring,
-    pub(super) last_epoch: u64,
-    pub(super) effects: Vec<Effect>,
-    /// Requests that waited only until this account was read.
-    pub(super) read_for: Vec<AskId>,
-    /// Requests whose user turned out not to be this account's; another profile of the server may be right.
-    pub(super) misdirected: Vec<Waiter>,
-}
-
-impl Step<'_> {
-    /// A name for a new job.
-    pub(super) fn epoch(&mut self) -> Epoch {
-        self.last_epoch += 1;
-        Epoch(self.last_epoch)
-    }
-
-    pub(super) fn reply(&mut self, id: AskId, answer: Answer) {
-        self.effects.push(Effect::Reply(id, answer));
-    }
-}
 
 /// One profile's grant, jobs and waiters.
 #[derive(Debug)]
@@ -180,6 +156,26 @@ impl Account {
             last_used: None,
             fault: None,
             vault_fault: None,
+        }
+    }
+
+    /// Whose this account's jobs are.
+    pub(super) fn owner(&self) -> Owner {
+        Owner::Account(self.profile.name.clone())
+    }
+
+    /// Takes what a job of this account came to. `false` if nobody waits for it any more.
+    pub(super) fn heard(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Loaded(outcome) => self.loaded(step, epoch, &outcome),
+            Outcome::ClientSecretFetched(outcome) => self.client_secret_fetched(step, epoch, &outcome),
+            Outcome::Saved(outcome) => self.saved(step, epoch, &outcome),
+            Outcome::Changed(outcome) => self.changed(step, epoch, &outcome),
+            Outcome::Listening(outcome) => self.listening(step, epoch, outcome),
+            Outcome::Redirected(redirect) => self.redirected(step, epoch, redirect),
+            Outcome::Answered(raw) => self.answered(step, epoch, raw),
+            Outcome::UserLookedUp(raw) => self.user_looked_up(step, epoch, raw),
+            Outcome::Erased(_) => false,
         }
     }
 
@@ -339,7 +335,7 @@ impl Account {
             match self.serve_one(step, &mut waiter) {
                 Served::Done => {}
                 Served::Waits => self.waiters.push(waiter),
-                Served::NotHere => step.misdirected.push(waiter),
+                Served::NotHere => step.misdirected.push((self.profile.name.clone(), waiter)),
             }
         }
     }
@@ -378,7 +374,7 @@ impl Account {
                 Served::Done
             }
             Wants::Reading => {
-                step.read_for.push(waiter.id);
+                step.read.push((waiter.id, self.profile.name.clone()));
                 Served::Done
             }
         }
@@ -524,10 +520,10 @@ impl Account {
                 match self.hand_out(step, &waiter, username.as_deref()) {
                     Served::Done => {}
                     Served::Waits => step.reply(waiter.id, Answer::Error(fault.clone())),
-                    Served::NotHere => step.misdirected.push(waiter),
+                    Served::NotHere => step.misdirected.push((self.profile.name.clone(), waiter)),
                 }
             }
-            Wants::Reading => step.read_for.push(waiter.id),
+            Wants::Reading => step.read.push((waiter.id, self.profile.name.clone())),
             Wants::Get { .. } | Wants::Login { .. } | Wants::Erase(_) => {
                 step.reply(waiter.id, Answer::Error(fault.clone()));
             }
@@ -612,11 +608,6 @@ impl Account {
     /// only refresh token that still works.
     pub(super) fn is_unsettled(&self) -> bool {
         self.is_saving() || matches!(self.job, Job::Renewing(..))
-    }
-
-    /// Whether a listener's word under this name is for the pending flow.
-    pub(super) fn awaits_listener(&self, epoch: Epoch) -> bool {
-        matches!(&self.job, Job::Flow(flow) if flow.epoch == epoch)
     }
 
     /// Lets every job's outcome go by, as after a sign-out.

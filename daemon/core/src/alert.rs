@@ -3,10 +3,11 @@
 //! Used by: `account`, of which this is a part.
 
 use super::{
-    account::{Account, Job, Step, Wants},
+    account::{Account, Job, Wants},
     event::{Alert, Effect, GrantStep},
     policy,
     renewal::Trust,
+    step::Step,
     time::Tick,
 };
 

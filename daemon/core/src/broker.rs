@@ -11,19 +11,22 @@ use rally_cred_proto::{
 };
 
 use super::{
-    account::{Account, Step, Waiter, Wants},
-    answer::{self, RawAnswer, UserAnswer},
+    account::{Account, Waiter, Wants},
+    answer::{self, UserAnswer},
     dice::Dice,
     event::{AskId, Effect, Entry, Epoch, Event, GrantStep, Peer},
     gather::{Facts, LogoutGathering, StatusGathering},
     identity::is_user,
     idle::Idleness,
+    jobs::{Jobs, Outcome, Owner},
     nearness, policy,
     profile::{Config, Profile},
     running::{Stop, stopping},
     sent::Sent,
     static_credentials::StaticCredentials,
+    step::Step,
     time::{Now, Tick, Ticks},
+    vault::ItemKind,
 };
 
 /// Everything that is decided, and all state that decisions need.
@@ -44,7 +47,9 @@ pub struct Broker {
     pub(super) stop: Option<Stop>,
     /// Only where the service manager starts the daemon again when it is needed.
     pub(super) idleness: Option<Idleness>,
-    last_epoch: u64,
+    jobs: Jobs,
+    /// How often the config file is being read.
+    pub(super) config_reads: u32,
 }
 
 impl Broker {
@@ -63,7 +68,8 @@ impl Broker {
             reloads: Vec::new(),
             stop: None,
             idleness: None,
-            last_epoch: 0,
+            jobs: Jobs::default(),
+            config_reads: 0,
         };
         broker.accounts = config
             .profiles
@@ -87,19 +93,20 @@ impl Broker {
             now,
             dice,
             keyring: self.config.keyring,
-            last_epoch: self.last_epoch,
+            jobs: std::mem::take(&mut self.jobs),
             effects: Vec::new(),
-            read_for: Vec::new(),
+            read: Vec::new(),
             misdirected: Vec::new(),
         };
         if let Some(idleness) = &mut self.idleness {
             idleness.heard(now, &event);
         }
         self.dispatch(&mut step, event);
+        self.settle(&mut step);
         self.finish_gatherings(&mut step);
         self.finish_stop(&mut step);
         self.leave_if_idle(&mut step);
-        self.last_epoch = step.last_epoch;
+        self.jobs = step.jobs;
         step.effects
     }
 
@@ -121,66 +128,26 @@ impl Broker {
         match event {
             Event::Asked { id, peer, ask } => self.asked(step, id, peer, ask),
             Event::Left(id) => self.left(step, id),
-            Event::Loaded(epoch, outcome) => {
-                if self.statics.loaded(step, epoch, &outcome) {
-                    return;
-                }
-                self.offer(step, epoch, |account, step| account.loaded(step, epoch, &outcome));
-            }
+            Event::Loaded(epoch, outcome) => self.heard(step, epoch, Outcome::Loaded(outcome)),
             Event::ClientSecretFetched(epoch, outcome) => {
-                self.offer(step, epoch, |account, step| account.client_secret_fetched(step, epoch, &outcome));
+                self.heard(step, epoch, Outcome::ClientSecretFetched(outcome));
             }
-            Event::Saved(epoch, outcome) => {
-                self.offer(step, epoch, |account, step| account.saved(step, epoch, &outcome));
-            }
-            Event::Changed(epoch, outcome) => {
-                if self.statics.changed(step, epoch, &outcome) {
-                    return;
-                }
-                self.offer(step, epoch, |account, step| account.changed(step, epoch, &outcome));
-            }
-            Event::Erased(epoch, outcome) => {
-                for logout in &mut self.logouts {
-                    let erased = logout.erased(epoch, &outcome, step.keyring);
-                    if let Some(account) = erased.and_then(|profile| self.accounts.get_mut(&profile)) {
-                        account.token_item.erased();
-                    }
-                }
-            }
-            Event::Listening(epoch, outcome) => {
-                let mut outcome = Some(outcome);
-                self.offer(step, epoch, |account, step| match outcome.take() {
-                    Some(taken) if account.awaits_listener(epoch) => account.listening(step, epoch, taken),
-                    other => {
-                        outcome = other;
-                        false
-                    }
-                });
-            }
-            Event::Redirected(epoch, redirect) => {
-                let mut redirect = Some(redirect);
-                self.offer(step, epoch, |account, step| match redirect.take() {
-                    Some(taken) if account.awaits_listener(epoch) => account.redirected(step, epoch, taken),
-                    other => {
-                        redirect = other;
-                        false
-                    }
-                });
-            }
+            Event::Saved(epoch, outcome) => self.heard(step, epoch, Outcome::Saved(outcome)),
+            Event::Changed(epoch, outcome) => self.heard(step, epoch, Outcome::Changed(outcome)),
+            Event::Erased(epoch, outcome) => self.heard(step, epoch, Outcome::Erased(outcome)),
+            Event::Listening(epoch, outcome) => self.heard(step, epoch, Outcome::Listening(outcome)),
+            Event::Redirected(epoch, redirect) => self.heard(step, epoch, Outcome::Redirected(redirect)),
             Event::Answered(epoch, raw) => {
-                let mut raw = Some(raw.beside(self.secrets()));
-                self.offer(step, epoch, |account, step| {
-                    raw = raw.take().and_then(|raw| account.answered(step, epoch, raw));
-                    raw.is_none()
-                });
+                let raw = raw.beside(self.secrets());
+                self.heard(step, epoch, Outcome::Answered(raw));
             }
             Event::UserLookedUp(epoch, raw) => {
                 let raw = raw.beside(self.secrets());
-                self.user_looked_up(step, epoch, raw);
+                self.heard(step, epoch, Outcome::UserLookedUp(raw));
             }
             Event::ConfigRead(outcome) => self.config_read(step, outcome),
             Event::TimePassed => self.time_passed(step),
-            Event::ReloadWanted => step.effects.push(Effect::ReadConfig),
+            Event::ReloadWanted => self.read_config(step),
             Event::StopWanted => self.stop(step, None),
         }
     }
@@ -190,24 +157,51 @@ impl Broker {
         Sent::new(self.accounts.values().flat_map(Account::secrets))
     }
 
-    /// Offers an outcome to each account until one says that it was for it.
-    fn offer(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        mut take: impl FnMut(&mut Account, &mut Step<'_>) -> bool,
-    ) {
-        let taken = self
-            .accounts
-            .values_mut()
-            .find_map(|account| take(account, step).then(|| account.profile.name.clone()));
-        match taken {
-            Some(name) => self.with_account(step, &name, |account, step| account.advance(step)),
-            None => step.effects.push(Effect::Log(Entry::Stale(epoch))),
+    /// Takes what a job came to, to whoever ordered it.
+    fn heard(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) {
+        let is_current = match step.jobs.owner_of(epoch, &outcome) {
+            Some(Owner::Account(name)) => {
+                let mut is_current = false;
+                self.with_account(step, &name, |account, step| {
+                    is_current = account.heard(step, epoch, outcome);
+                    if is_current {
+                        account.advance(step);
+                    }
+                });
+                is_current
+            }
+            Some(Owner::Statics(server)) => self.statics.heard(step, server, epoch, &outcome),
+            Some(Owner::Checks) => self.checked(step, epoch, outcome),
+            Some(Owner::Logout { ask, profile, item }) => {
+                self.erased(step, epoch, ask, &profile, item, &outcome)
+            }
+            None => false,
+        };
+        if !is_current {
+            step.effects.push(Effect::Log(Entry::Stale(epoch)));
         }
     }
 
-    /// Lets an account act, then takes note of when it wants to be woken and of who waited only for it to be read.
+    fn erased(
+        &mut self,
+        step: &Step<'_>,
+        epoch: Epoch,
+        ask: AskId,
+        profile: &str,
+        item: ItemKind,
+        outcome: &Outcome,
+    ) -> bool {
+        let Outcome::Erased(outcome) = outcome else { return false };
+        if let (Ok(()), Some(account)) = (outcome, self.accounts.get_mut(profile)) {
+            account.erased(item);
+        }
+        for logout in self.logouts.iter_mut().filter(|logout| logout.id == ask) {
+            logout.erased(epoch, profile, outcome, step.keyring);
+        }
+        true
+    }
+
+    /// Lets an account act, and reschedules it.
     pub(super) fn with_account(
         &mut self,
         step: &mut Step<'_>,
@@ -226,13 +220,17 @@ impl Broker {
                 self.scheduled.insert(name.to_owned(), at);
             }
         }
-        for id in step.read_for.drain(..) {
-            for status in self.statuses.iter_mut().filter(|status| status.id == id) {
-                status.was_read(name);
-            }
+    }
+
+    /// Settles what accounts have handed on: status requests for which one was read, and requests of another one's user.
+    fn settle(&mut self, step: &mut Step<'_>) {
+        while let Some((from, waiter)) = step.misdirected.pop() {
+            self.redirect(step, &from, waiter);
         }
-        for waiter in std::mem::take(&mut step.misdirected) {
-            self.redirect(step, name, waiter);
+        for (id, name) in step.read.drain(..) {
+            for status in self.statuses.iter_mut().filter(|status| status.id == id) {
+                status.was_read(&name);
+            }
         }
     }
 
@@ -333,7 +331,7 @@ impl Broker {
             },
             Ask::Reload => {
                 self.reloads.push(id);
-                step.effects.push(Effect::ReadConfig);
+                self.read_config(step);
             }
             Ask::Stop => self.stop(step, Some(id)),
             _ => {
@@ -402,12 +400,12 @@ impl Broker {
                 .remedy(account.login_command());
                 account.abandon_flow(step, &fault);
                 account.forget(step);
-                let (name, page) = (account.profile.name.clone(), account.profile.base_url.grants_page());
+                let page = account.profile.base_url.grants_page();
                 if logout.client_secret {
-                    gathering.erasing(account.erase_client_secret(step), &name, page.as_str());
+                    gathering.erasing(account.erase_client_secret(step, id), page.as_str());
                 }
                 // The token goes first, so that nobody who waits is given it on the way out.
-                gathering.erasing(account.erase_token(step), &name, page.as_str());
+                gathering.erasing(account.erase_token(step, id), page.as_str());
                 account.fail_all(step, &fault);
                 step.log(&account.profile.name, GrantStep::SignedOut);
             });
@@ -427,32 +425,30 @@ impl Broker {
         }
     }
 
-    fn user_looked_up(&mut self, step: &mut Step<'_>, epoch: Epoch, raw: RawAnswer) {
-        if self.statuses.iter().any(|status| status.has_asked(epoch)) {
-            let answer = answer::read_user_answer(raw);
-            // One question may be on behalf of several requests; what it says of the token is said once.
-            let checked =
-                self.statuses.iter_mut().filter_map(|status| status.looked_up(epoch, &answer)).last();
-            if let Some(checked) = checked {
-                self.with_account(step, &checked.profile, |account, step| {
-                    match &answer {
-                        // A 401 is believed over the clock, whoever asked.
-                        UserAnswer::TokenRefused(_) => account.refuted(step, &checked.token),
-                        UserAnswer::Found { username, .. } => {
-                            account.token_is_of(step, &checked.token, username.as_deref());
-                        }
-                        UserAnswer::AddressNotAllowed(_) | UserAnswer::Passing { .. } => {}
-                    }
-                    account.advance(step);
-                });
+    /// Takes Rally's word on a token that a `status` has asked about.
+    fn checked(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) -> bool {
+        let Outcome::UserLookedUp(raw) = outcome else { return false };
+        let answer = answer::read_user_answer(raw);
+        // One question may be on behalf of several requests; what it says of the token is said once.
+        let checked = self.statuses.iter_mut().filter_map(|status| status.looked_up(epoch, &answer)).last();
+        let Some(checked) = checked else { return false };
+        self.with_account(step, &checked.profile, |account, step| {
+            match &answer {
+                // A 401 is believed over the clock, whoever asked.
+                UserAnswer::TokenRefused(_) => account.refuted(step, &checked.token),
+                UserAnswer::Found { username, .. } => {
+                    account.token_is_of(step, &checked.token, username.as_deref());
+                }
+                UserAnswer::AddressNotAllowed(_) | UserAnswer::Passing { .. } => {}
             }
-            return;
-        }
-        let mut raw = Some(raw);
-        self.offer(step, epoch, |account, step| {
-            raw = raw.take().and_then(|raw| account.user_looked_up(step, epoch, raw));
-            raw.is_none()
+            account.advance(step);
         });
+        true
+    }
+
+    fn read_config(&mut self, step: &mut Step<'_>) {
+        self.config_reads += 1;
+        step.effects.push(Effect::ReadConfig);
     }
 
     fn time_passed(&mut self, step: &mut Step<'_>) {

@@ -2,7 +2,7 @@
 //! Does not: change an account.
 //! Used by: `broker`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rally_cred_proto::{
     Answer, Fault, Secret,
@@ -10,10 +10,12 @@ use rally_cred_proto::{
 };
 
 use super::{
-    account::{Account, Step},
+    account::Account,
     answer::UserAnswer,
     event::{AskId, Effect, Epoch},
+    jobs::Owner,
     profile::Keyring,
+    step::Step,
     time::{Now, Tick, Ticks},
     vault::VaultTrouble,
 };
@@ -113,9 +115,12 @@ impl StatusGathering {
             }
             let joined = asked.iter().find(|(_, profile, of)| profile == name && of.matches(&token));
             let epoch = joined.map(|(epoch, ..)| *epoch).unwrap_or_else(|| {
-                let epoch = step.epoch();
-                let profile = account.profile.clone();
-                step.effects.push(Effect::LookUpUser { epoch, profile, token: token.clone() });
+                let (profile, token) = (account.profile.clone(), token.clone());
+                let epoch = step.begin(Owner::Checks, |epoch| Effect::LookUpUser {
+                    epoch,
+                    profile,
+                    token: token.clone(),
+                });
                 asked.push((epoch, name.clone(), token.clone()));
                 epoch
             });
@@ -135,11 +140,6 @@ impl StatusGathering {
         };
         found.insert(profile.clone(), verdict);
         Some(Checked { profile, token })
-    }
-
-    /// Whether Rally's word under this name is for this request.
-    pub(super) fn has_asked(&self, asked: Epoch) -> bool {
-        matches!(&self.check, Check::Asked { open, .. } if open.contains_key(&asked))
     }
 
     pub(super) fn is_complete(&self, now: Now) -> bool {
@@ -195,7 +195,7 @@ impl StatusGathering {
 #[derive(Debug)]
 pub(super) struct LogoutGathering {
     pub(super) id: AskId,
-    open: HashMap<Epoch, String>,
+    open: HashSet<Epoch>,
     done: SignedOut,
     fault: Option<Fault>,
     /// Why what a keyring may hold was not erased, though the config file can do without a keyring.
@@ -205,24 +205,25 @@ pub(super) struct LogoutGathering {
 impl LogoutGathering {
     pub(super) fn new(id: AskId) -> Self {
         let done = SignedOut { profiles: Vec::new(), revoke_at: Vec::new() };
-        Self { id, open: HashMap::new(), done, fault: None, unasked: None }
+        Self { id, open: HashSet::new(), done, fault: None, unasked: None }
     }
 
-    pub(super) fn erasing(&mut self, epoch: Epoch, profile: &str, grants_page: &str) {
-        self.open.insert(epoch, profile.to_owned());
+    pub(super) fn erasing(&mut self, epoch: Epoch, grants_page: &str) {
+        self.open.insert(epoch);
         if !self.done.revoke_at.iter().any(|page| page == grants_page) {
             self.done.revoke_at.push(grants_page.to_owned());
         }
     }
 
-    /// Takes the vault's word on an item; the profile whose item is gone.
+    /// Takes the vault's word on an item of this profile.
     pub(super) fn erased(
         &mut self,
         epoch: Epoch,
+        profile: &str,
         outcome: &Result<(), VaultTrouble>,
         keyring: Keyring,
-    ) -> Option<String> {
-        let profile = self.open.remove(&epoch)?;
+    ) {
+        self.open.remove(&epoch);
         match outcome {
             Ok(()) => {}
             // There may never have been one; but if there is, what it holds comes back with it.
@@ -231,10 +232,9 @@ impl LogoutGathering {
             }
             Err(trouble) => self.fault = Some(trouble.fault()),
         }
-        if !self.done.profiles.contains(&profile) {
-            self.done.profiles.push(profile.clone());
+        if !self.done.profiles.iter().any(|done| done == profile) {
+            self.done.profiles.push(profile.to_owned());
         }
-        outcome.is_ok().then_some(profile)
     }
 
     pub(super) fn is_complete(&self) -> bool {

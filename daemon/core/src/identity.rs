@@ -5,12 +5,13 @@
 use rally_cred_proto::{Fault, FaultKind, Secret};
 
 use super::{
-    account::{Account, Job, Step, Waiter, Wants},
+    account::{Account, Job, Waiter, Wants},
     answer::{self, RawAnswer, UserAnswer},
-    event::{Effect, Epoch, GrantStep},
+    event::{Effect, GrantStep},
     keeping::Slot,
     record::TokenRecord,
     renewal::Backoff,
+    step::Step,
 };
 
 /// Whether the held token is the one of the user who is wanted.
@@ -78,29 +79,17 @@ impl Account {
             return;
         }
         let Some(token) = self.token.held().and_then(|record| record.access_token.clone()) else { return };
-        let epoch = step.epoch();
-        self.job = Job::Identifying(epoch, token.clone());
-        step.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token });
+        let (profile, sent) = (self.profile.clone(), token.clone());
+        let epoch = step.begin(self.owner(), |epoch| Effect::LookUpUser { epoch, profile, token: sent });
+        self.job = Job::Identifying(epoch, token);
     }
 
-    /// Takes Rally's word on whose the held token is. Gives it back if no such question of this account is open.
-    pub(super) fn identification_answered(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        raw: RawAnswer,
-    ) -> Option<RawAnswer> {
-        let token = match std::mem::replace(&mut self.job, Job::None) {
-            Job::Identifying(own, token) if own == epoch => token,
-            other => {
-                self.job = other;
-                return Some(raw);
-            }
-        };
+    /// Takes Rally's word on whose the held token is; `token` is what was asked about.
+    pub(super) fn identification_answered(&mut self, step: &mut Step<'_>, token: &Secret, raw: RawAnswer) {
         match answer::read_user_answer(raw) {
             // Another token may have come in the meantime, of which this says nothing.
             UserAnswer::Found { username: Some(username), .. } => {
-                self.token_is_of(step, &token, Some(&username));
+                self.token_is_of(step, token, Some(&username));
             }
             UserAnswer::Found { username: None, .. } => {
                 let fault = Fault::new(FaultKind::BadAnswer, "Rally does not say whose the token is")
@@ -111,9 +100,8 @@ impl Account {
                 self.rest_from_identification(step, fault, retry_after);
             }
             UserAnswer::AddressNotAllowed(fault) => self.rest_from_identification(step, fault, None),
-            UserAnswer::TokenRefused(_) => self.refuted(step, &token),
+            UserAnswer::TokenRefused(_) => self.refuted(step, token),
         }
-        None
     }
 
     /// Whoever waits is told when their turn comes; see [`Account::begin_identification`].

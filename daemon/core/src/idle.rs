@@ -3,11 +3,12 @@
 //! Used by: `broker`.
 
 use super::{
-    account::{Account, Job, Step},
+    account::{Account, Job},
     broker::Broker,
     event::{Effect, Event},
     policy,
     renewal::Trust,
+    step::Step,
     time::{Now, Tick, Ticks},
 };
 
@@ -17,55 +18,18 @@ pub(super) struct Idleness {
     /// How long it must be quiet.
     after: Ticks,
     quiet_since: Option<Tick>,
-    /// Jobs that went out and did not come back, whoever ordered them.
-    under_way: usize,
 }
 
 impl Idleness {
     pub(super) fn new(after: Ticks) -> Self {
-        Self { after, quiet_since: None, under_way: 0 }
+        Self { after, quiet_since: None }
     }
 
     pub(super) fn heard(&mut self, now: Now, event: &Event) {
         match event {
-            Event::TimePassed => {
-                self.quiet_since.get_or_insert(now.tick);
-                return;
-            }
-            Event::Loaded(..)
-            | Event::ClientSecretFetched(..)
-            | Event::Saved(..)
-            | Event::Changed(..)
-            | Event::Erased(..)
-            | Event::Listening(..)
-            | Event::Answered(..)
-            | Event::UserLookedUp(..)
-            | Event::ConfigRead(_) => self.under_way = self.under_way.saturating_sub(1),
-            Event::Asked { .. }
-            | Event::Left(_)
-            | Event::Redirected(..)
-            | Event::ReloadWanted
-            | Event::StopWanted => {}
-        }
-        self.quiet_since = Some(now.tick);
-    }
-
-    fn ordered(&mut self, effects: &[Effect]) {
-        let comes_back = |effect: &&Effect| {
-            matches!(
-                effect,
-                Effect::Load(..)
-                    | Effect::FetchClientSecret(..)
-                    | Effect::Save(..)
-                    | Effect::Change(..)
-                    | Effect::Erase(..)
-                    | Effect::Listen(..)
-                    | Effect::Post { .. }
-                    | Effect::LookUpUser { .. }
-                    | Effect::ReadConfig
-            )
+            Event::TimePassed => self.quiet_since.get_or_insert(now.tick),
+            _ => self.quiet_since.insert(now.tick),
         };
-        self.under_way += effects.iter().filter(comes_back).count();
     }
 
     /// When to ask whether the daemon may end.
@@ -79,7 +43,7 @@ impl Idleness {
         if is_due {
             self.quiet_since = Some(now.tick);
         }
-        is_due && self.under_way == 0
+        is_due
     }
 }
 
@@ -87,8 +51,9 @@ impl Broker {
     /// Orders the exit if nothing has happened for long and a new process would find everything again.
     pub(super) fn leave_if_idle(&mut self, step: &mut Step<'_>) {
         let Some(idleness) = &mut self.idleness else { return };
-        idleness.ordered(&step.effects);
         if idleness.is_due(step.now)
+            && step.jobs.is_empty()
+            && self.config_reads == 0
             && self.stop.is_none()
             && self.statuses.is_empty()
             && self.logouts.is_empty()

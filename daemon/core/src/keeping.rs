@@ -5,12 +5,14 @@
 use rally_cred_proto::{Fault, Secret};
 
 use super::{
-    account::{Account, Step},
-    event::{Effect, Entry, Epoch, GrantStep},
+    account::Account,
+    event::{AskId, Effect, Epoch, GrantStep},
+    jobs::Owner,
     policy,
     profile::{Keyring, Profile},
     record::{self, ClientSecretRecord, Decoded, TokenRecord},
     renewal::Trust,
+    step::Step,
     time::Tick,
     token_item::{TokenItem, Written},
     vault::{Change, Changed, ItemKey, ItemKind, VaultTrouble},
@@ -75,16 +77,14 @@ impl Keeping {
 impl Account {
     /// Asks the vault for the token.
     pub(super) fn load_token(&mut self, step: &mut Step<'_>) {
-        let epoch = step.epoch();
-        self.token = Slot::Loading(epoch);
-        step.effects.push(Effect::Load(epoch, self.key(ItemKind::Token)));
+        let key = self.key(ItemKind::Token);
+        self.token = Slot::Loading(step.begin(self.owner(), |epoch| Effect::Load(epoch, key)));
     }
 
     /// Asks the vault for the client secret.
     pub(super) fn load_client_secret(&mut self, step: &mut Step<'_>) {
-        let epoch = step.epoch();
-        self.client_secret = Slot::Loading(epoch);
-        step.effects.push(Effect::Load(epoch, self.key(ItemKind::ClientSecret)));
+        let key = self.key(ItemKind::ClientSecret);
+        self.client_secret = Slot::Loading(step.begin(self.owner(), |epoch| Effect::Load(epoch, key)));
     }
 
     /// Takes what the vault gave. `false` if the job is none of this account's.
@@ -186,9 +186,8 @@ impl Account {
     /// Asks the source of the client secret, if there is one, now that the vault has none.
     fn fetch_client_secret(&mut self, step: &mut Step<'_>) {
         if let Some(source) = self.profile.client_secret_source.clone() {
-            let epoch = step.epoch();
+            let epoch = step.begin(self.owner(), |epoch| Effect::FetchClientSecret(epoch, source));
             self.client_secret = Slot::Loading(epoch);
-            step.effects.push(Effect::FetchClientSecret(epoch, source));
         }
     }
 
@@ -251,10 +250,10 @@ impl Account {
 
     /// The token's item is to hold this, or to go.
     pub(super) fn order_token_write(&mut self, step: &mut Step<'_>, to: Option<Secret>) {
-        let epoch = step.epoch();
-        if let Some(from) = self.token_item.order(epoch, to.clone()) {
-            step.effects.push(Effect::Change(epoch, Change { key: self.key(ItemKind::Token), from, to }));
-        }
+        let (owner, key) = (self.owner(), self.key(ItemKind::Token));
+        self.token_item.order(to.clone(), |from| {
+            step.begin(owner, |epoch| Effect::Change(epoch, Change { key, from, to }))
+        });
     }
 
     /// Takes the vault's word on a write of the token. `false` if the job is none of this account's.
@@ -347,9 +346,9 @@ impl Account {
         let text = held.and_then(|secret| ClientSecretRecord::new(&self.profile, secret).encode());
         self.client_secret_keep.again_at = None;
         if let Some(text) = text {
-            let epoch = step.epoch();
+            let key = self.key(ItemKind::ClientSecret);
+            let epoch = step.begin(self.owner(), |epoch| Effect::Save(epoch, key, text));
             self.client_secret_keep.in_flight = Some(epoch);
-            step.effects.push(Effect::Save(epoch, self.key(ItemKind::ClientSecret), text));
         }
     }
 
@@ -408,43 +407,38 @@ impl Account {
         self.token_item.is_writing() || self.client_secret_keep.in_flight.is_some()
     }
 
-    /// Takes the token out of the vault; the outcome comes back under the epoch.
-    pub(super) fn erase_token(&mut self, step: &mut Step<'_>) -> Epoch {
-        let epoch = step.epoch();
+    /// Takes the token out of the vault; the outcome goes to this `logout`.
+    pub(super) fn erase_token(&mut self, step: &mut Step<'_>, ask: AskId) -> Epoch {
         self.token = Slot::Empty;
         self.suspect = None;
         self.brake.new_token();
         self.token_item = TokenItem::void(step.now.wall);
-        step.effects.push(Effect::Erase(epoch, self.key(ItemKind::Token)));
-        epoch
+        self.erase(step, ask, ItemKind::Token)
     }
 
-    /// Takes the client secret out of the vault; the outcome comes back under the epoch.
-    pub(super) fn erase_client_secret(&mut self, step: &mut Step<'_>) -> Epoch {
-        let epoch = step.epoch();
+    /// Takes the client secret out of the vault; the outcome goes to this `logout`.
+    pub(super) fn erase_client_secret(&mut self, step: &mut Step<'_>, ask: AskId) -> Epoch {
         self.look_for_client_secret_anew();
         if self.profile.client_secret_source.is_none() {
             self.client_secret = Slot::Empty;
         }
         self.client_secret_keep = Keeping::default();
-        step.effects.push(Effect::Erase(epoch, self.key(ItemKind::ClientSecret)));
-        epoch
+        self.erase(step, ask, ItemKind::ClientSecret)
+    }
+
+    fn erase(&self, step: &mut Step<'_>, ask: AskId, item: ItemKind) -> Epoch {
+        let (profile, key) = (self.profile.name.clone(), self.key(item));
+        step.begin(Owner::Logout { ask, profile, item }, |epoch| Effect::Erase(epoch, key))
+    }
+
+    /// The vault has erased an item, as it was asked to at a sign-out.
+    pub(super) fn erased(&mut self, item: ItemKind) {
+        if item == ItemKind::Token {
+            self.token_item.erased();
+        }
     }
 
     pub(super) fn key(&self, kind: ItemKind) -> ItemKey {
         ItemKey { kind, name: self.profile.name.clone() }
-    }
-}
-
-impl Step<'_> {
-    /// Notes what a grant went through.
-    pub(super) fn log(&mut self, profile: &str, step: GrantStep) {
-        self.effects.push(Effect::Log(Entry::Grant { profile: profile.to_owned(), step }));
-    }
-
-    /// Notes a failure that was coped with.
-    pub(super) fn recovered(&mut self, profile: &str, fault: &Fault) {
-        self.effects
-            .push(Effect::Log(Entry::Recovered { profile: profile.to_owned(), fault: fault.clone() }));
     }
 }

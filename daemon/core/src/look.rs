@@ -6,13 +6,14 @@
 use rally_cred_proto::{Fault, Secret};
 
 use super::{
-    account::{Account, Job, Step},
+    account::{Account, Job},
     event::{Effect, Epoch, GrantStep},
     keeping::Slot,
     policy,
     profile::Keyring,
     record::{Decoded, TokenRecord},
     renewal::Backoff,
+    step::Step,
     token_item::TokenItem,
     vault::{ItemKind, VaultTrouble},
 };
@@ -67,8 +68,8 @@ impl Account {
         if step.keyring == Keyring::Memory {
             return Err(look);
         }
-        let epoch = step.epoch();
-        step.effects.push(Effect::Load(epoch, self.key(ItemKind::Token)));
+        let key = self.key(ItemKind::Token);
+        let epoch = step.begin(self.owner(), |epoch| Effect::Load(epoch, key));
         self.job = Job::Looking(epoch, step.now.tick + policy::LOOK_PATIENCE, look);
         Ok(())
     }

@@ -5,12 +5,13 @@
 use rally_cred_proto::{Fault, Secret, message::WaitingOn};
 
 use super::{
-    account::{Account, Job, Step, Wants},
+    account::{Account, Job, Wants},
     answer::{self, FormKind, Grant, Refusal, Refused, TokenAnswer, TokenForm},
     event::{Effect, GrantStep},
     keeping::Slot,
     policy,
     record::TokenRecord,
+    step::Step,
     time::{Now, Tick, Ticks},
 };
 
@@ -150,15 +151,11 @@ impl Account {
             return;
         }
         let Some(refresh_token) = self.usable_refresh_token().cloned() else { return };
-        let epoch = step.epoch();
-        self.job = Job::Renewing(epoch, refresh_token.clone());
         self.tell_all(step, WaitingOn::Renewal);
-        step.effects.push(Effect::Post {
-            epoch,
-            profile: self.profile.clone(),
-            client_secret,
-            form: TokenForm::Refresh { refresh_token },
-        });
+        let (profile, form) =
+            (self.profile.clone(), TokenForm::Refresh { refresh_token: refresh_token.clone() });
+        let epoch = step.begin(self.owner(), |epoch| Effect::Post { epoch, profile, client_secret, form });
+        self.job = Job::Renewing(epoch, refresh_token);
     }
 
     /// Takes Rally's answer to a renewal by this refresh token.

@@ -5,11 +5,12 @@
 use rally_cred_proto::{Answer, Fault, FaultKind};
 
 use super::{
-    account::{Account, Step},
+    account::Account,
     broker::Broker,
     event::{AskId, Effect, Entry},
     policy,
     profile::Config,
+    step::Step,
     time::Tick,
 };
 
@@ -23,6 +24,7 @@ pub(super) struct Stop {
 impl Broker {
     /// Takes what is in the config file, or why it cannot be used, and answers whoever asked for a reload.
     pub(super) fn config_read(&mut self, step: &mut Step<'_>, outcome: Result<Config, Fault>) {
+        self.config_reads = self.config_reads.saturating_sub(1);
         let asks = std::mem::take(&mut self.reloads);
         let answer = match outcome {
             Ok(config) => {

@@ -8,7 +8,7 @@ use rally_cred_proto::{
 };
 
 use super::{
-    account::{Account, Job, Step, Waiter, Wants},
+    account::{Account, Job, Waiter, Wants},
     answer::{self, FormKind, Grant, RawAnswer, Refused, TokenAnswer, TokenForm, UserAnswer},
     event::{Effect, Epoch, GrantStep, Page},
     identity::{is_user, user_unknown},
@@ -19,6 +19,7 @@ use super::{
     redirect::{Expected, NotOurs, Redirect},
     renewal::{self, Backoff, Trust},
     sent::Sent,
+    step::Step,
     time::Tick,
 };
 
@@ -129,9 +130,8 @@ impl Account {
         let Ok(state) = Secret::parse(state) else { return };
         let secrets = Sent::new([state.clone(), client_secret.clone()]);
         let expected = Expected { redirect_uri: self.profile.redirect_uri.clone(), state, secrets };
-        let epoch = step.epoch();
         step.log(&self.profile.name, GrantStep::FlowBegan);
-        step.effects.push(Effect::Listen(epoch, expected.clone()));
+        let epoch = step.begin(self.owner(), |epoch| Effect::Listen(epoch, expected.clone()));
         self.job = Job::Flow(Box::new(Flow {
             epoch,
             deadline,
@@ -345,34 +345,25 @@ impl Account {
     }
 
     fn exchange(&mut self, step: &mut Step<'_>, flow: Box<Flow>, code: Secret) {
-        let epoch = step.epoch();
         let redirect_uri = self.profile.redirect_uri.as_str().to_owned();
         self.tell_all(step, WaitingOn::Exchange);
-        step.effects.push(Effect::Post {
-            epoch,
-            profile: self.profile.clone(),
-            client_secret: flow.client_secret.clone(),
-            form: TokenForm::Code { code, redirect_uri },
-        });
+        let (profile, client_secret) = (self.profile.clone(), flow.client_secret.clone());
+        let form = TokenForm::Code { code, redirect_uri };
+        let epoch = step.begin(self.owner(), |epoch| Effect::Post { epoch, profile, client_secret, form });
         self.job = Job::Exchanging(epoch, flow);
     }
 
-    /// Takes Rally's answer to a token request of this account. Gives it back if it is none of this account's.
-    pub(super) fn answered(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        raw: RawAnswer,
-    ) -> Option<RawAnswer> {
+    /// Takes Rally's answer to a token request. `false` if nobody waits for it any more.
+    pub(super) fn answered(&mut self, step: &mut Step<'_>, epoch: Epoch, raw: RawAnswer) -> bool {
         match std::mem::replace(&mut self.job, Job::None) {
             Job::Renewing(own, sent) if own == epoch => self.renewal_answered(step, sent, raw),
             Job::Exchanging(own, flow) if own == epoch => self.exchange_answered(step, flow, raw),
             other => {
                 self.job = other;
-                return Some(raw);
+                return false;
             }
         }
-        None
+        true
     }
 
     fn exchange_answered(&mut self, step: &mut Step<'_>, flow: Box<Flow>, raw: RawAnswer) {
@@ -391,37 +382,44 @@ impl Account {
     }
 
     fn look_up_user(&mut self, step: &mut Step<'_>, flow: Box<Flow>, grant: Grant) {
-        let epoch = step.epoch();
+        let (profile, token) = (self.profile.clone(), grant.access_token.clone());
+        let epoch = step.begin(self.owner(), |epoch| Effect::LookUpUser { epoch, profile, token });
         let mut record = renewal::record_of(&self.profile, step.now, grant, None);
         record.signed_in_at = Some(step.now.wall.0);
-        if let Some(token) = record.access_token.clone() {
-            step.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token });
-        }
         self.job = Job::LookingUp(epoch, flow, Box::new(record));
     }
 
-    /// Takes Rally's word on whose the new token is. Gives it back if it is none of this account's.
-    pub(super) fn user_looked_up(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        raw: RawAnswer,
-    ) -> Option<RawAnswer> {
-        let raw = self.suspicion_answered(step, epoch, raw)?;
-        let raw = self.identification_answered(step, epoch, raw)?;
-        let (flow, mut record) = match std::mem::replace(&mut self.job, Job::None) {
-            Job::LookingUp(own, flow, record) if own == epoch => (flow, *record),
+    /// Takes Rally's word on whose a token is. `false` if nobody waits for it any more.
+    pub(super) fn user_looked_up(&mut self, step: &mut Step<'_>, epoch: Epoch, raw: RawAnswer) -> bool {
+        if self.suspect == Some(epoch) {
+            self.suspicion_answered(step, raw);
+            return true;
+        }
+        match std::mem::replace(&mut self.job, Job::None) {
+            Job::Identifying(own, token) if own == epoch => self.identification_answered(step, &token, raw),
+            Job::LookingUp(own, flow, record) if own == epoch => {
+                self.new_token_looked_up(step, flow, *record, raw);
+            }
             other => {
                 self.job = other;
-                return Some(raw);
+                return false;
             }
-        };
+        }
+        true
+    }
+
+    fn new_token_looked_up(
+        &mut self,
+        step: &mut Step<'_>,
+        flow: Box<Flow>,
+        mut record: TokenRecord,
+        raw: RawAnswer,
+    ) {
         match answer::read_user_answer(raw) {
             UserAnswer::Found { username, .. } => {
                 if is_user(self.profile.username.as_deref(), username.as_deref()) == Some(false) {
                     let fault = self.signed_in_as(username.as_deref());
-                    self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
-                    return None;
+                    return self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
                 }
                 record.username = username;
                 self.sign_in(step, flow, record, None);
@@ -440,32 +438,24 @@ impl Account {
                 self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
             }
             // The token is good on an address that the subscription allows, so it is kept; but nobody is told that all is well.
-            UserAnswer::AddressNotAllowed(fault) => return self.sign_in_in_part(step, flow, record, fault),
+            UserAnswer::AddressNotAllowed(fault) => self.sign_in_in_part(step, flow, record, fault),
         }
-        None
     }
 
     /// Keeps the token, and tells everybody why nobody can be given it yet.
-    fn sign_in_in_part(
-        &mut self,
-        step: &mut Step<'_>,
-        flow: Box<Flow>,
-        record: TokenRecord,
-        fault: Fault,
-    ) -> Option<RawAnswer> {
+    fn sign_in_in_part(&mut self, step: &mut Step<'_>, flow: Box<Flow>, record: TokenRecord, fault: Fault) {
         step.recovered(&self.profile.name, &fault);
         self.sign_in(step, flow, record, Some(Page::Failed(fault.clone())));
         for waiter in std::mem::take(&mut self.waiters) {
             step.reply(waiter.id, Answer::Error(fault.clone()));
         }
         self.fault = Some(fault);
-        None
     }
 
     /// Holds the token of a flow that has ended well, and ends the flow with this page, or with the one that says so.
     fn sign_in(&mut self, step: &mut Step<'_>, flow: Box<Flow>, record: TokenRecord, page: Option<Page>) {
         let page = page.unwrap_or_else(|| Page::SignedIn { username: record.username.clone() });
-        step.effects.push(Effect::EndListening(flow.epoch, page));
+        step.end_listening(flow.epoch, page);
         step.log(&self.profile.name, GrantStep::SignedIn);
         self.cool_down = CoolDown::default();
         self.backoff = Backoff::default();
@@ -483,7 +473,7 @@ impl Account {
 
     /// Ends a flow that came to nothing, and answers everybody who waited for it.
     fn end_flow(&mut self, step: &mut Step<'_>, flow: &Flow, fault: &Fault, page: Page) {
-        step.effects.push(Effect::EndListening(flow.epoch, page));
+        step.end_listening(flow.epoch, page);
         step.log(&self.profile.name, GrantStep::FlowEnded);
         step.recovered(&self.profile.name, fault);
         self.cool_down.misses += 1;
@@ -535,7 +525,7 @@ impl Account {
     pub(super) fn abandon_flow(&mut self, step: &mut Step<'_>, fault: &Fault) {
         match std::mem::replace(&mut self.job, Job::None) {
             Job::Flow(flow) | Job::Exchanging(_, flow) | Job::LookingUp(_, flow, _) => {
-                step.effects.push(Effect::EndListening(flow.epoch, Page::Failed(fault.clone())));
+                step.end_listening(flow.epoch, Page::Failed(fault.clone()));
                 step.log(&self.profile.name, GrantStep::FlowEnded);
             }
             other @ (Job::None

@@ -1,30 +1,30 @@
 //! `store`, `get` and `erase` of static credentials: which server a request is for, and whether any are kept for it.
-//! Does not: know profiles, which come first, or what is kept (`static_shelf` does, for each server).
+//! Does not: know profiles, which come first, or what is kept (`static_store` does, for each server).
 //! Used by: `broker`, for servers that no profile is for.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind, Origin, Secret,
+    Answer, Fault, FaultKind, Origin,
     message::{Erase, Get, Store, Target},
 };
 
 use super::{
-    account::Step,
     event::{AskId, Epoch, Peer},
+    jobs::Outcome,
     policy,
     profile::StaticHosts,
     static_record::{Entry, Wanted},
-    static_shelf::{HostStore, Known, Server, Waiting, Wants, refuse},
+    static_store::{HostStore, Server, Waiting, Wants},
+    step::Step,
     time::{Tick, Ticks},
-    vault::{Changed, VaultTrouble},
 };
 
 /// The static credentials of every server that they are kept for.
 #[derive(Debug, Default)]
 pub(super) struct StaticCredentials {
     hosts: StaticHosts,
-    shelves: BTreeMap<Server, HostStore>,
+    stores: BTreeMap<Server, HostStore>,
     /// Those that wait for the vault, or that somebody waits for: a few, however many are held.
     busy: BTreeSet<Server>,
 }
@@ -71,9 +71,8 @@ impl StaticCredentials {
     }
 
     fn ask(&mut self, step: &mut Step<'_>, server: Server, waiting: Waiting) {
-        let shelf = self.shelves.entry(server.clone()).or_insert_with(|| HostStore::new(server.clone()));
-        shelf.waiting.push_back(waiting);
-        shelf.advance(step);
+        let store = self.stores.entry(server.clone()).or_insert_with(|| HostStore::new(server.clone()));
+        store.ask(step, waiting);
         self.settle(server);
     }
 
@@ -94,53 +93,27 @@ impl StaticCredentials {
         (is_whole && self.hosts.cover(&server.protocol, &server.host)).then_some(server)
     }
 
-    /// Takes what the vault gave. `false` if the job is none of these.
-    pub(super) fn loaded(
+    /// Takes what a job of this server came to. `false` if nobody waits for it any more.
+    pub(super) fn heard(
         &mut self,
         step: &mut Step<'_>,
+        server: Server,
         epoch: Epoch,
-        outcome: &Result<Option<Secret>, VaultTrouble>,
+        outcome: &Outcome,
     ) -> bool {
-        let is_its =
-            |shelf: &HostStore| matches!(shelf.known, Known::Loading { epoch: own, .. } if own == epoch);
-        self.with_busy(is_its, |shelf| {
-            shelf.loaded(step, outcome);
-            shelf.advance(step);
-        })
-    }
-
-    /// Takes the vault's word on a write. `false` if the job is none of these.
-    pub(super) fn changed(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        outcome: &Result<Changed, VaultTrouble>,
-    ) -> bool {
-        let is_its = |shelf: &HostStore| matches!(&shelf.writing, Some(writing) if writing.epoch == epoch);
-        self.with_busy(is_its, |shelf| {
-            shelf.changed(step, outcome);
-            shelf.advance(step);
-        })
+        let is_current = self.stores.get_mut(&server).is_some_and(|store| store.heard(step, epoch, outcome));
+        self.settle(server);
+        is_current
     }
 
     /// Lets a client go that left. What it has begun to write goes on.
     pub(super) fn left(&mut self, id: AskId) {
-        self.with_each_busy(|shelf| {
-            shelf.waiting.retain(|waiting| waiting.id != id);
-            if let Some(writing) = &mut shelf.writing {
-                writing.ask = writing.ask.take().filter(|(own, _)| *own != id);
-            }
-        });
+        self.with_each_busy(|store| store.left(id));
     }
 
     /// When [`StaticCredentials::time_passed`] has something to do though nothing happens.
     pub(super) fn next_deadline(&self) -> Option<Tick> {
-        self.busy_shelves()
-            .flat_map(|shelf| {
-                let writing = shelf.writing.as_ref().and_then(|writing| writing.ask);
-                shelf.waiting.iter().map(|waiting| waiting.deadline).chain(writing.map(|(_, at)| at))
-            })
-            .min()
+        self.busy_stores().filter_map(HostStore::next_deadline).min()
     }
 
     /// Turns those away whose time has run out.
@@ -148,49 +121,31 @@ impl StaticCredentials {
         let now = step.now.tick;
         let fault = Fault::new(FaultKind::TimedOut, "the keyring did not answer in time")
             .remedy("unlock the keyring, then ask again");
-        self.turn_away(step, &fault, |deadline| deadline <= now);
+        self.with_each_busy(|store| store.turn_away(step, &fault, |deadline| deadline <= now));
     }
 
     /// Turns everybody away, as when the daemon stops.
     pub(super) fn fail_all(&mut self, step: &mut Step<'_>, fault: &Fault) {
-        self.turn_away(step, fault, |_| true);
-    }
-
-    fn turn_away(&mut self, step: &mut Step<'_>, fault: &Fault, is_meant: impl Fn(Tick) -> bool) {
-        self.with_each_busy(|shelf| {
-            let waiting = std::mem::take(&mut shelf.waiting);
-            let (late, others): (VecDeque<_>, _) =
-                waiting.into_iter().partition(|waiting| is_meant(waiting.deadline));
-            shelf.waiting = others;
-            for waiting in late {
-                refuse(step, &waiting, fault);
-            }
-            if let Some(writing) = &mut shelf.writing
-                && let Some((id, _)) = writing.ask.take_if(|(_, deadline)| is_meant(*deadline))
-            {
-                step.reply(id, Answer::Error(fault.clone()));
-            }
-        });
+        self.with_each_busy(|store| store.turn_away(step, fault, |_| true));
     }
 
     /// Whether something is on its way into the vault.
     pub(super) fn is_unsettled(&self) -> bool {
-        self.busy_shelves().any(|shelf| shelf.writing.is_some())
+        self.busy_stores().any(HostStore::is_writing)
     }
 
     /// Whether a new process would find everything again, and nobody waits.
     pub(super) fn is_forgettable(&self) -> bool {
-        !self.shelves.values().any(HostStore::has_work)
+        !self.stores.values().any(HostStore::has_work)
     }
 
     /// Puts a new configuration into force: everything is read again, perhaps from another vault.
     pub(super) fn apply(&mut self, step: &mut Step<'_>, hosts: StaticHosts) {
         self.hosts = hosts;
-        let servers: Vec<_> = self.shelves.keys().cloned().collect();
+        let servers: Vec<_> = self.stores.keys().cloned().collect();
         for server in servers {
-            if let Some(shelf) = self.shelves.get_mut(&server) {
-                shelf.known = Known::Unread;
-                shelf.advance(step);
+            if let Some(store) = self.stores.get_mut(&server) {
+                store.read_again(step);
             }
             self.settle(server);
         }
@@ -201,22 +156,13 @@ impl StaticCredentials {
         self.hosts.names()
     }
 
-    fn busy_shelves(&self) -> impl Iterator<Item = &HostStore> {
-        self.busy.iter().filter_map(|server| self.shelves.get(server))
-    }
-
-    /// `false` if there is no such shelf.
-    fn with_busy(&mut self, is_meant: impl Fn(&HostStore) -> bool, act: impl FnOnce(&mut HostStore)) -> bool {
-        let meant = self.busy.iter().find(|server| self.shelves.get(server).is_some_and(&is_meant)).cloned();
-        let Some(server) = meant else { return false };
-        self.shelves.get_mut(&server).map(act);
-        self.settle(server);
-        true
+    fn busy_stores(&self) -> impl Iterator<Item = &HostStore> {
+        self.busy.iter().filter_map(|server| self.stores.get(server))
     }
 
     fn with_each_busy(&mut self, mut act: impl FnMut(&mut HostStore)) {
         for server in self.busy.clone() {
-            self.shelves.get_mut(&server).map(&mut act);
+            self.stores.get_mut(&server).map(&mut act);
             self.settle(server);
         }
     }
@@ -224,11 +170,11 @@ impl StaticCredentials {
     /// Notes whether a server is busy after something happened to it. One of which nothing is held takes no room: with
     /// `*`, git asks here for every server it meets.
     fn settle(&mut self, server: Server) {
-        let shelf = self.shelves.get(&server);
-        if shelf.is_some_and(HostStore::is_idle) {
-            self.shelves.remove(&server);
+        let store = self.stores.get(&server);
+        if store.is_some_and(HostStore::is_idle) {
+            self.stores.remove(&server);
             self.busy.remove(&server);
-        } else if shelf.is_some_and(HostStore::is_busy) {
+        } else if store.is_some_and(HostStore::is_busy) {
             self.busy.insert(server);
         } else {
             self.busy.remove(&server);

@@ -5,11 +5,12 @@
 use rally_cred_proto::{Fault, FaultKind, Secret};
 
 use super::{
-    account::{Account, Step},
+    account::Account,
     answer::{self, RawAnswer, UserAnswer},
-    event::{Effect, Epoch, GrantStep},
+    event::{Effect, GrantStep},
     keeping::Slot,
     policy,
+    step::Step,
 };
 
 impl Account {
@@ -36,22 +37,14 @@ impl Account {
         if self.suspect.is_some() {
             return;
         }
-        let epoch = step.epoch();
-        self.suspect = Some(epoch);
         step.log(&self.profile.name, GrantStep::Suspected);
-        step.effects.push(Effect::LookUpUser { epoch, profile: self.profile.clone(), token: held });
+        let profile = self.profile.clone();
+        let epoch = step.begin(self.owner(), |epoch| Effect::LookUpUser { epoch, profile, token: held });
+        self.suspect = Some(epoch);
     }
 
-    /// Takes Rally's word on a suspected token. Gives it back if it is about something else.
-    pub(super) fn suspicion_answered(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        raw: RawAnswer,
-    ) -> Option<RawAnswer> {
-        if self.suspect != Some(epoch) {
-            return Some(raw);
-        }
+    /// Takes Rally's word on the suspected token.
+    pub(super) fn suspicion_answered(&mut self, step: &mut Step<'_>, raw: RawAnswer) {
         self.suspect = None;
         let token = self.token.held().and_then(|record| record.access_token.clone());
         match (answer::read_user_answer(raw), token) {
@@ -64,7 +57,6 @@ impl Account {
             }
             _ => self.brake.token_stays(step.now),
         }
-        None
     }
 
     /// Rally does not take this token: if it is the held one, it is given up.

@@ -115,15 +115,15 @@ impl TokenItem {
         }
     }
 
-    /// What the item is to hold from now on (`None`: it is to go). Returns what the write has to find there, or `None`
-    /// while another write is under way.
-    pub(super) fn order(&mut self, epoch: Epoch, text: Option<Secret>) -> Option<Option<Secret>> {
+    /// What the item is to hold from now on (`None`: it is to go). Unless another write is under way, `begin` orders one,
+    /// which has to find there what it is given.
+    pub(super) fn order(&mut self, text: Option<Secret>, begin: impl FnOnce(Option<Secret>) -> Epoch) {
         if let Keeping::Writing { is_outdated, .. } = &mut self.keeping {
             *is_outdated = true;
-            return None;
+            return;
         }
+        let epoch = begin(self.believed.clone());
         self.keeping = Keeping::Writing { epoch, text, is_outdated: false };
-        Some(self.believed.clone())
     }
 
     /// Takes the outcome of the write of this name; `None` if it is not the one under way. `lasts`: whether the vault

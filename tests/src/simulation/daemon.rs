@@ -30,6 +30,8 @@ pub(super) struct Daemon {
     pub(super) dice: BrokerDice,
     pub(super) vault: SimVault,
     pub(super) outcomes: Vec<(Tick, Epoch, Outcome)>,
+    /// The token requests that Rally has answered.
+    pub(super) answered: Vec<Epoch>,
     pub(super) promises: Promises,
     /// Whether the broker dropped an outcome since this was last reset.
     pub(super) was_stale: bool,
@@ -53,6 +55,7 @@ impl Daemon {
             },
             vault: SimVault::new(bugs),
             outcomes: Vec::new(),
+            answered: Vec::new(),
             promises: Promises::default(),
             was_stale: false,
             tokens: Vec::new(),
@@ -64,6 +67,7 @@ impl Daemon {
     pub(super) fn crash(&mut self, chance: &mut Seeded, items: &mut Items, profiles: usize) -> Option<Wrote> {
         let wrote = self.vault.abandon(chance, items);
         self.outcomes.clear();
+        self.answered.clear();
         self.promises.crashed();
         self.fresh.clear();
         self.broker = broker(profiles);

@@ -342,6 +342,7 @@ impl History {
                     Some(Planted::ShortLives) => with_life(raw, |_| 1),
                     _ => raw,
                 };
+                self.me().answered.push(epoch);
                 Event::Answered(epoch, raw)
             }
             Outcome::LookedUp { mood, token } => return self.deliver_look_up(epoch, mood, &token),
@@ -591,11 +592,12 @@ impl History {
 
     /// An outcome comes a second time.
     fn repeat_an_outcome(&mut self) -> Result<(), Broken> {
-        let epoch = Epoch(1 + self.chance.below(200));
-        self.note(|| format!("{epoch:?} is answered out of turn"));
-        if self.me().outcomes.iter().any(|(_, open, _)| *open == epoch) {
+        let answered = self.me().answered.clone();
+        if answered.is_empty() {
             return Ok(());
         }
+        let epoch = self.pick(&answered);
+        self.note(|| format!("{epoch:?} is answered a second time"));
         let body = zeroize::Zeroizing::new(br#"{"access_token":"stray","refresh_token":"stray"}"#.to_vec());
         let sent = Sent::default();
         self.play_event(Event::Answered(

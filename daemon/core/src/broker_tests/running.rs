@@ -125,3 +125,21 @@ fn a_stop_waits_for_a_renewal_that_is_under_way() {
     assert!(stage.vault["token:default"].expose().contains("rotated"));
     assert!(matches!(stage.result(stop), Some(Answer::Done)));
 }
+
+#[test]
+fn a_status_takes_no_longer_when_a_reload_changes_a_profile_that_is_still_being_read() {
+    let mut stage = Stage::with(Keyring::Auto, &["default", "work"]);
+    stage.vault_is_silent = true;
+    let status = stage.ask(Ask::Status(StatusAsk { profile: None, check: false }));
+    let mut profiles =
+        BTreeMap::from([("default".to_owned(), profile("default")), ("work".to_owned(), profile("work"))]);
+    profiles.get_mut("work").unwrap().client_id = "other".to_owned();
+    stage.play(Event::ConfigRead(Ok(Config {
+        default_profile: "default".to_owned(),
+        keyring: Keyring::Auto,
+        profiles,
+        ..Config::default()
+    })));
+    stage.wait(Ticks::seconds(5));
+    assert!(matches!(stage.result(status), Some(Answer::Status(_))));
+}

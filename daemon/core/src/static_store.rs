@@ -8,11 +8,12 @@ use std::collections::VecDeque;
 use rally_cred_proto::{Answer, Fault, FaultKind, Secret, git::Credential, message::StaticCredential};
 
 use super::{
-    account::Step,
     event::{AskId, Effect, Entry as LogEntry, Epoch, Peer},
+    jobs::{Outcome, Owner},
     profile::Keyring,
     record::Decoded,
     static_record::{Entry, StaticRecord, Wanted},
+    step::Step,
     time::Tick,
     vault::{Change, Changed, ItemKey, ItemKind, VaultTrouble},
 };
@@ -28,15 +29,15 @@ pub(super) struct Server {
 #[derive(Debug)]
 pub(super) struct HostStore {
     server: Server,
-    pub(super) known: Known,
+    known: Known,
     /// What was stored while no keyring answered; it goes there as soon as one does.
     unkept: StaticRecord,
-    pub(super) writing: Option<Writing>,
-    pub(super) waiting: VecDeque<Waiting>,
+    writing: Option<Writing>,
+    waiting: VecDeque<Waiting>,
 }
 
 #[derive(Debug)]
-pub(super) enum Known {
+enum Known {
     Unread,
     /// It is being read; `was` is what it held when it was last read.
     Loading {
@@ -48,7 +49,7 @@ pub(super) enum Known {
 
 /// What the vault held when it was last read.
 #[derive(Debug)]
-pub(super) struct Held {
+struct Held {
     record: StaticRecord,
     /// The item's text, `None` if there was no item.
     text: Option<Secret>,
@@ -58,10 +59,10 @@ pub(super) struct Held {
 
 /// A write on its way to the vault.
 #[derive(Debug)]
-pub(super) struct Writing {
-    pub(super) epoch: Epoch,
+struct Writing {
+    epoch: Epoch,
     /// Whom to answer: nobody, if they left or had no time left.
-    pub(super) ask: Option<(AskId, Tick)>,
+    ask: Option<(AskId, Tick)>,
     text: Option<Secret>,
     /// What is done again if somebody else has changed the item.
     again: Again,
@@ -117,12 +118,78 @@ impl HostStore {
         format!("{}://{}", self.server.protocol, self.server.host)
     }
 
+    fn owner(&self) -> Owner {
+        Owner::Statics(self.server.clone())
+    }
+
     fn key(&self) -> ItemKey {
         ItemKey { kind: ItemKind::StaticCredentials, name: self.name() }
     }
 
+    /// Answers a request, at once or later.
+    pub(super) fn ask(&mut self, step: &mut Step<'_>, waiting: Waiting) {
+        self.waiting.push_back(waiting);
+        self.advance(step);
+    }
+
+    /// Reads everything again, perhaps from another vault.
+    pub(super) fn read_again(&mut self, step: &mut Step<'_>) {
+        self.known = Known::Unread;
+        self.advance(step);
+    }
+
+    /// Lets a client go that left. What it has begun to write goes on.
+    pub(super) fn left(&mut self, id: AskId) {
+        self.waiting.retain(|waiting| waiting.id != id);
+        if let Some(writing) = &mut self.writing {
+            writing.ask = writing.ask.take().filter(|(own, _)| *own != id);
+        }
+    }
+
+    /// When somebody's time is up.
+    pub(super) fn next_deadline(&self) -> Option<Tick> {
+        let writing = self.writing.as_ref().and_then(|writing| writing.ask);
+        self.waiting.iter().map(|waiting| waiting.deadline).chain(writing.map(|(_, at)| at)).min()
+    }
+
+    /// Turns those away whose deadline is meant.
+    pub(super) fn turn_away(&mut self, step: &mut Step<'_>, fault: &Fault, is_meant: impl Fn(Tick) -> bool) {
+        let (late, others): (VecDeque<_>, _) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|waiting| is_meant(waiting.deadline));
+        self.waiting = others;
+        for waiting in late {
+            refuse(step, &waiting, fault);
+        }
+        if let Some(writing) = &mut self.writing
+            && let Some((id, _)) = writing.ask.take_if(|(_, deadline)| is_meant(*deadline))
+        {
+            step.reply(id, Answer::Error(fault.clone()));
+        }
+    }
+
+    /// Whether something is on its way into the vault.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// Takes what a job came to. `false` if nobody waits for it any more.
+    pub(super) fn heard(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Loaded(outcome) if matches!(self.known, Known::Loading { epoch: own, .. } if own == epoch) =>
+            {
+                self.loaded(step, outcome);
+            }
+            Outcome::Changed(outcome) if self.writing.as_ref().is_some_and(|own| own.epoch == epoch) => {
+                self.changed(step, outcome);
+            }
+            _ => return false,
+        }
+        self.advance(step);
+        true
+    }
+
     /// Answers whoever can be answered, in the order in which they came.
-    pub(super) fn advance(&mut self, step: &mut Step<'_>) {
+    fn advance(&mut self, step: &mut Step<'_>) {
         while self.writing.is_none()
             && let Some(waiting) = self.waiting.pop_front()
         {
@@ -176,9 +243,9 @@ impl HostStore {
             Known::Held(held) => Some(Box::new(held.record)),
             Known::Unread => None,
         };
-        let epoch = step.epoch();
+        let key = self.key();
+        let epoch = step.begin(self.owner(), |epoch| Effect::Load(epoch, key));
         self.known = Known::Loading { epoch, was };
-        step.effects.push(Effect::Load(epoch, self.key()));
     }
 
     fn answer_get(&self, step: &mut Step<'_>, id: AskId, peer: Peer, found: Option<Credential>) {
@@ -191,14 +258,13 @@ impl HostStore {
     /// Brings what is held to the vault.
     fn write(&mut self, step: &mut Step<'_>, ask: Option<(AskId, Tick)>, again: Again) {
         let Known::Held(held) = &self.known else { return };
-        let epoch = step.epoch();
         let text = held.record.encode().filter(|_| !held.record.is_empty());
         let change = Change { key: self.key(), from: held.text.clone(), to: text.clone() };
-        step.effects.push(Effect::Change(epoch, change));
+        let epoch = step.begin(self.owner(), |epoch| Effect::Change(epoch, change));
         self.writing = Some(Writing { epoch, ask, text, again });
     }
 
-    pub(super) fn loaded(&mut self, step: &mut Step<'_>, outcome: &Result<Option<Secret>, VaultTrouble>) {
+    fn loaded(&mut self, step: &mut Step<'_>, outcome: &Result<Option<Secret>, VaultTrouble>) {
         let was = match std::mem::replace(&mut self.known, Known::Unread) {
             Known::Loading { was, .. } => was,
             Known::Unread | Known::Held(_) => None,
@@ -271,7 +337,7 @@ impl HostStore {
     }
 
     /// What did not get into the vault is not held either: whoever stored it was told so.
-    pub(super) fn changed(&mut self, step: &mut Step<'_>, outcome: &Result<Changed, VaultTrouble>) {
+    fn changed(&mut self, step: &mut Step<'_>, outcome: &Result<Changed, VaultTrouble>) {
         let Some(Writing { ask, text, again, .. }) = self.writing.take() else { return };
         match outcome {
             Ok(Changed::Done) => {
@@ -336,7 +402,7 @@ impl HostStore {
 }
 
 /// A `get` that cannot be looked up is none of ours, so that git asks its other helpers, and is told why.
-pub(super) fn refuse(step: &mut Step<'_>, waiting: &Waiting, fault: &Fault) {
+fn refuse(step: &mut Step<'_>, waiting: &Waiting, fault: &Fault) {
     match waiting.wants {
         Wants::Get { .. } => {
             step.effects.push(Effect::Tell(waiting.id, Answer::Notice(fault.clone())));
