@@ -108,10 +108,6 @@ impl Performer {
                     async move { Event::ClientSecretFetched(epoch, secret_source::fetch(&source).await) },
                 );
             }
-            Effect::Save(epoch, key, record) => {
-                let vault = self.vault.clone();
-                self.report(async move { Event::Saved(epoch, vault.save(&key, record).await) });
-            }
             Effect::Change(epoch, change) => {
                 let vault = self.vault.clone();
                 self.report(async move { Event::Changed(epoch, vault.change(change).await) });

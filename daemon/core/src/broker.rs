@@ -11,12 +11,11 @@ use rally_cred_proto::{
 };
 
 use super::{
-    account::{Account, Waiter, Wants},
+    account::{Account, Waiter, Wants, is_user},
     answer::{self, UserAnswer},
     dice::Dice,
-    event::{AskId, Effect, Entry, Epoch, Event, GrantStep, Peer},
+    event::{AskId, Effect, Entry, Epoch, Event, Peer},
     gather::{Facts, LogoutGathering, StatusGathering},
-    identity::is_user,
     idle::Idleness,
     jobs::{Jobs, Outcome, Owner},
     nearness, policy,
@@ -132,7 +131,6 @@ impl Broker {
             Event::ClientSecretFetched(epoch, outcome) => {
                 self.heard(step, epoch, Outcome::ClientSecretFetched(outcome));
             }
-            Event::Saved(epoch, outcome) => self.heard(step, epoch, Outcome::Saved(outcome)),
             Event::Changed(epoch, outcome) => self.heard(step, epoch, Outcome::Changed(outcome)),
             Event::Erased(epoch, outcome) => self.heard(step, epoch, Outcome::Erased(outcome)),
             Event::Listening(epoch, outcome) => self.heard(step, epoch, Outcome::Listening(outcome)),
@@ -154,7 +152,7 @@ impl Broker {
 
     /// What was sent to Rally some time, and may be quoted by any answer of it.
     fn secrets(&self) -> Sent {
-        Sent::new(self.accounts.values().flat_map(Account::secrets))
+        Sent::new(self.accounts.values().flat_map(Account::secrets).cloned())
     }
 
     /// Takes what a job came to, to whoever ordered it.
@@ -164,9 +162,6 @@ impl Broker {
                 let mut is_current = false;
                 self.with_account(step, &name, |account, step| {
                     is_current = account.heard(step, epoch, outcome);
-                    if is_current {
-                        account.advance(step);
-                    }
                 });
                 is_current
             }
@@ -242,7 +237,7 @@ impl Broker {
         else {
             return step.reply(waiter.id, Answer::NoMatch);
         };
-        let origin = account.profile.base_url.origin();
+        let origin = account.profile().base_url.origin();
         let next =
             self.candidates(origin, username.as_deref()).find(|name| !waiter.tried.contains(name)).cloned();
         match next {
@@ -323,7 +318,7 @@ impl Broker {
                 Ok(names) => {
                     let accounts = names.iter().filter_map(|name| self.accounts.get(name));
                     let profiles =
-                        accounts.map(|account| (account.profile.clone(), account.is_listening())).collect();
+                        accounts.map(|account| (account.profile().clone(), account.is_listening())).collect();
                     let secrets = self.secrets();
                     step.effects.push(Effect::Check { id, keyring: step.keyring, profiles, secrets });
                 }
@@ -393,21 +388,8 @@ impl Broker {
         let mut gathering = LogoutGathering::new(id);
         for name in names {
             self.with_account(step, &name, |account, step| {
-                let fault = Fault::new(
-                    FaultKind::Denied,
-                    format!("profile {} was signed out meanwhile", account.profile.name),
-                )
-                .remedy(account.login_command());
-                account.abandon_flow(step, &fault);
-                account.forget(step);
-                let page = account.profile.base_url.grants_page();
-                if logout.client_secret {
-                    gathering.erasing(account.erase_client_secret(step, id), page.as_str());
-                }
-                // The token goes first, so that nobody who waits is given it on the way out.
-                gathering.erasing(account.erase_token(step, id), page.as_str());
-                account.fail_all(step, &fault);
-                step.log(&account.profile.name, GrantStep::SignedOut);
+                let erasing = account.sign_out(step, id, logout.client_secret);
+                gathering.erasing(erasing, account.profile().base_url.grants_page().as_str());
             });
         }
         self.logouts.push(gathering);

@@ -52,8 +52,6 @@ pub enum Event {
     Loaded(Epoch, Result<Option<Secret>, VaultTrouble>),
     /// The client secret's source gave it, or not.
     ClientSecretFetched(Epoch, Result<Secret, Fault>),
-    /// The vault took a record, or not.
-    Saved(Epoch, Result<(), VaultTrouble>),
     /// The vault changed a record, found another in its place, or neither.
     Changed(Epoch, Result<Changed, VaultTrouble>),
     /// The vault forgot a record, or not.
@@ -87,8 +85,6 @@ pub enum Effect {
     Load(Epoch, ItemKey),
     /// Ask a source for a client secret; comes back as [`Event::ClientSecretFetched`].
     FetchClientSecret(Epoch, SecretSource),
-    /// Put an item into the vault; comes back as [`Event::Saved`].
-    Save(Epoch, ItemKey, Secret),
     /// Put an item into the vault, or take it out, if it holds what is believed; comes back as [`Event::Changed`].
     Change(Epoch, Change),
     /// Take an item out of the vault; comes back as [`Event::Erased`].

@@ -105,17 +105,15 @@ impl StatusGathering {
         }
         let (mut open, mut found) = (HashMap::new(), BTreeMap::new());
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
-            let name = &account.profile.name;
-            let Some(token) = account.token.held().and_then(|record| record.access_token.clone()) else {
-                continue;
-            };
-            if account.brake.took_lately(step.now) {
+            let name = &account.profile().name;
+            let Some(token) = account.access_token().cloned() else { continue };
+            if account.was_taken_lately(step.now) {
                 found.insert(name.clone(), Ok(true));
                 continue;
             }
             let joined = asked.iter().find(|(_, profile, of)| profile == name && of.matches(&token));
             let epoch = joined.map(|(epoch, ..)| *epoch).unwrap_or_else(|| {
-                let (profile, token) = (account.profile.clone(), token.clone());
+                let (profile, token) = (account.profile().clone(), token.clone());
                 let epoch = step.begin(Owner::Checks, |epoch| Effect::LookUpUser {
                     epoch,
                     profile,
@@ -161,9 +159,9 @@ impl StatusGathering {
         static_hosts: Vec<String>,
     ) -> Answer {
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
-            let mut status = account.status(step.now, account.profile.name == default);
+            let mut status = account.status(step.now, account.profile().name == default);
             if let Check::Asked { found, .. } = &self.check {
-                match found.get(&account.profile.name) {
+                match found.get(&account.profile().name) {
                     Some(Ok(is_taken)) => {
                         status.checked = Some(*is_taken);
                         status.ready &= *is_taken;
@@ -174,8 +172,8 @@ impl StatusGathering {
             }
             step.effects.push(Effect::Tell(self.id, Answer::Profile(Box::new(status))));
         }
-        let fault = accounts.values().find_map(|account| account.vault_fault.clone());
-        let was_used = accounts.values().any(|account| account.token.held().is_some());
+        let fault = accounts.values().find_map(|account| account.vault_fault().cloned());
+        let was_used = accounts.values().any(Account::has_token);
         let keeps = match step.keyring {
             Keyring::Memory => Some(false),
             Keyring::Auto | Keyring::Os => (was_used || fault.is_some()).then_some(fault.is_none()),
@@ -208,8 +206,9 @@ impl LogoutGathering {
         Self { id, open: HashSet::new(), done, fault: None, unasked: None }
     }
 
-    pub(super) fn erasing(&mut self, epoch: Epoch, grants_page: &str) {
-        self.open.insert(epoch);
+    /// These items of a profile are being erased.
+    pub(super) fn erasing(&mut self, items: Vec<Epoch>, grants_page: &str) {
+        self.open.extend(items);
         if !self.done.revoke_at.iter().any(|page| page == grants_page) {
             self.done.revoke_at.push(grants_page.to_owned());
         }

@@ -3,11 +3,8 @@
 //! Used by: `broker`.
 
 use super::{
-    account::{Account, Job},
     broker::Broker,
     event::{Effect, Event},
-    policy,
-    renewal::Trust,
     step::Step,
     time::{Now, Tick, Ticks},
 };
@@ -62,25 +59,5 @@ impl Broker {
         {
             step.effects.push(Effect::ExitIfDeserted);
         }
-    }
-}
-
-impl Account {
-    /// Whether a new process would find everything again that matters: what is held is in the vault, nobody waits, nobody
-    /// was told what is not yet mended, whose button would be dead, and no pause is forgotten that keeps Rally or a person
-    /// from being asked too often.
-    pub(super) fn is_forgettable(&self, now: Now) -> bool {
-        let is_token_kept = self.token.held().is_none() || self.token_item.is_kept();
-        let is_secret_kept = self.client_secret.held().is_none() || self.client_secret_keep.kept;
-        is_token_kept
-            && is_secret_kept
-            && self.waiters.is_empty()
-            && self.suspect.is_none()
-            && self.brake.due().is_none()
-            && matches!(self.job, Job::None)
-            && self.trust == Trust::Full
-            && !self.is_resting(now)
-            && self.alerts.are_over()
-            && policy::is_cool_down_forgettable(now, self.cool_down.until)
     }
 }

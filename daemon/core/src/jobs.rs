@@ -32,7 +32,6 @@ pub(super) enum Owner {
 pub(super) enum Outcome {
     Loaded(Result<Option<Secret>, VaultTrouble>),
     ClientSecretFetched(Result<Secret, Fault>),
-    Saved(Result<(), VaultTrouble>),
     Changed(Result<Changed, VaultTrouble>),
     Erased(Result<(), VaultTrouble>),
     Listening(Result<(), Fault>),

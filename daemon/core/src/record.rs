@@ -160,9 +160,9 @@ pub(super) fn of_other(profile: &str, login: &str) -> Fault {
 }
 
 /// What to tell people about a record that is of no use.
-pub(super) fn damaged(profile: &str) -> Fault {
+pub(super) fn damaged(profile: &str, login: &str) -> Fault {
     Fault::new(FaultKind::VaultFailed, format!("the stored record of profile {profile} is damaged"))
-        .remedy(format!("rally-cred login {profile}"))
+        .remedy(login)
 }
 
 pub(super) fn decode<T: for<'de> Deserialize<'de>>(

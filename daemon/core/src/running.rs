@@ -52,14 +52,14 @@ impl Broker {
         let mut old = std::mem::take(&mut self.accounts);
         for profile in config.profiles.values() {
             let account = match old.remove(&profile.name) {
-                Some(account) if account.profile == *profile => account,
-                Some(mut account) if account.profile.shapes_same_token(profile) => {
-                    retire(step, &mut account);
+                Some(account) if *account.profile() == *profile => account,
+                Some(mut account) if account.profile().shapes_same_token(profile) => {
+                    account.retire(step);
                     account.adopt(profile);
                     account
                 }
                 Some(mut account) => {
-                    retire(step, &mut account);
+                    account.retire(step);
                     Account::new(profile.clone())
                 }
                 None => Account::new(profile.clone()),
@@ -67,7 +67,7 @@ impl Broker {
             self.accounts.insert(profile.name.clone(), account);
         }
         for account in old.values_mut() {
-            retire(step, account);
+            account.retire(step);
         }
         self.statics.apply(step, config.static_hosts.clone());
         if self.config.notify != config.notify {
@@ -104,8 +104,7 @@ impl Broker {
                 });
                 self.statics.fail_all(step, &stopping());
                 for account in self.accounts.values_mut() {
-                    account.abandon_flow(step, &stopping());
-                    account.fail_all(step, &stopping());
+                    account.stop(step, &stopping());
                 }
             }
         }
@@ -123,18 +122,6 @@ impl Broker {
             step.effects.push(Effect::Exit);
         }
     }
-}
-
-/// Takes an account out of service whose profile was changed or removed.
-fn retire(step: &mut Step<'_>, account: &mut Account) {
-    let fault = Fault::new(
-        FaultKind::ConfigBroken,
-        format!("profile {} was changed meanwhile", account.profile.name),
-    )
-    .remedy("ask again");
-    account.abandon_flow(step, &fault);
-    account.fail_all(step, &fault);
-    account.end_alerts(step);
 }
 
 /// What everybody is told from then on.

@@ -426,7 +426,6 @@ impl History {
                 }
             }
             Effect::Load(epoch, key) => self.call_vault(epoch, Call::Load(key)),
-            Effect::Save(epoch, key, record) => self.call_vault(epoch, Call::Save(key, record)),
             Effect::Change(epoch, change) => {
                 if change.key.kind == ItemKind::Token {
                     let refresh_token = change.to.as_ref().and_then(|record| field(record, "refresh_token"));

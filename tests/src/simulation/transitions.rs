@@ -53,11 +53,9 @@ impl Cause {
         match event {
             Event::Asked { .. } => Self::Asked,
             Event::Left(_) => Self::Left,
-            Event::Loaded(..)
-            | Event::ClientSecretFetched(..)
-            | Event::Saved(..)
-            | Event::Changed(..)
-            | Event::Erased(..) => Self::Vault,
+            Event::Loaded(..) | Event::ClientSecretFetched(..) | Event::Changed(..) | Event::Erased(..) => {
+                Self::Vault
+            }
             Event::Listening(..) => Self::Listener,
             Event::Redirected(..) => Self::Redirected,
             Event::Answered(..) | Event::UserLookedUp(..) => Self::Rally,

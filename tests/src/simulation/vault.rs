@@ -31,7 +31,6 @@ const DEADLINE: Ticks = Ticks::seconds(20);
 #[derive(Debug)]
 pub(super) enum Call {
     Load(ItemKey),
-    Save(ItemKey, Secret),
     Change(Change),
     Erase(ItemKey),
     /// A save that is reported as done and is not.
@@ -105,7 +104,6 @@ impl SimVault {
         let ends = begins + takes;
         self.busy_until = Some(ends);
         let write = match &call {
-            Call::Save(key, record) => Some((key.account(), Some(record.clone()), None)),
             Call::Change(change) => {
                 Some((change.key.account(), change.to.clone(), Some(change.from.clone())))
             }
@@ -160,13 +158,9 @@ impl SimVault {
         };
         let (event, wrote) = match (call, trouble) {
             (Call::Load(_), Some(trouble)) => (Event::Loaded(epoch, Err(trouble)), None),
-            (Call::Save(..) | Call::Swallow, Some(trouble)) => (Event::Saved(epoch, Err(trouble)), None),
-            (Call::Change(_), Some(trouble)) => (Event::Changed(epoch, Err(trouble)), None),
+            (Call::Change(_) | Call::Swallow, Some(trouble)) => (Event::Changed(epoch, Err(trouble)), None),
             (Call::Erase(_), Some(trouble)) => (Event::Erased(epoch, Err(trouble)), None),
             (Call::Load(key), None) => (Event::Loaded(epoch, Ok(items.get(&key.account()).cloned())), None),
-            (Call::Save(key, record), None) => {
-                (Event::Saved(epoch, Ok(())), Some(put(items, key.account(), Some(record))))
-            }
             (Call::Swallow, None) => (Event::Changed(epoch, Ok(Changed::Done)), None),
             (Call::Change(Change { key, from, to }), None) => {
                 let account = key.account();

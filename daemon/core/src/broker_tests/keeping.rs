@@ -43,7 +43,6 @@ fn a_login_reports_done_only_when_the_vault_has_the_token_and_the_secret() {
     let saves: Vec<_> = effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Save(epoch, key, _) => Some((*epoch, key.kind)),
             Effect::Change(epoch, change) => Some((*epoch, change.key.kind)),
             _ => None,
         })
@@ -53,7 +52,7 @@ fn a_login_reports_done_only_when_the_vault_has_the_token_and_the_secret() {
         [ItemKind::ClientSecret, ItemKind::Token]
     );
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Reply(..))));
-    stage.play(Event::Saved(saves[0].0, Ok(())));
+    stage.play(Event::Changed(saves[0].0, Ok(Changed::Done)));
     // A caller is not kept waiting for ever, but login waits for the vault's word.
     stage.wait(Ticks::seconds(15));
     assert!(stage.result(login).is_none());

@@ -103,23 +103,13 @@ impl Stage {
         while let Some(event) = events.pop() {
             for effect in self.broker.handle(self.now, &mut self.dice, event) {
                 match effect {
-                    Effect::Load(..) | Effect::Save(..) | Effect::Change(..) | Effect::Erase(..)
-                        if self.vault_is_silent =>
-                    {
+                    Effect::Load(..) | Effect::Change(..) | Effect::Erase(..) if self.vault_is_silent => {
                         self.unanswered.push(effect);
                     }
                     Effect::Load(epoch, key) => {
                         self.loads += 1;
                         let held = self.vault.get(&key.account()).cloned();
                         events.push(Event::Loaded(epoch, self.vault_trouble.clone().map_or(Ok(held), Err)));
-                    }
-                    Effect::Save(epoch, key, record) => {
-                        self.saves += 1;
-                        let outcome = self.vault_trouble.clone().map_or(Ok(()), Err);
-                        if outcome.is_ok() {
-                            self.vault.insert(key.account(), record);
-                        }
-                        events.push(Event::Saved(epoch, outcome));
                     }
                     Effect::Change(epoch, Change { key, from, to }) => {
                         self.saves += 1;

@@ -1,20 +1,20 @@
-//! What is known of the vault's item of a token: whether it holds what the account holds, and the write that brings it
-//! up to date. One write is under way at a time, and each is made only where the item is as believed, since another
-//! daemon may use the same keyring.
-//! Does not: know what a token is, or order the write (the account does).
-//! Used by: `keeping`.
+//! What is known of an item of the vault: whether it holds what the account holds, and the write that brings it up to
+//! date. One write is under way at a time, and each is made only where the item is as believed, since another daemon may
+//! use the same keyring.
+//! Does not: know what the item is for, or order the write (the account does).
+//! Used by: the account, once for the token and once for the client secret.
 
 use rally_cred_proto::Secret;
 
-use super::{
+use crate::{
     event::Epoch,
     time::{Tick, Wall},
     vault::{Changed, VaultTrouble, is_same},
 };
 
-/// The vault's item of a token.
+/// An item of the vault.
 #[derive(Debug, Default)]
-pub(super) struct TokenItem {
+pub(super) struct Item {
     keeping: Keeping,
     /// While the item does not hold what the account holds: what it is believed to hold instead.
     believed: Option<Secret>,
@@ -64,8 +64,8 @@ const MOST_CONFLICTS: u32 = 5;
 /// As many writes are remembered that may end late; fewer than these hang in a prompt at a time.
 const MOST_UNSURE: usize = 16;
 
-impl TokenItem {
-    /// The item of a token that was just read from it.
+impl Item {
+    /// The item of what was just read from it.
     pub(super) fn read() -> Self {
         Self { keeping: Keeping::Yes { lasts: true }, ..Self::default() }
     }
@@ -96,8 +96,13 @@ impl TokenItem {
     }
 
     /// Whether a write is under way.
-    pub(super) fn is_writing(&self) -> bool {
+    pub(super) fn is_under_way(&self) -> bool {
         matches!(self.keeping, Keeping::Writing { .. })
+    }
+
+    /// Whether the write of this name is.
+    pub(super) fn is_writing(&self, epoch: Epoch) -> bool {
+        matches!(self.keeping, Keeping::Writing { epoch: own, .. } if own == epoch)
     }
 
     /// When to write again.
@@ -108,21 +113,25 @@ impl TokenItem {
         }
     }
 
-    /// What the account holds is about to change; `held` is the text of what it holds until now.
-    pub(super) fn diverge(&mut self, held: Option<Secret>) {
+    /// What the account holds is about to change; `held` gives the text of what it holds until now.
+    pub(super) fn diverge(&mut self, held: impl FnOnce() -> Option<Secret>) {
         if self.is_current() {
-            *self = Self { believed: held, ..Self::default() };
+            *self = Self { believed: held(), ..Self::default() };
         }
     }
 
     /// What the item is to hold from now on (`None`: it is to go). Unless another write is under way, `begin` orders one,
-    /// which has to find there what it is given.
-    pub(super) fn order(&mut self, text: Option<Secret>, begin: impl FnOnce(Option<Secret>) -> Epoch) {
+    /// from what it has to find there to this text.
+    pub(super) fn order(
+        &mut self,
+        text: Option<Secret>,
+        begin: impl FnOnce(Option<Secret>, Option<Secret>) -> Epoch,
+    ) {
         if let Keeping::Writing { is_outdated, .. } = &mut self.keeping {
             *is_outdated = true;
             return;
         }
-        let epoch = begin(self.believed.clone());
+        let epoch = begin(self.believed.clone(), text.clone());
         self.keeping = Keeping::Writing { epoch, text, is_outdated: false };
     }
 

@@ -2,20 +2,21 @@
 //! Does not: change it.
 //! Used by: `gather`, and the broker's own view of its states.
 
-use rally_cred_proto::message::{ProfileState, ProfileStatus};
+use rally_cred_proto::{
+    Fault, Secret,
+    message::{ProfileState, ProfileStatus},
+};
 
-use super::{
-    account::{Account, Job},
-    keeping::Slot,
-    look::Look,
+use crate::{
+    account::{Account, job::Job, look::Look, slot::Slot},
     policy,
     time::Now,
 };
 
 impl Account {
     /// What the account is doing.
-    pub(super) fn state(&self) -> ProfileState {
-        match (&self.job, &self.token) {
+    pub(crate) fn state(&self) -> ProfileState {
+        match (&self.job, self.token.slot()) {
             (Job::Flow(_), _) => ProfileState::SigningIn,
             (Job::Exchanging(..) | Job::LookingUp(..), _) => ProfileState::Exchanging,
             (Job::Renewing(..) | Job::Pausing(..), _)
@@ -28,14 +29,14 @@ impl Account {
     }
 
     /// The account as `status` shows it.
-    pub(super) fn status(&self, now: Now, is_default: bool) -> ProfileStatus {
+    pub(crate) fn status(&self, now: Now, is_default: bool) -> ProfileStatus {
         let record = self.token.held();
         ProfileStatus {
             profile: self.profile.name.clone(),
             default: is_default,
             base_url: self.profile.base_url.origin().to_string(),
             state: self.state(),
-            ready: self.validity(now).is_some() || self.is_renewable() && !self.is_resting(now),
+            ready: self.validity(now).is_some() || self.is_renewable() && !self.backoff.is_on(now),
             username: record.and_then(|record| record.username.clone()),
             obtained_at: record.map(|record| record.obtained_at),
             expires_at: record.and_then(|record| record.expires_at),
@@ -47,5 +48,30 @@ impl Account {
             checked: None,
             fault: self.fault.clone().or_else(|| self.vault_fault.clone()),
         }
+    }
+
+    pub(crate) fn has_token(&self) -> bool {
+        self.token.held().is_some()
+    }
+
+    /// The held token, which Rally can be asked about.
+    pub(crate) fn access_token(&self) -> Option<&Secret> {
+        self.token.access()
+    }
+
+    /// Whether Rally took the held token so lately that it need not be asked again.
+    pub(crate) fn was_taken_lately(&self, now: Now) -> bool {
+        self.reports.took_lately(now)
+    }
+
+    /// What is wrong with the vault.
+    pub(crate) fn vault_fault(&self) -> Option<&Fault> {
+        self.vault_fault.as_ref()
+    }
+
+    /// The Rally user, by the config file or by the sign-in.
+    pub(crate) fn known_user(&self) -> Option<&str> {
+        let signed_in = self.token.held().and_then(|record| record.username.as_deref());
+        self.profile.username.as_deref().or(signed_in)
     }
 }

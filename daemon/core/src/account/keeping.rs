@@ -1,93 +1,38 @@
-//! What an account knows of the vault: two items, each unread, loading, absent or held, and whether the vault keeps them.
+//! What is read from the vault for an account, and what is written to it.
 //! Does not: decide who is served.
-//! Used by: `account`, with its halves `sign_in` and `renewal`.
+//! Used by: `account`, of which this is a part.
 
-use rally_cred_proto::{Fault, Secret};
+use rally_cred_proto::{Fault, FaultKind, Secret};
 
-use super::{
-    account::Account,
+use crate::{
+    account::{
+        Account,
+        item::{Item, Written},
+        slot::Slot,
+    },
     event::{AskId, Effect, Epoch, GrantStep},
     jobs::Owner,
     policy,
-    profile::{Keyring, Profile},
+    profile::Keyring,
     record::{self, ClientSecretRecord, Decoded, TokenRecord},
-    renewal::Trust,
     step::Step,
-    time::Tick,
-    token_item::{TokenItem, Written},
     vault::{Change, Changed, ItemKey, ItemKind, VaultTrouble},
 };
-
-/// What is known of one item of the vault.
-#[derive(Debug)]
-pub(super) enum Slot<T> {
-    /// The vault was not asked, or could not answer.
-    Unread,
-    /// The vault is being asked.
-    Loading(Epoch),
-    /// There is none.
-    Empty,
-    /// No keyring answers, which for the choice `auto` is as good as none. The next request asks again.
-    Missing,
-    /// Here it is.
-    Held(T),
-}
-
-impl<T> Slot<T> {
-    pub(super) fn held(&self) -> Option<&T> {
-        match self {
-            Self::Held(value) => Some(value),
-            Self::Unread | Self::Loading(_) | Self::Empty | Self::Missing => None,
-        }
-    }
-
-    pub(super) fn is_loading(&self, epoch: Epoch) -> bool {
-        matches!(self, Self::Loading(own) if *own == epoch)
-    }
-
-    /// Whether the vault must be asked before anything can be decided.
-    pub(super) fn is_unread(&self) -> bool {
-        matches!(self, Self::Unread)
-    }
-
-    /// Gives a keyring that did not answer the last time another chance.
-    pub(super) fn forget_missing(&mut self) {
-        if matches!(self, Self::Missing) {
-            *self = Self::Unread;
-        }
-    }
-}
-
-/// Whether the vault keeps the client secret that is held, and when to try again.
-#[derive(Debug, Default)]
-pub(super) struct Keeping {
-    pub(super) in_flight: Option<Epoch>,
-    pub(super) kept: bool,
-    failures: u32,
-    pub(super) again_at: Option<Tick>,
-}
-
-impl Keeping {
-    /// What was just loaded is kept.
-    fn loaded() -> Self {
-        Self { kept: true, ..Self::default() }
-    }
-}
 
 impl Account {
     /// Asks the vault for the token.
     pub(super) fn load_token(&mut self, step: &mut Step<'_>) {
         let key = self.key(ItemKind::Token);
-        self.token = Slot::Loading(step.begin(self.owner(), |epoch| Effect::Load(epoch, key)));
+        self.token.loading(step.begin(self.owner(), |epoch| Effect::Load(epoch, key)));
     }
 
     /// Asks the vault for the client secret.
     pub(super) fn load_client_secret(&mut self, step: &mut Step<'_>) {
         let key = self.key(ItemKind::ClientSecret);
-        self.client_secret = Slot::Loading(step.begin(self.owner(), |epoch| Effect::Load(epoch, key)));
+        self.client_secret.loading(step.begin(self.owner(), |epoch| Effect::Load(epoch, key)));
     }
 
-    /// Takes what the vault gave. `false` if the job is none of this account's.
+    /// Takes what the vault gave. `false` if nobody waits for it any more.
     pub(super) fn loaded(
         &mut self,
         step: &mut Step<'_>,
@@ -97,7 +42,7 @@ impl Account {
         if self.looked(step, epoch, outcome) {
             return true;
         }
-        let is_token = self.token.is_loading(epoch);
+        let is_token = self.token.slot().is_loading(epoch);
         if !is_token && !self.client_secret.is_loading(epoch) {
             return false;
         }
@@ -124,10 +69,9 @@ impl Account {
     fn load_failed(&mut self, step: &mut Step<'_>, is_token: bool, trouble: &VaultTrouble) {
         let may_use_memory = trouble.is_missing() && step.keyring == Keyring::Auto;
         if is_token {
-            self.token = if may_use_memory { Slot::Missing } else { Slot::Unread };
+            *self.token.slot_mut() = if may_use_memory { Slot::Missing } else { Slot::Unread };
         } else {
-            self.client_secret = if may_use_memory { Slot::Missing } else { Slot::Unread };
-            self.no_load_before = step.now.tick + policy::UNASKED_LOAD;
+            self.client_secret.failed(step.now, may_use_memory);
             if may_use_memory {
                 self.fetch_client_secret(step);
             }
@@ -145,22 +89,21 @@ impl Account {
 
     /// The fault to answer everybody with, if the record must not be touched.
     fn token_loaded(&mut self, step: &mut Step<'_>, text: Option<&Secret>) -> Option<Fault> {
-        self.token = Slot::Empty;
-        self.looked_at = Some(step.now.tick);
+        self.token.read(step.now);
         match text.map(|text| TokenRecord::decode(text, &self.profile)) {
             None | Some(Decoded::OfOther) => {}
             Some(Decoded::Ours(record)) => {
                 step.log(&self.profile.name, GrantStep::Loaded);
-                self.token_item = TokenItem::read();
-                self.hold(step, record, step.now.into_second);
+                self.token_item = Item::read();
+                self.token.hold(step.now, step.dice, record, step.now.into_second);
             }
             Some(Decoded::Damaged) => {
-                let fault = record::damaged(&self.profile.name);
+                let fault = record::damaged(&self.profile.name, &self.login_command());
                 step.recovered(&self.profile.name, &fault);
                 self.fault = Some(fault);
             }
             Some(Decoded::Later) => {
-                self.token = Slot::Unread;
+                *self.token.slot_mut() = Slot::Unread;
                 return Some(record::later_version(&self.profile.name));
             }
         }
@@ -168,15 +111,15 @@ impl Account {
     }
 
     fn client_secret_loaded(&mut self, step: &mut Step<'_>, text: Option<&Secret>) -> Option<Fault> {
-        self.client_secret = Slot::Empty;
+        self.client_secret.is_absent();
         match text.map(|text| ClientSecretRecord::decode(text, &self.profile)) {
             None | Some(Decoded::OfOther | Decoded::Damaged) => self.fetch_client_secret(step),
             Some(Decoded::Ours(record)) => {
-                self.client_secret_keep = Keeping::loaded();
-                self.client_secret = Slot::Held(record.client_secret);
+                self.client_secret_item = Item::read();
+                self.client_secret.loaded(record.client_secret);
             }
             Some(Decoded::Later) => {
-                self.client_secret = Slot::Unread;
+                self.client_secret.unread();
                 return Some(record::later_version(&self.profile.name));
             }
         }
@@ -187,11 +130,11 @@ impl Account {
     fn fetch_client_secret(&mut self, step: &mut Step<'_>) {
         if let Some(source) = self.profile.client_secret_source.clone() {
             let epoch = step.begin(self.owner(), |epoch| Effect::FetchClientSecret(epoch, source));
-            self.client_secret = Slot::Loading(epoch);
+            self.client_secret.loading(epoch);
         }
     }
 
-    /// Takes what the source of the client secret gave. `false` if the job is none of this account's.
+    /// Takes what the source of the client secret gave. `false` if nobody waits for it any more.
     pub(super) fn client_secret_fetched(
         &mut self,
         step: &mut Step<'_>,
@@ -202,15 +145,9 @@ impl Account {
             return false;
         }
         match outcome {
-            Ok(secret) => {
-                // Its source has it after a restart too, so it is as good as kept.
-                self.client_secret_keep = Keeping::loaded();
-                self.client_secret = Slot::Held(secret.clone());
-                self.client_secret_is_fetched = true;
-            }
+            Ok(secret) => self.client_secret.fetched(secret.clone()),
             Err(fault) => {
-                self.client_secret = Slot::Unread;
-                self.no_load_before = step.now.tick + policy::UNASKED_LOAD;
+                self.client_secret.failed(step.now, false);
                 step.recovered(&self.profile.name, fault);
                 self.fault = Some(fault.clone());
                 self.refuse(step, fault);
@@ -219,60 +156,71 @@ impl Account {
         true
     }
 
-    /// Looks for the client secret from the beginning when it is next needed: in the vault, then at its source.
-    pub(super) fn look_for_client_secret_anew(&mut self) {
-        self.client_secret = Slot::Unread;
-        self.client_secret_is_fetched = false;
-        self.trust = Trust::Full;
-    }
-
-    /// Takes the profile's new shape, whose tokens are the same.
-    pub(super) fn adopt(&mut self, profile: &Profile) {
-        let has_other_source = self.profile.client_secret_source != profile.client_secret_source;
-        if has_other_source && (self.client_secret_is_fetched || self.client_secret.held().is_none()) {
-            self.look_for_client_secret_anew();
-        }
-        self.profile = profile.clone();
-    }
-
     /// The held token is about to change.
     pub(super) fn note_divergence(&mut self) {
-        if self.token_item.is_current() {
-            self.token_item.diverge(self.token.held().and_then(TokenRecord::encode));
-        }
+        self.token_item.diverge(|| self.token.text());
     }
 
     /// Brings the held token into the vault.
     pub(super) fn save_token(&mut self, step: &mut Step<'_>) {
-        let text = self.token.held().and_then(TokenRecord::encode);
+        let text = self.token.text();
         self.order_token_write(step, text);
     }
 
     /// The token's item is to hold this, or to go.
     pub(super) fn order_token_write(&mut self, step: &mut Step<'_>, to: Option<Secret>) {
         let (owner, key) = (self.owner(), self.key(ItemKind::Token));
-        self.token_item.order(to.clone(), |from| {
+        self.token_item
+            .order(to, |from, to| step.begin(owner, |epoch| Effect::Change(epoch, Change { key, from, to })));
+    }
+
+    /// Brings the client secret into the vault, if that is its place.
+    pub(super) fn save_client_secret(&mut self, step: &mut Step<'_>) {
+        let Some(to) = self.client_secret_text() else { return };
+        let (owner, key) = (self.owner(), self.key(ItemKind::ClientSecret));
+        self.client_secret_item.order(Some(to), |from, to| {
             step.begin(owner, |epoch| Effect::Change(epoch, Change { key, from, to }))
         });
     }
 
-    /// Takes the vault's word on a write of the token. `false` if the job is none of this account's.
+    fn client_secret_text(&self) -> Option<Secret> {
+        let secret = self.client_secret.for_vault()?.clone();
+        ClientSecretRecord::new(&self.profile, secret).encode()
+    }
+
+    /// Rally has taken this client secret. `is_new`: a person gave it, and the vault is to have it.
+    pub(super) fn keep_client_secret(&mut self, step: &mut Step<'_>, secret: Secret, is_new: bool) {
+        if is_new {
+            let text = self.client_secret_text();
+            self.client_secret_item.diverge(|| text);
+        }
+        self.client_secret.proved(secret, is_new);
+        if is_new || !self.client_secret_item.is_kept() {
+            self.save_client_secret(step);
+        }
+    }
+
+    /// Takes the vault's word on a write. `false` if nobody waits for it any more.
     pub(super) fn changed(
         &mut self,
         step: &mut Step<'_>,
         epoch: Epoch,
-        outcome: &Result<Changed, VaultTrouble>,
+        outcome: Result<Changed, VaultTrouble>,
     ) -> bool {
+        let is_token = self.token_item.is_writing(epoch);
+        let item = if is_token { &mut self.token_item } else { &mut self.client_secret_item };
         let lasts = step.keyring != Keyring::Memory;
         let (now, dice) = (step.now, &mut *step.dice);
         let retry_at = |failures| now.tick + policy::save_again(failures, dice);
-        let Some(written) = self.token_item.written(epoch, outcome.clone(), lasts, retry_at) else {
-            return false;
-        };
+        let Some(written) = item.written(epoch, outcome, lasts, retry_at) else { return false };
         match written {
             Written::Done => step.log(&self.profile.name, GrantStep::Kept),
-            Written::Outdated => self.save_token(step),
-            Written::Conflict { found, was } => self.settle_conflict(step, found.as_ref(), was.as_ref()),
+            Written::Conflict { found, was } if is_token => {
+                self.settle_conflict(step, found.as_ref(), was.as_ref());
+            }
+            Written::Outdated if is_token => self.save_token(step),
+            // The one that a person has given here, and Rally has taken, is good, whatever stands there.
+            Written::Outdated | Written::Conflict { .. } => self.save_client_secret(step),
             Written::Failed(trouble) => {
                 self.note_vault_fault(step, trouble.fault());
                 step.log(&self.profile.name, GrantStep::NotKept);
@@ -289,7 +237,7 @@ impl Account {
         let decoded = found.map(|text| TokenRecord::decode(text, &self.profile));
         let Some(held) = self.token.held() else {
             // This one was to go, but what stands there is another's.
-            self.token_item = TokenItem::default();
+            self.token_item = Item::default();
             if let Some(Decoded::Ours(found)) = decoded {
                 self.adopt_token(step, found);
             }
@@ -340,55 +288,10 @@ impl Account {
         self.vault_fault = Some(fault);
     }
 
-    /// Puts the held client secret into the vault.
-    pub(super) fn save_client_secret(&mut self, step: &mut Step<'_>) {
-        let held = self.client_secret.held().cloned();
-        let text = held.and_then(|secret| ClientSecretRecord::new(&self.profile, secret).encode());
-        self.client_secret_keep.again_at = None;
-        if let Some(text) = text {
-            let key = self.key(ItemKind::ClientSecret);
-            let epoch = step.begin(self.owner(), |epoch| Effect::Save(epoch, key, text));
-            self.client_secret_keep.in_flight = Some(epoch);
-        }
-    }
-
-    /// Takes the vault's word on a save of the client secret. `false` if the job is none of this account's.
-    pub(super) fn saved(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        outcome: &Result<(), VaultTrouble>,
-    ) -> bool {
-        let keep = &mut self.client_secret_keep;
-        if keep.in_flight != Some(epoch) {
-            return false;
-        }
-        keep.in_flight = None;
-        let logged = match outcome {
-            Ok(()) => {
-                *keep = Keeping { kept: step.keyring != Keyring::Memory, ..Keeping::default() };
-                GrantStep::Kept
-            }
-            Err(trouble) => {
-                keep.kept = false;
-                keep.failures += 1;
-                keep.again_at = Some(step.now.tick + policy::save_again(keep.failures, step.dice));
-                self.note_vault_fault(step, trouble.fault());
-                GrantStep::NotKept
-            }
-        };
-        step.log(&self.profile.name, logged);
-        if self.is_kept() {
-            self.vault_fault = None;
-        }
-        true
-    }
-
     /// Tries again to keep what the vault did not take, when its time has come.
     pub(super) fn save_again(&mut self, step: &mut Step<'_>) {
-        let is_due = |at: Option<Tick>| at.is_some_and(|at| at <= step.now.tick);
-        let (token, client_secret) =
-            (is_due(self.token_item.again_at()), is_due(self.client_secret_keep.again_at));
+        let is_due = |item: &Item| item.again_at().is_some_and(|at| at <= step.now.tick);
+        let (token, client_secret) = (is_due(&self.token_item), is_due(&self.client_secret_item));
         if client_secret {
             self.save_client_secret(step);
         }
@@ -399,31 +302,45 @@ impl Account {
 
     /// Whether a restart would find token and client secret again.
     pub(super) fn is_kept(&self) -> bool {
-        self.token_item.is_kept() && (self.client_secret_keep.kept || self.client_secret.held().is_none())
+        self.token_item.is_kept()
+            && (self.client_secret.for_vault().is_none() || self.client_secret_item.is_kept())
     }
 
     /// Whether the vault is being asked to keep something.
     pub(super) fn is_saving(&self) -> bool {
-        self.token_item.is_writing() || self.client_secret_keep.in_flight.is_some()
+        self.token_item.is_under_way() || self.client_secret_item.is_under_way()
     }
 
-    /// Takes the token out of the vault; the outcome goes to this `logout`.
-    pub(super) fn erase_token(&mut self, step: &mut Step<'_>, ask: AskId) -> Epoch {
-        self.token = Slot::Empty;
-        self.suspect = None;
-        self.brake.new_token();
-        self.token_item = TokenItem::void(step.now.wall);
-        self.erase(step, ask, ItemKind::Token)
-    }
-
-    /// Takes the client secret out of the vault; the outcome goes to this `logout`.
-    pub(super) fn erase_client_secret(&mut self, step: &mut Step<'_>, ask: AskId) -> Epoch {
-        self.look_for_client_secret_anew();
-        if self.profile.client_secret_source.is_none() {
-            self.client_secret = Slot::Empty;
+    /// Signs out: takes the token out of the vault, and the client secret too if it is to be forgotten. The outcomes go to
+    /// this `logout`, under these names.
+    pub(crate) fn sign_out(
+        &mut self,
+        step: &mut Step<'_>,
+        ask: AskId,
+        forget_client_secret: bool,
+    ) -> Vec<Epoch> {
+        let fault =
+            Fault::new(FaultKind::Denied, format!("profile {} was signed out meanwhile", self.profile.name))
+                .remedy(self.login_command());
+        self.abandon_flow(step, &fault);
+        self.forget(step);
+        let mut erasing = Vec::new();
+        if forget_client_secret {
+            self.client_secret.look_anew();
+            if self.profile.client_secret_source.is_none() {
+                self.client_secret.is_absent();
+            }
+            self.client_secret_item = Item::default();
+            erasing.push(self.erase(step, ask, ItemKind::ClientSecret));
         }
-        self.client_secret_keep = Keeping::default();
-        self.erase(step, ask, ItemKind::ClientSecret)
+        // The token goes first, so that nobody who waits is given it on the way out.
+        self.token.drop_it();
+        self.reports.new_token();
+        self.token_item = Item::void(step.now.wall);
+        erasing.push(self.erase(step, ask, ItemKind::Token));
+        self.fail_all(step, &fault);
+        step.log(&self.profile.name, GrantStep::SignedOut);
+        erasing
     }
 
     fn erase(&self, step: &mut Step<'_>, ask: AskId, item: ItemKind) -> Epoch {
@@ -432,7 +349,7 @@ impl Account {
     }
 
     /// The vault has erased an item, as it was asked to at a sign-out.
-    pub(super) fn erased(&mut self, item: ItemKind) {
+    pub(crate) fn erased(&mut self, item: ItemKind) {
         if item == ItemKind::Token {
             self.token_item.erased();
         }

@@ -1,16 +1,19 @@
-//! Keeps callers from making the daemon ask Rally without end: by reporting a good token as bad again and again, or by
-//! reporting each new token as bad.
-//! Does not: hold back what a person asks for (`login` does not pass here).
-//! Used by: `suspicion`.
+//! What callers report of the held token, and what Rally says of it. A reported token is held back until Rally was asked;
+//! a brake keeps callers from having it asked without end, by reporting a good token again and again, or each new one.
+//! Does not: ask by itself, or hold back what a person asks for (`login` does not pass here).
+//! Used by: the account.
 
-use super::{
+use crate::{
+    event::Epoch,
     policy,
     time::{Now, Tick},
 };
 
-/// What callers have caused lately.
+/// What is reported of the held token.
 #[derive(Debug, Default)]
-pub(super) struct Brake {
+pub(super) struct Reports {
+    /// Rally is being asked whether it takes the token, which nobody is given meanwhile.
+    question: Option<Epoch>,
     /// Reports in a row that did not cost the token its life, and until when further ones are not looked into.
     idle_reports: u32,
     deaf_until: Option<Tick>,
@@ -22,7 +25,27 @@ pub(super) struct Brake {
     short_lived: u32,
 }
 
-impl Brake {
+impl Reports {
+    /// Whether Rally is being asked.
+    pub(super) fn is_open(&self) -> bool {
+        self.question.is_some()
+    }
+
+    /// Whether this is the question that Rally is being asked.
+    pub(super) fn is_question(&self, epoch: Epoch) -> bool {
+        self.question == Some(epoch)
+    }
+
+    /// Rally is asked.
+    pub(super) fn asked(&mut self, epoch: Epoch) {
+        self.question = Some(epoch);
+    }
+
+    /// Rally has answered, or nobody waits for its answer any more.
+    pub(super) fn close(&mut self) {
+        self.question = None;
+    }
+
     /// Somebody reports that the token is bad. It is looked into at once, or when the pause after the last one is over.
     pub(super) fn report(&mut self) {
         self.has_report = true;

@@ -5,16 +5,13 @@
 
 use rally_cred_proto::{Fault, Secret};
 
-use super::{
-    account::{Account, Job},
+use crate::{
+    account::{Account, backoff::Backoff, item::Item, job::Job, slot::Slot},
     event::{Effect, Epoch, GrantStep},
-    keeping::Slot,
     policy,
     profile::Keyring,
     record::{Decoded, TokenRecord},
-    renewal::Backoff,
     step::Step,
-    token_item::TokenItem,
     vault::{ItemKind, VaultTrouble},
 };
 
@@ -42,14 +39,14 @@ impl Account {
     /// Reads the item again, unless that was done in this very step or there is nothing to be found. Whether it was begun.
     pub(super) fn look_before_renewal(&mut self, step: &mut Step<'_>) -> bool {
         // What waits to be saved is newer than what stands there.
-        let is_worth_it = self.token_item.is_current() && self.looked_at != Some(step.now.tick);
+        let is_worth_it = self.token_item.is_current() && !self.token.was_read_now(step.now);
         is_worth_it && self.look(step, Look::BeforeRenewal).is_ok()
     }
 
     /// The same before a person is asked, or a caller is sent away for want of a sign-in.
     pub(super) fn look_before_sign_in(&mut self, step: &mut Step<'_>) -> bool {
-        let was_lately = self.looked_at.is_some_and(|at| step.now.tick - at < policy::LOOK_PAUSE);
-        let is_worth_it = self.token_item.is_current() || matches!(self.token, Slot::Empty);
+        let was_lately = self.token.was_read_within(step.now, policy::LOOK_PAUSE);
+        let is_worth_it = self.token_item.is_current() || matches!(self.token.slot(), Slot::Empty);
         is_worth_it && !was_lately && self.look(step, Look::BeforeSignIn).is_ok()
     }
 
@@ -113,11 +110,11 @@ impl Account {
     }
 
     fn look_is_over(&mut self, step: &mut Step<'_>, look: Look) {
-        self.looked_at = Some(step.now.tick);
+        self.token.looked(step.now);
         match look {
             // What is still wanted is begun by whoever wanted it, in this step.
             Look::BeforeRenewal | Look::BeforeSignIn => {}
-            Look::AfterRefusal(refusal) if !self.holds_refresh_token(&refusal.sent) => {}
+            Look::AfterRefusal(refusal) if !self.token.is_refresh(&refusal.sent) => {}
             Look::AfterRefusal(mut refusal) => match policy::SECOND_LOOKS.get(refusal.looks) {
                 Some(pause) => {
                     refusal.looks += 1;
@@ -137,8 +134,8 @@ impl Account {
             return;
         };
         // A record that is damaged, of a later version or of another client is no news of this grant.
-        let Decoded::Ours(mut found) = TokenRecord::decode(text, &self.profile) else { return };
-        self.take_out_refuted(&mut found);
+        let Decoded::Ours(found) = TokenRecord::decode(text, &self.profile) else { return };
+        let found = self.token.without_refused(found);
         let is_news = match self.token.held() {
             // Unless it is what was to be erased at a sign-out, and could not be.
             None => !self.token_item.is_void(found.signed_in_at),
@@ -152,38 +149,22 @@ impl Account {
     }
 
     /// Holds what another daemon has put into the item.
-    pub(super) fn adopt_token(&mut self, step: &mut Step<'_>, mut found: TokenRecord) {
-        self.take_out_refuted(&mut found);
+    pub(super) fn adopt_token(&mut self, step: &mut Step<'_>, found: TokenRecord) {
+        let found = self.token.without_refused(found);
         step.log(&self.profile.name, GrantStep::Adopted);
-        self.generation += 1;
-        self.token_item = TokenItem::read();
-        self.suspect = None;
-        self.brake.new_token();
+        self.token_item = Item::read();
+        self.reports.new_token();
         self.backoff = Backoff::default();
         self.fault = None;
         self.end_alerts(step);
-        self.hold(step, found, step.now.into_second);
-    }
-
-    /// An access token that Rally has refused does not come back from the vault.
-    fn take_out_refuted(&self, record: &mut TokenRecord) {
-        record.access_token = record
-            .access_token
-            .take()
-            .filter(|token| self.refuted.access_token.as_ref().is_none_or(|refuted| !refuted.matches(token)));
+        self.token.adopt(step.now, step.dice, found);
     }
 
     /// The item is gone: somebody has signed out by another daemon, or taken it out of the keyring.
     pub(super) fn sign_out_elsewhere(&mut self, step: &mut Step<'_>) {
         step.log(&self.profile.name, GrantStep::SignedOutElsewhere);
-        self.token = Slot::Empty;
-        self.token_item = TokenItem::default();
-        self.suspect = None;
-        self.brake.new_token();
-    }
-
-    fn holds_refresh_token(&self, sent: &Secret) -> bool {
-        let held = self.token.held().and_then(|record| record.refresh_token.as_ref());
-        held.is_some_and(|held| held.matches(sent))
+        self.token.drop_it();
+        self.token_item = Item::default();
+        self.reports.new_token();
     }
 }

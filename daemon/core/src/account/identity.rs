@@ -4,13 +4,11 @@
 
 use rally_cred_proto::{Fault, FaultKind, Secret};
 
-use super::{
-    account::{Account, Job, Waiter, Wants},
+use crate::{
+    account::{Account, Waiter, Wants, backoff::Backoff, job::Job},
     answer::{self, RawAnswer, UserAnswer},
     event::{Effect, GrantStep},
-    keeping::Slot,
     record::TokenRecord,
-    renewal::Backoff,
     step::Step,
 };
 
@@ -31,7 +29,7 @@ pub(super) enum Identity {
 const UNKNOWN_USER: &str = "oauth";
 
 /// Whether a wanted user name is the one that is known; `None` if that cannot be told.
-pub(super) fn is_user(wanted: Option<&str>, known: Option<&str>) -> Option<bool> {
+pub(crate) fn is_user(wanted: Option<&str>, known: Option<&str>) -> Option<bool> {
     match (wanted.filter(|wanted| !wanted.is_empty() && *wanted != UNKNOWN_USER), known) {
         (None, _) => Some(true),
         (Some(_), None) => None,
@@ -67,18 +65,10 @@ impl Account {
 
     /// Asks Rally whose the held token is; refuses those who wait for it while Rally could not say a moment ago.
     pub(super) fn begin_identification(&mut self, step: &mut Step<'_>) {
-        if let Some(fault) = self.user_backoff.fault_while_resting(step.now) {
-            let fault = user_unknown(&fault);
-            let (refused, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiters)
-                .into_iter()
-                .partition(|waiter| self.awaits_user(step, waiter));
-            self.waiters = waiting;
-            for waiter in refused {
-                self.fail(step, waiter, &fault);
-            }
-            return;
+        if let Some(fault) = self.user_backoff.fault(step.now) {
+            return self.refuse_if(step, &user_unknown(&fault), Self::awaits_user);
         }
-        let Some(token) = self.token.held().and_then(|record| record.access_token.clone()) else { return };
+        let Some(token) = self.token.access().cloned() else { return };
         let (profile, sent) = (self.profile.clone(), token.clone());
         let epoch = step.begin(self.owner(), |epoch| Effect::LookUpUser { epoch, profile, token: sent });
         self.job = Job::Identifying(epoch, token);
@@ -117,12 +107,11 @@ impl Account {
 
     /// Rally has said whose this token is, on whatever occasion. If it is the held one, and of somebody else than the
     /// profile is for, it is given up.
-    pub(super) fn token_is_of(&mut self, step: &mut Step<'_>, token: &Secret, username: Option<&str>) {
-        let held = self.token.held().and_then(|record| record.access_token.as_ref());
-        if !held.is_some_and(|held| held.matches(token)) {
+    pub(crate) fn token_is_of(&mut self, step: &mut Step<'_>, token: &Secret, username: Option<&str>) {
+        if !self.token.is_access(token) {
             return;
         }
-        self.brake.token_taken(step.now);
+        self.reports.token_taken(step.now);
         if let Some(username) = username {
             self.identified(step, username.to_owned());
         }
@@ -135,16 +124,13 @@ impl Account {
             return;
         }
         self.note_divergence();
-        if let Slot::Held(record) = &mut self.token {
-            record.username = Some(username);
-        }
+        self.token.is_of(username);
         if self.identity(None) != Identity::OtherThanConfigured {
             return self.save_token(step);
         }
         let fault = self.wrong_user();
-        self.token = Slot::Empty;
-        self.suspect = None;
-        self.brake.new_token();
+        self.token.drop_it();
+        self.reports.new_token();
         self.order_token_write(step, None);
         step.log(&self.profile.name, GrantStep::Erased);
         step.recovered(&self.profile.name, &fault);

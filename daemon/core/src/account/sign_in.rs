@@ -7,17 +7,23 @@ use rally_cred_proto::{
     message::{Authorize, WaitingOn},
 };
 
-use super::{
-    account::{Account, Job, Waiter, Wants},
+use crate::{
+    account::{
+        Account, Waiter, Wants,
+        backoff::Backoff,
+        client_secret::Knowledge,
+        cool_down::CoolDown,
+        identity::{is_user, user_unknown},
+        job::Job,
+        renewal,
+        slot::Slot,
+    },
     answer::{self, FormKind, Grant, RawAnswer, Refused, TokenAnswer, TokenForm, UserAnswer},
     event::{Effect, Epoch, GrantStep, Page},
-    identity::{is_user, user_unknown},
-    keeping::Slot,
     policy,
     profile::Profile,
     record::TokenRecord,
     redirect::{Expected, NotOurs, Redirect},
-    renewal::{self, Backoff, Trust},
     sent::Sent,
     step::Step,
     time::Tick,
@@ -46,17 +52,9 @@ enum ListenerState {
     Failed(Fault),
 }
 
-/// The pause before another tab may be opened unasked.
-#[derive(Debug, Default)]
-pub(super) struct CoolDown {
-    misses: u32,
-    pub(super) until: Option<Tick>,
-}
-
-impl CoolDown {
-    /// When another tab may be opened unasked.
-    pub(super) fn until(&self) -> Option<Tick> {
-        self.until
+impl Flow {
+    pub(super) fn client_secret(&self) -> &Secret {
+        &self.client_secret
     }
 }
 
@@ -77,51 +75,26 @@ pub fn authorization_url(profile: &Profile, state: &str) -> String {
 }
 
 impl Account {
-    /// What was sent to Rally for this account, or is about to be, and what came back.
-    pub(super) fn secrets(&self) -> Vec<Secret> {
-        let (flow, new) = match &self.job {
-            Job::Flow(flow) | Job::Exchanging(_, flow) => (Some(flow), None),
-            Job::LookingUp(_, flow, record) => (Some(flow), Some(&**record)),
-            Job::None
-            | Job::Looking(..)
-            | Job::Pausing(..)
-            | Job::Renewing(..)
-            | Job::Identifying(..)
-            | Job::Saving(_) => (None, None),
-        };
-        let records = self.token.held().into_iter().chain(new);
-        let tokens = records.flat_map(|record| [&record.access_token, &record.refresh_token]).flatten();
-        let client_secrets =
-            flow.map(|flow| &flow.client_secret).into_iter().chain(self.client_secret.held());
-        let refuted = [&self.refuted.access_token, &self.refuted.refresh_token].into_iter().flatten();
-        tokens.chain(client_secrets).chain(refuted).cloned().collect()
-    }
-
     /// Begins a flow for those who may have one; refuses the others.
     pub(super) fn begin_flow(&mut self, step: &mut Step<'_>) {
         let Some((given, deadline)) = self.flow_wanted(step) else { return };
-        let began_by_login = self.waiters.iter().any(|waiter| matches!(waiter.wants, Wants::Login { .. }));
+        let began_by_login = self.waiters.any(Waiter::is_login);
         let is_new_secret = given.is_some();
-        let client_secret = match (given, &self.client_secret) {
+        let client_secret = match (given, self.client_secret.knowledge()) {
             (Some(given), _) => given,
-            (None, Slot::Unread) => {
-                self.load_client_secret(step);
-                return;
-            }
-            (None, Slot::Loading(_)) => return,
+            (None, Knowledge::Unread) => return self.load_client_secret(step),
+            (None, Knowledge::Loading) => return,
             // Its source may have a better one by now. Only a person's `login` asks it again, so that nothing goes round.
-            (None, Slot::Held(_))
-                if self.trust != Trust::Full && self.client_secret_is_fetched && began_by_login =>
+            (None, Knowledge::Good(_) | Knowledge::Refused { .. })
+                if began_by_login && self.client_secret.is_fetched() && self.client_secret.is_doubted() =>
             {
-                self.look_for_client_secret_anew();
-                self.load_client_secret(step);
-                return;
+                self.client_secret.look_anew();
+                return self.load_client_secret(step);
             }
-            (None, Slot::Held(held)) if self.trust != Trust::None => held.clone(),
-            (None, Slot::Held(_) | Slot::Empty | Slot::Missing) => {
+            (None, Knowledge::Good(held)) => held.clone(),
+            (None, Knowledge::Refused { .. } | Knowledge::Absent | Knowledge::Missing) => {
                 let fault = self.client_secret_needed();
-                self.refuse(step, &fault);
-                return;
+                return self.refuse(step, &fault);
             }
         };
         let state = step.dice.uuid().to_string();
@@ -158,15 +131,14 @@ impl Account {
         {
             return Some(login);
         }
-        let may_ask =
-            self.waiters.iter().any(|waiter| matches!(waiter.wants, Wants::Get { interactive: true, .. }));
-        let cooling_down = self.cool_down.until.filter(|until| step.now.tick < *until);
+        let may_ask = self.waiters.any(|waiter| matches!(waiter.wants, Wants::Get { interactive: true, .. }));
+        let cooling_down = self.cool_down.left(step.now);
         if may_ask && cooling_down.is_none() {
             return Some((None, step.now.tick + policy::FLOW_LIFE));
         }
         let fault = match cooling_down {
-            Some(until) if may_ask => {
-                let pause = (until - step.now.tick).as_seconds();
+            Some(left) if may_ask => {
+                let pause = left.as_seconds();
                 self.sign_in_needed(&format!(
                     "the last sign-in came to nothing, so no new one is begun for {pause} s"
                 ))
@@ -186,7 +158,7 @@ impl Account {
             Some(fault) => self.sign_in_needed(&fault.what),
             None if self.token.held().is_some() => self.sign_in_needed("the token has ended"),
             // What is stored there, nobody knows.
-            None if matches!(self.token, Slot::Missing) => {
+            None if matches!(self.token.slot(), Slot::Missing) => {
                 self.for_want_of_a_keyring(self.sign_in_needed("no keyring answers"))
             }
             None => self.sign_in_needed("nothing is stored"),
@@ -202,13 +174,15 @@ impl Account {
             .why(why)
             .remedy(self.login_command())
         };
-        match (self.trust == Trust::None, self.client_secret_is_fetched) {
-            (false, _) if matches!(self.client_secret, Slot::Missing) => {
-                self.for_want_of_a_keyring(needed("no keyring answers"))
+        match self.client_secret.knowledge() {
+            Knowledge::Missing => self.for_want_of_a_keyring(needed("no keyring answers")),
+            Knowledge::Refused { is_fetched: false } => needed("Rally refused the stored one"),
+            Knowledge::Refused { is_fetched: true } => {
+                needed("Rally refused the one from its command or file")
             }
-            (false, _) => needed("none is stored"),
-            (true, false) => needed("Rally refused the stored one"),
-            (true, true) => needed("Rally refused the one from its command or file"),
+            Knowledge::Unread | Knowledge::Loading | Knowledge::Absent | Knowledge::Good(_) => {
+                needed("none is stored")
+            }
         }
     }
 
@@ -224,14 +198,10 @@ impl Account {
 
     /// Nobody waits for a person who may not ask one.
     fn refuse_background_callers(&mut self, step: &mut Step<'_>) {
-        let is_background = |waiter: &Waiter| matches!(waiter.wants, Wants::Get { interactive: false, .. });
-        let (refused, waiting): (Vec<_>, _) =
-            std::mem::take(&mut self.waiters).into_iter().partition(is_background);
-        self.waiters = waiting;
         let fault = self.why_not_signed_in();
-        for waiter in refused {
-            self.fail(step, waiter, &fault);
-        }
+        self.refuse_if(step, &fault, |_, _, waiter| {
+            matches!(waiter.wants, Wants::Get { interactive: false, .. })
+        });
     }
 
     /// Shows a waiter the pending flow, once. Whether that was its answer (it cannot paste, and nobody listens).
@@ -267,7 +237,7 @@ impl Account {
     }
 
     /// Whether the redirect port is open for a pending flow.
-    pub(super) fn is_listening(&self) -> bool {
+    pub(crate) fn is_listening(&self) -> bool {
         matches!(&self.job, Job::Flow(flow) if matches!(flow.listener, ListenerState::Open))
     }
 
@@ -289,7 +259,7 @@ impl Account {
                 ListenerState::Failed(fault)
             }
         };
-        for mut waiter in std::mem::take(&mut self.waiters) {
+        for mut waiter in self.waiters.take_all() {
             if !self.show_flow(step, &mut waiter) {
                 self.waiters.push(waiter);
             }
@@ -307,7 +277,7 @@ impl Account {
     }
 
     /// Takes an address that a person pasted.
-    pub(super) fn pasted(&mut self, step: &mut Step<'_>, address: &Secret) -> Result<(), Fault> {
+    pub(crate) fn pasted(&mut self, step: &mut Step<'_>, address: &Secret) -> Result<(), Fault> {
         let Job::Flow(flow) = &self.job else {
             let what = format!("no sign-in is pending for profile {}", self.profile.name);
             return Err(Fault::new(FaultKind::BadRedirect, what).remedy(self.login_command()));
@@ -373,7 +343,7 @@ impl Account {
             TokenAnswer::Refused(refusal) => {
                 // A stored secret that does not work is asked for again; what the vault holds stays until then.
                 if refusal.of == Refused::Client && !flow.is_new_secret {
-                    self.trust = Trust::None;
+                    self.client_secret.is_refused_for_good();
                 }
                 self.name_in_remedy(refusal.fault)
             }
@@ -391,7 +361,7 @@ impl Account {
 
     /// Takes Rally's word on whose a token is. `false` if nobody waits for it any more.
     pub(super) fn user_looked_up(&mut self, step: &mut Step<'_>, epoch: Epoch, raw: RawAnswer) -> bool {
-        if self.suspect == Some(epoch) {
+        if self.reports.is_question(epoch) {
             self.suspicion_answered(step, raw);
             return true;
         }
@@ -446,7 +416,7 @@ impl Account {
     fn sign_in_in_part(&mut self, step: &mut Step<'_>, flow: Box<Flow>, record: TokenRecord, fault: Fault) {
         step.recovered(&self.profile.name, &fault);
         self.sign_in(step, flow, record, Some(Page::Failed(fault.clone())));
-        for waiter in std::mem::take(&mut self.waiters) {
+        for waiter in self.waiters.take_all() {
             step.reply(waiter.id, Answer::Error(fault.clone()));
         }
         self.fault = Some(fault);
@@ -460,15 +430,10 @@ impl Account {
         self.cool_down = CoolDown::default();
         self.backoff = Backoff::default();
         self.fault = None;
-        self.trust = Trust::Full;
-        self.client_secret = Slot::Held(flow.client_secret);
         // The secret first: a token without it could not be renewed after a crash between the two.
-        if flow.is_new_secret || !self.client_secret_keep.kept {
-            self.client_secret_is_fetched = false;
-            self.save_client_secret(step);
-        }
+        self.keep_client_secret(step, flow.client_secret, flow.is_new_secret);
         self.take_new_token(step, record);
-        self.signed_in = self.generation;
+        self.token.came_by_sign_in();
     }
 
     /// Ends a flow that came to nothing, and answers everybody who waited for it.
@@ -476,8 +441,7 @@ impl Account {
         step.end_listening(flow.epoch, page);
         step.log(&self.profile.name, GrantStep::FlowEnded);
         step.recovered(&self.profile.name, fault);
-        self.cool_down.misses += 1;
-        self.cool_down.until = Some(step.now.tick + policy::cool_down(self.cool_down.misses));
+        self.cool_down.missed(step.now);
         self.fault = Some(fault.clone());
         self.job = Job::None;
         self.refuse(step, fault);

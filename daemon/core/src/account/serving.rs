@@ -1,0 +1,258 @@
+//! Who is given the held token, who waits on, and who is refused.
+//! Does not: begin what they wait for (`Account::begin_work` does).
+//! Used by: `account`, of which this is a part.
+
+use rally_cred_proto::{
+    Answer, Fault, FaultKind,
+    message::{SignedIn, Token as TokenAnswer, Waiting, WaitingOn},
+};
+
+use crate::{
+    account::{Account, Waiter, Wants, identity::Identity, job::Job, sign_in::NO_ANSWER, slot::Slot},
+    event::{AskId, Effect, Entry},
+    policy,
+    profile::Keyring,
+    step::Step,
+    time::Now,
+};
+
+/// What became of a waiter.
+enum Served {
+    /// It is answered.
+    Done,
+    /// It waits on.
+    Waits,
+    /// It wants another user's token than this account has.
+    NotHere,
+}
+
+impl From<bool> for Served {
+    fn from(is_done: bool) -> Self {
+        if is_done { Self::Done } else { Self::Waits }
+    }
+}
+
+impl Account {
+    /// Seconds for which the held token is good, unless it is suspected not to be.
+    pub(super) fn validity(&self, now: Now) -> Option<i64> {
+        if self.reports.is_open() { None } else { self.token.validity(now) }
+    }
+
+    /// Whether the held token was renewed for those who wait, and ended before they could be given it.
+    pub(super) fn has_ended_unserved(&self, now: Now) -> bool {
+        self.token.has_ended_after_renewal(now)
+            && self.waiters.any(|waiter| self.token.is_newer_than(waiter.generation))
+    }
+
+    /// Whether the held token is what this waiter wants, whoever's it is.
+    pub(super) fn is_good_for(&self, now: Now, waiter: &Waiter, min_validity: i64) -> bool {
+        self.validity(now).is_some_and(|left| {
+            policy::satisfies(left, self.token.life(), min_validity)
+                || self.token.is_newer_than(waiter.generation)
+                || self.backoff.is_on(now)
+        })
+    }
+
+    /// Whether a login has its token, so that only the vault's word is missing.
+    pub(super) fn awaits_vault_only(&self, now: Now, waiter: &Waiter) -> bool {
+        let Wants::Login { force, .. } = &waiter.wants else { return false };
+        // Whoever signed in is done, even if the token was so short-lived that it has ended since.
+        self.token.is_sign_in_after(waiter.generation)
+            || !*force && self.validity(now).is_some() && !matches!(self.job, Job::Renewing(..))
+    }
+
+    /// Answers everybody who can be answered with what is in hand.
+    pub(super) fn serve(&mut self, step: &mut Step<'_>) {
+        for mut waiter in self.waiters.take_all() {
+            match self.serve_one(step, &mut waiter) {
+                Served::Done => {}
+                Served::Waits => self.waiters.push(waiter),
+                Served::NotHere => step.misdirected.push((self.profile.name.clone(), waiter)),
+            }
+        }
+    }
+
+    fn serve_one(&mut self, step: &mut Step<'_>, waiter: &mut Waiter) -> Served {
+        match &waiter.wants {
+            Wants::Get { username, min_validity, interactive, .. } => {
+                if self.is_good_for(step.now, waiter, *min_validity) && !matches!(self.job, Job::Saving(_)) {
+                    return self.hand_out(step, waiter, username.as_deref());
+                }
+                if *interactive {
+                    return self.show_flow(step, waiter).into();
+                }
+                if self.job.is_sign_in() {
+                    let fault = self.sign_in_needed("somebody is signing in right now");
+                    step.reply(waiter.id, Answer::Error(fault));
+                    return Served::Done;
+                }
+                Served::Waits
+            }
+            Wants::Login { .. } => {
+                if !self.awaits_vault_only(step.now, waiter) {
+                    return self.show_flow(step, waiter).into();
+                }
+                if self.is_saving() || self.awaits_user(step, waiter) {
+                    return Served::Waits;
+                }
+                self.confirm(step, waiter.id, !self.token.is_sign_in_after(waiter.generation));
+                Served::Done
+            }
+            Wants::Erase(token) => {
+                self.suspect(step, token.as_ref());
+                step.reply(waiter.id, Answer::Done);
+                Served::Done
+            }
+            Wants::Reading => {
+                step.read.push((waiter.id, self.profile.name.clone()));
+                Served::Done
+            }
+        }
+    }
+
+    /// Gives the held token to whoever is to have it.
+    fn hand_out(&mut self, step: &mut Step<'_>, waiter: &Waiter, username: Option<&str>) -> Served {
+        match self.identity(username) {
+            Identity::Right => {}
+            Identity::Unknown => return Served::Waits,
+            Identity::OtherThanAsked => return Served::NotHere,
+            Identity::OtherThanConfigured => {
+                step.reply(waiter.id, Answer::Error(self.wrong_user()));
+                return Served::Done;
+            }
+        }
+        let Some(record) = self.token.held() else { return Served::Waits };
+        let Some(token) = record.access_token.clone() else { return Served::Waits };
+        let answer = TokenAnswer {
+            profile: self.profile.name.clone(),
+            base_url: self.profile.base_url.origin().to_string(),
+            username: record.username.clone(),
+            token,
+            expires_at: record.expires_at,
+        };
+        if let Wants::Get { min_validity, .. } = waiter.wants
+            && policy::is_beyond_life(self.token.life(), min_validity)
+        {
+            step.effects.push(Effect::Tell(waiter.id, Answer::Notice(self.beyond_life(min_validity))));
+        }
+        self.last_used = Some(step.now.tick);
+        step.reply(waiter.id, Answer::Token(answer));
+        step.effects.push(Effect::Log(Entry::Handed {
+            profile: self.profile.name.clone(),
+            peer: waiter.peer.clone(),
+        }));
+        Served::Done
+    }
+
+    /// What a caller is told who wants a token to be good for longer than any is.
+    fn beyond_life(&self, min_validity: i64) -> Fault {
+        let life = self.token.life().unwrap_or_default();
+        Fault::new(FaultKind::Failed, format!("no token can be good for {min_validity} s"))
+            .why(format!("Rally gives profile {} tokens of {life} s", self.profile.name))
+            .remedy("ask for less, and run what outlives its token anew")
+    }
+
+    fn confirm(&mut self, step: &mut Step<'_>, id: AskId, already: bool) {
+        let record = self.token.held();
+        if let Some(fault) = &self.vault_fault {
+            // Whoever chose the keyring alone is not done while it does not keep the token.
+            if step.keyring == Keyring::Os && !self.is_kept() {
+                return step.reply(id, Answer::Error(fault.clone()));
+            }
+            step.effects.push(Effect::Tell(id, Answer::Notice(fault.clone())));
+        }
+        let answer = SignedIn {
+            profile: self.profile.name.clone(),
+            username: record.and_then(|record| record.username.clone()),
+            expires_at: record.and_then(|record| record.expires_at),
+            already,
+            kept: self.is_kept(),
+        };
+        step.reply(id, Answer::SignedIn(answer));
+    }
+
+    /// Answers everybody with this fault; a waiter that can use the current token gets it.
+    pub(super) fn fail_all(&mut self, step: &mut Step<'_>, fault: &Fault) {
+        for waiter in self.waiters.take_all() {
+            self.fail(step, waiter, fault);
+        }
+    }
+
+    /// Answers everybody with this fault who needs more than the vault's word.
+    pub(super) fn refuse(&mut self, step: &mut Step<'_>, fault: &Fault) {
+        self.refuse_if(step, fault, |account, step, waiter| !account.awaits_vault_only(step.now, waiter));
+    }
+
+    /// Answers those with this fault who are meant; a waiter that can use the current token gets it.
+    pub(super) fn refuse_if(
+        &mut self,
+        step: &mut Step<'_>,
+        fault: &Fault,
+        is_meant: impl Fn(&Self, &Step<'_>, &Waiter) -> bool,
+    ) {
+        let mut waiters = std::mem::take(&mut self.waiters);
+        let refused = waiters.take_if(|waiter| is_meant(self, step, waiter));
+        self.waiters = waiters;
+        for waiter in refused {
+            self.fail(step, waiter, fault);
+        }
+    }
+
+    /// Answers one waiter with this fault, or with a token that is still good.
+    fn fail(&mut self, step: &mut Step<'_>, waiter: Waiter, fault: &Fault) {
+        match &waiter.wants {
+            Wants::Get { username, .. } if self.validity(step.now).is_some() => {
+                match self.hand_out(step, &waiter, username.as_deref()) {
+                    Served::Done => {}
+                    Served::Waits => step.reply(waiter.id, Answer::Error(fault.clone())),
+                    Served::NotHere => step.misdirected.push((self.profile.name.clone(), waiter)),
+                }
+            }
+            Wants::Reading => step.read.push((waiter.id, self.profile.name.clone())),
+            Wants::Get { .. } | Wants::Login { .. } | Wants::Erase(_) => {
+                step.reply(waiter.id, Answer::Error(fault.clone()));
+            }
+        }
+    }
+
+    pub(super) fn tell_all(&self, step: &mut Step<'_>, on: WaitingOn) {
+        for waiter in self.waiters.iter() {
+            let waiting = Waiting { profile: self.profile.name.clone(), on };
+            step.effects.push(Effect::Tell(waiter.id, Answer::Waiting(waiting)));
+        }
+    }
+
+    /// Answers those whose time is up: with a token that is still good if there is one, else with an error.
+    pub(super) fn turn_away_late(&mut self, step: &mut Step<'_>) {
+        let now = step.now.tick;
+        if self.waiters.next_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        let fault =
+            Fault::new(FaultKind::TimedOut, format!("no token for profile {} in time", self.profile.name))
+                .why(self.waited_for());
+        let fault = match &self.job {
+            Job::Flow(_) => fault.remedy(self.after_no_answer()),
+            _ => fault.remedy("rally-cred status"),
+        };
+        self.refuse_if(step, &fault, |_, _, waiter| waiter.deadline <= now);
+    }
+
+    fn waited_for(&self) -> &'static str {
+        match (&self.job, self.token.slot()) {
+            (_, Slot::Unread | Slot::Loading(_)) => "the keyring did not answer",
+            (Job::Flow(_), _) => NO_ANSWER,
+            (
+                Job::Exchanging(..)
+                | Job::LookingUp(..)
+                | Job::Renewing(..)
+                | Job::Identifying(..)
+                | Job::Pausing(..),
+                _,
+            ) => "Rally did not answer",
+            (Job::Looking(..), _) => "the keyring did not answer",
+            (Job::Saving(_), _) => "the keyring did not take the token",
+            (Job::None, _) => "it was still being prepared",
+        }
+    }
+}
