@@ -7,15 +7,12 @@ pub mod answer;
 mod broker;
 pub mod dice;
 pub mod event;
-mod gather;
-mod idle;
 mod jobs;
 pub mod nearness;
 pub mod policy;
 pub mod profile;
 mod record;
 pub mod redirect;
-mod running;
 mod sent;
 mod static_credentials;
 mod static_record;
@@ -25,8 +22,7 @@ pub mod time;
 pub mod vault;
 
 pub use account::authorization_url;
-pub use broker::Broker;
-pub use gather::Facts;
+pub use broker::{Broker, Facts};
 pub use sent::Sent;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use rally_cred_proto::{
     message::{SignedOut, Status, VaultStatus},
 };
 
-use super::{
+use crate::{
     account::Account,
     answer::UserAnswer,
     event::{AskId, Effect, Epoch},

@@ -4,9 +4,9 @@
 
 use rally_cred_proto::{Answer, Fault, FaultKind};
 
-use super::{
+use crate::{
     account::Account,
-    broker::Broker,
+    broker::{Broker, routes::Routes, wake_ups::WakeUps},
     event::{AskId, Effect, Entry},
     policy,
     profile::Config,
@@ -73,10 +73,9 @@ impl Broker {
         if self.config.notify != config.notify {
             step.effects.push(Effect::AlertBy(config.notify.clone()));
         }
+        self.routes = Routes::new(&config, self.facts.config.clone());
         self.config = config;
-        self.index();
-        self.wake_ups.clear();
-        self.scheduled.clear();
+        self.wake_ups = WakeUps::default();
         let names: Vec<_> = self.accounts.keys().cloned().collect();
         for name in names {
             self.with_account(step, &name, |account, step| {

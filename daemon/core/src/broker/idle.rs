@@ -1,11 +1,9 @@
 //! When a daemon that its service manager starts again may end: nothing has happened for a while, and nothing would be lost.
-//! Does not: know whether a client is connected; whoever carries out [`Effect::ExitIfDeserted`] does.
+//! Does not: know whether a client is connected; whoever carries out `Effect::ExitIfDeserted` does.
 //! Used by: `broker`.
 
-use super::{
-    broker::Broker,
-    event::{Effect, Event},
-    step::Step,
+use crate::{
+    event::Event,
     time::{Now, Tick, Ticks},
 };
 
@@ -35,29 +33,11 @@ impl Idleness {
     }
 
     /// Whether it has been quiet for long enough. If so, it is asked again only after as long a time.
-    fn is_due(&mut self, now: Now) -> bool {
+    pub(super) fn is_due(&mut self, now: Now) -> bool {
         let is_due = self.deadline().is_some_and(|at| at <= now.tick);
         if is_due {
             self.quiet_since = Some(now.tick);
         }
         is_due
-    }
-}
-
-impl Broker {
-    /// Orders the exit if nothing has happened for long and a new process would find everything again.
-    pub(super) fn leave_if_idle(&mut self, step: &mut Step<'_>) {
-        let Some(idleness) = &mut self.idleness else { return };
-        if idleness.is_due(step.now)
-            && step.jobs.is_empty()
-            && self.config_reads == 0
-            && self.stop.is_none()
-            && self.statuses.is_empty()
-            && self.logouts.is_empty()
-            && self.statics.is_forgettable()
-            && self.accounts.values().all(|account| account.is_forgettable(step.now))
-        {
-            step.effects.push(Effect::ExitIfDeserted);
-        }
     }
 }

@@ -2,25 +2,25 @@
 //! Does not: block, fail, read a clock or do IO. A refusal is an effect too.
 //! Used by: the driver, which owns the only one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod gather;
+mod idle;
+mod routes;
+mod running;
+mod wake_ups;
 
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, Origin,
+    Answer, Ask, Fault, FaultKind,
     message::{Get, Login, Logout, ProfileState, Target},
-    shell_word::shell_word,
 };
 
-use super::{
-    account::{Account, Waiter, Wants, is_user},
+use crate::{
+    account::{Account, Waiter, Wants},
     answer::{self, UserAnswer},
     dice::Dice,
     event::{AskId, Effect, Entry, Epoch, Event, Peer},
-    gather::{Facts, LogoutGathering, StatusGathering},
-    idle::Idleness,
     jobs::{Jobs, Outcome, Owner},
-    nearness, policy,
+    policy,
     profile::{Config, Profile},
-    running::{Stop, stopping},
     sent::Sent,
     static_credentials::StaticCredentials,
     step::Step,
@@ -28,39 +28,42 @@ use super::{
     vault::ItemKind,
 };
 
+use gather::{LogoutGathering, StatusGathering};
+use idle::Idleness;
+use routes::{Accounts, Routes};
+use running::{Stop, stopping};
+use wake_ups::WakeUps;
+
+pub use gather::Facts;
+
 /// Everything that is decided, and all state that decisions need.
 #[derive(Debug)]
 pub struct Broker {
     facts: Facts,
-    pub(super) config: Config,
-    pub(super) accounts: BTreeMap<String, Account>,
-    /// The profiles of each server, in the order in which they are preferred.
-    by_origin: HashMap<Origin, Vec<String>>,
-    /// When each account wants to be woken, soonest first.
-    pub(super) wake_ups: BTreeSet<(Tick, String)>,
-    pub(super) scheduled: HashMap<String, Tick>,
-    pub(super) statics: StaticCredentials,
-    pub(super) statuses: Vec<StatusGathering>,
-    pub(super) logouts: Vec<LogoutGathering>,
-    pub(super) reloads: Vec<AskId>,
-    pub(super) stop: Option<Stop>,
+    config: Config,
+    accounts: Accounts,
+    routes: Routes,
+    wake_ups: WakeUps,
+    statics: StaticCredentials,
+    statuses: Vec<StatusGathering>,
+    logouts: Vec<LogoutGathering>,
+    reloads: Vec<AskId>,
+    stop: Option<Stop>,
     /// Only where the service manager starts the daemon again when it is needed.
-    pub(super) idleness: Option<Idleness>,
+    idleness: Option<Idleness>,
     jobs: Jobs,
     /// How often the config file is being read.
-    pub(super) config_reads: u32,
+    config_reads: u32,
 }
 
 impl Broker {
     /// A broker that knows nothing but its configuration.
     pub fn new(facts: Facts, config: Config) -> Self {
-        let mut broker = Self {
-            facts,
-            config: Config { profiles: BTreeMap::new(), ..config.clone() },
-            accounts: BTreeMap::new(),
-            by_origin: HashMap::new(),
-            wake_ups: BTreeSet::new(),
-            scheduled: HashMap::new(),
+        let account = |profile: &Profile| (profile.name.clone(), Account::new(profile.clone()));
+        Self {
+            accounts: config.profiles.values().map(account).collect(),
+            routes: Routes::new(&config, facts.config.clone()),
+            wake_ups: WakeUps::default(),
             statics: StaticCredentials::new(config.static_hosts.clone()),
             statuses: Vec::new(),
             logouts: Vec::new(),
@@ -69,15 +72,9 @@ impl Broker {
             idleness: None,
             jobs: Jobs::default(),
             config_reads: 0,
-        };
-        broker.accounts = config
-            .profiles
-            .values()
-            .map(|profile| (profile.name.clone(), Account::new(profile.clone())))
-            .collect();
-        broker.config = config;
-        broker.index();
-        broker
+            facts,
+            config,
+        }
     }
 
     /// The same broker, which orders the exit once nothing has happened for this long and nothing would be lost.
@@ -116,7 +113,7 @@ impl Broker {
 
     /// When to call again with [`Event::TimePassed`]. May change after any [`Broker::handle`].
     pub fn next_deadline(&self) -> Option<Tick> {
-        let accounts = self.wake_ups.first().map(|(at, _)| *at);
+        let accounts = self.wake_ups.first();
         let stop = self.stop.as_ref().map(|stop| stop.until);
         let checks = self.statuses.iter().map(StatusGathering::deadline).min();
         let idle = self.idleness.as_ref().and_then(Idleness::deadline);
@@ -197,7 +194,7 @@ impl Broker {
     }
 
     /// Lets an account act, and reschedules it.
-    pub(super) fn with_account(
+    fn with_account(
         &mut self,
         step: &mut Step<'_>,
         name: &str,
@@ -205,16 +202,8 @@ impl Broker {
     ) {
         let Some(account) = self.accounts.get_mut(name) else { return };
         act(account, step);
-        let wanted = account.next_deadline(step.now);
-        if self.scheduled.get(name).copied() != wanted {
-            if let Some(old) = self.scheduled.remove(name) {
-                self.wake_ups.remove(&(old, name.to_owned()));
-            }
-            if let Some(at) = wanted {
-                self.wake_ups.insert((at, name.to_owned()));
-                self.scheduled.insert(name.to_owned(), at);
-            }
-        }
+        let at = account.next_deadline(step.now);
+        self.wake_ups.set(name, at);
     }
 
     /// Settles what accounts have handed on: status requests for which one was read, and requests of another one's user.
@@ -238,24 +227,15 @@ impl Broker {
             return step.reply(waiter.id, Answer::NoMatch);
         };
         let origin = account.profile().base_url.origin();
-        let next =
-            self.candidates(origin, username.as_deref()).find(|name| !waiter.tried.contains(name)).cloned();
+        let next = self
+            .routes
+            .candidates(&self.accounts, origin, username.as_deref())
+            .find(|name| !waiter.tried.contains(name))
+            .cloned();
         match next {
             Some(name) => self.with_account(step, &name, |account, step| account.take_over(step, waiter)),
             None => step.reply(waiter.id, Answer::NoMatch),
         }
-    }
-
-    /// The profiles of a server that may have this user's token: first those that are known to.
-    fn candidates(&self, origin: &Origin, username: Option<&str>) -> impl Iterator<Item = &String> {
-        let names = self.by_origin.get(origin).map(Vec::as_slice).unwrap_or_default();
-        let with = move |wanted: Option<bool>| {
-            names.iter().filter(move |name| {
-                let known = self.accounts.get(*name).map(|account| account.known_user());
-                known.is_some_and(|known| is_user(username, known) == wanted)
-            })
-        };
-        with(Some(true)).chain(with(None))
     }
 
     fn asked(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, ask: Ask) {
@@ -265,7 +245,7 @@ impl Broker {
         }
         match ask {
             Ask::Get(get) => self.asked_get(step, id, peer, get),
-            Ask::Erase(erase) => match self.find(&erase.target) {
+            Ask::Erase(erase) => match self.routes.find(&self.accounts, &erase.target) {
                 Ok(Some(name)) => {
                     let deadline = step.now.tick + Ticks::seconds(u64::from(Get::default_wait()));
                     let wants = Wants::Erase(erase.token);
@@ -283,7 +263,7 @@ impl Broker {
                     username: store.credential.username.clone(),
                     ..Target::default()
                 };
-                match self.find(&target) {
+                match self.routes.find(&self.accounts, &target) {
                     // A token that the daemon gave out itself, it has already.
                     Ok(Some(_)) => step.reply(id, Answer::Done),
                     Ok(None) => self.statics.store(step, id, store),
@@ -291,7 +271,7 @@ impl Broker {
                 }
             }
             Ask::Login(login) => self.asked_login(step, id, peer, login),
-            Ask::Paste(paste) => match self.named(paste.profile.as_deref()) {
+            Ask::Paste(paste) => match self.routes.named(&self.accounts, paste.profile.as_deref()) {
                 Ok(name) => self.with_account(step, &name, |account, step| {
                     let answer =
                         account.pasted(step, &paste.redirect).map_or_else(Answer::Error, |()| Answer::Done);
@@ -301,20 +281,22 @@ impl Broker {
                 Err(fault) => step.reply(id, Answer::Error(fault)),
             },
             Ask::Logout(logout) => self.asked_logout(step, id, &logout),
-            Ask::Status(status) => match self.named_or_all(status.profile.as_deref()) {
-                Ok(names) => {
-                    self.statuses.push(StatusGathering::new(id, names.clone(), status.check, step.now));
-                    for name in names {
-                        let deadline = step.now.tick + StatusGathering::READING;
-                        let peer = peer.clone();
-                        self.with_account(step, &name, |account, step| {
-                            account.ask(step, id, peer, deadline, Wants::Reading)
-                        });
+            Ask::Status(status) => {
+                match self.routes.named_or_all(&self.accounts, status.profile.as_deref()) {
+                    Ok(names) => {
+                        self.statuses.push(StatusGathering::new(id, names.clone(), status.check, step.now));
+                        for name in names {
+                            let deadline = step.now.tick + StatusGathering::READING;
+                            let peer = peer.clone();
+                            self.with_account(step, &name, |account, step| {
+                                account.ask(step, id, peer, deadline, Wants::Reading)
+                            });
+                        }
                     }
+                    Err(fault) => step.reply(id, Answer::Error(fault)),
                 }
-                Err(fault) => step.reply(id, Answer::Error(fault)),
-            },
-            Ask::Check(check) => match self.named_or_all(check.profile.as_deref()) {
+            }
+            Ask::Check(check) => match self.routes.named_or_all(&self.accounts, check.profile.as_deref()) {
                 Ok(names) => {
                     let accounts = names.iter().filter_map(|name| self.accounts.get(name));
                     let profiles =
@@ -339,7 +321,7 @@ impl Broker {
     }
 
     fn asked_get(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, get: Get) {
-        let name = match self.find(&get.target) {
+        let name = match self.routes.find(&self.accounts, &get.target) {
             Ok(Some(name)) => name,
             Ok(None) => {
                 if !self.statics.get(step, id, peer, &get) {
@@ -361,7 +343,7 @@ impl Broker {
     }
 
     fn asked_login(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, login: Login) {
-        let name = match self.named(login.profile.as_deref()) {
+        let name = match self.routes.named(&self.accounts, login.profile.as_deref()) {
             Ok(name) => name,
             Err(fault) => return step.reply(id, Answer::Error(fault)),
         };
@@ -379,7 +361,7 @@ impl Broker {
     fn asked_logout(&mut self, step: &mut Step<'_>, id: AskId, logout: &Logout) {
         let names = match logout.profile.as_deref() {
             None if logout.all => Ok(self.accounts.keys().cloned().collect()),
-            name => self.named(name).map(|name| vec![name]),
+            name => self.routes.named(&self.accounts, name).map(|name| vec![name]),
         };
         let names = match names {
             Ok(names) => names,
@@ -435,19 +417,29 @@ impl Broker {
 
     fn time_passed(&mut self, step: &mut Step<'_>) {
         self.statics.time_passed(step);
-        let due: Vec<_> = self
-            .wake_ups
-            .iter()
-            .take_while(|(at, _)| *at <= step.now.tick)
-            .map(|(_, name)| name.clone())
-            .collect();
-        for name in due {
+        for name in self.wake_ups.due(step.now.tick) {
             self.with_account(step, &name, |account, step| account.advance(step));
         }
     }
 
+    /// Orders the exit if nothing has happened for long and a new process would find everything again.
+    fn leave_if_idle(&mut self, step: &mut Step<'_>) {
+        let Some(idleness) = &mut self.idleness else { return };
+        if idleness.is_due(step.now)
+            && step.jobs.is_empty()
+            && self.config_reads == 0
+            && self.stop.is_none()
+            && self.statuses.is_empty()
+            && self.logouts.is_empty()
+            && self.statics.is_forgettable()
+            && self.accounts.values().all(|account| account.is_forgettable(step.now))
+        {
+            step.effects.push(Effect::ExitIfDeserted);
+        }
+    }
+
     fn finish_gatherings(&mut self, step: &mut Step<'_>) {
-        let default = self.config.default_profile.as_str();
+        let default = self.routes.default_name();
         let mut asked: Vec<_> = self.statuses.iter().flat_map(StatusGathering::open_checks).collect();
         for status in &mut self.statuses {
             status.look_up(step, &self.accounts, &mut asked);
@@ -465,61 +457,6 @@ impl Broker {
         self.logouts = waiting;
         for logout in done {
             logout.answer(step);
-        }
-    }
-
-    /// The profile that a request is about; `None` if no profile is for the server that it names. A profile named beside
-    /// a server must be for that server, so that a default set in a shell gives no token away.
-    fn find(&self, target: &Target) -> Result<Option<String>, Fault> {
-        let named = target.profile.as_deref().map(|name| self.named(Some(name))).transpose()?;
-        let origin = match (&target.uri, &target.protocol, &target.host) {
-            (Some(uri), _, _) => Origin::from_uri(uri),
-            (None, None, None) => return named.map_or_else(|| self.named(None), Ok).map(Some),
-            (None, protocol, host) => {
-                Origin::from_git(protocol.as_deref().unwrap_or(""), host.as_deref().unwrap_or(""))
-            }
-        };
-        let Some(origin) = origin else { return Ok(None) };
-        let is_wanted = |name: &&String| named.as_ref().is_none_or(|named| named == *name);
-        Ok(self.candidates(&origin, target.username.as_deref()).find(is_wanted).cloned())
-    }
-
-    fn named_or_all(&self, name: Option<&str>) -> Result<Vec<String>, Fault> {
-        match name {
-            None => Ok(self.accounts.keys().cloned().collect()),
-            Some(_) => self.named(name).map(|name| vec![name]),
-        }
-    }
-
-    /// The profile of this name, or the default one.
-    fn named(&self, name: Option<&str>) -> Result<String, Fault> {
-        let wanted = name.unwrap_or(&self.config.default_profile);
-        match self.accounts.contains_key(wanted) {
-            true => Ok(wanted.to_owned()),
-            false if self.accounts.is_empty() => {
-                Err(Fault::new(FaultKind::NotConfigured, "no profile is configured")
-                    .why(format!("{} holds none", self.facts.config))
-                    .remedy("rally-cred setup"))
-            }
-            false => {
-                let names = nearness::list(wanted, self.accounts.keys().map(String::as_str));
-                Err(Fault::new(FaultKind::UnknownProfile, format!("there is no profile {wanted}"))
-                    .why(format!("there are: {names}"))
-                    .remedy(format!(
-                        "name one of these, or make it: rally-cred setup {}",
-                        shell_word(wanted)
-                    )))
-            }
-        }
-    }
-
-    pub(super) fn index(&mut self) {
-        self.by_origin.clear();
-        let is_default = |profile: &Profile| profile.name == self.config.default_profile;
-        let (first, others): (Vec<_>, Vec<_>) =
-            self.config.profiles.values().partition(|profile| is_default(profile));
-        for profile in first.into_iter().chain(others) {
-            self.by_origin.entry(profile.base_url.origin().clone()).or_default().push(profile.name.clone());
         }
     }
 }
