@@ -29,6 +29,14 @@ pub fn check(path: &str, expected: &str) {
     assert!(found == expected, "{path} is out of date: {HOW}\nfirst difference: {differs:#?}");
 }
 
+/// The same for the end of a file, from the first line on that begins with `marker`; what stands before it is written by
+/// hand.
+pub fn check_after(path: &str, marker: &str, expected: &str) {
+    let found = fs::read_to_string(root().join(path)).unwrap_or_else(|err| panic!("{path}: {err}"));
+    let by_hand: String = found.split_inclusive('\n').take_while(|line| !line.starts_with(marker)).collect();
+    check(path, &(by_hand + expected));
+}
+
 /// How such a file is made anew.
 pub const HOW: &str =
     "run `UPDATE_EXPECT=1 cargo test -p rally-cred-tests --test suite`, with the name of this test";
