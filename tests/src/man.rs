@@ -107,6 +107,16 @@ pub fn commands_and_options() -> Vec<(String, Vec<String>)> {
     found
 }
 
+/// What an option of a command may be.
+pub fn choices(command: &str, option: &str) -> Vec<String> {
+    let tree = rally_cred::command_line();
+    let option = tree
+        .find_subcommand(command)
+        .and_then(|command| command.get_arguments().find(|arg| arg.get_long() == Some(option)));
+    let values = option.map(Arg::get_possible_values).unwrap_or_default();
+    values.iter().map(|value| value.get_name().to_owned()).collect()
+}
+
 /// A file in Markdown, of which pages take parts.
 struct Document(String);
 

@@ -172,9 +172,15 @@ fn every_decision_is_in_the_index() {
 #[test]
 fn the_readme_is_short_and_documents_have_no_long_lines() {
     assert!(document("README.md").split_whitespace().count() <= 900);
-    // Written with a paragraph a line.
-    let long_lined =
-        ["CHANGELOG.md", "PROTOCOL.md", "tests/README.md", "bench/README.md", "windows/README.md"];
+    // Written with a paragraph a line; the last is made of what files say of themselves.
+    let long_lined = [
+        "CHANGELOG.md",
+        "PROTOCOL.md",
+        "tests/README.md",
+        "bench/README.md",
+        "windows/README.md",
+        "docs/files.md",
+    ];
     for (path, text) in documents() {
         if long_lined.iter().any(|name| path.ends_with(name)) {
             continue;
