@@ -17,7 +17,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// A document, by its path below the root.
 pub(crate) fn document(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|err| panic!("{path}: {err}"))
+    fs::read_to_string(root().join(path)).expect(path)
 }
 
 fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
@@ -148,9 +148,9 @@ fn every_link_in_a_document_leads_somewhere() {
             assert!(file.exists(), "{name} links to {target}");
             if !place.is_empty() {
                 let page = fs::read_to_string(file).unwrap();
-                let headings = page.lines().filter(|line| line.starts_with('#'));
+                let mut headings = page.lines().filter(|line| line.starts_with('#'));
                 let is_there = |line: &str| anchor(line.trim_start_matches('#')) == place;
-                assert!(headings.map(is_there).any(|found| found), "{name} links to {target}");
+                assert!(headings.any(is_there), "{name} links to {target}");
             }
         }
     }
