@@ -17,7 +17,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// A document, by its path below the root.
 pub(crate) fn document(path: &str) -> String {
-    fs::read_to_string(root().join(path)).expect(path)
+    fs::read_to_string(root().join(path)).map_err(|err| format!("{path}: {err}")).unwrap()
 }
 
 fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
