@@ -5,9 +5,11 @@
 pub mod browser;
 pub mod connect_proxy;
 pub mod desktop;
+pub mod generated;
 pub mod git_server;
 pub mod keyring;
 pub mod man;
+pub mod picture;
 pub mod sandbox;
 pub mod simulation;
 pub mod user_manager;

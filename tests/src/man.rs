@@ -1,4 +1,5 @@
-//! The manual pages, from what is documented elsewhere: the programs' own help, README.md and PROTOCOL.md.
+//! The manual pages, from what is documented elsewhere: the programs' own help, docs/reference.md, a section of
+//! docs/setup.md, and PROTOCOL.md.
 //! Does not: say anything of its own, but for the lines that every manual page has.
 //! Used by: `cargo man`, which writes them, and the test that holds them to their sources.
 
@@ -9,7 +10,7 @@ use std::{fs, path::Path};
 use clap::{Arg, Command};
 
 /// The date on the pages, changed by hand when they say something new: that of the day would differ in every run.
-const DATE: &str = "2026-11-24";
+const DATE: &str = "2026-11-27";
 
 /// A config file with every key, for its page; the tests have the daemon read it.
 pub const CONFIG_EXAMPLE: &str = r#"default_profile = "work"
@@ -38,17 +39,19 @@ hosts = ["https://git.example.com"]
 pub fn pages() -> Result<Vec<(&'static str, String)>, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |name: &str| fs::read_to_string(root.join(name)).map_err(|fault| format!("{name}: {fault}"));
-    let readme = Document(read("README.md")?);
+    let reference = Document(read("docs/reference.md")?);
+    let setup = Document(read("docs/setup.md")?);
     let protocol = read("proto/PROTOCOL.md")?;
 
     let client = rally_cred::command_line();
     let client = [
         name("rally-cred", &client),
         "## Synopsis\n\n`rally-cred` *COMMAND* [*OPTIONS*]\n\n`git credential-rally` *OPERATION*".to_owned(),
-        format!("## Description\n\n{}", readme.first_paragraph()?),
+        format!("## Description\n\n{}", reference.first_paragraph()?),
         format!("## Commands\n\n{}", commands(client)),
-        format!("## Exit status\n\n{}", readme.section("### Exit codes")?),
-        format!("## Files and variables\n\n{}", readme.section("### Files and variables")?),
+        format!("## Exit status\n\n{}", reference.section("## Exit codes")?),
+        format!("## Files and variables\n\n{}", reference.section("## Files and variables")?),
+        format!("## Proxies\n\n{}", reference.section("## Proxies")?),
         see_also("rally-cred.toml(5), rally-cred-protocol(7), rally-credd(8), gitcredentials(7), curl(1)"),
     ];
     let mut daemon = rally_credd::command_line::command();
@@ -58,14 +61,16 @@ pub fn pages() -> Result<Vec<(&'static str, String)>, String> {
         format!("## Synopsis\n\n{}", usage(&mut daemon)),
         format!("## Description\n\n{}", help(&daemon)),
         format!("## Options\n\n{}", options(&daemon)),
-        format!("## Files and variables\n\n{}", readme.section("### Files and variables")?),
+        format!("## Files and variables\n\n{}", reference.section("## Files and variables")?),
+        format!("## Proxies\n\n{}", reference.section("## Proxies")?),
+        format!("## systemd\n\n{}", setup.section("## systemd")?),
         see_also("rally-cred(1), rally-cred.toml(5), rally-cred-protocol(7), systemd.service(5)"),
     ];
     let config = [
         "## Name\n\nrally-cred.toml - the config file of rally-cred".to_owned(),
-        format!("## Description\n\n{}", readme.section("### Config file")?),
+        format!("## Description\n\n{}", reference.section("## Config file")?),
         format!("## Example\n\n```\n{CONFIG_EXAMPLE}```"),
-        format!("## Files\n\n{}", readme.section("### Files and variables")?),
+        format!("## Files\n\n{}", reference.section("## Files and variables")?),
         see_also("rally-cred(1), rally-credd(8)"),
     ];
     let protocol = [
@@ -82,6 +87,34 @@ pub fn pages() -> Result<Vec<(&'static str, String)>, String> {
     ]
     .map(|(file, title, section, text)| (file, roff::page(title, section, DATE, release, &text)))
     .into())
+}
+
+/// Every command of the client, as it is typed, and its options.
+pub fn commands_and_options() -> Vec<(String, Vec<String>)> {
+    fn collect(command: &Command, found: &mut Vec<(String, Vec<String>)>) {
+        if command.has_subcommands() {
+            let below = command.get_subcommands().filter(|command| command.get_name() != "help");
+            return below.for_each(|command| collect(command, found));
+        }
+        let options = command.get_arguments().filter(is_shown).filter_map(Arg::get_long);
+        let options = options.map(|name| format!("--{name}")).collect();
+        found.push((command.get_bin_name().unwrap_or_default().to_owned(), options));
+    }
+    let mut tree = rally_cred::command_line();
+    tree.build();
+    let mut found = Vec::new();
+    collect(&tree, &mut found);
+    found
+}
+
+/// What an option of a command may be.
+pub fn choices(command: &str, option: &str) -> Vec<String> {
+    let tree = rally_cred::command_line();
+    let option = tree
+        .find_subcommand(command)
+        .and_then(|command| command.get_arguments().find(|arg| arg.get_long() == Some(option)));
+    let values = option.map(Arg::get_possible_values).unwrap_or_default();
+    values.iter().map(|value| value.get_name().to_owned()).collect()
 }
 
 /// A file in Markdown, of which pages take parts.
@@ -150,9 +183,13 @@ fn usage(command: &mut Command) -> String {
 
 /// The options and arguments as a list of definitions.
 fn options(command: &Command) -> String {
-    let is_shown = |arg: &&Arg| !matches!(arg.get_id().as_str(), "help" | "version");
     let shown: Vec<_> = command.get_arguments().filter(is_shown).map(definition).collect();
     shown.join("\n\n")
+}
+
+/// Whether it is told: every command has help.
+fn is_shown(arg: &&Arg) -> bool {
+    !matches!(arg.get_id().as_str(), "help" | "version")
 }
 
 fn definition(arg: &Arg) -> String {

@@ -193,11 +193,25 @@ impl WebDriver {
 
     /// Keeps a picture of the page below `target/chromium`.
     pub fn keep_picture(&self, name: &str) {
-        let picture = self.ask(Method::GET, "/screenshot", None);
         let folder: PathBuf = world::programs().join("../chromium");
         fs::create_dir_all(&folder).expect("a folder for pictures");
-        let bytes = BASE64_STANDARD.decode(picture.as_str().expect("a picture")).expect("base64");
-        fs::write(folder.join(format!("{name}.png")), bytes).expect("a picture that can be kept");
+        fs::write(folder.join(format!("{name}.png")), self.picture()).expect("a picture that can be kept");
+    }
+
+    /// The page in a window of this size, as a PNG that is half as large again, for sharp screens.
+    pub fn sharp_picture(&self, width: u32, height: u32) -> Vec<u8> {
+        self.develop(
+            "Emulation.setDeviceMetricsOverride",
+            json!({"width": width, "height": height, "deviceScaleFactor": 1.5, "mobile": false}),
+        );
+        let picture = self.picture();
+        self.set_width(None);
+        picture
+    }
+
+    fn picture(&self) -> Vec<u8> {
+        let picture = self.ask(Method::GET, "/screenshot", None);
+        BASE64_STANDARD.decode(picture.as_str().expect("a picture")).expect("base64")
     }
 
     /// A command of Chromium's own protocol.

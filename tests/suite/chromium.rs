@@ -5,6 +5,7 @@
 use std::fs;
 
 use rally_cred_tests::{
+    generated, picture,
     sandbox::{Endpoint, Fault, Planted, Sandbox},
     webdriver::{Scheme, WebDriver},
     world::{self, Running, World},
@@ -80,6 +81,23 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// Holds a picture in the documents to the page that is shown, or makes it anew. Browsers draw one page in different
+    /// ways, so its source is compared, which the picture carries.
+    fn check_picture(&self, path: &str) {
+        let file = generated::root().join(path);
+        let source = self.browser.run("return document.documentElement.outerHTML");
+        let source = source.as_str().unwrap();
+        if generated::is_update() {
+            let drawn = self.browser.sharp_picture(640, 440);
+            fs::write(&file, picture::with_source(&drawn, source)).unwrap();
+        }
+        let found = fs::read(&file).unwrap_or_default();
+        assert_eq!(picture::source_of(&found).as_deref(), Some(source), "{path}: {}", generated::HOW);
+        assert!(found.len() < 60 * 1024, "{path} is too large for a document");
+    }
+}
+
 /// The language; how many landmarks `main`; what came from elsewhere; what runs or is not described.
 const FACTS: &str = "return [document.documentElement.lang, document.querySelectorAll('main').length,
     performance.getEntriesByType('resource').filter(entry => !entry.name.endsWith('/favicon.ico')).length,
@@ -122,6 +140,7 @@ fn allow_leads_to_a_page_with_the_users_name() {
     stage.browser.press("Allow Access");
     let text = stage.wait_for("Signed in to Rally", "signed-in");
     assert!(text.contains(&stage.sandbox.options().user.user_name), "{text}");
+    stage.check_picture("docs/signed-in.png");
     let ended = login.end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
 

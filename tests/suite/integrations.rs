@@ -2,11 +2,14 @@
 //! Does not: try what the tools do when something fails (`tools` does).
 //! Used by: `main`.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt};
 
-use rally_cred_tests::{git_server::GitServer, world::Ended};
+use rally_cred_tests::{git_server::GitServer, man, world::Ended};
 
-use crate::tools::{Stage, installed};
+use crate::{
+    tidy::document,
+    tools::{Stage, installed},
+};
 
 const PAGE: &str = include_str!("../../INTEGRATIONS.md");
 
@@ -151,8 +154,8 @@ fn every_block_does_what_the_page_says() {
 
 #[test]
 fn the_readme_names_every_preset_of_exec() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
-    for preset in ["pyral", "rally-node", "clojure", "mcp"] {
+    let readme = document("README.md");
+    for preset in man::choices("exec", "for") {
         let ways = [format!("--for {preset}"), format!("\"--for\", \"{preset}\"")];
         assert!(ways.iter().any(|way| readme.contains(way)), "{preset}");
     }

@@ -1,12 +1,16 @@
-//! The manual pages in `man/`: that they are what their sources say, and that they are sound.
+//! The manual pages in `man/`: that they are what their sources say, and that they are sound. And their source
+//! docs/reference.md: that it is complete.
 //! Does not: judge their words.
 //! Used by: `main`.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use rally_cred_core::profile::{Config, Notify, Profile, StaticHosts};
+use rally_cred_proto::FaultKind;
 use rally_cred_tests::{man, world::World};
 use rally_credd::config;
+
+use crate::tidy::document;
 
 #[test]
 fn the_pages_are_those_that_their_sources_make() {
@@ -74,4 +78,52 @@ fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
         assert!(described.contains(&format!("\\fB{key}\\fR")), "{key} is not described");
         assert!(example.contains(&format!("\n{key} = ")), "{key} is not in the example");
     }
+}
+
+/// The rows of a table in docs/reference.md, each as its cells.
+fn rows_below(heading: &str) -> Vec<Vec<String>> {
+    let page = document("docs/reference.md");
+    let (_, text) = page.split_once(&format!("\n{heading}\n")).unwrap();
+    let table =
+        text.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    table
+        .skip(2)
+        .map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect())
+        .collect()
+}
+
+#[test]
+fn the_reference_has_every_command_with_every_option() {
+    let rows = rows_below("## Commands");
+    let commands = man::commands_and_options();
+    assert_eq!(rows.len(), commands.len());
+    for (command, mut options) in commands {
+        let named = |row: &&Vec<String>| {
+            row[0].trim_matches('`').split([' ', '[']).zip(command.split(' ')).all(|(a, b)| a == b)
+        };
+        let row = rows.iter().find(named).unwrap_or_else(|| panic!("{command} is not in docs/reference.md"));
+        let mut told: Vec<_> = row[2].split('`').filter(|word| word.starts_with("--")).collect();
+        if row[2] == "those of `get`" {
+            told = rows[0][2].split('`').filter(|word| word.starts_with("--")).collect();
+        }
+        told.sort_unstable();
+        options.sort_unstable();
+        assert_eq!(told, options, "{command}");
+    }
+}
+
+#[test]
+fn the_reference_has_every_exit_code_with_its_faults() {
+    let rows = rows_below("## Exit codes");
+    for kind in FaultKind::ALL {
+        let code = kind.exit_code().to_string();
+        let row = rows.iter().find(|row| row[0] == code).unwrap_or_else(|| panic!("no exit code {code}"));
+        assert!(
+            row[2].contains(&format!("`{}`", kind.name())),
+            "{} does not stand beside {code}",
+            kind.name()
+        );
+    }
+    let told: usize = rows.iter().map(|row| row[2].matches('`').count() / 2).sum();
+    assert_eq!(told, FaultKind::ALL.len(), "a kind stands there twice, or is no more");
 }

@@ -3,7 +3,7 @@
 //! without one holds by how faults are made; the protocol crate tests it.
 //! Used by: `main`.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs};
 
 use proc_macro2::{TokenStream, TokenTree};
 use rally_cred_proto::FaultKind;
@@ -120,18 +120,14 @@ fn prints(template: &str, message: &str) -> bool {
     pieces.len() == 1 && left.is_empty() || pieces.len() > 1 && (left.is_empty() || last.is_empty())
 }
 
-/// What the first column of the tables of troubles quotes.
+/// What the first column of the table in docs/troubleshooting.md quotes.
 fn quoted_messages() -> Vec<String> {
     let mut found = Vec::new();
-    for name in ["README.md", "INTEGRATIONS.md", "SECURITY.md"] {
-        let text = fs::read_to_string(root().join(Path::new(name))).unwrap();
-        let Some((_, table)) = text.split_once("| what you see | what helps |\n|---|---|\n") else {
-            continue;
-        };
-        for row in table.lines().take_while(|line| line.starts_with('|')) {
-            let cell = row.split('|').nth(1).unwrap();
-            found.extend(cell.split('`').skip(1).step_by(2).map(str::to_owned));
-        }
+    let text = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    let (_, table) = text.split_once("| what you see | what helps |\n|---|---|\n").unwrap();
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let cell = row.split('|').nth(1).unwrap();
+        found.extend(cell.split('`').skip(1).step_by(2).map(str::to_owned));
     }
     assert!(found.len() > 10, "{found:?}");
     found

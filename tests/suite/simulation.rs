@@ -4,7 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use rally_cred_tests::simulation::{Cause, History, Planted, Transition};
+use rally_cred_tests::{
+    generated,
+    simulation::{Cause, History, Planted, Transition},
+};
+
+use crate::tidy::document;
 
 #[test]
 fn every_promise_holds_in_two_thousand_histories() {
@@ -31,40 +36,68 @@ fn each_promise_has_a_planted_bug_that_is_found() {
     }
 }
 
-/// Every change of state that two thousand histories show, as rows of ARCHITECTURE.md: from, event, to.
-fn seen_transitions() -> BTreeSet<String> {
+/// Every change of state that two thousand histories show.
+fn seen_transitions() -> BTreeSet<Transition> {
     let played = (0..2000).filter_map(|seed| History::new(seed).play(200).ok());
-    let transitions: BTreeSet<_> = played.flat_map(|played| played.transitions).collect();
-    let row =
-        |Transition { from, cause, to }: &Transition| format!("| `{from}` | {} | `{to}` |", words(*cause));
-    transitions.iter().map(row).collect()
+    played.flat_map(|played| played.transitions).collect()
 }
 
-fn words(cause: Cause) -> &'static str {
+/// The events, in the words of docs/states.md.
+fn word(cause: Cause) -> &'static str {
     match cause {
-        Cause::Asked => "a client asks",
-        Cause::Left => "a client leaves",
-        Cause::Vault => "the vault's word",
-        Cause::Listener => "the listener's word",
-        Cause::Redirected => "the browser comes back",
-        Cause::Rally => "Rally's answer",
-        Cause::TimePassed => "a deadline",
-        Cause::Daemon => "reload or stop",
+        Cause::Asked => "ask",
+        Cause::Left => "leave",
+        Cause::Vault => "vault",
+        Cause::Listener => "port",
+        Cause::Redirected => "browser",
+        Cause::Rally => "Rally",
+        Cause::TimePassed => "time",
+        Cause::Daemon => "daemon",
     }
+}
+
+/// A row for each state before, a column for each state after.
+fn table(seen: &BTreeSet<Transition>, states: &[&str]) -> String {
+    let mut table =
+        format!("| from \\ to | {} |\n|---{}|\n", names(states).join(" | "), "|---".repeat(states.len()));
+    for from in states {
+        let cell = |to: &&str| {
+            let causes = seen.iter().filter(|seen| seen.from == *from && seen.to == *to);
+            causes.map(|seen| word(seen.cause)).collect::<Vec<_>>().join(", ")
+        };
+        let cells: Vec<_> = states.iter().map(cell).collect();
+        table += &format!("| `{from}` | {} |\n", cells.join(" | "));
+    }
+    table
+}
+
+fn names(states: &[&str]) -> Vec<String> {
+    states.iter().map(|state| format!("`{state}`")).collect()
 }
 
 #[test]
 fn the_table_of_states_is_what_the_broker_does() {
-    let text = include_str!("../../ARCHITECTURE.md");
-    let (_, table) = text.split_once("## States of a profile").unwrap();
-    let written: BTreeSet<_> = table
-        .lines()
-        .take_while(|line| !line.starts_with("## "))
-        .filter(|line| line.starts_with("| `"))
-        .map(str::to_owned)
-        .collect();
     let seen = seen_transitions();
-    let missing: Vec<_> = seen.difference(&written).collect();
-    let unseen: Vec<_> = written.difference(&seen).collect();
-    assert!(missing.is_empty() && unseen.is_empty(), "not written: {missing:#?}\nnot seen: {unseen:#?}");
+    let states = ["unread", "loading", "signed_out", "signing_in", "exchanging", "signed_in", "renewing"];
+    let known: BTreeSet<_> = seen.iter().flat_map(|seen| [seen.from, seen.to]).collect();
+    assert_eq!(known, BTreeSet::from(states), "a state that the table lacks, or one that nothing leads to");
+    generated::check_after("docs/states.md", "| from", &table(&seen, &states));
+
+    // The diagram shows a part of that, and every state.
+    let map = document("ARCHITECTURE.md");
+    let (_, diagram) = map.split_once("stateDiagram-v2\n").unwrap();
+    let (diagram, _) = diagram.split_once("```").unwrap();
+    let mut drawn = BTreeSet::new();
+    for arrow in
+        diagram.lines().map(str::trim).filter(|line| line.contains("-->") && !line.starts_with("[*]"))
+    {
+        let (from, rest) = arrow.split_once(" --> ").unwrap();
+        let (to, causes) = rest.split_once(": ").unwrap();
+        for cause in causes.split(", ") {
+            let is_seen = |seen: &Transition| seen.from == from && seen.to == to && word(seen.cause) == cause;
+            assert!(seen.iter().any(is_seen), "the broker never does this: {arrow}");
+        }
+        drawn.extend([from, to]);
+    }
+    assert_eq!(drawn, known.into_iter().collect(), "the diagram lacks a state");
 }

@@ -1,6 +1,6 @@
 //! `cargo man`: writes the manual pages anew, into the folder `man/`.
 //! Does not: install them.
-//! Used by: whoever changed a help text, README.md or PROTOCOL.md, when the test of the pages says so.
+//! Used by: whoever changed a help text, docs/reference.md or PROTOCOL.md, when the test of the pages says so.
 
 use std::{fs, path::Path};
 

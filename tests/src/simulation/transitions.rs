@@ -1,5 +1,5 @@
 //! What a history shows of the broker's states: which event changed which into which.
-//! Does not: say which changes are right; ARCHITECTURE.md lists them all, and the suite compares.
+//! Does not: say which changes are right; docs/states.md lists them all, and the suite makes it.
 //! Used by: `history`, which collects them.
 
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ pub struct Transition {
     pub to: &'static str,
 }
 
-/// The kinds of events, as ARCHITECTURE.md names them.
+/// The kinds of events, as docs/states.md explains them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// A client asked.
