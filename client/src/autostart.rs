@@ -29,11 +29,7 @@ const DETACHED_PROCESS: u32 = 8;
 const BUS: &str = "DBUS_SESSION_BUS_ADDRESS";
 
 /// Connects to the daemon; if none listens and `autostart` allows, starts one and connects to that.
-pub(crate) fn connect(
-    around: &dyn Surroundings,
-    autostart: bool,
-    deadline: &mut Deadline,
-) -> Result<Client, Fault> {
+pub fn connect(around: &dyn Surroundings, autostart: bool, deadline: &mut Deadline) -> Result<Client, Fault> {
     let socket = around.socket()?;
     match Client::connect_by(&socket, deadline) {
         Err(fault) if fault.kind == FaultKind::NoDaemon && autostart => {}
@@ -84,7 +80,7 @@ fn out_of_reach(_socket: &Path) -> Option<Fault> {
 }
 
 /// The program `rally-credd`: beside this one, else in a folder that `PATH` names in full.
-pub(crate) fn daemon_program(around: &dyn Surroundings) -> Result<PathBuf, Fault> {
+pub fn daemon_program(around: &dyn Surroundings) -> Result<PathBuf, Fault> {
     let name = format!("rally-credd{}", std::env::consts::EXE_SUFFIX);
     let beside = around.executable().and_then(|path| Some(path.parent()?.to_owned()));
     let path = around.variable("PATH").unwrap_or_default();

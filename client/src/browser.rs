@@ -12,7 +12,7 @@ use rally_cred_proto::Origin;
 use crate::surroundings::Surroundings;
 
 /// Opens an http or https address; `false` if no browser could be started. `$BROWSER` comes first.
-pub(crate) fn open(url: &str, around: &dyn Surroundings) -> bool {
+pub fn open(url: &str, around: &dyn Surroundings) -> bool {
     // Of all that a browser or a launcher takes for an address or an option, only this is passed on.
     Origin::from_uri(url).is_some()
         && commands(url, around.variable("BROWSER")).iter_mut().any(|command| {

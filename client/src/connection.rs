@@ -10,10 +10,10 @@ use crate::{autostart, surroundings::Surroundings};
 
 /// How much longer than it was asked to the daemon may take, so that its reason arrives and not only the silence. It is
 /// told whole seconds, which may be half a second more than there is.
-pub(crate) const GRACE: Duration = Duration::from_millis(750);
+pub const GRACE: Duration = Duration::from_millis(750);
 
 /// A connection to the daemon.
-pub(crate) struct Connection<'a> {
+pub struct Connection<'a> {
     around: &'a dyn Surroundings,
     autostart: bool,
     client: Option<Client>,
@@ -21,12 +21,12 @@ pub(crate) struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     /// A connection yet to be made, to a daemon that may have to be started.
-    pub(crate) fn new(around: &'a dyn Surroundings, autostart: bool) -> Self {
+    pub fn new(around: &'a dyn Surroundings, autostart: bool) -> Self {
         Self { around, autostart, client: None }
     }
 
     /// Asks, and waits for connection and answer together until the deadline.
-    pub(crate) fn ask(
+    pub fn ask(
         &mut self,
         ask: &Ask,
         deadline: &mut Deadline,
@@ -73,13 +73,13 @@ impl<'a> Connection<'a> {
 }
 
 /// A result that is none of those which the request can have.
-pub(crate) fn strange() -> Fault {
+pub fn strange() -> Fault {
     Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")
         .remedy("rally-cred daemon restart")
 }
 
 /// The silence of a daemon is as good as none, and says nothing about the request.
-pub(crate) fn silence(fault: Fault) -> Fault {
+pub fn silence(fault: Fault) -> Fault {
     match fault.kind {
         FaultKind::TimedOut => Fault { kind: FaultKind::NoDaemon, ..fault },
         _ => fault,

@@ -12,15 +12,15 @@ use crate::{browser, output::Output, surroundings::Surroundings};
 
 /// Who watches, and what they can do.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Audience {
+pub struct Audience {
     /// Whether a browser may be opened when the daemon asks for it.
-    pub(crate) has_browser: bool,
+    pub has_browser: bool,
     /// Whether anything but an address is worth telling.
-    pub(crate) listens: bool,
+    pub listens: bool,
 }
 
 /// Reacts to one event.
-pub(crate) fn react(event: &Answer, audience: Audience, around: &dyn Surroundings, output: &mut Output<'_>) {
+pub fn react(event: &Answer, audience: Audience, around: &dyn Surroundings, output: &mut Output<'_>) {
     match event {
         Answer::Authorize(authorize) => show(authorize, audience, around, output),
         Answer::Waiting(Waiting { profile, on }) if audience.listens => {
@@ -45,7 +45,7 @@ fn show(authorize: &Authorize, audience: Audience, around: &dyn Surroundings, ou
 }
 
 /// What the daemon waits for.
-pub(crate) fn awaited(on: WaitingOn) -> &'static str {
+pub fn awaited(on: WaitingOn) -> &'static str {
     match on {
         WaitingOn::Keyring => "the keyring; it may ask to be unlocked",
         WaitingOn::Renewal => "Rally to renew the token",
@@ -55,6 +55,6 @@ pub(crate) fn awaited(on: WaitingOn) -> &'static str {
 }
 
 /// Tells of something that is in nobody's way yet.
-pub(crate) fn warn(notice: &Fault, output: &mut Output<'_>) {
+pub fn warn(notice: &Fault, output: &mut Output<'_>) {
     output.say(format_args!("warning: {notice}"));
 }

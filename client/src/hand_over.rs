@@ -41,7 +41,7 @@ mod tests {
             ("__complete", "__complete"),
         ] {
             let around = Fake { executable: Some("/opt/bin/rally-cred".into()), ..Fake::default() };
-            let done = testing::run_as(crate::hand_over::run, line, &around);
+            let done = testing::run(line, &around);
             assert_eq!(done.shown(), (42, String::new(), String::new()), "{line}");
             let expected = format!("/opt/bin/rally-cred-commands {expected}");
             let became: Became = around.became.into_inner().unwrap().unwrap();
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn an_operation_needs_no_other_program() {
         let around = Fake::default();
-        let done = testing::run_as(crate::hand_over::run, "capability", &around);
+        let done = testing::run("capability", &around);
         assert_eq!((done.code, around.became.into_inner().unwrap()), (0, None));
     }
 
@@ -63,7 +63,7 @@ mod tests {
             missing_programs: vec!["/opt/bin/rally-cred-commands".to_owned()],
             ..Fake::default()
         };
-        let done = testing::run_as(crate::hand_over::run, "status", &around);
+        let done = testing::run("status", &around);
         assert_eq!((done.code, done.stdout.as_str()), (1, ""));
         assert!(done.stderr.contains("why: /opt/bin/rally-cred-commands: "), "{}", done.stderr);
     }

@@ -3,36 +3,24 @@
 //! Used by: the programs `rally-cred` and `git-credential-rally`, which differ in nothing but their name, and
 //! `rally-cred-commands`, to which they pass on what people type.
 
-mod autostart;
-mod browser;
-mod cli;
-mod completions;
-mod config;
-mod connection;
-mod daemon;
-mod doctor;
-mod events;
-mod exec;
+pub mod autostart;
+pub mod browser;
+pub mod connection;
+pub mod events;
 mod format;
 mod get;
 mod git_ops;
 mod hand_over;
 mod hidden_input;
-mod installed;
 mod interactive;
-mod login;
-mod logout;
-mod options;
+pub mod options;
 pub mod output;
-mod progress;
-mod setup;
 mod static_credential;
-mod status;
 pub mod surroundings;
 #[cfg(unix)]
-#[cfg(test)]
-mod testing;
-mod variables;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod variables;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -55,7 +43,7 @@ use crate::{
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 /// What runs the commands that people type: this program, or another in its place.
-type Commands = fn(&[OsString], &dyn Surroundings, &mut Output<'_>) -> Result<u8, Fault>;
+pub type Commands = fn(&[OsString], &dyn Surroundings, &mut Output<'_>) -> Result<u8, Fault>;
 
 /// The program that tools run. The commands of people are a program of their own, so that this one is small: what a
 /// `get` costs is mostly the start of its process, and that grows with the pages it has.
@@ -63,31 +51,38 @@ pub fn main() -> ExitCode {
     main_with(hand_over::run)
 }
 
-/// The program that has the commands of people as well.
-pub fn main_of_commands() -> ExitCode {
-    main_with(cli::run)
-}
-
-fn main_with(commands: Commands) -> ExitCode {
+/// A program that has the commands of people in its own way.
+pub fn main_with(commands: Commands) -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     let mut output = Output { stdout: &mut output::stdout(), stderr: &mut io::stderr() };
     ExitCode::from(run(&args, commands, &Process, &mut output))
 }
 
-/// The program and all that it takes, as its help and its manual page show it.
-pub fn command_line() -> clap::Command {
-    cli::tree()
-}
+/// The commands that people type; any other word may be an operation of a future git.
+pub const COMMANDS: [&str; 11] = [
+    "setup",
+    "login",
+    "logout",
+    "exec",
+    "status",
+    "doctor",
+    "daemon",
+    "config",
+    "completions",
+    "help",
+    // What shells run, for which there is no help.
+    "__complete",
+];
 
 /// Runs one command line, without the program's name. Returns the exit code; a fault has been said.
 ///
 /// The first word decides. A helper operation goes the short way, without the command tree that people's commands need.
-fn run(args: &[OsString], commands: Commands, around: &dyn Surroundings, output: &mut Output<'_>) -> u8 {
+pub fn run(args: &[OsString], commands: Commands, around: &dyn Surroundings, output: &mut Output<'_>) -> u8 {
     let outcome = match options::first_word(args) {
         Some(word) => match Operation::parse(word) {
             Some(operation) if !asks_for_help(args) => operation.run(args, around, output),
             Some(_) => commands(&[word.clone(), "--help".into()], around, output),
-            None if cli::is_command(word) => commands(args, around, output),
+            None if COMMANDS.iter().any(|name| word == name) => commands(args, around, output),
             // git never runs a helper on a terminal, so a person has mistyped something.
             None if around.stdin_is_terminal() || asks_for_help(args) => commands(args, around, output),
             // An operation of a future git, which helpers that do not know it have to pass over, flags and all.
@@ -104,15 +99,20 @@ fn run(args: &[OsString], commands: Commands, around: &dyn Surroundings, output:
 
 /// An operation of git's credential protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operation {
+pub enum Operation {
+    /// Answer a request.
     Get,
+    /// Keep a static credential.
     Store,
+    /// Take note that a token or a credential does not work.
     Erase,
+    /// Tell what this helper understands.
     Capability,
 }
 
 impl Operation {
-    fn parse(word: &OsStr) -> Option<Self> {
+    /// The operation of this name.
+    pub fn parse(word: &OsStr) -> Option<Self> {
         match word.to_str()? {
             "get" => Some(Self::Get),
             "store" => Some(Self::Store),
@@ -150,14 +150,6 @@ mod tests {
                 assert_eq!(done.shown(), (0, String::new(), String::new()), "{line}");
             }
         }
-    }
-
-    #[test]
-    fn a_person_who_mistypes_a_command_is_told() {
-        let around = Fake { stdin_is_terminal: true, ..Fake::default() };
-        let done = testing::run("statsu", &around);
-        assert_eq!((done.code, done.stdout.as_str()), (2, ""));
-        assert!(done.stderr.contains("status"), "{}", done.stderr);
     }
 
     #[test]

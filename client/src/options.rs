@@ -1,7 +1,7 @@
 //! The flags of the helper operations, in one table: `get`, `store`, `erase` and `capability` all take all of them,
 //! since git passes what its configuration says to whatever operation it runs.
 //! Does not: build a command tree, which would cost more time than the rest of a `get`.
-//! Used by: `get`, `git_ops`, and `cli` for the help.
+//! Used by: `get`, `git_ops`, and the commands that people type, for the help.
 
 use std::{ffi::OsString, time::Duration};
 
@@ -54,16 +54,19 @@ pub(crate) enum Interactive {
     Never,
 }
 
-/// A flag: its name, its value if it takes one, its help, and what it sets.
-pub(crate) struct Flag {
-    pub(crate) name: &'static str,
-    pub(crate) value: Option<&'static str>,
-    pub(crate) help: &'static str,
+/// A flag, and what it sets.
+pub struct Flag {
+    /// Its name, without the dashes.
+    pub name: &'static str,
+    /// What it takes: choices with `|` between them, or the name of a value; nothing if it takes none.
+    pub value: Option<&'static str>,
+    /// What `--help` says of it.
+    pub help: &'static str,
     set: fn(&mut Options, &str) -> Option<()>,
 }
 
 /// Every flag of the helper operations.
-pub(crate) static FLAGS: [Flag; 6] = [
+pub static FLAGS: [Flag; 6] = [
     Flag {
         name: "profile",
         value: Some("NAME"),
@@ -175,7 +178,7 @@ impl Flag {
 }
 
 /// The profile that `RALLY_CRED_PROFILE` names.
-pub(crate) fn named_profile(around: &dyn Surroundings) -> Result<Option<String>, Fault> {
+pub fn named_profile(around: &dyn Surroundings) -> Result<Option<String>, Fault> {
     around
         .variable("RALLY_CRED_PROFILE")
         .map(|name| name.into_string().map_err(|_| wrong("RALLY_CRED_PROFILE is not UTF-8")))

@@ -65,12 +65,12 @@ impl Output<'_> {
     }
 
     /// Shows something to people that need not end its line. Where nobody listens any more, nothing is lost.
-    pub(crate) fn show(&mut self, text: &str) {
+    pub fn show(&mut self, text: &str) {
         self.draw(&visible(text));
     }
 
     /// Writes what steers the terminal on purpose.
-    pub(crate) fn draw(&mut self, text: &str) {
+    pub fn draw(&mut self, text: &str) {
         self.stderr.write_all(text.as_bytes()).and_then(|()| self.stderr.flush()).ok();
     }
 
@@ -82,7 +82,7 @@ impl Output<'_> {
 
 /// Standard output without a buffer, for an answer is one write already.
 #[cfg(unix)]
-pub(crate) fn stdout() -> impl Write {
+pub fn stdout() -> impl Write {
     struct Stdout;
     impl Write for Stdout {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -102,7 +102,7 @@ pub(crate) fn stdout() -> impl Write {
 
 /// Standard output, whose console wants its own encoding.
 #[cfg(not(unix))]
-pub(crate) fn stdout() -> impl Write {
+pub fn stdout() -> impl Write {
     io::stdout().lock()
 }
 

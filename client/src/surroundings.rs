@@ -220,12 +220,12 @@ fn columns() -> Option<usize> {
 }
 
 /// How a program ended. A code that does not fit, and an end without one, is a failure like any other.
-pub(crate) fn exit_code(status: ExitStatus) -> u8 {
+pub fn exit_code(status: ExitStatus) -> u8 {
     status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FaultKind::Failed.exit_code())
 }
 
 /// The system lets this user start no more threads or processes, which passes.
-pub(crate) fn no_thread(fault: &io::Error) -> Fault {
+pub fn no_thread(fault: &io::Error) -> Fault {
     Fault::new(FaultKind::Failed, "the system starts no more threads or processes for this user")
         .why(fault.to_string())
         .remedy("end programs that you do not need, or raise the limit (ulimit -u), and run it again")
@@ -233,7 +233,7 @@ pub(crate) fn no_thread(fault: &io::Error) -> Fault {
 
 /// Keeps what this process got from its parent beyond the three standard streams from the programs that it starts and
 /// that live on: whoever waits for such a pipe to close would wait for a browser or a daemon to end.
-pub(crate) fn hold_back_descriptors() {
+pub fn hold_back_descriptors() {
     #[cfg(unix)]
     close_fds::set_fds_cloexec(3, &[]);
 }

@@ -1,6 +1,9 @@
 //! Surroundings, a daemon and a command line for the tests: all in one process, with buffers for streams.
 //! Does not: touch the variables, the terminal or the home folder of whoever runs the tests.
-//! Used by: the tests of every command.
+//! Used by: the tests of every command; those of the commands that people type are in another package, and have this one's
+//! feature `testing` for it.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "it is for tests alone")]
 
 use std::{
     any::Any,
@@ -35,57 +38,57 @@ use crate::{
 };
 
 /// The time in every test: 2026-01-01T03:03:05Z.
-pub(crate) const NOW: i64 = 1_767_236_585;
+pub const NOW: i64 = 1_767_236_585;
 
 /// Surroundings that a test makes up.
 #[derive(Default)]
-pub(crate) struct Fake {
-    pub(crate) variables: HashMap<String, OsString>,
-    pub(crate) socket: Option<PathBuf>,
-    pub(crate) executable: Option<PathBuf>,
-    pub(crate) stdin: Vec<u8>,
-    pub(crate) stdin_stays_open: bool,
-    pub(crate) stdin_begins_late: bool,
-    pub(crate) stdin_is_terminal: bool,
-    pub(crate) has_terminal: bool,
-    pub(crate) typed_lines: Mutex<Option<Box<dyn BufRead + Send>>>,
-    pub(crate) screen: Option<Screen>,
-    pub(crate) typed_secret: Option<String>,
-    pub(crate) prompts: Mutex<Vec<String>>,
-    pub(crate) git_setting: Option<String>,
-    pub(crate) asked_git: Mutex<bool>,
+pub struct Fake {
+    pub variables: HashMap<String, OsString>,
+    pub socket: Option<PathBuf>,
+    pub executable: Option<PathBuf>,
+    pub stdin: Vec<u8>,
+    pub stdin_stays_open: bool,
+    pub stdin_begins_late: bool,
+    pub stdin_is_terminal: bool,
+    pub has_terminal: bool,
+    pub typed_lines: Mutex<Option<Box<dyn BufRead + Send>>>,
+    pub screen: Option<Screen>,
+    pub typed_secret: Option<String>,
+    pub prompts: Mutex<Vec<String>>,
+    pub git_setting: Option<String>,
+    pub asked_git: Mutex<bool>,
     /// What other programs write, and their exit codes, by their command lines. No other program is installed.
-    pub(crate) outputs: HashMap<String, (i32, String)>,
-    pub(crate) missing_programs: Vec<String>,
-    pub(crate) launched: Mutex<Vec<String>>,
+    pub outputs: HashMap<String, (i32, String)>,
+    pub missing_programs: Vec<String>,
+    pub launched: Mutex<Vec<String>>,
     /// What a person was told whatever the command is.
-    pub(crate) warned: Mutex<Vec<String>>,
-    pub(crate) working_folder: PathBuf,
+    pub warned: Mutex<Vec<String>>,
+    pub working_folder: PathBuf,
     /// The program that took this one's place, as its arguments and the changes to its variables.
-    pub(crate) became: Mutex<Option<Became>>,
+    pub became: Mutex<Option<Became>>,
 }
 
 /// A program that takes the place of the client.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Became {
-    pub(crate) line: String,
-    pub(crate) given: Vec<(String, String)>,
-    pub(crate) taken: Vec<String>,
+pub struct Became {
+    pub line: String,
+    pub given: Vec<(String, String)>,
+    pub taken: Vec<String>,
 }
 
 impl Fake {
-    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+    pub fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.into());
         self
     }
 
     /// A program that lies beside the `rally-credd` of this fixture.
-    pub(crate) fn beside(fixture: &str) -> Self {
+    pub fn beside(fixture: &str) -> Self {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         Self { executable: Some(fixtures.join(fixture).join("rally-cred")), ..Self::default() }
     }
 
-    pub(crate) fn reading(mut self, stdin: impl AsRef<[u8]>) -> Self {
+    pub fn reading(mut self, stdin: impl AsRef<[u8]>) -> Self {
         self.stdin = stdin.as_ref().to_owned();
         self
     }
@@ -184,7 +187,7 @@ impl Surroundings for Fake {
     fn run_self(&self, arguments: &[OsString]) -> io::Result<(u8, Zeroizing<Vec<u8>>)> {
         let mut answer = Zeroizing::default();
         let mut output = Output { stdout: &mut *answer, stderr: &mut io::sink() };
-        let code = crate::run(arguments, crate::cli::run, self, &mut output);
+        let code = crate::run(arguments, crate::hand_over::run, self, &mut output);
         Ok((code, answer))
     }
 
@@ -216,25 +219,25 @@ impl Read for StaysOpen {
 
 /// What a command line came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Done {
-    pub(crate) code: u8,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+pub struct Done {
+    pub code: u8,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Done {
-    pub(crate) fn shown(self) -> (u8, String, String) {
+    pub fn shown(self) -> (u8, String, String) {
         (self.code, self.stdout, self.stderr)
     }
 }
 
-/// Runs a command line, cut at its spaces, with the commands of people in the same program.
-pub(crate) fn run(line: &str, around: &Fake) -> Done {
-    run_as(crate::cli::run, line, around)
+/// Runs a command line of a helper operation, cut at its spaces.
+pub fn run(line: &str, around: &Fake) -> Done {
+    run_as(crate::hand_over::run, line, around)
 }
 
 /// Runs a command line, cut at its spaces.
-pub(crate) fn run_as(commands: Commands, line: &str, around: &Fake) -> Done {
+pub fn run_as(commands: Commands, line: &str, around: &Fake) -> Done {
     let args: Vec<_> = line.split_whitespace().map(OsString::from).collect();
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let code = crate::run(&args, commands, around, &mut Output { stdout: &mut stdout, stderr: &mut stderr });
@@ -268,7 +271,7 @@ impl Place {
 }
 
 /// What the scripted daemon does with a request.
-pub(crate) enum Act {
+pub enum Act {
     /// Sends these messages, the last of them a result.
     Answer(Vec<Value>),
     /// Sends these, and the rest once a request on another connection has been answered by `done`.
@@ -278,18 +281,18 @@ pub(crate) enum Act {
 }
 
 /// Short for [`Act::Answer`].
-pub(crate) fn answer<const N: usize>(messages: [Value; N]) -> Act {
+pub fn answer<const N: usize>(messages: [Value; N]) -> Act {
     Act::Answer(messages.into())
 }
 
 /// A daemon that acts as scripted, one request after the other, and keeps what it was asked.
-pub(crate) struct Script {
+pub struct Script {
     place: Place,
     asked: Receiver<Value>,
 }
 
 impl Script {
-    pub(crate) fn new(acts: impl IntoIterator<Item = Act>) -> Self {
+    pub fn new(acts: impl IntoIterator<Item = Act>) -> Self {
         let place = Place::new();
         let listener = Place::listen(&place.socket());
         let (sender, asked) = mpsc::channel();
@@ -329,12 +332,12 @@ impl Script {
     }
 
     /// Surroundings in which this daemon is found.
-    pub(crate) fn around(&self) -> Fake {
+    pub fn around(&self) -> Fake {
         Fake { socket: Some(self.place.socket()), ..Fake::default() }
     }
 
     /// Everything it was asked so far.
-    pub(crate) fn asked(&self) -> Vec<Value> {
+    pub fn asked(&self) -> Vec<Value> {
         self.asked.try_iter().collect()
     }
 }

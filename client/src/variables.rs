@@ -6,20 +6,20 @@ use rally_cred_proto::{Origin, Secret};
 use zeroize::Zeroizing;
 
 /// The variables that are given where none is named: each is read by several tools, and by none in another meaning.
-pub(crate) const DEFAULT: [&str; 3] = ["RALLY_API_KEY", "RALLY_APIKEY", "RALLY_ZSESSIONID"];
+pub const DEFAULT: [&str; 3] = ["RALLY_API_KEY", "RALLY_APIKEY", "RALLY_ZSESSIONID"];
 
 /// Variables that hold a token and nothing else, so that one of another profile is stale. `APIKEY` and `API_KEY` are
 /// not among them, since any other program may read these.
-pub(crate) const TOKENS: [&str; 5] =
+pub const TOKENS: [&str; 5] =
     ["RALLY_API_KEY", "RALLY_APIKEY", "RALLY_ZSESSIONID", "ZSESSIONID", "RALLY_API_TOKEN"];
 
 /// Variables that say where a tool sends its token.
-pub(crate) const SERVERS: [&str; 4] = ["RALLY_SERVER", "RALLY_BASE_URL", "RALLY_HOST", "RALLY_INSTANCE"];
+pub const SERVERS: [&str; 4] = ["RALLY_SERVER", "RALLY_BASE_URL", "RALLY_HOST", "RALLY_INSTANCE"];
 
 /// The tools that `exec --for` knows, with the variables that they read.
 ///
 /// `RALLY_BASE_URL` is in none of them: some MCP servers take it for the origin, others for the address of WSAPI.
-pub(crate) const TOOLS: [(&str, &[(&str, Value)]); 4] = [
+pub const TOOLS: [(&str, &[(&str, Value)]); 4] = [
     // pyral 1.6.0, config.py: a host without a scheme.
     ("pyral", &[("APIKEY", Value::Token), ("RALLY_SERVER", Value::Server)]),
     // rally 2.1.3, restapi.js: the server is an option in the code.
@@ -39,14 +39,16 @@ pub(crate) const TOOLS: [(&str, &[(&str, Value)]); 4] = [
 
 /// A variable that a program is to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Variable {
-    pub(crate) name: String,
-    pub(crate) value: Value,
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub value: Value,
 }
 
 /// What a variable holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Value {
+pub enum Value {
     /// The ZSESSIONID.
     Token,
     /// The host, with its port unless that is 443.
@@ -59,7 +61,7 @@ pub(crate) enum Value {
 
 impl Variable {
     /// Reads `NAME` or `NAME=token|server|base-url|wsapi-url`. The error says what is wrong.
-    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
         let (name, value) = text.split_once('=').unwrap_or((text, "token"));
         let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
             && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
@@ -77,21 +79,21 @@ impl Variable {
     }
 
     /// Those of a tool that [`TOOLS`] names.
-    pub(crate) fn of_tool(tool: &str) -> Vec<Self> {
+    pub fn of_tool(tool: &str) -> Vec<Self> {
         let variables = TOOLS.iter().find(|(name, _)| *name == tool).map(|(_, variables)| *variables);
         let own = |(name, value): &(&str, Value)| Self { name: (*name).to_owned(), value: *value };
         variables.unwrap_or_default().iter().map(own).collect()
     }
 
     /// The [`DEFAULT`].
-    pub(crate) fn default_set() -> Vec<Self> {
+    pub fn default_set() -> Vec<Self> {
         DEFAULT.iter().map(|name| Self { name: (*name).to_owned(), value: Value::Token }).collect()
     }
 }
 
 impl Value {
     /// The text for a token and the server that it is for.
-    pub(crate) fn text(self, token: &Secret, server: &Origin) -> Zeroizing<String> {
+    pub fn text(self, token: &Secret, server: &Origin) -> Zeroizing<String> {
         Zeroizing::new(match self {
             Self::Token => token.expose().to_owned(),
             Self::Server => without_scheme(&server.to_string()).to_owned(),
@@ -102,7 +104,7 @@ impl Value {
 }
 
 /// Whether the value of a variable in [`SERVERS`] leads to this server, whether it is a host or a URL.
-pub(crate) fn names_server(value: &str, server: &Origin) -> bool {
+pub fn names_server(value: &str, server: &Origin) -> bool {
     let uri = if value.contains("://") {
         value.to_owned()
     } else {

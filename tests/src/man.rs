@@ -41,7 +41,7 @@ pub fn pages() -> Result<Vec<(&'static str, String)>, String> {
     let readme = Document(read("README.md")?);
     let protocol = read("proto/PROTOCOL.md")?;
 
-    let client = rally_cred::command_line();
+    let client = rally_cred_commands::command_line();
     let client = [
         name("rally-cred", &client),
         "## Synopsis\n\n`rally-cred` *COMMAND* [*OPTIONS*]\n\n`git credential-rally` *OPERATION*".to_owned(),

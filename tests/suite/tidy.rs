@@ -25,7 +25,15 @@ fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
 
 pub(crate) fn all_sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    for folder in ["proto/src", "daemon/src", "client/src", "tests/src", "tests/suite", "tests/bench"] {
+    for folder in [
+        "proto/src",
+        "daemon/src",
+        "client/src",
+        "client/commands/src",
+        "tests/src",
+        "tests/suite",
+        "tests/bench",
+    ] {
         sources(&root().join(folder), &mut found);
     }
     assert!(found.len() > 40);

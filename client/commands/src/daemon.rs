@@ -1,0 +1,103 @@
+//! `rally-cred daemon start|stop|restart|reload`: the life of the daemon.
+//! Does not: know about systemd, which may start it anew when the next client connects.
+//! Used by: people and installers.
+
+use std::time::Duration;
+
+use rally_cred::{autostart, connection::silence, output::Output, surroundings::Surroundings};
+#[cfg(unix)]
+use rally_cred_proto::lock::Holder;
+use rally_cred_proto::{
+    Answer, Ask, Deadline, Fault, FaultKind,
+    message::StatusAsk,
+    process::{DAEMON, Process},
+};
+
+/// Time for the daemon to read its config, or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Starts a daemon if none runs.
+pub(crate) fn start(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let mut deadline = Deadline::after(PATIENCE);
+    let (how, mut client) = match autostart::connect(around, false, &mut deadline) {
+        Err(fault) if fault.kind == FaultKind::NoDaemon => {
+            ("started", autostart::connect(around, true, &mut deadline).map_err(silence)?)
+        }
+        outcome => ("runs already", outcome.map_err(silence)?),
+    };
+    let status = client.ask_by(&Ask::Status(StatusAsk::default()), &mut deadline, &mut |_| {});
+    let process = match status.map_err(silence)? {
+        Answer::Status(status) => format!(", process {}", status.pid),
+        _ => String::new(),
+    };
+    output.tell_line(format!("the daemon {how}{process}")).map(|()| 0)
+}
+
+/// Stops the daemon, and waits until it has ended. None to stop is as good.
+pub(crate) fn stop(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let mut deadline = Deadline::after(PATIENCE);
+    let mut client = match autostart::connect(around, false, &mut deadline) {
+        Err(fault) if fault.kind == FaultKind::NoDaemon => return stop_unreachable(around, output),
+        outcome => outcome.map_err(|fault| stuck(fault, None))?,
+    };
+    let daemon = client.daemon();
+    // It may have been stopped since.
+    let daemon_now = || daemon.and_then(|daemon| Process::find(daemon.pid));
+    client.ask_by(&Ask::Stop, &mut deadline, &mut |_| {}).map_err(|fault| stuck(fault, daemon_now()))?;
+    // The end of the connection is the end of the daemon; its socket is gone by then.
+    match client.ask_by(&Ask::Stop, &mut deadline, &mut |_| {}) {
+        Err(fault) if fault.kind == FaultKind::TimedOut => Err(stuck(fault, daemon_now())),
+        Ok(_) | Err(_) => output.tell_line("the daemon stopped").map(|()| 0),
+    }
+}
+
+/// A daemon that does not even end when it is told. One that is only stopped is told to go on instead.
+fn stuck(fault: Fault, daemon: Option<Process>) -> Fault {
+    if fault.kind != FaultKind::TimedOut || daemon.is_some_and(|daemon| daemon.is_stopped) {
+        return silence(fault);
+    }
+    let fault = silence(fault).why("it is stuck; what it holds only in memory ends with it");
+    fault.remedy(match daemon {
+        Some(Process { pid, .. }) => format!("kill -KILL {pid}"),
+        None => format!("pkill -KILL -u \"$(id -u)\" -x {DAEMON}"),
+    })
+}
+
+/// Stops a daemon that no client can reach: its socket was removed, say, and it did not notice.
+#[cfg(unix)]
+fn stop_unreachable(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let Some(daemon) = Holder::find(&around.socket()?) else {
+        return output.tell_line("no daemon runs").map(|()| 0);
+    };
+    daemon.terminate();
+    if daemon.has_ended_within(PATIENCE) {
+        return output.tell_line("the daemon stopped").map(|()| 0);
+    }
+    let pid = daemon.pid();
+    Err(Fault::new(FaultKind::TimedOut, format!("the daemon, process {pid}, does not end"))
+        .why(format!("it was told to {} seconds ago", PATIENCE.as_secs()))
+        .remedy(format!("kill -KILL {pid}")))
+}
+
+#[cfg(not(unix))]
+fn stop_unreachable(_around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+    output.tell_line("no daemon runs").map(|()| 0)
+}
+
+/// Stops the daemon if one runs, and starts one.
+pub(crate) fn restart(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+    stop(around, output)?;
+    start(around, output)
+}
+
+/// Has the daemon read its config file again.
+pub(crate) fn reload(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let mut deadline = Deadline::after(PATIENCE);
+    let mut client = autostart::connect(around, false, &mut deadline).map_err(silence)?;
+    client.ask_by(&Ask::Reload, &mut deadline, &mut |_| {}).map_err(silence)?;
+    output.tell_line("the daemon has read its config file again").map(|()| 0)
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! Whether the daemon means the same as this shell: the same config file, and the same way to Rally. A daemon has the
+//! variables of whoever started it, which may have been another shell, or systemd.
+//! Does not: say which of the two is right.
+//! Used by: `doctor`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rally_cred_proto::{Fault, FaultKind, message::Status, network, plain::plain, shell_word::shell_word};
+
+use super::{Check, Verdict};
+use rally_cred::surroundings::Surroundings;
+
+use crate::{
+    config,
+    installed::{self, Units},
+};
+
+/// The config files that are of any concern: that of the daemon that runs, and the one that this shell names.
+pub(super) fn config_paths(status: Option<&Status>, around: &dyn Surroundings) -> Vec<PathBuf> {
+    let paths = [config_path(status, around), config::find_path(around)];
+    paths.into_iter().flatten().collect()
+}
+
+/// The config file that counts: that of the daemon that runs, else the one that a daemon would read.
+fn config_path(status: Option<&Status>, around: &dyn Surroundings) -> Result<PathBuf, Fault> {
+    let ours = config::find_path(around);
+    match status.map(|status| PathBuf::from(&status.config)) {
+        Some(theirs) if !ours.as_ref().is_ok_and(|ours| is_same(ours, &theirs)) => Ok(theirs),
+        _ => ours,
+    }
+}
+
+/// A daemon tells its path as text, in which what is not text was replaced.
+fn is_same(ours: &Path, theirs: &Path) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    ours.display().to_string() == theirs.display().to_string()
+        || real(ours).is_some_and(|ours| Some(ours) == real(theirs))
+}
+
+/// Whether the config file that counts can be used, and is the one that this shell would name.
+pub(super) fn config(status: Option<&Status>, around: &dyn Surroundings) -> Check {
+    let ours = config::find_path(around);
+    let theirs = match config_path(status, around) {
+        Ok(theirs) if Ok(&theirs) != ours.as_ref() => theirs,
+        _ => return Check::of("config", config::judge(None, around)),
+    };
+    let judged = config::judge(Some(&theirs), around);
+    let Ok(ours) = ours else { return Check::of("config", judged) };
+    let outcome = match judged {
+        // Which of two is meant, nobody can know.
+        Ok(_) if ours.exists() => Err(disagreement(&ours, &theirs, around)),
+        Err(_) if ours.exists() && !theirs.exists() => Err(disagreement(&ours, &theirs, around)),
+        Ok(note) => Ok(format!("{note}; this shell would name {}, which does not exist", ours.display())),
+        broken => broken,
+    };
+    Check::of("config", outcome)
+}
+
+fn disagreement(ours: &Path, theirs: &Path, around: &dyn Surroundings) -> Fault {
+    let what = format!("the daemon reads {}, and this shell names {}", theirs.display(), ours.display());
+    let ours = shell_word(&ours.display().to_string());
+    Fault::new(FaultKind::Failed, what)
+        .why("it was started with another HOME, XDG_CONFIG_HOME or RALLY_CRED_CONFIG")
+        .remedy(match is_run_by_systemd(around) {
+            true => format!(
+                "systemctl --user set-environment RALLY_CRED_CONFIG={ours} && rally-cred daemon restart"
+            ),
+            false => "rally-cred daemon restart".to_owned(),
+        })
+}
+
+/// Whether the daemon goes the same way to Rally. A difference is a fault only if Rally is not reached.
+pub(super) fn network(status: Option<&Status>, checks: &[Check], around: &dyn Surroundings) -> Check {
+    const CHECK: &str = "network";
+    let Some(status) = status else { return Check::skipped(CHECK, "there is no daemon to try it") };
+    let Some(theirs) = &status.network else { return Check::skipped(CHECK, "the daemon does not tell") };
+    let ours = network::shown(|name| around.variable(name));
+    let differences = network::differences(&ours, theirs);
+    if differences.is_empty() {
+        let all: Vec<_> = theirs.iter().map(|(name, value)| plain(&format!("{name}={value}"))).collect();
+        return Check::of(
+            CHECK,
+            Ok(match all.as_slice() {
+                [] => "no variable names a proxy or certificates".to_owned(),
+                all => format!("the daemon has what this shell has: {}", all.join(" ")),
+            }),
+        );
+    }
+    let value = |value: &Option<String>| value.as_deref().map_or_else(|| "not set".to_owned(), plain);
+    let tell = |(name, ours, theirs): &(&str, Option<String>, Option<String>)| {
+        format!("{name} is {} in this shell and {} for the daemon", value(ours), value(theirs))
+    };
+    let told = differences.iter().map(tell).collect::<Vec<_>>().join("; ");
+    let is_trouble = |check: &Check| check.verdict == Verdict::Fail && matches!(check.check, "rally" | "tls");
+    if !checks.iter().any(is_trouble) {
+        return Check::of(CHECK, Ok(format!("{told}; Rally answers all the same")));
+    }
+    let remedy = match is_run_by_systemd(around) {
+        true => "rally-cred setup --network yes",
+        false => "rally-cred daemon restart",
+    };
+    Check::of(
+        CHECK,
+        Err(Fault::new(FaultKind::Failed, "the daemon goes another way to Rally than this shell")
+            .why(told)
+            .remedy(remedy)),
+    )
+}
+
+fn is_run_by_systemd(around: &dyn Surroundings) -> bool {
+    matches!(installed::units(around), Units::Enabled(_) | Units::Failed(_))
+}

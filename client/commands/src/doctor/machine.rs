@@ -1,0 +1,188 @@
+//! The checks that need no daemon: modes of files, programs in PATH, git's configuration, systemd's units.
+//! Does not: look into a file.
+//! Used by: `doctor`.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use rally_cred_proto::{
+    Fault, FaultKind, message::ProfileStatus, plain::plain, shell_word::shell_word, socket, variables,
+};
+
+use super::Check;
+use rally_cred::surroundings::Surroundings;
+
+use crate::{
+    installed::{self, By, GIT_HELPER, GitHelper, Units},
+    setup,
+};
+
+/// Whether nobody else may change the config, read the log or use the socket.
+pub(super) fn permissions(configs: &[PathBuf], around: &dyn Surroundings) -> Result<String, Fault> {
+    for config in configs {
+        // What a variable names may be anything, so then the variable is to change and not the file.
+        let elsewhere = (variables::config_file(None).as_ref() != Ok(config)).then(|| {
+            "set RALLY_CRED_CONFIG to a file of your own, in a folder that nobody else may write to"
+                .to_owned()
+        });
+        if let Some(folder) = config.parent() {
+            check_mode(folder, 0o022, "others may write to it", "go-w", elsewhere.clone())?;
+        }
+        check_mode(config, 0o022, "others may write to it", "go-w", elsewhere)?;
+    }
+    if let Ok(folder) = socket::state_folder() {
+        check_mode(&folder.join("daemon.log"), 0o077, "others may read it", "600", None)?;
+    }
+    if let Ok(path) = around.socket() {
+        let elsewhere = (!socket::is_default(&path)).then(|| socket::OTHER_PATH.to_owned());
+        check_mode(&path, 0o077, "others may connect to it", "600", elsewhere)?;
+    }
+    Ok("nobody else may change the config, read the log or use the socket".to_owned())
+}
+
+/// What does not exist is as safe as can be. The remedy is a command for the file, unless another one is given.
+#[cfg(unix)]
+fn check_mode(
+    path: &Path,
+    forbidden: u32,
+    why: &str,
+    mend: &str,
+    remedy: Option<String>,
+) -> Result<(), Fault> {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
+    // In a folder with the sticky bit, as /tmp is, others may not touch what is not theirs.
+    let is_sticky = found.is_dir() && found.mode() & 0o1000 != 0;
+    if is_sticky || found.mode() & forbidden == 0 {
+        return Ok(());
+    }
+    Err(Fault::new(FaultKind::Failed, format!("{} is not safe", path.display()))
+        .why(format!("{why} (mode {:04o})", found.mode() & 0o7777))
+        .remedy(
+            remedy.unwrap_or_else(|| format!("chmod {mend} {}", shell_word(&path.display().to_string()))),
+        ))
+}
+
+/// Elsewhere, files have lists of who may do what, and the user's folders are closed by inheritance.
+#[cfg(not(unix))]
+fn check_mode(_: &Path, _: u32, _: &str, _: &str, _: Option<String>) -> Result<(), Fault> {
+    Ok(())
+}
+
+/// Whether git finds its helper, where it looks for it by name.
+pub(super) fn path(profiles: &[ProfileStatus], around: &dyn Surroundings) -> Check {
+    if let Some(helper) = installed::find_program(GIT_HELPER, around) {
+        return Check::of("path", Ok(helper.display().to_string()));
+    }
+    let is_by_name = |profile: &ProfileStatus| {
+        let helper = installed::git_helper(&profile.base_url, around);
+        matches!(helper, GitHelper::Ours { by: By::Name, .. })
+    };
+    if !profiles.iter().any(is_by_name) {
+        return Check::skipped("path", &format!("{GIT_HELPER} is not in PATH, and git does not look for it"));
+    }
+    let fault = Fault::new(FaultKind::Failed, format!("{GIT_HELPER} is not in PATH"));
+    let folder = around.executable().and_then(|program| Some(program.parent()?.to_owned()));
+    let fault = match folder.filter(|folder| folder.join(GIT_HELPER).is_file()) {
+        Some(folder) => fault
+            .why(format!("it lies in {}, which PATH does not name", folder.display()))
+            .remedy(format!("export PATH=\"{}:$PATH\"", folder.display())),
+        None => fault.why("it is not installed").remedy("cargo install --locked --path client"),
+    };
+    Check::of("path", Err(fault))
+}
+
+/// The servers of the profiles, each once.
+pub(super) fn servers(profiles: &[ProfileStatus]) -> BTreeSet<String> {
+    profiles.iter().map(|profile| plain(&profile.base_url)).collect()
+}
+
+/// Whether git asks this program about each profile's server, where somebody wants it to, and nobody else; and nobody
+/// else either about the servers of static credentials for which it asks this program.
+pub(super) fn git(servers: &BTreeSet<String>, stores: &[String], around: &dyn Surroundings) -> Vec<Check> {
+    if servers.is_empty() && stores.is_empty() {
+        return vec![Check::skipped("git", "no server is known to ask about")];
+    }
+    let is_shared = |server: &&String| {
+        let helper = installed::git_helper(server, around);
+        matches!(helper, GitHelper::Ours { others, .. } if !others.is_empty())
+    };
+    let all = servers.iter().chain(stores.iter().filter(is_shared));
+    all.map(|server| git_about(server, around)).collect()
+}
+
+fn git_about(server: &str, around: &dyn Surroundings) -> Check {
+    let fault = Fault::new(FaultKind::Failed, format!("git does not ask rally-cred about {server}"));
+    let command = add_git_helper(server, around);
+    match installed::git_helper(server, around) {
+        GitHelper::NoGit => Check::skipped("git", "there is no git"),
+        GitHelper::Ours { others, .. } if others.is_empty() => {
+            Check::of("git", Ok(format!("it asks rally-cred about {server}")))
+        }
+        GitHelper::Ours { others, .. } => Check::of("git", Err(shared(server, &others, around))),
+        GitHelper::Undone => {
+            let fault = fault.why("an empty credential.helper after rally-cred's takes it out again");
+            let command = match installed::has_helpers_behind(server, around) {
+                true => set_git_helper(server, around),
+                false => command,
+            };
+            Check::of("git", Err(fault.remedy(command)))
+        }
+        GitHelper::Absent if setup::has_told_git_of(server) => {
+            let fault = fault.why("rally-cred setup set it as a helper, and it is there no more");
+            Check::of("git", Err(fault.remedy(command)))
+        }
+        // Nobody has to use git.
+        GitHelper::Absent => Check::skipped(
+            "git",
+            &format!("it does not ask rally-cred about {server}; if it should: {command}"),
+        ),
+    }
+}
+
+/// The fault of helpers beside this program.
+fn shared(server: &str, others: &[String], around: &dyn Surroundings) -> Fault {
+    Fault::new(FaultKind::Failed, format!("git asks others than rally-cred about {server}"))
+        .why(format!(
+            "it tells them what it was given, and they may keep it in plain text: {}",
+            others.join(", ")
+        ))
+        .remedy(set_git_helper(server, around))
+}
+
+/// The same as [`add_git_helper`] behind all that is there: what is only added may come before it.
+fn set_git_helper(server: &str, around: &dyn Surroundings) -> String {
+    format!("git config --global --unset-all credential.{server}.helper; {}", add_git_helper(server, around))
+}
+
+/// Has git ask this program alone: an empty helper has it forget those before, which would keep the token.
+fn add_git_helper(server: &str, around: &dyn Surroundings) -> String {
+    let add = format!("git config --global --add credential.{server}.helper");
+    let helper = installed::helper_for_git(around);
+    format!("{add} '' && {add} {}", shell_word(&helper.to_string_lossy()))
+}
+
+/// Whether the units do what they were installed for, and the daemon that answers, if one does, is theirs.
+pub(super) fn units(daemon: Option<u32>, around: &dyn Surroundings) -> Check {
+    let outcome = match installed::units(around) {
+        Units::NoManager => return Check::skipped("units", "systemd runs nothing for this user here"),
+        Units::NotInstalled => Ok("not installed; rally-cred starts the daemon itself".to_owned()),
+        Units::Enabled(unit) => match (daemon, installed::process_behind_socket(around)) {
+            (Some(answers), Some(behind)) if answers != behind => {
+                Err(Fault::new(FaultKind::Failed, format!("clients do not come to {unit}"))
+                    .why(format!("process {answers} answers them, which systemd did not start"))
+                    .remedy(format!("systemctl --user restart {unit}")))
+            }
+            _ => Ok(format!("{unit} is enabled")),
+        },
+        Units::Disabled(unit) => Err(Fault::new(FaultKind::Failed, format!("{unit} is not enabled"))
+            .why("systemd does not start the daemon")
+            .remedy(format!("systemctl --user enable --now {unit}"))),
+        Units::Failed(unit) => Err(Fault::new(FaultKind::Failed, format!("{unit} has failed"))
+            .why(format!("journalctl --user -u {unit} says more"))
+            .remedy(format!("systemctl --user restart {unit}"))),
+    };
+    Check::of("units", outcome)
+}

@@ -1,0 +1,165 @@
+//! `rally-cred exec`: runs a program with the variables from which Rally's tools take a token and a server.
+//! Does not: put the token into an argument list, or stay: on Unix the program takes this process's place.
+//! Used by: people and scripts whose tools know nothing of credential helpers.
+
+use std::{
+    ffi::OsString,
+    io::{self, Read},
+    path::Path,
+    process::Command,
+};
+
+use rally_cred::{
+    events::warn,
+    output::Output,
+    surroundings::Surroundings,
+    variables::{self, Variable},
+};
+use rally_cred_proto::{Fault, FaultKind, Origin, Secret, own_file};
+use serde::Deserialize;
+
+/// What the flags of `exec` say.
+pub(crate) struct Options {
+    /// The arguments for the `get` that brings the token.
+    pub(crate) get: Vec<OsString>,
+    /// What the program is to have.
+    pub(crate) variables: Vec<Variable>,
+    /// The program.
+    pub(crate) program: OsString,
+    /// Its arguments.
+    pub(crate) arguments: Vec<OsString>,
+}
+
+/// The part of `get --format json` that is needed here.
+#[derive(Deserialize)]
+struct Got {
+    profile: String,
+    base_url: String,
+    token: Secret,
+}
+
+/// Runs the program, or returns the exit code of whatever was in the way.
+///
+/// A process of its own brings the token. To start a daemon or a browser, it has to close what it got from its parent,
+/// and that is the program's: the shell hands it `<(…)` so.
+pub(crate) fn run(
+    options: &Options,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<u8, Fault> {
+    let failed = |why: String| Fault::new(FaultKind::Failed, "the token cannot be had").why(why);
+    let mut arguments: Vec<OsString> = vec!["get".into(), "--format=json".into()];
+    arguments.extend(options.get.iter().cloned());
+    let (code, answer) = around.run_self(&arguments).map_err(|fault| failed(fault.to_string()))?;
+    if code != 0 {
+        // It has said why.
+        return Ok(code);
+    }
+    // The cause would show where in the answer it is, and nothing that helps.
+    let got: Got =
+        serde_json::from_slice(&answer).map_err(|_| failed("its answer is not understood".to_owned()))?;
+    let server =
+        Origin::from_uri(&got.base_url).ok_or_else(|| failed("its server is not understood".to_owned()))?;
+
+    let mut command = Command::new(&options.program);
+    command.args(&options.arguments);
+    for name in stale(options, &got.profile, &server, around, output) {
+        command.env_remove(name);
+    }
+    for Variable { name, value } in &options.variables {
+        command.env(name, value.text(&got.token, &server).as_str());
+    }
+    if options.variables.iter().any(|variable| variable.name == "APIKEY") {
+        warn_of_pyral_config(&server, around, output);
+    }
+    around.run_in_place(&mut command).or_else(|fault| {
+        let program = options.program.display();
+        let told = Fault::new(FaultKind::Failed, format!("{program} cannot be run")).why(fault.to_string());
+        // The codes are those of shells and env(1).
+        let (code, remedy) = match fault.kind() {
+            io::ErrorKind::NotFound => {
+                (127, "install it, or give its path; a shell's own words need sh -c \"…\"")
+            }
+            _ => (126, "name a program that you may run; ls -l shows whether it is one"),
+        };
+        output.say(told.remedy(remedy));
+        Ok(code)
+    })
+}
+
+/// The variables of the parent that the program must not have: tokens, which may be of another profile, and servers to
+/// which this token may not go.
+fn stale(
+    options: &Options,
+    profile: &str,
+    server: &Origin,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Vec<&'static str> {
+    let is_set = |name: &str| options.variables.iter().any(|variable| variable.name == name);
+    let mut stale = variables::TOKENS.to_vec();
+    for name in variables::SERVERS {
+        let value = around.variable(name);
+        let is_foreign = value
+            .is_some_and(|value| !value.to_str().is_some_and(|value| variables::names_server(value, server)));
+        if is_foreign && !is_set(name) {
+            warn(
+                &Fault::new(FaultKind::Failed, format!("{name} is not passed on"))
+                    .why(format!("it names another server than profile {profile} has"))
+                    .remedy(format!("unset it, or add --set {name}=server, =base-url or =wsapi-url")),
+                output,
+            );
+            stale.push(name);
+        }
+    }
+    stale
+}
+
+/// pyral prefers two files to the variables: the one that `RALLY_CONFIG` names, and one in the working folder.
+fn warn_of_pyral_config(server: &Origin, around: &dyn Surroundings, output: &mut Output<'_>) {
+    let folder = around.working_folder();
+    let named = around.variable("RALLY_CONFIG").map(|mut path| {
+        let named = folder.join(&path);
+        if named.exists() {
+            return named;
+        }
+        path.push(".cfg");
+        folder.join(path)
+    });
+    for path in named.into_iter().chain([folder.join("rally-v2.0.cfg")]) {
+        if let Some(key) = overriding_key(&path, server) {
+            warn(
+                &Fault::new(FaultKind::Failed, format!("pyral takes {key} from {}", path.display()))
+                    .why("it prefers its config file to the variables")
+                    .remedy(format!("take the line {key}=… out of the file")),
+                output,
+            );
+        }
+    }
+}
+
+/// The first line of a config file of pyral that would change where or how it signs in. A server that is the right one
+/// does not.
+fn overriding_key(path: &Path, server: &Origin) -> Option<&'static str> {
+    let text = read_config(path).ok()?;
+    text.lines().find_map(|line| {
+        // As pyral reads it: capitals from the start of the line, then the value up to its end.
+        let (key, value) = line.split_once('=')?;
+        match key.trim_ascii_end() {
+            "APIKEY" => Some("APIKEY"),
+            "SERVER" if !variables::names_server(value.trim_ascii_start(), server) => Some("SERVER"),
+            _ => None,
+        }
+    })
+}
+
+/// A few lines; the bound is for a path that leads to something else.
+fn read_config(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    own_file::open_to_read(path)?.take(64 * 1024).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

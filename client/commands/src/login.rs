@@ -1,0 +1,249 @@
+//! `rally-cred login`: a sign-in that a person has asked for.
+//! Does not: see the token, or know the flow; the daemon runs it.
+//! Used by: people, at a terminal.
+//!
+//! Three things can happen at any time: the daemon says something, the person pastes an address, the sign-in ends. The
+//! first two each have a thread that waits for them, and this one takes them in turn, so that only it writes.
+
+use std::{
+    io::BufRead,
+    sync::mpsc::{RecvTimeoutError, Sender, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use rally_cred::{
+    autostart,
+    connection::{Connection, GRACE, silence, strange},
+    events::{self, Audience},
+    output::Output,
+    surroundings::{Surroundings, no_thread},
+};
+use rally_cred_proto::{
+    Answer, Ask, Deadline, Fault, FaultKind, Secret,
+    message::{Login, Paste, SignedIn},
+    plain::plain,
+};
+use zeroize::Zeroizing;
+
+use crate::progress::Progress;
+
+/// The longest line that can be a redirect address. A longer one is a slip of the clipboard.
+const LONGEST_LINE: u64 = 16 * 1024;
+
+/// Time for the daemon to say what it thinks of an address.
+const PASTING: Duration = Duration::from_secs(5);
+
+/// What `login` was told on its command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) profile: Option<String>,
+    pub(crate) browser: bool,
+    pub(crate) force: bool,
+    pub(crate) timeout: u32,
+    pub(crate) client_secret_stdin: bool,
+    pub(crate) autostart: bool,
+}
+
+/// Runs one sign-in, and a second time if the client secret turns out to be missing.
+pub(crate) fn run(
+    options: &Options,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<u8, Fault> {
+    let given = if options.client_secret_stdin { Some(read_secret(options, around)?) } else { None };
+    let may_ask = given.is_none();
+    let signed_in = match sign_in(options, given, around, output) {
+        Err(fault) if fault.kind == FaultKind::ClientSecretNeeded && may_ask => {
+            let Some(secret) = ask_for_secret(options, around) else { return Err(fault) };
+            sign_in(options, Some(secret), around, output)?
+        }
+        outcome => outcome?,
+    };
+    output.tell(summary(&signed_in))?;
+    Ok(0)
+}
+
+/// What can happen while a sign-in runs.
+enum Happened {
+    Event(Answer),
+    Pasted(Zeroizing<String>),
+    Ended(Result<Answer, Fault>),
+}
+
+fn sign_in(
+    options: &Options,
+    client_secret: Option<Secret>,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<SignedIn, Fault> {
+    let can_paste = around.stdin_is_terminal();
+    let login = Login {
+        profile: options.profile.clone(),
+        client_secret,
+        force: options.force,
+        timeout: options.timeout,
+        can_paste,
+    };
+    let (happened, happenings) = channel();
+    ask_in_background(login, options, around, happened.clone())?;
+    let mut typist = can_paste.then(|| around.typed_lines());
+    let mut progress = Progress::new(around);
+    loop {
+        let next = match progress.draw(Instant::now(), output) {
+            Some(stays) => happenings.recv_timeout(stays),
+            None => happenings.recv().map_err(RecvTimeoutError::from),
+        };
+        let next = match next {
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Ok(next) => next,
+        };
+        progress.clear(output);
+        match next {
+            Happened::Event(Answer::Waiting(waiting)) if progress.is_live() => {
+                progress.wait_for(Instant::now(), events::awaited(waiting.on), None);
+            }
+            Happened::Event(event) => {
+                let audience = Audience { has_browser: options.browser, listens: true };
+                events::react(&event, audience, around, output);
+                if let Answer::Authorize(authorize) = event {
+                    let most = Duration::from_secs(authorize.timeout.into());
+                    progress.wait_for(Instant::now(), "\"Allow Access\" in the browser", Some(most));
+                    output.say(how_to_go_on(authorize.timeout, progress.is_live(), can_paste));
+                    // Not before there is something to paste: until then, a prompt may want the terminal.
+                    if let Some(lines) = typist.take() {
+                        if progress.is_live() {
+                            progress.hide_typing();
+                        }
+                        read_in_background(lines, happened.clone());
+                    }
+                }
+            }
+            Happened::Pasted(line) => match paste(&line, options, around) {
+                Ok(()) => output.say("the address is right"),
+                Err(fault) => output.say(fault),
+            },
+            Happened::Ended(Ok(Answer::SignedIn(signed_in))) => return Ok(signed_in),
+            Happened::Ended(Ok(_)) => break,
+            Happened::Ended(Err(fault)) => return Err(fault),
+        }
+    }
+    progress.clear(output);
+    Err(strange())
+}
+
+/// What a person can do while the sign-in waits for them.
+fn how_to_go_on(timeout: u32, is_live: bool, can_paste: bool) -> String {
+    let wait = match timeout {
+        minutes if minutes % 60 == 0 => format!("waiting for \"Allow Access\", at most {} min", minutes / 60),
+        seconds => format!("waiting for \"Allow Access\", at most {seconds} s"),
+    };
+    let paste = "if the browser ends at a page that cannot be opened, paste its address here";
+    match (is_live, can_paste) {
+        // The line below it says for how long.
+        (true, _) => format!("{paste} and press Enter (it stays hidden); Ctrl-C cancels"),
+        (false, true) => format!("{wait}; {paste}; Ctrl-C cancels"),
+        (false, false) => wait,
+    }
+}
+
+fn ask_in_background(
+    login: Login,
+    options: &Options,
+    around: &dyn Surroundings,
+    happened: Sender<Happened>,
+) -> Result<(), Fault> {
+    let mut deadline = Deadline::after(Duration::from_secs(options.timeout.into()) + GRACE);
+    let mut client = autostart::connect(around, options.autostart, &mut deadline).map_err(silence)?;
+    let asking = thread::Builder::new().spawn(move || {
+        // Nobody listens any more only once this program ends.
+        let outcome = client.ask_by(&Ask::Login(login), &mut deadline, &mut |event| {
+            happened.send(Happened::Event(event)).ok();
+        });
+        let outcome = if client.is_usable() { outcome } else { outcome.map_err(silence) };
+        happened.send(Happened::Ended(outcome)).ok();
+    });
+    asking.map(drop).map_err(|fault| no_thread(&fault))
+}
+
+/// Reads lines until there are no more or nobody wants them. The thread ends with the program, in the middle of a read.
+fn read_in_background(mut lines: Box<dyn BufRead + Send>, happened: Sender<Happened>) {
+    let reading = thread::Builder::new().spawn(move || {
+        while let Ok(Some(line)) = read_line(&mut *lines) {
+            if !line.trim().is_empty() && happened.send(Happened::Pasted(line)).is_err() {
+                break;
+            }
+        }
+    });
+    // Without it nothing can be pasted, and the browser may come back by itself.
+    reading.map(drop).ok();
+}
+
+/// The next line; `None` at the end.
+fn read_line(lines: &mut dyn BufRead) -> std::io::Result<Option<Zeroizing<String>>> {
+    let mut line = Zeroizing::new(String::with_capacity(1024));
+    let count = std::io::Read::take(lines, LONGEST_LINE).read_line(&mut line)?;
+    Ok((count > 0).then_some(line))
+}
+
+/// Hands a pasted address to the daemon, on a connection of its own while `login` waits on the other.
+fn paste(line: &str, options: &Options, around: &dyn Surroundings) -> Result<(), Fault> {
+    let redirect = Secret::parse(line.trim().to_owned()).map_err(|fault| {
+        Fault::new(FaultKind::BadRedirect, "this is no address")
+            .why(fault.to_string())
+            .remedy("copy the whole address out of the browser's address line")
+    })?;
+    let paste = Ask::Paste(Paste { profile: options.profile.clone(), redirect });
+    Connection::new(around, false).ask(&paste, &mut Deadline::after(PASTING), &mut |_| {}).map(drop)
+}
+
+/// The first line of standard input, or what is typed there without echo if it is a terminal.
+fn read_secret(options: &Options, around: &dyn Surroundings) -> Result<Secret, Fault> {
+    let missing = |why: &str| {
+        Fault::new(FaultKind::ClientSecretNeeded, "there is no client secret on standard input")
+            .why(why)
+            .remedy("rally-cred login --client-secret-stdin < FILE")
+    };
+    if around.stdin_is_terminal() {
+        return ask_for_secret(options, around).ok_or_else(|| missing("nothing was typed"));
+    }
+    let mut deadline = Deadline::after(Duration::from_secs(options.timeout.into()));
+    let mut input = std::io::BufReader::new(around.stdin(&mut deadline));
+    match read_line(&mut input) {
+        Ok(Some(line)) => parse_secret(&line).ok_or_else(|| missing("its first line is empty")),
+        Ok(None) => Err(missing("it is empty")),
+        Err(fault) => Err(missing(&fault.to_string())),
+    }
+}
+
+/// What the person types as the client secret; `None` without a terminal, and for an empty line.
+fn ask_for_secret(options: &Options, around: &dyn Surroundings) -> Option<Secret> {
+    let whose = options
+        .profile
+        .as_deref()
+        .map_or_else(|| "the default profile".to_owned(), |name| format!("profile {}", plain(name)));
+    let typed = around.typed_secret(&format!("Client secret for {whose}: ")).ok()?;
+    parse_secret(&typed)
+}
+
+fn parse_secret(line: &str) -> Option<Secret> {
+    Secret::parse(line.trim_end_matches(['\r', '\n']).to_owned())
+        .ok()
+        .filter(|secret| !secret.expose().is_empty())
+}
+
+fn summary(signed_in: &SignedIn) -> String {
+    let SignedIn { profile, username, expires_at, already, kept } = signed_in;
+    let verb = if *already { "already signed in" } else { "signed in" };
+    let who = username.as_deref().map_or_else(String::new, |name| format!(" as {}", plain(name)));
+    let until = expires_at.and_then(|at| Timestamp::from_second(at).ok());
+    let until = until.map_or_else(String::new, |at| format!(", token valid until {at}"));
+    let kept = if *kept { "" } else { ", until the daemon stops" };
+    format!("profile {}: {verb}{who}{until}{kept}\n", plain(profile))
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

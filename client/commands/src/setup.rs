@@ -1,0 +1,207 @@
+//! `rally-cred setup`: makes a profile, from the OAuth client in Rally to a token in hand, and takes it away again.
+//! Does not: do anything unsaid. Every change is in a plan first, which leaves out what is so already.
+//! Used by: people on their first day, and scripts, since every question has a flag.
+
+mod answers;
+mod change;
+mod config_text;
+mod interview;
+mod machine;
+mod network;
+mod record;
+
+use std::path::PathBuf;
+
+use rally_cred::{autostart, output::Output, surroundings::Surroundings};
+use rally_cred_proto::{Fault, FaultKind, own_file, socket};
+
+use crate::{config, login};
+use answers::Draft;
+use change::Change;
+use config_text::ConfigText;
+use interview::Interview;
+use record::Made;
+
+/// Rally's address for all but EU tenants, and what the daemon takes where the config file names none.
+const DEFAULT_BASE_URL: &str = "https://rally1.rallydev.com";
+
+/// What `setup` was told on its command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) base_url: Option<String>,
+    pub(crate) callback: Option<String>,
+    pub(crate) client_id: Option<String>,
+    pub(crate) units: Option<bool>,
+    pub(crate) git: Option<bool>,
+    pub(crate) network: Option<bool>,
+    /// A shell, or `no`.
+    pub(crate) completions: Option<String>,
+    pub(crate) dry_run: bool,
+    /// For the sign-in at the end.
+    pub(crate) login: login::Options,
+}
+
+/// Asks what no flag has answered, makes the changes, and signs in.
+pub(crate) fn run(
+    options: &Options,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<u8, Fault> {
+    let path = find_config(around)?;
+    let config = ConfigText::load(&path)?;
+    let profile = options.login.profile.clone().or_else(|| config.default_profile());
+    let profile = profile.unwrap_or_else(|| "default".to_owned());
+    autostart::daemon_program(around)?;
+    answers::check_before(&profile, &config, around)?;
+
+    let mut draft = Draft::default();
+    let made =
+        plan(options, path, config, &profile, &mut draft, around, output).and_then(|(plan, has_changed)| {
+            carry_out(&plan, options.dry_run, around, output).map(|()| has_changed)
+        });
+    // Whatever came in between, nothing has to be typed twice.
+    let has_person = around.stdin_is_terminal();
+    let has_changed = match made {
+        Ok(has_changed) => has_changed,
+        Err(fault) if has_person && fault.kind == FaultKind::Denied => {
+            return Err(fault.remedy(draft.command(&profile)));
+        }
+        Err(fault) => {
+            if has_person {
+                output
+                    .say(format_args!("your answers are kept in this command: {}", draft.command(&profile)));
+            }
+            return Err(fault);
+        }
+    };
+    if options.dry_run {
+        return output.tell_line(format!("would sign in: rally-cred login {profile}")).map(|()| 0);
+    }
+    if has_changed && has_person {
+        output.say(IF_REFUSED);
+    }
+    // A token in hand proves nothing about values that it was not got with.
+    let login = login::Options { profile: Some(profile), force: has_changed, ..options.login.clone() };
+    login::run(&login, around, output)
+}
+
+/// The likeliest mistake of a first day ends at a page that no program of ours gets to see.
+const IF_REFUSED: &str = "if Rally shows an error in place of \"Allow Access\", client ID or callback URL are not those \
+                          of the OAuth client: press Ctrl-C, and run rally-cred setup again";
+
+/// Asks, and plans what the answers need.
+fn plan(
+    options: &Options,
+    path: PathBuf,
+    mut config: ConfigText,
+    profile: &str,
+    draft: &mut Draft,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<(Vec<Change>, bool), Fault> {
+    let mut plan = Vec::new();
+    let mut interview = Interview::new(around, output);
+    let answers = answers::ask(&mut interview, draft, options, &config, profile, around)?;
+    config.set_profile(profile, &answers.base_url, &answers.client_id, &answers.callback);
+    let has_changed = config.has_changed();
+    if has_changed {
+        plan.extend(Change::Configure { path, text: config.to_string() }.noted());
+        plan.push(Change::Reload);
+    }
+    plan.extend(machine::offer_completions(&mut interview, options.completions.as_deref(), around)?);
+    let units = machine::offer_units(&mut interview, options.units, around)?;
+    let will_be_enabled = units.contains(&Change::Note(Made::Units));
+    plan.extend(network::offer(&mut interview, options.network, will_be_enabled, around)?);
+    plan.extend(units);
+    plan.extend(machine::offer_git(&mut interview, options.git, &answers.base_url, around)?);
+    Ok((plan, has_changed))
+}
+
+/// Whether a run of `setup` has told git to ask about this server.
+pub(crate) fn has_told_git_of(base_url: &str) -> bool {
+    let key = machine::git_key(base_url);
+    // A record that cannot be read says nothing.
+    record::load().unwrap_or_default().iter().any(|made| made.git_key() == Some(&key))
+}
+
+/// Takes away what `setup` makes for a profile, and with the last profile what it makes for the machine.
+pub(crate) fn remove(
+    profile: Option<String>,
+    dry_run: bool,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<u8, Fault> {
+    let path = find_config(around)?;
+    let mut config = ConfigText::load(&path)?;
+    let profile = profile.or_else(|| config.default_profile()).unwrap_or_else(|| "default".to_owned());
+    let own = Made::File(path.clone());
+    let (config_file, mut made): (Vec<_>, Vec<_>) =
+        record::load()?.into_iter().partition(|made| *made == own);
+    // What was made last goes first: units are disabled before their files go.
+    made.reverse();
+    let mut plan = Vec::new();
+    let mut helper = None;
+    if config.has_profile(&profile) {
+        let base_url = config.value(&profile, "base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
+        config.remove_profile(&profile);
+        helper = (!config.serves(&base_url)).then(|| machine::git_key(&base_url));
+        plan.push(Change::SignOut(profile));
+        let text = config.to_string();
+        if text.trim().is_empty() && !config_file.is_empty() {
+            plan.extend(machine::undo(config_file, around));
+        } else if config.is_unused() {
+            // Nothing is left that a daemon could use, so there is nothing to judge.
+            plan.push(Change::Write { path, text });
+        } else {
+            plan.extend([Change::Configure { path, text }, Change::Reload]);
+        }
+    }
+    if config.is_unused() {
+        plan.extend(machine::undo(made, around));
+        if !plan.is_empty() {
+            plan.push(Change::Stop);
+        }
+    } else {
+        made.retain(|made| made.git_key().is_some() && made.git_key() == helper.as_deref());
+        plan.extend(machine::undo(made, around));
+    }
+    carry_out(&plan, dry_run, around, output)?;
+    Ok(0)
+}
+
+/// The config file's path, unless it or anything else that is to be made would be in another user's folders.
+fn find_config(around: &dyn Surroundings) -> Result<PathBuf, Fault> {
+    let path = config::find_path(around)?;
+    own_file::check_owner(&path)?;
+    around.socket().map_or(Ok(()), |socket| socket::check_owners(&socket))?;
+    Ok(path)
+}
+
+/// Makes each change and says so; or only says what it would be.
+fn carry_out(
+    plan: &[Change],
+    dry_run: bool,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<(), Fault> {
+    if plan.iter().all(Change::is_silent) {
+        output.tell_line("nothing to change")?;
+    }
+    for change in plan {
+        if !dry_run {
+            change.make(around, output)?;
+        }
+        if !change.is_silent() {
+            let how = if dry_run { "would " } else { "" };
+            output.tell_line(format!("{how}{change}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A question that nobody is there to answer.
+fn unanswered(what: &str, flag: &str) -> Fault {
+    Fault::new(FaultKind::Usage, format!("{what} is not given"))
+        .why("standard input is no terminal, so nobody can be asked")
+        .remedy(format!("give {flag}; see rally-cred setup --help"))
+}

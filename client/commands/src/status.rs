@@ -1,0 +1,200 @@
+//! `rally-cred status`: what the daemon holds, for people and as JSON.
+//! Does not: start a daemon, or decide what is well; the daemon says so.
+//! Used by: people, and scripts with `--json`.
+
+use std::{fmt::Write as _, time::Duration};
+
+use jiff::Timestamp;
+use rally_cred::{
+    connection::{Connection, GRACE, strange},
+    output::Output,
+    surroundings::Surroundings,
+};
+use rally_cred_proto::{
+    Answer, Ask, Deadline, Fault, FaultKind,
+    message::{ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus},
+    plain::plain,
+};
+use serde::Serialize;
+
+/// The daemon's own limit for reading what it has to show, and some time for it to say so.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5).saturating_add(GRACE);
+
+/// The same where it asks Rally as well.
+pub(crate) const PATIENCE_WITH_CHECK: Duration = Duration::from_secs(30).saturating_add(GRACE);
+
+/// Shows the daemon. The exit code is 0 only if every profile shown can be served now; otherwise that of the first fault.
+pub(crate) fn run(
+    ask: StatusAsk,
+    as_json: bool,
+    around: &dyn Surroundings,
+    output: &mut Output<'_>,
+) -> Result<u8, Fault> {
+    let mut profiles = Vec::new();
+    let mut deadline = Deadline::after(if ask.check { PATIENCE_WITH_CHECK } else { PATIENCE });
+    let answer = Connection::new(around, false).ask(&Ask::Status(ask), &mut deadline, &mut |event| {
+        if let Answer::Profile(profile) = event {
+            profiles.push(*profile);
+        }
+    });
+    let status = match answer {
+        Ok(Answer::Status(status)) => Shown { status: *status, profiles },
+        Ok(_) => {
+            return Err(strange());
+        }
+        Err(fault) => {
+            if as_json {
+                output.answer_json_fault(&fault)?;
+            }
+            return Err(fault);
+        }
+    };
+    if as_json {
+        output.answer_json(&status)?;
+    } else {
+        output.tell(shown(&status, around.now()))?;
+    }
+    Ok(exit_code(&status))
+}
+
+/// What `--json` prints beside `version`: the daemon and its profiles, each with the fields of PROTOCOL.md.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: Status,
+    profiles: Vec<ProfileStatus>,
+}
+
+fn exit_code(status: &Shown) -> u8 {
+    let unready = status.profiles.iter().find(|profile| !profile.ready);
+    match unready {
+        None if status.profiles.is_empty() && status.status.static_hosts.is_empty() => {
+            FaultKind::NotConfigured.exit_code()
+        }
+        None => 0,
+        Some(ProfileStatus { checked: Some(false), .. }) => FaultKind::TokenRefused.exit_code(),
+        Some(profile) => {
+            profile.fault.as_ref().map_or(FaultKind::SignInNeeded, |fault| fault.kind).exit_code()
+        }
+    }
+}
+
+fn shown(status: &Shown, now: i64) -> String {
+    let Shown { status: Status { release, pid, config, vault, static_hosts, network }, profiles } = status;
+    let mut text = format!(
+        "daemon   {} (process {pid})\nconfig   {}\nkeyring  {}\n",
+        plain(release),
+        plain(config),
+        kept(vault)
+    );
+    if !static_hosts.is_empty() {
+        // Writing to a text cannot fail.
+        writeln!(text, "stores   {}", plain(&static_hosts.join(", "))).ok();
+    }
+    for (name, value) in network.iter().flatten() {
+        writeln!(text, "network  {}={}", plain(name), plain(value)).ok();
+    }
+    if profiles.is_empty() {
+        text.push_str("\nno profile is configured\n");
+    }
+    for profile in profiles {
+        let default = if profile.default { " (default)" } else { "" };
+        write!(text, "\n{}{default}  {}\n", plain(&profile.profile), plain(&profile.base_url)).ok();
+        for (name, value) in lines(profile, now) {
+            writeln!(text, "  {name:<8} {value}").ok();
+        }
+    }
+    text
+}
+
+fn kept(vault: &VaultStatus) -> String {
+    let VaultStatus { kind, keeps, fault } = vault;
+    let how = match (kind.as_str(), keeps, fault) {
+        ("memory", ..) => "memory: signed in until the daemon stops".to_owned(),
+        (_, Some(false), Some(fault)) => {
+            format!("{}, so tokens are in memory until the daemon stops", plain(&fault.what))
+        }
+        (_, Some(true), _) => "keeps tokens".to_owned(),
+        _ => "not used yet".to_owned(),
+    };
+    format!("{} ({how})", plain(kind))
+}
+
+fn lines(profile: &ProfileStatus, now: i64) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("state", state(profile))];
+    if let Some(name) = &profile.username {
+        lines.push(("user", plain(name)));
+    }
+    if let Some(at) = profile.obtained_at {
+        lines.push(("since", format!("{} ({} ago)", moment(at), span(now - at))));
+    }
+    match profile.expires_at {
+        Some(at) if at > now => lines.push(("until", format!("{} (in {})", moment(at), span(at - now)))),
+        Some(at) => lines.push(("until", format!("{} ({} ago)", moment(at), span(now - at)))),
+        None => {}
+    }
+    if let Some(at) = profile.renews_at {
+        lines.push(("renewal", format!("{} (in {})", moment(at), span(at - now))));
+    }
+    if let Some(is_taken) = profile.checked {
+        lines.push((
+            "check",
+            if is_taken { "Rally takes the token" } else { "Rally does not take the token" }.to_owned(),
+        ));
+    }
+    if profile.waiting > 0 {
+        lines.push(("waiting", format!("{} callers", profile.waiting)));
+    }
+    if let Some(fault) = &profile.fault {
+        lines.push(("problem", plain(&fault.what)));
+        lines.extend(fault.why.as_ref().map(|why| ("why", plain(why))));
+        lines.extend(fault.remedy.as_ref().map(|remedy| ("try", plain(remedy))));
+    }
+    lines
+}
+
+fn state(profile: &ProfileStatus) -> String {
+    let state = match profile.state {
+        ProfileState::Unread => "the keyring was not read yet",
+        ProfileState::Loading => "waiting for the keyring",
+        ProfileState::SignedOut => "signed out; rally-cred login",
+        ProfileState::SigningIn => "a sign-in waits for \"Allow Access\"",
+        ProfileState::Exchanging => "a sign-in is being completed",
+        ProfileState::Renewing => "the token is being renewed",
+        ProfileState::SignedIn if profile.ready => "signed in",
+        ProfileState::SignedIn => "the token has ended; rally-cred login",
+        _ => "unknown to this version",
+    };
+    let renewable = if profile.renewable { ", renewed without you" } else { "" };
+    let kept = match profile.state {
+        ProfileState::SignedIn if !profile.kept => ", in memory only",
+        _ => "",
+    };
+    format!("{state}{renewable}{kept}")
+}
+
+/// A moment as RFC 3339 writes it.
+fn moment(at: i64) -> String {
+    Timestamp::from_second(at).map_or_else(|_| format!("{at} s after 1970"), |at| at.to_string())
+}
+
+/// A span in its largest unit that leaves at least two of it.
+fn span(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{} s", seconds.max(0)),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_in_a_unit_that_people_can_read() {
+        let shown: Vec<_> = [-5, 0, 119, 120, 7_199, 7_200, 172_799, 172_800].into_iter().map(span).collect();
+        assert_eq!(shown, ["0 s", "0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 days"]);
+    }
+}
