@@ -15,7 +15,7 @@ use rally_cred_proto::{
     Answer, Client, Deadline, Fault, FaultKind, frame, lock::Lock, own_file, socket, variables,
 };
 
-use crate::surroundings::{Surroundings, hold_back_descriptors, no_thread};
+use crate::system::{System, hold_back_descriptors, no_thread};
 
 /// Longest time for a daemon to start. A start takes a tenth of a second; this is for a machine that is very busy.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,8 +29,8 @@ const DETACHED_PROCESS: u32 = 8;
 const BUS: &str = "DBUS_SESSION_BUS_ADDRESS";
 
 /// Connects to the daemon; if none listens and `autostart` allows, starts one and connects to that.
-pub fn connect(around: &dyn Surroundings, autostart: bool, deadline: &mut Deadline) -> Result<Client, Fault> {
-    let socket = around.socket()?;
+pub fn connect(sys: &dyn System, autostart: bool, deadline: &mut Deadline) -> Result<Client, Fault> {
+    let socket = sys.socket()?;
     match Client::connect_by(&socket, deadline) {
         Err(fault) if fault.kind == FaultKind::NoDaemon && autostart => {}
         Err(fault) if fault.kind == FaultKind::NoDaemon => return Err(out_of_reach(&socket).unwrap_or(fault)),
@@ -38,9 +38,9 @@ pub fn connect(around: &dyn Surroundings, autostart: bool, deadline: &mut Deadli
     }
     for name in [variables::CONFIG, variables::SECRET_FILE] {
         // The daemon would refuse it too, but from a folder of its own.
-        variables::path(name, around.variable(name))?;
+        variables::path(name, sys.variable(name))?;
     }
-    let daemon = daemon_program(around)?;
+    let daemon = daemon_program(sys)?;
     let starter = Starter { socket, daemon };
     let (done, outcome) = mpsc::channel();
     // Neither the lock nor a read from the daemon has a time limit of its own.
@@ -51,7 +51,7 @@ pub fn connect(around: &dyn Surroundings, autostart: bool, deadline: &mut Deadli
     let started = outcome
         .recv_timeout(most)
         .unwrap_or_else(|_| Err(not_started(format!("it was not ready after {} ms", most.as_millis()))))?;
-    started.notices.iter().for_each(|notice| around.warn(notice));
+    started.notices.iter().for_each(|notice| sys.warn(notice));
     Ok(started.client)
 }
 
@@ -80,10 +80,10 @@ fn out_of_reach(_socket: &Path) -> Option<Fault> {
 }
 
 /// The program `rally-credd`: beside this one, else in a folder that `PATH` names in full.
-pub fn daemon_program(around: &dyn Surroundings) -> Result<PathBuf, Fault> {
+pub fn daemon_program(sys: &dyn System) -> Result<PathBuf, Fault> {
     let name = format!("rally-credd{}", std::env::consts::EXE_SUFFIX);
-    let beside = around.executable().and_then(|path| Some(path.parent()?.to_owned()));
-    let path = around.variable("PATH").unwrap_or_default();
+    let beside = sys.executable().and_then(|path| Some(path.parent()?.to_owned()));
+    let path = sys.variable("PATH").unwrap_or_default();
     beside
         .into_iter()
         .chain(std::env::split_paths(&path))

@@ -9,16 +9,16 @@ use std::{
 
 use rally_cred_proto::Origin;
 
-use crate::surroundings::Surroundings;
+use crate::system::System;
 
 /// Opens an http or https address; `false` if no browser could be started. `$BROWSER` comes first.
-pub fn open(url: &str, around: &dyn Surroundings) -> bool {
+pub fn open(url: &str, sys: &dyn System) -> bool {
     // Of all that a browser or a launcher takes for an address or an option, only this is passed on.
     Origin::from_uri(url).is_some()
-        && commands(url, around.variable("BROWSER")).iter_mut().any(|command| {
+        && commands(url, sys.variable("BROWSER")).iter_mut().any(|command| {
             // A browser outlives this program, so it gets none of its streams.
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            around.launch(command).is_ok()
+            sys.launch(command).is_ok()
         })
 }
 
@@ -117,18 +117,18 @@ mod tests {
 
     #[test]
     fn the_next_browser_is_tried_if_one_cannot_be_started() {
-        let around = Fake { missing_programs: vec!["absent".to_owned()], ..Fake::default() };
-        let around = around.with("BROWSER", if cfg!(windows) { "there" } else { "absent:there" });
-        assert!(open(URL, &around));
-        assert_eq!(*around.launched.lock().unwrap(), [format!("there {URL}")]);
+        let sys = Fake { missing_programs: vec!["absent".to_owned()], ..Fake::default() };
+        let sys = sys.with("BROWSER", if cfg!(windows) { "there" } else { "absent:there" });
+        assert!(open(URL, &sys));
+        assert_eq!(*sys.launched.lock().unwrap(), [format!("there {URL}")]);
     }
 
     #[test]
     fn what_is_no_web_address_is_not_opened() {
-        let around = Fake::default().with("BROWSER", "firefox");
+        let sys = Fake::default().with("BROWSER", "firefox");
         for url in ["file:///etc/passwd", "--version", "javascript:alert(1)", "https://a\n", ""] {
-            assert!(!open(url, &around), "{url}");
+            assert!(!open(url, &sys), "{url}");
         }
-        assert!(around.launched.lock().unwrap().is_empty());
+        assert!(sys.launched.lock().unwrap().is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rally_cred_proto::{Answer, Ask, Client, Deadline, Fault, FaultKind};
 
-use crate::{autostart, surroundings::Surroundings};
+use crate::{autostart, system::System};
 
 /// How much longer than it was asked to the daemon may take, so that its reason arrives and not only the silence. It is
 /// told whole seconds, which may be half a second more than there is.
@@ -14,15 +14,15 @@ pub const GRACE: Duration = Duration::from_millis(750);
 
 /// A connection to the daemon.
 pub struct Connection<'a> {
-    around: &'a dyn Surroundings,
+    sys: &'a dyn System,
     autostart: bool,
     client: Option<Client>,
 }
 
 impl<'a> Connection<'a> {
     /// A connection yet to be made, to a daemon that may have to be started.
-    pub fn new(around: &'a dyn Surroundings, autostart: bool) -> Self {
-        Self { around, autostart, client: None }
+    pub fn new(sys: &'a dyn System, autostart: bool) -> Self {
+        Self { sys, autostart, client: None }
     }
 
     /// Asks, and waits for connection and answer together until the deadline.
@@ -58,7 +58,7 @@ impl<'a> Connection<'a> {
         let client = match &mut self.client {
             Some(client) => client,
             none => {
-                let connected = autostart::connect(self.around, self.autostart, deadline);
+                let connected = autostart::connect(self.sys, self.autostart, deadline);
                 none.insert(connected.map_err(|fault| Lost::Answer(silence(fault)))?)
             }
         };

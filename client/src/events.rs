@@ -8,7 +8,7 @@ use rally_cred_proto::{
     plain::plain,
 };
 
-use crate::{browser, output::Output, surroundings::Surroundings};
+use crate::{browser, output::Output, system::System};
 
 /// Who watches, and what they can do.
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +20,9 @@ pub struct Audience {
 }
 
 /// Reacts to one event.
-pub fn react(event: &Answer, audience: Audience, around: &dyn Surroundings, output: &mut Output<'_>) {
+pub fn react(event: &Answer, audience: Audience, sys: &dyn System, output: &mut Output<'_>) {
     match event {
-        Answer::Authorize(authorize) => show(authorize, audience, around, output),
+        Answer::Authorize(authorize) => show(authorize, audience, sys, output),
         Answer::Waiting(Waiting { profile, on }) if audience.listens => {
             output.say(format_args!("profile {}: waiting for {}", plain(profile), awaited(*on)));
         }
@@ -32,10 +32,10 @@ pub fn react(event: &Answer, audience: Audience, around: &dyn Surroundings, outp
     }
 }
 
-fn show(authorize: &Authorize, audience: Audience, around: &dyn Surroundings, output: &mut Output<'_>) {
+fn show(authorize: &Authorize, audience: Audience, sys: &dyn System, output: &mut Output<'_>) {
     let Authorize { profile, url, open, timeout: _ } = authorize;
     // Somebody may have closed the tab, or sit at another machine, so the address is shown even if a browser opens.
-    let opened = *open && audience.has_browser && browser::open(url, around);
+    let opened = *open && audience.has_browser && browser::open(url, sys);
     let how = if opened { "the browser opens" } else { "open" };
     output.say(format_args!(
         "profile {}: {how} this address to sign in, press \"Allow Access\" there:\n  {}",

@@ -13,11 +13,14 @@ use zeroize::Zeroizing;
 use crate::{
     output::Output,
     static_credential::{self, Header},
-    variables,
 };
 
 /// The user name that git gets while the Rally user is not known.
 const UNKNOWN_USER: &str = "oauth";
+
+/// The variables that are given where none is named: each is read by several of Rally's tools, and by none in another
+/// meaning.
+pub const TOKEN_VARIABLES: [&str; 3] = ["RALLY_API_KEY", "RALLY_APIKEY", "RALLY_ZSESSIONID"];
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +214,7 @@ fn assignments(syntax: Syntax, secret: &str) -> Zeroizing<Vec<u8>> {
         Syntax::Fish => (b"set -gx ", b" '"),
         Syntax::PowerShell => (b"$env:", b" = '"),
     };
-    let lines: Vec<_> = variables::DEFAULT
+    let lines: Vec<_> = TOKEN_VARIABLES
         .iter()
         .flat_map(|name| [before, name.as_bytes(), between, quoted.as_bytes(), b"'\n"])
         .collect();

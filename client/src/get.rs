@@ -17,22 +17,18 @@ use crate::{
     interactive,
     options::{Interactive, Options},
     output::Output,
-    surroundings::Surroundings,
+    system::System,
 };
 
 /// How long standard input may take to begin where no request need come: whoever has one to write has begun by then.
 const BEGINNING: Duration = Duration::from_secs(1);
 
 /// Answers one request. `Ok` is the exit code, which for a caller that speaks git is mostly 0 (see [`refuse`]).
-pub(crate) fn run(
-    options: &Options,
-    around: &dyn Surroundings,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
+pub(crate) fn run(options: &Options, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut daemon =
-        Daemon { connection: Connection::new(around, options.autostart), deadline: options.deadline() };
-    let outcome = read_request(options, &mut daemon, around)
-        .and_then(|request| answer(&request, options, &mut daemon, around, output));
+        Daemon { connection: Connection::new(sys, options.autostart), deadline: options.deadline() };
+    let outcome = read_request(options, &mut daemon, sys)
+        .and_then(|request| answer(&request, options, &mut daemon, sys, output));
     if let (Err(fault), Some(Format::Json)) = (&outcome, options.format) {
         output.answer_json_fault(fault)?;
     }
@@ -55,7 +51,7 @@ fn answer(
     request: &Request,
     options: &Options,
     daemon: &mut Daemon<'_>,
-    around: &dyn Surroundings,
+    sys: &dyn System,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
     let format = options.format.unwrap_or(request.native_format());
@@ -63,7 +59,7 @@ fn answer(
         return no_match(format);
     }
     let mut notice = None;
-    match ask(request, format, options, daemon, around, output, &mut notice) {
+    match ask(request, format, options, daemon, sys, output, &mut notice) {
         Ok(Answer::Token(token)) if request.may_have(&token.base_url) => {
             format::give_token(&token, format, request.attributes(), output)?;
         }
@@ -87,7 +83,7 @@ fn ask(
     format: Format,
     options: &Options,
     daemon: &mut Daemon<'_>,
-    around: &dyn Surroundings,
+    sys: &dyn System,
     output: &mut Output<'_>,
     last_notice: &mut Option<Fault>,
 ) -> Result<Answer, Fault> {
@@ -106,14 +102,14 @@ fn ask(
                 Answer::Notice(fault) => Some(fault.clone()),
                 _ => None,
             };
-            events::react(&event, audience, around, output);
+            events::react(&event, audience, sys, output);
         })
     };
     match options.interactive {
         Interactive::Always => ask_once(true),
         Interactive::Never => ask_once(false),
         Interactive::Auto => match ask_once(false) {
-            Err(fault) if fault.kind == FaultKind::SignInNeeded && interactive::may_ask(around) => {
+            Err(fault) if fault.kind == FaultKind::SignInNeeded && interactive::may_ask(sys) => {
                 ask_once(true)
             }
             outcome => outcome,
@@ -173,15 +169,11 @@ pub(crate) const WHAT_TO_WRITE: &str =
 /// git and build tools call `get` without a format and always write a request, so it is waited for. Where a format says
 /// that somebody else calls, there may be none, and nobody to close the input: ssh and CI leave it open. Then the request
 /// is none if the input has not begun after a moment, unless another server could still be meant.
-fn read_request(
-    options: &Options,
-    daemon: &mut Daemon<'_>,
-    around: &dyn Surroundings,
-) -> Result<Request, Fault> {
+fn read_request(options: &Options, daemon: &mut Daemon<'_>, sys: &dyn System) -> Result<Request, Fault> {
     let is_absent = options.leaves_stdin
-        || around.stdin_is_terminal()
+        || sys.stdin_is_terminal()
         || options.has_optional_request()
-            && !around.stdin_begins_within(BEGINNING)
+            && !sys.stdin_begins_within(BEGINNING)
             && means_one_profile(options, daemon)?;
     if is_absent {
         return Ok(Request::Empty);
@@ -190,7 +182,7 @@ fn read_request(
         Some(format) if options.has_optional_request() => format!("get --format {}", format.name()),
         _ => "get".to_owned(),
     };
-    let input = read_input(&operation, &mut daemon.deadline, around)?;
+    let input = read_input(&operation, &mut daemon.deadline, sys)?;
     if input.trim_ascii().is_empty() {
         return Ok(Request::Empty);
     }
@@ -218,9 +210,9 @@ fn means_one_profile(options: &Options, daemon: &mut Daemon<'_>) -> Result<bool,
 pub(crate) fn read_input(
     operation: &str,
     deadline: &mut Deadline,
-    around: &dyn Surroundings,
+    sys: &dyn System,
 ) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    git::read(&mut around.stdin(deadline)).map_err(|fault| match fault {
+    git::read(&mut sys.stdin(deadline)).map_err(|fault| match fault {
         git::BadAttributes::Unreadable(std::io::ErrorKind::TimedOut) => {
             Fault::new(FaultKind::TimedOut, "the request did not come to an end in time")
                 .why("whoever started this left standard input open")

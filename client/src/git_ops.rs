@@ -14,16 +14,16 @@ use crate::{
     get,
     options::Options,
     output::Output,
-    surroundings::Surroundings,
+    system::System,
 };
 
 /// Says that a token did not work. Silent, whatever it changed.
 ///
 /// If no daemon runs, one is started: the keyring still holds the token that Rally refused, and the next `get` would
 /// hand it out again.
-pub(crate) fn erase(options: &Options, around: &dyn Surroundings) -> Result<u8, Fault> {
+pub(crate) fn erase(options: &Options, sys: &dyn System) -> Result<u8, Fault> {
     let mut deadline = options.deadline();
-    let attributes = read("erase", &mut deadline, around)?;
+    let attributes = read("erase", &mut deadline, sys)?;
     // The note of the answer that it came from; a profile named here and now comes first.
     let profile = options.profile.clone().or_else(|| attributes.profile.clone());
     let target = get::target(&attributes, profile);
@@ -36,7 +36,7 @@ pub(crate) fn erase(options: &Options, around: &dyn Surroundings) -> Result<u8, 
     }
     let erase = Ask::Erase(Erase { target, token: attributes.password, credential: attributes.credential });
     done_or_nothing_to_do(
-        Connection::new(around, options.autostart).ask(&erase, &mut deadline, &mut |_| {}),
+        Connection::new(sys, options.autostart).ask(&erase, &mut deadline, &mut |_| {}),
         options,
     )
 }
@@ -54,28 +54,20 @@ fn done_or_nothing_to_do(outcome: Result<Answer, Fault>, options: &Options) -> R
 }
 
 /// What standard input says; a terminal says nothing.
-fn read(
-    operation: &str,
-    deadline: &mut Deadline,
-    around: &dyn Surroundings,
-) -> Result<git::Attributes, Fault> {
-    if around.stdin_is_terminal() {
+fn read(operation: &str, deadline: &mut Deadline, sys: &dyn System) -> Result<git::Attributes, Fault> {
+    if sys.stdin_is_terminal() {
         return Ok(git::Attributes::default());
     }
-    let input = get::read_input(operation, deadline, around)?;
+    let input = get::read_input(operation, deadline, sys)?;
     git::parse(&input)
         .map_err(|fault| Fault::new(FaultKind::BadRequest, fault.to_string()).remedy(get::WHAT_TO_WRITE))
 }
 
 /// Keeps a static credential, where the config file says so for its server. Of what must not be kept, and of anything
 /// else, the daemon is not even told. Silent, but where the keyring is in the way.
-pub(crate) fn store(
-    options: &Options,
-    around: &dyn Surroundings,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
+pub(crate) fn store(options: &Options, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut deadline = options.deadline();
-    let attributes = read("store", &mut deadline, around)?;
+    let attributes = read("store", &mut deadline, sys)?;
     let (Some(protocol), Some(host)) = (attributes.protocol.clone(), attributes.host.clone()) else {
         return Ok(0);
     };
@@ -87,17 +79,17 @@ pub(crate) fn store(
     }
     let store = Ask::Store(Store { protocol, host, path, credential });
     let audience = Audience { has_browser: false, listens: true };
-    let mut react = |event: Answer| events::react(&event, audience, around, output);
+    let mut react = |event: Answer| events::react(&event, audience, sys, output);
     done_or_nothing_to_do(
-        Connection::new(around, options.autostart).ask(&store, &mut deadline, &mut react),
+        Connection::new(sys, options.autostart).ask(&store, &mut deadline, &mut react),
         options,
     )
 }
 
 /// Reads the request of an operation that does nothing here, so that whoever writes it is not cut off.
-pub(crate) fn pass_over(options: &Options, around: &dyn Surroundings) -> Result<u8, Fault> {
-    if !around.stdin_is_terminal() {
-        git::read(&mut around.stdin(&mut options.deadline())).ok();
+pub(crate) fn pass_over(options: &Options, sys: &dyn System) -> Result<u8, Fault> {
+    if !sys.stdin_is_terminal() {
+        git::read(&mut sys.stdin(&mut options.deadline())).ok();
     }
     Ok(0)
 }

@@ -11,16 +11,16 @@ mod format;
 mod get;
 mod git_ops;
 mod hand_over;
-mod hidden_input;
 mod interactive;
 pub mod options;
 pub mod output;
 mod static_credential;
-pub mod surroundings;
+pub mod system;
 #[cfg(unix)]
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod variables;
+
+pub use format::TOKEN_VARIABLES;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -33,7 +33,7 @@ use rally_cred_proto::Fault;
 use crate::{
     options::Options,
     output::Output,
-    surroundings::{Process, Surroundings},
+    system::{Process, System},
 };
 
 /// musl's own allocator asks the system for its first pages in eight calls, each for a few; this one in a single call. That
@@ -42,17 +42,14 @@ use crate::{
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// What runs the commands that people type: this program, or another in its place.
-pub type Commands = fn(&[OsString], &dyn Surroundings, &mut Output<'_>) -> Result<u8, Fault>;
-
 /// The program that tools run. The commands of people are a program of their own, so that this one is small: what a
 /// `get` costs is mostly the start of its process, and that grows with the pages it has.
 pub fn main() -> ExitCode {
-    main_with(hand_over::run)
+    main_with(|args, _| hand_over::run(args, &Process))
 }
 
-/// A program that has the commands of people in its own way.
-pub fn main_with(commands: Commands) -> ExitCode {
+/// A program in which `commands` runs what people type.
+pub fn main_with(commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u8, Fault>) -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     let mut output = Output { stdout: &mut output::stdout(), stderr: &mut io::stderr() };
     ExitCode::from(run(&args, commands, &Process, &mut output))
@@ -77,18 +74,23 @@ pub const COMMANDS: [&str; 11] = [
 /// Runs one command line, without the program's name. Returns the exit code; a fault has been said.
 ///
 /// The first word decides. A helper operation goes the short way, without the command tree that people's commands need.
-pub fn run(args: &[OsString], commands: Commands, around: &dyn Surroundings, output: &mut Output<'_>) -> u8 {
+fn run(
+    args: &[OsString],
+    commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u8, Fault>,
+    sys: &dyn System,
+    output: &mut Output<'_>,
+) -> u8 {
     let outcome = match options::first_word(args) {
         Some(word) => match Operation::parse(word) {
-            Some(operation) if !asks_for_help(args) => operation.run(args, around, output),
-            Some(_) => commands(&[word.clone(), "--help".into()], around, output),
-            None if COMMANDS.iter().any(|name| word == name) => commands(args, around, output),
+            Some(operation) if !asks_for_help(args) => operation.run(args, sys, output),
+            Some(_) => commands(&[word.clone(), "--help".into()], output),
+            None if COMMANDS.iter().any(|name| word == name) => commands(args, output),
             // git never runs a helper on a terminal, so a person has mistyped something.
-            None if around.stdin_is_terminal() || asks_for_help(args) => commands(args, around, output),
+            None if sys.stdin_is_terminal() || asks_for_help(args) => commands(args, output),
             // An operation of a future git, which helpers that do not know it have to pass over, flags and all.
-            None => git_ops::pass_over(&Options::default(), around),
+            None => git_ops::pass_over(&Options::default(), sys),
         },
-        None => commands(args, around, output),
+        None => commands(args, output),
     };
     outcome.unwrap_or_else(|fault: Fault| {
         let code = fault.kind.exit_code();
@@ -122,12 +124,12 @@ impl Operation {
         }
     }
 
-    fn run(self, args: &[OsString], around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-        let options = Options::parse(args, around)?;
+    fn run(self, args: &[OsString], sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+        let options = Options::parse(args, sys)?;
         match self {
-            Self::Get => get::run(&options, around, output),
-            Self::Store => git_ops::store(&options, around, output),
-            Self::Erase => git_ops::erase(&options, around),
+            Self::Get => get::run(&options, sys, output),
+            Self::Store => git_ops::store(&options, sys, output),
+            Self::Erase => git_ops::erase(&options, sys),
             Self::Capability => git_ops::capability(output),
         }
     }

@@ -7,7 +7,7 @@ use std::{ffi::OsString, time::Duration};
 
 use rally_cred_proto::{Deadline, Fault, FaultKind, duration, message::Get};
 
-use crate::{connection::GRACE, format::Format, surroundings::Surroundings};
+use crate::{connection::GRACE, format::Format, system::System};
 
 /// What the flags of a helper operation say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ pub static FLAGS: [Flag; 6] = [
 
 impl Options {
     /// Reads the flags around the operation's name. A fault of kind `usage` says which one is wrong.
-    pub(crate) fn parse(args: &[OsString], around: &dyn Surroundings) -> Result<Self, Fault> {
+    pub(crate) fn parse(args: &[OsString], sys: &dyn System) -> Result<Self, Fault> {
         let mut options = Self::default();
         let mut parser = lexopt::Parser::from_args(args);
         let mut operation = None;
@@ -138,7 +138,7 @@ impl Options {
         }
         options.leaves_stdin = options.profile.is_some() && options.has_optional_request();
         if options.profile.is_none() {
-            options.profile = named_profile(around)?;
+            options.profile = named_profile(sys)?;
         }
         Ok(options)
     }
@@ -178,9 +178,8 @@ impl Flag {
 }
 
 /// The profile that `RALLY_CRED_PROFILE` names.
-pub fn named_profile(around: &dyn Surroundings) -> Result<Option<String>, Fault> {
-    around
-        .variable("RALLY_CRED_PROFILE")
+pub fn named_profile(sys: &dyn System) -> Result<Option<String>, Fault> {
+    sys.variable("RALLY_CRED_PROFILE")
         .map(|name| name.into_string().map_err(|_| wrong("RALLY_CRED_PROFILE is not UTF-8")))
         .transpose()
 }
@@ -245,15 +244,15 @@ mod tests {
 
     #[test]
     fn the_variable_names_a_profile_unless_the_flag_does() {
-        let around = Fake::default().with("RALLY_CRED_PROFILE", "home");
-        let profile = |line| Options::parse(&words(line), &around).unwrap().profile;
+        let sys = Fake::default().with("RALLY_CRED_PROFILE", "home");
+        let profile = |line| Options::parse(&words(line), &sys).unwrap().profile;
         assert_eq!(profile("get").as_deref(), Some("home"));
         assert_eq!(profile("get --profile work").as_deref(), Some("work"));
     }
 
     #[test]
     fn standard_input_is_left_alone_only_if_flags_name_both_profile_and_format() {
-        let around = Fake::default().with("RALLY_CRED_PROFILE", "home");
+        let sys = Fake::default().with("RALLY_CRED_PROFILE", "home");
         for (line, expected) in [
             ("get --profile work --format token", true),
             ("get --profile work --format json", true),
@@ -264,7 +263,7 @@ mod tests {
             ("get --profile work", false),
             ("get --format token", false),
         ] {
-            assert_eq!(Options::parse(&words(line), &around).unwrap().leaves_stdin, expected, "{line}");
+            assert_eq!(Options::parse(&words(line), &sys).unwrap().leaves_stdin, expected, "{line}");
         }
     }
 

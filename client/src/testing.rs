@@ -1,4 +1,4 @@
-//! Surroundings, a daemon and a command line for the tests: all in one process, with buffers for streams.
+//! A process, a daemon and a command line for the tests: all in one process, with buffers for streams.
 //! Does not: touch the variables, the terminal or the home folder of whoever runs the tests.
 //! Used by: the tests of every command; those of the commands that people type are in another package, and have this one's
 //! feature `testing` for it.
@@ -6,11 +6,10 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "it is for tests alone")]
 
 use std::{
-    any::Any,
     collections::HashMap,
     ffi::{OsStr, OsString},
     fs,
-    io::{self, BufRead, Cursor, Read, Write},
+    io::{self, Read, Write},
     os::unix::{fs::DirBuilderExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
@@ -29,20 +28,15 @@ use rally_cred_proto::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use zeroize::Zeroizing;
 
-use crate::{
-    Commands,
-    output::Output,
-    surroundings::{Screen, Surroundings},
-};
+use crate::{hand_over, output::Output, system::System};
 
-/// The time in every test: 2026-01-01T03:03:05Z.
-pub const NOW: i64 = 1_767_236_585;
+/// A process that a test makes up, without what only the commands that people type need.
+pub type Fake = FakeOf<()>;
 
-/// Surroundings that a test makes up.
+/// A process that a test makes up.
 #[derive(Default)]
-pub struct Fake {
+pub struct FakeOf<T> {
     pub variables: HashMap<String, OsString>,
     pub socket: Option<PathBuf>,
     pub executable: Option<PathBuf>,
@@ -51,21 +45,18 @@ pub struct Fake {
     pub stdin_begins_late: bool,
     pub stdin_is_terminal: bool,
     pub has_terminal: bool,
-    pub typed_lines: Mutex<Option<Box<dyn BufRead + Send>>>,
-    pub screen: Option<Screen>,
-    pub typed_secret: Option<String>,
-    pub prompts: Mutex<Vec<String>>,
-    pub git_setting: Option<String>,
-    pub asked_git: Mutex<bool>,
     /// What other programs write, and their exit codes, by their command lines. No other program is installed.
     pub outputs: HashMap<String, (i32, String)>,
+    /// The programs that were run to their end.
+    pub ran: Mutex<Vec<String>>,
     pub missing_programs: Vec<String>,
     pub launched: Mutex<Vec<String>>,
     /// What a person was told whatever the command is.
     pub warned: Mutex<Vec<String>>,
-    pub working_folder: PathBuf,
     /// The program that took this one's place, as its arguments and the changes to its variables.
     pub became: Mutex<Option<Became>>,
+    /// What only the commands that people type need.
+    pub terminal: T,
 }
 
 /// A program that takes the place of the client.
@@ -76,9 +67,15 @@ pub struct Became {
     pub taken: Vec<String>,
 }
 
-impl Fake {
+impl<T: Default> FakeOf<T> {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// With another program that is installed: what it writes for a command line, and its exit code.
+    pub fn answering(mut self, line: &str, code: i32, stdout: &str) -> Self {
+        self.outputs.insert(line.to_owned(), (code, stdout.to_owned()));
         self
     }
 
@@ -94,7 +91,7 @@ impl Fake {
     }
 }
 
-impl Surroundings for Fake {
+impl<T> System for FakeOf<T> {
     fn variable(&self, name: &str) -> Option<OsString> {
         self.variables.get(name).filter(|value| !value.is_empty()).cloned()
     }
@@ -107,16 +104,8 @@ impl Surroundings for Fake {
         self.executable.clone()
     }
 
-    fn now(&self) -> i64 {
-        NOW
-    }
-
     fn stdin_is_terminal(&self) -> bool {
         self.stdin_is_terminal
-    }
-
-    fn stdout_is_terminal(&self) -> bool {
-        false
     }
 
     fn has_terminal(&self) -> bool {
@@ -135,29 +124,6 @@ impl Surroundings for Fake {
         }
     }
 
-    fn typed_lines(&self) -> Box<dyn BufRead + Send> {
-        self.typed_lines.lock().unwrap().take().unwrap_or_else(|| Box::new(Cursor::new(Vec::new())))
-    }
-
-    fn screen(&self) -> Option<Screen> {
-        self.screen
-    }
-
-    fn hide_typing(&self) -> Box<dyn Any> {
-        Box::new(())
-    }
-
-    fn typed_secret(&self, prompt: &str) -> io::Result<Zeroizing<String>> {
-        self.prompts.lock().unwrap().push(prompt.to_owned());
-        self.typed_secret.clone().map(Zeroizing::new).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn git_setting(&self, name: &str) -> Option<String> {
-        *self.asked_git.lock().unwrap() = true;
-        assert_eq!(name, "credential.interactive");
-        self.git_setting.clone()
-    }
-
     fn warn(&self, notice: &Fault) {
         self.warned.lock().unwrap().push(notice.to_string());
     }
@@ -165,6 +131,7 @@ impl Surroundings for Fake {
     fn output_of(&self, command: &mut Command) -> io::Result<std::process::Output> {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let line = words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+        self.ran.lock().unwrap().push(line.clone());
         let (code, stdout) = self.outputs.get(&line).ok_or(io::ErrorKind::NotFound)?;
         let status = ExitStatus::from_raw(code << 8);
         Ok(std::process::Output { status, stdout: stdout.clone().into_bytes(), stderr: Vec::new() })
@@ -178,17 +145,6 @@ impl Surroundings for Fake {
         }
         self.launched.lock().unwrap().push(words.join(" "));
         Ok(())
-    }
-
-    fn working_folder(&self) -> PathBuf {
-        self.working_folder.clone()
-    }
-
-    fn run_self(&self, arguments: &[OsString]) -> io::Result<(u8, Zeroizing<Vec<u8>>)> {
-        let mut answer = Zeroizing::default();
-        let mut output = Output { stdout: &mut *answer, stderr: &mut io::sink() };
-        let code = crate::run(arguments, crate::hand_over::run, self, &mut output);
-        Ok((code, answer))
     }
 
     fn run_in_place(&self, command: &mut Command) -> io::Result<u8> {
@@ -231,16 +187,20 @@ impl Done {
     }
 }
 
-/// Runs a command line of a helper operation, cut at its spaces.
-pub fn run(line: &str, around: &Fake) -> Done {
-    run_as(crate::hand_over::run, line, around)
+/// Runs a command line, cut at its spaces.
+pub fn run(line: &str, sys: &Fake) -> Done {
+    run_with(|args, _| hand_over::run(args, sys), line, sys)
 }
 
-/// Runs a command line, cut at its spaces.
-pub fn run_as(commands: Commands, line: &str, around: &Fake) -> Done {
+/// Runs a command line, cut at its spaces, in a program in which `commands` runs what people type.
+pub fn run_with<T>(
+    commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u8, Fault>,
+    line: &str,
+    sys: &FakeOf<T>,
+) -> Done {
     let args: Vec<_> = line.split_whitespace().map(OsString::from).collect();
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let code = crate::run(&args, commands, around, &mut Output { stdout: &mut stdout, stderr: &mut stderr });
+    let code = crate::run(&args, commands, sys, &mut Output { stdout: &mut stdout, stderr: &mut stderr });
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Done { code, stdout: text(stdout), stderr: text(stderr) }
 }
@@ -331,9 +291,9 @@ impl Script {
         Self { place, asked }
     }
 
-    /// Surroundings in which this daemon is found.
-    pub fn around(&self) -> Fake {
-        Fake { socket: Some(self.place.socket()), ..Fake::default() }
+    /// A process in which this daemon is found.
+    pub fn sys<T: Default>(&self) -> FakeOf<T> {
+        FakeOf { socket: Some(self.place.socket()), ..FakeOf::default() }
     }
 
     /// Everything it was asked so far.

@@ -16,22 +16,21 @@ use rally_cred_proto::{
 
 pub(crate) use tree::tree;
 
-use rally_cred::{options::named_profile, output::Output, surroundings::Surroundings, variables::Variable};
+use rally_cred::{options::named_profile, output::Output};
 
-use crate::{completions, config, daemon, doctor, exec, login, logout, setup, status};
+use crate::{
+    completions, config, daemon, doctor, exec, login, logout, setup, status, terminal::Terminal,
+    variables::Variable,
+};
 
 /// Runs a command. Help, and what is wrong with the command line, are written here.
-pub(crate) fn run(
-    args: &[OsString],
-    around: &dyn Surroundings,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
+pub(crate) fn run(args: &[OsString], sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     if args.first().is_some_and(|word| word == completions::COMMAND) {
-        return completions::complete(around, output);
+        return completions::complete(sys, output);
     }
     let name = OsString::from("rally-cred");
     match tree().try_get_matches_from(iter::once(&name).chain(args)) {
-        Ok(matches) => dispatch(&matches, around, output),
+        Ok(matches) => dispatch(&matches, sys, output),
         Err(told) => {
             // A line break in an argument would pass for one in the message.
             let visible = args.iter().map(|arg| visible_line(&arg.to_string_lossy()).into_owned());
@@ -49,10 +48,10 @@ pub(crate) fn run(
     }
 }
 
-fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+fn dispatch(matches: &ArgMatches, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     let named = |args: &ArgMatches| match args.get_one::<String>("profile") {
         Some(name) => Ok(Some(name.clone())),
-        None => named_profile(around),
+        None => named_profile(sys),
     };
     match matches.subcommand() {
         Some(("setup", args)) => {
@@ -60,7 +59,7 @@ fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output
             let yes = |name: &str| text(name).map(|answer| answer == "yes");
             let (profile, dry_run) = (named(args)?, args.get_flag("dry-run"));
             if args.get_flag("remove") {
-                return setup::remove(profile, dry_run, around, output);
+                return setup::remove(profile, dry_run, sys, output);
             }
             let options = setup::Options {
                 base_url: text("base-url"),
@@ -73,7 +72,7 @@ fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output
                 dry_run,
                 login: login_options(args, profile),
             };
-            setup::run(&options, around, output)
+            setup::run(&options, sys, output)
         }
         Some(("login", args)) => {
             let options = login::Options {
@@ -81,24 +80,19 @@ fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output
                 autostart: !args.get_flag("no-autostart"),
                 ..login_options(args, named(args)?)
             };
-            login::run(&options, around, output)
+            login::run(&options, sys, output)
         }
         Some(("logout", args)) => {
             let all = args.get_flag("all");
             let profile = if all { None } else { named(args)? };
             let client_secret = args.get_flag("forget-client-secret");
-            logout::run(
-                Logout { profile, all, client_secret },
-                !args.get_flag("no-autostart"),
-                around,
-                output,
-            )
+            logout::run(Logout { profile, all, client_secret }, !args.get_flag("no-autostart"), sys, output)
         }
-        Some(("exec", args)) => exec::run(&exec_options(args), around, output),
+        Some(("exec", args)) => exec::run(&exec_options(args), sys, output),
         Some(("status", args)) => {
             // The variable chooses whom to serve; what to show is every profile.
             let ask = StatusAsk { profile: args.get_one("profile").cloned(), check: args.get_flag("check") };
-            status::run(ask, args.get_flag("json"), around, output)
+            status::run(ask, args.get_flag("json"), sys, output)
         }
         Some(("doctor", args)) => {
             let options = doctor::Options {
@@ -107,19 +101,17 @@ fn dispatch(matches: &ArgMatches, around: &dyn Surroundings, output: &mut Output
                 report: args.get_one("report").cloned(),
                 autostart: !args.get_flag("no-autostart"),
             };
-            doctor::run(&options, around, output)
+            doctor::run(&options, sys, output)
         }
         Some(("daemon", args)) => match args.subcommand_name() {
-            Some("start") => daemon::start(around, output),
-            Some("stop") => daemon::stop(around, output),
-            Some("restart") => daemon::restart(around, output),
-            _ => daemon::reload(around, output),
+            Some("start") => daemon::start(sys, output),
+            Some("stop") => daemon::stop(sys, output),
+            Some("restart") => daemon::restart(sys, output),
+            _ => daemon::reload(sys, output),
         },
         Some(("config", args)) => match args.subcommand() {
-            Some(("check", args)) => {
-                config::check(args.get_one("file").map(PathBuf::as_path), around, output)
-            }
-            _ => config::path(around, output),
+            Some(("check", args)) => config::check(args.get_one("file").map(PathBuf::as_path), sys, output),
+            _ => config::path(sys, output),
         },
         Some(("completions", args)) => {
             completions::script(args.get_one::<String>("shell").map_or("", String::as_str), output)
@@ -168,9 +160,9 @@ fn exec_options(args: &ArgMatches) -> exec::Options {
 #[cfg(unix)]
 #[cfg(test)]
 mod tests {
-    use super::{help::EXAMPLES, *};
     use rally_cred::{COMMANDS, Operation, options::FLAGS};
 
+    use super::{help::EXAMPLES, *};
     use crate::testing::{self, Fake};
 
     #[test]
@@ -220,8 +212,8 @@ mod tests {
 
     #[test]
     fn a_person_who_mistypes_a_command_is_told() {
-        let around = Fake { stdin_is_terminal: true, ..Fake::default() };
-        let done = testing::run("statsu", &around);
+        let sys = Fake { stdin_is_terminal: true, ..Fake::default() };
+        let done = testing::run("statsu", &sys);
         assert_eq!((done.code, done.stdout.as_str()), (2, ""));
         assert!(done.stderr.contains("status"), "{}", done.stderr);
     }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, io::Read, time::Duration};
 
 use clap::{Arg, Command};
-use rally_cred::{connection::Connection, output::Output, surroundings::Surroundings};
+use rally_cred::{connection::Connection, output::Output, system::System};
 use rally_cred_proto::{Answer, Ask, Deadline, Fault, message::StatusAsk};
 
 use crate::cli;
@@ -40,24 +40,24 @@ pub(crate) fn find_script(shell: &str) -> &'static str {
 /// Answers a shell. Standard input has the words behind `rally-cred` up to the cursor, a line for each; the last is the
 /// one to complete, and may be empty. The answer has a line for each word that may stand there, with a tab and what it
 /// means.
-pub(crate) fn complete(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+pub(crate) fn complete(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut text = String::new();
-    if !around.stdin_is_terminal() {
-        around.stdin(&mut Deadline::after(PATIENCE)).take(LONGEST).read_to_string(&mut text).ok();
+    if !sys.stdin_is_terminal() {
+        sys.stdin(&mut Deadline::after(PATIENCE)).take(LONGEST).read_to_string(&mut text).ok();
     }
     let words: Vec<_> = text.lines().collect();
     let mut tree = cli::tree();
     tree.build();
-    let found = candidates(&tree, &words, &|| profiles(around));
+    let found = candidates(&tree, &words, &|| profiles(sys));
     let lines: String = found.iter().map(|(word, meaning)| format!("{word}\t{meaning}\n")).collect();
     output.answer(lines.as_bytes()).map(|()| 0)
 }
 
 /// The names that a running daemon knows.
-fn profiles(around: &dyn Surroundings) -> Vec<String> {
+fn profiles(sys: &dyn System) -> Vec<String> {
     let mut names = Vec::new();
     let ask = Ask::Status(StatusAsk::default());
-    let outcome = Connection::new(around, false).ask(&ask, &mut Deadline::after(PATIENCE), &mut |event| {
+    let outcome = Connection::new(sys, false).ask(&ask, &mut Deadline::after(PATIENCE), &mut |event| {
         if let Answer::Profile(profile) = event {
             names.push(profile.profile);
         }

@@ -10,17 +10,19 @@ use std::{
 use rally_cred::{
     autostart,
     output::Output,
-    surroundings::{Surroundings, exit_code},
+    system::{System, exit_code},
 };
 use rally_cred_proto::{
     Fault, FaultKind,
     variables::{self, CONFIG},
 };
 
+use crate::terminal::Terminal;
+
 /// Prints the path of the config file, whether or not there is one: as it is, unless a terminal shows it.
-pub(crate) fn path(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let path = find_path(around)?;
-    if around.stdout_is_terminal() {
+pub(crate) fn path(sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let path = find_path(sys)?;
+    if sys.stdout_is_terminal() {
         output.tell_line(path.display().to_string())?;
     } else {
         output.answer(&[path.as_os_str().as_encoded_bytes(), b"\n"].concat())?;
@@ -29,13 +31,13 @@ pub(crate) fn path(around: &dyn Surroundings, output: &mut Output<'_>) -> Result
 }
 
 /// Where the config file is, or would be.
-pub(crate) fn find_path(around: &dyn Surroundings) -> Result<PathBuf, Fault> {
-    variables::config_file(around.variable(CONFIG))
+pub(crate) fn find_path(sys: &dyn System) -> Result<PathBuf, Fault> {
+    variables::config_file(sys.variable(CONFIG))
 }
 
 /// The verdict of the daemon's program on a config file: what it says of a good one, or what is wrong.
-pub(crate) fn judge(file: Option<&Path>, around: &dyn Surroundings) -> Result<String, Fault> {
-    let Verdict { good, broken, code } = ask_daemon_program(file, around)?;
+pub(crate) fn judge(file: Option<&Path>, sys: &dyn System) -> Result<String, Fault> {
+    let Verdict { good, broken, code } = ask_daemon_program(file, sys)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
     if code == 0 { Ok(text(&good)) } else { Err(read_fault(code, &text(&broken))) }
 }
@@ -63,8 +65,8 @@ struct Verdict {
     code: u8,
 }
 
-fn ask_daemon_program(file: Option<&Path>, around: &dyn Surroundings) -> Result<Verdict, Fault> {
-    let daemon = autostart::daemon_program(around)?;
+fn ask_daemon_program(file: Option<&Path>, sys: &dyn System) -> Result<Verdict, Fault> {
+    let daemon = autostart::daemon_program(sys)?;
     let mut command = Command::new(&daemon);
     command.arg("--check-config").args(file).stdin(Stdio::null());
     let done = command.output().map_err(|fault| {
@@ -76,12 +78,8 @@ fn ask_daemon_program(file: Option<&Path>, around: &dyn Surroundings) -> Result<
 }
 
 /// Has the daemon's program check a config file, and passes on what it says and its exit code.
-pub(crate) fn check(
-    file: Option<&Path>,
-    around: &dyn Surroundings,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
-    let Verdict { good, broken, code } = ask_daemon_program(file, around)?;
+pub(crate) fn check(file: Option<&Path>, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let Verdict { good, broken, code } = ask_daemon_program(file, sys)?;
     output.tell(String::from_utf8_lossy(&good))?;
     output.show(&String::from_utf8_lossy(&broken));
     Ok(code)
@@ -94,20 +92,20 @@ mod tests {
 
     #[test]
     fn the_variable_says_where_the_config_file_is() {
-        let around = Fake::default().with("RALLY_CRED_CONFIG", "/a/b.toml");
-        assert_eq!(testing::run("config path", &around).shown(), (0, "/a/b.toml\n".into(), String::new()));
+        let sys = Fake::default().with("RALLY_CRED_CONFIG", "/a/b.toml");
+        assert_eq!(testing::run("config path", &sys).shown(), (0, "/a/b.toml\n".into(), String::new()));
         let default = testing::run("config path", &Fake::default()).stdout;
         assert!(default.ends_with("config.toml\n"), "{default}");
     }
 
     #[test]
     fn the_verdict_of_the_daemons_program_is_passed_on() {
-        let around = Fake::beside("checks");
-        let done = testing::run("config check /x/y.toml", &around);
+        let sys = Fake::beside("checks");
+        let done = testing::run("config check /x/y.toml", &sys);
         assert_eq!(
             done.shown(),
             (1, "--check-config /x/y.toml\n".into(), "rally-credd: it is broken\n".into())
         );
-        assert_eq!(testing::run("config check", &around).stdout, "--check-config\n");
+        assert_eq!(testing::run("config check", &sys).stdout, "--check-config\n");
     }
 }

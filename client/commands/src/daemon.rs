@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rally_cred::{autostart, connection::silence, output::Output, surroundings::Surroundings};
+use rally_cred::{autostart, connection::silence, output::Output, system::System};
 #[cfg(unix)]
 use rally_cred_proto::lock::Holder;
 use rally_cred_proto::{
@@ -17,11 +17,11 @@ use rally_cred_proto::{
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts a daemon if none runs.
-pub(crate) fn start(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+pub(crate) fn start(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut deadline = Deadline::after(PATIENCE);
-    let (how, mut client) = match autostart::connect(around, false, &mut deadline) {
+    let (how, mut client) = match autostart::connect(sys, false, &mut deadline) {
         Err(fault) if fault.kind == FaultKind::NoDaemon => {
-            ("started", autostart::connect(around, true, &mut deadline).map_err(silence)?)
+            ("started", autostart::connect(sys, true, &mut deadline).map_err(silence)?)
         }
         outcome => ("runs already", outcome.map_err(silence)?),
     };
@@ -34,10 +34,10 @@ pub(crate) fn start(around: &dyn Surroundings, output: &mut Output<'_>) -> Resul
 }
 
 /// Stops the daemon, and waits until it has ended. None to stop is as good.
-pub(crate) fn stop(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+pub(crate) fn stop(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut deadline = Deadline::after(PATIENCE);
-    let mut client = match autostart::connect(around, false, &mut deadline) {
-        Err(fault) if fault.kind == FaultKind::NoDaemon => return stop_unreachable(around, output),
+    let mut client = match autostart::connect(sys, false, &mut deadline) {
+        Err(fault) if fault.kind == FaultKind::NoDaemon => return stop_unreachable(sys, output),
         outcome => outcome.map_err(|fault| stuck(fault, None))?,
     };
     let daemon = client.daemon();
@@ -65,8 +65,8 @@ fn stuck(fault: Fault, daemon: Option<Process>) -> Fault {
 
 /// Stops a daemon that no client can reach: its socket was removed, say, and it did not notice.
 #[cfg(unix)]
-fn stop_unreachable(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let Some(daemon) = Holder::find(&around.socket()?) else {
+fn stop_unreachable(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let Some(daemon) = Holder::find(&sys.socket()?) else {
         return output.tell_line("no daemon runs").map(|()| 0);
     };
     daemon.terminate();
@@ -80,20 +80,20 @@ fn stop_unreachable(around: &dyn Surroundings, output: &mut Output<'_>) -> Resul
 }
 
 #[cfg(not(unix))]
-fn stop_unreachable(_around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+fn stop_unreachable(_sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     output.tell_line("no daemon runs").map(|()| 0)
 }
 
 /// Stops the daemon if one runs, and starts one.
-pub(crate) fn restart(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-    stop(around, output)?;
-    start(around, output)
+pub(crate) fn restart(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+    stop(sys, output)?;
+    start(sys, output)
 }
 
 /// Has the daemon read its config file again.
-pub(crate) fn reload(around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
+pub(crate) fn reload(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut deadline = Deadline::after(PATIENCE);
-    let mut client = autostart::connect(around, false, &mut deadline).map_err(silence)?;
+    let mut client = autostart::connect(sys, false, &mut deadline).map_err(silence)?;
     client.ask_by(&Ask::Reload, &mut deadline, &mut |_| {}).map_err(silence)?;
     output.tell_line("the daemon has read its config file again").map(|()| 0)
 }

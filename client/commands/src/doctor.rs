@@ -12,7 +12,7 @@ use std::{fmt::Write as _, path::PathBuf, time::Duration};
 use rally_cred::{
     connection::{Connection, GRACE, strange},
     output::Output,
-    surroundings::Surroundings,
+    system::System,
 };
 use rally_cred_proto::{
     Answer, Ask, Deadline, Fault, FaultKind,
@@ -22,7 +22,7 @@ use rally_cred_proto::{
 };
 use serde::Serialize;
 
-use crate::status;
+use crate::{status, terminal::Terminal};
 
 /// The daemon's limit for a check, and some time for it to say so.
 const PATIENCE: Duration = Duration::from_secs(60).saturating_add(GRACE);
@@ -37,15 +37,11 @@ pub(crate) struct Options {
 }
 
 /// Checks everything, shows it, and writes the report. The exit code is that of the first fault, 0 without one.
-pub(crate) fn run(
-    options: &Options,
-    around: &dyn Surroundings,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
-    let found = examine(options, around);
+pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let found = examine(options, sys);
     let first_fault = found.checks.iter().find_map(|check| check.fault.as_ref());
     if let Some(path) = &options.report {
-        report::write(path, &found, around)?;
+        report::write(path, &found, sys)?;
         output.say(format_args!(
             "the report is in {}; it holds names and addresses, so read it before you send it",
             visible_line(&path.display().to_string())
@@ -124,12 +120,12 @@ const BY_DAEMON: [(&str, Option<Tried>); 6] = [
     ("sign_in", None),
 ];
 
-fn examine(options: &Options, around: &dyn Surroundings) -> Found {
+fn examine(options: &Options, sys: &dyn System) -> Found {
     let mut found = Found { checks: Vec::new(), status: None, profiles: Vec::new() };
     let fits = |path: &PathBuf| socket::check_length(path).and_then(|()| socket::check_folder(path));
-    let socket = around.socket().and_then(|path| fits(&path).map(|_| path));
+    let socket = sys.socket().and_then(|path| fits(&path).map(|_| path));
     if socket.is_ok() {
-        ask_daemon(&mut found, options, around);
+        ask_daemon(&mut found, options, sys);
     } else {
         found.checks.push(Check::skipped("daemon", "its socket cannot be used"));
     }
@@ -138,12 +134,12 @@ fn examine(options: &Options, around: &dyn Surroundings) -> Found {
         let skipped = BY_DAEMON.map(|(check, _)| Check::skipped(check, "there is no daemon to try it"));
         found.checks.extend(skipped);
     }
-    let network = agreement::network(status, &found.checks, around);
+    let network = agreement::network(status, &found.checks, sys);
     // What the daemon has said decides which config file counts, and whether git is of any concern.
     let before = [
-        agreement::config(status, around),
-        Check::of("permissions", machine::permissions(&agreement::config_paths(status, around), around)),
-        machine::path(&found.profiles, around),
+        agreement::config(status, sys),
+        Check::of("permissions", machine::permissions(&agreement::config_paths(status, sys), sys)),
+        machine::path(&found.profiles, sys),
         Check::of("socket", socket.map(|path| path.display().to_string())),
     ];
     let stores = status.map(|status| status.static_hosts.clone()).unwrap_or_default();
@@ -151,15 +147,15 @@ fn examine(options: &Options, around: &dyn Surroundings) -> Found {
     found.checks.splice(0..0, before);
     found.checks.push(network);
     let servers = machine::servers(&found.profiles);
-    found.checks.extend(machine::git(&servers, &stores, around));
-    found.checks.extend(git_store::check(&servers, around));
-    found.checks.push(machine::units(daemon, around));
+    found.checks.extend(machine::git(&servers, &stores, sys));
+    found.checks.extend(git_store::check(&servers, sys));
+    found.checks.push(machine::units(daemon, sys));
     found
 }
 
 /// Has the daemon try what it can, and tell how the profiles stand.
-fn ask_daemon(found: &mut Found, options: &Options, around: &dyn Surroundings) {
-    let mut connection = Connection::new(around, options.autostart);
+fn ask_daemon(found: &mut Found, options: &Options, sys: &dyn System) {
+    let mut connection = Connection::new(sys, options.autostart);
     let profile = &options.profile;
     let status = Ask::Status(StatusAsk { profile: profile.clone(), check: true });
     let mut profiles = Vec::new();

@@ -9,14 +9,14 @@ use std::{
     process::Command,
 };
 
-use rally_cred::{
-    events::warn,
-    output::Output,
-    surroundings::Surroundings,
-    variables::{self, Variable},
-};
+use rally_cred::{events::warn, output::Output, system::System};
 use rally_cred_proto::{Fault, FaultKind, Origin, Secret, own_file};
 use serde::Deserialize;
+
+use crate::{
+    terminal::Terminal,
+    variables::{self, Variable},
+};
 
 /// What the flags of `exec` say.
 pub(crate) struct Options {
@@ -42,15 +42,11 @@ struct Got {
 ///
 /// A process of its own brings the token. To start a daemon or a browser, it has to close what it got from its parent,
 /// and that is the program's: the shell hands it `<(…)` so.
-pub(crate) fn run(
-    options: &Options,
-    around: &dyn Surroundings,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
+pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     let failed = |why: String| Fault::new(FaultKind::Failed, "the token cannot be had").why(why);
     let mut arguments: Vec<OsString> = vec!["get".into(), "--format=json".into()];
     arguments.extend(options.get.iter().cloned());
-    let (code, answer) = around.run_self(&arguments).map_err(|fault| failed(fault.to_string()))?;
+    let (code, answer) = sys.run_self(&arguments).map_err(|fault| failed(fault.to_string()))?;
     if code != 0 {
         // It has said why.
         return Ok(code);
@@ -63,16 +59,16 @@ pub(crate) fn run(
 
     let mut command = Command::new(&options.program);
     command.args(&options.arguments);
-    for name in stale(options, &got.profile, &server, around, output) {
+    for name in stale(options, &got.profile, &server, sys, output) {
         command.env_remove(name);
     }
     for Variable { name, value } in &options.variables {
         command.env(name, value.text(&got.token, &server).as_str());
     }
     if options.variables.iter().any(|variable| variable.name == "APIKEY") {
-        warn_of_pyral_config(&server, around, output);
+        warn_of_pyral_config(&server, sys, output);
     }
-    around.run_in_place(&mut command).or_else(|fault| {
+    sys.run_in_place(&mut command).or_else(|fault| {
         let program = options.program.display();
         let told = Fault::new(FaultKind::Failed, format!("{program} cannot be run")).why(fault.to_string());
         // The codes are those of shells and env(1).
@@ -93,13 +89,13 @@ fn stale(
     options: &Options,
     profile: &str,
     server: &Origin,
-    around: &dyn Surroundings,
+    sys: &dyn System,
     output: &mut Output<'_>,
 ) -> Vec<&'static str> {
     let is_set = |name: &str| options.variables.iter().any(|variable| variable.name == name);
     let mut stale = variables::TOKENS.to_vec();
     for name in variables::SERVERS {
-        let value = around.variable(name);
+        let value = sys.variable(name);
         let is_foreign = value
             .is_some_and(|value| !value.to_str().is_some_and(|value| variables::names_server(value, server)));
         if is_foreign && !is_set(name) {
@@ -116,9 +112,9 @@ fn stale(
 }
 
 /// pyral prefers two files to the variables: the one that `RALLY_CONFIG` names, and one in the working folder.
-fn warn_of_pyral_config(server: &Origin, around: &dyn Surroundings, output: &mut Output<'_>) {
-    let folder = around.working_folder();
-    let named = around.variable("RALLY_CONFIG").map(|mut path| {
+fn warn_of_pyral_config(server: &Origin, sys: &dyn Terminal, output: &mut Output<'_>) {
+    let folder = sys.working_folder();
+    let named = sys.variable("RALLY_CONFIG").map(|mut path| {
         let named = folder.join(&path);
         if named.exists() {
             return named;

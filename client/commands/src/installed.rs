@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use rally_cred::surroundings::Surroundings;
+use rally_cred::system::System;
 use rally_cred_proto::{Origin, plain::plain, shell_word::shell_word};
 
 /// The name under which git runs this program.
@@ -42,8 +42,8 @@ pub(crate) enum By {
 }
 
 /// Whether git asks rally-cred about the server of this base URL, by a helper for that server or for all.
-pub(crate) fn git_helper(base_url: &str, around: &dyn Surroundings) -> GitHelper {
-    let Ok(settings) = git_helpers(around) else { return GitHelper::NoGit };
+pub(crate) fn git_helper(base_url: &str, sys: &dyn System) -> GitHelper {
+    let Ok(settings) = git_helpers(sys) else { return GitHelper::NoGit };
     let (mut helpers, mut was_told) = (Vec::new(), false);
     for (_, helper) in settings.iter().filter(|(servers, _)| is_about(servers, base_url)) {
         was_told |= our_helper(helper).is_some();
@@ -60,17 +60,17 @@ pub(crate) fn git_helper(base_url: &str, around: &dyn Surroundings) -> GitHelper
 }
 
 /// Whether settings for this server stand behind those under its own URL, which what is added there does not get past.
-pub(crate) fn has_helpers_behind(base_url: &str, around: &dyn Surroundings) -> bool {
-    let settings = git_helpers(around).unwrap_or_default();
+pub(crate) fn has_helpers_behind(base_url: &str, sys: &dyn System) -> bool {
+    let settings = git_helpers(sys).unwrap_or_default();
     let Some(own) = settings.iter().rposition(|(servers, _)| servers == base_url) else { return false };
     settings.iter().skip(own + 1).any(|(servers, _)| is_about(servers, base_url))
 }
 
 /// Every helper that is set, in git's order, with the servers that it is for: a pattern, empty for all.
-pub(crate) fn git_helpers(around: &dyn Surroundings) -> io::Result<Vec<(String, String)>> {
+pub(crate) fn git_helpers(sys: &dyn System) -> io::Result<Vec<(String, String)>> {
     let mut git = Command::new("git");
     git.args(["config", "--null", "--get-regexp", r"^credential\.(.*\.)?helper$"]);
-    let found = around.output_of(&mut git)?;
+    let found = sys.output_of(&mut git)?;
     let text = String::from_utf8_lossy(&found.stdout);
     let setting = |entry: &str| {
         // A key without a value is `true` to git, and no helper has that name.
@@ -123,11 +123,11 @@ fn first_word(line: &str) -> Option<String> {
 }
 
 /// What has git run its helper: the name where git finds it by that, else its path, for a shell where it needs one.
-pub(crate) fn helper_for_git(around: &dyn Surroundings) -> OsString {
-    if find_program(GIT_HELPER, around).is_some() {
+pub(crate) fn helper_for_git(sys: &dyn System) -> OsString {
+    if find_program(GIT_HELPER, sys).is_some() {
         return "rally".into();
     }
-    let beside = around.executable().map(|own| own.with_file_name(format!("{GIT_HELPER}{EXE_SUFFIX}")));
+    let beside = sys.executable().map(|own| own.with_file_name(format!("{GIT_HELPER}{EXE_SUFFIX}")));
     match beside.filter(|path| path.is_file()) {
         Some(path) => path_for_git(path.into_os_string()),
         // Once it is in PATH, git finds it.
@@ -178,11 +178,11 @@ pub(crate) enum Units {
 }
 
 /// How systemd's user manager has the units.
-pub(crate) fn units(around: &dyn Surroundings) -> Units {
+pub(crate) fn units(sys: &dyn System) -> Units {
     let ask = |arguments: &[&str]| {
         let mut systemctl = Command::new("systemctl");
         systemctl.arg("--user").args(arguments);
-        around.output_of(&mut systemctl).ok()
+        sys.output_of(&mut systemctl).ok()
     };
     let is_there = ask(&["show", "--property=Version"]).is_some_and(|answer| answer.status.success());
     if !is_there {
@@ -209,21 +209,21 @@ pub(crate) fn units(around: &dyn Surroundings) -> Units {
 }
 
 /// The process of the service, if the socket is active: the only one that clients come to then, or 0 while there is none.
-pub(crate) fn process_behind_socket(around: &dyn Surroundings) -> Option<u32> {
+pub(crate) fn process_behind_socket(sys: &dyn System) -> Option<u32> {
     let [socket, service] = UNITS;
     let show = |unit: &str, property: &str| {
         let mut systemctl = Command::new("systemctl");
         systemctl.args(["--user", "show", &format!("--property={property}"), "--value", unit]);
-        let shown = around.output_of(&mut systemctl).ok().filter(|shown| shown.status.success())?;
+        let shown = sys.output_of(&mut systemctl).ok().filter(|shown| shown.status.success())?;
         Some(String::from_utf8_lossy(&shown.stdout).trim().to_owned())
     };
     (show(socket, "ActiveState")? == "active").then(|| show(service, "MainPID")?.parse().ok())?
 }
 
 /// A program in a folder that `PATH` names in full.
-pub(crate) fn find_program(name: &str, around: &dyn Surroundings) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str, sys: &dyn System) -> Option<PathBuf> {
     let name = format!("{name}{EXE_SUFFIX}");
-    let path = around.variable("PATH").unwrap_or_default();
+    let path = sys.variable("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join(&name))
@@ -281,8 +281,8 @@ mod tests {
             ("credential.helper\nrally\0credential.https://eu1.rallydev.com.helper\n\0", ours(By::Name, &[])),
             ("", GitHelper::Absent),
         ] {
-            let around = with_output(GIT, 0, settings);
-            assert_eq!(git_helper("https://rally1.rallydev.com", &around), expected, "{settings:?}");
+            let sys = with_output(GIT, 0, settings);
+            assert_eq!(git_helper("https://rally1.rallydev.com", &sys), expected, "{settings:?}");
         }
         assert_eq!(git_helper("https://rally1.rallydev.com", &Fake::default()), GitHelper::NoGit);
     }
@@ -305,14 +305,14 @@ mod tests {
     #[test]
     fn units_are_judged_by_what_the_user_manager_says() {
         let known = |socket: &str, service: &str, failed: &str| {
-            let mut around = with_output("systemctl --user show --property=Version", 0, "Version=252\n");
+            let mut sys = with_output("systemctl --user show --property=Version", 0, "Version=252\n");
             for (unit, state) in [("rally-cred.socket", socket), ("rally-cred.service", service)] {
                 let answer = (i32::from(state != "enabled"), format!("{state}\n"));
-                around.outputs.insert(format!("systemctl --user is-enabled {unit}"), answer);
+                sys.outputs.insert(format!("systemctl --user is-enabled {unit}"), answer);
                 let answer = (i32::from(unit != failed), String::new());
-                around.outputs.insert(format!("systemctl --user is-failed {unit}"), answer);
+                sys.outputs.insert(format!("systemctl --user is-failed {unit}"), answer);
             }
-            units(&around)
+            units(&sys)
         };
         assert_eq!(units(&Fake::default()), Units::NoManager);
         assert_eq!(known("not-found", "not-found", ""), Units::NotInstalled);

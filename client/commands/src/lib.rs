@@ -8,21 +8,26 @@ mod config;
 mod daemon;
 mod doctor;
 mod exec;
+mod hidden_input;
 mod installed;
 mod login;
 mod logout;
 mod progress;
 mod setup;
 mod status;
+mod terminal;
 #[cfg(unix)]
 #[cfg(test)]
 mod testing;
+mod variables;
 
 use std::process::ExitCode;
 
+use rally_cred::system::Process;
+
 /// The program that has the commands of people as well as the helper operations.
 pub fn main() -> ExitCode {
-    rally_cred::main_with(cli::run)
+    rally_cred::main_with(|args, output| cli::run(args, &Process, output))
 }
 
 /// The program and all that it takes, as its help and its manual page show it.

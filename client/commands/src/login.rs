@@ -18,7 +18,7 @@ use rally_cred::{
     connection::{Connection, GRACE, silence, strange},
     events::{self, Audience},
     output::Output,
-    surroundings::{Surroundings, no_thread},
+    system::{System, no_thread},
 };
 use rally_cred_proto::{
     Answer, Ask, Deadline, Fault, FaultKind, Secret,
@@ -27,7 +27,7 @@ use rally_cred_proto::{
 };
 use zeroize::Zeroizing;
 
-use crate::progress::Progress;
+use crate::{progress::Progress, terminal::Terminal};
 
 /// The longest line that can be a redirect address. A longer one is a slip of the clipboard.
 const LONGEST_LINE: u64 = 16 * 1024;
@@ -47,17 +47,13 @@ pub(crate) struct Options {
 }
 
 /// Runs one sign-in, and a second time if the client secret turns out to be missing.
-pub(crate) fn run(
-    options: &Options,
-    around: &dyn Surroundings,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
-    let given = if options.client_secret_stdin { Some(read_secret(options, around)?) } else { None };
+pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let given = if options.client_secret_stdin { Some(read_secret(options, sys)?) } else { None };
     let may_ask = given.is_none();
-    let signed_in = match sign_in(options, given, around, output) {
+    let signed_in = match sign_in(options, given, sys, output) {
         Err(fault) if fault.kind == FaultKind::ClientSecretNeeded && may_ask => {
-            let Some(secret) = ask_for_secret(options, around) else { return Err(fault) };
-            sign_in(options, Some(secret), around, output)?
+            let Some(secret) = ask_for_secret(options, sys) else { return Err(fault) };
+            sign_in(options, Some(secret), sys, output)?
         }
         outcome => outcome?,
     };
@@ -75,10 +71,10 @@ enum Happened {
 fn sign_in(
     options: &Options,
     client_secret: Option<Secret>,
-    around: &dyn Surroundings,
+    sys: &dyn Terminal,
     output: &mut Output<'_>,
 ) -> Result<SignedIn, Fault> {
-    let can_paste = around.stdin_is_terminal();
+    let can_paste = sys.stdin_is_terminal();
     let login = Login {
         profile: options.profile.clone(),
         client_secret,
@@ -87,9 +83,9 @@ fn sign_in(
         can_paste,
     };
     let (happened, happenings) = channel();
-    ask_in_background(login, options, around, happened.clone())?;
-    let mut typist = can_paste.then(|| around.typed_lines());
-    let mut progress = Progress::new(around);
+    ask_in_background(login, options, sys, happened.clone())?;
+    let mut typist = can_paste.then(|| sys.typed_lines());
+    let mut progress = Progress::new(sys);
     loop {
         let next = match progress.draw(Instant::now(), output) {
             Some(stays) => happenings.recv_timeout(stays),
@@ -107,7 +103,7 @@ fn sign_in(
             }
             Happened::Event(event) => {
                 let audience = Audience { has_browser: options.browser, listens: true };
-                events::react(&event, audience, around, output);
+                events::react(&event, audience, sys, output);
                 if let Answer::Authorize(authorize) = event {
                     let most = Duration::from_secs(authorize.timeout.into());
                     progress.wait_for(Instant::now(), "\"Allow Access\" in the browser", Some(most));
@@ -121,7 +117,7 @@ fn sign_in(
                     }
                 }
             }
-            Happened::Pasted(line) => match paste(&line, options, around) {
+            Happened::Pasted(line) => match paste(&line, options, sys) {
                 Ok(()) => output.say("the address is right"),
                 Err(fault) => output.say(fault),
             },
@@ -152,11 +148,11 @@ fn how_to_go_on(timeout: u32, is_live: bool, can_paste: bool) -> String {
 fn ask_in_background(
     login: Login,
     options: &Options,
-    around: &dyn Surroundings,
+    sys: &dyn System,
     happened: Sender<Happened>,
 ) -> Result<(), Fault> {
     let mut deadline = Deadline::after(Duration::from_secs(options.timeout.into()) + GRACE);
-    let mut client = autostart::connect(around, options.autostart, &mut deadline).map_err(silence)?;
+    let mut client = autostart::connect(sys, options.autostart, &mut deadline).map_err(silence)?;
     let asking = thread::Builder::new().spawn(move || {
         // Nobody listens any more only once this program ends.
         let outcome = client.ask_by(&Ask::Login(login), &mut deadline, &mut |event| {
@@ -189,28 +185,28 @@ fn read_line(lines: &mut dyn BufRead) -> std::io::Result<Option<Zeroizing<String
 }
 
 /// Hands a pasted address to the daemon, on a connection of its own while `login` waits on the other.
-fn paste(line: &str, options: &Options, around: &dyn Surroundings) -> Result<(), Fault> {
+fn paste(line: &str, options: &Options, sys: &dyn System) -> Result<(), Fault> {
     let redirect = Secret::parse(line.trim().to_owned()).map_err(|fault| {
         Fault::new(FaultKind::BadRedirect, "this is no address")
             .why(fault.to_string())
             .remedy("copy the whole address out of the browser's address line")
     })?;
     let paste = Ask::Paste(Paste { profile: options.profile.clone(), redirect });
-    Connection::new(around, false).ask(&paste, &mut Deadline::after(PASTING), &mut |_| {}).map(drop)
+    Connection::new(sys, false).ask(&paste, &mut Deadline::after(PASTING), &mut |_| {}).map(drop)
 }
 
 /// The first line of standard input, or what is typed there without echo if it is a terminal.
-fn read_secret(options: &Options, around: &dyn Surroundings) -> Result<Secret, Fault> {
+fn read_secret(options: &Options, sys: &dyn Terminal) -> Result<Secret, Fault> {
     let missing = |why: &str| {
         Fault::new(FaultKind::ClientSecretNeeded, "there is no client secret on standard input")
             .why(why)
             .remedy("rally-cred login --client-secret-stdin < FILE")
     };
-    if around.stdin_is_terminal() {
-        return ask_for_secret(options, around).ok_or_else(|| missing("nothing was typed"));
+    if sys.stdin_is_terminal() {
+        return ask_for_secret(options, sys).ok_or_else(|| missing("nothing was typed"));
     }
     let mut deadline = Deadline::after(Duration::from_secs(options.timeout.into()));
-    let mut input = std::io::BufReader::new(around.stdin(&mut deadline));
+    let mut input = std::io::BufReader::new(sys.stdin(&mut deadline));
     match read_line(&mut input) {
         Ok(Some(line)) => parse_secret(&line).ok_or_else(|| missing("its first line is empty")),
         Ok(None) => Err(missing("it is empty")),
@@ -219,12 +215,12 @@ fn read_secret(options: &Options, around: &dyn Surroundings) -> Result<Secret, F
 }
 
 /// What the person types as the client secret; `None` without a terminal, and for an empty line.
-fn ask_for_secret(options: &Options, around: &dyn Surroundings) -> Option<Secret> {
+fn ask_for_secret(options: &Options, sys: &dyn Terminal) -> Option<Secret> {
     let whose = options
         .profile
         .as_deref()
         .map_or_else(|| "the default profile".to_owned(), |name| format!("profile {}", plain(name)));
-    let typed = around.typed_secret(&format!("Client secret for {whose}: ")).ok()?;
+    let typed = sys.typed_secret(&format!("Client secret for {whose}: ")).ok()?;
     parse_secret(&typed)
 }
 

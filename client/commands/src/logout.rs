@@ -8,7 +8,7 @@ use rally_cred::{
     connection::{Connection, strange},
     events::{self, Audience},
     output::Output,
-    surroundings::Surroundings,
+    system::System,
 };
 use rally_cred_proto::{
     Answer, Ask, Deadline, Fault,
@@ -23,13 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(125);
 pub(crate) fn run(
     logout: Logout,
     autostart: bool,
-    around: &dyn Surroundings,
+    sys: &dyn System,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
     let mut deadline = Deadline::after(PATIENCE);
     let audience = Audience { has_browser: false, listens: true };
-    let mut listen = |event| events::react(&event, audience, around, output);
-    match Connection::new(around, autostart).ask(&Ask::Logout(logout), &mut deadline, &mut listen)? {
+    let mut listen = |event| events::react(&event, audience, sys, output);
+    match Connection::new(sys, autostart).ask(&Ask::Logout(logout), &mut deadline, &mut listen)? {
         Answer::SignedOut(done) => output.tell(summary(&done)).map(|()| 0),
         _ => Err(strange()),
     }

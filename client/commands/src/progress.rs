@@ -7,14 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rally_cred::{
-    output::Output,
-    surroundings::{Screen, Surroundings},
-};
+use rally_cred::output::Output;
+
+use crate::terminal::{Screen, Terminal};
 
 /// The line, and what keeps typed text out of it.
 pub(crate) struct Progress<'a> {
-    around: &'a dyn Surroundings,
+    sys: &'a dyn Terminal,
     wait: Option<Wait>,
     drawn: bool,
     hidden_typing: Option<Box<dyn Any>>,
@@ -26,13 +25,13 @@ struct Wait {
 }
 
 impl<'a> Progress<'a> {
-    pub(crate) fn new(around: &'a dyn Surroundings) -> Self {
-        Self { around, wait: None, drawn: false, hidden_typing: None }
+    pub(crate) fn new(sys: &'a dyn Terminal) -> Self {
+        Self { sys, wait: None, drawn: false, hidden_typing: None }
     }
 
     /// Whether there is a terminal for the line.
     pub(crate) fn is_live(&self) -> bool {
-        self.around.screen().is_some()
+        self.sys.screen().is_some()
     }
 
     /// Waits for this from now on, no longer than `most` if that is known.
@@ -43,13 +42,13 @@ impl<'a> Progress<'a> {
     /// Hides what is typed, so that it does not break the line.
     pub(crate) fn hide_typing(&mut self) {
         if self.hidden_typing.is_none() {
-            self.hidden_typing = Some(self.around.hide_typing());
+            self.hidden_typing = Some(self.sys.hide_typing());
         }
     }
 
     /// Writes the line anew; returns how long it stays true.
     pub(crate) fn draw(&mut self, now: Instant, output: &mut Output<'_>) -> Option<Duration> {
-        let (wait, screen) = (self.wait.as_ref()?, self.around.screen()?);
+        let (wait, screen) = (self.wait.as_ref()?, self.sys.screen()?);
         let left = wait.until.map(|until| until.saturating_duration_since(now));
         output.draw(&format!("\r\x1b[K{}", line(&wait.on, left, screen)));
         self.drawn = true;
@@ -83,7 +82,7 @@ fn line(on: &str, left: Option<Duration>, screen: Screen) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Fake;
+    use crate::testing::{Fake, FakeTerminal};
 
     const PLAIN: Screen = Screen { columns: 80, has_colour: false };
 
@@ -105,10 +104,11 @@ mod tests {
             (Some(PLAIN), "\r\x1b[Kwaiting for Rally, 1:00 left\r\x1b[Kwaiting for Rally, 0:59 left\r\x1b[K"),
             (None, ""),
         ] {
-            let around = Fake { screen, ..Fake::default() };
+            let terminal = FakeTerminal { screen, ..FakeTerminal::default() };
+            let sys = Fake { terminal, ..Fake::default() };
             let mut stderr = Vec::new();
             let mut output = Output { stdout: &mut Vec::new(), stderr: &mut stderr };
-            let mut progress = Progress::new(&around);
+            let mut progress = Progress::new(&sys);
             assert_eq!(progress.draw(now, &mut output), None, "nothing is waited for");
             progress.wait_for(now, "Rally", Some(Duration::from_secs(60)));
             for later in [Duration::from_millis(300), Duration::from_millis(1000)] {

@@ -12,10 +12,10 @@ mod record;
 
 use std::path::PathBuf;
 
-use rally_cred::{autostart, output::Output, surroundings::Surroundings};
+use rally_cred::{autostart, output::Output, system::System};
 use rally_cred_proto::{Fault, FaultKind, own_file, socket};
 
-use crate::{config, login};
+use crate::{config, login, terminal::Terminal};
 use answers::Draft;
 use change::Change;
 use config_text::ConfigText;
@@ -42,25 +42,19 @@ pub(crate) struct Options {
 }
 
 /// Asks what no flag has answered, makes the changes, and signs in.
-pub(crate) fn run(
-    options: &Options,
-    around: &dyn Surroundings,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
-    let path = find_config(around)?;
+pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let path = find_config(sys)?;
     let config = ConfigText::load(&path)?;
     let profile = options.login.profile.clone().or_else(|| config.default_profile());
     let profile = profile.unwrap_or_else(|| "default".to_owned());
-    autostart::daemon_program(around)?;
-    answers::check_before(&profile, &config, around)?;
+    autostart::daemon_program(sys)?;
+    answers::check_before(&profile, &config, sys)?;
 
     let mut draft = Draft::default();
-    let made =
-        plan(options, path, config, &profile, &mut draft, around, output).and_then(|(plan, has_changed)| {
-            carry_out(&plan, options.dry_run, around, output).map(|()| has_changed)
-        });
+    let made = plan(options, path, config, &profile, &mut draft, sys, output)
+        .and_then(|(plan, has_changed)| carry_out(&plan, options.dry_run, sys, output).map(|()| has_changed));
     // Whatever came in between, nothing has to be typed twice.
-    let has_person = around.stdin_is_terminal();
+    let has_person = sys.stdin_is_terminal();
     let has_changed = match made {
         Ok(has_changed) => has_changed,
         Err(fault) if has_person && fault.kind == FaultKind::Denied => {
@@ -82,7 +76,7 @@ pub(crate) fn run(
     }
     // A token in hand proves nothing about values that it was not got with.
     let login = login::Options { profile: Some(profile), force: has_changed, ..options.login.clone() };
-    login::run(&login, around, output)
+    login::run(&login, sys, output)
 }
 
 /// The likeliest mistake of a first day ends at a page that no program of ours gets to see.
@@ -96,24 +90,24 @@ fn plan(
     mut config: ConfigText,
     profile: &str,
     draft: &mut Draft,
-    around: &dyn Surroundings,
+    sys: &dyn Terminal,
     output: &mut Output<'_>,
 ) -> Result<(Vec<Change>, bool), Fault> {
     let mut plan = Vec::new();
-    let mut interview = Interview::new(around, output);
-    let answers = answers::ask(&mut interview, draft, options, &config, profile, around)?;
+    let mut interview = Interview::new(sys, output);
+    let answers = answers::ask(&mut interview, draft, options, &config, profile, sys)?;
     config.set_profile(profile, &answers.base_url, &answers.client_id, &answers.callback);
     let has_changed = config.has_changed();
     if has_changed {
         plan.extend(Change::Configure { path, text: config.to_string() }.noted());
         plan.push(Change::Reload);
     }
-    plan.extend(machine::offer_completions(&mut interview, options.completions.as_deref(), around)?);
-    let units = machine::offer_units(&mut interview, options.units, around)?;
+    plan.extend(machine::offer_completions(&mut interview, options.completions.as_deref(), sys)?);
+    let units = machine::offer_units(&mut interview, options.units, sys)?;
     let will_be_enabled = units.contains(&Change::Note(Made::Units));
-    plan.extend(network::offer(&mut interview, options.network, will_be_enabled, around)?);
+    plan.extend(network::offer(&mut interview, options.network, will_be_enabled, sys)?);
     plan.extend(units);
-    plan.extend(machine::offer_git(&mut interview, options.git, &answers.base_url, around)?);
+    plan.extend(machine::offer_git(&mut interview, options.git, &answers.base_url, sys)?);
     Ok((plan, has_changed))
 }
 
@@ -128,10 +122,10 @@ pub(crate) fn has_told_git_of(base_url: &str) -> bool {
 pub(crate) fn remove(
     profile: Option<String>,
     dry_run: bool,
-    around: &dyn Surroundings,
+    sys: &dyn System,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
-    let path = find_config(around)?;
+    let path = find_config(sys)?;
     let mut config = ConfigText::load(&path)?;
     let profile = profile.or_else(|| config.default_profile()).unwrap_or_else(|| "default".to_owned());
     let own = Made::File(path.clone());
@@ -148,7 +142,7 @@ pub(crate) fn remove(
         plan.push(Change::SignOut(profile));
         let text = config.to_string();
         if text.trim().is_empty() && !config_file.is_empty() {
-            plan.extend(machine::undo(config_file, around));
+            plan.extend(machine::undo(config_file, sys));
         } else if config.is_unused() {
             // Nothing is left that a daemon could use, so there is nothing to judge.
             plan.push(Change::Write { path, text });
@@ -157,39 +151,34 @@ pub(crate) fn remove(
         }
     }
     if config.is_unused() {
-        plan.extend(machine::undo(made, around));
+        plan.extend(machine::undo(made, sys));
         if !plan.is_empty() {
             plan.push(Change::Stop);
         }
     } else {
         made.retain(|made| made.git_key().is_some() && made.git_key() == helper.as_deref());
-        plan.extend(machine::undo(made, around));
+        plan.extend(machine::undo(made, sys));
     }
-    carry_out(&plan, dry_run, around, output)?;
+    carry_out(&plan, dry_run, sys, output)?;
     Ok(0)
 }
 
 /// The config file's path, unless it or anything else that is to be made would be in another user's folders.
-fn find_config(around: &dyn Surroundings) -> Result<PathBuf, Fault> {
-    let path = config::find_path(around)?;
+fn find_config(sys: &dyn System) -> Result<PathBuf, Fault> {
+    let path = config::find_path(sys)?;
     own_file::check_owner(&path)?;
-    around.socket().map_or(Ok(()), |socket| socket::check_owners(&socket))?;
+    sys.socket().map_or(Ok(()), |socket| socket::check_owners(&socket))?;
     Ok(path)
 }
 
 /// Makes each change and says so; or only says what it would be.
-fn carry_out(
-    plan: &[Change],
-    dry_run: bool,
-    around: &dyn Surroundings,
-    output: &mut Output<'_>,
-) -> Result<(), Fault> {
+fn carry_out(plan: &[Change], dry_run: bool, sys: &dyn System, output: &mut Output<'_>) -> Result<(), Fault> {
     if plan.iter().all(Change::is_silent) {
         output.tell_line("nothing to change")?;
     }
     for change in plan {
         if !dry_run {
-            change.make(around, output)?;
+            change.make(sys, output)?;
         }
         if !change.is_silent() {
             let how = if dry_run { "would " } else { "" };

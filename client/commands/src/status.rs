@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use rally_cred::{
     connection::{Connection, GRACE, strange},
     output::Output,
-    surroundings::Surroundings,
 };
 use rally_cred_proto::{
     Answer, Ask, Deadline, Fault, FaultKind,
@@ -16,6 +15,8 @@ use rally_cred_proto::{
     plain::plain,
 };
 use serde::Serialize;
+
+use crate::terminal::Terminal;
 
 /// The daemon's own limit for reading what it has to show, and some time for it to say so.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5).saturating_add(GRACE);
@@ -27,12 +28,12 @@ pub(crate) const PATIENCE_WITH_CHECK: Duration = Duration::from_secs(30).saturat
 pub(crate) fn run(
     ask: StatusAsk,
     as_json: bool,
-    around: &dyn Surroundings,
+    sys: &dyn Terminal,
     output: &mut Output<'_>,
 ) -> Result<u8, Fault> {
     let mut profiles = Vec::new();
     let mut deadline = Deadline::after(if ask.check { PATIENCE_WITH_CHECK } else { PATIENCE });
-    let answer = Connection::new(around, false).ask(&Ask::Status(ask), &mut deadline, &mut |event| {
+    let answer = Connection::new(sys, false).ask(&Ask::Status(ask), &mut deadline, &mut |event| {
         if let Answer::Profile(profile) = event {
             profiles.push(*profile);
         }
@@ -52,7 +53,7 @@ pub(crate) fn run(
     if as_json {
         output.answer_json(&status)?;
     } else {
-        output.tell(shown(&status, around.now()))?;
+        output.tell(shown(&status, sys.now()))?;
     }
     Ok(exit_code(&status))
 }

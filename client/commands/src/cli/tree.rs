@@ -5,17 +5,16 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Arg, ArgAction, Command, builder::PossibleValuesParser, value_parser};
+use rally_cred::options::{FLAGS, Flag};
 use rally_cred_proto::duration;
 
 use super::help::{
     ABOUT, COMPLETIONS_HELP, DOCTOR_HELP, EXAMPLES, EXEC_HELP, GET_HELP, LOGIN_HELP, SETUP_HELP, STATUS_HELP,
 };
-use rally_cred::{
-    options::{FLAGS, Flag},
+use crate::{
+    completions,
     variables::{TOOLS, Variable},
 };
-
-use crate::completions;
 
 /// Every command, with the help of all that it takes.
 pub(crate) fn tree() -> Command {

@@ -18,9 +18,9 @@ fn daemon() -> Script {
 }
 
 /// The words that may stand where `line` ends. `/` is an empty word.
-fn words(line: &str, around: Fake) -> Vec<String> {
+fn words(line: &str, sys: Fake) -> Vec<String> {
     let stdin: String = line.split(' ').map(|word| word.replace('/', "") + "\n").collect();
-    let done = run("__complete", &around.reading(stdin));
+    let done = run("__complete", &sys.reading(stdin));
     assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{line}");
     done.stdout.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect()
 }
@@ -75,7 +75,7 @@ fn names_of_profiles_come_from_the_daemon_wherever_one_may_stand() {
         ("get --profile=w", &["--profile=work"]),
         ("login work /", &[]),
     ] {
-        assert_eq!(words(line, daemon().around()), expected, "{line}");
+        assert_eq!(words(line, daemon().sys()), expected, "{line}");
     }
 }
 
@@ -83,7 +83,7 @@ fn names_of_profiles_come_from_the_daemon_wherever_one_may_stand() {
 fn the_daemon_is_asked_only_where_a_profile_may_stand() {
     let script = daemon();
     for line in ["/", "login --", "get --format e", "exec work -- w"] {
-        words(line, script.around());
+        words(line, script.sys());
     }
     assert_eq!(script.asked(), Vec::<Value>::new());
 }
@@ -91,8 +91,8 @@ fn the_daemon_is_asked_only_where_a_profile_may_stand() {
 #[test]
 fn without_a_daemon_or_a_request_there_is_silence() {
     let home = tempfile::tempdir().unwrap();
-    let around = Fake { socket: Some(home.path().join("absent/agent.sock")), ..Fake::default() };
-    assert_eq!(words("login /", around), Vec::<String>::new());
+    let sys = Fake { socket: Some(home.path().join("absent/agent.sock")), ..Fake::default() };
+    assert_eq!(words("login /", sys), Vec::<String>::new());
     assert_eq!(run("__complete", &Fake::default()).shown(), (0, String::new(), String::new()));
     assert_eq!(
         run("__complete", &Fake::default().reading(b"\xff\n")).shown(),

@@ -8,25 +8,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rally_cred::system::System;
 use rally_cred_proto::{Fault, FaultKind, message::Status, network, plain::plain, shell_word::shell_word};
 
 use super::{Check, Verdict};
-use rally_cred::surroundings::Surroundings;
-
 use crate::{
     config,
     installed::{self, Units},
 };
 
 /// The config files that are of any concern: that of the daemon that runs, and the one that this shell names.
-pub(super) fn config_paths(status: Option<&Status>, around: &dyn Surroundings) -> Vec<PathBuf> {
-    let paths = [config_path(status, around), config::find_path(around)];
+pub(super) fn config_paths(status: Option<&Status>, sys: &dyn System) -> Vec<PathBuf> {
+    let paths = [config_path(status, sys), config::find_path(sys)];
     paths.into_iter().flatten().collect()
 }
 
 /// The config file that counts: that of the daemon that runs, else the one that a daemon would read.
-fn config_path(status: Option<&Status>, around: &dyn Surroundings) -> Result<PathBuf, Fault> {
-    let ours = config::find_path(around);
+fn config_path(status: Option<&Status>, sys: &dyn System) -> Result<PathBuf, Fault> {
+    let ours = config::find_path(sys);
     match status.map(|status| PathBuf::from(&status.config)) {
         Some(theirs) if !ours.as_ref().is_ok_and(|ours| is_same(ours, &theirs)) => Ok(theirs),
         _ => ours,
@@ -41,30 +40,30 @@ fn is_same(ours: &Path, theirs: &Path) -> bool {
 }
 
 /// Whether the config file that counts can be used, and is the one that this shell would name.
-pub(super) fn config(status: Option<&Status>, around: &dyn Surroundings) -> Check {
-    let ours = config::find_path(around);
-    let theirs = match config_path(status, around) {
+pub(super) fn config(status: Option<&Status>, sys: &dyn System) -> Check {
+    let ours = config::find_path(sys);
+    let theirs = match config_path(status, sys) {
         Ok(theirs) if Ok(&theirs) != ours.as_ref() => theirs,
-        _ => return Check::of("config", config::judge(None, around)),
+        _ => return Check::of("config", config::judge(None, sys)),
     };
-    let judged = config::judge(Some(&theirs), around);
+    let judged = config::judge(Some(&theirs), sys);
     let Ok(ours) = ours else { return Check::of("config", judged) };
     let outcome = match judged {
         // Which of two is meant, nobody can know.
-        Ok(_) if ours.exists() => Err(disagreement(&ours, &theirs, around)),
-        Err(_) if ours.exists() && !theirs.exists() => Err(disagreement(&ours, &theirs, around)),
+        Ok(_) if ours.exists() => Err(disagreement(&ours, &theirs, sys)),
+        Err(_) if ours.exists() && !theirs.exists() => Err(disagreement(&ours, &theirs, sys)),
         Ok(note) => Ok(format!("{note}; this shell would name {}, which does not exist", ours.display())),
         broken => broken,
     };
     Check::of("config", outcome)
 }
 
-fn disagreement(ours: &Path, theirs: &Path, around: &dyn Surroundings) -> Fault {
+fn disagreement(ours: &Path, theirs: &Path, sys: &dyn System) -> Fault {
     let what = format!("the daemon reads {}, and this shell names {}", theirs.display(), ours.display());
     let ours = shell_word(&ours.display().to_string());
     Fault::new(FaultKind::Failed, what)
         .why("it was started with another HOME, XDG_CONFIG_HOME or RALLY_CRED_CONFIG")
-        .remedy(match is_run_by_systemd(around) {
+        .remedy(match is_run_by_systemd(sys) {
             true => format!(
                 "systemctl --user set-environment RALLY_CRED_CONFIG={ours} && rally-cred daemon restart"
             ),
@@ -73,11 +72,11 @@ fn disagreement(ours: &Path, theirs: &Path, around: &dyn Surroundings) -> Fault 
 }
 
 /// Whether the daemon goes the same way to Rally. A difference is a fault only if Rally is not reached.
-pub(super) fn network(status: Option<&Status>, checks: &[Check], around: &dyn Surroundings) -> Check {
+pub(super) fn network(status: Option<&Status>, checks: &[Check], sys: &dyn System) -> Check {
     const CHECK: &str = "network";
     let Some(status) = status else { return Check::skipped(CHECK, "there is no daemon to try it") };
     let Some(theirs) = &status.network else { return Check::skipped(CHECK, "the daemon does not tell") };
-    let ours = network::shown(|name| around.variable(name));
+    let ours = network::shown(|name| sys.variable(name));
     let differences = network::differences(&ours, theirs);
     if differences.is_empty() {
         let all: Vec<_> = theirs.iter().map(|(name, value)| plain(&format!("{name}={value}"))).collect();
@@ -98,7 +97,7 @@ pub(super) fn network(status: Option<&Status>, checks: &[Check], around: &dyn Su
     if !checks.iter().any(is_trouble) {
         return Check::of(CHECK, Ok(format!("{told}; Rally answers all the same")));
     }
-    let remedy = match is_run_by_systemd(around) {
+    let remedy = match is_run_by_systemd(sys) {
         true => "rally-cred setup --network yes",
         false => "rally-cred daemon restart",
     };
@@ -110,6 +109,6 @@ pub(super) fn network(status: Option<&Status>, checks: &[Check], around: &dyn Su
     )
 }
 
-fn is_run_by_systemd(around: &dyn Surroundings) -> bool {
-    matches!(installed::units(around), Units::Enabled(_) | Units::Failed(_))
+fn is_run_by_systemd(sys: &dyn System) -> bool {
+    matches!(installed::units(sys), Units::Enabled(_) | Units::Failed(_))
 }

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rally_cred::system::System;
 use rally_cred_proto::{
     Fault, FaultKind, Origin,
     git::{self, Attributes},
@@ -16,25 +17,20 @@ use rally_cred_proto::{
 use zeroize::Zeroizing;
 
 use super::Check;
-use rally_cred::surroundings::Surroundings;
-
 use crate::installed;
 
 /// More than a person's passwords; the bound is for a path that leads to something else.
 const LONGEST: u64 = 1024 * 1024;
 
 /// A check for each line that `store` has of one of these servers, or one that says that there is none.
-pub(super) fn check<'a>(
-    servers: impl IntoIterator<Item = &'a String>,
-    around: &dyn Surroundings,
-) -> Vec<Check> {
-    let Ok(settings) = installed::git_helpers(around) else {
+pub(super) fn check<'a>(servers: impl IntoIterator<Item = &'a String>, sys: &dyn System) -> Vec<Check> {
+    let Ok(settings) = installed::git_helpers(sys) else {
         return vec![Check::skipped("git_store", "there is no git")];
     };
     let origins: Vec<_> = servers.into_iter().filter_map(|server| Origin::from_uri(server)).collect();
     let helpers = settings.iter().map(|(_, helper)| helper.as_str());
     let mut checks = Vec::new();
-    for file in files(helpers, around) {
+    for file in files(helpers, sys) {
         // A file that cannot be read has nothing that could be shown.
         let bytes = read(&file).unwrap_or_default();
         let is_of_ours = |line: &Attributes| {
@@ -53,8 +49,8 @@ pub(super) fn check<'a>(
 }
 
 /// The files that `store` writes: its own two, and those that settings name.
-fn files<'a>(helpers: impl Iterator<Item = &'a str>, around: &dyn Surroundings) -> Vec<PathBuf> {
-    let folder = |name| around.variable(name).map(PathBuf::from);
+fn files<'a>(helpers: impl Iterator<Item = &'a str>, sys: &dyn System) -> Vec<PathBuf> {
+    let folder = |name| sys.variable(name).map(PathBuf::from);
     let home = folder("HOME");
     let config = folder("XDG_CONFIG_HOME").or_else(|| Some(home.as_ref()?.join(".config")));
     let mut files: Vec<_> = home.iter().map(|home| home.join(".git-credentials")).collect();

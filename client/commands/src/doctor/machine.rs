@@ -7,20 +7,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rally_cred::system::System;
 use rally_cred_proto::{
     Fault, FaultKind, message::ProfileStatus, plain::plain, shell_word::shell_word, socket, variables,
 };
 
 use super::Check;
-use rally_cred::surroundings::Surroundings;
-
 use crate::{
     installed::{self, By, GIT_HELPER, GitHelper, Units},
     setup,
 };
 
 /// Whether nobody else may change the config, read the log or use the socket.
-pub(super) fn permissions(configs: &[PathBuf], around: &dyn Surroundings) -> Result<String, Fault> {
+pub(super) fn permissions(configs: &[PathBuf], sys: &dyn System) -> Result<String, Fault> {
     for config in configs {
         // What a variable names may be anything, so then the variable is to change and not the file.
         let elsewhere = (variables::config_file(None).as_ref() != Ok(config)).then(|| {
@@ -35,7 +34,7 @@ pub(super) fn permissions(configs: &[PathBuf], around: &dyn Surroundings) -> Res
     if let Ok(folder) = socket::state_folder() {
         check_mode(&folder.join("daemon.log"), 0o077, "others may read it", "600", None)?;
     }
-    if let Ok(path) = around.socket() {
+    if let Ok(path) = sys.socket() {
         let elsewhere = (!socket::is_default(&path)).then(|| socket::OTHER_PATH.to_owned());
         check_mode(&path, 0o077, "others may connect to it", "600", elsewhere)?;
     }
@@ -72,19 +71,19 @@ fn check_mode(_: &Path, _: u32, _: &str, _: &str, _: Option<String>) -> Result<(
 }
 
 /// Whether git finds its helper, where it looks for it by name.
-pub(super) fn path(profiles: &[ProfileStatus], around: &dyn Surroundings) -> Check {
-    if let Some(helper) = installed::find_program(GIT_HELPER, around) {
+pub(super) fn path(profiles: &[ProfileStatus], sys: &dyn System) -> Check {
+    if let Some(helper) = installed::find_program(GIT_HELPER, sys) {
         return Check::of("path", Ok(helper.display().to_string()));
     }
     let is_by_name = |profile: &ProfileStatus| {
-        let helper = installed::git_helper(&profile.base_url, around);
+        let helper = installed::git_helper(&profile.base_url, sys);
         matches!(helper, GitHelper::Ours { by: By::Name, .. })
     };
     if !profiles.iter().any(is_by_name) {
         return Check::skipped("path", &format!("{GIT_HELPER} is not in PATH, and git does not look for it"));
     }
     let fault = Fault::new(FaultKind::Failed, format!("{GIT_HELPER} is not in PATH"));
-    let folder = around.executable().and_then(|program| Some(program.parent()?.to_owned()));
+    let folder = sys.executable().and_then(|program| Some(program.parent()?.to_owned()));
     let fault = match folder.filter(|folder| folder.join(GIT_HELPER).is_file()) {
         Some(folder) => fault
             .why(format!("it lies in {}, which PATH does not name", folder.display()))
@@ -101,31 +100,31 @@ pub(super) fn servers(profiles: &[ProfileStatus]) -> BTreeSet<String> {
 
 /// Whether git asks this program about each profile's server, where somebody wants it to, and nobody else; and nobody
 /// else either about the servers of static credentials for which it asks this program.
-pub(super) fn git(servers: &BTreeSet<String>, stores: &[String], around: &dyn Surroundings) -> Vec<Check> {
+pub(super) fn git(servers: &BTreeSet<String>, stores: &[String], sys: &dyn System) -> Vec<Check> {
     if servers.is_empty() && stores.is_empty() {
         return vec![Check::skipped("git", "no server is known to ask about")];
     }
     let is_shared = |server: &&String| {
-        let helper = installed::git_helper(server, around);
+        let helper = installed::git_helper(server, sys);
         matches!(helper, GitHelper::Ours { others, .. } if !others.is_empty())
     };
     let all = servers.iter().chain(stores.iter().filter(is_shared));
-    all.map(|server| git_about(server, around)).collect()
+    all.map(|server| git_about(server, sys)).collect()
 }
 
-fn git_about(server: &str, around: &dyn Surroundings) -> Check {
+fn git_about(server: &str, sys: &dyn System) -> Check {
     let fault = Fault::new(FaultKind::Failed, format!("git does not ask rally-cred about {server}"));
-    let command = add_git_helper(server, around);
-    match installed::git_helper(server, around) {
+    let command = add_git_helper(server, sys);
+    match installed::git_helper(server, sys) {
         GitHelper::NoGit => Check::skipped("git", "there is no git"),
         GitHelper::Ours { others, .. } if others.is_empty() => {
             Check::of("git", Ok(format!("it asks rally-cred about {server}")))
         }
-        GitHelper::Ours { others, .. } => Check::of("git", Err(shared(server, &others, around))),
+        GitHelper::Ours { others, .. } => Check::of("git", Err(shared(server, &others, sys))),
         GitHelper::Undone => {
             let fault = fault.why("an empty credential.helper after rally-cred's takes it out again");
-            let command = match installed::has_helpers_behind(server, around) {
-                true => set_git_helper(server, around),
+            let command = match installed::has_helpers_behind(server, sys) {
+                true => set_git_helper(server, sys),
                 false => command,
             };
             Check::of("git", Err(fault.remedy(command)))
@@ -143,33 +142,33 @@ fn git_about(server: &str, around: &dyn Surroundings) -> Check {
 }
 
 /// The fault of helpers beside this program.
-fn shared(server: &str, others: &[String], around: &dyn Surroundings) -> Fault {
+fn shared(server: &str, others: &[String], sys: &dyn System) -> Fault {
     Fault::new(FaultKind::Failed, format!("git asks others than rally-cred about {server}"))
         .why(format!(
             "it tells them what it was given, and they may keep it in plain text: {}",
             others.join(", ")
         ))
-        .remedy(set_git_helper(server, around))
+        .remedy(set_git_helper(server, sys))
 }
 
 /// The same as [`add_git_helper`] behind all that is there: what is only added may come before it.
-fn set_git_helper(server: &str, around: &dyn Surroundings) -> String {
-    format!("git config --global --unset-all credential.{server}.helper; {}", add_git_helper(server, around))
+fn set_git_helper(server: &str, sys: &dyn System) -> String {
+    format!("git config --global --unset-all credential.{server}.helper; {}", add_git_helper(server, sys))
 }
 
 /// Has git ask this program alone: an empty helper has it forget those before, which would keep the token.
-fn add_git_helper(server: &str, around: &dyn Surroundings) -> String {
+fn add_git_helper(server: &str, sys: &dyn System) -> String {
     let add = format!("git config --global --add credential.{server}.helper");
-    let helper = installed::helper_for_git(around);
+    let helper = installed::helper_for_git(sys);
     format!("{add} '' && {add} {}", shell_word(&helper.to_string_lossy()))
 }
 
 /// Whether the units do what they were installed for, and the daemon that answers, if one does, is theirs.
-pub(super) fn units(daemon: Option<u32>, around: &dyn Surroundings) -> Check {
-    let outcome = match installed::units(around) {
+pub(super) fn units(daemon: Option<u32>, sys: &dyn System) -> Check {
+    let outcome = match installed::units(sys) {
         Units::NoManager => return Check::skipped("units", "systemd runs nothing for this user here"),
         Units::NotInstalled => Ok("not installed; rally-cred starts the daemon itself".to_owned()),
-        Units::Enabled(unit) => match (daemon, installed::process_behind_socket(around)) {
+        Units::Enabled(unit) => match (daemon, installed::process_behind_socket(sys)) {
             (Some(answers), Some(behind)) if answers != behind => {
                 Err(Fault::new(FaultKind::Failed, format!("clients do not come to {unit}"))
                     .why(format!("process {answers} answers them, which systemd did not start"))

@@ -10,6 +10,7 @@ use std::{
     process::Command,
 };
 
+use rally_cred::system::System;
 use rally_cred_proto::{
     Fault, FaultKind, network, own_file,
     plain::{plain, visible},
@@ -17,9 +18,10 @@ use rally_cred_proto::{
 };
 
 use super::{Found, shown};
-use rally_cred::surroundings::Surroundings;
-
-use crate::installed::{self, UNITS, Units};
+use crate::{
+    installed::{self, UNITS, Units},
+    terminal::Terminal,
+};
 
 /// How much of the log's end is taken along: some hundred lines.
 const LOG_END: u64 = 64 * 1024;
@@ -43,13 +45,13 @@ const VARIABLES: [&str; 14] = [
 ];
 
 /// Writes the report into a new file that only this user can read.
-pub(super) fn write(path: &Path, found: &Found, around: &dyn Surroundings) -> Result<(), Fault> {
+pub(super) fn write(path: &Path, found: &Found, sys: &dyn Terminal) -> Result<(), Fault> {
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written =
-        options.open(path).and_then(|mut file| file.write_all(visible(&text(found, around)).as_bytes()));
+        options.open(path).and_then(|mut file| file.write_all(visible(&text(found, sys)).as_bytes()));
     written.map_err(|fault| {
         let told = Fault::new(FaultKind::Failed, format!("the report {} cannot be written", path.display()))
             .why(fault.to_string());
@@ -60,14 +62,14 @@ pub(super) fn write(path: &Path, found: &Found, around: &dyn Surroundings) -> Re
     })
 }
 
-fn text(found: &Found, around: &dyn Surroundings) -> String {
-    let at = jiff::Timestamp::from_second(around.now()).map(|at| at.to_string()).unwrap_or_default();
+fn text(found: &Found, sys: &dyn Terminal) -> String {
+    let at = jiff::Timestamp::from_second(sys.now()).map(|at| at.to_string()).unwrap_or_default();
     let system = read_line("/etc/os-release", "PRETTY_NAME=").unwrap_or_default();
     let kernel = read_line("/proc/sys/kernel/osrelease", "").unwrap_or_default();
     let set: Vec<_> = VARIABLES
         .into_iter()
         .chain(network::GROUPS.into_iter().flatten().copied())
-        .filter(|name| around.variable(name).is_some())
+        .filter(|name| sys.variable(name).is_some())
         .collect();
     let mut text = format!(
         "rally-cred support report, version 1\n\
@@ -88,8 +90,8 @@ fn text(found: &Found, around: &dyn Surroundings) -> String {
     // Writing to a text cannot fail.
     status.chain(profiles).flatten().for_each(|line| writeln!(text, "{line}").unwrap_or_default());
     text.push_str("\n# log\n");
-    let log = match installed::units(around) {
-        Units::Enabled(_) | Units::Failed(_) => journal_end(around),
+    let log = match installed::units(sys) {
+        Units::Enabled(_) | Units::Failed(_) => journal_end(sys),
         Units::NoManager | Units::NotInstalled | Units::Disabled(_) => log_end(),
     };
     match log {
@@ -106,11 +108,11 @@ fn read_line(path: &str, name: &str) -> Option<String> {
 }
 
 /// The log of a daemon that systemd runs.
-fn journal_end(around: &dyn Surroundings) -> io::Result<String> {
+fn journal_end(sys: &dyn System) -> io::Result<String> {
     let [_, service] = UNITS;
     let mut journal = Command::new("journalctl");
     journal.args(["--user", &format!("--unit={service}"), "--lines=500", "--no-pager"]);
-    let done = around.output_of(&mut journal)?;
+    let done = sys.output_of(&mut journal)?;
     Ok(String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr))
 }
 

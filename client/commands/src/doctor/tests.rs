@@ -29,10 +29,10 @@ fn checks(release: &str, check: Vec<Value>) -> Vec<Value> {
         answer([profile("default"), status(release)]),
         crate::testing::Act::Answer(check),
     ]);
-    let around = Fake { executable: Fake::beside("checks").executable, ..script.around() };
-    let around =
-        Fake { outputs: [(GIT.to_owned(), (0, "credential.helper\nrally\0".to_owned()))].into(), ..around };
-    let done = run("doctor --json", &around);
+    let sys = Fake { executable: Fake::beside("checks").executable, ..script.sys() };
+    let sys =
+        Fake { outputs: [(GIT.to_owned(), (0, "credential.helper\nrally\0".to_owned()))].into(), ..sys };
+    let done = run("doctor --json", &sys);
     let json: Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!(json["version"], 1);
     json["checks"].as_array().unwrap().clone()

@@ -4,10 +4,12 @@
 
 use std::fs;
 
-use rally_cred::variables;
 use serde_json::{Value, json};
 
-use crate::testing::{Became, Fake, Script, answer, run};
+use crate::{
+    testing::{Became, Fake, FakeTerminal, Script, answer, run},
+    variables,
+};
 
 fn token() -> Value {
     json!({"type": "token", "profile": "work", "base_url": "https://eu1.rallydev.com", "token": "_abc"})
@@ -16,10 +18,10 @@ fn token() -> Value {
 /// What the program of this line becomes, and what is said meanwhile.
 fn became(line: &str, change: impl FnOnce(Fake) -> Fake) -> (Became, String) {
     let script = Script::new([answer([token()])]);
-    let around = change(script.around());
-    let done = run(line, &around);
+    let sys = change(script.sys());
+    let done = run(line, &sys);
     assert_eq!((done.code, done.stdout.as_str()), (42, ""), "{line}: {}", done.stderr);
-    (around.became.into_inner().unwrap().unwrap(), done.stderr)
+    (sys.became.into_inner().unwrap().unwrap(), done.stderr)
 }
 
 fn pairs(given: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -53,7 +55,7 @@ fn the_program_gets_the_usual_three_unless_a_tool_or_a_variable_is_named() {
             ],
         ),
     ] {
-        let (became, said) = became(&format!("exec {flags} -- tool --flag x"), |around| around);
+        let (became, said) = became(&format!("exec {flags} -- tool --flag x"), |sys| sys);
         assert_eq!((became.line.as_str(), said.as_str()), ("tool --flag x", ""));
         assert_eq!(became.given, pairs(expected), "{flags}");
     }
@@ -61,7 +63,7 @@ fn the_program_gets_the_usual_three_unless_a_tool_or_a_variable_is_named() {
 
 #[test]
 fn tokens_of_the_parent_are_taken_away_even_where_no_variable_takes_their_place() {
-    let (became, _) = became("exec --for pyral -- tool", |around| around);
+    let (became, _) = became("exec --for pyral -- tool", |sys| sys);
     let mut tokens = variables::TOKENS.map(str::to_owned).to_vec();
     tokens.sort();
     assert_eq!(became.taken, tokens);
@@ -69,8 +71,8 @@ fn tokens_of_the_parent_are_taken_away_even_where_no_variable_takes_their_place(
 
 #[test]
 fn a_server_of_the_parent_is_taken_away_if_the_token_is_not_for_it() {
-    let (foreign, said) = became("exec -- tool", |around| {
-        around.with("RALLY_SERVER", "rally1.rallydev.com").with("RALLY_HOST", "https://eu1.rallydev.com")
+    let (foreign, said) = became("exec -- tool", |sys| {
+        sys.with("RALLY_SERVER", "rally1.rallydev.com").with("RALLY_HOST", "https://eu1.rallydev.com")
     });
     assert!(foreign.taken.contains(&"RALLY_SERVER".to_owned()));
     assert!(!foreign.taken.contains(&"RALLY_HOST".to_owned()));
@@ -80,7 +82,7 @@ fn a_server_of_the_parent_is_taken_away_if_the_token_is_not_for_it() {
          try: unset it, or add --set RALLY_SERVER=server, =base-url or =wsapi-url\n"
     );
     let (given, said) =
-        became("exec --set RALLY_SERVER=server -- tool", |around| around.with("RALLY_SERVER", "elsewhere"));
+        became("exec --set RALLY_SERVER=server -- tool", |sys| sys.with("RALLY_SERVER", "elsewhere"));
     assert!(given.given.contains(&("RALLY_SERVER".to_owned(), "eu1.rallydev.com".to_owned())));
     assert_eq!(said, "");
 }
@@ -98,8 +100,10 @@ fn a_config_file_of_pyral_that_beats_the_variables_is_warned_of() {
     ] {
         let path = folder.path().join(name);
         fs::write(&path, text).unwrap();
-        let within = |around: Fake| {
-            Fake { working_folder: folder.path().to_owned(), ..around }.with("RALLY_CONFIG", "named")
+        let within = |sys: Fake| {
+            let terminal =
+                FakeTerminal { working_folder: folder.path().to_owned(), ..FakeTerminal::default() };
+            Fake { terminal, ..sys }.with("RALLY_CONFIG", "named")
         };
         let (_, said) = became("exec --for pyral -- tool", within);
         let expected = key.map(|key| {
@@ -120,7 +124,7 @@ fn a_config_file_of_pyral_that_beats_the_variables_is_warned_of() {
 fn the_get_behind_it_is_asked_as_the_flags_say() {
     let script = Script::new([answer([token()])]);
     let line = "exec work --min-validity 8h --wait 10s --interactive never --no-autostart -- tool --wait 1s";
-    assert_eq!(run(line, &script.around()).code, 42);
+    assert_eq!(run(line, &script.sys()).code, 42);
     let expected = json!({"v": 1, "op": "get", "profile": "work", "interactive": false, "wait": 10,
                           "min_validity": 28800});
     assert_eq!(script.asked(), [expected]);
@@ -130,17 +134,17 @@ fn the_get_behind_it_is_asked_as_the_flags_say() {
 fn without_a_token_the_program_does_not_run() {
     let fault = json!({"type": "error", "kind": "sign_in_needed", "what": "no sign-in"});
     let script = Script::new([answer([fault])]);
-    let around = script.around();
-    let done = run("exec --interactive never -- tool", &around);
+    let sys = script.sys();
+    let done = run("exec --interactive never -- tool", &sys);
     assert_eq!((done.code, done.stdout.as_str()), (3, ""));
-    assert!(around.became.lock().unwrap().is_none());
+    assert!(sys.became.lock().unwrap().is_none());
 }
 
 #[test]
 fn a_program_that_is_not_there_ends_as_in_a_shell() {
     let script = Script::new([answer([token()])]);
-    let around = Fake { missing_programs: vec!["nowhere".to_owned()], ..script.around() };
-    let done = run("exec -- nowhere", &around);
+    let sys = Fake { missing_programs: vec!["nowhere".to_owned()], ..script.sys() };
+    let done = run("exec -- nowhere", &sys);
     assert_eq!((done.code, done.stdout.as_str()), (127, ""));
     assert!(done.stderr.starts_with("rally-cred: nowhere cannot be run\n  why: "), "{}", done.stderr);
 }

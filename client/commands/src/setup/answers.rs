@@ -7,6 +7,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, TcpListener},
 };
 
+use rally_cred::{browser, system::System};
 use rally_cred_proto::{Fault, FaultKind, Origin, plain::plain, shell_word::shell_word};
 
 use super::{
@@ -14,8 +15,6 @@ use super::{
     config_text::ConfigText,
     interview::{Interview, Verdict},
 };
-use rally_cred::{browser, surroundings::Surroundings};
-
 use crate::config;
 
 /// The port of the callback URL that README.md shows.
@@ -57,14 +56,10 @@ impl Draft {
 }
 
 /// Refuses a profile name, and a file with faults elsewhere, before anything is asked: no answer would mend them.
-pub(super) fn check_before(
-    profile: &str,
-    config: &ConfigText,
-    around: &dyn Surroundings,
-) -> Result<(), Fault> {
-    judge(profile, DEFAULT_BASE_URL, ANY_CALLBACK, ANY_CLIENT_ID, around)?;
+pub(super) fn check_before(profile: &str, config: &ConfigText, sys: &dyn System) -> Result<(), Fault> {
+    judge(profile, DEFAULT_BASE_URL, ANY_CALLBACK, ANY_CLIENT_ID, sys)?;
     match config.without_profile(profile) {
-        Some(rest) => judge_text(&rest, around).map_err(|fault| Fault {
+        Some(rest) => judge_text(&rest, sys).map_err(|fault| Fault {
             what: format!("another part of the config file is in the way: {}", fault.what),
             ..fault
         }),
@@ -79,14 +74,14 @@ pub(super) fn ask(
     options: &Options,
     config: &ConfigText,
     profile: &str,
-    around: &dyn Surroundings,
+    sys: &dyn System,
 ) -> Result<Answers, Fault> {
     let known = |key: &str| config.value(profile, key);
 
     let proposal = known("base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
     let judge_base_url = |answer: &str| {
         let answer = answer.trim_end_matches('/');
-        match judge(profile, answer, ANY_CALLBACK, ANY_CLIENT_ID, around) {
+        match judge(profile, answer, ANY_CALLBACK, ANY_CLIENT_ID, sys) {
             Ok(()) => Verdict::Good(answer.to_owned()),
             Err(fault) => Verdict::Bad { fault, instead: origin_meant_by(answer) },
         }
@@ -101,7 +96,7 @@ pub(super) fn ask(
     draft.base_url = Some(base_url.clone());
 
     let old = known("redirect_uri");
-    let judge_callback = |answer: &str| match judge(profile, &base_url, answer, ANY_CLIENT_ID, around) {
+    let judge_callback = |answer: &str| match judge(profile, &base_url, answer, ANY_CLIENT_ID, sys) {
         Ok(()) => Verdict::Good(answer.to_owned()),
         Err(fault) => Verdict::Bad { fault, instead: callback_meant_by(answer) },
     };
@@ -118,14 +113,14 @@ pub(super) fn ask(
     }
 
     if options.client_id.is_none() && interview.has_person() {
-        show_the_way(interview, &base_url, &callback, options, around);
+        show_the_way(interview, &base_url, &callback, options, sys);
     }
     let judge_client_id = |answer: &str| {
         let judged = match answer.split_whitespace().nth(1) {
             // A slip of the clipboard: a client ID has none.
             Some(_) => Err(Fault::new(FaultKind::Usage, "a client ID has no blanks in it")
                 .remedy("copy it once more from the page of the OAuth client")),
-            None => judge(profile, &base_url, &callback, answer, around),
+            None => judge(profile, &base_url, &callback, answer, sys),
         };
         match judged {
             Ok(()) => Verdict::Good(answer.to_owned()),
@@ -149,10 +144,10 @@ fn show_the_way(
     base_url: &str,
     callback: &str,
     options: &Options,
-    around: &dyn Surroundings,
+    sys: &dyn System,
 ) {
     let page = format!("{base_url}/login/accounts/index.html#/clients");
-    let is_open = options.login.browser && browser::open(&page, around);
+    let is_open = options.login.browser && browser::open(&page, sys);
     interview.tell(&format!(
         "make an OAuth client in Rally, or look at the one you have{}:\n  \
          {}\n  press Create, and give it\n    Application Name  rally-cred\n    Callback URL      {}\n  \
@@ -170,12 +165,12 @@ fn judge(
     base_url: &str,
     callback: &str,
     client_id: &str,
-    around: &dyn Surroundings,
+    sys: &dyn System,
 ) -> Result<(), Fault> {
-    judge_text(&ConfigText::of_one(profile, base_url, client_id, callback), around)
+    judge_text(&ConfigText::of_one(profile, base_url, client_id, callback), sys)
 }
 
-fn judge_text(text: &ConfigText, around: &dyn Surroundings) -> Result<(), Fault> {
+fn judge_text(text: &ConfigText, sys: &dyn System) -> Result<(), Fault> {
     let cannot = |fault: io::Error| {
         Fault::new(FaultKind::Failed, "no temporary file can be made")
             .why(fault.to_string())
@@ -183,7 +178,7 @@ fn judge_text(text: &ConfigText, around: &dyn Surroundings) -> Result<(), Fault>
     };
     let mut file = tempfile::Builder::new().suffix(".toml").tempfile().map_err(cannot)?;
     file.write_all(text.to_string().as_bytes()).map_err(cannot)?;
-    config::judge(Some(file.path()), around).map(drop).map_err(|fault| {
+    config::judge(Some(file.path()), sys).map(drop).map_err(|fault| {
         let place = format!("config file {}, line ", plain(&file.path().display().to_string()));
         let said = fault.what.strip_prefix(&place).and_then(|rest| rest.split_once(": "));
         match said.map(|(_, what)| what.to_owned()) {

@@ -10,11 +10,10 @@ use std::{
     process::Command,
 };
 
+use rally_cred::{output::Output, system::System};
 use rally_cred_proto::{Fault, FaultKind, message::Logout, own_file, shell_word::shell_word};
 
 use super::record::{self, Made};
-use rally_cred::{output::Output, surroundings::Surroundings};
-
 use crate::{config, daemon, logout};
 
 /// Something to do.
@@ -66,10 +65,10 @@ impl Change {
     }
 
     /// Makes it.
-    pub(super) fn make(&self, around: &dyn Surroundings, output: &mut Output<'_>) -> Result<(), Fault> {
+    pub(super) fn make(&self, sys: &dyn System, output: &mut Output<'_>) -> Result<(), Fault> {
         match self {
             Self::Configure { path, text } => {
-                write(path, text, |beside| judge(beside, path, around)).inspect_err(|_| never_made(path))
+                write(path, text, |beside| judge(beside, path, sys)).inspect_err(|_| never_made(path))
             }
             Self::Write { path, text } => write(path, text, |_| Ok(())).inspect_err(|_| never_made(path)),
             Self::Note(made) => record::note(made),
@@ -81,10 +80,10 @@ impl Change {
                 folder.map(fs::remove_dir);
                 Ok(())
             }
-            Self::Run { program, arguments } => run(program, arguments, around),
+            Self::Run { program, arguments } => run(program, arguments, sys),
             Self::SignOut(profile) => {
                 let logout = Logout { profile: Some(profile.clone()), all: false, client_secret: true };
-                match logout::run(logout, true, around, output) {
+                match logout::run(logout, true, sys, output) {
                     // A profile that the daemon does not know has no token.
                     Err(fault)
                         if !matches!(fault.kind, FaultKind::UnknownProfile | FaultKind::NotConfigured) =>
@@ -94,12 +93,12 @@ impl Change {
                     Ok(_) | Err(_) => Ok(()),
                 }
             }
-            Self::Reload => match quietly(output, |output| daemon::reload(around, output)) {
+            Self::Reload => match quietly(output, |output| daemon::reload(sys, output)) {
                 // The next one to start reads it.
                 Err(fault) if fault.kind != FaultKind::NoDaemon => Err(fault),
                 Ok(_) | Err(_) => Ok(()),
             },
-            Self::Stop => quietly(output, |output| daemon::stop(around, output)).map(drop),
+            Self::Stop => quietly(output, |output| daemon::stop(sys, output)).map(drop),
         }
     }
 }
@@ -141,8 +140,8 @@ fn never_made(path: &Path) {
 }
 
 /// The verdict of the daemon's program on a new text, which speaks of the file that the text is for.
-fn judge(beside: &Path, path: &Path, around: &dyn Surroundings) -> Result<(), Fault> {
-    config::judge(Some(beside), around).map(drop).map_err(|fault| {
+fn judge(beside: &Path, path: &Path, sys: &dyn System) -> Result<(), Fault> {
+    config::judge(Some(beside), sys).map(drop).map_err(|fault| {
         let what = fault.what.replace(&beside.display().to_string(), &path.display().to_string());
         Fault { what, ..fault }
     })
@@ -214,13 +213,13 @@ fn command_line(program: &str, arguments: &[OsString]) -> String {
     std::iter::once(program.to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-fn run(program: &str, arguments: &[OsString], around: &dyn Surroundings) -> Result<(), Fault> {
+fn run(program: &str, arguments: &[OsString], sys: &dyn System) -> Result<(), Fault> {
     let line = command_line(program, arguments);
     let fault = || {
         Fault::new(FaultKind::Failed, format!("{line} failed"))
             .remedy("mend the cause and run rally-cred setup again; what is done already stays")
     };
-    let done = around.output_of(Command::new(program).args(arguments));
+    let done = sys.output_of(Command::new(program).args(arguments));
     match done {
         Ok(done) if done.status.success() => Ok(()),
         Ok(done) => {

@@ -4,10 +4,11 @@
 
 use std::io::{BufRead, Read};
 
+use rally_cred::output::Output;
 use rally_cred_proto::{Fault, FaultKind, plain::plain, shell_word::shell_word};
 
 use super::unanswered;
-use rally_cred::{output::Output, surroundings::Surroundings};
+use crate::terminal::Terminal;
 
 /// The longest answer. A longer one is a slip of the clipboard.
 const LONGEST: u64 = 4096;
@@ -31,8 +32,8 @@ pub(super) struct Interview<'a, 'o> {
 }
 
 impl<'a, 'o> Interview<'a, 'o> {
-    pub(super) fn new(around: &dyn Surroundings, output: &'a mut Output<'o>) -> Self {
-        Self { lines: around.stdin_is_terminal().then(|| around.typed_lines()), output }
+    pub(super) fn new(sys: &dyn Terminal, output: &'a mut Output<'o>) -> Self {
+        Self { lines: sys.stdin_is_terminal().then(|| sys.typed_lines()), output }
     }
 
     /// Whether somebody can answer.

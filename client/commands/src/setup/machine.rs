@@ -9,11 +9,10 @@ use std::{
     process::Command,
 };
 
+use rally_cred::{autostart, system::System};
 use rally_cred_proto::{Fault, FaultKind, own_file};
 
 use super::{change::Change, interview::Interview, record::Made};
-use rally_cred::{autostart, surroundings::Surroundings};
-
 use crate::{
     completions,
     installed::{self, GitHelper, UNITS, Units},
@@ -32,16 +31,16 @@ const NAME: &str = "rally";
 pub(super) fn offer_units(
     interview: &mut Interview<'_, '_>,
     given: Option<bool>,
-    around: &dyn Surroundings,
+    sys: &dyn System,
 ) -> Result<Vec<Change>, Fault> {
-    let state = installed::units(around);
+    let state = installed::units(sys);
     if given == Some(true) && state == Units::NoManager {
         return Err(impossible("systemd runs nothing for this user here", "--units no"));
     }
     let is_worth_asking = matches!(state, Units::NotInstalled | Units::Disabled(_));
     // The user manager's daemon would know nothing of these.
     let is_elsewhere =
-        ["RALLY_CRED_CONFIG", "RALLY_CRED_SOCKET"].iter().any(|name| around.variable(name).is_some());
+        ["RALLY_CRED_CONFIG", "RALLY_CRED_SOCKET"].iter().any(|name| sys.variable(name).is_some());
     if given != Some(true) && (!is_worth_asking || is_elsewhere) {
         return Ok(Vec::new());
     }
@@ -49,13 +48,11 @@ pub(super) fn offer_units(
         return Ok(Vec::new());
     }
     let mut plan = Vec::new();
-    if state == Units::NotInstalled || user_unit(UNITS[0], around).is_some_and(|path| path.exists()) {
-        let daemon = autostart::daemon_program(around)?;
+    if state == Units::NotInstalled || user_unit(UNITS[0], sys).is_some_and(|path| path.exists()) {
+        let daemon = autostart::daemon_program(sys)?;
         for (name, text) in UNIT_TEXTS {
-            if let Some(path) = user_unit(name, around) {
-                plan.extend(
-                    write(path, unit_text(text, &daemon, around)?).into_iter().flat_map(Change::noted),
-                );
+            if let Some(path) = user_unit(name, sys) {
+                plan.extend(write(path, unit_text(text, &daemon, sys)?).into_iter().flat_map(Change::noted));
             }
         }
         if !plan.is_empty() {
@@ -70,10 +67,10 @@ pub(super) fn offer_units(
 }
 
 /// The text of a unit, for a daemon that may lie where the unit does not look.
-fn unit_text(text: &str, daemon: &Path, around: &dyn Surroundings) -> Result<String, Fault> {
+fn unit_text(text: &str, daemon: &Path, sys: &dyn System) -> Result<String, Fault> {
     const SEARCHED: &str = "ExecSearchPath=";
     let folder = daemon.parent().unwrap_or(Path::new("/"));
-    let home = home(around).unwrap_or_default();
+    let home = home(sys).unwrap_or_default();
     if [home.join(".cargo/bin").as_path(), Path::new("/usr/local/bin"), Path::new("/usr/bin")]
         .contains(&folder)
     {
@@ -101,15 +98,15 @@ pub(super) fn offer_git(
     interview: &mut Interview<'_, '_>,
     given: Option<bool>,
     base_url: &str,
-    around: &dyn Surroundings,
+    sys: &dyn System,
 ) -> Result<Vec<Change>, Fault> {
-    let helper = installed::git_helper(base_url, around);
+    let helper = installed::git_helper(base_url, sys);
     match helper {
         GitHelper::NoGit if given == Some(true) => return Err(impossible("there is no git", "--git no")),
         GitHelper::NoGit => return Ok(Vec::new()),
         GitHelper::Ours { others, .. } if others.is_empty() => return Ok(Vec::new()),
         // git would put a file in the place of /dev/null, which root may.
-        _ if has_no_git_config(around) => {
+        _ if has_no_git_config(sys) => {
             return match given {
                 Some(true) => Err(impossible("GIT_CONFIG_GLOBAL leads to no file", "--git no")),
                 _ => Ok(Vec::new()),
@@ -121,11 +118,11 @@ pub(super) fn offer_git(
         return Ok(Vec::new());
     }
     let key = git_key(base_url);
-    let own = global_helpers(&key, around);
-    let helper = installed::helper_for_git(around);
+    let own = global_helpers(&key, sys);
+    let helper = installed::helper_for_git(sys);
     let add = |helper: &OsStr| git([OsStr::new("--add"), OsStr::new(&key), helper]);
     let mut plan = Vec::new();
-    if installed::has_helpers_behind(base_url.trim_end_matches('/'), around) {
+    if installed::has_helpers_behind(base_url.trim_end_matches('/'), sys) {
         // A new section of the file stands behind all others, and what is added goes into an old one.
         plan.push(git(["--unset-all", &key].map(OsStr::new)));
         plan.extend(own.iter().filter(|other| **other != helper).map(|other| add(other)));
@@ -146,8 +143,8 @@ pub(super) fn offer_git(
 }
 
 /// Whether somebody has taken git's global configuration away by something that is no file.
-fn has_no_git_config(around: &dyn Surroundings) -> bool {
-    let path = around.variable("GIT_CONFIG_GLOBAL");
+fn has_no_git_config(sys: &dyn System) -> bool {
+    let path = sys.variable("GIT_CONFIG_GLOBAL");
     path.is_some_and(|path| fs::metadata(path).is_ok_and(|found| !found.is_file()))
 }
 
@@ -157,26 +154,26 @@ pub(super) fn git_key(base_url: &str) -> String {
 }
 
 /// Plans the end of things that `setup` has made, as far as they are still there.
-pub(super) fn undo(all: impl IntoIterator<Item = Made>, around: &dyn Surroundings) -> Vec<Change> {
-    let has_manager = installed::units(around) != Units::NoManager;
+pub(super) fn undo(all: impl IntoIterator<Item = Made>, sys: &dyn System) -> Vec<Change> {
+    let has_manager = installed::units(sys) != Units::NoManager;
     let mut plan = Vec::new();
     let mut has_unit_files = false;
     for made in all {
         match &made {
             Made::File(path) if fs::symlink_metadata(path).is_err() => {}
             Made::File(path) => {
-                has_unit_files |= user_unit("", around).is_some_and(|units| path.starts_with(units));
+                has_unit_files |= user_unit("", sys).is_some_and(|units| path.starts_with(units));
                 plan.push(Change::Delete(path.clone()));
             }
-            Made::GitHelper(key) if global_helpers(key, around).iter().any(|helper| helper == NAME) => {
+            Made::GitHelper(key) if global_helpers(key, sys).iter().any(|helper| helper == NAME) => {
                 plan.push(take_out(key, OsStr::new(NAME)));
             }
             Made::GitHelperAt(key, helper)
-                if global_helpers(key, around).iter().any(|found| found == helper) =>
+                if global_helpers(key, sys).iter().any(|found| found == helper) =>
             {
                 plan.push(take_out(key, helper.as_os_str()));
             }
-            Made::GitReset(key) => plan.extend(undo_reset(key, around)),
+            Made::GitReset(key) => plan.extend(undo_reset(key, sys)),
             Made::Units if has_manager => plan.push(systemctl(&[&["disable", "--now"][..], &UNITS].concat())),
             Made::GitHelper(_) | Made::GitHelperAt(..) | Made::Units => {}
         }
@@ -189,8 +186,8 @@ pub(super) fn undo(all: impl IntoIterator<Item = Made>, around: &dyn Surrounding
 }
 
 /// Plans the end of the last empty helper, which is ours; the user may have one of their own before it.
-fn undo_reset(key: &str, around: &dyn Surroundings) -> Vec<Change> {
-    let mut helpers = global_helpers(key, around);
+fn undo_reset(key: &str, sys: &dyn System) -> Vec<Change> {
+    let mut helpers = global_helpers(key, sys);
     match helpers.iter().filter(|helper| helper.is_empty()).count() {
         0 => Vec::new(),
         1 => vec![git(["--unset-all", key, "^$"].map(OsStr::new))],
@@ -204,10 +201,10 @@ fn undo_reset(key: &str, around: &dyn Surroundings) -> Vec<Change> {
 }
 
 /// The values of a key of git's global configuration.
-fn global_helpers(key: &str, around: &dyn Surroundings) -> Vec<OsString> {
+fn global_helpers(key: &str, sys: &dyn System) -> Vec<OsString> {
     let mut ask = Command::new("git");
     ask.args(["config", "--global", "--null", "--get-all", key]);
-    let found = around.output_of(&mut ask).map(|found| found.stdout).unwrap_or_default();
+    let found = sys.output_of(&mut ask).map(|found| found.stdout).unwrap_or_default();
     let mut values: Vec<_> = found.split(|byte| *byte == 0).map(os_string).collect();
     // What is behind the last zero is no value.
     values.pop();
@@ -243,12 +240,12 @@ fn git<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Change {
 pub(super) fn offer_completions(
     interview: &mut Interview<'_, '_>,
     given: Option<&str>,
-    around: &dyn Surroundings,
+    sys: &dyn System,
 ) -> Result<Vec<Change>, Fault> {
-    let own = around.variable("SHELL").map(PathBuf::from);
+    let own = sys.variable("SHELL").map(PathBuf::from);
     let own = own.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
     let Some(shell) = given.or(own).filter(|shell| *shell != "no") else { return Ok(Vec::new()) };
-    let Some(path) = completions_file(shell, around) else {
+    let Some(path) = completions_file(shell, sys) else {
         if given.is_some() {
             interview.tell(&format!(
                 "{shell} has no folder for completions; rally-cred completions --help says where they go"
@@ -256,7 +253,7 @@ pub(super) fn offer_completions(
         }
         return Ok(Vec::new());
     };
-    let change = if has_packaged_completions(shell, around) {
+    let change = if has_packaged_completions(shell, sys) {
         None
     } else {
         write(path, completions::find_script(shell).to_owned())
@@ -270,38 +267,38 @@ pub(super) fn offer_completions(
 }
 
 /// Whether a package has put them where this shell looks, for every user.
-fn has_packaged_completions(shell: &str, around: &dyn Surroundings) -> bool {
+fn has_packaged_completions(shell: &str, sys: &dyn System) -> bool {
     let below = match shell {
         "bash" => "bash-completion/completions/rally-cred",
         "fish" => "fish/vendor_completions.d/rally-cred.fish",
         _ => return false,
     };
-    let folders = around.variable("XDG_DATA_DIRS").unwrap_or_else(|| "/usr/local/share:/usr/share".into());
+    let folders = sys.variable("XDG_DATA_DIRS").unwrap_or_else(|| "/usr/local/share:/usr/share".into());
     std::env::split_paths(&folders).any(|folder| folder.join(below).is_file())
 }
 
-fn completions_file(shell: &str, around: &dyn Surroundings) -> Option<PathBuf> {
+fn completions_file(shell: &str, sys: &dyn System) -> Option<PathBuf> {
     let (folder, name) = match shell {
-        "bash" => (folder("XDG_DATA_HOME", ".local/share", around), "bash-completion/completions/rally-cred"),
-        "fish" => (folder("XDG_CONFIG_HOME", ".config", around), "fish/completions/rally-cred.fish"),
+        "bash" => (folder("XDG_DATA_HOME", ".local/share", sys), "bash-completion/completions/rally-cred"),
+        "fish" => (folder("XDG_CONFIG_HOME", ".config", sys), "fish/completions/rally-cred.fish"),
         _ => return None,
     };
     Some(folder?.join(name))
 }
 
-pub(super) fn user_unit(name: &str, around: &dyn Surroundings) -> Option<PathBuf> {
-    let folder = folder("XDG_CONFIG_HOME", ".config", around).filter(|_| cfg!(target_os = "linux"))?;
+pub(super) fn user_unit(name: &str, sys: &dyn System) -> Option<PathBuf> {
+    let folder = folder("XDG_CONFIG_HOME", ".config", sys).filter(|_| cfg!(target_os = "linux"))?;
     Some(folder.join("systemd/user").join(name))
 }
 
 /// A folder of the user, by its variable or below the home folder.
-fn folder(variable: &str, below_home: &str, around: &dyn Surroundings) -> Option<PathBuf> {
-    let set = around.variable(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    set.or_else(|| Some(home(around)?.join(below_home)))
+fn folder(variable: &str, below_home: &str, sys: &dyn System) -> Option<PathBuf> {
+    let set = sys.variable(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    set.or_else(|| Some(home(sys)?.join(below_home)))
 }
 
-fn home(around: &dyn Surroundings) -> Option<PathBuf> {
-    around.variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
+fn home(sys: &dyn System) -> Option<PathBuf> {
+    sys.variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 /// A file of ours, unless it is so already.

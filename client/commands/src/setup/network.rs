@@ -5,6 +5,7 @@
 
 use std::{ffi::OsString, fs, path::PathBuf};
 
+use rally_cred::system::System;
 use rally_cred_proto::{Fault, network};
 
 use super::{
@@ -13,8 +14,6 @@ use super::{
     machine::{impossible, systemctl, user_unit, write},
     record::Made,
 };
-use rally_cred::surroundings::Surroundings;
-
 use crate::installed::{self, Units};
 
 /// The file, below the folder of the user's units.
@@ -28,12 +27,12 @@ pub(super) fn offer(
     interview: &mut Interview<'_, '_>,
     given: Option<bool>,
     will_be_enabled: bool,
-    around: &dyn Surroundings,
+    sys: &dyn System,
 ) -> Result<Vec<Change>, Fault> {
-    let set = network::set(|name| around.variable(name));
+    let set = network::set(|name| sys.variable(name));
     let is_run_by_systemd =
-        will_be_enabled || matches!(installed::units(around), Units::Enabled(_) | Units::Failed(_));
-    let path = user_unit(DROP_IN, around).filter(|_| is_run_by_systemd);
+        will_be_enabled || matches!(installed::units(sys), Units::Enabled(_) | Units::Failed(_));
+    let path = user_unit(DROP_IN, sys).filter(|_| is_run_by_systemd);
     let Some(path) = path else {
         // The next one has what this shell has.
         return Ok(if given == Some(true) { vec![Change::Stop] } else { Vec::new() });
@@ -43,7 +42,7 @@ pub(super) fn offer(
     }
     let change = write(path, drop_in(&set)?);
     let Some(change) = change else { return Ok(Vec::new()) };
-    let shown: Vec<_> = network::shown(|name| around.variable(name))
+    let shown: Vec<_> = network::shown(|name| sys.variable(name))
         .into_iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();

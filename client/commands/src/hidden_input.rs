@@ -1,6 +1,6 @@
 //! Keeps what is typed on the terminal from being shown, and puts the terminal back however this program ends, or is stopped.
 //! Does not: touch anything but the terminal of this process.
-//! Used by: `surroundings`.
+//! Used by: `terminal`.
 
 #[cfg(not(unix))]
 pub(crate) use elsewhere::{hide, read_line};

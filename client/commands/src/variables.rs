@@ -1,25 +1,23 @@
 //! The environment variables from which Rally's tools take a token and a server, as their public sources read them.
 //! Does not: set or read any.
-//! Used by: `format` for assignments, `exec` for the program that it runs.
+//! Used by: `exec` for the program that it runs. Those that are given where none is named are in `rally_cred`.
 
+use rally_cred::TOKEN_VARIABLES;
 use rally_cred_proto::{Origin, Secret};
 use zeroize::Zeroizing;
 
-/// The variables that are given where none is named: each is read by several tools, and by none in another meaning.
-pub const DEFAULT: [&str; 3] = ["RALLY_API_KEY", "RALLY_APIKEY", "RALLY_ZSESSIONID"];
-
 /// Variables that hold a token and nothing else, so that one of another profile is stale. `APIKEY` and `API_KEY` are
 /// not among them, since any other program may read these.
-pub const TOKENS: [&str; 5] =
+pub(crate) const TOKENS: [&str; 5] =
     ["RALLY_API_KEY", "RALLY_APIKEY", "RALLY_ZSESSIONID", "ZSESSIONID", "RALLY_API_TOKEN"];
 
 /// Variables that say where a tool sends its token.
-pub const SERVERS: [&str; 4] = ["RALLY_SERVER", "RALLY_BASE_URL", "RALLY_HOST", "RALLY_INSTANCE"];
+pub(crate) const SERVERS: [&str; 4] = ["RALLY_SERVER", "RALLY_BASE_URL", "RALLY_HOST", "RALLY_INSTANCE"];
 
 /// The tools that `exec --for` knows, with the variables that they read.
 ///
 /// `RALLY_BASE_URL` is in none of them: some MCP servers take it for the origin, others for the address of WSAPI.
-pub const TOOLS: [(&str, &[(&str, Value)]); 4] = [
+pub(crate) const TOOLS: [(&str, &[(&str, Value)]); 4] = [
     // pyral 1.6.0, config.py: a host without a scheme.
     ("pyral", &[("APIKEY", Value::Token), ("RALLY_SERVER", Value::Server)]),
     // rally 2.1.3, restapi.js: the server is an option in the code.
@@ -39,16 +37,16 @@ pub const TOOLS: [(&str, &[(&str, Value)]); 4] = [
 
 /// A variable that a program is to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variable {
+pub(crate) struct Variable {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// What it holds.
-    pub value: Value,
+    pub(crate) value: Value,
 }
 
 /// What a variable holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value {
+pub(crate) enum Value {
     /// The ZSESSIONID.
     Token,
     /// The host, with its port unless that is 443.
@@ -61,7 +59,7 @@ pub enum Value {
 
 impl Variable {
     /// Reads `NAME` or `NAME=token|server|base-url|wsapi-url`. The error says what is wrong.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let (name, value) = text.split_once('=').unwrap_or((text, "token"));
         let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
             && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
@@ -79,21 +77,21 @@ impl Variable {
     }
 
     /// Those of a tool that [`TOOLS`] names.
-    pub fn of_tool(tool: &str) -> Vec<Self> {
+    pub(crate) fn of_tool(tool: &str) -> Vec<Self> {
         let variables = TOOLS.iter().find(|(name, _)| *name == tool).map(|(_, variables)| *variables);
         let own = |(name, value): &(&str, Value)| Self { name: (*name).to_owned(), value: *value };
         variables.unwrap_or_default().iter().map(own).collect()
     }
 
-    /// The [`DEFAULT`].
-    pub fn default_set() -> Vec<Self> {
-        DEFAULT.iter().map(|name| Self { name: (*name).to_owned(), value: Value::Token }).collect()
+    /// [`TOKEN_VARIABLES`].
+    pub(crate) fn default_set() -> Vec<Self> {
+        TOKEN_VARIABLES.iter().map(|name| Self { name: (*name).to_owned(), value: Value::Token }).collect()
     }
 }
 
 impl Value {
     /// The text for a token and the server that it is for.
-    pub fn text(self, token: &Secret, server: &Origin) -> Zeroizing<String> {
+    pub(crate) fn text(self, token: &Secret, server: &Origin) -> Zeroizing<String> {
         Zeroizing::new(match self {
             Self::Token => token.expose().to_owned(),
             Self::Server => without_scheme(&server.to_string()).to_owned(),
@@ -104,7 +102,7 @@ impl Value {
 }
 
 /// Whether the value of a variable in [`SERVERS`] leads to this server, whether it is a host or a URL.
-pub fn names_server(value: &str, server: &Origin) -> bool {
+pub(crate) fn names_server(value: &str, server: &Origin) -> bool {
     let uri = if value.contains("://") {
         value.to_owned()
     } else {
