@@ -133,19 +133,13 @@ fn refuse(fault: Fault, request: &Request, format: Format, output: &mut Output<'
     match (format, request, fault.kind) {
         // Without a profile every server is somebody else's.
         (Format::Git, Request::Git(_), FaultKind::NotConfigured) => Ok(0),
-        (Format::Git, Request::Git(_), kind) if is_about_our_server(kind) => {
+        (Format::Git, Request::Git(_), kind) if kind.is_of_a_known_server() => {
             output.say(fault);
             output.answer(git::QUIT.as_bytes())?;
             Ok(0)
         }
         _ => Err(fault),
     }
-}
-
-/// Whether the daemon answers with this kind only after it has found a profile for the server.
-fn is_about_our_server(kind: FaultKind) -> bool {
-    // By exit code: sign-in needed, refused, timed out, vault, unreachable.
-    matches!(kind.exit_code(), 3 | 4 | 5 | 7 | 8)
 }
 
 /// What the caller asks for.

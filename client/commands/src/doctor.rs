@@ -22,7 +22,7 @@ use rally_cred_proto::{
 };
 use serde::Serialize;
 
-use crate::{status, terminal::Terminal};
+use crate::{login, status, terminal::Terminal};
 
 /// The daemon's limit for a check, and some time for it to say so.
 const PATIENCE: Duration = Duration::from_secs(60).saturating_add(GRACE);
@@ -247,7 +247,7 @@ fn sign_in(profile: &ProfileStatus) -> Check {
             let kind = if refused { FaultKind::TokenRefused } else { FaultKind::SignInNeeded };
             Fault::new(kind, format!("no sign-in for profile {name}"))
                 .why(if refused { "Rally does not take the token" } else { "there is no token" })
-                .remedy(format!("rally-cred login {name}"))
+                .remedy(login::command(&name))
         }))
     };
     Check::of("sign_in", outcome).for_profile(Some(name))

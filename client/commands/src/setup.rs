@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
         }
     };
     if options.dry_run {
-        return output.tell_line(format!("would sign in: rally-cred login {profile}")).map(|()| 0);
+        return output.tell_line(format!("would sign in: {}", login::command(&profile))).map(|()| 0);
     }
     if has_changed && has_person {
         output.say(IF_REFUSED);

@@ -16,7 +16,7 @@ use rally_cred_proto::{
 };
 use serde::Serialize;
 
-use crate::terminal::Terminal;
+use crate::{login, terminal::Terminal};
 
 /// The daemon's own limit for reading what it has to show, and some time for it to say so.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5).saturating_add(GRACE);
@@ -155,23 +155,24 @@ fn lines(profile: &ProfileStatus, now: i64) -> Vec<(&'static str, String)> {
 }
 
 fn state(profile: &ProfileStatus) -> String {
-    let state = match profile.state {
-        ProfileState::Unread => "the keyring was not read yet",
-        ProfileState::Loading => "waiting for the keyring",
-        ProfileState::SignedOut => "signed out; rally-cred login",
-        ProfileState::SigningIn => "a sign-in waits for \"Allow Access\"",
-        ProfileState::Exchanging => "a sign-in is being completed",
-        ProfileState::Renewing => "the token is being renewed",
-        ProfileState::SignedIn if profile.ready => "signed in",
-        ProfileState::SignedIn => "the token has ended; rally-cred login",
-        _ => "unknown to this version",
+    let (state, needs_login) = match profile.state {
+        ProfileState::Unread => ("the keyring was not read yet", false),
+        ProfileState::Loading => ("waiting for the keyring", false),
+        ProfileState::SignedOut => ("signed out", true),
+        ProfileState::SigningIn => ("a sign-in waits for \"Allow Access\"", false),
+        ProfileState::Exchanging => ("a sign-in is being completed", false),
+        ProfileState::Renewing => ("the token is being renewed", false),
+        ProfileState::SignedIn if profile.ready => ("signed in", false),
+        ProfileState::SignedIn => ("the token has ended", true),
+        _ => ("unknown to this version", false),
     };
     let renewable = if profile.renewable { ", renewed without you" } else { "" };
     let kept = match profile.state {
         ProfileState::SignedIn if !profile.kept => ", in memory only",
         _ => "",
     };
-    format!("{state}{renewable}{kept}")
+    let login = if needs_login { format!("; {}", login::command(&profile.profile)) } else { String::new() };
+    format!("{state}{renewable}{kept}{login}")
 }
 
 /// A moment as RFC 3339 writes it.
@@ -192,6 +193,21 @@ fn span(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_of_a_profile_that_needs_a_sign_in_signs_in_that_profile() {
+        for (name, state, shown) in [
+            ("default", "signed_out", "signed out; rally-cred login"),
+            ("work", "signed_out", "signed out; rally-cred login work"),
+            ("work", "signed_in", "the token has ended, in memory only; rally-cred login work"),
+        ] {
+            let profile = serde_json::json!({
+                "profile": name, "default": false, "base_url": "https://rally1.rallydev.com", "state": state,
+                "ready": false, "renewable": false, "kept": false, "waiting": 0,
+            });
+            assert_eq!(super::state(&serde_json::from_value(profile).unwrap()), shown);
+        }
+    }
 
     #[test]
     fn spans_are_in_a_unit_that_people_can_read() {

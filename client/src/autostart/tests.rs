@@ -11,7 +11,7 @@ use std::{
 use super::*;
 use crate::testing::{Fake, Place};
 
-/// System with a socket in `place`, and the `rally-credd` of a fixture beside the program.
+/// A process with a socket in `place`, and the `rally-credd` of a fixture beside the program.
 fn sys(place: &Place, fixture: &str) -> Fake {
     Fake { socket: Some(place.socket()), ..Fake::beside(fixture) }
 }

@@ -238,6 +238,13 @@ fn git_is_told_to_quit_where_the_server_is_ours_and_no_token_can_be_had() {
 }
 
 #[test]
+fn git_asks_for_no_password_of_a_server_of_ours_whose_sign_in_finds_its_port_taken() {
+    for kind in ["port_taken", "port_forbidden"] {
+        check("get", GIT, vec![fault(kind)], (0, "quit=1\n", FAULT));
+    }
+}
+
+#[test]
 fn git_goes_on_where_the_fault_may_have_nothing_to_do_with_its_server() {
     for (kind, code) in [
         ("config_broken", 1),
