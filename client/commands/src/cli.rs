@@ -1,36 +1,81 @@
-//! The commands that people type: what a command line says, handed to the command that it names.
-//! Does not: read the flags of helper operations, which `options` does.
-//! Used by: the dispatch in `lib`.
+//! The commands that people type: a command line is read into types, and handed to the command that it names.
+//! Does not: read the flags of helper operations, which `rally_cred` does.
+//! Used by: the program.
 
+mod flags;
 mod help;
-mod tree;
 
-use std::{ffi::OsString, iter, path::PathBuf};
+use std::{ffi::OsString, iter};
 
-use clap::ArgMatches;
-use rally_cred_proto::{
-    Fault,
-    message::{Login, Logout, StatusAsk},
-    plain::visible_line,
-};
-
-pub(crate) use tree::tree;
-
+use clap::{CommandFactory, Parser, Subcommand};
 use rally_cred::{options::named_profile, output::Output};
+use rally_cred_proto::{Fault, plain::visible_line};
 
-use crate::{
-    completions, config, daemon, doctor, exec, login, logout, setup, status, terminal::Terminal,
-    variables::Variable,
-};
+pub(crate) use self::flags::{GetFlags, parse_duration};
+use self::{flags::HelpOnly, help::*};
+use crate::{completions, config, daemon, doctor, exec, login, logout, setup, status, terminal::Terminal};
+
+/// A command line.
+#[derive(Parser)]
+#[command(name = "rally-cred", version, about = ABOUT, after_help = EXAMPLES)]
+#[command(arg_required_else_help = true, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer a credential request, of git, of a build tool, or of yours
+    #[command(after_help = GET_HELP)]
+    Get(HelpOnly),
+    /// Report a token that does not work (git runs this)
+    Erase(HelpOnly),
+    /// Keep a credential for a server of [static] hosts; do nothing for others (git runs this)
+    Store(HelpOnly),
+    /// Print what this helper understands of git's protocol
+    Capability(HelpOnly),
+    /// Make a profile: asks for what is needed, and signs in
+    #[command(after_help = SETUP_HELP)]
+    Setup(setup::Options),
+    /// Sign in now
+    #[command(after_help = LOGIN_HELP)]
+    Login(login::Options),
+    /// Forget tokens
+    Logout(logout::Options),
+    /// Run a program with the variables that Rally's tools read
+    #[command(after_help = EXEC_HELP)]
+    Exec(exec::Options),
+    /// Show daemon, keyring and profile status
+    #[command(after_help = STATUS_HELP)]
+    Status(status::Options),
+    /// Check everything that a sign-in needs, and say what fixes it
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(doctor::Options),
+    /// Start or stop the daemon
+    #[command(subcommand)]
+    Daemon(daemon::Command),
+    /// Find and check the config file
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print the script by which a shell completes rally-cred's command lines
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions { shell: completions::Shell },
+}
+
+/// Every command, with the help of all that it takes.
+pub(crate) fn tree() -> clap::Command {
+    CommandLine::command()
+}
 
 /// Runs a command. Help, and what is wrong with the command line, are written here.
 pub(crate) fn run(args: &[OsString], sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     if args.first().is_some_and(|word| word == completions::COMMAND) {
-        return completions::complete(sys, output);
+        return completions::complete(tree(), sys, output);
     }
     let name = OsString::from("rally-cred");
-    match tree().try_get_matches_from(iter::once(&name).chain(args)) {
-        Ok(matches) => dispatch(&matches, sys, output),
+    match CommandLine::try_parse_from(iter::once(&name).chain(args)) {
+        Ok(line) => dispatch(line.command, sys, output),
         Err(told) => {
             // A line break in an argument would pass for one in the message.
             let visible = args.iter().map(|arg| visible_line(&arg.to_string_lossy()).into_owned());
@@ -48,113 +93,33 @@ pub(crate) fn run(args: &[OsString], sys: &dyn Terminal, output: &mut Output<'_>
     }
 }
 
-fn dispatch(matches: &ArgMatches, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let named = |args: &ArgMatches| match args.get_one::<String>("profile") {
-        Some(name) => Ok(Some(name.clone())),
-        None => named_profile(sys),
-    };
-    match matches.subcommand() {
-        Some(("setup", args)) => {
-            let text = |name: &str| args.get_one::<String>(name).cloned();
-            let yes = |name: &str| text(name).map(|answer| answer == "yes");
-            let (profile, dry_run) = (named(args)?, args.get_flag("dry-run"));
-            if args.get_flag("remove") {
-                return setup::remove(profile, dry_run, sys, output);
-            }
-            let options = setup::Options {
-                base_url: text("base-url"),
-                callback: text("callback"),
-                client_id: text("client-id"),
-                units: yes("units"),
-                git: yes("git"),
-                network: yes("network"),
-                completions: text("completions"),
-                dry_run,
-                login: login_options(args, profile),
-            };
+fn dispatch(command: Command, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let or_named =
+        |profile: Option<String>| profile.map_or_else(|| named_profile(sys), |name| Ok(Some(name)));
+    match command {
+        Command::Get(never) | Command::Erase(never) | Command::Store(never) | Command::Capability(never) => {
+            match never {}
+        }
+        Command::Setup(mut options) => {
+            options.profile = or_named(options.profile)?;
             setup::run(&options, sys, output)
         }
-        Some(("login", args)) => {
-            let options = login::Options {
-                force: args.get_flag("force"),
-                autostart: !args.get_flag("no-autostart"),
-                ..login_options(args, named(args)?)
-            };
+        Command::Login(mut options) => {
+            options.profile = or_named(options.profile)?;
             login::run(&options, sys, output)
         }
-        Some(("logout", args)) => {
-            let all = args.get_flag("all");
-            let profile = if all { None } else { named(args)? };
-            let client_secret = args.get_flag("forget-client-secret");
-            logout::run(Logout { profile, all, client_secret }, !args.get_flag("no-autostart"), sys, output)
+        Command::Logout(mut options) => {
+            options.profile = if options.all { None } else { or_named(options.profile)? };
+            logout::run(options, sys, output)
         }
-        Some(("exec", args)) => exec::run(&exec_options(args), sys, output),
-        Some(("status", args)) => {
-            // The variable chooses whom to serve; what to show is every profile.
-            let ask = StatusAsk { profile: args.get_one("profile").cloned(), check: args.get_flag("check") };
-            status::run(ask, args.get_flag("json"), sys, output)
-        }
-        Some(("doctor", args)) => {
-            let options = doctor::Options {
-                profile: args.get_one("profile").cloned(),
-                json: args.get_flag("json"),
-                report: args.get_one("report").cloned(),
-                autostart: !args.get_flag("no-autostart"),
-            };
-            doctor::run(&options, sys, output)
-        }
-        Some(("daemon", args)) => match args.subcommand_name() {
-            Some("start") => daemon::start(sys, output),
-            Some("stop") => daemon::stop(sys, output),
-            Some("restart") => daemon::restart(sys, output),
-            _ => daemon::reload(sys, output),
-        },
-        Some(("config", args)) => match args.subcommand() {
-            Some(("check", args)) => config::check(args.get_one("file").map(PathBuf::as_path), sys, output),
-            _ => config::path(sys, output),
-        },
-        Some(("completions", args)) => {
-            completions::script(args.get_one::<String>("shell").map_or("", String::as_str), output)
-        }
-        // A helper operation comes here only for its help, which ends above.
-        _ => Ok(0),
+        Command::Exec(options) => exec::run(&options, sys, output),
+        // The variable chooses whom to serve; what to show is every profile.
+        Command::Status(options) => status::run(options, sys, output),
+        Command::Doctor(options) => doctor::run(&options, sys, output),
+        Command::Daemon(command) => daemon::run(command, sys, output),
+        Command::Config(command) => config::run(&command, sys, output),
+        Command::Completions { shell } => completions::print_script(shell, output),
     }
-}
-
-/// What `login` and `setup` can both be told of a sign-in.
-fn login_options(args: &ArgMatches, profile: Option<String>) -> login::Options {
-    login::Options {
-        profile,
-        browser: !args.get_flag("no-browser"),
-        force: false,
-        timeout: args.get_one("timeout").copied().unwrap_or(Login::default_timeout()),
-        client_secret_stdin: args.get_flag("client-secret-stdin"),
-        autostart: true,
-    }
-}
-
-fn exec_options(args: &ArgMatches) -> exec::Options {
-    let mut words = args.get_many::<OsString>("program").unwrap_or_default().cloned();
-    let mut get = Vec::new();
-    if let Some(profile) = args.get_one::<String>("profile") {
-        get.push(format!("--profile={profile}").into());
-    }
-    for flag in tree::flags_of_get() {
-        match flag.value {
-            Some(_) => {
-                let value = args.get_one::<String>(flag.name);
-                get.extend(value.map(|value| format!("--{}={value}", flag.name).into()));
-            }
-            None if args.get_flag(flag.name) => get.push(format!("--{}", flag.name).into()),
-            None => {}
-        }
-    }
-    let mut variables = match args.get_many::<String>("for") {
-        Some(tools) => tools.flat_map(|tool| Variable::of_tool(tool)).collect(),
-        None => Variable::default_set(),
-    };
-    variables.extend(args.get_many("set").unwrap_or_default().cloned());
-    exec::Options { get, variables, program: words.next().unwrap_or_default(), arguments: words.collect() }
 }
 
 #[cfg(unix)]
@@ -162,7 +127,7 @@ fn exec_options(args: &ArgMatches) -> exec::Options {
 mod tests {
     use rally_cred::{COMMANDS, Operation, options::FLAGS};
 
-    use super::{help::EXAMPLES, *};
+    use super::*;
     use crate::testing::{self, Fake};
 
     #[test]

@@ -2,24 +2,41 @@
 //! Does not: start a daemon, or say anything; whoever presses TAB wants no messages.
 //! Used by: the shells, through `rally-cred __complete`; people, through `rally-cred completions`.
 
-use std::{collections::BTreeSet, io::Read, time::Duration};
+use std::{collections::BTreeSet, fmt, io::Read, time::Duration};
 
-use clap::{Arg, Command};
+use clap::{Arg, Command, ValueEnum};
 use rally_cred::{connection::Connection, output::Output, system::System};
 use rally_cred_proto::{Answer, Ask, Deadline, Fault, message::StatusAsk};
-
-use crate::cli;
 
 /// The command that the scripts run. It is no command for people, so it is in no help.
 pub(crate) const COMMAND: &str = "__complete";
 
-/// The script of each shell.
-pub(crate) const SCRIPTS: [(&str, &str); 4] = [
-    ("bash", include_str!("../../completions/rally-cred.bash")),
-    ("zsh", include_str!("../../completions/rally-cred.zsh")),
-    ("fish", include_str!("../../completions/rally-cred.fish")),
-    ("powershell", include_str!("../../completions/rally-cred.ps1")),
-];
+/// A shell that can complete rally-cred's command lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Powershell,
+}
+
+impl fmt::Display for Shell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
+
+impl Shell {
+    /// What has it ask this program.
+    pub(crate) fn script(self) -> &'static str {
+        match self {
+            Self::Bash => include_str!("../../completions/rally-cred.bash"),
+            Self::Zsh => include_str!("../../completions/rally-cred.zsh"),
+            Self::Fish => include_str!("../../completions/rally-cred.fish"),
+            Self::Powershell => include_str!("../../completions/rally-cred.ps1"),
+        }
+    }
+}
 
 /// Longest time for the daemon to name its profiles: more would feel like a shell that hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -28,25 +45,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const LONGEST: u64 = 64 * 1024;
 
 /// Prints the script of a shell.
-pub(crate) fn script(shell: &str, output: &mut Output<'_>) -> Result<u8, Fault> {
-    output.answer(find_script(shell).as_bytes()).map(|()| 0)
+pub(crate) fn print_script(shell: Shell, output: &mut Output<'_>) -> Result<u8, Fault> {
+    output.answer(shell.script().as_bytes()).map(|()| 0)
 }
 
-/// The script of a shell; empty for one that is not known.
-pub(crate) fn find_script(shell: &str) -> &'static str {
-    SCRIPTS.iter().find(|(name, _)| *name == shell).map(|(_, script)| *script).unwrap_or_default()
-}
-
-/// Answers a shell. Standard input has the words behind `rally-cred` up to the cursor, a line for each; the last is the
+/// Answers a shell from the tree of all commands. Standard input has the words behind `rally-cred` up to the cursor, a line for each; the last is the
 /// one to complete, and may be empty. The answer has a line for each word that may stand there, with a tab and what it
 /// means.
-pub(crate) fn complete(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+pub(crate) fn complete(mut tree: Command, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut text = String::new();
     if !sys.stdin_is_terminal() {
         sys.stdin(&mut Deadline::after(PATIENCE)).take(LONGEST).read_to_string(&mut text).ok();
     }
     let words: Vec<_> = text.lines().collect();
-    let mut tree = cli::tree();
     tree.build();
     let found = candidates(&tree, &words, &|| profiles(sys));
     let lines: String = found.iter().map(|(word, meaning)| format!("{word}\t{meaning}\n")).collect();

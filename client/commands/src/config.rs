@@ -4,9 +4,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{self, Stdio},
 };
 
+use clap::Subcommand;
 use rally_cred::{
     autostart,
     output::Output,
@@ -19,8 +20,28 @@ use rally_cred_proto::{
 
 use crate::terminal::Terminal;
 
+/// What is asked of the config file.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print where the config file is
+    Path,
+    /// Check a config file, without a daemon
+    Check {
+        /// The file [default: the one that `config path` prints]
+        file: Option<PathBuf>,
+    },
+}
+
+/// Answers it.
+pub(crate) fn run(command: &Command, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
+    match command {
+        Command::Path => path(sys, output),
+        Command::Check { file } => check(file.as_deref(), sys, output),
+    }
+}
+
 /// Prints the path of the config file, whether or not there is one: as it is, unless a terminal shows it.
-pub(crate) fn path(sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
+fn path(sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     let path = find_path(sys)?;
     if sys.stdout_is_terminal() {
         output.tell_line(path.display().to_string())?;
@@ -67,7 +88,7 @@ struct Verdict {
 
 fn ask_daemon_program(file: Option<&Path>, sys: &dyn System) -> Result<Verdict, Fault> {
     let daemon = autostart::daemon_program(sys)?;
-    let mut command = Command::new(&daemon);
+    let mut command = process::Command::new(&daemon);
     command.arg("--check-config").args(file).stdin(Stdio::null());
     let done = command.output().map_err(|fault| {
         Fault::new(FaultKind::Failed, format!("{} cannot be run", daemon.display()))
@@ -78,7 +99,7 @@ fn ask_daemon_program(file: Option<&Path>, sys: &dyn System) -> Result<Verdict, 
 }
 
 /// Has the daemon's program check a config file, and passes on what it says and its exit code.
-pub(crate) fn check(file: Option<&Path>, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+fn check(file: Option<&Path>, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let Verdict { good, broken, code } = ask_daemon_program(file, sys)?;
     output.tell(String::from_utf8_lossy(&good))?;
     output.show(&String::from_utf8_lossy(&broken));

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use clap::Subcommand;
 use rally_cred::{autostart, connection::silence, output::Output, system::System};
 #[cfg(unix)]
 use rally_cred_proto::lock::Holder;
@@ -16,8 +17,31 @@ use rally_cred_proto::{
 /// Time for the daemon to read its config, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is to become of the daemon.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a daemon if none runs; rally-cred does so by itself when it needs one
+    Start,
+    /// Stop the daemon; what it holds only in memory is lost
+    Stop,
+    /// Stop the daemon and start one
+    Restart,
+    /// Have the daemon read its config file again
+    Reload,
+}
+
+/// Does it, and says so.
+pub(crate) fn run(command: Command, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+    match command {
+        Command::Start => start(sys, output),
+        Command::Stop => stop(sys, output),
+        Command::Restart => stop(sys, output).and_then(|_| start(sys, output)),
+        Command::Reload => reload(sys, output),
+    }
+}
+
 /// Starts a daemon if none runs.
-pub(crate) fn start(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+fn start(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut deadline = Deadline::after(PATIENCE);
     let (how, mut client) = match autostart::connect(sys, false, &mut deadline) {
         Err(fault) if fault.kind == FaultKind::NoDaemon => {
@@ -82,12 +106,6 @@ fn stop_unreachable(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fau
 #[cfg(not(unix))]
 fn stop_unreachable(_sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     output.tell_line("no daemon runs").map(|()| 0)
-}
-
-/// Stops the daemon if one runs, and starts one.
-pub(crate) fn restart(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
-    stop(sys, output)?;
-    start(sys, output)
 }
 
 /// Has the daemon read its config file again.

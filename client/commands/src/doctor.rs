@@ -9,6 +9,7 @@ mod report;
 
 use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
+use clap::{ArgAction, Args};
 use rally_cred::{
     connection::{Connection, GRACE, strange},
     output::Output,
@@ -28,12 +29,19 @@ use crate::{login, status, terminal::Terminal};
 const PATIENCE: Duration = Duration::from_secs(60).saturating_add(GRACE);
 
 /// What `doctor` was told on its command line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    pub(crate) profile: Option<String>,
-    pub(crate) json: bool,
-    pub(crate) report: Option<PathBuf>,
-    pub(crate) autostart: bool,
+    /// The only profile to check
+    profile: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Write a support report, which holds no secret, into a new file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Fail if no daemon runs, in place of starting one
+    #[arg(long = "no-autostart", action = ArgAction::SetFalse)]
+    autostart: bool,
 }
 
 /// Checks everything, shows it, and writes the report. The exit code is that of the first fault, 0 without one.

@@ -9,25 +9,42 @@ use std::{
     process::Command,
 };
 
+use clap::Args;
 use rally_cred::{events::warn, output::Output, system::System};
 use rally_cred_proto::{Fault, FaultKind, Origin, Secret, own_file};
 use serde::Deserialize;
 
 use crate::{
+    cli::GetFlags,
     terminal::Terminal,
-    variables::{self, Variable},
+    variables::{SERVERS, TOKENS, Tool, Variable, names_server},
 };
 
-/// What the flags of `exec` say.
+/// What `exec` was told on its command line.
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// The arguments for the `get` that brings the token.
-    pub(crate) get: Vec<OsString>,
+    /// The profile whose token it gets [env: RALLY_CRED_PROFILE]
+    profile: Option<String>,
+    /// Give the variables that this tool reads, in place of the usual three
+    #[arg(long = "for", value_name = "TOOL")]
+    tools: Vec<Tool>,
+    /// Give this variable as well
+    #[arg(long = "set", value_name = "NAME[=token|server|base-url|wsapi-url]", value_parser = Variable::parse)]
+    set: Vec<Variable>,
+    #[command(flatten)]
+    get: GetFlags,
+    /// The program and its arguments
+    #[arg(required = true, last = true)]
+    program: Vec<OsString>,
+}
+
+impl Options {
     /// What the program is to have.
-    pub(crate) variables: Vec<Variable>,
-    /// The program.
-    pub(crate) program: OsString,
-    /// Its arguments.
-    pub(crate) arguments: Vec<OsString>,
+    fn variables(&self) -> Vec<Variable> {
+        let usual = if self.tools.is_empty() { Variable::default_set() } else { Vec::new() };
+        let of_tools = self.tools.iter().flat_map(|tool| tool.variables());
+        usual.into_iter().chain(of_tools).chain(self.set.iter().cloned()).collect()
+    }
 }
 
 /// The part of `get --format json` that is needed here.
@@ -45,7 +62,8 @@ struct Got {
 pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     let failed = |why: String| Fault::new(FaultKind::Failed, "the token cannot be had").why(why);
     let mut arguments: Vec<OsString> = vec!["get".into(), "--format=json".into()];
-    arguments.extend(options.get.iter().cloned());
+    arguments.extend(options.profile.iter().map(|profile| format!("--profile={profile}").into()));
+    arguments.extend(options.get.0.iter().cloned());
     let (code, answer) = sys.run_self(&arguments).map_err(|fault| failed(fault.to_string()))?;
     if code != 0 {
         // It has said why.
@@ -57,19 +75,22 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
     let server =
         Origin::from_uri(&got.base_url).ok_or_else(|| failed("its server is not understood".to_owned()))?;
 
-    let mut command = Command::new(&options.program);
-    command.args(&options.arguments);
-    for name in stale(options, &got.profile, &server, sys, output) {
+    let variables = options.variables();
+    let (program, arguments) =
+        options.program.split_first().ok_or_else(|| failed("no program is named".to_owned()))?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    for name in stale(&variables, &got.profile, &server, sys, output) {
         command.env_remove(name);
     }
-    for Variable { name, value } in &options.variables {
+    for Variable { name, value } in &variables {
         command.env(name, value.text(&got.token, &server).as_str());
     }
-    if options.variables.iter().any(|variable| variable.name == "APIKEY") {
+    if variables.iter().any(|variable| variable.name == "APIKEY") {
         warn_of_pyral_config(&server, sys, output);
     }
     sys.run_in_place(&mut command).or_else(|fault| {
-        let program = options.program.display();
+        let program = program.display();
         let told = Fault::new(FaultKind::Failed, format!("{program} cannot be run")).why(fault.to_string());
         // The codes are those of shells and env(1).
         let (code, remedy) = match fault.kind() {
@@ -86,18 +107,18 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
 /// The variables of the parent that the program must not have: tokens, which may be of another profile, and servers to
 /// which this token may not go.
 fn stale(
-    options: &Options,
+    variables: &[Variable],
     profile: &str,
     server: &Origin,
     sys: &dyn System,
     output: &mut Output<'_>,
 ) -> Vec<&'static str> {
-    let is_set = |name: &str| options.variables.iter().any(|variable| variable.name == name);
-    let mut stale = variables::TOKENS.to_vec();
-    for name in variables::SERVERS {
+    let is_set = |name: &str| variables.iter().any(|variable| variable.name == name);
+    let mut stale = TOKENS.to_vec();
+    for name in SERVERS {
         let value = sys.variable(name);
-        let is_foreign = value
-            .is_some_and(|value| !value.to_str().is_some_and(|value| variables::names_server(value, server)));
+        let is_foreign =
+            value.is_some_and(|value| !value.to_str().is_some_and(|value| names_server(value, server)));
         if is_foreign && !is_set(name) {
             warn(
                 &Fault::new(FaultKind::Failed, format!("{name} is not passed on"))
@@ -143,7 +164,7 @@ fn overriding_key(path: &Path, server: &Origin) -> Option<&'static str> {
         let (key, value) = line.split_once('=')?;
         match key.trim_ascii_end() {
             "APIKEY" => Some("APIKEY"),
-            "SERVER" if !variables::names_server(value.trim_ascii_start(), server) => Some("SERVER"),
+            "SERVER" if !names_server(value.trim_ascii_start(), server) => Some("SERVER"),
             _ => None,
         }
     })

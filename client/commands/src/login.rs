@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::{ArgAction, Args};
 use jiff::Timestamp;
 use rally_cred::{
     autostart,
@@ -27,7 +28,7 @@ use rally_cred_proto::{
 };
 use zeroize::Zeroizing;
 
-use crate::{progress::Progress, terminal::Terminal};
+use crate::{cli::parse_duration, progress::Progress, terminal::Terminal};
 
 /// The longest line that can be a redirect address. A longer one is a slip of the clipboard.
 const LONGEST_LINE: u64 = 16 * 1024;
@@ -44,19 +45,38 @@ pub(crate) fn command(profile: &str) -> String {
 }
 
 /// What `login` was told on its command line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
+    /// The profile to sign in
     pub(crate) profile: Option<String>,
-    pub(crate) browser: bool,
+    /// Sign in even if a good token is in hand
+    #[arg(long)]
     pub(crate) force: bool,
-    pub(crate) timeout: u32,
-    pub(crate) client_secret_stdin: bool,
+    #[command(flatten)]
+    pub(crate) sign_in: SignIn,
+    /// Fail if no daemon runs, in place of starting one
+    #[arg(long = "no-autostart", action = ArgAction::SetFalse)]
     pub(crate) autostart: bool,
+}
+
+/// What `login` and `setup` can both be told of a sign-in.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SignIn {
+    /// Open no browser, only show addresses
+    #[arg(long = "no-browser", action = ArgAction::SetFalse)]
+    pub(crate) browser: bool,
+    /// Longest time for the sign-in, such as 90s or 10m [default: 5m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(default_value_t = Login::default_timeout(), hide_default_value = true)]
+    pub(crate) timeout: u32,
+    /// Read the OAuth client secret from standard input
+    #[arg(long)]
+    pub(crate) client_secret_stdin: bool,
 }
 
 /// Runs one sign-in, and a second time if the client secret turns out to be missing.
 pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let given = if options.client_secret_stdin { Some(read_secret(options, sys)?) } else { None };
+    let given = if options.sign_in.client_secret_stdin { Some(read_secret(options, sys)?) } else { None };
     let may_ask = given.is_none();
     let signed_in = match sign_in(options, given, sys, output) {
         Err(fault) if fault.kind == FaultKind::ClientSecretNeeded && may_ask => {
@@ -87,7 +107,7 @@ fn sign_in(
         profile: options.profile.clone(),
         client_secret,
         force: options.force,
-        timeout: options.timeout,
+        timeout: options.sign_in.timeout,
         can_paste,
     };
     let (happened, happenings) = channel();
@@ -110,7 +130,7 @@ fn sign_in(
                 progress.wait_for(Instant::now(), events::awaited(waiting.on), None);
             }
             Happened::Event(event) => {
-                let audience = Audience { has_browser: options.browser, listens: true };
+                let audience = Audience { has_browser: options.sign_in.browser, listens: true };
                 events::react(&event, audience, sys, output);
                 if let Answer::Authorize(authorize) = event {
                     let most = Duration::from_secs(authorize.timeout.into());
@@ -159,7 +179,7 @@ fn ask_in_background(
     sys: &dyn System,
     happened: Sender<Happened>,
 ) -> Result<(), Fault> {
-    let mut deadline = Deadline::after(Duration::from_secs(options.timeout.into()) + GRACE);
+    let mut deadline = Deadline::after(Duration::from_secs(options.sign_in.timeout.into()) + GRACE);
     let mut client = autostart::connect(sys, options.autostart, &mut deadline).map_err(silence)?;
     let asking = thread::Builder::new().spawn(move || {
         // Nobody listens any more only once this program ends.
@@ -213,7 +233,7 @@ fn read_secret(options: &Options, sys: &dyn Terminal) -> Result<Secret, Fault> {
     if sys.stdin_is_terminal() {
         return ask_for_secret(options, sys).ok_or_else(|| missing("nothing was typed"));
     }
-    let mut deadline = Deadline::after(Duration::from_secs(options.timeout.into()));
+    let mut deadline = Deadline::after(Duration::from_secs(options.sign_in.timeout.into()));
     let mut input = std::io::BufReader::new(sys.stdin(&mut deadline));
     match read_line(&mut input) {
         Ok(Some(line)) => parse_secret(&line).ok_or_else(|| missing("its first line is empty")),

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use clap::{ArgAction, Args};
 use rally_cred::{
     connection::{Connection, strange},
     events::{self, Audience},
@@ -19,13 +20,27 @@ use rally_cred_proto::{
 /// Time for a keyring that has to be unlocked first.
 const PATIENCE: Duration = Duration::from_secs(125);
 
+/// What `logout` was told on its command line.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// The profile to sign out
+    #[arg(conflicts_with = "all")]
+    pub(crate) profile: Option<String>,
+    /// Every profile
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Forget the client secret too
+    #[arg(long = "forget-client-secret")]
+    pub(crate) client_secret: bool,
+    /// Fail if no daemon runs, in place of starting one
+    #[arg(long = "no-autostart", action = ArgAction::SetFalse)]
+    pub(crate) autostart: bool,
+}
+
 /// Forgets the tokens of one profile or of all, and says where to revoke them.
-pub(crate) fn run(
-    logout: Logout,
-    autostart: bool,
-    sys: &dyn System,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
+pub(crate) fn run(options: Options, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let Options { profile, all, client_secret, autostart } = options;
+    let logout = Logout { profile, all, client_secret };
     let mut deadline = Deadline::after(PATIENCE);
     let audience = Audience { has_browser: false, listens: true };
     let mut listen = |event| events::react(&event, audience, sys, output);

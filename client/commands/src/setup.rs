@@ -12,6 +12,8 @@ mod record;
 
 use std::path::PathBuf;
 
+use clap::Args;
+use machine::CompleteIn;
 use rally_cred::{autostart, output::Output, system::System};
 use rally_cred_proto::{Fault, FaultKind, own_file, socket};
 
@@ -19,33 +21,62 @@ use crate::{config, login, terminal::Terminal};
 use answers::Draft;
 use change::Change;
 use config_text::ConfigText;
-use interview::Interview;
+use interview::{Interview, YesNo};
 use record::Made;
 
 /// Rally's address for all but EU tenants, and what the daemon takes where the config file names none.
 const DEFAULT_BASE_URL: &str = "https://rally1.rallydev.com";
 
 /// What `setup` was told on its command line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    pub(crate) base_url: Option<String>,
-    pub(crate) callback: Option<String>,
-    pub(crate) client_id: Option<String>,
-    pub(crate) units: Option<bool>,
-    pub(crate) git: Option<bool>,
-    pub(crate) network: Option<bool>,
-    /// A shell, or `no`.
-    pub(crate) completions: Option<String>,
-    pub(crate) dry_run: bool,
-    /// For the sign-in at the end.
-    pub(crate) login: login::Options,
+    /// The profile to make or to change [default: the default profile]
+    pub(crate) profile: Option<String>,
+    /// Rally's address, such as https://eu1.rallydev.com
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+    /// The callback URL of the OAuth client, letter by letter
+    #[arg(long, value_name = "URL")]
+    callback: Option<String>,
+    /// The client ID of the OAuth client
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+    /// Whether systemd starts the daemon
+    #[arg(long, value_name = "yes|no", hide_possible_values = true)]
+    units: Option<YesNo>,
+    /// Whether git asks rally-cred about Rally's server
+    #[arg(long, value_name = "yes|no", hide_possible_values = true)]
+    git: Option<YesNo>,
+    /// Whether the daemon gets this shell's proxy and certificate variables
+    #[arg(long, value_name = "yes|no", hide_possible_values = true)]
+    network: Option<YesNo>,
+    /// The shell that completes rally-cred's commands
+    #[arg(long, value_name = "SHELL|no", hide_possible_values = true, value_parser = CompleteIn::parser())]
+    completions: Option<CompleteIn>,
+    #[command(flatten)]
+    sign_in: login::SignIn,
+    /// Only say what would be changed
+    #[arg(long)]
+    dry_run: bool,
+    /// Take away what setup makes: the sign-in, the profile, and after the last the rest
+    #[arg(long, conflicts_with_all = ANSWERS)]
+    remove: bool,
+}
+
+/// What means nothing to `--remove`.
+const ANSWERS: [&str; 8] =
+    ["base_url", "callback", "client_id", "client_secret_stdin", "units", "git", "network", "completions"];
+
+/// Does what is asked for: makes a profile, or takes it away.
+pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
+    if options.remove { remove(options, sys, output) } else { make(options, sys, output) }
 }
 
 /// Asks what no flag has answered, makes the changes, and signs in.
-pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
+fn make(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     let path = find_config(sys)?;
     let config = ConfigText::load(&path)?;
-    let profile = options.login.profile.clone().or_else(|| config.default_profile());
+    let profile = options.profile.clone().or_else(|| config.default_profile());
     let profile = profile.unwrap_or_else(|| "default".to_owned());
     autostart::daemon_program(sys)?;
     answers::check_before(&profile, &config, sys)?;
@@ -75,7 +106,12 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
         output.say(IF_REFUSED);
     }
     // A token in hand proves nothing about values that it was not got with.
-    let login = login::Options { profile: Some(profile), force: has_changed, ..options.login.clone() };
+    let login = login::Options {
+        profile: Some(profile),
+        force: has_changed,
+        sign_in: options.sign_in.clone(),
+        autostart: true,
+    };
     login::run(&login, sys, output)
 }
 
@@ -102,7 +138,7 @@ fn plan(
         plan.extend(Change::Configure { path, text: config.to_string() }.noted());
         plan.push(Change::Reload);
     }
-    plan.extend(machine::offer_completions(&mut interview, options.completions.as_deref(), sys)?);
+    plan.extend(machine::offer_completions(&mut interview, options.completions, sys)?);
     let units = machine::offer_units(&mut interview, options.units, sys)?;
     let will_be_enabled = units.contains(&Change::Note(Made::Units));
     plan.extend(network::offer(&mut interview, options.network, will_be_enabled, sys)?);
@@ -119,15 +155,11 @@ pub(crate) fn has_told_git_of(base_url: &str) -> bool {
 }
 
 /// Takes away what `setup` makes for a profile, and with the last profile what it makes for the machine.
-pub(crate) fn remove(
-    profile: Option<String>,
-    dry_run: bool,
-    sys: &dyn System,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
+fn remove(options: &Options, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let path = find_config(sys)?;
     let mut config = ConfigText::load(&path)?;
-    let profile = profile.or_else(|| config.default_profile()).unwrap_or_else(|| "default".to_owned());
+    let profile = options.profile.clone().or_else(|| config.default_profile());
+    let profile = profile.unwrap_or_else(|| "default".to_owned());
     let own = Made::File(path.clone());
     let (config_file, mut made): (Vec<_>, Vec<_>) =
         record::load()?.into_iter().partition(|made| *made == own);
@@ -159,7 +191,7 @@ pub(crate) fn remove(
         made.retain(|made| made.git_key().is_some() && made.git_key() == helper.as_deref());
         plan.extend(machine::undo(made, sys));
     }
-    carry_out(&plan, dry_run, sys, output)?;
+    carry_out(&plan, options.dry_run, sys, output)?;
     Ok(0)
 }
 

@@ -4,6 +4,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use clap::Args;
 use jiff::Timestamp;
 use rally_cred::{
     connection::{Connection, GRACE, strange},
@@ -24,15 +25,25 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5).saturating_add(GRAC
 /// The same where it asks Rally as well.
 pub(crate) const PATIENCE_WITH_CHECK: Duration = Duration::from_secs(30).saturating_add(GRACE);
 
+/// What `status` was told on its command line.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// The only profile to show
+    profile: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Ask Rally whether it takes the tokens
+    #[arg(long)]
+    check: bool,
+}
+
 /// Shows the daemon. The exit code is 0 only if every profile shown can be served now; otherwise that of the first fault.
-pub(crate) fn run(
-    ask: StatusAsk,
-    as_json: bool,
-    sys: &dyn Terminal,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
+pub(crate) fn run(options: Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let Options { profile, json, check } = options;
     let mut profiles = Vec::new();
-    let mut deadline = Deadline::after(if ask.check { PATIENCE_WITH_CHECK } else { PATIENCE });
+    let mut deadline = Deadline::after(if check { PATIENCE_WITH_CHECK } else { PATIENCE });
+    let ask = StatusAsk { profile, check };
     let answer = Connection::new(sys, false).ask(&Ask::Status(ask), &mut deadline, &mut |event| {
         if let Answer::Profile(profile) = event {
             profiles.push(*profile);
@@ -44,13 +55,13 @@ pub(crate) fn run(
             return Err(strange());
         }
         Err(fault) => {
-            if as_json {
+            if json {
                 output.answer_json_fault(&fault)?;
             }
             return Err(fault);
         }
     };
-    if as_json {
+    if json {
         output.answer_json(&status)?;
     } else {
         output.tell(shown(&status, sys.now()))?;

@@ -2,6 +2,7 @@
 //! Does not: set or read any.
 //! Used by: `exec` for the program that it runs. Those that are given where none is named are in `rally_cred`.
 
+use clap::ValueEnum;
 use rally_cred::TOKEN_VARIABLES;
 use rally_cred_proto::{Origin, Secret};
 use zeroize::Zeroizing;
@@ -14,26 +15,37 @@ pub(crate) const TOKENS: [&str; 5] =
 /// Variables that say where a tool sends its token.
 pub(crate) const SERVERS: [&str; 4] = ["RALLY_SERVER", "RALLY_BASE_URL", "RALLY_HOST", "RALLY_INSTANCE"];
 
-/// The tools that `exec --for` knows, with the variables that they read.
-///
-/// `RALLY_BASE_URL` is in none of them: some MCP servers take it for the origin, others for the address of WSAPI.
-pub(crate) const TOOLS: [(&str, &[(&str, Value)]); 4] = [
-    // pyral 1.6.0, config.py: a host without a scheme.
-    ("pyral", &[("APIKEY", Value::Token), ("RALLY_SERVER", Value::Server)]),
-    // rally 2.1.3, restapi.js: the server is an option in the code.
-    ("rally-node", &[("RALLY_API_KEY", Value::Token)]),
-    // RallyRestAPIForClojure, api.clj.
-    ("clojure", &[("API_KEY", Value::Token), ("RALLY_HOST", Value::BaseUrl)]),
-    // mcp-Rally and others read the first, ibm-rally-mcp the others.
-    (
-        "mcp",
-        &[
-            ("RALLY_API_KEY", Value::Token),
-            ("RALLY_APIKEY", Value::Token),
-            ("RALLY_INSTANCE", Value::BaseUrl),
-        ],
-    ),
-];
+/// A tool that `exec --for` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tool {
+    Pyral,
+    RallyNode,
+    Clojure,
+    Mcp,
+}
+
+impl Tool {
+    /// The variables that it reads.
+    ///
+    /// `RALLY_BASE_URL` is in none of them: some MCP servers take it for the origin, others for the address of WSAPI.
+    pub(crate) fn variables(self) -> Vec<Variable> {
+        let variables: &[_] = match self {
+            // pyral 1.6.0, config.py: a host without a scheme.
+            Self::Pyral => &[("APIKEY", Value::Token), ("RALLY_SERVER", Value::Server)],
+            // rally 2.1.3, restapi.js: the server is an option in the code.
+            Self::RallyNode => &[("RALLY_API_KEY", Value::Token)],
+            // RallyRestAPIForClojure, api.clj.
+            Self::Clojure => &[("API_KEY", Value::Token), ("RALLY_HOST", Value::BaseUrl)],
+            // mcp-Rally and others read the first, ibm-rally-mcp the others.
+            Self::Mcp => &[
+                ("RALLY_API_KEY", Value::Token),
+                ("RALLY_APIKEY", Value::Token),
+                ("RALLY_INSTANCE", Value::BaseUrl),
+            ],
+        };
+        variables.iter().map(|(name, value)| Variable { name: (*name).to_owned(), value: *value }).collect()
+    }
+}
 
 /// A variable that a program is to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,13 +86,6 @@ impl Variable {
             return Err("a variable is named with letters, digits and _");
         }
         Ok(Self { name: name.to_owned(), value })
-    }
-
-    /// Those of a tool that [`TOOLS`] names.
-    pub(crate) fn of_tool(tool: &str) -> Vec<Self> {
-        let variables = TOOLS.iter().find(|(name, _)| *name == tool).map(|(_, variables)| *variables);
-        let own = |(name, value): &(&str, Value)| Self { name: (*name).to_owned(), value: *value };
-        variables.unwrap_or_default().iter().map(own).collect()
     }
 
     /// [`TOKEN_VARIABLES`].

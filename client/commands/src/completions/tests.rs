@@ -2,6 +2,7 @@
 //! Does not: run a shell (the integration tests do).
 //! Used by: `cargo test`.
 
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::testing::{Act, Fake, Script, run};
@@ -102,7 +103,8 @@ fn without_a_daemon_or_a_request_there_is_silence() {
 
 #[test]
 fn the_script_of_a_shell_is_printed() {
-    for (shell, script) in super::SCRIPTS {
+    for shell in super::Shell::value_variants() {
+        let script = shell.script();
         let done = run(&format!("completions {shell}"), &Fake::default());
         assert_eq!(done.shown(), (0, script.to_owned(), String::new()));
         assert!(script.contains(&format!("rally-cred {}", super::COMMAND)), "{shell}");

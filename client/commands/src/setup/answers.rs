@@ -147,7 +147,7 @@ fn show_the_way(
     sys: &dyn System,
 ) {
     let page = format!("{base_url}/login/accounts/index.html#/clients");
-    let is_open = options.login.browser && browser::open(&page, sys);
+    let is_open = options.sign_in.browser && browser::open(&page, sys);
     interview.tell(&format!(
         "make an OAuth client in Rally, or look at the one you have{}:\n  \
          {}\n  press Create, and give it\n    Application Name  rally-cred\n    Callback URL      {}\n  \

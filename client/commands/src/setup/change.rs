@@ -11,7 +11,7 @@ use std::{
 };
 
 use rally_cred::{output::Output, system::System};
-use rally_cred_proto::{Fault, FaultKind, message::Logout, own_file, shell_word::shell_word};
+use rally_cred_proto::{Fault, FaultKind, own_file, shell_word::shell_word};
 
 use super::record::{self, Made};
 use crate::{config, daemon, logout};
@@ -82,8 +82,13 @@ impl Change {
             }
             Self::Run { program, arguments } => run(program, arguments, sys),
             Self::SignOut(profile) => {
-                let logout = Logout { profile: Some(profile.clone()), all: false, client_secret: true };
-                match logout::run(logout, true, sys, output) {
+                let options = logout::Options {
+                    profile: Some(profile.clone()),
+                    all: false,
+                    client_secret: true,
+                    autostart: true,
+                };
+                match logout::run(options, sys, output) {
                     // A profile that the daemon does not know has no token.
                     Err(fault)
                         if !matches!(fault.kind, FaultKind::UnknownProfile | FaultKind::NotConfigured) =>
@@ -93,12 +98,13 @@ impl Change {
                     Ok(_) | Err(_) => Ok(()),
                 }
             }
-            Self::Reload => match quietly(output, |output| daemon::reload(sys, output)) {
+            Self::Reload => match quietly(output, |output| daemon::run(daemon::Command::Reload, sys, output))
+            {
                 // The next one to start reads it.
                 Err(fault) if fault.kind != FaultKind::NoDaemon => Err(fault),
                 Ok(_) | Err(_) => Ok(()),
             },
-            Self::Stop => quietly(output, |output| daemon::stop(sys, output)).map(drop),
+            Self::Stop => quietly(output, |output| daemon::run(daemon::Command::Stop, sys, output)).map(drop),
         }
     }
 }

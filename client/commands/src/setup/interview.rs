@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, Read};
 
+use clap::ValueEnum;
 use rally_cred::output::Output;
 use rally_cred_proto::{Fault, FaultKind, plain::plain, shell_word::shell_word};
 
@@ -23,6 +24,13 @@ pub(super) enum Verdict {
     Good(String),
     /// It cannot; another one was probably meant.
     Bad { fault: Fault, instead: Option<String> },
+}
+
+/// What a flag has answered to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum YesNo {
+    Yes,
+    No,
 }
 
 /// Asks whoever is there. Where nobody is, what is not given takes its proposal, or is an error.
@@ -91,12 +99,12 @@ impl<'a, 'o> Interview<'a, 'o> {
     }
 
     /// Yes or no; yes for an empty line. Where nobody is, no: nothing is done that was not said.
-    pub(super) fn yes(&mut self, question: &str, given: Option<bool>) -> Result<bool, Fault> {
-        if let Some(given) = given {
-            return Ok(given);
-        }
-        if !self.has_person() {
-            return Ok(false);
+    pub(super) fn yes(&mut self, question: &str, given: Option<YesNo>) -> Result<bool, Fault> {
+        match given {
+            Some(YesNo::Yes) => return Ok(true),
+            Some(YesNo::No) => return Ok(false),
+            None if !self.has_person() => return Ok(false),
+            None => {}
         }
         loop {
             match self.ask(&format!("{question} [Y/n]: "))?.to_ascii_lowercase().as_str() {

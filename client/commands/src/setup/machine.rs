@@ -9,12 +9,20 @@ use std::{
     process::Command,
 };
 
+use clap::{
+    ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 use rally_cred::{autostart, system::System};
 use rally_cred_proto::{Fault, FaultKind, own_file};
 
-use super::{change::Change, interview::Interview, record::Made};
+use super::{
+    change::Change,
+    interview::{Interview, YesNo},
+    record::Made,
+};
 use crate::{
-    completions,
+    completions::Shell,
     installed::{self, GitHelper, UNITS, Units},
 };
 
@@ -30,18 +38,18 @@ const NAME: &str = "rally";
 /// Plans the units, where systemd has a manager for this user that could run them.
 pub(super) fn offer_units(
     interview: &mut Interview<'_, '_>,
-    given: Option<bool>,
+    given: Option<YesNo>,
     sys: &dyn System,
 ) -> Result<Vec<Change>, Fault> {
     let state = installed::units(sys);
-    if given == Some(true) && state == Units::NoManager {
+    if given == Some(YesNo::Yes) && state == Units::NoManager {
         return Err(impossible("systemd runs nothing for this user here", "--units no"));
     }
     let is_worth_asking = matches!(state, Units::NotInstalled | Units::Disabled(_));
     // The user manager's daemon would know nothing of these.
     let is_elsewhere =
         ["RALLY_CRED_CONFIG", "RALLY_CRED_SOCKET"].iter().any(|name| sys.variable(name).is_some());
-    if given != Some(true) && (!is_worth_asking || is_elsewhere) {
+    if given != Some(YesNo::Yes) && (!is_worth_asking || is_elsewhere) {
         return Ok(Vec::new());
     }
     if !interview.yes("Have systemd start the daemon when it is needed?", given)? {
@@ -96,19 +104,21 @@ pub(super) fn systemctl(arguments: &[&str]) -> Change {
 /// Plans git's setting for Rally's server.
 pub(super) fn offer_git(
     interview: &mut Interview<'_, '_>,
-    given: Option<bool>,
+    given: Option<YesNo>,
     base_url: &str,
     sys: &dyn System,
 ) -> Result<Vec<Change>, Fault> {
     let helper = installed::git_helper(base_url, sys);
     match helper {
-        GitHelper::NoGit if given == Some(true) => return Err(impossible("there is no git", "--git no")),
+        GitHelper::NoGit if given == Some(YesNo::Yes) => {
+            return Err(impossible("there is no git", "--git no"));
+        }
         GitHelper::NoGit => return Ok(Vec::new()),
         GitHelper::Ours { others, .. } if others.is_empty() => return Ok(Vec::new()),
         // git would put a file in the place of /dev/null, which root may.
         _ if has_no_git_config(sys) => {
             return match given {
-                Some(true) => Err(impossible("GIT_CONFIG_GLOBAL leads to no file", "--git no")),
+                Some(YesNo::Yes) => Err(impossible("GIT_CONFIG_GLOBAL leads to no file", "--git no")),
                 _ => Ok(Vec::new()),
             };
         }
@@ -236,52 +246,76 @@ fn git<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Change {
     Change::Run { program: "git", arguments: arguments.map(OsStr::to_owned).collect() }
 }
 
+/// Where command lines are to be completed, as a flag says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CompleteIn {
+    Shell(Shell),
+    Nowhere,
+}
+
+impl CompleteIn {
+    /// Reads a shell's name, or `no`.
+    pub(super) fn parser() -> impl TypedValueParser<Value = Self> {
+        let shells = Shell::value_variants().iter().filter_map(Shell::to_possible_value);
+        PossibleValuesParser::new(shells.chain([PossibleValue::new("no")]))
+            .map(|name| Shell::from_str(&name, false).map_or(Self::Nowhere, Self::Shell))
+    }
+}
+
+/// The shell that this user has.
+fn own_shell(sys: &dyn System) -> Option<Shell> {
+    let program = PathBuf::from(sys.variable("SHELL")?);
+    Shell::from_str(program.file_name()?.to_str()?, false).ok()
+}
+
 /// Plans the completions of the person's shell, if that looks for them in a folder of the user.
 pub(super) fn offer_completions(
     interview: &mut Interview<'_, '_>,
-    given: Option<&str>,
+    given: Option<CompleteIn>,
     sys: &dyn System,
 ) -> Result<Vec<Change>, Fault> {
-    let own = sys.variable("SHELL").map(PathBuf::from);
-    let own = own.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
-    let Some(shell) = given.or(own).filter(|shell| *shell != "no") else { return Ok(Vec::new()) };
+    let (shell, answer) = match given {
+        Some(CompleteIn::Nowhere) => return Ok(Vec::new()),
+        Some(CompleteIn::Shell(shell)) => (shell, Some(YesNo::Yes)),
+        None => match own_shell(sys) {
+            Some(shell) => (shell, None),
+            None => return Ok(Vec::new()),
+        },
+    };
     let Some(path) = completions_file(shell, sys) else {
-        if given.is_some() {
+        if answer.is_some() {
             interview.tell(&format!(
                 "{shell} has no folder for completions; rally-cred completions --help says where they go"
             ));
         }
         return Ok(Vec::new());
     };
-    let change = if has_packaged_completions(shell, sys) {
-        None
-    } else {
-        write(path, completions::find_script(shell).to_owned())
-    };
-    if change.is_none()
-        || !interview.yes(&format!("Have {shell} complete rally-cred's commands?"), given.map(|_| true))?
-    {
+    let change =
+        if has_packaged_completions(shell, sys) { None } else { write(path, shell.script().to_owned()) };
+    if change.is_none() || !interview.yes(&format!("Have {shell} complete rally-cred's commands?"), answer)? {
         return Ok(Vec::new());
     }
     Ok(change.into_iter().flat_map(Change::noted).collect())
 }
 
 /// Whether a package has put them where this shell looks, for every user.
-fn has_packaged_completions(shell: &str, sys: &dyn System) -> bool {
+fn has_packaged_completions(shell: Shell, sys: &dyn System) -> bool {
     let below = match shell {
-        "bash" => "bash-completion/completions/rally-cred",
-        "fish" => "fish/vendor_completions.d/rally-cred.fish",
-        _ => return false,
+        Shell::Bash => "bash-completion/completions/rally-cred",
+        Shell::Fish => "fish/vendor_completions.d/rally-cred.fish",
+        Shell::Zsh | Shell::Powershell => return false,
     };
     let folders = sys.variable("XDG_DATA_DIRS").unwrap_or_else(|| "/usr/local/share:/usr/share".into());
     std::env::split_paths(&folders).any(|folder| folder.join(below).is_file())
 }
 
-fn completions_file(shell: &str, sys: &dyn System) -> Option<PathBuf> {
+fn completions_file(shell: Shell, sys: &dyn System) -> Option<PathBuf> {
     let (folder, name) = match shell {
-        "bash" => (folder("XDG_DATA_HOME", ".local/share", sys), "bash-completion/completions/rally-cred"),
-        "fish" => (folder("XDG_CONFIG_HOME", ".config", sys), "fish/completions/rally-cred.fish"),
-        _ => return None,
+        Shell::Bash => {
+            (folder("XDG_DATA_HOME", ".local/share", sys), "bash-completion/completions/rally-cred")
+        }
+        Shell::Fish => (folder("XDG_CONFIG_HOME", ".config", sys), "fish/completions/rally-cred.fish"),
+        Shell::Zsh | Shell::Powershell => return None,
     };
     Some(folder?.join(name))
 }

@@ -10,7 +10,7 @@ use rally_cred_proto::{Fault, network};
 
 use super::{
     change::Change,
-    interview::Interview,
+    interview::{Interview, YesNo},
     machine::{impossible, systemctl, user_unit, write},
     record::Made,
 };
@@ -25,7 +25,7 @@ const HEADING: &str = "# Written by rally-cred setup: how the daemon reaches Ral
 /// Plans the file, where systemd starts the daemon, or is about to.
 pub(super) fn offer(
     interview: &mut Interview<'_, '_>,
-    given: Option<bool>,
+    given: Option<YesNo>,
     will_be_enabled: bool,
     sys: &dyn System,
 ) -> Result<Vec<Change>, Fault> {
@@ -35,10 +35,10 @@ pub(super) fn offer(
     let path = user_unit(DROP_IN, sys).filter(|_| is_run_by_systemd);
     let Some(path) = path else {
         // The next one has what this shell has.
-        return Ok(if given == Some(true) { vec![Change::Stop] } else { Vec::new() });
+        return Ok(if given == Some(YesNo::Yes) { vec![Change::Stop] } else { Vec::new() });
     };
     if set.is_empty() {
-        return Ok(if given == Some(true) { take_away(path) } else { Vec::new() });
+        return Ok(if given == Some(YesNo::Yes) { take_away(path) } else { Vec::new() });
     }
     let change = write(path, drop_in(&set)?);
     let Some(change) = change else { return Ok(Vec::new()) };
