@@ -1,4 +1,4 @@
-//! Connects to the daemon, and starts one first if none listens: one only, whatever the number of clients.
+//! Connects to the daemon, and starts it first if it is not running: once, however many clients try.
 //! Does not: know what the daemon does. Holds the lock `start.lock` beside the socket while it starts one.
 //! Used by: `connection`, `daemon`, and `config`, which runs the daemon's program too.
 
@@ -17,18 +17,18 @@ use rally_cred_proto::{
 
 use crate::system::{System, hold_back_descriptors, no_thread};
 
-/// Longest time for a daemon to start. A start takes a tenth of a second; this is for a machine that is very busy.
+/// Longest time for the daemon to start. It takes a tenth of a second; this is for a very busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Windows' flag for a process that has no console.
 #[cfg(windows)]
 const DETACHED_PROCESS: u32 = 8;
 
-/// Where the session's bus is, and on it the keyring.
+/// The address of the session bus, on which the keyring is.
 #[cfg(unix)]
 const BUS: &str = "DBUS_SESSION_BUS_ADDRESS";
 
-/// Connects to the daemon; if none listens and `autostart` allows, starts one and connects to that.
+/// Connects to the daemon; starts it if it is not running and `autostart` allows it.
 pub fn connect(sys: &dyn System, autostart: bool, deadline: &mut Deadline) -> Result<Client, Fault> {
     let socket = sys.socket()?;
     match Client::connect_by(&socket, deadline) {
@@ -37,13 +37,13 @@ pub fn connect(sys: &dyn System, autostart: bool, deadline: &mut Deadline) -> Re
         done => return done,
     }
     for name in [variables::CONFIG, variables::SECRET_FILE] {
-        // The daemon would refuse it too, but from a folder of its own.
+        // The daemon would refuse a relative path too, but it runs in another folder.
         variables::path(name, sys.variable(name))?;
     }
     let daemon = daemon_program(sys)?;
     let starter = Starter { socket, daemon };
     let (done, outcome) = mpsc::channel();
-    // Neither the lock nor a read from the daemon has a time limit of its own.
+    // Neither taking the lock nor reading from the daemon has a timeout.
     let thread = thread::Builder::new().spawn(move || done.send(starter.start()));
     thread.map_err(|fault| no_thread(&fault))?;
     deadline.start();
@@ -58,11 +58,11 @@ pub fn connect(sys: &dyn System, autostart: bool, deadline: &mut Deadline) -> Re
 /// A daemon that has just been started.
 struct Started {
     client: Client,
-    /// What it does without, which is in nobody's way.
+    /// Its warnings.
     notices: Vec<Fault>,
 }
 
-/// A daemon that runs and that no client can reach, as when somebody has removed its socket.
+/// The fault of a daemon that is running but out of reach, as when its socket was removed.
 #[cfg(unix)]
 fn out_of_reach(socket: &Path) -> Option<Fault> {
     let daemon = rally_cred_proto::lock::Holder::find(socket)?;
@@ -87,7 +87,7 @@ pub fn daemon_program(sys: &dyn System) -> Result<PathBuf, Fault> {
     beside
         .into_iter()
         .chain(std::env::split_paths(&path))
-        // A relative one would find whatever lies in the working directory.
+        // A relative one would search the working directory.
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join(&name))
         .find(|program| program.is_file())
@@ -119,7 +119,7 @@ impl Starter {
             let told = cannot(&format!("its start cannot be locked by {}", lock.display()), &fault);
             socket::in_the_way(told, &self.socket, &lock)
         })?;
-        // Whoever held the lock before may have started one.
+        // Another client may have started it while this one waited for the lock.
         match Client::connect(&self.socket) {
             Err(fault) if fault.kind == FaultKind::NoDaemon => {}
             done => return done.map(|client| Started { client, notices: Vec::new() }),
@@ -130,7 +130,7 @@ impl Starter {
         })?;
         let mut notices = Vec::new();
         let outcome = await_ready(child, &mut notices);
-        // A daemon that was started some other way meanwhile is as good.
+        // A daemon that was started in some other way meanwhile is as good.
         let client = Client::connect(&self.socket).map_err(|fault| outcome.err().unwrap_or(fault))?;
         Ok(Started { client, notices })
     }
@@ -139,12 +139,12 @@ impl Starter {
         let mut command = Command::new(&self.daemon);
         command.arg("--detach").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.current_dir("/");
-        // A shell may have outlived the session that its bus was of. The daemon then looks for the user's usual bus.
+        // A shell may outlive its session's bus. The daemon then looks for the user's usual one.
         #[cfg(unix)]
         if std::env::var_os(BUS).is_some_and(|address| is_dead(&address)) {
             command.env_remove(BUS);
         }
-        // Both must come to the same socket.
+        // Client and daemon must use the same socket.
         command.env(socket::OVERRIDE, &self.socket);
         // It must not end with this console.
         #[cfg(windows)]
@@ -154,7 +154,8 @@ impl Starter {
     }
 }
 
-/// Whether nobody listens at this address of a D-Bus, as far as it names one socket by its path. Empty counts as unset.
+/// Whether this D-Bus address names a socket on which nobody listens. Only addresses of one path are tried; an empty one
+/// counts as unset.
 #[cfg(unix)]
 fn is_dead(address: &std::ffi::OsStr) -> bool {
     let address = address.to_string_lossy();
@@ -163,7 +164,7 @@ fn is_dead(address: &std::ffi::OsStr) -> bool {
     address.is_empty() || path.is_some_and(|path| std::os::unix::net::UnixStream::connect(path).is_err())
 }
 
-/// Waits until the daemon serves. It says so on its standard output, a frame at a time: notices, then `done` or the error.
+/// Waits until the daemon is ready. It says so in frames on its standard output: notices, then `done` or an error.
 fn await_ready(mut child: Child, notices: &mut Vec<Fault>) -> Result<(), Fault> {
     if let Some(stdout) = child.stdout.take() {
         let mut stdout = BufReader::new(stdout).take(frame::MAX_FRAME as u64);
@@ -181,7 +182,7 @@ fn await_ready(mut child: Child, notices: &mut Vec<Fault>) -> Result<(), Fault> 
             }
         }
     }
-    // It closed its output without a word, so it has ended.
+    // It closed its output without a result, so it has ended.
     let ended = child.wait().map_or_else(|fault| fault.to_string(), |status| status.to_string());
     Err(not_started(format!("it ended before it was ready, with {ended}")))
 }
@@ -191,7 +192,7 @@ fn not_started(why: impl AsRef<str>) -> Fault {
     let fault = Fault::new(FaultKind::NoDaemon, "the daemon did not start").why(why);
     match log {
         Ok(log) => fault.remedy(format!("see {log}")),
-        // Without a home there is no log either.
+        // Without a home folder there is no log either.
         Err(_) => fault.remedy("set HOME to a folder of yours"),
     }
 }

@@ -1,5 +1,5 @@
-//! `rally-cred get`: reads a request, asks the daemon, and has the token written in the format that the caller speaks.
-//! Does not: think about people until a sign-in is the one thing that helps.
+//! `rally-cred get`: reads a request, asks the daemon, and writes the token in the caller's format.
+//! Does not: look for a user before a sign-in is needed.
 //! Used by: git, build tools and scripts. This is the hot path.
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::{
     system::System,
 };
 
-/// How long standard input may take to begin where no request need come: whoever has one to write has begun by then.
+/// How long to wait for an optional request on standard input.
 const BEGINNING: Duration = Duration::from_secs(1);
 
 /// Answers one request. `Ok` is the exit code, which for a caller that speaks git is mostly 0 (see [`refuse`]).
@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Options, sys: &dyn System, output: &mut Output<'_>) 
     outcome
 }
 
-/// Who is asked, and until when.
+/// The connection, and the deadline of all that is asked on it.
 struct Daemon<'a> {
     connection: Connection<'a>,
     deadline: Deadline,
@@ -67,7 +67,7 @@ fn answer(
             format::give_static(&of, format, request.attributes(), output)?;
         }
         Ok(Answer::Token(_) | Answer::StaticCredential(_)) => return no_match(format),
-        // What could not be looked for may be there. To git that is a helper that failed, and it goes on to the next.
+        // The search failed, so there may be a match. git goes on to its next helper.
         Ok(Answer::NoMatch) => return notice.map_or_else(|| no_match(format), Err),
         Ok(_) => {
             return Err(strange());
@@ -77,7 +77,7 @@ fn answer(
     Ok(0)
 }
 
-/// Asks first without a person. Only if that is what is missing, it is worth finding out whether there is one.
+/// Asks without a sign-in first. Only if one is needed, finds out whether the user may be asked.
 fn ask(
     request: &Request,
     format: Format,
@@ -95,7 +95,7 @@ fn ask(
             min_validity: options.min_validity,
             takes_authtype: request.takes_authtype(),
         };
-        // git users did not ask for news of a helper; whoever is asked to sign in did.
+        // A git user wants no progress of a helper, unless a sign-in waits for them.
         let audience = Audience { has_browser: true, listens: interactive || format != Format::Git };
         daemon.ask(&Ask::Get(get), &mut |event| {
             *last_notice = match &event {
@@ -117,8 +117,8 @@ fn ask(
     }
 }
 
-/// A server that no profile is for. git then asks the next helper, and must not hear of this one; a build tool would
-/// take an empty answer for "no credentials needed".
+/// No profile is for the server. git asks its next helper, so this one is silent; a build tool would take an empty answer
+/// for "no credentials needed".
 fn no_match(format: Format) -> Result<u8, Fault> {
     match format {
         Format::Git => Ok(0),
@@ -126,12 +126,11 @@ fn no_match(format: Format) -> Result<u8, Fault> {
     }
 }
 
-/// A fault in place of a token. Where git asked and the server is one of ours, git is told to quit: nobody else has a
-/// password that works there. git 2.47 obeys whatever the exit code is, but its rules call a helper that does not end
-/// with 0 failed, so this one ends with 0.
+/// Answers with a fault. If git asked and the server is ours, git is told to quit: no other password works there. git
+/// 2.47 obeys whatever the exit code is, but by its rules any other than 0 means that the helper failed.
 fn refuse(fault: Fault, request: &Request, format: Format, output: &mut Output<'_>) -> Result<u8, Fault> {
     match (format, request, fault.kind) {
-        // Without a profile every server is somebody else's.
+        // Without a profile no server is ours.
         (Format::Git, Request::Git(_), FaultKind::NotConfigured) => Ok(0),
         (Format::Git, Request::Git(_), kind) if kind.is_of_a_known_server() => {
             output.say(fault);
@@ -142,11 +141,11 @@ fn refuse(fault: Fault, request: &Request, format: Format, output: &mut Output<'
     }
 }
 
-/// What the caller asks for.
+/// The caller's request.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one of them in a process")]
 enum Request {
-    /// Nothing: the profile that is named, or the default one.
+    /// None: the named profile, or the default one.
     Empty,
     /// git's attributes.
     Git(git::Attributes),
@@ -154,15 +153,15 @@ enum Request {
     EngFlow(engflow::Request),
 }
 
-/// What a helper takes on standard input.
+/// The remedy for a bad request.
 pub(crate) const WHAT_TO_WRITE: &str =
     "write lines such as protocol=https and host=HOST, or nothing: rally-cred get </dev/null";
 
-/// What standard input asks.
+/// Reads the request from standard input.
 ///
-/// git and build tools call `get` without a format and always write a request, so it is waited for. Where a format says
-/// that somebody else calls, there may be none, and nobody to close the input: ssh and CI leave it open. Then the request
-/// is none if the input has not begun after a moment, unless another server could still be meant.
+/// git and build tools call `get` without a format and always write a request. With a format there may be none, and
+/// nobody to close the input: ssh and CI leave it open. Then there is no request if none has begun after a moment, unless
+/// another server could still be meant.
 fn read_request(options: &Options, daemon: &mut Daemon<'_>, sys: &dyn System) -> Result<Request, Fault> {
     let is_absent = options.leaves_stdin
         || sys.stdin_is_terminal()
@@ -200,7 +199,7 @@ fn means_one_profile(options: &Options, daemon: &mut Daemon<'_>) -> Result<bool,
     Ok(matches!(status, Answer::Status(status) if profiles <= 1 && status.static_hosts.is_empty()))
 }
 
-/// What standard input has for an operation.
+/// Reads all of standard input.
 pub(crate) fn read_input(
     operation: &str,
     deadline: &mut Deadline,
@@ -209,7 +208,7 @@ pub(crate) fn read_input(
     git::read(&mut sys.stdin(deadline)).map_err(|fault| match fault {
         git::BadAttributes::Unreadable(std::io::ErrorKind::TimedOut) => {
             Fault::new(FaultKind::TimedOut, "the request did not come to an end in time")
-                .why("whoever started this left standard input open")
+                .why("the caller left standard input open")
                 .remedy(format!("rally-cred {operation} </dev/null"))
         }
         fault => Fault::new(FaultKind::BadRequest, fault.to_string()).remedy(WHAT_TO_WRITE),
@@ -231,7 +230,7 @@ impl Request {
         }
     }
 
-    /// Whether it names no server, though its kind has to: such a request matches nothing (CVE-2020-11008).
+    /// Whether it is git's and lacks protocol or host: such a request matches nothing (CVE-2020-11008).
     fn is_for_nobody(&self) -> bool {
         let is_missing = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
         match self {
@@ -248,7 +247,7 @@ impl Request {
         }
     }
 
-    /// Whether a scheme with its credential is of use.
+    /// Whether the caller supports `authtype` and `credential`.
     fn takes_authtype(&self) -> bool {
         match self {
             Self::Git(attributes) => attributes.takes_authtype,
@@ -257,8 +256,8 @@ impl Request {
         }
     }
 
-    /// Whether a token is for the server that was asked for. The daemon has looked at that; a token that goes to the
-    /// wrong server is the worst that can happen here, so this end looks too.
+    /// Whether a token is for the requested server. The daemon has checked that; a token for the wrong server would be the
+    /// worst failure, so it is checked here too.
     fn may_have(&self, base_url: &str) -> bool {
         let asked = match self {
             Self::Empty => return true,
@@ -271,7 +270,7 @@ impl Request {
         asked.is_some() && asked == Origin::from_uri(base_url)
     }
 
-    /// The same for a static credential, which may be for a server that is no web server.
+    /// The same for a static credential, whose server need not be a web server.
     fn may_have_static(&self, of: &StaticCredential) -> bool {
         let StaticCredential { protocol, host, credential: _ } = of;
         match self {
@@ -287,7 +286,7 @@ impl Request {
     }
 }
 
-/// A path as a text. One that is none is percent-encoded, so that it stays another path than any other.
+/// A path as text. One that is not UTF-8 is percent-encoded, so that no two paths become the same.
 pub(crate) fn text_of_path(path: &[u8]) -> String {
     match str::from_utf8(path) {
         Ok(text) => text.to_owned(),
@@ -301,7 +300,7 @@ pub(crate) fn text_of_path(path: &[u8]) -> String {
     }
 }
 
-/// Whose token or credential git's attributes are about.
+/// The target that git's attributes name.
 pub(crate) fn target(attributes: &git::Attributes, profile: Option<String>) -> Target {
     Target {
         profile,

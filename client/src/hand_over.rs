@@ -1,6 +1,6 @@
-//! Passes a command of people's on to the program that has them, `rally-cred-commands`, which takes this one's place.
+//! Execs `rally-cred-commands` for interactive commands.
 //! Does not: know the commands.
-//! Used by: `rally-cred` and `git-credential-rally`, for whatever is no helper operation.
+//! Used by: `rally-cred` and `git-credential-rally`, for all but the helper operations.
 
 use std::{ffi::OsString, process::Command};
 
@@ -8,11 +8,10 @@ use rally_cred_proto::{Fault, FaultKind};
 
 use crate::system::System;
 
-/// The program that has the commands.
+/// The program with the interactive commands.
 const PROGRAM: &str = "rally-cred-commands";
 
-/// Runs the command line there. It is looked for beside this program only, for one from elsewhere may be of another
-/// release.
+/// Runs the command line there. Only the program beside this one is used: another may be of another release.
 pub(crate) fn run(args: &[OsString], sys: &dyn System) -> Result<u8, Fault> {
     let cannot = |why: String| {
         Fault::new(FaultKind::Failed, format!("the program {PROGRAM} cannot be run"))

@@ -1,19 +1,19 @@
-//! The rule by which `--interactive auto` decides whether a person may be asked to sign in.
-//! Does not: run on the hot path: it may start git, so it is asked only when a sign-in is the one thing that helps.
+//! How `--interactive auto` decides whether the user may be asked to sign in.
+//! Does not: run on the hot path. It may start git, so it is used only once a sign-in is needed.
 //! Used by: `get`.
 
 use std::{ffi::OsStr, process::Command};
 
 use crate::system::System;
 
-/// Whether a person seems to be there, and nobody has said that none may be asked. The costly question comes last.
+/// Whether a user seems to be there and may be asked. The expensive check comes last.
 pub(crate) fn may_ask(sys: &dyn System) -> bool {
     let is_automatic = sys.variable("CI").is_some_and(|value| !means_no(&value));
     let is_silenced = sys.variable("GIT_TERMINAL_PROMPT").is_some_and(|value| means_no(&value));
     !is_automatic && !is_silenced && (has_display(sys) || sys.has_terminal()) && !git_says_no(sys)
 }
 
-/// git's setting, with everything that git's caller has overridden; without git there is none.
+/// Whether git's setting, as overridden by its caller, forbids it.
 fn git_says_no(sys: &dyn System) -> bool {
     let found = sys.output_of(Command::new("git").args(["config", "--get", "credential.interactive"]));
     found.is_ok_and(|found| {

@@ -1,7 +1,7 @@
-//! The client of the daemon `rally-credd`: a credential helper for git and build tools, and the commands people type.
+//! The client of the daemon `rally-credd`: a credential helper for git, build tools and scripts.
 //! Does not: speak to Rally, see a refresh token, or keep anything. It links neither HTTP, nor a keyring, nor a runtime.
-//! Used by: the programs `rally-cred` and `git-credential-rally`, which differ in nothing but their name, and
-//! `rally-cred-commands`, to which they pass on what people type.
+//! Used by: the programs `rally-cred` and `git-credential-rally`, which differ only in name, and `rally-cred-commands`,
+//! which they exec for interactive commands.
 
 pub mod autostart;
 pub mod browser;
@@ -36,26 +36,26 @@ use crate::{
     system::{Process, System},
 };
 
-/// musl's own allocator asks the system for its first pages in eight calls, each for a few; this one in a single call. That
-/// is a fifth of the time of a warm `get` (see `tests/bench/README.md`).
+/// musl's allocator needs eight system calls for its first pages, this one needs one. That saves a fifth of a warm `get`
+/// (see `tests/bench/README.md`).
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// The program that tools run. The commands of people are a program of their own, so that this one is small: what a
-/// `get` costs is mostly the start of its process, and that grows with the pages it has.
+/// The program that tools run. Interactive commands are in a program of their own, so that this one stays small: a `get`
+/// costs mostly the start of its process, which grows with its pages.
 pub fn main() -> ExitCode {
     main_with(|args, _| hand_over::run(args, &Process))
 }
 
-/// A program in which `commands` runs what people type.
+/// A program in which `commands` runs interactive commands.
 pub fn main_with(commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u8, Fault>) -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     let mut output = Output { stdout: &mut output::stdout(), stderr: &mut io::stderr() };
     ExitCode::from(run(&args, commands, &Process, &mut output))
 }
 
-/// The commands that people type; any other word may be an operation of a future git.
+/// The interactive commands; any other word may be an operation of a future git.
 pub const COMMANDS: [&str; 11] = [
     "setup",
     "login",
@@ -67,13 +67,13 @@ pub const COMMANDS: [&str; 11] = [
     "config",
     "completions",
     "help",
-    // What shells run, for which there is no help.
+    // Run by completion scripts, so it is not in the help.
     "__complete",
 ];
 
-/// Runs one command line, without the program's name. Returns the exit code; a fault has been said.
+/// Runs one command line, given without the program's name, and returns the exit code. Faults are shown here.
 ///
-/// The first word decides. A helper operation goes the short way, without the command tree that people's commands need.
+/// The first word decides: helper operations run here, without the command tree.
 fn run(
     args: &[OsString],
     commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u8, Fault>,
@@ -85,9 +85,9 @@ fn run(
             Some(operation) if !asks_for_help(args) => operation.run(args, sys, output),
             Some(_) => commands(&[word.clone(), "--help".into()], output),
             None if COMMANDS.iter().any(|name| word == name) => commands(args, output),
-            // git never runs a helper on a terminal, so a person has mistyped something.
+            // git never runs a helper on a terminal, so this is a typo.
             None if sys.stdin_is_terminal() || asks_for_help(args) => commands(args, output),
-            // An operation of a future git, which helpers that do not know it have to pass over, flags and all.
+            // An operation of a future git, which helpers have to ignore, flags and all.
             None => git_ops::pass_over(&Options::default(), sys),
         },
         None => commands(args, output),
@@ -106,9 +106,9 @@ pub enum Operation {
     Get,
     /// Keep a static credential.
     Store,
-    /// Take note that a token or a credential does not work.
+    /// Report a token or credential that does not work.
     Erase,
-    /// Tell what this helper understands.
+    /// Print the capabilities.
     Capability,
 }
 

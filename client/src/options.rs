@@ -16,7 +16,7 @@ pub(crate) struct Options {
     pub(crate) profile: Option<String>,
     /// The format of the answer; without it that of the request.
     pub(crate) format: Option<Format>,
-    /// Whether a person may be asked to sign in.
+    /// Whether the user may be asked to sign in.
     pub(crate) interactive: Interactive,
     /// Longest time for the whole operation, in seconds.
     pub(crate) wait: u32,
@@ -24,8 +24,8 @@ pub(crate) struct Options {
     pub(crate) min_validity: u32,
     /// Whether a daemon is started if none runs.
     pub(crate) autostart: bool,
-    /// Whether the flags say all that a request could, so that standard input is left to whoever reads it next: a
-    /// script that loops over its own input would lose the rest of it.
+    /// Whether the flags say all that a request could, so that standard input is not read: a script that loops over its
+    /// own input would lose the rest of it.
     pub(crate) leaves_stdin: bool,
 }
 
@@ -43,10 +43,10 @@ impl Default for Options {
     }
 }
 
-/// Whether a person may be asked to sign in.
+/// Whether the user may be asked to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interactive {
-    /// If there seems to be one (see `interactive`).
+    /// If a user seems to be there (see `interactive`).
     Auto,
     /// Yes.
     Always,
@@ -149,11 +149,11 @@ impl Options {
         Deadline::after(Duration::from_secs(self.wait.max(1).into()) + GRACE)
     }
 
-    /// The seconds that are left of the operation, as the daemon is to count them.
+    /// The seconds left for the operation, for the daemon's own timeout.
     pub(crate) fn seconds_left(&self, deadline: &Deadline) -> u32 {
         let left = deadline.left().unwrap_or_default().saturating_sub(GRACE) + Duration::from_millis(500);
         let whole = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
-        // None is another thing than little.
+        // The daemon takes 0 for no wait at all.
         whole.max(1).min(self.wait)
     }
 

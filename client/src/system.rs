@@ -1,6 +1,6 @@
-//! What every command sees of the process that it runs in: variables, standard input, other programs.
-//! Does not: decide anything from it, or read from a terminal; what people type there is for `rally-cred-commands`.
-//! Used by: every command; tests put their own in place of [`Process`].
+//! The process as commands see it: variables, standard input, other programs.
+//! Does not: decide anything, or read from a terminal; `rally-cred-commands` does that.
+//! Used by: every command; tests replace [`Process`].
 
 use std::{
     env,
@@ -20,24 +20,23 @@ pub trait System {
     fn variable(&self, name: &str) -> Option<OsString>;
     /// Where the daemon's socket is.
     fn socket(&self) -> Result<PathBuf, Fault>;
-    /// The program that runs, with the links on its way resolved; the daemon is looked for beside it.
+    /// The path of this program, with links resolved. The daemon is searched beside it.
     fn executable(&self) -> Option<PathBuf>;
-    /// Whether a person types on standard input.
+    /// Whether standard input is a terminal.
     fn stdin_is_terminal(&self) -> bool;
-    /// Whether a person could read a message: on standard error, or on the terminal that the process belongs to.
+    /// Whether the user can read messages: on standard error, or on the controlling terminal.
     fn has_terminal(&self) -> bool;
-    /// Standard input, which ends in an error when it has not come to its end by the deadline.
+    /// Standard input; reading fails with `TimedOut` at the deadline.
     fn stdin<'a>(&'a self, deadline: &'a mut Deadline) -> Box<dyn Read + 'a>;
-    /// Whether standard input begins, or ends, within this time.
+    /// Whether standard input has data, or ends, within this time.
     fn stdin_begins_within(&self, patience: Duration) -> bool;
-    /// Tells the person of something that is in nobody's way, whatever the command.
+    /// Shows a warning, whatever the command.
     fn warn(&self, notice: &Fault);
-    /// Runs a program to its end, without standard input, and gives what it wrote.
+    /// Runs a program without standard input, and returns its output.
     fn output_of(&self, command: &mut Command) -> io::Result<Output>;
-    /// Starts a program and leaves it alone.
+    /// Starts a program without waiting for it.
     fn launch(&self, command: &mut Command) -> io::Result<()>;
-    /// Runs a program in the place of this one, and does not return. Where a process cannot become another program,
-    /// waits for it and returns its exit code.
+    /// Execs a program, and returns only on failure. Where there is no exec, runs it and returns its exit code.
     fn run_in_place(&self, command: &mut Command) -> io::Result<u8>;
 }
 
@@ -61,7 +60,7 @@ impl System for Process {
 
     #[cfg(unix)]
     fn stdin_is_terminal(&self) -> bool {
-        // The library's standard input brings a buffer of 8 KiB along.
+        // The library's standard input would allocate a buffer of 8 KiB.
         rustix::termios::isatty(rustix::stdio::stdin())
     }
 
@@ -87,7 +86,7 @@ impl System for Process {
 
     #[cfg(unix)]
     fn stdin_begins_within(&self, patience: Duration) -> bool {
-        // What cannot be waited for is read, and says why.
+        // If waiting fails, the read says why.
         wait_for_stdin(Some(patience)).unwrap_or(true)
     }
 
@@ -97,7 +96,7 @@ impl System for Process {
     }
 
     fn warn(&self, notice: &Fault) {
-        // Where nobody listens any more, nothing is lost.
+        // A closed stream is ignored.
         writeln!(io::stderr(), "rally-cred: warning: {notice}").ok();
     }
 
@@ -121,27 +120,26 @@ impl System for Process {
     }
 }
 
-/// How a program ended. A code that does not fit, and an end without one, is a failure like any other.
+/// The exit code of a program; `Failed` for a signal, or a code that does not fit.
 pub fn exit_code(status: ExitStatus) -> u8 {
     status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FaultKind::Failed.exit_code())
 }
 
-/// The system lets this user start no more threads or processes, which passes.
+/// The fault of a thread or process that the system does not start for now.
 pub fn no_thread(fault: &io::Error) -> Fault {
     Fault::new(FaultKind::Failed, "the system starts no more threads or processes for this user")
         .why(fault.to_string())
         .remedy("end programs that you do not need, or raise the limit (ulimit -u), and run it again")
 }
 
-/// Keeps what this process got from its parent beyond the three standard streams from the programs that it starts and
-/// that live on: whoever waits for such a pipe to close would wait for a browser or a daemon to end.
+/// Has started programs not inherit descriptors beyond the three standard streams: a pipe in a browser or daemon would
+/// stay open until that ends.
 pub fn hold_back_descriptors() {
     #[cfg(unix)]
     close_fds::set_fds_cloexec(3, &[]);
 }
 
-/// Standard input that is not waited for beyond a deadline. It has no buffer, since bytes that lie in one cannot be
-/// waited for.
+/// Standard input with a deadline. It has no buffer, since poll does not see buffered bytes.
 #[cfg(unix)]
 struct PatientStdin<'a> {
     deadline: &'a mut Deadline,

@@ -1,5 +1,5 @@
-//! `rally-cred daemon start|stop|restart|reload`: the life of the daemon.
-//! Does not: know about systemd, which may start it anew when the next client connects.
+//! `rally-cred daemon start|stop|restart|reload`.
+//! Does not: know about systemd, which may start the daemon again when the next client connects.
 //! Used by: people and installers.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ use rally_cred_proto::{
 /// Time for the daemon to read its config, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is to become of the daemon.
+/// The subcommands of `daemon`.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start a daemon if none runs; rally-cred does so by itself when it needs one
@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Reload,
 }
 
-/// Does it, and says so.
+/// Runs one of them.
 pub(crate) fn run(command: Command, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     match command {
         Command::Start => start(sys, output),
@@ -57,7 +57,7 @@ fn start(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     output.tell_line(format!("the daemon {how}{process}")).map(|()| 0)
 }
 
-/// Stops the daemon, and waits until it has ended. None to stop is as good.
+/// Stops the daemon, and waits until it has ended. Without a daemon there is nothing to do.
 pub(crate) fn stop(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut deadline = Deadline::after(PATIENCE);
     let mut client = match autostart::connect(sys, false, &mut deadline) {
@@ -65,17 +65,17 @@ pub(crate) fn stop(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Faul
         outcome => outcome.map_err(|fault| stuck(fault, None))?,
     };
     let daemon = client.daemon();
-    // It may have been stopped since.
+    // SIGSTOP may have come since.
     let daemon_now = || daemon.and_then(|daemon| Process::find(daemon.pid));
     client.ask_by(&Ask::Stop, &mut deadline, &mut |_| {}).map_err(|fault| stuck(fault, daemon_now()))?;
-    // The end of the connection is the end of the daemon; its socket is gone by then.
+    // The connection ends with the daemon, after its socket is removed.
     match client.ask_by(&Ask::Stop, &mut deadline, &mut |_| {}) {
         Err(fault) if fault.kind == FaultKind::TimedOut => Err(stuck(fault, daemon_now())),
         Ok(_) | Err(_) => output.tell_line("the daemon stopped").map(|()| 0),
     }
 }
 
-/// A daemon that does not even end when it is told. One that is only stopped is told to go on instead.
+/// The fault of a daemon that does not end when told to. For one stopped by a signal, the remedy continues it.
 fn stuck(fault: Fault, daemon: Option<Process>) -> Fault {
     if fault.kind != FaultKind::TimedOut || daemon.is_some_and(|daemon| daemon.is_stopped) {
         return silence(fault);
@@ -87,7 +87,7 @@ fn stuck(fault: Fault, daemon: Option<Process>) -> Fault {
     })
 }
 
-/// Stops a daemon that no client can reach: its socket was removed, say, and it did not notice.
+/// Stops a daemon that is out of reach, as when its socket was removed and it did not notice.
 #[cfg(unix)]
 fn stop_unreachable(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let Some(daemon) = Holder::find(&sys.socket()?) else {

@@ -1,5 +1,5 @@
-//! `rally-cred doctor`: checks everything that a sign-in needs, and names the command that mends what fails.
-//! Does not: mend anything. What only the daemon can try, the daemon tries.
+//! `rally-cred doctor`: checks everything that a sign-in needs, and names the command that fixes what fails.
+//! Does not: fix anything. What only the daemon can try, the daemon tries.
 //! Used by: people whose sign-in does not work, and whoever they ask for help.
 
 mod agreement;
@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use crate::{login, status, terminal::Terminal};
 
-/// The daemon's limit for a check, and some time for it to say so.
+/// The daemon's own limit for all checks, and some time for its answer to arrive.
 const PATIENCE: Duration = Duration::from_secs(60).saturating_add(GRACE);
 
 /// What `doctor` was told on its command line.
@@ -68,14 +68,14 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
     Ok(first_fault.map_or(0, |fault| fault.kind.exit_code()))
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Check {
     check: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<String>,
     verdict: Verdict,
-    /// What was found, or why nothing could be.
+    /// What was found, or why it was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +91,7 @@ enum Verdict {
 }
 
 impl Check {
-    /// What a check came to: a note on what works, or what is the matter.
+    /// A check that passed, with a note, or failed.
     fn of(check: &'static str, outcome: Result<String, Fault>) -> Self {
         match outcome {
             Ok(note) => Self { check, profile: None, verdict: Verdict::Pass, note: Some(note), fault: None },
@@ -143,7 +143,7 @@ fn examine(options: &Options, sys: &dyn System) -> Found {
         found.checks.extend(skipped);
     }
     let network = agreement::network(status, &found.checks, sys);
-    // What the daemon has said decides which config file counts, and whether git is of any concern.
+    // The daemon's answer decides which config file is checked, and which servers git is checked for.
     let before = [
         agreement::config(status, sys),
         Check::of("permissions", machine::permissions(&agreement::config_paths(status, sys), sys)),
@@ -161,13 +161,13 @@ fn examine(options: &Options, sys: &dyn System) -> Found {
     found
 }
 
-/// Has the daemon try what it can, and tell how the profiles stand.
+/// Has the daemon run its checks and report the profiles' status.
 fn ask_daemon(found: &mut Found, options: &Options, sys: &dyn System) {
     let mut connection = Connection::new(sys, options.autostart);
     let profile = &options.profile;
     let status = Ask::Status(StatusAsk { profile: profile.clone(), check: true });
     let mut profiles = Vec::new();
-    // One that does nothing at all is not given the time for all that it would have to try.
+    // A daemon that hangs is found by a quick request, before the long timeouts of the others.
     let sign_of_life = Ask::Status(StatusAsk { profile: profile.clone(), check: false });
     let status =
         connection.ask(&sign_of_life, &mut Deadline::after(status::PATIENCE), &mut |_| {}).and_then(|_| {
@@ -273,12 +273,12 @@ fn shown(checks: &[Check]) -> String {
         };
         let whose = profile.as_ref().filter(|_| several.len() > 1);
         let whose = whose.map_or_else(String::new, |profile| format!("{profile}: "));
-        // A fault has its own lines, which are set in below its first.
+        // The lines of a fault are indented below its first.
         let what = match fault {
             Some(fault) => fault.to_string().replace('\n', "\n      "),
             None => visible_line(note.as_deref().unwrap_or_default()).into_owned(),
         };
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         writeln!(text, "{mark:<4}  {check:<13}  {whose}{what}").ok();
     }
     text

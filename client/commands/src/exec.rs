@@ -1,5 +1,5 @@
 //! `rally-cred exec`: runs a program with the variables from which Rally's tools take a token and a server.
-//! Does not: put the token into an argument list, or stay: on Unix the program takes this process's place.
+//! Does not: put the token into an argument list, or stay: on Unix it execs the program.
 //! Used by: people and scripts whose tools know nothing of credential helpers.
 
 use std::{
@@ -55,21 +55,21 @@ struct Got {
     token: Secret,
 }
 
-/// Runs the program, or returns the exit code of whatever was in the way.
+/// Execs the program, or returns the exit code of what failed.
 ///
-/// A process of its own brings the token. To start a daemon or a browser, it has to close what it got from its parent,
-/// and that is the program's: the shell hands it `<(…)` so.
+/// A `get` in a process of its own fetches the token: to start a daemon or browser it closes inherited descriptors, which
+/// the program may need, as for `<(…)`.
 pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let failed = |why: String| Fault::new(FaultKind::Failed, "the token cannot be had").why(why);
+    let failed = |why: String| Fault::new(FaultKind::Failed, "there is no token").why(why);
     let mut arguments: Vec<OsString> = vec!["get".into(), "--format=json".into()];
     arguments.extend(options.profile.iter().map(|profile| format!("--profile={profile}").into()));
     arguments.extend(options.get.0.iter().cloned());
     let (code, answer) = sys.run_self(&arguments).map_err(|fault| failed(fault.to_string()))?;
     if code != 0 {
-        // It has said why.
+        // `get` has shown the fault.
         return Ok(code);
     }
-    // The cause would show where in the answer it is, and nothing that helps.
+    // The parser's error would help nobody.
     let got: Got =
         serde_json::from_slice(&answer).map_err(|_| failed("its answer is not understood".to_owned()))?;
     let server =
@@ -104,8 +104,7 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
     })
 }
 
-/// The variables of the parent that the program must not have: tokens, which may be of another profile, and servers to
-/// which this token may not go.
+/// Inherited variables to remove: tokens, which may be of another profile, and servers that must not get this token.
 fn stale(
     variables: &[Variable],
     profile: &str,
@@ -155,12 +154,11 @@ fn warn_of_pyral_config(server: &Origin, sys: &dyn Terminal, output: &mut Output
     }
 }
 
-/// The first line of a config file of pyral that would change where or how it signs in. A server that is the right one
-/// does not.
+/// The first key in a pyral config file that overrides the token, or the server with another one.
 fn overriding_key(path: &Path, server: &Origin) -> Option<&'static str> {
     let text = read_config(path).ok()?;
     text.lines().find_map(|line| {
-        // As pyral reads it: capitals from the start of the line, then the value up to its end.
+        // As pyral reads it: upper case at the start of the line, then the value up to its end.
         let (key, value) = line.split_once('=')?;
         match key.trim_ascii_end() {
             "APIKEY" => Some("APIKEY"),
@@ -170,7 +168,7 @@ fn overriding_key(path: &Path, server: &Origin) -> Option<&'static str> {
     })
 }
 
-/// A few lines; the bound is for a path that leads to something else.
+/// Reads a small file, whatever the path leads to.
 fn read_config(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     own_file::open_to_read(path)?.take(64 * 1024).read_to_end(&mut bytes)?;

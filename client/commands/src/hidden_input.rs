@@ -1,4 +1,4 @@
-//! Keeps what is typed on the terminal from being shown, and puts the terminal back however this program ends, or is stopped.
+//! Switches the terminal's echo off, and restores it however this program ends or is stopped.
 //! Does not: touch anything but the terminal of this process.
 //! Used by: `terminal`.
 
@@ -29,13 +29,13 @@ mod unix {
 
     /// Shows a prompt on the terminal and reads one line, which is not echoed.
     ///
-    /// Echo is off before the prompt is shown, so that nothing typed in answer to it can be seen, however early it comes;
-    /// what was typed before is thrown away, as `readpassphrase` does. A stopped program asks again when it goes on.
+    /// Echo is off before the prompt appears, so that early typing stays hidden too; what was typed before is discarded, as
+    /// by `readpassphrase`. After a stop the prompt is shown again.
     pub(crate) fn read_line(prompt: &str) -> io::Result<Zeroizing<String>> {
         let mut terminal = open()?;
         let hidden = Hidden::begin(prompt, "", LocalModes::ECHONL, OptionalActions::Flush)?;
         terminal.write_all(prompt.as_bytes())?;
-        // No buffer but this one ever holds it.
+        // The only buffer that ever holds the secret.
         let mut line = Zeroizing::new([0; LONGEST]);
         let mut length = 0;
         while let Some(rest @ [_, ..]) = line.get_mut(length..) {
@@ -57,7 +57,7 @@ mod unix {
         }
     }
 
-    /// Hides what is typed until the returned value is dropped. An interruption ends the program with these words.
+    /// Echo is off until the returned value is dropped. On an interruption the program ends with this message.
     pub(crate) fn hide(farewell: &'static str) -> io::Result<impl Drop> {
         Hidden::begin("", farewell, LocalModes::empty(), OptionalActions::Now)
     }
@@ -107,7 +107,7 @@ mod unix {
     }
 
     impl Terminal {
-        /// There is nobody left to tell if the terminal has gone.
+        /// A terminal that is gone is ignored.
         fn set(&self, modes: &Termios) {
             tcsetattr(&self.device, OptionalActions::Now, modes).ok();
         }
@@ -117,8 +117,8 @@ mod unix {
         }
     }
 
-    /// From now on a signal that ends or stops this program puts the terminal back first. The program then ends or stops
-    /// by the signal itself, so that a shell that runs it in a loop ends the loop too.
+    /// From now on a signal that ends or stops this program restores the terminal first. The program then ends or stops by
+    /// that signal, so that a loop in a shell ends too.
     fn watch_signals() -> io::Result<()> {
         static WATCH: Once = Once::new();
         let mut outcome = Ok(());

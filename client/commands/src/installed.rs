@@ -1,6 +1,6 @@
-//! What of rally-cred the machine around it knows: git's credential helper, systemd's units, the programs in PATH.
+//! How rally-cred is set up on this machine: git's credential helper, systemd's units, the programs in PATH.
 //! Does not: change any of it.
-//! Used by: `doctor`, which judges it, and `setup`, which completes it.
+//! Used by: `doctor`, which checks it, and `setup`, which completes it.
 
 use std::{
     env::consts::EXE_SUFFIX,
@@ -22,13 +22,13 @@ pub(crate) const UNITS: [&str; 2] = ["rally-cred.socket", "rally-cred.service"];
 /// Whether git asks rally-cred about a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GitHelper {
-    /// There is no git.
+    /// git is not installed.
     NoGit,
-    /// It does not, and nobody has told it to.
+    /// No, and it is not configured to.
     Absent,
-    /// It was told to, and an empty helper after that has it forget.
+    /// It is configured to, but an empty helper after that resets the list.
     Undone,
-    /// It does, by the last of its helpers that is ours; the others it asks and tells as well.
+    /// Yes, by the last helper that is ours; the others are asked and told as well.
     Ours { by: By, others: Vec<String> },
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn git_helper(base_url: &str, sys: &dyn System) -> GitHelper {
     let (mut helpers, mut was_told) = (Vec::new(), false);
     for (_, helper) in settings.iter().filter(|(servers, _)| is_about(servers, base_url)) {
         was_told |= our_helper(helper).is_some();
-        // An empty one has git forget those before it.
+        // An empty helper resets the list.
         if helper.is_empty() { helpers.clear() } else { helpers.push(helper) }
     }
     let others = helpers.iter().filter(|helper| our_helper(helper).is_none());
@@ -59,21 +59,21 @@ pub(crate) fn git_helper(base_url: &str, sys: &dyn System) -> GitHelper {
     }
 }
 
-/// Whether settings for this server stand behind those under its own URL, which what is added there does not get past.
+/// Whether other settings for this server follow those under its own URL, so that an added one would not be the last.
 pub(crate) fn has_helpers_behind(base_url: &str, sys: &dyn System) -> bool {
     let settings = git_helpers(sys).unwrap_or_default();
     let Some(own) = settings.iter().rposition(|(servers, _)| servers == base_url) else { return false };
     settings.iter().skip(own + 1).any(|(servers, _)| is_about(servers, base_url))
 }
 
-/// Every helper that is set, in git's order, with the servers that it is for: a pattern, empty for all.
+/// Every configured helper in git's order, with the URL pattern that it is for, empty for all.
 pub(crate) fn git_helpers(sys: &dyn System) -> io::Result<Vec<(String, String)>> {
     let mut git = Command::new("git");
     git.args(["config", "--null", "--get-regexp", r"^credential\.(.*\.)?helper$"]);
     let found = sys.output_of(&mut git)?;
     let text = String::from_utf8_lossy(&found.stdout);
     let setting = |entry: &str| {
-        // A key without a value is `true` to git, and no helper has that name.
+        // git reads a key without a value as `true`, which is no helper.
         let (key, helper) = entry.split_once('\n')?;
         let servers = key.strip_prefix("credential.")?.strip_suffix("helper")?;
         Some((servers.strip_suffix('.').unwrap_or(servers).to_owned(), helper.to_owned()))
@@ -81,8 +81,8 @@ pub(crate) fn git_helpers(sys: &dyn System) -> io::Result<Vec<(String, String)>>
     Ok(text.split('\0').filter_map(setting).collect())
 }
 
-/// Whether git takes a setting with this pattern for the server: a URL, or a part of one, in which `*` stands for a
-/// label of the host. A user or a path in it narrows it down, but there are requests that it is for.
+/// Whether this pattern can match requests for the server: a URL or a part of one, in which `*` matches a label of the
+/// host. User and path are ignored, since some request has them.
 fn is_about(servers: &str, base_url: &str) -> bool {
     let Some((scheme, host)) = base_url.split_once("://") else { return false };
     let (scheme, rest) = servers.split_once("://").unwrap_or((scheme, servers));
@@ -99,7 +99,7 @@ fn is_about(servers: &str, base_url: &str) -> bool {
         }
 }
 
-/// What a helper is called. Its arguments, or a command in its place, may hold a password.
+/// The name of a helper, without arguments, which may hold a password.
 fn name_of(helper: &str) -> String {
     match first_word(helper).filter(|_| !helper.starts_with('!')) {
         Some(program) => plain(&program),
@@ -107,7 +107,7 @@ fn name_of(helper: &str) -> String {
     }
 }
 
-/// How git runs this program, if the helper is ours. git takes a name, a path, or a command line that begins with `!`.
+/// How git runs this helper, if it is ours. git takes a name, a path, or a command line that begins with `!`.
 fn our_helper(helper: &str) -> Option<By> {
     let program = PathBuf::from(first_word(helper.trim_start_matches('!'))?);
     let name = program.file_name()?.to_str()?;
@@ -122,7 +122,7 @@ fn first_word(line: &str) -> Option<String> {
     shlex::Shlex::new(line).next()
 }
 
-/// What has git run its helper: the name where git finds it by that, else its path, for a shell where it needs one.
+/// The helper setting for git: the name if git finds it in `PATH`, else the path.
 pub(crate) fn helper_for_git(sys: &dyn System) -> OsString {
     if find_program(GIT_HELPER, sys).is_some() {
         return "rally".into();
@@ -130,13 +130,13 @@ pub(crate) fn helper_for_git(sys: &dyn System) -> OsString {
     let beside = sys.executable().map(|own| own.with_file_name(format!("{GIT_HELPER}{EXE_SUFFIX}")));
     match beside.filter(|path| path.is_file()) {
         Some(path) => path_for_git(path.into_os_string()),
-        // Once it is in PATH, git finds it.
+        // git finds it once it is in PATH.
         None => "rally".into(),
     }
 }
 
-/// git has a shell read a helper's path. A quote at its beginning would hide from git that it is one, so a path that
-/// needs quotes is given as a command.
+/// git passes a helper's path to a shell. With a leading quote git would not recognise the path, so one that needs quotes
+/// is written as a command.
 fn path_for_git(path: OsString) -> OsString {
     let quoted = shell_word(&path.to_string_lossy());
     match path.to_str() {
@@ -156,28 +156,28 @@ fn quoted_bytes(path: &OsStr) -> OsString {
     OsString::from_vec(b"!'".iter().copied().chain(quoted).chain(*b"'").collect())
 }
 
-/// Elsewhere no path is but text.
+/// On other systems every path is text.
 #[cfg(not(unix))]
 fn quoted_bytes(path: &OsStr) -> OsString {
     path.to_owned()
 }
 
-/// How systemd's user manager has the units.
+/// The state of the units in systemd's user manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Units {
     /// There is no systemd user manager here.
     NoManager,
-    /// It does not know them.
+    /// They are not installed.
     NotInstalled,
-    /// It knows this one, and does not start it.
+    /// This one is installed but not enabled.
     Disabled(&'static str),
     /// This one has failed.
     Failed(&'static str),
-    /// This one is enabled, and well.
+    /// This one is enabled, and none has failed.
     Enabled(&'static str),
 }
 
-/// How systemd's user manager has the units.
+/// The state of the units in systemd's user manager.
 pub(crate) fn units(sys: &dyn System) -> Units {
     let ask = |arguments: &[&str]| {
         let mut systemctl = Command::new("systemctl");
@@ -201,14 +201,14 @@ pub(crate) fn units(sys: &dyn System) -> Units {
     if let Some((unit, _)) = states.iter().find(|(_, state)| state.starts_with("enabled")) {
         return Units::Enabled(unit);
     }
-    // It says `not-found`, or an older one nothing, of what is not installed.
+    // For a missing unit it prints `not-found`, or nothing in older versions.
     match states.iter().find(|(_, state)| !matches!(state.as_str(), "" | "not-found")) {
         Some((unit, _)) => Units::Disabled(unit),
         None => Units::NotInstalled,
     }
 }
 
-/// The process of the service, if the socket is active: the only one that clients come to then, or 0 while there is none.
+/// The process of the service if the socket unit is active, 0 while it is not running. Clients reach no other then.
 pub(crate) fn process_behind_socket(sys: &dyn System) -> Option<u32> {
     let [socket, service] = UNITS;
     let show = |unit: &str, property: &str| {

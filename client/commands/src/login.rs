@@ -1,5 +1,5 @@
-//! `rally-cred login`: a sign-in that a person has asked for.
-//! Does not: see the token, or know the flow; the daemon runs it.
+//! `rally-cred login`: a sign-in on request of the user.
+//! Does not: see the token, or run the flow; the daemon does.
 //! Used by: people, at a terminal.
 //!
 //! Three things can happen at any time: the daemon says something, the person pastes an address, the sign-in ends. The
@@ -30,13 +30,13 @@ use zeroize::Zeroizing;
 
 use crate::{cli::parse_duration, progress::Progress, terminal::Terminal};
 
-/// The longest line that can be a redirect address. A longer one is a slip of the clipboard.
+/// The longest line that can be a redirect address. A longer one was pasted by mistake.
 const LONGEST_LINE: u64 = 16 * 1024;
 
-/// Time for the daemon to say what it thinks of an address.
+/// Time for the daemon to check an address.
 const PASTING: Duration = Duration::from_secs(5);
 
-/// The command that signs in to a profile. The usual only one need not be named.
+/// The command that signs in to a profile. The usual one need not be named.
 pub(crate) fn command(profile: &str) -> String {
     match profile {
         "default" => "rally-cred login".to_owned(),
@@ -74,7 +74,7 @@ pub(crate) struct SignIn {
     pub(crate) client_secret_stdin: bool,
 }
 
-/// Runs one sign-in, and a second time if the client secret turns out to be missing.
+/// Runs a sign-in, and repeats it if the client secret turns out to be missing.
 pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     let given = if options.sign_in.client_secret_stdin { Some(read_secret(options, sys)?) } else { None };
     let may_ask = given.is_none();
@@ -158,7 +158,7 @@ fn sign_in(
     Err(strange())
 }
 
-/// What a person can do while the sign-in waits for them.
+/// What the user can do while the sign-in waits for them.
 fn how_to_go_on(timeout: u32, is_live: bool, can_paste: bool) -> String {
     let wait = match timeout {
         minutes if minutes % 60 == 0 => format!("waiting for \"Allow Access\", at most {} min", minutes / 60),
@@ -182,7 +182,7 @@ fn ask_in_background(
     let mut deadline = Deadline::after(Duration::from_secs(options.sign_in.timeout.into()) + GRACE);
     let mut client = autostart::connect(sys, options.autostart, &mut deadline).map_err(silence)?;
     let asking = thread::Builder::new().spawn(move || {
-        // Nobody listens any more only once this program ends.
+        // The receiver is gone only once this program ends.
         let outcome = client.ask_by(&Ask::Login(login), &mut deadline, &mut |event| {
             happened.send(Happened::Event(event)).ok();
         });
@@ -192,7 +192,7 @@ fn ask_in_background(
     asking.map(drop).map_err(|fault| no_thread(&fault))
 }
 
-/// Reads lines until there are no more or nobody wants them. The thread ends with the program, in the middle of a read.
+/// Reads lines until they end or the receiver is gone. The thread ends with the program, in the middle of a read.
 fn read_in_background(mut lines: Box<dyn BufRead + Send>, happened: Sender<Happened>) {
     let reading = thread::Builder::new().spawn(move || {
         while let Ok(Some(line)) = read_line(&mut *lines) {
@@ -212,10 +212,10 @@ fn read_line(lines: &mut dyn BufRead) -> std::io::Result<Option<Zeroizing<String
     Ok((count > 0).then_some(line))
 }
 
-/// Hands a pasted address to the daemon, on a connection of its own while `login` waits on the other.
+/// Sends a pasted address to the daemon, on a second connection while `login` waits on the first.
 fn paste(line: &str, options: &Options, sys: &dyn System) -> Result<(), Fault> {
     let redirect = Secret::parse(line.trim().to_owned()).map_err(|fault| {
-        Fault::new(FaultKind::BadRedirect, "this is no address")
+        Fault::new(FaultKind::BadRedirect, "this is not a URL")
             .why(fault.to_string())
             .remedy("copy the whole address out of the browser's address line")
     })?;
@@ -223,7 +223,7 @@ fn paste(line: &str, options: &Options, sys: &dyn System) -> Result<(), Fault> {
     Connection::new(sys, false).ask(&paste, &mut Deadline::after(PASTING), &mut |_| {}).map(drop)
 }
 
-/// The first line of standard input, or what is typed there without echo if it is a terminal.
+/// The first line of standard input; on a terminal it is typed without echo.
 fn read_secret(options: &Options, sys: &dyn Terminal) -> Result<Secret, Fault> {
     let missing = |why: &str| {
         Fault::new(FaultKind::ClientSecretNeeded, "there is no client secret on standard input")
@@ -242,7 +242,7 @@ fn read_secret(options: &Options, sys: &dyn Terminal) -> Result<Secret, Fault> {
     }
 }
 
-/// What the person types as the client secret; `None` without a terminal, and for an empty line.
+/// Asks for the client secret; `None` without a terminal, and for an empty line.
 fn ask_for_secret(options: &Options, sys: &dyn Terminal) -> Option<Secret> {
     let whose = options
         .profile

@@ -1,5 +1,5 @@
 //! `rally-cred logout`: forgets tokens.
-//! Does not: revoke them, since Rally has no known way for a program to do that.
+//! Does not: revoke them; Rally offers programs no known way to.
 //! Used by: people.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ use rally_cred_proto::{
     plain::plain,
 };
 
-/// Time for a keyring that has to be unlocked first.
+/// Longest time, for a keyring that has to be unlocked first.
 const PATIENCE: Duration = Duration::from_secs(125);
 
 /// What `logout` was told on its command line.
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     pub(crate) autostart: bool,
 }
 
-/// Forgets the tokens of one profile or of all, and says where to revoke them.
+/// Forgets the tokens of one profile or of all, and shows where to revoke them.
 pub(crate) fn run(options: Options, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let Options { profile, all, client_secret, autostart } = options;
     let logout = Logout { profile, all, client_secret };

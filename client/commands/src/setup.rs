@@ -1,5 +1,5 @@
 //! `rally-cred setup`: makes a profile, from the OAuth client in Rally to a token in hand, and takes it away again.
-//! Does not: do anything unsaid. Every change is in a plan first, which leaves out what is so already.
+//! Does not: change anything without saying so. Every change is planned first; existing settings are kept.
 //! Used by: people on their first day, and scripts, since every question has a flag.
 
 mod answers;
@@ -84,7 +84,7 @@ fn make(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Resul
     let mut draft = Draft::default();
     let made = plan(options, path, config, &profile, &mut draft, sys, output)
         .and_then(|(plan, has_changed)| carry_out(&plan, options.dry_run, sys, output).map(|()| has_changed));
-    // Whatever came in between, nothing has to be typed twice.
+    // Whatever failed, nothing has to be typed twice.
     let has_person = sys.stdin_is_terminal();
     let has_changed = match made {
         Ok(has_changed) => has_changed,
@@ -105,7 +105,7 @@ fn make(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Resul
     if has_changed && has_person {
         output.say(IF_REFUSED);
     }
-    // A token in hand proves nothing about values that it was not got with.
+    // An existing token proves nothing about changed values.
     let login = login::Options {
         profile: Some(profile),
         force: has_changed,
@@ -115,11 +115,11 @@ fn make(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Resul
     login::run(&login, sys, output)
 }
 
-/// The likeliest mistake of a first day ends at a page that no program of ours gets to see.
+/// The likeliest mistake in a first setup ends on a page of Rally's, which rally-cred never sees.
 const IF_REFUSED: &str = "if Rally shows an error in place of \"Allow Access\", client ID or callback URL are not those \
                           of the OAuth client: press Ctrl-C, and run rally-cred setup again";
 
-/// Asks, and plans what the answers need.
+/// Asks, and plans the changes that the answers need.
 fn plan(
     options: &Options,
     path: PathBuf,
@@ -147,14 +147,14 @@ fn plan(
     Ok((plan, has_changed))
 }
 
-/// Whether a run of `setup` has told git to ask about this server.
+/// Whether `setup` has configured git to ask about this server.
 pub(crate) fn has_told_git_of(base_url: &str) -> bool {
     let key = machine::git_key(base_url);
-    // A record that cannot be read says nothing.
+    // An unreadable record counts as empty.
     record::load().unwrap_or_default().iter().any(|made| made.git_key() == Some(&key))
 }
 
-/// Takes away what `setup` makes for a profile, and with the last profile what it makes for the machine.
+/// Removes what `setup` makes for a profile, and with the last profile what it makes for the machine.
 fn remove(options: &Options, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let path = find_config(sys)?;
     let mut config = ConfigText::load(&path)?;
@@ -176,7 +176,7 @@ fn remove(options: &Options, sys: &dyn System, output: &mut Output<'_>) -> Resul
         if text.trim().is_empty() && !config_file.is_empty() {
             plan.extend(machine::undo(config_file, sys));
         } else if config.is_unused() {
-            // Nothing is left that a daemon could use, so there is nothing to judge.
+            // The rest configures nothing, so there is nothing to check.
             plan.push(Change::Write { path, text });
         } else {
             plan.extend([Change::Configure { path, text }, Change::Reload]);
@@ -195,7 +195,7 @@ fn remove(options: &Options, sys: &dyn System, output: &mut Output<'_>) -> Resul
     Ok(0)
 }
 
-/// The config file's path, unless it or anything else that is to be made would be in another user's folders.
+/// The config file's path. Fails if it, or the socket, would be in another user's folder.
 fn find_config(sys: &dyn System) -> Result<PathBuf, Fault> {
     let path = config::find_path(sys)?;
     own_file::check_owner(&path)?;
@@ -203,7 +203,7 @@ fn find_config(sys: &dyn System) -> Result<PathBuf, Fault> {
     Ok(path)
 }
 
-/// Makes each change and says so; or only says what it would be.
+/// Makes each change and reports it; with `dry_run` only says what it would do.
 fn carry_out(plan: &[Change], dry_run: bool, sys: &dyn System, output: &mut Output<'_>) -> Result<(), Fault> {
     if plan.iter().all(Change::is_silent) {
         output.tell_line("nothing to change")?;
@@ -220,7 +220,7 @@ fn carry_out(plan: &[Change], dry_run: bool, sys: &dyn System, output: &mut Outp
     Ok(())
 }
 
-/// A question that nobody is there to answer.
+/// The fault of a question that nobody can answer.
 fn unanswered(what: &str, flag: &str) -> Fault {
     Fault::new(FaultKind::Usage, format!("{what} is not given"))
         .why("standard input is no terminal, so nobody can be asked")

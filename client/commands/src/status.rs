@@ -1,5 +1,5 @@
 //! `rally-cred status`: what the daemon holds, for people and as JSON.
-//! Does not: start a daemon, or decide what is well; the daemon says so.
+//! Does not: start a daemon, or judge the state; the daemon does.
 //! Used by: people, and scripts with `--json`.
 
 use std::{fmt::Write as _, time::Duration};
@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::{login, terminal::Terminal};
 
-/// The daemon's own limit for reading what it has to show, and some time for it to say so.
+/// The daemon's own limit for a status, and some time for its answer to arrive.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5).saturating_add(GRACE);
 
 /// The same where it asks Rally as well.
@@ -100,7 +100,7 @@ fn shown(status: &Shown, now: i64) -> String {
         kept(vault)
     );
     if !static_hosts.is_empty() {
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         writeln!(text, "stores   {}", plain(&static_hosts.join(", "))).ok();
     }
     for (name, value) in network.iter().flatten() {
@@ -191,7 +191,7 @@ fn moment(at: i64) -> String {
     Timestamp::from_second(at).map_or_else(|_| format!("{at} s after 1970"), |at| at.to_string())
 }
 
-/// A span in its largest unit that leaves at least two of it.
+/// A span in the largest unit of which it has at least two.
 fn span(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{} s", seconds.max(0)),

@@ -1,6 +1,6 @@
-//! What the commands that people type need beside [`System`]: the terminal, the clock, and a `get` of its own.
-//! Does not: decide anything from it.
-//! Used by: these commands; tests put their own in place of [`Process`].
+//! What interactive commands need beyond [`System`]: the terminal, the clock, and a `get` as a process.
+//! Does not: decide anything.
+//! Used by: these commands; tests replace [`Process`].
 
 use std::{
     any::Any,
@@ -17,41 +17,41 @@ use zeroize::Zeroizing;
 
 use crate::hidden_input;
 
-/// The process that a command of people's runs in.
+/// The process that an interactive command runs in.
 pub(crate) trait Terminal: System {
     /// Seconds since 1970.
     fn now(&self) -> i64;
-    /// Whether a person reads standard output.
+    /// Whether standard output is a terminal.
     fn stdout_is_terminal(&self) -> bool;
-    /// Standard input, line by line, for a thread of its own.
+    /// The lines of standard input, for another thread.
     fn typed_lines(&self) -> Box<dyn BufRead + Send>;
-    /// The terminal on which a person reads standard error and types; `None` if a line cannot be written anew there.
+    /// The terminal, if standard input and standard error are one and a line can be redrawn.
     fn screen(&self) -> Option<Screen>;
-    /// Hides what is typed until the returned value is dropped; an interruption shows it again and ends the program.
+    /// Switches echo off until the returned value is dropped.
     fn hide_typing(&self) -> Box<dyn Any>;
-    /// A line typed on the terminal without echo.
+    /// Reads a line from the terminal without echo.
     fn typed_secret(&self, prompt: &str) -> io::Result<Zeroizing<String>>;
     /// The folder in which relative paths begin.
     fn working_folder(&self) -> PathBuf;
-    /// Runs this program in another process, without standard input; its exit code and what it answered.
+    /// Runs this program in another process without standard input; returns its exit code and standard output.
     fn run_self(&self, arguments: &[OsString]) -> io::Result<(u8, Zeroizing<Vec<u8>>)>;
 }
 
-/// A terminal that can show a line anew.
+/// A terminal on which a line can be redrawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Screen {
-    /// How many characters fit in a line.
+    /// Its width in characters.
     pub(crate) columns: usize,
-    /// Whether the person wants colours (<https://no-color.org>).
+    /// Whether colours are wanted (<https://no-color.org>).
     pub(crate) has_colour: bool,
 }
 
-/// Taken where a terminal does not say how wide it is.
+/// The width of a terminal that does not report it.
 const USUAL_COLUMNS: usize = 80;
 
 impl Terminal for Process {
     fn now(&self) -> i64 {
-        // A clock before 1970 is wrong; every token then looks as if it had long to go, and the daemon decides anyway.
+        // A clock before 1970 is wrong. It is for display only; the daemon decides what is valid.
         SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX))
     }
 
@@ -72,7 +72,7 @@ impl Terminal for Process {
     }
 
     fn hide_typing(&self) -> Box<dyn Any> {
-        // What cannot be hidden is shown, which harms no more than the looks.
+        // If that fails, only the display suffers.
         Box::new(hidden_input::hide("sign-in cancelled").ok())
     }
 
@@ -88,7 +88,7 @@ impl Terminal for Process {
         let program = self.executable().ok_or(io::ErrorKind::NotFound)?;
         let mut child =
             Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        // Room for the longest answer, since a vector that grows leaves copies behind that nobody wipes.
+        // Sized for the longest answer, since a growing vector leaves unwiped copies behind.
         let mut answer = Zeroizing::new(Vec::with_capacity(2 * MAX_FRAME));
         if let Some(stdout) = child.stdout.take() {
             stdout.take(MAX_FRAME as u64).read_to_end(&mut answer)?;

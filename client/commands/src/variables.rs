@@ -1,5 +1,5 @@
 //! The environment variables from which Rally's tools take a token and a server, as their public sources read them.
-//! Does not: set or read any.
+//! Does not: set or read them.
 //! Used by: `exec` for the program that it runs. Those that are given where none is named are in `rally_cred`.
 
 use clap::ValueEnum;
@@ -95,7 +95,7 @@ impl Variable {
 }
 
 impl Value {
-    /// The text for a token and the server that it is for.
+    /// Its text for this token and server.
     pub(crate) fn text(self, token: &Secret, server: &Origin) -> Zeroizing<String> {
         Zeroizing::new(match self {
             Self::Token => token.expose().to_owned(),
@@ -106,7 +106,7 @@ impl Value {
     }
 }
 
-/// Whether the value of a variable in [`SERVERS`] leads to this server, whether it is a host or a URL.
+/// Whether the value of a variable in [`SERVERS`], a host or a URL, names this server.
 pub(crate) fn names_server(value: &str, server: &Origin) -> bool {
     let uri = if value.contains("://") {
         value.to_owned()

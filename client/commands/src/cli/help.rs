@@ -62,7 +62,7 @@ no flag and no known answer is an error, and units, git and completions are left
 
 It writes the config file (comments and other profiles stay as they are), the systemd units and the
 completions into folders of yours, and git's setting credential.URL.helper; then it signs in, which
-proves the values and puts the client secret into the keyring. What is so already stays, so it can be
+proves the values and puts the client secret into the keyring. Existing settings are kept, so it can be
 run again at any time. --dry-run changes nothing and asks no daemon.
 
 A daemon that systemd starts has none of this shell's variables. --network yes gives it those that name a

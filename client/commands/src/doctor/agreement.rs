@@ -1,6 +1,6 @@
-//! Whether the daemon means the same as this shell: the same config file, and the same way to Rally. A daemon has the
-//! variables of whoever started it, which may have been another shell, or systemd.
-//! Does not: say which of the two is right.
+//! Whether daemon and shell agree on config file, proxy and certificates. The daemon has the variables of what started
+//! it, which may have been another shell, or systemd.
+//! Does not: decide which is right.
 //! Used by: `doctor`.
 
 use std::{
@@ -17,13 +17,13 @@ use crate::{
     installed::{self, Units},
 };
 
-/// The config files that are of any concern: that of the daemon that runs, and the one that this shell names.
+/// The config files to check: the running daemon's, and this shell's.
 pub(super) fn config_paths(status: Option<&Status>, sys: &dyn System) -> Vec<PathBuf> {
     let paths = [config_path(status, sys), config::find_path(sys)];
     paths.into_iter().flatten().collect()
 }
 
-/// The config file that counts: that of the daemon that runs, else the one that a daemon would read.
+/// The config file in use: the running daemon's, else the one that a daemon would read.
 fn config_path(status: Option<&Status>, sys: &dyn System) -> Result<PathBuf, Fault> {
     let ours = config::find_path(sys);
     match status.map(|status| PathBuf::from(&status.config)) {
@@ -32,14 +32,14 @@ fn config_path(status: Option<&Status>, sys: &dyn System) -> Result<PathBuf, Fau
     }
 }
 
-/// A daemon tells its path as text, in which what is not text was replaced.
+/// The daemon reports its path as text, with invalid bytes replaced.
 fn is_same(ours: &Path, theirs: &Path) -> bool {
     let real = |path: &Path| fs::canonicalize(path).ok();
     ours.display().to_string() == theirs.display().to_string()
         || real(ours).is_some_and(|ours| Some(ours) == real(theirs))
 }
 
-/// Whether the config file that counts can be used, and is the one that this shell would name.
+/// Whether the config file in use is valid, and this shell names the same one.
 pub(super) fn config(status: Option<&Status>, sys: &dyn System) -> Check {
     let ours = config::find_path(sys);
     let theirs = match config_path(status, sys) {
@@ -49,7 +49,7 @@ pub(super) fn config(status: Option<&Status>, sys: &dyn System) -> Check {
     let judged = config::judge(Some(&theirs), sys);
     let Ok(ours) = ours else { return Check::of("config", judged) };
     let outcome = match judged {
-        // Which of two is meant, nobody can know.
+        // Either may be the right one.
         Ok(_) if ours.exists() => Err(disagreement(&ours, &theirs, sys)),
         Err(_) if ours.exists() && !theirs.exists() => Err(disagreement(&ours, &theirs, sys)),
         Ok(note) => Ok(format!("{note}; this shell would name {}, which does not exist", ours.display())),
@@ -71,7 +71,7 @@ fn disagreement(ours: &Path, theirs: &Path, sys: &dyn System) -> Fault {
         })
 }
 
-/// Whether the daemon goes the same way to Rally. A difference is a fault only if Rally is not reached.
+/// Whether daemon and shell have the same network variables. A difference is a fault only if Rally is not reached.
 pub(super) fn network(status: Option<&Status>, checks: &[Check], sys: &dyn System) -> Check {
     const CHECK: &str = "network";
     let Some(status) = status else { return Check::skipped(CHECK, "there is no daemon to try it") };
@@ -95,7 +95,7 @@ pub(super) fn network(status: Option<&Status>, checks: &[Check], sys: &dyn Syste
     let told = differences.iter().map(tell).collect::<Vec<_>>().join("; ");
     let is_trouble = |check: &Check| check.verdict == Verdict::Fail && matches!(check.check, "rally" | "tls");
     if !checks.iter().any(is_trouble) {
-        return Check::of(CHECK, Ok(format!("{told}; Rally answers all the same")));
+        return Check::of(CHECK, Ok(format!("{told}; Rally answers anyway")));
     }
     let remedy = match is_run_by_systemd(sys) {
         true => "rally-cred setup --network yes",
@@ -103,7 +103,7 @@ pub(super) fn network(status: Option<&Status>, checks: &[Check], sys: &dyn Syste
     };
     Check::of(
         CHECK,
-        Err(Fault::new(FaultKind::Failed, "the daemon goes another way to Rally than this shell")
+        Err(Fault::new(FaultKind::Failed, "the daemon and this shell have different network variables")
             .why(told)
             .remedy(remedy)),
     )

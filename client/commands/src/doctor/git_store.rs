@@ -1,5 +1,5 @@
-//! What git's own `store` has kept of Rally's servers, in plain text, from a time when it was told.
-//! Does not: show a password, or take one away; the remedy does, line by line.
+//! Finds passwords for Rally's servers that git's own `store` keeps in plain text.
+//! Does not: show a password, or remove one; the remedy does.
 //! Used by: `doctor`.
 
 use std::{
@@ -19,10 +19,10 @@ use zeroize::Zeroizing;
 use super::Check;
 use crate::installed;
 
-/// More than a person's passwords; the bound is for a path that leads to something else.
+/// More than anyone's passwords; a limit in case the path leads to something else.
 const LONGEST: u64 = 1024 * 1024;
 
-/// A check for each line that `store` has of one of these servers, or one that says that there is none.
+/// One failed check for each line about these servers, or one that passes if there are none.
 pub(super) fn check<'a>(servers: impl IntoIterator<Item = &'a String>, sys: &dyn System) -> Vec<Check> {
     let Ok(settings) = installed::git_helpers(sys) else {
         return vec![Check::skipped("git_store", "there is no git")];
@@ -31,7 +31,7 @@ pub(super) fn check<'a>(servers: impl IntoIterator<Item = &'a String>, sys: &dyn
     let helpers = settings.iter().map(|(_, helper)| helper.as_str());
     let mut checks = Vec::new();
     for file in files(helpers, sys) {
-        // A file that cannot be read has nothing that could be shown.
+        // An unreadable file has nothing to show.
         let bytes = read(&file).unwrap_or_default();
         let is_of_ours = |line: &Attributes| {
             let (protocol, host) = (line.protocol.as_deref(), line.host.as_deref());
@@ -48,7 +48,7 @@ pub(super) fn check<'a>(servers: impl IntoIterator<Item = &'a String>, sys: &dyn
     checks
 }
 
-/// The files that `store` writes: its own two, and those that settings name.
+/// The files that `store` uses: its two defaults, and those in git's settings.
 fn files<'a>(helpers: impl Iterator<Item = &'a str>, sys: &dyn System) -> Vec<PathBuf> {
     let folder = |name| sys.variable(name).map(PathBuf::from);
     let home = folder("HOME");
@@ -67,7 +67,7 @@ fn files<'a>(helpers: impl Iterator<Item = &'a str>, sys: &dyn System) -> Vec<Pa
     files
 }
 
-/// The file that a setting has `store` write, as a shell reads the setting.
+/// The value of `--file` in a `store` setting, read as a shell does.
 fn named_file(helper: &str) -> Option<String> {
     let words = shlex::split(helper.trim_start_matches('!'))?;
     let is_store = |word: &String| word == "store" || word.ends_with("credential-store");
@@ -79,14 +79,14 @@ fn named_file(helper: &str) -> Option<String> {
     file.or_else(|| arguments.next())
 }
 
-/// What is longer is not git's work.
+/// Reads the beginning of a file.
 fn read(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
     own_file::open_to_read(file)?.take(LONGEST).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// What a line of the file is for: a URL with a user name and a password. One that is none of git's is passed over.
+/// Parses a line of the file, a URL with user name and password. Other lines are skipped.
 fn parse(line: &[u8]) -> Option<Attributes> {
     let url = Zeroizing::new([b"url=", line, b"\n"].concat());
     git::parse(&url).ok().filter(|attributes| attributes.username.is_some())
@@ -103,7 +103,7 @@ fn fault(line: &Attributes, file: &Path) -> Fault {
     let words: Vec<_> = attributes.iter().map(|attribute| shell_word(attribute)).collect();
     let file = file.display().to_string();
     Fault::new(FaultKind::Failed, format!("{file} holds a password for {protocol}://{host} in plain text"))
-        .why("git's helper `store` was told of it, and answers with it even when it has ended")
+        .why("git's helper `store` kept it, and answers with it even after it has expired")
         .remedy(format!(
             "printf '%s\\n' {} | git credential-store --file {} erase",
             words.join(" "),

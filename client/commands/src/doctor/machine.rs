@@ -1,5 +1,5 @@
-//! The checks that need no daemon: modes of files, programs in PATH, git's configuration, systemd's units.
-//! Does not: look into a file.
+//! The checks that need no daemon: file modes, programs in PATH, git's configuration, systemd's units.
+//! Does not: read files.
 //! Used by: `doctor`.
 
 use std::{
@@ -21,7 +21,7 @@ use crate::{
 /// Whether nobody else may change the config, read the log or use the socket.
 pub(super) fn permissions(configs: &[PathBuf], sys: &dyn System) -> Result<String, Fault> {
     for config in configs {
-        // What a variable names may be anything, so then the variable is to change and not the file.
+        // A path from a variable may be anything, so the variable has to change and not the file.
         let elsewhere = (variables::config_file(None).as_ref() != Ok(config)).then(|| {
             "set RALLY_CRED_CONFIG to a file of your own, in a folder that nobody else may write to"
                 .to_owned()
@@ -41,7 +41,7 @@ pub(super) fn permissions(configs: &[PathBuf], sys: &dyn System) -> Result<Strin
     Ok("nobody else may change the config, read the log or use the socket".to_owned())
 }
 
-/// What does not exist is as safe as can be. The remedy is a command for the file, unless another one is given.
+/// Checks a file's mode; a missing file passes. The default remedy is a chmod.
 #[cfg(unix)]
 fn check_mode(
     path: &Path,
@@ -52,7 +52,7 @@ fn check_mode(
 ) -> Result<(), Fault> {
     use std::os::unix::fs::MetadataExt;
     let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
-    // In a folder with the sticky bit, as /tmp is, others may not touch what is not theirs.
+    // In a folder with the sticky bit, such as /tmp, users can change only their own files.
     let is_sticky = found.is_dir() && found.mode() & 0o1000 != 0;
     if is_sticky || found.mode() & forbidden == 0 {
         return Ok(());
@@ -64,13 +64,13 @@ fn check_mode(
         ))
 }
 
-/// Elsewhere, files have lists of who may do what, and the user's folders are closed by inheritance.
+/// Other systems use access lists, by which the user's folders are private.
 #[cfg(not(unix))]
 fn check_mode(_: &Path, _: u32, _: &str, _: &str, _: Option<String>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether git finds its helper, where it looks for it by name.
+/// Whether git finds its helper in `PATH`, if it is configured by name.
 pub(super) fn path(profiles: &[ProfileStatus], sys: &dyn System) -> Check {
     if let Some(helper) = installed::find_program(GIT_HELPER, sys) {
         return Check::of("path", Ok(helper.display().to_string()));
@@ -93,13 +93,13 @@ pub(super) fn path(profiles: &[ProfileStatus], sys: &dyn System) -> Check {
     Check::of("path", Err(fault))
 }
 
-/// The servers of the profiles, each once.
+/// The servers of the profiles, without duplicates.
 pub(super) fn servers(profiles: &[ProfileStatus]) -> BTreeSet<String> {
     profiles.iter().map(|profile| plain(&profile.base_url)).collect()
 }
 
-/// Whether git asks this program about each profile's server, where somebody wants it to, and nobody else; and nobody
-/// else either about the servers of static credentials for which it asks this program.
+/// Whether git asks this program, and no other helper, about each profile's server, if it is configured to. For servers
+/// of static credentials, only whether other helpers are asked as well.
 pub(super) fn git(servers: &BTreeSet<String>, stores: &[String], sys: &dyn System) -> Vec<Check> {
     if servers.is_empty() && stores.is_empty() {
         return vec![Check::skipped("git", "no server is known to ask about")];
@@ -122,7 +122,7 @@ fn git_about(server: &str, sys: &dyn System) -> Check {
         }
         GitHelper::Ours { others, .. } => Check::of("git", Err(shared(server, &others, sys))),
         GitHelper::Undone => {
-            let fault = fault.why("an empty credential.helper after rally-cred's takes it out again");
+            let fault = fault.why("an empty credential.helper after rally-cred's removes it");
             let command = match installed::has_helpers_behind(server, sys) {
                 true => set_git_helper(server, sys),
                 false => command,
@@ -130,10 +130,10 @@ fn git_about(server: &str, sys: &dyn System) -> Check {
             Check::of("git", Err(fault.remedy(command)))
         }
         GitHelper::Absent if setup::has_told_git_of(server) => {
-            let fault = fault.why("rally-cred setup set it as a helper, and it is there no more");
+            let fault = fault.why("rally-cred setup configured it as a helper, but it is gone");
             Check::of("git", Err(fault.remedy(command)))
         }
-        // Nobody has to use git.
+        // Using git is optional.
         GitHelper::Absent => Check::skipped(
             "git",
             &format!("it does not ask rally-cred about {server}; if it should: {command}"),
@@ -141,29 +141,29 @@ fn git_about(server: &str, sys: &dyn System) -> Check {
     }
 }
 
-/// The fault of helpers beside this program.
+/// The fault of other helpers beside ours.
 fn shared(server: &str, others: &[String], sys: &dyn System) -> Fault {
-    Fault::new(FaultKind::Failed, format!("git asks others than rally-cred about {server}"))
+    Fault::new(FaultKind::Failed, format!("git asks other helpers than rally-cred about {server}"))
         .why(format!(
-            "it tells them what it was given, and they may keep it in plain text: {}",
+            "it passes the token on to them, and they may keep it in plain text: {}",
             others.join(", ")
         ))
         .remedy(set_git_helper(server, sys))
 }
 
-/// The same as [`add_git_helper`] behind all that is there: what is only added may come before it.
+/// As [`add_git_helper`], but behind all other settings.
 fn set_git_helper(server: &str, sys: &dyn System) -> String {
     format!("git config --global --unset-all credential.{server}.helper; {}", add_git_helper(server, sys))
 }
 
-/// Has git ask this program alone: an empty helper has it forget those before, which would keep the token.
+/// The commands by which git asks this program alone: an empty helper resets the list, since others would keep the token.
 fn add_git_helper(server: &str, sys: &dyn System) -> String {
     let add = format!("git config --global --add credential.{server}.helper");
     let helper = installed::helper_for_git(sys);
     format!("{add} '' && {add} {}", shell_word(&helper.to_string_lossy()))
 }
 
-/// Whether the units do what they were installed for, and the daemon that answers, if one does, is theirs.
+/// Whether installed units are enabled and healthy, and the running daemon is theirs.
 pub(super) fn units(daemon: Option<u32>, sys: &dyn System) -> Check {
     let outcome = match installed::units(sys) {
         Units::NoManager => return Check::skipped("units", "systemd runs nothing for this user here"),

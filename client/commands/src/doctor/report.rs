@@ -1,6 +1,6 @@
 //! The support report: what `doctor` found, what `status` says, and the end of the log, in one file.
-//! Does not: hold a secret. It has no value of a variable, no line of the config file, and the log has no secrets.
-//! Used by: people who are asked for it.
+//! Does not: contain secrets: no values of variables, no lines of the config file, and the log has none.
+//! Used by: `doctor --report`.
 
 use std::{
     fmt::Write as _,
@@ -23,10 +23,10 @@ use crate::{
     terminal::Terminal,
 };
 
-/// How much of the log's end is taken along: some hundred lines.
+/// How much of the log's end is included: some hundred lines.
 const LOG_END: u64 = 64 * 1024;
 
-/// Variables that change what the programs do. Only whether they are set is told, since some may hold passwords.
+/// Variables that affect the programs. The report says only which are set, since some may hold passwords.
 const VARIABLES: [&str; 14] = [
     "RALLY_CRED_CONFIG",
     "RALLY_CRED_SOCKET",
@@ -87,7 +87,7 @@ fn text(found: &Found, sys: &dyn Terminal) -> String {
     let status = found.status.iter().map(serde_json::to_string);
     let profiles = found.profiles.iter().map(serde_json::to_string);
     text.push_str("\n# status\n");
-    // Writing to a text cannot fail.
+    // Writing to a string cannot fail.
     status.chain(profiles).flatten().for_each(|line| writeln!(text, "{line}").unwrap_or_default());
     text.push_str("\n# log\n");
     let log = match installed::units(sys) {
@@ -101,7 +101,7 @@ fn text(found: &Found, sys: &dyn Terminal) -> String {
     text
 }
 
-/// What follows a name in the first line that begins with it.
+/// The rest of the first line with this prefix.
 fn read_line(path: &str, name: &str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)).map(|value| plain(value.trim_matches('"')))
@@ -116,11 +116,11 @@ fn journal_end(sys: &dyn System) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr))
 }
 
-/// The log of one that a client started: its end, which may begin in the older file.
+/// The end of the log of a daemon that a client started; it may begin in the rotated file.
 fn log_end() -> io::Result<String> {
     let path = socket::state_folder().map_err(io::Error::other)?.join("daemon.log");
     let mut end = Vec::new();
-    // The older one is often not there.
+    // The rotated file often does not exist.
     read_end(&path.with_extension("log.old"), &mut end).ok();
     read_end(&path, &mut end)?;
     let begin = end.len().saturating_sub(usize::try_from(LOG_END).unwrap_or(usize::MAX));

@@ -55,7 +55,7 @@ impl Draft {
     }
 }
 
-/// Refuses a profile name, and a file with faults elsewhere, before anything is asked: no answer would mend them.
+/// Refuses a bad profile name, or a file with faults elsewhere, before anything is asked: no answer would fix them.
 pub(super) fn check_before(profile: &str, config: &ConfigText, sys: &dyn System) -> Result<(), Fault> {
     judge(profile, DEFAULT_BASE_URL, ANY_CALLBACK, ANY_CLIENT_ID, sys)?;
     match config.without_profile(profile) {

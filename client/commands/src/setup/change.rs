@@ -13,6 +13,8 @@ use std::{
 use rally_cred::{output::Output, system::System};
 use rally_cred_proto::{Fault, FaultKind, own_file, shell_word::shell_word};
 
+use tempfile::NamedTempFile;
+
 use super::record::{self, Made};
 use crate::{config, daemon, logout};
 
@@ -135,7 +137,7 @@ fn quietly(
 fn failed(path: &Path, what: &str, fault: &io::Error) -> Fault {
     Fault::new(FaultKind::Failed, format!("{} {what}", path.display()))
         .why(fault.to_string())
-        .remedy("mend the cause and run rally-cred setup again; what is done already stays")
+        .remedy("fix the cause and run rally-cred setup again; what is done is kept")
 }
 
 /// Takes the note of a file back if that could not be made. Nothing is lost if the note stays.
@@ -160,8 +162,8 @@ pub(super) fn write(
     text: &str,
     judge: impl FnOnce(&Path) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    let cannot = |fault: &io::Error| {
-        own_file::owner_remedy(path).into_iter().fold(failed(path, "cannot be written", fault), Fault::remedy)
+    let cannot = |err: io::Error| {
+        own_file::owner_remedy(path).into_iter().fold(failed(path, "cannot be written", &err), Fault::remedy)
     };
     own_file::check_owner(path)?;
     // A link, as people have who keep such files elsewhere, stays one.
@@ -181,36 +183,19 @@ pub(super) fn write(
             .why("its mode lets nobody change it")
             .remedy(format!("chmod u+w {}", shell_word(&path.display().to_string()))));
     }
-    let mut beside = target.clone().into_os_string();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    // One from a run that was interrupted is in the way.
-    fs::remove_file(&beside).ok();
-    let placed = write_new(&beside, text)
-        .map_err(|fault| cannot(&fault))
-        .and_then(|()| judge(&beside))
-        .and_then(|()| {
-            old.map_or(Ok(()), |mode| fs::set_permissions(&beside, mode))
-                .and_then(|()| fs::rename(&beside, &target))
-                .map_err(|fault| cannot(&fault))
-        });
-    if placed.is_err() {
-        fs::remove_file(&beside).ok();
-    }
-    placed
+    let beside = write_beside(&target, text).map_err(cannot)?;
+    judge(beside.path())?;
+    old.map_or(Ok(()), |mode| fs::set_permissions(beside.path(), mode)).map_err(cannot)?;
+    beside.persist(&target).map(drop).map_err(|err| cannot(err.error))
 }
 
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        own_file::make_folder(folder)?;
-    }
-    let mut options = fs::File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+fn write_beside(target: &Path, text: &str) -> io::Result<NamedTempFile> {
+    let folder = target.parent().unwrap_or(Path::new("/"));
+    own_file::make_folder(folder)?;
+    let mut file = tempfile::Builder::new().prefix(".rally-cred-").suffix(".new").tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()
+    file.as_file().sync_all()?;
+    Ok(file)
 }
 
 /// A command as a person would type it.
@@ -223,7 +208,7 @@ fn run(program: &str, arguments: &[OsString], sys: &dyn System) -> Result<(), Fa
     let line = command_line(program, arguments);
     let fault = || {
         Fault::new(FaultKind::Failed, format!("{line} failed"))
-            .remedy("mend the cause and run rally-cred setup again; what is done already stays")
+            .remedy("fix the cause and run rally-cred setup again; what is done is kept")
     };
     let done = sys.output_of(Command::new(program).args(arguments));
     match done {

@@ -94,7 +94,7 @@ impl ConfigText {
         self.names().is_empty() && !self.document.contains_key("static")
     }
 
-    /// Puts the values of a profile in. What is so already stays, to the letter.
+    /// Sets the values of a profile. Equal values are kept to the letter.
     pub(super) fn set_profile(&mut self, name: &str, base_url: &str, client_id: &str, redirect_uri: &str) {
         let old_default = self.default_profile();
         let is_new = !self.has_profile(name);

@@ -11,18 +11,18 @@ use rally_cred_proto::{Fault, FaultKind, plain::plain, shell_word::shell_word};
 use super::unanswered;
 use crate::terminal::Terminal;
 
-/// The longest answer. A longer one is a slip of the clipboard.
+/// The longest answer. A longer one was pasted by mistake.
 const LONGEST: u64 = 4096;
 
 fn is_about_the_answer(kind: FaultKind) -> bool {
     matches!(kind, FaultKind::ConfigBroken | FaultKind::Usage)
 }
 
-/// What an answer is worth.
+/// The verdict on an answer.
 pub(super) enum Verdict {
-    /// It can be used, in this form.
+    /// It is good, in this form.
     Good(String),
-    /// It cannot; another one was probably meant.
+    /// It is not; `instead` was probably meant.
     Bad { fault: Fault, instead: Option<String> },
 }
 
@@ -33,7 +33,7 @@ pub(super) enum YesNo {
     No,
 }
 
-/// Asks whoever is there. Where nobody is, what is not given takes its proposal, or is an error.
+/// Asks the user. Without one, a missing answer is its proposal, or an error.
 pub(super) struct Interview<'a, 'o> {
     lines: Option<Box<dyn BufRead + Send>>,
     output: &'a mut Output<'o>,
@@ -44,7 +44,7 @@ impl<'a, 'o> Interview<'a, 'o> {
         Self { lines: sys.stdin_is_terminal().then(|| sys.typed_lines()), output }
     }
 
-    /// Whether somebody can answer.
+    /// Whether a user can answer.
     pub(super) fn has_person(&self) -> bool {
         self.lines.is_some()
     }
@@ -53,8 +53,8 @@ impl<'a, 'o> Interview<'a, 'o> {
         self.output.say(text);
     }
 
-    /// A text that is judged as soon as it is given. An empty line takes the proposal, and is asked again without one. A
-    /// bad one costs the person nothing but another try, with what was probably meant as the proposal.
+    /// Asks for a text, and checks it at once. An empty line takes the proposal. After a bad answer it asks again, and
+    /// proposes what was probably meant.
     pub(super) fn judged(
         &mut self,
         question: &str,
@@ -86,10 +86,10 @@ impl<'a, 'o> Interview<'a, 'o> {
             };
             match judge(&answer) {
                 Verdict::Good(answer) => return Ok(answer),
-                // A daemon's program that cannot be run is no fault of the answer.
+                // Such as a daemon's program that cannot be run.
                 Verdict::Bad { fault, .. } if !is_about_the_answer(fault.kind) => return Err(fault),
                 Verdict::Bad { fault, instead } => {
-                    // The name of a key means nothing to somebody who was asked in words.
+                    // The user was asked in words, so the name of the key is left out.
                     let told = fault.why.map_or(fault.what, |why| format!("this cannot be used: {why}"));
                     self.tell(&told);
                     proposal = instead.or(proposal);
@@ -98,7 +98,7 @@ impl<'a, 'o> Interview<'a, 'o> {
         }
     }
 
-    /// Yes or no; yes for an empty line. Where nobody is, no: nothing is done that was not said.
+    /// Yes or no; yes for an empty line. Without a user, no: nothing is done that was not asked for.
     pub(super) fn yes(&mut self, question: &str, given: Option<YesNo>) -> Result<bool, Fault> {
         match given {
             Some(YesNo::Yes) => return Ok(true),

@@ -1,5 +1,5 @@
 //! What `setup` offers beside the profile: systemd's units, git's credential helper, a shell's completions.
-//! Does not: carry anything out, or plan what is so already.
+//! Does not: carry anything out, or plan what is done already.
 //! Used by: `setup`.
 
 use std::{
@@ -335,7 +335,7 @@ fn home(sys: &dyn System) -> Option<PathBuf> {
     sys.variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// A file of ours, unless it is so already.
+/// Plans to write a file, unless it has this text already.
 pub(super) fn write(path: PathBuf, text: String) -> Option<Change> {
     let found = own_file::open_to_read(&path).and_then(io::read_to_string);
     let is_so = found.is_ok_and(|found| found == text);
