@@ -45,7 +45,7 @@ pub fn connect(sys: &dyn System, autostart: bool, deadline: &mut Deadline) -> Re
     let (done, outcome) = mpsc::channel();
     // Neither taking the lock nor reading from the daemon has a timeout.
     let thread = thread::Builder::new().spawn(move || done.send(starter.start()));
-    thread.map_err(|fault| no_thread(&fault))?;
+    thread.map_err(|err| no_thread(&err))?;
     deadline.start();
     let most = deadline.left().map_or(PATIENCE, |left| left.min(PATIENCE));
     let started = outcome
@@ -106,17 +106,17 @@ struct Starter {
 
 impl Starter {
     fn start(&self) -> Result<Started, Fault> {
-        let cannot = |what: &str, fault: &io::Error| not_started(format!("{what}: {fault}"));
+        let cannot = |what: &str, err: &io::Error| not_started(format!("{what}: {err}"));
         socket::check_owners(&self.socket)?;
         let folder = socket::lock_folder(&self.socket)?;
-        own_file::make_folder(&folder).map_err(|fault| {
-            let told = cannot(&format!("{} cannot be made", folder.display()), &fault);
+        own_file::make_folder(&folder).map_err(|err| {
+            let told = cannot(&format!("{} cannot be made", folder.display()), &err);
             own_file::owner_remedy(&folder).into_iter().fold(told, Fault::remedy)
         })?;
         socket::check_folder(&self.socket)?;
         let lock = folder.join("start.lock");
-        let _lock = Lock::take(&lock).map_err(|fault| {
-            let told = cannot(&format!("its start cannot be locked by {}", lock.display()), &fault);
+        let _lock = Lock::take(&lock).map_err(|err| {
+            let told = cannot(&format!("its start cannot be locked by {}", lock.display()), &err);
             socket::in_the_way(told, &self.socket, &lock)
         })?;
         // Another client may have started it while this one waited for the lock.
@@ -124,9 +124,9 @@ impl Starter {
             Err(fault) if fault.kind == FaultKind::NoDaemon => {}
             done => return done.map(|client| Started { client, notices: Vec::new() }),
         }
-        let child = self.spawn().map_err(|fault| match fault.kind() {
-            io::ErrorKind::WouldBlock => no_thread(&fault),
-            _ => cannot(&self.daemon.display().to_string(), &fault),
+        let child = self.spawn().map_err(|err| match err.kind() {
+            io::ErrorKind::WouldBlock => no_thread(&err),
+            _ => cannot(&self.daemon.display().to_string(), &err),
         })?;
         let mut notices = Vec::new();
         let outcome = await_ready(child, &mut notices);
@@ -170,7 +170,7 @@ fn await_ready(mut child: Child, notices: &mut Vec<Fault>) -> Result<(), Fault> 
         let mut stdout = BufReader::new(stdout).take(frame::MAX_FRAME as u64);
         loop {
             let mut line = Vec::new();
-            stdout.read_until(b'\n', &mut line).map_err(|fault| not_started(fault.to_string()))?;
+            stdout.read_until(b'\n', &mut line).map_err(|err| not_started(err.to_string()))?;
             if line.is_empty() {
                 break;
             }
@@ -178,12 +178,12 @@ fn await_ready(mut child: Child, notices: &mut Vec<Fault>) -> Result<(), Fault> 
                 Ok(Answer::Notice(notice)) => notices.push(notice),
                 Ok(Answer::Error(fault)) => return Err(fault),
                 Ok(_) => return Ok(()),
-                Err(fault) => return Err(not_started(fault.to_string())),
+                Err(err) => return Err(not_started(err.to_string())),
             }
         }
     }
     // It closed its output without a result, so it has ended.
-    let ended = child.wait().map_or_else(|fault| fault.to_string(), |status| status.to_string());
+    let ended = child.wait().map_or_else(|err| err.to_string(), |status| status.to_string());
     Err(not_started(format!("it ended before it was ready, with {ended}")))
 }
 

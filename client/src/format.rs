@@ -157,10 +157,10 @@ fn give(
     let bytes = match format {
         Format::Json => return output.answer_json(&Shown::from(given)),
         Format::Git => git_lines(given, request.unwrap_or(&git::Attributes::default()))
-            .map_err(|fault| unwritable(fault.to_string()))?,
+            .map_err(|err| unwritable(err.to_string()))?,
         Format::EngFlow => {
             let json = engflow::encode_answer(header, value, given.expires_at)
-                .map_err(|fault| unwritable(fault.to_string()))?;
+                .map_err(|err| unwritable(err.to_string()))?;
             joined(&[&json, b"\n"])
         }
         Format::Token => joined(&[given.secret.expose().as_bytes(), b"\n"]),

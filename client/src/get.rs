@@ -181,9 +181,9 @@ fn read_request(options: &Options, daemon: &mut Daemon<'_>, sys: &dyn System) ->
     }
     let bad = |what: String| Fault::new(FaultKind::BadRequest, what).remedy(WHAT_TO_WRITE);
     if engflow::looks_like_json(&input) {
-        engflow::parse_request(&input).map(Request::EngFlow).map_err(|fault| bad(fault.to_string()))
+        engflow::parse_request(&input).map(Request::EngFlow).map_err(|err| bad(err.to_string()))
     } else {
-        git::parse(&input).map(Request::Git).map_err(|fault| bad(fault.to_string()))
+        git::parse(&input).map(Request::Git).map_err(|err| bad(err.to_string()))
     }
 }
 
@@ -205,13 +205,13 @@ pub(crate) fn read_input(
     deadline: &mut Deadline,
     sys: &dyn System,
 ) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    git::read(&mut sys.stdin(deadline)).map_err(|fault| match fault {
+    git::read(&mut sys.stdin(deadline)).map_err(|err| match err {
         git::BadAttributes::Unreadable(std::io::ErrorKind::TimedOut) => {
             Fault::new(FaultKind::TimedOut, "the request did not come to an end in time")
                 .why("the caller left standard input open")
                 .remedy(format!("rally-cred {operation} </dev/null"))
         }
-        fault => Fault::new(FaultKind::BadRequest, fault.to_string()).remedy(WHAT_TO_WRITE),
+        err => Fault::new(FaultKind::BadRequest, err.to_string()).remedy(WHAT_TO_WRITE),
     })
 }
 

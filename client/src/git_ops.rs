@@ -59,7 +59,7 @@ fn read(operation: &str, deadline: &mut Deadline, sys: &dyn System) -> Result<gi
     }
     let input = get::read_input(operation, deadline, sys)?;
     git::parse(&input)
-        .map_err(|fault| Fault::new(FaultKind::BadRequest, fault.to_string()).remedy(get::WHAT_TO_WRITE))
+        .map_err(|err| Fault::new(FaultKind::BadRequest, err.to_string()).remedy(get::WHAT_TO_WRITE))
 }
 
 /// Has the daemon keep a static credential, if the config file lists its server. What must not be kept is not even sent.

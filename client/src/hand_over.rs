@@ -21,7 +21,7 @@ pub(crate) fn run(args: &[OsString], sys: &dyn System) -> Result<u8, Fault> {
     let own = sys.executable().ok_or_else(|| cannot("where rally-cred lies is not known".to_owned()))?;
     let program = own.with_file_name(format!("{PROGRAM}{}", std::env::consts::EXE_SUFFIX));
     sys.run_in_place(Command::new(&program).args(args))
-        .map_err(|fault| cannot(format!("{}: {fault}", program.display())))
+        .map_err(|err| cannot(format!("{}: {err}", program.display())))
 }
 
 #[cfg(unix)]

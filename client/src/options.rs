@@ -125,7 +125,7 @@ impl Options {
         let mut options = Self::default();
         let mut parser = lexopt::Parser::from_args(args);
         let mut operation = None;
-        while let Some(arg) = parser.next().map_err(|fault| wrong(fault.to_string()))? {
+        while let Some(arg) = parser.next().map_err(|err| wrong(err.to_string()))? {
             match arg {
                 lexopt::Arg::Long(name) => match FLAGS.iter().find(|flag| flag.name == name) {
                     Some(flag) => flag.take(&mut options, &mut parser)?,

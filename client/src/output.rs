@@ -29,9 +29,9 @@ impl Output<'_> {
     /// pipe is not an error.
     pub fn answer(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match self.stdout.write_all(bytes).and_then(|()| self.stdout.flush()) {
-            Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
+            Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Fault::new(FaultKind::Failed, "the answer cannot be written")
-                    .why(fault.to_string())
+                    .why(err.to_string())
                     .remedy("make room where standard output leads to, then ask again"))
             }
             Ok(()) | Err(_) => Ok(()),
@@ -50,9 +50,8 @@ impl Output<'_> {
 
     /// Writes an answer as one line of JSON with a `version`.
     pub fn answer_json(&mut self, answer: &impl Serialize) -> Result<(), Fault> {
-        let line = versioned(answer).map_err(|fault| {
-            Fault::new(FaultKind::Failed, "the answer is not JSON").why(fault.to_string())
-        })?;
+        let line = versioned(answer)
+            .map_err(|err| Fault::new(FaultKind::Failed, "the answer is not JSON").why(err.to_string()))?;
         self.answer(&line)
     }
 

@@ -126,9 +126,9 @@ pub fn exit_code(status: ExitStatus) -> u8 {
 }
 
 /// The fault of a thread or process that the system does not start for now.
-pub fn no_thread(fault: &io::Error) -> Fault {
+pub fn no_thread(err: &io::Error) -> Fault {
     Fault::new(FaultKind::Failed, "the system starts no more threads or processes for this user")
-        .why(fault.to_string())
+        .why(err.to_string())
         .remedy("end programs that you do not need, or raise the limit (ulimit -u), and run it again")
 }
 

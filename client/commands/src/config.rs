@@ -90,9 +90,9 @@ fn ask_daemon_program(file: Option<&Path>, sys: &dyn System) -> Result<Verdict, 
     let daemon = autostart::daemon_program(sys)?;
     let mut command = process::Command::new(&daemon);
     command.arg("--check-config").args(file).stdin(Stdio::null());
-    let done = command.output().map_err(|fault| {
+    let done = command.output().map_err(|err| {
         Fault::new(FaultKind::Failed, format!("{} cannot be run", daemon.display()))
-            .why(fault.to_string())
+            .why(err.to_string())
             .remedy("install rally-credd anew, beside rally-cred")
     })?;
     Ok(Verdict { good: done.stdout, broken: done.stderr, code: exit_code(done.status) })

@@ -47,7 +47,7 @@ pub(crate) struct Options {
 /// Checks everything, shows it, and writes the report. The exit code is that of the first fault, 0 without one.
 pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     let found = examine(options, sys);
-    let first_fault = found.checks.iter().find_map(|check| check.fault.as_ref());
+    let first_fault = found.checks.iter().find_map(Check::fault);
     if let Some(path) = &options.report {
         report::write(path, &found, sys)?;
         output.say(format_args!(
@@ -74,35 +74,45 @@ struct Check {
     check: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<String>,
+    #[serde(flatten)]
     verdict: Verdict,
-    /// What was found, or why it was skipped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<Fault>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
 enum Verdict {
-    Pass,
-    Fail,
-    Skipped,
+    /// What was found.
+    Pass {
+        note: String,
+    },
+    Fail {
+        fault: Fault,
+    },
+    /// Why it was not tried.
+    Skipped {
+        note: String,
+    },
 }
 
 impl Check {
     /// A check that passed, with a note, or failed.
     fn of(check: &'static str, outcome: Result<String, Fault>) -> Self {
-        match outcome {
-            Ok(note) => Self { check, profile: None, verdict: Verdict::Pass, note: Some(note), fault: None },
-            Err(fault) => {
-                Self { check, profile: None, verdict: Verdict::Fail, note: None, fault: Some(fault) }
-            }
-        }
+        let verdict = match outcome {
+            Ok(note) => Verdict::Pass { note },
+            Err(fault) => Verdict::Fail { fault },
+        };
+        Self { check, profile: None, verdict }
     }
 
     fn skipped(check: &'static str, why: &str) -> Self {
-        Self { check, profile: None, verdict: Verdict::Skipped, note: Some(why.to_owned()), fault: None }
+        Self { check, profile: None, verdict: Verdict::Skipped { note: why.to_owned() } }
+    }
+
+    fn fault(&self) -> Option<&Fault> {
+        match &self.verdict {
+            Verdict::Fail { fault } => Some(fault),
+            Verdict::Pass { .. } | Verdict::Skipped { .. } => None,
+        }
     }
 
     fn for_profile(mut self, profile: Option<String>) -> Self {
@@ -265,18 +275,14 @@ fn shown(checks: &[Check]) -> String {
     let several =
         checks.iter().filter_map(|check| check.profile.as_ref()).collect::<std::collections::BTreeSet<_>>();
     let mut text = String::new();
-    for Check { check, profile, verdict, note, fault } in checks {
-        let mark = match verdict {
-            Verdict::Pass => "ok",
-            Verdict::Fail => "FAIL",
-            Verdict::Skipped => "--",
-        };
+    for Check { check, profile, verdict } in checks {
         let whose = profile.as_ref().filter(|_| several.len() > 1);
         let whose = whose.map_or_else(String::new, |profile| format!("{profile}: "));
-        // The lines of a fault are indented below its first.
-        let what = match fault {
-            Some(fault) => fault.to_string().replace('\n', "\n      "),
-            None => visible_line(note.as_deref().unwrap_or_default()).into_owned(),
+        let (mark, what) = match verdict {
+            Verdict::Pass { note } => ("ok", visible_line(note).into_owned()),
+            // The lines of a fault are indented below its first.
+            Verdict::Fail { fault } => ("FAIL", fault.to_string().replace('\n', "\n      ")),
+            Verdict::Skipped { note } => ("--", visible_line(note).into_owned()),
         };
         // Writing to a string cannot fail.
         writeln!(text, "{mark:<4}  {check:<13}  {whose}{what}").ok();

@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
     let mut arguments: Vec<OsString> = vec!["get".into(), "--format=json".into()];
     arguments.extend(options.profile.iter().map(|profile| format!("--profile={profile}").into()));
     arguments.extend(options.get.0.iter().cloned());
-    let (code, answer) = sys.run_self(&arguments).map_err(|fault| failed(fault.to_string()))?;
+    let (code, answer) = sys.run_self(&arguments).map_err(|err| failed(err.to_string()))?;
     if code != 0 {
         // `get` has shown the fault.
         return Ok(code);
@@ -89,11 +89,11 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
     if variables.iter().any(|variable| variable.name == "APIKEY") {
         warn_of_pyral_config(&server, sys, output);
     }
-    sys.run_in_place(&mut command).or_else(|fault| {
+    sys.run_in_place(&mut command).or_else(|err| {
         let program = program.display();
-        let told = Fault::new(FaultKind::Failed, format!("{program} cannot be run")).why(fault.to_string());
+        let told = Fault::new(FaultKind::Failed, format!("{program} cannot be run")).why(err.to_string());
         // The codes are those of shells and env(1).
-        let (code, remedy) = match fault.kind() {
+        let (code, remedy) = match err.kind() {
             io::ErrorKind::NotFound => {
                 (127, "install it, or give its path; a shell's own words need sh -c \"…\"")
             }

@@ -42,8 +42,8 @@ mod unix {
             match terminal.read(rest) {
                 Ok(0) => break,
                 Ok(count) => length += count,
-                Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
-                Err(fault) => return Err(fault),
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
             }
             if line.get(..length).is_some_and(|typed| typed.ends_with(b"\n")) {
                 break;

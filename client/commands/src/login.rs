@@ -189,7 +189,7 @@ fn ask_in_background(
         let outcome = if client.is_usable() { outcome } else { outcome.map_err(silence) };
         happened.send(Happened::Ended(outcome)).ok();
     });
-    asking.map(drop).map_err(|fault| no_thread(&fault))
+    asking.map(drop).map_err(|err| no_thread(&err))
 }
 
 /// Reads lines until they end or the receiver is gone. The thread ends with the program, in the middle of a read.
@@ -214,9 +214,9 @@ fn read_line(lines: &mut dyn BufRead) -> std::io::Result<Option<Zeroizing<String
 
 /// Sends a pasted address to the daemon, on a second connection while `login` waits on the first.
 fn paste(line: &str, options: &Options, sys: &dyn System) -> Result<(), Fault> {
-    let redirect = Secret::parse(line.trim().to_owned()).map_err(|fault| {
+    let redirect = Secret::parse(line.trim().to_owned()).map_err(|err| {
         Fault::new(FaultKind::BadRedirect, "this is not a URL")
-            .why(fault.to_string())
+            .why(err.to_string())
             .remedy("copy the whole address out of the browser's address line")
     })?;
     let paste = Ask::Paste(Paste { profile: options.profile.clone(), redirect });
@@ -238,7 +238,7 @@ fn read_secret(options: &Options, sys: &dyn Terminal) -> Result<Secret, Fault> {
     match read_line(&mut input) {
         Ok(Some(line)) => parse_secret(&line).ok_or_else(|| missing("its first line is empty")),
         Ok(None) => Err(missing("it is empty")),
-        Err(fault) => Err(missing(&fault.to_string())),
+        Err(err) => Err(missing(&err.to_string())),
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use rally_cred::system::System;
 use rally_cred_proto::{Fault, FaultKind, message::Status, network, plain::plain, shell_word::shell_word};
 
-use super::{Check, Verdict};
+use super::Check;
 use crate::{
     config,
     installed::{self, Units},
@@ -93,7 +93,7 @@ pub(super) fn network(status: Option<&Status>, checks: &[Check], sys: &dyn Syste
         format!("{name} is {} in this shell and {} for the daemon", value(ours), value(theirs))
     };
     let told = differences.iter().map(tell).collect::<Vec<_>>().join("; ");
-    let is_trouble = |check: &Check| check.verdict == Verdict::Fail && matches!(check.check, "rally" | "tls");
+    let is_trouble = |check: &Check| check.fault().is_some() && matches!(check.check, "rally" | "tls");
     if !checks.iter().any(is_trouble) {
         return Check::of(CHECK, Ok(format!("{told}; Rally answers anyway")));
     }

@@ -52,10 +52,10 @@ pub(super) fn write(path: &Path, found: &Found, sys: &dyn Terminal) -> Result<()
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written =
         options.open(path).and_then(|mut file| file.write_all(visible(&text(found, sys)).as_bytes()));
-    written.map_err(|fault| {
+    written.map_err(|err| {
         let told = Fault::new(FaultKind::Failed, format!("the report {} cannot be written", path.display()))
-            .why(fault.to_string());
-        match fault.kind() {
+            .why(err.to_string());
+        match err.kind() {
             io::ErrorKind::AlreadyExists => told.remedy("name a file that does not exist yet"),
             _ => told.remedy("name a file in a folder that you may write to"),
         }
@@ -96,7 +96,7 @@ fn text(found: &Found, sys: &dyn Terminal) -> String {
     };
     match log {
         Ok(lines) => lines.lines().for_each(|line| writeln!(text, "{}", plain(line)).unwrap_or_default()),
-        Err(fault) => writeln!(text, "{fault}").unwrap_or_default(),
+        Err(err) => writeln!(text, "{err}").unwrap_or_default(),
     }
     text
 }

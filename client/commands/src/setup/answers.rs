@@ -171,9 +171,9 @@ fn judge(
 }
 
 fn judge_text(text: &ConfigText, sys: &dyn System) -> Result<(), Fault> {
-    let cannot = |fault: io::Error| {
+    let cannot = |err: io::Error| {
         Fault::new(FaultKind::Failed, "no temporary file can be made")
-            .why(fault.to_string())
+            .why(err.to_string())
             .remedy("set TMPDIR to a folder that you may write to")
     };
     let mut file = tempfile::Builder::new().suffix(".toml").tempfile().map_err(cannot)?;
@@ -216,7 +216,7 @@ fn note_on(callback: &str) -> Option<String> {
         return Some(format!("this callback does not lead to this machine, {paste}"));
     }
     let port = origin.to_string().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|fault| fault.kind()) {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|err| err.kind()) {
         Err(io::ErrorKind::PermissionDenied) => {
             Some(format!("you may not listen on port {port}, {paste}; a port above 1023 needs no pasting"))
         }
@@ -233,7 +233,7 @@ fn free_callback() -> String {
         TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
             // A machine without IPv6 has no ::1.
             && !matches!(TcpListener::bind((Ipv6Addr::LOCALHOST, *port)),
-                Err(fault) if fault.kind() == io::ErrorKind::AddrInUse)
+                Err(err) if err.kind() == io::ErrorKind::AddrInUse)
     };
     let port = (USUAL_PORT..=USUAL_PORT + 100).find(is_free).unwrap_or(USUAL_PORT);
     format!("http://localhost:{port}/callback")

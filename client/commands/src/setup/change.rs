@@ -76,7 +76,7 @@ impl Change {
             Self::Note(made) => record::note(made),
             Self::Forget(made) => record::forget(made),
             Self::Delete(path) => {
-                fs::remove_file(path).map_err(|fault| failed(path, "cannot be deleted", &fault))?;
+                fs::remove_file(path).map_err(|err| failed(path, "cannot be deleted", &err))?;
                 // A folder for additions to a unit that has none is in nobody's way, but a trace.
                 let folder = path.parent().filter(|folder| folder.extension().is_some_and(|end| end == "d"));
                 folder.map(fs::remove_dir);
@@ -134,9 +134,9 @@ fn quietly(
     run(&mut Output { stdout: &mut io::sink(), stderr: output.stderr })
 }
 
-fn failed(path: &Path, what: &str, fault: &io::Error) -> Fault {
+fn failed(path: &Path, what: &str, err: &io::Error) -> Fault {
     Fault::new(FaultKind::Failed, format!("{} {what}", path.display()))
-        .why(fault.to_string())
+        .why(err.to_string())
         .remedy("fix the cause and run rally-cred setup again; what is done is kept")
 }
 

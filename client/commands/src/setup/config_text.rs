@@ -27,8 +27,8 @@ impl ConfigText {
         };
         let text = match own_file::open_to_read(path).and_then(io::read_to_string) {
             Ok(text) => text,
-            Err(fault) if fault.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(fault) => return Err(broken(fault.to_string())),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(err) => return Err(broken(err.to_string())),
         };
         // What the parser says may quote the file, and the daemon's program says it better.
         Self::parse(&text).ok_or_else(|| broken("it is not TOML".to_owned()))

@@ -72,8 +72,8 @@ pub(super) fn load() -> Result<Vec<Made>, Fault> {
     let path = path()?;
     match own_file::open_to_read(&path).and_then(io::read_to_string) {
         Ok(text) => serde_json::from_str(&text).map_err(|_| failed(&path, "it is not understood")),
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(fault) => Err(failed(&path, &fault.to_string())),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(err) => Err(failed(&path, &err.to_string())),
     }
 }
 
@@ -96,9 +96,9 @@ pub(super) fn forget(made: &Made) -> Result<(), Fault> {
 fn save(all: &[Made]) -> Result<(), Fault> {
     let path = path()?;
     if all.is_empty() {
-        return fs::remove_file(&path).map_err(|fault| failed(&path, &fault.to_string()));
+        return fs::remove_file(&path).map_err(|err| failed(&path, &err.to_string()));
     }
-    let text = serde_json::to_string(all).map_err(|fault| failed(&path, &fault.to_string()))?;
+    let text = serde_json::to_string(all).map_err(|err| failed(&path, &err.to_string()))?;
     super::change::write(&path, &format!("{text}\n"), |_| Ok(()))
 }
 
