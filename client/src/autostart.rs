@@ -3,6 +3,7 @@
 //! Used by: `connection`, `daemon`, and `config`, which runs the daemon's program too.
 
 use std::{
+    env::consts::EXE_SUFFIX,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,7 +13,8 @@ use std::{
 };
 
 use rally_cred_proto::{
-    Answer, Client, Deadline, Fault, FaultKind, frame, lock::Lock, own_file, socket, variables,
+    Answer, Client, Deadline, Fault, FaultKind, frame, lock::Lock, own_file, process::DAEMON, socket,
+    variables,
 };
 
 use crate::system::{System, hold_back_descriptors, no_thread};
@@ -81,21 +83,22 @@ fn out_of_reach(_socket: &Path) -> Option<Fault> {
 
 /// The program `rally-credd`: beside this one, else in a folder that `PATH` names in full.
 pub fn daemon_program(sys: &dyn System) -> Result<PathBuf, Fault> {
-    let name = format!("rally-credd{}", std::env::consts::EXE_SUFFIX);
-    let beside = sys.executable().and_then(|path| Some(path.parent()?.to_owned()));
+    let name = format!("{DAEMON}{EXE_SUFFIX}");
+    let beside = sys.executable().map(|own| own.with_file_name(name)).filter(|program| program.is_file());
+    beside.or_else(|| find_program(DAEMON, sys)).ok_or_else(|| {
+        Fault::new(FaultKind::NoDaemon, "the program rally-credd is not found")
+            .why("it lies neither beside rally-cred nor in PATH")
+            .remedy("install rally-credd beside rally-cred")
+    })
+}
+
+/// A program in a folder that `PATH` names in full; a relative one would search the working directory.
+pub fn find_program(name: &str, sys: &dyn System) -> Option<PathBuf> {
     let path = sys.variable("PATH").unwrap_or_default();
-    beside
-        .into_iter()
-        .chain(std::env::split_paths(&path))
-        // A relative one would search the working directory.
+    std::env::split_paths(&path)
         .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(&name))
+        .map(|folder| folder.join(format!("{name}{EXE_SUFFIX}")))
         .find(|program| program.is_file())
-        .ok_or_else(|| {
-            Fault::new(FaultKind::NoDaemon, "the program rally-credd is not found")
-                .why("it lies neither beside rally-cred nor in PATH")
-                .remedy("install rally-credd beside rally-cred")
-        })
 }
 
 /// What the thread that starts the daemon needs.

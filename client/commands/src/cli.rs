@@ -2,7 +2,6 @@
 //! Does not: read the flags of helper operations, which `rally_cred` does.
 //! Used by: the program.
 
-mod flags;
 mod help;
 
 use std::{ffi::OsString, iter};
@@ -11,9 +10,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 use rally_cred::{options::named_profile, output::Output};
 use rally_cred_proto::{Fault, plain::visible_line};
 
-pub(crate) use self::flags::{GetFlags, parse_duration};
-use self::{flags::HelpOnly, help::*};
-use crate::{completions, config, daemon, doctor, exec, login, logout, setup, status, terminal::Terminal};
+use self::help::*;
+use crate::{
+    completions, config, daemon, doctor, exec, flags::HelpOnly, login, logout, setup, status,
+    terminal::Terminal,
+};
 
 /// A command line.
 #[derive(Parser)]

@@ -15,7 +15,7 @@ use rally_cred_proto::{Fault, FaultKind, Origin, Secret, own_file};
 use serde::Deserialize;
 
 use crate::{
-    cli::GetFlags,
+    flags::GetFlags,
     terminal::Terminal,
     variables::{SERVERS, TOKENS, Tool, Variable, names_server},
 };

@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use rally_cred::system::System;
+use rally_cred::{autostart::find_program, system::System};
 use rally_cred_proto::{Origin, plain::plain, shell_word::shell_word};
 
 /// The name under which git runs this program.
@@ -218,16 +218,6 @@ pub(crate) fn process_behind_socket(sys: &dyn System) -> Option<u32> {
         Some(String::from_utf8_lossy(&shown.stdout).trim().to_owned())
     };
     (show(socket, "ActiveState")? == "active").then(|| show(service, "MainPID")?.parse().ok())?
-}
-
-/// A program in a folder that `PATH` names in full.
-pub(crate) fn find_program(name: &str, sys: &dyn System) -> Option<PathBuf> {
-    let name = format!("{name}{EXE_SUFFIX}");
-    let path = sys.variable("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(&name))
-        .find(|program| program.is_file())
 }
 
 #[cfg(unix)]

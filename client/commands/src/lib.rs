@@ -8,6 +8,7 @@ mod config;
 mod daemon;
 mod doctor;
 mod exec;
+mod flags;
 mod hidden_input;
 mod installed;
 mod login;

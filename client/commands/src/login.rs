@@ -28,7 +28,7 @@ use rally_cred_proto::{
 };
 use zeroize::Zeroizing;
 
-use crate::{cli::parse_duration, progress::Progress, terminal::Terminal};
+use crate::{flags::parse_duration, progress::Progress, terminal::Terminal};
 
 /// The longest line that can be a redirect address. A longer one was pasted by mistake.
 const LONGEST_LINE: u64 = 16 * 1024;

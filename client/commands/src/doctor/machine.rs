@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rally_cred::system::System;
+use rally_cred::{autostart::find_program, system::System};
 use rally_cred_proto::{
     Fault, FaultKind, message::ProfileStatus, plain::plain, shell_word::shell_word, socket, variables,
 };
@@ -72,7 +72,7 @@ fn check_mode(_: &Path, _: u32, _: &str, _: &str, _: Option<String>) -> Result<(
 
 /// Whether git finds its helper in `PATH`, if it is configured by name.
 pub(super) fn path(profiles: &[ProfileStatus], sys: &dyn System) -> Check {
-    if let Some(helper) = installed::find_program(GIT_HELPER, sys) {
+    if let Some(helper) = find_program(GIT_HELPER, sys) {
         return Check::of("path", Ok(helper.display().to_string()));
     }
     let is_by_name = |profile: &ProfileStatus| {

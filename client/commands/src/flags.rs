@@ -1,6 +1,6 @@
-//! Flags that are declared elsewhere than beside their command: those of the helper operations, as `rally_cred` has them.
-//! Does not: read what they say; that is `rally_cred`'s.
-//! Used by: `cli`, for help and for `exec`, which passes them on.
+//! Flags that several commands take: those of the helper operations, as `rally_cred` declares them, and durations.
+//! Does not: read what the flags of `get` say; `rally_cred` does.
+//! Used by: `cli` for their help, and `exec`, which passes them on.
 
 use std::ffi::OsString;
 
