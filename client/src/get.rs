@@ -25,95 +25,128 @@ const BEGINNING: Duration = Duration::from_secs(1);
 
 /// Answers one request. `Ok` is the exit code, which for a caller that speaks git is mostly 0 (see [`refuse`]).
 pub(crate) fn run(options: &Options, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let mut daemon =
-        Daemon { connection: Connection::new(sys, options.autostart), deadline: options.deadline() };
-    let outcome = read_request(options, &mut daemon, sys)
-        .and_then(|request| answer(&request, options, &mut daemon, sys, output));
+    let connection = Connection::new(sys, options.autostart);
+    let mut call = Call { options, sys, connection, deadline: options.deadline(), last_notice: None };
+    let outcome = call.read_request().and_then(|request| call.answer(&request, output));
     if let (Err(fault), Some(Format::Json)) = (&outcome, options.format) {
         output.answer_json_fault(fault)?;
     }
     outcome
 }
 
-/// The connection, and the deadline of all that is asked on it.
-struct Daemon<'a> {
+/// One `get`, with the connection and the deadline of all that it asks.
+struct Call<'a> {
+    options: &'a Options,
+    sys: &'a dyn System,
     connection: Connection<'a>,
     deadline: Deadline,
+    /// The daemon's last event, if that was a notice.
+    last_notice: Option<Fault>,
 }
 
-impl Daemon<'_> {
-    fn ask(&mut self, ask: &Ask, on_event: &mut dyn FnMut(Answer)) -> Result<Answer, Fault> {
-        self.connection.ask(ask, &mut self.deadline, on_event)
+impl Call<'_> {
+    fn answer(&mut self, request: &Request, output: &mut Output<'_>) -> Result<u8, Fault> {
+        let format = self.options.format.unwrap_or(request.native_format());
+        if request.is_for_nobody() {
+            return no_match(format);
+        }
+        match self.ask(request, format, output) {
+            Ok(Answer::Token(token)) if request.may_have(&token.base_url) => {
+                format::give_token(&token, format, request.attributes(), output).map(|()| 0)
+            }
+            Ok(Answer::StaticCredential(of)) if request.may_have_static(&of) => {
+                format::give_static(&of, format, request.attributes(), output).map(|()| 0)
+            }
+            Ok(Answer::Token(_) | Answer::StaticCredential(_)) => no_match(format),
+            // After a notice the search failed, so there may be a match. git goes on to its next helper.
+            Ok(Answer::NoMatch) => self.last_notice.take().map_or_else(|| no_match(format), Err),
+            Ok(_) => Err(strange()),
+            Err(fault) => refuse(fault, request, format, output),
+        }
     }
-}
 
-fn answer(
-    request: &Request,
-    options: &Options,
-    daemon: &mut Daemon<'_>,
-    sys: &dyn System,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
-    let format = options.format.unwrap_or(request.native_format());
-    if request.is_for_nobody() {
-        return no_match(format);
+    /// Asks without a sign-in first. Only if one is needed, finds out whether the user may be asked.
+    fn ask(&mut self, request: &Request, format: Format, output: &mut Output<'_>) -> Result<Answer, Fault> {
+        match self.options.interactive {
+            Interactive::Always => self.ask_once(true, request, format, output),
+            Interactive::Never => self.ask_once(false, request, format, output),
+            Interactive::Auto => match self.ask_once(false, request, format, output) {
+                Err(fault) if fault.kind == FaultKind::SignInNeeded && interactive::may_ask(self.sys) => {
+                    self.ask_once(true, request, format, output)
+                }
+                outcome => outcome,
+            },
+        }
     }
-    let mut notice = None;
-    match ask(request, format, options, daemon, sys, output, &mut notice) {
-        Ok(Answer::Token(token)) if request.may_have(&token.base_url) => {
-            format::give_token(&token, format, request.attributes(), output)?;
-        }
-        Ok(Answer::StaticCredential(of)) if request.may_have_static(&of) => {
-            format::give_static(&of, format, request.attributes(), output)?;
-        }
-        Ok(Answer::Token(_) | Answer::StaticCredential(_)) => return no_match(format),
-        // The search failed, so there may be a match. git goes on to its next helper.
-        Ok(Answer::NoMatch) => return notice.map_or_else(|| no_match(format), Err),
-        Ok(_) => {
-            return Err(strange());
-        }
-        Err(fault) => return refuse(fault, request, format, output),
-    }
-    Ok(0)
-}
 
-/// Asks without a sign-in first. Only if one is needed, finds out whether the user may be asked.
-fn ask(
-    request: &Request,
-    format: Format,
-    options: &Options,
-    daemon: &mut Daemon<'_>,
-    sys: &dyn System,
-    output: &mut Output<'_>,
-    last_notice: &mut Option<Fault>,
-) -> Result<Answer, Fault> {
-    let mut ask_once = |interactive: bool| {
+    fn ask_once(
+        &mut self,
+        interactive: bool,
+        request: &Request,
+        format: Format,
+        output: &mut Output<'_>,
+    ) -> Result<Answer, Fault> {
+        let Self { options, sys, connection, deadline, last_notice } = self;
         let get = Get {
             target: request.target(options.profile.clone()),
             interactive,
-            wait: options.seconds_left(&daemon.deadline),
+            wait: options.seconds_left(deadline),
             min_validity: options.min_validity,
             takes_authtype: request.takes_authtype(),
         };
         // A git user wants no progress of a helper, unless a sign-in waits for them.
         let audience = Audience { has_browser: true, listens: interactive || format != Format::Git };
-        daemon.ask(&Ask::Get(get), &mut |event| {
+        connection.ask(&Ask::Get(get), deadline, &mut |event| {
             *last_notice = match &event {
                 Answer::Notice(fault) => Some(fault.clone()),
                 _ => None,
             };
-            events::react(&event, audience, sys, output);
+            events::react(&event, audience, *sys, output);
         })
-    };
-    match options.interactive {
-        Interactive::Always => ask_once(true),
-        Interactive::Never => ask_once(false),
-        Interactive::Auto => match ask_once(false) {
-            Err(fault) if fault.kind == FaultKind::SignInNeeded && interactive::may_ask(sys) => {
-                ask_once(true)
-            }
-            outcome => outcome,
-        },
+    }
+
+    /// Reads the request from standard input.
+    ///
+    /// git and build tools call `get` without a format and always write a request. With a format there may be none, and
+    /// nobody to close the input: ssh and CI leave it open. Then there is no request if none has begun after a moment,
+    /// unless another server could still be meant.
+    fn read_request(&mut self) -> Result<Request, Fault> {
+        let Self { options, sys, .. } = *self;
+        let is_absent = options.leaves_stdin
+            || sys.stdin_is_terminal()
+            || options.has_optional_request()
+                && !sys.stdin_begins_within(BEGINNING)
+                && self.means_one_profile()?;
+        if is_absent {
+            return Ok(Request::Empty);
+        }
+        let operation = match options.format {
+            Some(format) if options.has_optional_request() => format!("get --format {}", format.name()),
+            _ => "get".to_owned(),
+        };
+        let input = read_input(&operation, &mut self.deadline, sys)?;
+        if input.trim_ascii().is_empty() {
+            return Ok(Request::Empty);
+        }
+        let bad = |what: String| Fault::new(FaultKind::BadRequest, what).remedy(WHAT_TO_WRITE);
+        if engflow::looks_like_json(&input) {
+            engflow::parse_request(&input).map(Request::EngFlow).map_err(|err| bad(err.to_string()))
+        } else {
+            git::parse(&input).map(Request::Git).map_err(|err| bad(err.to_string()))
+        }
+    }
+
+    /// Whether every request would get the same token, or none.
+    fn means_one_profile(&mut self) -> Result<bool, Fault> {
+        if self.options.profile.is_some() {
+            return Ok(true);
+        }
+        let mut profiles = 0;
+        let status = Ask::Status(StatusAsk::default());
+        let status = self.connection.ask(&status, &mut self.deadline, &mut |event| {
+            profiles += usize::from(matches!(event, Answer::Profile(_)));
+        })?;
+        Ok(matches!(status, Answer::Status(status) if profiles <= 1 && status.static_hosts.is_empty()))
     }
 }
 
@@ -156,48 +189,6 @@ enum Request {
 /// The remedy for a bad request.
 pub(crate) const WHAT_TO_WRITE: &str =
     "write lines such as protocol=https and host=HOST, or nothing: rally-cred get </dev/null";
-
-/// Reads the request from standard input.
-///
-/// git and build tools call `get` without a format and always write a request. With a format there may be none, and
-/// nobody to close the input: ssh and CI leave it open. Then there is no request if none has begun after a moment, unless
-/// another server could still be meant.
-fn read_request(options: &Options, daemon: &mut Daemon<'_>, sys: &dyn System) -> Result<Request, Fault> {
-    let is_absent = options.leaves_stdin
-        || sys.stdin_is_terminal()
-        || options.has_optional_request()
-            && !sys.stdin_begins_within(BEGINNING)
-            && means_one_profile(options, daemon)?;
-    if is_absent {
-        return Ok(Request::Empty);
-    }
-    let operation = match options.format {
-        Some(format) if options.has_optional_request() => format!("get --format {}", format.name()),
-        _ => "get".to_owned(),
-    };
-    let input = read_input(&operation, &mut daemon.deadline, sys)?;
-    if input.trim_ascii().is_empty() {
-        return Ok(Request::Empty);
-    }
-    let bad = |what: String| Fault::new(FaultKind::BadRequest, what).remedy(WHAT_TO_WRITE);
-    if engflow::looks_like_json(&input) {
-        engflow::parse_request(&input).map(Request::EngFlow).map_err(|err| bad(err.to_string()))
-    } else {
-        git::parse(&input).map(Request::Git).map_err(|err| bad(err.to_string()))
-    }
-}
-
-/// Whether every request would get the same token, or none.
-fn means_one_profile(options: &Options, daemon: &mut Daemon<'_>) -> Result<bool, Fault> {
-    if options.profile.is_some() {
-        return Ok(true);
-    }
-    let mut profiles = 0;
-    let status = daemon.ask(&Ask::Status(StatusAsk::default()), &mut |event| {
-        profiles += usize::from(matches!(event, Answer::Profile(_)));
-    })?;
-    Ok(matches!(status, Answer::Status(status) if profiles <= 1 && status.static_hosts.is_empty()))
-}
 
 /// Reads all of standard input.
 pub(crate) fn read_input(
