@@ -79,13 +79,13 @@ pub static FLAGS: [Flag; 6] = [
     Flag {
         name: "format",
         value: Some("git|engflow|token|header|json|env|env-fish|env-powershell|curl"),
-        help: "How the answer is written [default: as the request is; git without one]",
+        help: "Format of the answer [default: that of the request; git without one]",
         set: |options, text| Format::parse(text).map(|format| options.format = Some(format)),
     },
     Flag {
         name: "interactive",
         value: Some("auto|always|never"),
-        help: "Whether a person may be asked to sign in [default: auto]",
+        help: "Whether the user may be asked to sign in [default: auto]",
         set: |options, text| {
             options.interactive = match text {
                 "auto" => Interactive::Auto,
@@ -99,19 +99,19 @@ pub static FLAGS: [Flag; 6] = [
     Flag {
         name: "wait",
         value: Some("DURATION"),
-        help: "Longest time for everything together, such as 30s or 2m [default: 2m]",
+        help: "Time limit for everything together, such as 30s or 2m [default: 2m]",
         set: |options, text| duration::parse(text).map(|seconds| options.wait = seconds),
     },
     Flag {
         name: "min-validity",
         value: Some("DURATION"),
-        help: "Renew a token first that ends sooner than this [default: 60s]",
+        help: "Renew a token that ends sooner than this [default: 60s]",
         set: |options, text| duration::parse(text).map(|seconds| options.min_validity = seconds),
     },
     Flag {
         name: "no-autostart",
         value: None,
-        help: "Fail if no daemon runs, in place of starting one",
+        help: "Fail if no daemon is running, instead of starting one",
         set: |options, _| {
             options.autostart = false;
             Some(())

@@ -27,16 +27,16 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer a credential request, of git, of a build tool, or of yours
+    /// Answer a credential request of git, a build tool or a script
     #[command(after_help = GET_HELP)]
     Get(HelpOnly),
     /// Report a token that does not work (git runs this)
     Erase(HelpOnly),
-    /// Keep a credential for a server of [static] hosts; do nothing for others (git runs this)
+    /// Keep a credential for a server in [static] hosts; ignore others (git runs this)
     Store(HelpOnly),
-    /// Print what this helper understands of git's protocol
+    /// Print which of git's capabilities this helper has
     Capability(HelpOnly),
-    /// Make a profile: asks for what is needed, and signs in
+    /// Make a profile: ask for what is needed, and sign in
     #[command(after_help = SETUP_HELP)]
     Setup(setup::Options),
     /// Sign in now
@@ -59,7 +59,7 @@ enum Command {
     /// Find and check the config file
     #[command(subcommand)]
     Config(config::Command),
-    /// Print the script by which a shell completes rally-cred's command lines
+    /// Print the script that completes rally-cred's command lines in a shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions { shell: completions::Shell },
 }

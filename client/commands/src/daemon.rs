@@ -20,11 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The subcommands of `daemon`.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start a daemon if none runs; rally-cred does so by itself when it needs one
+    /// Start the daemon if it is not running; get and login do so themselves
     Start,
-    /// Stop the daemon; what it holds only in memory is lost
+    /// Stop the daemon; what it keeps only in memory is lost
     Stop,
-    /// Stop the daemon and start one
+    /// Stop the daemon and start it again
     Restart,
     /// Have the daemon read its config file again
     Reload,

@@ -36,10 +36,10 @@ pub(crate) struct Options {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Write a support report, which holds no secret, into a new file
+    /// Write a support report, without secrets, into a new file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Fail if no daemon runs, in place of starting one
+    /// Fail if no daemon is running, instead of starting one
     #[arg(long = "no-autostart", action = ArgAction::SetFalse)]
     autostart: bool,
 }

@@ -25,10 +25,10 @@ use crate::{
 pub(crate) struct Options {
     /// The profile whose token it gets [env: RALLY_CRED_PROFILE]
     profile: Option<String>,
-    /// Give the variables that this tool reads, in place of the usual three
+    /// Set the variables that this tool reads, instead of the usual three
     #[arg(long = "for", value_name = "TOOL")]
     tools: Vec<Tool>,
-    /// Give this variable as well
+    /// Set this variable as well
     #[arg(long = "set", value_name = "NAME[=token|server|base-url|wsapi-url]", value_parser = Variable::parse)]
     set: Vec<Variable>,
     #[command(flatten)]

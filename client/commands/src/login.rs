@@ -49,12 +49,12 @@ pub(crate) fn command(profile: &str) -> String {
 pub(crate) struct Options {
     /// The profile to sign in
     pub(crate) profile: Option<String>,
-    /// Sign in even if a good token is in hand
+    /// Sign in even if there is a valid token
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) sign_in: SignIn,
-    /// Fail if no daemon runs, in place of starting one
+    /// Fail if no daemon is running, instead of starting one
     #[arg(long = "no-autostart", action = ArgAction::SetFalse)]
     pub(crate) autostart: bool,
 }

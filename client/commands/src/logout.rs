@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// Forget the client secret too
     #[arg(long = "forget-client-secret")]
     pub(crate) client_secret: bool,
-    /// Fail if no daemon runs, in place of starting one
+    /// Fail if no daemon is running, instead of starting one
     #[arg(long = "no-autostart", action = ArgAction::SetFalse)]
     pub(crate) autostart: bool,
 }

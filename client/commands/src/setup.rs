@@ -35,7 +35,7 @@ pub(crate) struct Options {
     /// Rally's address, such as https://eu1.rallydev.com
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
-    /// The callback URL of the OAuth client, letter by letter
+    /// The callback URL of the OAuth client, exactly as in Rally
     #[arg(long, value_name = "URL")]
     callback: Option<String>,
     /// The client ID of the OAuth client
@@ -44,7 +44,7 @@ pub(crate) struct Options {
     /// Whether systemd starts the daemon
     #[arg(long, value_name = "yes|no", hide_possible_values = true)]
     units: Option<YesNo>,
-    /// Whether git asks rally-cred about Rally's server
+    /// Whether git uses rally-cred for Rally's server
     #[arg(long, value_name = "yes|no", hide_possible_values = true)]
     git: Option<YesNo>,
     /// Whether the daemon gets this shell's proxy and certificate variables
@@ -55,10 +55,10 @@ pub(crate) struct Options {
     completions: Option<CompleteIn>,
     #[command(flatten)]
     sign_in: login::SignIn,
-    /// Only say what would be changed
+    /// Only show what would change
     #[arg(long)]
     dry_run: bool,
-    /// Take away what setup makes: the sign-in, the profile, and after the last the rest
+    /// Remove what setup makes: the sign-in, the profile, and with the last profile the rest
     #[arg(long, conflicts_with_all = ANSWERS)]
     remove: bool,
 }
