@@ -1,4 +1,4 @@
-//! The commands that people type: a command line is read into types, and handed to the command that it names.
+//! The command line of the interactive commands: clap parses it into types, and each goes to its command.
 //! Does not: read the flags of helper operations, which `rally_cred` does.
 //! Used by: the program.
 
@@ -160,6 +160,7 @@ mod tests {
             let is_known = COMMANDS.contains(&name) || Operation::parse(name.as_ref()).is_some();
             assert!(is_known, "{name:?}");
         }
+        assert!(COMMANDS.contains(&completions::COMMAND));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The commands that people type: all that `rally-cred` has beside the helper operations.
-//! Does not: belong to the program that tools run; that one puts this one in its place when it is needed.
+//! The interactive commands: all that `rally-cred` has beside the helper operations.
+//! Does not: get linked into the program that tools run, which execs this one instead.
 //! Used by: the program `rally-cred-commands`, and the manual pages.
 
 mod cli;
@@ -26,12 +26,12 @@ use std::process::ExitCode;
 
 use rally_cred::system::Process;
 
-/// The program that has the commands of people as well as the helper operations.
+/// The program: interactive commands, and the helper operations too.
 pub fn main() -> ExitCode {
     rally_cred::main_with(|args, output| cli::run(args, &Process, output))
 }
 
-/// The program and all that it takes, as its help and its manual page show it.
+/// The command line, for its manual page.
 pub fn command_line() -> clap::Command {
     cli::tree()
 }

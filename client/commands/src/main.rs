@@ -1,5 +1,5 @@
-//! The program `rally-cred-commands`: `rally-cred` with the commands that people type.
-//! Does not: wait to be run by hand; `rally-cred` runs it in its own place.
+//! The program `rally-cred-commands`: `rally-cred` with its interactive commands.
+//! Does not: need to be run by hand; `rally-cred` execs it.
 //! Used by: `rally-cred` and `git-credential-rally`.
 
 fn main() -> std::process::ExitCode {
