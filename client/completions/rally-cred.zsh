@@ -1,5 +1,5 @@
 #compdef rally-cred
-# Completion of rally-cred for zsh: eval "$(rally-cred completions zsh)" in ~/.zshrc, behind compinit;
+# Completion of rally-cred for zsh: eval "$(rally-cred completions zsh)" in ~/.zshrc, after compinit;
 # or as a file _rally-cred in a folder of $fpath.
 # The program itself knows what may come next; without an answer, file names are offered.
 _rally-cred() {

@@ -1,8 +1,9 @@
-//! Connects to the daemon, and starts one first if none listens: one only, whatever the number of clients.
+//! Connects to the daemon, and starts it first if it is not running: once, however many clients try.
 //! Does not: know what the daemon does. Holds the lock `start.lock` beside the socket while it starts one.
 //! Used by: `connection`, `daemon`, and `config`, which runs the daemon's program too.
 
 use std::{
+    env::consts::EXE_SUFFIX,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,61 +13,58 @@ use std::{
 };
 
 use rally_cred_proto::{
-    Answer, Client, Deadline, Fault, FaultKind, frame, lock::Lock, own_file, socket, variables,
+    Answer, Client, Deadline, Fault, FaultKind, frame, lock::Lock, own_file, process::DAEMON, socket,
+    variables,
 };
 
-use crate::surroundings::{Surroundings, hold_back_descriptors, no_thread};
+use crate::system::{System, hold_back_descriptors, no_thread};
 
-/// Longest time for a daemon to start. A start takes a tenth of a second; this is for a machine that is very busy.
+/// Longest time for the daemon to start. It takes a tenth of a second; this is for a very busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Windows' flag for a process that has no console.
 #[cfg(windows)]
 const DETACHED_PROCESS: u32 = 8;
 
-/// Where the session's bus is, and on it the keyring.
+/// The address of the session bus, on which the keyring is.
 #[cfg(unix)]
 const BUS: &str = "DBUS_SESSION_BUS_ADDRESS";
 
-/// Connects to the daemon; if none listens and `autostart` allows, starts one and connects to that.
-pub(crate) fn connect(
-    around: &dyn Surroundings,
-    autostart: bool,
-    deadline: &mut Deadline,
-) -> Result<Client, Fault> {
-    let socket = around.socket()?;
+/// Connects to the daemon; starts it if it is not running and `autostart` allows it.
+pub fn connect(sys: &dyn System, autostart: bool, deadline: &mut Deadline) -> Result<Client, Fault> {
+    let socket = sys.socket()?;
     match Client::connect_by(&socket, deadline) {
         Err(fault) if fault.kind == FaultKind::NoDaemon && autostart => {}
         Err(fault) if fault.kind == FaultKind::NoDaemon => return Err(out_of_reach(&socket).unwrap_or(fault)),
         done => return done,
     }
     for name in [variables::CONFIG, variables::SECRET_FILE] {
-        // The daemon would refuse it too, but from a folder of its own.
-        variables::path(name, around.variable(name))?;
+        // The daemon would refuse a relative path too, but it runs in another folder.
+        variables::path(name, sys.variable(name))?;
     }
-    let daemon = daemon_program(around)?;
+    let daemon = daemon_program(sys)?;
     let starter = Starter { socket, daemon };
     let (done, outcome) = mpsc::channel();
-    // Neither the lock nor a read from the daemon has a time limit of its own.
+    // Neither taking the lock nor reading from the daemon has a timeout.
     let thread = thread::Builder::new().spawn(move || done.send(starter.start()));
-    thread.map_err(|fault| no_thread(&fault))?;
+    thread.map_err(|err| no_thread(&err))?;
     deadline.start();
     let most = deadline.left().map_or(PATIENCE, |left| left.min(PATIENCE));
     let started = outcome
         .recv_timeout(most)
         .unwrap_or_else(|_| Err(not_started(format!("it was not ready after {} ms", most.as_millis()))))?;
-    started.notices.iter().for_each(|notice| around.warn(notice));
+    started.notices.iter().for_each(|notice| sys.warn(notice));
     Ok(started.client)
 }
 
 /// A daemon that has just been started.
 struct Started {
     client: Client,
-    /// What it does without, which is in nobody's way.
+    /// Its warnings.
     notices: Vec<Fault>,
 }
 
-/// A daemon that runs and that no client can reach, as when somebody has removed its socket.
+/// The fault of a daemon that is running but out of reach, as when its socket was removed.
 #[cfg(unix)]
 fn out_of_reach(socket: &Path) -> Option<Fault> {
     let daemon = rally_cred_proto::lock::Holder::find(socket)?;
@@ -84,22 +82,23 @@ fn out_of_reach(_socket: &Path) -> Option<Fault> {
 }
 
 /// The program `rally-credd`: beside this one, else in a folder that `PATH` names in full.
-pub(crate) fn daemon_program(around: &dyn Surroundings) -> Result<PathBuf, Fault> {
-    let name = format!("rally-credd{}", std::env::consts::EXE_SUFFIX);
-    let beside = around.executable().and_then(|path| Some(path.parent()?.to_owned()));
-    let path = around.variable("PATH").unwrap_or_default();
-    beside
-        .into_iter()
-        .chain(std::env::split_paths(&path))
-        // A relative one would find whatever lies in the working directory.
+pub fn daemon_program(sys: &dyn System) -> Result<PathBuf, Fault> {
+    let name = format!("{DAEMON}{EXE_SUFFIX}");
+    let beside = sys.executable().map(|own| own.with_file_name(name)).filter(|program| program.is_file());
+    beside.or_else(|| find_program(DAEMON, sys)).ok_or_else(|| {
+        Fault::new(FaultKind::NoDaemon, "the program rally-credd is not found")
+            .why("it lies neither beside rally-cred nor in PATH")
+            .remedy("install rally-credd beside rally-cred")
+    })
+}
+
+/// A program in a folder that `PATH` names in full; a relative one would search the working directory.
+pub fn find_program(name: &str, sys: &dyn System) -> Option<PathBuf> {
+    let path = sys.variable("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
         .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(&name))
+        .map(|folder| folder.join(format!("{name}{EXE_SUFFIX}")))
         .find(|program| program.is_file())
-        .ok_or_else(|| {
-            Fault::new(FaultKind::NoDaemon, "the program rally-credd is not found")
-                .why("it lies neither beside rally-cred nor in PATH")
-                .remedy("install rally-credd beside rally-cred")
-        })
 }
 
 /// What the thread that starts the daemon needs.
@@ -110,31 +109,31 @@ struct Starter {
 
 impl Starter {
     fn start(&self) -> Result<Started, Fault> {
-        let cannot = |what: &str, fault: &io::Error| not_started(format!("{what}: {fault}"));
+        let cannot = |what: &str, err: &io::Error| not_started(format!("{what}: {err}"));
         socket::check_owners(&self.socket)?;
         let folder = socket::lock_folder(&self.socket)?;
-        own_file::make_folder(&folder).map_err(|fault| {
-            let told = cannot(&format!("{} cannot be made", folder.display()), &fault);
+        own_file::make_folder(&folder).map_err(|err| {
+            let told = cannot(&format!("{} cannot be made", folder.display()), &err);
             own_file::owner_remedy(&folder).into_iter().fold(told, Fault::remedy)
         })?;
         socket::check_folder(&self.socket)?;
         let lock = folder.join("start.lock");
-        let _lock = Lock::take(&lock).map_err(|fault| {
-            let told = cannot(&format!("its start cannot be locked by {}", lock.display()), &fault);
+        let _lock = Lock::take(&lock).map_err(|err| {
+            let told = cannot(&format!("its start cannot be locked by {}", lock.display()), &err);
             socket::in_the_way(told, &self.socket, &lock)
         })?;
-        // Whoever held the lock before may have started one.
+        // Another client may have started it while this one waited for the lock.
         match Client::connect(&self.socket) {
             Err(fault) if fault.kind == FaultKind::NoDaemon => {}
             done => return done.map(|client| Started { client, notices: Vec::new() }),
         }
-        let child = self.spawn().map_err(|fault| match fault.kind() {
-            io::ErrorKind::WouldBlock => no_thread(&fault),
-            _ => cannot(&self.daemon.display().to_string(), &fault),
+        let child = self.spawn().map_err(|err| match err.kind() {
+            io::ErrorKind::WouldBlock => no_thread(&err),
+            _ => cannot(&self.daemon.display().to_string(), &err),
         })?;
         let mut notices = Vec::new();
         let outcome = await_ready(child, &mut notices);
-        // A daemon that was started some other way meanwhile is as good.
+        // A daemon that was started in some other way meanwhile is as good.
         let client = Client::connect(&self.socket).map_err(|fault| outcome.err().unwrap_or(fault))?;
         Ok(Started { client, notices })
     }
@@ -143,12 +142,12 @@ impl Starter {
         let mut command = Command::new(&self.daemon);
         command.arg("--detach").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.current_dir("/");
-        // A shell may have outlived the session that its bus was of. The daemon then looks for the user's usual bus.
+        // A shell may outlive its session's bus. The daemon then looks for the user's usual one.
         #[cfg(unix)]
         if std::env::var_os(BUS).is_some_and(|address| is_dead(&address)) {
             command.env_remove(BUS);
         }
-        // Both must come to the same socket.
+        // Client and daemon must use the same socket.
         command.env(socket::OVERRIDE, &self.socket);
         // It must not end with this console.
         #[cfg(windows)]
@@ -158,7 +157,8 @@ impl Starter {
     }
 }
 
-/// Whether nobody listens at this address of a D-Bus, as far as it names one socket by its path. Empty counts as unset.
+/// Whether this D-Bus address names a socket on which nobody listens. Only addresses of one path are tried; an empty one
+/// counts as unset.
 #[cfg(unix)]
 fn is_dead(address: &std::ffi::OsStr) -> bool {
     let address = address.to_string_lossy();
@@ -167,13 +167,13 @@ fn is_dead(address: &std::ffi::OsStr) -> bool {
     address.is_empty() || path.is_some_and(|path| std::os::unix::net::UnixStream::connect(path).is_err())
 }
 
-/// Waits until the daemon serves. It says so on its standard output, a frame at a time: notices, then `done` or the error.
+/// Waits until the daemon is ready. It says so in frames on its standard output: notices, then `done` or an error.
 fn await_ready(mut child: Child, notices: &mut Vec<Fault>) -> Result<(), Fault> {
     if let Some(stdout) = child.stdout.take() {
         let mut stdout = BufReader::new(stdout).take(frame::MAX_FRAME as u64);
         loop {
             let mut line = Vec::new();
-            stdout.read_until(b'\n', &mut line).map_err(|fault| not_started(fault.to_string()))?;
+            stdout.read_until(b'\n', &mut line).map_err(|err| not_started(err.to_string()))?;
             if line.is_empty() {
                 break;
             }
@@ -181,12 +181,12 @@ fn await_ready(mut child: Child, notices: &mut Vec<Fault>) -> Result<(), Fault> 
                 Ok(Answer::Notice(notice)) => notices.push(notice),
                 Ok(Answer::Error(fault)) => return Err(fault),
                 Ok(_) => return Ok(()),
-                Err(fault) => return Err(not_started(fault.to_string())),
+                Err(err) => return Err(not_started(err.to_string())),
             }
         }
     }
-    // It closed its output without a word, so it has ended.
-    let ended = child.wait().map_or_else(|fault| fault.to_string(), |status| status.to_string());
+    // It closed its output without a result, so it has ended.
+    let ended = child.wait().map_or_else(|err| err.to_string(), |status| status.to_string());
     Err(not_started(format!("it ended before it was ready, with {ended}")))
 }
 
@@ -195,7 +195,7 @@ fn not_started(why: impl AsRef<str>) -> Fault {
     let fault = Fault::new(FaultKind::NoDaemon, "the daemon did not start").why(why);
     match log {
         Ok(log) => fault.remedy(format!("see {log}")),
-        // Without a home there is no log either.
+        // Without a home folder there is no log either.
         Err(_) => fault.remedy("set HOME to a folder of yours"),
     }
 }

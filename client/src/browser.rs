@@ -1,5 +1,5 @@
 //! Opens an address in the user's browser.
-//! Does not: run a shell, wait for the browser, or count on it: whoever calls this shows the address as well.
+//! Does not: run a shell, wait for the browser, or rely on it: callers show the address as well.
 //! Used by: `events`.
 
 use std::{
@@ -9,16 +9,16 @@ use std::{
 
 use rally_cred_proto::Origin;
 
-use crate::surroundings::Surroundings;
+use crate::system::System;
 
 /// Opens an http or https address; `false` if no browser could be started. `$BROWSER` comes first.
-pub(crate) fn open(url: &str, around: &dyn Surroundings) -> bool {
-    // Of all that a browser or a launcher takes for an address or an option, only this is passed on.
+pub fn open(url: &str, sys: &dyn System) -> bool {
+    // Nothing but an http or https URL, since browsers also take options and other schemes.
     Origin::from_uri(url).is_some()
-        && commands(url, around.variable("BROWSER")).iter_mut().any(|command| {
+        && commands(url, sys.variable("BROWSER")).iter_mut().any(|command| {
             // A browser outlives this program, so it gets none of its streams.
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            around.launch(command).is_ok()
+            sys.launch(command).is_ok()
         })
 }
 
@@ -35,7 +35,7 @@ fn commands(url: &str, browser: Option<OsString>) -> Vec<Command> {
 /// The words of each entry of `$BROWSER`, by the rules of a shell: quotes hold blanks and colons together.
 #[cfg(not(windows))]
 fn entries(browser: &str) -> Vec<Vec<String>> {
-    // A quote that is never closed is one in a name.
+    // An unclosed quote is part of a name.
     if shlex::split(browser).is_none() {
         let words = |entry: &str| entry.split_whitespace().map(str::to_owned).collect();
         return browser.split(':').map(words).collect();
@@ -55,7 +55,7 @@ fn entries(browser: &str) -> Vec<Vec<String>> {
     browser.split(is_between_entries).filter_map(shlex::split).collect()
 }
 
-/// There a drive letter has a colon, and a path has backslashes, so the variable is one entry and needs no quotes.
+/// On Windows a path has a colon and backslashes, so the variable is one entry without quotes.
 #[cfg(windows)]
 fn entries(browser: &str) -> Vec<Vec<String>> {
     vec![browser.split_whitespace().map(str::to_owned).collect()]
@@ -97,9 +97,9 @@ mod tests {
             ("'/opt/My Browser/run' --new", format!("/opt/My Browser/run|--new|{URL}")),
             (r"/opt/My\ Browser/run", format!("/opt/My Browser/run|{URL}")),
             ("\"/opt/a: b/run\" --at='%s'", format!("/opt/a: b/run|--at={URL}")),
-            // No shell, so none of its other signs.
+            // No shell, so nothing else is special.
             ("run $HOME `id` *", format!("run|$HOME|`id`|*|{URL}")),
-            // A quote that is never closed is a letter, as in a name.
+            // An unclosed quote is part of a name.
             ("/opt/o'brien/run --x", format!("/opt/o'brien/run|--x|{URL}")),
         ] {
             assert_eq!(lines(browser)[0], expected);
@@ -117,18 +117,18 @@ mod tests {
 
     #[test]
     fn the_next_browser_is_tried_if_one_cannot_be_started() {
-        let around = Fake { missing_programs: vec!["absent".to_owned()], ..Fake::default() };
-        let around = around.with("BROWSER", if cfg!(windows) { "there" } else { "absent:there" });
-        assert!(open(URL, &around));
-        assert_eq!(*around.launched.lock().unwrap(), [format!("there {URL}")]);
+        let sys = Fake { missing_programs: vec!["absent".to_owned()], ..Fake::default() };
+        let sys = sys.with("BROWSER", if cfg!(windows) { "there" } else { "absent:there" });
+        assert!(open(URL, &sys));
+        assert_eq!(*sys.launched.lock().unwrap(), [format!("there {URL}")]);
     }
 
     #[test]
     fn what_is_no_web_address_is_not_opened() {
-        let around = Fake::default().with("BROWSER", "firefox");
+        let sys = Fake::default().with("BROWSER", "firefox");
         for url in ["file:///etc/passwd", "--version", "javascript:alert(1)", "https://a\n", ""] {
-            assert!(!open(url, &around), "{url}");
+            assert!(!open(url, &sys), "{url}");
         }
-        assert!(around.launched.lock().unwrap().is_empty());
+        assert!(sys.launched.lock().unwrap().is_empty());
     }
 }

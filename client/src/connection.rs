@@ -1,32 +1,32 @@
-//! A connection to the daemon that is made when it is first needed, and once more if the daemon was just stopping.
-//! Does not: give up an answer on its own clock before the daemon has had its time.
+//! A connection to the daemon, made on first use, and once more if the daemon was just stopping.
+//! Does not: time out before the daemon, whose fault says more.
 //! Used by: every command that asks the daemon.
 
 use std::time::Duration;
 
 use rally_cred_proto::{Answer, Ask, Client, Deadline, Fault, FaultKind};
 
-use crate::{autostart, surroundings::Surroundings};
+use crate::{autostart, system::System};
 
-/// How much longer than it was asked to the daemon may take, so that its reason arrives and not only the silence. It is
-/// told whole seconds, which may be half a second more than there is.
-pub(crate) const GRACE: Duration = Duration::from_millis(750);
+/// How much longer than asked the client waits, so that the daemon's own timeout arrives first. The daemon is told whole
+/// seconds, which may be half a second more than there is.
+pub const GRACE: Duration = Duration::from_millis(750);
 
 /// A connection to the daemon.
-pub(crate) struct Connection<'a> {
-    around: &'a dyn Surroundings,
+pub struct Connection<'a> {
+    sys: &'a dyn System,
     autostart: bool,
     client: Option<Client>,
 }
 
 impl<'a> Connection<'a> {
-    /// A connection yet to be made, to a daemon that may have to be started.
-    pub(crate) fn new(around: &'a dyn Surroundings, autostart: bool) -> Self {
-        Self { around, autostart, client: None }
+    /// A connection that is not made yet. `autostart` says whether the daemon may be started for it.
+    pub fn new(sys: &'a dyn System, autostart: bool) -> Self {
+        Self { sys, autostart, client: None }
     }
 
-    /// Asks, and waits for connection and answer together until the deadline.
-    pub(crate) fn ask(
+    /// Sends a request and returns its result; the deadline covers connection and answer.
+    pub fn ask(
         &mut self,
         ask: &Ask,
         deadline: &mut Deadline,
@@ -38,8 +38,8 @@ impl<'a> Connection<'a> {
             on_event(event);
         });
         match outcome {
-            // It stopped between the connection and the answer; whatever runs now gets the question again. After an
-            // event it would not be the same question: a browser may be open.
+            // It stopped between connection and answer; the request is sent again. Not after an event: a browser may be
+            // open.
             Err(Lost::Daemon(_)) if !heard_something => {
                 self.client = None;
                 self.ask_once(ask, deadline, on_event)
@@ -58,7 +58,7 @@ impl<'a> Connection<'a> {
         let client = match &mut self.client {
             Some(client) => client,
             none => {
-                let connected = autostart::connect(self.around, self.autostart, deadline);
+                let connected = autostart::connect(self.sys, self.autostart, deadline);
                 none.insert(connected.map_err(|fault| Lost::Answer(silence(fault)))?)
             }
         };
@@ -72,14 +72,14 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// A result that is none of those which the request can have.
-pub(crate) fn strange() -> Fault {
+/// The fault of a result that does not fit the request.
+pub fn strange() -> Fault {
     Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")
         .remedy("rally-cred daemon restart")
 }
 
-/// The silence of a daemon is as good as none, and says nothing about the request.
-pub(crate) fn silence(fault: Fault) -> Fault {
+/// A daemon that does not answer counts as none; its timeout says nothing about the request.
+pub fn silence(fault: Fault) -> Fault {
     match fault.kind {
         FaultKind::TimedOut => Fault { kind: FaultKind::NoDaemon, ..fault },
         _ => fault,
@@ -90,7 +90,7 @@ pub(crate) fn silence(fault: Fault) -> Fault {
 enum Lost {
     /// The daemon went away.
     Daemon(Fault),
-    /// Anything that asking again would not change.
+    /// A fault that a second try would not change.
     Answer(Fault),
 }
 

@@ -1,4 +1,4 @@
-//! What a command does while the daemon works on its request: opens the browser, and tells the person.
+//! Reacts to the daemon's events while a request runs: opens the browser, and informs the user.
 //! Does not: write to standard output.
 //! Used by: `get` and `login`.
 
@@ -8,34 +8,34 @@ use rally_cred_proto::{
     plain::plain,
 };
 
-use crate::{browser, output::Output, surroundings::Surroundings};
+use crate::{browser, output::Output, system::System};
 
-/// Who watches, and what they can do.
+/// Who is informed, and how.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Audience {
+pub struct Audience {
     /// Whether a browser may be opened when the daemon asks for it.
-    pub(crate) has_browser: bool,
-    /// Whether anything but an address is worth telling.
-    pub(crate) listens: bool,
+    pub has_browser: bool,
+    /// Whether progress and warnings are shown, and not only addresses.
+    pub listens: bool,
 }
 
 /// Reacts to one event.
-pub(crate) fn react(event: &Answer, audience: Audience, around: &dyn Surroundings, output: &mut Output<'_>) {
+pub fn react(event: &Answer, audience: Audience, sys: &dyn System, output: &mut Output<'_>) {
     match event {
-        Answer::Authorize(authorize) => show(authorize, audience, around, output),
+        Answer::Authorize(authorize) => show(authorize, audience, sys, output),
         Answer::Waiting(Waiting { profile, on }) if audience.listens => {
             output.say(format_args!("profile {}: waiting for {}", plain(profile), awaited(*on)));
         }
         Answer::Notice(notice) if audience.listens => warn(notice, output),
-        // Nobody listens, a newer daemon says something that this client does not know, or it is a result.
+        // Not wanted, an event of a newer daemon, or a result.
         _ => {}
     }
 }
 
-fn show(authorize: &Authorize, audience: Audience, around: &dyn Surroundings, output: &mut Output<'_>) {
+fn show(authorize: &Authorize, audience: Audience, sys: &dyn System, output: &mut Output<'_>) {
     let Authorize { profile, url, open, timeout: _ } = authorize;
-    // Somebody may have closed the tab, or sit at another machine, so the address is shown even if a browser opens.
-    let opened = *open && audience.has_browser && browser::open(url, around);
+    // The tab may get closed, or the user may sit at another machine, so the address is always shown.
+    let opened = *open && audience.has_browser && browser::open(url, sys);
     let how = if opened { "the browser opens" } else { "open" };
     output.say(format_args!(
         "profile {}: {how} this address to sign in, press \"Allow Access\" there:\n  {}",
@@ -44,8 +44,8 @@ fn show(authorize: &Authorize, audience: Audience, around: &dyn Surroundings, ou
     ));
 }
 
-/// What the daemon waits for.
-pub(crate) fn awaited(on: WaitingOn) -> &'static str {
+/// What the daemon waits for, in words.
+pub fn awaited(on: WaitingOn) -> &'static str {
     match on {
         WaitingOn::Keyring => "the keyring; it may ask to be unlocked",
         WaitingOn::Renewal => "Rally to renew the token",
@@ -54,7 +54,7 @@ pub(crate) fn awaited(on: WaitingOn) -> &'static str {
     }
 }
 
-/// Tells of something that is in nobody's way yet.
-pub(crate) fn warn(notice: &Fault, output: &mut Output<'_>) {
+/// Shows a warning.
+pub fn warn(notice: &Fault, output: &mut Output<'_>) {
     output.say(format_args!("warning: {notice}"));
 }

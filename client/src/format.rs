@@ -1,4 +1,4 @@
-//! The formats of `get`: a token or static credential in the words of git, of build tools, of shells, of curl, and of people.
+//! The output formats of `get`: a token or static credential as git, build tools, shells, curl and people read it.
 //! Does not: ask for the token, or decide which format is meant.
 //! Used by: `get`; `options` for the names.
 
@@ -13,11 +13,14 @@ use zeroize::Zeroizing;
 use crate::{
     output::Output,
     static_credential::{self, Header},
-    variables,
 };
 
 /// The user name that git gets while the Rally user is not known.
 const UNKNOWN_USER: &str = "oauth";
+
+/// The variables that are given where none is named: each is read by several of Rally's tools, and by none in another
+/// meaning.
+pub const TOKEN_VARIABLES: [&str; 3] = ["RALLY_API_KEY", "RALLY_APIKEY", "RALLY_ZSESSIONID"];
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub(crate) enum Format {
     Token,
     /// A header line.
     Header,
-    /// Everything that is known about the token.
+    /// All that is known about the token, as JSON.
     Json,
     /// Assignments of the variables that Rally tools read, for a shell to evaluate.
     Env(Syntax),
@@ -38,10 +41,10 @@ pub(crate) enum Format {
     Curl,
 }
 
-/// In whose words a variable is assigned.
+/// The shell language in which variables are assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Syntax {
-    /// sh, and all that read its language: dash, bash, zsh, ksh.
+    /// sh, dash, bash, zsh, ksh.
     Sh,
     /// fish.
     Fish,
@@ -50,7 +53,7 @@ pub(crate) enum Syntax {
 }
 
 impl Format {
-    /// Every format, by the name that `--format` knows it by.
+    /// Every format with its name for `--format`.
     pub(crate) const ALL: [(&str, Self); 9] = [
         ("git", Self::Git),
         ("engflow", Self::EngFlow),
@@ -68,7 +71,7 @@ impl Format {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
     }
 
-    /// The name that `--format` knows it by.
+    /// Its name for `--format`.
     pub(crate) fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, format)| *format == self).map_or("", |(name, _)| *name)
     }
@@ -79,7 +82,7 @@ impl Format {
     }
 }
 
-/// What the daemon gave, whatever it came from.
+/// A token or static credential, in the same shape.
 pub(crate) struct Given<'a> {
     source: Source<'a>,
     /// The one server that it may be sent to.
@@ -97,7 +100,7 @@ enum Source<'a> {
     Static(&'a git::Credential),
 }
 
-/// Writes a token. `request` is what git asked, which has a say in what git is told.
+/// Writes a token. `request` is git's, if there is one; its capabilities decide what git gets.
 pub(crate) fn give_token(
     token: &Token,
     format: Format,
@@ -154,16 +157,16 @@ fn give(
     let bytes = match format {
         Format::Json => return output.answer_json(&Shown::from(given)),
         Format::Git => git_lines(given, request.unwrap_or(&git::Attributes::default()))
-            .map_err(|fault| unwritable(fault.to_string()))?,
+            .map_err(|err| unwritable(err.to_string()))?,
         Format::EngFlow => {
             let json = engflow::encode_answer(header, value, given.expires_at)
-                .map_err(|fault| unwritable(fault.to_string()))?;
+                .map_err(|err| unwritable(err.to_string()))?;
             joined(&[&json, b"\n"])
         }
         Format::Token => joined(&[given.secret.expose().as_bytes(), b"\n"]),
         Format::Header => joined(&[header.as_bytes(), b": ", value.expose().as_bytes(), b"\n"]),
         Format::Env(_) if header != engflow::HEADER => {
-            return Err(Fault::new(FaultKind::NoMatch, "this credential is none of Rally's")
+            return Err(Fault::new(FaultKind::NoMatch, "this is not a credential of Rally")
                 .why("the variables are those of Rally's tools")
                 .remedy("--format header or --format json"));
         }
@@ -183,20 +186,20 @@ fn git_lines(given: &Given<'_>, request: &git::Attributes) -> Result<Zeroizing<V
     }
 }
 
-/// The pieces in one buffer of just their size, which is wiped when dropped.
+/// The pieces in one buffer of exactly their size, which is wiped when dropped.
 fn joined(pieces: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     let mut joined = Zeroizing::new(Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum()));
     pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
     joined
 }
 
-/// One line for each variable. The quotes are those in which a shell takes nearly everything as it stands, so that
-/// there is little to escape: [`Secret`] holds no line break, and a token is a word of a few dozen letters anyway.
+/// One line for each variable, in single quotes, in which little has to be escaped: [`Secret`] holds no line break, and a
+/// token is a word of a few dozen letters anyway.
 fn assignments(syntax: Syntax, secret: &str) -> Zeroizing<Vec<u8>> {
     let quoted = Zeroizing::new(match syntax {
         Syntax::Sh => escaped(secret, |c| if c == '\'' { r"'\'" } else { "" }),
         Syntax::Fish => escaped(secret, |c| if matches!(c, '\'' | '\\') { r"\" } else { "" }),
-        // It takes typographic quotes for quotes too; each is doubled.
+        // PowerShell also reads typographic quotes as quotes; each is doubled.
         Syntax::PowerShell => escaped(secret, |c| match c {
             '\'' => "'",
             '\u{2018}' => "\u{2018}",
@@ -211,7 +214,7 @@ fn assignments(syntax: Syntax, secret: &str) -> Zeroizing<Vec<u8>> {
         Syntax::Fish => (b"set -gx ", b" '"),
         Syntax::PowerShell => (b"$env:", b" = '"),
     };
-    let lines: Vec<_> = variables::DEFAULT
+    let lines: Vec<_> = TOKEN_VARIABLES
         .iter()
         .flat_map(|name| [before, name.as_bytes(), between, quoted.as_bytes(), b"'\n"])
         .collect();
@@ -226,7 +229,7 @@ fn curl_config(header: &str, value: &str) -> Zeroizing<Vec<u8>> {
 
 /// The text with `before(c)` in front of each character `c`.
 fn escaped(text: &str, before: fn(char) -> &'static str) -> String {
-    // Room for the worst case, since a text that grows leaves copies behind that nobody wipes.
+    // Sized for the worst case, since a growing string leaves unwiped copies behind.
     let mut escaped = String::with_capacity(text.len() * 4);
     for c in text.chars() {
         escaped.push_str(before(c));

@@ -1,5 +1,5 @@
-//! `rally-cred get`: reads a request, asks the daemon, and has the token written in the format that the caller speaks.
-//! Does not: think about people until a sign-in is the one thing that helps.
+//! `rally-cred get`: reads a request, asks the daemon, and writes the token in the caller's format.
+//! Does not: look for a user before a sign-in is needed.
 //! Used by: git, build tools and scripts. This is the hot path.
 
 use std::time::Duration;
@@ -17,112 +17,141 @@ use crate::{
     interactive,
     options::{Interactive, Options},
     output::Output,
-    surroundings::Surroundings,
+    system::System,
 };
 
-/// How long standard input may take to begin where no request need come: whoever has one to write has begun by then.
+/// How long to wait for an optional request on standard input.
 const BEGINNING: Duration = Duration::from_secs(1);
 
 /// Answers one request. `Ok` is the exit code, which for a caller that speaks git is mostly 0 (see [`refuse`]).
-pub(crate) fn run(
-    options: &Options,
-    around: &dyn Surroundings,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
-    let mut daemon =
-        Daemon { connection: Connection::new(around, options.autostart), deadline: options.deadline() };
-    let outcome = read_request(options, &mut daemon, around)
-        .and_then(|request| answer(&request, options, &mut daemon, around, output));
+pub(crate) fn run(options: &Options, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let connection = Connection::new(sys, options.autostart);
+    let mut call = Call { options, sys, connection, deadline: options.deadline(), last_notice: None };
+    let outcome = call.read_request().and_then(|request| call.answer(&request, output));
     if let (Err(fault), Some(Format::Json)) = (&outcome, options.format) {
         output.answer_json_fault(fault)?;
     }
     outcome
 }
 
-/// Who is asked, and until when.
-struct Daemon<'a> {
+/// One `get`, with the connection and the deadline of all that it asks.
+struct Call<'a> {
+    options: &'a Options,
+    sys: &'a dyn System,
     connection: Connection<'a>,
     deadline: Deadline,
+    /// The daemon's last event, if that was a notice.
+    last_notice: Option<Fault>,
 }
 
-impl Daemon<'_> {
-    fn ask(&mut self, ask: &Ask, on_event: &mut dyn FnMut(Answer)) -> Result<Answer, Fault> {
-        self.connection.ask(ask, &mut self.deadline, on_event)
+impl Call<'_> {
+    fn answer(&mut self, request: &Request, output: &mut Output<'_>) -> Result<u8, Fault> {
+        let format = self.options.format.unwrap_or(request.native_format());
+        if request.is_for_nobody() {
+            return no_match(format);
+        }
+        match self.ask(request, format, output) {
+            Ok(Answer::Token(token)) if request.may_have(&token.base_url) => {
+                format::give_token(&token, format, request.attributes(), output).map(|()| 0)
+            }
+            Ok(Answer::StaticCredential(of)) if request.may_have_static(&of) => {
+                format::give_static(&of, format, request.attributes(), output).map(|()| 0)
+            }
+            Ok(Answer::Token(_) | Answer::StaticCredential(_)) => no_match(format),
+            // After a notice the search failed, so there may be a match. git goes on to its next helper.
+            Ok(Answer::NoMatch) => self.last_notice.take().map_or_else(|| no_match(format), Err),
+            Ok(_) => Err(strange()),
+            Err(fault) => refuse(fault, request, format, output),
+        }
     }
-}
 
-fn answer(
-    request: &Request,
-    options: &Options,
-    daemon: &mut Daemon<'_>,
-    around: &dyn Surroundings,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
-    let format = options.format.unwrap_or(request.native_format());
-    if request.is_for_nobody() {
-        return no_match(format);
+    /// Asks without a sign-in first. Only if one is needed, finds out whether the user may be asked.
+    fn ask(&mut self, request: &Request, format: Format, output: &mut Output<'_>) -> Result<Answer, Fault> {
+        match self.options.interactive {
+            Interactive::Always => self.ask_once(true, request, format, output),
+            Interactive::Never => self.ask_once(false, request, format, output),
+            Interactive::Auto => match self.ask_once(false, request, format, output) {
+                Err(fault) if fault.kind == FaultKind::SignInNeeded && interactive::may_ask(self.sys) => {
+                    self.ask_once(true, request, format, output)
+                }
+                outcome => outcome,
+            },
+        }
     }
-    let mut notice = None;
-    match ask(request, format, options, daemon, around, output, &mut notice) {
-        Ok(Answer::Token(token)) if request.may_have(&token.base_url) => {
-            format::give_token(&token, format, request.attributes(), output)?;
-        }
-        Ok(Answer::StaticCredential(of)) if request.may_have_static(&of) => {
-            format::give_static(&of, format, request.attributes(), output)?;
-        }
-        Ok(Answer::Token(_) | Answer::StaticCredential(_)) => return no_match(format),
-        // What could not be looked for may be there. To git that is a helper that failed, and it goes on to the next.
-        Ok(Answer::NoMatch) => return notice.map_or_else(|| no_match(format), Err),
-        Ok(_) => {
-            return Err(strange());
-        }
-        Err(fault) => return refuse(fault, request, format, output),
-    }
-    Ok(0)
-}
 
-/// Asks first without a person. Only if that is what is missing, it is worth finding out whether there is one.
-fn ask(
-    request: &Request,
-    format: Format,
-    options: &Options,
-    daemon: &mut Daemon<'_>,
-    around: &dyn Surroundings,
-    output: &mut Output<'_>,
-    last_notice: &mut Option<Fault>,
-) -> Result<Answer, Fault> {
-    let mut ask_once = |interactive: bool| {
+    fn ask_once(
+        &mut self,
+        interactive: bool,
+        request: &Request,
+        format: Format,
+        output: &mut Output<'_>,
+    ) -> Result<Answer, Fault> {
+        let Self { options, sys, connection, deadline, last_notice } = self;
         let get = Get {
             target: request.target(options.profile.clone()),
             interactive,
-            wait: options.seconds_left(&daemon.deadline),
+            wait: options.seconds_left(deadline),
             min_validity: options.min_validity,
             takes_authtype: request.takes_authtype(),
         };
-        // git users did not ask for news of a helper; whoever is asked to sign in did.
+        // A git user wants no progress of a helper, unless a sign-in waits for them.
         let audience = Audience { has_browser: true, listens: interactive || format != Format::Git };
-        daemon.ask(&Ask::Get(get), &mut |event| {
+        connection.ask(&Ask::Get(get), deadline, &mut |event| {
             *last_notice = match &event {
                 Answer::Notice(fault) => Some(fault.clone()),
                 _ => None,
             };
-            events::react(&event, audience, around, output);
+            events::react(&event, audience, *sys, output);
         })
-    };
-    match options.interactive {
-        Interactive::Always => ask_once(true),
-        Interactive::Never => ask_once(false),
-        Interactive::Auto => match ask_once(false) {
-            Err(fault) if fault.kind == FaultKind::SignInNeeded && interactive::may_ask(around) => {
-                ask_once(true)
-            }
-            outcome => outcome,
-        },
+    }
+
+    /// Reads the request from standard input.
+    ///
+    /// git and build tools call `get` without a format and always write a request. With a format there may be none, and
+    /// nobody to close the input: ssh and CI leave it open. Then there is no request if none has begun after a moment,
+    /// unless another server could still be meant.
+    fn read_request(&mut self) -> Result<Request, Fault> {
+        let Self { options, sys, .. } = *self;
+        let is_absent = options.leaves_stdin
+            || sys.stdin_is_terminal()
+            || options.has_optional_request()
+                && !sys.stdin_begins_within(BEGINNING)
+                && self.means_one_profile()?;
+        if is_absent {
+            return Ok(Request::Empty);
+        }
+        let operation = match options.format {
+            Some(format) if options.has_optional_request() => format!("get --format {}", format.name()),
+            _ => "get".to_owned(),
+        };
+        let input = read_input(&operation, &mut self.deadline, sys)?;
+        if input.trim_ascii().is_empty() {
+            return Ok(Request::Empty);
+        }
+        let bad = |what: String| Fault::new(FaultKind::BadRequest, what).remedy(WHAT_TO_WRITE);
+        if engflow::looks_like_json(&input) {
+            engflow::parse_request(&input).map(Request::EngFlow).map_err(|err| bad(err.to_string()))
+        } else {
+            git::parse(&input).map(Request::Git).map_err(|err| bad(err.to_string()))
+        }
+    }
+
+    /// Whether every request would get the same token, or none.
+    fn means_one_profile(&mut self) -> Result<bool, Fault> {
+        if self.options.profile.is_some() {
+            return Ok(true);
+        }
+        let mut profiles = 0;
+        let status = Ask::Status(StatusAsk::default());
+        let status = self.connection.ask(&status, &mut self.deadline, &mut |event| {
+            profiles += usize::from(matches!(event, Answer::Profile(_)));
+        })?;
+        Ok(matches!(status, Answer::Status(status) if profiles <= 1 && status.static_hosts.is_empty()))
     }
 }
 
-/// A server that no profile is for. git then asks the next helper, and must not hear of this one; a build tool would
-/// take an empty answer for "no credentials needed".
+/// No profile is for the server. git asks its next helper, so this one is silent; a build tool would take an empty answer
+/// for "no credentials needed".
 fn no_match(format: Format) -> Result<u8, Fault> {
     match format {
         Format::Git => Ok(0),
@@ -130,14 +159,13 @@ fn no_match(format: Format) -> Result<u8, Fault> {
     }
 }
 
-/// A fault in place of a token. Where git asked and the server is one of ours, git is told to quit: nobody else has a
-/// password that works there. git 2.47 obeys whatever the exit code is, but its rules call a helper that does not end
-/// with 0 failed, so this one ends with 0.
+/// Answers with a fault. If git asked and the server is ours, git is told to quit: no other password works there. git
+/// 2.47 obeys whatever the exit code is, but by its rules any other than 0 means that the helper failed.
 fn refuse(fault: Fault, request: &Request, format: Format, output: &mut Output<'_>) -> Result<u8, Fault> {
     match (format, request, fault.kind) {
-        // Without a profile every server is somebody else's.
+        // Without a profile no server is ours.
         (Format::Git, Request::Git(_), FaultKind::NotConfigured) => Ok(0),
-        (Format::Git, Request::Git(_), kind) if is_about_our_server(kind) => {
+        (Format::Git, Request::Git(_), kind) if kind.is_of_a_known_server() => {
             output.say(fault);
             output.answer(git::QUIT.as_bytes())?;
             Ok(0)
@@ -146,17 +174,11 @@ fn refuse(fault: Fault, request: &Request, format: Format, output: &mut Output<'
     }
 }
 
-/// Whether the daemon answers with this kind only after it has found a profile for the server.
-fn is_about_our_server(kind: FaultKind) -> bool {
-    // By exit code: sign-in needed, refused, timed out, vault, unreachable.
-    matches!(kind.exit_code(), 3 | 4 | 5 | 7 | 8)
-}
-
-/// What the caller asks for.
+/// The caller's request.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one of them in a process")]
 enum Request {
-    /// Nothing: the profile that is named, or the default one.
+    /// None: the named profile, or the default one.
     Empty,
     /// git's attributes.
     Git(git::Attributes),
@@ -164,69 +186,23 @@ enum Request {
     EngFlow(engflow::Request),
 }
 
-/// What a helper takes on standard input.
+/// The remedy for a bad request.
 pub(crate) const WHAT_TO_WRITE: &str =
     "write lines such as protocol=https and host=HOST, or nothing: rally-cred get </dev/null";
 
-/// What standard input asks.
-///
-/// git and build tools call `get` without a format and always write a request, so it is waited for. Where a format says
-/// that somebody else calls, there may be none, and nobody to close the input: ssh and CI leave it open. Then the request
-/// is none if the input has not begun after a moment, unless another server could still be meant.
-fn read_request(
-    options: &Options,
-    daemon: &mut Daemon<'_>,
-    around: &dyn Surroundings,
-) -> Result<Request, Fault> {
-    let is_absent = options.leaves_stdin
-        || around.stdin_is_terminal()
-        || options.has_optional_request()
-            && !around.stdin_begins_within(BEGINNING)
-            && means_one_profile(options, daemon)?;
-    if is_absent {
-        return Ok(Request::Empty);
-    }
-    let operation = match options.format {
-        Some(format) if options.has_optional_request() => format!("get --format {}", format.name()),
-        _ => "get".to_owned(),
-    };
-    let input = read_input(&operation, &mut daemon.deadline, around)?;
-    if input.trim_ascii().is_empty() {
-        return Ok(Request::Empty);
-    }
-    let bad = |what: String| Fault::new(FaultKind::BadRequest, what).remedy(WHAT_TO_WRITE);
-    if engflow::looks_like_json(&input) {
-        engflow::parse_request(&input).map(Request::EngFlow).map_err(|fault| bad(fault.to_string()))
-    } else {
-        git::parse(&input).map(Request::Git).map_err(|fault| bad(fault.to_string()))
-    }
-}
-
-/// Whether every request would get the same token, or none.
-fn means_one_profile(options: &Options, daemon: &mut Daemon<'_>) -> Result<bool, Fault> {
-    if options.profile.is_some() {
-        return Ok(true);
-    }
-    let mut profiles = 0;
-    let status = daemon.ask(&Ask::Status(StatusAsk::default()), &mut |event| {
-        profiles += usize::from(matches!(event, Answer::Profile(_)));
-    })?;
-    Ok(matches!(status, Answer::Status(status) if profiles <= 1 && status.static_hosts.is_empty()))
-}
-
-/// What standard input has for an operation.
+/// Reads all of standard input.
 pub(crate) fn read_input(
     operation: &str,
     deadline: &mut Deadline,
-    around: &dyn Surroundings,
+    sys: &dyn System,
 ) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    git::read(&mut around.stdin(deadline)).map_err(|fault| match fault {
+    git::read(&mut sys.stdin(deadline)).map_err(|err| match err {
         git::BadAttributes::Unreadable(std::io::ErrorKind::TimedOut) => {
             Fault::new(FaultKind::TimedOut, "the request did not come to an end in time")
-                .why("whoever started this left standard input open")
+                .why("the caller left standard input open")
                 .remedy(format!("rally-cred {operation} </dev/null"))
         }
-        fault => Fault::new(FaultKind::BadRequest, fault.to_string()).remedy(WHAT_TO_WRITE),
+        err => Fault::new(FaultKind::BadRequest, err.to_string()).remedy(WHAT_TO_WRITE),
     })
 }
 
@@ -245,7 +221,7 @@ impl Request {
         }
     }
 
-    /// Whether it names no server, though its kind has to: such a request matches nothing (CVE-2020-11008).
+    /// Whether it is git's and lacks protocol or host: such a request matches nothing (CVE-2020-11008).
     fn is_for_nobody(&self) -> bool {
         let is_missing = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
         match self {
@@ -262,7 +238,7 @@ impl Request {
         }
     }
 
-    /// Whether a scheme with its credential is of use.
+    /// Whether the caller supports `authtype` and `credential`.
     fn takes_authtype(&self) -> bool {
         match self {
             Self::Git(attributes) => attributes.takes_authtype,
@@ -271,8 +247,8 @@ impl Request {
         }
     }
 
-    /// Whether a token is for the server that was asked for. The daemon has looked at that; a token that goes to the
-    /// wrong server is the worst that can happen here, so this end looks too.
+    /// Whether a token is for the requested server. The daemon has checked that; a token for the wrong server would be the
+    /// worst failure, so it is checked here too.
     fn may_have(&self, base_url: &str) -> bool {
         let asked = match self {
             Self::Empty => return true,
@@ -285,7 +261,7 @@ impl Request {
         asked.is_some() && asked == Origin::from_uri(base_url)
     }
 
-    /// The same for a static credential, which may be for a server that is no web server.
+    /// The same for a static credential, whose server need not be a web server.
     fn may_have_static(&self, of: &StaticCredential) -> bool {
         let StaticCredential { protocol, host, credential: _ } = of;
         match self {
@@ -301,7 +277,7 @@ impl Request {
     }
 }
 
-/// A path as a text. One that is none is percent-encoded, so that it stays another path than any other.
+/// A path as text. One that is not UTF-8 is percent-encoded, so that no two paths become the same.
 pub(crate) fn text_of_path(path: &[u8]) -> String {
     match str::from_utf8(path) {
         Ok(text) => text.to_owned(),
@@ -315,7 +291,7 @@ pub(crate) fn text_of_path(path: &[u8]) -> String {
     }
 }
 
-/// Whose token or credential git's attributes are about.
+/// The target that git's attributes name.
 pub(crate) fn target(attributes: &git::Attributes, profile: Option<String>) -> Target {
     Target {
         profile,

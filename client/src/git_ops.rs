@@ -1,6 +1,6 @@
-//! The git operations beside `get`: `store` has the daemon keep a static credential, `erase` tells it of a bad token or
+//! The git operations other than `get`: `store` hands a static credential to the daemon, `erase` reports a bad token or
 //! credential, `capability` needs no daemon.
-//! Does not: keep anything, or know for which servers the daemon does.
+//! Does not: keep anything, or know which servers the daemon keeps credentials for.
 //! Used by: git, after a password was used.
 
 use rally_cred_proto::{
@@ -14,20 +14,19 @@ use crate::{
     get,
     options::Options,
     output::Output,
-    surroundings::Surroundings,
+    system::System,
 };
 
-/// Says that a token did not work. Silent, whatever it changed.
+/// Reports a token or credential that did not work. Silent, whatever comes of it.
 ///
-/// If no daemon runs, one is started: the keyring still holds the token that Rally refused, and the next `get` would
-/// hand it out again.
-pub(crate) fn erase(options: &Options, around: &dyn Surroundings) -> Result<u8, Fault> {
+/// Starts the daemon if needed: the keyring still holds the refused token, and the next `get` would hand it out again.
+pub(crate) fn erase(options: &Options, sys: &dyn System) -> Result<u8, Fault> {
     let mut deadline = options.deadline();
-    let attributes = read("erase", &mut deadline, around)?;
-    // The note of the answer that it came from; a profile named here and now comes first.
+    let attributes = read("erase", &mut deadline, sys)?;
+    // git passes back the profile that the token came from; a flag takes precedence.
     let profile = options.profile.clone().or_else(|| attributes.profile.clone());
     let target = get::target(&attributes, profile);
-    // Half a server is nobody's. Nothing at all comes from a person, who means the profile.
+    // Half a server matches nothing. No attributes at all come from a user, who means the profile.
     let is_there = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     let names_server = is_there(&target.protocol) && is_there(&target.host);
     let says_nothing = target.protocol.is_none() && target.host.is_none() && attributes.password.is_none();
@@ -36,7 +35,7 @@ pub(crate) fn erase(options: &Options, around: &dyn Surroundings) -> Result<u8, 
     }
     let erase = Ask::Erase(Erase { target, token: attributes.password, credential: attributes.credential });
     done_or_nothing_to_do(
-        Connection::new(around, options.autostart).ask(&erase, &mut deadline, &mut |_| {}),
+        Connection::new(sys, options.autostart).ask(&erase, &mut deadline, &mut |_| {}),
         options,
     )
 }
@@ -44,38 +43,30 @@ pub(crate) fn erase(options: &Options, around: &dyn Surroundings) -> Result<u8, 
 fn done_or_nothing_to_do(outcome: Result<Answer, Fault>, options: &Options) -> Result<u8, Fault> {
     match outcome {
         Ok(_) => Ok(0),
-        // No profile, so no token of ours; or no daemon, and none is wanted.
+        // No profile, so no token of ours; below, no daemon, and none is to be started.
         Err(fault) if fault.kind == FaultKind::NotConfigured => Ok(0),
-        // The note is of a profile that is no more.
+        // The profile that the token came from no longer exists.
         Err(fault) if fault.kind == FaultKind::UnknownProfile && options.profile.is_none() => Ok(0),
         Err(fault) if fault.kind == FaultKind::NoDaemon && !options.autostart => Ok(0),
         Err(fault) => Err(fault),
     }
 }
 
-/// What standard input says; a terminal says nothing.
-fn read(
-    operation: &str,
-    deadline: &mut Deadline,
-    around: &dyn Surroundings,
-) -> Result<git::Attributes, Fault> {
-    if around.stdin_is_terminal() {
+/// The attributes on standard input; none on a terminal.
+fn read(operation: &str, deadline: &mut Deadline, sys: &dyn System) -> Result<git::Attributes, Fault> {
+    if sys.stdin_is_terminal() {
         return Ok(git::Attributes::default());
     }
-    let input = get::read_input(operation, deadline, around)?;
+    let input = get::read_input(operation, deadline, sys)?;
     git::parse(&input)
-        .map_err(|fault| Fault::new(FaultKind::BadRequest, fault.to_string()).remedy(get::WHAT_TO_WRITE))
+        .map_err(|err| Fault::new(FaultKind::BadRequest, err.to_string()).remedy(get::WHAT_TO_WRITE))
 }
 
-/// Keeps a static credential, where the config file says so for its server. Of what must not be kept, and of anything
-/// else, the daemon is not even told. Silent, but where the keyring is in the way.
-pub(crate) fn store(
-    options: &Options,
-    around: &dyn Surroundings,
-    output: &mut Output<'_>,
-) -> Result<u8, Fault> {
+/// Has the daemon keep a static credential, if the config file lists its server. What must not be kept is not even sent.
+/// Silent, unless the keyring fails.
+pub(crate) fn store(options: &Options, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut deadline = options.deadline();
-    let attributes = read("store", &mut deadline, around)?;
+    let attributes = read("store", &mut deadline, sys)?;
     let (Some(protocol), Some(host)) = (attributes.protocol.clone(), attributes.host.clone()) else {
         return Ok(0);
     };
@@ -87,22 +78,22 @@ pub(crate) fn store(
     }
     let store = Ask::Store(Store { protocol, host, path, credential });
     let audience = Audience { has_browser: false, listens: true };
-    let mut react = |event: Answer| events::react(&event, audience, around, output);
+    let mut react = |event: Answer| events::react(&event, audience, sys, output);
     done_or_nothing_to_do(
-        Connection::new(around, options.autostart).ask(&store, &mut deadline, &mut react),
+        Connection::new(sys, options.autostart).ask(&store, &mut deadline, &mut react),
         options,
     )
 }
 
-/// Reads the request of an operation that does nothing here, so that whoever writes it is not cut off.
-pub(crate) fn pass_over(options: &Options, around: &dyn Surroundings) -> Result<u8, Fault> {
-    if !around.stdin_is_terminal() {
-        git::read(&mut around.stdin(&mut options.deadline())).ok();
+/// Reads and ignores the request of an unknown operation, so that its writer does not get a broken pipe.
+pub(crate) fn pass_over(options: &Options, sys: &dyn System) -> Result<u8, Fault> {
+    if !sys.stdin_is_terminal() {
+        git::read(&mut sys.stdin(&mut options.deadline())).ok();
     }
     Ok(0)
 }
 
-/// Says what this helper understands of git's protocol.
+/// Prints which of git's capabilities this helper supports.
 pub(crate) fn capability(output: &mut Output<'_>) -> Result<u8, Fault> {
     output.answer(git::CAPABILITIES.as_bytes())?;
     Ok(0)

@@ -1,24 +1,30 @@
-//! The rule by which `--interactive auto` decides whether a person may be asked to sign in.
-//! Does not: run on the hot path: it may start git, so it is asked only when a sign-in is the one thing that helps.
+//! How `--interactive auto` decides whether the user may be asked to sign in.
+//! Does not: run on the hot path. It may start git, so it is used only once a sign-in is needed.
 //! Used by: `get`.
 
-use std::ffi::OsStr;
+use std::{ffi::OsStr, process::Command};
 
-use crate::surroundings::Surroundings;
+use crate::system::System;
 
-/// Whether a person seems to be there, and nobody has said that none may be asked. The costly question comes last.
-pub(crate) fn may_ask(around: &dyn Surroundings) -> bool {
-    let is_automatic = around.variable("CI").is_some_and(|value| !means_no(&value));
-    let is_silenced = around.variable("GIT_TERMINAL_PROMPT").is_some_and(|value| means_no(&value));
-    !is_automatic
-        && !is_silenced
-        && (has_display(around) || around.has_terminal())
-        && !around.git_setting("credential.interactive").is_some_and(|value| means_no(OsStr::new(&value)))
+/// Whether a user seems to be there and may be asked. The expensive check comes last.
+pub(crate) fn may_ask(sys: &dyn System) -> bool {
+    let is_automatic = sys.variable("CI").is_some_and(|value| !means_no(&value));
+    let is_silenced = sys.variable("GIT_TERMINAL_PROMPT").is_some_and(|value| means_no(&value));
+    !is_automatic && !is_silenced && (has_display(sys) || sys.has_terminal()) && !git_says_no(sys)
 }
 
-fn has_display(around: &dyn Surroundings) -> bool {
+/// Whether git's setting, as overridden by its caller, forbids it.
+fn git_says_no(sys: &dyn System) -> bool {
+    let found = sys.output_of(Command::new("git").args(["config", "--get", "credential.interactive"]));
+    found.is_ok_and(|found| {
+        let value = String::from_utf8_lossy(&found.stdout);
+        found.status.success() && means_no(OsStr::new(value.trim_end_matches(['\r', '\n'])))
+    })
+}
+
+fn has_display(sys: &dyn System) -> bool {
     cfg!(any(windows, target_os = "macos"))
-        || ["WAYLAND_DISPLAY", "DISPLAY"].iter().any(|name| around.variable(name).is_some())
+        || ["WAYLAND_DISPLAY", "DISPLAY"].iter().any(|name| sys.variable(name).is_some())
 }
 
 /// git's words for false, and `never`, which helpers take for `credential.interactive` too.
@@ -56,12 +62,14 @@ mod tests {
             (&[], true, Some("auto"), true),
             (&[], true, Some(""), true),
         ] {
-            let mut around =
-                Fake { has_terminal, git_setting: git_says.map(str::to_owned), ..Fake::default() };
-            for (name, value) in variables {
-                around = around.with(name, value);
+            let mut sys = Fake { has_terminal, ..Fake::default() };
+            if let Some(value) = git_says {
+                sys = sys.answering("git config --get credential.interactive", 0, &format!("{value}\n"));
             }
-            assert_eq!(may_ask(&around), expected, "{variables:?} {has_terminal} {git_says:?}");
+            for (name, value) in variables {
+                sys = sys.with(name, value);
+            }
+            assert_eq!(may_ask(&sys), expected, "{variables:?} {has_terminal} {git_says:?}");
         }
     }
 }

@@ -1,38 +1,26 @@
-//! The client of the daemon `rally-credd`: a credential helper for git and build tools, and the commands people type.
+//! The client of the daemon `rally-credd`: a credential helper for git, build tools and scripts.
 //! Does not: speak to Rally, see a refresh token, or keep anything. It links neither HTTP, nor a keyring, nor a runtime.
-//! Used by: the programs `rally-cred` and `git-credential-rally`, which differ in nothing but their name, and
-//! `rally-cred-commands`, to which they pass on what people type.
+//! Used by: the programs `rally-cred` and `git-credential-rally`, which differ only in name, and `rally-cred-commands`,
+//! which they exec for interactive commands.
 
-mod autostart;
-mod browser;
-mod cli;
-mod completions;
-mod config;
-mod connection;
-mod daemon;
-mod doctor;
-mod events;
-mod exec;
+pub mod autostart;
+pub mod browser;
+pub mod connection;
+pub mod events;
 mod format;
 mod get;
 mod git_ops;
 mod hand_over;
-mod hidden_input;
-mod installed;
 mod interactive;
-mod login;
-mod logout;
-mod options;
+pub mod options;
 pub mod output;
-mod progress;
-mod setup;
 mod static_credential;
-mod status;
-pub mod surroundings;
+pub mod system;
 #[cfg(unix)]
-#[cfg(test)]
-mod testing;
-mod variables;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use format::TOKEN_VARIABLES;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -45,55 +33,64 @@ use rally_cred_proto::Fault;
 use crate::{
     options::Options,
     output::Output,
-    surroundings::{Process, Surroundings},
+    system::{Process, System},
 };
 
-/// musl's own allocator asks the system for its first pages in eight calls, each for a few; this one in a single call. That
-/// is a fifth of the time of a warm `get` (see `tests/bench/README.md`).
+/// musl's allocator needs eight system calls for its first pages, this one needs one. That saves a fifth of a warm `get`
+/// (see `tests/bench/README.md`).
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// What runs the commands that people type: this program, or another in its place.
-type Commands = fn(&[OsString], &dyn Surroundings, &mut Output<'_>) -> Result<u8, Fault>;
-
-/// The program that tools run. The commands of people are a program of their own, so that this one is small: what a
-/// `get` costs is mostly the start of its process, and that grows with the pages it has.
+/// The program that tools run. Interactive commands are in a program of their own, so that this one stays small: a `get`
+/// costs mostly the start of its process, which grows with its pages.
 pub fn main() -> ExitCode {
-    main_with(hand_over::run)
+    main_with(|args, _| hand_over::run(args, &Process))
 }
 
-/// The program that has the commands of people as well.
-pub fn main_of_commands() -> ExitCode {
-    main_with(cli::run)
-}
-
-fn main_with(commands: Commands) -> ExitCode {
+/// A program in which `commands` runs interactive commands.
+pub fn main_with(commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u8, Fault>) -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     let mut output = Output { stdout: &mut output::stdout(), stderr: &mut io::stderr() };
     ExitCode::from(run(&args, commands, &Process, &mut output))
 }
 
-/// The program and all that it takes, as its help and its manual page show it.
-pub fn command_line() -> clap::Command {
-    cli::tree()
-}
+/// The interactive commands; any other word may be an operation of a future git.
+pub const COMMANDS: [&str; 11] = [
+    "setup",
+    "login",
+    "logout",
+    "exec",
+    "status",
+    "doctor",
+    "daemon",
+    "config",
+    "completions",
+    "help",
+    // Run by completion scripts, so it is not in the help.
+    "__complete",
+];
 
-/// Runs one command line, without the program's name. Returns the exit code; a fault has been said.
+/// Runs one command line, given without the program's name, and returns the exit code. Faults are shown here.
 ///
-/// The first word decides. A helper operation goes the short way, without the command tree that people's commands need.
-fn run(args: &[OsString], commands: Commands, around: &dyn Surroundings, output: &mut Output<'_>) -> u8 {
+/// The first word decides: helper operations run here, without the command tree.
+fn run(
+    args: &[OsString],
+    commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u8, Fault>,
+    sys: &dyn System,
+    output: &mut Output<'_>,
+) -> u8 {
     let outcome = match options::first_word(args) {
         Some(word) => match Operation::parse(word) {
-            Some(operation) if !asks_for_help(args) => operation.run(args, around, output),
-            Some(_) => commands(&[word.clone(), "--help".into()], around, output),
-            None if cli::is_command(word) => commands(args, around, output),
-            // git never runs a helper on a terminal, so a person has mistyped something.
-            None if around.stdin_is_terminal() || asks_for_help(args) => commands(args, around, output),
-            // An operation of a future git, which helpers that do not know it have to pass over, flags and all.
-            None => git_ops::pass_over(&Options::default(), around),
+            Some(operation) if !asks_for_help(args) => operation.run(args, sys, output),
+            Some(_) => commands(&[word.clone(), "--help".into()], output),
+            None if COMMANDS.iter().any(|name| word == name) => commands(args, output),
+            // git never runs a helper on a terminal, so this is a typo.
+            None if sys.stdin_is_terminal() || asks_for_help(args) => commands(args, output),
+            // An operation of a future git, which helpers have to ignore, flags and all.
+            None => git_ops::pass_over(&Options::default(), sys),
         },
-        None => commands(args, around, output),
+        None => commands(args, output),
     };
     outcome.unwrap_or_else(|fault: Fault| {
         let code = fault.kind.exit_code();
@@ -104,15 +101,20 @@ fn run(args: &[OsString], commands: Commands, around: &dyn Surroundings, output:
 
 /// An operation of git's credential protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operation {
+pub enum Operation {
+    /// Answer a request.
     Get,
+    /// Keep a static credential.
     Store,
+    /// Report a token or credential that does not work.
     Erase,
+    /// Print the capabilities.
     Capability,
 }
 
 impl Operation {
-    fn parse(word: &OsStr) -> Option<Self> {
+    /// The operation of this name.
+    pub fn parse(word: &OsStr) -> Option<Self> {
         match word.to_str()? {
             "get" => Some(Self::Get),
             "store" => Some(Self::Store),
@@ -122,12 +124,12 @@ impl Operation {
         }
     }
 
-    fn run(self, args: &[OsString], around: &dyn Surroundings, output: &mut Output<'_>) -> Result<u8, Fault> {
-        let options = Options::parse(args, around)?;
+    fn run(self, args: &[OsString], sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+        let options = Options::parse(args, sys)?;
         match self {
-            Self::Get => get::run(&options, around, output),
-            Self::Store => git_ops::store(&options, around, output),
-            Self::Erase => git_ops::erase(&options, around),
+            Self::Get => get::run(&options, sys, output),
+            Self::Store => git_ops::store(&options, sys, output),
+            Self::Erase => git_ops::erase(&options, sys),
             Self::Capability => git_ops::capability(output),
         }
     }
@@ -150,14 +152,6 @@ mod tests {
                 assert_eq!(done.shown(), (0, String::new(), String::new()), "{line}");
             }
         }
-    }
-
-    #[test]
-    fn a_person_who_mistypes_a_command_is_told() {
-        let around = Fake { stdin_is_terminal: true, ..Fake::default() };
-        let done = testing::run("statsu", &around);
-        assert_eq!((done.code, done.stdout.as_str()), (2, ""));
-        assert!(done.stderr.contains("status"), "{}", done.stderr);
     }
 
     #[test]

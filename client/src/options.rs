@@ -1,13 +1,13 @@
 //! The flags of the helper operations, in one table: `get`, `store`, `erase` and `capability` all take all of them,
 //! since git passes what its configuration says to whatever operation it runs.
 //! Does not: build a command tree, which would cost more time than the rest of a `get`.
-//! Used by: `get`, `git_ops`, and `cli` for the help.
+//! Used by: `get`, `git_ops`, and the commands that people type, for the help.
 
 use std::{ffi::OsString, time::Duration};
 
 use rally_cred_proto::{Deadline, Fault, FaultKind, duration, message::Get};
 
-use crate::{connection::GRACE, format::Format, surroundings::Surroundings};
+use crate::{connection::GRACE, format::Format, system::System};
 
 /// What the flags of a helper operation say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) struct Options {
     pub(crate) profile: Option<String>,
     /// The format of the answer; without it that of the request.
     pub(crate) format: Option<Format>,
-    /// Whether a person may be asked to sign in.
+    /// Whether the user may be asked to sign in.
     pub(crate) interactive: Interactive,
     /// Longest time for the whole operation, in seconds.
     pub(crate) wait: u32,
@@ -24,8 +24,8 @@ pub(crate) struct Options {
     pub(crate) min_validity: u32,
     /// Whether a daemon is started if none runs.
     pub(crate) autostart: bool,
-    /// Whether the flags say all that a request could, so that standard input is left to whoever reads it next: a
-    /// script that loops over its own input would lose the rest of it.
+    /// Whether the flags say all that a request could, so that standard input is not read: a script that loops over its
+    /// own input would lose the rest of it.
     pub(crate) leaves_stdin: bool,
 }
 
@@ -43,10 +43,10 @@ impl Default for Options {
     }
 }
 
-/// Whether a person may be asked to sign in.
+/// Whether the user may be asked to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interactive {
-    /// If there seems to be one (see `interactive`).
+    /// If a user seems to be there (see `interactive`).
     Auto,
     /// Yes.
     Always,
@@ -54,16 +54,19 @@ pub(crate) enum Interactive {
     Never,
 }
 
-/// A flag: its name, its value if it takes one, its help, and what it sets.
-pub(crate) struct Flag {
-    pub(crate) name: &'static str,
-    pub(crate) value: Option<&'static str>,
-    pub(crate) help: &'static str,
+/// A flag, and what it sets.
+pub struct Flag {
+    /// Its name, without the dashes.
+    pub name: &'static str,
+    /// What it takes: choices with `|` between them, or the name of a value; nothing if it takes none.
+    pub value: Option<&'static str>,
+    /// What `--help` says of it.
+    pub help: &'static str,
     set: fn(&mut Options, &str) -> Option<()>,
 }
 
 /// Every flag of the helper operations.
-pub(crate) static FLAGS: [Flag; 6] = [
+pub static FLAGS: [Flag; 6] = [
     Flag {
         name: "profile",
         value: Some("NAME"),
@@ -76,13 +79,13 @@ pub(crate) static FLAGS: [Flag; 6] = [
     Flag {
         name: "format",
         value: Some("git|engflow|token|header|json|env|env-fish|env-powershell|curl"),
-        help: "How the answer is written [default: as the request is; git without one]",
+        help: "Format of the answer [default: that of the request; git without one]",
         set: |options, text| Format::parse(text).map(|format| options.format = Some(format)),
     },
     Flag {
         name: "interactive",
         value: Some("auto|always|never"),
-        help: "Whether a person may be asked to sign in [default: auto]",
+        help: "Whether the user may be asked to sign in [default: auto]",
         set: |options, text| {
             options.interactive = match text {
                 "auto" => Interactive::Auto,
@@ -96,19 +99,19 @@ pub(crate) static FLAGS: [Flag; 6] = [
     Flag {
         name: "wait",
         value: Some("DURATION"),
-        help: "Longest time for everything together, such as 30s or 2m [default: 2m]",
+        help: "Time limit for everything together, such as 30s or 2m [default: 2m]",
         set: |options, text| duration::parse(text).map(|seconds| options.wait = seconds),
     },
     Flag {
         name: "min-validity",
         value: Some("DURATION"),
-        help: "Renew a token first that ends sooner than this [default: 60s]",
+        help: "Renew a token that ends sooner than this [default: 60s]",
         set: |options, text| duration::parse(text).map(|seconds| options.min_validity = seconds),
     },
     Flag {
         name: "no-autostart",
         value: None,
-        help: "Fail if no daemon runs, in place of starting one",
+        help: "Fail if no daemon is running, instead of starting one",
         set: |options, _| {
             options.autostart = false;
             Some(())
@@ -118,11 +121,11 @@ pub(crate) static FLAGS: [Flag; 6] = [
 
 impl Options {
     /// Reads the flags around the operation's name. A fault of kind `usage` says which one is wrong.
-    pub(crate) fn parse(args: &[OsString], around: &dyn Surroundings) -> Result<Self, Fault> {
+    pub(crate) fn parse(args: &[OsString], sys: &dyn System) -> Result<Self, Fault> {
         let mut options = Self::default();
         let mut parser = lexopt::Parser::from_args(args);
         let mut operation = None;
-        while let Some(arg) = parser.next().map_err(|fault| wrong(fault.to_string()))? {
+        while let Some(arg) = parser.next().map_err(|err| wrong(err.to_string()))? {
             match arg {
                 lexopt::Arg::Long(name) => match FLAGS.iter().find(|flag| flag.name == name) {
                     Some(flag) => flag.take(&mut options, &mut parser)?,
@@ -135,7 +138,7 @@ impl Options {
         }
         options.leaves_stdin = options.profile.is_some() && options.has_optional_request();
         if options.profile.is_none() {
-            options.profile = named_profile(around)?;
+            options.profile = named_profile(sys)?;
         }
         Ok(options)
     }
@@ -146,11 +149,11 @@ impl Options {
         Deadline::after(Duration::from_secs(self.wait.max(1).into()) + GRACE)
     }
 
-    /// The seconds that are left of the operation, as the daemon is to count them.
+    /// The seconds left for the operation, for the daemon's own timeout.
     pub(crate) fn seconds_left(&self, deadline: &Deadline) -> u32 {
         let left = deadline.left().unwrap_or_default().saturating_sub(GRACE) + Duration::from_millis(500);
         let whole = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
-        // None is another thing than little.
+        // The daemon takes 0 for no wait at all.
         whole.max(1).min(self.wait)
     }
 
@@ -175,9 +178,8 @@ impl Flag {
 }
 
 /// The profile that `RALLY_CRED_PROFILE` names.
-pub(crate) fn named_profile(around: &dyn Surroundings) -> Result<Option<String>, Fault> {
-    around
-        .variable("RALLY_CRED_PROFILE")
+pub fn named_profile(sys: &dyn System) -> Result<Option<String>, Fault> {
+    sys.variable("RALLY_CRED_PROFILE")
         .map(|name| name.into_string().map_err(|_| wrong("RALLY_CRED_PROFILE is not UTF-8")))
         .transpose()
 }
@@ -242,15 +244,15 @@ mod tests {
 
     #[test]
     fn the_variable_names_a_profile_unless_the_flag_does() {
-        let around = Fake::default().with("RALLY_CRED_PROFILE", "home");
-        let profile = |line| Options::parse(&words(line), &around).unwrap().profile;
+        let sys = Fake::default().with("RALLY_CRED_PROFILE", "home");
+        let profile = |line| Options::parse(&words(line), &sys).unwrap().profile;
         assert_eq!(profile("get").as_deref(), Some("home"));
         assert_eq!(profile("get --profile work").as_deref(), Some("work"));
     }
 
     #[test]
     fn standard_input_is_left_alone_only_if_flags_name_both_profile_and_format() {
-        let around = Fake::default().with("RALLY_CRED_PROFILE", "home");
+        let sys = Fake::default().with("RALLY_CRED_PROFILE", "home");
         for (line, expected) in [
             ("get --profile work --format token", true),
             ("get --profile work --format json", true),
@@ -261,7 +263,7 @@ mod tests {
             ("get --profile work", false),
             ("get --format token", false),
         ] {
-            assert_eq!(Options::parse(&words(line), &around).unwrap().leaves_stdin, expected, "{line}");
+            assert_eq!(Options::parse(&words(line), &sys).unwrap().leaves_stdin, expected, "{line}");
         }
     }
 

@@ -1,5 +1,5 @@
 //! The two streams a command writes to: answers on standard output, everything else on standard error.
-//! Does not: write anything to standard output that the caller did not ask for, or let a name or a path steer a terminal.
+//! Does not: write anything to standard output that the caller did not ask for, or pass on control characters.
 //! Used by: every command.
 
 use std::{
@@ -20,42 +20,42 @@ const JSON_VERSION: u32 = 1;
 pub struct Output<'a> {
     /// Answers, and nothing else.
     pub stdout: &'a mut dyn Write,
-    /// What is said to people.
+    /// Messages for the user.
     pub stderr: &'a mut dyn Write,
 }
 
 impl Output<'_> {
-    /// Gives an answer to a program, byte by byte, in one write, so that it arrives whole or not at all. A reader that has
-    /// gone is no fault.
+    /// Writes an answer for a program, byte for byte and in one write, so that it arrives whole or not at all. A closed
+    /// pipe is not an error.
     pub fn answer(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match self.stdout.write_all(bytes).and_then(|()| self.stdout.flush()) {
-            Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
+            Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Fault::new(FaultKind::Failed, "the answer cannot be written")
-                    .why(fault.to_string())
+                    .why(err.to_string())
                     .remedy("make room where standard output leads to, then ask again"))
             }
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    /// Gives an answer to people, line by line.
+    /// Writes an answer for the user, which may have several lines.
     pub fn tell(&mut self, lines: impl AsRef<str>) -> Result<(), Fault> {
         self.answer(visible(lines.as_ref()).as_bytes())
     }
 
-    /// The same for one line, without its end.
+    /// The same for one line, given without its line break.
     pub fn tell_line(&mut self, line: impl AsRef<str>) -> Result<(), Fault> {
         self.answer(format!("{}\n", visible_line(line.as_ref())).as_bytes())
     }
 
-    /// Gives an answer as one line of JSON with a `version`.
+    /// Writes an answer as one line of JSON with a `version`.
     pub fn answer_json(&mut self, answer: &impl Serialize) -> Result<(), Fault> {
         let line = versioned(answer)
-            .map_err(|fault| Fault::new(FaultKind::Failed, "the answer is no JSON").why(fault.to_string()))?;
+            .map_err(|err| Fault::new(FaultKind::Failed, "the answer is not JSON").why(err.to_string()))?;
         self.answer(&line)
     }
 
-    /// Gives a fault as one line of JSON, for callers that asked for JSON.
+    /// Writes a fault as one line of JSON, for callers that asked for JSON.
     pub fn answer_json_fault(&mut self, fault: &Fault) -> Result<(), Fault> {
         #[derive(Serialize)]
         struct Failure<'a> {
@@ -64,30 +64,30 @@ impl Output<'_> {
         self.answer_json(&Failure { error: fault })
     }
 
-    /// Shows something to people that need not end its line. Where nobody listens any more, nothing is lost.
-    pub(crate) fn show(&mut self, text: &str) {
+    /// Shows text to the user, such as a prompt, without adding a line break. A closed stream is ignored.
+    pub fn show(&mut self, text: &str) {
         self.draw(&visible(text));
     }
 
-    /// Writes what steers the terminal on purpose.
-    pub(crate) fn draw(&mut self, text: &str) {
+    /// Writes terminal control sequences, which `show` would take out.
+    pub fn draw(&mut self, text: &str) {
         self.stderr.write_all(text.as_bytes()).and_then(|()| self.stderr.flush()).ok();
     }
 
-    /// Says something to people.
+    /// Tells the user something, in lines that begin with the program's name.
     pub fn say(&mut self, text: impl std::fmt::Display) {
         self.show(&format!("rally-cred: {text}\n"));
     }
 }
 
-/// Standard output without a buffer, for an answer is one write already.
+/// Standard output without a buffer, since an answer is one write already.
 #[cfg(unix)]
-pub(crate) fn stdout() -> impl Write {
+pub fn stdout() -> impl Write {
     struct Stdout;
     impl Write for Stdout {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             match rustix::io::write(rustix::stdio::stdout(), bytes) {
-                // As the library has it: nobody reads where nothing is open.
+                // As in the standard library: a closed descriptor takes everything.
                 Err(rustix::io::Errno::BADF) => Ok(bytes.len()),
                 outcome => Ok(outcome?),
             }
@@ -100,9 +100,9 @@ pub(crate) fn stdout() -> impl Write {
     Stdout
 }
 
-/// Standard output, whose console wants its own encoding.
+/// Standard output; the library converts for a console.
 #[cfg(not(unix))]
-pub(crate) fn stdout() -> impl Write {
+pub fn stdout() -> impl Write {
     io::stdout().lock()
 }
 

@@ -1,13 +1,15 @@
-//! Surroundings, a daemon and a command line for the tests: all in one process, with buffers for streams.
+//! A process, a daemon and a command line for the tests: all in one process, with buffers for streams.
 //! Does not: touch the variables, the terminal or the home folder of whoever runs the tests.
-//! Used by: the tests of every command.
+//! Used by: the tests of every command; those of the commands that people type are in another package, and have this one's
+//! feature `testing` for it.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "it is for tests alone")]
 
 use std::{
-    any::Any,
     collections::HashMap,
     ffi::{OsStr, OsString},
     fs,
-    io::{self, BufRead, Cursor, Read, Write},
+    io::{self, Read, Write},
     os::unix::{fs::DirBuilderExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
@@ -26,72 +28,70 @@ use rally_cred_proto::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use zeroize::Zeroizing;
 
-use crate::{
-    Commands,
-    output::Output,
-    surroundings::{Screen, Surroundings},
-};
+use crate::{hand_over, output::Output, system::System};
 
-/// The time in every test: 2026-01-01T03:03:05Z.
-pub(crate) const NOW: i64 = 1_767_236_585;
+/// A process that a test makes up, without what only the commands that people type need.
+pub type Fake = FakeOf<()>;
 
-/// Surroundings that a test makes up.
+/// A process that a test makes up.
 #[derive(Default)]
-pub(crate) struct Fake {
-    pub(crate) variables: HashMap<String, OsString>,
-    pub(crate) socket: Option<PathBuf>,
-    pub(crate) executable: Option<PathBuf>,
-    pub(crate) stdin: Vec<u8>,
-    pub(crate) stdin_stays_open: bool,
-    pub(crate) stdin_begins_late: bool,
-    pub(crate) stdin_is_terminal: bool,
-    pub(crate) has_terminal: bool,
-    pub(crate) typed_lines: Mutex<Option<Box<dyn BufRead + Send>>>,
-    pub(crate) screen: Option<Screen>,
-    pub(crate) typed_secret: Option<String>,
-    pub(crate) prompts: Mutex<Vec<String>>,
-    pub(crate) git_setting: Option<String>,
-    pub(crate) asked_git: Mutex<bool>,
+pub struct FakeOf<T> {
+    pub variables: HashMap<String, OsString>,
+    pub socket: Option<PathBuf>,
+    pub executable: Option<PathBuf>,
+    pub stdin: Vec<u8>,
+    pub stdin_stays_open: bool,
+    pub stdin_begins_late: bool,
+    pub stdin_is_terminal: bool,
+    pub has_terminal: bool,
     /// What other programs write, and their exit codes, by their command lines. No other program is installed.
-    pub(crate) outputs: HashMap<String, (i32, String)>,
-    pub(crate) missing_programs: Vec<String>,
-    pub(crate) launched: Mutex<Vec<String>>,
+    pub outputs: HashMap<String, (i32, String)>,
+    /// The programs that were run to their end.
+    pub ran: Mutex<Vec<String>>,
+    pub missing_programs: Vec<String>,
+    pub launched: Mutex<Vec<String>>,
     /// What a person was told whatever the command is.
-    pub(crate) warned: Mutex<Vec<String>>,
-    pub(crate) working_folder: PathBuf,
+    pub warned: Mutex<Vec<String>>,
     /// The program that took this one's place, as its arguments and the changes to its variables.
-    pub(crate) became: Mutex<Option<Became>>,
+    pub became: Mutex<Option<Became>>,
+    /// What only the commands that people type need.
+    pub terminal: T,
 }
 
 /// A program that takes the place of the client.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Became {
-    pub(crate) line: String,
-    pub(crate) given: Vec<(String, String)>,
-    pub(crate) taken: Vec<String>,
+pub struct Became {
+    pub line: String,
+    pub given: Vec<(String, String)>,
+    pub taken: Vec<String>,
 }
 
-impl Fake {
-    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+impl<T: Default> FakeOf<T> {
+    pub fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.into());
         self
     }
 
+    /// With another program that is installed: what it writes for a command line, and its exit code.
+    pub fn answering(mut self, line: &str, code: i32, stdout: &str) -> Self {
+        self.outputs.insert(line.to_owned(), (code, stdout.to_owned()));
+        self
+    }
+
     /// A program that lies beside the `rally-credd` of this fixture.
-    pub(crate) fn beside(fixture: &str) -> Self {
+    pub fn beside(fixture: &str) -> Self {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         Self { executable: Some(fixtures.join(fixture).join("rally-cred")), ..Self::default() }
     }
 
-    pub(crate) fn reading(mut self, stdin: impl AsRef<[u8]>) -> Self {
+    pub fn reading(mut self, stdin: impl AsRef<[u8]>) -> Self {
         self.stdin = stdin.as_ref().to_owned();
         self
     }
 }
 
-impl Surroundings for Fake {
+impl<T> System for FakeOf<T> {
     fn variable(&self, name: &str) -> Option<OsString> {
         self.variables.get(name).filter(|value| !value.is_empty()).cloned()
     }
@@ -104,16 +104,8 @@ impl Surroundings for Fake {
         self.executable.clone()
     }
 
-    fn now(&self) -> i64 {
-        NOW
-    }
-
     fn stdin_is_terminal(&self) -> bool {
         self.stdin_is_terminal
-    }
-
-    fn stdout_is_terminal(&self) -> bool {
-        false
     }
 
     fn has_terminal(&self) -> bool {
@@ -132,29 +124,6 @@ impl Surroundings for Fake {
         }
     }
 
-    fn typed_lines(&self) -> Box<dyn BufRead + Send> {
-        self.typed_lines.lock().unwrap().take().unwrap_or_else(|| Box::new(Cursor::new(Vec::new())))
-    }
-
-    fn screen(&self) -> Option<Screen> {
-        self.screen
-    }
-
-    fn hide_typing(&self) -> Box<dyn Any> {
-        Box::new(())
-    }
-
-    fn typed_secret(&self, prompt: &str) -> io::Result<Zeroizing<String>> {
-        self.prompts.lock().unwrap().push(prompt.to_owned());
-        self.typed_secret.clone().map(Zeroizing::new).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn git_setting(&self, name: &str) -> Option<String> {
-        *self.asked_git.lock().unwrap() = true;
-        assert_eq!(name, "credential.interactive");
-        self.git_setting.clone()
-    }
-
     fn warn(&self, notice: &Fault) {
         self.warned.lock().unwrap().push(notice.to_string());
     }
@@ -162,6 +131,7 @@ impl Surroundings for Fake {
     fn output_of(&self, command: &mut Command) -> io::Result<std::process::Output> {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let line = words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+        self.ran.lock().unwrap().push(line.clone());
         let (code, stdout) = self.outputs.get(&line).ok_or(io::ErrorKind::NotFound)?;
         let status = ExitStatus::from_raw(code << 8);
         Ok(std::process::Output { status, stdout: stdout.clone().into_bytes(), stderr: Vec::new() })
@@ -175,17 +145,6 @@ impl Surroundings for Fake {
         }
         self.launched.lock().unwrap().push(words.join(" "));
         Ok(())
-    }
-
-    fn working_folder(&self) -> PathBuf {
-        self.working_folder.clone()
-    }
-
-    fn run_self(&self, arguments: &[OsString]) -> io::Result<(u8, Zeroizing<Vec<u8>>)> {
-        let mut answer = Zeroizing::default();
-        let mut output = Output { stdout: &mut *answer, stderr: &mut io::sink() };
-        let code = crate::run(arguments, crate::cli::run, self, &mut output);
-        Ok((code, answer))
     }
 
     fn run_in_place(&self, command: &mut Command) -> io::Result<u8> {
@@ -216,28 +175,32 @@ impl Read for StaysOpen {
 
 /// What a command line came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Done {
-    pub(crate) code: u8,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+pub struct Done {
+    pub code: u8,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Done {
-    pub(crate) fn shown(self) -> (u8, String, String) {
+    pub fn shown(self) -> (u8, String, String) {
         (self.code, self.stdout, self.stderr)
     }
 }
 
-/// Runs a command line, cut at its spaces, with the commands of people in the same program.
-pub(crate) fn run(line: &str, around: &Fake) -> Done {
-    run_as(crate::cli::run, line, around)
+/// Runs a command line, cut at its spaces.
+pub fn run(line: &str, sys: &Fake) -> Done {
+    run_with(|args, _| hand_over::run(args, sys), line, sys)
 }
 
-/// Runs a command line, cut at its spaces.
-pub(crate) fn run_as(commands: Commands, line: &str, around: &Fake) -> Done {
+/// Runs a command line, cut at its spaces, in a program in which `commands` runs what people type.
+pub fn run_with<T>(
+    commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u8, Fault>,
+    line: &str,
+    sys: &FakeOf<T>,
+) -> Done {
     let args: Vec<_> = line.split_whitespace().map(OsString::from).collect();
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let code = crate::run(&args, commands, around, &mut Output { stdout: &mut stdout, stderr: &mut stderr });
+    let code = crate::run(&args, commands, sys, &mut Output { stdout: &mut stdout, stderr: &mut stderr });
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Done { code, stdout: text(stdout), stderr: text(stderr) }
 }
@@ -268,7 +231,7 @@ impl Place {
 }
 
 /// What the scripted daemon does with a request.
-pub(crate) enum Act {
+pub enum Act {
     /// Sends these messages, the last of them a result.
     Answer(Vec<Value>),
     /// Sends these, and the rest once a request on another connection has been answered by `done`.
@@ -278,18 +241,18 @@ pub(crate) enum Act {
 }
 
 /// Short for [`Act::Answer`].
-pub(crate) fn answer<const N: usize>(messages: [Value; N]) -> Act {
+pub fn answer<const N: usize>(messages: [Value; N]) -> Act {
     Act::Answer(messages.into())
 }
 
 /// A daemon that acts as scripted, one request after the other, and keeps what it was asked.
-pub(crate) struct Script {
+pub struct Script {
     place: Place,
     asked: Receiver<Value>,
 }
 
 impl Script {
-    pub(crate) fn new(acts: impl IntoIterator<Item = Act>) -> Self {
+    pub fn new(acts: impl IntoIterator<Item = Act>) -> Self {
         let place = Place::new();
         let listener = Place::listen(&place.socket());
         let (sender, asked) = mpsc::channel();
@@ -328,13 +291,13 @@ impl Script {
         Self { place, asked }
     }
 
-    /// Surroundings in which this daemon is found.
-    pub(crate) fn around(&self) -> Fake {
-        Fake { socket: Some(self.place.socket()), ..Fake::default() }
+    /// A process in which this daemon is found.
+    pub fn sys<T: Default>(&self) -> FakeOf<T> {
+        FakeOf { socket: Some(self.place.socket()), ..FakeOf::default() }
     }
 
     /// Everything it was asked so far.
-    pub(crate) fn asked(&self) -> Vec<Value> {
+    pub fn asked(&self) -> Vec<Value> {
         self.asked.try_iter().collect()
     }
 }

@@ -162,6 +162,43 @@ kinds! {
     BadAnswer = 8, "bad_answer", "ask again in a few minutes; if it stays, rally-cred doctor";
 }
 
+impl FaultKind {
+    /// Whether a request for a server ends with it only once that server is known to be one of a profile, or of
+    /// `[static]`. A caller that has other places to ask need not: no password from there works.
+    pub const fn is_of_a_known_server(self) -> bool {
+        match self {
+            Self::PortTaken
+            | Self::PortForbidden
+            | Self::SignInNeeded
+            | Self::ClientSecretNeeded
+            | Self::Denied
+            | Self::CodeRefused
+            | Self::ClientRefused
+            | Self::TokenRefused
+            | Self::AddressNotAllowed
+            | Self::TimedOut
+            | Self::VaultLocked
+            | Self::VaultMissing
+            | Self::VaultFailed
+            | Self::Unreachable
+            | Self::TlsFailed
+            | Self::BadAnswer => true,
+            // About the caller, the daemon or its config file, or what no request for a server ends with.
+            Self::BadRequest
+            | Self::NotConfigured
+            | Self::ConfigBroken
+            | Self::NoMatch
+            | Self::BadRedirect
+            | Self::Usage
+            | Self::UnknownProfile
+            | Self::NoDaemon
+            | Self::VersionSkew
+            | Self::Stopping
+            | Self::Failed => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,7 +43,7 @@ pub fn pages() -> Result<Vec<(&'static str, String)>, String> {
     let setup = Document(read("docs/setup.md")?);
     let protocol = read("proto/PROTOCOL.md")?;
 
-    let client = rally_cred::command_line();
+    let client = rally_cred_commands::command_line();
     let client = [
         name("rally-cred", &client),
         "## Synopsis\n\n`rally-cred` *COMMAND* [*OPTIONS*]\n\n`git credential-rally` *OPERATION*".to_owned(),
@@ -100,7 +100,7 @@ pub fn commands_and_options() -> Vec<(String, Vec<String>)> {
         let options = options.map(|name| format!("--{name}")).collect();
         found.push((command.get_bin_name().unwrap_or_default().to_owned(), options));
     }
-    let mut tree = rally_cred::command_line();
+    let mut tree = rally_cred_commands::command_line();
     tree.build();
     let mut found = Vec::new();
     collect(&tree, &mut found);
@@ -109,7 +109,7 @@ pub fn commands_and_options() -> Vec<(String, Vec<String>)> {
 
 /// What an option of a command may be.
 pub fn choices(command: &str, option: &str) -> Vec<String> {
-    let tree = rally_cred::command_line();
+    let tree = rally_cred_commands::command_line();
     let option = tree
         .find_subcommand(command)
         .and_then(|command| command.get_arguments().find(|arg| arg.get_long() == Some(option)));

@@ -358,7 +358,7 @@ pub fn build() -> Result<(), String> {
     let is_release = own.parent().is_some_and(|folder| folder.ends_with("release"));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
-    command.args(["build", "--bins", "-p", "rally-cred", "-p", "rally-credd"]);
+    command.args(["build", "--bins", "-p", "rally-cred", "-p", "rally-cred-commands", "-p", "rally-credd"]);
     if is_release {
         command.arg("--release");
     }

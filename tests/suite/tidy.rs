@@ -39,6 +39,7 @@ pub(crate) fn all_sources() -> Vec<(PathBuf, String)> {
         "daemon/src",
         "daemon/core/src",
         "client/src",
+        "client/commands/src",
         "tests/src",
         "tests/suite",
         "tests/bench",

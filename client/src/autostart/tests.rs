@@ -11,8 +11,8 @@ use std::{
 use super::*;
 use crate::testing::{Fake, Place};
 
-/// Surroundings with a socket in `place`, and the `rally-credd` of a fixture beside the program.
-fn around(place: &Place, fixture: &str) -> Fake {
+/// A process with a socket in `place`, and the `rally-credd` of a fixture beside the program.
+fn sys(place: &Place, fixture: &str) -> Fake {
     Fake { socket: Some(place.socket()), ..Fake::beside(fixture) }
 }
 
@@ -21,7 +21,7 @@ fn patient() -> Deadline {
 }
 
 fn refused(place: &Place, fixture: &str) -> Fault {
-    connect(&around(place, fixture), true, &mut patient()).unwrap_err()
+    connect(&sys(place, fixture), true, &mut patient()).unwrap_err()
 }
 
 fn read(place: &Place, name: &str) -> String {
@@ -33,9 +33,8 @@ fn many_clients_at_once_start_one_daemon() {
     let place = Place::new();
     let _listener = Place::listen(&place.folder().join("hidden.sock"));
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| connect(&around(&place, "starts"), true, &mut patient())))
-            .collect();
+        let clients: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| connect(&sys(&place, "starts"), true, &mut patient()))).collect();
         for client in clients {
             client.join().unwrap().unwrap();
         }
@@ -50,8 +49,8 @@ fn the_daemon_gets_its_own_folder_and_none_of_our_descriptors() {
     let inherited = File::create(place.folder().join("inherited")).unwrap();
     // As if a parent had passed it on.
     rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
-    let around = around(&place, "starts");
-    connect(&around, true, &mut patient()).unwrap();
+    let sys = sys(&place, "starts");
+    connect(&sys, true, &mut patient()).unwrap();
     assert_eq!(read(&place, "started"), "--detach in /\n");
     let descriptors = read(&place, "descriptors");
     for name in ["inherited", "start.lock"] {
@@ -64,8 +63,8 @@ fn the_daemon_gets_its_own_folder_and_none_of_our_descriptors() {
 fn a_missing_socket_folder_is_made_closed_to_others() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("rally-cred");
-    let around = Fake { socket: Some(folder.join("agent.sock")), ..Fake::beside("refuses") };
-    connect(&around, true, &mut patient()).unwrap_err();
+    let sys = Fake { socket: Some(folder.join("agent.sock")), ..Fake::beside("refuses") };
+    connect(&sys, true, &mut patient()).unwrap_err();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
     assert_eq!(mode(&folder.join("start.lock")), 0o600);
@@ -103,8 +102,8 @@ fn a_daemon_that_never_becomes_ready_is_waited_for_only_so_long() {
     let place = Place::new();
     let go = place.folder().join("go");
     assert!(Command::new("mkfifo").arg(&go).status().unwrap().success());
-    let fault = connect(&around(&place, "hangs"), true, &mut Deadline::after(Duration::from_millis(100)))
-        .unwrap_err();
+    let fault =
+        connect(&sys(&place, "hangs"), true, &mut Deadline::after(Duration::from_millis(100))).unwrap_err();
     assert_eq!((fault.kind, fault.what.as_str()), (FaultKind::NoDaemon, "the daemon did not start"));
     assert!(fault.why.as_deref().is_some_and(|why| why.starts_with("it was not ready after ")));
     // Opens once the stand-in waits, and lets it end.
@@ -114,7 +113,7 @@ fn a_daemon_that_never_becomes_ready_is_waited_for_only_so_long() {
 #[test]
 fn without_autostart_nothing_is_made_and_nothing_started() {
     let place = Place::new();
-    let fault = connect(&around(&place, "starts"), false, &mut patient()).unwrap_err();
+    let fault = connect(&sys(&place, "starts"), false, &mut patient()).unwrap_err();
     assert_eq!(fault.kind, FaultKind::NoDaemon);
     assert_eq!(fs::read_dir(place.folder()).unwrap().count(), 0);
 }

@@ -28,7 +28,7 @@ const FAULT: &str = "rally-cred: it is so\n  why: because\n  try: this\n";
 /// Runs `line` on `stdin` with a daemon that answers as given, where nobody can be asked.
 fn check(line: &str, stdin: &str, answers: Vec<Value>, expected: (u8, &str, &str)) -> Vec<Value> {
     let script = Script::new([Act::Answer(answers)]);
-    let done = run(line, &script.around().reading(stdin));
+    let done = run(line, &script.sys().reading(stdin));
     let (code, stdout, stderr) = done.shown();
     assert_eq!((code, stdout.as_str(), stderr.as_str()), expected, "{line} on {stdin}");
     script.asked()
@@ -81,7 +81,7 @@ fn a_token_with_a_line_break_is_refused() {
         let token = json!({"type": "token", "profile": "p", "base_url": "https://rally1.rallydev.com",
                            "token": format!("canary{breaker}x")});
         let script = Script::new([answer([token])]);
-        let done = run("get", &script.around().reading(GIT));
+        let done = run("get", &script.sys().reading(GIT));
         assert_eq!((done.code, done.stdout.as_str()), (1, ""));
         assert!(!done.stderr.contains("canary"), "{}", done.stderr);
     }
@@ -118,7 +118,7 @@ fn the_request_says_whose_token_and_how_long_it_may_take() {
         ),
     ] {
         let script = Script::new([answer([token()])]);
-        assert_eq!(run(line, &script.around().reading(stdin)).code, 0);
+        assert_eq!(run(line, &script.sys().reading(stdin)).code, 0);
         assert_eq!(script.asked(), [expected]);
     }
 }
@@ -238,6 +238,13 @@ fn git_is_told_to_quit_where_the_server_is_ours_and_no_token_can_be_had() {
 }
 
 #[test]
+fn git_asks_for_no_password_of_a_server_of_ours_whose_sign_in_finds_its_port_taken() {
+    for kind in ["port_taken", "port_forbidden"] {
+        check("get", GIT, vec![fault(kind)], (0, "quit=1\n", FAULT));
+    }
+}
+
+#[test]
 fn git_goes_on_where_the_fault_may_have_nothing_to_do_with_its_server() {
     for (kind, code) in [
         ("config_broken", 1),
@@ -268,8 +275,8 @@ fn other_callers_get_the_exit_code_of_the_fault() {
 #[test]
 fn without_a_daemon_git_is_told_why_and_goes_on() {
     let home = tempfile::tempdir().unwrap();
-    let around = Fake { socket: Some(home.path().join("absent/agent.sock")), ..Fake::default() };
-    let done = run("get --no-autostart", &around.reading(GIT));
+    let sys = Fake { socket: Some(home.path().join("absent/agent.sock")), ..Fake::default() };
+    let done = run("get --no-autostart", &sys.reading(GIT));
     assert_eq!((done.code, done.stdout.as_str()), (6, ""));
     assert!(done.stderr.starts_with("rally-cred: no rally-cred daemon answers\n"), "{}", done.stderr);
 }
@@ -285,7 +292,7 @@ fn a_malformed_request_is_refused_without_being_shown() {
         r#"{"canary":1}"#.to_owned(),
     ] {
         let script = Script::new([]);
-        let done = run("get", &script.around().reading(&stdin));
+        let done = run("get", &script.sys().reading(&stdin));
         assert_eq!((done.code, done.stdout.as_str()), (1, ""));
         assert!(done.stderr.starts_with("rally-cred: "), "{}", done.stderr);
         let lines: Vec<_> = done.stderr.lines().collect();
@@ -298,23 +305,23 @@ fn a_malformed_request_is_refused_without_being_shown() {
 #[test]
 fn standard_input_that_nobody_closes_is_not_waited_for_forever() {
     let script = Script::new([]);
-    let around = Fake { stdin_stays_open: true, ..script.around() };
-    let done = run("get", &around.reading("protocol=https\n"));
+    let sys = Fake { stdin_stays_open: true, ..script.sys() };
+    let done = run("get", &sys.reading("protocol=https\n"));
     assert_eq!((done.code, done.stdout.as_str()), (5, ""));
 }
 
 #[test]
 fn git_that_keeps_standard_input_open_after_the_blank_line_is_answered() {
     let script = Script::new([answer([token()])]);
-    let around = Fake { stdin_stays_open: true, ..script.around() };
-    assert_eq!(run("get --format token", &around.reading(GIT)).shown(), (0, "_abc\n".into(), String::new()));
+    let sys = Fake { stdin_stays_open: true, ..script.sys() };
+    assert_eq!(run("get --format token", &sys.reading(GIT)).shown(), (0, "_abc\n".into(), String::new()));
 }
 
 #[test]
 fn standard_input_is_not_read_where_the_flags_say_everything() {
     let script = Script::new([answer([token()])]);
-    let around = Fake { stdin_stays_open: true, ..script.around() };
-    let done = run("get --profile work --format token", &around.reading("the next line of a script"));
+    let sys = Fake { stdin_stays_open: true, ..script.sys() };
+    let done = run("get --profile work --format token", &sys.reading("the next line of a script"));
     assert_eq!(done.shown(), (0, "_abc\n".into(), String::new()));
 }
 
@@ -331,12 +338,12 @@ fn status(static_hosts: &[&str]) -> Value {
 #[test]
 fn a_format_without_a_request_is_answered_though_standard_input_stays_open() {
     let script = Script::new([answer([profile("default"), status(&[])]), answer([token()])]);
-    let around = Fake { stdin_stays_open: true, ..script.around() };
-    assert_eq!(run("get --format token", &around).shown(), (0, "_abc\n".into(), String::new()));
+    let sys = Fake { stdin_stays_open: true, ..script.sys() };
+    assert_eq!(run("get --format token", &sys).shown(), (0, "_abc\n".into(), String::new()));
     // A profile that a variable names is one.
     let script = Script::new([answer([token()])]);
-    let around = Fake { stdin_stays_open: true, ..script.around() }.with("RALLY_CRED_PROFILE", "home");
-    assert_eq!(run("get --format token", &around).shown(), (0, "_abc\n".into(), String::new()));
+    let sys = Fake { stdin_stays_open: true, ..script.sys() }.with("RALLY_CRED_PROFILE", "home");
+    assert_eq!(run("get --format token", &sys).shown(), (0, "_abc\n".into(), String::new()));
     assert_eq!(script.asked()[0]["profile"], "home");
 }
 
@@ -347,13 +354,13 @@ fn where_a_late_request_could_mean_another_server_it_is_waited_for() {
     {
         let answers = || profiles.iter().cloned().chain([status(hosts)]).collect();
         let script = Script::new([Act::Answer(answers()), answer([token()])]);
-        let around = Fake { stdin_begins_late: true, ..script.around() }.reading(GIT);
-        assert_eq!(run("get --format token", &around).stdout, "_abc\n");
+        let sys = Fake { stdin_begins_late: true, ..script.sys() }.reading(GIT);
+        assert_eq!(run("get --format token", &sys).stdout, "_abc\n");
         assert_eq!(script.asked()[1]["host"], "rally1.rallydev.com");
 
         let script = Script::new([Act::Answer(answers())]);
-        let around = Fake { stdin_stays_open: true, ..script.around() };
-        let done = run("get --format token", &around);
+        let sys = Fake { stdin_stays_open: true, ..script.sys() };
+        let done = run("get --format token", &sys);
         assert_eq!((done.code, done.stdout.as_str()), (5, ""));
         assert!(
             done.stderr.ends_with("  try: rally-cred get --format token </dev/null\n"),
@@ -366,17 +373,17 @@ fn where_a_late_request_could_mean_another_server_it_is_waited_for() {
 #[test]
 fn on_a_terminal_the_default_profile_is_meant() {
     let script = Script::new([answer([token()])]);
-    let around = Fake { stdin_is_terminal: true, ..script.around() };
-    assert_eq!(run("get --format token", &around).stdout, "_abc\n");
+    let sys = Fake { stdin_is_terminal: true, ..script.sys() };
+    assert_eq!(run("get --format token", &sys).stdout, "_abc\n");
 }
 
 #[test]
 fn a_good_token_is_given_without_a_thought_about_people() {
     let script = Script::new([answer([token()])]);
-    let around = Fake { has_terminal: true, ..script.around() }.reading(GIT);
-    assert_eq!(run("get", &around).code, 0);
+    let sys = Fake { has_terminal: true, ..script.sys() }.reading(GIT);
+    assert_eq!(run("get", &sys).code, 0);
     assert_eq!(script.asked().len(), 1);
-    assert!(!*around.asked_git.lock().unwrap());
+    assert!(sys.ran.lock().unwrap().is_empty());
 }
 
 #[test]
@@ -386,8 +393,8 @@ fn a_person_who_may_be_asked_signs_in_and_the_browser_opens_once() {
         answer([fault("sign_in_needed")]),
         answer([authorize(true), waiting, authorize(false), token()]),
     ]);
-    let around = Fake { has_terminal: true, ..script.around() }.with("BROWSER", "firefox").reading(GIT);
-    let done = run("get", &around);
+    let sys = Fake { has_terminal: true, ..script.sys() }.with("BROWSER", "firefox").reading(GIT);
+    let done = run("get", &sys);
     assert_eq!(done.code, 0);
     assert!(done.stdout.contains("password=_abc\n"));
     assert_eq!(
@@ -398,7 +405,7 @@ fn a_person_who_may_be_asked_signs_in_and_the_browser_opens_once() {
          rally-cred: profile default: open this address to sign in, press \"Allow Access\" there:\n  \
          https://rally1.rallydev.com/auth?x=1\n"
     );
-    assert_eq!(*around.launched.lock().unwrap(), ["firefox https://rally1.rallydev.com/auth?x=1"]);
+    assert_eq!(*sys.launched.lock().unwrap(), ["firefox https://rally1.rallydev.com/auth?x=1"]);
     let asked: Vec<_> = script.asked().iter().map(|ask| ask["interactive"].clone()).collect();
     assert_eq!(asked, [false, true]);
 }
@@ -412,10 +419,13 @@ fn nobody_is_asked_where_that_is_ruled_out() {
         ("--interactive always", Some("false"), Some("CI"), &[true]),
     ] {
         let script = Script::new([answer([fault("sign_in_needed")])]);
-        let around =
-            Fake { has_terminal: true, git_setting: git_setting.map(str::to_owned), ..script.around() };
-        let around = variable.into_iter().fold(around, |around, name| around.with(name, "true"));
-        assert_eq!(run(&format!("get {flags}"), &around.reading(GIT)).stdout, "quit=1\n");
+        let sys = Fake { has_terminal: true, ..script.sys() };
+        let sys = match git_setting {
+            Some(value) => sys.answering("git config --get credential.interactive", 0, value),
+            None => sys,
+        };
+        let sys = variable.into_iter().fold(sys, |sys, name| sys.with(name, "true"));
+        assert_eq!(run(&format!("get {flags}"), &sys.reading(GIT)).stdout, "quit=1\n");
         let interactive: Vec<_> =
             script.asked().iter().map(|ask| ask["interactive"].as_bool().unwrap()).collect();
         assert_eq!(interactive, asked, "{flags} {git_setting:?} {variable:?}");
@@ -425,8 +435,8 @@ fn nobody_is_asked_where_that_is_ruled_out() {
 #[test]
 fn a_sign_in_cannot_help_with_other_faults_so_nobody_is_asked() {
     let script = Script::new([answer([fault("client_secret_needed")])]);
-    let around = Fake { has_terminal: true, ..script.around() };
-    run("get", &around.reading(GIT));
+    let sys = Fake { has_terminal: true, ..script.sys() };
+    run("get", &sys.reading(GIT));
     assert_eq!(script.asked().len(), 1);
 }
 
@@ -456,13 +466,13 @@ fn news_is_told_to_whoever_did_not_ask_in_gits_name() {
 fn a_daemon_that_stops_while_it_is_asked_is_asked_again() {
     for first in [Act::Close, answer([fault("stopping")])] {
         let script = Script::new([first, answer([token()])]);
-        assert_eq!(run("get --format token", &script.around().reading("")).stdout, "_abc\n");
+        assert_eq!(run("get --format token", &script.sys().reading("")).stdout, "_abc\n");
     }
     // But not for ever, and not when a person has been asked meanwhile.
     let script = Script::new([answer([fault("stopping")]), answer([fault("stopping")])]);
-    assert_eq!(run("get --format token", &script.around().reading("")).code, 6);
+    assert_eq!(run("get --format token", &script.sys().reading("")).code, 6);
     assert_eq!(script.asked().len(), 2);
     let script = Script::new([answer([authorize(false), fault("stopping")])]);
-    assert_eq!(run("get --format token --interactive always", &script.around().reading("")).code, 6);
+    assert_eq!(run("get --format token --interactive always", &script.sys().reading("")).code, 6);
     assert_eq!(script.asked().len(), 1);
 }

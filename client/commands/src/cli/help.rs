@@ -1,0 +1,156 @@
+//! The longer texts of the commands' help, which the manual page shows too.
+//! Does not: hold what stands beside a single flag.
+//! Used by: `cli`.
+
+pub(super) const ABOUT: &str =
+    "Hands out the ZSESSIONID of a Rally sign-in to git, curl, build tools and scripts";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  rally-cred setup                                  first of all: make a profile and sign in
+  rally-cred login                                  sign in again, in the browser
+  rally-cred get --format token                     print a ZSESSIONID
+  rally-cred get --format header | curl -H @- https://rally1.rallydev.com/slm/webservice/v2.0/user
+  rally-cred setup --git yes                        have git use it for Rally's server
+
+Exit codes:
+  0  done                        5  time ran out
+  1  a failure not listed        6  no daemon
+  2  wrong usage                 7  keyring locked or missing
+  3  a sign-in is needed         8  Rally cannot be reached
+  4  refused by the user or by Rally";
+
+pub(super) const GET_HELP: &str = "\
+The request is read from standard input: git's attributes (protocol=…, host=…), an EngFlow request as
+JSON ({\"uri\":…}), or nothing, which means the default profile. Without --format, and with git and
+engflow, it waits for a request. The other formats need none: if standard input stays open, as under
+ssh and in CI, and no data arrives within a second, there is no request. If the config file has several
+profiles or [static] hosts it keeps waiting; --profile or </dev/null then says which profile is meant.
+With both --profile and such a format, standard input is not read.
+
+--wait limits the time for everything together.
+
+For a server without a profile there is no answer: silence and exit code 0 in git's format, an error in
+all others. For a server with a profile but without a token, git is told to quit, so that it does not
+ask for a password that cannot work; the reason is on standard error.
+
+The user is asked to sign in only if --interactive allows it. \"auto\" does not if CI is set, with
+GIT_TERMINAL_PROMPT=0 or git's credential.interactive=false, or without display and terminal.
+
+Examples:
+  rally-cred get --format token
+  rally-cred get --profile work --format header --interactive never
+  rally-cred get --format curl </dev/null | curl -K - https://rally1.rallydev.com/slm/webservice/v2.0/user
+  variables=$(rally-cred get --format env </dev/null) && eval \"$variables\"
+  printf 'protocol=https\\nhost=rally1.rallydev.com\\n\\n' | rally-cred get
+
+Formats:
+  git      username=…, password=ZSESSIONID, password_expiry_utc=…
+  engflow  {\"headers\":{\"ZSESSIONID\":[…]},\"expires\":…}
+  token    the ZSESSIONID alone
+  header   ZSESSIONID: …
+  env      RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, for sh to evaluate;
+           env-fish and env-powershell for these shells
+  curl     a config for curl -K -
+  json     {\"version\":1,\"profile\":…,\"base_url\":…,\"username\":…,\"header\":\"ZSESSIONID\",\"token\":…,
+            \"expires_at\":SECONDS,\"expires\":RFC 3339}; unknown fields are left out;
+            on failure {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}";
+
+pub(super) const SETUP_HELP: &str = "\
+At a terminal it asks for what no flag gives, and proposes what it knows. Without a terminal, a missing
+value without a default is an error, and units, git and completions are left alone.
+
+It writes the config file (comments and other profiles are kept), the systemd units, the completions
+and git's setting credential.URL.helper, all for this user only; then it signs in, which checks the
+values and puts the client secret into the keyring. Existing settings are kept, so it can be
+run again at any time. --dry-run changes nothing and asks no daemon.
+
+A daemon that systemd starts does not have this shell's variables. --network yes copies those for proxy
+(HTTPS_PROXY, ALL_PROXY, NO_PROXY) and certificates (SSL_CERT_FILE, SSL_CERT_DIR) into a file beside its
+unit; run it again when they change.
+
+--remove removes the profile, its token and its client secret; with a server's last profile also git's
+setting, and with the very last profile everything else that setup made. It removes nothing else.
+
+Examples:
+  rally-cred setup
+  rally-cred setup work --base-url https://eu1.rallydev.com
+  rally-cred setup --client-id ID --callback http://localhost:8477/callback --git yes --units yes \\
+    --completions no --client-secret-stdin < FILE
+  rally-cred setup --remove --dry-run";
+
+pub(super) const LOGIN_HELP: &str = "\
+The browser opens Rally's page; press \"Allow Access\" there. If the browser runs on another machine, or
+ends on a page that cannot be opened, paste that page's address into the terminal.
+
+If the keyring has no OAuth client secret, login asks for it, without echo.
+
+Examples:
+  rally-cred login
+  rally-cred login work --no-browser
+  pass show rally/client-secret | rally-cred login --client-secret-stdin";
+
+pub(super) const EXEC_HELP: &str = "\
+The program gets RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, or what --for and --set say. Tokens
+that are in such variables already are removed, and so are servers other than the profile's. A program
+reads its variables once, so one that runs for longer than the token is valid has to be restarted.
+
+  --for pyral       APIKEY, and RALLY_SERVER as a host
+  --for rally-node  RALLY_API_KEY
+  --for clojure     API_KEY, and RALLY_HOST as an address
+  --for mcp         RALLY_API_KEY, RALLY_APIKEY, and RALLY_INSTANCE as an address
+
+The program replaces rally-cred, so signals and exit code are its own. If it does not start, the exit
+code is one of rally-cred's, 126 if it cannot be run, or 127 if it is not found.
+
+Examples:
+  rally-cred exec -- npm test
+  rally-cred exec work --for pyral -- python3 report.py
+  rally-cred exec --set RALLY_BASE_URL=wsapi-url --min-validity 8h -- node mcp-server.js";
+
+pub(super) const STATUS_HELP: &str = "\
+The exit code is 0 only if every profile shown can serve a token now, without a sign-in. No daemon is
+started; if none is running, the exit code is 6.
+
+Examples:
+  rally-cred status
+  rally-cred status work --check
+  rally-cred status --json | jq -r '.profiles[] | select(.ready) | .profile'
+
+--json prints {\"version\":1,\"release\":…,\"pid\":…,\"config\":…,\"vault\":{…},\"profiles\":[…]} with the fields
+of the message `status` in PROTOCOL.md, or {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}.";
+
+pub(super) const DOCTOR_HELP: &str = "\
+The exit code is 0 only if nothing fails; otherwise it is that of the first fault. Checks that cannot
+run because of another fault, or do not apply here, are marked with --.
+
+  config         the daemon's config file is valid, and is the one that this shell names
+  permissions    no other user may change the config, read the log or use the socket
+  path           git finds git-credential-rally, if it is configured by name
+  socket         the socket's folder can be trusted
+  daemon         a daemon answers or can be started, and is of this release
+  vault          the keyring stores an item, returns it and deletes it
+  redirect_port  the port of the redirect is free
+  rally          Rally answers, and allows this IP address
+  tls            the connection to Rally is trusted
+  clock          this machine's clock agrees with Rally's
+  sign_in        there is a token that Rally accepts, or that can be renewed
+  network        the daemon has this shell's proxy and certificate variables, or reaches Rally anyway
+  git            git asks this program about Rally's server, if configured to, and no other helper
+  git_store      git's own store holds no password for it in plain text
+  units          the systemd units, if installed, are enabled and have not failed
+
+Examples:
+  rally-cred doctor
+  rally-cred doctor --json | jq -r '.checks[] | select(.verdict == \"fail\") | .fault.try'
+  rally-cred doctor --report rally-cred-report.txt
+
+--json prints {\"version\":1,\"ok\":…,\"checks\":[{\"check\":…,\"profile\":…,\"verdict\":\"pass\"|\"fail\"|\"skipped\",
+\"note\":…,\"fault\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}]}; fields that do not apply are left out.";
+
+pub(super) const COMPLETIONS_HELP: &str = "\
+Examples:
+  eval \"$(rally-cred completions bash)\"                                  in ~/.bashrc
+  eval \"$(rally-cred completions zsh)\"                                   in ~/.zshrc, after compinit
+  rally-cred completions fish | source                                   in ~/.config/fish/config.fish
+  rally-cred completions powershell | Out-String | Invoke-Expression     in $PROFILE";

@@ -1,0 +1,121 @@
+//! `rally-cred daemon start|stop|restart|reload`.
+//! Does not: know about systemd, which may start the daemon again when the next client connects.
+//! Used by: people and installers.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use rally_cred::{autostart, connection::silence, output::Output, system::System};
+#[cfg(unix)]
+use rally_cred_proto::lock::Holder;
+use rally_cred_proto::{
+    Answer, Ask, Deadline, Fault, FaultKind,
+    message::StatusAsk,
+    process::{DAEMON, Process},
+};
+
+/// Time for the daemon to read its config, or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The subcommands of `daemon`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the daemon if it is not running; get and login do so themselves
+    Start,
+    /// Stop the daemon; what it keeps only in memory is lost
+    Stop,
+    /// Stop the daemon and start it again
+    Restart,
+    /// Have the daemon read its config file again
+    Reload,
+}
+
+/// Runs one of them.
+pub(crate) fn run(command: Command, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+    match command {
+        Command::Start => start(sys, output),
+        Command::Stop => stop(sys, output),
+        Command::Restart => stop(sys, output).and_then(|_| start(sys, output)),
+        Command::Reload => reload(sys, output),
+    }
+}
+
+/// Starts a daemon if none runs.
+fn start(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let mut deadline = Deadline::after(PATIENCE);
+    let (how, mut client) = match autostart::connect(sys, false, &mut deadline) {
+        Err(fault) if fault.kind == FaultKind::NoDaemon => {
+            ("started", autostart::connect(sys, true, &mut deadline).map_err(silence)?)
+        }
+        outcome => ("runs already", outcome.map_err(silence)?),
+    };
+    let status = client.ask_by(&Ask::Status(StatusAsk::default()), &mut deadline, &mut |_| {});
+    let process = match status.map_err(silence)? {
+        Answer::Status(status) => format!(", process {}", status.pid),
+        _ => String::new(),
+    };
+    output.tell_line(format!("the daemon {how}{process}")).map(|()| 0)
+}
+
+/// Stops the daemon, and waits until it has ended. Without a daemon there is nothing to do.
+pub(crate) fn stop(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let mut deadline = Deadline::after(PATIENCE);
+    let mut client = match autostart::connect(sys, false, &mut deadline) {
+        Err(fault) if fault.kind == FaultKind::NoDaemon => return stop_unreachable(sys, output),
+        outcome => outcome.map_err(|fault| stuck(fault, None))?,
+    };
+    let daemon = client.daemon();
+    // SIGSTOP may have come since.
+    let daemon_now = || daemon.and_then(|daemon| Process::find(daemon.pid));
+    client.ask_by(&Ask::Stop, &mut deadline, &mut |_| {}).map_err(|fault| stuck(fault, daemon_now()))?;
+    // The connection ends with the daemon, after its socket is removed.
+    match client.ask_by(&Ask::Stop, &mut deadline, &mut |_| {}) {
+        Err(fault) if fault.kind == FaultKind::TimedOut => Err(stuck(fault, daemon_now())),
+        Ok(_) | Err(_) => output.tell_line("the daemon stopped").map(|()| 0),
+    }
+}
+
+/// The fault of a daemon that does not end when told to. For one stopped by a signal, the remedy continues it.
+fn stuck(fault: Fault, daemon: Option<Process>) -> Fault {
+    if fault.kind != FaultKind::TimedOut || daemon.is_some_and(|daemon| daemon.is_stopped) {
+        return silence(fault);
+    }
+    let fault = silence(fault).why("it is stuck; what it holds only in memory ends with it");
+    fault.remedy(match daemon {
+        Some(Process { pid, .. }) => format!("kill -KILL {pid}"),
+        None => format!("pkill -KILL -u \"$(id -u)\" -x {DAEMON}"),
+    })
+}
+
+/// Stops a daemon that is out of reach, as when its socket was removed and it did not notice.
+#[cfg(unix)]
+fn stop_unreachable(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let Some(daemon) = Holder::find(&sys.socket()?) else {
+        return output.tell_line("no daemon runs").map(|()| 0);
+    };
+    daemon.terminate();
+    if daemon.has_ended_within(PATIENCE) {
+        return output.tell_line("the daemon stopped").map(|()| 0);
+    }
+    let pid = daemon.pid();
+    Err(Fault::new(FaultKind::TimedOut, format!("the daemon, process {pid}, does not end"))
+        .why(format!("it was told to {} seconds ago", PATIENCE.as_secs()))
+        .remedy(format!("kill -KILL {pid}")))
+}
+
+#[cfg(not(unix))]
+fn stop_unreachable(_sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+    output.tell_line("no daemon runs").map(|()| 0)
+}
+
+/// Has the daemon read its config file again.
+pub(crate) fn reload(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let mut deadline = Deadline::after(PATIENCE);
+    let mut client = autostart::connect(sys, false, &mut deadline).map_err(silence)?;
+    client.ask_by(&Ask::Reload, &mut deadline, &mut |_| {}).map_err(silence)?;
+    output.tell_line("the daemon has read its config file again").map(|()| 0)
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

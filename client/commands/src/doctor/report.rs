@@ -1,0 +1,135 @@
+//! The support report: what `doctor` found, what `status` says, and the end of the log, in one file.
+//! Does not: contain secrets: no values of variables, no lines of the config file, and the log has none.
+//! Used by: `doctor --report`.
+
+use std::{
+    fmt::Write as _,
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::Path,
+    process::Command,
+};
+
+use rally_cred::system::System;
+use rally_cred_proto::{
+    Fault, FaultKind, network, own_file,
+    plain::{plain, visible},
+    socket,
+};
+
+use super::{Found, shown};
+use crate::{
+    installed::{self, UNITS, Units},
+    terminal::Terminal,
+};
+
+/// How much of the log's end is included: some hundred lines.
+const LOG_END: u64 = 64 * 1024;
+
+/// Variables that affect the programs. The report says only which are set, since some may hold passwords.
+const VARIABLES: [&str; 14] = [
+    "RALLY_CRED_CONFIG",
+    "RALLY_CRED_SOCKET",
+    "RALLY_CRED_PROFILE",
+    "RALLY_CRED_LOG",
+    "RALLY_CRED_CLIENT_SECRET_FILE",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "XDG_STATE_HOME",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "BROWSER",
+    "CI",
+    "GIT_TERMINAL_PROMPT",
+];
+
+/// Writes the report into a new file that only this user can read.
+pub(super) fn write(path: &Path, found: &Found, sys: &dyn Terminal) -> Result<(), Fault> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written =
+        options.open(path).and_then(|mut file| file.write_all(visible(&text(found, sys)).as_bytes()));
+    written.map_err(|err| {
+        let told = Fault::new(FaultKind::Failed, format!("the report {} cannot be written", path.display()))
+            .why(err.to_string());
+        match err.kind() {
+            io::ErrorKind::AlreadyExists => told.remedy("name a file that does not exist yet"),
+            _ => told.remedy("name a file in a folder that you may write to"),
+        }
+    })
+}
+
+fn text(found: &Found, sys: &dyn Terminal) -> String {
+    let at = jiff::Timestamp::from_second(sys.now()).map(|at| at.to_string()).unwrap_or_default();
+    let system = read_line("/etc/os-release", "PRETTY_NAME=").unwrap_or_default();
+    let kernel = read_line("/proc/sys/kernel/osrelease", "").unwrap_or_default();
+    let set: Vec<_> = VARIABLES
+        .into_iter()
+        .chain(network::GROUPS.into_iter().flatten().copied())
+        .filter(|name| sys.variable(name).is_some())
+        .collect();
+    let mut text = format!(
+        "rally-cred support report, version 1\n\
+         made     {at}\n\
+         release  {}\n\
+         system   {} {}, {system}, {kernel}\n\
+         set      {}\n\
+         \n# doctor\n{}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+        set.join(" "),
+        shown(&found.checks),
+    );
+    let status = found.status.iter().map(serde_json::to_string);
+    let profiles = found.profiles.iter().map(serde_json::to_string);
+    text.push_str("\n# status\n");
+    // Writing to a string cannot fail.
+    status.chain(profiles).flatten().for_each(|line| writeln!(text, "{line}").unwrap_or_default());
+    text.push_str("\n# log\n");
+    let log = match installed::units(sys) {
+        Units::Enabled(_) | Units::Failed(_) => journal_end(sys),
+        Units::NoManager | Units::NotInstalled | Units::Disabled(_) => log_end(),
+    };
+    match log {
+        Ok(lines) => lines.lines().for_each(|line| writeln!(text, "{}", plain(line)).unwrap_or_default()),
+        Err(err) => writeln!(text, "{err}").unwrap_or_default(),
+    }
+    text
+}
+
+/// The rest of the first line with this prefix.
+fn read_line(path: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)).map(|value| plain(value.trim_matches('"')))
+}
+
+/// The log of a daemon that systemd runs.
+fn journal_end(sys: &dyn System) -> io::Result<String> {
+    let [_, service] = UNITS;
+    let mut journal = Command::new("journalctl");
+    journal.args(["--user", &format!("--unit={service}"), "--lines=500", "--no-pager"]);
+    let done = sys.output_of(&mut journal)?;
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr))
+}
+
+/// The end of the log of a daemon that a client started; it may begin in the rotated file.
+fn log_end() -> io::Result<String> {
+    let path = socket::state_folder().map_err(io::Error::other)?.join("daemon.log");
+    let mut end = Vec::new();
+    // The rotated file often does not exist.
+    read_end(&path.with_extension("log.old"), &mut end).ok();
+    read_end(&path, &mut end)?;
+    let begin = end.len().saturating_sub(usize::try_from(LOG_END).unwrap_or(usize::MAX));
+    Ok(String::from_utf8_lossy(end.get(begin..).unwrap_or_default()).into_owned())
+}
+
+fn read_end(path: &Path, end: &mut Vec<u8>) -> io::Result<()> {
+    let mut log = own_file::open_to_read(path)?;
+    let length = log.metadata()?.len();
+    log.seek(SeekFrom::Start(length.saturating_sub(LOG_END)))?;
+    log.take(LOG_END).read_to_end(end).map(drop)
+}

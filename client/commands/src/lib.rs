@@ -1,0 +1,37 @@
+//! The interactive commands: all that `rally-cred` has beside the helper operations.
+//! Does not: get linked into the program that tools run, which execs this one instead.
+//! Used by: the program `rally-cred-commands`, and the manual pages.
+
+mod cli;
+mod completions;
+mod config;
+mod daemon;
+mod doctor;
+mod exec;
+mod flags;
+mod hidden_input;
+mod installed;
+mod login;
+mod logout;
+mod progress;
+mod setup;
+mod status;
+mod terminal;
+#[cfg(unix)]
+#[cfg(test)]
+mod testing;
+mod variables;
+
+use std::process::ExitCode;
+
+use rally_cred::system::Process;
+
+/// The program: interactive commands, and the helper operations too.
+pub fn main() -> ExitCode {
+    rally_cred::main_with(|args, output| cli::run(args, &Process, output))
+}
+
+/// The command line, for its manual page.
+pub fn command_line() -> clap::Command {
+    cli::tree()
+}

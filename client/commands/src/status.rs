@@ -1,0 +1,228 @@
+//! `rally-cred status`: what the daemon holds, for people and as JSON.
+//! Does not: start a daemon, or judge the state; the daemon does.
+//! Used by: people, and scripts with `--json`.
+
+use std::{fmt::Write as _, time::Duration};
+
+use clap::Args;
+use jiff::Timestamp;
+use rally_cred::{
+    connection::{Connection, GRACE, strange},
+    output::Output,
+};
+use rally_cred_proto::{
+    Answer, Ask, Deadline, Fault, FaultKind,
+    message::{ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus},
+    plain::plain,
+};
+use serde::Serialize;
+
+use crate::{login, terminal::Terminal};
+
+/// The daemon's own limit for a status, and some time for its answer to arrive.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5).saturating_add(GRACE);
+
+/// The same where it asks Rally as well.
+pub(crate) const PATIENCE_WITH_CHECK: Duration = Duration::from_secs(30).saturating_add(GRACE);
+
+/// What `status` was told on its command line.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// The only profile to show
+    profile: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Ask Rally whether it takes the tokens
+    #[arg(long)]
+    check: bool,
+}
+
+/// Shows the daemon. The exit code is 0 only if every profile shown can be served now; otherwise that of the first fault.
+pub(crate) fn run(options: Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let Options { profile, json, check } = options;
+    let mut profiles = Vec::new();
+    let mut deadline = Deadline::after(if check { PATIENCE_WITH_CHECK } else { PATIENCE });
+    let ask = StatusAsk { profile, check };
+    let answer = Connection::new(sys, false).ask(&Ask::Status(ask), &mut deadline, &mut |event| {
+        if let Answer::Profile(profile) = event {
+            profiles.push(*profile);
+        }
+    });
+    let status = match answer {
+        Ok(Answer::Status(status)) => Shown { status: *status, profiles },
+        Ok(_) => {
+            return Err(strange());
+        }
+        Err(fault) => {
+            if json {
+                output.answer_json_fault(&fault)?;
+            }
+            return Err(fault);
+        }
+    };
+    if json {
+        output.answer_json(&status)?;
+    } else {
+        output.tell(shown(&status, sys.now()))?;
+    }
+    Ok(exit_code(&status))
+}
+
+/// What `--json` prints beside `version`: the daemon and its profiles, each with the fields of PROTOCOL.md.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: Status,
+    profiles: Vec<ProfileStatus>,
+}
+
+fn exit_code(status: &Shown) -> u8 {
+    let unready = status.profiles.iter().find(|profile| !profile.ready);
+    match unready {
+        None if status.profiles.is_empty() && status.status.static_hosts.is_empty() => {
+            FaultKind::NotConfigured.exit_code()
+        }
+        None => 0,
+        Some(ProfileStatus { checked: Some(false), .. }) => FaultKind::TokenRefused.exit_code(),
+        Some(profile) => {
+            profile.fault.as_ref().map_or(FaultKind::SignInNeeded, |fault| fault.kind).exit_code()
+        }
+    }
+}
+
+fn shown(status: &Shown, now: i64) -> String {
+    let Shown { status: Status { release, pid, config, vault, static_hosts, network }, profiles } = status;
+    let mut text = format!(
+        "daemon   {} (process {pid})\nconfig   {}\nkeyring  {}\n",
+        plain(release),
+        plain(config),
+        kept(vault)
+    );
+    if !static_hosts.is_empty() {
+        // Writing to a string cannot fail.
+        writeln!(text, "stores   {}", plain(&static_hosts.join(", "))).ok();
+    }
+    for (name, value) in network.iter().flatten() {
+        writeln!(text, "network  {}={}", plain(name), plain(value)).ok();
+    }
+    if profiles.is_empty() {
+        text.push_str("\nno profile is configured\n");
+    }
+    for profile in profiles {
+        let default = if profile.default { " (default)" } else { "" };
+        write!(text, "\n{}{default}  {}\n", plain(&profile.profile), plain(&profile.base_url)).ok();
+        for (name, value) in lines(profile, now) {
+            writeln!(text, "  {name:<8} {value}").ok();
+        }
+    }
+    text
+}
+
+fn kept(vault: &VaultStatus) -> String {
+    let VaultStatus { kind, keeps, fault } = vault;
+    let how = match (kind.as_str(), keeps, fault) {
+        ("memory", ..) => "memory: signed in until the daemon stops".to_owned(),
+        (_, Some(false), Some(fault)) => {
+            format!("{}, so tokens are in memory until the daemon stops", plain(&fault.what))
+        }
+        (_, Some(true), _) => "keeps tokens".to_owned(),
+        _ => "not used yet".to_owned(),
+    };
+    format!("{} ({how})", plain(kind))
+}
+
+fn lines(profile: &ProfileStatus, now: i64) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("state", state(profile))];
+    if let Some(name) = &profile.username {
+        lines.push(("user", plain(name)));
+    }
+    if let Some(at) = profile.obtained_at {
+        lines.push(("since", format!("{} ({} ago)", moment(at), span(now - at))));
+    }
+    match profile.expires_at {
+        Some(at) if at > now => lines.push(("until", format!("{} (in {})", moment(at), span(at - now)))),
+        Some(at) => lines.push(("until", format!("{} ({} ago)", moment(at), span(now - at)))),
+        None => {}
+    }
+    if let Some(at) = profile.renews_at {
+        lines.push(("renewal", format!("{} (in {})", moment(at), span(at - now))));
+    }
+    if let Some(is_taken) = profile.checked {
+        lines.push((
+            "check",
+            if is_taken { "Rally takes the token" } else { "Rally does not take the token" }.to_owned(),
+        ));
+    }
+    if profile.waiting > 0 {
+        lines.push(("waiting", format!("{} callers", profile.waiting)));
+    }
+    if let Some(fault) = &profile.fault {
+        lines.push(("problem", plain(&fault.what)));
+        lines.extend(fault.why.as_ref().map(|why| ("why", plain(why))));
+        lines.extend(fault.remedy.as_ref().map(|remedy| ("try", plain(remedy))));
+    }
+    lines
+}
+
+fn state(profile: &ProfileStatus) -> String {
+    let (state, needs_login) = match profile.state {
+        ProfileState::Unread => ("the keyring was not read yet", false),
+        ProfileState::Loading => ("waiting for the keyring", false),
+        ProfileState::SignedOut => ("signed out", true),
+        ProfileState::SigningIn => ("a sign-in waits for \"Allow Access\"", false),
+        ProfileState::Exchanging => ("a sign-in is being completed", false),
+        ProfileState::Renewing => ("the token is being renewed", false),
+        ProfileState::SignedIn if profile.ready => ("signed in", false),
+        ProfileState::SignedIn => ("the token has ended", true),
+        _ => ("unknown to this version", false),
+    };
+    let renewable = if profile.renewable { ", renewed without you" } else { "" };
+    let kept = match profile.state {
+        ProfileState::SignedIn if !profile.kept => ", in memory only",
+        _ => "",
+    };
+    let login = if needs_login { format!("; {}", login::command(&profile.profile)) } else { String::new() };
+    format!("{state}{renewable}{kept}{login}")
+}
+
+/// A moment as RFC 3339 writes it.
+fn moment(at: i64) -> String {
+    Timestamp::from_second(at).map_or_else(|_| format!("{at} s after 1970"), |at| at.to_string())
+}
+
+/// A span in the largest unit of which it has at least two.
+fn span(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{} s", seconds.max(0)),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_of_a_profile_that_needs_a_sign_in_signs_in_that_profile() {
+        for (name, state, shown) in [
+            ("default", "signed_out", "signed out; rally-cred login"),
+            ("work", "signed_out", "signed out; rally-cred login work"),
+            ("work", "signed_in", "the token has ended, in memory only; rally-cred login work"),
+        ] {
+            let profile = serde_json::json!({
+                "profile": name, "default": false, "base_url": "https://rally1.rallydev.com", "state": state,
+                "ready": false, "renewable": false, "kept": false, "waiting": 0,
+            });
+            assert_eq!(super::state(&serde_json::from_value(profile).unwrap()), shown);
+        }
+    }
+
+    #[test]
+    fn spans_are_in_a_unit_that_people_can_read() {
+        let shown: Vec<_> = [-5, 0, 119, 120, 7_199, 7_200, 172_799, 172_800].into_iter().map(span).collect();
+        assert_eq!(shown, ["0 s", "0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 days"]);
+    }
+}
