@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use rally_cred_proto::Origin;
+use rally_cred_proto::{Origin, shell_word::shell_word};
 use url::{Host, Url};
 
 /// The whole configuration. Its default is what holds without a config file: no profile.
@@ -142,6 +142,14 @@ pub enum SecretSource {
 }
 
 impl Profile {
+    /// A command for this profile, such as `rally-cred login work`. The usual only profile need not be named.
+    pub fn command(&self, verb: &str) -> String {
+        match self.name.as_str() {
+            "default" => format!("rally-cred {verb}"),
+            name => format!("rally-cred {verb} {}", shell_word(name)),
+        }
+    }
+
     /// Whether a token of one may be used for the other: base URL, client ID and scope are the same.
     pub fn shapes_same_token(&self, other: &Self) -> bool {
         self.base_url == other.base_url && self.client_id == other.client_id && self.scope == other.scope

@@ -143,26 +143,25 @@ impl ClientSecretRecord {
 }
 
 /// What to tell people about a record that must not be touched.
-pub(super) fn later_version(profile: &str) -> Fault {
-    Fault::new(FaultKind::VaultFailed, format!("the stored record of profile {profile} is not understood"))
+pub(super) fn later_version(profile: &Profile) -> Fault {
+    let what = format!("the stored record of profile {} is not understood", profile.name);
+    Fault::new(FaultKind::VaultFailed, what)
         .why("a later version of rally-cred wrote it")
-        .remedy(format!("run that version, or rally-cred logout {profile}"))
+        .remedy(format!("run that version, or {}", profile.command("logout")))
 }
 
 /// What to tell people about a record of another OAuth client in the place of the one that was there.
-pub(super) fn of_other(profile: &str, login: &str) -> Fault {
-    Fault::new(
-        FaultKind::VaultFailed,
-        format!("the keyring has a token of another client for profile {profile}"),
-    )
-    .why("a daemon with another config file signed in to a profile of this name")
-    .remedy(format!("give one of the profiles another name, or {login} --force"))
+pub(super) fn of_other(profile: &Profile) -> Fault {
+    let what = format!("the keyring has a token of another client for profile {}", profile.name);
+    Fault::new(FaultKind::VaultFailed, what)
+        .why("a daemon with another config file signed in to a profile of this name")
+        .remedy(format!("give one of the profiles another name, or {} --force", profile.command("login")))
 }
 
 /// What to tell people about a record that is of no use.
-pub(super) fn damaged(profile: &str, login: &str) -> Fault {
-    Fault::new(FaultKind::VaultFailed, format!("the stored record of profile {profile} is damaged"))
-        .remedy(login)
+pub(super) fn damaged(profile: &Profile) -> Fault {
+    Fault::new(FaultKind::VaultFailed, format!("the stored record of profile {} is damaged", profile.name))
+        .remedy(profile.command("login"))
 }
 
 pub(super) fn decode<T: for<'de> Deserialize<'de>>(

@@ -148,7 +148,7 @@ impl Account {
         let wanted = self.profile.username.as_deref().unwrap_or_default();
         Fault::new(FaultKind::Denied, format!("the sign-in was by {}", found.unwrap_or("somebody else")))
             .why(format!("profile {} is for {wanted}", self.profile.name))
-            .remedy(format!("sign out of Rally in the browser, then {}", self.login_command()))
+            .remedy(format!("sign out of Rally in the browser, then {}", self.profile.command("login")))
     }
 }
 

@@ -98,13 +98,13 @@ impl Account {
                 self.token.hold(step.now, step.dice, record, step.now.into_second);
             }
             Some(Decoded::Damaged) => {
-                let fault = record::damaged(&self.profile.name, &self.login_command());
+                let fault = record::damaged(&self.profile);
                 step.recovered(&self.profile.name, &fault);
                 self.fault = Some(fault);
             }
             Some(Decoded::Later) => {
                 *self.token.slot_mut() = Slot::Unread;
-                return Some(record::later_version(&self.profile.name));
+                return Some(record::later_version(&self.profile));
             }
         }
         None
@@ -120,7 +120,7 @@ impl Account {
             }
             Some(Decoded::Later) => {
                 self.client_secret.unread();
-                return Some(record::later_version(&self.profile.name));
+                return Some(record::later_version(&self.profile));
             }
         }
         None
@@ -267,9 +267,9 @@ impl Account {
                     false => self.save_token(step),
                 }
             }
-            Some(Decoded::Later) => self.leave_item(step, record::later_version(&self.profile.name)),
+            Some(Decoded::Later) => self.leave_item(step, record::later_version(&self.profile)),
             Some(Decoded::OfOther) if !is_new_sign_in => {
-                let fault = record::of_other(&self.profile.name, &self.login_command());
+                let fault = record::of_other(&self.profile);
                 self.leave_item(step, fault);
             }
             None | Some(Decoded::OfOther | Decoded::Damaged) => self.save_token(step),
@@ -321,7 +321,7 @@ impl Account {
     ) -> Vec<Epoch> {
         let fault =
             Fault::new(FaultKind::Denied, format!("profile {} was signed out meanwhile", self.profile.name))
-                .remedy(self.login_command());
+                .remedy(self.profile.command("login"));
         self.abandon_flow(step, &fault);
         self.forget(step);
         let mut erasing = Vec::new();

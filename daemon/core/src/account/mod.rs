@@ -412,20 +412,11 @@ impl Account {
         Owner::Account(self.profile.name.clone())
     }
 
-    /// The command by which a person signs in.
-    pub(crate) fn login_command(&self) -> String {
-        // The usual only profile need not be named.
-        match self.profile.name.as_str() {
-            "default" => "rally-cred login".to_owned(),
-            name => format!("rally-cred login {name}"),
-        }
-    }
-
     /// What Rally's answer gives as the remedy is for any profile; the command that helps this one names it.
     fn name_in_remedy(&self, mut fault: Fault) -> Fault {
         if let Some(rest) = fault.remedy.as_deref().and_then(|remedy| remedy.strip_prefix("rally-cred login"))
         {
-            fault.remedy = Some(self.login_command() + rest);
+            fault.remedy = Some(self.profile.command("login") + rest);
         }
         fault
     }
@@ -433,6 +424,6 @@ impl Account {
     fn sign_in_needed(&self, why: &str) -> Fault {
         Fault::new(FaultKind::SignInNeeded, format!("no sign-in for profile {}", self.profile.name))
             .why(why)
-            .remedy(self.login_command())
+            .remedy(self.profile.command("login"))
     }
 }

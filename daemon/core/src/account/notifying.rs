@@ -26,7 +26,7 @@ impl Account {
             profile: self.profile.name.clone(),
             why,
             // Until the token ends, a plain `login` would say that all is well.
-            remedy: format!("{} --force", self.login_command()),
+            remedy: format!("{} --force", self.profile.command("login")),
             // A client secret is typed on a terminal, which a button has not.
             has_button: !self.client_secret.is_refused(),
         };

@@ -172,7 +172,7 @@ impl Account {
                 format!("no client secret for profile {}", self.profile.name),
             )
             .why(why)
-            .remedy(self.login_command())
+            .remedy(self.profile.command("login"))
         };
         match self.client_secret.knowledge() {
             Knowledge::Missing => self.for_want_of_a_keyring(needed("no keyring answers")),
@@ -190,7 +190,7 @@ impl Account {
     fn for_want_of_a_keyring(&self, fault: Fault) -> Fault {
         match &self.vault_fault {
             Some(Fault { what, remedy: Some(remedy), .. }) => {
-                fault.why(what).remedy(format!("{remedy}; or {}", self.login_command()))
+                fault.why(what).remedy(format!("{remedy}; or {}", self.profile.command("login")))
             }
             _ => fault,
         }
@@ -280,7 +280,7 @@ impl Account {
     pub(crate) fn pasted(&mut self, step: &mut Step<'_>, address: &Secret) -> Result<(), Fault> {
         let Job::Flow(flow) = &self.job else {
             let what = format!("no sign-in is pending for profile {}", self.profile.name);
-            return Err(Fault::new(FaultKind::BadRedirect, what).remedy(self.login_command()));
+            return Err(Fault::new(FaultKind::BadRedirect, what).remedy(self.profile.command("login")));
         };
         let epoch = flow.epoch;
         let redirect =
@@ -305,7 +305,7 @@ impl Account {
                 let fault = fault.unwrap_or_else(|| self.sign_in_needed("Rally refused the sign-in"));
                 let fault = self.name_in_remedy(fault);
                 let page = match fault.kind {
-                    FaultKind::Denied => Page::Denied { again: self.login_command() },
+                    FaultKind::Denied => Page::Denied { again: self.profile.command("login") },
                     _ => Page::Failed(fault.clone()),
                 };
                 self.end_flow(step, &flow, &fault, page);
@@ -470,7 +470,7 @@ impl Account {
         format!(
             "{}; if Rally's page shows an error, first compare client_id {client_id} and redirect_uri {} with the \
              OAuth client at {}",
-            self.login_command(),
+            self.profile.command("login"),
             redirect_uri.as_str(),
             base_url.clients_page()
         )
@@ -479,8 +479,8 @@ impl Account {
     /// Ends a flow whose `login` was interrupted while nobody else waits: the person changed their mind.
     pub(super) fn drop_deserted_flow(&mut self, step: &mut Step<'_>) {
         if matches!(&self.job, Job::Flow(flow) if flow.began_by_login) && self.waiters.is_empty() {
-            let fault =
-                Fault::new(FaultKind::Denied, "the sign-in was interrupted").remedy(self.login_command());
+            let fault = Fault::new(FaultKind::Denied, "the sign-in was interrupted")
+                .remedy(self.profile.command("login"));
             self.abandon_flow(step, &fault);
         }
     }

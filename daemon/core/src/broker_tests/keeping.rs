@@ -287,3 +287,19 @@ fn callers_hear_of_the_keyring_only_if_it_keeps_them_waiting() {
     stage.wait(Ticks::seconds(30));
     assert_eq!(stage.effects.iter().filter(|effect| is_news(effect)).count(), 3, "each caller is told once");
 }
+
+#[test]
+fn the_command_for_a_record_that_is_not_understood_leaves_the_usual_profile_out() {
+    for (name, login, logout) in [
+        ("default", "rally-cred login", "run that version, or rally-cred logout"),
+        ("work", "rally-cred login work", "run that version, or rally-cred logout work"),
+    ] {
+        for (record, remedy) in [("damaged", login), (r#"{"v":2,"future":true}"#, logout)] {
+            let mut stage = Stage::with(Keyring::Auto, &[name]);
+            stage.vault.insert(format!("token:{name}"), secret(record));
+            stage.ask(Ask::Status(StatusAsk { profile: None, check: false }));
+            let fault = stage.profiles()[0].fault.clone().unwrap();
+            assert_eq!(fault.remedy.as_deref(), Some(remedy), "{fault:?}");
+        }
+    }
+}
