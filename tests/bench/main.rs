@@ -15,17 +15,14 @@ mod throughput;
 
 use std::{env, process::ExitCode};
 
-use rally_cred_tests::world;
-
 use crate::{bench_world::BenchWorld, report::Report};
 
 const USAGE: &str = "\
-cargo bench-get [--quick] [--built]
+cargo bench-get [--quick]
 
 Runs rally-cred, a C client and what else is installed in turn, checks every answer, and prints times and ratios.
 
-  --quick   few rounds: shows that the benchmark works, and says little about speed
-  --built   builds none of our programs first";
+  --quick   few rounds: shows that the benchmark works, and says little about speed";
 
 /// How much is done: enough for figures, or just enough to see it work.
 #[derive(Clone, Copy, Debug)]
@@ -60,11 +57,10 @@ const QUICK: Effort = Effort {
 };
 
 fn main() -> ExitCode {
-    let (mut effort, mut is_built) = (FULL, false);
+    let mut effort = FULL;
     for argument in env::args().skip(1) {
         match argument.as_str() {
             "--quick" => effort = QUICK,
-            "--built" => is_built = true,
             "--help" | "-h" => {
                 println!("{USAGE}");
                 return ExitCode::SUCCESS;
@@ -75,8 +71,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    let built = if is_built { Ok(()) } else { world::build() };
-    match built.and_then(|()| run(effort)) {
+    match run(effort) {
         Ok(report) => {
             report.print();
             ExitCode::SUCCESS

@@ -295,7 +295,8 @@ fn the_demo_succeeds_and_leaves_nothing_in_the_keyring() {
     let mut world = World::new();
     let keyring = KeyringSession::start();
     world.join(&keyring);
-    let demo = world.run("demo", &["--built"], "");
+    world.set(world::PROGRAMS, world::programs().display());
+    let demo = world.run("demo", &[], "");
     assert_eq!(demo.code, Some(0), "{demo:?}");
     assert!(demo.stdout.contains("the OS keyring keeps the token"), "{demo:?}");
     let left = world.run("secret-tool", &["search", "--all", "service", "rally-cred"], "");

@@ -16,19 +16,17 @@ use rally_cred_tests::{
 };
 
 const USAGE: &str = "\
-cargo demo [--browser] [--built]
+cargo demo [--browser]
 
 Builds rally-cred, starts a stand-in for Rally and a daemon in temporary folders, signs in, and makes a query.
 
-  --browser  opens your browser, for you to press \"Allow Access\"; without it the demo presses the button itself
-  --built    builds nothing first";
+  --browser  opens your browser, for you to press \"Allow Access\"; without it the demo presses the button itself";
 
 fn main() -> ExitCode {
-    let (mut by_hand, mut is_built) = (false, false);
+    let mut by_hand = false;
     for argument in env::args().skip(1) {
         match argument.as_str() {
             "--browser" => by_hand = true,
-            "--built" => is_built = true,
             "--help" | "-h" => {
                 println!("{USAGE}");
                 return ExitCode::SUCCESS;
@@ -39,8 +37,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    let built = if is_built { Ok(()) } else { world::build() };
-    match built.and_then(|()| show(by_hand)) {
+    match show(by_hand) {
         Ok(()) => {
             println!("\nDone. Everything that the demo made is removed again.");
             ExitCode::SUCCESS

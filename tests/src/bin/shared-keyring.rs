@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, Command, value_parser};
 use rally_cred_proto::{Answer, Ask, Client, message::Get};
 use rally_cred_tests::{
     keyring::KeyringSession,
@@ -47,11 +47,9 @@ fn main() -> ExitCode {
                 .default_value("120")
                 .help("How long"),
         )
-        .arg(Arg::new("built").long("built").action(ArgAction::SetTrue).help("Builds nothing first"))
         .get_matches();
     let seconds = arguments.get_one::<u64>("seconds").copied().unwrap_or(120);
-    let built = if arguments.get_flag("built") { Ok(()) } else { world::build() };
-    match built.and_then(|()| share(Duration::from_secs(seconds))) {
+    match share(Duration::from_secs(seconds)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("shared-keyring: {why}");

@@ -17,7 +17,7 @@ use std::{
     time::Instant,
 };
 
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, Command, value_parser};
 use rally_cred_proto::{
     Answer, Ask, Client, Fault, FaultKind, Secret,
     message::{Erase, Get, Target},
@@ -54,11 +54,9 @@ fn main() -> ExitCode {
                 .default_value("1000000")
                 .help("Tokens to be handed out; growth is judged from 100000 on"),
         )
-        .arg(Arg::new("built").long("built").action(ArgAction::SetTrue).help("Builds nothing first"))
         .get_matches();
     let gets = arguments.get_one::<u64>("gets").copied().unwrap_or(1_000_000);
-    let built = if arguments.get_flag("built") { Ok(()) } else { world::build() };
-    match built.and_then(|()| soak(gets)) {
+    match soak(gets) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(why) => {
