@@ -31,9 +31,9 @@ fn each_promise_has_a_planted_bug_that_is_found() {
     }
 }
 
-/// Every change of state that two thousand histories show, as rows of ARCHITECTURE.md: from, event, to.
+/// Every change of state that six thousand histories show, as rows of ARCHITECTURE.md: from, event, to.
 fn seen_transitions() -> BTreeSet<String> {
-    let played = (0..2000).filter_map(|seed| History::new(seed).play(200).ok());
+    let played = (0..6000).filter_map(|seed| History::new(seed).play(200).ok());
     let transitions: BTreeSet<_> = played.flat_map(|played| played.transitions).collect();
     let row =
         |Transition { from, cause, to }: &Transition| format!("| `{from}` | {} | `{to}` |", words(*cause));
