@@ -11,6 +11,10 @@ closing_line() {
   exit "$status"
 }
 trap closing_line EXIT
+# A run that is interrupted has failed, whatever it had counted.
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 step() { printf '\n== %s\n' "$*"; "$@"; }
 # A step whose tests count. Cargo goes on after a binary with failures, so that the sum is whole.

@@ -1,11 +1,6 @@
 //! `cargo bench-get`: what a `get` costs, beside a C client and what else is installed, all in one run and in turn.
 //! Does not: fail because a figure is missed; it says so. Fails if an answer is wrong.
 //! Used by: whoever changes the hot path; README.md beside it has the last table.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program speaks through its standard streams"
-)]
 
 mod bench_world;
 mod memory;
@@ -13,19 +8,11 @@ mod report;
 mod stopwatch;
 mod throughput;
 
-use std::{env, process::ExitCode};
+use std::process::ExitCode;
 
-use rally_cred_tests::world;
+use rally_cred_tests::command_line::{self, flag};
 
 use crate::{bench_world::BenchWorld, report::Report};
-
-const USAGE: &str = "\
-cargo bench-get [--quick] [--built]
-
-Runs rally-cred, a C client and what else is installed in turn, checks every answer, and prints times and ratios.
-
-  --quick   few rounds: shows that the benchmark works, and says little about speed
-  --built   builds none of our programs first";
 
 /// How much is done: enough for figures, or just enough to see it work.
 #[derive(Clone, Copy, Debug)]
@@ -60,32 +47,13 @@ const QUICK: Effort = Effort {
 };
 
 fn main() -> ExitCode {
-    let (mut effort, mut is_built) = (FULL, false);
-    for argument in env::args().skip(1) {
-        match argument.as_str() {
-            "--quick" => effort = QUICK,
-            "--built" => is_built = true,
-            "--help" | "-h" => {
-                println!("{USAGE}");
-                return ExitCode::SUCCESS;
-            }
-            other => {
-                eprintln!("bench: unknown argument {other:?}\n\n{USAGE}");
-                return ExitCode::from(2);
-            }
-        }
-    }
-    let built = if is_built { Ok(()) } else { world::build() };
-    match built.and_then(|()| run(effort)) {
-        Ok(report) => {
-            report.print();
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            eprintln!("bench: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    let about = "Runs rally-cred, a C client and what else is installed in turn, checks every answer, and prints times and ratios";
+    let quick = flag("quick", "Few rounds: shows that the benchmark works, and says little about speed");
+    command_line::run("bench", about, [quick], |given| {
+        let report = run(if given.has("quick") { QUICK } else { FULL })?;
+        report.print();
+        Ok(())
+    })
 }
 
 fn run(effort: Effort) -> Result<Report, String> {

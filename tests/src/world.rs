@@ -15,6 +15,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::LazyLock,
 };
 
 use rally_cred_proto::{Answer, Ask, Client, Secret, message::Login};
@@ -352,34 +353,58 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("its number").port()
 }
 
-/// Builds the programs that a world runs, in the profile of the program that asks for them.
-pub fn build() -> Result<(), String> {
-    let own = std::env::current_exe().map_err(|fault| fault.to_string())?;
-    let is_release = own.parent().is_some_and(|folder| folder.ends_with("release"));
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(&cargo);
-    command.args(["build", "--bins", "-p", "rally-cred", "-p", "rally-cred-commands", "-p", "rally-credd"]);
-    if is_release {
-        command.arg("--release");
-    }
-    run_cargo(&mut command)?;
-    if is_release && has_static_target() {
-        run_cargo(Command::new(cargo).args(["fast", "--quiet"]))?;
-    }
-    Ok(())
+/// Names the folder of the programs for a test's own tool, such as the demo, which has no cargo where it runs.
+pub const PROGRAMS: &str = "RALLY_CRED_TEST_PROGRAMS";
+
+/// The folder of the programs under test, which are built first: none is tested that is older than its source.
+pub fn programs() -> PathBuf {
+    static BUILT: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
+        if let Some(folder) = std::env::var_os(PROGRAMS) {
+            return Ok(folder.into());
+        }
+        run(&mut building())?;
+        if folder_of_this_program().ends_with("release") && has_static_target() {
+            run(&mut cargo(["fast", "--quiet"]))?;
+        }
+        Ok(folder_of_this_program())
+    });
+    BUILT.clone().unwrap_or_else(|why| panic!("the programs under test: {why}"))
 }
 
-fn run_cargo(cargo: &mut Command) -> Result<(), String> {
-    // Cargo sets these for whatever it runs, and build scripts that read them would be stale in here, then out there again.
+/// The cargo that builds them beside this program, in its profile, as users get them: without features that only the
+/// tests ask for.
+pub fn building() -> Command {
+    let folder = folder_of_this_program();
+    let profile = folder.file_name().filter(|name| *name != "debug").unwrap_or("dev".as_ref());
+    let mut cargo = cargo(["build", "--workspace", "--exclude", env!("CARGO_PKG_NAME"), "--bins"]);
+    cargo.args(["--quiet", "--locked", "--offline", "--profile"]).arg(profile);
+    cargo.arg("--target-dir").args(folder.parent());
+    cargo
+}
+
+fn folder_of_this_program() -> PathBuf {
+    let own = std::env::current_exe().expect("the path of this program");
+    own.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).expect("its folder").to_owned()
+}
+
+/// A cargo that finds what was built as it left it, though another cargo runs this program: what that one sets for it
+/// would make build scripts that read it stale in here, then out there again.
+fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let is_of_cargo = |name: &str| name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_cargo)) {
         cargo.env_remove(name);
     }
-    let status = cargo
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .status()
-        .map_err(|fault| format!("cannot run cargo: {fault}"))?;
-    if status.success() { Ok(()) } else { Err("the build failed".to_owned()) }
+    cargo.args(arguments).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    cargo
+}
+
+fn run(cargo: &mut Command) -> Result<(), String> {
+    match cargo.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err("the build failed".to_owned()),
+        Err(error) => Err(format!("cannot run cargo: {error}")),
+    }
 }
 
 /// The target of the client as one static program.
@@ -401,15 +426,6 @@ pub fn static_programs() -> Option<PathBuf> {
 /// Where a world looks for our programs first.
 fn our_folders() -> impl Iterator<Item = PathBuf> {
     static_programs().into_iter().chain([programs()])
-}
-
-/// The folder of the built programs: that of the test binary, or its parent.
-pub fn programs() -> PathBuf {
-    let own = std::env::current_exe().expect("the path of this program");
-    let folder = own.parent().expect("its folder");
-    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-    assert!(folder.join("rally-credd").is_file(), "build the programs first: cargo build --workspace --bins");
-    folder.to_owned()
 }
 
 fn next_line(from: &mut impl std::io::Read) -> Option<String> {

@@ -16,7 +16,7 @@ use std::{
 use rally_cred_tests::world::{self, Ended, World};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::sign_in::{question, sign_in, value, world_with_browser};
+use crate::sign_in::{question, sign_in, signed_in, value, world_with_browser};
 
 /// Runs the client, which is cut off after 40 seconds, and takes the time.
 fn timed(world: &World, line: &str) -> (Ended, Duration) {
@@ -82,10 +82,7 @@ fn a_daemon_that_lets_nobody_in_holds_no_command_up() {
 
 #[test]
 fn a_stopped_daemon_is_told_with_the_command_that_has_it_go_on() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, daemon) = signed_in();
     let go_on = format!("kill -CONT {}", daemon.0.id());
     let tells = |line: &str, most: u64| {
         daemon.signal("STOP");
@@ -121,10 +118,7 @@ fn with_open_input(world: &World, line: &str, input: &str) -> Ended {
 
 #[test]
 fn a_token_is_had_over_an_input_that_nobody_closes() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, _daemon) = signed_in();
     let request = question(&sandbox);
     let token = world.client(&["get", "--format", "token"], "").stdout;
     for format in ["token", "header", "env", "curl", "json"] {

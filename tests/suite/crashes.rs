@@ -399,6 +399,8 @@ fn a_client_killed_while_a_person_is_asked_ends_its_own_sign_in_but_not_that_of_
 
 #[test]
 fn twenty_thousand_gets_over_kept_connections_get_no_wrong_answer() {
-    let soak = World::new().run("soak", &["--built", "--gets", "20000"], "");
+    let mut world = World::new();
+    world.set(world::PROGRAMS, world::programs().display());
+    let soak = world.run("soak", &["--gets", "20000"], "");
     assert_eq!(soak.code, Some(0), "{soak:?}");
 }

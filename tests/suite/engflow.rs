@@ -4,10 +4,10 @@
 
 use std::{fs, path::Path};
 
-use rally_cred_tests::world::{self, Ended, World};
+use rally_cred_tests::world::{Ended, World};
 use serde_json::{Value, json};
 
-use crate::sign_in::{opened, signed_in, value, world_with_browser};
+use crate::sign_in::{opened, signed_in, value, with_daemon};
 
 /// Whether a JSON text is what the schema of this name asks for.
 fn is_valid(world: &World, schema: &str, text: &str) -> bool {
@@ -111,10 +111,7 @@ fn a_command_line_is_read_as_the_specification_has_it() {
 
 #[test]
 fn a_sign_in_that_nobody_can_do_is_an_error_without_output() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    world.set("CI", "1");
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[("CI", "1")]);
     let got = get(&world, &json!({"uri": sandbox.base_url()}));
     assert_eq!((got.code, got.stdout.as_str()), (Some(3), ""), "{got:?}");
     assert!(got.stderr.contains("rally-cred login") && opened(&world).is_empty(), "{got:?}");

@@ -9,14 +9,11 @@ use rally_cred_tests::{
     world::{self, World},
 };
 
-use crate::sign_in::{sign_in, value, world_with_browser, world_with_keyring};
+use crate::sign_in::{signed_in_with_keyring, value, with_daemon};
 
 /// A world that is signed in, and the token there.
 fn signed_in() -> (Sandbox, World, world::Running, String) {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, daemon) = crate::sign_in::signed_in();
     let token = world.client(&["get", "--format", "token"], "").stdout.trim().to_owned();
     (sandbox, world, daemon, token)
 }
@@ -65,9 +62,7 @@ fn a_broken_pipe_ends_the_program_as_it_would_by_itself() {
 
 #[test]
 fn standard_input_and_descriptors_are_the_programs_even_if_a_daemon_had_to_be_started() {
-    let (sandbox, world, _keyring) = world_with_keyring();
-    let mut daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (_sandbox, world, _keyring, mut daemon) = signed_in_with_keyring();
     daemon.signal("TERM");
     assert!(daemon.wait().success());
     fs::write(world.path("file"), "from a descriptor").unwrap();
@@ -92,9 +87,7 @@ fn a_program_that_cannot_be_run_ends_with_the_codes_of_env() {
 
 #[test]
 fn without_a_token_the_exit_code_says_why_and_nothing_runs() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
+    let (_sandbox, world, _daemon) = with_daemon(&[]);
     let ended = world.client(&["exec", "--interactive", "never", "--", "touch", "ran"], "");
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{ended:?}");
     assert!(ended.stderr.contains("rally-cred login"), "{ended:?}");

@@ -2,9 +2,9 @@
 //! Does not: try attributes at random (`git_attributes` does).
 //! Used by: `main`.
 
-use rally_cred_tests::world::{self, World};
+use rally_cred_tests::world::World;
 
-use crate::sign_in::{opened, question, sign_in, value, world_with_browser};
+use crate::sign_in::{opened, question, sign_in, signed_in, value, with_daemon};
 
 /// Sets git up as the README says.
 fn configure_git(world: &World, base_url: &str) {
@@ -16,10 +16,7 @@ fn configure_git(world: &World, base_url: &str) {
 
 #[test]
 fn git_credential_fill_approve_and_reject_work_through_the_helper() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    world.set("GIT_TERMINAL_PROMPT", "0");
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[("GIT_TERMINAL_PROMPT", "0")]);
     configure_git(&world, sandbox.base_url());
     sign_in(&world, &sandbox);
     let question = question(&sandbox);
@@ -50,10 +47,7 @@ fn git_credential_fill_approve_and_reject_work_through_the_helper() {
 
 #[test]
 fn git_stops_instead_of_asking_for_a_password_that_cannot_work() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    world.set("CI", "1");
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[("CI", "1")]);
     configure_git(&world, sandbox.base_url());
     let filled = world.run("git", &["credential", "fill"], question(&sandbox));
     assert_ne!(filled.code, Some(0));
@@ -63,9 +57,7 @@ fn git_stops_instead_of_asking_for_a_password_that_cannot_work() {
 
 #[test]
 fn git_that_may_not_prompt_opens_no_browser() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
+    let (sandbox, mut world, _daemon) = with_daemon(&[]);
     crate::sign_in::store_client_secret(&world, &sandbox);
     configure_git(&world, sandbox.base_url());
     let before = opened(&world).len();
@@ -87,10 +79,7 @@ fn git_that_may_not_prompt_opens_no_browser() {
 
 #[test]
 fn git_hears_nothing_from_a_helper_that_has_nothing() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    world.set("GIT_ASKPASS", "false").set("GIT_TERMINAL_PROMPT", "0");
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[("GIT_ASKPASS", "false"), ("GIT_TERMINAL_PROMPT", "0")]);
     sign_in(&world, &sandbox);
     let other = "protocol=https\nhost=example.com\n\n";
     let with_helper = world.run("git", &["-c", "credential.helper=rally", "credential", "fill"], other);
@@ -112,9 +101,7 @@ fn git_hears_nothing_from_a_helper_that_has_nothing() {
 
 #[test]
 fn git_is_told_that_the_token_is_ephemeral_when_it_can_understand_that() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[]);
     configure_git(&world, sandbox.base_url());
     sign_in(&world, &sandbox);
     let question = question(&sandbox);
@@ -142,9 +129,7 @@ fn git_is_told_that_the_token_is_ephemeral_when_it_can_understand_that() {
 
 #[test]
 fn what_a_server_says_of_itself_is_not_mistaken_for_an_attribute() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[]);
     configure_git(&world, sandbox.base_url());
     sign_in(&world, &sandbox);
     for length in [1000, 1023, 1024, 4095, 4096, 65_000] {
@@ -159,10 +144,7 @@ fn what_a_server_says_of_itself_is_not_mistaken_for_an_attribute() {
 
 #[test]
 fn operations_that_have_nothing_to_do_take_their_input_and_are_silent() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (_sandbox, world, _daemon) = signed_in();
     for operation in ["store", "approve", "frobnicate", "frobnicate --loudly x"] {
         let line = format!("printf '%0500000d=b\\n' 0 | rally-cred {operation}");
         // A writer that is cut off by the end of its reader says so with its exit code.
@@ -177,10 +159,7 @@ fn operations_that_have_nothing_to_do_take_their_input_and_are_silent() {
 
 #[test]
 fn curl_takes_the_header_from_standard_input_and_rally_answers() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, _daemon) = signed_in();
     let query = format!("{}/slm/webservice/v2.0/hierarchicalrequirement?fetch=Name", sandbox.base_url());
     let line = format!(
         "rally-cred get --format header </dev/null | curl --silent --show-error --fail --header @- '{query}'"

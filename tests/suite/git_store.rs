@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     doctor::healthy,
     setup::{flags, newcomer, setup},
-    sign_in::{question, sign_in, value, world_with_browser},
+    sign_in::{question, signed_in, value},
 };
 
 fn git(world: &World, arguments: &[&str]) -> String {
@@ -111,10 +111,7 @@ fn setup_makes_good_what_an_earlier_one_left_open_and_takes_only_its_own_away() 
 
 #[test]
 fn what_the_documents_say_by_hand_keeps_the_token_from_store_too() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, _daemon) = signed_in();
     git(&world, &["config", "--global", "credential.helper", "store"]);
     let page = include_str!("../../INTEGRATIONS.md");
     let commands =

@@ -38,6 +38,7 @@ mod static_credentials;
 mod support_report;
 mod systemd;
 mod terminal;
+mod test_commands;
 mod tidy;
 mod tools;
 mod transcript;

@@ -10,7 +10,9 @@ use rally_cred_tests::{
     world::{self, World},
 };
 
-use crate::sign_in::{opened, question, sign_in, value, world_with_browser, world_with_keyring};
+use crate::sign_in::{
+    opened, question, signed_in_with_keyring, value, world_with_browser, world_with_keyring,
+};
 
 fn token(world: &World, sandbox: &Sandbox) -> Option<String> {
     value(&world.client(&["get"], question(sandbox)).stdout, "password").map(str::to_owned)
@@ -18,9 +20,7 @@ fn token(world: &World, sandbox: &Sandbox) -> Option<String> {
 
 #[test]
 fn a_daemon_without_a_bus_does_not_say_that_nothing_is_stored() {
-    let (sandbox, mut world, keyring) = world_with_keyring();
-    let mut daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, mut world, keyring, mut daemon) = signed_in_with_keyring();
     let before = token(&world, &sandbox);
     daemon.kill();
 

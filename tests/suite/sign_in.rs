@@ -45,13 +45,30 @@ pub(crate) fn opened(world: &World) -> Vec<String> {
     fs::read_to_string(world.path("opened")).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-/// A world that is signed in to a sandbox.
-pub(crate) fn signed_in() -> (Sandbox, World, Running) {
+/// A world with a browser and these variables, whose daemon runs.
+pub(crate) fn with_daemon(variables: &[(&str, &str)]) -> (Sandbox, World, Running) {
     let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let mut world = world_with_browser(&sandbox);
+    for (name, value) in variables {
+        world.set(name, value);
+    }
     let daemon = world.start_daemon();
+    (sandbox, world, daemon)
+}
+
+/// The same, signed in.
+pub(crate) fn signed_in() -> (Sandbox, World, Running) {
+    let (sandbox, world, daemon) = with_daemon(&[]);
     sign_in(&world, &sandbox);
     (sandbox, world, daemon)
+}
+
+/// The same with a keyring of its own.
+pub(crate) fn signed_in_with_keyring() -> (Sandbox, World, KeyringSession, Running) {
+    let (sandbox, world, keyring) = world_with_keyring();
+    let daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    (sandbox, world, keyring, daemon)
 }
 
 /// Signs in, as a person with the client secret on standard input.
@@ -66,9 +83,7 @@ pub(crate) fn sign_in(world: &World, sandbox: &Sandbox) {
 
 #[test]
 fn a_get_after_login_needs_no_network_no_keyring_and_no_browser() {
-    let (sandbox, world, mut keyring) = world_with_keyring();
-    let _daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, mut keyring, _daemon) = signed_in_with_keyring();
     assert_eq!(opened(&world).len(), 1);
     keyring.kill_keyring();
     let requests = sandbox.log().len();
@@ -84,9 +99,7 @@ fn a_get_after_login_needs_no_network_no_keyring_and_no_browser() {
 
 #[test]
 fn a_restarted_daemon_serves_from_the_keyring_without_a_new_sign_in() {
-    let (sandbox, world, _keyring) = world_with_keyring();
-    let mut daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, _keyring, mut daemon) = signed_in_with_keyring();
     let before = world.client(&["get"], question(&sandbox)).stdout;
     daemon.signal("TERM");
     assert!(daemon.wait().success());
@@ -123,9 +136,7 @@ fn kill_9_of_the_daemon_loses_nothing_that_login_had_reported() {
 
 #[test]
 fn kill_9_in_the_middle_of_a_sign_in_leaves_the_old_token_served() {
-    let (sandbox, world, _keyring) = world_with_keyring();
-    let mut daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, _keyring, mut daemon) = signed_in_with_keyring();
     let before = world.client(&["get"], question(&sandbox)).stdout;
     sandbox.fault(rally_cred_tests::sandbox::Endpoint::Token, rally_cred_tests::sandbox::Fault::Hang, None);
     let login = world.start("rally-cred", &["login", "--force"]);
@@ -138,10 +149,7 @@ fn kill_9_in_the_middle_of_a_sign_in_leaves_the_old_token_served() {
 
 #[test]
 fn a_hundred_gets_at_once_make_one_flow_one_tab_one_token_request_and_equal_answers() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    world.set("PRESS", "nothing");
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[("PRESS", "nothing")]);
     store_client_secret(&world, &sandbox);
     let answers: Vec<_> = thread::scope(|scope| {
         let gets: Vec<_> = (0..100)
@@ -183,10 +191,7 @@ pub(crate) fn store_client_secret(world: &World, sandbox: &Sandbox) {
 
 #[test]
 fn other_servers_get_nothing_on_either_stream() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, _daemon) = signed_in();
     let (_, host) = sandbox.base_url().split_once("://").unwrap();
     let (name, port) = host.split_once(':').unwrap();
     for question in [
@@ -209,10 +214,7 @@ fn other_servers_get_nothing_on_either_stream() {
 
 #[test]
 fn the_formats_give_the_same_token_in_their_own_ways() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, _daemon) = signed_in();
     let git = world.client(&["get"], question(&sandbox)).stdout;
     let token = value(&git, "password").unwrap();
     assert_eq!(value(&git, "username"), Some(sandbox.options().user.user_name.as_str()));
@@ -235,10 +237,7 @@ fn the_formats_give_the_same_token_in_their_own_ways() {
 
 #[test]
 fn the_second_name_behaves_the_same() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, _daemon) = signed_in();
     let first = world.run("rally-cred", &["get"], question(&sandbox)).stdout;
     let second = world.run("git-credential-rally", &["get"], question(&sandbox)).stdout;
     assert_eq!(first, second);
@@ -265,10 +264,7 @@ fn the_client_secret_is_asked_for_on_a_terminal_without_echo_and_only_once() {
 
 #[test]
 fn signals_stop_the_daemon_in_order_or_have_it_read_its_config_again() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let mut daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, mut daemon) = signed_in();
     let profiles = || {
         let status: serde_json::Value =
             serde_json::from_str(&world.client(&["status", "--json"], "").stdout).unwrap();
@@ -295,7 +291,8 @@ fn the_demo_succeeds_and_leaves_nothing_in_the_keyring() {
     let mut world = World::new();
     let keyring = KeyringSession::start();
     world.join(&keyring);
-    let demo = world.run("demo", &["--built"], "");
+    world.set(world::PROGRAMS, world::programs().display());
+    let demo = world.run("demo", &[], "");
     assert_eq!(demo.code, Some(0), "{demo:?}");
     assert!(demo.stdout.contains("the OS keyring keeps the token"), "{demo:?}");
     let left = world.run("secret-tool", &["search", "--all", "service", "rally-cred"], "");
@@ -304,10 +301,7 @@ fn the_demo_succeeds_and_leaves_nothing_in_the_keyring() {
 
 #[test]
 fn erase_by_hand_is_about_the_profile() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, _daemon) = signed_in();
     let get = || world.client(&["get", "--profile", "default", "--format", "token"], "").stdout;
     let token = get();
     assert!(sandbox.revoke(token.trim()));

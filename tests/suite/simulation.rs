@@ -36,9 +36,9 @@ fn each_promise_has_a_planted_bug_that_is_found() {
     }
 }
 
-/// Every change of state that two thousand histories show.
+/// Every change of state that six thousand histories show.
 fn seen_transitions() -> BTreeSet<Transition> {
-    let played = (0..2000).filter_map(|seed| History::new(seed).play(200).ok());
+    let played = (0..6000).filter_map(|seed| History::new(seed).play(200).ok());
     played.flat_map(|played| played.transitions).collect()
 }
 

@@ -11,7 +11,7 @@ use rally_cred_tests::{
     world::{self, Running, World},
 };
 
-use crate::sign_in::{store_client_secret, world_with_browser};
+use crate::sign_in::{store_client_secret, with_daemon, world_with_browser};
 
 /// Runs a command in a pseudo-terminal, and shows its exit code and the terminal's modes behind it.
 fn start(world: &World, command: &str) -> Running {
@@ -21,10 +21,7 @@ fn start(world: &World, command: &str) -> Running {
 }
 
 fn terminal() -> (Sandbox, World, Running) {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    world.set("TERM", "xterm");
-    let daemon = world.start_daemon();
+    let (sandbox, world, daemon) = with_daemon(&[("TERM", "xterm")]);
     (sandbox, world, daemon)
 }
 

@@ -12,14 +12,14 @@ use rally_cred_tests::{
     world::{self, Ended, Running, World},
 };
 
-use crate::sign_in::{question, sign_in, value, world_with_browser, world_with_keyring};
+use crate::sign_in::{
+    question, sign_in, signed_in_with_keyring, value, with_daemon, world_with_browser, world_with_keyring,
+};
 
 /// Signs in once, provokes the trouble, signs in again by force, and checks what the person sees; then the first token
 /// must still be served.
 fn check(provoke: impl FnOnce(&Sandbox, &mut World), code: i32, what: &str, remedy: &str) {
-    let (sandbox, mut world, _keyring) = world_with_keyring();
-    let _daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, mut world, _keyring, _daemon) = signed_in_with_keyring();
     let before = world.client(&["get"], question(&sandbox)).stdout;
     provoke(&sandbox, &mut world);
     let login = world.client(&["login", "--force", "--timeout", "20s"], "");
@@ -52,10 +52,7 @@ fn the_user_denies() {
 
 #[test]
 fn nobody_answers() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    world.set("PRESS", "nothing");
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[("PRESS", "nothing")]);
     let login = world
         .client(&["login", "--client-secret-stdin", "--timeout", "1s"], &sandbox.options().client_secret);
     expect(&login, 5, "timed out", "rally-cred login");
@@ -122,9 +119,7 @@ fn an_unknown_profile_is_told_with_those_that_there_are_the_nearest_first() {
 
 #[test]
 fn a_daemon_that_is_killed_in_the_middle_of_an_answer_is_told_as_such() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let mut daemon = world.start_daemon();
+    let (sandbox, world, mut daemon) = with_daemon(&[]);
     let mut login = world.start("rally-cred", &["login", "--client-secret-stdin", "--no-browser"]);
     login.write(&format!("{}\n", sandbox.options().client_secret));
     drop(login.0.stdin.take());
@@ -171,9 +166,7 @@ fn rally_does_not_take_the_code() {
 
 #[test]
 fn rally_does_not_know_the_client() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
+    let (_sandbox, world, _daemon) = with_daemon(&[]);
     let login = world.client(&["login", "--client-secret-stdin"], "not-the-secret\n");
     expect(&login, 4, "client", "--client-secret-stdin");
     assert!(!login.stderr.contains("not-the-secret"));
@@ -196,9 +189,7 @@ fn the_connection_breaks() {
 
 #[test]
 fn the_subscription_does_not_allow_this_address() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[]);
     sandbox.change(|options| options.address_refused = true);
     let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
     expect(&login, 4, "address", "");
@@ -226,9 +217,7 @@ fn the_certificate_is_not_trusted_until_ca_file_names_its_authority() {
 
 #[test]
 fn the_keyring_is_locked() {
-    let (sandbox, world, mut keyring) = world_with_keyring();
-    let mut daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, mut keyring, mut daemon) = signed_in_with_keyring();
     let before = world.client(&["get"], question(&sandbox)).stdout;
     daemon.kill();
     keyring.lock();
@@ -244,9 +233,7 @@ fn the_keyring_is_locked() {
 
 #[test]
 fn the_keyring_is_absent() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[]);
     let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
     assert_eq!(login.code, Some(0), "{login:?}");
     assert!(login.stderr.contains("no keyring answers"), "{login:?}");
@@ -261,9 +248,7 @@ fn the_keyring_is_absent() {
 
 #[test]
 fn the_redirect_port_is_taken_and_a_pasted_address_does_it() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[]);
     crate::sign_in::store_client_secret(&world, &sandbox);
     let port = url::Url::parse(&sandbox.options().redirect_uri).unwrap().port().unwrap();
     let _other = TcpListener::bind(("127.0.0.1", port)).unwrap();
@@ -322,9 +307,7 @@ fn port_80_is_not_permitted() {
 
 #[test]
 fn a_person_is_not_asked_where_nobody_can_answer() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
+    let (sandbox, mut world, _daemon) = with_daemon(&[]);
     crate::sign_in::store_client_secret(&world, &sandbox);
     let opened = crate::sign_in::opened(&world).len();
     for (name, setting) in [("CI", "true"), ("GIT_TERMINAL_PROMPT", "0")] {
@@ -393,9 +376,7 @@ fn the_keyring_comes_back_while_the_daemon_runs_and_takes_what_waited_for_it() {
 
 #[test]
 fn a_keyring_that_does_not_answer_keeps_nobody_longer_than_they_want_to_wait() {
-    let (sandbox, world, keyring) = world_with_keyring();
-    let mut daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, keyring, mut daemon) = signed_in_with_keyring();
     let before = world.client(&["get"], question(&sandbox)).stdout;
     daemon.kill();
     keyring.pause_keyring();

@@ -11,7 +11,7 @@ use std::{
 
 use rally_cred_tests::world::{self, World};
 
-use crate::sign_in::{question, signed_in, value, world_with_browser};
+use crate::sign_in::{question, signed_in, value, with_daemon, world_with_browser};
 
 fn connect(world: &World) -> UnixStream {
     UnixStream::connect(world.path("run/rally-cred/agent.sock")).unwrap()
@@ -144,10 +144,7 @@ fn bad_helper_input_is_told_in_a_line_with_a_remedy_and_nothing_on_standard_outp
 
 #[test]
 fn a_client_that_is_killed_while_it_waits_frees_its_place() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
-    world.set("PRESS", "nothing");
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[("PRESS", "nothing")]);
     crate::sign_in::store_client_secret(&world, &sandbox);
     let mut get = world.start(
         "rally-cred",
@@ -186,9 +183,7 @@ fn a_client_of_another_user_is_refused_and_logged() {
 
 #[test]
 fn the_redirect_listener_survives_junk_and_takes_the_right_redirect_once() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[]);
     let mut login = world.start("rally-cred", &["login", "--no-browser", "--client-secret-stdin"]);
     login.write(&format!("{}\n", sandbox.options().client_secret));
     let line = login.wait_for_line("/login/oauth2/auth?");
@@ -235,9 +230,7 @@ fn the_redirect_listener_survives_junk_and_takes_the_right_redirect_once() {
 
 #[test]
 fn a_client_that_can_no_longer_be_told_anything_frees_its_place() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
+    let (sandbox, world, _daemon) = with_daemon(&[]);
     let mut stream = connect(&world);
     // It goes on sending, so only what is written to it shows that it is gone.
     stream.shutdown(Shutdown::Read).unwrap();

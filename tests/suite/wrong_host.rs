@@ -9,10 +9,10 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use rally_cred_proto::{Origin, git};
-use rally_cred_tests::world::{self, World};
+use rally_cred_tests::world::World;
 use serde::Deserialize;
 
-use crate::sign_in::{sign_in, value, world_with_browser};
+use crate::sign_in::{signed_in, value};
 
 /// Reads addresses as a JSON list, and prints what `urllib` makes of each, a line each; `null` where it refuses.
 const URLLIB: &str = "
@@ -214,10 +214,7 @@ fn no_address_is_taken_for_a_server_that_it_is_not() {
 
 #[test]
 fn the_helper_answers_for_no_server_but_its_own() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
-    let _daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, _daemon) = signed_in();
     let (host, port) = sandbox.base_url().strip_prefix("http://").unwrap().rsplit_once(':').unwrap();
     let server = Server::new("http", host, port.parse().unwrap());
     let addresses = addresses(&server, 250);

@@ -1,55 +1,25 @@
 //! `cargo demo`: the whole product against the sandbox, in temporary folders, step by step as the documentation has it.
 //! Does not: leave anything behind, or need anything but Rust. Exit 0 only if Rally's stand-in took the token.
 //! Used by: whoever wants to see what rally-cred does before setting it up.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program speaks through its standard streams"
-)]
+#![expect(clippy::print_stdout, reason = "a program speaks through its standard streams")]
 
 use std::{env, path::Path, process::ExitCode};
 
 use rally_cred_tests::{
     browser::Browser,
+    command_line::{flag, run},
     sandbox::{Entry, Sandbox},
     world::{self, Ended, World},
 };
 
-const USAGE: &str = "\
-cargo demo [--browser] [--built]
-
-Builds rally-cred, starts a stand-in for Rally and a daemon in temporary folders, signs in, and makes a query.
-
-  --browser  opens your browser, for you to press \"Allow Access\"; without it the demo presses the button itself
-  --built    builds nothing first";
-
 fn main() -> ExitCode {
-    let (mut by_hand, mut is_built) = (false, false);
-    for argument in env::args().skip(1) {
-        match argument.as_str() {
-            "--browser" => by_hand = true,
-            "--built" => is_built = true,
-            "--help" | "-h" => {
-                println!("{USAGE}");
-                return ExitCode::SUCCESS;
-            }
-            other => {
-                eprintln!("demo: unknown argument {other:?}\n\n{USAGE}");
-                return ExitCode::from(2);
-            }
-        }
-    }
-    let built = if is_built { Ok(()) } else { world::build() };
-    match built.and_then(|()| show(by_hand)) {
-        Ok(()) => {
-            println!("\nDone. Everything that the demo made is removed again.");
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            eprintln!("\ndemo: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    let about = "Builds rally-cred, starts a stand-in for Rally and a daemon in temporary folders, signs in, and makes a query";
+    let browser = "Opens your browser, for you to press \"Allow Access\"; without it the demo presses the button itself";
+    run("demo", about, [flag("browser", browser)], |given| {
+        show(given.has("browser"))?;
+        println!("\nDone. Everything that the demo made is removed again.");
+        Ok(())
+    })
 }
 
 fn show(by_hand: bool) -> Result<(), String> {

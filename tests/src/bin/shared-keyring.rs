@@ -3,11 +3,7 @@
 //! Does not: measure how fast a get is. Exit 0 only if no call failed, no refresh token was lost, and no daemon used one
 //! twice.
 //! Used by: `tests/run`.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program speaks through its standard streams"
-)]
+#![expect(clippy::print_stdout, reason = "a program speaks through its standard streams")]
 
 use std::{
     collections::HashMap,
@@ -23,9 +19,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Arg, ArgAction, Command, value_parser};
 use rally_cred_proto::{Answer, Ask, Client, message::Get};
 use rally_cred_tests::{
+    command_line::{number, run},
     keyring::KeyringSession,
     sandbox::Sandbox,
     world::{self, World},
@@ -38,26 +34,10 @@ const CALLERS: usize = 10;
 const TOKEN_LIFE: u64 = 5;
 
 fn main() -> ExitCode {
-    let arguments = Command::new("shared-keyring")
-        .about("Has two daemons share a keyring while their token is renewed again and again")
-        .arg(
-            Arg::new("seconds")
-                .long("seconds")
-                .value_parser(value_parser!(u64).range(1..))
-                .default_value("120")
-                .help("How long"),
-        )
-        .arg(Arg::new("built").long("built").action(ArgAction::SetTrue).help("Builds nothing first"))
-        .get_matches();
-    let seconds = arguments.get_one::<u64>("seconds").copied().unwrap_or(120);
-    let built = if arguments.get_flag("built") { Ok(()) } else { world::build() };
-    match built.and_then(|()| share(Duration::from_secs(seconds))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("shared-keyring: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    let about = "Has two daemons share a keyring while their token is renewed again and again";
+    run("shared-keyring", about, [number("seconds", 1, "120", "How long")], |given| {
+        share(Duration::from_secs(given.number("seconds")))
+    })
 }
 
 /// What the callers saw.

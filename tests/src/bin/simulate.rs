@@ -5,23 +5,24 @@
 
 use std::{process::ExitCode, thread};
 
-use clap::{Arg, Command, value_parser};
-use rally_cred_tests::simulation::{History, Violation};
+use rally_cred_tests::{
+    command_line::{number, run},
+    simulation::{History, Violation},
+};
 
 fn main() -> ExitCode {
-    let number = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_parser(value_parser!(u64)).default_value(default).help(help)
-    };
-    let arguments = Command::new("simulate")
-        .about("Plays seeded histories of the broker against a failing world")
-        .arg(number("seed", "1", "The first seed"))
-        .arg(number("histories", "100000", "How many seeds, one after the other"))
-        .arg(number("events", "200", "Events of a history, at least"))
-        .get_matches();
-    let value = |name: &str| arguments.get_one::<u64>(name).copied().unwrap_or(0);
-    let (seed, histories, events) =
-        (value("seed"), value("histories"), usize::try_from(value("events")).unwrap_or(200));
+    let flags = [
+        number("seed", 0, "1", "The first seed"),
+        number("histories", 1, "100000", "How many seeds, one after the other"),
+        number("events", 1, "200", "Events of a history, at least"),
+    ];
+    run("simulate", "Plays seeded histories of the broker against a failing world", flags, |given| {
+        let (seed, histories) = (given.number("seed"), given.number("histories"));
+        simulate(seed, histories, usize::try_from(given.number("events")).unwrap_or(usize::MAX))
+    })
+}
 
+fn simulate(seed: u64, histories: u64, events: usize) -> Result<(), String> {
     let workers = thread::available_parallelism().map_or(1, |count| count.get() as u64);
     let played: Vec<_> = thread::scope(|scope| {
         let workers: Vec<_> = (0..workers)
@@ -47,15 +48,15 @@ fn main() -> ExitCode {
             println!(
                 "{histories} histories from seed {seed}, {sum} events, {fewest} or more in each: every promise held"
             );
-            ExitCode::SUCCESS
+            Ok(())
         }
         Some(Violation { seed, step, broken, steps }) => {
-            println!("seed {seed}, step {step}: {broken}\n");
             for line in steps {
                 println!("  {line}");
             }
-            println!("\nagain: cargo simulate --seed {seed} --histories 1");
-            ExitCode::FAILURE
+            Err(format!(
+                "seed {seed}, step {step}: {broken}\nagain: cargo simulate --seed {seed} --histories 1"
+            ))
         }
     }
 }

@@ -17,12 +17,12 @@ use std::{
     time::Instant,
 };
 
-use clap::{Arg, ArgAction, Command, value_parser};
 use rally_cred_proto::{
     Answer, Ask, Client, Fault, FaultKind, Secret,
     message::{Erase, Get, Target},
 };
 use rally_cred_tests::{
+    command_line::{number, run},
     keyring::KeyringSession,
     sandbox::{self, Endpoint, Sandbox},
     world::{self, World},
@@ -45,27 +45,9 @@ const GETS_FOR_GROWTH: u64 = 100_000;
 const MOST_GROWTH: f64 = 5.0;
 
 fn main() -> ExitCode {
-    let arguments = Command::new("soak")
-        .about("Asks one daemon for a token again and again while Rally's stand-in fails now and then")
-        .arg(
-            Arg::new("gets")
-                .long("gets")
-                .value_parser(value_parser!(u64).range(10..))
-                .default_value("1000000")
-                .help("Tokens to be handed out; growth is judged from 100000 on"),
-        )
-        .arg(Arg::new("built").long("built").action(ArgAction::SetTrue).help("Builds nothing first"))
-        .get_matches();
-    let gets = arguments.get_one::<u64>("gets").copied().unwrap_or(1_000_000);
-    let built = if arguments.get_flag("built") { Ok(()) } else { world::build() };
-    match built.and_then(|()| soak(gets)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(why) => {
-            eprintln!("soak: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    let about = "Asks one daemon for a token again and again while Rally's stand-in fails now and then";
+    let gets = number("gets", 10, "1000000", "Tokens to be handed out; growth is judged from 100000 on");
+    run("soak", about, [gets], |given| soak(given.number("gets")))
 }
 
 /// What the callers share.
@@ -81,8 +63,8 @@ struct Soak {
     after_warm_up: OnceLock<Result<u64, String>>,
 }
 
-/// Whether everything was as it should be.
-fn soak(gets: u64) -> Result<bool, String> {
+/// An error if anything was not as it should be.
+fn soak(gets: u64) -> Result<(), String> {
     let sandbox = world::sandbox_with(|options| options.token_life = TOKEN_LIFE);
     let keyring = KeyringSession::start();
     let mut world = World::new();
@@ -177,7 +159,7 @@ impl Soak {
         }
     }
 
-    fn report(&self, seconds: f64) -> Result<bool, String> {
+    fn report(&self, seconds: f64) -> Result<(), String> {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let first = self.after_warm_up.get().cloned().unwrap_or_else(|| Err("no warm-up".to_owned()))?;
         let last = world::proportional_set_size(self.daemon)?;
@@ -197,7 +179,11 @@ impl Soak {
         ] {
             println!("{name:<36} {value:>12}");
         }
-        Ok(count(&self.wrong) == 0 && (self.gets < GETS_FOR_GROWTH || growth <= MOST_GROWTH))
+        match (count(&self.wrong), self.gets < GETS_FOR_GROWTH || growth <= MOST_GROWTH) {
+            (0, true) => Ok(()),
+            (0, false) => Err("the daemon grew".to_owned()),
+            (_, _) => Err("there were wrong answers".to_owned()),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! WSAPI v2.0 as it is written: artifacts are created, updated and deleted, or the answer says in `Errors` why not.
-//! Does not: check the token; `gate` has let the request through.
+//! WSAPI v2.0 as it is written: artifacts are created, updated and deleted.
+//! Does not: check the token (`gate` has let the request through), or whether a value is allowed.
 //! Used by: pyral, rally-node, and whoever tries a ZSESSIONID that may write. The texts of the errors follow what was seen
 //! of Rally; clients must not depend on them.
 
@@ -16,7 +16,7 @@ use super::catalogue::Catalogue;
 use super::control::Control;
 use super::reading::{operation_result, result, unknown_type};
 use super::record::{Entry, first};
-use super::schema::{Attribute, Rule, Type};
+use super::schema::{Rule, Type};
 use super::shape::{Object, fetched};
 
 /// Rally's toolkits write with either method.
@@ -35,15 +35,14 @@ async fn create(
     let Some(known) = Type::named(&kind) else { return unknown_type(&entry) };
     let mut state = control.state();
     let catalogue = state.catalogue(control.shape());
-    let checked = given(known, &body).and_then(|mut fields| {
+    let fields = given(known, &body).map(|mut fields| {
         // pyral names the project in the address only.
         if let Some(project) = first(&entry.query, "project") {
             fields.entry("Project").or_insert(json!(project));
         }
-        fields.entry("Name").or_insert(Value::Null);
-        checked(&catalogue, known, fields, &Object::new())
+        settable(&catalogue, known, fields)
     });
-    match checked {
+    match fields {
         Ok(fields) => {
             let object = state.backlog.add(control.shape(), known, fields);
             result("CreateResult", json!({ "Object": wanted(object, &entry) }), None)
@@ -61,15 +60,11 @@ async fn update(
     let Some(known) = Type::named(&kind) else { return unknown_type(&entry) };
     let mut state = control.state();
     let catalogue = state.catalogue(control.shape());
-    let checked = match catalogue.find(known.name, id) {
-        Some((_, now)) => given(known, &body).and_then(|fields| checked(&catalogue, known, fields, &now)),
-        None => Err("Cannot find object to update".to_owned()),
-    };
-    match checked {
-        Ok(fields) => {
-            let object = state.backlog.change(known, id, fields).unwrap_or_default();
-            operation_result(json!({ "Object": wanted(object, &entry) }), None)
-        }
+    let fields = given(known, &body).map(|fields| settable(&catalogue, known, fields));
+    let not_found = || "Cannot find object to update".to_owned();
+    let changed = fields.and_then(|fields| state.backlog.change(known, id, fields).ok_or_else(not_found));
+    match changed {
+        Ok(object) => operation_result(json!({ "Object": wanted(object, &entry) }), None),
         Err(error) => operation_result(json!({}), Some(error)),
     }
 }
@@ -97,49 +92,16 @@ fn given(known: &Type, body: &[u8]) -> Result<Object, String> {
     }
 }
 
-/// The fields as they are kept, if the artifact may have them. Names with an underscore are what a client got with an
+/// The fields as they are kept: those that the type has and that may be set, which is not all that a client got with an
 /// object and sends back.
-fn checked(catalogue: &Catalogue<'_>, known: &Type, fields: Object, now: &Object) -> Result<Object, String> {
-    let mut kept = Object::new();
-    for (name, value) in fields.into_iter().filter(|(name, _)| !name.starts_with('_')) {
-        let Some(attribute) = known.attribute(&name) else {
-            return Err(format!("Could not set value for {name}: {} has no such attribute", known.name));
-        };
-        if let Some(value) = checked_value(catalogue, known, attribute, value, now)? {
-            kept.insert(name, value);
+fn settable(catalogue: &Catalogue<'_>, known: &Type, fields: Object) -> Object {
+    let kept = fields.into_iter().filter_map(|(name, value)| {
+        let attribute = known.attribute(&name).filter(|attribute| attribute.rule != Rule::ReadOnly)?;
+        if attribute.attribute_type != "OBJECT" || value.is_null() {
+            return Some((name, value));
         }
-    }
-    Ok(kept)
-}
-
-/// The value as it is kept; none where it may not be set and is sent back unchanged.
-fn checked_value(
-    catalogue: &Catalogue<'_>,
-    known: &Type,
-    attribute: &Attribute,
-    value: Value,
-    now: &Object,
-) -> Result<Option<Value>, String> {
-    let refuse = |why: &str| Err(format!("Could not set value for {}: {why}", attribute.name));
-    let is_empty = value.is_null() || value == json!("");
-    match attribute.rule {
-        Rule::ReadOnly if now.get(attribute.name) == Some(&value) => return Ok(None),
-        Rule::ReadOnly => return refuse("it is read-only"),
-        Rule::Required if is_empty => {
-            return Err(format!("Validation error: {}.{} should not be null", known.name, attribute.name));
-        }
-        _ if value.is_null() => return Ok(Some(value)),
-        _ => {}
-    }
-    if attribute.attribute_type == "OBJECT" {
-        let text = value.get("_ref").unwrap_or(&value).as_str().unwrap_or_default();
-        return match catalogue.reference(text) {
-            Some(object) => Ok(Some(json!(object))),
-            None => refuse("cannot find object"),
-        };
-    }
-    if !attribute.values.is_empty() && !attribute.values.iter().any(|allowed| value == json!(allowed)) {
-        return refuse("not an allowed value");
-    }
-    Ok(Some(value))
+        let reference = value.get("_ref").unwrap_or(&value).as_str().unwrap_or_default();
+        Some((name, json!(catalogue.reference(reference))))
+    });
+    kept.collect()
 }

@@ -1,37 +1,26 @@
-//! Who plays in a history: the broker with its profiles, their names, and words for what is said.
+//! Who plays in a history: the broker, the names of its profiles, and words for what is said.
 //! Does not: decide what happens.
 //! Used by: `history`.
 
-use rally_cred_core::{
-    Broker, Facts,
-    profile::{BaseUrl, Config, Keyring, Profile, RedirectUri},
+use rally_cred_core::{Broker, Facts, time::Ticks};
+use rally_cred_proto::{
+    Answer, Ask, Secret,
+    git::Credential,
+    message::{Erase, Get, Store, Target},
 };
-use rally_cred_proto::{Answer, Ask, Secret, message::Target};
+
+use super::config_file::ConfigFile;
 
 pub(super) const FIRST_PORT: usize = 9000;
 
-pub(super) fn broker(profiles: usize) -> Broker {
-    let facts =
-        Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned(), ..Facts::default() };
-    let profiles = (0..profiles).filter_map(|number| Some((name_of(number), profile(number)?))).collect();
-    Broker::new(
-        facts,
-        Config { default_profile: name_of(0), keyring: Keyring::Auto, profiles, ..Config::default() },
-    )
-}
-
-pub(super) fn profile(number: usize) -> Option<Profile> {
-    Some(Profile {
-        name: name_of(number),
-        base_url: BaseUrl::parse("https://rally1.rallydev.com").ok()?,
-        client_id: format!("client-{number}"),
-        redirect_uri: RedirectUri::parse(&format!("http://localhost:{}/callback", FIRST_PORT + number))
-            .ok()?,
-        scope: "alm".to_owned(),
-        ca_file: None,
-        username: None,
-        client_secret_source: None,
-    })
+/// A broker of this config file. Where the service manager starts it again, it ends once it has been idle for this long.
+pub(super) fn broker(file: &ConfigFile, idle_exit: Option<Ticks>) -> Broker {
+    let (release, config) = ("0".to_owned(), "config.toml".to_owned());
+    let broker = Broker::new(Facts { release, pid: 1, config, ..Facts::default() }, file.config());
+    match idle_exit {
+        Some(after) => broker.with_idle_exit(after),
+        None => broker,
+    }
 }
 
 pub(super) fn name_of(number: usize) -> String {
@@ -52,6 +41,12 @@ pub(super) fn secret(text: &str) -> Option<Secret> {
 
 pub(super) fn word_for(ask: &Ask) -> String {
     match ask {
+        Ask::Get(Get { target: Target { host: Some(host), .. }, .. }) => {
+            format!("for a credential of {host}")
+        }
+        Ask::Erase(Erase { target: Target { host: Some(host), .. }, .. }) => {
+            format!("to erase a credential of {host}")
+        }
         Ask::Get(get) => format!(
             "for a token, interactive {}, {} s, at least {} s good",
             get.interactive, get.wait, get.min_validity
@@ -59,6 +54,12 @@ pub(super) fn word_for(ask: &Ask) -> String {
         Ask::Login(login) => format!("to sign in, force {}, {} s", login.force, login.timeout),
         Ask::Erase(_) => "to erase".to_owned(),
         Ask::Logout(_) => "to sign out".to_owned(),
+        Ask::Store(Store { host, credential: Credential { username, password, .. }, .. }) => {
+            let password = password.as_ref().map(Secret::expose);
+            format!("to store {password:?} for {username:?} at {host}")
+        }
+        Ask::Reload => "for a reload".to_owned(),
+        Ask::Stop => "for a stop".to_owned(),
         _ => "for the status".to_owned(),
     }
 }
@@ -67,6 +68,10 @@ pub(super) fn kind_of(answer: &Answer) -> String {
     match answer {
         Answer::Token(token) => format!("token {}", token.token.expose()),
         Answer::Error(fault) => format!("{}: {}", fault.kind.name(), fault.what),
+        Answer::StaticCredential(given) => {
+            format!("credential {:?}", given.credential.password.as_ref().map(Secret::expose))
+        }
+        Answer::NoMatch => "no match".to_owned(),
         Answer::SignedIn(_) => "signed in".to_owned(),
         _ => "done".to_owned(),
     }

@@ -4,12 +4,19 @@
 
 use std::collections::BTreeMap;
 
-use rally_cred_core::{Broker, answer::TokenForm, event::Epoch, time::Tick};
+use rally_cred_core::{
+    Broker,
+    answer::TokenForm,
+    event::Epoch,
+    profile::Keyring,
+    time::{Tick, Ticks},
+};
 use rally_cred_proto::Secret;
 
 use super::{
     Planted, Seeded,
     cast::broker,
+    config_file::ConfigFile,
     planted::BrokerDice,
     promises::Promises,
     rally::Mood,
@@ -20,8 +27,10 @@ use super::{
 #[derive(Debug)]
 pub(super) enum Outcome {
     Listening,
-    Answered { profile: usize, form: TokenForm, client_secret: String, mood: Mood },
+    Answered { profile: usize, form: TokenForm, client_id: String, client_secret: String, mood: Mood },
     LookedUp { mood: Mood, token: String },
+    Fetched { profile: usize },
+    ConfigRead,
 }
 
 /// A daemon.
@@ -29,55 +38,110 @@ pub(super) struct Daemon {
     pub(super) broker: Broker,
     pub(super) dice: BrokerDice,
     pub(super) vault: SimVault,
+    /// Ways to keyrings that the config file has named before, and that still have calls under way.
+    left_vaults: Vec<SimVault>,
+    /// Whether the config file has named another keyring in its life.
+    pub(super) has_moved: bool,
     pub(super) outcomes: Vec<(Tick, Epoch, Outcome)>,
     /// The token requests that Rally has answered.
     pub(super) answered: Vec<Epoch>,
     pub(super) promises: Promises,
+    /// What it has read in the config file.
+    pub(super) config: ConfigFile,
+    /// After how long it ends that nobody needs; `None` where nobody would start it again.
+    pub(super) idle_exit: Option<Ticks>,
+    /// How often it was started again.
+    pub(super) life: usize,
+    /// How often it has ended so.
+    pub(super) idle_ends: usize,
+    /// Whether it has given out a token in its life, and so renews that ahead of its end.
+    pub(super) has_served: bool,
     /// Whether the broker dropped an outcome since this was last reset.
     pub(super) was_stale: bool,
     /// What each of its callers holds, to give it back by `erase`.
     pub(super) tokens: Vec<(usize, String)>,
     /// The token that it got last for a profile, unless somebody has reported it since.
     pub(super) fresh: BTreeMap<usize, String>,
+    bugs: Bugs,
 }
 
 impl Daemon {
-    pub(super) fn new(seed: u64, planted: Option<Planted>, profiles: usize) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        planted: Option<Planted>,
+        config: &ConfigFile,
+        idle_exit: Option<Ticks>,
+    ) -> Self {
         let bugs = Bugs {
             is_late_write_blind: planted == Some(Planted::LateSaveWins),
             is_change_blind: planted == Some(Planted::BlindChange),
         };
         Self {
-            broker: broker(profiles),
+            broker: broker(config, idle_exit),
             dice: BrokerDice {
                 chance: Seeded::new(seed ^ 0xd1ce),
                 has_jitter: planted != Some(Planted::NoBackoff),
             },
-            vault: SimVault::new(bugs),
+            vault: SimVault::open(config.keyring, bugs),
+            left_vaults: Vec::new(),
+            has_moved: false,
             outcomes: Vec::new(),
             answered: Vec::new(),
             promises: Promises::default(),
+            config: config.clone(),
+            idle_exit,
+            life: 0,
+            idle_ends: 0,
+            has_served: false,
             was_stale: false,
             tokens: Vec::new(),
             fresh: BTreeMap::new(),
+            bugs,
         }
     }
 
-    /// It dies and is started again.
-    pub(super) fn crash(&mut self, chance: &mut Seeded, items: &mut Items, profiles: usize) -> Option<Wrote> {
-        let wrote = self.vault.abandon(chance, items);
+    /// It ends, in whatever way, and is started again with what the config file says now.
+    pub(super) fn start_again(
+        &mut self,
+        chance: &mut Seeded,
+        items: &mut Items,
+        config: &ConfigFile,
+    ) -> Vec<Wrote> {
+        let vaults = self.left_vaults.iter_mut().chain([&mut self.vault]);
+        let wrote = vaults.filter_map(|vault| vault.abandon(chance, items)).collect();
+        self.life += 1;
+        self.left_vaults.clear();
+        self.has_moved = false;
+        self.has_served = false;
         self.outcomes.clear();
         self.answered.clear();
-        self.promises.crashed();
+        self.promises.ended();
         self.fresh.clear();
-        self.broker = broker(profiles);
+        self.config = config.clone();
+        self.vault = SimVault::open(config.keyring, self.bugs);
+        self.broker = broker(config, self.idle_exit);
         wrote
+    }
+
+    /// It uses another keyring from now on; calls that are under way go on.
+    pub(super) fn open_vault(&mut self, keyring: Keyring) {
+        let old = std::mem::replace(&mut self.vault, SimVault::open(keyring, self.bugs));
+        self.left_vaults.retain(|vault| vault.next_at().is_some());
+        self.left_vaults.push(old);
+        self.has_moved = true;
+    }
+
+    /// The vault that has something to say by this tick.
+    pub(super) fn due_vault(&mut self, now: Tick) -> Option<&mut SimVault> {
+        let mut vaults = self.left_vaults.iter_mut().chain([&mut self.vault]);
+        vaults.find(|vault| vault.next_at().is_some_and(|at| at <= now))
     }
 
     /// When something is due that nobody has to ask for.
     pub(super) fn next_at(&self) -> Option<Tick> {
-        let outcome = self.outcomes.iter().map(|(at, ..)| *at).min();
-        [outcome, self.vault.next_at()].into_iter().flatten().min()
+        let outcomes = self.outcomes.iter().map(|(at, ..)| *at);
+        let vaults = self.left_vaults.iter().chain([&self.vault]).filter_map(SimVault::next_at);
+        outcomes.chain(vaults).min()
     }
 }
 

@@ -3,31 +3,36 @@
 //! Used by: `bin/simulate` and the suite.
 #![expect(clippy::expect_used, reason = "a history that cannot be played is a mistake in the simulation")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rally_cred_core::{
     Sent,
     answer::{RawAnswer, TokenForm},
-    event::{AskId, Effect, Entry, Epoch, Event, GrantStep, Peer},
+    event::{Effect, Epoch, Event},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
-    vault::ItemKind,
 };
 use rally_cred_proto::{
     Answer, Ask, Fault, FaultKind, Secret,
-    message::{Erase, Get, Login, Logout, StatusAsk},
+    message::{Login, ProfileState, StatusAsk},
 };
 
 use super::{
     Cause, Planted, Played, Seeded, Transition,
-    cast::{FIRST_PORT, kind_of, name_of, number_of, secret, target, word_for},
+    cast::{name_of, number_of, secret},
+    config_file::ConfigFile,
     daemon::{Daemon, Outcome, field},
     planted::with_life,
-    promises::{Broken, Grants, LATENCY, may_renew},
-    rally::{self, CLIENT_SECRET, Mood, Rally},
+    promises::{Broken, Grants, LATENCY},
+    rally::{self, CLIENT_SECRET, Mood, Rally, SOURCE_SECRET},
+    static_credentials::Statics,
     transitions::state_name,
-    vault::{Call, Health, Items, Wrote},
+    vault::{Health, Items, Wrote},
 };
+
+mod asks;
+mod effects;
+mod life;
 
 /// A broken promise, with what is needed to see it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +60,12 @@ pub struct History {
     tick: Tick,
     /// Seconds by which the calendar is off from where it would be if nobody had set it.
     calendar_off: i64,
-    profiles: usize,
+    /// What the config file says by now.
+    file: ConfigFile,
     /// One, or two on one keyring, as a terminal with a runtime folder of its own brings about.
     daemons: Vec<Daemon>,
+    /// Whether no other uses its keyring.
+    is_alone: bool,
     /// The daemon that something happens to.
     at: usize,
     /// What the keyring holds.
@@ -66,6 +74,7 @@ pub struct History {
     rally: Rally,
     mood: Mood,
     grants: Grants,
+    statics: Statics,
     last_ask: u64,
     step: usize,
     /// Events that the brokers have taken.
@@ -83,6 +92,9 @@ impl std::fmt::Debug for History {
 const START: Tick = Tick(1_000_000);
 const EPOCH_1970: i64 = 1_780_000_000;
 
+/// How long nothing must happen before a daemon ends whose service manager starts it again.
+const IDLE_EXIT: Ticks = Ticks::seconds(900);
+
 impl History {
     /// The history of this seed, before its first step.
     pub fn new(seed: u64) -> Self {
@@ -92,22 +104,26 @@ impl History {
     /// The same, with a bug planted.
     pub fn with_bug(seed: u64, planted: Option<Planted>) -> Self {
         let mut chance = Seeded::new(seed);
-        let profiles = 1 + usize::try_from(chance.below(3)).unwrap_or(0);
+        let file = ConfigFile::new(&mut chance);
         let daemons = if chance.one_in(2) { 2 } else { 1 };
+        let idle_exit = chance.one_in(2).then_some(IDLE_EXIT);
+        let daemon = |number: u64| Daemon::new(seed ^ number << 32, planted, &file, idle_exit);
         Self {
             seed,
             planted,
             is_troubled: true,
             tick: START,
             calendar_off: 0,
-            profiles,
-            daemons: (0..daemons).map(|number| Daemon::new(seed ^ number << 32, planted, profiles)).collect(),
+            daemons: (0..daemons).map(daemon).collect(),
+            file,
+            is_alone: daemons == 1,
             at: 0,
             items: Items::new(),
             health: Health::Works,
             rally: Rally::default(),
             mood: Mood::Well,
             grants: Grants::default(),
+            statics: Statics::default(),
             last_ask: 0,
             step: 0,
             events: 0,
@@ -147,10 +163,10 @@ impl History {
     }
 
     fn step_by_chance(&mut self) -> Result<(), Broken> {
-        let profile = usize::try_from(self.chance.below(self.profiles as u64)).unwrap_or(0);
-        self.at = usize::try_from(self.chance.below(self.daemons.len() as u64)).unwrap_or(0);
+        let profile = self.chance.index(self.file.profiles());
+        self.at = self.chance.index(self.daemons.len());
         match self.chance.below(100) {
-            0..=29 => {
+            0..=26 => {
                 let span = match self.chance.below(12) {
                     0..=5 => Ticks(self.chance.below(2000)),
                     6..=8 => Ticks::seconds(self.chance.below(60)),
@@ -159,17 +175,18 @@ impl History {
                 };
                 self.pass(span)
             }
-            30..=54 => self.get(profile),
-            55..=61 => self.login(profile),
-            62..=69 => self.answer_flow(profile),
-            70..=75 => self.erase(profile),
-            76..=78 => self.leave(),
-            79..=80 => self.logout(profile),
-            81..=83 => {
+            27..=48 => self.get(profile),
+            49..=54 => self.login(profile),
+            55..=62 => self.answer_flow(profile),
+            63..=67 => self.erase(profile),
+            68..=70 => self.leave(),
+            71 => self.logout(profile),
+            72..=73 => {
                 let status = StatusAsk { profile: None, check: self.chance.one_in(2) };
                 self.ask(Ask::Status(status), Ticks::seconds(30)).map(drop)
             }
-            84..=88 => {
+            74..=78 => self.ask_of_statics(),
+            79..=83 => {
                 let moods =
                     [Mood::Well, Mood::Well, Mood::Unreachable, Mood::Busy, Mood::Maintenance, Mood::Losing];
                 self.mood = self.pick(&moods);
@@ -177,7 +194,7 @@ impl History {
                 self.note(|| "Rally's mood changed".to_owned());
                 Ok(())
             }
-            89..=92 => {
+            84..=87 => {
                 let healths = [
                     Health::Works,
                     Health::Works,
@@ -191,14 +208,14 @@ impl History {
                 Ok(())
             }
             // Of two sign-ins by two daemons, only the calendar tells which is newer; so there it stays as it is.
-            93 if self.daemons.len() > 1 => Ok(()),
-            93 => {
+            88 if self.daemons.len() > 1 => Ok(()),
+            88 => {
                 let jump = i64::try_from(self.chance.below(7200)).unwrap_or(0) - 3600;
                 self.calendar_off += jump;
                 self.note(|| format!("the calendar is set by {jump} s"));
                 Ok(())
             }
-            94 => {
+            89 => {
                 // The machine sleeps: nothing happens, and then everything is late at once.
                 self.note(|| "the machine sleeps".to_owned());
                 self.tick = self.tick + Ticks::seconds(self.chance.below(8 * 3600));
@@ -207,18 +224,25 @@ impl History {
                     history.play_event(Event::TimePassed)
                 })
             }
-            95 => {
+            90 => {
                 self.rally.revoke_all();
                 self.note(|| "somebody revokes every grant".to_owned());
                 Ok(())
             }
-            96 => self.repeat_an_outcome(),
+            91 => self.repeat_an_outcome(),
+            92 => {
+                self.file.edit(&mut self.chance);
+                self.note(|| "somebody edits the config file".to_owned());
+                Ok(())
+            }
+            93..=95 => self.reload(),
+            96..=97 => self.stop(),
             _ => self.crash(),
         }
     }
 
     fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        let at = usize::try_from(self.chance.below(of.len() as u64)).unwrap_or(0);
+        let at = self.chance.index(of.len());
         *of.get(at).expect("nothing to pick from")
     }
 
@@ -275,11 +299,15 @@ impl History {
     }
 
     fn deliver_due(&mut self) -> Result<(), Broken> {
-        while self.me().vault.next_at().is_some_and(|at| at <= self.tick) {
+        loop {
             let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
-            let (event, wrote) = daemon.vault.finish_one(&mut self.items);
+            let Some(vault) = daemon.due_vault(self.tick) else { break };
+            let (event, wrote) = vault.finish_one(&mut self.items);
             self.wrote(wrote)?;
             if let Some(event) = event {
+                if let Event::Changed(epoch, _) | Event::Erased(epoch, _) = &event {
+                    self.me().promises.came_back(*epoch);
+                }
                 self.play_event(event)?;
             }
         }
@@ -304,14 +332,19 @@ impl History {
     }
 
     fn deliver(&mut self, epoch: Epoch, outcome: Outcome) -> Result<(), Broken> {
+        let obtained = match &outcome {
+            Outcome::Answered { profile, .. } => Some(*profile),
+            _ => None,
+        };
         let event = match outcome {
             Outcome::Listening if self.is_troubled && self.chance.one_in(20) => {
                 self.me().promises.ended_listening(epoch);
                 Event::Listening(epoch, Err(Fault::new(FaultKind::PortTaken, "taken")))
             }
             Outcome::Listening => Event::Listening(epoch, Ok(())),
-            Outcome::Answered { profile, form, client_secret, mood } => {
-                let raw = self.rally.answer(&mut self.chance, self.tick, mood, &client_secret, &form);
+            Outcome::Answered { profile, form, client_id, client_secret, mood } => {
+                let client = (client_id.as_str(), client_secret.as_str());
+                let raw = self.rally.answer(&mut self.chance, self.tick, mood, client, &form);
                 let failed = !matches!(&raw, RawAnswer::Arrived { status: 200, .. }) || mood != Mood::Well;
                 let tick = self.tick;
                 self.me().promises.post_ended(profile, epoch, failed, tick)?;
@@ -325,7 +358,11 @@ impl History {
                         TokenForm::Code { .. } => {
                             self.grants.signed_in(profile, refresh, self.tick);
                             // By a calendar that was set back, the sign-in of the item is the newer one.
-                            if self.signed_in_at(profile) > Some(self.now().wall.0) {
+                            let is_back = self.signed_in_at(profile) > Some(self.now().wall.0);
+                            // And nobody can tell which of two OAuth clients a profile is to have.
+                            let is_other =
+                                |daemon: &Daemon| daemon.config.client_of(profile) != Some(client_id.clone());
+                            if is_back || self.daemons.iter().any(is_other) {
                                 self.grants.lose_count(profile);
                             }
                         }
@@ -346,8 +383,26 @@ impl History {
                 Event::Answered(epoch, raw)
             }
             Outcome::LookedUp { mood, token } => return self.deliver_look_up(epoch, mood, &token),
+            Outcome::ConfigRead => return self.config_is_read(),
+            Outcome::Fetched { profile } => {
+                self.note(|| format!("the source of profile {profile} answers"));
+                self.me().promises.fetched(epoch);
+                let fetched = match self.chance.below(8) {
+                    0 | 1 if self.is_troubled => Err(Fault::new(FaultKind::ClientSecretNeeded, "it failed")),
+                    2 if self.is_troubled => Ok("wrong-secret"),
+                    _ => Ok(SOURCE_SECRET),
+                };
+                let text = |text| secret(text).expect("no secret");
+                Event::ClientSecretFetched(epoch, fetched.map(text))
+            }
         };
-        self.play_event(event)
+        self.me().was_stale = false;
+        self.play_event(event)?;
+        // A token that the broker no longer wanted, it does not have.
+        if let Some(profile) = obtained.filter(|_| self.me().was_stale) {
+            self.me().fresh.remove(&profile);
+        }
+        Ok(())
     }
 
     /// A token that Rally does not take is not served again, if the broker still wanted to know.
@@ -366,227 +421,50 @@ impl History {
     fn play_event(&mut self, event: Event) -> Result<(), Broken> {
         match (self.planted, &event) {
             (Some(Planted::NeverWakes), Event::TimePassed)
-            | (Some(Planted::NoAnswers), Event::Answered(..)) => return Ok(()),
-            (Some(Planted::DeafToErase), Event::Asked { id, ask: Ask::Erase(_), .. }) => {
-                return self.take(Effect::Reply(*id, Answer::Done));
+            | (Some(Planted::NoAnswers), Event::Answered(..))
+            | (Some(Planted::NeverEnds), Event::StopWanted | Event::Asked { ask: Ask::Stop, .. }) => {
+                return Ok(());
+            }
+            (Some(bug), Event::Asked { id, ask: Ask::Erase(erase), .. }) => {
+                let is_deaf = match erase.target.host {
+                    None => bug == Planted::DeafToErase,
+                    Some(_) => bug == Planted::DeafToStaticErase,
+                };
+                if is_deaf {
+                    return self.take(Effect::Reply(*id, Answer::Done));
+                }
             }
             _ => {}
         }
         self.events += 1;
         let cause = Cause::of(&event);
+        let in_haste = match (self.planted, &event) {
+            (Some(Planted::EndsInHaste), Event::StopWanted | Event::Asked { ask: Ask::Stop, .. }) => {
+                Some(Effect::Exit)
+            }
+            (Some(Planted::IdleInHaste), Event::TimePassed) => Some(Effect::ExitIfDeserted),
+            _ => None,
+        };
         let now = self.now();
         let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
-        let before: Vec<_> = daemon.broker.states().map(|(_, state)| state).collect();
+        let states = |daemon: &Daemon| -> BTreeMap<usize, ProfileState> {
+            daemon.broker.states().map(|(name, state)| (number_of(name), state)).collect()
+        };
+        let before = states(daemon);
         let effects = daemon.broker.handle(now, &mut daemon.dice, event);
-        for (from, (_, to)) in before.into_iter().zip(daemon.broker.states()) {
-            if from != to {
+        for (profile, to) in states(daemon) {
+            if let Some(from) = before.get(&profile).copied().filter(|from| *from != to) {
                 self.transitions.insert(Transition { from: state_name(from), cause, to: state_name(to) });
             }
         }
-        for effect in effects {
+        let life = daemon.life;
+        for effect in effects.into_iter().chain(in_haste) {
             self.take(effect)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, effect: Effect) -> Result<(), Broken> {
-        match effect {
-            Effect::Log(Entry::Stale(_)) => self.me().was_stale = true,
-            Effect::Log(Entry::Grant { profile, step: GrantStep::Adopted }) => {
-                self.note(|| format!("{profile} takes over what the other daemon has stored"));
-                self.me().fresh.remove(&number_of(&profile));
-            }
-            Effect::Tell(..)
-            | Effect::Log(_)
-            | Effect::OpenVault(_)
-            | Effect::Alert(_)
-            | Effect::AlertBy(_)
-            | Effect::WithdrawAlert(_)
-            | Effect::ReadConfig
-            | Effect::Check { .. }
-            | Effect::FetchClientSecret(..)
-            | Effect::CloseSocket
-            | Effect::Exit
-            | Effect::ExitIfDeserted => {}
-            Effect::Reply(id, answer) => {
-                self.note(|| format!("{id:?} is answered: {}", kind_of(&answer)));
-                let answers_twice = self.planted == Some(Planted::AnswersTwice);
-                let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
-                daemon.promises.replied(id)?;
-                if answers_twice {
-                    daemon.promises.replied(id)?;
-                }
-                let (rally, grants) = (&self.rally, &self.grants);
-                daemon.promises.handed_out(&answer, rally, grants, self.tick, self.calendar_off)?;
-                if let Answer::SignedIn(_) = &answer {
-                    daemon.promises.signed_in(id);
-                }
-                if let Answer::Token(token) = answer {
-                    daemon.tokens.push((number_of(&token.profile), token.token.expose().to_owned()));
-                }
-            }
-            Effect::Load(epoch, key) => self.call_vault(epoch, Call::Load(key)),
-            Effect::Change(epoch, change) => {
-                if change.key.kind == ItemKind::Token {
-                    let refresh_token = change.to.as_ref().and_then(|record| field(record, "refresh_token"));
-                    self.note(|| format!("saves {refresh_token:?} for {}", change.key.name));
-                    self.grants.wants_kept(number_of(&change.key.name), refresh_token);
-                }
-                match self.planted {
-                    Some(Planted::SwallowedSave) => self.call_vault(epoch, Call::Swallow),
-                    _ => self.call_vault(epoch, Call::Change(change)),
-                }
-            }
-            Effect::Erase(epoch, key) => self.call_vault(epoch, Call::Erase(key)),
-            Effect::Listen(epoch, expected) => {
-                let profile = usize::from(expected.redirect_uri.url().port().unwrap_or(0)) - FIRST_PORT;
-                self.note(|| format!("profile {profile} listens as {epoch:?}"));
-                self.me().promises.listens(profile, epoch)?;
-                if self.planted == Some(Planted::TwoFlows) {
-                    self.me().promises.listens(profile, epoch)?;
-                }
-                let at = self.tick + Ticks(self.chance.below(20));
-                self.me().outcomes.push((at, epoch, Outcome::Listening));
-            }
-            Effect::EndListening(epoch, _) => self.me().promises.ended_listening(epoch),
-            Effect::Post { epoch, profile, client_secret, form } => {
-                let profile = number_of(&profile.name);
-                self.note(|| format!("profile {profile} posts as {epoch:?}"));
-                self.me().promises.posts(profile, epoch)?;
-                if self.planted == Some(Planted::TwoTokenRequests) {
-                    self.me().promises.posts(profile, epoch)?;
-                }
-                if let (TokenForm::Refresh { .. }, Some(token)) =
-                    (&form, self.me().fresh.get(&profile).cloned())
-                    && !self.grants.is_out_of_time(&token, self.calendar_off)
-                {
-                    may_renew(&token, &self.rally, self.tick)?;
-                }
-                let (at, mood) = (self.later(), self.mood);
-                let client_secret = client_secret.expose().to_owned();
-                let outcome = Outcome::Answered { profile, form, client_secret, mood };
-                self.me().outcomes.push((at, epoch, outcome));
-            }
-            Effect::LookUpUser { epoch, token, .. } => {
-                let (at, mood, tick) = (self.later(), self.mood, self.tick);
-                let token = token.expose().to_owned();
-                self.me().promises.looks_up(&token, tick)?;
-                self.me().outcomes.push((at, epoch, Outcome::LookedUp { mood, token }));
+            if self.me().life != life {
+                break;
             }
         }
         Ok(())
-    }
-
-    fn call_vault(&mut self, epoch: Epoch, call: Call) {
-        let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
-        daemon.vault.call(&mut self.chance, self.tick, self.health, epoch, call);
-    }
-
-    /// When a request that is sent now is answered.
-    fn later(&mut self) -> Tick {
-        let most = if self.is_troubled && self.chance.one_in(10) { LATENCY.0 } else { 500 };
-        self.tick + Ticks(self.chance.below(most))
-    }
-
-    fn ask(&mut self, ask: Ask, wait: Ticks) -> Result<AskId, Broken> {
-        self.last_ask += 1;
-        let id = AskId(self.last_ask);
-        self.note(|| format!("{id:?} asks {}", word_for(&ask)));
-        let deadline = self.tick + wait;
-        self.me().promises.asked(id, deadline);
-        self.play_event(Event::Asked { id, peer: Peer::default(), ask })?;
-        Ok(id)
-    }
-
-    fn get(&mut self, profile: usize) -> Result<(), Broken> {
-        let wait = u32::try_from(self.chance.below(180)).unwrap_or(0);
-        let get = Get {
-            target: target(profile),
-            interactive: self.chance.one_in(3),
-            wait,
-            min_validity: self.pick(&[0, 60, 60, 600]),
-            takes_authtype: false,
-        };
-        self.ask(Ask::Get(get), Ticks::seconds(u64::from(wait))).map(drop)
-    }
-
-    fn login(&mut self, profile: usize) -> Result<(), Broken> {
-        let client_secret = match self.chance.below(4) {
-            0 => None,
-            1 if self.chance.one_in(4) => Some("wrong-secret"),
-            _ => Some(CLIENT_SECRET),
-        };
-        let timeout = u32::try_from(1 + self.chance.below(400)).unwrap_or(1);
-        let login = Login {
-            profile: Some(name_of(profile)),
-            client_secret: client_secret.and_then(secret),
-            force: self.chance.one_in(3),
-            timeout,
-            can_paste: self.chance.one_in(2),
-        };
-        self.ask(Ask::Login(login), Ticks::seconds(u64::from(timeout))).map(drop)
-    }
-
-    /// A person presses a button, if there is a page to press it on.
-    fn answer_flow(&mut self, profile: usize) -> Result<(), Broken> {
-        let Some(epoch) = self.me().promises.listener_of(profile) else { return Ok(()) };
-        let redirect = if self.chance.one_in(5) {
-            Redirect::Refused { error: "access_denied".to_owned(), description: None }
-        } else {
-            let Some(code) = secret(&self.rally.code()) else { return Ok(()) };
-            Redirect::Code(code)
-        };
-        self.note(|| format!("a person answers {epoch:?}"));
-        self.play_event(Event::Redirected(epoch, redirect))
-    }
-
-    fn erase(&mut self, profile: usize) -> Result<(), Broken> {
-        // One of the last three that its callers were given.
-        let back = usize::try_from(self.chance.below(3)).unwrap_or(0);
-        let known =
-            self.me().tokens.iter().rev().filter(|(of, _)| *of == profile).map(|(_, token)| token.clone());
-        let Some(token) = known.take(back + 1).last() else { return Ok(()) };
-        // Half of the callers were right, the others may only read.
-        if self.chance.one_in(2) {
-            self.rally.revoke(&token);
-        }
-        let was_well = self.mood == Mood::Well;
-        // A question that is on its way already may meet the mood that Rally was in when it was sent.
-        let is_asked = |(_, _, outcome): &(Tick, Epoch, Outcome)| matches!(outcome, Outcome::LookedUp { token: of, .. } if *of == token);
-        let was_asked = self.me().outcomes.iter().any(is_asked);
-        self.me().fresh.remove(&profile);
-        let erase = Erase { target: target(profile), token: secret(&token), credential: None };
-        let id = self.ask(Ask::Erase(erase), Ticks::seconds(120))?;
-        // It counts once the daemon has said that it heard, if Rally can confirm it.
-        let was_heard = !self.me().promises.open_asks().contains(&id);
-        if was_heard && was_well && !was_asked && !self.rally.takes(&token, self.tick) {
-            let tick = self.tick;
-            match self.me().outcomes.iter().any(is_asked) {
-                true => drop(self.me().promises.erased(&token)),
-                false => self.me().promises.reported(&token, tick),
-            }
-        }
-        Ok(())
-    }
-
-    fn leave(&mut self) -> Result<(), Broken> {
-        let open = self.me().promises.open_asks();
-        if open.is_empty() {
-            return Ok(());
-        }
-        let id = self.pick(&open);
-        self.note(|| format!("{id:?} leaves"));
-        self.me().promises.left(id);
-        self.play_event(Event::Left(id))
-    }
-
-    fn logout(&mut self, profile: usize) -> Result<(), Broken> {
-        self.me().promises.forgot(profile);
-        self.grants.signed_out(profile);
-        self.me().tokens.retain(|(of, _)| *of != profile);
-        let logout = Logout { profile: Some(name_of(profile)), all: false, client_secret: false };
-        // A sign-out waits for the vault, whose every call has a deadline; so many may be before it.
-        self.ask(Ask::Logout(logout), Ticks::seconds(3600)).map(drop)
     }
 
     /// An outcome comes a second time.
@@ -603,20 +481,6 @@ impl History {
             epoch,
             RawAnswer::Arrived { status: 200, retry_after: None, body, sent },
         ))
-    }
-
-    /// The daemon dies and is started again on the same vault.
-    fn crash(&mut self) -> Result<(), Broken> {
-        self.note(|| "a daemon dies and is started again".to_owned());
-        let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
-        let wrote = daemon.crash(&mut self.chance, &mut self.items, self.profiles);
-        self.wrote(wrote)?;
-        for profile in 0..self.profiles {
-            let kept = self.kept(profile);
-            // What the vault did not get is lost with the daemon; what it has is owed.
-            self.grants.wants_kept(profile, kept);
-        }
-        Ok(())
     }
 
     /// When somebody signed in for what the keyring has, by the calendar.
@@ -638,6 +502,7 @@ impl History {
         self.mood = Mood::Well;
         self.health = Health::Works;
         self.note(|| "faults stop".to_owned());
+        self.each_daemon(|history| history.play_event(Event::ReloadWanted))?;
         // Longer than any pause that the broker may take: an hour at most, and the flows that are still open.
         self.pass(Ticks::seconds(2 * 3600))?;
         for daemon in &self.daemons {
@@ -646,39 +511,51 @@ impl History {
             }
         }
         self.owed_is_kept()?;
-        for profile in 0..self.profiles {
-            let login = Login {
-                profile: Some(name_of(profile)),
-                client_secret: secret(CLIENT_SECRET),
-                force: true,
-                timeout: 300,
-                can_paste: false,
-            };
-            let login = self.ask(Ask::Login(login), Ticks::seconds(300))?;
-            for _ in 0..20 {
-                self.pass(Ticks::seconds(1))?;
-                if self.me().promises.listener_of(profile).is_some() {
-                    break;
-                }
+        for profile in (0..self.file.profiles()).filter(|profile| self.file.has(*profile)).collect::<Vec<_>>()
+        {
+            // A secret that its source gave wrong is given up when Rally refuses it.
+            if self.me().config.has_source(profile) && self.signs_in(profile)?.is_none() {
+                continue;
             }
-            if let (Some(epoch), Some(code)) =
-                (self.me().promises.listener_of(profile), secret(&self.rally.code()))
-            {
-                self.play_event(Event::Redirected(epoch, Redirect::Code(code)))?;
-            }
-            self.pass(LATENCY)?;
-            self.pass(LATENCY)?;
-            // The look-up may take its time, but by then the token is there, and may even have ended.
-            self.pass(Ticks::seconds(10))?;
-            if let Some(broken) = self.me().promises.not_signed_in(login, profile) {
-                return Err(broken);
-            }
+            self.signs_in(profile)?.map_or(Ok(()), Err)?;
         }
         self.owed_is_kept()?;
-        self.daemons.iter().try_for_each(|daemon| daemon.promises.nobody_waits_too_long(self.tick))
+        self.serves_statics()?;
+        self.daemons.iter().try_for_each(|daemon| daemon.promises.nobody_waits_too_long(self.tick))?;
+        self.ends_when_idle()
+    }
+
+    /// A person signs in to a profile; what is wrong if they are not signed in. The client secret is typed where no source
+    /// has it.
+    fn signs_in(&mut self, profile: usize) -> Result<Option<Broken>, Broken> {
+        let has_source = self.me().config.has_source(profile);
+        let login = Login {
+            profile: Some(name_of(profile)),
+            client_secret: secret(CLIENT_SECRET).filter(|_| !has_source),
+            force: true,
+            timeout: 300,
+            can_paste: false,
+        };
+        let login = self.ask(Ask::Login(login), Ticks::seconds(300))?;
+        for _ in 0..20 {
+            self.pass(Ticks::seconds(1))?;
+            if self.me().promises.listener_of(profile).is_some() {
+                break;
+            }
+        }
+        if let (Some(epoch), Some(code)) =
+            (self.me().promises.listener_of(profile), secret(&self.rally.code()))
+        {
+            self.play_event(Event::Redirected(epoch, Redirect::Code(code)))?;
+        }
+        self.pass(LATENCY)?;
+        self.pass(LATENCY)?;
+        // The look-up may take its time, but by then the token is there, and may even have ended.
+        self.pass(Ticks::seconds(10))?;
+        Ok(self.me().promises.not_signed_in(login, profile))
     }
 
     fn owed_is_kept(&self) -> Result<(), Broken> {
-        self.grants.are_kept(|profile| self.kept(profile), &self.rally)
+        self.grants.are_kept(0..self.daemons.len(), |profile| self.kept(profile), &self.rally)
     }
 }

@@ -3,11 +3,13 @@
 //! Used by: `bin/simulate`, and the suite, which plays many seeds.
 
 mod cast;
+mod config_file;
 mod daemon;
 mod history;
 mod planted;
 mod promises;
 mod rally;
+mod static_credentials;
 mod transitions;
 mod vault;
 
@@ -30,6 +32,11 @@ impl Seeded {
     /// A number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.roll() % end.max(1)
+    }
+
+    /// A place in a list of this length.
+    pub fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap_or(0)
     }
 
     /// True once in `times`.

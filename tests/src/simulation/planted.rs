@@ -33,11 +33,33 @@ pub enum Planted {
     NoBackoff,
     /// Rally's answers do not reach the broker.
     NoAnswers,
+    /// A reload is answered and changes nothing.
+    DeafToReload,
+    /// A config file that cannot be used is taken for an empty one.
+    BadFileIsEmpty,
+    /// A stop is begun, and the end never comes.
+    NeverEnds,
+    /// A stop ends the daemon at once.
+    EndsInHaste,
+    /// A daemon that nobody needs lives on.
+    NeverIdle,
+    /// A daemon takes every deadline for a sign that nobody needs it.
+    IdleInHaste,
+    /// The vault says that it took a static credential, and did not.
+    SwallowedStore,
+    /// An erase of a static credential is answered and not heard.
+    DeafToStaticErase,
+    /// The vault gives what it holds for another server.
+    OtherServer,
+    /// A client secret from a source is put into the vault.
+    KeptSource,
+    /// Every source of a client secret is asked twice.
+    TwoFetches,
 }
 
 impl Planted {
     /// Every bug, with the promise that it breaks.
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 23] = [
         (Self::LongLives, "no expired token is ever answered"),
         (Self::DeafToErase, "no erased token is ever answered"),
         (Self::AnswersTwice, "every caller gets exactly one answer"),
@@ -50,6 +72,20 @@ impl Planted {
         (Self::ShortLives, "no token is renewed that is good for longer than anybody asked"),
         (Self::NoBackoff, "attempts that fail become rarer"),
         (Self::NoAnswers, "once faults stop, every profile serves again"),
+        (Self::DeafToReload, "after a reload, no token of a profile's old OAuth client is answered"),
+        (Self::BadFileIsEmpty, "a reload leaves alone what it does not change"),
+        (Self::NeverEnds, "a stop ends the daemon in time"),
+        (Self::EndsInHaste, "a stop answers everybody, and leaves nothing on its way to the vault"),
+        (Self::NeverIdle, "a daemon that nobody needs ends"),
+        (
+            Self::IdleInHaste,
+            "nobody waits for a daemon that ends for want of work, and nothing is lost with it",
+        ),
+        (Self::SwallowedStore, "a static credential that is said to be stored is in the keyring"),
+        (Self::DeafToStaticErase, "no static credential is answered that was erased"),
+        (Self::OtherServer, "a static credential is answered to its own server and user only"),
+        (Self::KeptSource, "no client secret from a source is kept"),
+        (Self::TwoFetches, "at most one question to a profile's source at a time"),
     ];
 }
 

@@ -2,15 +2,18 @@
 //! Does not: look into the broker's state, so that it cannot be wrong in the same way.
 //! Used by: `history`, which stops at the first broken promise.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
+};
 
 use rally_cred_core::{
     event::{AskId, Epoch},
     time::{Tick, Ticks},
 };
-use rally_cred_proto::Answer;
+use rally_cred_proto::{Answer, Ask};
 
-use super::rally::Rally;
+use super::{cast::number_of, config_file::ConfigFile, rally::Rally};
 
 /// Most token requests of one profile in a minute in which every one of them fails. Pauses double from one second, with
 /// full jitter, so this many mean that they do not grow.
@@ -24,6 +27,8 @@ const MOST_LOOK_UPS_A_MINUTE: usize = 15;
 #[derive(Debug)]
 struct Open {
     deadline: Tick,
+    /// Whether a stop may leave it without an answer.
+    is_cut_off: bool,
 }
 
 /// What was seen so far.
@@ -31,6 +36,8 @@ struct Open {
 pub(super) struct Promises {
     open: BTreeMap<AskId, Open>,
     answered: HashSet<AskId>,
+    /// Changes of static credentials: one that had no time left is answered again if it meets another daemon's change.
+    repeatable: HashSet<AskId>,
     signed_in: HashSet<AskId>,
     /// Tokens that a caller reported as bad, in this life of the daemon.
     erased: HashSet<String>,
@@ -40,14 +47,25 @@ pub(super) struct Promises {
     posts: BTreeMap<usize, Epoch>,
     failures: BTreeMap<usize, Vec<Tick>>,
     look_ups: HashMap<String, Vec<Tick>>,
+    /// By profile: the question to the source of its client secret.
+    fetches: BTreeMap<usize, Epoch>,
+    /// What the daemon must not end before: renewals and writes, with their profiles.
+    awaited: BTreeMap<Epoch, Option<usize>>,
+    /// When it must have ended, once it was told to.
+    ends_by: Option<Tick>,
 }
 
 /// A promise that was broken.
 pub(super) type Broken = String;
 
 impl Promises {
-    pub(super) fn asked(&mut self, id: AskId, deadline: Tick) {
-        self.open.insert(id, Open { deadline });
+    pub(super) fn asked(&mut self, id: AskId, ask: &Ask, deadline: Tick) {
+        // A stop does not wait for these, and ends their connections.
+        let is_cut_off = matches!(ask, Ask::Reload | Ask::Logout(_));
+        if matches!(ask, Ask::Store(_)) || matches!(ask, Ask::Erase(erase) if erase.target.host.is_some()) {
+            self.repeatable.insert(id);
+        }
+        self.open.insert(id, Open { deadline, is_cut_off });
     }
 
     pub(super) fn left(&mut self, id: AskId) {
@@ -66,6 +84,7 @@ impl Promises {
                 self.answered.insert(id);
                 Ok(())
             }
+            None if self.repeatable.contains(&id) => Ok(()),
             None if self.answered.contains(&id) => {
                 Err(format!("{id:?} was answered twice, or after it left"))
             }
@@ -87,13 +106,17 @@ impl Promises {
     pub(super) fn handed_out(
         &self,
         answer: &Answer,
+        config: &ConfigFile,
         rally: &Rally,
         grants: &Grants,
-        now: Tick,
-        calendar_off: i64,
+        (now, calendar_off): (Tick, i64),
     ) -> Result<(), Broken> {
         let Answer::Token(token) = answer else { return Ok(()) };
+        let client = config.client_of(number_of(&token.profile));
         let token = token.token.expose();
+        if client.as_deref() != rally.client_of(token) {
+            return Err(format!("{token} was handed out, which is not of {client:?}"));
+        }
         if self.erased.contains(token) {
             return Err(format!("{token} was handed out after it was erased"));
         }
@@ -134,6 +157,12 @@ impl Promises {
         self.reported.clear();
     }
 
+    /// A mark may end with the daemon, or with a profile's old OAuth client, if the vault did not take it.
+    pub(super) fn forget_marks(&mut self) {
+        self.erased.clear();
+        self.reported.clear();
+    }
+
     /// Whether that is news.
     pub(super) fn erased(&mut self, token: &str) -> bool {
         self.erased.insert(token.to_owned())
@@ -167,9 +196,61 @@ impl Promises {
         }
     }
 
-    /// A sign-out lets a request go that cannot be called back.
+    /// A sign-out, or another OAuth client, lets jobs go that cannot be called back.
     pub(super) fn forgot(&mut self, profile: usize) {
         self.posts.remove(&profile);
+        self.moved(profile);
+    }
+
+    /// Another keyring lets go what was on its way to the old one, and the question to the source of a client secret.
+    pub(super) fn moved(&mut self, profile: usize) {
+        self.fetches.remove(&profile);
+        self.awaited.retain(|_, of| *of != Some(profile));
+    }
+
+    /// At most one question to a profile's source at a time.
+    pub(super) fn fetches(&mut self, profile: usize, epoch: Epoch) -> Result<(), Broken> {
+        match self.fetches.insert(profile, epoch) {
+            Some(other) => {
+                Err(format!("the source of profile {profile} is asked as {other:?} and {epoch:?}"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn fetched(&mut self, epoch: Epoch) {
+        self.fetches.retain(|_, open| *open != epoch);
+    }
+
+    /// Something begins whose loss may cost a sign-in, or a credential.
+    pub(super) fn awaits(&mut self, epoch: Epoch, profile: Option<usize>) {
+        self.awaited.insert(epoch, profile);
+    }
+
+    pub(super) fn came_back(&mut self, epoch: Epoch) {
+        self.awaited.remove(&epoch);
+    }
+
+    /// It was told to stop.
+    pub(super) fn must_end(&mut self, by: Tick) {
+        self.ends_by.get_or_insert(by);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ends_by.is_some()
+    }
+
+    /// It ends of its own will: nobody waits for it, and unless it has no more time, nothing is on its way.
+    pub(super) fn ends(&self, now: Tick) -> Result<(), Broken> {
+        if let Some((id, _)) = self.open.iter().find(|(_, open)| !open.is_cut_off) {
+            return Err(format!("the daemon ended, and {id:?} was not answered"));
+        }
+        match self.awaited.first_key_value() {
+            Some((epoch, _)) if self.ends_by.is_none_or(|by| now < by) => {
+                Err(format!("the daemon ended while {epoch:?} was under way"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Attempts that fail become rarer.
@@ -181,6 +262,7 @@ impl Promises {
         now: Tick,
     ) -> Result<(), Broken> {
         self.posts.retain(|_, open| *open != epoch);
+        self.came_back(epoch);
         let failures = self.failures.entry(profile).or_default();
         if !failed {
             failures.clear();
@@ -198,6 +280,9 @@ impl Promises {
 
     /// Every caller gets its answer by its deadline.
     pub(super) fn nobody_waits_too_long(&self, now: Tick) -> Result<(), Broken> {
+        if self.ends_by.is_some_and(|by| by < now) {
+            return Err("the daemon was told to stop, and runs".to_owned());
+        }
         match self.open.iter().find(|(_, open)| open.deadline < now) {
             Some((id, open)) => {
                 Err(format!("{id:?} still waits {} ms after its deadline", (now - open.deadline).0))
@@ -206,14 +291,15 @@ impl Promises {
         }
     }
 
-    /// The daemon died: what it was asked is forgotten, what was in flight is lost.
-    pub(super) fn crashed(&mut self) {
+    /// The daemon has ended, in whatever way: what it was asked is forgotten, what was in flight is lost.
+    pub(super) fn ended(&mut self) {
         self.answered.extend(std::mem::take(&mut self.open).into_keys());
         self.listeners.clear();
         self.posts.clear();
-        // The mark may have died with the daemon, if the vault did not take it.
-        self.erased.clear();
-        self.reported.clear();
+        self.forget_marks();
+        self.fetches.clear();
+        self.awaited.clear();
+        self.ends_by = None;
     }
 }
 
@@ -234,8 +320,8 @@ pub(super) struct Grants {
     newest: BTreeMap<usize, u64>,
     last: u64,
     signed_in_at: BTreeMap<usize, Tick>,
-    /// By profile: the refresh token that a daemon last wanted to be kept.
-    owed: BTreeMap<usize, String>,
+    /// By daemon and profile: the refresh token that it last wanted the keyring to keep.
+    owed: BTreeMap<(usize, usize), String>,
 }
 
 impl Grants {
@@ -277,7 +363,7 @@ impl Grants {
     /// Somebody signed out: nothing is owed.
     pub(super) fn signed_out(&mut self, profile: usize) {
         self.newest.remove(&profile);
-        self.owed.remove(&profile);
+        self.owed.retain(|(_, of), _| *of != profile);
     }
 
     fn is_owed(&self, profile: usize, token: &str, rally: &Rally) -> bool {
@@ -286,10 +372,10 @@ impl Grants {
     }
 
     /// A daemon wants this to be kept.
-    pub(super) fn wants_kept(&mut self, profile: usize, refresh_token: Option<String>) {
+    pub(super) fn wants_kept(&mut self, daemon: usize, profile: usize, refresh_token: Option<String>) {
         match refresh_token {
-            Some(token) => self.owed.insert(profile, token),
-            None => self.owed.remove(&profile),
+            Some(token) => self.owed.insert((daemon, profile), token),
+            None => self.owed.remove(&(daemon, profile)),
         };
     }
 
@@ -313,13 +399,14 @@ impl Grants {
         }
     }
 
-    /// While the vault works, a refresh token that Rally honours is in it, if one is owed.
+    /// While the vault works, a refresh token that Rally honours is in it, if one of these daemons owes one.
     pub(super) fn are_kept(
         &self,
+        daemons: Range<usize>,
         kept: impl Fn(usize) -> Option<String>,
         rally: &Rally,
     ) -> Result<(), Broken> {
-        for (profile, token) in &self.owed {
+        for ((_, profile), token) in self.owed.iter().filter(|((daemon, _), _)| daemons.contains(daemon)) {
             let kept = kept(*profile);
             let is_kept = kept.as_ref().is_some_and(|kept| rally.honours(kept));
             if self.is_owed(*profile, token, rally) && !is_kept {

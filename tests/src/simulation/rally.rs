@@ -13,8 +13,9 @@ use zeroize::Zeroizing;
 
 use super::Seeded;
 
-/// The secret that every profile's OAuth client has.
+/// The secrets of every OAuth client: what people type, and what its source gives.
 pub(super) const CLIENT_SECRET: &str = "right-secret";
+pub(super) const SOURCE_SECRET: &str = "source-secret";
 
 /// How Rally behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(super) enum Mood {
 pub(super) struct Rally {
     next: u64,
     codes: HashSet<String>,
+    /// The OAuth client of each token.
+    clients: HashMap<String, String>,
     refresh_tokens: HashSet<String>,
     /// When each access token ends.
     access_tokens: HashMap<String, Option<Tick>>,
@@ -61,6 +64,11 @@ impl Rally {
         self.lives.get(access_token).copied()
     }
 
+    /// The OAuth client that a token was given to.
+    pub(super) fn client_of(&self, token: &str) -> Option<&str> {
+        self.clients.get(token).map(String::as_str)
+    }
+
     /// Whether Rally takes an access token at this tick.
     pub(super) fn takes(&self, access_token: &str, now: Tick) -> bool {
         !self.revoked.contains(access_token)
@@ -83,13 +91,13 @@ impl Rally {
         chance: &mut Seeded,
         now: Tick,
         mood: Mood,
-        client_secret: &str,
+        (client_id, client_secret): (&str, &str),
         form: &TokenForm,
     ) -> RawAnswer {
         match mood {
-            Mood::Well => self.handle(chance, now, client_secret, form),
+            Mood::Well => self.handle(chance, now, (client_id, client_secret), form),
             Mood::Losing => {
-                self.handle(chance, now, client_secret, form);
+                self.handle(chance, now, (client_id, client_secret), form);
                 RawAnswer::Failed(SendTrouble::TimedOut)
             }
             Mood::Unreachable => RawAnswer::Failed(SendTrouble::Unreachable("no route".to_owned())),
@@ -107,13 +115,22 @@ impl Rally {
         }
     }
 
-    fn handle(&mut self, chance: &mut Seeded, now: Tick, client_secret: &str, form: &TokenForm) -> RawAnswer {
-        if client_secret != CLIENT_SECRET {
+    fn handle(
+        &mut self,
+        chance: &mut Seeded,
+        now: Tick,
+        (client_id, client_secret): (&str, &str),
+        form: &TokenForm,
+    ) -> RawAnswer {
+        if ![CLIENT_SECRET, SOURCE_SECRET].contains(&client_secret) {
             return refused(401, "invalid_client", "unknown client");
         }
         let is_good = match form {
             TokenForm::Code { code, .. } => self.codes.remove(code.expose()),
-            TokenForm::Refresh { refresh_token } => self.refresh_tokens.remove(refresh_token.expose()),
+            TokenForm::Refresh { refresh_token } => {
+                self.client_of(refresh_token.expose()) == Some(client_id)
+                    && self.refresh_tokens.remove(refresh_token.expose())
+            }
         };
         if !is_good {
             return refused(400, "invalid_grant", "it is expired or was used");
@@ -126,6 +143,7 @@ impl Rally {
         let has_life = !chance.one_in(20);
         let ends = has_life.then(|| Tick(now.0 + life * 1000));
         self.access_tokens.insert(access.clone(), ends);
+        self.clients.insert(access.clone(), client_id.to_owned());
         if has_life {
             self.lives.insert(access.clone(), life);
         }
@@ -135,6 +153,7 @@ impl Rally {
         } else {
             let refresh = self.name("refresh");
             self.refresh_tokens.insert(refresh.clone());
+            self.clients.insert(refresh.clone(), client_id.to_owned());
             format!(r#""refresh_token":"{refresh}","#)
         };
         arrived(200, &format!(r#"{{{expires_in}{refresh}"token_type":"Bearer","access_token":"{access}"}}"#))

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rally_cred_core::{
     event::{Epoch, Event},
+    profile::Keyring,
     time::{Tick, Ticks},
     vault::{Change, Changed, ItemKey, VaultTrouble, is_same},
 };
@@ -59,6 +60,8 @@ pub(super) struct SimVault {
     pending_writes: BTreeMap<String, PendingWrite>,
     /// Writes that were given up, and when their prompts are answered: the account and what each was to write.
     late: Vec<(Tick, String, Option<Secret>)>,
+    /// What it holds itself, where the config file wants memory in the keyring's place.
+    memory: Option<Items>,
     bugs: Bugs,
 }
 
@@ -93,12 +96,22 @@ impl PendingWrite {
 const LONGEST_PROMPT: Ticks = Ticks::seconds(1800);
 
 impl SimVault {
-    /// A way to the keyring, perhaps with bugs.
-    pub(super) fn new(bugs: Bugs) -> Self {
-        Self { bugs, ..Self::default() }
+    /// A way to the keyring, or to memory, perhaps with bugs.
+    pub(super) fn open(keyring: Keyring, bugs: Bugs) -> Self {
+        Self { memory: (keyring == Keyring::Memory).then(Items::new), bugs, ..Self::default() }
+    }
+
+    /// What is kept at its end.
+    pub(super) fn items<'a>(&'a self, keyring: &'a Items) -> &'a Items {
+        self.memory.as_ref().unwrap_or(keyring)
+    }
+
+    pub(super) fn is_memory(&self) -> bool {
+        self.memory.is_some()
     }
 
     pub(super) fn call(&mut self, chance: &mut Seeded, now: Tick, health: Health, epoch: Epoch, call: Call) {
+        let health = if self.is_memory() { Health::Works } else { health };
         let begins = self.busy_until.filter(|until| *until > now).unwrap_or(now);
         let takes = if health == Health::Hangs { DEADLINE } else { Ticks(chance.below(50)) };
         let ends = begins + takes;
@@ -134,7 +147,14 @@ impl SimVault {
     }
 
     /// Finishes the call that is next, which nobody hears of if it was given up.
-    pub(super) fn finish_one(&mut self, items: &mut Items) -> (Option<Event>, Option<Wrote>) {
+    pub(super) fn finish_one(&mut self, keyring: &mut Items) -> (Option<Event>, Option<Wrote>) {
+        let Some(mut memory) = self.memory.take() else { return self.finish_one_in(keyring) };
+        let (event, _) = self.finish_one_in(&mut memory);
+        self.memory = Some(memory);
+        (event, None)
+    }
+
+    fn finish_one_in(&mut self, items: &mut Items) -> (Option<Event>, Option<Wrote>) {
         let Some(next) = self.next_at() else { return (None, None) };
         if let Some(at) = self.late.iter().position(|(at, ..)| *at == next) {
             let (_, account, own) = self.late.swap_remove(at);

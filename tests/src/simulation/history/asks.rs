@@ -1,0 +1,152 @@
+//! What callers and people do in a history: they ask, leave, answer pages and give tokens back.
+//! Does not: say when; chance does.
+//! Used by: `history`, of which this is a part.
+
+use rally_cred_core::{
+    event::{AskId, Epoch, Event, Peer},
+    redirect::Redirect,
+    time::{Tick, Ticks},
+};
+use rally_cred_proto::{
+    Ask,
+    message::{Erase, Get, Login, Logout},
+};
+
+use super::{
+    super::{
+        cast::{name_of, secret, target, word_for},
+        daemon::Outcome,
+        promises::Broken,
+        rally::{CLIENT_SECRET, Mood},
+    },
+    History,
+};
+
+impl History {
+    pub(super) fn ask(&mut self, ask: Ask, wait: Ticks) -> Result<AskId, Broken> {
+        self.last_ask += 1;
+        let id = AskId(self.last_ask);
+        self.note(|| format!("{id:?} asks {}", word_for(&ask)));
+        let deadline = self.tick + wait;
+        self.me().promises.asked(id, &ask, deadline);
+        self.play_event(Event::Asked { id, peer: Peer::default(), ask })?;
+        Ok(id)
+    }
+
+    pub(super) fn get(&mut self, profile: usize) -> Result<(), Broken> {
+        let wait = u32::try_from(self.chance.below(180)).unwrap_or(0);
+        let get = Get {
+            target: target(profile),
+            interactive: self.chance.one_in(3),
+            wait,
+            min_validity: self.pick(&[0, 60, 60, 600]),
+            takes_authtype: false,
+        };
+        self.ask(Ask::Get(get), Ticks::seconds(u64::from(wait))).map(drop)
+    }
+
+    pub(super) fn login(&mut self, profile: usize) -> Result<(), Broken> {
+        let client_secret = match self.chance.below(4) {
+            0 => None,
+            1 if self.chance.one_in(4) => Some("wrong-secret"),
+            _ => Some(CLIENT_SECRET),
+        };
+        let timeout = u32::try_from(1 + self.chance.below(400)).unwrap_or(1);
+        let login = Login {
+            profile: Some(name_of(profile)),
+            client_secret: client_secret.and_then(secret),
+            force: self.chance.one_in(3),
+            timeout,
+            can_paste: self.chance.one_in(2),
+        };
+        self.ask(Ask::Login(login), Ticks::seconds(u64::from(timeout))).map(drop)
+    }
+
+    /// A person presses a button, if there is a page to press it on.
+    pub(super) fn answer_flow(&mut self, profile: usize) -> Result<(), Broken> {
+        let Some(epoch) = self.me().promises.listener_of(profile) else { return Ok(()) };
+        let redirect = if self.chance.one_in(5) {
+            Redirect::Refused { error: "access_denied".to_owned(), description: None }
+        } else {
+            let Some(code) = secret(&self.rally.code()) else { return Ok(()) };
+            Redirect::Code(code)
+        };
+        self.note(|| format!("a person answers {epoch:?}"));
+        self.play_event(Event::Redirected(epoch, redirect))
+    }
+
+    pub(super) fn erase(&mut self, profile: usize) -> Result<(), Broken> {
+        // One of the last three that its callers were given.
+        let back = usize::try_from(self.chance.below(3)).unwrap_or(0);
+        let known =
+            self.me().tokens.iter().rev().filter(|(of, _)| *of == profile).map(|(_, token)| token.clone());
+        let Some(token) = known.take(back + 1).last() else { return Ok(()) };
+        // Half of the callers were right, the others may only read.
+        if self.chance.one_in(2) {
+            self.rally.revoke(&token);
+        }
+        let was_well = self.mood == Mood::Well;
+        // A question that is on its way already may meet the mood that Rally was in when it was sent.
+        let is_asked = |(_, _, outcome): &(Tick, Epoch, Outcome)| matches!(outcome, Outcome::LookedUp { token: of, .. } if *of == token);
+        let was_asked = self.me().outcomes.iter().any(is_asked);
+        self.me().fresh.remove(&profile);
+        let erase = Erase { target: target(profile), token: secret(&token), credential: None };
+        let id = self.ask(Ask::Erase(erase), Ticks::seconds(120))?;
+        // It counts once the daemon has said that it heard, if Rally can confirm it.
+        let was_heard = !self.me().promises.open_asks().contains(&id);
+        if was_heard && was_well && !was_asked && !self.rally.takes(&token, self.tick) {
+            let tick = self.tick;
+            match self.me().outcomes.iter().any(is_asked) {
+                true => drop(self.me().promises.erased(&token)),
+                false => self.me().promises.reported(&token, tick),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn leave(&mut self) -> Result<(), Broken> {
+        let open = self.me().promises.open_asks();
+        // Whoever asked for a stop is answered though they left.
+        if open.is_empty() || self.me().promises.is_ending() {
+            return Ok(());
+        }
+        let id = self.pick(&open);
+        self.note(|| format!("{id:?} leaves"));
+        self.me().promises.left(id);
+        self.statics.left(id);
+        self.play_event(Event::Left(id))
+    }
+
+    pub(super) fn logout(&mut self, profile: usize) -> Result<(), Broken> {
+        self.me().promises.forgot(profile);
+        self.grants.signed_out(profile);
+        self.me().tokens.retain(|(of, _)| *of != profile);
+        let logout = Logout { profile: Some(name_of(profile)), all: false, client_secret: false };
+        // A sign-out waits for the vault, whose every call has a deadline; so many may be before it.
+        self.ask(Ask::Logout(logout), Ticks::seconds(3600)).map(drop)
+    }
+
+    /// A static credential is asked for, stored or erased.
+    pub(super) fn ask_of_statics(&mut self) -> Result<(), Broken> {
+        let is_kept = self.me().config.has_statics && !self.me().promises.is_ending();
+        let ask = self.statics.ask(&mut self.chance, AskId(self.last_ask + 1), is_kept);
+        self.ask(ask, Ticks::seconds(120)).map(drop)
+    }
+
+    /// Once faults stop, a static credential is stored and given out.
+    pub(super) fn serves_statics(&mut self) -> Result<(), Broken> {
+        if !self.me().config.has_statics {
+            return Ok(());
+        }
+        for is_get in [false, true] {
+            let id = AskId(self.last_ask + 1);
+            let ask = if is_get { self.statics.get_one(id) } else { self.statics.store_one(id) };
+            self.ask(ask, Ticks::seconds(2))?;
+            self.pass(Ticks::seconds(2))?;
+        }
+        match self.statics.is_one_held() {
+            true => Ok(()),
+            false => Err("no static credential can be stored though all is well".to_owned()),
+        }
+    }
+}

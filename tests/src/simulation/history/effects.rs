@@ -1,0 +1,182 @@
+//! What the broker orders in a history: each effect is checked against the promises, and carried out.
+//! Does not: bring outcomes back; `history` does, when they are due.
+//! Used by: `history`, of which this is a part.
+
+use rally_cred_core::{
+    answer::TokenForm,
+    event::{Effect, Entry, Epoch, GrantStep},
+    profile::SecretSource,
+    time::{Tick, Ticks},
+    vault::{Change, ItemKey, ItemKind},
+};
+use rally_cred_proto::Answer;
+
+use super::{
+    super::{
+        Planted,
+        cast::{FIRST_PORT, kind_of, name_of, number_of, secret},
+        daemon::{Outcome, field},
+        promises::{Broken, LATENCY, may_renew},
+        rally::SOURCE_SECRET,
+        vault::{Call, Health},
+    },
+    History,
+};
+
+impl History {
+    pub(super) fn take(&mut self, effect: Effect) -> Result<(), Broken> {
+        match effect {
+            Effect::Log(Entry::Stale(_)) => self.me().was_stale = true,
+            Effect::Log(Entry::Grant { profile, step: GrantStep::Adopted }) => {
+                self.note(|| format!("{profile} takes over what the other daemon has stored"));
+                self.me().fresh.remove(&number_of(&profile));
+            }
+            Effect::Tell(id, Answer::Notice(fault)) => {
+                self.note(|| format!("{id:?} is told: {}", fault.what));
+                self.statics.told(id);
+            }
+            Effect::Tell(..)
+            | Effect::Log(_)
+            | Effect::Alert(_)
+            | Effect::AlertBy(_)
+            | Effect::WithdrawAlert(_)
+            | Effect::Check { .. }
+            | Effect::CloseSocket => {}
+            Effect::OpenVault(keyring) => self.me().open_vault(keyring),
+            Effect::ReadConfig => {
+                let at = self.tick + Ticks(self.chance.below(20));
+                self.me().outcomes.push((at, Epoch(0), Outcome::ConfigRead));
+            }
+            Effect::FetchClientSecret(epoch, source) => self.fetch(epoch, &source)?,
+            Effect::Exit => self.ends()?,
+            Effect::ExitIfDeserted if self.planted == Some(Planted::NeverIdle) => {}
+            Effect::ExitIfDeserted => self.ends_idle()?,
+            Effect::Reply(id, answer) => {
+                self.note(|| format!("{id:?} is answered: {}", kind_of(&answer)));
+                let answers_twice = self.planted == Some(Planted::AnswersTwice);
+                let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
+                daemon.promises.replied(id)?;
+                if answers_twice {
+                    daemon.promises.replied(id)?;
+                }
+                let (rally, grants) = (&self.rally, &self.grants);
+                let now = (self.tick, self.calendar_off);
+                daemon.promises.handed_out(&answer, &daemon.config, rally, grants, now)?;
+                let (items, is_alone) = (daemon.vault.items(&self.items), self.is_alone);
+                self.statics.answered(id, &answer, items, is_alone)?;
+                if let Answer::SignedIn(_) = &answer {
+                    daemon.promises.signed_in(id);
+                }
+                if let Answer::Token(token) = answer {
+                    daemon.has_served = true;
+                    daemon.tokens.push((number_of(&token.profile), token.token.expose().to_owned()));
+                }
+            }
+            Effect::Load(epoch, mut key) => {
+                if self.planted == Some(Planted::OtherServer) && key.kind == ItemKind::StaticCredentials {
+                    key.name = key.name.replace("git0", "git1");
+                }
+                self.call_vault(epoch, Call::Load(key));
+            }
+            Effect::Change(epoch, change) => self.change(epoch, change)?,
+            Effect::Erase(epoch, key) => self.call_vault(epoch, Call::Erase(key)),
+            Effect::Listen(epoch, expected) => {
+                let profile = usize::from(expected.redirect_uri.url().port().unwrap_or(0)) - FIRST_PORT;
+                self.note(|| format!("profile {profile} listens as {epoch:?}"));
+                self.me().promises.listens(profile, epoch)?;
+                if self.planted == Some(Planted::TwoFlows) {
+                    self.me().promises.listens(profile, epoch)?;
+                }
+                let at = self.tick + Ticks(self.chance.below(20));
+                self.me().outcomes.push((at, epoch, Outcome::Listening));
+            }
+            Effect::EndListening(epoch, _) => self.me().promises.ended_listening(epoch),
+            Effect::Post { epoch, profile, client_secret, form } => {
+                let (client_id, profile) = (profile.client_id, number_of(&profile.name));
+                self.note(|| format!("profile {profile} posts as {epoch:?}"));
+                self.me().promises.posts(profile, epoch)?;
+                if let TokenForm::Refresh { .. } = &form {
+                    self.me().promises.awaits(epoch, Some(profile));
+                }
+                if self.planted == Some(Planted::TwoTokenRequests) {
+                    self.me().promises.posts(profile, epoch)?;
+                }
+                if let (TokenForm::Refresh { .. }, Some(token)) =
+                    (&form, self.me().fresh.get(&profile).cloned())
+                    && !self.grants.is_out_of_time(&token, self.calendar_off)
+                {
+                    may_renew(&token, &self.rally, self.tick)?;
+                }
+                let (at, mood) = (self.later(), self.mood);
+                let client_secret = client_secret.expose().to_owned();
+                let outcome = Outcome::Answered { profile, form, client_id, client_secret, mood };
+                self.me().outcomes.push((at, epoch, outcome));
+            }
+            Effect::LookUpUser { epoch, token, .. } => {
+                let (at, mood, tick) = (self.later(), self.mood, self.tick);
+                let token = token.expose().to_owned();
+                self.me().promises.looks_up(&token, tick)?;
+                self.me().outcomes.push((at, epoch, Outcome::LookedUp { mood, token }));
+            }
+        }
+        Ok(())
+    }
+
+    /// The source of a client secret is asked.
+    fn fetch(&mut self, epoch: Epoch, source: &SecretSource) -> Result<(), Broken> {
+        let SecretSource::File(name) = source else { return Ok(()) };
+        let profile = number_of(&name.to_string_lossy());
+        self.note(|| format!("the source of profile {profile} is asked as {epoch:?}"));
+        self.me().promises.fetches(profile, epoch)?;
+        if self.planted == Some(Planted::TwoFetches) {
+            self.me().promises.fetches(profile, epoch)?;
+        }
+        if let (Some(Planted::KeptSource), Some(record)) = (self.planted, secret(SOURCE_SECRET)) {
+            let key = ItemKey { kind: ItemKind::ClientSecret, name: name_of(profile) };
+            self.take(Effect::Change(epoch, Change { key, from: None, to: Some(record) }))?;
+        }
+        let at = self.later();
+        self.me().outcomes.push((at, epoch, Outcome::Fetched { profile }));
+        Ok(())
+    }
+
+    /// An item is to be changed.
+    fn change(&mut self, epoch: Epoch, change: Change) -> Result<(), Broken> {
+        let Change { key, to, .. } = &change;
+        if key.kind == ItemKind::Token {
+            let refresh_token = to.as_ref().and_then(|record| field(record, "refresh_token"));
+            self.note(|| format!("saves {refresh_token:?} for {}", key.name));
+            let is_owed = !self.me().vault.is_memory();
+            self.grants.wants_kept(self.at, number_of(&key.name), refresh_token.filter(|_| is_owed));
+        }
+        // After a move to another keyring, a sign-in that was under way keeps what it was begun with.
+        let may_keep = key.kind != ItemKind::ClientSecret || self.me().has_moved;
+        if !may_keep && to.as_ref().is_some_and(|record| record.expose().contains(SOURCE_SECRET)) {
+            return Err(format!("the client secret of {} has a source, and is kept", key.name));
+        }
+        let is_static = key.kind == ItemKind::StaticCredentials;
+        self.me().promises.awaits(epoch, (!is_static).then(|| number_of(&key.name)));
+        match (self.planted, key.kind) {
+            (Some(Planted::SwallowedSave), ItemKind::Token)
+            | (Some(Planted::SwallowedStore), ItemKind::StaticCredentials) => {
+                self.call_vault(epoch, Call::Swallow);
+            }
+            _ => self.call_vault(epoch, Call::Change(change)),
+        }
+        Ok(())
+    }
+
+    fn call_vault(&mut self, epoch: Epoch, call: Call) {
+        if self.health == Health::Missing {
+            self.statics.uses_memory();
+        }
+        let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
+        daemon.vault.call(&mut self.chance, self.tick, self.health, epoch, call);
+    }
+
+    /// When a request that is sent now is answered.
+    fn later(&mut self) -> Tick {
+        let most = if self.is_troubled && self.chance.one_in(10) { LATENCY.0 } else { 500 };
+        self.tick + Ticks(self.chance.below(most))
+    }
+}

@@ -1,0 +1,176 @@
+//! The life of a daemon in a history: it reads its config file again, stops, ends for want of work, or dies, and is started
+//! again.
+//! Does not: say when; chance and the broker do.
+//! Used by: `history`, of which this is a part.
+
+use rally_cred_core::{
+    event::{Epoch, Event},
+    policy::STOP_PATIENCE,
+    profile::{Config, Keyring},
+    time::Ticks,
+};
+use rally_cred_proto::{Ask, Fault, FaultKind, message::ProfileState};
+
+use super::{
+    super::{Planted, config_file::ConfigFile, promises::Broken},
+    History, IDLE_EXIT,
+};
+
+/// What a profile is doing, and the sign-in that waits for a person.
+type Standing = (ProfileState, Option<Epoch>);
+
+impl History {
+    /// Somebody edits the config file, most of the time, and has the daemon read it: by a command or by a signal.
+    pub(super) fn reload(&mut self) -> Result<(), Broken> {
+        for _ in 0..self.chance.below(3) {
+            self.file.edit(&mut self.chance);
+        }
+        self.note(|| "the config file is to be read again".to_owned());
+        match self.chance.one_in(2) {
+            true => self.ask(Ask::Reload, Ticks::seconds(5)).map(drop),
+            false => self.play_event(Event::ReloadWanted),
+        }
+    }
+
+    /// The config file was read. What it does not change is left alone, and so is everything if it cannot be used.
+    pub(super) fn config_is_read(&mut self) -> Result<(), Broken> {
+        let before: Vec<_> = (0..self.file.profiles()).map(|profile| self.standing(profile)).collect();
+        // What is due may happen now.
+        let is_quiet = self.me().broker.next_deadline().is_none_or(|at| at > self.tick);
+        let (old, life) = (self.me().config.clone(), self.me().life);
+        let is_broken = self.is_troubled && self.chance.one_in(6);
+        let new = if is_broken { old.clone() } else { self.file.clone() };
+        self.note(|| match is_broken {
+            true => "the config file cannot be used".to_owned(),
+            false => format!("the config file says {new:?}"),
+        });
+        self.follows(&old, &new);
+        let read = match (is_broken, self.planted) {
+            (true, Some(Planted::BadFileIsEmpty)) => Ok(Config::default()),
+            (true, _) => Err(Fault::new(FaultKind::ConfigBroken, "it is broken")),
+            (false, Some(Planted::DeafToReload)) => Ok(old.config()),
+            (false, _) => Ok(new.config()),
+        };
+        self.play_event(Event::ConfigRead(read))?;
+        if self.me().life != life {
+            return Ok(());
+        }
+        self.me().config = new.clone();
+        let is_left_alone = |profile| new.keyring == old.keyring && new.is_same_for(&old, profile);
+        for (profile, before) in before.into_iter().enumerate() {
+            let after = self.standing(profile);
+            if is_quiet && is_left_alone(profile) && before != after {
+                return Err(format!("profile {profile} was {before:?}, and after a reload is {after:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn standing(&mut self, profile: usize) -> Option<Standing> {
+        let name = super::name_of(profile);
+        let flow = self.me().promises.listener_of(profile);
+        let state = self.me().broker.states().find(|(of, _)| *of == name).map(|(_, state)| state);
+        state.map(|state| (state, flow))
+    }
+
+    /// The daemon goes from one configuration to another: what was promised of the old one ends.
+    fn follows(&mut self, old: &ConfigFile, new: &ConfigFile) {
+        for profile in 0..new.profiles() {
+            if !old.is_same_for(new, profile) {
+                self.me().promises.forgot(profile);
+            }
+            if old.client_of(profile) != new.client_of(profile) {
+                self.grants.signed_out(profile);
+                self.me().promises.forget_marks();
+                self.me().fresh.remove(&profile);
+            }
+            if old.keyring != new.keyring {
+                self.me().promises.moved(profile);
+                self.me().fresh.remove(&profile);
+                // The daemon no longer knows what it replaces in the keyring, so it may take an older token for a newer.
+                self.grants.signed_out(profile);
+            }
+        }
+        if (old.keyring, old.has_statics) != (new.keyring, new.has_statics) {
+            self.statics.moved();
+        }
+    }
+
+    /// Somebody stops the daemon, by a command or by a signal.
+    pub(super) fn stop(&mut self) -> Result<(), Broken> {
+        self.note(|| "a daemon is told to stop".to_owned());
+        let by = self.tick + STOP_PATIENCE;
+        self.me().promises.must_end(by);
+        match self.chance.one_in(2) {
+            true => self.ask(Ask::Stop, STOP_PATIENCE).map(drop),
+            false => self.play_event(Event::StopWanted),
+        }
+    }
+
+    /// The daemon has done what it was told to stop for.
+    pub(super) fn ends(&mut self) -> Result<(), Broken> {
+        self.note(|| "a daemon has stopped".to_owned());
+        let tick = self.tick;
+        self.me().promises.ends(tick)?;
+        self.start_again()
+    }
+
+    /// The daemon ends if no client is connected, since nobody has needed it for long; a new one has to find everything.
+    pub(super) fn ends_idle(&mut self) -> Result<(), Broken> {
+        self.note(|| "a daemon ends for want of work".to_owned());
+        let tick = self.tick;
+        self.me().promises.ends(tick)?;
+        if let Some((_, epoch, outcome)) = self.me().outcomes.first() {
+            return Err(format!("the daemon ended for want of work, before {epoch:?} brought {outcome:?}"));
+        }
+        self.grants.are_kept(self.at..self.at + 1, |profile| self.kept(profile), &self.rally)?;
+        // What is to be in memory only is known to end with the daemon.
+        let is_kept = self.is_alone && !self.me().vault.is_memory();
+        if is_kept && self.statics.is_lost(&self.items) {
+            return Err("the daemon ended with a static credential that only it had".to_owned());
+        }
+        self.me().idle_ends += 1;
+        self.start_again()
+    }
+
+    /// Once all is well and nobody asks for anything, a daemon ends that will be started again.
+    pub(super) fn ends_when_idle(&mut self) -> Result<(), Broken> {
+        // What is in memory alone would be lost, and tokens that are used are renewed ahead of their end.
+        let is_memory = self.me().config.keyring == Keyring::Memory || self.statics.has_used_memory();
+        let is_busy = is_memory || self.me().has_served;
+        if self.me().idle_exit.is_none() || is_busy {
+            return Ok(());
+        }
+        let before = self.me().idle_ends;
+        self.pass(Ticks(2 * IDLE_EXIT.0))?;
+        match self.me().idle_ends == before {
+            true => Err("nobody needs a daemon, and it runs".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// The daemon dies and is started again on the same vault.
+    pub(super) fn crash(&mut self) -> Result<(), Broken> {
+        self.note(|| "a daemon dies and is started again".to_owned());
+        self.start_again()
+    }
+
+    fn start_again(&mut self) -> Result<(), Broken> {
+        let (old, new) = (self.me().config.clone(), self.file.clone());
+        self.note(|| format!("a daemon starts, and the config file says {new:?}"));
+        let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
+        let wrote = daemon.start_again(&mut self.chance, &mut self.items, &new);
+        wrote.into_iter().try_for_each(|wrote| self.wrote(Some(wrote)))?;
+        match new.keyring {
+            Keyring::Memory => self.statics.moved(),
+            Keyring::Auto | Keyring::Os => self.statics.ended(),
+        }
+        self.follows(&old, &new);
+        for profile in 0..new.profiles() {
+            // What the vault did not get is lost with the daemon; what it has is owed.
+            let kept = self.kept(profile).filter(|_| new.keyring != Keyring::Memory);
+            self.grants.wants_kept(self.at, profile, kept);
+        }
+        Ok(())
+    }
+}
