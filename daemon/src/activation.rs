@@ -146,9 +146,4 @@ mod inherited {
     }
 }
 
-/// Whether this process is a unit of the service manager, which passes the socket on to it.
-pub fn is_of_a_unit() -> bool {
-    std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string())
-}
-
 pub use inherited::Inherited;

@@ -2,20 +2,23 @@
 //! Does not: serve anything itself.
 //! Used by: `main`.
 
-use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::Write, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
 
 use rally_cred_proto::{
     Answer, Fault, FaultKind, frame, network, own_file,
     plain::{visible, visible_line},
     socket,
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    task::{JoinHandle, spawn_local},
+};
 
 use crate::{
     activation::Inherited,
     alert::{Alerts, AllGone},
-    config,
-    driver::{self, Inbox, Input},
+    config, driver,
+    hub::Hub,
     ipc::{self, Opened},
     log::{self, LogFile, Sink},
     notify::ServiceManager,
@@ -157,7 +160,10 @@ fn serve(sink: Sink, origins: Origins, when_ready: impl FnOnce()) -> Result<(), 
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a part of the daemon failed");
     }));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+    let mut builder = Builder::new_current_thread();
+    // The thread parks when everybody has been answered.
+    builder.enable_all().on_thread_park(log::catch_up);
+    let runtime = builder.build_local(LocalOptions::default()).map_err(cannot)?;
     let outcome = runtime.block_on(serve_until_told(config, config_path, origins, when_ready));
     // A call into a keyring that hangs must not hold up the end.
     runtime.shutdown_timeout(LAST_JOBS);
@@ -190,23 +196,28 @@ async fn serve_until_told(
         config: config_path.display().to_string(),
         network: network::shown(|name| std::env::var_os(name)),
     };
-    let (inbox, inputs) = driver::inbox();
-    watch_signals(inbox.clone())?;
-    let (guard, sessions) = socket.serve(inbox.clone());
+    let hub = Hub::default();
+    watch_signals(&hub)?;
+    let (guard, sessions) = socket.serve(hub.clone());
     tracing::info!(profiles = config.profiles.len(), socket = %shown, "ready");
     manager.ready(config.profiles.len());
     let (alerts, all_gone) = Alerts::new(config.notify.clone());
-    let performer = Performer::new(inbox, config.keyring, alerts, config_path, guard, manager);
+    let manager = Rc::new(manager);
+    let mut performer =
+        Performer::new(hub.clone(), config.keyring, alerts, config_path, guard, Rc::clone(&manager));
     when_ready();
     let broker = Broker::new(facts, config);
     let broker = match idle_exit {
         Some(after) => broker.with_idle_exit(after),
         None => broker,
     };
+    // Before anything is awaited, so that nobody comes to a hub without a broker.
+    let end = hub.open(broker, Box::new(move |effect| performer.begin(effect)));
     // As a task, since waking what the runtime itself waits for takes a system call.
-    let driving = tokio::spawn(driver::run(broker, inputs, performer));
-    driving.await.map_err(|_| Fault::new(FaultKind::Failed, "the daemon failed").remedy("see its log"))?;
+    spawn_local(driver::run(hub, manager));
+    end.await.map_err(|_| Fault::new(FaultKind::Failed, "the daemon failed").remedy("see its log"))?;
     finish(sessions, all_gone).await;
+    log::catch_up();
     tracing::info!("stopped");
     Ok(())
 }
@@ -217,16 +228,15 @@ async fn finish(sessions: JoinHandle<()>, mut all_gone: AllGone) {
 }
 
 #[cfg(unix)]
-fn watch_signals(inbox: Inbox) -> Result<(), Fault> {
+fn watch_signals(hub: &Hub) -> Result<(), Fault> {
     use tokio::signal::unix::{SignalKind, signal};
     let watch = |kind, make_event: fn() -> Event| {
         let mut arrivals = signal(kind).map_err(|fault| {
             Fault::new(FaultKind::Failed, "signals cannot be watched").why(fault.to_string())
         })?;
-        let inbox = inbox.clone();
-        tokio::spawn(async move {
-            while arrivals.recv().await.is_some() && inbox.send(Input::Happened(make_event())).await.is_ok() {
-            }
+        let hub = hub.clone();
+        spawn_local(async move {
+            while arrivals.recv().await.is_some() && hub.happened(make_event()).is_continue() {}
         });
         Ok(())
     };
@@ -236,11 +246,12 @@ fn watch_signals(inbox: Inbox) -> Result<(), Fault> {
 }
 
 #[cfg(not(unix))]
-fn watch_signals(inbox: Inbox) -> Result<(), Fault> {
-    tokio::spawn(async move {
+fn watch_signals(hub: &Hub) -> Result<(), Fault> {
+    let hub = hub.clone();
+    spawn_local(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            // A driver that is gone has stopped already.
-            inbox.send(Input::Happened(Event::StopWanted)).await.ok();
+            // One that has ended needs not be told.
+            let _ = hub.happened(Event::StopWanted);
         }
     });
     Ok(())

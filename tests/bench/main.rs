@@ -20,11 +20,12 @@ use rally_cred_tests::world;
 use crate::{bench_world::BenchWorld, report::Report};
 
 const USAGE: &str = "\
-cargo bench-get [--quick] [--built]
+cargo bench-get [--quick] [--daemon] [--built]
 
 Runs rally-cred, a C client and what else is installed in turn, checks every answer, and prints times and ratios.
 
   --quick   few rounds: shows that the benchmark works, and says little about speed
+  --daemon  only what the daemon's part in a get costs: a C client with it and with a C server, and requests a second
   --built   builds none of our programs first";
 
 /// How much is done: enough for figures, or just enough to see it work.
@@ -60,10 +61,11 @@ const QUICK: Effort = Effort {
 };
 
 fn main() -> ExitCode {
-    let (mut effort, mut is_built) = (FULL, false);
+    let (mut effort, mut is_built, mut is_daemon_only) = (FULL, false, false);
     for argument in env::args().skip(1) {
         match argument.as_str() {
             "--quick" => effort = QUICK,
+            "--daemon" => is_daemon_only = true,
             "--built" => is_built = true,
             "--help" | "-h" => {
                 println!("{USAGE}");
@@ -76,7 +78,7 @@ fn main() -> ExitCode {
         }
     }
     let built = if is_built { Ok(()) } else { world::build() };
-    match built.and_then(|()| run(effort)) {
+    match built.and_then(|()| if is_daemon_only { run_daemon(effort) } else { run(effort) }) {
         Ok(report) => {
             report.print();
             ExitCode::SUCCESS
@@ -86,6 +88,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run_daemon(effort: Effort) -> Result<Report, String> {
+    let mut report = Report::default();
+    let bench = BenchWorld::new()?;
+    stopwatch::daemon(&bench, effort, &mut report)?;
+    throughput::by_servers(&bench, effort, &mut report)?;
+    Ok(report)
 }
 
 fn run(effort: Effort) -> Result<Report, String> {

@@ -11,7 +11,7 @@ use zbus::{
     message::Type, zvariant::Value,
 };
 
-use crate::{activation, program, worker};
+use crate::{environment, program, worker};
 use rally_cred_core::event::Alert;
 
 const SERVICE: &str = "org.freedesktop.Notifications";
@@ -120,7 +120,7 @@ async fn next(signals: &mut MessageStream) -> Option<zbus::Result<Message>> {
 async fn sign_in(profile: &str, activation: Option<String>) {
     let client = client();
     let words = ["login", "--force", "--", profile];
-    if activation::is_of_a_unit() {
+    if environment::is_of_a_unit() {
         // A browser in the daemon's own unit would be in its sandbox, and would end with it.
         let mut command = program::command("systemd-run");
         command.args(["--user", "--quiet", "--collect", "--service-type=exec"]);

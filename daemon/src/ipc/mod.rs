@@ -7,24 +7,23 @@ mod place;
 mod session;
 
 use std::{
+    cell::RefCell,
     io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    rc::{Rc, Weak},
+    sync::Arc,
     time::Duration,
 };
 
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
-use tokio::sync::{Semaphore, watch};
-
-use crate::{
-    driver::{Inbox, Input},
-    episode::Episode,
+use tokio::{
+    sync::{Semaphore, watch},
+    task::spawn_local,
 };
+
+use crate::{episode::Episode, hub::Hub};
 use lost::Watch;
 use place::{Found, Place};
-use rally_cred_core::event::{AskId, Event, Peer};
+use rally_cred_core::event::{Event, Peer};
 
 pub use place::{Opened, adopt, open};
 
@@ -48,7 +47,7 @@ pub struct Socket {
 /// Closes the socket to new connections.
 #[derive(Debug)]
 pub struct SocketGuard {
-    place: Arc<Mutex<Place>>,
+    place: Rc<RefCell<Place>>,
     is_closed: watch::Sender<bool>,
     permits: Arc<Semaphore>,
 }
@@ -59,7 +58,7 @@ impl SocketGuard {
         if self.is_closed.send_replace(true) {
             return;
         }
-        unpoisoned(&self.place).vacate();
+        self.place.borrow().vacate();
     }
 
     /// Whether no client is connected. True until the caller awaits something: the whole daemon runs on one thread, so
@@ -78,25 +77,24 @@ impl Drop for SocketGuard {
 
 impl Socket {
     /// Begins to accept. The door closes it; the returned task ends once every session has.
-    pub fn serve(self, inbox: Inbox) -> (SocketGuard, tokio::task::JoinHandle<()>) {
+    pub fn serve(self, hub: Hub) -> (SocketGuard, tokio::task::JoinHandle<()>) {
         let (is_closed, closing) = watch::channel(false);
         let Self { listener, place } = self;
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let watch = Watch::begin(place.path());
-        let place = Arc::new(Mutex::new(place));
+        let place = Rc::new(RefCell::new(place));
         let reception = Reception {
             listener,
             watch,
             // The lock ends with the guard.
-            place: Arc::downgrade(&place),
-            inbox,
+            place: Rc::downgrade(&place),
+            hub,
             closing,
             permits: Arc::clone(&permits),
-            asks: Arc::default(),
             refused: Episode::default(),
             strangers: Episode::default(),
         };
-        (SocketGuard { place, is_closed, permits }, tokio::spawn(reception.run()))
+        (SocketGuard { place, is_closed, permits }, spawn_local(reception.run()))
     }
 }
 
@@ -104,11 +102,10 @@ impl Socket {
 struct Reception {
     listener: Listener,
     watch: Watch,
-    place: Weak<Mutex<Place>>,
-    inbox: Inbox,
+    place: Weak<RefCell<Place>>,
+    hub: Hub,
     closing: watch::Receiver<bool>,
     permits: Arc<Semaphore>,
-    asks: Arc<AtomicU64>,
     refused: Episode,
     strangers: Episode,
 }
@@ -149,11 +146,9 @@ impl Reception {
             }
         };
         tell_end(&mut self.strangers, "connections of others were refused");
-        let asks = Arc::clone(&self.asks);
-        let next_id = move || AskId(asks.fetch_add(1, Ordering::Relaxed));
-        let (inbox, closing) = (self.inbox.clone(), self.closing.clone());
-        tokio::spawn(async move {
-            session::serve(stream, peer, inbox, closing, next_id).await;
+        let (hub, closing) = (self.hub.clone(), self.closing.clone());
+        spawn_local(async move {
+            session::serve(stream, peer, hub, closing).await;
             drop(permit);
         });
     }
@@ -169,7 +164,7 @@ impl Reception {
     /// in order, so that the next client starts one that can be reached.
     async fn look_after_place(&mut self) {
         let Some(place) = self.place.upgrade() else { return };
-        if unpoisoned(&place).look() != Found::Well {
+        if place.borrow().look() != Found::Well {
             let settled = tokio::time::sleep(SETTLE);
             tokio::select! {
                 _ = self.closing.wait_for(|closed| *closed) => return,
@@ -177,7 +172,7 @@ impl Reception {
             }
         }
         let outcome = {
-            let mut place = unpoisoned(&place);
+            let mut place = place.borrow_mut();
             match place.look() {
                 Found::Well => place.renew_lock().map(|()| None),
                 Found::Removed => place.bind_anew().map(Some),
@@ -191,13 +186,13 @@ impl Reception {
             Ok(None) => {}
             Ok(Some(listener)) => {
                 tracing::warn!("somebody removed the socket, so it was made anew");
-                self.watch = Watch::begin(unpoisoned(&place).path());
+                self.watch = Watch::begin(place.borrow().path());
                 self.listener = listener;
             }
             Err(fault) => {
                 tracing::warn!(why = fault.why, "{}, so no client can come any more", fault.what);
-                // A driver that is gone has stopped already.
-                self.inbox.send(Input::Happened(Event::StopWanted)).await.ok();
+                // One that has ended needs not be told.
+                let _ = self.hub.happened(Event::StopWanted);
             }
         }
     }
@@ -208,11 +203,6 @@ fn tell_end(episode: &mut Episode, what: &str) {
     if let Some(times) = episode.over() {
         tracing::warn!(times, "{what}, which is over");
     }
-}
-
-/// A panic in between leaves nothing half done in what the lock guards.
-fn unpoisoned(place: &Mutex<Place>) -> MutexGuard<'_, Place> {
-    place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The program that a process runs. It is looked at once for a connection, as soon as there is one, since whoever asks

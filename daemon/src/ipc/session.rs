@@ -1,5 +1,5 @@
-//! One connection: reads a request, passes it on, writes the answers, and begins again.
-//! Does not: decide, and does not wait for one client while another waits.
+//! One connection: reads a request, has it decided, writes the answers, and begins again.
+//! Does not: decide itself, and does not wait for one client while another waits.
 //! Used by: `ipc`, which starts one for each connection.
 
 use std::{
@@ -19,13 +19,13 @@ use rally_cred_proto::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWriteExt, ReadBuf},
-    sync::{mpsc, watch},
+    sync::watch,
     time::timeout,
 };
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::driver::{Inbox, Input};
-use rally_cred_core::event::{AskId, Event, Peer};
+use crate::hub::{Hub, Pending};
+use rally_cred_core::event::Peer;
 
 /// How long a connection may be silent between requests, and how long a request may take to arrive.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -35,13 +35,7 @@ const WRITING: Duration = Duration::from_secs(10);
 
 /// Serves a connection until its client leaves, breaks the rules, or is silent for too long, or the socket closes and
 /// nothing is left to answer.
-pub(super) async fn serve(
-    mut stream: Stream,
-    peer: Peer,
-    inbox: Inbox,
-    mut closing: watch::Receiver<bool>,
-    next_id: impl Fn() -> AskId,
-) {
+pub(super) async fn serve(mut stream: Stream, peer: Peer, hub: Hub, mut closing: watch::Receiver<bool>) {
     let mut lines = Lines::default();
     loop {
         let line = tokio::select! {
@@ -67,42 +61,29 @@ pub(super) async fn serve(
             }
         };
         drop(line);
-        let id = next_id();
-        let (answers, mut inward) = mpsc::unbounded_channel();
-        if inbox.send(Input::Asked { id, peer: peer.clone(), ask, answers }).await.is_err() {
-            return;
-        }
-        if !relay(&mut stream, &mut lines, &mut inward).await {
-            inbox.send(Input::Happened(Event::Left(id))).await.ok();
+        if !relay(&mut stream, &mut lines, hub.ask(peer.clone(), ask)).await {
             return;
         }
     }
 }
 
-/// Writes answers until the result. `false` if the client left before it.
-async fn relay(
-    stream: &mut Stream,
-    lines: &mut Lines,
-    answers: &mut mpsc::UnboundedReceiver<Box<Answer>>,
-) -> bool {
+/// Writes answers until the result. `false` if the client left before it, or the daemon has ended without one.
+async fn relay(stream: &mut Stream, lines: &mut Lines, mut pending: Pending) -> bool {
     loop {
         let answer = tokio::select! {
             biased;
-            answer = answers.recv() => answer,
+            answer = pending.next() => answer,
             left = fill(stream, lines) => match left {
                 // A client may send its next request early, within the limit of one frame.
                 Ok(true) if lines.len() <= frame::MAX_FRAME => continue,
                 Ok(_) | Err(_) => return false,
             },
         };
-        // The driver drops the channel without a result only when it ends.
-        let Some(answer) = answer else { return true };
-        let is_event = answer.is_event();
+        let Some(answer) = answer else { return false };
         if write(stream, &answer).await.is_err() {
-            // After the result it has left nothing behind; before it, it still waits for one.
-            return !is_event;
+            return false;
         }
-        if !is_event {
+        if !answer.is_event() {
             return true;
         }
     }
