@@ -1,6 +1,6 @@
 //! The system's two clocks, as the broker wants them.
-//! Does not: wait for a time to come (`hub` does).
-//! Used by: `hub` and `driver`.
+//! Does not: wait for a time to come (`driver` does).
+//! Used by: `driver`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

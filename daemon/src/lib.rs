@@ -12,7 +12,6 @@ pub mod endpoint;
 pub mod environment;
 pub mod episode;
 pub mod flow;
-pub mod hub;
 pub mod ipc;
 pub mod log;
 pub mod notify;

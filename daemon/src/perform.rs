@@ -1,6 +1,6 @@
 //! Carries effects out: hands each to the shell that can do it, and brings the outcome back as an event.
 //! Does not: decide, wait, or fail; a failure is an outcome too.
-//! Used by: `hub`, which has each effect begun in order; `start`, which makes it.
+//! Used by: `driver`, which has each effect begun in order; `start`, which makes it.
 
 mod checkup;
 
@@ -9,7 +9,7 @@ use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 use tokio::{sync::oneshot, task::spawn_local};
 
 use crate::{
-    alert::Alerts, config, endpoint::Endpoint, flow::listener, hub::Hub, ipc::SocketGuard, log,
+    alert::Alerts, config, driver::Driver, endpoint::Endpoint, flow::listener, ipc::SocketGuard, log,
     notify::ServiceManager, secret_source, vault::Vault,
 };
 use rally_cred_core::{
@@ -20,7 +20,7 @@ use rally_cred_core::{
 
 /// The hands of the broker.
 pub struct Performer {
-    hub: Hub,
+    driver: Driver,
     vault: Vault,
     alerts: Alerts,
     config_path: PathBuf,
@@ -32,7 +32,7 @@ pub struct Performer {
 impl Performer {
     /// Nothing is opened yet: keyring and TLS are set up by their first use.
     pub fn new(
-        hub: Hub,
+        driver: Driver,
         keyring: Keyring,
         alerts: Alerts,
         config_path: PathBuf,
@@ -40,7 +40,7 @@ impl Performer {
         manager: Rc<ServiceManager>,
     ) -> Self {
         Self {
-            hub,
+            driver,
             vault: Vault::open(keyring),
             alerts,
             config_path,
@@ -53,7 +53,7 @@ impl Performer {
     /// Begins an effect, and returns at once. Breaks where the daemon is to end.
     pub fn begin(&mut self, effect: Effect) -> ControlFlow<()> {
         match effect {
-            Effect::Tell(id, answer) | Effect::Reply(id, answer) => self.hub.answer(id, answer),
+            Effect::Tell(id, answer) | Effect::Reply(id, answer) => self.driver.answer(id, answer),
             Effect::Load(epoch, key) => {
                 let vault = self.vault.clone();
                 self.report(async move { Event::Loaded(epoch, vault.load(&key).await) });
@@ -94,8 +94,8 @@ impl Performer {
                 });
             }
             Effect::Check { id, keyring, profiles, secrets } => {
-                let (hub, vault) = (self.hub.clone(), self.vault.clone());
-                spawn_local(checkup::run(hub, vault, id, keyring, profiles, secrets));
+                let (driver, vault) = (self.driver.clone(), self.vault.clone());
+                spawn_local(checkup::run(driver, vault, id, keyring, profiles, secrets));
             }
             Effect::Alert(alert) => self.alerts.raise(alert),
             Effect::WithdrawAlert(profile) => self.alerts.withdraw(&profile),
@@ -130,11 +130,11 @@ impl Performer {
     fn listen(&mut self, epoch: Epoch, expected: Expected) {
         let (end, mut ended) = oneshot::channel();
         self.listeners.insert(epoch, end);
-        let hub = self.hub.clone();
+        let driver = self.driver.clone();
         spawn_local(async move {
             // A daemon that has ended needs no outcome.
             let report = |event| {
-                let _ = hub.happened(event);
+                let _ = driver.happened(event);
             };
             let mut listener = match listener::open(expected).await {
                 Ok(listener) => listener,
@@ -157,10 +157,10 @@ impl Performer {
 
     /// Runs a job beside the others, and has its outcome decided where it ends.
     fn report(&self, job: impl Future<Output = Event> + 'static) {
-        let hub = self.hub.clone();
+        let driver = self.driver.clone();
         // A daemon that has ended needs no outcome.
         spawn_local(async move {
-            let _ = hub.happened(job.await);
+            let _ = driver.happened(job.await);
         });
     }
 }

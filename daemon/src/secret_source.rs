@@ -80,13 +80,13 @@ async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
     command.env_clear().envs(VARIABLES.iter().filter_map(|name| Some((name, env::var_os(name)?))));
     #[cfg(unix)]
     command.current_dir("/");
-    let mut group = Group::start(&mut command).map_err(|fault| format!("cannot be run: {fault}"))?;
+    let mut group = Group::start(&mut command).map_err(|err| format!("cannot be run: {err}"))?;
     let mut kept = Zeroizing::new(Vec::with_capacity(LONGEST));
     if let Some(mut stdout) = group.child().stdout.take() {
         let mut piece = Zeroizing::new([0; 1024]);
         loop {
             let read = stdout.read(&mut *piece).await;
-            let count = read.map_err(|fault| format!("cannot be read: {fault}"))?;
+            let count = read.map_err(|err| format!("cannot be read: {err}"))?;
             if count == 0 {
                 break;
             }
@@ -95,7 +95,7 @@ async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
             kept.extend_from_slice(piece.get(..count.min(room)).unwrap_or_default());
         }
     }
-    let status = group.child().wait().await.map_err(|fault| format!("cannot be waited for: {fault}"))?;
+    let status = group.child().wait().await.map_err(|err| format!("cannot be waited for: {err}"))?;
     if !status.success() {
         return Err(format!("ended with {status}"));
     }

@@ -28,13 +28,13 @@ pub(super) async fn show(alert: Alert, withdrawn: oneshot::Receiver<()>) {
     }
     let outcome = match timeout(PATIENCE, Notification::open(&alert)).await {
         Ok(Ok(notification)) => notification.answer(withdrawn).await,
-        Ok(Err(fault)) => Err(fault),
+        Ok(Err(err)) => Err(err),
         Err(_) => return tracing::debug!(profile, "the notification service does not answer"),
     };
     match outcome {
         Ok(Some(Pressed { activation })) => sign_in(profile, activation).await,
         Ok(None) => tracing::debug!(profile, "the notification is gone"),
-        Err(fault) => tracing::debug!(profile, why = %plain(&fault.to_string()), "no notification is shown"),
+        Err(err) => tracing::debug!(profile, why = %plain(&err.to_string()), "no notification is shown"),
     }
 }
 
@@ -137,7 +137,7 @@ async fn sign_in(profile: &str, activation: Option<String>) {
     command.args(words).envs(activation.map(|token| (ACTIVATION, token)));
     match command.status().await {
         Ok(status) => tracing::debug!(profile, how = %status, "the sign-in from the notification ended"),
-        Err(fault) => tracing::warn!(profile, why = %fault, "rally-cred cannot be run"),
+        Err(err) => tracing::warn!(profile, why = %err, "rally-cred cannot be run"),
     }
 }
 

@@ -20,12 +20,14 @@ use tokio::{
     task::spawn_local,
 };
 
-use crate::{episode::Episode, hub::Hub};
+use crate::{driver::Driver, episode::Episode};
 use lost::Watch;
 use place::{Found, Place};
 use rally_cred_core::event::{Event, Peer};
 
-pub use place::{Opened, adopt, open};
+#[cfg(target_os = "linux")]
+pub use place::adopt;
+pub use place::{Opened, open};
 
 /// Connections served at once. More wait in the socket's queue; each of ours costs a task and a few kilobytes.
 const CONNECTIONS: usize = 1024;
@@ -77,7 +79,7 @@ impl Drop for SocketGuard {
 
 impl Socket {
     /// Begins to accept. The door closes it; the returned task ends once every session has.
-    pub fn serve(self, hub: Hub) -> (SocketGuard, tokio::task::JoinHandle<()>) {
+    pub fn serve(self, driver: Driver) -> (SocketGuard, tokio::task::JoinHandle<()>) {
         let (is_closed, closing) = watch::channel(false);
         let Self { listener, place } = self;
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
@@ -88,7 +90,7 @@ impl Socket {
             watch,
             // The lock ends with the guard.
             place: Rc::downgrade(&place),
-            hub,
+            driver,
             closing,
             permits: Arc::clone(&permits),
             refused: Episode::default(),
@@ -103,7 +105,7 @@ struct Reception {
     listener: Listener,
     watch: Watch,
     place: Weak<RefCell<Place>>,
-    hub: Hub,
+    driver: Driver,
     closing: watch::Receiver<bool>,
     permits: Arc<Semaphore>,
     refused: Episode,
@@ -123,7 +125,7 @@ impl Reception {
             match accepted {
                 None => self.look_after_place().await,
                 Some(Ok(stream)) => self.admit(stream, permit),
-                Some(Err(fault)) => self.pause(&fault).await,
+                Some(Err(err)) => self.pause(&err).await,
             }
         }
         tell_end(&mut self.refused, "clients could not be accepted");
@@ -146,16 +148,16 @@ impl Reception {
             }
         };
         tell_end(&mut self.strangers, "connections of others were refused");
-        let (hub, closing) = (self.hub.clone(), self.closing.clone());
+        let (driver, closing) = (self.driver.clone(), self.closing.clone());
         spawn_local(async move {
-            session::serve(stream, peer, hub, closing).await;
+            session::serve(stream, peer, driver, closing).await;
             drop(permit);
         });
     }
 
-    async fn pause(&mut self, fault: &io::Error) {
-        if self.refused.happened(&fault.to_string()) {
-            tracing::warn!("cannot accept a connection: {fault}");
+    async fn pause(&mut self, err: &io::Error) {
+        if self.refused.happened(&err.to_string()) {
+            tracing::warn!("cannot accept a connection: {err}");
         }
         tokio::time::sleep(ACCEPT_AGAIN).await;
     }
@@ -192,7 +194,7 @@ impl Reception {
             Err(fault) => {
                 tracing::warn!(why = fault.why, "{}, so no client can come any more", fault.what);
                 // One that has ended needs not be told.
-                let _ = self.hub.happened(Event::StopWanted);
+                let _ = self.driver.happened(Event::StopWanted);
             }
         }
     }
@@ -215,7 +217,7 @@ fn program_of(pid: u32) -> Option<Arc<str>> {
 
 /// Who is at the other end; an error names what is wrong with them.
 fn peer_of(stream: &Stream) -> Result<Peer, String> {
-    let peer = stream.peer_creds().map_err(|fault| fault.to_string())?;
+    let peer = stream.peer_creds().map_err(|err| err.to_string())?;
     #[cfg(unix)]
     {
         // It stays the same for as long as the daemon runs.

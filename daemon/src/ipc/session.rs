@@ -24,7 +24,7 @@ use tokio::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::hub::{Hub, Pending};
+use crate::driver::{Driver, Pending};
 use rally_cred_core::event::Peer;
 
 /// How long a connection may be silent between requests, and how long a request may take to arrive.
@@ -35,7 +35,12 @@ const WRITING: Duration = Duration::from_secs(10);
 
 /// Serves a connection until its client leaves, breaks the rules, or is silent for too long, or the socket closes and
 /// nothing is left to answer.
-pub(super) async fn serve(mut stream: Stream, peer: Peer, hub: Hub, mut closing: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    mut stream: Stream,
+    peer: Peer,
+    driver: Driver,
+    mut closing: watch::Receiver<bool>,
+) {
     let mut lines = Lines::default();
     loop {
         let line = tokio::select! {
@@ -61,7 +66,7 @@ pub(super) async fn serve(mut stream: Stream, peer: Peer, hub: Hub, mut closing:
             }
         };
         drop(line);
-        if !relay(&mut stream, &mut lines, hub.ask(peer.clone(), ask)).await {
+        if !relay(&mut stream, &mut lines, driver.ask(peer.clone(), ask)).await {
             return;
         }
     }
@@ -120,14 +125,14 @@ async fn fill(stream: &mut Stream, lines: &mut Lines) -> io::Result<bool> {
 
 /// The request in a line. Its version is looked at first, so that skew is told from nonsense.
 fn read(line: &[u8]) -> Result<Ask, Fault> {
-    let Preamble { v } = frame::decode(line).map_err(|fault| bad_request(&fault.to_string()))?;
+    let Preamble { v } = frame::decode(line).map_err(|err| bad_request(&err.to_string()))?;
     let ask = frame::decode::<Ask>(line);
     if v != VERSION && !matches!(ask, Ok(Ask::Stop)) {
         return Err(Fault::new(FaultKind::VersionSkew, "client and daemon are of different versions")
             .why(format!("the client speaks version {v}, the daemon {VERSION}"))
             .remedy("rally-cred daemon restart"));
     }
-    let ask = ask.map_err(|fault| bad_request(&fault.to_string()))?;
+    let ask = ask.map_err(|err| bad_request(&err.to_string()))?;
     match ask.has_line_breaker() {
         true => Err(bad_request("a value holds a line break or a NUL")),
         false => Ok(ask),

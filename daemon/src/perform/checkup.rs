@@ -9,9 +9,9 @@ use rally_cred_proto::{
 use tokio::task::JoinSet;
 
 use crate::{
+    driver::Driver,
     endpoint::Endpoint,
     flow::listener::{self, ListenTrouble},
-    hub::Hub,
     vault::Vault,
 };
 use rally_cred_core::{
@@ -28,7 +28,7 @@ const CLOCK_TOLERANCE: u64 = 60;
 /// Tries everything at the same time, tells the client each finding, and `done` when nothing is left to try. A client
 /// that has gone is told nothing, and nothing else depends on it.
 pub(super) async fn run(
-    hub: Hub,
+    driver: Driver,
     vault: Vault,
     id: AskId,
     keyring: Keyring,
@@ -36,11 +36,11 @@ pub(super) async fn run(
     secrets: Sent,
 ) {
     let mut trials = JoinSet::new();
-    let tell = move |hub: &Hub, finding| hub.answer(id, Answer::Finding(finding));
-    let teller = hub.clone();
+    let tell = move |driver: &Driver, finding| driver.answer(id, Answer::Finding(finding));
+    let teller = driver.clone();
     trials.spawn_local(async move { tell(&teller, try_vault(&vault, id, keyring).await) });
     for (profile, is_listening) in profiles {
-        let (teller, secrets) = (hub.clone(), secrets.clone());
+        let (teller, secrets) = (driver.clone(), secrets.clone());
         trials.spawn_local(async move {
             tell(&teller, try_port(&profile, is_listening).await);
             let (answer, ahead) = Endpoint::new().reach(&profile).await;
@@ -50,7 +50,7 @@ pub(super) async fn run(
         });
     }
     while trials.join_next().await.is_some() {}
-    hub.answer(id, Answer::Done);
+    driver.answer(id, Answer::Done);
 }
 
 async fn try_vault(vault: &Vault, id: AskId, keyring: Keyring) -> Finding {
