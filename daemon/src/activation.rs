@@ -35,12 +35,12 @@ mod inherited {
         /// The socket that was passed on to this process and no other; `None` if there is none. Fails if there is more than
         /// one, or if it is not the one at `path`, where clients will look for it.
         pub fn take(path: &Path) -> Result<Option<Self>, Fault> {
-            let descriptors = sd_listen_fds::get().map_err(|fault| refused(&fault.to_string()))?;
+            let descriptors = sd_listen_fds::get().map_err(|err| refused(&err.to_string()))?;
             let mut passed_on = Vec::new();
             for (_, descriptor) in descriptors {
                 let descriptor = descriptor.into_std();
                 // The programs that the daemon runs get no copy of it.
-                fcntl_setfd(&descriptor, FdFlags::CLOEXEC).map_err(|fault| refused(&fault.to_string()))?;
+                fcntl_setfd(&descriptor, FdFlags::CLOEXEC).map_err(|err| refused(&err.to_string()))?;
                 passed_on.push(Self(UnixListener::from(descriptor)));
             }
             let checked = match passed_on.as_slice() {
@@ -99,7 +99,7 @@ mod inherited {
             return Err(refused(&format!("clients come to {}, and it is elsewhere", path.display())));
         }
         socket::check_folder(path)?;
-        let found = fs::symlink_metadata(path).map_err(|fault| refused(&fault.to_string()))?;
+        let found = fs::symlink_metadata(path).map_err(|err| refused(&err.to_string()))?;
         let me = rustix::process::geteuid().as_raw();
         if !found.file_type().is_socket() || found.uid() != me {
             return Err(refused(&format!("{} is not a socket of uid {me}", path.display())));
@@ -144,11 +144,6 @@ mod inherited {
             match self.0 {}
         }
     }
-}
-
-/// Whether this process is a unit of the service manager, which passes the socket on to it.
-pub fn is_of_a_unit() -> bool {
-    std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string())
 }
 
 pub use inherited::Inherited;

@@ -83,7 +83,7 @@ async fn run(program: PathBuf, arguments: Vec<String>, alert: Alert) {
     match timeout(COMMAND_PATIENCE, running).await {
         Ok(Ok(status)) if status.success() => tracing::debug!(profile, "notify_command ran"),
         Ok(Ok(status)) => tracing::warn!(profile, why = %status, "notify_command failed"),
-        Ok(Err(fault)) => tracing::warn!(profile, why = %fault, "notify_command cannot be run"),
+        Ok(Err(err)) => tracing::warn!(profile, why = %err, "notify_command cannot be run"),
         Err(_) => tracing::warn!(profile, "notify_command was ended, since it took too long"),
     }
 }

@@ -10,10 +10,12 @@ use std::{
 };
 
 use rally_cred_proto::{
-    Fault, FaultKind, own_file,
+    Fault, FaultKind,
+    shell_word::shell_word,
     variables::{self, CONFIG, SECRET_FILE, variable},
 };
 
+use crate::private_file::{self, Unusable};
 use rally_cred_core::profile::{
     BadUrl, BaseUrl, Config, Keyring, Notify, Profile, RedirectUri, SecretSource, StaticHosts,
 };
@@ -29,20 +31,13 @@ pub fn path() -> Result<PathBuf, Fault> {
 /// The file must be an ordinary file of this user or of root that nobody else may write to, since it decides where the
 /// client secret is sent.
 pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
-    let not_read = |why: std::io::Error| {
-        broken(path, "cannot be read").why(why.to_string()).remedy("put a text file there that you may read")
-    };
-    let file = match own_file::open_to_read(path) {
+    let file = match private_file::open(path) {
         Ok(file) => file,
-        Err(why) if why.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(why) if why.kind() == ErrorKind::InvalidInput => {
-            return Err(broken(path, "is not an ordinary file").remedy(mend("put a text file in its place")));
-        }
-        Err(why) => return Err(not_read(why)),
+        Err(Unusable::NotOpened(err)) if err.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(unusable) => return Err(refused(path, &unusable)),
     };
-    check_safety(path, &file.metadata().map_err(not_read)?)?;
     let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(not_read)?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|err| refused(path, &err.into()))?;
     if bytes.len() as u64 > LARGEST {
         return Err(broken(path, "is larger than 1 MiB").remedy("keep only rally-cred's keys in it"));
     }
@@ -280,41 +275,21 @@ fn mend(file: &str) -> String {
     }
 }
 
-/// Looks at the open file, not at its path, which may lead elsewhere a moment later.
-#[cfg(unix)]
-fn check_safety(path: &Path, found: &std::fs::Metadata) -> Result<(), Fault> {
-    use std::os::unix::fs::MetadataExt;
-    check_owner_and_mode(path, found.uid(), found.mode(), rustix::process::geteuid().as_raw())
-}
-
-/// The user's folders are closed by inheritance.
-#[cfg(not(unix))]
-fn check_safety(_path: &Path, _found: &std::fs::Metadata) -> Result<(), Fault> {
-    Ok(())
-}
-
-/// Why an open file cannot be trusted to be what this user or root put there.
-pub(crate) fn why_unsafe(found: &std::fs::Metadata) -> Option<String> {
-    check_safety(Path::new(""), found).err()?.why
-}
-
-/// Root's files are trusted: it can do everything anyway, and some systems generate config files as root.
-#[cfg(unix)]
-fn check_owner_and_mode(path: &Path, owner: u32, mode: u32, me: u32) -> Result<(), Fault> {
-    if owner != me && owner != 0 {
-        return Err(broken(path, "is not safe")
-            .why(format!("it belongs to uid {owner}, not to uid {me} or root"))
-            .remedy(mend("put a file of your own in its place")));
+fn refused(path: &Path, unusable: &Unusable) -> Fault {
+    match unusable {
+        Unusable::NotOpened(err) if err.kind() == ErrorKind::InvalidInput => {
+            broken(path, "is not an ordinary file").remedy(mend("put a text file in its place"))
+        }
+        Unusable::NotOpened(err) => broken(path, "cannot be read")
+            .why(err.to_string())
+            .remedy("put a text file there that you may read"),
+        Unusable::OfAnotherUser { .. } => broken(path, "is not safe")
+            .why(unusable.to_string())
+            .remedy(mend("put a file of your own in its place")),
+        Unusable::WritableByOthers { .. } => broken(path, "is not safe")
+            .why(unusable.to_string())
+            .remedy(mend(&format!("chmod go-w {}", shell_word(&path.display().to_string())))),
     }
-    if mode & 0o022 != 0 {
-        return Err(broken(path, "is not safe")
-            .why(format!("others may write to it (mode {:04o})", mode & 0o7777))
-            .remedy(mend(&format!(
-                "chmod go-w {}",
-                rally_cred_proto::shell_word::shell_word(&path.display().to_string())
-            ))));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

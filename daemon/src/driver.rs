@@ -1,134 +1,183 @@
-//! The loop around the broker: waits for an event or a deadline, reads the clocks, has the effects carried out.
-//! Does not: decide. It owns the broker, so nothing else can touch its state.
-//! Used by: `start`, which runs it; the shells send it [`Input`].
+//! Owns the broker: whoever comes with an event has it decided, and its effects begun, before it goes on.
+//! Does not: decide (the broker does) or carry out (`perform` does), and awaits nothing while it has the broker.
+//! Used by: `ipc`, `perform` and `start`, which say what happened.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use rally_cred_proto::Ask;
-use tokio::sync::{mpsc, watch};
-
-use crate::{
-    log,
-    perform::{Answers, Performer},
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, VecDeque},
+    ops::ControlFlow,
+    rc::Rc,
 };
+
+use rally_cred_proto::{Answer, Ask};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::{Instant, sleep},
+};
+
+use crate::{clock, notify::ServiceManager};
 use rally_cred_core::{
     Broker,
     dice::Dice,
-    event::{AskId, Effect, Entry, Event, Peer},
-    time::{Now, Tick, Ticks, Wall},
+    event::{AskId, Effect, Event, Peer},
+    time::{Tick, Ticks},
 };
 
-/// Longest nap of the driver. A laptop may sleep through a timer, so the clocks are read at least this often, and with
-/// each request. Only a renewal ahead of time or the end of a sign-in can come late, by so much; and a nap costs up to three
-/// wake-ups, since the runtime's clock counts in ever finer steps towards its end.
+/// Longest nap. A laptop may sleep through a timer, so the clocks are read at least this often, and with each request.
+/// Only a renewal ahead of time or the end of a sign-in can come late, by so much; and a nap costs up to three wake-ups,
+/// since the runtime's clock counts in ever finer steps towards its end.
 const MAX_NAP: Ticks = Ticks::seconds(120);
 
-/// Room for events on their way to the broker. It is never full for long, since the broker never waits.
-const QUEUE: usize = 256;
+/// The way to the broker. Clones lead to the same one, and all of them stay on its thread.
+#[derive(Clone, Default)]
+pub struct Driver(Rc<Inner>);
 
-/// What the shells tell the driver.
-#[derive(Debug)]
-pub enum Input {
-    /// A client asked; its answers go into the channel.
-    Asked {
-        /// The request's name.
-        id: AskId,
-        /// Who asks.
-        peer: Peer,
-        /// The request.
-        ask: Ask,
-        /// Takes events, then the result.
-        answers: Answers,
-    },
-    /// Anything else that happened.
-    Happened(Event),
+/// What begins an effect and returns at once; a break ends the daemon. It may call [`Driver::answer`] and nothing else of
+/// the driver: what it starts says later how it went.
+pub type Begin = Box<dyn FnMut(Effect) -> ControlFlow<()>>;
+
+#[derive(Default)]
+struct Inner {
+    /// `None` before [`Driver::open`], after the end, and for good if the broker panics: nobody goes on with half a change.
+    engine: RefCell<Option<Box<Engine>>>,
+    last_id: Cell<u64>,
+    /// The request that is being decided, and the answers that it already has.
+    asking: RefCell<Option<(AskId, VecDeque<Answer>)>>,
+    /// Where the answers to each request go that was not answered at once.
+    mailboxes: RefCell<HashMap<AskId, Mailbox>>,
+    nap_until: Cell<Option<Instant>>,
+    nap_is_too_long: Notify,
 }
 
-/// The way in for the shells.
-pub type Inbox = mpsc::Sender<Input>;
-
-/// A channel to the driver.
-pub fn inbox() -> (Inbox, mpsc::Receiver<Input>) {
-    mpsc::channel(QUEUE)
+struct Engine {
+    broker: Broker,
+    begin: Begin,
+    ended: oneshot::Sender<()>,
 }
 
-/// Runs until the broker orders the exit, or nobody is left who could tell it anything.
-pub async fn run(mut broker: Broker, mut inputs: mpsc::Receiver<Input>, mut performer: Performer) {
-    let mut dice = SystemDice;
-    let (late, mut has_late) = watch::channel(());
-    // Tasks run in the order in which they were woken, and the sessions are woken with their answers before this one.
-    tokio::spawn(async move {
-        while has_late.changed().await.is_ok() {
-            log::catch_up();
+/// Its answers are boxed, since a channel has room for 32 of them from the start.
+type Mailbox = mpsc::UnboundedSender<Box<Answer>>;
+
+impl Driver {
+    /// Begins to decide. The receiver hears of the end; it hears nothing but its closing if the broker panicked.
+    pub fn open(&self, broker: Broker, begin: Begin) -> oneshot::Receiver<()> {
+        let (ended, end) = oneshot::channel();
+        self.0.engine.replace(Some(Box::new(Engine { broker, begin, ended })));
+        end
+    }
+
+    /// Has a request decided. What it was answered at once is there when this returns.
+    pub fn ask(&self, peer: Peer, ask: Ask) -> Pending {
+        let id = AskId(self.0.last_id.get());
+        self.0.last_id.set(id.0 + 1);
+        self.0.asking.replace(Some((id, VecDeque::with_capacity(1))));
+        let decided = self.happened(Event::Asked { id, peer, ask });
+        let (_, early) = self.0.asking.take().unwrap_or((id, VecDeque::new()));
+        let waits = decided.is_continue() && early.back().is_none_or(Answer::is_event);
+        let later = waits.then(|| {
+            let (mailbox, later) = mpsc::unbounded_channel();
+            self.0.mailboxes.borrow_mut().insert(id, mailbox);
+            later
+        });
+        Pending { id, driver: self.clone(), early, later }
+    }
+
+    /// Has an event decided. Breaks if the daemon has ended, by this event or before.
+    pub fn happened(&self, event: Event) -> ControlFlow<()> {
+        let mut place = self.0.engine.borrow_mut();
+        let Some(mut engine) = place.take() else { return ControlFlow::Break(()) };
+        let now = clock::now();
+        let effects = engine.broker.handle(now, &mut SystemDice, event);
+        if effects.into_iter().try_for_each(&mut engine.begin).is_break() {
+            // Whoever still waits hears that nothing more will come.
+            self.0.mailboxes.borrow_mut().clear();
+            engine.ended.send(()).ok();
+            return ControlFlow::Break(());
         }
-    });
-    loop {
-        let now = boot_tick();
-        let longest = performer.manager().heartbeat().map_or(MAX_NAP, |heartbeat| heartbeat.min(MAX_NAP));
-        let nap = broker.next_deadline().map_or(longest, |at| (at - now).min(longest));
-        // Only a loop that comes round says so; a timer beside it would go on after the loop got stuck.
-        performer.manager().beat(now);
-        let event = tokio::select! {
-            biased;
-            input = inputs.recv() => match input {
-                Some(Input::Happened(event)) => {
-                    if let Event::Left(id) = event {
-                        performer.forget(id);
-                    }
-                    event
-                }
-                Some(Input::Asked { id, peer, ask, answers }) => {
-                    performer.expect_answer(id, answers);
-                    Event::Asked { id, peer, ask }
-                }
-                None => return,
-            },
-            () = tokio::time::sleep(nap.as_duration()) => Event::TimePassed,
+        self.shorten_nap(now.tick, engine.broker.next_deadline());
+        *place = Some(engine);
+        ControlFlow::Continue(())
+    }
+
+    /// Passes an answer on to whoever asked, an event or the result. One who has left hears nothing.
+    pub fn answer(&self, id: AskId, answer: Answer) {
+        if let Some((asking, early)) = &mut *self.0.asking.borrow_mut()
+            && *asking == id
+        {
+            return early.push_back(answer);
+        }
+        let mut mailboxes = self.0.mailboxes.borrow_mut();
+        let sent = match answer.is_event() {
+            true => mailboxes.get(&id).map(|mailbox| mailbox.send(Box::new(answer))),
+            false => mailboxes.remove(&id).map(|mailbox| mailbox.send(Box::new(answer))),
         };
-        for effect in broker.handle(read_clocks(), &mut dice, event) {
-            match effect {
-                Effect::Exit => {
-                    log::catch_up();
-                    return;
-                }
-                // Nothing is awaited between this look and the closed guard, so nobody can come in between. Who comes
-                // afterwards waits in the service manager's queue.
-                Effect::ExitIfDeserted if performer.is_deserted() && inputs.is_empty() => {
-                    performer.begin(Effect::Log(Entry::Idle));
-                    return;
-                }
-                effect => performer.begin(effect),
+        // Whoever stops listening takes its mailbox along.
+        debug_assert!(sent.is_none_or(|sent| sent.is_ok()), "a mailbox without an owner");
+    }
+
+    /// Lets time pass for the broker, and shows the watchdog that the daemon still comes round, until the end.
+    pub async fn run(self, manager: Rc<ServiceManager>) {
+        let longest = manager.heartbeat().map_or(MAX_NAP, |heartbeat| heartbeat.min(MAX_NAP));
+        loop {
+            // Everything runs on this thread, so a task that comes round has shown that nothing holds up the others.
+            manager.beat(clock::tick());
+            self.nap(longest).await;
+            if self.happened(Event::TimePassed).is_break() {
+                return;
             }
         }
-        if log::is_late() {
-            late.send_replace(());
+    }
+
+    /// Waits for the broker's next deadline, but no longer than this. May return too early.
+    async fn nap(&self, longest: Ticks) {
+        let deadline = self.0.engine.borrow().as_ref().and_then(|engine| engine.broker.next_deadline());
+        let nap = deadline.map_or(longest, |at| (at - clock::tick()).min(longest)).as_duration();
+        self.0.nap_until.set(Some(Instant::now() + nap));
+        tokio::select! {
+            biased;
+            () = self.0.nap_is_too_long.notified() => {}
+            () = sleep(nap) => {}
+        }
+    }
+
+    /// Ends a nap that would miss the deadline. The two clocks differ after a suspend, so the nap is compared by its own.
+    fn shorten_nap(&self, now: Tick, deadline: Option<Tick>) {
+        // Each clock is read by itself, and one of them in whole milliseconds.
+        const CLOSE: Ticks = Ticks(2);
+        let Some((deadline, until)) = deadline.zip(self.0.nap_until.get()) else { return };
+        if Instant::now() + (deadline - now).as_duration() + CLOSE.as_duration() < until {
+            self.0.nap_until.set(None);
+            self.0.nap_is_too_long.notify_one();
         }
     }
 }
 
-fn read_clocks() -> Now {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now {
-        wall: Wall(i64::try_from(wall.as_secs()).unwrap_or(i64::MAX)),
-        into_second: Ticks(wall.subsec_millis().into()),
-        tick: boot_tick(),
+/// A request that was made. Dropped ahead of its result, it is taken back.
+pub struct Pending {
+    id: AskId,
+    driver: Driver,
+    early: VecDeque<Answer>,
+    later: Option<mpsc::UnboundedReceiver<Box<Answer>>>,
+}
+
+impl Pending {
+    /// The next event, or the result; `None` if the daemon ends without one.
+    pub async fn next(&mut self) -> Option<Answer> {
+        match self.early.pop_front() {
+            Some(answer) => Some(answer),
+            None => self.later.as_mut()?.recv().await.map(|answer| *answer),
+        }
     }
 }
 
-/// The boot clock, which goes on while the machine is suspended.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn boot_tick() -> Tick {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let milliseconds = time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000);
-    Tick(u64::try_from(milliseconds).unwrap_or(0))
-}
-
-/// The steady clock. Where it stands still during suspend, the calendar alone ends tokens.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn boot_tick() -> Tick {
-    use std::{sync::LazyLock, time::Instant};
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    Tick(u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX))
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let mailbox = self.later.as_ref().and_then(|_| self.driver.0.mailboxes.borrow_mut().remove(&self.id));
+        if mailbox.is_some() {
+            // One that has ended has forgotten it already.
+            let _ = self.driver.happened(Event::Left(self.id));
+        }
+    }
 }
 
 /// The operating system's randomness.
@@ -139,5 +188,146 @@ impl Dice for SystemDice {
     #[expect(clippy::expect_used, reason = "without randomness no state can be made, and no flow may begin")]
     fn roll(&mut self) -> u64 {
         getrandom::u64().expect("the operating system gives random numbers")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        panic::{AssertUnwindSafe, catch_unwind},
+        pin::{Pin, pin},
+        task::{Context, Poll, Waker},
+    };
+
+    use rally_cred_core::{
+        Facts,
+        event::Epoch,
+        profile::{BaseUrl, Config, Profile, RedirectUri},
+    };
+    use rally_cred_proto::message::{CheckAsk, Get, Target};
+
+    use super::*;
+
+    /// A driver whose broker has one profile, the effects that were begun, and the end.
+    fn driver() -> (Driver, Rc<RefCell<Vec<Effect>>>, oneshot::Receiver<()>) {
+        let profile = Profile {
+            name: "default".to_owned(),
+            base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
+            client_id: "id".to_owned(),
+            redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),
+            scope: "alm".to_owned(),
+            ca_file: None,
+            username: None,
+            client_secret_source: None,
+        };
+        let profiles = BTreeMap::from([("default".to_owned(), profile)]);
+        let config = Config { default_profile: "default".to_owned(), profiles, ..Config::default() };
+        let (driver, begun) = (Driver::default(), Rc::new(RefCell::new(Vec::new())));
+        let (answering, beginning) = (driver.clone(), Rc::clone(&begun));
+        let begin = move |effect| {
+            match effect {
+                Effect::Reply(id, answer) => {
+                    beginning.borrow_mut().push(Effect::Reply(id, answer.clone()));
+                    answering.answer(id, answer);
+                }
+                Effect::Exit => return ControlFlow::Break(()),
+                Effect::ReadConfig => panic!("as a part of the daemon might"),
+                effect => beginning.borrow_mut().push(effect),
+            }
+            ControlFlow::Continue(())
+        };
+        let end = driver.open(Broker::new(Facts::default(), config), Box::new(begin));
+        (driver, begun, end)
+    }
+
+    /// A get of a token that the vault must be asked for first.
+    fn get(driver: &Driver) -> Pending {
+        driver.ask(Peer::default(), Ask::Get(Get::default()))
+    }
+
+    /// A get of another server's token, which there is none of.
+    fn miss(driver: &Driver) -> Pending {
+        let target = Target { profile: Some("other".to_owned()), ..Target::default() };
+        driver.ask(Peer::default(), Ask::Get(Get { target, ..Get::default() }))
+    }
+
+    fn the_load(begun: &RefCell<Vec<Effect>>) -> Epoch {
+        let loads = begun.borrow();
+        let load = loads.iter().find_map(|effect| match effect {
+            Effect::Load(epoch, _) => Some(*epoch),
+            _ => None,
+        });
+        load.expect("the vault is asked")
+    }
+
+    fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_decided_at_once_is_answered_without_another_turn() {
+        let (driver, _begun, _end) = driver();
+        let mut pending = miss(&driver);
+        let answer = poll(pin!(pending.next()));
+        assert!(matches!(answer, Poll::Ready(Some(Answer::Error(_)))), "{answer:?}");
+        assert!(matches!(poll(pin!(pending.next())), Poll::Ready(None)));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_waits_is_answered_when_its_job_has_ended() {
+        let (driver, begun, _end) = driver();
+        let mut pending = get(&driver);
+        assert!(poll(pin!(pending.next())).is_pending());
+        assert!(driver.happened(Event::Loaded(the_load(&begun), Ok(None))).is_continue());
+        let answer = poll(pin!(pending.next()));
+        assert!(matches!(answer, Poll::Ready(Some(Answer::Error(_)))), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_client_leaves_is_taken_back() {
+        let (driver, begun, _end) = driver();
+        drop(get(&driver));
+        assert!(driver.0.mailboxes.borrow().is_empty());
+        assert!(driver.happened(Event::Loaded(the_load(&begun), Ok(None))).is_continue());
+        let begun = begun.borrow();
+        assert!(!begun.iter().any(|effect| matches!(effect, Effect::Reply(..))), "{begun:?}");
+    }
+
+    #[tokio::test]
+    async fn at_the_end_whoever_waits_is_told_and_whoever_comes_later_is_not_kept() {
+        let (driver, _begun, end) = driver();
+        let mut check = driver.ask(Peer::default(), Ask::Check(CheckAsk { profile: None }));
+        assert!(poll(pin!(check.next())).is_pending());
+        assert!(driver.happened(Event::StopWanted).is_break());
+        assert!(matches!(poll(pin!(check.next())), Poll::Ready(None)));
+        drop(check);
+        assert!(matches!(poll(pin!(miss(&driver).next())), Poll::Ready(None)));
+        assert!(driver.happened(Event::TimePassed).is_break());
+        assert_eq!(end.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_panics_half_way_is_the_end_of_the_daemon() {
+        let (driver, _begun, end) = driver();
+        let event = AssertUnwindSafe(|| driver.happened(Event::ReloadWanted));
+        catch_unwind(event).expect_err("a panic");
+        assert!(end.await.is_err());
+        assert!(driver.happened(Event::TimePassed).is_break());
+    }
+
+    #[tokio::test]
+    async fn a_nap_ends_early_only_for_a_deadline_that_it_would_miss() {
+        let (driver, _begun, _end) = driver();
+        let mut nap = pin!(driver.nap(Ticks::seconds(3600)));
+        assert!(poll(nap.as_mut()).is_pending());
+        let _missed = miss(&driver);
+        assert!(poll(nap.as_mut()).is_pending(), "nothing has a deadline");
+        let _waiting = get(&driver);
+        assert!(poll(nap).is_ready(), "the get has one");
+        let mut nap = pin!(driver.nap(Ticks::seconds(3600)));
+        assert!(poll(nap.as_mut()).is_pending());
+        let _waiting = get(&driver);
+        assert!(poll(nap).is_pending(), "its deadline is no earlier than the first one's");
     }
 }

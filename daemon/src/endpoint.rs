@@ -174,7 +174,7 @@ impl Resolve for Resolver {
 /// The certificates in a PEM file; at least one, each of which the verifier will take.
 fn certificates(path: &Path) -> Result<Vec<Certificate>, SendTrouble> {
     let bad = |why: &str| SendTrouble::BadCaFile(format!("{}: {why}", plain(&path.display().to_string())));
-    let not_read = |fault: io::Error| bad(&lowered(&fault.to_string()));
+    let not_read = |err: io::Error| bad(&lowered(&err.to_string()));
     let file = own_file::open_to_read(path).map_err(not_read)?;
     let mut pem = Vec::new();
     file.take(LARGEST_CA_FILE + 1).read_to_end(&mut pem).map_err(not_read)?;

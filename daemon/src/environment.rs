@@ -1,6 +1,6 @@
-//! The daemon's variables: an empty one counts as unset, for every library as well.
-//! Does not: read them.
-//! Used by: `main`, before anything else.
+//! What the daemon's variables say of the daemon itself. An empty one counts as unset, for every library as well.
+//! Does not: read those that one part alone needs.
+//! Used by: `main`, before anything else, and `alert`.
 
 /// Starts this program anew, in its own place, without the variables that are empty, if there are any. Libraries take an
 /// empty path of certificates for a path, and an empty address of the bus for an address, and a process cannot change its
@@ -29,3 +29,8 @@ pub fn drop_empty_variables() {
 /// There are no empty variables here.
 #[cfg(not(unix))]
 pub fn drop_empty_variables() {}
+
+/// Whether this process is a unit of the service manager, which passes a socket on to it.
+pub fn is_of_a_unit() -> bool {
+    std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string())
+}

@@ -4,6 +4,7 @@
 
 pub mod activation;
 pub mod alert;
+pub mod clock;
 pub mod command_line;
 pub mod config;
 pub mod driver;
@@ -15,8 +16,10 @@ pub mod ipc;
 pub mod log;
 pub mod notify;
 pub mod perform;
+pub mod private_file;
 pub mod program;
 pub mod secret_source;
 pub mod start;
 pub mod vault;
+pub mod words;
 pub mod worker;

@@ -17,6 +17,7 @@ use tracing_subscriber::{
     filter::Targets, fmt::format::Writer, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
+use crate::words;
 use rally_cred_core::event::{Entry, GrantStep, Peer};
 
 pub use file::{LONGEST, LogFile};
@@ -56,7 +57,7 @@ pub fn open(sink: Sink, level: Option<&str>) -> Result<(), Fault> {
 /// The log of this process, once it is open.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// What waits for [`catch_up`]. To make a line takes longer than to answer a request, so whoever asks does not wait for it.
+/// What waits for [`catch_up`]. To make a line takes as long as to decide a request, so whoever asks does not wait for it.
 static LATE: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
 /// As many entries do not wait any longer.
@@ -73,16 +74,9 @@ struct Out {
     held: Vec<u8>,
 }
 
-impl Lines {
-    fn out(&self) -> MutexGuard<'_, Out> {
-        self.out.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut out = self.out();
-        let Out { sink, held } = &mut *out;
+        let Out { sink, held } = &mut *unpoisoned(&self.out);
         held.extend_from_slice(line);
         if self.are_more_coming.load(Ordering::Relaxed) {
             return Ok(line.len());
@@ -101,12 +95,24 @@ impl Write for &Lines {
     }
 }
 
+fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Goes on in the file that is at the log's path now, for whoever has moved the old one away.
 fn reopen() {
     if let Some(lines) = LINES.get()
-        && let Sink::File(file) = &mut lines.out().sink
+        && let Sink::File(file) = &mut unpoisoned(&lines.out).sink
     {
         file.reopen();
+    }
+}
+
+struct NoTime;
+
+impl tracing_subscriber::fmt::time::FormatTime for NoTime {
+    fn format_time(&self, _line: &mut Writer<'_>) -> std::fmt::Result {
+        Ok(())
     }
 }
 
@@ -119,7 +125,7 @@ pub fn write(entry: Entry) {
         }
         return write_line(&entry);
     }
-    let mut late = LATE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut late = unpoisoned(&LATE);
     late.push(entry);
     if late.len() >= MOST_LATE {
         drop(late);
@@ -127,27 +133,14 @@ pub fn write(entry: Entry) {
     }
 }
 
-/// Whether something waits.
-pub fn is_late() -> bool {
-    !LATE.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-}
-
-/// Writes what waited. Called when the answers are out.
+/// Writes what waited, with one call. For when there is nothing better to do.
 pub fn catch_up() {
-    let late = std::mem::take(&mut *LATE.lock().unwrap_or_else(PoisonError::into_inner));
+    let late = std::mem::take(&mut *unpoisoned(&LATE));
     let Some(((last, others), lines)) = late.split_last().zip(LINES.get()) else { return };
     lines.are_more_coming.store(true, Ordering::Relaxed);
     others.iter().for_each(write_line);
     lines.are_more_coming.store(false, Ordering::Relaxed);
     write_line(last);
-}
-
-struct NoTime;
-
-impl tracing_subscriber::fmt::time::FormatTime for NoTime {
-    fn format_time(&self, _line: &mut Writer<'_>) -> std::fmt::Result {
-        Ok(())
-    }
 }
 
 fn write_line(entry: &Entry) {
@@ -161,8 +154,8 @@ fn write_line(entry: &Entry) {
             tracing::info!(server, pid, uid, exe = program.as_deref(), "handed out a static credential");
         }
         Entry::Grant { profile, step } => match step {
-            GrantStep::Loaded | GrantStep::Kept => tracing::debug!(profile, "{}", words(*step)),
-            GrantStep::NotKept => tracing::warn!(profile, "{}", words(*step)),
+            GrantStep::Loaded | GrantStep::Kept => tracing::debug!(profile, "{}", words::grant_step(*step)),
+            GrantStep::NotKept => tracing::warn!(profile, "{}", words::grant_step(*step)),
             GrantStep::FlowBegan
             | GrantStep::SignedIn
             | GrantStep::FlowEnded
@@ -173,7 +166,7 @@ fn write_line(entry: &Entry) {
             | GrantStep::Erased
             | GrantStep::Adopted
             | GrantStep::SignedOutElsewhere
-            | GrantStep::SignedOut => tracing::info!(profile, "{}", words(*step)),
+            | GrantStep::SignedOut => tracing::info!(profile, "{}", words::grant_step(*step)),
         },
         Entry::Recovered { profile, fault } => {
             let Fault { kind, what, why, remedy: _ } = fault;
@@ -186,25 +179,5 @@ fn write_line(entry: &Entry) {
         Entry::Stale(epoch) => tracing::debug!(epoch = epoch.0, "dropped an outcome that nobody waits for"),
         Entry::Stopping => tracing::info!("stopping"),
         Entry::Idle => tracing::info!("nothing to do, so it ends until the next client comes"),
-    }
-}
-
-/// What a step is called.
-pub const fn words(step: GrantStep) -> &'static str {
-    match step {
-        GrantStep::Loaded => "found a token in the vault",
-        GrantStep::FlowBegan => "began a sign-in",
-        GrantStep::SignedIn => "signed in",
-        GrantStep::FlowEnded => "a sign-in came to nothing",
-        GrantStep::Renewed => "renewed the token",
-        GrantStep::RenewalRefused => "the token can no longer be renewed",
-        GrantStep::Suspected => "a caller said that the token does not work, so Rally is asked",
-        GrantStep::Erased => "gave up a token that does not work",
-        GrantStep::Adopted => "took over the token that another daemon has stored",
-        GrantStep::SignedOutElsewhere => "signed out, since the token is no longer in the keyring",
-        GrantStep::SignedOut => "signed out",
-        GrantStep::Alerted => "a sign-in is needed, and somebody is told who is not looking",
-        GrantStep::Kept => "the vault keeps it",
-        GrantStep::NotKept => "the vault does not keep it, memory does",
     }
 }

@@ -3,11 +3,11 @@
 //! Does not: decide, or wait for the manager.
 //! Used by: `start`, `perform` and `driver`.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use rally_cred_proto::plain::plain;
 
-use crate::log;
+use crate::words;
 use rally_cred_core::{
     event::{Entry, GrantStep},
     time::{Tick, Ticks},
@@ -19,7 +19,7 @@ pub struct ServiceManager {
     #[cfg(unix)]
     socket: Option<std::os::unix::net::UnixDatagram>,
     heartbeat: Option<Ticks>,
-    last_beat: Option<Tick>,
+    last_beat: Cell<Option<Tick>>,
 }
 
 impl ServiceManager {
@@ -40,7 +40,7 @@ impl ServiceManager {
             socket: std::env::var_os("NOTIFY_SOCKET").and_then(|address| connect(&address).ok()),
             // The loop naps for one heartbeat at most, so two of them, half the limit, are the longest silence.
             heartbeat: watchdog.map(|microseconds| Ticks(microseconds / 4000).max(Ticks(1))),
-            last_beat: None,
+            last_beat: Cell::new(None),
         }
     }
 
@@ -72,7 +72,7 @@ impl ServiceManager {
             Entry::Stopping => self.send("STOPPING=1\nSTATUS=stopping"),
             Entry::Idle => self.send("STOPPING=1\nSTATUS=nothing to do until the next client comes"),
             Entry::Grant { profile, step } if *step != GrantStep::Kept => {
-                self.send(&format!("STATUS=profile {}: {}", plain(profile), log::words(*step)));
+                self.send(&format!("STATUS=profile {}: {}", plain(profile), words::grant_step(*step)));
             }
             Entry::Grant { .. }
             | Entry::Handed { .. }
@@ -88,10 +88,10 @@ impl ServiceManager {
     }
 
     /// The driver's loop has come round.
-    pub fn beat(&mut self, now: Tick) {
+    pub fn beat(&self, now: Tick) {
         let Some(heartbeat) = self.heartbeat else { return };
-        if self.last_beat.is_none_or(|last| now - last >= heartbeat) {
-            self.last_beat = Some(now);
+        if self.last_beat.get().is_none_or(|last| now - last >= heartbeat) {
+            self.last_beat.set(Some(now));
             self.send("WATCHDOG=1");
         }
     }

@@ -1,104 +1,59 @@
 //! Carries effects out: hands each to the shell that can do it, and brings the outcome back as an event.
 //! Does not: decide, wait, or fail; a failure is an outcome too.
-//! Used by: `driver`, which calls it for each effect in order.
+//! Used by: `driver`, which has each effect begun in order; `start`, which makes it.
 
 mod checkup;
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
-use rally_cred_proto::Answer;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{sync::oneshot, task::spawn_local};
 
 use crate::{
-    alert::Alerts,
-    config,
-    driver::{Inbox, Input},
-    endpoint::Endpoint,
-    flow::listener,
-    ipc::SocketGuard,
-    log,
-    notify::ServiceManager,
-    secret_source,
-    vault::Vault,
+    alert::Alerts, config, driver::Driver, endpoint::Endpoint, flow::listener, ipc::SocketGuard, log,
+    notify::ServiceManager, secret_source, vault::Vault,
 };
 use rally_cred_core::{
-    event::{AskId, Effect, Epoch, Event, Page},
+    event::{Effect, Entry, Epoch, Event, Page},
     profile::Keyring,
     redirect::Expected,
 };
 
-/// Where the answers to one request go. They are boxed, since a channel has room for 32 of them from the start.
-pub type Answers = mpsc::UnboundedSender<Box<Answer>>;
-
 /// The hands of the broker.
-#[derive(Debug)]
 pub struct Performer {
-    inbox: Inbox,
+    driver: Driver,
     vault: Vault,
     alerts: Alerts,
     config_path: PathBuf,
     guard: SocketGuard,
-    manager: ServiceManager,
-    clients: HashMap<AskId, Answers>,
+    manager: Rc<ServiceManager>,
     listeners: HashMap<Epoch, oneshot::Sender<Page>>,
 }
 
 impl Performer {
     /// Nothing is opened yet: keyring and TLS are set up by their first use.
     pub fn new(
-        inbox: Inbox,
+        driver: Driver,
         keyring: Keyring,
         alerts: Alerts,
         config_path: PathBuf,
         guard: SocketGuard,
-        manager: ServiceManager,
+        manager: Rc<ServiceManager>,
     ) -> Self {
         Self {
-            inbox,
+            driver,
             vault: Vault::open(keyring),
             alerts,
             config_path,
             guard,
             manager,
-            clients: HashMap::new(),
             listeners: HashMap::new(),
         }
     }
 
-    /// Notes where the answers to a request go.
-    pub fn expect_answer(&mut self, id: AskId, answers: Answers) {
-        self.clients.insert(id, answers);
-    }
-
-    /// The service manager, which wants to hear from the driver itself.
-    pub fn manager(&mut self) -> &mut ServiceManager {
-        &mut self.manager
-    }
-
-    /// Whether no client is connected.
-    pub fn is_deserted(&self) -> bool {
-        self.guard.is_deserted()
-    }
-
-    /// Forgets a client that left before its result.
-    pub fn forget(&mut self, id: AskId) {
-        self.clients.remove(&id);
-    }
-
-    /// Begins an effect, and returns at once.
-    pub fn begin(&mut self, effect: Effect) {
+    /// Begins an effect, and returns at once. Breaks where the daemon is to end.
+    pub fn begin(&mut self, effect: Effect) -> ControlFlow<()> {
         match effect {
-            Effect::Tell(id, event) => {
-                if let Some(client) = self.clients.get(&id) {
-                    // A client that left is reported by its session; what was meant for it is dropped.
-                    client.send(Box::new(event)).ok();
-                }
-            }
-            Effect::Reply(id, result) => {
-                if let Some(client) = self.clients.remove(&id) {
-                    client.send(Box::new(result)).ok();
-                }
-            }
+            Effect::Tell(id, answer) | Effect::Reply(id, answer) => self.driver.answer(id, answer),
             Effect::Load(epoch, key) => {
                 let vault = self.vault.clone();
                 self.report(async move { Event::Loaded(epoch, vault.load(&key).await) });
@@ -135,9 +90,8 @@ impl Performer {
                 });
             }
             Effect::Check { id, keyring, profiles, secrets } => {
-                if let Some(client) = self.clients.remove(&id) {
-                    tokio::spawn(checkup::run(self.vault.clone(), id, keyring, profiles, secrets, client));
-                }
+                let (driver, vault) = (self.driver.clone(), self.vault.clone());
+                spawn_local(checkup::run(driver, vault, id, keyring, profiles, secrets));
             }
             Effect::Alert(alert) => self.alerts.raise(alert),
             Effect::WithdrawAlert(profile) => self.alerts.withdraw(&profile),
@@ -149,35 +103,47 @@ impl Performer {
                     async move { Event::ConfigRead(config::read(&path).map(Option::unwrap_or_default)) },
                 );
             }
-            Effect::Log(entry) => {
-                self.manager.note(&entry);
-                log::write(entry);
-            }
+            Effect::Log(entry) => self.note(entry),
             Effect::CloseSocket => self.guard.close(),
-            Effect::Exit | Effect::ExitIfDeserted => {}
+            Effect::Exit => return ControlFlow::Break(()),
+            // Nothing is awaited between this look and the closed guard, so nobody can come in between. Who comes
+            // afterwards waits in the service manager's queue.
+            Effect::ExitIfDeserted if self.guard.is_deserted() => {
+                self.note(Entry::Idle);
+                return ControlFlow::Break(());
+            }
+            Effect::ExitIfDeserted => {}
         }
+        ControlFlow::Continue(())
+    }
+
+    fn note(&self, entry: Entry) {
+        self.manager.note(&entry);
+        log::write(entry);
     }
 
     /// Opens the listener, reports what the browser brings, and holds the browser's page back until the flow has ended.
     fn listen(&mut self, epoch: Epoch, expected: Expected) {
         let (end, mut ended) = oneshot::channel();
         self.listeners.insert(epoch, end);
-        let inbox = self.inbox.clone();
-        tokio::spawn(async move {
-            let report = async |event| inbox.send(Input::Happened(event)).await.ok();
+        let driver = self.driver.clone();
+        spawn_local(async move {
+            // A daemon that has ended needs no outcome.
+            let report = |event| {
+                let _ = driver.happened(event);
+            };
             let mut listener = match listener::open(expected).await {
                 Ok(listener) => listener,
                 Err(trouble) => {
-                    report(Event::Listening(epoch, Err(trouble.fault()))).await;
-                    return;
+                    return report(Event::Listening(epoch, Err(trouble.fault())));
                 }
             };
-            report(Event::Listening(epoch, Ok(()))).await;
+            report(Event::Listening(epoch, Ok(())));
             let arrival = tokio::select! {
                 arrival = listener.arrival() => arrival,
                 _ = &mut ended => return,
             };
-            report(Event::Redirected(epoch, arrival.redirect)).await;
+            report(Event::Redirected(epoch, arrival.redirect));
             if let Ok(page) = ended.await {
                 // The browser may have gone; the port closes with the listener either way.
                 arrival.page.send(page).ok();
@@ -185,12 +151,12 @@ impl Performer {
         });
     }
 
-    /// Runs a job beside the others and sends its outcome to the driver.
-    fn report(&self, job: impl Future<Output = Event> + Send + 'static) {
-        let inbox = self.inbox.clone();
-        tokio::spawn(async move {
-            // A driver that is gone needs no outcome.
-            inbox.send(Input::Happened(job.await)).await.ok();
+    /// Runs a job beside the others, and has its outcome decided where it ends.
+    fn report(&self, job: impl Future<Output = Event> + 'static) {
+        let driver = self.driver.clone();
+        // A daemon that has ended needs no outcome.
+        spawn_local(async move {
+            let _ = driver.happened(job.await);
         });
     }
 }

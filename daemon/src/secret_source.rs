@@ -2,20 +2,14 @@
 //! Does not: keep it, show any of it, or use a shell.
 //! Used by: perform, when the broker finds none in the vault.
 
-use std::{
-    env,
-    io::{self, Read},
-    path::Path,
-    process::Stdio,
-    time::Duration,
-};
+use std::{env, io::Read, path::Path, process::Stdio, time::Duration};
 
-use rally_cred_proto::{Fault, FaultKind, Secret, own_file, variables::SECRET_FILE};
+use rally_cred_proto::{Fault, FaultKind, Secret, variables::SECRET_FILE};
 use tokio::io::AsyncReadExt;
 use zeroize::Zeroizing;
 
 use crate::{
-    config,
+    private_file,
     program::{self, Group},
 };
 use rally_cred_core::profile::SecretSource;
@@ -86,13 +80,13 @@ async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
     command.env_clear().envs(VARIABLES.iter().filter_map(|name| Some((name, env::var_os(name)?))));
     #[cfg(unix)]
     command.current_dir("/");
-    let mut group = Group::start(&mut command).map_err(|fault| format!("cannot be run: {fault}"))?;
+    let mut group = Group::start(&mut command).map_err(|err| format!("cannot be run: {err}"))?;
     let mut kept = Zeroizing::new(Vec::with_capacity(LONGEST));
     if let Some(mut stdout) = group.child().stdout.take() {
         let mut piece = Zeroizing::new([0; 1024]);
         loop {
             let read = stdout.read(&mut *piece).await;
-            let count = read.map_err(|fault| format!("cannot be read: {fault}"))?;
+            let count = read.map_err(|err| format!("cannot be read: {err}"))?;
             if count == 0 {
                 break;
             }
@@ -101,22 +95,17 @@ async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
             kept.extend_from_slice(piece.get(..count.min(room)).unwrap_or_default());
         }
     }
-    let status = group.child().wait().await.map_err(|fault| format!("cannot be waited for: {fault}"))?;
+    let status = group.child().wait().await.map_err(|err| format!("cannot be waited for: {err}"))?;
     if !status.success() {
         return Err(format!("ended with {status}"));
     }
     first_line(&kept).map_err(|why| format!("printed {why}"))
 }
 
-/// Many systems that hand secrets to programs leave them readable to all, so only who could have changed it matters.
 fn read(path: &Path) -> Result<Secret, String> {
-    let text = |fault: io::Error| fault.to_string();
-    let file = own_file::open_to_read(path).map_err(text)?;
-    if let Some(why) = config::why_unsafe(&file.metadata().map_err(text)?) {
-        return Err(why);
-    }
+    let file = private_file::open(path).map_err(|unusable| unusable.to_string())?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
-    file.take(LONGEST as u64).read_to_end(&mut bytes).map_err(text)?;
+    file.take(LONGEST as u64).read_to_end(&mut bytes).map_err(|err| err.to_string())?;
     first_line(&bytes).map_err(|why| format!("it holds {why}"))
 }
 

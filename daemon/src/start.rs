@@ -2,20 +2,29 @@
 //! Does not: serve anything itself.
 //! Used by: `main`.
 
-use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    rc::Rc,
+    time::Duration,
+};
 
 use rally_cred_proto::{
     Answer, Fault, FaultKind, frame, network, own_file,
     plain::{visible, visible_line},
     socket,
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    task::{JoinHandle, spawn_local},
+};
 
 use crate::{
     activation::Inherited,
     alert::{Alerts, AllGone},
     config,
-    driver::{self, Inbox, Input},
+    driver::Driver,
     ipc::{self, Opened},
     log::{self, LogFile, Sink},
     notify::ServiceManager,
@@ -107,13 +116,13 @@ fn serve_detached() -> Result<(), Fault> {
 /// The log of a daemon that a client starts. Without one it serves as well, and says so to that client.
 fn open_log() -> Result<LogFile, Fault> {
     let path = socket::state_folder()?.join("daemon.log");
-    LogFile::open(&path).map_err(|fault| {
+    LogFile::open(&path).map_err(|err| {
         let remedy = own_file::owner_remedy(&path).unwrap_or_else(|| match path.symlink_metadata() {
             Ok(_) => own_file::put_aside(&path),
             Err(_) => "set XDG_STATE_HOME to a folder in which you may write".to_owned(),
         });
         Fault::new(FaultKind::Failed, format!("the log {} cannot be opened, so none is kept", path.display()))
-            .why(fault.to_string())
+            .why(err.to_string())
             .remedy(remedy)
     })
 }
@@ -146,9 +155,8 @@ struct Origins {
 
 /// Serves until it is told to stop. `when_ready` is called once a client would be answered.
 fn serve(sink: Sink, origins: Origins, when_ready: impl FnOnce()) -> Result<(), Fault> {
-    let cannot = |fault: std::io::Error| {
-        Fault::new(FaultKind::Failed, "the daemon cannot start").why(fault.to_string())
-    };
+    let cannot =
+        |err: std::io::Error| Fault::new(FaultKind::Failed, "the daemon cannot start").why(err.to_string());
     let config_path = config::path()?;
     let config = config::read(&config_path)?.unwrap_or_default();
     log::open(sink, std::env::var("RALLY_CRED_LOG").ok().as_deref())?;
@@ -157,7 +165,10 @@ fn serve(sink: Sink, origins: Origins, when_ready: impl FnOnce()) -> Result<(), 
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a part of the daemon failed");
     }));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+    let mut builder = Builder::new_current_thread();
+    // The thread parks when everybody has been answered.
+    builder.enable_all().on_thread_park(log::catch_up);
+    let runtime = builder.build_local(LocalOptions::default()).map_err(cannot)?;
     let outcome = runtime.block_on(serve_until_told(config, config_path, origins, when_ready));
     // A call into a keyring that hangs must not hold up the end.
     runtime.shutdown_timeout(LAST_JOBS);
@@ -172,11 +183,7 @@ async fn serve_until_told(
 ) -> Result<(), Fault> {
     let path = socket::path()?;
     let shown = visible_line(&path.to_string_lossy()).into_owned();
-    let opened = match inherited {
-        Some(inherited) => ipc::adopt(inherited, &path).map(Opened::Ours),
-        None => ipc::open(&path),
-    };
-    let socket = match opened? {
+    let socket = match open_socket(inherited, &path)? {
         Opened::Ours(socket) => socket,
         Opened::OtherDaemon => {
             tracing::info!("another daemon serves {shown}");
@@ -190,25 +197,44 @@ async fn serve_until_told(
         config: config_path.display().to_string(),
         network: network::shown(|name| std::env::var_os(name)),
     };
-    let (inbox, inputs) = driver::inbox();
-    watch_signals(inbox.clone())?;
-    let (guard, sessions) = socket.serve(inbox.clone());
+    let driver = Driver::default();
+    watch_signals(&driver)?;
+    let (guard, sessions) = socket.serve(driver.clone());
     tracing::info!(profiles = config.profiles.len(), socket = %shown, "ready");
     manager.ready(config.profiles.len());
     let (alerts, all_gone) = Alerts::new(config.notify.clone());
-    let performer = Performer::new(inbox, config.keyring, alerts, config_path, guard, manager);
+    let manager = Rc::new(manager);
+    let mut performer =
+        Performer::new(driver.clone(), config.keyring, alerts, config_path, guard, Rc::clone(&manager));
     when_ready();
     let broker = Broker::new(facts, config);
     let broker = match idle_exit {
         Some(after) => broker.with_idle_exit(after),
         None => broker,
     };
+    // Before anything is awaited, so that nobody finds the driver without a broker.
+    let end = driver.open(broker, Box::new(move |effect| performer.begin(effect)));
     // As a task, since waking what the runtime itself waits for takes a system call.
-    let driving = tokio::spawn(driver::run(broker, inputs, performer));
-    driving.await.map_err(|_| Fault::new(FaultKind::Failed, "the daemon failed").remedy("see its log"))?;
+    spawn_local(driver.run(manager));
+    end.await.map_err(|_| Fault::new(FaultKind::Failed, "the daemon failed").remedy("see its log"))?;
     finish(sessions, all_gone).await;
+    log::catch_up();
     tracing::info!("stopped");
     Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn open_socket(inherited: Option<Inherited>, path: &Path) -> Result<Opened, Fault> {
+    match inherited {
+        Some(inherited) => ipc::adopt(inherited.into(), path).map(Opened::Ours),
+        None => ipc::open(path),
+    }
+}
+
+/// No service manager here passes a socket on.
+#[cfg(not(target_os = "linux"))]
+fn open_socket(_inherited: Option<Inherited>, path: &Path) -> Result<Opened, Fault> {
+    ipc::open(path)
 }
 
 async fn finish(sessions: JoinHandle<()>, mut all_gone: AllGone) {
@@ -217,16 +243,14 @@ async fn finish(sessions: JoinHandle<()>, mut all_gone: AllGone) {
 }
 
 #[cfg(unix)]
-fn watch_signals(inbox: Inbox) -> Result<(), Fault> {
+fn watch_signals(driver: &Driver) -> Result<(), Fault> {
     use tokio::signal::unix::{SignalKind, signal};
     let watch = |kind, make_event: fn() -> Event| {
-        let mut arrivals = signal(kind).map_err(|fault| {
-            Fault::new(FaultKind::Failed, "signals cannot be watched").why(fault.to_string())
-        })?;
-        let inbox = inbox.clone();
-        tokio::spawn(async move {
-            while arrivals.recv().await.is_some() && inbox.send(Input::Happened(make_event())).await.is_ok() {
-            }
+        let mut arrivals = signal(kind)
+            .map_err(|err| Fault::new(FaultKind::Failed, "signals cannot be watched").why(err.to_string()))?;
+        let driver = driver.clone();
+        spawn_local(async move {
+            while arrivals.recv().await.is_some() && driver.happened(make_event()).is_continue() {}
         });
         Ok(())
     };
@@ -236,11 +260,12 @@ fn watch_signals(inbox: Inbox) -> Result<(), Fault> {
 }
 
 #[cfg(not(unix))]
-fn watch_signals(inbox: Inbox) -> Result<(), Fault> {
-    tokio::spawn(async move {
+fn watch_signals(driver: &Driver) -> Result<(), Fault> {
+    let driver = driver.clone();
+    spawn_local(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            // A driver that is gone has stopped already.
-            inbox.send(Input::Happened(Event::StopWanted)).await.ok();
+            // One that has ended needs not be told.
+            let _ = driver.happened(Event::StopWanted);
         }
     });
     Ok(())
@@ -251,8 +276,8 @@ fn watch_signals(inbox: Inbox) -> Result<(), Fault> {
 #[cfg(unix)]
 fn harden() -> Result<(), Fault> {
     use rustix::process::{Resource, Rlimit, setrlimit};
-    let cannot = |fault: rustix::io::Errno| {
-        Fault::new(FaultKind::Failed, "core dumps cannot be switched off").why(fault.to_string())
+    let cannot = |err: rustix::io::Errno| {
+        Fault::new(FaultKind::Failed, "core dumps cannot be switched off").why(err.to_string())
     };
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(cannot)?;
@@ -295,7 +320,7 @@ fn leave_session() -> Result<(), Fault> {
     };
     // It fails only for a process that leads a group already, and then there is nothing to leave.
     rustix::process::setsid().ok();
-    std::env::set_current_dir("/").map_err(|fault| cannot(fault.to_string()))
+    std::env::set_current_dir("/").map_err(|err| cannot(err.to_string()))
 }
 
 #[cfg(not(unix))]

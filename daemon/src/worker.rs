@@ -53,7 +53,7 @@ pub fn rehearse() -> Result<(), Undone> {
 pub fn rehearse_descriptors(count: usize) -> Result<(), Undone> {
     let descriptors = (0..count).map(|_| rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0));
     let descriptors: Result<Vec<_>, _> = descriptors.collect();
-    descriptors.map(drop).map_err(|fault| Undone::NoDescriptor(fault.into()))
+    descriptors.map(drop).map_err(|err| Undone::NoDescriptor(err.into()))
 }
 
 #[cfg(test)]

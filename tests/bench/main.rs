@@ -49,11 +49,24 @@ const QUICK: Effort = Effort {
 fn main() -> ExitCode {
     let about = "Runs rally-cred, a C client and what else is installed in turn, checks every answer, and prints times and ratios";
     let quick = flag("quick", "Few rounds: shows that the benchmark works, and says little about speed");
-    command_line::run("bench", about, [quick], |given| {
-        let report = run(if given.has("quick") { QUICK } else { FULL })?;
+    let daemon = flag(
+        "daemon",
+        "Only what the daemon's part in a get costs: a C client with it and with a C server, and requests a second",
+    );
+    command_line::run("bench", about, [quick, daemon], |given| {
+        let effort = if given.has("quick") { QUICK } else { FULL };
+        let report = if given.has("daemon") { run_daemon(effort)? } else { run(effort)? };
         report.print();
         Ok(())
     })
+}
+
+fn run_daemon(effort: Effort) -> Result<Report, String> {
+    let mut report = Report::default();
+    let bench = BenchWorld::new()?;
+    stopwatch::daemon(&bench, effort, &mut report)?;
+    throughput::by_servers(&bench, effort, &mut report)?;
+    Ok(report)
 }
 
 fn run(effort: Effort) -> Result<Report, String> {

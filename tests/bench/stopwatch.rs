@@ -35,6 +35,20 @@ fn command(name: &'static str, arguments: &[&str]) -> Command {
     Command { name, before: Vec::new(), arguments, is_checked: true }
 }
 
+/// The same client with the daemon and with a bare server: what is between them is the daemon's part in a get.
+pub(crate) fn daemon(bench: &BenchWorld, effort: Effort, report: &mut Report) -> Result<(), String> {
+    let client = bench.c_program("client");
+    let commands = [
+        command("C client, C server", &[&client, &text(&bench.bare_socket)]),
+        command("C client", &[&client, &text(&bench.socket)]),
+    ];
+    if let [bare, ours] = run(bench, "A warm get", effort.rounds, &commands, report)?.as_slice() {
+        let figure = "C client, rally-credd, median, to C client, C server";
+        report.at_most(figure, ours.median / bare.median, 1.25, "times");
+    }
+    Ok(())
+}
+
 /// Calls while the daemon has the token in memory.
 pub(crate) fn warm(bench: &BenchWorld, effort: Effort, report: &mut Report) -> Result<(), String> {
     let (glibc, cache, socket) =

@@ -2,7 +2,10 @@
 //! Does not: start a process for each request; this is about daemons.
 //! Used by: `main`.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     Effort,
@@ -24,6 +27,12 @@ struct Server<'a> {
 }
 
 pub(crate) fn measure(bench: &BenchWorld, effort: Effort, report: &mut Report) -> Result<(), String> {
+    let asked = by_servers(bench, effort, report)?;
+    by_clients(bench, &asked, effort, report)
+}
+
+/// Beside other daemons. Returns the file with the request.
+pub(crate) fn by_servers(bench: &BenchWorld, effort: Effort, report: &mut Report) -> Result<PathBuf, String> {
     let request = fs::read_to_string(&bench.request).map_err(|fault| fault.to_string())?;
     let cached = bench.file("cache-request", &format!("action=get\ntimeout=36000\n{request}"))?;
     let value = |key: &str| request.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
@@ -74,7 +83,7 @@ pub(crate) fn measure(bench: &BenchWorld, effort: Effort, report: &mut Report) -
         report.at_least("new connections a second, to a bare C server (an aim)", ours / bare, 1.0, "times");
         report.at_least("requests a second on kept connections, to git's cache", kept / cache, 3.0, "times");
     }
-    by_clients(bench, &asked, effort, report)
+    Ok(asked)
 }
 
 /// What a request costs the daemon, by how many ask at once.

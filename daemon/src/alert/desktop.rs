@@ -11,7 +11,7 @@ use zbus::{
     message::Type, zvariant::Value,
 };
 
-use crate::{activation, program, worker};
+use crate::{environment, program, worker};
 use rally_cred_core::event::Alert;
 
 const SERVICE: &str = "org.freedesktop.Notifications";
@@ -28,13 +28,13 @@ pub(super) async fn show(alert: Alert, withdrawn: oneshot::Receiver<()>) {
     }
     let outcome = match timeout(PATIENCE, Notification::open(&alert)).await {
         Ok(Ok(notification)) => notification.answer(withdrawn).await,
-        Ok(Err(fault)) => Err(fault),
+        Ok(Err(err)) => Err(err),
         Err(_) => return tracing::debug!(profile, "the notification service does not answer"),
     };
     match outcome {
         Ok(Some(Pressed { activation })) => sign_in(profile, activation).await,
         Ok(None) => tracing::debug!(profile, "the notification is gone"),
-        Err(fault) => tracing::debug!(profile, why = %plain(&fault.to_string()), "no notification is shown"),
+        Err(err) => tracing::debug!(profile, why = %plain(&err.to_string()), "no notification is shown"),
     }
 }
 
@@ -120,7 +120,7 @@ async fn next(signals: &mut MessageStream) -> Option<zbus::Result<Message>> {
 async fn sign_in(profile: &str, activation: Option<String>) {
     let client = client();
     let words = ["login", "--force", "--", profile];
-    if activation::is_of_a_unit() {
+    if environment::is_of_a_unit() {
         // A browser in the daemon's own unit would be in its sandbox, and would end with it.
         let mut command = program::command("systemd-run");
         command.args(["--user", "--quiet", "--collect", "--service-type=exec"]);
@@ -137,7 +137,7 @@ async fn sign_in(profile: &str, activation: Option<String>) {
     command.args(words).envs(activation.map(|token| (ACTIVATION, token)));
     match command.status().await {
         Ok(status) => tracing::debug!(profile, how = %status, "the sign-in from the notification ended"),
-        Err(fault) => tracing::warn!(profile, why = %fault, "rally-cred cannot be run"),
+        Err(err) => tracing::warn!(profile, why = %err, "rally-cred cannot be run"),
     }
 }
 

@@ -43,15 +43,15 @@ impl<'a> Source<'a> {
     }
 
     pub(super) fn parse(&self) -> Result<Spanned<DeTable<'a>>, Fault> {
-        DeTable::parse(self.text).map_err(|fault| {
-            let span = fault.span().unwrap_or_default();
+        DeTable::parse(self.text).map_err(|err| {
+            let span = err.span().unwrap_or_default();
             let at = span.start;
-            if fault.message() == "duplicate key" {
+            if err.message() == "duplicate key" {
                 let key = self.text.get(span).unwrap_or_default();
                 return self.broken(at, &format!("key `{key}` stands twice")).remedy("remove one of them");
             }
             self.broken(at, "this is not TOML")
-                .why(fault.message())
+                .why(err.message())
                 .remedy("write each line as key = \"value\"")
         })
     }

@@ -48,9 +48,9 @@ pub(super) async fn accept_all(sockets: Weak<[TcpListener]>, redirects: Arc<Redi
                 }
                 connections.admit(stream);
             }
-            Err(fault) => {
-                if refused.happened(&fault.to_string()) {
-                    tracing::warn!(flow = "accept_failed", why = %fault);
+            Err(err) => {
+                if refused.happened(&err.to_string()) {
+                    tracing::warn!(flow = "accept_failed", why = %err);
                 }
                 sleep(ACCEPT_PAUSE).await;
             }

@@ -79,7 +79,7 @@ async fn bind(ListenAt { addresses, port, .. }: &ListenAt) -> Result<Vec<TcpList
         match TcpListener::bind((*address, *port)).await {
             Ok(socket) => sockets.push(socket),
             // Another program on one of the two addresses of `localhost` would get half of the redirects.
-            Err(fault) => match ListenTrouble::of(*port, &fault) {
+            Err(err) => match ListenTrouble::of(*port, &err) {
                 ListenTrouble::Failed(why) => missing = Some(why),
                 trouble => return Err(trouble),
             },
@@ -129,11 +129,11 @@ impl Drop for Listener {
 }
 
 impl ListenTrouble {
-    fn of(port: u16, fault: &io::Error) -> Self {
-        match fault.kind() {
+    fn of(port: u16, err: &io::Error) -> Self {
+        match err.kind() {
             io::ErrorKind::AddrInUse => Self::PortTaken { port },
             io::ErrorKind::PermissionDenied => Self::PortForbidden { port },
-            _ => Self::Failed(plain(&fault.to_string())),
+            _ => Self::Failed(plain(&err.to_string())),
         }
     }
 
@@ -188,7 +188,7 @@ mod tests {
             });
             match v6 {
                 Ok(v6) => return (port, vec![v4, v6]),
-                Err(fault) if fault.kind() == io::ErrorKind::AddrInUse => (),
+                Err(err) if err.kind() == io::ErrorKind::AddrInUse => (),
                 Err(_) => return (port, vec![v4]),
             }
         }

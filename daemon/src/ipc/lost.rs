@@ -18,8 +18,8 @@ mod watch {
         /// Watches from now on. Where the system has no watch left, nothing is noticed. Must run inside a runtime.
         pub(in crate::ipc) fn begin(socket: &Path) -> Self {
             let watch = open(socket);
-            if let Err(fault) = &watch {
-                tracing::warn!(why = %fault, "it will not be noticed if somebody removes the socket");
+            if let Err(err) = &watch {
+                tracing::warn!(why = %err, "it will not be noticed if somebody removes the socket");
             }
             Self(watch.ok())
         }

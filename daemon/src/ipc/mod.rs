@@ -7,26 +7,27 @@ mod place;
 mod session;
 
 use std::{
+    cell::RefCell,
     io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    rc::{Rc, Weak},
+    sync::Arc,
     time::Duration,
 };
 
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
-use tokio::sync::{Semaphore, watch};
-
-use crate::{
-    driver::{Inbox, Input},
-    episode::Episode,
+use tokio::{
+    sync::{Semaphore, watch},
+    task::spawn_local,
 };
+
+use crate::{driver::Driver, episode::Episode};
 use lost::Watch;
 use place::{Found, Place};
-use rally_cred_core::event::{AskId, Event, Peer};
+use rally_cred_core::event::{Event, Peer};
 
-pub use place::{Opened, adopt, open};
+#[cfg(target_os = "linux")]
+pub use place::adopt;
+pub use place::{Opened, open};
 
 /// Connections served at once. More wait in the socket's queue; each of ours costs a task and a few kilobytes.
 const CONNECTIONS: usize = 1024;
@@ -48,7 +49,7 @@ pub struct Socket {
 /// Closes the socket to new connections.
 #[derive(Debug)]
 pub struct SocketGuard {
-    place: Arc<Mutex<Place>>,
+    place: Rc<RefCell<Place>>,
     is_closed: watch::Sender<bool>,
     permits: Arc<Semaphore>,
 }
@@ -59,7 +60,7 @@ impl SocketGuard {
         if self.is_closed.send_replace(true) {
             return;
         }
-        unpoisoned(&self.place).vacate();
+        self.place.borrow().vacate();
     }
 
     /// Whether no client is connected. True until the caller awaits something: the whole daemon runs on one thread, so
@@ -78,25 +79,24 @@ impl Drop for SocketGuard {
 
 impl Socket {
     /// Begins to accept. The door closes it; the returned task ends once every session has.
-    pub fn serve(self, inbox: Inbox) -> (SocketGuard, tokio::task::JoinHandle<()>) {
+    pub fn serve(self, driver: Driver) -> (SocketGuard, tokio::task::JoinHandle<()>) {
         let (is_closed, closing) = watch::channel(false);
         let Self { listener, place } = self;
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let watch = Watch::begin(place.path());
-        let place = Arc::new(Mutex::new(place));
+        let place = Rc::new(RefCell::new(place));
         let reception = Reception {
             listener,
             watch,
             // The lock ends with the guard.
-            place: Arc::downgrade(&place),
-            inbox,
+            place: Rc::downgrade(&place),
+            driver,
             closing,
             permits: Arc::clone(&permits),
-            asks: Arc::default(),
             refused: Episode::default(),
             strangers: Episode::default(),
         };
-        (SocketGuard { place, is_closed, permits }, tokio::spawn(reception.run()))
+        (SocketGuard { place, is_closed, permits }, spawn_local(reception.run()))
     }
 }
 
@@ -104,11 +104,10 @@ impl Socket {
 struct Reception {
     listener: Listener,
     watch: Watch,
-    place: Weak<Mutex<Place>>,
-    inbox: Inbox,
+    place: Weak<RefCell<Place>>,
+    driver: Driver,
     closing: watch::Receiver<bool>,
     permits: Arc<Semaphore>,
-    asks: Arc<AtomicU64>,
     refused: Episode,
     strangers: Episode,
 }
@@ -126,7 +125,7 @@ impl Reception {
             match accepted {
                 None => self.look_after_place().await,
                 Some(Ok(stream)) => self.admit(stream, permit),
-                Some(Err(fault)) => self.pause(&fault).await,
+                Some(Err(err)) => self.pause(&err).await,
             }
         }
         tell_end(&mut self.refused, "clients could not be accepted");
@@ -149,18 +148,16 @@ impl Reception {
             }
         };
         tell_end(&mut self.strangers, "connections of others were refused");
-        let asks = Arc::clone(&self.asks);
-        let next_id = move || AskId(asks.fetch_add(1, Ordering::Relaxed));
-        let (inbox, closing) = (self.inbox.clone(), self.closing.clone());
-        tokio::spawn(async move {
-            session::serve(stream, peer, inbox, closing, next_id).await;
+        let (driver, closing) = (self.driver.clone(), self.closing.clone());
+        spawn_local(async move {
+            session::serve(stream, peer, driver, closing).await;
             drop(permit);
         });
     }
 
-    async fn pause(&mut self, fault: &io::Error) {
-        if self.refused.happened(&fault.to_string()) {
-            tracing::warn!("cannot accept a connection: {fault}");
+    async fn pause(&mut self, err: &io::Error) {
+        if self.refused.happened(&err.to_string()) {
+            tracing::warn!("cannot accept a connection: {err}");
         }
         tokio::time::sleep(ACCEPT_AGAIN).await;
     }
@@ -169,7 +166,7 @@ impl Reception {
     /// in order, so that the next client starts one that can be reached.
     async fn look_after_place(&mut self) {
         let Some(place) = self.place.upgrade() else { return };
-        if unpoisoned(&place).look() != Found::Well {
+        if place.borrow().look() != Found::Well {
             let settled = tokio::time::sleep(SETTLE);
             tokio::select! {
                 _ = self.closing.wait_for(|closed| *closed) => return,
@@ -177,7 +174,7 @@ impl Reception {
             }
         }
         let outcome = {
-            let mut place = unpoisoned(&place);
+            let mut place = place.borrow_mut();
             match place.look() {
                 Found::Well => place.renew_lock().map(|()| None),
                 Found::Removed => place.bind_anew().map(Some),
@@ -191,13 +188,13 @@ impl Reception {
             Ok(None) => {}
             Ok(Some(listener)) => {
                 tracing::warn!("somebody removed the socket, so it was made anew");
-                self.watch = Watch::begin(unpoisoned(&place).path());
+                self.watch = Watch::begin(place.borrow().path());
                 self.listener = listener;
             }
             Err(fault) => {
                 tracing::warn!(why = fault.why, "{}, so no client can come any more", fault.what);
-                // A driver that is gone has stopped already.
-                self.inbox.send(Input::Happened(Event::StopWanted)).await.ok();
+                // One that has ended needs not be told.
+                let _ = self.driver.happened(Event::StopWanted);
             }
         }
     }
@@ -210,11 +207,6 @@ fn tell_end(episode: &mut Episode, what: &str) {
     }
 }
 
-/// A panic in between leaves nothing half done in what the lock guards.
-fn unpoisoned(place: &Mutex<Place>) -> MutexGuard<'_, Place> {
-    place.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The program that a process runs. It is looked at once for a connection, as soon as there is one, since whoever asks
 /// in haste may be gone when its request is noted.
 #[cfg(unix)]
@@ -225,7 +217,7 @@ fn program_of(pid: u32) -> Option<Arc<str>> {
 
 /// Who is at the other end; an error names what is wrong with them.
 fn peer_of(stream: &Stream) -> Result<Peer, String> {
-    let peer = stream.peer_creds().map_err(|fault| fault.to_string())?;
+    let peer = stream.peer_creds().map_err(|err| err.to_string())?;
     #[cfg(unix)]
     {
         // It stays the same for as long as the daemon runs.

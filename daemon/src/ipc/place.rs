@@ -19,7 +19,6 @@ use rally_cred_proto::{
 };
 
 use super::Socket;
-use crate::activation::Inherited;
 
 /// How long a new daemon waits for an old one that closed its door but has not quite ended.
 const PREDECESSOR: Duration = Duration::from_secs(3);
@@ -96,7 +95,7 @@ pub fn open(path: &Path) -> Result<Opened, Fault> {
 /// Takes the service manager's socket at this path. A daemon that a client started before the manager made its socket is
 /// out of reach from then on, so it is told to stop. Must run inside a runtime.
 #[cfg(target_os = "linux")]
-pub fn adopt(inherited: Inherited, path: &Path) -> Result<Socket, Fault> {
+pub fn adopt(listener: std::os::fd::OwnedFd, path: &Path) -> Result<Socket, Fault> {
     use interprocess::os::unix::uds_local_socket::tokio::Listener as UnixListener;
     use rally_cred_proto::lock::Holder;
     let lock_path = lock::path(path)?;
@@ -114,19 +113,13 @@ pub fn adopt(inherited: Inherited, path: &Path) -> Result<Socket, Fault> {
         }
         std::thread::sleep(LOOK_AGAIN);
     };
-    let listener = UnixListener::try_from(std::os::fd::OwnedFd::from(inherited)).map_err(|fault| {
+    let listener = UnixListener::try_from(listener).map_err(|err| {
         Fault::new(FaultKind::Failed, format!("the socket {} cannot be taken over", path.display()))
-            .why(fault.to_string())
+            .why(err.to_string())
     })?;
     let (file, folder) = (FileId::of(path).ok(), folder_of(path));
     let place = Place { path: path.to_owned(), lock, file, folder, is_ours: false };
     Ok(Socket { listener: listener.into(), place })
-}
-
-/// No service manager here passes a socket on.
-#[cfg(not(target_os = "linux"))]
-pub fn adopt(_inherited: Inherited, path: &Path) -> Result<Socket, Fault> {
-    Err(locked(path, &lock::path(path)?))
 }
 
 impl Place {
@@ -139,8 +132,8 @@ impl Place {
     pub(super) fn look(&self) -> Found {
         match FileId::of(&self.path) {
             Ok(found) if Some(&found) == self.file.as_ref() => Found::Well,
-            Err(fault)
-                if fault.kind() == io::ErrorKind::NotFound
+            Err(err)
+                if err.kind() == io::ErrorKind::NotFound
                     && self.is_ours
                     && self.folder.is_some()
                     && folder_of(&self.path) == self.folder
@@ -178,10 +171,10 @@ impl Place {
 }
 
 fn take_lock(path: &Path, lock_path: &Path) -> Result<Option<Lock>, Fault> {
-    Lock::try_take(lock_path).map_err(|fault| {
+    Lock::try_take(lock_path).map_err(|err| {
         let lock = lock_path.display();
         let told =
-            Fault::new(FaultKind::Failed, format!("the lock {lock} cannot be used")).why(fault.to_string());
+            Fault::new(FaultKind::Failed, format!("the lock {lock} cannot be used")).why(err.to_string());
         socket::in_the_way(told, path, lock_path)
     })
 }
@@ -199,9 +192,9 @@ fn locked(path: &Path, lock_path: &Path) -> Fault {
 /// The socket, closed to others before it has a name. Of what is at the path, only a socket on which nobody listens any
 /// more makes way.
 fn bind(path: &Path) -> Result<(Listener, Option<FileId>), Fault> {
-    let cannot = |fault: io::Error| {
+    let cannot = |err: io::Error| {
         Fault::new(FaultKind::Failed, format!("the socket {} cannot be made", path.display()))
-            .why(fault.to_string())
+            .why(err.to_string())
     };
     #[cfg(unix)]
     clear(path)?;
@@ -219,11 +212,11 @@ fn clear(path: &Path) -> Result<(), Fault> {
         Err(socket::in_the_way(fault.why(why), path, path))
     };
     match fs::symlink_metadata(path) {
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(fault) => refuse(&fault.to_string()),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(err) => refuse(&err.to_string()),
         Ok(found) if !found.file_type().is_socket() => refuse("something that is no socket is in its place"),
         Ok(_) if has_listener(path) => refuse("another program listens there"),
-        Ok(_) => fs::remove_file(path).or_else(|fault| refuse(&fault.to_string())),
+        Ok(_) => fs::remove_file(path).or_else(|err| refuse(&err.to_string())),
     }
 }
 
@@ -294,9 +287,9 @@ fn make_folder(path: &Path) -> Result<(), Fault> {
     if socket::check_folder(path)? && (cfg!(unix) || folder.is_dir()) {
         return Ok(());
     }
-    own_file::make_folder(&folder).map_err(|fault| {
+    own_file::make_folder(&folder).map_err(|err| {
         let what = format!("the folder {} cannot be made", folder.display());
-        let told = Fault::new(FaultKind::Failed, what).why(fault.to_string());
+        let told = Fault::new(FaultKind::Failed, what).why(err.to_string());
         match own_file::owner_remedy(&folder) {
             Some(remedy) if socket::is_default(path) => told.remedy(remedy),
             _ => told.remedy("set RALLY_CRED_SOCKET to a path in a folder of your own"),

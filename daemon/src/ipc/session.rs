@@ -1,5 +1,5 @@
-//! One connection: reads a request, passes it on, writes the answers, and begins again.
-//! Does not: decide, and does not wait for one client while another waits.
+//! One connection: reads a request, has it decided, writes the answers, and begins again.
+//! Does not: decide itself, and does not wait for one client while another waits.
 //! Used by: `ipc`, which starts one for each connection.
 
 use std::{
@@ -19,13 +19,13 @@ use rally_cred_proto::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWriteExt, ReadBuf},
-    sync::{mpsc, watch},
+    sync::watch,
     time::timeout,
 };
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::driver::{Inbox, Input};
-use rally_cred_core::event::{AskId, Event, Peer};
+use crate::driver::{Driver, Pending};
+use rally_cred_core::event::Peer;
 
 /// How long a connection may be silent between requests, and how long a request may take to arrive.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -38,9 +38,8 @@ const WRITING: Duration = Duration::from_secs(10);
 pub(super) async fn serve(
     mut stream: Stream,
     peer: Peer,
-    inbox: Inbox,
+    driver: Driver,
     mut closing: watch::Receiver<bool>,
-    next_id: impl Fn() -> AskId,
 ) {
     let mut lines = Lines::default();
     loop {
@@ -67,42 +66,29 @@ pub(super) async fn serve(
             }
         };
         drop(line);
-        let id = next_id();
-        let (answers, mut inward) = mpsc::unbounded_channel();
-        if inbox.send(Input::Asked { id, peer: peer.clone(), ask, answers }).await.is_err() {
-            return;
-        }
-        if !relay(&mut stream, &mut lines, &mut inward).await {
-            inbox.send(Input::Happened(Event::Left(id))).await.ok();
+        if !relay(&mut stream, &mut lines, driver.ask(peer.clone(), ask)).await {
             return;
         }
     }
 }
 
-/// Writes answers until the result. `false` if the client left before it.
-async fn relay(
-    stream: &mut Stream,
-    lines: &mut Lines,
-    answers: &mut mpsc::UnboundedReceiver<Box<Answer>>,
-) -> bool {
+/// Writes answers until the result. `false` if the client left before it, or the daemon has ended without one.
+async fn relay(stream: &mut Stream, lines: &mut Lines, mut pending: Pending) -> bool {
     loop {
         let answer = tokio::select! {
             biased;
-            answer = answers.recv() => answer,
+            answer = pending.next() => answer,
             left = fill(stream, lines) => match left {
                 // A client may send its next request early, within the limit of one frame.
                 Ok(true) if lines.len() <= frame::MAX_FRAME => continue,
                 Ok(_) | Err(_) => return false,
             },
         };
-        // The driver drops the channel without a result only when it ends.
-        let Some(answer) = answer else { return true };
-        let is_event = answer.is_event();
+        let Some(answer) = answer else { return false };
         if write(stream, &answer).await.is_err() {
-            // After the result it has left nothing behind; before it, it still waits for one.
-            return !is_event;
+            return false;
         }
-        if !is_event {
+        if !answer.is_event() {
             return true;
         }
     }
@@ -139,14 +125,14 @@ async fn fill(stream: &mut Stream, lines: &mut Lines) -> io::Result<bool> {
 
 /// The request in a line. Its version is looked at first, so that skew is told from nonsense.
 fn read(line: &[u8]) -> Result<Ask, Fault> {
-    let Preamble { v } = frame::decode(line).map_err(|fault| bad_request(&fault.to_string()))?;
+    let Preamble { v } = frame::decode(line).map_err(|err| bad_request(&err.to_string()))?;
     let ask = frame::decode::<Ask>(line);
     if v != VERSION && !matches!(ask, Ok(Ask::Stop)) {
         return Err(Fault::new(FaultKind::VersionSkew, "client and daemon are of different versions")
             .why(format!("the client speaks version {v}, the daemon {VERSION}"))
             .remedy("rally-cred daemon restart"));
     }
-    let ask = ask.map_err(|fault| bad_request(&fault.to_string()))?;
+    let ask = ask.map_err(|err| bad_request(&err.to_string()))?;
     match ask.has_line_breaker() {
         true => Err(bad_request("a value holds a line break or a NUL")),
         false => Ok(ask),

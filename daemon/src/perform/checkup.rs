@@ -8,8 +8,8 @@ use rally_cred_proto::{
 };
 use tokio::task::JoinSet;
 
-use super::Answers;
 use crate::{
+    driver::Driver,
     endpoint::Endpoint,
     flow::listener::{self, ListenTrouble},
     vault::Vault,
@@ -28,22 +28,20 @@ const CLOCK_TOLERANCE: u64 = 60;
 /// Tries everything at the same time, tells the client each finding, and `done` when nothing is left to try. A client
 /// that has gone is told nothing, and nothing else depends on it.
 pub(super) async fn run(
+    driver: Driver,
     vault: Vault,
     id: AskId,
     keyring: Keyring,
     profiles: Vec<(Profile, bool)>,
     secrets: Sent,
-    client: Answers,
 ) {
     let mut trials = JoinSet::new();
-    let tell = |client: &Answers, finding| client.send(Box::new(Answer::Finding(finding))).ok();
-    let teller = client.clone();
-    trials.spawn(async move {
-        tell(&teller, try_vault(&vault, id, keyring).await);
-    });
+    let tell = move |driver: &Driver, finding| driver.answer(id, Answer::Finding(finding));
+    let teller = driver.clone();
+    trials.spawn_local(async move { tell(&teller, try_vault(&vault, id, keyring).await) });
     for (profile, is_listening) in profiles {
-        let (teller, secrets) = (client.clone(), secrets.clone());
-        trials.spawn(async move {
+        let (teller, secrets) = (driver.clone(), secrets.clone());
+        trials.spawn_local(async move {
             tell(&teller, try_port(&profile, is_listening).await);
             let (answer, ahead) = Endpoint::new().reach(&profile).await;
             for finding in read_reach(&profile, answer.beside(secrets), ahead) {
@@ -52,7 +50,7 @@ pub(super) async fn run(
         });
     }
     while trials.join_next().await.is_some() {}
-    client.send(Box::new(Answer::Done)).ok();
+    driver.answer(id, Answer::Done);
 }
 
 async fn try_vault(vault: &Vault, id: AskId, keyring: Keyring) -> Finding {

@@ -23,8 +23,8 @@ pub(super) fn open() -> Result<Box<dyn Store>, VaultTrouble> {
     match native_store() {
         Ok(store) => Ok(Box::new(OsKeyring(store))),
         // Nothing secret was handed over yet, so what went wrong can be shown in full.
-        Err(Error::PlatformFailure(fault) | Error::NoStorageAccess(fault)) => {
-            Err(VaultTrouble::Missing(plain(&fault.to_string())))
+        Err(Error::PlatformFailure(err) | Error::NoStorageAccess(err)) => {
+            Err(VaultTrouble::Missing(plain(&err.to_string())))
         }
         Err(_) => Err(VaultTrouble::Missing("it cannot be opened".to_owned())),
     }
@@ -87,7 +87,7 @@ impl Store for OsKeyring {
                 Err(Refusal { trouble: VaultTrouble::NoCollection, reopen: false })
             }
             Err(Error::NoEntry) => Ok(None),
-            Err(fault) => Err(refusal(&fault)),
+            Err(err) => Err(refusal(&err)),
         }
     }
 
@@ -99,12 +99,12 @@ impl Store for OsKeyring {
                 let Duplicates { ours, .. } = Duplicates::of(duplicates);
                 let mut ours = ours.into_iter();
                 if let Some(kept) = ours.next() {
-                    kept.set_secret(bytes).map_err(|fault| refusal(&fault))?;
+                    kept.set_secret(bytes).map_err(|err| refusal(&err))?;
                 }
                 // An older one that stayed could be what the next call reads.
                 ours.try_for_each(|twin| erase(&twin))
             }
-            Err(fault) => Err(refusal(&fault)),
+            Err(err) => Err(refusal(&err)),
         }
     }
 
@@ -114,7 +114,7 @@ impl Store for OsKeyring {
         match entry.delete_credential() {
             Err(Error::Ambiguous(duplicates)) => duplicates.iter().try_for_each(erase),
             Ok(()) | Err(Error::NoEntry) => Ok(()),
-            Err(fault) => Err(refusal(&fault)),
+            Err(err) => Err(refusal(&err)),
         }
     }
 }
@@ -122,14 +122,14 @@ impl Store for OsKeyring {
 impl OsKeyring {
     fn entry(&self, account: &str) -> Result<Entry, Refusal> {
         let modifiers = HashMap::from_iter(MODIFIERS.iter().copied());
-        self.0.build(SERVICE, account, Some(&modifiers)).map_err(|fault| refusal(&fault))
+        self.0.build(SERVICE, account, Some(&modifiers)).map_err(|err| refusal(&err))
     }
 }
 
 fn erase(entry: &Entry) -> Result<(), Refusal> {
     match entry.delete_credential() {
         Ok(()) | Err(Error::NoEntry) => Ok(()),
-        Err(fault) => Err(refusal(&fault)),
+        Err(err) => Err(refusal(&err)),
     }
 }
 
@@ -167,7 +167,7 @@ fn first_readable(duplicates: Vec<Entry>) -> Result<Option<Secret>, Refusal> {
             Ok(Ok(value)) => return Ok(Some(value)),
             Ok(Err(refusal)) => damaged = Some(refusal),
             Err(Error::NoEntry) => {}
-            Err(fault) => return Err(refusal(&fault)),
+            Err(err) => return Err(refusal(&err)),
         }
     }
     damaged.map_or(Ok(None), Err)
@@ -179,16 +179,16 @@ fn readable(bytes: Vec<u8>) -> Result<Secret, Refusal> {
         trouble: VaultTrouble::Failed("the item holds something that rally-cred did not write".to_owned()),
         reopen: false,
     };
-    let text = String::from_utf8(bytes).map_err(|fault| {
-        drop(Zeroizing::new(fault.into_bytes()));
+    let text = String::from_utf8(bytes).map_err(|err| {
+        drop(Zeroizing::new(err.into_bytes()));
         damaged()
     })?;
     Secret::parse(text).map_err(|_| damaged())
 }
 
 /// What an error means. Its own texts are not shown, since some carry the item's bytes.
-fn refusal(fault: &Error) -> Refusal {
-    let trouble = match fault {
+fn refusal(err: &Error) -> Refusal {
+    let trouble = match err {
         // Which of the two it is, only the text tells; the tests with a real keyring hold it to its wording.
         Error::NoStorageAccess(cause) if cause.to_string().contains("result not returned") => {
             VaultTrouble::NoCollection
@@ -209,13 +209,13 @@ fn refusal(fault: &Error) -> Refusal {
         _ => VaultTrouble::Failed("the keyring cannot do what is needed".to_owned()),
     };
     // A store whose connection broke, or whose session a restarted keyring does not know, fails in this way.
-    Refusal { trouble, reopen: matches!(fault, Error::PlatformFailure(_)) }
+    Refusal { trouble, reopen: matches!(err, Error::PlatformFailure(_)) }
 }
 
 /// The kind of a fault: the name of the D-Bus error, or what the operating system says. What follows a D-Bus name is the
 /// keyring's own text, which may quote what it was given.
-fn reason(fault: &(dyn std::error::Error + 'static)) -> String {
-    let text = fault.to_string();
+fn reason(err: &(dyn std::error::Error + 'static)) -> String {
+    let text = err.to_string();
     if cfg!(any(windows, target_os = "macos")) {
         return plain(&text);
     }
@@ -229,12 +229,12 @@ fn reason(fault: &(dyn std::error::Error + 'static)) -> String {
     if let Some(name) = name {
         return plain(&format!("it answered {name}"));
     }
-    let mut cause = Some(fault);
-    while let Some(fault) = cause {
-        if let Some(fault) = fault.downcast_ref::<io::Error>() {
-            return format!("the connection to it broke: {}", fault.kind());
+    let mut cause = Some(err);
+    while let Some(err) = cause {
+        if let Some(err) = err.downcast_ref::<io::Error>() {
+            return format!("the connection to it broke: {}", err.kind());
         }
-        cause = fault.source();
+        cause = err.source();
     }
     "it answered with an error".to_owned()
 }
@@ -245,8 +245,8 @@ mod tests {
 
     use super::*;
 
-    fn check(fault: Error, trouble: VaultTrouble, reopen: bool) {
-        let refusal = refusal(&fault);
+    fn check(err: Error, trouble: VaultTrouble, reopen: bool) {
+        let refusal = refusal(&err);
         assert_eq!((refusal.trouble, refusal.reopen), (trouble, reopen));
     }
 

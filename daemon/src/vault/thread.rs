@@ -255,7 +255,7 @@ fn start(open: Arc<Open>, keep_open: Duration) -> Result<Running, VaultTrouble> 
     thread::Builder::new()
         .name("keyring".to_owned())
         .spawn(move || serve(&*open, keep_open, &taken, token))
-        .map_err(|fault| VaultTrouble::Failed(Undone::NoThread(fault).to_string()))?;
+        .map_err(|err| VaultTrouble::Failed(Undone::NoThread(err).to_string()))?;
     Ok(Running { jobs, alive })
 }
 

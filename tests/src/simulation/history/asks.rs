@@ -92,8 +92,9 @@ impl History {
         self.me().fresh.remove(&profile);
         let erase = Erase { target: target(profile), token: secret(&token), credential: None };
         let id = self.ask(Ask::Erase(erase), Ticks::seconds(120))?;
-        // It counts once the daemon has said that it heard, if Rally can confirm it.
-        let was_heard = !self.me().promises.open_asks().contains(&id);
+        // It counts once the daemon has said that it heard, if Rally can confirm it. While the config file has it keep
+        // tokens in memory, it does not know what the keyring holds.
+        let was_heard = !self.me().promises.open_asks().contains(&id) && !self.me().vault.is_memory();
         if was_heard && was_well && !was_asked && !self.rally.takes(&token, self.tick) {
             let tick = self.tick;
             match self.me().outcomes.iter().any(is_asked) {

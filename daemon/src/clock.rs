@@ -1,0 +1,33 @@
+//! The system's two clocks, as the broker wants them.
+//! Does not: wait for a time to come (`driver` does).
+//! Used by: `driver`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rally_cred_core::time::{Now, Tick, Ticks, Wall};
+
+/// What both clocks show.
+pub fn now() -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now {
+        wall: Wall(i64::try_from(wall.as_secs()).unwrap_or(i64::MAX)),
+        into_second: Ticks(wall.subsec_millis().into()),
+        tick: tick(),
+    }
+}
+
+/// The boot clock, which goes on while the machine is suspended.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn tick() -> Tick {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let milliseconds = time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000);
+    Tick(u64::try_from(milliseconds).unwrap_or(0))
+}
+
+/// The steady clock. Where it stands still during suspend, the calendar alone ends tokens.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn tick() -> Tick {
+    use std::{sync::LazyLock, time::Instant};
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Tick(u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
