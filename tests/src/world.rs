@@ -116,6 +116,17 @@ impl World {
         self.configure(&profile_for(sandbox));
     }
 
+    /// Puts a shell script in the place of a program of the system.
+    pub fn stand_in(&mut self, program: &str, script: &str) {
+        let folder = self.path("bin");
+        fs::create_dir_all(&folder).expect("a folder for programs");
+        fs::write(folder.join(program), format!("#!/bin/sh\n{script}")).expect("a script");
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(folder.join(program), mode).expect("a script that can be run");
+        let path = format!("{}:{}", folder.display(), self.variable("PATH"));
+        self.set("PATH", path);
+    }
+
     /// A program of ours or of the system, in this world and no other.
     pub fn command(&self, program: &str) -> Command {
         let ours = our_folders().map(|folder| folder.join(program)).find(|program| program.is_file());

@@ -17,7 +17,7 @@ use rally_cred_tests::{
 };
 use serde_json::Value;
 
-use crate::sign_in::{opened, question, sign_in, world_with_browser};
+use crate::sign_in::{opened, question, sign_in, world_with_keyring};
 
 /// Asks for more life than the aged token has left, so that it is renewed while it is still good.
 const RENEW: [&str; 9] = [
@@ -45,12 +45,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let sandbox = world::sandbox();
-        let mut world = world_with_browser(&sandbox);
-        let keyring = KeyringSession::start();
-        for (name, value) in keyring.env() {
-            world.set(&name, value);
-        }
+        let (sandbox, mut world, keyring) = world_with_keyring();
         // Only so does the log say that the keyring has taken something.
         world.set("RALLY_CRED_LOG", "debug");
         let daemon = world.start_daemon();

@@ -57,8 +57,18 @@ fn mended_by(world: &World, remedy: &str, check: &str) {
 }
 
 fn passes(world: &World, check: &str) {
+    verdict(world, check, "pass");
+}
+
+/// Holds that a check comes to this.
+fn verdict(world: &World, check: &str, verdict: &str) {
     let (_, json) = examine(world, &[]);
-    assert_eq!(find(&json, check)["verdict"], "pass", "{json:#}");
+    assert_eq!(find(&json, check)["verdict"], verdict, "{json:#}");
+}
+
+/// What a check says beside its verdict.
+fn note(world: &World, check: &str) -> String {
+    find(&examine(world, &[]).1, check)["note"].as_str().unwrap().to_owned()
 }
 
 /// A world in which somebody has signed in, with a keyring, and git knows of it.
@@ -113,9 +123,8 @@ fn a_config_file_that_cannot_be_used_is_named_with_its_line() {
     fault(&world, &[], "daemon", "config_broken");
     // Without any, the daemon runs, and has nothing to serve.
     fs::remove_file(world.path("config/rally-cred/config.toml")).unwrap();
-    let (_, json) = examine(&world, &[]);
-    assert_eq!(find(&json, "config")["verdict"], "fail", "{json:#}");
-    assert_eq!(find(&json, "git")["verdict"], "skipped", "{json:#}");
+    verdict(&world, "config", "fail");
+    verdict(&world, "git", "skipped");
 }
 
 #[test]
@@ -141,8 +150,7 @@ fn modes_that_let_others_in_are_found_and_the_remedy_closes_them() {
     }
     open("run/rally-cred", 0o755);
     let remedy = fault(&world, &[], "socket", "failed");
-    let (_, json) = examine(&world, &[]);
-    assert_eq!(find(&json, "daemon")["verdict"], "skipped", "{json:#}");
+    verdict(&world, "daemon", "skipped");
     mended_by(&world, &remedy, "socket");
 }
 
@@ -322,8 +330,7 @@ fn rally_that_is_not_there_or_not_itself_is_recognised() {
     passes(&world, "rally");
     drop(sandbox);
     fault(&world, &[], "rally", "unreachable");
-    let (_, json) = examine(&world, &[]);
-    assert_eq!(find(&json, "tls")["verdict"], "skipped", "{json:#}");
+    verdict(&world, "tls", "skipped");
 }
 
 #[test]
@@ -398,8 +405,7 @@ fn a_helper_that_git_cannot_find_is_told_with_the_folder_to_name() {
     let mut world = world_with_browser(&sandbox);
     world.set("PATH", "/usr/local/bin:/usr/bin:/bin");
     // Without git, it need not be found.
-    let (_, json) = examine(&world, &[]);
-    assert_eq!(find(&json, "path")["verdict"], "skipped", "{json:#}");
+    verdict(&world, "path", "skipped");
     let key = format!("credential.{}.helper", sandbox.base_url());
     assert_eq!(world.run("git", &["config", "--global", &key, "rally"], "").code, Some(0));
     let remedy = fault(&world, &[], "path", "failed");
@@ -409,11 +415,8 @@ fn a_helper_that_git_cannot_find_is_told_with_the_folder_to_name() {
     assert_eq!(find(&json, "path")["verdict"], "pass", "{json:#}");
     // By its path git finds it anyway, and that is what doctor says where the name leads nowhere.
     assert_eq!(world.run("git", &["config", "--global", "--unset", &key], "").code, Some(0));
-    let (_, json) = examine(&world, &[]);
-    let note = find(&json, "git")["note"].as_str().unwrap().to_owned();
-    mended_by(&world, note.split_once("if it should: ").unwrap().1, "git");
-    let (_, json) = examine(&world, &[]);
-    assert_eq!(find(&json, "path")["verdict"], "skipped", "{json:#}");
+    mended_by(&world, note(&world, "git").split_once("if it should: ").unwrap().1, "git");
+    verdict(&world, "path", "skipped");
 }
 
 #[test]
@@ -446,22 +449,16 @@ fn the_config_file_that_is_judged_is_the_one_that_the_daemon_reads() {
 fn units_that_are_disabled_or_have_failed_are_told() {
     let sandbox = world::sandbox();
     let mut world = world_with_browser(&sandbox);
-    // A stand-in for `systemctl --user`, which has one file for each unit's state.
-    let folder = world.path("bin");
-    fs::create_dir(&folder).unwrap();
-    let script = "#!/bin/sh\n\
-        case $2 in\n\
+    // It has one file for each unit's state.
+    world.stand_in(
+        "systemctl",
+        "case $2 in\n\
         show) ;;\n\
         is-failed) test \"$(cat \"$HOME/$3\" 2>/dev/null)\" = failed ;;\n\
         is-enabled) cat \"$HOME/$3\" 2>/dev/null || { echo not-found; exit 4; } ;;\n\
         enable) echo enabled > \"$HOME/$4\" ;;\n\
         restart) echo enabled > \"$HOME/$3\" ;;\n\
-        esac\n";
-    fs::write(folder.join("systemctl"), script).unwrap();
-    fs::set_permissions(folder.join("systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
-    world.set(
-        "PATH",
-        format!("{}:{}:/usr/local/bin:/usr/bin:/bin", folder.display(), world::programs().display()),
+        esac\n",
     );
     passes(&world, "units");
     fs::write(world.path("rally-cred.socket"), "disabled\n").unwrap();

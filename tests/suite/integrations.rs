@@ -2,7 +2,7 @@
 //! Does not: try what the tools do when something fails (`tools` does).
 //! Used by: `main`.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::fs;
 
 use rally_cred_tests::{git_server::GitServer, man, world::Ended};
 
@@ -57,18 +57,15 @@ impl Reader {
     fn new() -> Self {
         // pyral keeps cookies, and works with Rally all the same.
         let mut stage = Stage::with(|options| options.session_cookies = false);
-        let bin = stage.world.path("bin");
-        fs::create_dir(&bin).unwrap();
         let path = stage.world.variable("PATH").to_owned();
-        let venv = installed("venv/bin").display().to_string();
-        stage.world.set("PATH", format!("{}:{venv}:{path}", bin.display()));
+        stage.world.set("PATH", format!("{}:{path}", installed("venv/bin").display()));
         stage.world.set("GIT_TERMINAL_PROMPT", "0");
         // What the page leaves to the reader: an MCP server, which asks Rally with what it was given.
-        let server = "#!/bin/sh\nprintf 'header = \"ZSESSIONID: %s\"\\n' \"$RALLY_API_KEY\" |\n\
-                      exec curl -K - --silent --fail \"$RALLY_INSTANCE/slm/webservice/v2.0/user\"\n";
-        let program = bin.join("rally-mcp-server");
-        fs::write(&program, server).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        stage.world.stand_in(
+            "rally-mcp-server",
+            "printf 'header = \"ZSESSIONID: %s\"\\n' \"$RALLY_API_KEY\" |\n\
+             exec curl -K - --silent --fail \"$RALLY_INSTANCE/slm/webservice/v2.0/user\"\n",
+        );
         // `me` with `the-password`.
         Self { stage, server: GitServer::start("Basic bWU6dGhlLXBhc3N3b3Jk") }
     }

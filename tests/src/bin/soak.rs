@@ -69,9 +69,7 @@ fn soak(gets: u64) -> Result<(), String> {
     let keyring = KeyringSession::start();
     let mut world = World::new();
     world.configure_for(&sandbox);
-    for (name, value) in keyring.env() {
-        world.set(&name, value);
-    }
+    world.join(&keyring);
     // A line for each of a million tokens would only fill the disk.
     world.set("RALLY_CRED_LOG", "warn");
     let daemon = world.start_daemon();
