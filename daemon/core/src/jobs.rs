@@ -10,7 +10,7 @@ use super::{
     answer::RawAnswer,
     event::{AskId, Epoch},
     redirect::Redirect,
-    static_store::Server,
+    static_record::Server,
     vault::{Changed, ItemKind, VaultTrouble},
 };
 

@@ -20,6 +20,7 @@ mod static_store;
 mod step;
 pub mod time;
 pub mod vault;
+mod waiter;
 
 pub use account::authorization_url;
 pub use broker::{Broker, Facts};

@@ -14,8 +14,8 @@ use super::{
     jobs::Outcome,
     policy,
     profile::StaticHosts,
-    static_record::{Entry, Wanted},
-    static_store::{HostStore, Server, Waiting, Wants},
+    static_record::{Entry, Server, Wanted},
+    static_store::{HostStore, Waiting, Wants},
     step::Step,
     time::{Tick, Ticks},
 };

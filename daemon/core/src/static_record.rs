@@ -13,6 +13,13 @@ use super::{
     time::Wall,
 };
 
+/// A server: git's protocol and host, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Server {
+    pub(super) protocol: String,
+    pub(super) host: String,
+}
+
 /// The static credentials of one server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct StaticRecord {

@@ -12,18 +12,11 @@ use super::{
     jobs::{Outcome, Owner},
     profile::Keyring,
     record::Decoded,
-    static_record::{Entry, StaticRecord, Wanted},
+    static_record::{Entry, Server, StaticRecord, Wanted},
     step::Step,
     time::Tick,
     vault::{Change, Changed, ItemKey, ItemKind, VaultTrouble},
 };
-
-/// A server: git's protocol and host, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Server {
-    pub(super) protocol: String,
-    pub(super) host: String,
-}
 
 /// What is known of one server's credentials, and who waits for it.
 #[derive(Debug)]

@@ -5,12 +5,12 @@
 use rally_cred_proto::{Answer, Fault};
 
 use super::{
-    account::Waiter,
     dice::Dice,
     event::{AskId, Effect, Entry, Epoch, GrantStep, Page},
     jobs::{Jobs, Owner},
     profile::Keyring,
     time::Now,
+    waiter::Waiter,
 };
 
 /// What one event may use and order.

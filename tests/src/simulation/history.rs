@@ -408,8 +408,11 @@ impl History {
     /// A token that Rally does not take is not served again, if the broker still wanted to know.
     fn deliver_look_up(&mut self, epoch: Epoch, mood: Mood, token: &str) -> Result<(), Broken> {
         let is_taken = self.rally.takes(token, self.tick);
-        let is_refuted =
-            !is_taken && matches!(mood, Mood::Well | Mood::Losing) && self.me().promises.erased(token);
+        // While tokens are kept in memory, what is given up stays in the keyring, and comes back with it.
+        let is_refuted = !is_taken
+            && matches!(mood, Mood::Well | Mood::Losing)
+            && !self.me().vault.is_memory()
+            && self.me().promises.erased(token);
         self.me().was_stale = false;
         self.play_event(Event::UserLookedUp(epoch, rally::user(mood, is_taken)))?;
         if is_refuted && self.me().was_stale {

@@ -5,11 +5,12 @@
 use rally_cred_proto::{Fault, FaultKind, Secret};
 
 use crate::{
-    account::{Account, Waiter, Wants, backoff::Backoff, job::Job},
+    account::{Account, backoff::Backoff, job::Job},
     answer::{self, RawAnswer, UserAnswer},
     event::{Effect, GrantStep},
     record::TokenRecord,
     step::Step,
+    waiter::{Waiter, Wants},
 };
 
 /// Whether the held token is the one of the user who is wanted.

@@ -2,14 +2,9 @@
 //! Does not: begin or end a job (`sign_in`, `renewal`, `identity` and `look` do).
 //! Used by: the account and these.
 
-use rally_cred_proto::Secret;
+use rally_cred_proto::{Fault, Secret};
 
-use crate::{
-    account::{look::Look, sign_in::Flow},
-    event::Epoch,
-    record::TokenRecord,
-    time::Tick,
-};
+use crate::{account::flow::Flow, event::Epoch, record::TokenRecord, time::Tick};
 
 /// What the account has under way. Boxed, since nearly always it is nothing.
 #[derive(Debug, Default)]
@@ -32,6 +27,26 @@ pub(super) enum Job {
     Identifying(Epoch, Secret),
     /// A new token is on its way into the vault; past this tick, callers are served from memory.
     Saving(Tick),
+}
+
+/// Why the item is read again.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// Another daemon may have renewed the token.
+    BeforeRenewal,
+    /// Another daemon may have signed in.
+    BeforeSignIn,
+    /// Another daemon may have used the refresh token up.
+    AfterRefusal(Box<Refusal>),
+}
+
+/// A refusal that is not believed yet. Boxed, since nearly always there is none.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) sent: Secret,
+    pub(super) fault: Fault,
+    /// How many looks came before.
+    pub(super) looks: usize,
 }
 
 impl Job {

@@ -6,7 +6,13 @@
 use rally_cred_proto::{Fault, Secret};
 
 use crate::{
-    account::{Account, backoff::Backoff, item::Item, job::Job, slot::Slot},
+    account::{
+        Account,
+        backoff::Backoff,
+        item::Item,
+        job::{Job, Look, Refusal},
+        slot::Slot,
+    },
     event::{Effect, Epoch, GrantStep},
     policy,
     profile::Keyring,
@@ -14,26 +20,6 @@ use crate::{
     step::Step,
     vault::{ItemKind, VaultTrouble},
 };
-
-/// Why the item is read again.
-#[derive(Debug)]
-pub(super) enum Look {
-    /// Another daemon may have renewed the token.
-    BeforeRenewal,
-    /// Another daemon may have signed in.
-    BeforeSignIn,
-    /// Another daemon may have used the refresh token up.
-    AfterRefusal(Box<Refusal>),
-}
-
-/// A refusal that is not believed yet. Boxed, since nearly always there is none.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    sent: Secret,
-    fault: Fault,
-    /// How many looks came before.
-    looks: usize,
-}
 
 impl Account {
     /// Reads the item again, unless that was done in this very step or there is nothing to be found. Whether it was begun.

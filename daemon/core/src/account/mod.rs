@@ -8,6 +8,7 @@ mod alerts;
 mod backoff;
 mod client_secret;
 mod cool_down;
+mod flow;
 mod item;
 mod job;
 mod reports;
@@ -39,11 +40,11 @@ use crate::{
     profile::Profile,
     step::Step,
     time::{Now, Tick},
+    waiter::{Waiter, Wants},
 };
 
 pub(crate) use identity::is_user;
 pub use sign_in::authorization_url;
-pub(crate) use waiters::{Waiter, Wants};
 
 /// One profile's grant, jobs and waiters. Where something is asked of every part, the account is taken apart by name, so
 /// that a new part cannot be left out.
@@ -394,8 +395,8 @@ impl Account {
     /// What was sent to Rally for this account, or is about to be, and what came back.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let (flow, new) = match &self.job {
-            Job::Flow(flow) | Job::Exchanging(_, flow) => (Some(flow.client_secret()), None),
-            Job::LookingUp(_, flow, record) => (Some(flow.client_secret()), Some(&**record)),
+            Job::Flow(flow) | Job::Exchanging(_, flow) => (Some(&flow.client_secret), None),
+            Job::LookingUp(_, flow, record) => (Some(&flow.client_secret), Some(&**record)),
             Job::None
             | Job::Looking(..)
             | Job::Pausing(..)

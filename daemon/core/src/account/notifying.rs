@@ -3,9 +3,10 @@
 //! Used by: `account`, of which this is a part.
 
 use crate::{
-    account::{Account, Waiter},
+    account::Account,
     event::{Alert, Effect, GrantStep},
     step::Step,
+    waiter::Waiter,
 };
 
 impl Account {

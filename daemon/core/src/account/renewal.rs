@@ -5,7 +5,7 @@
 use rally_cred_proto::{Fault, Secret, message::WaitingOn};
 
 use crate::{
-    account::{Account, Waiter, backoff::Backoff, client_secret::Knowledge, job::Job},
+    account::{Account, backoff::Backoff, client_secret::Knowledge, job::Job},
     answer::{self, FormKind, Grant, RawAnswer, Refusal, Refused, TokenAnswer, TokenForm},
     event::{Effect, GrantStep},
     policy,
@@ -13,6 +13,7 @@ use crate::{
     record::TokenRecord,
     step::Step,
     time::{Now, Tick},
+    waiter::Waiter,
 };
 
 impl Account {

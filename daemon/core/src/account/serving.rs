@@ -8,12 +8,13 @@ use rally_cred_proto::{
 };
 
 use crate::{
-    account::{Account, Waiter, Wants, identity::Identity, job::Job, sign_in::NO_ANSWER, slot::Slot},
+    account::{Account, identity::Identity, job::Job, sign_in::NO_ANSWER, slot::Slot},
     event::{AskId, Effect, Entry},
     policy,
     profile::Keyring,
     step::Step,
     time::Now,
+    waiter::{Waiter, Wants},
 };
 
 /// What became of a waiter.

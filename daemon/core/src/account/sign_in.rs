@@ -9,10 +9,11 @@ use rally_cred_proto::{
 
 use crate::{
     account::{
-        Account, Waiter, Wants,
+        Account,
         backoff::Backoff,
         client_secret::Knowledge,
         cool_down::CoolDown,
+        flow::{Flow, ListenerState},
         identity::{is_user, user_unknown},
         job::Job,
         renewal,
@@ -27,36 +28,8 @@ use crate::{
     sent::Sent,
     step::Step,
     time::Tick,
+    waiter::{Waiter, Wants},
 };
-
-/// A sign-in that a person has to answer.
-#[derive(Debug)]
-pub(super) struct Flow {
-    pub(super) epoch: Epoch,
-    pub(super) deadline: Tick,
-    expected: Expected,
-    url: String,
-    client_secret: Secret,
-    /// Whether the secret came with `login` and is kept once Rally has taken it.
-    is_new_secret: bool,
-    began_by_login: bool,
-    listener: ListenerState,
-    tab_opened: bool,
-}
-
-#[derive(Debug)]
-enum ListenerState {
-    Opening,
-    Open,
-    /// Only a pasted address can end the flow.
-    Failed(Fault),
-}
-
-impl Flow {
-    pub(super) fn client_secret(&self) -> &Secret {
-        &self.client_secret
-    }
-}
 
 /// Why a browser does not come back.
 pub(super) const NO_ANSWER: &str =

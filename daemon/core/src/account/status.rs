@@ -8,7 +8,11 @@ use rally_cred_proto::{
 };
 
 use crate::{
-    account::{Account, job::Job, look::Look, slot::Slot},
+    account::{
+        Account,
+        job::{Job, Look},
+        slot::Slot,
+    },
     policy,
     time::Now,
 };

@@ -14,7 +14,7 @@ use rally_cred_proto::{
 };
 
 use crate::{
-    account::{Account, Waiter, Wants},
+    account::Account,
     answer::{self, UserAnswer},
     dice::Dice,
     event::{AskId, Effect, Entry, Epoch, Event, Peer},
@@ -26,6 +26,7 @@ use crate::{
     step::Step,
     time::{Now, Tick, Ticks},
     vault::ItemKind,
+    waiter::{Waiter, Wants},
 };
 
 use gather::{LogoutGathering, StatusGathering};
