@@ -32,11 +32,7 @@ pub(crate) fn measure(bench: &BenchWorld, effort: Effort, report: &mut Report) -
 }
 
 /// Beside other daemons. Returns the file with the request.
-pub(crate) fn by_servers(
-    bench: &BenchWorld,
-    effort: Effort,
-    report: &mut Report,
-) -> Result<PathBuf, String> {
+pub(crate) fn by_servers(bench: &BenchWorld, effort: Effort, report: &mut Report) -> Result<PathBuf, String> {
     let request = fs::read_to_string(&bench.request).map_err(|fault| fault.to_string())?;
     let cached = bench.file("cache-request", &format!("action=get\ntimeout=36000\n{request}"))?;
     let value = |key: &str| request.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
