@@ -13,7 +13,7 @@ use super::{
     event::{AskId, Epoch, Peer},
     jobs::Outcome,
     policy,
-    profile::StaticHosts,
+    profile::{Keyring, StaticHosts},
     static_record::{Entry, Server, Wanted},
     static_store::{HostStore, Waiting, Wants},
     step::Step,
@@ -135,8 +135,21 @@ impl StaticCredentials {
     }
 
     /// Whether a new process would find everything again, and nobody waits.
-    pub(super) fn is_forgettable(&self) -> bool {
-        !self.stores.values().any(HostStore::has_work)
+    pub(super) fn is_forgettable(&self, keyring: Keyring) -> bool {
+        let is_memory = keyring == Keyring::Memory;
+        !self.stores.values().any(|store| store.has_work() || is_memory && store.has_credentials())
+    }
+
+    /// Tries to bring to the vault what only memory has.
+    pub(super) fn keep_what_memory_has(&mut self, step: &mut Step<'_>) {
+        let unkept = self.stores.iter().filter(|(_, store)| store.has_unkept());
+        let servers: Vec<_> = unkept.map(|(server, _)| server.clone()).collect();
+        for server in servers {
+            if let Some(store) = self.stores.get_mut(&server) {
+                store.keep(step);
+            }
+            self.settle(server);
+        }
     }
 
     /// Puts a new configuration into force: everything is read again, perhaps from another vault.

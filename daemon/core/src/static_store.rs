@@ -125,6 +125,23 @@ impl HostStore {
         self.advance(step);
     }
 
+    /// Whether memory has what the vault does not.
+    pub(super) fn has_unkept(&self) -> bool {
+        !self.unkept.is_empty()
+    }
+
+    /// Whether it holds anything.
+    pub(super) fn has_credentials(&self) -> bool {
+        matches!(&self.known, Known::Held(held) if !held.record.is_empty())
+    }
+
+    /// Reads the vault, which is given what only memory has, if it answers.
+    pub(super) fn keep(&mut self, step: &mut Step<'_>) {
+        if self.writing.is_none() {
+            self.load(step);
+        }
+    }
+
     /// Reads everything again, perhaps from another vault.
     pub(super) fn read_again(&mut self, step: &mut Step<'_>) {
         self.known = Known::Unread;
@@ -323,6 +340,8 @@ impl HostStore {
                 }
                 Wants::Erase(wanted) => {
                     self.unkept.remove(&wanted);
+                    // The keyring may have it.
+                    step.effects.push(Effect::Tell(id, Answer::Notice(trouble.fault())));
                     step.reply(id, Answer::Done);
                 }
             }
@@ -345,6 +364,8 @@ impl HostStore {
             Ok(Changed::Conflict(_)) => {
                 self.known = Known::Unread;
                 match again {
+                    // One who left, or was told that it took too long, is not answered again.
+                    Again::Request(_) if ask.is_none() => {}
                     Again::Request(waiting) => self.waiting.push_front(waiting),
                     Again::Keep(record) => {
                         self.unkept.put_all(record);
@@ -368,6 +389,11 @@ impl HostStore {
                     step.recovered(&self.name(), &fault);
                     if let Some((id, _)) = ask {
                         step.reply(id, Answer::Error(fault));
+                    }
+                    // It is served from memory, and goes to the vault with the next that is read.
+                    if let Again::Keep(record) = again {
+                        self.unkept.put_all(record);
+                        return;
                     }
                 }
                 self.known = Known::Unread;

@@ -129,7 +129,7 @@ impl ClientSecret {
         self.slot = Slot::Unread;
     }
 
-    /// The vault gave it.
+    /// The vault gave it, or is to have it.
     pub(super) fn loaded(&mut self, secret: Secret) {
         self.slot = Slot::Held(Known { secret, is_fetched: false });
     }
@@ -137,13 +137,6 @@ impl ClientSecret {
     /// Its source gave it.
     pub(super) fn fetched(&mut self, secret: Secret) {
         self.slot = Slot::Held(Known { secret, is_fetched: true });
-    }
-
-    /// Rally has taken this one. `is_new`: a person gave it.
-    pub(super) fn proved(&mut self, secret: Secret, is_new: bool) {
-        let is_fetched = self.is_fetched() && !is_new;
-        self.slot = Slot::Held(Known { secret, is_fetched });
-        self.trust = Trust::Full;
     }
 
     /// Rally has taken the held one.

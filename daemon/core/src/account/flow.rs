@@ -14,11 +14,20 @@ pub(super) struct Flow {
     pub(super) expected: Expected,
     pub(super) url: String,
     pub(super) client_secret: Secret,
-    /// Whether the secret came with `login` and is kept once Rally has taken it.
-    pub(super) is_new_secret: bool,
+    pub(super) secret_from: SecretFrom,
     pub(super) began_by_login: bool,
     pub(super) listener: ListenerState,
     pub(super) tab_opened: bool,
+}
+
+/// Where the client secret of a sign-in came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SecretFrom {
+    /// It came with `login`, and is kept once Rally has taken it.
+    Login,
+    Vault,
+    /// Its source has it, so the vault does not.
+    Source,
 }
 
 /// Whether the browser can come back by itself.

@@ -7,6 +7,7 @@ use rally_cred_proto::{Fault, FaultKind, Secret};
 use crate::{
     account::{
         Account,
+        flow::SecretFrom,
         item::{Item, Written},
         slot::Slot,
     },
@@ -188,13 +189,18 @@ impl Account {
         ClientSecretRecord::new(&self.profile, secret).encode()
     }
 
-    /// Rally has taken this client secret. `is_new`: a person gave it, and the vault is to have it.
-    pub(super) fn keep_client_secret(&mut self, step: &mut Step<'_>, secret: Secret, is_new: bool) {
+    /// Rally has taken this client secret.
+    pub(super) fn keep_client_secret(&mut self, step: &mut Step<'_>, secret: Secret, from: SecretFrom) {
+        let is_new = from == SecretFrom::Login;
         if is_new {
             let text = self.client_secret_text();
             self.client_secret_item.diverge(|| text);
         }
-        self.client_secret.proved(secret, is_new);
+        match from {
+            SecretFrom::Login | SecretFrom::Vault => self.client_secret.loaded(secret),
+            SecretFrom::Source => self.client_secret.fetched(secret),
+        }
+        self.client_secret.is_taken();
         if is_new || !self.client_secret_item.is_kept() {
             self.save_client_secret(step);
         }
@@ -253,11 +259,14 @@ impl Account {
             None if !is_new_sign_in => self.sign_out_elsewhere(step),
             Some(Decoded::Ours(found)) => {
                 // A refresh token that was used up for the one that is held is older.
-                let is_used_up = was.is_some_and(|was| found.shares_refresh_token(&was));
+                let is_used_up = was.as_ref().is_some_and(|was| found.shares_refresh_token(was));
                 let is_newer = if found.shares_refresh_token(held) {
                     found.obtained_at > held.obtained_at
                 } else if is_new_sign_in && !found.is_of_same_sign_in(held) {
                     found.is_of_later_sign_in(held) && !self.token_item.is_void(found.signed_in_at)
+                } else if was.is_none() {
+                    // Nothing was known of the item, as after a move to another vault.
+                    found.obtained_at > held.obtained_at
                 } else {
                     // The keyring may have taken what is held after all, and another daemon have renewed it since.
                     !is_used_up

@@ -13,7 +13,7 @@ use crate::{
         backoff::Backoff,
         client_secret::Knowledge,
         cool_down::CoolDown,
-        flow::{Flow, ListenerState},
+        flow::{Flow, ListenerState, SecretFrom},
         identity::{is_user, user_unknown},
         job::Job,
         renewal,
@@ -52,7 +52,11 @@ impl Account {
     pub(super) fn begin_flow(&mut self, step: &mut Step<'_>) {
         let Some((given, deadline)) = self.flow_wanted(step) else { return };
         let began_by_login = self.waiters.any(Waiter::is_login);
-        let is_new_secret = given.is_some();
+        let secret_from = match given {
+            Some(_) => SecretFrom::Login,
+            None if self.client_secret.is_fetched() => SecretFrom::Source,
+            None => SecretFrom::Vault,
+        };
         let client_secret = match (given, self.client_secret.knowledge()) {
             (Some(given), _) => given,
             (None, Knowledge::Unread) => return self.load_client_secret(step),
@@ -84,7 +88,7 @@ impl Account {
             expected,
             url,
             client_secret,
-            is_new_secret,
+            secret_from,
             began_by_login,
             listener: ListenerState::Opening,
             tab_opened: false,
@@ -315,7 +319,7 @@ impl Account {
             TokenAnswer::Passing { fault, .. } => fault,
             TokenAnswer::Refused(refusal) => {
                 // A stored secret that does not work is asked for again; what the vault holds stays until then.
-                if refusal.of == Refused::Client && !flow.is_new_secret {
+                if refusal.of == Refused::Client && flow.secret_from != SecretFrom::Login {
                     self.client_secret.is_refused_for_good();
                 }
                 self.name_in_remedy(refusal.fault)
@@ -404,7 +408,7 @@ impl Account {
         self.backoff = Backoff::default();
         self.fault = None;
         // The secret first: a token without it could not be renewed after a crash between the two.
-        self.keep_client_secret(step, flow.client_secret, flow.is_new_secret);
+        self.keep_client_secret(step, flow.client_secret, flow.secret_from);
         self.take_new_token(step, record);
         self.token.came_by_sign_in();
     }

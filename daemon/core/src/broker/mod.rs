@@ -382,6 +382,9 @@ impl Broker {
         self.statuses.retain(|status| status.id != id);
         self.logouts.retain(|logout| logout.id != id);
         self.reloads.retain(|ask| *ask != id);
+        if let Some(stop) = &mut self.stop {
+            stop.left(id);
+        }
         self.statics.left(id);
         let waited_at = self.accounts.iter().filter(|(_, account)| account.has_waiter(id));
         let names: Vec<_> = waited_at.map(|(name, _)| name.clone()).collect();
@@ -426,13 +429,17 @@ impl Broker {
     /// Orders the exit if nothing has happened for long and a new process would find everything again.
     fn leave_if_idle(&mut self, step: &mut Step<'_>) {
         let Some(idleness) = &mut self.idleness else { return };
-        if idleness.is_due(step.now)
-            && step.jobs.is_empty()
+        if !idleness.is_due(step.now) {
+            return;
+        }
+        // It may take now what it did not take when it was asked to.
+        self.statics.keep_what_memory_has(step);
+        if step.jobs.is_empty()
             && self.config_reads == 0
             && self.stop.is_none()
             && self.statuses.is_empty()
             && self.logouts.is_empty()
-            && self.statics.is_forgettable()
+            && self.statics.is_forgettable(step.keyring)
             && self.accounts.values().all(|account| account.is_forgettable(step.now))
         {
             step.effects.push(Effect::ExitIfDeserted);

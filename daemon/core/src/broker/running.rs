@@ -21,6 +21,13 @@ pub(super) struct Stop {
     pub(super) until: Tick,
 }
 
+impl Stop {
+    /// Lets a client go that left.
+    pub(super) fn left(&mut self, id: AskId) {
+        self.asks.retain(|ask| *ask != id);
+    }
+}
+
 impl Broker {
     /// Takes what is in the config file, or why it cannot be used, and answers whoever asked for a reload.
     pub(super) fn config_read(&mut self, step: &mut Step<'_>, outcome: Result<Config, Fault>) {
@@ -101,6 +108,9 @@ impl Broker {
                     asks: ask.into_iter().collect(),
                     until: step.now.tick + policy::STOP_PATIENCE,
                 });
+                for id in std::mem::take(&mut self.reloads) {
+                    step.reply(id, Answer::Error(stopping()));
+                }
                 self.statics.fail_all(step, &stopping());
                 for account in self.accounts.values_mut() {
                     account.stop(step, &stopping());
@@ -112,8 +122,13 @@ impl Broker {
     /// Ends once the vault has what is on its way to it, or has had its time.
     pub(super) fn finish_stop(&mut self, step: &mut Step<'_>) {
         let Some(stop) = &mut self.stop else { return };
-        let is_unsettled = self.accounts.values().any(Account::is_unsettled) || self.statics.is_unsettled();
+        let is_unsettled = self.accounts.values().any(Account::is_unsettled)
+            || self.statics.is_unsettled()
+            || !self.logouts.is_empty();
         if stop.until <= step.now.tick || !is_unsettled {
+            for logout in self.logouts.drain(..) {
+                step.reply(logout.id, Answer::Error(stopping()));
+            }
             step.effects.push(Effect::CloseSocket);
             for id in std::mem::take(&mut stop.asks) {
                 step.effects.push(Effect::Reply(id, Answer::Done));

@@ -149,3 +149,15 @@ fn an_answer_that_quotes_what_an_earlier_request_carried_does_not_show_it() {
     let Some(Answer::Error(fault)) = stage.result(login) else { panic!("{:?}", stage.result(login)) };
     assert_eq!(fault.why.as_deref(), Some("your IP address is not that of …, … or …"));
 }
+
+#[test]
+fn a_fetched_secret_is_not_put_into_the_vault_that_a_reload_chooses_during_the_sign_in() {
+    let mut stage = with_source();
+    stage.login(None);
+    give(&mut stage, "from-source");
+    stage.play(Event::ConfigRead(Ok(Config { keyring: Keyring::Os, ..config_with_source() })));
+    stage.allow("access", Some("refresh"), HOUR);
+    let get = stage.get(false);
+    assert_eq!(stage.token(get), "access");
+    assert!(!stage.vault.contains_key("client-secret:default"));
+}

@@ -141,3 +141,73 @@ fn a_status_takes_no_longer_when_a_reload_changes_a_profile_that_is_still_being_
     stage.wait(Ticks::seconds(5));
     assert!(matches!(stage.result(status), Some(Answer::Status(_))));
 }
+
+/// What a config file says that names this keyring, and is otherwise that of [`Stage::new`].
+fn config_with(keyring: Keyring) -> Config {
+    let profiles = BTreeMap::from([("default".to_owned(), profile("default"))]);
+    Config { default_profile: "default".to_owned(), keyring, profiles, ..Config::default() }
+}
+
+#[test]
+fn a_renewed_token_that_the_keyring_did_not_take_survives_another_setting_of_the_keyring() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("R1"), 100);
+    stage.wait(Ticks::seconds(200));
+    stage.vault_trouble = Some(VaultTrouble::Locked("no prompt".to_owned()));
+    stage.get(false);
+    stage.answer_post(granted("new", Some("R2"), HOUR));
+    stage.vault_trouble = None;
+    stage.play(Event::ConfigRead(Ok(config_with(Keyring::Os))));
+    stage.wait(Ticks::seconds(60));
+    assert!(stage.vault["token:default"].expose().contains("R2"));
+    let get = stage.get(false);
+    assert_eq!(stage.token(get), "new");
+}
+
+#[test]
+fn a_stop_waits_for_a_sign_out_that_is_under_way() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", None, HOUR);
+    stage.vault_is_silent = true;
+    let logout = stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    let stop = stage.ask(Ask::Stop);
+    assert!(stage.result(stop).is_none());
+    let Some(Effect::Erase(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is erased") };
+    stage.play(Event::Erased(epoch, Ok(())));
+    assert!(matches!(stage.result(logout), Some(Answer::SignedOut(_))));
+    assert!(matches!(stage.result(stop), Some(Answer::Done)));
+}
+
+#[test]
+fn a_sign_out_that_the_keyring_holds_up_beyond_a_stop_is_answered_all_the_same() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", None, HOUR);
+    stage.vault_is_silent = true;
+    let logout = stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    let stop = stage.ask(Ask::Stop);
+    stage.pass_to(stage.now.tick + Ticks::seconds(10));
+    stage.play(Event::TimePassed);
+    assert_eq!(stage.fault(logout), FaultKind::Stopping);
+    assert!(matches!(stage.result(stop), Some(Answer::Done)));
+}
+
+#[test]
+fn a_reload_that_a_stop_overtakes_is_answered() {
+    let mut stage = Stage::new();
+    let reload = stage.ask(Ask::Reload);
+    stage.ask(Ask::Stop);
+    assert_eq!(stage.fault(reload), FaultKind::Stopping);
+}
+
+#[test]
+fn whoever_asked_for_a_stop_and_left_is_not_answered() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), 100);
+    stage.wait(Ticks::seconds(200));
+    stage.get(false);
+    let stop = stage.ask(Ask::Stop);
+    stage.play(Event::Left(stop));
+    stage.answer_post(granted("new", Some("rotated"), HOUR));
+    assert!(stage.effects.iter().any(|effect| matches!(effect, Effect::Exit)));
+    assert!(stage.result(stop).is_none());
+}

@@ -320,3 +320,85 @@ fn what_git_stores_after_each_use_does_not_ask_the_keyring_again() {
     }
     assert_eq!((stage.loads, stage.saves), (loads, 1));
 }
+
+#[test]
+fn an_erase_that_no_keyring_hears_of_is_answered_with_a_notice() {
+    let mut stage = stage(Keyring::Auto);
+    let id = stage.ask(store(HOST, "me", "pass"));
+    stage.done(id);
+    stage.broker = broker(Keyring::Auto, StaticHosts::All);
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    let id = stage.ask(erase_at(HOST, Some("pass")));
+    stage.done(id);
+    assert_eq!(stage.notices(), [FaultKind::VaultMissing]);
+}
+
+#[test]
+fn what_only_memory_has_is_not_lost_when_the_keyring_comes_back_and_fails() {
+    let mut stage = stage(Keyring::Auto);
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    let id = stage.ask(store(HOST, "me", "pass"));
+    stage.done(id);
+    stage.vault_trouble = None;
+    stage.vault_is_silent = true;
+    stage.ask(for_host("https", HOST));
+    let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is read") };
+    stage.play(Event::Loaded(epoch, Ok(None)));
+    let Some(Effect::Change(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is saved") };
+    stage.vault_is_silent = false;
+    stage.play(Event::Changed(epoch, Err(VaultTrouble::Failed("disk full".to_owned()))));
+    assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
+    let id = stage.ask(store(HOST, "other", "word"));
+    stage.done(id);
+    let kept = stage.vault[&format!("static:https://{HOST}")].expose();
+    assert!(kept.contains("pass") && kept.contains("word"), "{kept}");
+}
+
+#[test]
+fn a_store_that_came_too_late_for_its_caller_is_answered_once() {
+    let mut stage = stage(Keyring::Os);
+    stage.vault_is_silent = true;
+    let id = stage.ask(store(HOST, "me", "pass"));
+    let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is read") };
+    stage.play(Event::Loaded(epoch, Ok(None)));
+    let Some(Effect::Change(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is saved") };
+    stage.wait(Ticks::seconds(200));
+    assert_eq!(stage.fault(id), FaultKind::TimedOut);
+    stage.vault_is_silent = false;
+    stage.play(Event::Changed(epoch, Ok(Changed::Conflict(None))));
+    assert_eq!(stage.fault(id), FaultKind::TimedOut);
+}
+
+/// The same stage, whose daemon ends once it has been idle for ten minutes.
+fn idling(keyring: Keyring) -> Stage {
+    let mut stage = stage(keyring);
+    stage.broker = stage.broker.with_idle_exit(Ticks::seconds(600));
+    stage
+}
+
+fn has_ended(stage: &Stage) -> bool {
+    stage.effects.iter().any(|effect| matches!(effect, Effect::ExitIfDeserted))
+}
+
+#[test]
+fn where_memory_is_the_vault_a_stored_password_keeps_the_daemon_running() {
+    let mut stage = idling(Keyring::Memory);
+    let id = stage.ask(store(HOST, "me", "pass"));
+    stage.done(id);
+    stage.wait(Ticks::seconds(30 * HOUR));
+    assert!(!has_ended(&stage));
+}
+
+#[test]
+fn what_only_memory_has_goes_to_the_keyring_before_an_idle_daemon_ends() {
+    let mut stage = idling(Keyring::Auto);
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    let id = stage.ask(store(HOST, "me", "pass"));
+    stage.done(id);
+    stage.wait(Ticks::seconds(HOUR));
+    assert!(!has_ended(&stage));
+    stage.vault_trouble = None;
+    stage.wait(Ticks::seconds(HOUR));
+    assert!(stage.vault[&format!("static:https://{HOST}")].expose().contains("pass"));
+    assert!(has_ended(&stage));
+}
