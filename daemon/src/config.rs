@@ -124,7 +124,7 @@ fn parse_keyring(source: &Source<'_>, text: Text<'_>) -> Result<Keyring, Fault> 
         .find(|keyring| keyring.name() == text.text)
         .ok_or_else(|| {
             source
-                .broken(text.at, "`keyring` has no such choice")
+                .broken(text.at, "invalid value for `keyring`")
                 .remedy("write \"auto\", \"os\" or \"memory\"")
         })
 }
@@ -134,7 +134,7 @@ fn parse_notify(source: &Source<'_>, text: Text<'_>) -> Result<Notify, Fault> {
         "desktop" => Ok(Notify::Desktop),
         "off" => Ok(Notify::Off),
         _ => Err(source
-            .broken(text.at, "`notify` has no such choice")
+            .broken(text.at, "invalid value for `notify`")
             .remedy("write \"desktop\" or \"off\"; a program of your own is a `notify_command`")),
     }
 }

@@ -16,6 +16,7 @@ mod git;
 mod git_attributes;
 mod git_store;
 mod git_suite;
+mod imports;
 mod integrations;
 mod limits;
 mod lost_socket;

@@ -9,6 +9,7 @@ mod interview;
 mod machine;
 mod network;
 mod record;
+mod whole_file;
 
 use std::path::PathBuf;
 

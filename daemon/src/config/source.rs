@@ -48,7 +48,7 @@ impl<'a> Source<'a> {
             let at = span.start;
             if err.message() == "duplicate key" {
                 let key = self.text.get(span).unwrap_or_default();
-                return self.broken(at, &format!("key `{key}` stands twice")).remedy("remove one of them");
+                return self.broken(at, &format!("duplicate key `{key}`")).remedy("remove one of them");
             }
             self.broken(at, "this is not TOML")
                 .why(err.message())
@@ -130,7 +130,7 @@ impl<'a> Source<'a> {
         let nearest = known.iter().filter(near).min_by_key(|known| distance(&written, known));
         let unknown = self.broken(entry.at, &format!("unknown key `{key}`"));
         if distance(&written, SECRET_KEY) <= FARTHEST {
-            self.broken(entry.at, &format!("`{key}` does not belong into this file"))
+            self.broken(entry.at, &format!("`{key}` does not belong in this file"))
                 .why("the client secret is kept in the vault")
                 .remedy("remove the line; rally-cred login asks for the secret")
         } else if let Some(nearest) = nearest {

@@ -99,7 +99,7 @@ fn a_person_is_told_by_the_desktop_by_a_program_or_not_at_all() {
     for (text, expected) in [
         (
             "notify = \"mail\"",
-            "line 1: `notify` has no such choice\n  try: write \"desktop\" or \"off\"; a program of your own is a `notify_command`",
+            "line 1: invalid value for `notify`\n  try: write \"desktop\" or \"off\"; a program of your own is a `notify_command`",
         ),
         (
             "notify_command = []",
@@ -194,12 +194,12 @@ fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_be
         ("colour = 1", &format!("unknown key `colour`\n  try: remove it; the keys here are {keys}")),
         (
             "client_secret = \"canary\"",
-            "`client_secret` does not belong into this file\n  why: the client secret is kept in the vault\n  try: \
+            "`client_secret` does not belong in this file\n  why: the client secret is kept in the vault\n  try: \
              remove the line; rally-cred login asks for the secret",
         ),
         (
             "client-secret.x = 1",
-            "`client-secret` does not belong into this file\n  why: the client secret is kept in the vault\n  try: \
+            "`client-secret` does not belong in this file\n  why: the client secret is kept in the vault\n  try: \
              remove the line; rally-cred login asks for the secret",
         ),
     ] {
@@ -217,7 +217,7 @@ fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_be
         ),
         (
             "client_secret = \"canary\"",
-            "`client_secret` does not belong into this file\n  why: the client secret is kept in the vault\n  try: remove the line; rally-cred login asks for the secret",
+            "`client_secret` does not belong in this file\n  why: the client secret is kept in the vault\n  try: remove the line; rally-cred login asks for the secret",
         ),
     ] {
         assert_eq!(fault(&format!("{line}\n{PROFILE}")), format!("line 1: {expected}"));
@@ -231,7 +231,7 @@ fn values_that_cannot_be_used_are_named_with_their_reason() {
         ("keyring = 1", "line 1: `keyring` must be a string, not an integer\n  try: keyring = \"…\""),
         (
             "\n\nkeyring = \"file\"",
-            "line 3: `keyring` has no such choice\n  try: write \"auto\", \"os\" or \"memory\"",
+            "line 3: invalid value for `keyring`\n  try: write \"auto\", \"os\" or \"memory\"",
         ),
         (
             "default_profile = [1]",
@@ -307,7 +307,7 @@ fn what_is_not_toml_is_named_with_its_line_and_never_repeated() {
         ),
         (
             "keyring = \"os\"\nkeyring = \"canary\"",
-            "line 2: key `keyring` stands twice\n  try: remove one of them",
+            "line 2: duplicate key `keyring`\n  try: remove one of them",
         ),
     ] {
         assert_eq!(fault(text), expected, "{text}");

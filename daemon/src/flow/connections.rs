@@ -24,7 +24,6 @@ use tokio::{
 };
 
 use super::{
-    listener::Arrival,
     pages::{self, Answer},
     request::{self, Refusal},
 };
@@ -141,6 +140,15 @@ const LARGEST_REST: u64 = 4 * 1024 * 1024;
 async fn answer(request: Request<Incoming>, redirects: Arc<Redirects>) -> Result<Answer, Infallible> {
     let (request, _) = request.into_parts();
     Ok(redirects.answer(&request).await)
+}
+
+/// The browser came back with the redirect of the pending flow.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What Rally answered.
+    pub redirect: Redirect,
+    /// Takes the page that the browser waits for, about a minute long; after that, or dropped, it gets a neutral one.
+    pub page: oneshot::Sender<Page>,
 }
 
 /// What the connections share: what is waited for, and whether it has come.

@@ -5,17 +5,13 @@
 use std::{future::pending, io, sync::Arc};
 
 use rally_cred_proto::{Fault, FaultKind, plain::plain};
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
+pub use super::connections::Arrival;
 use super::connections::{LIMITS, Limits, Redirects, accept_all};
 use rally_cred_core::{
-    event::Page,
     profile::{ListenAt, RedirectUri},
-    redirect::{Expected, Redirect},
+    redirect::Expected,
 };
 
 /// The redirect port, open as long as this lives.
@@ -29,15 +25,6 @@ pub struct Listener {
     port: u16,
     arrivals: mpsc::Receiver<Arrival>,
     accepting: JoinHandle<()>,
-}
-
-/// The browser came back with the redirect of the pending flow.
-#[derive(Debug)]
-pub struct Arrival {
-    /// What Rally answered.
-    pub redirect: Redirect,
-    /// Takes the page that the browser waits for, about a minute long; after that, or dropped, it gets a neutral one.
-    pub page: oneshot::Sender<Page>,
 }
 
 /// Why there is no listener. The sign-in goes on with a pasted address.
@@ -168,6 +155,7 @@ const PASTE: &str = "paste the address that the browser ends at into rally-cred 
 mod tests {
     use std::net::{Ipv6Addr, SocketAddr};
 
+    use rally_cred_core::event::Page;
     use tokio::net::TcpSocket;
 
     use super::*;

@@ -4,18 +4,18 @@
 
 use std::{
     ffi::OsString,
-    fmt, fs,
-    io::{self, Write},
+    fmt, fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use rally_cred::{output::Output, system::System};
-use rally_cred_proto::{Fault, FaultKind, own_file, shell_word::shell_word};
+use rally_cred_proto::{Fault, FaultKind, shell_word::shell_word};
 
-use tempfile::NamedTempFile;
-
-use super::record::{self, Made};
+use super::{
+    record::{self, Made},
+    whole_file,
+};
 use crate::{config, daemon, logout};
 
 /// Something to do.
@@ -70,13 +70,16 @@ impl Change {
     pub(super) fn make(&self, sys: &dyn System, output: &mut Output<'_>) -> Result<(), Fault> {
         match self {
             Self::Configure { path, text } => {
-                write(path, text, |beside| judge(beside, path, sys)).inspect_err(|_| never_made(path))
+                whole_file::write(path, text, |beside| judge(beside, path, sys))
+                    .inspect_err(|_| never_made(path))
             }
-            Self::Write { path, text } => write(path, text, |_| Ok(())).inspect_err(|_| never_made(path)),
+            Self::Write { path, text } => {
+                whole_file::write(path, text, |_| Ok(())).inspect_err(|_| never_made(path))
+            }
             Self::Note(made) => record::note(made),
             Self::Forget(made) => record::forget(made),
             Self::Delete(path) => {
-                fs::remove_file(path).map_err(|err| failed(path, "cannot be deleted", &err))?;
+                fs::remove_file(path).map_err(|err| whole_file::failed(path, "cannot be deleted", &err))?;
                 // A folder for additions to a unit that has none is in nobody's way, but a trace.
                 let folder = path.parent().filter(|folder| folder.extension().is_some_and(|end| end == "d"));
                 folder.map(fs::remove_dir);
@@ -134,12 +137,6 @@ fn quietly(
     run(&mut Output { stdout: &mut io::sink(), stderr: output.stderr })
 }
 
-fn failed(path: &Path, what: &str, err: &io::Error) -> Fault {
-    Fault::new(FaultKind::Failed, format!("{} {what}", path.display()))
-        .why(err.to_string())
-        .remedy("fix the cause and run rally-cred setup again; what is done is kept")
-}
-
 /// Takes the note of a file back if that could not be made. Nothing is lost if the note stays.
 fn never_made(path: &Path) {
     if fs::symlink_metadata(path).is_err() {
@@ -153,49 +150,6 @@ fn judge(beside: &Path, path: &Path, sys: &dyn System) -> Result<(), Fault> {
         let what = fault.what.replace(&beside.display().to_string(), &path.display().to_string());
         Fault { what, ..fault }
     })
-}
-
-/// Writes the new text beside the file, has it judged, and puts it in the file's place: at no time is there half a file.
-/// A new one, and the folders on the way, are this user's alone; an old one keeps its mode.
-pub(super) fn write(
-    path: &Path,
-    text: &str,
-    judge: impl FnOnce(&Path) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let cannot = |err: io::Error| {
-        own_file::owner_remedy(path).into_iter().fold(failed(path, "cannot be written", &err), Fault::remedy)
-    };
-    own_file::check_owner(path)?;
-    // A link, as people have who keep such files elsewhere, stays one.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    // What is no file, or a link that leads nowhere, is somebody's.
-    let old = match (fs::metadata(&target), fs::symlink_metadata(&target)) {
-        (Ok(found), _) if found.is_file() => Some(found.permissions()),
-        (Err(_), Err(_)) => None,
-        _ => {
-            return Err(Fault::new(FaultKind::Failed, format!("{} cannot be written", path.display()))
-                .why("something that is no ordinary file is in its place")
-                .remedy(own_file::put_aside(path)));
-        }
-    };
-    if old.as_ref().is_some_and(fs::Permissions::readonly) {
-        return Err(Fault::new(FaultKind::Failed, format!("{} is read-only", path.display()))
-            .why("its mode lets nobody change it")
-            .remedy(format!("chmod u+w {}", shell_word(&path.display().to_string()))));
-    }
-    let beside = write_beside(&target, text).map_err(cannot)?;
-    judge(beside.path())?;
-    old.map_or(Ok(()), |mode| fs::set_permissions(beside.path(), mode)).map_err(cannot)?;
-    beside.persist(&target).map(drop).map_err(|err| cannot(err.error))
-}
-
-fn write_beside(target: &Path, text: &str) -> io::Result<NamedTempFile> {
-    let folder = target.parent().unwrap_or(Path::new("/"));
-    own_file::make_folder(folder)?;
-    let mut file = tempfile::Builder::new().prefix(".rally-cred-").suffix(".new").tempfile_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    Ok(file)
 }
 
 /// A command as a person would type it.

@@ -10,6 +10,8 @@ use std::{
 use rally_cred_proto::{Fault, FaultKind, own_file, socket};
 use serde::{Deserialize, Serialize};
 
+use super::whole_file;
+
 /// One thing that was not there before `setup`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,7 +101,7 @@ fn save(all: &[Made]) -> Result<(), Fault> {
         return fs::remove_file(&path).map_err(|err| failed(&path, &err.to_string()));
     }
     let text = serde_json::to_string(all).map_err(|err| failed(&path, &err.to_string()))?;
-    super::change::write(&path, &format!("{text}\n"), |_| Ok(()))
+    whole_file::write(&path, &format!("{text}\n"), |_| Ok(()))
 }
 
 fn path() -> Result<PathBuf, Fault> {
