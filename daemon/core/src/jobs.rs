@@ -68,6 +68,11 @@ impl Jobs {
         }
     }
 
+    /// Whether somebody signs out, whoever still waits for that.
+    pub(super) fn is_erasing(&self) -> bool {
+        self.owners.values().any(|owner| matches!(owner, Owner::Logout { .. }))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.owners.is_empty()
     }

@@ -152,10 +152,12 @@ impl StaticCredentials {
         }
     }
 
-    /// Puts a new configuration into force: everything is read again, perhaps from another vault.
-    pub(super) fn apply(&mut self, step: &mut Step<'_>, hosts: StaticHosts) {
+    /// Puts a new configuration into force. Everything is read again, perhaps from another vault; only what memory holds
+    /// for a vault is known to be the same.
+    pub(super) fn apply(&mut self, step: &mut Step<'_>, hosts: StaticHosts, has_other_vault: bool) {
         self.hosts = hosts;
-        let servers: Vec<_> = self.stores.keys().cloned().collect();
+        let is_known = step.keyring == Keyring::Memory && !has_other_vault;
+        let servers: Vec<_> = self.stores.keys().filter(|_| !is_known).cloned().collect();
         for server in servers {
             if let Some(store) = self.stores.get_mut(&server) {
                 store.read_again(step);

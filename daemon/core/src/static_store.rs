@@ -104,7 +104,12 @@ impl HostStore {
 
     /// Whether it has no work, and nothing is held either.
     pub(super) fn is_idle(&self) -> bool {
-        !self.has_work() && !matches!(&self.known, Known::Held(held) if !held.record.is_empty())
+        let holds_nothing = match &self.known {
+            Known::Unread => true,
+            Known::Loading { .. } => false,
+            Known::Held(held) => held.record.is_empty(),
+        };
+        !self.has_work() && holds_nothing
     }
 
     fn name(&self) -> String {

@@ -40,8 +40,6 @@ pub(super) struct Daemon {
     pub(super) vault: SimVault,
     /// Ways to keyrings that the config file has named before, and that still have calls under way.
     left_vaults: Vec<SimVault>,
-    /// Whether the config file has named another keyring in its life.
-    pub(super) has_moved: bool,
     pub(super) outcomes: Vec<(Tick, Epoch, Outcome)>,
     /// The token requests that Rally has answered.
     pub(super) answered: Vec<Epoch>,
@@ -84,7 +82,6 @@ impl Daemon {
             },
             vault: SimVault::open(config.keyring, bugs),
             left_vaults: Vec::new(),
-            has_moved: false,
             outcomes: Vec::new(),
             answered: Vec::new(),
             promises: Promises::default(),
@@ -111,7 +108,6 @@ impl Daemon {
         let wrote = vaults.filter_map(|vault| vault.abandon(chance, items)).collect();
         self.life += 1;
         self.left_vaults.clear();
-        self.has_moved = false;
         self.has_served = false;
         self.outcomes.clear();
         self.answered.clear();
@@ -128,7 +124,6 @@ impl Daemon {
         let old = std::mem::replace(&mut self.vault, SimVault::open(keyring, self.bugs));
         self.left_vaults.retain(|vault| vault.next_at().is_some());
         self.left_vaults.push(old);
-        self.has_moved = true;
     }
 
     /// The vault that has something to say by this tick.

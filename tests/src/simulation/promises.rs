@@ -11,7 +11,7 @@ use rally_cred_core::{
     event::{AskId, Epoch},
     time::{Tick, Ticks},
 };
-use rally_cred_proto::{Answer, Ask};
+use rally_cred_proto::Answer;
 
 use super::{cast::number_of, config_file::ConfigFile, rally::Rally};
 
@@ -23,21 +23,12 @@ const MOST_FAILURES_A_MINUTE: usize = 40;
 /// seconds, and `status --check` has its own.
 const MOST_LOOK_UPS_A_MINUTE: usize = 15;
 
-/// An open request.
-#[derive(Debug)]
-struct Open {
-    deadline: Tick,
-    /// Whether a stop may leave it without an answer.
-    is_cut_off: bool,
-}
-
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
-    open: BTreeMap<AskId, Open>,
+    /// The open requests, and their deadlines.
+    open: BTreeMap<AskId, Tick>,
     answered: HashSet<AskId>,
-    /// Changes of static credentials: one that had no time left is answered again if it meets another daemon's change.
-    repeatable: HashSet<AskId>,
     signed_in: HashSet<AskId>,
     /// Tokens that a caller reported as bad, in this life of the daemon.
     erased: HashSet<String>,
@@ -59,13 +50,8 @@ pub(super) struct Promises {
 pub(super) type Broken = String;
 
 impl Promises {
-    pub(super) fn asked(&mut self, id: AskId, ask: &Ask, deadline: Tick) {
-        // A stop does not wait for these, and ends their connections.
-        let is_cut_off = matches!(ask, Ask::Reload | Ask::Logout(_));
-        if matches!(ask, Ask::Store(_)) || matches!(ask, Ask::Erase(erase) if erase.target.host.is_some()) {
-            self.repeatable.insert(id);
-        }
-        self.open.insert(id, Open { deadline, is_cut_off });
+    pub(super) fn asked(&mut self, id: AskId, deadline: Tick) {
+        self.open.insert(id, deadline);
     }
 
     pub(super) fn left(&mut self, id: AskId) {
@@ -84,7 +70,6 @@ impl Promises {
                 self.answered.insert(id);
                 Ok(())
             }
-            None if self.repeatable.contains(&id) => Ok(()),
             None if self.answered.contains(&id) => {
                 Err(format!("{id:?} was answered twice, or after it left"))
             }
@@ -242,7 +227,7 @@ impl Promises {
 
     /// It ends of its own will: nobody waits for it, and unless it has no more time, nothing is on its way.
     pub(super) fn ends(&self, now: Tick) -> Result<(), Broken> {
-        if let Some((id, _)) = self.open.iter().find(|(_, open)| !open.is_cut_off) {
+        if let Some(id) = self.open.keys().next() {
             return Err(format!("the daemon ended, and {id:?} was not answered"));
         }
         match self.awaited.first_key_value() {
@@ -283,9 +268,9 @@ impl Promises {
         if self.ends_by.is_some_and(|by| by < now) {
             return Err("the daemon was told to stop, and runs".to_owned());
         }
-        match self.open.iter().find(|(_, open)| open.deadline < now) {
-            Some((id, open)) => {
-                Err(format!("{id:?} still waits {} ms after its deadline", (now - open.deadline).0))
+        match self.open.iter().find(|(_, deadline)| **deadline < now) {
+            Some((id, deadline)) => {
+                Err(format!("{id:?} still waits {} ms after its deadline", (now - *deadline).0))
             }
             None => Ok(()),
         }

@@ -151,11 +151,6 @@ impl Statics {
         self.has_used_memory = true;
     }
 
-    /// Whether anything may be in memory only.
-    pub(super) fn has_used_memory(&self) -> bool {
-        self.has_used_memory
-    }
-
     /// Whether something has to be found that the keyring does not have.
     pub(super) fn is_lost(&self, items: &Items) -> bool {
         self.held.iter().any(|(owner, password)| !owner.is_kept(password, items))

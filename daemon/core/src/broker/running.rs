@@ -76,7 +76,7 @@ impl Broker {
         for account in old.values_mut() {
             account.retire(step);
         }
-        self.statics.apply(step, config.static_hosts.clone());
+        self.statics.apply(step, config.static_hosts.clone(), has_other_vault);
         if self.config.notify != config.notify {
             step.effects.push(Effect::AlertBy(config.notify.clone()));
         }
@@ -124,7 +124,7 @@ impl Broker {
         let Some(stop) = &mut self.stop else { return };
         let is_unsettled = self.accounts.values().any(Account::is_unsettled)
             || self.statics.is_unsettled()
-            || !self.logouts.is_empty();
+            || step.jobs.is_erasing();
         if stop.until <= step.now.tick || !is_unsettled {
             for logout in self.logouts.drain(..) {
                 step.reply(logout.id, Answer::Error(stopping()));

@@ -179,6 +179,20 @@ fn a_stop_waits_for_a_sign_out_that_is_under_way() {
 }
 
 #[test]
+fn a_stop_waits_for_a_sign_out_though_whoever_wanted_it_has_left() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", None, HOUR);
+    stage.vault_is_silent = true;
+    let logout = stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    stage.play(Event::Left(logout));
+    let stop = stage.ask(Ask::Stop);
+    assert!(stage.result(stop).is_none());
+    let Some(Effect::Erase(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is erased") };
+    stage.play(Event::Erased(epoch, Ok(())));
+    assert!(matches!(stage.result(stop), Some(Answer::Done)));
+}
+
+#[test]
 fn a_sign_out_that_the_keyring_holds_up_beyond_a_stop_is_answered_all_the_same() {
     let mut stage = Stage::new();
     stage.sign_in("access", None, HOUR);

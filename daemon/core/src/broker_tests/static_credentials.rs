@@ -390,6 +390,21 @@ fn where_memory_is_the_vault_a_stored_password_keeps_the_daemon_running() {
 }
 
 #[test]
+fn a_client_that_leaves_while_memory_is_read_does_not_make_the_daemon_forget_what_it_holds() {
+    let mut stage = idling(Keyring::Memory);
+    let id = stage.ask(store(HOST, "me", "pass"));
+    stage.done(id);
+    stage.vault_is_silent = true;
+    let id = stage.ask(store(HOST, "other", "word"));
+    stage.play(Event::Left(id));
+    let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is read") };
+    let held = stage.vault[&format!("static:https://{HOST}")].clone();
+    stage.play(Event::Loaded(epoch, Ok(Some(held))));
+    stage.wait(Ticks::seconds(30 * HOUR));
+    assert!(!has_ended(&stage));
+}
+
+#[test]
 fn what_only_memory_has_goes_to_the_keyring_before_an_idle_daemon_ends() {
     let mut stage = idling(Keyring::Auto);
     stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));

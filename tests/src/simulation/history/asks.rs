@@ -28,7 +28,7 @@ impl History {
         let id = AskId(self.last_ask);
         self.note(|| format!("{id:?} asks {}", word_for(&ask)));
         let deadline = self.tick + wait;
-        self.me().promises.asked(id, &ask, deadline);
+        self.me().promises.asked(id, deadline);
         self.play_event(Event::Asked { id, peer: Peer::default(), ask })?;
         Ok(id)
     }
@@ -107,8 +107,7 @@ impl History {
 
     pub(super) fn leave(&mut self) -> Result<(), Broken> {
         let open = self.me().promises.open_asks();
-        // Whoever asked for a stop is answered though they left.
-        if open.is_empty() || self.me().promises.is_ending() {
+        if open.is_empty() {
             return Ok(());
         }
         let id = self.pick(&open);

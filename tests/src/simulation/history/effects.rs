@@ -79,7 +79,10 @@ impl History {
                 self.call_vault(epoch, Call::Load(key));
             }
             Effect::Change(epoch, change) => self.change(epoch, change)?,
-            Effect::Erase(epoch, key) => self.call_vault(epoch, Call::Erase(key)),
+            Effect::Erase(epoch, key) => {
+                self.me().promises.awaits(epoch, None);
+                self.call_vault(epoch, Call::Erase(key));
+            }
             Effect::Listen(epoch, expected) => {
                 let profile = usize::from(expected.redirect_uri.url().port().unwrap_or(0)) - FIRST_PORT;
                 self.note(|| format!("profile {profile} listens as {epoch:?}"));
@@ -149,9 +152,9 @@ impl History {
             let is_owed = !self.me().vault.is_memory();
             self.grants.wants_kept(self.at, number_of(&key.name), refresh_token.filter(|_| is_owed));
         }
-        // After a move to another keyring, a sign-in that was under way keeps what it was begun with.
-        let may_keep = key.kind != ItemKind::ClientSecret || self.me().has_moved;
-        if !may_keep && to.as_ref().is_some_and(|record| record.expose().contains(SOURCE_SECRET)) {
+        if key.kind == ItemKind::ClientSecret
+            && to.as_ref().is_some_and(|record| record.expose().contains(SOURCE_SECRET))
+        {
             return Err(format!("the client secret of {} has a source, and is kept", key.name));
         }
         let is_static = key.kind == ItemKind::StaticCredentials;

@@ -87,8 +87,7 @@ impl History {
             if old.keyring != new.keyring {
                 self.me().promises.moved(profile);
                 self.me().fresh.remove(&profile);
-                // The daemon no longer knows what it replaces in the keyring, so it may take an older token for a newer.
-                self.grants.signed_out(profile);
+                self.grants.wants_kept(self.at, profile, None);
             }
         }
         if (old.keyring, old.has_statics) != (new.keyring, new.has_statics) {
@@ -124,9 +123,7 @@ impl History {
             return Err(format!("the daemon ended for want of work, before {epoch:?} brought {outcome:?}"));
         }
         self.grants.are_kept(self.at..self.at + 1, |profile| self.kept(profile), &self.rally)?;
-        // What is to be in memory only is known to end with the daemon.
-        let is_kept = self.is_alone && !self.me().vault.is_memory();
-        if is_kept && self.statics.is_lost(&self.items) {
+        if self.is_alone && self.statics.is_lost(&self.items) {
             return Err("the daemon ended with a static credential that only it had".to_owned());
         }
         self.me().idle_ends += 1;
@@ -136,8 +133,7 @@ impl History {
     /// Once all is well and nobody asks for anything, a daemon ends that will be started again.
     pub(super) fn ends_when_idle(&mut self) -> Result<(), Broken> {
         // What is in memory alone would be lost, and tokens that are used are renewed ahead of their end.
-        let is_memory = self.me().config.keyring == Keyring::Memory || self.statics.has_used_memory();
-        let is_busy = is_memory || self.me().has_served;
+        let is_busy = self.me().config.keyring == Keyring::Memory || self.me().has_served;
         if self.me().idle_exit.is_none() || is_busy {
             return Ok(());
         }
