@@ -26,7 +26,7 @@ impl Alerts {
     }
 
     /// Somebody is there who can be asked.
-    pub(super) fn is_seen_to(&mut self) {
+    pub(super) fn seen_to(&mut self) {
         self.due = None;
     }
 

@@ -113,7 +113,7 @@ impl ClientSecret {
     }
 
     /// Neither has one.
-    pub(super) fn is_absent(&mut self) {
+    pub(super) fn absent(&mut self) {
         self.slot = Slot::Empty;
     }
 
@@ -140,12 +140,12 @@ impl ClientSecret {
     }
 
     /// Rally has taken the held one.
-    pub(super) fn is_taken(&mut self) {
+    pub(super) fn accepted(&mut self) {
         self.trust = Trust::Full;
     }
 
     /// Rally refuses it, and is believed.
-    pub(super) fn is_refused_for_good(&mut self) {
+    pub(super) fn refused(&mut self) {
         self.trust = Trust::None;
     }
 

@@ -125,12 +125,12 @@ impl Account {
             return;
         }
         self.note_divergence();
-        self.token.is_of(username);
+        self.token.identified(username);
         if self.identity(None) != Identity::OtherThanConfigured {
             return self.save_token(step);
         }
         let fault = self.wrong_user();
-        self.token.drop_it();
+        self.token.discard();
         self.reports.new_token();
         self.order_token_write(step, None);
         step.log(&self.profile.name, GrantStep::Erased);

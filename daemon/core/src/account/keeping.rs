@@ -112,7 +112,7 @@ impl Account {
     }
 
     fn client_secret_loaded(&mut self, step: &mut Step<'_>, text: Option<&Secret>) -> Option<Fault> {
-        self.client_secret.is_absent();
+        self.client_secret.absent();
         match text.map(|text| ClientSecretRecord::decode(text, &self.profile)) {
             None | Some(Decoded::OfOther | Decoded::Damaged) => self.fetch_client_secret(step),
             Some(Decoded::Ours(record)) => {
@@ -200,7 +200,7 @@ impl Account {
             SecretFrom::Login | SecretFrom::Vault => self.client_secret.loaded(secret),
             SecretFrom::Source => self.client_secret.fetched(secret),
         }
-        self.client_secret.is_taken();
+        self.client_secret.accepted();
         if is_new || !self.client_secret_item.is_kept() {
             self.save_client_secret(step);
         }
@@ -337,13 +337,13 @@ impl Account {
         if forget_client_secret {
             self.client_secret.look_anew();
             if self.profile.client_secret_source.is_none() {
-                self.client_secret.is_absent();
+                self.client_secret.absent();
             }
             self.client_secret_item = Item::default();
             erasing.push(self.erase(step, ask, ItemKind::ClientSecret));
         }
         // The token goes first, so that nobody who waits is given it on the way out.
-        self.token.drop_it();
+        self.token.discard();
         self.reports.new_token();
         self.token_item = Item::void(step.now.wall);
         erasing.push(self.erase(step, ask, ItemKind::Token));

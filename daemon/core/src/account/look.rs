@@ -149,7 +149,7 @@ impl Account {
     /// The item is gone: somebody has signed out by another daemon, or taken it out of the keyring.
     pub(super) fn sign_out_elsewhere(&mut self, step: &mut Step<'_>) {
         step.log(&self.profile.name, GrantStep::SignedOutElsewhere);
-        self.token.drop_it();
+        self.token.discard();
         self.token_item = Item::default();
         self.reports.new_token();
     }

@@ -20,7 +20,7 @@ impl Account {
     /// Notifies the user, when the time has come.
     pub(super) fn notify_if_due(&mut self, step: &mut Step<'_>) {
         if self.job.is_sign_in() || self.waiters.any(Waiter::is_interactive) {
-            self.alerts.is_seen_to();
+            self.alerts.seen_to();
         }
         let Some(why) = self.alerts.take_due(step.now) else { return };
         let alert = Alert {

@@ -121,7 +121,7 @@ impl Account {
         record.refresh_token = record.refresh_token.or_else(|| old.and_then(|old| old.refresh_token.clone()));
         record.signed_in_at = old.and_then(|old| old.signed_in_at);
         self.backoff = Backoff::default();
-        self.client_secret.is_taken();
+        self.client_secret.accepted();
         self.fault = None;
         step.log(&self.profile.name, GrantStep::Renewed);
         self.take_new_token(step, record);

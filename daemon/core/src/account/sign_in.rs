@@ -320,7 +320,7 @@ impl Account {
             TokenAnswer::Refused(refusal) => {
                 // A stored secret that does not work is asked for again; what the vault holds stays until then.
                 if refusal.of == Refused::Client && flow.secret_from != SecretFrom::Login {
-                    self.client_secret.is_refused_for_good();
+                    self.client_secret.refused();
                 }
                 self.name_in_remedy(refusal.fault)
             }

@@ -80,7 +80,7 @@ impl Account {
                 self.back_off(step, fault, Some(pause));
             }
         } else {
-            self.token.drop_it();
+            self.token.discard();
             self.order_token_write(step, None);
         }
         if !self.is_renewable() {

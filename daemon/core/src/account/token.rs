@@ -102,7 +102,7 @@ impl Token {
     }
 
     /// It is gone.
-    pub(super) fn drop_it(&mut self) {
+    pub(super) fn discard(&mut self) {
         self.slot = Slot::Empty;
     }
 
@@ -141,7 +141,7 @@ impl Token {
     }
 
     /// Rally has said whose it is.
-    pub(super) fn is_of(&mut self, username: String) {
+    pub(super) fn identified(&mut self, username: String) {
         if let Slot::Held(record) = &mut self.slot {
             record.username = Some(username);
         }
