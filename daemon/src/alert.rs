@@ -1,4 +1,4 @@
-//! Tells a person who is not looking that a sign-in is needed: by a notification of the desktop, or by their own program.
+//! Notifies the user that a sign-in is needed: by a notification of the desktop, or by their own program.
 //! Does not: decide when, open a browser, or hold anything up; each alert is a task of its own.
 //! Used by: `perform`, at the core's word.
 

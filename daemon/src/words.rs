@@ -18,7 +18,7 @@ pub const fn grant_step(step: GrantStep) -> &'static str {
         GrantStep::Adopted => "took over the token that another daemon has stored",
         GrantStep::SignedOutElsewhere => "signed out, since the token is no longer in the keyring",
         GrantStep::SignedOut => "signed out",
-        GrantStep::Alerted => "a sign-in is needed, and somebody is told who is not looking",
+        GrantStep::Alerted => "a sign-in is needed, and the user is notified",
         GrantStep::Kept => "the vault keeps it",
         GrantStep::NotKept => "the vault does not keep it, memory does",
     }

@@ -1,6 +1,6 @@
 //! A notification service on a bus of a test: keeps what it is asked to show, and presses the button.
 //! Does not: show anything, or meet the desktop of whoever runs the tests.
-//! Used by: the tests of what a person is told who is not looking.
+//! Used by: the tests of the user's notifications.
 #![expect(clippy::expect_used, reason = "a service that cannot be made is the end of its test")]
 
 use std::{

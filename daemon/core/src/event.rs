@@ -126,7 +126,7 @@ pub enum Effect {
         /// What Rally may quote.
         secrets: Sent,
     },
-    /// Tell a person who is not looking that a sign-in is needed.
+    /// Notify the user that a sign-in is needed.
     Alert(Alert),
     /// Take the profile's alert back: it is settled.
     WithdrawAlert(String),
@@ -144,7 +144,7 @@ pub enum Effect {
     ExitIfDeserted,
 }
 
-/// What a person is told who is not looking.
+/// What a notification tells the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
     /// Whose sign-in is needed.
@@ -249,6 +249,6 @@ pub enum GrantStep {
     Kept,
     /// The vault does not keep it yet.
     NotKept,
-    /// A person who is not looking is told that a sign-in is needed.
+    /// The user is notified that a sign-in is needed.
     Alerted,
 }

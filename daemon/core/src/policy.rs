@@ -46,7 +46,7 @@ pub const UNASKED_LOAD: Ticks = Ticks::seconds(60);
 /// milliseconds; half a second is when people begin to wonder.
 pub const KEYRING_NEWS: Ticks = Ticks(500);
 
-/// Pause between the need for a sign-in and the alert to somebody who is not looking: time for a client to find its
+/// Pause between the need for a sign-in and the user's notification: time for a client to find its
 /// person, which takes it one start of git, and to ask again.
 pub const ALERT_GRACE: Ticks = Ticks::seconds(5);
 

@@ -18,11 +18,11 @@ pub struct Config {
     pub profiles: BTreeMap<String, Profile>,
     /// The servers for which this is a plain credential store.
     pub static_hosts: StaticHosts,
-    /// How a person who is not looking is told that a sign-in is needed.
+    /// How the user is notified that a sign-in is needed.
     pub notify: Notify,
 }
 
-/// How a person who is not looking is told that a sign-in is needed.
+/// How the user is notified that a sign-in is needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Notify {
     /// By a notification of the desktop, where there is one.

@@ -78,7 +78,7 @@ impl Drop for SocketGuard {
 }
 
 impl Socket {
-    /// Begins to accept. The door closes it; the returned task ends once every session has.
+    /// Begins to accept. The guard closes it; the returned task ends once every session has.
     pub fn serve(self, driver: Driver) -> (SocketGuard, tokio::task::JoinHandle<()>) {
         let (is_closed, closing) = watch::channel(false);
         let Self { listener, place } = self;

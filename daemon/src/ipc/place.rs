@@ -20,7 +20,7 @@ use rally_cred_proto::{
 
 use super::Socket;
 
-/// How long a new daemon waits for an old one that closed its door but has not quite ended.
+/// How long a new daemon waits for an old one that closed its socket but has not quite ended.
 const PREDECESSOR: Duration = Duration::from_secs(3);
 
 /// How long a daemon whose socket the service manager has replaced may take to end, once it is told to.

@@ -9,7 +9,6 @@ use crate::{
         Account,
         flow::SecretFrom,
         item::{Item, Written},
-        slot::Slot,
     },
     event::{AskId, Effect, Epoch, GrantStep},
     jobs::Owner,
@@ -70,7 +69,7 @@ impl Account {
     fn load_failed(&mut self, step: &mut Step<'_>, is_token: bool, trouble: &VaultTrouble) {
         let may_use_memory = trouble.is_missing() && step.keyring == Keyring::Auto;
         if is_token {
-            *self.token.slot_mut() = if may_use_memory { Slot::Missing } else { Slot::Unread };
+            self.token.failed(may_use_memory);
         } else {
             self.client_secret.failed(step.now, may_use_memory);
             if may_use_memory {
@@ -104,7 +103,7 @@ impl Account {
                 self.fault = Some(fault);
             }
             Some(Decoded::Later) => {
-                *self.token.slot_mut() = Slot::Unread;
+                self.token.failed(false);
                 return Some(record::later_version(&self.profile));
             }
         }

@@ -112,7 +112,7 @@ impl Account {
     }
 
     fn take_in(&mut self, step: &mut Step<'_>, waiter: Waiter) {
-        self.token.slot_mut().forget_missing();
+        self.token.forget_missing();
         self.client_secret.forget_missing();
         if waiter.is_login() && !waiter.brings_client_secret() {
             self.reconsider_client_secret();

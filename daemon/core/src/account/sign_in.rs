@@ -218,7 +218,7 @@ impl Account {
         matches!(&self.job, Job::Flow(flow) if matches!(flow.listener, ListenerState::Open))
     }
 
-    /// Takes the listener's word on whether it is open. `false` if the job is none of this account's.
+    /// Takes the listener's word on whether it is open. `false` if nobody waits for it any more.
     pub(super) fn listening(
         &mut self,
         step: &mut Step<'_>,

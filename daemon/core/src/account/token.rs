@@ -40,8 +40,14 @@ impl Token {
         &self.slot
     }
 
-    pub(super) fn slot_mut(&mut self) -> &mut Slot<TokenRecord> {
-        &mut self.slot
+    /// The vault could not be read. `is_missing`: no keyring answers, and the config file can do without.
+    pub(super) fn failed(&mut self, is_missing: bool) {
+        self.slot = if is_missing { Slot::Missing } else { Slot::Unread };
+    }
+
+    /// Gives a keyring that did not answer the last time another chance.
+    pub(super) fn forget_missing(&mut self) {
+        self.slot.forget_missing();
     }
 
     pub(super) fn held(&self) -> Option<&TokenRecord> {

@@ -1,4 +1,4 @@
-//! The broker's decisions: when a person who is not looking is told that a sign-in is needed.
+//! The broker's decisions: when the user is notified that a sign-in is needed.
 //! Does not: touch anything real.
 //! Used by: `cargo test`.
 

@@ -34,12 +34,8 @@ fn a_login_reports_done_only_when_the_vault_has_the_token_and_the_secret() {
     stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
     stage.answer_post(granted("access", Some("refresh"), HOUR));
     // The stage answers saves at once, so this looks at the effects of the last event by itself.
-    let look_up = stage.effects.iter().find_map(|effect| match effect {
-        Effect::LookUpUser { epoch, .. } => Some(*epoch),
-        _ => None,
-    });
-    let effects =
-        stage.broker.handle(stage.now, &mut stage.dice, Event::UserLookedUp(look_up.unwrap(), user()));
+    let look_up = stage.look_up();
+    let effects = stage.broker.handle(stage.now, &mut stage.dice, Event::UserLookedUp(look_up, user()));
     let saves: Vec<_> = effects
         .iter()
         .filter_map(|effect| match effect {
@@ -245,12 +241,9 @@ fn a_login_that_waits_for_a_slow_vault_opens_no_second_tab() {
     let epoch = stage.open_listener();
     stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
     stage.answer_post(granted("access", None, HOUR));
-    let look_up = stage.effects.iter().find_map(|effect| match effect {
-        Effect::LookUpUser { epoch, .. } => Some(*epoch),
-        _ => None,
-    });
+    let look_up = stage.look_up();
     // The saves that this orders are never answered.
-    stage.broker.handle(stage.now, &mut stage.dice, Event::UserLookedUp(look_up.unwrap(), user()));
+    stage.broker.handle(stage.now, &mut stage.dice, Event::UserLookedUp(look_up, user()));
     stage.effects.clear();
     stage.wait(Ticks::seconds(10));
     assert!(!stage.effects.iter().any(|effect| matches!(effect, Effect::Listen(..))), "{:?}", stage.effects);

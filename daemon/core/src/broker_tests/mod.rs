@@ -257,12 +257,16 @@ impl Stage {
         self.effects.iter().filter(|effect| matches!(effect, Effect::LookUpUser { .. })).count()
     }
 
-    fn answer_look_up(&mut self, raw: RawAnswer) {
+    fn look_up(&self) -> Epoch {
         let look_up = self.effects.iter().rev().find_map(|effect| match effect {
             Effect::LookUpUser { epoch, .. } => Some(*epoch),
             _ => None,
         });
-        self.play(Event::UserLookedUp(look_up.expect("no look-up was ordered"), raw));
+        look_up.expect("no look-up was ordered")
+    }
+
+    fn answer_look_up(&mut self, raw: RawAnswer) {
+        self.play(Event::UserLookedUp(self.look_up(), raw));
     }
 
     fn open_listener(&mut self) -> Epoch {

@@ -84,18 +84,14 @@ fn status_shows_every_profile_and_reads_the_vault_first() {
 }
 
 #[test]
-fn a_stop_waits_for_the_vault_then_closes_the_door_before_it_answers() {
+fn a_stop_waits_for_the_vault_then_closes_the_socket_before_it_answers() {
     let mut stage = Stage::new();
     let login = stage.login(Some("client-secret"));
     let epoch = stage.open_listener();
     stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
     stage.answer_post(granted("access", None, HOUR));
-    let look_up = stage.effects.iter().find_map(|effect| match effect {
-        Effect::LookUpUser { epoch, .. } => Some(*epoch),
-        _ => None,
-    });
-    let effects =
-        stage.broker.handle(stage.now, &mut stage.dice, Event::UserLookedUp(look_up.unwrap(), user()));
+    let look_up = stage.look_up();
+    let effects = stage.broker.handle(stage.now, &mut stage.dice, Event::UserLookedUp(look_up, user()));
     let stop = stage.ask(Ask::Stop);
     assert_eq!(stage.fault(login), FaultKind::Stopping);
     assert!(stage.result(stop).is_none());
