@@ -38,6 +38,7 @@ pub(crate) fn all_sources() -> Vec<(PathBuf, String)> {
         "proto/src",
         "daemon/src",
         "daemon/core/src",
+        "daemon/gateway/src",
         "client/src",
         "client/commands/src",
         "tests/src",

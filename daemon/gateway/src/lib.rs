@@ -1,0 +1,8 @@
+//! The gateway: a loopback proxy that puts the live ZSESSIONID in the place of a local key, for tools that read their key
+//! once.
+//! Does not: know the broker, a vault or a config file. Whoever opens a gateway says where its tokens come from.
+//! Used by: the daemon.
+
+mod tokens;
+
+pub use tokens::{Later, Lease, Tokens};
