@@ -5,8 +5,13 @@
 
 #[cfg_attr(not(test), expect(dead_code, reason = "the server that asks it comes next"))]
 mod admit;
+#[cfg_attr(not(test), expect(dead_code, reason = "the server that speaks TLS comes next"))]
+mod authority;
+mod identity;
 mod key;
 mod tokens;
 
+pub use authority::Authority;
+pub use identity::{Identity, NotMade, Unreadable};
 pub use key::LocalKey;
 pub use tokens::{Later, Lease, Tokens};
