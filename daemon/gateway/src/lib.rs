@@ -7,6 +7,11 @@
 mod admit;
 #[cfg_attr(not(test), expect(dead_code, reason = "the server that speaks TLS comes next"))]
 mod authority;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the server that reads through it comes next")
+)]
+mod guard;
 mod identity;
 mod key;
 mod tokens;
