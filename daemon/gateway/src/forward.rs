@@ -81,7 +81,10 @@ impl Forward {
         headers::to_rally(&mut headers, false);
         let body = Outgoing::new(body.map_err(Into::into).boxed_unsync(), Arc::clone(&self.tally));
         let request = Prepared { method, uri, headers, body };
-        let answer = self.exchange(&request).await?;
+        let answer = self
+            .exchange(&request)
+            .await
+            .map_err(|trouble| trouble.closing_unless(request.body.is_over()))?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Trouble::broken_off("it began to speak another protocol"));
         }
@@ -120,8 +123,7 @@ impl Forward {
             self.replace(&lease).await.map_err(|fault| Trouble::no_token(&fault))?
         };
         add_one(&self.tally.renewals);
-        let Some(attempt) = request.body.attempt() else { return Err(Trouble::sent_once()) };
-        match self.send_once(request, attempt, &lease).await {
+        match self.send(request, &lease).await {
             Ok(second) if second.status() == StatusCode::UNAUTHORIZED => {
                 request.body.pause();
                 self.ask_about(&lease).await;
@@ -129,10 +131,11 @@ impl Forward {
                 Ok(second)
             }
             Ok(second) => Ok(second),
-            Err(trouble) => {
+            Err(trouble) if trouble.is_bad_gateway() => {
                 self.tally.failed(trouble.reason());
                 Ok(first)
             }
+            Err(trouble) => Err(trouble),
         }
     }
 

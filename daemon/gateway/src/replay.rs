@@ -125,6 +125,11 @@ impl Outgoing {
         self.lock().resume();
     }
 
+    /// Whether the tool has sent all of it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().is_over
+    }
+
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

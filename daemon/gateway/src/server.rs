@@ -15,7 +15,6 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{
     Method, Request, Response,
     body::{Body, Incoming},
-    header::{CONNECTION, HeaderValue},
     server::conn::http1,
     service::service_fn,
     upgrade::OnUpgrade,
@@ -251,11 +250,10 @@ impl Server {
     ) -> Answer {
         let upgrade = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
-        let has_body = !body.is_end_stream();
         let outcome = match self.admit(way, &head) {
             Err(trouble) => {
                 add_one(&self.tally.refused);
-                Err(trouble)
+                Err(trouble.closing_unless(body.is_end_stream()))
             }
             Ok(admitted) => {
                 add_one(&self.tally.requests);
@@ -275,12 +273,7 @@ impl Server {
         };
         outcome.unwrap_or_else(|trouble| {
             self.tally.failed(trouble.reason());
-            let mut answer = trouble.into_answer();
-            if has_body {
-                // The rest of the body is dropped, and the connection with it.
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            answer
+            trouble.into_answer()
         })
     }
 

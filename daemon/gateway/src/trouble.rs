@@ -8,7 +8,7 @@ use hyper::{
     Response, StatusCode,
     body::Bytes,
     ext::ReasonPhrase,
-    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use rally_cred_proto::{Fault, FaultKind};
 use serde_json::json;
@@ -28,11 +28,13 @@ pub(crate) struct Trouble {
     /// The same with cause and remedy.
     words: String,
     header: Option<(HeaderName, &'static str)>,
+    /// The rest of the request is not read, and the connection ends with the answer.
+    is_last: bool,
 }
 
 impl Trouble {
     fn new(status: StatusCode, reason: &str, words: String) -> Self {
-        Self { status, reason: reason.to_owned(), words, header: None }
+        Self { status, reason: reason.to_owned(), words, header: None, is_last: false }
     }
 
     fn bad_gateway(reason: &str, why: &str) -> Self {
@@ -69,6 +71,11 @@ impl Trouble {
         Self::bad_gateway(BROKE_OFF, why)
     }
 
+    /// Whether the other side is to blame.
+    pub(crate) fn is_bad_gateway(&self) -> bool {
+        self.status == StatusCode::BAD_GATEWAY
+    }
+
     pub(crate) fn is_broken_off(&self) -> bool {
         self.reason == BROKE_OFF
     }
@@ -96,6 +103,12 @@ impl Trouble {
         self
     }
 
+    /// Ends the connection, unless the whole request was read.
+    pub(crate) fn closing_unless(mut self, is_read: bool) -> Self {
+        self.is_last = !is_read;
+        self
+    }
+
     /// The reason in a few words.
     pub(crate) fn reason(&self) -> &str {
         &self.reason
@@ -120,6 +133,9 @@ impl Trouble {
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.is_last {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         headers.extend(self.header.map(|(name, value)| (name, HeaderValue::from_static(value))));
         answer
     }
