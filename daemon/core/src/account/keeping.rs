@@ -182,7 +182,7 @@ impl Account {
 
     fn client_secret_text(&self) -> Option<Secret> {
         let secret = self.client_secret.for_vault()?.clone();
-        ClientSecretRecord::new(&self.profile, secret).encode()
+        record::encode(&ClientSecretRecord::new(&self.profile, secret))
     }
 
     /// Rally has accepted this client secret.

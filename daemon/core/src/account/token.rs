@@ -9,7 +9,7 @@ use crate::{
     dice::Dice,
     event::Epoch,
     policy,
-    record::TokenRecord,
+    record::{self, TokenRecord},
     time::{Now, Tick, Ticks, Wall},
 };
 
@@ -73,7 +73,7 @@ impl Token {
     }
 
     pub(super) fn text(&self) -> Option<Secret> {
-        self.held().and_then(TokenRecord::encode)
+        self.held().and_then(record::encode)
     }
 
     pub(super) fn loading(&mut self, epoch: Epoch) {
