@@ -319,7 +319,7 @@ pub fn sandbox_with(change: impl FnOnce(&mut Options)) -> Sandbox {
     let mut options =
         Options { redirect_uri: format!("http://localhost:{}/callback", free_port()), ..Options::default() };
     change(&mut options);
-    Sandbox::start_in_thread(options).expect("a sandbox")
+    Sandbox::start(options).expect("a sandbox")
 }
 
 /// Signs a profile in, or the default one, as a client with a browser does.
@@ -336,7 +336,7 @@ pub fn sign_in(client: &mut Client, profile: Option<&str>, sandbox: &Sandbox) ->
     let mut visit = Ok(());
     let answer = client.ask(&Ask::Login(login), &mut |event| {
         if let Answer::Authorize(authorize) = event {
-            visit = sandbox.browser().allow_blocking(&authorize.url).map(drop);
+            visit = sandbox.browser().allow(&authorize.url).map(drop);
         }
     });
     visit.map_err(|trouble| trouble.to_string())?;

@@ -77,7 +77,7 @@ fn a_notification_tells_what_is_wrong_and_its_button_opens_the_sign_in() {
 
     let before = sandbox.counters().code_exchanges();
     desktop.press(id, "login");
-    sandbox.until_blocking(|counters| counters.code_exchanges() > before).unwrap();
+    sandbox.until(|counters| counters.code_exchanges() > before).unwrap();
     // The old token is handed out until the new one is in hand.
     let got = || world.client(&["get", "--format", "token", "--interactive", "never"], "").stdout;
     while !sandbox.admits(got().trim(), Instant::now()) {}

@@ -223,7 +223,7 @@ fn an_address_that_is_opened_again_while_the_sign_in_is_completed_is_refused_onc
     stage.browser.open(&url);
     stage.browser.wait_for_page("Authorization Request - Rally sandbox");
     stage.browser.press("Allow Access");
-    stage.sandbox.until_blocking(|counters| counters.code_exchanges() == 1).unwrap();
+    stage.sandbox.until(|counters| counters.code_exchanges() == 1).unwrap();
 
     let url = url::Url::parse(&url).unwrap();
     let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();

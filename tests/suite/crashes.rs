@@ -149,7 +149,7 @@ impl Scene {
     fn crash_before_the_request_is_handled(&mut self) {
         let finished = self.sandbox.counters().finished;
         self.crash();
-        self.sandbox.until_blocking(|counters| counters.finished > finished).unwrap();
+        self.sandbox.until(|counters| counters.finished > finished).unwrap();
         self.sandbox.clear_faults();
     }
 
@@ -158,7 +158,7 @@ impl Scene {
         let finished = self.sandbox.counters().finished;
         self.daemon.signal("STOP");
         self.sandbox.clear_faults();
-        self.sandbox.until_blocking(|counters| counters.finished > finished).unwrap();
+        self.sandbox.until(|counters| counters.finished > finished).unwrap();
         self.crash();
     }
 }
@@ -209,7 +209,7 @@ fn crash_a_sign_in(endpoint: Endpoint, crash: fn(&mut Scene)) {
         Endpoint::User => counters.user_lookups == 2,
         _ => counters.code_exchanges() == 2,
     };
-    scene.sandbox.until_blocking(arrived).unwrap();
+    scene.sandbox.until(arrived).unwrap();
     crash(&mut scene);
     assert_eq!(login.end().code, Some(6));
     scene.restart();
@@ -275,7 +275,7 @@ fn a_crash_while_a_renewal_is_on_its_way_leaves_the_old_grant() {
     let old = scene.served();
     scene.sandbox.fault(Endpoint::Token, Fault::Hang, None);
     let get = scene.world.start("rally-cred", &RENEW);
-    scene.sandbox.until_blocking(|counters| counters.refreshes() == 1).unwrap();
+    scene.sandbox.until(|counters| counters.refreshes() == 1).unwrap();
     scene.crash_before_the_request_is_handled();
     assert_eq!(get.end().code, Some(6));
     scene.restart();
@@ -291,7 +291,7 @@ fn a_crash_after_a_renewal_was_handled_but_before_the_answer_was_read_leaves_the
         let old = scene.served();
         scene.sandbox.fault(Endpoint::Token, Fault::Hang, None);
         let get = scene.world.start("rally-cred", &RENEW);
-        scene.sandbox.until_blocking(|counters| counters.refreshes() == 1).unwrap();
+        scene.sandbox.until(|counters| counters.refreshes() == 1).unwrap();
         scene.crash_before_the_answer_is_read();
         assert_ne!(newest_token(&scene.sandbox), old);
         assert_eq!(get.end().code, Some(6));
@@ -387,7 +387,7 @@ fn a_client_killed_while_a_person_is_asked_ends_its_own_sign_in_but_not_that_of_
     get.kill();
     wait_until(|| scene.profile()["waiting"] == 0);
     let url = opened(&scene.world).pop().unwrap();
-    assert_eq!(scene.sandbox.browser().allow_blocking(&url).unwrap().status, 200);
+    assert_eq!(scene.sandbox.browser().allow(&url).unwrap().status, 200);
     assert_eq!(scene.served(), newest_token(&scene.sandbox));
     scene.expect_renewable();
 }

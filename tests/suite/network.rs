@@ -85,7 +85,7 @@ fn sign_in(world: &World, sandbox: &Sandbox) -> Ended {
     drop(login.0.stdin.take());
     let line = login.wait_for_line("/login/oauth2/auth?");
     let url = line.trim().replace(HOST, "127.0.0.1");
-    sandbox.browser().allow_blocking(&url).unwrap();
+    sandbox.browser().allow(&url).unwrap();
     login.end()
 }
 

@@ -89,7 +89,7 @@ fn refused_sign_in(world: &World, sandbox: &Sandbox, secret: &str, answer: Fault
     let mut login = world.start("rally-cred", &["login", "--force", "--no-browser", "--client-secret-stdin"]);
     login.write(&format!("{secret}\n"));
     let line = login.wait_for_line("/login/oauth2/auth?");
-    let page = sandbox.browser().allow_blocking(&line[line.find("http").unwrap()..]).unwrap();
+    let page = sandbox.browser().allow(&line[line.find("http").unwrap()..]).unwrap();
     let ended = login.end();
     assert_ne!(ended.code, Some(0));
     let mut seen = look_everywhere(world);

@@ -65,7 +65,6 @@ fn planted_secrets_are_found_nowhere_but_in_answers() {
             access_token: Some("canary-access".to_owned()),
             refresh_token: Some("canary-refresh".to_owned()),
             id_token: Some("canary-id-token".to_owned()),
-            ..Planted::default()
         });
     };
 

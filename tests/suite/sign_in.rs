@@ -140,7 +140,7 @@ fn kill_9_in_the_middle_of_a_sign_in_leaves_the_old_token_served() {
     let before = world.client(&["get"], question(&sandbox)).stdout;
     sandbox.fault(rally_cred_tests::sandbox::Endpoint::Token, rally_cred_tests::sandbox::Fault::Hang, None);
     let login = world.start("rally-cred", &["login", "--force"]);
-    sandbox.until_blocking(|counters| counters.code_exchanges() == 2).unwrap();
+    sandbox.until(|counters| counters.code_exchanges() == 2).unwrap();
     daemon.kill();
     assert_ne!(login.end().code, Some(0));
     let _daemon = world.start_daemon();
@@ -163,7 +163,7 @@ fn a_hundred_gets_at_once_make_one_flow_one_tab_one_token_request_and_equal_answ
                 break opened(&world).into_iter().next_back().unwrap();
             }
         };
-        sandbox.browser().allow_blocking(&url).unwrap();
+        sandbox.browser().allow(&url).unwrap();
         gets.into_iter().map(|get| get.join().unwrap()).collect()
     });
     let token = value(&answers[0].stdout, "password").unwrap();
@@ -182,7 +182,7 @@ pub(crate) fn store_client_secret(world: &World, sandbox: &Sandbox) {
     let line = login.wait_for_line("/login/oauth2/auth?");
     let url = &line[line.find("http").unwrap()..];
     fs::write(world.path("opened"), format!("{url}\n")).unwrap();
-    sandbox.browser().allow_blocking(url).unwrap();
+    sandbox.browser().allow(url).unwrap();
     assert_eq!(login.end().code, Some(0));
     sandbox.change(|options| options.allow_refresh = false);
     sandbox.revoke_all();

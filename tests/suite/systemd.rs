@@ -330,7 +330,7 @@ fn a_notifications_button_has_the_service_manager_start_the_sign_in_outside_of_t
     let Call::Show { id, .. } = desktop.next() else { unreachable!("nothing was shown") };
     let before = manager.sandbox.counters().code_exchanges();
     desktop.press(id, "login");
-    manager.sandbox.until_blocking(|counters| counters.code_exchanges() > before).unwrap();
+    manager.sandbox.until(|counters| counters.code_exchanges() > before).unwrap();
     let asked = fs::read_to_string(asked).unwrap();
     assert!(
         asked.starts_with("--user ") && asked.contains("--setenv=XDG_ACTIVATION_TOKEN=to-the-front"),

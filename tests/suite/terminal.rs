@@ -41,7 +41,7 @@ fn an_address_is_pasted_while_a_line_counts_down_and_is_not_shown() {
     // The clock goes on while nothing happens.
     login.wait_for_text("4:5");
 
-    let redirect = sandbox.browser().consent_blocking(shown_url(&before), Choice::Allow).unwrap();
+    let redirect = sandbox.browser().consent(shown_url(&before), Choice::Allow).unwrap();
     login.write("http://localhost/nonsense\n");
     let refused = login.wait_for_text("try:");
     assert!(!refused.contains("nonsense"), "{refused:?}");
@@ -61,7 +61,7 @@ fn a_pasted_address_that_the_browser_turned_into_https_completes_the_sign_in() {
     {
         let mut login = start(&world, "rally-cred login --force --no-browser --timeout 20s");
         let before = login.wait_for_text(" left");
-        let redirect = sandbox.browser().consent_blocking(shown_url(&before), Choice::Allow).unwrap();
+        let redirect = sandbox.browser().consent(shown_url(&before), Choice::Allow).unwrap();
         let end = if change.1.starts_with('<') { ">" } else { "" };
         login.write(&format!("{}{end}\n", redirect.as_str().replacen(change.0, change.1, 1)));
         let ended = login.end().stdout;

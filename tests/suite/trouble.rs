@@ -267,7 +267,7 @@ fn the_redirect_port_is_taken_and_a_pasted_address_does_it() {
             break line[at..].trim().to_owned();
         }
     };
-    let redirect = sandbox.browser().consent_blocking(&url, Choice::Allow).unwrap();
+    let redirect = sandbox.browser().consent(&url, Choice::Allow).unwrap();
     let mut wrong = redirect.clone();
     wrong.set_query(Some("code=x&state=y"));
     login.write(&format!("{wrong}\n"));

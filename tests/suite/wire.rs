@@ -188,8 +188,7 @@ fn the_redirect_listener_survives_junk_and_takes_the_right_redirect_once() {
     login.write(&format!("{}\n", sandbox.options().client_secret));
     let line = login.wait_for_line("/login/oauth2/auth?");
     let url = line[line.find("http").unwrap()..].to_owned();
-    let redirect =
-        sandbox.browser().consent_blocking(&url, rally_cred_tests::browser::Choice::Allow).unwrap();
+    let redirect = sandbox.browser().consent(&url, rally_cred_tests::browser::Choice::Allow).unwrap();
     let port = redirect.port().unwrap();
     let state = redirect.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
 
@@ -215,14 +214,14 @@ fn the_redirect_listener_survives_junk_and_takes_the_right_redirect_once() {
         let answer = String::from_utf8_lossy(&answer);
         assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
     }
-    let visit = sandbox.browser().open_blocking(redirect.as_str()).unwrap();
+    let visit = sandbox.browser().open(redirect.as_str()).unwrap();
     assert_eq!(visit.status, 200, "{visit:?}");
     drop(silent);
     let ended = login.end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(sandbox.counters().tokens(), 1);
     // The listener is gone with its flow, and the code was used.
-    assert!(sandbox.browser().open_blocking(redirect.as_str()).is_err());
+    assert!(sandbox.browser().open(redirect.as_str()).is_err());
     let pasted = ask(&world, &format!("{{\"v\":1,\"op\":\"paste\",\"redirect\":\"{redirect}\"}}\n"));
     assert!(pasted.contains(r#""kind":"bad_redirect""#), "{pasted}");
     assert!(value(&world.client(&["get"], question(&sandbox)).stdout, "password").is_some());

@@ -83,7 +83,7 @@ fn sign_in(world: &World, sandbox: &Sandbox, profile: &str, by_hand: bool) -> Re
     if by_hand {
         println!("  (waiting for you to press \"Allow Access\" in the browser)");
     } else {
-        let visit = Browser::trusting(None).allow_blocking(&url).map_err(|trouble| trouble.to_string())?;
+        let visit = Browser::trusting(None).allow(&url).map_err(|trouble| trouble.to_string())?;
         println!(
             "  (the demo follows the consent form as a browser would; the last page says {})",
             visit.status

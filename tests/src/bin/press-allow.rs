@@ -24,8 +24,8 @@ fn main() -> ExitCode {
     let browser = Browser::trusting(authority.as_deref());
     let visit = match env::var("PRESS").as_deref() {
         Ok("nothing") => return ExitCode::SUCCESS,
-        Ok("deny") => browser.deny_blocking(&url),
-        _ => browser.allow_blocking(&url),
+        Ok("deny") => browser.deny(&url),
+        _ => browser.allow(&url),
     };
     if visit.is_ok_and(|visit| visit.status == 200) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
