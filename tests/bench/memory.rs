@@ -4,17 +4,12 @@
 
 use std::{collections::BTreeMap, fs, thread, time::Duration};
 
-use rally_cred_proto::{
-    Answer, Ask, Client,
-    message::{Get, Target},
-};
+use rally_cred_proto::message::{Get, Target};
+use rally_cred_proto::{Answer, Ask, Client};
 use rally_cred_tests::world::{self, World};
 
-use crate::{
-    Effort,
-    bench_world::BenchWorld,
-    report::{Report, as_float},
-};
+use crate::report::{Report, as_float};
+use crate::{Effort, bench_world::BenchWorld};
 
 /// Connections that are held open, saying nothing.
 const CONNECTIONS: u32 = 500;

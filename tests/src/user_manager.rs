@@ -3,12 +3,9 @@
 //! Used by: the test of the units.
 #![expect(clippy::expect_used, reason = "a service manager that cannot be made is the end of its test")]
 
-use std::{
-    fs,
-    os::unix::net::UnixDatagram,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{fs, os::unix::net::UnixDatagram};
 
 use crate::world::{self, Ended, Running, World};
 

@@ -7,24 +7,17 @@
     reason = "a world that cannot be made is the end of its test, with this message"
 )]
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::LazyLock,
-};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::{collections::BTreeMap, fs, net::TcpListener, os::unix::fs::PermissionsExt, sync::LazyLock};
 
 use rally_cred_proto::{Answer, Ask, Client, Secret, message::Login};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{
-    keyring::KeyringSession,
-    sandbox::{Options, Sandbox},
-};
+use crate::keyring::KeyringSession;
+use crate::sandbox::{Options, Sandbox};
 
 /// One user's home, environment and programs. Dropping it stops the daemon that runs in it and removes every file.
 #[derive(Debug)]
@@ -45,6 +38,19 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// Ends the test unless the exit code is 0.
+    #[track_caller]
+    pub fn succeeded(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|err| panic!("{err} in {self:?}"))
+    }
+
     /// The first thing that it says to try, on either stream.
     pub fn remedy(&self) -> String {
         let mut lines = self.stderr.lines().chain(self.stdout.lines());
@@ -155,6 +161,24 @@ impl World {
     /// Runs the client to its end.
     pub fn client(&self, arguments: &[&str], stdin: impl AsRef<[u8]>) -> Ended {
         self.run("rally-cred", arguments, stdin)
+    }
+
+    /// What `status --json` prints.
+    pub fn status(&self) -> Value {
+        self.client(&["status", "--json"], "").json()
+    }
+
+    /// Runs what a program said to try, as a person would, and returns that.
+    #[track_caller]
+    pub fn follow(&self, ended: &Ended) -> String {
+        let remedy = ended.remedy();
+        assert_eq!(self.run("sh", &["-c", &remedy], "").code, Some(0), "{remedy}");
+        remedy
+    }
+
+    /// Starts a shell's command line at a terminal; what it shows there is its standard output.
+    pub fn at_terminal(&self, line: &str) -> Running {
+        self.start("script", &["--quiet", "--return", "--command", line, "/dev/null"])
     }
 
     /// Starts a program and leaves it running, with its output in pipes.
@@ -284,7 +308,14 @@ impl Running {
         self.wait();
     }
 
-    /// Sends a signal by its number.
+    /// Ends a daemon with SIGTERM, and waits until it has ended well.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        assert!(self.wait().success());
+    }
+
+    /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status();
         assert!(status.is_ok_and(|status| status.success()), "cannot send {name}");

@@ -4,12 +4,10 @@
 
 use std::fs;
 
-use rally_cred_tests::{
-    generated, picture,
-    sandbox::{Endpoint, Fault, Planted, Sandbox},
-    webdriver::{Scheme, WebDriver},
-    world::{self, Running, World},
-};
+use rally_cred_tests::sandbox::{Endpoint, Fault, Planted, Sandbox};
+use rally_cred_tests::webdriver::{Scheme, WebDriver};
+use rally_cred_tests::world::{self, Running, World};
+use rally_cred_tests::{generated, picture};
 
 /// A person at a browser, and the world in which they sign in.
 struct Stage {
@@ -141,13 +139,12 @@ fn allow_leads_to_a_page_with_the_users_name() {
     let text = stage.wait_for("Signed in to Rally", "signed-in");
     assert!(text.contains(&stage.sandbox.options().user.user_name), "{text}");
     stage.check_picture("docs/signed-in.png");
-    let ended = login.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    login.end().succeeded();
 
     // The port is closed, so a page that is loaded again shows that nobody is there, and changes nothing.
     stage.browser.reload();
     stage.browser.wait_for_nobody("localhost");
-    assert_eq!(stage.world.client(&["get"], "").code, Some(0));
+    stage.world.client(&["get"], "").succeeded();
 }
 
 #[test]
@@ -234,7 +231,7 @@ fn an_address_that_is_opened_again_while_the_sign_in_is_completed_is_refused_onc
     stage.sandbox.clear_faults();
     stage.browser.show_tab(&first);
     stage.browser.wait_for_page("Signed in to Rally – rally-cred");
-    assert_eq!(login.end().code, Some(0));
+    login.end().succeeded();
     assert_eq!(stage.sandbox.counters().code_exchanges(), 1);
 }
 
@@ -255,5 +252,5 @@ fn a_tab_that_was_left_until_its_sign_in_expired_does_no_harm_to_the_next_one() 
     stage.browser.wait_for_page("Authorization Request - Rally sandbox");
     stage.browser.press("Allow Access");
     stage.browser.wait_for_page("Signed in to Rally – rally-cred");
-    assert_eq!(login.end().code, Some(0));
+    login.end().succeeded();
 }

@@ -3,18 +3,12 @@
 //! Does not: reach into the programs; a stage is held from outside, by a fault of the sandbox or by a stopped process.
 //! Used by: `main`.
 
-use std::{
-    io::Write,
-    os::unix::net::UnixStream,
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+use std::{io::Write, os::unix::net::UnixStream, thread};
 
-use rally_cred_tests::{
-    keyring::KeyringSession,
-    sandbox::{Counters, Endpoint, Fault, Sandbox},
-    world::{self, Ended, Running, World},
-};
+use rally_cred_tests::keyring::KeyringSession;
+use rally_cred_tests::sandbox::{Counters, Endpoint, Fault, Sandbox};
+use rally_cred_tests::world::{self, Ended, Running, World};
 use serde_json::Value;
 
 use crate::sign_in::{opened, question, sign_in, world_with_keyring};
@@ -64,10 +58,10 @@ impl Scene {
         self.crash();
         let item = ["service", "rally-cred", "username", "token:default"];
         let found = self.world.run("secret-tool", &[&["lookup"], &item[..]].concat(), "");
-        let mut record: Value = serde_json::from_str(&found.stdout).unwrap();
+        let mut record = found.json();
         record["obtained_at"] = (record["obtained_at"].as_i64().unwrap() - 1000).into();
         let store = [&["store", "--label=x"], &item[..]].concat();
-        assert_eq!(self.world.run("secret-tool", &store, record.to_string()).code, Some(0));
+        self.world.run("secret-tool", &store, record.to_string()).succeeded();
         self.restart();
     }
 
@@ -86,8 +80,7 @@ impl Scene {
 
     /// The token that is served now.
     fn served(&self) -> String {
-        let got = self.get();
-        assert_eq!(got.code, Some(0), "{got:?}");
+        let got = self.get().succeeded();
         got.stdout.trim_end().to_owned()
     }
 
@@ -96,7 +89,7 @@ impl Scene {
         let token = self.served();
         assert!(self.sandbox.revoke(&token));
         let erase = format!("{}\npassword={token}\n\n", question(&self.sandbox).trim_end());
-        assert_eq!(self.world.client(&["erase"], erase).code, Some(0));
+        self.world.client(&["erase"], erase).succeeded();
     }
 
     /// Whatever is served can be renewed, without a person.
@@ -116,8 +109,7 @@ impl Scene {
         let got = self.get();
         assert_eq!((got.code, got.stdout.as_str()), (Some(3), ""), "{got:?}");
         assert!(got.stderr.contains("try: rally-cred login"), "{got:?}");
-        let login = self.world.client(&["login"], "");
-        assert_eq!(login.code, Some(0), "{login:?}");
+        self.world.client(&["login"], "").succeeded();
         assert_eq!(self.served(), newest_token(&self.sandbox));
         self.expect_renewable();
     }
@@ -125,7 +117,7 @@ impl Scene {
     /// The profile as `status --json` has it.
     fn profile(&self) -> Value {
         let status = self.world.client(&["status", "--json"], "");
-        let status: Value = serde_json::from_str(&status.stdout).unwrap();
+        let status = status.json();
         status["profiles"][0].clone()
     }
 
@@ -196,7 +188,7 @@ fn a_crash_while_a_person_is_asked_leaves_the_old_grant_and_a_free_port() {
     assert_eq!(scene.served(), old);
     scene.expect_renewable();
     scene.world.set("PRESS", "allow");
-    assert_eq!(scene.world.client(&["login", "--force"], "").code, Some(0));
+    scene.world.client(&["login", "--force"], "").succeeded();
 }
 
 /// Signs in anew up to a request that hangs in the sandbox, crashes there, and expects the old grant.
@@ -259,7 +251,7 @@ fn a_crash_after_a_sign_in_was_stored_but_before_anybody_was_told_keeps_it() {
     scene.wait_for_log("began a sign-in", 2);
     // Nobody reads the address off the connection, so it is asked for as a second caller.
     let second = scene.world.start("rally-cred", &["login", "--force"]);
-    assert_eq!(second.end().code, Some(0));
+    second.end().succeeded();
     assert_eq!(scene.profile()["kept"], true);
     scene.crash();
     drop(login);
@@ -396,6 +388,5 @@ fn a_client_killed_while_a_person_is_asked_ends_its_own_sign_in_but_not_that_of_
 fn twenty_thousand_gets_over_kept_connections_get_no_wrong_answer() {
     let mut world = World::new();
     world.set(world::PROGRAMS, world::programs().display());
-    let soak = world.run("soak", &["--gets", "20000"], "");
-    assert_eq!(soak.code, Some(0), "{soak:?}");
+    world.run("soak", &["--gets", "20000"], "").succeeded();
 }

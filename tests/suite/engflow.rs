@@ -57,7 +57,7 @@ fn an_answer_is_what_the_specification_asks_for() {
         let got = get(&world, &request);
         assert_eq!((got.code, got.stderr.as_str()), (Some(0), ""), "{got:?}");
         assert!(is_valid(&world, "engflow-answer", &got.stdout), "{got:?}");
-        let answer: Value = serde_json::from_str(&got.stdout).unwrap();
+        let answer = got.json();
         assert_eq!(answer["headers"], json!({"ZSESSIONID": [token["token"]]}));
         let expires: jiff::Timestamp = answer["expires"].as_str().unwrap().parse().unwrap();
         assert_eq!(Some(expires.as_second()), token["expires_at"].as_i64());

@@ -10,7 +10,7 @@ use crate::sign_in::{opened, question, sign_in, signed_in, value, with_daemon};
 fn configure_git(world: &World, base_url: &str) {
     let key = format!("credential.{base_url}.helper");
     for arguments in [["config", "--global", &key, "rally"], ["config", "--global", "user.name", "x"]] {
-        assert_eq!(world.run("git", &arguments, "").code, Some(0));
+        world.run("git", &arguments, "").succeeded();
     }
 }
 
@@ -21,8 +21,7 @@ fn git_credential_fill_approve_and_reject_work_through_the_helper() {
     sign_in(&world, &sandbox);
     let question = question(&sandbox);
 
-    let filled = world.run("git", &["credential", "fill"], &question);
-    assert_eq!(filled.code, Some(0), "{filled:?}");
+    let filled = world.run("git", &["credential", "fill"], &question).succeeded();
     let token = value(&filled.stdout, "password").unwrap().to_owned();
     assert_eq!(value(&filled.stdout, "username"), Some(sandbox.options().user.user_name.as_str()));
 
@@ -164,8 +163,7 @@ fn curl_takes_the_header_from_standard_input_and_rally_answers() {
     let line = format!(
         "rally-cred get --format header </dev/null | curl --silent --show-error --fail --header @- '{query}'"
     );
-    let ended = world.run("sh", &["-c", &line], "");
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let answer: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let ended = world.run("sh", &["-c", &line], "").succeeded();
+    let answer = ended.json();
     assert!(answer["QueryResult"]["Errors"].as_array().is_some_and(Vec::is_empty), "{answer}");
 }

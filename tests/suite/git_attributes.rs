@@ -4,16 +4,10 @@
 
 use std::{collections::BTreeSet, fs, thread};
 
-use proptest::{
-    collection::vec,
-    prelude::*,
-    strategy::ValueTree,
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
-};
-use rally_cred_proto::{
-    Secret,
-    git::{self, Attributes, Credential},
-};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest::{collection::vec, prelude::*, strategy::ValueTree};
+use rally_cred_proto::Secret;
+use rally_cred_proto::git::{self, Attributes, Credential};
 use rally_cred_tests::world::World;
 
 /// A helper that shows what git sends it.

@@ -4,17 +4,12 @@
 
 use std::{fs, path::Path};
 
-use rally_cred_tests::{
-    sandbox::Sandbox,
-    world::{self, World},
-};
+use rally_cred_tests::{sandbox::Sandbox, world::World};
 use serde_json::Value;
 
-use crate::{
-    doctor::healthy,
-    setup::{flags, newcomer, setup},
-    sign_in::{question, signed_in, value},
-};
+use crate::doctor::healthy;
+use crate::setup::{flags, newcomer, set_up, setup};
+use crate::sign_in::{question, signed_in, value};
 
 fn git(world: &World, arguments: &[&str]) -> String {
     let ended = world.run("git", arguments, "");
@@ -28,10 +23,8 @@ fn key(sandbox: &Sandbox) -> String {
 
 /// What git does around a clone: it asks for a password, and approves of it once the server has taken it.
 fn clone(world: &World, sandbox: &Sandbox) -> String {
-    let filled = world.run("git", &["credential", "fill"], question(sandbox));
-    assert_eq!(filled.code, Some(0), "{filled:?}");
-    let approved = world.run("git", &["credential", "approve"], &filled.stdout);
-    assert_eq!(approved.code, Some(0), "{approved:?}");
+    let filled = world.run("git", &["credential", "fill"], question(sandbox)).succeeded();
+    world.run("git", &["credential", "approve"], &filled.stdout).succeeded();
     value(&filled.stdout, "password").unwrap().to_owned()
 }
 
@@ -44,7 +37,7 @@ fn files_with(world: &World, text: &str) -> Vec<String> {
 
 fn checks(world: &World, check: &str) -> Vec<Value> {
     let ended = world.client(&["doctor", "--json"], "");
-    let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let json = ended.json();
     let all = json["checks"].as_array().unwrap().clone();
     all.into_iter().filter(|found| found["check"] == check).collect()
 }
@@ -64,19 +57,17 @@ fn mend(world: &World, check: &str) -> Vec<String> {
 
 #[test]
 fn with_store_set_for_all_servers_a_clone_after_setup_leaves_no_token_in_plain_text() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     git(&world, &["config", "--global", "credential.helper", "store"]);
     let before = fs::read_to_string(world.path(".gitconfig")).unwrap();
-    let made = setup(&world, &flags(&sandbox), &["--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(made.code, Some(0), "{made:?}");
+    set_up(&world, &sandbox);
 
     let token = clone(&world, &sandbox);
     assert_eq!(files_with(&world, &token), [""; 0]);
     assert!(!world.path(".git-credentials").exists());
     // Other servers are none of our business.
     let other = "protocol=https\nhost=example.com\nusername=me\npassword=the-other\n\n";
-    assert_eq!(world.run("git", &["credential", "approve"], other).code, Some(0));
+    world.run("git", &["credential", "approve"], other).succeeded();
     assert_eq!(
         fs::read_to_string(world.path(".git-credentials")).unwrap(),
         "https://me:the-other@example.com\n"
@@ -84,14 +75,13 @@ fn with_store_set_for_all_servers_a_clone_after_setup_leaves_no_token_in_plain_t
 
     let again = setup(&world, &flags(&sandbox), &[], "");
     assert!(again.stdout.starts_with("nothing to change\n"), "{again:?}");
-    assert_eq!(world.client(&["setup", "--remove"], "").code, Some(0));
+    world.client(&["setup", "--remove"], "").succeeded();
     assert_eq!(fs::read_to_string(world.path(".gitconfig")).unwrap(), before);
 }
 
 #[test]
 fn setup_makes_good_what_an_earlier_one_left_open_and_takes_only_its_own_away() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     let key = key(&sandbox);
     // Of the user: a helper of their own behind an empty one, ours by hand, and one for everything.
     for helper in ["", "store", "rally"] {
@@ -99,13 +89,12 @@ fn setup_makes_good_what_an_earlier_one_left_open_and_takes_only_its_own_away() 
     }
     git(&world, &["config", "--global", "credential.helper", "store --file ~/elsewhere"]);
     let own = || git(&world, &["config", "--global", "--get-all", &key]);
-    let made = setup(&world, &flags(&sandbox), &["--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(made.code, Some(0), "{made:?}");
+    set_up(&world, &sandbox);
     let token = clone(&world, &sandbox);
     assert_eq!(files_with(&world, &token), [""; 0]);
     let again = setup(&world, &flags(&sandbox), &[], "");
     assert!(again.stdout.starts_with("nothing to change\n"), "{again:?}");
-    assert_eq!(world.client(&["setup", "--remove"], "").code, Some(0));
+    world.client(&["setup", "--remove"], "").succeeded();
     assert_eq!(own(), "\nstore\nrally\n");
 }
 

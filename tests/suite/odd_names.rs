@@ -2,17 +2,12 @@
 //! Does not: try what servers send (`trouble` and `secrets` do).
 //! Used by: `main`.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
-    process::Stdio,
-};
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, os::unix::fs::PermissionsExt, process::Stdio};
 
 use rally_cred_proto::plain::plain;
-use rally_cred_tests::world::{self, World};
+use rally_cred_tests::world::World;
 
-use crate::sign_in::world_with_browser;
+use crate::sign_in::with_browser;
 
 /// A name that sets a title, turns red, goes up a line, and reverses what follows.
 const ODD: &str = "a\u{1b}]0;x\u{7}\u{1b}[31m\u{9b}A\u{202e}b's\nok   daemon";
@@ -24,8 +19,7 @@ fn is_plain(text: &str) -> bool {
 
 /// A world whose config and state lie in such a folder.
 fn odd_world() -> World {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (_sandbox, mut world) = with_browser();
     let folder = world.path(ODD);
     fs::rename(world.path("config"), &folder).unwrap();
     world.set("XDG_CONFIG_HOME", folder.display()).set("XDG_STATE_HOME", folder.display());

@@ -2,14 +2,8 @@
 //! Does not: look at files of the wrong kind (`own_files` does).
 //! Used by: `main`.
 
-use std::{
-    fs,
-    os::unix::{
-        fs::{MetadataExt, PermissionsExt, chown, symlink},
-        net::UnixListener,
-    },
-    path::Path,
-};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::{fs, os::unix::net::UnixListener, path::Path};
 
 use rally_cred_tests::world::World;
 
@@ -110,8 +104,7 @@ fn a_user_whose_state_folder_root_has_made_gets_a_daemon_and_the_command_that_me
     for made in ["state", "state/rally-cred"] {
         fs::set_permissions(world.path(made), fs::Permissions::from_mode(0o700)).unwrap();
     }
-    let started = as_user(&["rally-cred", "daemon", "start"]);
-    assert_eq!(started.code, Some(0), "{started:?}");
+    let started = as_user(&["rally-cred", "daemon", "start"]).succeeded();
     assert_eq!(started.stderr.matches("so none is kept").count(), 1, "{started:?}");
     let again = as_user(&["rally-cred", "daemon", "start"]);
     assert_eq!((again.code, again.stderr.as_str()), (Some(0), ""), "it is said once");
@@ -124,7 +117,7 @@ fn a_user_whose_state_folder_root_has_made_gets_a_daemon_and_the_command_that_me
     assert_eq!((restarted.code, restarted.stderr.as_str()), (Some(0), ""), "{restarted:?}");
     assert!(world.log().contains("ready"), "{}", world.log());
     assert_eq!(fs::metadata(world.path("state/rally-cred/daemon.log")).unwrap().uid(), OTHER);
-    assert_eq!(as_user(&["rally-cred", "daemon", "stop"]).code, Some(0));
+    as_user(&["rally-cred", "daemon", "stop"]).succeeded();
 }
 
 /// What a client and a daemon say of this socket; neither may propose to change anything but the variable.

@@ -6,12 +6,10 @@
 use std::{fs, process::Command};
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
-use rally_cred_tests::{
-    sandbox::{Endpoint, Fault, Planted, Sandbox},
-    world::{self, World},
-};
+use rally_cred_tests::sandbox::{Endpoint, Fault, Planted, Sandbox};
+use rally_cred_tests::world::{self, World};
 
-use crate::sign_in::{sign_in, world_with_browser};
+use crate::sign_in::{sign_in, with_browser, world_with_browser};
 
 /// Secrets that do not look like one: without a digit, short, and with characters that end a word.
 const SECRETS: [&str; 4] =
@@ -124,8 +122,7 @@ fn a_client_secret_or_a_code_that_rally_quotes_is_seen_nowhere() {
 
 #[test]
 fn a_token_that_rally_quotes_is_seen_nowhere_not_even_in_an_alert() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser();
     let pipe = world.path("told");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let notify = format!("notify_command = [\"sh\", \"-c\", \"env >\\\"$0\\\"\", \"{}\"]\n", pipe.display());
@@ -149,7 +146,7 @@ fn a_token_that_rally_quotes_is_seen_nowhere_not_even_in_an_alert() {
     sandbox.fault(Endpoint::Token, answer, Some(1));
     assert!(sandbox.revoke("an/access/token/of/words"));
     let erase = format!("url={}\npassword=an/access/token/of/words\n", sandbox.base_url());
-    assert_eq!(world.client(&["erase"], erase).code, Some(0));
+    world.client(&["erase"], erase).succeeded();
     let got = world.client(&["get", "--interactive", "never"], "");
     assert_eq!(got.code, Some(3), "{got:?}");
     assert!(!got.stderr.contains("refresh/token"), "{got:?}");
@@ -161,8 +158,7 @@ fn a_token_that_rally_quotes_is_seen_nowhere_not_even_in_an_alert() {
 
     // A look-up that fails, with the token in its words.
     plant();
-    let login = world.client(&["login", "--force"], "");
-    assert_eq!(login.code, Some(0), "{login:?}");
+    world.client(&["login", "--force"], "").succeeded();
     let words = "Cannot read the user of an/access/token/of/words";
     let body = serde_json::json!({"OperationResult": {"Errors": [words]}}).to_string();
     let answer = Fault::Answer { status: 200, content_type: "application/json".to_owned(), body };

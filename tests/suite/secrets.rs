@@ -5,11 +5,9 @@
 
 use std::{fs, os::unix::ffi::OsStrExt, path::Path};
 
-use rally_cred_tests::{
-    keyring::KeyringSession,
-    sandbox::{Endpoint, Fault, Planted},
-    world::{self, Ended, World},
-};
+use rally_cred_tests::keyring::KeyringSession;
+use rally_cred_tests::sandbox::{Endpoint, Fault, Planted};
+use rally_cred_tests::world::{self, Ended, World};
 
 use crate::sign_in::{question, value, world_with_browser};
 
@@ -96,8 +94,7 @@ fn planted_secrets_are_found_nowhere_but_in_answers() {
 
     // One that works, a status, and every kind of request that must not show the token.
     plant();
-    let login = world.client(&["login", "--client-secret-stdin"], format!("{CLIENT_SECRET}\n"));
-    assert_eq!(login.code, Some(0), "{login:?}");
+    let login = world.client(&["login", "--client-secret-stdin"], format!("{CLIENT_SECRET}\n")).succeeded();
     assert_shows_none(&login);
     look_at_process(daemon.0.id());
     let got = world.client(&["get"], question(&sandbox));
@@ -139,8 +136,7 @@ fn planted_secrets_are_found_nowhere_but_in_answers() {
     );
     assert_shows_none(&world.client(&["get", "--format", "json"], ""));
     assert_shows_none(&world.client(&["logout", "--all"], ""));
-    daemon.signal("TERM");
-    assert!(daemon.wait().success());
+    daemon.stop();
 
     let log = world.log();
     assert!(log.contains("handed out a token") && log.contains("DEBUG"), "the log was written: {log}");

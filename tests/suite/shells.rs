@@ -2,17 +2,14 @@
 //! Does not: run PowerShell, for which Debian has no package.
 //! Used by: `main`.
 
-use rally_cred_tests::{
-    sandbox::Sandbox,
-    world::{self, Running, World},
-};
+use rally_cred_tests::sandbox::Sandbox;
+use rally_cred_tests::world::{self, Running, World};
 
-use crate::sign_in::{sign_in, world_with_browser};
+use crate::sign_in::{sign_in, with_browser};
 
 /// A world with a daemon that knows the profiles `default` and `work`.
 fn two_profiles() -> (Sandbox, World, Running) {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     let one = world::profile_for(&sandbox);
     world.configure(&format!("{one}{}", one.replace("profile.default", "profile.work")));
     let daemon = world.start_daemon();

@@ -4,14 +4,10 @@
 
 use std::net::TcpListener;
 
-use rally_cred_tests::{
-    browser::Choice,
-    keyring::KeyringSession,
-    sandbox::Sandbox,
-    world::{self, Running, World},
-};
+use rally_cred_tests::world::{Running, World};
+use rally_cred_tests::{browser::Choice, keyring::KeyringSession, sandbox::Sandbox};
 
-use crate::sign_in::{store_client_secret, with_daemon, world_with_browser};
+use crate::sign_in::{store_client_secret, with_browser, with_daemon};
 
 /// Runs a command in a pseudo-terminal, and shows its exit code and the terminal's modes behind it.
 fn start(world: &World, command: &str) -> Running {
@@ -155,8 +151,7 @@ fn a_sign_in_that_no_shell_could_have_go_on_is_not_stopped() {
 
 #[test]
 fn a_keyring_is_spoken_of_only_if_it_keeps_somebody_waiting() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser();
     let keyring = KeyringSession::start();
     world.join(&keyring);
     let _daemon = world.start_daemon();
@@ -164,10 +159,10 @@ fn a_keyring_is_spoken_of_only_if_it_keeps_somebody_waiting() {
     assert!(quick.code == Some(0) && !quick.stderr.contains("the keyring"), "{quick:?}");
 
     // The next client starts a daemon that has read nothing yet.
-    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    world.client(&["daemon", "stop"], "").succeeded();
     keyring.pause_keyring();
     let mut slow = world.start("rally-cred", &["login"]);
     slow.wait_for_line("waiting for the keyring; it may ask to be unlocked");
     keyring.resume_keyring();
-    assert_eq!(slow.end().code, Some(0));
+    slow.end().succeeded();
 }

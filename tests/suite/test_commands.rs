@@ -2,11 +2,8 @@
 //! Does not: run them whole.
 //! Used by: `main`.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    process::{Command, Output},
-};
+use std::process::{Command, Output};
+use std::{collections::BTreeSet, path::Path};
 
 use rally_cred_tests::world::{self, World};
 

@@ -2,11 +2,8 @@
 //! Does not: judge style.
 //! Used by: `main`.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{collections::BTreeSet, fs};
 
 use pulldown_cmark::{Event, Options, Parser, Tag};
 use rally_cred_tests::generated;

@@ -5,15 +5,13 @@
 
 use std::net::TcpListener;
 
-use rally_cred_tests::{
-    browser::Choice,
-    keyring::KeyringSession,
-    sandbox::{Endpoint, Fault, Sandbox},
-    world::{self, Ended, Running, World},
-};
+use rally_cred_tests::sandbox::{Endpoint, Fault, Sandbox};
+use rally_cred_tests::world::{self, Ended, Running, World};
+use rally_cred_tests::{browser::Choice, keyring::KeyringSession};
 
 use crate::sign_in::{
-    question, sign_in, signed_in_with_keyring, value, with_daemon, world_with_browser, world_with_keyring,
+    question, sign_in, signed_in_with_keyring, value, with_browser, with_daemon, world_with_browser,
+    world_with_keyring,
 };
 
 /// Signs in once, provokes the trouble, signs in again by force, and checks what the person sees; then the first token
@@ -61,8 +59,7 @@ fn nobody_answers() {
 #[test]
 fn a_client_id_or_callback_url_that_rally_does_not_know_is_what_a_sign_in_without_an_answer_asks_about() {
     for (key, wrong) in [("client_id", "mistyped"), ("redirect_uri", "http://localhost:8477/mistyped")] {
-        let sandbox = world::sandbox();
-        let world = world_with_browser(&sandbox);
+        let (sandbox, world) = with_browser();
         let config = world::profile_for(&sandbox);
         let right = config.lines().find(|line| line.starts_with(key)).unwrap();
         world.configure(&config.replace(right, &format!("{key} = \"{wrong}\"")));
@@ -99,8 +96,7 @@ fn a_rally_that_is_busy_or_out_of_order_says_when_to_ask_again() {
 
 #[test]
 fn an_unknown_profile_is_told_with_those_that_there_are_the_nearest_first() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     let base = world::profile_for(&sandbox);
     let of = |name: &str| base.replace("profile.default", &format!("profile.{name}"));
     world.configure(&format!("default_profile = \"home\"\n{}{}", of("home"), of("work")));
@@ -112,7 +108,7 @@ fn an_unknown_profile_is_told_with_those_that_there_are_the_nearest_first() {
     }
     let many: String = (0..50).map(|number| of(&format!("p{number}"))).collect();
     world.configure(&format!("default_profile = \"p0\"\n{many}"));
-    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    world.client(&["daemon", "reload"], "").succeeded();
     let ended = world.client(&["login", "p5x"], "");
     assert!(ended.stderr.contains("there are: p5, ") && ended.stderr.contains(", 45 more"), "{ended:?}");
 }
@@ -132,8 +128,7 @@ fn a_daemon_that_is_killed_in_the_middle_of_an_answer_is_told_as_such() {
 
 #[test]
 fn a_socket_path_that_is_too_long_is_told_with_the_limit_and_the_remedy_finds_a_shorter_one() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (_sandbox, mut world) = with_browser();
     let long = world.path(&"a".repeat(107));
     let short = world.path("t");
     std::fs::create_dir(&short).unwrap();
@@ -210,9 +205,8 @@ fn the_certificate_is_not_trusted_until_ca_file_names_its_authority() {
     let login = world.client(&["login", "--client-secret-stdin"], &secret);
     expect(&login, 8, "trusted", "ca_file");
     world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
-    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
-    let login = world.client(&["login", "--client-secret-stdin"], &secret);
-    assert_eq!(login.code, Some(0), "{login:?}");
+    world.client(&["daemon", "reload"], "").succeeded();
+    world.client(&["login", "--client-secret-stdin"], &secret).succeeded();
 }
 
 #[test]
@@ -234,14 +228,14 @@ fn the_keyring_is_locked() {
 #[test]
 fn the_keyring_is_absent() {
     let (sandbox, world, _daemon) = with_daemon(&[]);
-    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(login.code, Some(0), "{login:?}");
+    let login =
+        world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret).succeeded();
     assert!(login.stderr.contains("no keyring answers"), "{login:?}");
     let status = world.client(&["status"], "");
     assert!(status.stdout.contains("memory"), "{status:?}");
 
     world.configure(&format!("keyring = \"os\"\n{}", world::profile_for(&sandbox)));
-    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    world.client(&["daemon", "restart"], "").succeeded();
     let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
     expect(&login, 7, "no keyring answers", "keyring");
 }
@@ -272,11 +266,9 @@ fn the_redirect_port_is_taken_and_a_pasted_address_does_it() {
     wrong.set_query(Some("code=x&state=y"));
     login.write(&format!("{wrong}\n"));
     login.write(&format!("{redirect}\n"));
-    let ended = login.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = login.end().succeeded();
     assert!(ended.stdout.contains("signed in"), "{ended:?}");
-    let got = world.client(&["get", "--format", "token"], "");
-    assert_eq!(got.code, Some(0), "{got:?}");
+    world.client(&["get", "--format", "token"], "").succeeded();
 }
 
 /// Root may listen on low ports, so the right to do so is taken from the daemon.
@@ -352,14 +344,13 @@ fn a_record_of_a_later_version_is_left_untouched() {
         world.run("secret-tool", &["lookup", "service", "rally-cred", "username", "token:default"], "");
     assert_eq!(found.stdout, later);
     // Logout is the way out for one who does not want that version back.
-    assert_eq!(world.client(&["logout"], "").code, Some(0));
+    world.client(&["logout"], "").succeeded();
     sign_in(&world, &sandbox);
 }
 
 #[test]
 fn the_keyring_comes_back_while_the_daemon_runs_and_takes_what_waited_for_it() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser();
     let mut keyring = KeyringSession::start_without_keyring();
     world.join(&keyring);
     let mut daemon = world.start_daemon();
@@ -394,8 +385,8 @@ fn a_full_disk_leaves_the_token_in_memory_until_there_is_room_again() {
     let (sandbox, world, keyring) = world_with_keyring();
     let mut daemon = world.start_daemon();
     keyring.set_disk_full(true);
-    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(login.code, Some(0), "{login:?}");
+    let login =
+        world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret).succeeded();
     assert!(
         login.stderr.contains("warning: the keyring failed")
             && login.stdout.contains("until the daemon stops"),
@@ -412,8 +403,7 @@ fn a_full_disk_leaves_the_token_in_memory_until_there_is_room_again() {
 
 #[test]
 fn two_users_of_one_server_are_told_apart_by_user_name_and_by_profile() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     let base = world::profile_for(&sandbox);
     let dana = sandbox.options().user.user_name;
     let of = |name: &str, user: &str| {
@@ -426,13 +416,13 @@ fn two_users_of_one_server_are_told_apart_by_user_name_and_by_profile() {
     ));
     let _daemon = world.start_daemon();
     let secret = sandbox.options().client_secret;
-    assert_eq!(world.client(&["login", "--client-secret-stdin"], &secret).code, Some(0));
+    world.client(&["login", "--client-secret-stdin"], &secret).succeeded();
 
     // The browser is still signed in as the first user, which the second profile does not take.
     let wrong = world.client(&["login", "second", "--client-secret-stdin"], &secret);
     expect(&wrong, 4, "the sign-in was by", "sign out of Rally in the browser");
     sandbox.change(|options| options.user.user_name = "erin@example.com".to_owned());
-    assert_eq!(world.client(&["login", "second", "--client-secret-stdin"], &secret).code, Some(0));
+    world.client(&["login", "second", "--client-secret-stdin"], &secret).succeeded();
 
     let asked_by = |user: &str| {
         let question = question(&sandbox).replace("\n\n", &format!("\nusername={user}\n\n"));
@@ -449,25 +439,22 @@ fn two_users_of_one_server_are_told_apart_by_user_name_and_by_profile() {
 
 #[test]
 fn a_thousand_profiles_work_and_one_in_trouble_delays_no_other() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser();
     let base = world::profile_for(&sandbox);
     let profiles: String =
         (0..1000).map(|number| base.replace("profile.default", &format!("profile.p{number}"))).collect();
     world.configure(&format!("keyring = \"memory\"\ndefault_profile = \"p0\"\n{profiles}"));
     let _daemon = world.start_daemon();
     let secret = sandbox.options().client_secret;
-    assert_eq!(world.client(&["login", "p999", "--client-secret-stdin"], &secret).code, Some(0));
+    world.client(&["login", "p999", "--client-secret-stdin"], &secret).succeeded();
 
     // Another profile waits for a person who is not there, and a third for Rally.
     world.set("PRESS", "nothing");
     let mut waits = world.start("rally-cred", &["login", "p1", "--client-secret-stdin"]);
     waits.write(&format!("{secret}\n"));
     waits.wait_for_line("/login/oauth2/auth?");
-    let got = world.client(&["get", "--profile", "p999", "--format", "token"], "");
-    assert_eq!(got.code, Some(0), "{got:?}");
-    let status = world.client(&["status", "--json"], "");
-    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    world.client(&["get", "--profile", "p999", "--format", "token"], "").succeeded();
+    let status = world.status();
     let shown = status["profiles"].as_array().unwrap();
     let in_state = |state: &str| shown.iter().filter(|profile| profile["state"] == state).count();
     assert_eq!(

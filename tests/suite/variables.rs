@@ -4,12 +4,10 @@
 
 use std::fs;
 
-use rally_cred_tests::{
-    sandbox::Options,
-    world::{self, Ended, World},
-};
+use rally_cred_tests::sandbox::Options;
+use rally_cred_tests::world::{self, Ended, World};
 
-use crate::sign_in::{question, sign_in, value, world_with_browser};
+use crate::sign_in::{question, sign_in, value, with_browser, world_with_browser};
 
 fn said(ended: &Ended) -> String {
     format!("{}{}", ended.stdout, ended.stderr)
@@ -18,8 +16,7 @@ fn said(ended: &Ended) -> String {
 #[test]
 fn a_relative_path_is_refused_with_the_same_words_by_client_and_daemon() {
     for name in ["RALLY_CRED_CONFIG", "RALLY_CRED_SOCKET", "RALLY_CRED_CLIENT_SECRET_FILE"] {
-        let sandbox = world::sandbox();
-        let mut world = world_with_browser(&sandbox);
+        let (_sandbox, mut world) = with_browser();
         world.set(name, "below/it's here");
         let whole = world.path("below/it's here").display().to_string().replace('\'', r"'\''");
         let words = format!("{name} is not an absolute path");
@@ -62,8 +59,7 @@ fn homeless(world: &World) -> bool {
 
 #[test]
 fn without_a_home_folder_the_variables_are_enough() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (_sandbox, mut world) = with_browser();
     if !homeless(&world) {
         println!("passed over: this user cannot become one without a home folder");
         return;
@@ -109,7 +105,7 @@ fn without_a_home_folder_the_variables_are_enough() {
         );
         let dry = run("rally-cred setup --dry-run");
         assert_eq!(dry.code, Some(0), "{kept:?}: {dry:?}");
-        assert_eq!(run("rally-cred daemon stop").code, Some(0));
+        run("rally-cred daemon stop").succeeded();
     }
 }
 

@@ -4,10 +4,8 @@
 
 use std::process::{Command, Stdio};
 
-use rally_cred_core::{
-    profile::Keyring,
-    vault::{ItemKey, ItemKind, VaultTrouble},
-};
+use rally_cred_core::profile::Keyring;
+use rally_cred_core::vault::{ItemKey, ItemKind, VaultTrouble};
 use rally_cred_proto::Secret;
 use rally_cred_tests::keyring::KeyringSession;
 use rally_credd::vault::Vault;

@@ -2,12 +2,8 @@
 //! Does not: trust the URL parser of the product. Python's `urllib`, which shares nothing with it, says whose they are.
 //! Used by: `main`.
 
-use proptest::{
-    prelude::*,
-    sample::select,
-    strategy::ValueTree,
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
-};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest::{prelude::*, sample::select, strategy::ValueTree};
 use rally_cred_proto::{Origin, git};
 use rally_cred_tests::world::World;
 use serde::Deserialize;

@@ -5,12 +5,10 @@
 
 use std::{env, path::Path, process::ExitCode};
 
-use rally_cred_tests::{
-    browser::Browser,
-    command_line::{flag, run},
-    sandbox::{Entry, Sandbox},
-    world::{self, Ended, World},
-};
+use rally_cred_tests::browser::Browser;
+use rally_cred_tests::command_line::{flag, run};
+use rally_cred_tests::sandbox::{Entry, Sandbox};
+use rally_cred_tests::world::{self, Ended, World};
 
 fn main() -> ExitCode {
     let about = "Builds rally-cred, starts a stand-in for Rally and a daemon in temporary folders, signs in, and makes a query";

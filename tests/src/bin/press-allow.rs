@@ -2,12 +2,8 @@
 //! Does not: show anything.
 //! Used by: the process tests, as the browser that the client opens.
 
-use std::{
-    env,
-    fs::{self, OpenOptions},
-    io::Write,
-    process::ExitCode,
-};
+use std::fs::{self, OpenOptions};
+use std::{env, io::Write, process::ExitCode};
 
 use rally_cred_tests::browser::Browser;
 

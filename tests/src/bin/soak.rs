@@ -7,26 +7,15 @@
     reason = "a program speaks through its standard streams"
 )]
 
-use std::{
-    process::ExitCode,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread,
-    time::Instant,
-};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{process::ExitCode, sync::OnceLock, thread, time::Instant};
 
-use rally_cred_proto::{
-    Answer, Ask, Client, Fault, FaultKind, Secret,
-    message::{Erase, Get, Target},
-};
-use rally_cred_tests::{
-    command_line::{number, run},
-    keyring::KeyringSession,
-    sandbox::{self, Endpoint, Sandbox},
-    world::{self, World},
-};
+use rally_cred_proto::message::{Erase, Get, Target};
+use rally_cred_proto::{Answer, Ask, Client, Fault, FaultKind, Secret};
+use rally_cred_tests::command_line::{number, run};
+use rally_cred_tests::keyring::KeyringSession;
+use rally_cred_tests::sandbox::{self, Endpoint, Sandbox};
+use rally_cred_tests::world::{self, World};
 
 /// Connections that ask at the same time.
 const CALLERS: u64 = 4;

@@ -3,11 +3,8 @@
 //! Used by: `history`.
 
 use rally_cred_core::{Broker, Facts, time::Ticks};
-use rally_cred_proto::{
-    Answer, Ask, Secret,
-    git::Credential,
-    message::{Erase, Get, Store, Target},
-};
+use rally_cred_proto::message::{Erase, Get, Store, Target};
+use rally_cred_proto::{Answer, Ask, Secret, git::Credential};
 
 use super::config_file::ConfigFile;
 

@@ -5,29 +5,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rally_cred_core::{
-    Sent,
-    answer::{RawAnswer, TokenForm},
-    event::{Effect, Epoch, Event},
-    redirect::Redirect,
-    time::{Now, Tick, Ticks, Wall},
-};
-use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, Secret,
-    message::{Login, ProfileState, StatusAsk},
-};
+use rally_cred_core::answer::{RawAnswer, TokenForm};
+use rally_cred_core::event::{Effect, Epoch, Event};
+use rally_cred_core::time::{Now, Tick, Ticks, Wall};
+use rally_cred_core::{Sent, redirect::Redirect};
+use rally_cred_proto::message::{Login, ProfileState, StatusAsk};
+use rally_cred_proto::{Answer, Ask, Fault, FaultKind, Secret};
 
+use super::cast::{name_of, number_of, secret};
+use super::daemon::{Daemon, Outcome, field};
+use super::promises::{Broken, Grants, LATENCY};
+use super::rally::{self, CLIENT_SECRET, Mood, Rally, SOURCE_SECRET};
+use super::vault::{Health, Items, Wrote};
 use super::{
-    Cause, Planted, Played, Seeded, Transition,
-    cast::{name_of, number_of, secret},
-    config_file::ConfigFile,
-    daemon::{Daemon, Outcome, field},
-    planted::with_life,
-    promises::{Broken, Grants, LATENCY},
-    rally::{self, CLIENT_SECRET, Mood, Rally, SOURCE_SECRET},
-    static_credentials::Statics,
-    transitions::state_name,
-    vault::{Health, Items, Wrote},
+    Cause, Planted, Played, Seeded, Transition, config_file::ConfigFile, planted::with_life,
+    static_credentials::Statics, transitions::state_name,
 };
 
 mod asks;

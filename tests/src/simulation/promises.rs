@@ -2,15 +2,11 @@
 //! Does not: look into the broker's state, so that it cannot be wrong in the same way.
 //! Used by: `history`, which stops at the first broken promise.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    ops::Range,
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
-use rally_cred_core::{
-    event::{AskId, Epoch},
-    time::{Tick, Ticks},
-};
+use rally_cred_core::event::{AskId, Epoch};
+use rally_cred_core::time::{Tick, Ticks};
 use rally_cred_proto::Answer;
 
 use super::{cast::number_of, config_file::ConfigFile, rally::Rally};

@@ -4,11 +4,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rally_cred_core::{
-    Sent,
-    answer::{RawAnswer, SendTrouble, TokenForm},
-    time::Tick,
-};
+use rally_cred_core::answer::{RawAnswer, SendTrouble, TokenForm};
+use rally_cred_core::{Sent, time::Tick};
 use zeroize::Zeroizing;
 
 use super::Seeded;

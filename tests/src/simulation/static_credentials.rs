@@ -6,11 +6,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rally_cred_core::event::AskId;
-use rally_cred_proto::{
-    Answer, Ask, Secret,
-    git::Credential,
-    message::{Erase, Get, StaticCredential, Store, Target},
-};
+use rally_cred_proto::message::{Erase, Get, StaticCredential, Store, Target};
+use rally_cred_proto::{Answer, Ask, Secret, git::Credential};
 
 use super::{Seeded, promises::Broken, vault::Items};
 

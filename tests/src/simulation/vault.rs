@@ -5,12 +5,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rally_cred_core::{
-    event::{Epoch, Event},
-    profile::Keyring,
-    time::{Tick, Ticks},
-    vault::{Change, Changed, ItemKey, VaultTrouble, is_same},
-};
+use rally_cred_core::event::{Epoch, Event};
+use rally_cred_core::profile::Keyring;
+use rally_cred_core::time::{Tick, Ticks};
+use rally_cred_core::vault::{Change, Changed, ItemKey, VaultTrouble, is_same};
 use rally_cred_proto::Secret;
 
 use super::Seeded;

@@ -71,8 +71,7 @@ impl Stage {
     }
 
     pub(crate) fn token(&self) -> String {
-        let got = self.world.client(&["get", "--format", "token"], "");
-        assert_eq!(got.code, Some(0), "{got:?}");
+        let got = self.world.client(&["get", "--format", "token"], "").succeeded();
         got.stdout.trim_end().to_owned()
     }
 

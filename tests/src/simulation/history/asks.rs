@@ -2,25 +2,15 @@
 //! Does not: say when; chance does.
 //! Used by: `history`, of which this is a part.
 
-use rally_cred_core::{
-    event::{AskId, Epoch, Event, Peer},
-    redirect::Redirect,
-    time::{Tick, Ticks},
-};
-use rally_cred_proto::{
-    Ask,
-    message::{Erase, Get, Login, Logout},
-};
+use rally_cred_core::event::{AskId, Epoch, Event, Peer};
+use rally_cred_core::redirect::Redirect;
+use rally_cred_core::time::{Tick, Ticks};
+use rally_cred_proto::Ask;
+use rally_cred_proto::message::{Erase, Get, Login, Logout};
 
-use super::{
-    super::{
-        cast::{name_of, secret, target, word_for},
-        daemon::Outcome,
-        promises::Broken,
-        rally::{CLIENT_SECRET, Mood},
-    },
-    History,
-};
+use super::super::cast::{name_of, secret, target, word_for};
+use super::super::rally::{CLIENT_SECRET, Mood};
+use super::{super::daemon::Outcome, super::promises::Broken, History};
 
 impl History {
     pub(super) fn ask(&mut self, ask: Ask, wait: Ticks) -> Result<AskId, Broken> {

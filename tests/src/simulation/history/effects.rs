@@ -2,26 +2,17 @@
 //! Does not: bring outcomes back; `history` does, when they are due.
 //! Used by: `history`, of which this is a part.
 
-use rally_cred_core::{
-    answer::TokenForm,
-    event::{Effect, Entry, Epoch, GrantStep},
-    profile::SecretSource,
-    time::{Tick, Ticks},
-    vault::{Change, ItemKey, ItemKind},
-};
+use rally_cred_core::event::{Effect, Entry, Epoch, GrantStep};
+use rally_cred_core::time::{Tick, Ticks};
+use rally_cred_core::vault::{Change, ItemKey, ItemKind};
+use rally_cred_core::{answer::TokenForm, profile::SecretSource};
 use rally_cred_proto::Answer;
 
-use super::{
-    super::{
-        Planted,
-        cast::{FIRST_PORT, kind_of, name_of, number_of, secret},
-        daemon::{Outcome, field},
-        promises::{Broken, LATENCY, may_renew},
-        rally::SOURCE_SECRET,
-        vault::{Call, Health},
-    },
-    History,
-};
+use super::super::cast::{FIRST_PORT, kind_of, name_of, number_of, secret};
+use super::super::daemon::{Outcome, field};
+use super::super::promises::{Broken, LATENCY, may_renew};
+use super::super::vault::{Call, Health};
+use super::{super::Planted, super::rally::SOURCE_SECRET, History};
 
 impl History {
     pub(super) fn take(&mut self, effect: Effect) -> Result<(), Broken> {
