@@ -63,30 +63,13 @@ impl WebDriver {
             _home: home,
         };
         let profile = format!("--user-data-dir={}", this._home.path().join("profile").display());
-        let flags = [
-            "--headless",
-            // A test machine may run everything as root, and in containers that cannot make namespaces.
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=900,700",
-            &profile,
-        ];
-        let started = this.ask(
-            Method::POST,
-            "",
-            Some(json!({"capabilities": {"alwaysMatch": {
-                "acceptInsecureCerts": true,
-                // A page that waits for Rally must not hold up what else the test does.
-                "pageLoadStrategy": "none",
-                "goog:chromeOptions": {"args": flags},
-            }}})),
-        );
+        // Without a sandbox, since a test machine may run all as root, in containers that cannot make namespaces.
+        let flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run \
+                     --disable-background-networking --disable-component-update --disable-sync --window-size=900,700";
+        let flags: Vec<_> = flags.split(' ').chain([profile.as_str()]).collect();
+        // A page that waits for Rally must not hold up what else the test does.
+        let wanted = json!({"acceptInsecureCerts": true, "pageLoadStrategy": "none", "goog:chromeOptions": {"args": flags}});
+        let started = this.ask(Method::POST, "", Some(json!({"capabilities": {"alwaysMatch": wanted}})));
         let id = started["sessionId"].as_str().expect("a session").to_owned();
         this.session = format!("{}/{id}", this.session);
         this.develop("Emulation.setScriptExecutionDisabled", json!({"value": true}));
@@ -176,12 +159,14 @@ impl WebDriver {
     /// Makes the page this many pixels wide, or as wide as the window again.
     pub fn set_width(&self, width: Option<u32>) {
         match width {
-            Some(width) => self.develop(
-                "Emulation.setDeviceMetricsOverride",
-                json!({"width": width, "height": 640, "deviceScaleFactor": 1, "mobile": false}),
-            ),
+            Some(width) => self.set_screen(width, 640, 1.0),
             None => self.develop("Emulation.clearDeviceMetricsOverride", json!({})),
         }
+    }
+
+    fn set_screen(&self, width: u32, height: u32, scale: f64) {
+        let screen = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": false});
+        self.develop("Emulation.setDeviceMetricsOverride", screen);
     }
 
     /// Runs a script of the test's own, beside those of the page, and returns its result.
@@ -198,10 +183,7 @@ impl WebDriver {
 
     /// The page in a window of this size, as a PNG that is half as large again, for sharp screens.
     pub fn sharp_picture(&self, width: u32, height: u32) -> Vec<u8> {
-        self.develop(
-            "Emulation.setDeviceMetricsOverride",
-            json!({"width": width, "height": height, "deviceScaleFactor": 1.5, "mobile": false}),
-        );
+        self.set_screen(width, height, 1.5);
         let picture = self.picture();
         self.set_width(None);
         picture

@@ -27,7 +27,7 @@ pub struct World {
 }
 
 /// What a program printed, and how it ended.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Ended {
     /// Standard output.
     pub stdout: String,
@@ -43,6 +43,16 @@ impl Ended {
     pub fn succeeded(self) -> Self {
         assert_eq!(self.code, Some(0), "{self:?}");
         self
+    }
+
+    /// The end of a program that did what it should, and had nothing to say.
+    pub fn in_silence() -> Self {
+        Self { stdout: String::new(), stderr: String::new(), code: Some(0) }
+    }
+
+    /// What it printed on either stream.
+    pub fn said(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
     }
 
     /// Standard output as JSON.
@@ -120,6 +130,15 @@ impl World {
     /// Writes a config file with one profile for the sandbox.
     pub fn configure_for(&self, sandbox: &Sandbox) {
         self.configure(&profile_for(sandbox));
+    }
+
+    /// The same with the sandbox's authority as `ca_file`, whose path it returns. The browser trusts it too.
+    pub fn trust(&mut self, sandbox: &Sandbox) -> PathBuf {
+        let authority = self.path("ca.pem");
+        fs::write(&authority, sandbox.ca_pem().expect("a sandbox with TLS")).expect("a certificate");
+        self.configure(&format!("{}ca_file = \"{}\"\n", profile_for(sandbox), authority.display()));
+        self.set("PRESS_CA", authority.display());
+        authority
     }
 
     /// Puts a shell script in the place of a program of the system.
@@ -268,10 +287,8 @@ impl Running {
         let mut seen = Vec::new();
         while !String::from_utf8_lossy(&seen).contains(text) {
             let mut byte = [0];
-            assert!(
-                std::io::Read::read(output, &mut byte).is_ok_and(|count| count == 1),
-                "no {text:?} in {seen:?}"
-            );
+            let read = std::io::Read::read(output, &mut byte);
+            assert!(matches!(read, Ok(1)), "no {text:?} in {seen:?}");
             seen.extend_from_slice(&byte);
         }
         String::from_utf8_lossy(&seen).into_owned()

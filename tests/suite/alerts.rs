@@ -63,10 +63,8 @@ fn a_notification_tells_what_is_wrong_and_its_button_opens_the_sign_in() {
     let (sandbox, world, _daemon) = world_on(Some(&bus), "");
     lose(&world);
     let (id, body, actions) = shown(desktop.next());
-    assert_eq!(
-        body,
-        "Profile default: Rally no longer accepts the stored refresh token.\nTry: rally-cred login --force"
-    );
+    let why = "Rally no longer accepts the stored refresh token";
+    assert_eq!(body, format!("Profile default: {why}.\nTry: rally-cred login --force"));
     assert_eq!(actions, ["default", "Sign in", "login", "Sign in"]);
     assert_eq!(opened(&world).len(), 1, "nothing opens unasked");
 

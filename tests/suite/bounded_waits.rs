@@ -45,28 +45,16 @@ fn a_daemon_that_lets_nobody_in_holds_no_command_up() {
     let socket = world.path("run/rally-cred/agent.sock");
     let _crowd = crowded(&socket);
     thread::scope(|scope| {
-        for line in [
-            "get --wait 1s",
-            "get --format token --wait 1s",
-            "exec --wait 1s -- true",
-            "erase --wait 1s",
-            "status",
-            "daemon stop",
-            "daemon reload",
-            "daemon start",
-            "login --timeout 1s",
-            "doctor",
-        ] {
+        let lines = "get --wait 1s,get --format token --wait 1s,exec --wait 1s -- true,erase --wait 1s,status,daemon stop,\
+                     daemon reload,daemon start,login --timeout 1s,doctor";
+        for line in lines.split(',') {
             let world = &world;
             scope.spawn(move || {
                 let (ended, took) = timed(world, line);
                 assert_eq!(ended.code, Some(6), "{line}: {ended:?}");
                 assert!(took < Duration::from_secs(20), "{line}: {took:?}");
-                let said = format!("{}{}", ended.stdout, ended.stderr);
-                assert!(
-                    said.contains("the daemon did not answer in time") && said.contains("try: "),
-                    "{line}: {said}"
-                );
+                assert!(ended.said().contains("the daemon did not answer in time"), "{line}: {ended:?}");
+                ended.remedy();
             });
         }
     });
@@ -82,7 +70,7 @@ fn a_stopped_daemon_is_told_with_the_command_that_has_it_go_on() {
         let (ended, took) = timed(&world, line);
         assert_eq!(ended.code, Some(6), "{line}: {ended:?}");
         assert!(took < Duration::from_secs(most), "{line}: {took:?}");
-        let said = format!("{}{}", ended.stdout, ended.stderr);
+        let said = ended.said();
         assert!(said.contains("is stopped") && said.contains(&format!("try: {go_on}")), "{line}: {said}");
         world.run("sh", &["-c", &go_on], "").succeeded();
     };
@@ -135,9 +123,7 @@ fn a_token_is_had_over_an_input_that_nobody_closes() {
     ] {
         let ended = with_open_input(&world, line, input);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(5), ""), "{line}: {ended:?}");
-        let remedy = ended.stderr.lines().find_map(|line| line.strip_prefix("  try: ")).unwrap().to_owned();
-        let mended = world.start("sh", &["-c", &remedy]).end();
-        assert_eq!(mended.code, Some(0), "{remedy}: {mended:?}");
+        world.follow(&ended);
     }
 }
 

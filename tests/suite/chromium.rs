@@ -9,6 +9,8 @@ use rally_cred_tests::webdriver::{Scheme, WebDriver};
 use rally_cred_tests::world::{self, Running, World};
 use rally_cred_tests::{generated, picture};
 
+use crate::sign_in::begin;
+
 /// A person at a browser, and the world in which they sign in.
 struct Stage {
     sandbox: Sandbox,
@@ -21,10 +23,8 @@ impl Stage {
     /// Rally speaks https, as it does, so the way back to this machine leads from https to http.
     fn new() -> Self {
         let sandbox = world::sandbox_with(|options| options.tls = true);
-        let world = World::new();
-        let authority = world.path("ca.pem");
-        fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
-        world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
+        let mut world = World::new();
+        world.trust(&sandbox);
         let daemon = world.start_daemon();
         Self { sandbox, world, browser: WebDriver::start(), daemon }
     }
@@ -39,11 +39,7 @@ impl Stage {
 
     /// Begins a sign-in; what it showed as its address comes with it.
     fn begin_unseen(&self, arguments: &[&str]) -> (Running, String) {
-        let arguments = [&["login", "--no-browser", "--client-secret-stdin"], arguments].concat();
-        let mut login = self.world.start("rally-cred", &arguments);
-        login.write(&format!("{}\n", self.sandbox.options().client_secret));
-        let line = login.wait_for_line("/login/oauth2/auth?");
-        (login, line[line.find("http").unwrap()..].to_owned())
+        begin(&self.world, &self.sandbox.options().client_secret, arguments)
     }
 
     /// Waits for one of our pages, and holds it to what every page must be.
@@ -77,9 +73,7 @@ impl Stage {
         browser.keep_picture(&format!("{picture}-narrow"));
         browser.set_width(None);
     }
-}
 
-impl Stage {
     /// Holds a picture in the documents to the page that is shown, or makes it anew. Browsers draw one page in different
     /// ways, so its source is compared, which the picture carries.
     fn check_picture(&self, path: &str) {
@@ -161,11 +155,8 @@ fn deny_leads_to_a_page_that_says_so() {
 fn a_failed_sign_in_says_what_failed_why_and_what_helps() {
     let stage = Stage::new();
     stage.sandbox.change(|options| options.client_secret = "another".to_owned());
-    let arguments = ["login", "--no-browser", "--client-secret-stdin"];
-    let mut login = stage.world.start("rally-cred", &arguments);
-    login.write("mistyped\n");
-    let line = login.wait_for_line("/login/oauth2/auth?");
-    stage.browser.open(&line[line.find("http").unwrap()..]);
+    let (login, url) = begin(&stage.world, "mistyped", &[]);
+    stage.browser.open(&url);
     stage.browser.wait_for_page("Authorization Request - Rally sandbox");
     stage.browser.press("Allow Access");
     let text = stage.wait_for("Sign-in failed", "failed");

@@ -14,17 +14,8 @@ use serde_json::Value;
 use crate::sign_in::{opened, question, sign_in, world_with_keyring};
 
 /// Asks for more life than the aged token has left, so that it is renewed while it is still good.
-const RENEW: [&str; 9] = [
-    "get",
-    "--profile",
-    "default",
-    "--format",
-    "token",
-    "--interactive",
-    "never",
-    "--min-validity",
-    "87000s",
-];
+const RENEW: [&str; 7] =
+    ["get", "--profile=default", "--format", "token", "--interactive", "never", "--min-validity=87000s"];
 
 /// What the log says when the keyring has taken a token or a client secret.
 const KEPT: &str = "the vault keeps it";
@@ -57,8 +48,7 @@ impl Scene {
     fn age(&mut self) {
         self.crash();
         let item = ["service", "rally-cred", "username", "token:default"];
-        let found = self.world.run("secret-tool", &[&["lookup"], &item[..]].concat(), "");
-        let mut record = found.json();
+        let mut record = self.world.run("secret-tool", &[&["lookup"], &item[..]].concat(), "").json();
         record["obtained_at"] = (record["obtained_at"].as_i64().unwrap() - 1000).into();
         let store = [&["store", "--label=x"], &item[..]].concat();
         self.world.run("secret-tool", &store, record.to_string()).succeeded();
@@ -80,8 +70,7 @@ impl Scene {
 
     /// The token that is served now.
     fn served(&self) -> String {
-        let got = self.get().succeeded();
-        got.stdout.trim_end().to_owned()
+        self.get().succeeded().stdout.trim_end().to_owned()
     }
 
     /// Has Rally refuse the served token, and says so, so that it takes a renewal to be served again.
@@ -116,9 +105,7 @@ impl Scene {
 
     /// The profile as `status --json` has it.
     fn profile(&self) -> Value {
-        let status = self.world.client(&["status", "--json"], "");
-        let status = status.json();
-        status["profiles"][0].clone()
+        self.world.status()["profiles"][0].clone()
     }
 
     /// Waits until the log says this so many times.
@@ -250,8 +237,7 @@ fn a_crash_after_a_sign_in_was_stored_but_before_anybody_was_told_keeps_it() {
     let login = scene.ask_without_reading(r#"{"v":1,"op":"login","force":true}"#);
     scene.wait_for_log("began a sign-in", 2);
     // Nobody reads the address off the connection, so it is asked for as a second caller.
-    let second = scene.world.start("rally-cred", &["login", "--force"]);
-    second.end().succeeded();
+    scene.world.client(&["login", "--force"], "").succeeded();
     assert_eq!(scene.profile()["kept"], true);
     scene.crash();
     drop(login);
@@ -371,10 +357,8 @@ fn a_client_killed_while_a_person_is_asked_ends_its_own_sign_in_but_not_that_of_
 
     scene.erase();
     scene.sandbox.revoke_all();
-    let mut get = scene.world.start(
-        "rally-cred",
-        &["get", "--profile", "default", "--format", "token", "--interactive", "always"],
-    );
+    let get = ["get", "--profile", "default", "--format", "token", "--interactive", "always"];
+    let mut get = scene.world.start("rally-cred", &get);
     wait_until(|| opened(&scene.world).len() == 3);
     get.kill();
     wait_until(|| scene.profile()["waiting"] == 0);

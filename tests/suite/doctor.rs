@@ -12,7 +12,7 @@ use rally_cred_tests::sandbox::{Endpoint, Fault, Sandbox};
 use rally_cred_tests::world::{self, World};
 use serde_json::Value;
 
-use crate::sign_in::{sign_in, with_browser, world_with_browser, world_with_keyring};
+use crate::sign_in::{begin, sign_in, with_browser, world_with_browser, world_with_keyring};
 
 /// What `doctor --json` printed, with its exit code.
 fn examine(world: &World, flags: &[&str]) -> (Option<i32>, Value) {
@@ -80,26 +80,9 @@ fn all_is_well_on_a_machine_that_is_set_up_and_nothing_is_left_in_the_keyring() 
     assert_eq!((code, &json["ok"]), (Some(0), &true.into()), "{json:#}");
     let checks: Vec<_> =
         json["checks"].as_array().unwrap().iter().map(|check| check["check"].as_str().unwrap()).collect();
-    assert_eq!(
-        checks,
-        [
-            "config",
-            "permissions",
-            "path",
-            "socket",
-            "daemon",
-            "vault",
-            "redirect_port",
-            "rally",
-            "tls",
-            "clock",
-            "sign_in",
-            "network",
-            "git",
-            "git_store",
-            "units"
-        ]
-    );
+    let expected = "config permissions path socket daemon vault redirect_port rally tls clock sign_in network git \
+                    git_store units";
+    assert_eq!(checks.join(" "), expected);
     assert!(!before.contains("check:") && items() == before, "{before}");
     assert!(world.log().lines().all(|line| !line.contains("WARN")), "{}", world.log());
 }
@@ -192,11 +175,7 @@ fn what_the_config_file_must_not_say_is_named_by_line_and_key() {
 #[test]
 fn a_secret_that_cannot_be_had_and_a_renewal_that_is_refused_are_told_as_the_sign_in_that_they_prevent() {
     let (sandbox, world, _keyring) = healthy();
-    let refusal = Fault::Answer {
-        status: 400,
-        content_type: "application/json".to_owned(),
-        body: r#"{"error":"invalid_grant","error_description":"canary"}"#.to_owned(),
-    };
+    let refusal = Fault::json(400, r#"{"error":"invalid_grant","error_description":"canary"}"#);
     let token = world.client(&["get", "--profile", "default", "--format", "token"], "").stdout;
     assert!(sandbox.revoke(token.trim()));
     sandbox.fault(Endpoint::Token, refusal, None);
@@ -282,10 +261,7 @@ fn a_redirect_port_that_is_taken_is_named_unless_a_sign_in_has_it() {
     assert!(remedy.contains(&port.to_string()), "{remedy}");
     drop(other);
     passes(&world, "redirect_port");
-    let mut login = world.start("rally-cred", &["login", "--client-secret-stdin", "--no-browser"]);
-    login.write(&format!("{}\n", sandbox.options().client_secret));
-    drop(login.0.stdin.take());
-    login.wait_for_line("/login/oauth2/auth?");
+    let _login = begin(&world, &sandbox.options().client_secret, &[]);
     passes(&world, "redirect_port");
 }
 
@@ -325,14 +301,12 @@ fn rally_that_is_not_there_or_not_itself_is_recognised() {
 #[test]
 fn a_certificate_that_is_not_trusted_is_recognised_until_ca_file_names_its_authority() {
     let sandbox = world::sandbox_with(|options| options.tls = true);
-    let world = world_with_browser(&sandbox);
+    let mut world = world_with_browser(&sandbox);
     assert!(fault(&world, &[], "tls", "tls_failed").contains("ca_file"));
-    let authority = world.path("ca.pem");
-    fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
-    world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
+    let authority = world.trust(&sandbox);
     world.client(&["daemon", "reload"], "").succeeded();
     passes(&world, "tls");
-    fs::write(&authority, "no certificate").unwrap();
+    fs::write(authority, "no certificate").unwrap();
     fault(&world, &[], "tls", "tls_failed");
 }
 

@@ -49,8 +49,7 @@ fn the_schemas_tell_right_from_wrong() {
 fn an_answer_is_what_the_specification_asks_for() {
     let (sandbox, world, _daemon) = signed_in();
     let uri = format!("{}/slm/webservice/v2.0/user", sandbox.base_url());
-    let token = world.client(&["get", "--format", "json"], "").stdout;
-    let token: Value = serde_json::from_str(&token).unwrap();
+    let token = world.client(&["get", "--format", "json"], "").json();
     for request in
         [json!({"uri": uri}), json!({"uri": uri, "later": {"uri": "https://evil.example"}, "x": null})]
     {

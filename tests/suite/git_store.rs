@@ -2,7 +2,7 @@
 //! Does not: try what git asks of rally-cred (`git` does).
 //! Used by: `main`.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use rally_cred_tests::{sandbox::Sandbox, world::World};
 use serde_json::Value;
@@ -12,9 +12,7 @@ use crate::setup::{flags, newcomer, set_up, setup};
 use crate::sign_in::{question, signed_in, value};
 
 fn git(world: &World, arguments: &[&str]) -> String {
-    let ended = world.run("git", arguments, "");
-    assert_eq!(ended.code, Some(0), "git {arguments:?}: {ended:?}");
-    ended.stdout
+    world.run("git", arguments, "").succeeded().stdout
 }
 
 fn key(sandbox: &Sandbox) -> String {
@@ -36,8 +34,7 @@ fn files_with(world: &World, text: &str) -> Vec<String> {
 }
 
 fn checks(world: &World, check: &str) -> Vec<Value> {
-    let ended = world.client(&["doctor", "--json"], "");
-    let json = ended.json();
+    let json = world.client(&["doctor", "--json"], "").json();
     let all = json["checks"].as_array().unwrap().clone();
     all.into_iter().filter(|found| found["check"] == check).collect()
 }
@@ -68,10 +65,8 @@ fn with_store_set_for_all_servers_a_clone_after_setup_leaves_no_token_in_plain_t
     // Other servers are none of our business.
     let other = "protocol=https\nhost=example.com\nusername=me\npassword=the-other\n\n";
     world.run("git", &["credential", "approve"], other).succeeded();
-    assert_eq!(
-        fs::read_to_string(world.path(".git-credentials")).unwrap(),
-        "https://me:the-other@example.com\n"
-    );
+    let stored = fs::read_to_string(world.path(".git-credentials")).unwrap();
+    assert_eq!(stored, "https://me:the-other@example.com\n");
 
     let again = setup(&world, &flags(&sandbox), &[], "");
     assert!(again.stdout.starts_with("nothing to change\n"), "{again:?}");
@@ -154,20 +149,12 @@ fn doctor_names_each_file_with_a_token_in_plain_text_and_its_remedy_takes_just_t
     let (sandbox, mut world, _keyring) = healthy();
     world.set("XDG_CONFIG_HOME", world.path("config").display());
     let odd = world.path("it's mine");
-    git(
-        &world,
-        &[
-            "config",
-            "--global",
-            "--add",
-            "credential.https://example.com.helper",
-            &format!("store --file \"{}\"", odd.display()),
-        ],
-    );
-    git(
-        &world,
-        &["config", "--global", "--add", "credential.https://a.example.helper", "store --file ~/tilde"],
-    );
+    let odd_store = format!("store --file \"{}\"", odd.display());
+    for (server, store) in
+        [("https://example.com", odd_store.as_str()), ("https://a.example", "store --file ~/tilde")]
+    {
+        git(&world, &["config", "--global", "--add", &format!("credential.{server}.helper"), store]);
+    }
     let host = sandbox.base_url().split_once("://").unwrap().1.to_owned();
     let files =
         [world.path(".git-credentials"), world.path("config/git/credentials"), odd, world.path("tilde")];
@@ -181,22 +168,12 @@ fn doctor_names_each_file_with_a_token_in_plain_text_and_its_remedy_takes_just_t
     assert!(!format!("{found:?}").contains("canary"), "{found:?}");
     for file in &files {
         let name = file.display().to_string();
-        assert!(
-            found.iter().any(|check| check["fault"]["what"].as_str().unwrap().contains(&name)),
-            "{name}: {found:?}"
-        );
+        let names_it = |check: &Value| check["fault"]["what"].as_str().unwrap().contains(&name);
+        assert!(found.iter().any(names_it), "{name}: {found:?}");
     }
     mend(&world, "git_store");
     for file in &files {
-        assert_eq!(
-            left(file),
-            format!("https://me:pw@example.com\nhttps://x:y@{host}\n"),
-            "{}",
-            file.display()
-        );
+        let left = fs::read_to_string(file).unwrap();
+        assert_eq!(left, format!("https://me:pw@example.com\nhttps://x:y@{host}\n"), "{}", file.display());
     }
-}
-
-fn left(file: &Path) -> String {
-    fs::read_to_string(file).unwrap()
 }

@@ -31,14 +31,12 @@ fn a_socket_that_was_removed_by_hand_comes_back_and_the_token_in_memory_is_serve
         }
         let got = world.client(&["get", "--interactive", "never"], question(&sandbox));
         assert_eq!(got.stdout, first, "{removed:?}: {got:?}");
-        let status = world.status();
-        assert_eq!(status["pid"], daemon.0.id(), "{removed:?}: it is the same daemon");
+        assert_eq!(world.status()["pid"], daemon.0.id(), "{removed:?}: it is the same daemon");
         if removed == ["agent.sock"] {
             daemon.wait_for_line("made anew");
         }
     }
-    let stopped = world.client(&["daemon", "stop"], "");
-    assert_eq!(stopped.stdout, "the daemon stopped\n", "{stopped:?}");
+    assert_eq!(world.client(&["daemon", "stop"], "").stdout, "the daemon stopped\n");
     daemon.end().succeeded();
 }
 

@@ -11,12 +11,11 @@ use rally_cred_tests::sandbox::{Certificate, HOST, Sandbox};
 use rally_cred_tests::world::{self, Ended, World};
 use serde_json::Value;
 
-use crate::sign_in::{with_browser, world_with_browser};
+use crate::sign_in::{begin, with_browser, world_with_browser};
 
 /// The fault of one check of `doctor`, or null.
 fn fault_of(world: &World, check: &str) -> Value {
-    let ended = world.client(&["doctor", "--json"], "");
-    let json = ended.json();
+    let json = world.client(&["doctor", "--json"], "").json();
     let checks = json["checks"].as_array().unwrap();
     checks.iter().find(|found| found["check"] == check).unwrap()["fault"].clone()
 }
@@ -27,10 +26,8 @@ fn behind_tls(certificate: Certificate) -> (Sandbox, World) {
         options.tls = true;
         options.certificate = certificate;
     });
-    let world = world_with_browser(&sandbox);
-    let authority = world.path("ca.pem");
-    fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
-    world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
+    let mut world = world_with_browser(&sandbox);
+    world.trust(&sandbox);
     (sandbox, world)
 }
 
@@ -77,23 +74,20 @@ fn behind_proxy(variable: &str, proxy: &str) -> (Sandbox, World, KeyringSession)
 
 /// Signs in where the browser has a way of its own to Rally.
 fn sign_in(world: &World, sandbox: &Sandbox) -> Ended {
-    let mut login = world.start("rally-cred", &["login", "--client-secret-stdin", "--no-browser"]);
-    login.write(&format!("{}\n", sandbox.options().client_secret));
-    drop(login.0.stdin.take());
-    let line = login.wait_for_line("/login/oauth2/auth?");
-    let url = line.trim().replace(HOST, "127.0.0.1");
-    sandbox.browser().allow(&url).unwrap();
+    let (login, url) = begin(world, &sandbox.options().client_secret, &[]);
+    sandbox.browser().allow(&url.replace(HOST, "127.0.0.1")).unwrap();
     login.end()
 }
 
 #[test]
 fn a_sign_in_behind_a_proxy_works_by_each_variable_that_other_tools_read() {
-    for (variable, scheme) in [
+    let ways = [
         ("HTTPS_PROXY", "http://"),
         ("https_proxy", ""),
         ("ALL_PROXY", "socks5h://"),
         ("all_proxy", "http://"),
-    ] {
+    ];
+    for (variable, scheme) in ways {
         let proxy = ConnectProxy::start(Manner::Open);
         let (sandbox, mut world, _keyring) = behind_proxy(variable, &format!("{scheme}{}", proxy.address()));
         if variable == "https_proxy" {

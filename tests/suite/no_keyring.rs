@@ -28,7 +28,7 @@ fn a_daemon_without_a_bus_does_not_say_that_nothing_is_stored() {
         (&["get", "--interactive", "always", "--format", "token"], 3),
     ] {
         let ended = world.client(arguments, "");
-        let said = ended.stdout.clone() + &ended.stderr;
+        let said = ended.said();
         assert!(said.contains("no keyring answers") && !said.contains("is stored"), "{arguments:?}: {said}");
         assert!(said.contains("rally-cred daemon restart, in a terminal of your desktop"), "{said}");
         assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
@@ -61,13 +61,10 @@ fn a_shell_that_outlived_its_desktop_session_starts_a_daemon_that_finds_the_user
 
 #[test]
 fn keyring_os_without_a_collection_is_an_error_before_anybody_signs_in_and_its_remedy_makes_one() {
-    let (sandbox, world, mut keyring) = {
-        let (sandbox, mut world) = with_browser();
-        let mut keyring = KeyringSession::start_without_keyring();
-        keyring.restart_keyring(false);
-        world.join(&keyring);
-        (sandbox, world, keyring)
-    };
+    let (sandbox, mut world) = with_browser();
+    let mut keyring = KeyringSession::start_without_keyring();
+    keyring.restart_keyring(false);
+    world.join(&keyring);
     world.configure(&format!("keyring = \"os\"\n{}", world::profile_for(&sandbox)));
     let mut daemon = world.start_daemon();
     let login = || world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);

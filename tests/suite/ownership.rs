@@ -48,22 +48,18 @@ fn check_that_nothing_is_made(world: &World) {
     let before = all_below(&world.path(""));
     for maker in MAKERS {
         let ended = world.run("timeout", &[&["20"], maker].concat(), "");
-        let said = format!("{}{}", ended.stdout, ended.stderr);
+        let said = ended.said();
         assert_eq!(ended.code, Some(1), "{maker:?}: {ended:?}");
         assert!(said.contains("belongs to somebody else, so nothing is made there"), "{maker:?}: {said}");
         assert!(said.contains("try: ") || said.contains(r#""try":"#), "{maker:?}: {said}");
-        assert!(
-            !said.contains("chmod") && !said.contains("mv ") && !said.contains("chown"),
-            "{maker:?}: {said}"
-        );
+        assert!(!["chmod", "mv ", "chown"].iter().any(|word| said.contains(word)), "{maker:?}: {said}");
         assert_eq!(all_below(&world.path("")), before, "{maker:?}");
     }
 }
 
 #[test]
 fn root_with_a_users_variables_makes_nothing_in_their_home_and_says_so() {
-    let world = world_of_another_user();
-    check_that_nothing_is_made(&world);
+    check_that_nothing_is_made(&world_of_another_user());
 }
 
 #[test]
@@ -125,12 +121,9 @@ fn check_that_the_variable_is_to_change(world: &World, socket: &Path) {
     for command in [&["rally-cred", "daemon", "start"][..], &["rally-cred", "status"], &["rally-credd"]] {
         let ended = world.run("timeout", &[&["20"], command].concat(), "");
         assert_ne!(ended.code, Some(0), "{command:?}: {ended:?}");
-        assert_eq!(
-            ended.remedy(),
-            "unset RALLY_CRED_SOCKET, or set it to a path in a folder of your own that is closed to others",
-            "{} {command:?}: {ended:?}",
-            socket.display()
-        );
+        let remedy =
+            "unset RALLY_CRED_SOCKET, or set it to a path in a folder of your own that is closed to others";
+        assert_eq!(ended.remedy(), remedy, "{} {command:?}: {ended:?}", socket.display());
     }
 }
 
@@ -170,7 +163,7 @@ fn what_a_variable_names_is_never_what_is_to_change() {
             [&["doctor", "--no-autostart"][..], &["config", "check"], &["daemon", "start"], &UNASKED]
         {
             let ended = world.run("timeout", &[&["20", "rally-cred"], command].concat(), "");
-            let said = format!("{}{}", ended.stdout, ended.stderr);
+            let said = ended.said();
             for remedy in said.lines().filter_map(|line| line.trim().strip_prefix("try: ")) {
                 for word in ["chmod", "mv ", "chown", "in its place"] {
                     assert!(!remedy.contains(word), "{} {command:?}: {said}", path.display());

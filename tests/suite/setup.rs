@@ -120,10 +120,8 @@ fn flags_alone_lead_from_nothing_to_a_token_and_remove_leads_back() {
     world.client(&["setup", "--remove"], "").succeeded();
     let left: Vec<_> = files(&world).into_iter().filter(|(_, text)| !text.is_empty()).collect();
     assert_eq!(left, before.into_iter().collect::<Vec<_>>());
-    assert_eq!(
-        asked_of_systemd(&world)[2..],
-        ["disable --now rally-cred.socket rally-cred.service", "daemon-reload"]
-    );
+    let undone = ["disable --now rally-cred.socket rally-cred.service", "daemon-reload"];
+    assert_eq!(asked_of_systemd(&world)[2..], undone);
     let items = world.run("secret-tool", &["search", "--all", "service", "rally-cred"], "");
     assert_eq!(items.stdout, "", "{items:?}");
     assert!(!world.path("run/rally-cred/agent.sock").exists(), "the daemon has ended");
@@ -285,10 +283,8 @@ fn values_that_the_daemon_would_not_take_change_nothing() {
     world.configure("client_secret = \"canary");
     let ended = setup(&world, &[], &[], "");
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(
-        ended.stderr.contains("rally-cred config check") && !ended.stderr.contains("canary"),
-        "{ended:?}"
-    );
+    assert!(ended.stderr.contains("rally-cred config check"), "{ended:?}");
+    assert!(!ended.stderr.contains("canary"), "{ended:?}");
 }
 
 #[test]
@@ -298,9 +294,7 @@ fn what_cannot_be_asked_about_is_told_before_any_question() {
     for (name, expected) in
         [("'my work'", "this profile name cannot be used"), ("work", "`redirect_uri` cannot")]
     {
-        let command = format!("rally-cred setup {name} --no-browser");
-        let setup = world.start("script", &["--quiet", "--return", "--command", &command, "/dev/null"]);
-        let ended = setup.end();
+        let ended = world.at_terminal(&format!("rally-cred setup {name} --no-browser")).end();
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.stdout.contains(expected) && !ended.stdout.contains("Rally's address"), "{ended:?}");
     }
@@ -313,10 +307,9 @@ fn nothing_that_was_typed_has_to_be_typed_again() {
     let path = world.path("config/rally-cred/config.toml");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
     let command = "rally-cred setup --no-browser --units no --git no --completions no";
-    let script = ["--quiet", "--return", "--command", command, "/dev/null"];
     let options = sandbox.options();
     for last in [Some(options.client_id.as_str()), None] {
-        let mut setup = world.start("script", &script);
+        let mut setup = world.at_terminal(command);
         for (question, answer) in
             [("Rally's address", sandbox.base_url()), ("/callback]: ", options.redirect_uri.as_str())]
         {
@@ -346,14 +339,8 @@ fn a_callback_that_rally_cred_cannot_answer_at_is_taken_with_a_word_about_pastin
         ("http://example.com/callback", "does not lead to this machine"),
         (taken.as_str(), "another program listens on port"),
     ] {
-        let flags = flags(&sandbox);
-        let dry = setup(
-            &world,
-            &[&flags[..4], &["--callback".into(), callback.into()]].concat(),
-            &["--dry-run"],
-            "",
-        )
-        .succeeded();
+        let flags = [&flags(&sandbox)[..4], &["--callback".into(), callback.into()]].concat();
+        let dry = setup(&world, &flags, &["--dry-run"], "").succeeded();
         assert!(dry.stderr.contains(expected) && dry.stderr.contains("pasting"), "{dry:?}");
     }
 }
@@ -431,11 +418,11 @@ fn the_daemon_of_systemd_gets_the_proxy_of_the_shell_and_loses_it_with_the_rest(
     assert!(!format!("{made:?}").contains("canary"), "{made:?}");
     let path = world.path("config/systemd/user/rally-cred.service.d/network.conf");
     let text = fs::read_to_string(&path).unwrap();
-    assert!(
-        text.contains("Environment=\"HTTPS_PROXY=http://me:canary%%40@proxy.example.com:3128\"\n"),
-        "{text}"
-    );
-    assert!(text.contains("Environment=\"SSL_CERT_FILE=/etc/ssl/certs/work.pem\"\n"), "{text}");
+    for line in
+        ["HTTPS_PROXY=http://me:canary%%40@proxy.example.com:3128", "SSL_CERT_FILE=/etc/ssl/certs/work.pem"]
+    {
+        assert!(text.contains(&format!("Environment=\"{line}\"\n")), "{text}");
+    }
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(asked_of_systemd(&world).contains(&"daemon-reload".to_owned()));
     // What is so stays; another proxy is asked about, and none is none.

@@ -77,10 +77,7 @@ pub(crate) fn signed_in_with_keyring() -> (Sandbox, World, KeyringSession, Runni
 pub(crate) fn sign_in(world: &World, sandbox: &Sandbox) {
     let login =
         world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret).succeeded();
-    assert!(
-        login.stderr.contains(&sandbox.options().user.user_name)
-            || login.stdout.contains(&sandbox.options().user.user_name)
-    );
+    assert!(login.said().contains(&sandbox.options().user.user_name), "{login:?}");
 }
 
 #[test]
@@ -175,14 +172,20 @@ fn a_hundred_gets_at_once_make_one_flow_one_tab_one_token_request_and_equal_answ
     assert_eq!((opened(&world).len(), counters.authorizations, counters.tokens()), (2, 2, 2));
 }
 
+/// Begins a sign-in that opens no browser, with this client secret; the address that it shows comes with it.
+pub(crate) fn begin(world: &World, client_secret: &str, more: &[&str]) -> (Running, String) {
+    let arguments = [&["login", "--no-browser", "--client-secret-stdin"], more].concat();
+    let mut login = world.start("rally-cred", &arguments);
+    login.write(&format!("{client_secret}\n"));
+    let line = login.wait_for_line("/login/oauth2/auth?");
+    (login, line[line.find("http").unwrap()..].to_owned())
+}
+
 /// Signs in and loses the token again, so that only the client secret is left.
 pub(crate) fn store_client_secret(world: &World, sandbox: &Sandbox) {
-    let mut login = world.start("rally-cred", &["login", "--no-browser", "--client-secret-stdin"]);
-    login.write(&format!("{}\n", sandbox.options().client_secret));
-    let line = login.wait_for_line("/login/oauth2/auth?");
-    let url = &line[line.find("http").unwrap()..];
+    let (login, url) = begin(world, &sandbox.options().client_secret, &[]);
     fs::write(world.path("opened"), format!("{url}\n")).unwrap();
-    sandbox.browser().allow(url).unwrap();
+    sandbox.browser().allow(&url).unwrap();
     login.end().succeeded();
     sandbox.change(|options| options.allow_refresh = false);
     sandbox.revoke_all();

@@ -30,7 +30,7 @@ fn about(origin: &str, password: &str) -> String {
 }
 
 fn silent(ended: &Ended) {
-    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "", ""), "{ended:?}");
+    assert_eq!(*ended, Ended::in_silence());
 }
 
 #[test]
@@ -106,10 +106,7 @@ fn a_locked_keyring_is_told_and_git_goes_on_to_its_next_helper() {
     keyring.lock();
     let _daemon = world.start_daemon();
     let next = "!echo username=next; echo password=next; :";
-    assert_eq!(
-        world.run("git", &["config", "--global", "--add", "credential.helper", next], "").code,
-        Some(0)
-    );
+    world.run("git", &["config", "--global", "--add", "credential.helper", next], "").succeeded();
     let filled = world.run("git", &["credential", "fill"], "url=https://git.example.com\n\n");
     assert_eq!(value(&filled.stdout, "password"), Some("next"), "{filled:?}");
     assert!(filled.stderr.contains("the keyring is locked"), "{filled:?}");

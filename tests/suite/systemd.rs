@@ -316,7 +316,7 @@ fn a_notifications_button_has_the_service_manager_start_the_sign_in_outside_of_t
     manager.sandbox.until(|counters| counters.code_exchanges() > before).unwrap();
     let asked = fs::read_to_string(asked).unwrap();
     assert!(
-        asked.starts_with("--user ") && asked.contains("--setenv=XDG_ACTIVATION_TOKEN=to-the-front"),
+        asked.starts_with("--user ") && asked.contains(" --setenv=XDG_ACTIVATION_TOKEN=to-the-front "),
         "{asked}"
     );
     assert!(asked.trim().ends_with("rally-cred login --force -- default"), "{asked}");
@@ -456,10 +456,7 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
     done(&["stop", "rally-cred.service"]);
     let told = manager.run("rally-cred", &["status"]);
     assert!(told.code == Some(1) && told.stderr.contains("config.toml"), "{told:?}");
-    assert_eq!(
-        (manager.property("Result").as_str(), manager.property("NRestarts").as_str()),
-        ("exit-code", "0")
-    );
+    assert_eq!([manager.property("Result"), manager.property("NRestarts")], ["exit-code", "0"]);
     fs::write(&path, &config).unwrap();
     let second = served_by();
 

@@ -13,12 +13,11 @@ use crate::sign_in::{store_client_secret, with_browser, with_daemon};
 fn start(world: &World, command: &str) -> Running {
     // The shell outlives an interruption to tell about it.
     let line = format!("trap : INT; {command}; echo code=$?; stty -a");
-    world.start("script", &["--quiet", "--return", "--command", &line, "/dev/null"])
+    world.at_terminal(&line)
 }
 
 fn terminal() -> (Sandbox, World, Running) {
-    let (sandbox, world, daemon) = with_daemon(&[("TERM", "xterm")]);
-    (sandbox, world, daemon)
+    with_daemon(&[("TERM", "xterm")])
 }
 
 fn shown_url(text: &str) -> &str {

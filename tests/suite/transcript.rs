@@ -23,10 +23,8 @@ fn compare(printed: &str, shown: &[String]) {
     let mut lines = printed.lines().filter(|line| !line.is_empty() && !is_slow(line));
     for expected in shown.iter().filter(|line| !line.is_empty()) {
         let line = lines.next().unwrap_or_default();
-        assert!(
-            is_alike(&numberless(line), &numberless(expected)),
-            "{line:?} is not {expected:?} in\n{printed}"
-        );
+        let same = is_alike(&numberless(line), &numberless(expected));
+        assert!(same, "{line:?} is not {expected:?} in\n{printed}");
     }
     assert_eq!(lines.next(), None);
 }

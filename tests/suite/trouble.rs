@@ -10,7 +10,7 @@ use rally_cred_tests::world::{self, Ended, Running, World};
 use rally_cred_tests::{browser::Choice, keyring::KeyringSession};
 
 use crate::sign_in::{
-    question, sign_in, signed_in_with_keyring, value, with_browser, with_daemon, world_with_browser,
+    begin, question, sign_in, signed_in_with_keyring, value, with_browser, with_daemon, world_with_browser,
     world_with_keyring,
 };
 
@@ -38,21 +38,14 @@ fn expect(ended: &Ended, code: i32, what: &str, remedy: &str) {
 
 #[test]
 fn the_user_denies() {
-    check(
-        |_, world| {
-            world.set("PRESS", "deny");
-        },
-        4,
-        "denied",
-        "rally-cred login",
-    );
+    check(|_, world| _ = world.set("PRESS", "deny"), 4, "denied", "rally-cred login");
 }
 
 #[test]
 fn nobody_answers() {
     let (sandbox, world, _daemon) = with_daemon(&[("PRESS", "nothing")]);
-    let login = world
-        .client(&["login", "--client-secret-stdin", "--timeout", "1s"], &sandbox.options().client_secret);
+    let arguments = ["login", "--client-secret-stdin", "--timeout", "1s"];
+    let login = world.client(&arguments, &sandbox.options().client_secret);
     expect(&login, 5, "timed out", "rally-cred login");
 }
 
@@ -79,19 +72,13 @@ fn a_client_id_or_callback_url_that_rally_does_not_know_is_what_a_sign_in_withou
 
 #[test]
 fn a_rally_that_is_busy_or_out_of_order_says_when_to_ask_again() {
-    let fault = |status, retry_after| Fault::Status { status, retry_after };
-    check(
-        |sandbox, _| sandbox.fault(Endpoint::Token, fault(503, None), None),
-        8,
-        "Rally is out of order",
-        "ask again in a few minutes",
-    );
-    check(
-        |sandbox, _| sandbox.fault(Endpoint::Token, fault(429, Some(7)), None),
-        8,
-        "Rally takes no more requests",
-        "ask again in 7 s",
-    );
+    for (status, retry_after, what, remedy) in [
+        (503, None, "Rally is out of order", "ask again in a few minutes"),
+        (429, Some(7), "Rally takes no more requests", "ask again in 7 s"),
+    ] {
+        let fault = Fault::Status { status, retry_after };
+        check(|sandbox, _| sandbox.fault(Endpoint::Token, fault, None), 8, what, remedy);
+    }
 }
 
 #[test]
@@ -116,10 +103,7 @@ fn an_unknown_profile_is_told_with_those_that_there_are_the_nearest_first() {
 #[test]
 fn a_daemon_that_is_killed_in_the_middle_of_an_answer_is_told_as_such() {
     let (sandbox, world, mut daemon) = with_daemon(&[]);
-    let mut login = world.start("rally-cred", &["login", "--client-secret-stdin", "--no-browser"]);
-    login.write(&format!("{}\n", sandbox.options().client_secret));
-    drop(login.0.stdin.take());
-    login.wait_for_line("/login/oauth2/auth?");
+    let (login, _) = begin(&world, &sandbox.options().client_secret, &[]);
     daemon.kill();
     let ended = login.end();
     expect(&ended, 6, "the daemon went away before it had answered", "ask again");
@@ -151,11 +135,8 @@ fn a_socket_path_that_is_too_long_is_told_with_the_limit_and_the_remedy_finds_a_
 
 #[test]
 fn rally_does_not_take_the_code() {
-    let answer = Fault::Answer {
-        status: 400,
-        content_type: "application/json".to_owned(),
-        body: r#"{"client_id":"c","client_secret":"canary","error_description":"Invalid authorization code","error":"invalid_grant"}"#.to_owned(),
-    };
+    let body = r#"{"client_id":"c","client_secret":"canary","error_description":"Invalid authorization code","error":"invalid_grant"}"#;
+    let answer = Fault::json(400, body);
     check(|sandbox, _| sandbox.fault(Endpoint::Token, answer, None), 4, "code", "rally-cred login");
 }
 
@@ -168,18 +149,13 @@ fn rally_does_not_know_the_client() {
 }
 
 #[test]
-fn a_maintenance_page_comes_in_place_of_json() {
-    check(
-        |sandbox, _| sandbox.fault(Endpoint::Token, Fault::Html, None),
-        8,
-        "not one of Rally's API",
-        "try again later",
-    );
-}
-
-#[test]
-fn the_connection_breaks() {
-    check(|sandbox, _| sandbox.fault(Endpoint::Token, Fault::Drop, None), 8, "cannot be reached", "network");
+fn a_maintenance_page_comes_in_place_of_json_or_the_connection_breaks() {
+    for (fault, what, remedy) in [
+        (Fault::Html, "not one of Rally's API", "try again later"),
+        (Fault::Drop, "cannot be reached", "network"),
+    ] {
+        check(|sandbox, _| sandbox.fault(Endpoint::Token, fault, None), 8, what, remedy);
+    }
 }
 
 #[test]
@@ -197,14 +173,14 @@ fn the_subscription_does_not_allow_this_address() {
 fn the_certificate_is_not_trusted_until_ca_file_names_its_authority() {
     let sandbox = world::sandbox_with(|options| options.tls = true);
     let mut world = world_with_browser(&sandbox);
-    let authority = world.path("ca.pem");
-    std::fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
-    world.set("PRESS_CA", authority.display());
+    // The browser trusts the authority from the start.
+    world.trust(&sandbox);
+    world.configure_for(&sandbox);
     let _daemon = world.start_daemon();
     let secret = sandbox.options().client_secret;
     let login = world.client(&["login", "--client-secret-stdin"], &secret);
     expect(&login, 8, "trusted", "ca_file");
-    world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
+    world.trust(&sandbox);
     world.client(&["daemon", "reload"], "").succeeded();
     world.client(&["login", "--client-secret-stdin"], &secret).succeeded();
 }
@@ -253,8 +229,7 @@ fn the_redirect_port_is_taken_and_a_pasted_address_does_it() {
     expect(&got, 1, "port", "rally-cred login");
 
     // `script` gives the client a terminal.
-    let mut login = world
-        .start("script", &["--quiet", "--return", "--command", "rally-cred login --no-browser", "/dev/null"]);
+    let mut login = world.at_terminal("rally-cred login --no-browser");
     let url = loop {
         let line = login.next_line_of_stdout().expect("the address is shown");
         if let Some(at) = line.find("http").filter(|_| line.contains("/login/oauth2/auth?")) {
@@ -387,11 +362,9 @@ fn a_full_disk_leaves_the_token_in_memory_until_there_is_room_again() {
     keyring.set_disk_full(true);
     let login =
         world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret).succeeded();
-    assert!(
-        login.stderr.contains("warning: the keyring failed")
-            && login.stdout.contains("until the daemon stops"),
-        "{login:?}"
-    );
+    for told in ["warning: the keyring failed", "until the daemon stops"] {
+        assert!(login.said().contains(told), "{login:?}");
+    }
     let token = world.client(&["get", "--format", "token"], "").stdout;
     assert!(!token.is_empty());
     keyring.set_disk_full(false);
@@ -409,11 +382,8 @@ fn two_users_of_one_server_are_told_apart_by_user_name_and_by_profile() {
     let of = |name: &str, user: &str| {
         format!("{}username = \"{user}\"\n", base.replace("profile.default", &format!("profile.{name}")))
     };
-    world.configure(&format!(
-        "default_profile = \"first\"\n{}{}",
-        of("first", &dana),
-        of("second", "erin@example.com")
-    ));
+    let profiles = of("first", &dana) + &of("second", "erin@example.com");
+    world.configure(&format!("default_profile = \"first\"\n{profiles}"));
     let _daemon = world.start_daemon();
     let secret = sandbox.options().client_secret;
     world.client(&["login", "--client-secret-stdin"], &secret).succeeded();
@@ -439,7 +409,7 @@ fn two_users_of_one_server_are_told_apart_by_user_name_and_by_profile() {
 
 #[test]
 fn a_thousand_profiles_work_and_one_in_trouble_delays_no_other() {
-    let (sandbox, mut world) = with_browser();
+    let (sandbox, world) = with_browser();
     let base = world::profile_for(&sandbox);
     let profiles: String =
         (0..1000).map(|number| base.replace("profile.default", &format!("profile.p{number}"))).collect();
@@ -448,11 +418,8 @@ fn a_thousand_profiles_work_and_one_in_trouble_delays_no_other() {
     let secret = sandbox.options().client_secret;
     world.client(&["login", "p999", "--client-secret-stdin"], &secret).succeeded();
 
-    // Another profile waits for a person who is not there, and a third for Rally.
-    world.set("PRESS", "nothing");
-    let mut waits = world.start("rally-cred", &["login", "p1", "--client-secret-stdin"]);
-    waits.write(&format!("{secret}\n"));
-    waits.wait_for_line("/login/oauth2/auth?");
+    // Another profile waits for a person who is not there.
+    let _waits = begin(&world, &secret, &["p1"]);
     world.client(&["get", "--profile", "p999", "--format", "token"], "").succeeded();
     let status = world.status();
     let shown = status["profiles"].as_array().unwrap();

@@ -7,7 +7,7 @@ use std::{net::Shutdown, os::unix::fs::PermissionsExt, os::unix::net::UnixStream
 
 use rally_cred_tests::world::World;
 
-use crate::sign_in::{question, signed_in, value, with_browser, with_daemon};
+use crate::sign_in::{begin, question, signed_in, value, with_browser, with_daemon};
 
 fn connect(world: &World) -> UnixStream {
     UnixStream::connect(world.path("run/rally-cred/agent.sock")).unwrap()
@@ -56,10 +56,7 @@ fn bad_frames_are_refused_and_the_daemon_goes_on_serving() {
     ];
     for (name, bytes) in cases {
         let answer = send(&world, bytes);
-        assert!(
-            answer.contains(r#""type":"error""#) && answer.contains(r#""kind":"bad_request""#),
-            "{name}: {answer:?}"
-        );
+        assert!(answer.contains(r#""type":"error","kind":"bad_request""#), "{name}: {answer:?}");
         assert_still_serving(&world);
     }
     let skew = send(&world, b"{\"v\":99,\"op\":\"get\"}\n");
@@ -178,10 +175,7 @@ fn a_client_of_another_user_is_refused_and_logged() {
 #[test]
 fn the_redirect_listener_survives_junk_and_takes_the_right_redirect_once() {
     let (sandbox, world, _daemon) = with_daemon(&[]);
-    let mut login = world.start("rally-cred", &["login", "--no-browser", "--client-secret-stdin"]);
-    login.write(&format!("{}\n", sandbox.options().client_secret));
-    let line = login.wait_for_line("/login/oauth2/auth?");
-    let url = line[line.find("http").unwrap()..].to_owned();
+    let (login, url) = begin(&world, &sandbox.options().client_secret, &[]);
     let redirect = sandbox.browser().consent(&url, rally_cred_tests::browser::Choice::Allow).unwrap();
     let port = redirect.port().unwrap();
     let state = redirect.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
@@ -233,8 +227,7 @@ fn a_client_that_can_no_longer_be_told_anything_frees_its_place() {
         thread::yield_now();
     }
     let is_free = || {
-        let status = world.status();
-        let profile = &status["profiles"][0];
+        let profile = &world.status()["profiles"][0];
         profile["state"] == "signed_out" && profile["waiting"] == 0
     };
     // Each look is a round trip to the daemon, so a hundred are more than it needs.
@@ -260,10 +253,8 @@ fn a_pipe_on_a_client_that_starts_a_daemon_closes_at_once() {
     let (_sandbox, world) = with_browser();
     // The shell hands the client a descriptor that is not closed on exec, as build tools do. `cat` ends only when the
     // last copy of the pipe is closed, so this hangs if the daemon keeps one.
-
-    world
-        .run("sh", &["-c", "{ rally-cred daemon start 3>&1; rally-cred status >&2; } | cat"], "")
-        .succeeded();
+    let line = "{ rally-cred daemon start 3>&1; rally-cred status >&2; } | cat";
+    world.run("sh", &["-c", line], "").succeeded();
     assert!(world.path("run/rally-cred/agent.sock").exists());
 }
 

@@ -82,10 +82,8 @@ fn sign_in(world: &World, sandbox: &Sandbox, profile: &str, by_hand: bool) -> Re
         println!("  (waiting for you to press \"Allow Access\" in the browser)");
     } else {
         let visit = Browser::trusting(None).allow(&url).map_err(|trouble| trouble.to_string())?;
-        println!(
-            "  (the demo follows the consent form as a browser would; the last page says {})",
-            visit.status
-        );
+        let status = visit.status;
+        println!("  (the demo follows the consent form as a browser would; the last page says {status})");
     }
     let Ended { stdout, stderr, code } = login.end();
     print!("{}", indented(&stderr));
@@ -127,11 +125,8 @@ fn explain_flow(log: &[Entry]) -> Result<(), String> {
 
     let look_up = find("GET", "/slm/webservice/v2.0/user")?;
     step("5. Whose token it is");
-    println!(
-        "GET {}   ZSESSIONID: {}",
-        look_up.path,
-        masked("access_token", look_up.header("zsessionid").unwrap_or(""))
-    );
+    let token = masked("access_token", look_up.header("zsessionid").unwrap_or(""));
+    println!("GET {}   ZSESSIONID: {token}", look_up.path);
     println!("answer: {}", look_up.status.unwrap_or(0));
     Ok(())
 }

@@ -66,6 +66,18 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// An answer in JSON.
+    pub fn json(status: u16, body: &str) -> Self {
+        Self::Answer { status, content_type: "application/json".to_owned(), body: body.to_owned() }
+    }
+
+    /// An answer in HTML.
+    pub fn page(status: u16, body: &str) -> Self {
+        Self::Answer { status, content_type: "text/html".to_owned(), body: body.to_owned() }
+    }
+}
+
 impl Endpoint {
     /// The endpoint that a path belongs to; none for what Rally does not have.
     pub(super) fn of(path: &str) -> Option<Endpoint> {

@@ -192,9 +192,7 @@ impl Promises {
     /// At most one question to a profile's source at a time.
     pub(super) fn fetches(&mut self, profile: usize, epoch: Epoch) -> Result<(), Broken> {
         match self.fetches.insert(profile, epoch) {
-            Some(other) => {
-                Err(format!("the source of profile {profile} is asked as {other:?} and {epoch:?}"))
-            }
+            Some(other) => Err(format!("profile {profile}'s source is asked as {other:?} and {epoch:?}")),
             None => Ok(()),
         }
     }

@@ -90,11 +90,7 @@ impl Stage {
 /// What `tests/tools/install` put there.
 pub(crate) fn installed(name: &str) -> PathBuf {
     let path = root().join("target/tools").join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: tests/run installs it, and so does tests/tools/install",
-        path.display()
-    );
+    assert!(path.exists(), "{} is missing: tests/tools/install installs it", path.display());
     path
 }
 
