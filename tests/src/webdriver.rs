@@ -205,7 +205,7 @@ impl WebDriver {
     }
 
     fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Value {
-        self.try_to_ask(method, path, body).unwrap_or_else(|fault| panic!("{path}: {fault}"))
+        self.try_to_ask(method, path, body).unwrap_or_else(|err| panic!("{path}: {err}"))
     }
 
     fn try_to_ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, String> {
@@ -214,8 +214,8 @@ impl WebDriver {
             request = request.body(body.to_string());
         }
         let answer = self.runtime.block_on(async { request.send().await?.bytes().await });
-        let answer = answer.map_err(|fault| fault.to_string())?;
-        let mut answer: Value = serde_json::from_slice(&answer).map_err(|fault| fault.to_string())?;
+        let answer = answer.map_err(|err| err.to_string())?;
+        let mut answer: Value = serde_json::from_slice(&answer).map_err(|err| err.to_string())?;
         match answer["value"].take() {
             Value::Object(fault) if fault.contains_key("error") => Err(Value::Object(fault).to_string()),
             value => Ok(value),

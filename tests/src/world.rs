@@ -164,7 +164,7 @@ impl World {
     pub fn run(&self, program: &str, arguments: &[&str], stdin: impl AsRef<[u8]>) -> Ended {
         let mut command = self.command(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|fault| missing(program, &fault));
+        let mut child = command.spawn().unwrap_or_else(|err| missing(program, &err));
         if let Some(mut input) = child.stdin.take() {
             // A program need not read what it is given.
             input.write_all(stdin.as_ref()).ok();
@@ -204,7 +204,7 @@ impl World {
     pub fn start(&self, program: &str, arguments: &[&str]) -> Running {
         let mut command = self.command(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running(command.spawn().unwrap_or_else(|fault| missing(program, &fault)))
+        Running(command.spawn().unwrap_or_else(|err| missing(program, &err)))
     }
 
     /// Starts a daemon of which this world is the parent, and waits until it is ready. Its log is [`World::log`].
@@ -372,8 +372,7 @@ pub fn sandbox_with(change: impl FnOnce(&mut Options)) -> Sandbox {
 
 /// Signs a profile in, or the default one, as a client with a browser does.
 pub fn sign_in(client: &mut Client, profile: Option<&str>, sandbox: &Sandbox) -> Result<(), String> {
-    let client_secret =
-        Secret::parse(sandbox.options().client_secret).map_err(|fault| format!("{fault:?}"))?;
+    let client_secret = Secret::parse(sandbox.options().client_secret).map_err(|err| format!("{err:?}"))?;
     let login = Login {
         profile: profile.map(str::to_owned),
         client_secret: Some(client_secret),
@@ -398,8 +397,8 @@ pub fn sign_in(client: &mut Client, profile: Option<&str>, sandbox: &Sandbox) ->
 pub fn proportional_set_size(pid: u32) -> Result<u64, String> {
     let path = format!("/proc/{pid}/smaps_rollup");
     // The daemon keeps its memory from others of the same user, and so from this program.
-    let text = fs::read_to_string(&path)
-        .map_err(|fault| format!("cannot read {path}, which takes root: {fault}"))?;
+    let text =
+        fs::read_to_string(&path).map_err(|err| format!("cannot read {path}, which takes root: {err}"))?;
     let size = text
         .lines()
         .find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix("kB")?.trim().parse().ok());
@@ -494,8 +493,8 @@ fn next_line(from: &mut impl std::io::Read) -> Option<String> {
     Some(line.trim_end().to_owned())
 }
 
-fn missing(program: &str, fault: &std::io::Error) -> Child {
-    panic!("cannot start {program}: {fault}; tests/run installs what is missing")
+fn missing(program: &str, err: &std::io::Error) -> Child {
+    panic!("cannot start {program}: {err}; tests/run installs what is missing")
 }
 
 fn collect(folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {

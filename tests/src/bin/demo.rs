@@ -117,7 +117,7 @@ fn explain_flow(log: &[Entry]) -> Result<(), String> {
     pairs(&exchange.form);
     println!("answer: {}", exchange.status.unwrap_or(0));
     let answer: serde_json::Value =
-        serde_json::from_str(exchange.answer.as_deref().unwrap_or("")).map_err(|fault| fault.to_string())?;
+        serde_json::from_str(exchange.answer.as_deref().unwrap_or("")).map_err(|err| err.to_string())?;
     for (name, value) in answer.as_object().into_iter().flatten() {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         println!("  {name:<14} {}", masked(name, &text));
@@ -166,19 +166,17 @@ fn use_token(world: &World, sandbox: &Sandbox) -> Result<(), String> {
 }
 
 fn query_wsapi(url: &str, token: &str) -> Result<serde_json::Value, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|fault| fault.to_string())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|err| err.to_string())?;
     runtime.block_on(async {
         let client = rally_cred_tests::browser::client(None).map_err(|trouble| trouble.to_string())?;
         let answer =
-            client.get(url).header("ZSESSIONID", token).send().await.map_err(|fault| fault.to_string())?;
+            client.get(url).header("ZSESSIONID", token).send().await.map_err(|err| err.to_string())?;
         if !answer.status().is_success() {
             return Err(format!("the query was answered with {}", answer.status()));
         }
-        let text = answer.text().await.map_err(|fault| fault.to_string())?;
-        serde_json::from_str(&text).map_err(|fault| fault.to_string())
+        let text = answer.text().await.map_err(|err| err.to_string())?;
+        serde_json::from_str(&text).map_err(|err| err.to_string())
     })
 }
 

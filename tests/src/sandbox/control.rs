@@ -1,4 +1,4 @@
-//! The hands behind the curtain: faults, revocations, planted values, the record.
+//! What a test may ask of a running sandbox, and do to it: faults, revocations, planted values, the record.
 //! Does not: behave like Rally in any way.
 //! Used by: tests, through `Sandbox`, and the handlers of requests.
 
