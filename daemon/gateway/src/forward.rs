@@ -81,10 +81,11 @@ impl Forward {
         headers::to_rally(&mut headers, false);
         let body = Outgoing::new(body.map_err(Into::into).boxed_unsync(), Arc::clone(&self.tally));
         let request = Prepared { method, uri, headers, body };
-        let answer = self
-            .exchange(&request)
-            .await
-            .map_err(|trouble| trouble.closing_unless(request.body.is_over()))?;
+        let answer = self.exchange(&request).await.map_err(|trouble| match request.body.malformed() {
+            Some(malformed) => malformed.into(),
+            None if request.body.is_over() => trouble,
+            None => trouble.closing(),
+        })?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Trouble::broken_off("it began to speak another protocol"));
         }

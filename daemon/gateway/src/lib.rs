@@ -7,6 +7,7 @@ mod admit;
 mod authority;
 mod counts;
 mod forward;
+mod guard;
 mod headers;
 mod identity;
 mod key;

@@ -13,7 +13,7 @@ use hyper::{
 use rally_cred_proto::{Fault, FaultKind};
 use serde_json::json;
 
-use crate::{admit::Refusal, forward::Answer};
+use crate::{admit::Refusal, forward::Answer, guard::Malformed};
 
 /// Most characters of a status line's reason.
 const LONGEST_REASON: usize = 120;
@@ -103,9 +103,9 @@ impl Trouble {
         self
     }
 
-    /// Ends the connection, unless the whole request was read.
-    pub(crate) fn closing_unless(mut self, is_read: bool) -> Self {
-        self.is_last = !is_read;
+    /// The same, and the connection ends with it, since the rest of the request is not read.
+    pub(crate) fn closing(mut self) -> Self {
+        self.is_last = true;
         self
     }
 
@@ -147,6 +147,12 @@ impl From<Refusal> for Trouble {
             header: refusal.challenge(),
             ..Self::new(refusal.status(), refusal.reason(), refusal.words().to_owned())
         }
+    }
+}
+
+impl From<Malformed> for Trouble {
+    fn from(malformed: Malformed) -> Self {
+        Self::new(malformed.status(), malformed.reason(), malformed.words().to_owned()).closing()
     }
 }
 
