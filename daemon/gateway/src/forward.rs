@@ -81,6 +81,7 @@ impl Forward {
         headers::to_rally(&mut headers, false);
         let body = Outgoing::new(body.map_err(Into::into).boxed_unsync(), Arc::clone(&self.tally));
         let request = Prepared { method, uri, headers, body };
+        let active = Present::new(&self.tally, |tally| &tally.active);
         let answer = self.exchange(&request).await.map_err(|trouble| match request.body.malformed() {
             Some(malformed) => malformed.into(),
             None if request.body.is_over() => trouble,
@@ -100,6 +101,7 @@ impl Forward {
             // Only there does an answer without a length end with its connection, as it does when that breaks.
             ending: (version == Version::HTTP_10).then(|| ending.clone()),
             tally: Arc::clone(&self.tally),
+            _active: active,
         };
         Ok(Response::from_parts(head, body.boxed_unsync()))
     }
@@ -107,7 +109,7 @@ impl Forward {
     /// Rally's answer, from a second try if the first was refused. The first answer is kept until the second is there.
     async fn exchange(&self, request: &Prepared) -> Result<Response<Incoming>, Trouble> {
         let lease = {
-            let _waits = Present::new(&self.tally.waiting);
+            let _waits = Present::new(&self.tally, |tally| &tally.waiting);
             self.lease().await.map_err(|fault| Trouble::no_token(&fault))?
         };
         let first = self.send(request, &lease).await?;
@@ -120,7 +122,7 @@ impl Forward {
             return Ok(first);
         }
         let lease = {
-            let _waits = Present::new(&self.tally.waiting);
+            let _waits = Present::new(&self.tally, |tally| &tally.waiting);
             self.replace(&lease).await.map_err(|fault| Trouble::no_token(&fault))?
         };
         add_one(&self.tally.renewals);
@@ -241,6 +243,7 @@ struct Streamed {
     body: Incoming,
     ending: Option<Ending>,
     tally: Arc<Tally>,
+    _active: Present,
 }
 
 impl Body for Streamed {

@@ -295,6 +295,9 @@ impl Server {
             return Err(malformed.into());
         }
         let admitted = admit(&self.rules, way, head)?;
+        if head.method == Method::TRACE {
+            return Err(Trouble::echo());
+        }
         let is_open = match (&admitted, way) {
             (Admitted::Request, Way::Http) => self.ways.http,
             (Admitted::Request, Way::Https) => self.ways.https,

@@ -51,6 +51,12 @@ impl Trouble {
         Self::new(StatusCode::FORBIDDEN, "Gateway Is Closed To This Way", words.to_owned())
     }
 
+    /// The answer would show the headers that Rally gets.
+    pub(crate) fn echo() -> Self {
+        let words = "an answer to TRACE repeats the request with its token, which no tool is to see";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "TRACE Would Show The Token", words.to_owned())
+    }
+
     /// Rally, or another server, cannot be reached.
     pub(crate) fn unreachable(why: &str) -> Self {
         Self::bad_gateway("Server Cannot Be Reached", why)

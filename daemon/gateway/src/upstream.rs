@@ -127,6 +127,9 @@ impl Road {
         direct.set_keepalive(Some(ALIVE_EVERY));
         direct.set_keepalive_interval(Some(ALIVE_EVERY / 4));
         direct.set_keepalive_retries(Some(3));
+        // The same for what was sent and never acknowledged.
+        #[cfg(target_os = "linux")]
+        direct.set_tcp_user_timeout(Some(ALIVE_EVERY * 2));
         let to_proxy = HttpsConnectorBuilder::new()
             .with_tls_config(tls.clone())
             .https_or_http()

@@ -195,6 +195,15 @@ async fn no_session_cookie_reaches_a_tool_and_none_of_a_tool_reaches_rally() {
 }
 
 #[tokio::test]
+async fn no_answer_repeats_the_headers_that_rally_gets() {
+    let world = World::open().await;
+    let mut tool = world.tool().await;
+    tool.ask("TRACE /slm/x").await;
+    assert!(tool.head().await.starts_with("HTTP/1.1 405 TRACE Would Show The Token"));
+    assert!(world.nobody_else_asked().await);
+}
+
+#[tokio::test]
 async fn a_redirect_within_rally_stays_within_the_gateway() {
     let world = World::open().await;
     let mut tool = world.tool().await;
@@ -230,11 +239,12 @@ async fn what_a_gateway_did_is_counted() {
     let mut rally = world.rally().await;
     rally.head().await;
     rally.bytes(3).await;
+    assert_eq!((world.gateway.counts().active, world.gateway.counts().waiting), (1, 0));
     rally.answer("200 OK", "hello").await;
     tool.text_until("hello").await;
     tool.ask("GET /elsewhere").await;
     tool.head().await;
     let counts = world.gateway.counts();
-    assert_eq!((counts.requests, counts.refused, counts.up, counts.down), (1, 1, 3, 5));
+    assert_eq!((counts.requests, counts.refused, counts.active, counts.up, counts.down), (1, 1, 0, 3, 5));
     assert_eq!(counts.last_error.as_deref(), Some("Path Is Not Open"));
 }

@@ -6,10 +6,7 @@ use std::{convert::Infallible, io::Write, sync::Arc};
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Request, Response, StatusCode, Version,
-    body::{Bytes, Incoming},
-    server::conn::http2,
-    service::service_fn,
+    Request, Response, StatusCode, Version, body::Incoming, server::conn::http2, service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -66,15 +63,16 @@ impl Secure {
         Some(Peer { stream, host: self.name.clone(), key: String::new() })
     }
 
-    /// Serves one connection with HTTP/2: 401 for other tokens, and else what was sent.
+    /// Serves one connection with HTTP/2: for other tokens 401 before the body is there, and else what was sent.
     pub(super) async fn serve_http_2(&self, token: &'static str) {
         let peer = self.rally().await.unwrap();
         let service = service_fn(move |request: Request<Incoming>| async move {
             assert_eq!(request.version(), Version::HTTP_2);
             let is_right = request.headers()["zsessionid"] == token;
-            let sent = request.into_body().collect().await.unwrap().to_bytes();
-            let mut answer = Response::new(Full::new(if is_right { sent } else { Bytes::new() }));
-            if !is_right {
+            let mut answer = Response::new(Full::default());
+            if is_right {
+                *answer.body_mut() = Full::new(request.into_body().collect().await.unwrap().to_bytes());
+            } else {
                 *answer.status_mut() = StatusCode::UNAUTHORIZED;
             }
             Ok::<_, Infallible>(answer)
