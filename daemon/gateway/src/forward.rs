@@ -24,7 +24,10 @@ use crate::{
     counts::{Present, Tally, add_bytes, add_one},
     headers,
     key::ZSESSIONID,
+    queue::Held,
+    refs::Rewriter,
     replay::{Attempt, Meaning, Outgoing, Verdicts},
+    settings::Share,
     socket::Ending,
     tokens::{Lease, Tokens},
     trouble::Trouble,
@@ -39,9 +42,11 @@ const QUESTION: &str = "/slm/webservice/v2.0/user?fetch=ObjectID";
 
 /// Passes requests on.
 pub(crate) struct Forward {
+    name: String,
     upstream: Upstream,
     tokens: Arc<dyn Tokens>,
     patience: Duration,
+    share: Share,
     verdicts: Mutex<Verdicts>,
     tally: Arc<Tally>,
 }
@@ -55,13 +60,16 @@ struct Prepared {
 }
 
 impl Forward {
+    /// For a gateway of this name.
     pub(crate) fn new(
+        name: String,
         upstream: Upstream,
         tokens: Arc<dyn Tokens>,
         patience: Duration,
+        share: Share,
         tally: Arc<Tally>,
     ) -> Self {
-        Self { upstream, tokens, patience, verdicts: Mutex::default(), tally }
+        Self { name, upstream, tokens, patience, share, verdicts: Mutex::default(), tally }
     }
 
     pub(crate) fn upstream(&self) -> &Upstream {
@@ -78,9 +86,15 @@ impl Forward {
     ) -> Result<Answer, Trouble> {
         let Parts { method, uri, version, mut headers, .. } = head;
         let gateway = named(way, &headers);
-        headers::to_rally(&mut headers, false);
+        // What is to be rewritten must not come compressed.
+        headers::to_rally(&mut headers, gateway.is_some());
         let body = Outgoing::new(body.map_err(Into::into).boxed_unsync(), Arc::clone(&self.tally));
         let request = Prepared { method, uri, headers, body };
+        let turn = {
+            let _waits = Present::new(&self.tally, |tally| &tally.waiting);
+            let turn = self.share.0.turn(&self.name).await.map_err(Trouble::crowded);
+            turn.map_err(|trouble| if request.body.is_over() { trouble } else { trouble.closing() })?
+        };
         let active = Present::new(&self.tally, |tally| &tally.active);
         let answer = self.exchange(&request).await.map_err(|trouble| match request.body.malformed() {
             Some(malformed) => malformed.into(),
@@ -92,16 +106,24 @@ impl Forward {
         }
         let (mut head, body) = answer.into_parts();
         headers::to_tool(&mut head.headers);
+        let mut rewriter = None;
         if let Some(gateway) = gateway {
-            headers::redirect_to(&mut head.headers, &self.upstream.origin().to_string(), &gateway);
+            let rally = self.upstream.origin().to_string();
+            headers::redirect_to(&mut head.headers, &rally, &gateway);
+            if headers::may_have_refs(&head) {
+                headers::forget_length(&mut head.headers);
+                rewriter = (!body.is_end_stream()).then(|| Rewriter::new(&rally, &gateway));
+            }
         }
         head.version = Version::HTTP_11;
         let body = Streamed {
             body,
+            rewriter,
+            trailers: None,
             // Only there does an answer without a length end with its connection, as it does when that breaks.
             ending: (version == Version::HTTP_10).then(|| ending.clone()),
             tally: Arc::clone(&self.tally),
-            _active: active,
+            _held: (turn, active),
         };
         Ok(Response::from_parts(head, body.boxed_unsync()))
     }
@@ -241,9 +263,45 @@ fn named(way: Way, headers: &HeaderMap) -> Option<String> {
 /// The body of an answer on its way to the tool.
 struct Streamed {
     body: Incoming,
+    rewriter: Option<Rewriter>,
+    /// What comes after what the rewriter had kept.
+    trailers: Option<HeaderMap>,
     ending: Option<Ending>,
     tally: Arc<Tally>,
-    _active: Present,
+    _held: (Held<String>, Present),
+}
+
+impl Streamed {
+    /// What goes on to the tool at this frame; `None` if it has to wait for the next.
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        match frame.into_data() {
+            Ok(data) => {
+                let data = match &mut self.rewriter {
+                    Some(rewriter) => rewriter.push(&data).into(),
+                    None => data,
+                };
+                (!data.is_empty()).then(|| self.data(data))
+            }
+            Err(frame) => match self.kept() {
+                Some(kept) => {
+                    self.trailers = frame.into_trailers().ok();
+                    Some(kept)
+                }
+                None => Some(frame),
+            },
+        }
+    }
+
+    /// What the rewriter has kept, at the end of the body.
+    fn kept(&mut self) -> Option<Frame<Bytes>> {
+        let kept = self.rewriter.take().map(Rewriter::finish).filter(|kept| !kept.is_empty());
+        kept.map(|kept| self.data(kept.into()))
+    }
+
+    fn data(&self, data: Bytes) -> Frame<Bytes> {
+        add_bytes(&self.tally.down, data.len());
+        Frame::data(data)
+    }
 }
 
 impl Body for Streamed {
@@ -254,28 +312,33 @@ impl Body for Streamed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        Poll::Ready(match frame {
-            Some(Err(error)) => {
-                self.tally.failed("Rally Broke Off In Its Answer");
-                if let Some(ending) = &self.ending {
-                    ending.breaks();
+        loop {
+            if let Some(trailers) = self.trailers.take() {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let Some(frame) = self.pass(frame) {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
                 }
-                Some(Err(error.into()))
+                Some(Err(error)) => {
+                    self.tally.failed("Rally Broke Off In Its Answer");
+                    if let Some(ending) = &self.ending {
+                        ending.breaks();
+                    }
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                None => return Poll::Ready(self.kept().map(Ok)),
             }
-            Some(Ok(frame)) => {
-                add_bytes(&self.tally.down, frame.data_ref().map_or(0, Bytes::len));
-                Some(Ok(frame))
-            }
-            None => None,
-        })
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rewriter.is_none() && self.trailers.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.rewriter.is_some() { SizeHint::new() } else { self.body.size_hint() }
     }
 }

@@ -11,6 +11,9 @@ mod guard;
 mod headers;
 mod identity;
 mod key;
+mod neighbour;
+mod queue;
+mod refs;
 mod replay;
 mod server;
 mod settings;
@@ -18,6 +21,7 @@ mod socket;
 mod tokens;
 mod trouble;
 mod tunnel;
+mod turns;
 mod upstream;
 
 pub use authority::Authority;
@@ -25,7 +29,7 @@ pub use counts::Counts;
 pub use identity::{Identity, NotMade, Unreadable};
 pub use key::LocalKey;
 pub use server::Gateway;
-pub use settings::{Settings, Ways};
+pub use settings::{Settings, Share, Ways};
 pub use tokens::{Later, Lease, Tokens};
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::{
     convert::Infallible,
     io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -38,6 +38,7 @@ use crate::{
     forward::{Answer, Forward},
     guard::{Guarded, Malformed, Verdict},
     identity::Identity,
+    neighbour,
     settings::{Settings, Ways},
     socket::{Ending, Socket},
     tokens::Tokens,
@@ -104,7 +105,14 @@ impl Gateway {
             ways: settings.ways,
             own_tls: tls(Names::Own)?,
             upstream_tls: tls(Names::Server)?,
-            forward: Forward::new(upstream, tokens, settings.patience, Arc::clone(&tally)),
+            forward: Forward::new(
+                settings.name,
+                upstream,
+                tokens,
+                settings.patience,
+                settings.share,
+                Arc::clone(&tally),
+            ),
             tally: Arc::clone(&tally),
         });
         let (end, ended) = watch::channel(());
@@ -153,8 +161,12 @@ async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
         tokio::select! {
             // A slot is free only once its connection is gone.
             accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) if is_ours(peer, &stream) => {
                     connections.spawn(connect(Arc::clone(&server), stream));
+                }
+                Ok(_) => {
+                    add_one(&server.tally.refused);
+                    server.tally.failed("Another User Connected");
                 }
                 // The tool has left already, or the system has no room for it now.
                 Err(_) => tokio::time::sleep(REST).await,
@@ -162,6 +174,24 @@ async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
             Some(_) = connections.join_next() => (),
         }
     }
+}
+
+/// Whether a connection is from a program of this user, or of root, which can read any key; also where that cannot be
+/// told, since the local key is asked for anyway.
+fn is_ours(peer: SocketAddr, stream: &TcpStream) -> bool {
+    let uid = stream.local_addr().and_then(|own| neighbour::uid_of(peer, own)).ok().flatten();
+    uid.is_none_or(|uid| uid == 0 || own_uid().is_none_or(|own| own == uid))
+}
+
+#[cfg(unix)]
+fn own_uid() -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").ok().map(|own| own.uid())
+}
+
+#[cfg(not(unix))]
+fn own_uid() -> Option<u32> {
+    None
 }
 
 /// What a TLS client sends first.

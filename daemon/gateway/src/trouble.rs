@@ -3,6 +3,8 @@
 //! Does not: decide that there is trouble.
 //! Used by: `forward`, `tunnel` and `server`, which answer with one; `upstream`.
 
+use std::borrow::Cow;
+
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Response, StatusCode,
@@ -13,7 +15,7 @@ use hyper::{
 use rally_cred_proto::{Fault, FaultKind};
 use serde_json::json;
 
-use crate::{admit::Refusal, forward::Answer, guard::Malformed};
+use crate::{admit::Refusal, forward::Answer, guard::Malformed, turns::Busy};
 
 /// Most characters of a status line's reason.
 const LONGEST_REASON: usize = 120;
@@ -27,7 +29,7 @@ pub(crate) struct Trouble {
     reason: String,
     /// The same with cause and remedy.
     words: String,
-    header: Option<(HeaderName, &'static str)>,
+    header: Option<(HeaderName, Cow<'static, str>)>,
     /// The rest of the request is not read, and the connection ends with the answer.
     is_last: bool,
 }
@@ -86,12 +88,20 @@ impl Trouble {
         self.reason == BROKE_OFF
     }
 
+    /// As many requests wait as may.
+    pub(crate) fn crowded(busy: Busy) -> Self {
+        let words =
+            "too many requests wait for Rally, which serves 12 of a user's at once: send fewer at a time";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Too Many Requests Wait", words.to_owned())
+            .retry_after(busy.retry_after)
+    }
+
     /// Rally refused the token in the middle of a body that is not held. By now there is another.
     pub(crate) fn sent_once() -> Self {
         let words = "the token ended while this request was sent, and its body is too large to be sent again by the \
                      gateway: there is a new token now, so send the request again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "Token Was Renewed - Send Again", words.to_owned())
-            .retry_after("0")
+            .retry_after(0)
     }
 
     /// There is no token.
@@ -104,8 +114,8 @@ impl Trouble {
         Self::new(status, &format!("No Token - {}", fault.what), words)
     }
 
-    fn retry_after(mut self, seconds: &'static str) -> Self {
-        self.header = Some((RETRY_AFTER, seconds));
+    fn retry_after(mut self, seconds: u64) -> Self {
+        self.header = Some((RETRY_AFTER, seconds.to_string().into()));
         self
     }
 
@@ -142,7 +152,11 @@ impl Trouble {
         if self.is_last {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        headers.extend(self.header.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        if let Some((name, value)) = self.header
+            && let Ok(value) = HeaderValue::from_str(&value)
+        {
+            headers.insert(name, value);
+        }
         answer
     }
 }
@@ -150,7 +164,7 @@ impl Trouble {
 impl From<Refusal> for Trouble {
     fn from(refusal: Refusal) -> Self {
         Self {
-            header: refusal.challenge(),
+            header: refusal.challenge().map(|(name, value)| (name, value.into())),
             ..Self::new(refusal.status(), refusal.reason(), refusal.words().to_owned())
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 use super::world::{End, World};
+use crate::{Share, queue::Queue, turns::Limits};
 
 #[tokio::test]
 async fn a_tool_shows_the_local_key_and_rally_sees_the_live_token() {
@@ -16,7 +17,7 @@ async fn a_tool_shows_the_local_key_and_rally_sees_the_live_token() {
     let mut rally = world.rally().await;
     assert_eq!(
         rally.head().await,
-        "GET /slm/webservice/v2.0/user?fetch=Name HTTP/1.1\nhost: {host}\nzsessionid: token-1"
+        "GET /slm/webservice/v2.0/user?fetch=Name HTTP/1.1\naccept-encoding: identity\nhost: {host}\nzsessionid: token-1"
     );
     rally.answer("200 OK", "hello").await;
     assert_eq!(tool.head().await, "HTTP/1.1 200 OK\ncontent-length: 5");
@@ -31,8 +32,10 @@ async fn check_body(method: &str, framing: &str, body: &str, arrives: &str, ends
         .await;
     let mut rally = world.rally().await;
     let framing = framing.to_ascii_lowercase();
-    let mut lines =
-        ["host: {host}", "zsessionid: token-1"].into_iter().chain(framing.split('\n')).collect::<Vec<_>>();
+    let mut lines = ["accept-encoding: identity", "host: {host}", "zsessionid: token-1"]
+        .into_iter()
+        .chain(framing.split('\n'))
+        .collect::<Vec<_>>();
     lines.sort_unstable();
     assert_eq!(rally.head().await, format!("{method} /slm/x HTTP/1.1\n{}", lines.join("\n")));
     assert_eq!(rally.text_until(ends).await, arrives, "{method} {framing}");
@@ -189,7 +192,10 @@ async fn no_session_cookie_reaches_a_tool_and_none_of_a_tool_reaches_rally() {
     let mut tool = world.tool().await;
     tool.send("GET /slm/x HTTP/1.1\nHost: {host}\nCookie: ZSESSIONID={key}; other=1\n\n").await;
     let mut rally = world.rally().await;
-    assert_eq!(rally.head().await, "GET /slm/x HTTP/1.1\nhost: {host}\nzsessionid: token-1");
+    assert_eq!(
+        rally.head().await,
+        "GET /slm/x HTTP/1.1\naccept-encoding: identity\nhost: {host}\nzsessionid: token-1"
+    );
     rally.send("HTTP/1.1 200 OK\nSet-Cookie: ZSESSIONID=token-1\nContent-Length: 0\n\n").await;
     assert_eq!(tool.head().await, "HTTP/1.1 200 OK\ncontent-length: 0");
 }
@@ -201,6 +207,77 @@ async fn no_answer_repeats_the_headers_that_rally_gets() {
     tool.ask("TRACE /slm/x").await;
     assert!(tool.head().await.starts_with("HTTP/1.1 405 TRACE Would Show The Token"));
     assert!(world.nobody_else_asked().await);
+}
+
+#[tokio::test]
+async fn refs_lead_back_to_the_gateway_wherever_the_tool_would_follow_them() {
+    for (content, seen) in [
+        ("Content-Type: application/json", "http://{gateway}/slm/x"),
+        ("Content-Type: text/javascript; charset=utf-8", "http://{gateway}/slm/x"),
+        ("Content-Type: text/html", "http://{rally}/slm/x"),
+    ] {
+        let world = World::open().await;
+        let mut tool = world.tool().await;
+        tool.ask("GET /slm/x").await;
+        let mut rally = world.rally().await;
+        rally.head().await;
+        let body = format!("[\"http://{}/slm/x\"]", rally.host);
+        let (begins, ends) = body.split_at(12);
+        rally.send(&format!("HTTP/1.1 200 OK\nContent-Length: {}\n{content}\n\n{begins}", body.len())).await;
+        rally.send(ends).await;
+        let head = tool.head().await;
+        let seen = seen.replace("{gateway}", &tool.host).replace("{rally}", &rally.host);
+        if head.contains("content-length") {
+            tool.text_until(&format!("[\"{seen}\"]")).await;
+        } else {
+            let chunks = tool.text_until("\r\n0\r\n\r\n").await;
+            let body: String = chunks.split("\r\n").skip(1).step_by(2).collect();
+            assert_eq!(body, format!("[\"{seen}\"]"), "{content}");
+        }
+        // Such a body is longer or shorter than Rally said.
+        assert_ne!(head.contains("content-length"), seen.contains(&tool.host), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn more_requests_than_rally_serves_of_a_user_wait_for_their_turn_and_a_storm_is_told_to_come_later() {
+    let share = Share(Queue::new(Limits { at_once: 1, waiting: 1 }));
+    let world = World::with(1, |settings| settings.share = share.clone()).await;
+    let other = World::with(1, |settings| {
+        settings.name = "other".to_owned();
+        settings.share = share;
+    });
+    let other = other.await;
+    let (mut first, mut second, mut third) = (world.tool().await, world.tool().await, world.tool().await);
+    first.ask("GET /slm/1").await;
+    let mut rally = world.rally().await;
+    rally.head().await;
+    second.ask("GET /slm/2").await;
+    while world.gateway.counts().waiting == 0 {
+        tokio::task::yield_now().await;
+    }
+    third.ask("GET /slm/3").await;
+    let head = third.head().await;
+    assert!(head.starts_with("HTTP/1.1 503 Too Many Requests Wait"), "{head}");
+    assert!(head.contains("retry-after: "), "{head}");
+    // Another gateway for the same user has a queue of its own, and its turn.
+    let mut elsewhere = other.tool().await;
+    elsewhere.ask("GET /slm/4").await;
+    while other.gateway.counts().waiting == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(other.nobody_else_asked().await);
+    // A turn lasts until the answer is there to its end.
+    rally.send("HTTP/1.1 200 OK\nContent-Length: 2\n\na").await;
+    first.text_until("\r\n\r\na").await;
+    assert_eq!(world.gateway.counts().active, 1);
+    rally.send("b").await;
+    first.text_until("b").await;
+    assert!(rally.head().await.starts_with("GET /slm/2 "));
+    rally.answer("200 OK", "c").await;
+    second.text_until("\r\n\r\nc").await;
+    let mut rally = other.rally().await;
+    assert!(rally.head().await.starts_with("GET /slm/4 "));
 }
 
 #[tokio::test]
