@@ -254,7 +254,9 @@ mod tests {
             let text = if is_escaped { text.replace('/', "\\/") } else { text };
             let rewritten = rewrite(&text, &cuts);
             prop_assert_eq!(serde_json::from_str::<Value>(&rewritten).unwrap(), expected(value));
-            prop_assert_eq!(rewritten.contains("/") && !rewritten.contains("\\/"), text.contains('/') && !is_escaped);
+            if is_escaped {
+                prop_assert_eq!(rewritten.matches('/').count(), rewritten.matches("\\/").count());
+            }
         }
 
         #[test]
