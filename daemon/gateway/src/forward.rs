@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Empty};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Uri, Version,
     body::{Body, Bytes, Frame, Incoming, SizeHint},
@@ -30,12 +30,9 @@ use crate::{
     settings::Share,
     socket::Ending,
     tokens::{Lease, Tokens},
-    trouble::Trouble,
-    upstream::{BoxError, Upstream},
+    trouble::{Answer, BoxError, Trouble},
+    upstream::Upstream,
 };
-
-/// What a tool gets.
-pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 /// A question that Rally answers to every token that is worth something.
 const QUESTION: &str = "/slm/webservice/v2.0/user?fetch=ObjectID";

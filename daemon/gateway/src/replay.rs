@@ -19,7 +19,7 @@ use rally_cred_proto::Secret;
 use crate::{
     counts::{Tally, add_bytes},
     guard::Malformed,
-    upstream::BoxError,
+    trouble::BoxError,
 };
 
 /// Most of a body that is held for a second try. Rally's API takes no more than a few hundred kB of JSON.

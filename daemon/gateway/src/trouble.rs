@@ -3,9 +3,9 @@
 //! Does not: decide that there is trouble.
 //! Used by: `forward`, `tunnel` and `server`, which answer with one; `upstream`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, error::Error};
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     Response, StatusCode,
     body::Bytes,
@@ -15,12 +15,18 @@ use hyper::{
 use rally_cred_proto::{Fault, FaultKind};
 use serde_json::json;
 
-use crate::{admit::Refusal, forward::Answer, guard::Malformed, turns::Busy};
+use crate::{admit::Refusal, guard::Malformed, turns::Busy};
 
 /// Most characters of a status line's reason.
 const LONGEST_REASON: usize = 120;
 
 const BROKE_OFF: &str = "Rally Broke Off";
+
+/// What a tool gets.
+pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
+
+/// What goes wrong below HTTP.
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why a request gets no answer of Rally's.
 #[derive(Debug)]

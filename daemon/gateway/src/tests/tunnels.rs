@@ -2,6 +2,8 @@
 //! Does not: look at the requests within one more than to see whose they are.
 //! Used by: `cargo test`.
 
+use http_body_util::{BodyExt, Full};
+use hyper::{Response, StatusCode, body::Bytes};
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 use super::{
@@ -124,7 +126,16 @@ async fn https_on_loopback_is_served_with_a_certificate_of_the_gateways_own_auth
 #[tokio::test]
 async fn a_rally_that_offers_http_2_gets_it_and_the_tool_sees_http_1_1() {
     let secure = Secure::open(&["h2", "http/1.1"], true).await;
-    let serving = secure.serve_http_2("token-2");
+    let serving = secure.serve_http_2(|request| async move {
+        let mut answer = Response::new(Full::default());
+        if request.headers()["zsessionid"] == "token-2" {
+            *answer.body_mut() = Full::new(request.into_body().collect().await.unwrap().to_bytes());
+        } else {
+            // Before the body is there.
+            *answer.status_mut() = StatusCode::UNAUTHORIZED;
+        }
+        answer
+    });
     let mut tool = secure.world.tool().await;
     // More than Rally takes in before it answers.
     let body = "a".repeat(500_000);
@@ -140,6 +151,39 @@ async fn a_rally_that_offers_http_2_gets_it_and_the_tool_sees_http_1_1() {
     }
     // The token that ended was renewed within one connection.
     assert_eq!(secure.world.purse.renewals(), 1);
+}
+
+#[tokio::test]
+async fn tools_that_do_not_read_hold_up_no_other_on_the_same_connection() {
+    let secure = Secure::open(&["h2"], true).await;
+    let serving = secure.serve_http_2(|request| async move {
+        let length = if request.uri().path() == "/slm/large" { 64 * 1024 * 1024 } else { 1 };
+        Response::new(Full::new(Bytes::from(vec![b'x'; length])))
+    });
+    let asking = async {
+        let mut idle = Vec::new();
+        for _ in 0..8 {
+            let mut tool = secure.world.tool().await;
+            tool.ask("GET /slm/large").await;
+            tool.head().await;
+            idle.push(tool);
+        }
+        // Until nothing more flows.
+        let (mut down, mut still) = (0, 0);
+        while still < 10_000 {
+            tokio::task::yield_now().await;
+            let now = secure.world.gateway.counts().down;
+            still = if now == down { still + 1 } else { 0 };
+            down = now;
+        }
+        let mut tool = secure.world.tool().await;
+        tool.ask("GET /slm/small").await;
+        tool.text_until("\r\n\r\nx").await;
+    };
+    tokio::select! {
+        () = serving => panic!("the connection ended"),
+        () = asking => (),
+    }
 }
 
 #[tokio::test]
