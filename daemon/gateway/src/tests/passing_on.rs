@@ -2,9 +2,7 @@
 //! Does not: end a token (`renewal` does).
 //! Used by: `cargo test`.
 
-use std::time::Duration;
-
-use tokio::{io::AsyncWriteExt, time::timeout};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::world::{End, World};
 use crate::{Share, queue::Queue, turns::Limits};
@@ -291,21 +289,45 @@ async fn a_redirect_within_rally_stays_within_the_gateway() {
     assert!(tool.head().await.contains("location: http://{host}/slm/y"));
 }
 
+/// More than the buffers of four sockets and of two HTTP connections.
+const LARGE: usize = 64 * 1024 * 1024;
+
 #[tokio::test]
-async fn a_tool_that_does_not_read_makes_rally_wait_and_not_the_gateway_grow() {
+async fn a_side_that_does_not_read_makes_the_other_wait_and_not_the_gateway_grow() {
     let world = World::open().await;
     let mut tool = world.tool().await;
-    tool.ask("GET /slm/x").await;
+    tool.send(&format!(
+        "POST /slm/x HTTP/1.1\nHost: {{host}}\nZSESSIONID: {{key}}\nContent-Length: {LARGE}\n\n"
+    ))
+    .await;
     let mut rally = world.rally().await;
     rally.head().await;
-    rally.send("HTTP/1.1 200 OK\nContent-Length: 2147483648\n\n").await;
-    let piece = vec![0; 64 * 1024];
-    let mut sent = 0;
-    while let Ok(written) = timeout(Duration::from_millis(500), rally.stream.write(&piece)).await {
-        sent += written.unwrap();
-        // The buffers of four sockets, and of two HTTP connections.
-        assert!(sent < 64 * 1024 * 1024);
-    }
+    rally.send(&format!("HTTP/1.1 200 OK\nContent-Length: {LARGE}\n\n")).await;
+    let body = vec![b'x'; LARGE];
+    let (mut tool_reads, mut tool_writes) = tool.stream.split();
+    let (mut rally_reads, mut rally_writes) = rally.stream.split();
+    let writing =
+        async { tokio::try_join!(tool_writes.write_all(&body), rally_writes.write_all(&body)).unwrap() };
+    let reading = async {
+        world.stalled().await;
+        let counts = world.gateway.counts();
+        assert!(
+            counts.up > 0 && counts.down > 0 && counts.up.max(counts.down) < LARGE as u64 / 2,
+            "{counts:?}"
+        );
+        // Nothing is lost by that.
+        let (mut up, mut down) = (vec![0; LARGE], Vec::new());
+        let down_end = async {
+            while !down.ends_with(b"\r\n\r\n") {
+                down.push(tool_reads.read_u8().await.unwrap());
+            }
+            down.resize(LARGE, 0);
+            tool_reads.read_exact(&mut down).await.unwrap();
+        };
+        tokio::join!(down_end, async { rally_reads.read_exact(&mut up).await.unwrap() });
+        assert!(up == body && down == body);
+    };
+    tokio::join!(writing, reading);
 }
 
 #[tokio::test]

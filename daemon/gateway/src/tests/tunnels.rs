@@ -4,11 +4,11 @@
 
 use http_body_util::{BodyExt, Full};
 use hyper::{Response, StatusCode, body::Bytes};
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::{io::AsyncWriteExt, net::TcpListener, time::timeout};
 
 use super::{
     secure::Secure,
-    world::{End, Peer, World, nobody},
+    world::{End, Peer, SOON, World, nobody},
 };
 
 /// A listener in the place of any server.
@@ -19,7 +19,7 @@ async fn server() -> (TcpListener, String) {
 }
 
 async fn accept(listener: &TcpListener) -> Peer<tokio::net::TcpStream> {
-    let (stream, address) = listener.accept().await.unwrap();
+    let (stream, address) = timeout(SOON, listener.accept()).await.expect("nobody connects").unwrap();
     Peer { stream, host: address.to_string(), key: String::new() }
 }
 
@@ -168,14 +168,7 @@ async fn tools_that_do_not_read_hold_up_no_other_on_the_same_connection() {
             tool.head().await;
             idle.push(tool);
         }
-        // Until nothing more flows.
-        let (mut down, mut still) = (0, 0);
-        while still < 10_000 {
-            tokio::task::yield_now().await;
-            let now = secure.world.gateway.counts().down;
-            still = if now == down { still + 1 } else { 0 };
-            down = now;
-        }
+        secure.world.stalled().await;
         let mut tool = secure.world.tool().await;
         tool.ask("GET /slm/small").await;
         tool.text_until("\r\n\r\nx").await;
