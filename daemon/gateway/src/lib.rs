@@ -3,15 +3,16 @@
 //! Does not: know the broker, a vault or a config file. Whoever opens a gateway says where its tokens come from.
 //! Used by: the daemon.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the server that asks it comes next"))]
 mod admit;
-#[cfg_attr(not(test), expect(dead_code, reason = "the server that speaks TLS comes next"))]
 mod authority;
+mod counts;
+mod forward;
 #[cfg_attr(
     not(test),
     expect(dead_code, unused_imports, reason = "the server that reads through it comes next")
 )]
 mod guard;
+mod headers;
 mod identity;
 mod key;
 #[cfg_attr(not(test), expect(dead_code, reason = "the server that asks it comes next"))]
@@ -20,10 +21,23 @@ mod neighbour;
 mod queue;
 #[cfg_attr(not(test), expect(dead_code, reason = "the server that rewrites with it comes next"))]
 mod refs;
+mod replay;
+mod server;
+mod settings;
+mod socket;
 mod tokens;
+mod trouble;
+mod tunnel;
 mod turns;
+mod upstream;
 
 pub use authority::Authority;
+pub use counts::Counts;
 pub use identity::{Identity, NotMade, Unreadable};
 pub use key::LocalKey;
+pub use server::Gateway;
+pub use settings::{Settings, Ways};
 pub use tokens::{Later, Lease, Tokens};
+
+#[cfg(test)]
+mod tests;
