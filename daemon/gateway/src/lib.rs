@@ -7,8 +7,10 @@ mod admit;
 mod authority;
 mod counts;
 mod forward;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg_attr(
-    not(test),
+    not(any(test, feature = "fuzzing")),
     expect(dead_code, unused_imports, reason = "the server that reads through it comes next")
 )]
 mod guard;
@@ -19,7 +21,10 @@ mod key;
 mod neighbour;
 #[cfg_attr(not(test), expect(dead_code, reason = "the server that waits in it comes next"))]
 mod queue;
-#[cfg_attr(not(test), expect(dead_code, reason = "the server that rewrites with it comes next"))]
+#[cfg_attr(
+    not(any(test, feature = "fuzzing")),
+    expect(dead_code, reason = "the server that rewrites with it comes next")
+)]
 mod refs;
 mod replay;
 mod server;
