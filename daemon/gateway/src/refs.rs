@@ -1,7 +1,7 @@
 //! Replaces one server's origin by another's where a text in JSON begins with it, as in every `_ref`: a tool that follows
 //! Rally's own addresses comes back to the gateway, with its local key.
-//! Does not: keep more than the origin's length; read JSON beyond where its texts begin and end; or touch an address
-//! within a text, which a tool may write back to Rally.
+//! Does not: keep more than the origin's length; read JSON beyond where its texts begin and end; know an address with signs
+//! written as `\u…`, which Rally's has not; or touch one within a text, which a tool may write back to Rally.
 //! Used by: `forward`, for the ways in where the tool uses the gateway's address as the server's.
 
 /// Rewrites one body, which comes in pieces.
