@@ -203,9 +203,7 @@ pub(crate) fn first_word(args: &[OsString]) -> Option<&OsString> {
 }
 
 fn wrong(why: impl AsRef<str>) -> Fault {
-    Fault::new(FaultKind::Usage, "the command line is not understood")
-        .why(why)
-        .remedy("rally-cred get --help")
+    Fault::new(FaultKind::Usage, "the command line is not understood").why(why).run("rally-cred get --help")
 }
 
 #[cfg(unix)]

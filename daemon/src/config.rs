@@ -250,7 +250,7 @@ fn choose_default(source: &Source<'_>, named: Option<Text<'_>>, names: &[&str]) 
             FaultKind::NotConfigured,
             format!("config file {} has no profile", source.path.display()),
         )
-        .remedy("rally-cred setup")),
+        .run("rally-cred setup")),
         (Some(named), _) if names.contains(&named.text) => Ok(named.text.to_owned()),
         (Some(named), _) => {
             Err(source.broken(named.at, "`default_profile` names no profile of this file").remedy(one_of()))

@@ -21,6 +21,7 @@ pub mod plain;
 pub mod process;
 #[cfg(test)]
 mod protocol_examples;
+pub mod remedy;
 pub mod secret;
 pub mod shell_word;
 pub mod socket;
@@ -34,4 +35,5 @@ pub use deadline::Deadline;
 pub use fault::{Fault, FaultKind};
 pub use message::{Answer, Ask, Event, Reply, Request, VERSION};
 pub use origin::Origin;
+pub use remedy::Remedy;
 pub use secret::Secret;

@@ -87,7 +87,7 @@ mod tests {
                 (fault.kind, fault.what.as_str()),
                 (FaultKind::ConfigBroken, "X is not an absolute path")
             );
-            assert!(fault.remedy.unwrap().starts_with("export X="));
+            assert!(fault.remedy.unwrap().to_string().starts_with("export X="));
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use rally_cred_proto::{Origin, shell_word::shell_word};
+use rally_cred_proto::{Origin, remedy::Command};
 use url::{Host, Url};
 
 /// The whole configuration. Its default is what holds without a config file: no profile.
@@ -142,12 +142,9 @@ pub enum SecretSource {
 }
 
 impl Profile {
-    /// A command for this profile, such as `rally-cred login work`. The usual only profile need not be named.
-    pub fn command(&self, verb: &str) -> String {
-        match self.name.as_str() {
-            "default" => format!("rally-cred {verb}"),
-            name => format!("rally-cred {verb} {}", shell_word(name)),
-        }
+    /// A command for this profile, such as `rally-cred login work`.
+    pub fn command(&self, verb: &str) -> Command {
+        Command::of_profile(verb, &self.name)
     }
 
     /// Whether a token of one may be used for the other: base URL, client ID and scope are the same.

@@ -63,7 +63,12 @@ impl Notification {
         // Before the notification, so that no signal about it is missed.
         let signals = MessageStream::for_match_rule(rule, &bus, None).await?;
         let Alert { profile, why, remedy, has_button } = alert;
-        let body = format!("Profile {}: {}.\nTry: {}", unmarked(profile), unmarked(why), unmarked(remedy));
+        let body = format!(
+            "Profile {}: {}.\nTry: {}",
+            unmarked(profile),
+            unmarked(why),
+            unmarked(&remedy.to_string())
+        );
         // `default` is a press on the notification itself.
         let actions: &[&str] = if *has_button { &["default", "Sign in", "login", "Sign in"] } else { &[] };
         let normal_urgency = HashMap::from([("urgency", Value::U8(1))]);

@@ -23,7 +23,7 @@ impl ConfigText {
         let broken = |why: String| {
             Fault::new(FaultKind::ConfigBroken, format!("config file {} cannot be edited", path.display()))
                 .why(why)
-                .remedy("rally-cred config check")
+                .run("rally-cred config check")
         };
         let text = match own_file::open_to_read(path).and_then(io::read_to_string) {
             Ok(text) => text,

@@ -27,7 +27,7 @@ impl Account {
             profile: self.profile.name.clone(),
             why,
             // Until the token ends, a plain `login` would say that all is well.
-            remedy: format!("{} --force", self.profile.command("login")),
+            remedy: self.profile.command("login").arg("--force"),
             // A client secret is typed on a terminal, which a button has not.
             has_button: !self.client_secret.is_refused(),
         };

@@ -234,7 +234,7 @@ impl Account {
                 .why(self.waited_for());
         let fault = match &self.job {
             Job::Flow(_) => fault.remedy(self.after_no_answer()),
-            _ => fault.remedy("rally-cred status"),
+            _ => fault.run("rally-cred status"),
         };
         self.refuse_if(step, &fault, |_, _, waiter| waiter.deadline <= now);
     }

@@ -5,6 +5,7 @@
 use rally_cred_proto::{
     Event, Fault, FaultKind, Reply, Secret,
     message::{Authorize, WaitingOn},
+    remedy::Remedy,
 };
 
 use crate::{
@@ -442,15 +443,14 @@ impl Account {
 
     /// What to do when nothing came back. A wrong client ID or callback URL ends at a page of Rally's, which the daemon
     /// does not get to see.
-    pub(super) fn after_no_answer(&self) -> String {
+    pub(super) fn after_no_answer(&self) -> Remedy {
         let Profile { client_id, redirect_uri, base_url, .. } = &self.profile;
-        format!(
-            "{}; if Rally's page shows an error, first compare client_id {client_id} and redirect_uri {} with the \
-             OAuth client at {}",
-            self.profile.command("login"),
+        self.profile.command("login").and(format!(
+            "; if Rally's page shows an error, first compare client_id {client_id} and redirect_uri {} with the OAuth \
+             client at {}",
             redirect_uri.as_str(),
             base_url.clients_page()
-        )
+        ))
     }
 
     /// Ends a flow whose `login` was interrupted while nobody else waits: the person changed their mind.

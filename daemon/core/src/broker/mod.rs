@@ -305,7 +305,7 @@ impl Broker {
             _ => {
                 let fault = Fault::new(FaultKind::BadRequest, "this request is not known")
                     .why("the daemon is older than the program that asked")
-                    .remedy("rally-cred daemon restart");
+                    .run("rally-cred daemon restart");
                 step.reply(id, Reply::Error(fault));
             }
         }

@@ -91,7 +91,7 @@ impl Routes {
             false if accounts.is_empty() => {
                 Err(Fault::new(FaultKind::NotConfigured, "no profile is configured")
                     .why(format!("{} holds none", self.config_file))
-                    .remedy("rally-cred setup"))
+                    .run("rally-cred setup"))
             }
             false => {
                 let names = nearness::list(wanted, accounts.keys().map(String::as_str));

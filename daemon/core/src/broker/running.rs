@@ -140,5 +140,5 @@ impl Broker {
 
 /// What everybody is told from then on.
 pub(super) fn stopping() -> Fault {
-    Fault::new(FaultKind::Stopping, "the daemon is stopping").remedy("rally-cred daemon start")
+    Fault::new(FaultKind::Stopping, "the daemon is stopping").run("rally-cred daemon start")
 }
