@@ -7,7 +7,7 @@ mod desktop;
 
 use std::{collections::HashMap, convert::Infallible, path::PathBuf, time::Duration};
 
-use rally_cred_proto::plain::plain;
+use rally_cred_proto::{plain::plain, variables::PROFILE};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -76,7 +76,7 @@ async fn run(program: PathBuf, arguments: Vec<String>, alert: Alert) {
     let mut command = program::command(program);
     command
         .args(arguments)
-        .env("RALLY_CRED_PROFILE", plain(&profile))
+        .env(PROFILE, plain(&profile))
         .env("RALLY_CRED_WHY", plain(&why))
         .env("RALLY_CRED_TRY", plain(&remedy.to_string()));
     let running = async { Group::start(&mut command)?.child().wait().await };

@@ -19,6 +19,7 @@ pub mod origin;
 pub mod own_file;
 pub mod plain;
 pub mod process;
+pub mod profile_name;
 #[cfg(test)]
 mod protocol_examples;
 pub mod remedy;
@@ -35,5 +36,6 @@ pub use deadline::Deadline;
 pub use fault::{Fault, FaultKind};
 pub use message::{Answer, Ask, Event, Reply, Request, VERSION};
 pub use origin::Origin;
+pub use profile_name::ProfileName;
 pub use remedy::Remedy;
 pub use secret::Secret;

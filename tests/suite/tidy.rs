@@ -229,6 +229,7 @@ fn the_core_has_no_library_that_reads_writes_waits_or_rolls_dice() {
             "rally-cred-proto",
             "serde",
             "serde_json",
+            "strsim",
             "thiserror",
             "url",
             "uuid",

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use rally_cred_proto::{Origin, remedy::Command};
+use rally_cred_proto::{Origin, ProfileName, remedy::Command};
 use url::{Host, Url};
 
 /// The whole configuration. Its default is what holds without a config file: no profile.
@@ -110,7 +110,7 @@ impl Keyring {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// Its name in the config file.
-    pub name: String,
+    pub name: ProfileName,
     /// Rally's address.
     pub base_url: BaseUrl,
     /// The OAuth client's public identifier.

@@ -8,10 +8,10 @@ use std::{
 };
 
 use rally_cred::{browser, system::System};
-use rally_cred_proto::{Fault, FaultKind, Origin, plain::plain, remedy::Command};
+use rally_cred_proto::{Fault, FaultKind, Origin, origin::DEFAULT_BASE_URL, plain::plain, remedy::Command};
 
 use super::{
-    DEFAULT_BASE_URL, Options,
+    Options,
     config_text::ConfigText,
     interview::{Interview, Verdict},
 };

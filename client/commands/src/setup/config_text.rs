@@ -4,10 +4,8 @@
 
 use std::{fmt, io, path::Path};
 
-use rally_cred_proto::{Fault, FaultKind, Origin, own_file};
+use rally_cred_proto::{Fault, FaultKind, Origin, origin::DEFAULT_BASE_URL, own_file};
 use toml_edit::{DocumentMut, Item, RawString, Table, TableLike, Value, value};
-
-use super::DEFAULT_BASE_URL;
 
 /// A config file that is being edited.
 pub(super) struct ConfigText {

@@ -414,7 +414,7 @@ impl Account {
 
     /// Whose this account's jobs are.
     fn owner(&self) -> Owner {
-        Owner::Account(self.profile.name.clone())
+        Owner::Account(self.profile.name.to_string())
     }
 
     /// What Rally's answer gives as the remedy is for any profile; the command that helps this one names it.

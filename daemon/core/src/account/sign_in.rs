@@ -204,7 +204,7 @@ impl Account {
         }
         waiter.told = true;
         let authorize = Authorize {
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             url: flow.url.clone(),
             open: is_login || !flow.tab_opened,
             timeout: u32::try_from((flow.deadline - step.now.tick).as_seconds()).unwrap_or(u32::MAX),

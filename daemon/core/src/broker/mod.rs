@@ -60,7 +60,7 @@ pub struct Broker {
 impl Broker {
     /// A broker that knows nothing but its configuration.
     pub fn new(facts: Facts, config: Config) -> Self {
-        let account = |profile: &Profile| (profile.name.clone(), Account::new(profile.clone()));
+        let account = |profile: &Profile| (profile.name.to_string(), Account::new(profile.clone()));
         Self {
             accounts: config.profiles.values().map(account).collect(),
             routes: Routes::new(&config, facts.config.clone()),
