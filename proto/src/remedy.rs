@@ -35,7 +35,7 @@ impl Command {
         Self(words.split(' ').map(str::to_owned).collect())
     }
 
-    /// A command of ours for a profile, such as `rally-cred login work`. The usual only one need not be named.
+    /// A command of ours for a profile, such as `rally-cred login work`. The profile `default` need not be named.
     pub fn of_profile(verb: &str, profile: &str) -> Self {
         let command = Self::new("rally-cred").arg(verb);
         if profile == "default" { command } else { command.arg(profile) }
