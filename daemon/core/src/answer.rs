@@ -52,11 +52,7 @@ impl TokenForm {
 
     /// The form fields, exactly those that are known to work: for a code those of vendor article 140086, in its order; for
     /// a refresh token those of flowdock/rally-wsapi, which used them in production.
-    pub fn fields<'a>(
-        &'a self,
-        client_id: &'a str,
-        client_secret: &'a Secret,
-    ) -> Vec<(&'static str, &'a str)> {
+    pub fn fields<'a>(&'a self, client_id: &'a str, secret: &'a Secret) -> Vec<(&'static str, &'a str)> {
         let mut fields = match self {
             Self::Code { code, redirect_uri } => vec![
                 ("code", code.expose()),
@@ -67,7 +63,7 @@ impl TokenForm {
                 vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())]
             }
         };
-        fields.extend([("client_id", client_id), ("client_secret", client_secret.expose())]);
+        fields.extend([("client_id", client_id), ("client_secret", secret.expose())]);
         fields
     }
 }

@@ -11,7 +11,7 @@ use super::{
     event::{AskId, Epoch},
     redirect::Redirect,
     static_record::Server,
-    vault::{Changed, ItemKind, VaultTrouble},
+    vault::{Changed, ItemKind, Read, VaultTrouble},
 };
 
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub(super) enum Owner {
 
 #[derive(Debug)]
 pub(super) enum Outcome {
-    Loaded(Result<Option<Secret>, VaultTrouble>),
+    Loaded(Read),
     ClientSecretFetched(Result<Secret, Fault>),
     Changed(Result<Changed, VaultTrouble>),
     Erased(Result<(), VaultTrouble>),

@@ -6,7 +6,8 @@ mod gather;
 mod idle;
 mod routes;
 mod running;
-mod wake_ups;
+
+use std::collections::BTreeMap;
 
 use rally_cred_proto::{
     Answer, Ask, Fault, FaultKind,
@@ -33,7 +34,6 @@ use gather::{LogoutGathering, StatusGathering};
 use idle::Idleness;
 use routes::{Accounts, Routes};
 use running::{Stop, stopping};
-use wake_ups::WakeUps;
 
 pub use gather::Facts;
 
@@ -44,7 +44,8 @@ pub struct Broker {
     config: Config,
     accounts: Accounts,
     routes: Routes,
-    wake_ups: WakeUps,
+    /// When to wake each account.
+    wake_ups: BTreeMap<String, Tick>,
     statics: StaticCredentials,
     statuses: Vec<StatusGathering>,
     logouts: Vec<LogoutGathering>,
@@ -64,7 +65,7 @@ impl Broker {
         Self {
             accounts: config.profiles.values().map(account).collect(),
             routes: Routes::new(&config, facts.config.clone()),
-            wake_ups: WakeUps::default(),
+            wake_ups: BTreeMap::new(),
             statics: StaticCredentials::new(config.static_hosts.clone()),
             statuses: Vec::new(),
             logouts: Vec::new(),
@@ -114,9 +115,9 @@ impl Broker {
 
     /// When to call again with [`Event::TimePassed`]. May change after each [`Broker::handle`].
     pub fn next_deadline(&self) -> Option<Tick> {
-        let accounts = self.wake_ups.first();
+        let accounts = self.wake_ups.values().min().copied();
         let stop = self.stop.as_ref().map(|stop| stop.until);
-        let checks = self.statuses.iter().map(StatusGathering::deadline).min();
+        let checks = self.statuses.iter().map(|status| status.until).min();
         let idle = self.idleness.as_ref().and_then(Idleness::deadline);
         [accounts, stop, checks, self.statics.next_deadline(), idle].into_iter().flatten().min()
     }
@@ -203,8 +204,10 @@ impl Broker {
     ) {
         let Some(account) = self.accounts.get_mut(name) else { return };
         act(account, step);
-        let at = account.next_deadline(step.now);
-        self.wake_ups.set(name, at);
+        match account.next_deadline(step.now) {
+            Some(at) => self.wake_ups.insert(name.to_owned(), at),
+            None => self.wake_ups.remove(name),
+        };
     }
 
     /// Settles what accounts passed on: status requests that waited for a read, and requests for another user.
@@ -214,7 +217,7 @@ impl Broker {
         }
         for (id, name) in step.read.drain(..) {
             for status in self.statuses.iter_mut().filter(|status| status.id == id) {
-                status.was_read(&name);
+                status.unread.remove(&name);
             }
         }
     }
@@ -421,7 +424,8 @@ impl Broker {
 
     fn time_passed(&mut self, step: &mut Step<'_>) {
         self.statics.time_passed(step);
-        for name in self.wake_ups.due(step.now.tick) {
+        let due = self.wake_ups.iter().filter(|(_, at)| **at <= step.now.tick);
+        for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.with_account(step, &name, |account, step| account.advance(step));
         }
     }
