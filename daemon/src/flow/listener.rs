@@ -187,7 +187,7 @@ mod tests {
         }
         let last = *addresses.last().unwrap();
         let (answer, ()) = tokio::join!(exchange(last, right.as_bytes()), async {
-            listener.arrival().await.page.send(Page::Denied { again: String::new() }).unwrap();
+            listener.arrival().await.page.send(Page::Denied(String::new())).unwrap();
         });
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }

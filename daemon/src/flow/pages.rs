@@ -39,13 +39,13 @@ pub(super) fn slow_outcome<E>(
 
 fn layout(page: Option<Page>) -> Layout {
     match page {
-        Some(Page::SignedIn { username }) => Layout {
+        Some(Page::SignedIn(username)) => Layout {
             mark: Mark::Done,
             title: "Signed in to Rally",
             lead: "This computer may now use Rally in your name.".to_owned(),
             facts: username.map(|name| ("Signed in as", Fact::Said(name))).into_iter().collect(),
         },
-        Some(Page::Denied { again }) => Layout {
+        Some(Page::Denied(again)) => Layout {
             mark: Mark::Failed,
             title: "Access denied",
             lead: "You pressed “Deny”, so this computer got no access to Rally.".to_owned(),
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     fn denied() -> Page {
-        Page::Denied { again: "rally-cred login work".to_owned() }
+        Page::Denied("rally-cred login work".to_owned())
     }
 
     /// The answer where the outcome comes late, or not at all.
@@ -259,9 +259,7 @@ mod tests {
         let attack = r#"<script>alert('&"')</script>"#.to_owned() + "\u{202e}";
         let harmless = "&lt;script&gt;alert(&#39;&amp;&quot;&#39;)&lt;/script&gt;";
         let fault = Fault::new(FaultKind::CodeRefused, &attack).why(&attack).remedy(&attack);
-        for (page, times) in
-            [(Page::SignedIn { username: Some(attack.clone()) }, 1), (Page::Failed(fault), 3)]
-        {
+        for (page, times) in [(Page::SignedIn(Some(attack.clone())), 1), (Page::Failed(fault), 3)] {
             let (_, _, body) = shown(outcome(Some(page))).await;
             assert_eq!(body.matches(harmless).count(), times);
             assert!(!body.contains("<script") && !body.contains('\u{202e}'));
@@ -272,7 +270,7 @@ mod tests {
     async fn every_page_is_strict_whole_and_says_that_the_tab_may_be_closed() {
         let fault = Fault::new(FaultKind::CodeRefused, "Rally did not take the code");
         for answer in [
-            outcome(Some(Page::SignedIn { username: None })),
+            outcome(Some(Page::SignedIn(None))),
             outcome(Some(denied())),
             outcome(Some(Page::Failed(fault))),
             outcome(None),
@@ -307,7 +305,7 @@ mod tests {
             .remedy("rally-cred login work");
         let pages = [
             (
-                outcome(Some(Page::SignedIn { username: Some("me@example.com".to_owned()) })),
+                outcome(Some(Page::SignedIn(Some("me@example.com".to_owned())))),
                 ["Signed in to Rally", "<dt>Signed in as</dt>\n<dd>me@example.com</dd>"],
             ),
             (outcome(Some(denied())), ["Access denied", "<code>rally-cred login work</code>"]),

@@ -3,7 +3,7 @@
 //! Used by: `account`, of which this is a part.
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind, Secret,
+    Event, Fault, FaultKind, Reply, Secret,
     message::{Authorize, WaitingOn},
 };
 
@@ -189,10 +189,10 @@ impl Account {
             ListenerState::Opening => return false,
             ListenerState::Open => {}
             ListenerState::Failed(fault) if can_paste => {
-                step.effects.push(Effect::Tell(waiter.id, Answer::Notice(fault.clone())));
+                step.effects.push(Effect::Tell(waiter.id, Event::Notice(fault.clone())));
             }
             ListenerState::Failed(fault) => {
-                step.reply(waiter.id, Answer::Error(fault.clone()));
+                step.reply(waiter.id, Reply::Error(fault.clone()));
                 return true;
             }
         }
@@ -204,7 +204,7 @@ impl Account {
             timeout: u32::try_from((flow.deadline - step.now.tick).as_seconds()).unwrap_or(u32::MAX),
         };
         flow.tab_opened = true;
-        step.effects.push(Effect::Tell(waiter.id, Answer::Authorize(authorize)));
+        step.effects.push(Effect::Tell(waiter.id, Event::Authorize(authorize)));
         false
     }
 
@@ -276,7 +276,7 @@ impl Account {
                 let fault = fault.unwrap_or_else(|| self.sign_in_needed("Rally refused the sign-in"));
                 let fault = self.name_in_remedy(fault);
                 let page = match fault.kind {
-                    FaultKind::Denied => Page::Denied { again: self.profile.command("login") },
+                    FaultKind::Denied => Page::Denied(self.profile.command("login")),
                     _ => Page::Failed(fault.clone()),
                 };
                 self.end_flow(step, &flow, &fault, page);
@@ -390,14 +390,14 @@ impl Account {
         step.recovered(&self.profile.name, &fault);
         self.sign_in(step, flow, record, Some(Page::Failed(fault.clone())));
         for waiter in std::mem::take(&mut self.waiters) {
-            step.reply(waiter.id, Answer::Error(fault.clone()));
+            step.reply(waiter.id, Reply::Error(fault.clone()));
         }
         self.fault = Some(fault);
     }
 
     /// Holds the token of a flow that succeeded, and ends the flow with this page, or with the one for a success.
     fn sign_in(&mut self, step: &mut Step<'_>, flow: Box<Flow>, record: TokenRecord, page: Option<Page>) {
-        let page = page.unwrap_or_else(|| Page::SignedIn { username: record.username.clone() });
+        let page = page.unwrap_or_else(|| Page::SignedIn(record.username.clone()));
         step.end_listening(flow.epoch, page);
         step.log(&self.profile.name, GrantStep::SignedIn);
         self.cool_down = CoolDown::default();
