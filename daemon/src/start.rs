@@ -84,16 +84,15 @@ pub fn run(command: Command) -> ExitCode {
 fn check_config(path: Option<PathBuf>) -> Result<String, Fault> {
     let path = path.map_or_else(config::path, Ok)?;
     match config::read(&path)? {
-        Some(config) => Ok(format!("{}: {} in order", path.display(), count(config.profiles.len()))),
+        Some(Config { profiles, .. }) => {
+            let s = if profiles.len() == 1 { "" } else { "s" };
+            Ok(format!("{}: {} profile{s} in order", path.display(), profiles.len()))
+        }
         None => {
             Err(Fault::new(FaultKind::NotConfigured, format!("there is no config file {}", path.display()))
                 .remedy("rally-cred setup"))
         }
     }
-}
-
-fn count(profiles: usize) -> String {
-    if profiles == 1 { "1 profile".to_owned() } else { format!("{profiles} profiles") }
 }
 
 fn serve_detached() -> Result<(), Fault> {
@@ -106,7 +105,7 @@ fn serve_detached() -> Result<(), Fault> {
         Err(fault) => (Sink::Stderr, Some(fault)),
     };
     // A service manager's variables are meant for whoever started the client.
-    serve(sink, Origins { inherited: None, idle_exit: None, manager: ServiceManager::none() }, || {
+    serve(sink, Origins { inherited: None, idle_exit: None, manager: ServiceManager::default() }, || {
         trouble.into_iter().for_each(|fault| report(&Answer::Event(message::Event::Notice(fault))));
         report(&Answer::Reply(Reply::Done));
         close_output();

@@ -1,5 +1,5 @@
-//! How near two words are, so that a slip of the finger can be told with what was probably meant.
-//! Does not: decide that it was meant.
+//! How similar two words are, so that a message can suggest what a misspelt one may mean.
+//! Does not: correct it.
 //! Used by: the broker, for the names of profiles, and the config file, for its keys.
 
 /// The number of letters to insert, remove or replace (Levenshtein).
@@ -20,9 +20,9 @@ pub fn distance(one: &str, other: &str) -> usize {
 /// Most names that a message lists.
 const LISTED: usize = 5;
 
-/// The names as a list for people: the nearest to what was written first, and of many only the first few.
+/// The names as a list for people, the most similar first; of many, only the first few.
 pub fn list<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    // What is long is no slip of a name, and would take long to compare.
+    // A long text is no misspelt name, and would take long to compare.
     let written = written.get(..64).unwrap_or(written).to_ascii_lowercase();
     let mut names: Vec<_> =
         names.into_iter().map(|name| (distance(&written, &name.to_ascii_lowercase()), name)).collect();

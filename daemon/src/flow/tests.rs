@@ -43,7 +43,7 @@ async fn start(limits: Limits) -> (Listener, SocketAddr) {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let expected = expected(&format!("http://{address}/cb"));
-    (Listener::start(vec![socket], address.port(), address.to_string(), expected, limits), address)
+    (Listener::start(vec![socket], address.to_string(), expected, limits), address)
 }
 
 fn request(method: &str, target: &str, address: SocketAddr) -> String {

@@ -116,9 +116,7 @@ impl Account {
         let fault = match cooling_down {
             Some(left) if may_ask => {
                 let pause = left.as_seconds();
-                self.sign_in_needed(&format!(
-                    "the last sign-in came to nothing, so no new one is begun for {pause} s"
-                ))
+                self.sign_in_needed(&format!("the last sign-in failed, so the next may begin in {pause} s"))
             }
             _ => self.why_not_signed_in(),
         };
@@ -213,17 +211,12 @@ impl Account {
     }
 
     /// Takes whether the listener is open. `false` if nobody waits for it.
-    pub(super) fn listening(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        outcome: Result<(), Fault>,
-    ) -> bool {
+    pub(super) fn listening(&mut self, step: &mut Step<'_>, epoch: Epoch, opened: Result<(), Fault>) -> bool {
         let Job::Flow(flow) = &mut self.job else { return false };
         if flow.epoch != epoch {
             return false;
         }
-        flow.listener = match outcome {
+        flow.listener = match opened {
             Ok(()) => ListenerState::Open,
             Err(fault) => {
                 step.recovered(&self.profile.name, &fault);
@@ -424,12 +417,8 @@ impl Account {
             return;
         }
         if let Job::Flow(flow) = std::mem::take(&mut self.job) {
-            let fault = Fault::new(
-                FaultKind::TimedOut,
-                format!("the sign-in for profile {} timed out", self.profile.name),
-            )
-            .why(NO_ANSWER)
-            .remedy(self.after_no_answer());
+            let what = format!("the sign-in for profile {} timed out", self.profile.name);
+            let fault = Fault::new(FaultKind::TimedOut, what).why(NO_ANSWER).remedy(self.after_no_answer());
             self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
         }
     }
