@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::{collections::BTreeMap, fs, net::TcpListener, os::unix::fs::PermissionsExt, sync::LazyLock};
 
-use rally_cred_proto::{Answer, Ask, Client, Secret, message::Login};
+use rally_cred_proto::{Client, Event, Secret, message::Login};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -381,16 +381,13 @@ pub fn sign_in(client: &mut Client, profile: Option<&str>, sandbox: &Sandbox) ->
         can_paste: false,
     };
     let mut visit = Ok(());
-    let answer = client.ask(&Ask::Login(login), &mut |event| {
-        if let Answer::Authorize(authorize) = event {
+    let outcome = client.ask(login, &mut |event| {
+        if let Event::Authorize(authorize) = event {
             visit = sandbox.browser().allow(&authorize.url).map(drop);
         }
     });
     visit.map_err(|trouble| trouble.to_string())?;
-    match answer {
-        Ok(Answer::SignedIn(_)) => Ok(()),
-        other => Err(format!("the sign-in failed: {other:?}")),
-    }
+    outcome.map(drop).map_err(|fault| format!("the sign-in failed: {fault}"))
 }
 
 /// Memory of a process in KiB, with its share of what it shares.

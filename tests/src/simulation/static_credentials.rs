@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rally_cred_core::event::AskId;
 use rally_cred_proto::message::{Erase, Get, StaticCredential, Store, Target};
-use rally_cred_proto::{Answer, Ask, Secret, git::Credential};
+use rally_cred_proto::{Ask, Reply, Secret, git::Credential};
 
 use super::{Seeded, promises::Broken, vault::Items};
 
@@ -157,22 +157,22 @@ impl Statics {
     pub(super) fn answered(
         &mut self,
         id: AskId,
-        answer: &Answer,
+        reply: &Reply,
         items: &Items,
         is_alone: bool,
     ) -> Result<(), Broken> {
         let asked = self.open.remove(&id);
-        if let Answer::StaticCredential(given) = answer {
+        if let Reply::StaticCredential(given) = reply {
             self.given(given, asked.as_ref(), is_alone)?;
         }
         let Some(Asked { owner, does, was_told }) = asked else { return Ok(()) };
-        match (does, answer) {
-            (Does::Get(Some(password)), Answer::NoMatch)
+        match (does, reply) {
+            (Does::Get(Some(password)), Reply::NoMatch)
                 if is_alone && !was_told && self.held.get(&owner) == Some(&password) =>
             {
                 Err(format!("{password} was stored for {} and is not found", owner.name()))
             }
-            (Does::Store(password), Answer::Done) => {
+            (Does::Store(password), Reply::Done) => {
                 if was_told {
                     self.in_memory.insert(password.clone());
                 }
@@ -189,7 +189,7 @@ impl Statics {
                 }
                 Ok(())
             }
-            (Does::Erase(password), Answer::Done) if !self.is_being_stored(&password) => {
+            (Does::Erase(password), Reply::Done) if !self.is_being_stored(&password) => {
                 let is_kept = owner.is_kept(&password, items);
                 if is_alone && is_kept && !self.has_used_memory {
                     return Err(format!("{password} is said to be erased, and the keyring still has it"));

@@ -2,7 +2,7 @@
 //! Does not: say when; chance does.
 //! Used by: `history`, of which this is a part.
 
-use rally_cred_core::event::{AskId, Epoch, Event, Peer};
+use rally_cred_core::event::{AskId, Epoch, Event, Outcome, Peer};
 use rally_cred_core::redirect::Redirect;
 use rally_cred_core::time::{Tick, Ticks};
 use rally_cred_proto::Ask;
@@ -10,7 +10,7 @@ use rally_cred_proto::message::{Erase, Get, Login, Logout};
 
 use super::super::cast::{name_of, secret, target, word_for};
 use super::super::rally::{CLIENT_SECRET, Mood};
-use super::{super::daemon::Outcome, super::promises::Broken, History};
+use super::{super::daemon::Coming, super::promises::Broken, History};
 
 impl History {
     pub(super) fn ask(&mut self, ask: Ask, wait: Ticks) -> Result<AskId, Broken> {
@@ -62,7 +62,7 @@ impl History {
             Redirect::Code(code)
         };
         self.note(|| format!("a person answers {epoch:?}"));
-        self.play_event(Event::Redirected(epoch, redirect))
+        self.hear(epoch, Outcome::Redirected(redirect))
     }
 
     pub(super) fn erase(&mut self, profile: usize) -> Result<(), Broken> {
@@ -77,7 +77,7 @@ impl History {
         }
         let was_well = self.mood == Mood::Well;
         // A question that is on its way already may meet the mood that Rally was in when it was sent.
-        let is_asked = |(_, _, outcome): &(Tick, Epoch, Outcome)| matches!(outcome, Outcome::LookedUp { token: of, .. } if *of == token);
+        let is_asked = |(_, _, outcome): &(Tick, Epoch, Coming)| matches!(outcome, Coming::LookedUp { token: of, .. } if *of == token);
         let was_asked = self.me().outcomes.iter().any(is_asked);
         self.me().fresh.remove(&profile);
         let erase = Erase { target: target(profile), token: secret(&token), credential: None };
