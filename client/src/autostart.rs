@@ -2,15 +2,10 @@
 //! Does not: know what the daemon does. Holds the lock `start.lock` beside the socket while it starts one.
 //! Used by: `connection`, `daemon`, and `config`, which runs the daemon's program too.
 
-use std::{
-    env::consts::EXE_SUFFIX,
-    io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::{env::consts::EXE_SUFFIX, sync::mpsc, thread, time::Duration};
 
 use rally_cred_proto::{
     Answer, Client, Deadline, Event, Fault, FaultKind, Reply, frame, lock::Lock, own_file, process::DAEMON,

@@ -2,11 +2,8 @@
 //! Does not: write to standard output.
 //! Used by: `get` and `login`.
 
-use rally_cred_proto::{
-    Event, Fault,
-    message::{Authorize, Waiting, WaitingOn},
-    plain::plain,
-};
+use rally_cred_proto::message::{Authorize, Waiting, WaitingOn};
+use rally_cred_proto::{Event, Fault, plain::plain};
 
 use crate::{browser, output::Output, system::System};
 

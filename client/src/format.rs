@@ -3,17 +3,13 @@
 //! Used by: `get`; `options` for the names.
 
 use jiff::Timestamp;
-use rally_cred_proto::{
-    Fault, FaultKind, Secret, engflow, git,
-    message::{StaticCredential, Token},
-};
+use rally_cred_proto::message::{StaticCredential, Token};
+use rally_cred_proto::{Fault, FaultKind, Secret, engflow, git};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::{
-    output::Output,
-    static_credential::{self, Header},
-};
+use crate::output::Output;
+use crate::static_credential::{self, Header};
 
 /// The user name that git gets while the Rally user is not known.
 const UNKNOWN_USER: &str = "oauth";

@@ -3,19 +3,11 @@
 //! Does not: keep anything, or know which servers the daemon keeps credentials for.
 //! Used by: git, after a password was used.
 
-use rally_cred_proto::{
-    Deadline, Fault, FaultKind, git,
-    message::{Erase, Store},
-};
+use rally_cred_proto::message::{Erase, Store};
+use rally_cred_proto::{Deadline, Fault, FaultKind, git};
 
-use crate::{
-    connection::Connection,
-    events::{self, Audience},
-    get,
-    options::Options,
-    output::Output,
-    system::System,
-};
+use crate::events::{self, Audience};
+use crate::{connection::Connection, get, options::Options, output::Output, system::System};
 
 /// Reports a token or credential that did not work. Silent, whatever comes of it.
 ///

@@ -7,12 +7,9 @@ use std::{io, path::Path, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
-use crate::{
-    Answer, Event, Fault, Reply, Request,
-    client::{CONNECTION, broken, check, ended, garbled, line_of, not_connected, too_late},
-    frame::{self, Lines},
-    process::Process,
-};
+use crate::client::{CONNECTION, broken, check, ended, garbled, line_of, not_connected, too_late};
+use crate::frame::{self, Lines};
+use crate::{Answer, Event, Fault, Reply, Request, process::Process};
 
 #[cfg(not(unix))]
 use interprocess::local_socket::tokio::Stream;

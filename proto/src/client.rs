@@ -6,13 +6,10 @@ use std::{io, path::Path, time::Duration};
 
 use zeroize::Zeroizing;
 
+use crate::frame::{self, BadFrame, Lines};
 use crate::{
-    Answer, Ask, Deadline, Event, Fault, FaultKind, Reply, Request, VERSION,
-    frame::{self, BadFrame, Lines},
-    message::Versioned,
-    process::Process,
-    socket,
-    stream::Stream,
+    Answer, Ask, Deadline, Event, Fault, FaultKind, Reply, Request, VERSION, message::Versioned,
+    process::Process, socket, stream::Stream,
 };
 
 /// How long a connection may take where no other limit is given. A daemon that works takes a moment.

@@ -35,10 +35,8 @@ use std::io::{self, Read};
 use zeroize::Zeroizing;
 
 pub use self::answer::{Credential, encode_answer, encode_credential};
-use crate::{
-    Secret, engflow,
-    secret::{line_breaker, read_more},
-};
+use crate::secret::{line_breaker, read_more};
+use crate::{Secret, engflow};
 
 /// Longest line in bytes, with its line feed (gitcredentials(7)).
 pub const MAX_LINE: usize = 65_535;

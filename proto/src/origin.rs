@@ -2,10 +2,8 @@
 //! Does not: know subdomains, wildcards or paths. What it cannot read for certain, it does not read at all.
 //! Used by: the daemon, which serves a token only to the origin of its profile.
 
-use std::{
-    fmt,
-    net::{Ipv4Addr, Ipv6Addr},
-};
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Scheme, host and port of a server. Two are equal only if all three are.
 ///

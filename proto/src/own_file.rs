@@ -3,12 +3,8 @@
 //! Does not: read or write them, or decide what happens without one.
 //! Used by: client and daemon, for config, log, locks and every other file of ours.
 
-use std::{
-    ffi::OsStr,
-    fs::{self, DirBuilder, File, Metadata, OpenOptions},
-    io,
-    path::Path,
-};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::{ffi::OsStr, io, path::Path};
 
 use crate::{Fault, shell_word::shell_word};
 

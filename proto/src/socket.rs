@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 
 #[cfg(unix)]
 use crate::FaultKind;
-use crate::{
-    Fault, own_file,
-    variables::{self, variable},
-};
+use crate::variables::{self, variable};
+use crate::{Fault, own_file};
 
 /// Name of the variable that overrides the path, for tests and unusual set-ups.
 pub const OVERRIDE: &str = "RALLY_CRED_SOCKET";

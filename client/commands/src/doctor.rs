@@ -10,17 +10,11 @@ mod report;
 use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args};
-use rally_cred::{
-    connection::{Connection, GRACE},
-    output::Output,
-    system::System,
-};
-use rally_cred_proto::{
-    Deadline, Event, Fault, FaultKind,
-    message::{CheckAsk, Finding, ProfileStatus, Status, StatusAsk, Tried},
-    plain::{plain, visible_line},
-    socket,
-};
+use rally_cred::connection::{Connection, GRACE};
+use rally_cred::{output::Output, system::System};
+use rally_cred_proto::message::{CheckAsk, Finding, ProfileStatus, Status, StatusAsk, Tried};
+use rally_cred_proto::plain::{plain, visible_line};
+use rally_cred_proto::{Deadline, Event, Fault, FaultKind, socket};
 use serde::Serialize;
 
 use crate::{login, status, terminal::Terminal};

@@ -2,23 +2,16 @@
 //! Does not: put the token into an argument list, or stay: on Unix it execs the program.
 //! Used by: people and scripts whose tools know nothing of credential helpers.
 
-use std::{
-    ffi::OsString,
-    io::{self, Read},
-    path::Path,
-    process::Command,
-};
+use std::io::{self, Read};
+use std::{ffi::OsString, path::Path, process::Command};
 
 use clap::Args;
 use rally_cred::{events::warn, output::Output, system::System};
 use rally_cred_proto::{Fault, FaultKind, Origin, Secret, own_file};
 use serde::Deserialize;
 
-use crate::{
-    flags::GetFlags,
-    terminal::Terminal,
-    variables::{SERVERS, TOKENS, Tool, Variable, names_server},
-};
+use crate::variables::{SERVERS, TOKENS, Tool, Variable, names_server};
+use crate::{flags::GetFlags, terminal::Terminal};
 
 /// What `exec` was told on its command line.
 #[derive(Clone, Debug, Args)]

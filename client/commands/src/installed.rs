@@ -2,13 +2,8 @@
 //! Does not: change any of it.
 //! Used by: `doctor`, which checks it, and `setup`, which completes it.
 
-use std::{
-    env::consts::EXE_SUFFIX,
-    ffi::{OsStr, OsString},
-    io,
-    path::PathBuf,
-    process::Command,
-};
+use std::ffi::{OsStr, OsString};
+use std::{env::consts::EXE_SUFFIX, io, path::PathBuf, process::Command};
 
 use rally_cred::{autostart::find_program, system::System};
 use rally_cred_proto::{Origin, plain::plain, shell_word::shell_word};

@@ -2,10 +2,8 @@
 //! Does not: write anything where no terminal is; there, `events` says what happens in lines.
 //! Used by: `login`.
 
-use std::{
-    any::Any,
-    time::{Duration, Instant},
-};
+use std::any::Any;
+use std::time::{Duration, Instant};
 
 use rally_cred::output::Output;
 

@@ -6,15 +6,10 @@ use std::{fmt::Write as _, time::Duration};
 
 use clap::Args;
 use jiff::Timestamp;
-use rally_cred::{
-    connection::{Connection, GRACE},
-    output::Output,
-};
-use rally_cred_proto::{
-    Deadline, Fault, FaultKind,
-    message::{ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus},
-    plain::plain,
-};
+use rally_cred::connection::{Connection, GRACE};
+use rally_cred::output::Output;
+use rally_cred_proto::message::{ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus};
+use rally_cred_proto::{Deadline, Fault, FaultKind, plain::plain};
 use serde::Serialize;
 
 use crate::{login, terminal::Terminal};

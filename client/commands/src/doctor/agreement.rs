@@ -3,19 +3,15 @@
 //! Does not: decide which is right.
 //! Used by: `doctor`.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use rally_cred::system::System;
 use rally_cred_proto::{Fault, FaultKind, message::Status, network, plain::plain, shell_word::shell_word};
 
 use super::Check;
-use crate::{
-    config,
-    installed::{self, Units},
-};
+use crate::config;
+use crate::installed::{self, Units};
 
 /// The config files to check: the running daemon's, and this shell's.
 pub(super) fn config_paths(status: Option<&Status>, sys: &dyn System) -> Vec<PathBuf> {

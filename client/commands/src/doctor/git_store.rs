@@ -2,18 +2,12 @@
 //! Does not: show a password, or remove one; the remedy does.
 //! Used by: `doctor`.
 
-use std::{
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use rally_cred::system::System;
-use rally_cred_proto::{
-    Fault, FaultKind, Origin,
-    git::{self, Attributes},
-    own_file,
-    shell_word::shell_word,
-};
+use rally_cred_proto::git::{self, Attributes};
+use rally_cred_proto::{Fault, FaultKind, Origin, own_file, shell_word::shell_word};
 use zeroize::Zeroizing;
 
 use super::Check;

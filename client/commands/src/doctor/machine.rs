@@ -2,10 +2,8 @@
 //! Does not: read files.
 //! Used by: `doctor`.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use rally_cred::{autostart::find_program, system::System};
 use rally_cred_proto::{
@@ -13,10 +11,8 @@ use rally_cred_proto::{
 };
 
 use super::Check;
-use crate::{
-    installed::{self, By, GIT_HELPER, GitHelper, Units},
-    setup,
-};
+use crate::installed::{self, By, GIT_HELPER, GitHelper, Units};
+use crate::setup;
 
 /// Whether nobody else may change the config, read the log or use the socket.
 pub(super) fn permissions(configs: &[PathBuf], sys: &dyn System) -> Result<String, Fault> {

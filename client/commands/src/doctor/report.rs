@@ -2,26 +2,16 @@
 //! Does not: contain secrets: no values of variables, no lines of the config file, and the log has none.
 //! Used by: `doctor --report`.
 
-use std::{
-    fmt::Write as _,
-    fs::File,
-    io::{self, Read, Seek, SeekFrom, Write},
-    path::Path,
-    process::Command,
-};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::{fmt::Write as _, fs::File, path::Path, process::Command};
 
 use rally_cred::system::System;
-use rally_cred_proto::{
-    Fault, FaultKind, network, own_file,
-    plain::{plain, visible},
-    socket,
-};
+use rally_cred_proto::plain::{plain, visible};
+use rally_cred_proto::{Fault, FaultKind, network, own_file, socket};
 
 use super::{Found, shown};
-use crate::{
-    installed::{self, UNITS, Units},
-    terminal::Terminal,
-};
+use crate::installed::{self, UNITS, Units};
+use crate::terminal::Terminal;
 
 /// How much of the log's end is included: some hundred lines.
 const LOG_END: u64 = 64 * 1024;

@@ -2,19 +2,14 @@
 //! Does not: know what the daemon takes. The daemon's program judges, in a config file that holds nothing else.
 //! Used by: `setup`.
 
-use std::{
-    io::{self, Write},
-    net::{Ipv4Addr, Ipv6Addr, TcpListener},
-};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use rally_cred::{browser, system::System};
 use rally_cred_proto::{Fault, FaultKind, Origin, plain::plain, shell_word::shell_word};
 
-use super::{
-    DEFAULT_BASE_URL, Options,
-    config_text::ConfigText,
-    interview::{Interview, Verdict},
-};
+use super::interview::{Interview, Verdict};
+use super::{DEFAULT_BASE_URL, Options, config_text::ConfigText};
 use crate::config;
 
 /// The port of the callback URL that README.md shows.

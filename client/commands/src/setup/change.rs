@@ -2,20 +2,14 @@
 //! Does not: decide whether it is needed.
 //! Used by: `setup`, which plans them.
 
-use std::{
-    ffi::OsString,
-    fmt, fs, io,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
+use std::{ffi::OsString, fmt, fs, io, process::Command};
 
 use rally_cred::{output::Output, system::System};
 use rally_cred_proto::{Fault, FaultKind, shell_word::shell_word};
 
-use super::{
-    record::{self, Made},
-    whole_file,
-};
+use super::record::{self, Made};
+use super::whole_file;
 use crate::{config, daemon, logout};
 
 /// Something to do.

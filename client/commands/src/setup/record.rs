@@ -2,10 +2,8 @@
 //! Does not: make or take away anything. The profile and the sign-in are not in it, since `--remove` names these.
 //! Used by: `setup`.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use rally_cred_proto::{Fault, FaultKind, own_file, socket};
 use serde::{Deserialize, Serialize};
