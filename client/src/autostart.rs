@@ -64,11 +64,8 @@ struct Started {
 fn out_of_reach(socket: &Path) -> Option<Fault> {
     let daemon = rally_cred_proto::lock::Holder::find(socket)?;
     let what = format!("the daemon, process {}, cannot be reached", daemon.pid());
-    Some(
-        Fault::new(FaultKind::NoDaemon, what)
-            .why(format!("nobody answers at {}", socket.display()))
-            .remedy("rally-cred daemon restart"),
-    )
+    let why = format!("nobody answers at {}", socket.display());
+    Some(Fault::new(FaultKind::NoDaemon, what).why(why).remedy("rally-cred daemon restart"))
 }
 
 #[cfg(not(unix))]

@@ -168,9 +168,7 @@ fn refuse(fault: Fault, request: &Request, format: Format, output: &mut Output<'
 enum Request {
     /// None: the named profile, or the default one.
     Empty,
-    /// git's attributes.
     Git(git::Attributes),
-    /// EngFlow's request.
     EngFlow(engflow::Request),
 }
 

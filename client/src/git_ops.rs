@@ -26,10 +26,8 @@ pub(crate) fn erase(options: &Options, sys: &dyn System) -> Result<u8, Fault> {
         return Ok(0);
     }
     let erase = Erase { target, token: attributes.password, credential: attributes.credential };
-    done_or_nothing_to_do(
-        Connection::new(sys, options.autostart).ask(erase, &mut deadline, &mut |_| {}),
-        options,
-    )
+    let outcome = Connection::new(sys, options.autostart).ask(erase, &mut deadline, &mut |_| {});
+    done_or_nothing_to_do(outcome, options)
 }
 
 fn done_or_nothing_to_do(outcome: Result<(), Fault>, options: &Options) -> Result<u8, Fault> {
@@ -71,10 +69,8 @@ pub(crate) fn store(options: &Options, sys: &dyn System, output: &mut Output<'_>
     let store = Store { protocol, host, path, credential };
     let audience = Audience { has_browser: false, listens: true };
     let mut react = |event| events::react(&event, audience, sys, output);
-    done_or_nothing_to_do(
-        Connection::new(sys, options.autostart).ask(store, &mut deadline, &mut react),
-        options,
-    )
+    let outcome = Connection::new(sys, options.autostart).ask(store, &mut deadline, &mut react);
+    done_or_nothing_to_do(outcome, options)
 }
 
 /// Reads and ignores the request of an unknown operation, so that its writer does not get a broken pipe.

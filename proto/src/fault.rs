@@ -71,10 +71,10 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Declares the kinds once, with their wire name, exit code, meaning and what leads on, so that the table cannot drift
-/// from the code.
+/// Declares the kinds once, with meaning, exit code, wire name, whether the server is known to be ours, and what leads on,
+/// so that the table cannot drift from the code.
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $exit:literal, $name:literal, $remedy:literal;)*) => {
+    ($($(#[$doc:meta])* $kind:ident = $exit:literal, $name:literal, $is_of_a_known_server:literal, $remedy:literal;)*) => {
         /// The kinds of fault. The text of each says what the caller does next.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
@@ -103,100 +103,70 @@ macro_rules! kinds {
             pub const fn remedy(self) -> &'static str {
                 match self { $(Self::$kind => $remedy,)* Self::Failed => "rally-cred doctor" }
             }
+
+            /// Whether a request for a server ends with it only once that server is known to be one of a profile, or of
+            /// `[static]`. A caller that has other places to ask need not: no password from there works. The others are
+            /// about the caller, the daemon or its config file, or what no request for a server ends with.
+            pub const fn is_of_a_known_server(self) -> bool {
+                match self { $(Self::$kind => $is_of_a_known_server,)* Self::Failed => false }
+            }
         }
     };
 }
 
 kinds! {
     /// The request is malformed: mend the caller.
-    BadRequest = 1, "bad_request", "rally-cred get --help";
+    BadRequest = 1, "bad_request", false, "rally-cred get --help";
     /// No profile is configured: write the config file.
-    NotConfigured = 1, "not_configured", "rally-cred setup";
+    NotConfigured = 1, "not_configured", false, "rally-cred setup";
     /// The config file cannot be used: mend the line that it names.
-    ConfigBroken = 1, "config_broken", "rally-cred config check";
+    ConfigBroken = 1, "config_broken", false, "rally-cred config check";
     /// The request names a server that no profile is for (EngFlow only; git gets silence).
-    NoMatch = 1, "no_match", "rally-cred status";
+    NoMatch = 1, "no_match", false, "rally-cred status";
     /// Another program listens on the redirect port: free it, or paste the address.
-    PortTaken = 1, "port_taken", "paste the address that the browser ends at into rally-cred login";
+    PortTaken = 1, "port_taken", true, "paste the address that the browser ends at into rally-cred login";
     /// This user may not listen on the redirect port: register another, or paste the address.
-    PortForbidden = 1, "port_forbidden", "paste the address that the browser ends at into rally-cred login";
+    PortForbidden = 1, "port_forbidden", true, "paste the address that the browser ends at into rally-cred login";
     /// The redirect is not the one that the pending sign-in waits for: press "Allow Access" again, or paste the right address.
-    BadRedirect = 1, "bad_redirect", "rally-cred login";
+    BadRedirect = 1, "bad_redirect", false, "rally-cred login";
     /// The command line is wrong: see `--help`.
-    Usage = 2, "usage", "rally-cred --help";
+    Usage = 2, "usage", false, "rally-cred --help";
     /// No profile has this name: see `rally-cred status`.
-    UnknownProfile = 2, "unknown_profile", "rally-cred status";
+    UnknownProfile = 2, "unknown_profile", false, "rally-cred status";
     /// A person has to sign in, and this request may not ask one: run `rally-cred login`.
-    SignInNeeded = 3, "sign_in_needed", "rally-cred login";
+    SignInNeeded = 3, "sign_in_needed", true, "rally-cred login";
     /// The client secret is not known yet: run `rally-cred login`, which asks for it.
-    ClientSecretNeeded = 3, "client_secret_needed", "rally-cred login";
+    ClientSecretNeeded = 3, "client_secret_needed", true, "rally-cred login";
     /// The user pressed "Deny", or signed out while others waited: run `rally-cred login` to try again.
-    Denied = 4, "denied", "rally-cred login";
+    Denied = 4, "denied", true, "rally-cred login";
     /// Rally did not take the authorization code: run `rally-cred login` again.
-    CodeRefused = 4, "code_refused", "rally-cred login";
+    CodeRefused = 4, "code_refused", true, "rally-cred login";
     /// Rally does not know this client ID and client secret together: check them.
-    ClientRefused = 4, "client_refused", "rally-cred login --client-secret-stdin";
+    ClientRefused = 4, "client_refused", true, "rally-cred login --client-secret-stdin";
     /// Rally does not take the token: sign in again.
-    TokenRefused = 4, "token_refused", "rally-cred login";
+    TokenRefused = 4, "token_refused", true, "rally-cred login";
     /// The subscription does not allow this address: use the network that it allows.
-    AddressNotAllowed = 4, "address_not_allowed", "connect through the network or VPN that your subscription allows";
+    AddressNotAllowed = 4, "address_not_allowed", true, "connect through the network or VPN that your subscription allows";
     /// The time given ran out: try again, with more time.
-    TimedOut = 5, "timed_out", "rally-cred status";
+    TimedOut = 5, "timed_out", true, "rally-cred status";
     /// No daemon answers: start it.
-    NoDaemon = 6, "no_daemon", "rally-cred daemon start";
+    NoDaemon = 6, "no_daemon", false, "rally-cred daemon start";
     /// Daemon and client speak different versions: restart the daemon.
-    VersionSkew = 6, "version_skew", "rally-cred daemon restart";
+    VersionSkew = 6, "version_skew", false, "rally-cred daemon restart";
     /// The daemon is stopping: ask again.
-    Stopping = 6, "stopping", "rally-cred daemon start";
+    Stopping = 6, "stopping", false, "rally-cred daemon start";
     /// The keyring is locked: unlock it and ask again.
-    VaultLocked = 7, "vault_locked", "unlock the keyring, then ask again";
+    VaultLocked = 7, "vault_locked", true, "unlock the keyring, then ask again";
     /// No keyring answers: start one, or choose memory.
-    VaultMissing = 7, "vault_missing", "rally-cred doctor";
+    VaultMissing = 7, "vault_missing", true, "rally-cred doctor";
     /// The keyring answers with an error: see the cause.
-    VaultFailed = 7, "vault_failed", "rally-cred doctor";
+    VaultFailed = 7, "vault_failed", true, "rally-cred doctor";
     /// Rally cannot be reached: it will pass, ask again later.
-    Unreachable = 8, "unreachable", "ask again in a few minutes; if it stays, rally-cred doctor";
+    Unreachable = 8, "unreachable", true, "ask again in a few minutes; if it stays, rally-cred doctor";
     /// The connection is not trusted: check the certificate authority.
-    TlsFailed = 8, "tls_failed", "rally-cred doctor";
+    TlsFailed = 8, "tls_failed", true, "rally-cred doctor";
     /// Rally answered with something that is not its API: it will pass, ask again later.
-    BadAnswer = 8, "bad_answer", "ask again in a few minutes; if it stays, rally-cred doctor";
-}
-
-impl FaultKind {
-    /// Whether a request for a server ends with it only once that server is known to be one of a profile, or of
-    /// `[static]`. A caller that has other places to ask need not: no password from there works.
-    pub const fn is_of_a_known_server(self) -> bool {
-        match self {
-            Self::PortTaken
-            | Self::PortForbidden
-            | Self::SignInNeeded
-            | Self::ClientSecretNeeded
-            | Self::Denied
-            | Self::CodeRefused
-            | Self::ClientRefused
-            | Self::TokenRefused
-            | Self::AddressNotAllowed
-            | Self::TimedOut
-            | Self::VaultLocked
-            | Self::VaultMissing
-            | Self::VaultFailed
-            | Self::Unreachable
-            | Self::TlsFailed
-            | Self::BadAnswer => true,
-            // About the caller, the daemon or its config file, or what no request for a server ends with.
-            Self::BadRequest
-            | Self::NotConfigured
-            | Self::ConfigBroken
-            | Self::NoMatch
-            | Self::BadRedirect
-            | Self::Usage
-            | Self::UnknownProfile
-            | Self::NoDaemon
-            | Self::VersionSkew
-            | Self::Stopping
-            | Self::Failed => false,
-        }
-    }
+    BadAnswer = 8, "bad_answer", true, "ask again in a few minutes; if it stays, rally-cred doctor";
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-            Err(std::fs::TryLockError::Error(fault)) => return Err(fault),
+            Err(std::fs::TryLockError::Error(err)) => return Err(err),
         }
         file.set_len(0)?;
         file.rewind()?;

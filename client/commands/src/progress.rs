@@ -27,7 +27,6 @@ impl<'a> Progress<'a> {
         Self { sys, wait: None, drawn: false, hidden_typing: None }
     }
 
-    /// Whether there is a terminal for the line.
     pub(crate) fn is_live(&self) -> bool {
         self.sys.screen().is_some()
     }

@@ -35,7 +35,6 @@ pub(crate) trait Terminal: System {
 /// A terminal on which a line can be redrawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Screen {
-    /// Its width in characters.
     pub(crate) columns: usize,
     /// Whether colours are wanted (<https://no-color.org>).
     pub(crate) has_colour: bool,

@@ -35,7 +35,6 @@ pub(super) struct Answers {
 }
 
 impl Draft {
-    /// The command that begins with these answers.
     pub(super) fn command(&self, profile: &str) -> String {
         let name = if profile == "default" { String::new() } else { format!(" {}", shell_word(profile)) };
         let flag = |(flag, value): (&str, &Option<String>)| {
@@ -76,10 +75,8 @@ pub(super) fn ask(
     let proposal = known("base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
     let judge_base_url = |answer: &str| {
         let answer = answer.trim_end_matches('/');
-        match judge(profile, answer, ANY_CALLBACK, ANY_CLIENT_ID, sys) {
-            Ok(()) => Verdict::Good(answer.to_owned()),
-            Err(fault) => Verdict::Bad { fault, instead: origin_meant_by(answer) },
-        }
+        let judged = judge(profile, answer, ANY_CALLBACK, ANY_CLIENT_ID, sys);
+        Verdict::of(judged, answer, origin_meant_by)
     };
     let base_url = interview.judged(
         "Rally's address",
@@ -91,9 +88,8 @@ pub(super) fn ask(
     draft.base_url = Some(base_url.clone());
 
     let old = known("redirect_uri");
-    let judge_callback = |answer: &str| match judge(profile, &base_url, answer, ANY_CLIENT_ID, sys) {
-        Ok(()) => Verdict::Good(answer.to_owned()),
-        Err(fault) => Verdict::Bad { fault, instead: callback_meant_by(answer) },
+    let judge_callback = |answer: &str| {
+        Verdict::of(judge(profile, &base_url, answer, ANY_CLIENT_ID, sys), answer, callback_meant_by)
     };
     let callback = interview.judged(
         "Callback URL on this machine",
@@ -117,10 +113,7 @@ pub(super) fn ask(
                 .remedy("copy it once more from the page of the OAuth client")),
             None => judge(profile, &base_url, &callback, answer, sys),
         };
-        match judged {
-            Ok(()) => Verdict::Good(answer.to_owned()),
-            Err(fault) => Verdict::Bad { fault, instead: None },
-        }
+        Verdict::of(judged, answer, |_| None)
     };
     let client_id = interview.judged(
         "Client ID",

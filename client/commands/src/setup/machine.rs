@@ -244,7 +244,6 @@ pub(super) enum CompleteIn {
 }
 
 impl CompleteIn {
-    /// Reads a shell's name, or `no`.
     pub(super) fn parser() -> impl TypedValueParser<Value = Self> {
         let shells = Shell::value_variants().iter().filter_map(Shell::to_possible_value);
         PossibleValuesParser::new(shells.chain([PossibleValue::new("no")]))
@@ -252,7 +251,6 @@ impl CompleteIn {
     }
 }
 
-/// The shell that this user has.
 fn own_shell(sys: &dyn System) -> Option<Shell> {
     let program = PathBuf::from(sys.variable("SHELL")?);
     Shell::from_str(program.file_name()?.to_str()?, false).ok()
