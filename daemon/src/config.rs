@@ -236,11 +236,10 @@ fn parse_ca_file(source: &Source<'_>, text: Text<'_>) -> Result<PathBuf, Fault> 
 fn choose_default(source: &Source<'_>, named: Option<Text<'_>>, names: &[&str]) -> Result<String, Fault> {
     let one_of = || format!("name one of: {}", names.join(", "));
     match (named, names) {
-        (_, []) => Err(Fault::new(
-            FaultKind::NotConfigured,
-            format!("config file {} has no profile", source.path.display()),
-        )
-        .run("rally-cred setup")),
+        (_, []) => {
+            let what = format!("config file {} has no profile", source.path.display());
+            Err(Fault::new(FaultKind::NotConfigured, what).run("rally-cred setup"))
+        }
         (Some(named), _) if names.contains(&named.text) => Ok(named.text.to_owned()),
         (Some(named), _) => {
             Err(source.broken(named.at, "`default_profile` names no profile of this file").remedy(one_of()))

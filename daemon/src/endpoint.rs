@@ -33,44 +33,32 @@ use rally_cred_core::{
 };
 use sorting::{exhausted, lowered, sort};
 
-/// The way to Rally. Requests are hours apart, so each has a client of its own: a changed `ca_file`, new system certificates
-/// or a new proxy count at once, and no connection is dead after the machine slept.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Endpoint;
+/// Sends the form to the profile's token endpoint, once.
+pub async fn post_token(profile: &Profile, client_secret: &Secret, form: &TokenForm) -> RawAnswer {
+    answer_in_time(profile, form.sent(client_secret), |client| {
+        let fields = form.fields(&profile.client_id, client_secret);
+        Ok(client.post(profile.base_url.token_endpoint()).form(&fields))
+    })
+    .await
+    .0
+}
 
-impl Endpoint {
-    /// Costs nothing; certificates are read by the requests.
-    pub const fn new() -> Self {
-        Self
-    }
+/// Asks WSAPI whose token this is.
+pub async fn find_user(profile: &Profile, token: &Secret) -> RawAnswer {
+    answer_in_time(profile, Sent::new([token.clone()]), |client| {
+        let mut value =
+            HeaderValue::from_bytes(token.expose().as_bytes()).map_err(|_| SendTrouble::BadToken)?;
+        value.set_sensitive(true);
+        Ok(client.get(profile.base_url.user_query()).header("ZSESSIONID", value))
+    })
+    .await
+    .0
+}
 
-    /// Sends the form to the profile's token endpoint, once.
-    pub async fn post_token(&self, profile: &Profile, client_secret: &Secret, form: &TokenForm) -> RawAnswer {
-        answer_in_time(profile, form.sent(client_secret), |client| {
-            let fields = form.fields(&profile.client_id, client_secret);
-            Ok(client.post(profile.base_url.token_endpoint()).form(&fields))
-        })
-        .await
-        .0
-    }
-
-    /// Asks WSAPI whose token this is.
-    pub async fn find_user(&self, profile: &Profile, token: &Secret) -> RawAnswer {
-        answer_in_time(profile, Sent::new([token.clone()]), |client| {
-            let mut value =
-                HeaderValue::from_bytes(token.expose().as_bytes()).map_err(|_| SendTrouble::BadToken)?;
-            value.set_sensitive(true);
-            Ok(client.get(profile.base_url.user_query()).header("ZSESSIONID", value))
-        })
-        .await
-        .0
-    }
-
-    /// Sends the user query without a token, which a healthy Rally refuses; also returns by how many seconds Rally's clock is
-    /// ahead of this machine's, if it said so.
-    pub async fn reach(&self, profile: &Profile) -> (RawAnswer, Option<i64>) {
-        answer_in_time(profile, Sent::default(), |client| Ok(client.get(profile.base_url.user_query()))).await
-    }
+/// Sends the user query without a token, which a healthy Rally refuses; also returns by how many seconds Rally's clock is
+/// ahead of this machine's, if it said so.
+pub async fn reach(profile: &Profile) -> (RawAnswer, Option<i64>) {
+    answer_in_time(profile, Sent::default(), |client| Ok(client.get(profile.base_url.user_query()))).await
 }
 
 /// Longest wait for a connection with its TLS handshake.
@@ -121,7 +109,9 @@ fn clock_ahead(now: jiff::Timestamp, response: &Response) -> Option<i64> {
     Some(date.timestamp().as_second().saturating_sub(now.as_second()))
 }
 
-/// A client for one base URL. Reads the system's certificates, which may block for some milliseconds.
+/// A client for one base URL. Requests are hours apart, so each has one of its own: a changed `ca_file`, new system
+/// certificates or a new proxy count at once, and no connection is dead after the machine slept. Reads the system's
+/// certificates, which may block for some milliseconds.
 fn client(
     builder: ClientBuilder,
     base_url: &BaseUrl,

@@ -13,7 +13,7 @@ use rally_cred_core::{
     time::{Tick, Ticks},
 };
 
-/// The service manager, if one started the daemon and listens.
+/// The service manager, if one started the daemon and listens; by default there is none.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     #[cfg(unix)]
@@ -23,11 +23,6 @@ pub struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// No service manager.
-    pub fn none() -> Self {
-        Self::default()
-    }
-
     /// The service manager in the environment.
     #[cfg(unix)]
     pub fn from_environment() -> Self {
@@ -47,7 +42,7 @@ impl ServiceManager {
     /// No service manager speaks this protocol here.
     #[cfg(not(unix))]
     pub fn from_environment() -> Self {
-        Self::none()
+        Self::default()
     }
 
     /// Clients are served from now on.

@@ -40,12 +40,9 @@ pub async fn fetch(source: &SecretSource) -> Result<Secret, Fault> {
             }
         }
         SecretSource::File(path) => read(path).map_err(|why| {
-            Fault::new(
-                FaultKind::Failed,
-                format!("the client secret file {} gives no secret", path.display()),
-            )
-            .why(why)
-            .remedy(format!("set {SECRET_FILE} to a file whose first line is the client secret"))
+            let what = format!("the client secret file {} gives no secret", path.display());
+            let remedy = format!("set {SECRET_FILE} to a file whose first line is the client secret");
+            Fault::new(FaultKind::Failed, what).why(why).remedy(remedy)
         }),
     }
 }

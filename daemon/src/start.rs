@@ -17,12 +17,12 @@ use rally_cred_proto::{
 };
 use tokio::{
     runtime::{Builder, LocalOptions},
-    task::{JoinHandle, spawn_local},
+    task::spawn_local,
 };
 
 use crate::{
     activation::Inherited,
-    alert::{Alerts, AllGone},
+    alert::Alerts,
     config,
     driver::Driver,
     ipc::{self, Opened},
@@ -84,16 +84,15 @@ pub fn run(command: Command) -> ExitCode {
 fn check_config(path: Option<PathBuf>) -> Result<String, Fault> {
     let path = path.map_or_else(config::path, Ok)?;
     match config::read(&path)? {
-        Some(config) => Ok(format!("{}: {} in order", path.display(), count(config.profiles.len()))),
+        Some(Config { profiles, .. }) => {
+            let s = if profiles.len() == 1 { "" } else { "s" };
+            Ok(format!("{}: {} profile{s} in order", path.display(), profiles.len()))
+        }
         None => {
             Err(Fault::new(FaultKind::NotConfigured, format!("there is no config file {}", path.display()))
                 .run("rally-cred setup"))
         }
     }
-}
-
-fn count(profiles: usize) -> String {
-    if profiles == 1 { "1 profile".to_owned() } else { format!("{profiles} profiles") }
 }
 
 fn serve_detached() -> Result<(), Fault> {
@@ -106,7 +105,7 @@ fn serve_detached() -> Result<(), Fault> {
         Err(fault) => (Sink::Stderr, Some(fault)),
     };
     // A service manager's variables are meant for whoever started the client.
-    serve(sink, Origins { inherited: None, idle_exit: None, manager: ServiceManager::none() }, || {
+    serve(sink, Origins { inherited: None, idle_exit: None, manager: ServiceManager::default() }, || {
         trouble.into_iter().for_each(|fault| report(&Answer::Event(message::Event::Notice(fault))));
         report(&Answer::Reply(Reply::Done));
         close_output();
@@ -202,7 +201,7 @@ async fn serve_until_told(
     let (guard, sessions) = socket.serve(driver.clone());
     tracing::info!(profiles = config.profiles.len(), socket = %shown, "ready");
     manager.ready(config.profiles.len());
-    let (alerts, all_gone) = Alerts::new(config.notify.clone());
+    let (alerts, mut all_gone) = Alerts::new(config.notify.clone());
     let manager = Rc::new(manager);
     let mut performer =
         Performer::new(driver.clone(), config.keyring, alerts, config_path, guard, Rc::clone(&manager));
@@ -217,7 +216,8 @@ async fn serve_until_told(
     // As a task, since waking the runtime's own future takes a system call.
     spawn_local(driver.run(manager));
     end.await.map_err(|_| Fault::new(FaultKind::Failed, "the daemon failed").remedy("see its log"))?;
-    finish(sessions, all_gone).await;
+    // A client, or a bus, that does not take its last message is left behind.
+    tokio::time::timeout(LAST_ANSWERS, async { tokio::join!(sessions, all_gone.recv()) }).await.ok();
     log::catch_up();
     tracing::info!("stopped");
     Ok(())
@@ -235,11 +235,6 @@ fn open_socket(inherited: Option<Inherited>, path: &Path) -> Result<Opened, Faul
 #[cfg(not(target_os = "linux"))]
 fn open_socket(_inherited: Option<Inherited>, path: &Path) -> Result<Opened, Fault> {
     ipc::open(path)
-}
-
-async fn finish(sessions: JoinHandle<()>, mut all_gone: AllGone) {
-    // A client, or a bus, that does not take its last message is left behind.
-    tokio::time::timeout(LAST_ANSWERS, async { tokio::join!(sessions, all_gone.recv()) }).await.ok();
 }
 
 #[cfg(unix)]
@@ -275,7 +270,7 @@ fn watch_signals(driver: &Driver) -> Result<(), Fault> {
 /// that may not trace.
 #[cfg(unix)]
 fn harden() -> Result<(), Fault> {
-    use rustix::process::{Resource, Rlimit, setrlimit};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let cannot = |err: rustix::io::Errno| {
         Fault::new(FaultKind::Failed, "core dumps cannot be switched off").why(err.to_string())
     };
@@ -283,33 +278,21 @@ fn harden() -> Result<(), Fault> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(cannot)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(cannot)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    raise_descriptor_limit();
-    check_descriptors()
-}
-
-#[cfg(not(unix))]
-fn harden() -> Result<(), Fault> {
-    Ok(())
-}
-
-/// A daemon that can open no file would end at the first that it needs.
-#[cfg(unix)]
-fn check_descriptors() -> Result<(), Fault> {
-    const NEEDED: usize = 32;
-    crate::worker::rehearse_descriptors(NEEDED).map_err(|undone| {
+    // Many systems give a program 1,024 descriptors, which a thousand clients would use up. With the old limit, fewer are
+    // served at once.
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum.map(|most| most.min(4096)), maximum }).ok();
+    // A daemon that can open no file would end at the first that it needs.
+    crate::worker::rehearse_descriptors(32).map_err(|undone| {
         Fault::new(FaultKind::Failed, "the daemon may not open the files that it needs")
             .why(undone.to_string())
             .remedy("raise the limit (ulimit -n 256) and start it again")
     })
 }
 
-/// Many systems give a program 1,024 descriptors, which a thousand clients would use up.
-#[cfg(unix)]
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // With the old limit, fewer are served at once.
-    setrlimit(Resource::Nofile, Rlimit { current: maximum.map(|most| most.min(4096)), maximum }).ok();
+#[cfg(not(unix))]
+fn harden() -> Result<(), Fault> {
+    Ok(())
 }
 
 /// Leaves the terminal and the folder of the client that started it.

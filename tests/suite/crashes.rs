@@ -352,7 +352,7 @@ fn a_client_killed_while_a_person_is_asked_ends_its_own_sign_in_but_not_that_of_
     let mut login = scene.world.start("rally-cred", &["login", "--force"]);
     wait_until(|| opened(&scene.world).len() == 2);
     login.kill();
-    scene.wait_for_log("a sign-in came to nothing", 1);
+    scene.wait_for_log("a sign-in failed", 1);
     assert_eq!((scene.profile()["state"].as_str(), scene.served()), (Some("signed_in"), old));
 
     scene.erase();

@@ -69,7 +69,7 @@ fn an_interruption_ends_the_sign_in_and_leaves_the_terminal_as_it_was() {
     let (sandbox, mut world, _daemon) = terminal();
     store_client_secret(&world, &sandbox);
     world.set("NO_COLOR", "1");
-    let ended_before = world.log().matches("a sign-in came to nothing").count();
+    let ended_before = world.log().matches("a sign-in failed").count();
     let mut login = start(&world, "rally-cred login --no-browser");
     let before = login.wait_for_text(" left");
     assert!(!before.contains("\x1b[2m"), "{before:?}");
@@ -79,7 +79,7 @@ fn an_interruption_ends_the_sign_in_and_leaves_the_terminal_as_it_was() {
         assert!(ended.contains(text), "{text} is not in {ended:?}");
     }
     // The daemon ends the flow with its client, and gives the port back.
-    while world.log().matches("a sign-in came to nothing").count() == ended_before {}
+    while world.log().matches("a sign-in failed").count() == ended_before {}
     let port = url::Url::parse(&sandbox.options().redirect_uri).unwrap().port().unwrap();
     assert!(TcpListener::bind(("127.0.0.1", port)).is_ok());
 }

@@ -16,19 +16,12 @@ pub use user::{UserAnswer, read_user_answer};
 
 /// A request to the token endpoint.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum TokenForm {
-    /// Turns an authorization code into tokens.
-    Code {
-        /// The code, good for one use.
-        code: Secret,
-        /// The redirect URI that the code was sent to, letter by letter.
-        redirect_uri: String,
-    },
+    /// Turns an authorization code, good for one use, into tokens; the redirect URI is exactly the one it was sent to.
+    Code { code: Secret, redirect_uri: String },
     /// Turns a refresh token into new tokens.
-    Refresh {
-        /// The refresh token.
-        refresh_token: Secret,
-    },
+    Refresh { refresh_token: Secret },
 }
 
 /// Which of the two requests an answer belongs to.
@@ -52,11 +45,7 @@ impl TokenForm {
 
     /// The form fields, exactly those that are known to work: for a code those of vendor article 140086, in its order; for
     /// a refresh token those of flowdock/rally-wsapi, which used them in production.
-    pub fn fields<'a>(
-        &'a self,
-        client_id: &'a str,
-        client_secret: &'a Secret,
-    ) -> Vec<(&'static str, &'a str)> {
+    pub fn fields<'a>(&'a self, client_id: &'a str, secret: &'a Secret) -> Vec<(&'static str, &'a str)> {
         let mut fields = match self {
             Self::Code { code, redirect_uri } => vec![
                 ("code", code.expose()),
@@ -67,7 +56,7 @@ impl TokenForm {
                 vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())]
             }
         };
-        fields.extend([("client_id", client_id), ("client_secret", client_secret.expose())]);
+        fields.extend([("client_id", client_id), ("client_secret", secret.expose())]);
         fields
     }
 }
@@ -112,18 +101,14 @@ impl std::fmt::Debug for RawAnswer {
 
 /// The verdict of the token endpoint.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum TokenAnswer {
     /// New tokens.
     Granted(Grant),
     /// A refusal: repeating the request would not help.
     Refused(Refusal),
-    /// No usable answer: keep every token, and ask again later.
-    Passing {
-        /// The fault for those who wait.
-        fault: Fault,
-        /// Seconds for which Rally asked not to be called.
-        retry_after: Option<u32>,
-    },
+    /// No usable answer: keep every token, and ask again later. `retry_after`: in as many seconds, as Rally asked.
+    Passing { fault: Fault, retry_after: Option<u32> },
 }
 
 /// New tokens. A `refresh_token` replaces the one that was sent, and must be kept before anything else is done.

@@ -147,7 +147,7 @@ pub fn is_used_lately(now: Now, last_used: Option<Tick>) -> bool {
     last_used.is_some_and(|used| now.tick - used <= USED_LATELY)
 }
 
-/// Pause after the `misses`-th flow in a row that came to nothing, and after the `misses`-th alert in a row.
+/// Pause after the `misses`-th failed flow in a row, and after the `misses`-th alert in a row.
 pub fn cool_down(misses: u32) -> Ticks {
     doubled(FIRST_COOL_DOWN, misses, LONGEST_COOL_DOWN)
 }

@@ -24,17 +24,13 @@ pub struct Config {
 
 /// How the user is notified that a sign-in is needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Notify {
     /// By a desktop notification.
     #[default]
     Desktop,
-    /// By this program, which finds the details in its environment.
-    Command {
-        /// Its name or whole path.
-        program: PathBuf,
-        /// Its arguments; no shell reads them.
-        arguments: Vec<String>,
-    },
+    /// By this program, by its name or whole path, without a shell. It finds the details in its environment.
+    Command { program: PathBuf, arguments: Vec<String> },
     /// Not at all.
     Off,
 }
@@ -129,14 +125,10 @@ pub struct Profile {
 
 /// A source of the client secret outside the vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum SecretSource {
-    /// What a program prints.
-    Command {
-        /// Its name or whole path.
-        program: PathBuf,
-        /// Its arguments; no shell reads them.
-        arguments: Vec<String>,
-    },
+    /// What a program, by its name or whole path, prints; no shell reads its arguments.
+    Command { program: PathBuf, arguments: Vec<String> },
     /// The first line of a file.
     File(PathBuf),
 }

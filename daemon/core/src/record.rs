@@ -142,15 +142,12 @@ pub(super) fn damaged(profile: &Profile) -> Fault {
         .remedy(profile.command("login"))
 }
 
-pub(super) fn decode<T: for<'de> Deserialize<'de>>(
-    text: &Secret,
-    is_for_profile: impl Fn(&T) -> bool,
-) -> Decoded<T> {
+pub(super) fn decode<T: for<'de> Deserialize<'de>>(text: &Secret, fits: impl Fn(&T) -> bool) -> Decoded<T> {
     if serde_json::from_str(text.expose()).is_ok_and(|Versioned { v }| v > VERSION) {
         return Decoded::Later;
     }
     match serde_json::from_str::<T>(text.expose()) {
-        Ok(record) if is_for_profile(&record) => Decoded::Ours(record),
+        Ok(record) if fits(&record) => Decoded::Ours(record),
         Ok(_) => Decoded::OfOther,
         Err(_) => Decoded::Damaged,
     }

@@ -139,12 +139,7 @@ impl StaticCredentials {
     pub(super) fn keep_what_memory_has(&mut self, step: &mut Step<'_>) {
         let unkept = self.stores.iter().filter(|(_, store)| store.has_unkept());
         let servers: Vec<_> = unkept.map(|(server, _)| server.clone()).collect();
-        for server in servers {
-            if let Some(store) = self.stores.get_mut(&server) {
-                store.keep(step);
-            }
-            self.settle(server);
-        }
+        self.with_each(servers, |store| store.keep(step));
     }
 
     /// Applies a new configuration. Everything is read again, perhaps from another vault; only what memory keeps as the vault
@@ -153,12 +148,7 @@ impl StaticCredentials {
         self.hosts = hosts;
         let is_known = step.keyring == Keyring::Memory && !has_other_vault;
         let servers: Vec<_> = self.stores.keys().filter(|_| !is_known).cloned().collect();
-        for server in servers {
-            if let Some(store) = self.stores.get_mut(&server) {
-                store.read_again(step);
-            }
-            self.settle(server);
-        }
+        self.with_each(servers, |store| store.read_again(step));
     }
 
     /// The servers, for `status`.
@@ -170,8 +160,12 @@ impl StaticCredentials {
         self.busy.iter().filter_map(|server| self.stores.get(server))
     }
 
-    fn with_each_busy(&mut self, mut act: impl FnMut(&mut HostStore)) {
-        for server in self.busy.clone() {
+    fn with_each_busy(&mut self, act: impl FnMut(&mut HostStore)) {
+        self.with_each(self.busy.iter().cloned().collect(), act);
+    }
+
+    fn with_each(&mut self, servers: Vec<Server>, mut act: impl FnMut(&mut HostStore)) {
+        for server in servers {
             self.stores.get_mut(&server).map(&mut act);
             self.settle(server);
         }

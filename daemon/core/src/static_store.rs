@@ -15,7 +15,7 @@ use super::{
     static_record::{Entry, Server, StaticRecord, Wanted},
     step::Step,
     time::Tick,
-    vault::{Change, Changed, ItemKey, ItemKind, VaultTrouble},
+    vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble},
 };
 
 /// What is known of one server's credentials, and who waits for it.
@@ -267,7 +267,7 @@ impl HostStore {
         self.writing = Some(Writing { epoch, ask, text, again });
     }
 
-    fn loaded(&mut self, step: &mut Step<'_>, outcome: &Result<Option<Secret>, VaultTrouble>) {
+    fn loaded(&mut self, step: &mut Step<'_>, outcome: &Read) {
         let was = match std::mem::replace(&mut self.known, Known::Unread) {
             Known::Loading { was, .. } => was,
             Known::Unread | Known::Held(_) => None,

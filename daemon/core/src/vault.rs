@@ -60,6 +60,9 @@ pub enum Changed {
     Conflict(Option<Secret>),
 }
 
+/// The outcome of a read; `None` if there is no item.
+pub type Read = Result<Option<Secret>, VaultTrouble>;
+
 /// Whether both are absent, or hold the same text.
 pub fn is_same(one: Option<&Secret>, other: Option<&Secret>) -> bool {
     match (one, other) {

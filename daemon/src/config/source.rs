@@ -113,14 +113,8 @@ impl<'a> Source<'a> {
             .collect()
     }
 
-    /// The fault for a key that is not in `known`; `elsewhere` has the keys of another `place`.
-    pub(super) fn unknown(
-        &self,
-        entry: &Entry<'_>,
-        known: &[&str],
-        elsewhere: &[&str],
-        place: &str,
-    ) -> Fault {
+    /// The fault for a key that is not in `known`; `others` has the keys of another `place`.
+    pub(super) fn unknown(&self, entry: &Entry<'_>, known: &[&str], others: &[&str], place: &str) -> Fault {
         let key = entry.key;
         let written = key.to_ascii_lowercase().replace('-', "_");
         let near = |known: &&&str| levenshtein(&written, known) <= FARTHEST;
@@ -132,7 +126,7 @@ impl<'a> Source<'a> {
                 .remedy("remove the line; rally-cred login asks for the secret")
         } else if let Some(nearest) = nearest {
             unknown.remedy(format!("write `{nearest}`"))
-        } else if elsewhere.contains(&key) {
+        } else if others.contains(&key) {
             unknown.why(format!("`{key}` belongs to {place}")).remedy("move the line there")
         } else {
             unknown.remedy(format!("remove it; the keys here are {}", known.join(", ")))

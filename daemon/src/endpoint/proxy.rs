@@ -27,17 +27,14 @@ pub(super) enum Way {
 }
 
 /// The way to a server. An empty variable counts as unset.
-pub(super) fn way_to(
-    base_url: &BaseUrl,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<Way, SendTrouble> {
+pub(super) fn way_to(base_url: &BaseUrl, read: impl Fn(&str) -> Option<String>) -> Result<Way, SendTrouble> {
     let origin = base_url.origin();
     if origin.is_loopback() {
         // A proxy would take the loopback address for its own machine's.
         return Ok(Way::Direct);
     }
     let find = |names: &[&'static str]| {
-        names.iter().find_map(|name| Some((*name, variable(name).filter(|value| !value.is_empty())?)))
+        names.iter().find_map(|name| Some((*name, read(name).filter(|value| !value.is_empty())?)))
     };
     let Some((variable, proxy)) = find(&NAMING) else { return Ok(Way::Unsaid) };
     let bad = SendTrouble::BadProxy(variable);

@@ -20,7 +20,6 @@ use rally_cred_core::{
 pub struct Listener {
     /// The only owner: the accepting task borrows it from poll to poll, so dropping it closes the port at once.
     _sockets: Arc<[TcpListener]>,
-    port: u16,
     arrivals: mpsc::Receiver<Arrival>,
     accepting: JoinHandle<()>,
 }
@@ -42,8 +41,7 @@ pub enum ListenTrouble {
 pub async fn open(expected: Expected) -> Result<Listener, ListenTrouble> {
     let listen_at = expected.redirect_uri.listen_at().ok_or(ListenTrouble::NotLoopback)?;
     let sockets = bind(&listen_at).await?;
-    let ListenAt { port, host_header, .. } = listen_at;
-    Ok(Listener::start(sockets, port, host_header, expected, LIMITS))
+    Ok(Listener::start(sockets, listen_at.host_header, expected, LIMITS))
 }
 
 /// Opens the port and closes it again.
@@ -74,7 +72,6 @@ async fn bind(ListenAt { addresses, port, .. }: &ListenAt) -> Result<Vec<TcpList
 impl Listener {
     pub(super) fn start(
         sockets: Vec<TcpListener>,
-        port: u16,
         host_header: String,
         expected: Expected,
         limits: Limits,
@@ -84,20 +81,13 @@ impl Listener {
         let (sender, arrivals) = mpsc::channel(1);
         let redirects = Redirects::new(expected, host_header, limits, sender);
         let accepting = tokio::spawn(accept_all(Arc::downgrade(&sockets), redirects));
-        Self { _sockets: sockets, port, arrivals, accepting }
+        Self { _sockets: sockets, arrivals, accepting }
     }
 
     /// Waits for the valid redirect, which comes once; then for ever, while later ones are refused.
     pub async fn arrival(&mut self) -> Arrival {
-        match self.arrivals.recv().await {
-            Some(arrival) => arrival,
-            None => pending().await,
-        }
-    }
-
-    /// The port that is open.
-    pub fn port(&self) -> u16 {
-        self.port
+        let Some(arrival) = self.arrivals.recv().await else { return pending().await };
+        arrival
     }
 }
 
@@ -124,12 +114,12 @@ impl ListenTrouble {
                 let remedy = format!("ss -ltnp 'sport = :{port}' names it; or {PASTE}");
                 Fault::new(FaultKind::PortTaken, what).remedy(remedy)
             }
-            Self::PortForbidden(port) => Fault::new(
-                FaultKind::PortForbidden,
-                format!("this user may not listen on the redirect port {port}"),
-            )
-            .why("ports below net.ipv4.ip_unprivileged_port_start (1024 unless set with sysctl) need a right")
-            .remedy(format!("register a callback URL with a port above 1023; or {PASTE}")),
+            Self::PortForbidden(port) => {
+                let what = format!("this user may not listen on the redirect port {port}");
+                let why = "ports below net.ipv4.ip_unprivileged_port_start (1024 unless set with sysctl) need a right";
+                let remedy = format!("register a callback URL with a port above 1023; or {PASTE}");
+                Fault::new(FaultKind::PortForbidden, what).why(why).remedy(remedy)
+            }
             Self::NotLoopback => {
                 Fault::new(FaultKind::Failed, "the redirect URI does not lead to this machine over http")
                     .remedy(PASTE)
@@ -179,7 +169,6 @@ mod tests {
     async fn localhost_is_open_on_every_loopback_address_of_the_machine() {
         let (port, reserved) = reserve();
         let mut listener = open(expected(&format!("http://localhost:{port}/cb"))).await.unwrap();
-        assert_eq!(listener.port(), port);
         let right = format!("GET /cb?code=canary&state=rightful HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
         let addresses: Vec<_> = reserved.iter().map(|socket| socket.local_addr().unwrap()).collect();
         for address in &addresses {
@@ -188,12 +177,7 @@ mod tests {
         }
         let last = *addresses.last().unwrap();
         let (answer, ()) = tokio::join!(exchange(last, right.as_bytes()), async {
-            listener
-                .arrival()
-                .await
-                .page
-                .send(Page::Denied { again: Command::new("rally-cred login") })
-                .unwrap();
+            listener.arrival().await.page.send(Page::Denied(Command::new("rally-cred login"))).unwrap();
         });
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }

@@ -39,13 +39,13 @@ pub(super) fn slow_outcome<E>(
 
 fn layout(page: Option<Page>) -> Layout {
     match page {
-        Some(Page::SignedIn { username }) => Layout {
+        Some(Page::SignedIn(username)) => Layout {
             mark: Mark::Done,
             title: "Signed in to Rally",
             lead: "This computer may now use Rally in your name.".to_owned(),
             facts: username.map(|name| ("Signed in as", Fact::Said(name))).into_iter().collect(),
         },
-        Some(Page::Denied { again }) => Layout {
+        Some(Page::Denied(again)) => Layout {
             mark: Mark::Failed,
             title: "Access denied",
             lead: "You pressed “Deny”, so this computer got no access to Rally.".to_owned(),
@@ -240,18 +240,8 @@ const HEADERS: [(HeaderName, &str); 4] = [
 ];
 
 fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            _ => escaped.push(c),
-        }
-    }
-    escaped
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 #[cfg(test)]
@@ -262,7 +252,7 @@ mod tests {
     use super::*;
 
     fn denied() -> Page {
-        Page::Denied { again: Command::new("rally-cred login work") }
+        Page::Denied(Command::new("rally-cred login work"))
     }
 
     /// The answer where the outcome comes late, or not at all.
@@ -282,9 +272,7 @@ mod tests {
         let attack = r#"<script>alert('&"')</script>"#.to_owned() + "\u{202e}";
         let harmless = "&lt;script&gt;alert(&#39;&amp;&quot;&#39;)&lt;/script&gt;";
         let fault = Fault::new(FaultKind::CodeRefused, &attack).why(&attack).remedy(&attack);
-        for (page, times) in
-            [(Page::SignedIn { username: Some(attack.clone()) }, 1), (Page::Failed(fault), 3)]
-        {
+        for (page, times) in [(Page::SignedIn(Some(attack.clone())), 1), (Page::Failed(fault), 3)] {
             let (_, _, body) = shown(outcome(Some(page))).await;
             assert_eq!(body.matches(harmless).count(), times);
             assert!(!body.contains("<script") && !body.contains('\u{202e}'));
@@ -309,7 +297,7 @@ mod tests {
     async fn every_page_is_strict_whole_and_says_that_the_tab_may_be_closed() {
         let fault = Fault::new(FaultKind::CodeRefused, "Rally did not take the code");
         for answer in [
-            outcome(Some(Page::SignedIn { username: None })),
+            outcome(Some(Page::SignedIn(None))),
             outcome(Some(denied())),
             outcome(Some(Page::Failed(fault))),
             outcome(None),
@@ -344,7 +332,7 @@ mod tests {
             .run("rally-cred login work");
         let pages = [
             (
-                outcome(Some(Page::SignedIn { username: Some("me@example.com".to_owned()) })),
+                outcome(Some(Page::SignedIn(Some("me@example.com".to_owned())))),
                 ["Signed in to Rally", "<dt>Signed in as</dt>\n<dd>me@example.com</dd>"],
             ),
             (outcome(Some(denied())), ["Access denied", "<code>rally-cred login work</code>"]),

@@ -64,12 +64,10 @@ mod watch {
     pub(in crate::ipc) struct Watch;
 
     impl Watch {
-        /// Does nothing.
         pub(in crate::ipc) fn begin(_socket: &Path) -> Self {
             Self
         }
 
-        /// Waits for ever.
         pub(in crate::ipc) async fn changed(&mut self) {
             pending().await
         }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     driver::Driver,
-    endpoint::Endpoint,
+    endpoint,
     flow::listener::{self, ListenTrouble},
     vault::Vault,
 };
@@ -43,7 +43,7 @@ pub(super) async fn run(
         let (teller, secrets) = (driver.clone(), secrets.clone());
         trials.spawn_local(async move {
             tell(&teller, try_port(&profile, is_listening).await);
-            let (answer, ahead) = Endpoint::new().reach(&profile).await;
+            let (answer, ahead) = endpoint::reach(&profile).await;
             for finding in read_reach(&profile, answer.beside(secrets), ahead) {
                 tell(&teller, finding);
             }

@@ -8,7 +8,7 @@ use rally_cred_proto::Secret;
 
 use rally_cred_core::{
     profile::Keyring,
-    vault::{Change, Changed, ItemKey, VaultTrouble},
+    vault::{Change, Changed, ItemKey, Read, VaultTrouble},
 };
 
 mod keyring;
@@ -51,7 +51,7 @@ impl Vault {
     }
 
     /// What is kept under the key.
-    pub async fn load(&self, key: &ItemKey) -> Result<Option<Secret>, VaultTrouble> {
+    pub async fn load(&self, key: &ItemKey) -> Read {
         match &self.0 {
             Place::Keyring(keyring) => keyring.load(&key.account()).await,
             Place::Memory(memory) => Ok(memory.find(key)),
@@ -61,13 +61,7 @@ impl Vault {
     /// Keeps the value under the key, in place of what was there. After a failure it may still be written later, once a
     /// prompt is answered; but never over the value of a later `save` or `erase`.
     pub async fn save(&self, key: &ItemKey, value: Secret) -> Result<(), VaultTrouble> {
-        match &self.0 {
-            Place::Keyring(keyring) => keyring.write(&key.account(), Some(value)).await,
-            Place::Memory(memory) => {
-                memory.keep(key, value);
-                Ok(())
-            }
-        }
+        self.write(key, Some(value)).await
     }
 
     /// Makes the change if the item holds what is believed. No keyring does both in one step, so another program's write
@@ -95,10 +89,14 @@ impl Vault {
 
     /// Erases what is kept under the key, if anything.
     pub async fn erase(&self, key: &ItemKey) -> Result<(), VaultTrouble> {
+        self.write(key, None).await
+    }
+
+    async fn write(&self, key: &ItemKey, value: Option<Secret>) -> Result<(), VaultTrouble> {
         match &self.0 {
-            Place::Keyring(keyring) => keyring.write(&key.account(), None).await,
+            Place::Keyring(keyring) => keyring.write(&key.account(), value).await,
             Place::Memory(memory) => {
-                memory.forget(key);
+                memory.write(key.clone(), value);
                 Ok(())
             }
         }

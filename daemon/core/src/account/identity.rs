@@ -85,23 +85,18 @@ impl Account {
             UserAnswer::Found { username: None, .. } => {
                 let fault = Fault::new(FaultKind::BadAnswer, "Rally does not say whose the token is")
                     .remedy("try again later");
-                self.rest_from_identification(step, fault, None);
+                self.not_identified(step, fault, None);
             }
             UserAnswer::Passing { fault, retry_after } => {
-                self.rest_from_identification(step, fault, retry_after);
+                self.not_identified(step, fault, retry_after);
             }
-            UserAnswer::AddressNotAllowed(fault) => self.rest_from_identification(step, fault, None),
+            UserAnswer::AddressNotAllowed(fault) => self.not_identified(step, fault, None),
             UserAnswer::TokenRefused(_) => self.refuted(step, token),
         }
     }
 
     /// Begins the pause; waiters are refused when their turn comes, see [`Account::begin_identification`].
-    pub(super) fn rest_from_identification(
-        &mut self,
-        step: &mut Step<'_>,
-        fault: Fault,
-        retry_after: Option<u32>,
-    ) {
+    pub(super) fn not_identified(&mut self, step: &mut Step<'_>, fault: Fault, retry_after: Option<u32>) {
         step.recovered(&self.profile.name, &fault);
         self.user_backoff.failed(step, fault, retry_after);
     }

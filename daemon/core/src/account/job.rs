@@ -4,7 +4,7 @@
 
 use rally_cred_proto::{Fault, Secret};
 
-use crate::{account::flow::Flow, event::Epoch, record::TokenRecord, time::Tick};
+use crate::{event::Epoch, record::TokenRecord, redirect::Expected, time::Tick};
 
 /// The job under way. Boxed, since there is rarely one.
 #[derive(Debug, Default)]
@@ -27,6 +27,39 @@ pub(super) enum Job {
     Identifying(Epoch, Secret),
     /// A new token is being saved; after this tick, callers are served from memory.
     Saving(Tick),
+}
+
+/// A sign-in while a person has to answer it.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) epoch: Epoch,
+    pub(super) deadline: Tick,
+    pub(super) expected: Expected,
+    pub(super) url: String,
+    pub(super) client_secret: Secret,
+    pub(super) secret_from: SecretFrom,
+    pub(super) began_by_login: bool,
+    pub(super) listener: ListenerState,
+    pub(super) tab_opened: bool,
+}
+
+/// Where the client secret of a sign-in came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SecretFrom {
+    /// It came with `login`, and is kept once Rally accepts it.
+    Login,
+    Vault,
+    /// From its source, so the vault does not have it.
+    Source,
+}
+
+/// Whether the browser can come back by itself.
+#[derive(Debug)]
+pub(super) enum ListenerState {
+    Opening,
+    Open,
+    /// Only a pasted address can end the flow.
+    Failed(Fault),
 }
 
 /// Why the item is read again.
@@ -55,7 +88,14 @@ impl Job {
     }
 
     pub(super) fn is_sign_in(&self) -> bool {
-        matches!(self, Self::Flow(_) | Self::Exchanging(..) | Self::LookingUp(..))
+        self.flow().is_some()
+    }
+
+    pub(super) fn flow(&self) -> Option<&Flow> {
+        let (Self::Flow(flow) | Self::Exchanging(_, flow) | Self::LookingUp(_, flow, _)) = self else {
+            return None;
+        };
+        Some(flow)
     }
 
     pub(super) fn deadline(&self) -> Option<Tick> {

@@ -7,8 +7,8 @@ use rally_cred_proto::{Fault, FaultKind, Secret};
 use crate::{
     account::{
         Account,
-        flow::SecretFrom,
         item::{Item, Written},
+        job::SecretFrom,
     },
     event::{AskId, Effect, Epoch, GrantStep},
     jobs::Owner,
@@ -16,7 +16,7 @@ use crate::{
     profile::Keyring,
     record::{self, ClientSecretRecord, Decoded, TokenRecord},
     step::Step,
-    vault::{Change, Changed, ItemKey, ItemKind, VaultTrouble},
+    vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble},
 };
 
 impl Account {
@@ -31,12 +31,7 @@ impl Account {
     }
 
     /// Takes what the vault returned. `false` if nobody waits for it.
-    pub(super) fn loaded(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        outcome: &Result<Option<Secret>, VaultTrouble>,
-    ) -> bool {
+    pub(super) fn loaded(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: &Read) -> bool {
         if self.looked(step, epoch, outcome) {
             return true;
         }
@@ -314,19 +309,14 @@ impl Account {
 
     /// Signs out: erases the token, and the client secret too if it is to be forgotten. The returned epochs are those
     /// of the jobs that belong to this `logout`.
-    pub(crate) fn sign_out(
-        &mut self,
-        step: &mut Step<'_>,
-        ask: AskId,
-        forget_client_secret: bool,
-    ) -> Vec<Epoch> {
+    pub(crate) fn sign_out(&mut self, step: &mut Step<'_>, ask: AskId, forget_secret: bool) -> Vec<Epoch> {
         let fault =
             Fault::new(FaultKind::Denied, format!("profile {} was signed out meanwhile", self.profile.name))
                 .remedy(self.profile.command("login"));
         self.abandon_flow(step, &fault);
         self.forget(step);
         let mut erasing = Vec::new();
-        if forget_client_secret {
+        if forget_secret {
             self.client_secret.look_anew();
             if self.profile.client_secret_source.is_none() {
                 self.client_secret.absent();

@@ -18,7 +18,7 @@ use crate::{
     profile::Keyring,
     record::{Decoded, TokenRecord},
     step::Step,
-    vault::{ItemKind, VaultTrouble},
+    vault::{ItemKind, Read},
 };
 
 impl Account {
@@ -62,7 +62,7 @@ impl Account {
         if !matches!(self.job, Job::Pausing(until, _) | Job::Looking(_, until, _) if until <= step.now.tick) {
             return;
         }
-        match std::mem::replace(&mut self.job, Job::None) {
+        match std::mem::take(&mut self.job) {
             Job::Pausing(_, look) => {
                 if let Err(look) = self.look(step, look) {
                     self.look_is_over(step, look);
@@ -74,13 +74,8 @@ impl Account {
     }
 
     /// Takes what the vault returned. `false` if no look waits for it.
-    pub(super) fn looked(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        outcome: &Result<Option<Secret>, VaultTrouble>,
-    ) -> bool {
-        let look = match std::mem::replace(&mut self.job, Job::None) {
+    pub(super) fn looked(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: &Read) -> bool {
+        let look = match std::mem::take(&mut self.job) {
             Job::Looking(own, _, look) if own == epoch => look,
             other => {
                 self.job = other;

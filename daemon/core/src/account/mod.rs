@@ -8,7 +8,6 @@ mod alerts;
 mod backoff;
 mod client_secret;
 mod cool_down;
-mod flow;
 mod item;
 mod job;
 mod reports;
@@ -19,7 +18,6 @@ mod token;
 mod identity;
 mod keeping;
 mod look;
-mod notifying;
 mod renewal;
 mod serving;
 mod sign_in;
@@ -37,7 +35,7 @@ use crate::{
         alerts::Alerts, backoff::Backoff, client_secret::ClientSecret, cool_down::CoolDown, item::Item,
         job::Job, reports::Reports, slot::Slot, token::Token,
     },
-    event::{AskId, Epoch, Outcome, Peer},
+    event::{Alert, AskId, Effect, Epoch, GrantStep, Outcome, Peer},
     jobs::Owner,
     policy,
     profile::Profile,
@@ -393,17 +391,9 @@ impl Account {
 
     /// Every secret that was sent to Rally for this account, or is about to be, and what came back.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        let (flow, new) = match &self.job {
-            Job::Flow(flow) | Job::Exchanging(_, flow) => (Some(&flow.client_secret), None),
-            Job::LookingUp(_, flow, record) => (Some(&flow.client_secret), Some(&**record)),
-            Job::None
-            | Job::Looking(..)
-            | Job::Pausing(..)
-            | Job::Renewing(..)
-            | Job::Identifying(..)
-            | Job::Saving(_) => (None, None),
-        };
+        let new = if let Job::LookingUp(_, _, record) = &self.job { Some(&**record) } else { None };
         let new = new.into_iter().flat_map(|record| [&record.access_token, &record.refresh_token]).flatten();
+        let flow = self.job.flow().map(|flow| &flow.client_secret);
         self.token.secrets().chain(new).chain(flow).chain(self.client_secret.held())
     }
 
@@ -425,5 +415,37 @@ impl Account {
         Fault::new(FaultKind::SignInNeeded, format!("no sign-in for profile {}", self.profile.name))
             .why(why)
             .remedy(self.profile.command("login"))
+    }
+
+    /// Notes that only a person can help.
+    fn want_alert(&mut self, step: &Step<'_>, why: &str) {
+        if self.cool_down.left(step.now).is_none() {
+            self.alerts.want(step.now, why);
+        }
+    }
+
+    /// Notifies the user when it is time.
+    fn notify_if_due(&mut self, step: &mut Step<'_>) {
+        if self.job.is_sign_in() || self.waiters.iter().any(Waiter::is_interactive) {
+            self.alerts.seen_to();
+        }
+        let Some(why) = self.alerts.take_due(step.now) else { return };
+        let alert = Alert {
+            profile: self.profile.name.to_string(),
+            why,
+            // Until the token ends, a plain `login` would say that all is well.
+            remedy: self.profile.command("login").arg("--force"),
+            // A client secret needs a terminal to be typed on.
+            has_button: !self.client_secret.is_refused(),
+        };
+        step.log(&self.profile.name, GrantStep::Alerted);
+        step.effects.push(Effect::Alert(alert));
+    }
+
+    /// A sign-in succeeded, or was given up on purpose.
+    fn end_alerts(&mut self, step: &mut Step<'_>) {
+        if self.alerts.end() {
+            step.effects.push(Effect::WithdrawAlert(self.profile.name.to_string()));
+        }
     }
 }

@@ -26,12 +26,6 @@ enum Served {
     NotHere,
 }
 
-impl From<bool> for Served {
-    fn from(is_done: bool) -> Self {
-        if is_done { Self::Done } else { Self::Waits }
-    }
-}
-
 impl Account {
     /// Seconds until the held token expires, unless it is suspected.
     pub(super) fn validity(&self, now: Now) -> Option<i64> {
@@ -79,7 +73,7 @@ impl Account {
                     return self.hand_out(step, waiter, username.as_deref());
                 }
                 if *interactive {
-                    return self.show_flow(step, waiter).into();
+                    return if self.show_flow(step, waiter) { Served::Done } else { Served::Waits };
                 }
                 if self.job.is_sign_in() {
                     let fault = self.sign_in_needed("somebody is signing in right now");
@@ -90,7 +84,7 @@ impl Account {
             }
             Wants::Login { .. } => {
                 if !self.awaits_vault_only(step.now, waiter) {
-                    return self.show_flow(step, waiter).into();
+                    return if self.show_flow(step, waiter) { Served::Done } else { Served::Waits };
                 }
                 if self.is_saving() || self.awaits_user(step, waiter) {
                     return Served::Waits;

@@ -14,9 +14,8 @@ use crate::{
         backoff::Backoff,
         client_secret::Knowledge,
         cool_down::CoolDown,
-        flow::{Flow, ListenerState, SecretFrom},
         identity::{is_user, user_unknown},
-        job::Job,
+        job::{Flow, Job, ListenerState, SecretFrom},
         renewal,
         slot::Slot,
     },
@@ -118,9 +117,7 @@ impl Account {
         let fault = match cooling_down {
             Some(left) if may_ask => {
                 let pause = left.as_seconds();
-                self.sign_in_needed(&format!(
-                    "the last sign-in came to nothing, so no new one is begun for {pause} s"
-                ))
+                self.sign_in_needed(&format!("the last sign-in failed, so the next may begin in {pause} s"))
             }
             _ => self.why_not_signed_in(),
         };
@@ -145,24 +142,19 @@ impl Account {
     }
 
     fn client_secret_needed(&self) -> Fault {
-        let needed = |why: &str| {
-            Fault::new(
-                FaultKind::ClientSecretNeeded,
-                format!("no client secret for profile {}", self.profile.name),
-            )
-            .why(why)
-            .remedy(self.profile.command("login"))
-        };
-        match self.client_secret.knowledge() {
-            Knowledge::Missing => self.for_want_of_a_keyring(needed("no keyring answers")),
-            Knowledge::Refused { is_fetched: false } => needed("Rally refused the stored one"),
-            Knowledge::Refused { is_fetched: true } => {
-                needed("Rally refused the one from its command or file")
-            }
+        let why = match self.client_secret.knowledge() {
+            Knowledge::Missing => "no keyring answers",
+            Knowledge::Refused { is_fetched: false } => "Rally refused the stored one",
+            Knowledge::Refused { is_fetched: true } => "Rally refused the one from its command or file",
             Knowledge::Unread | Knowledge::Loading | Knowledge::Absent | Knowledge::Good(_) => {
-                needed("none is stored")
+                "none is stored"
             }
-        }
+        };
+        let what = format!("no client secret for profile {}", self.profile.name);
+        let fault =
+            Fault::new(FaultKind::ClientSecretNeeded, what).why(why).remedy(self.profile.command("login"));
+        let is_missing = matches!(self.client_secret.knowledge(), Knowledge::Missing);
+        if is_missing { self.for_want_of_a_keyring(fault) } else { fault }
     }
 
     /// The fault, if it may be due to a keyring that does not answer.
@@ -220,17 +212,12 @@ impl Account {
     }
 
     /// Takes whether the listener is open. `false` if nobody waits for it.
-    pub(super) fn listening(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        outcome: Result<(), Fault>,
-    ) -> bool {
+    pub(super) fn listening(&mut self, step: &mut Step<'_>, epoch: Epoch, opened: Result<(), Fault>) -> bool {
         let Job::Flow(flow) = &mut self.job else { return false };
         if flow.epoch != epoch {
             return false;
         }
-        flow.listener = match outcome {
+        flow.listener = match opened {
             Ok(()) => ListenerState::Open,
             Err(fault) => {
                 step.recovered(&self.profile.name, &fault);
@@ -269,7 +256,7 @@ impl Account {
 
     /// Takes the redirect that the browser brought. `false` if no flow waits for it.
     pub(super) fn redirected(&mut self, step: &mut Step<'_>, epoch: Epoch, redirect: Redirect) -> bool {
-        let flow = match std::mem::replace(&mut self.job, Job::None) {
+        let flow = match std::mem::take(&mut self.job) {
             Job::Flow(flow) if flow.epoch == epoch => flow,
             other => {
                 self.job = other;
@@ -283,7 +270,7 @@ impl Account {
                 let fault = fault.unwrap_or_else(|| self.sign_in_needed("Rally refused the sign-in"));
                 let fault = self.name_in_remedy(fault);
                 let page = match fault.kind {
-                    FaultKind::Denied => Page::Denied { again: self.profile.command("login") },
+                    FaultKind::Denied => Page::Denied(self.profile.command("login")),
                     _ => Page::Failed(fault.clone()),
                 };
                 self.end_flow(step, &flow, &fault, page);
@@ -303,7 +290,7 @@ impl Account {
 
     /// Takes Rally's answer to a token request. `false` if nobody waits for it.
     pub(super) fn answered(&mut self, step: &mut Step<'_>, epoch: Epoch, raw: RawAnswer) -> bool {
-        match std::mem::replace(&mut self.job, Job::None) {
+        match std::mem::take(&mut self.job) {
             Job::Renewing(own, sent) if own == epoch => self.renewal_answered(step, sent, raw),
             Job::Exchanging(own, flow) if own == epoch => self.exchange_answered(step, flow, raw),
             other => {
@@ -343,10 +330,10 @@ impl Account {
             self.suspicion_answered(step, raw);
             return true;
         }
-        match std::mem::replace(&mut self.job, Job::None) {
+        match std::mem::take(&mut self.job) {
             Job::Identifying(own, token) if own == epoch => self.identification_answered(step, &token, raw),
             Job::LookingUp(own, flow, record) if own == epoch => {
-                self.new_token_looked_up(step, flow, *record, raw);
+                self.looked_up_user(step, flow, *record, raw);
             }
             other => {
                 self.job = other;
@@ -356,7 +343,7 @@ impl Account {
         true
     }
 
-    fn new_token_looked_up(
+    fn looked_up_user(
         &mut self,
         step: &mut Step<'_>,
         flow: Box<Flow>,
@@ -404,7 +391,7 @@ impl Account {
 
     /// Holds the token of a flow that succeeded, and ends the flow with this page, or with the one for a success.
     fn sign_in(&mut self, step: &mut Step<'_>, flow: Box<Flow>, record: TokenRecord, page: Option<Page>) {
-        let page = page.unwrap_or_else(|| Page::SignedIn { username: record.username.clone() });
+        let page = page.unwrap_or_else(|| Page::SignedIn(record.username.clone()));
         step.end_listening(flow.epoch, page);
         step.log(&self.profile.name, GrantStep::SignedIn);
         self.cool_down = CoolDown::default();
@@ -430,13 +417,9 @@ impl Account {
         if !matches!(&self.job, Job::Flow(flow) if flow.deadline <= step.now.tick) {
             return;
         }
-        if let Job::Flow(flow) = std::mem::replace(&mut self.job, Job::None) {
-            let fault = Fault::new(
-                FaultKind::TimedOut,
-                format!("the sign-in for profile {} timed out", self.profile.name),
-            )
-            .why(NO_ANSWER)
-            .remedy(self.after_no_answer());
+        if let Job::Flow(flow) = std::mem::take(&mut self.job) {
+            let what = format!("the sign-in for profile {} timed out", self.profile.name);
+            let fault = Fault::new(FaultKind::TimedOut, what).why(NO_ANSWER).remedy(self.after_no_answer());
             self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
         }
     }
@@ -464,17 +447,14 @@ impl Account {
 
     /// Ends any flow, without a cool-down.
     pub(super) fn abandon_flow(&mut self, step: &mut Step<'_>, fault: &Fault) {
-        match std::mem::replace(&mut self.job, Job::None) {
-            Job::Flow(flow) | Job::Exchanging(_, flow) | Job::LookingUp(_, flow, _) => {
-                step.end_listening(flow.epoch, Page::Failed(fault.clone()));
-                step.log(&self.profile.name, GrantStep::FlowEnded);
-            }
-            other @ (Job::None
-            | Job::Looking(..)
-            | Job::Pausing(..)
-            | Job::Renewing(..)
-            | Job::Identifying(..)
-            | Job::Saving(_)) => self.job = other,
+        if !self.job.is_sign_in() {
+            return;
+        }
+        if let Job::Flow(flow) | Job::Exchanging(_, flow) | Job::LookingUp(_, flow, _) =
+            std::mem::take(&mut self.job)
+        {
+            step.end_listening(flow.epoch, Page::Failed(fault.clone()));
+            step.log(&self.profile.name, GrantStep::FlowEnded);
         }
     }
 }

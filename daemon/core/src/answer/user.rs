@@ -13,25 +13,16 @@ use super::{
 
 /// What WSAPI knows of the token's owner.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum UserAnswer {
-    /// The token works.
-    Found {
-        /// The sign-in name, usually an email address; holds no control character.
-        username: Option<String>,
-        /// The name for people, as plain text.
-        display_name: Option<String>,
-    },
+    /// The token works. `username` is for signing in, usually an email address, `display_name` for people; both are plain.
+    Found { username: Option<String>, display_name: Option<String> },
     /// Rally refuses the token, whatever its expiry.
     TokenRefused(Fault),
     /// The subscription does not allow this machine's address. The token may be good.
     AddressNotAllowed(Fault),
-    /// Nothing learnt about the token: keep it, and ask again later.
-    Passing {
-        /// The fault for those who wait.
-        fault: Fault,
-        /// Seconds for which Rally asked not to be called.
-        retry_after: Option<u32>,
-    },
+    /// Nothing learnt about the token: keep it, and ask again later. `retry_after`: in as many seconds, as Rally asked.
+    Passing { fault: Fault, retry_after: Option<u32> },
 }
 
 /// Reads the answer to `GET …/user`: 200 with `User`, 200 with `Errors`, or an HTML page with an error status.

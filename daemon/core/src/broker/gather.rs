@@ -38,9 +38,9 @@ pub struct Facts {
 pub(super) struct StatusGathering {
     pub(super) id: AskId,
     profiles: Vec<String>,
-    unread: BTreeSet<String>,
+    pub(super) unread: BTreeSet<String>,
     check: Check,
-    until: Tick,
+    pub(super) until: Tick,
 }
 
 #[derive(Debug, Default)]
@@ -65,14 +65,6 @@ impl StatusGathering {
         let unread = profiles.iter().cloned().collect();
         let check = if check { Check::Wanted } else { Check::Unwanted };
         Self { id, profiles, unread, check, until: now.tick + Self::WHOLE }
-    }
-
-    pub(super) fn deadline(&self) -> Tick {
-        self.until
-    }
-
-    pub(super) fn was_read(&mut self, profile: &str) {
-        self.unread.remove(profile);
     }
 
     pub(super) fn forget_missing(&mut self, accounts: &BTreeMap<String, Account>) {

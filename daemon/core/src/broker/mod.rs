@@ -6,11 +6,12 @@ mod gather;
 mod idle;
 mod routes;
 mod running;
-mod wake_ups;
+
+use std::collections::BTreeMap;
 
 use rally_cred_proto::{
     Ask, Fault, FaultKind, Reply,
-    message::{Get, Login, Logout, ProfileState, Target},
+    message::{Get, ProfileState, Target},
 };
 
 use crate::{
@@ -33,7 +34,6 @@ use gather::{LogoutGathering, StatusGathering};
 use idle::Idleness;
 use routes::{Accounts, Routes};
 use running::{Stop, stopping};
-use wake_ups::WakeUps;
 
 pub use gather::Facts;
 
@@ -44,7 +44,8 @@ pub struct Broker {
     config: Config,
     accounts: Accounts,
     routes: Routes,
-    wake_ups: WakeUps,
+    /// When to wake each account.
+    wake_ups: BTreeMap<String, Tick>,
     statics: StaticCredentials,
     statuses: Vec<StatusGathering>,
     logouts: Vec<LogoutGathering>,
@@ -64,7 +65,7 @@ impl Broker {
         Self {
             accounts: config.profiles.values().map(account).collect(),
             routes: Routes::new(&config, facts.config.clone()),
-            wake_ups: WakeUps::default(),
+            wake_ups: BTreeMap::new(),
             statics: StaticCredentials::new(config.static_hosts.clone()),
             statuses: Vec::new(),
             logouts: Vec::new(),
@@ -114,9 +115,9 @@ impl Broker {
 
     /// When to call again with [`Event::TimePassed`]. May change after each [`Broker::handle`].
     pub fn next_deadline(&self) -> Option<Tick> {
-        let accounts = self.wake_ups.first();
+        let accounts = self.wake_ups.values().min().copied();
         let stop = self.stop.as_ref().map(|stop| stop.until);
-        let checks = self.statuses.iter().map(StatusGathering::deadline).min();
+        let checks = self.statuses.iter().map(|status| status.until).min();
         let idle = self.idleness.as_ref().and_then(Idleness::deadline);
         [accounts, stop, checks, self.statics.next_deadline(), idle].into_iter().flatten().min()
     }
@@ -185,16 +186,13 @@ impl Broker {
     }
 
     /// Lets an account act, and reschedules it.
-    fn with_account(
-        &mut self,
-        step: &mut Step<'_>,
-        name: &str,
-        act: impl FnOnce(&mut Account, &mut Step<'_>),
-    ) {
+    fn with_account(&mut self, step: &mut Step<'_>, name: &str, f: impl FnOnce(&mut Account, &mut Step<'_>)) {
         let Some(account) = self.accounts.get_mut(name) else { return };
-        act(account, step);
-        let at = account.next_deadline(step.now);
-        self.wake_ups.set(name, at);
+        f(account, step);
+        match account.next_deadline(step.now) {
+            Some(at) => self.wake_ups.insert(name.to_owned(), at),
+            None => self.wake_ups.remove(name),
+        };
     }
 
     /// Settles what accounts passed on: status requests that waited for a read, and requests for another user.
@@ -204,7 +202,7 @@ impl Broker {
         }
         for (id, name) in step.read.drain(..) {
             for status in self.statuses.iter_mut().filter(|status| status.id == id) {
-                status.was_read(&name);
+                status.unread.remove(&name);
             }
         }
     }
@@ -230,22 +228,37 @@ impl Broker {
     }
 
     fn asked(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, ask: Ask) {
+        if let Err(fault) = self.try_asked(step, id, peer, ask) {
+            step.reply(id, Reply::Error(fault));
+        }
+    }
+
+    /// Takes a request; a fault answers it.
+    fn try_asked(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, ask: Ask) -> Result<(), Fault> {
         if self.stop.is_some() && !matches!(ask, Ask::Stop) {
-            step.reply(id, Reply::Error(stopping()));
-            return;
+            return Err(stopping());
         }
         match ask {
-            Ask::Get(get) => self.asked_get(step, id, peer, get),
-            Ask::Erase(erase) => match self.routes.find(&self.accounts, &erase.target) {
-                Ok(Some(name)) => {
-                    let deadline = step.now.tick + Ticks::seconds(u64::from(Get::default_wait()));
-                    let wants = Wants::Erase(erase.token);
-                    self.with_account(step, &name, |account, step| {
-                        account.ask(step, id, peer, deadline, wants)
-                    });
+            Ask::Get(get) => match self.routes.find(&self.accounts, &get.target)? {
+                Some(name) => {
+                    let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
+                    let wants = Wants::Get {
+                        is_named: get.target.profile.is_some(),
+                        username: get.target.username,
+                        interactive: get.interactive,
+                        min_validity: i64::from(get.min_validity),
+                    };
+                    self.ask_account(step, &name, id, peer, wait, wants);
                 }
-                Ok(None) => self.statics.erase(step, id, erase),
-                Err(fault) => step.reply(id, Reply::Error(fault)),
+                None if self.statics.get(step, id, peer, &get) => {}
+                None => step.reply(id, Reply::NoMatch),
+            },
+            Ask::Erase(erase) => match self.routes.find(&self.accounts, &erase.target)? {
+                Some(name) => {
+                    let wait = Ticks::seconds(u64::from(Get::default_wait()));
+                    self.ask_account(step, &name, id, peer, wait, Wants::Erase(erase.token));
+                }
+                None => self.statics.erase(step, id, erase),
             },
             Ask::Store(store) => {
                 let target = Target {
@@ -254,118 +267,86 @@ impl Broker {
                     username: store.credential.username.clone(),
                     ..Target::default()
                 };
-                match self.routes.find(&self.accounts, &target) {
+                match self.routes.find(&self.accounts, &target)? {
                     // The daemon has every token that it issued.
-                    Ok(Some(_)) => step.reply(id, Reply::Done),
-                    Ok(None) => self.statics.store(step, id, store),
-                    Err(fault) => step.reply(id, Reply::Error(fault)),
+                    Some(_) => step.reply(id, Reply::Done),
+                    None => self.statics.store(step, id, store),
                 }
             }
-            Ask::Login(login) => self.asked_login(step, id, peer, login),
-            Ask::Paste(paste) => match self.routes.named(&self.accounts, paste.profile.as_deref()) {
-                Ok(name) => self.with_account(step, &name, |account, step| {
-                    let reply =
-                        account.pasted(step, &paste.redirect).map_or_else(Reply::Error, |()| Reply::Done);
-                    step.reply(id, reply);
+            Ask::Login(login) => {
+                let name = self.routes.named(&self.accounts, login.profile.as_deref())?;
+                let timeout = Ticks::seconds(u64::from(login.timeout)).min(policy::LONGEST_FLOW);
+                let wants = Wants::Login {
+                    // A secret is verified by a sign-in, so a valid token is no reason to skip it.
+                    force: login.force || login.client_secret.is_some(),
+                    client_secret: login.client_secret,
+                    can_paste: login.can_paste,
+                };
+                self.ask_account(step, &name, id, peer, timeout, wants);
+            }
+            Ask::Paste(paste) => {
+                let name = self.routes.named(&self.accounts, paste.profile.as_deref())?;
+                self.with_account(step, &name, |account, step| {
+                    let pasted = account.pasted(step, &paste.redirect);
+                    step.reply(id, pasted.map_or_else(Reply::Error, |()| Reply::Done));
                     account.advance(step);
-                }),
-                Err(fault) => step.reply(id, Reply::Error(fault)),
-            },
-            Ask::Logout(logout) => self.asked_logout(step, id, &logout),
+                });
+            }
+            Ask::Logout(logout) => {
+                let names = match logout.profile.as_deref() {
+                    None if logout.all => self.accounts.keys().cloned().collect(),
+                    name => vec![self.routes.named(&self.accounts, name)?],
+                };
+                let mut gathering = LogoutGathering::new(id);
+                for name in names {
+                    self.with_account(step, &name, |account, step| {
+                        let erasing = account.sign_out(step, id, logout.client_secret);
+                        gathering.erasing(erasing, account.profile().base_url.grants_page().as_str());
+                    });
+                }
+                self.logouts.push(gathering);
+            }
             Ask::Status(status) => {
-                match self.routes.named_or_all(&self.accounts, status.profile.as_deref()) {
-                    Ok(names) => {
-                        self.statuses.push(StatusGathering::new(id, names.clone(), status.check, step.now));
-                        for name in names {
-                            let deadline = step.now.tick + StatusGathering::READING;
-                            let peer = peer.clone();
-                            self.with_account(step, &name, |account, step| {
-                                account.ask(step, id, peer, deadline, Wants::Reading)
-                            });
-                        }
-                    }
-                    Err(fault) => step.reply(id, Reply::Error(fault)),
+                let names = self.routes.named_or_all(&self.accounts, status.profile.as_deref())?;
+                self.statuses.push(StatusGathering::new(id, names.clone(), status.check, step.now));
+                for name in names {
+                    let (peer, wait) = (peer.clone(), StatusGathering::READING);
+                    self.ask_account(step, &name, id, peer, wait, Wants::Reading);
                 }
             }
-            Ask::Check(check) => match self.routes.named_or_all(&self.accounts, check.profile.as_deref()) {
-                Ok(names) => {
-                    let accounts = names.iter().filter_map(|name| self.accounts.get(name));
-                    let profiles =
-                        accounts.map(|account| (account.profile().clone(), account.is_listening())).collect();
-                    let secrets = self.secrets();
-                    step.effects.push(Effect::Check { id, keyring: step.keyring, profiles, secrets });
-                }
-                Err(fault) => step.reply(id, Reply::Error(fault)),
-            },
+            Ask::Check(check) => {
+                let names = self.routes.named_or_all(&self.accounts, check.profile.as_deref())?;
+                let accounts = names.iter().filter_map(|name| self.accounts.get(name));
+                let profiles =
+                    accounts.map(|account| (account.profile().clone(), account.is_listening())).collect();
+                let secrets = self.secrets();
+                step.effects.push(Effect::Check { id, keyring: step.keyring, profiles, secrets });
+            }
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
             }
             Ask::Stop => self.stop(step, Some(id)),
             _ => {
-                let fault = Fault::new(FaultKind::BadRequest, "this request is not known")
+                return Err(Fault::new(FaultKind::BadRequest, "this request is not known")
                     .why("the daemon is older than the program that asked")
-                    .run("rally-cred daemon restart");
-                step.reply(id, Reply::Error(fault));
+                    .run("rally-cred daemon restart"));
             }
         }
+        Ok(())
     }
 
-    fn asked_get(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, get: Get) {
-        let name = match self.routes.find(&self.accounts, &get.target) {
-            Ok(Some(name)) => name,
-            Ok(None) => {
-                if !self.statics.get(step, id, peer, &get) {
-                    step.reply(id, Reply::NoMatch);
-                }
-                return;
-            }
-            Err(fault) => return step.reply(id, Reply::Error(fault)),
-        };
-        let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
-        let wants = Wants::Get {
-            is_named: get.target.profile.is_some(),
-            username: get.target.username,
-            interactive: get.interactive,
-            min_validity: i64::from(get.min_validity),
-        };
+    fn ask_account(
+        &mut self,
+        step: &mut Step<'_>,
+        name: &str,
+        id: AskId,
+        peer: Peer,
+        wait: Ticks,
+        wants: Wants,
+    ) {
         let deadline = step.now.tick + wait;
-        self.with_account(step, &name, |account, step| account.ask(step, id, peer, deadline, wants));
-    }
-
-    fn asked_login(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, login: Login) {
-        let name = match self.routes.named(&self.accounts, login.profile.as_deref()) {
-            Ok(name) => name,
-            Err(fault) => return step.reply(id, Reply::Error(fault)),
-        };
-        let timeout = Ticks::seconds(u64::from(login.timeout)).min(policy::LONGEST_FLOW);
-        let wants = Wants::Login {
-            // A secret is verified by a sign-in, so a valid token is no reason to skip it.
-            force: login.force || login.client_secret.is_some(),
-            client_secret: login.client_secret,
-            can_paste: login.can_paste,
-        };
-        let deadline = step.now.tick + timeout;
-        self.with_account(step, &name, |account, step| account.ask(step, id, peer, deadline, wants));
-    }
-
-    fn asked_logout(&mut self, step: &mut Step<'_>, id: AskId, logout: &Logout) {
-        let names = match logout.profile.as_deref() {
-            None if logout.all => Ok(self.accounts.keys().cloned().collect()),
-            name => self.routes.named(&self.accounts, name).map(|name| vec![name]),
-        };
-        let names = match names {
-            Ok(names) => names,
-            Err(fault) => return step.reply(id, Reply::Error(fault)),
-        };
-        let mut gathering = LogoutGathering::new(id);
-        for name in names {
-            self.with_account(step, &name, |account, step| {
-                let erasing = account.sign_out(step, id, logout.client_secret);
-                gathering.erasing(erasing, account.profile().base_url.grants_page().as_str());
-            });
-        }
-        self.logouts.push(gathering);
+        self.with_account(step, name, |account, step| account.ask(step, id, peer, deadline, wants));
     }
 
     fn left(&mut self, step: &mut Step<'_>, id: AskId) {
@@ -411,7 +392,8 @@ impl Broker {
 
     fn time_passed(&mut self, step: &mut Step<'_>) {
         self.statics.time_passed(step);
-        for name in self.wake_ups.due(step.now.tick) {
+        let due = self.wake_ups.iter().filter(|(_, at)| **at <= step.now.tick);
+        for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.with_account(step, &name, |account, step| account.advance(step));
         }
     }

@@ -61,7 +61,7 @@ fn denial_ends_the_flow_for_everybody_and_the_next_tab_waits() {
     let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
     stage.hear(epoch, Outcome::Redirected(denied));
     assert_eq!((stage.fault(get), stage.fault(login)), (FaultKind::Denied, FaultKind::Denied));
-    assert_eq!(*stage.page(), Page::Denied { again: Command::new("rally-cred login") });
+    assert_eq!(*stage.page(), Page::Denied(Command::new("rally-cred login")));
     stage.effects.clear();
     let storm = stage.get(true);
     assert_eq!(stage.fault(storm), FaultKind::SignInNeeded);
@@ -84,7 +84,7 @@ fn the_command_that_is_said_to_help_is_for_the_profile_that_failed() {
     let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
     stage.hear(epoch, Outcome::Redirected(denied));
     assert_eq!(remedy(&stage, id).to_string(), "rally-cred login work");
-    assert_eq!(*stage.page(), Page::Denied { again: Command::new("rally-cred login work") });
+    assert_eq!(*stage.page(), Page::Denied(Command::new("rally-cred login work")));
 
     let id = stage.ask(Ask::Login(ask));
     let epoch = stage.open_listener();
