@@ -9,22 +9,12 @@ mod counts;
 mod forward;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-#[cfg_attr(
-    not(any(test, feature = "fuzzing")),
-    expect(dead_code, unused_imports, reason = "the server that reads through it comes next")
-)]
 mod guard;
 mod headers;
 mod identity;
 mod key;
-#[cfg_attr(not(test), expect(dead_code, reason = "the server that asks it comes next"))]
 mod neighbour;
-#[cfg_attr(not(test), expect(dead_code, reason = "the server that waits in it comes next"))]
 mod queue;
-#[cfg_attr(
-    not(any(test, feature = "fuzzing")),
-    expect(dead_code, reason = "the server that rewrites with it comes next")
-)]
 mod refs;
 mod replay;
 mod server;
@@ -41,7 +31,7 @@ pub use counts::Counts;
 pub use identity::{Identity, NotMade, Unreadable};
 pub use key::LocalKey;
 pub use server::Gateway;
-pub use settings::{Settings, Ways};
+pub use settings::{Settings, Share, Ways};
 pub use tokens::{Later, Lease, Tokens};
 
 #[cfg(test)]
