@@ -52,8 +52,8 @@ impl Stage {
     fn password(&mut self, host: &str) -> Option<String> {
         let id = self.ask(for_host("https", host));
         match self.result(id) {
-            Some(Reply::StaticCredential(StaticCredential { credential, .. })) => {
-                Some(credential.password.as_ref().unwrap().expose().to_owned())
+            Some(Reply::StaticCredential(given)) => {
+                Some(given.credential.password.as_ref().unwrap().expose().to_owned())
             }
             Some(Reply::NoMatch) => None,
             other => panic!("{other:?}"),
