@@ -2,10 +2,7 @@
 //! Does not: test how they are matched (`static_record` does).
 //! Used by: `cargo test`.
 
-use rally_cred_proto::{
-    git::Credential,
-    message::{StaticCredential, Store},
-};
+use rally_cred_proto::{git::Credential, message::Store};
 
 use super::*;
 use crate::profile::StaticHosts;
