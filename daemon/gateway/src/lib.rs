@@ -7,14 +7,13 @@ mod admit;
 mod authority;
 mod counts;
 mod forward;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the server that reads through it comes next")
-)]
 mod guard;
 mod headers;
 mod identity;
 mod key;
+mod neighbour;
+mod queue;
+mod refs;
 mod replay;
 mod server;
 mod settings;
@@ -22,6 +21,7 @@ mod socket;
 mod tokens;
 mod trouble;
 mod tunnel;
+mod turns;
 mod upstream;
 
 pub use authority::Authority;
@@ -29,7 +29,7 @@ pub use counts::Counts;
 pub use identity::{Identity, NotMade, Unreadable};
 pub use key::LocalKey;
 pub use server::Gateway;
-pub use settings::{Settings, Ways};
+pub use settings::{Settings, Share, Ways};
 pub use tokens::{Later, Lease, Tokens};
 
 #[cfg(test)]
