@@ -26,8 +26,8 @@ pub fn path() -> Result<PathBuf, Fault> {
     variables::config_file(variable(CONFIG))
 }
 
-/// Reads the config file; `None` if there is none, as before the first set-up. It must be an ordinary file of this user or
-/// root that nobody else may write to, since it decides where the client secret is sent.
+/// Reads the config file; `None` if there is none, as before the first set-up. It must be an ordinary file of this user
+/// or root that nobody else may write to, since it decides where the client secret is sent.
 pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
     let file = match private_file::open(path) {
         Ok(file) => file,
@@ -209,8 +209,8 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
 /// A profile's name is part of an item's name in the keyring, for which some keyrings have little room.
 const LONGEST_NAME: usize = 64;
 
-/// A program by its name or whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative path
-/// would mean another program in each working directory.
+/// A program by its name or whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative
+/// path would mean another program in each working directory.
 fn parse_command(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<(PathBuf, Vec<String>), Fault> {
     let words = source.texts(entry)?;
     let program = words.first().and_then(|program| {
