@@ -66,7 +66,6 @@ fn layout(page: Option<Page>) -> Layout {
     }
 }
 
-/// The page for a request that does not complete the sign-in.
 pub(super) fn refusal(refusal: Refusal) -> Answer {
     let (title, lead) = match refusal {
         Refusal::Used => (

@@ -125,7 +125,6 @@ impl Account {
         self.waiters.iter().any(|waiter| waiter.id == id)
     }
 
-    /// Drops the request of a client that left.
     pub(crate) fn left(&mut self, step: &mut Step<'_>, id: AskId) {
         self.waiters.retain(|waiter| waiter.id != id);
         self.drop_deserted_flow(step);
