@@ -65,7 +65,7 @@ fn out_of_reach(socket: &Path) -> Option<Fault> {
     let daemon = rally_cred_proto::lock::Holder::find(socket)?;
     let what = format!("the daemon, process {}, cannot be reached", daemon.pid());
     let why = format!("nobody answers at {}", socket.display());
-    Some(Fault::new(FaultKind::NoDaemon, what).why(why).remedy("rally-cred daemon restart"))
+    Some(Fault::new(FaultKind::NoDaemon, what).why(why).run("rally-cred daemon restart"))
 }
 
 #[cfg(not(unix))]

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use rally_cred_proto::{Ask, Fault, Reply, Secret, message};
+use rally_cred_proto::{Ask, Fault, Reply, Secret, message, remedy::Command};
 
 use super::{
     answer::{RawAnswer, TokenForm},
@@ -159,7 +159,7 @@ pub struct Alert {
     /// What was tried, or why there is nothing to try.
     pub why: String,
     /// The command that helps.
-    pub remedy: String,
+    pub remedy: Command,
     /// Whether that command can run without a terminal.
     pub has_button: bool,
 }
@@ -175,7 +175,7 @@ pub enum Page {
     /// The user pressed "Deny".
     Denied {
         /// The command that begins again.
-        again: String,
+        again: Command,
     },
     /// It failed.
     Failed(Fault),

@@ -7,7 +7,7 @@ use std::{fmt::Write as _, fs::File, path::Path, process::Command};
 
 use rally_cred::system::System;
 use rally_cred_proto::plain::{plain, visible};
-use rally_cred_proto::{Fault, FaultKind, network, own_file, socket};
+use rally_cred_proto::{Fault, FaultKind, network, own_file, socket, variables};
 
 use super::{Found, shown};
 use crate::installed::{self, UNITS, Units};
@@ -17,9 +17,22 @@ use crate::terminal::Terminal;
 const LOG_END: u64 = 64 * 1024;
 
 /// Variables that affect the programs. The report says only which are set, since some may hold passwords.
-const VARIABLES: &str = "RALLY_CRED_CONFIG RALLY_CRED_SOCKET RALLY_CRED_PROFILE RALLY_CRED_LOG \
-    RALLY_CRED_CLIENT_SECRET_FILE XDG_RUNTIME_DIR XDG_CONFIG_HOME XDG_STATE_HOME DBUS_SESSION_BUS_ADDRESS DISPLAY \
-    WAYLAND_DISPLAY BROWSER CI GIT_TERMINAL_PROMPT";
+const VARIABLES: [&str; 14] = [
+    variables::CONFIG,
+    socket::OVERRIDE,
+    variables::PROFILE,
+    "RALLY_CRED_LOG",
+    variables::SECRET_FILE,
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "XDG_STATE_HOME",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "BROWSER",
+    "CI",
+    "GIT_TERMINAL_PROMPT",
+];
 
 /// Writes the report into a new file that only this user can read.
 pub(super) fn write(path: &Path, found: &Found, sys: &dyn Terminal) -> Result<(), Fault> {
@@ -43,7 +56,7 @@ fn text(found: &Found, sys: &dyn Terminal) -> String {
     let at = jiff::Timestamp::from_second(sys.now()).map(|at| at.to_string()).unwrap_or_default();
     let system = read_line("/etc/os-release", "PRETTY_NAME=").unwrap_or_default();
     let kernel = read_line("/proc/sys/kernel/osrelease", "").unwrap_or_default();
-    let known = VARIABLES.split(' ').chain(network::GROUPS.into_iter().flatten().copied());
+    let known = VARIABLES.into_iter().chain(network::GROUPS.into_iter().flatten().copied());
     let set: Vec<_> = known.filter(|name| sys.variable(name).is_some()).collect();
     let mut text = format!(
         "rally-cred support report, version 1\n\

@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use rally_cred::{browser, system::System};
-use rally_cred_proto::{Fault, FaultKind, Origin, plain::plain, shell_word::shell_word};
+use rally_cred_proto::{Fault, FaultKind, Origin, origin::DEFAULT_BASE_URL, plain::plain, remedy::Command};
 
 use super::interview::{Interview, Verdict};
-use super::{DEFAULT_BASE_URL, Options, config_text::ConfigText};
+use super::{Options, config_text::ConfigText};
 use crate::config;
 
 /// The port of the callback URL that README.md shows.
@@ -35,17 +35,16 @@ pub(super) struct Answers {
 }
 
 impl Draft {
-    pub(super) fn command(&self, profile: &str) -> String {
-        let name = if profile == "default" { String::new() } else { format!(" {}", shell_word(profile)) };
-        let flag = |(flag, value): (&str, &Option<String>)| {
-            value.as_ref().map(|value| format!(" {flag} {}", shell_word(&plain(value))))
-        };
+    pub(super) fn command(&self, profile: &str) -> Command {
         let flags = [
             ("--base-url", &self.base_url),
             ("--callback", &self.callback),
             ("--client-id", &self.client_id),
         ];
-        format!("rally-cred setup{name}{}", flags.into_iter().filter_map(flag).collect::<String>())
+        flags.into_iter().fold(Command::of_profile("setup", profile), |command, (flag, value)| match value {
+            Some(value) => command.arg(flag).arg(plain(value)),
+            None => command,
+        })
     }
 }
 
@@ -255,11 +254,11 @@ mod tests {
     #[test]
     fn the_answers_are_kept_as_a_command_that_begins_with_them() {
         let mut draft = Draft::default();
-        assert_eq!(draft.command("default"), "rally-cred setup");
+        assert_eq!(draft.command("default").to_string(), "rally-cred setup");
         draft.base_url = Some("https://a".to_owned());
         draft.client_id = Some("it's".to_owned());
         assert_eq!(
-            draft.command("work"),
+            draft.command("work").to_string(),
             r"rally-cred setup work --base-url https://a --client-id 'it'\''s'"
         );
     }
