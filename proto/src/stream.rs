@@ -11,11 +11,8 @@ pub(crate) use windows::Stream;
 
 #[cfg(unix)]
 mod unix {
-    use std::{
-        io::{self, ErrorKind, Read, Write},
-        os::unix::net::UnixStream,
-        path::Path,
-    };
+    use std::io::{self, ErrorKind, Read, Write};
+    use std::{os::unix::net::UnixStream, path::Path};
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -77,10 +74,8 @@ mod unix {
     /// A connected socket on which no call blocks.
     #[cfg(target_os = "linux")]
     pub(crate) fn connect(socket: &Path, deadline: &mut Deadline) -> io::Result<UnixStream> {
-        use rustix::{
-            io::Errno,
-            net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt},
-        };
+        use rustix::io::Errno;
+        use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
         let address = SocketAddrUnix::new(socket)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -127,15 +122,11 @@ mod unix {
 
 #[cfg(not(unix))]
 mod windows {
-    use std::{
-        io::{self, Read, Write},
-        path::Path,
-    };
+    use std::io::{self, Read, Write};
+    use std::path::Path;
 
-    use interprocess::{
-        ConnectWaitMode,
-        local_socket::{ConnectOptions, GenericFilePath, prelude::*},
-    };
+    use interprocess::ConnectWaitMode;
+    use interprocess::local_socket::{ConnectOptions, GenericFilePath, prelude::*};
 
     use crate::Deadline;
 
