@@ -32,8 +32,8 @@ mod inherited {
     pub struct Inherited(UnixListener);
 
     impl Inherited {
-        /// The socket that was passed on to this process; `None` if none was. Fails if it is more than one, or not the one
-        /// at `path`, which clients use.
+        /// The socket that was passed on to this process; `None` if none was. Fails if it is more than one, or not the
+        /// one at `path`, which clients use.
         pub fn take(path: &Path) -> Result<Option<Self>, Fault> {
             let descriptors = sd_listen_fds::get().map_err(|err| refused(&err.to_string()))?;
             let mut passed_on = Vec::new();

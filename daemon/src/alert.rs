@@ -33,8 +33,8 @@ pub struct Alerts {
 pub type AllGone = mpsc::Receiver<Infallible>;
 
 impl Alerts {
-    /// Alerts that are shown this way; nothing is opened yet. Dropping them withdraws what they show, since its button would
-    /// be dead.
+    /// Alerts that are shown this way; nothing is opened yet. Dropping them withdraws what they show, since its button
+    /// would be dead.
     pub fn new(way: Notify) -> (Self, AllGone) {
         let (alive, all_gone) = mpsc::channel(1);
         (Self { way, shown: HashMap::new(), alive }, all_gone)

@@ -27,8 +27,8 @@ pub fn path() -> Result<PathBuf, Fault> {
     variables::config_file(variable(CONFIG))
 }
 
-/// Reads the config file; `None` if there is none, as before the first set-up. It must be an ordinary file of this user or
-/// root that nobody else may write to, since it decides where the client secret is sent.
+/// Reads the config file; `None` if there is none, as before the first set-up. It must be an ordinary file of this user
+/// or root that nobody else may write to, since it decides where the client secret is sent.
 pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
     let file = match private_file::open(path) {
         Ok(file) => file,

@@ -23,17 +23,17 @@ use rally_cred_core::{
     time::{Tick, Ticks},
 };
 
-/// Longest sleep. A laptop may sleep through a timer, so the clocks are read at least this often, and with each request.
-/// Only a renewal ahead of time or the end of a sign-in can be late, by as much. A sleep costs up to three wake-ups, since
-/// the runtime's clock counts in ever finer steps towards its end.
+/// Longest sleep. A laptop may sleep through a timer, so the clocks are read at least this often, and with each
+/// request. Only a renewal ahead of time or the end of a sign-in can be late, by as much. A sleep costs up to three
+/// wake-ups, since the runtime's clock counts in ever finer steps towards its end.
 const MAX_NAP: Ticks = Ticks::seconds(120);
 
 /// The way to the broker. Clones share it, and all stay on its thread.
 #[derive(Clone, Default)]
 pub struct Driver(Rc<Inner>);
 
-/// Begins an effect and returns at once; a break ends the daemon. It may call [`Driver::tell`] and [`Driver::reply`], but
-/// nothing else of the driver: the outcome comes back later.
+/// Begins an effect and returns at once; a break ends the daemon. It may call [`Driver::tell`] and [`Driver::reply`],
+/// but nothing else of the driver: the outcome comes back later.
 pub type Begin = Box<dyn FnMut(Effect) -> ControlFlow<()>>;
 
 #[derive(Default)]

@@ -55,8 +55,8 @@ pub async fn find_user(profile: &Profile, token: &Secret) -> RawAnswer {
     .0
 }
 
-/// Sends the user query without a token, which a healthy Rally refuses; also returns by how many seconds Rally's clock is
-/// ahead of this machine's, if it said so.
+/// Sends the user query without a token, which a healthy Rally refuses; also returns by how many seconds Rally's clock
+/// is ahead of this machine's, if it said so.
 pub async fn reach(profile: &Profile) -> (RawAnswer, Option<i64>) {
     answer_in_time(profile, Sent::default(), |client| Ok(client.get(profile.base_url.user_query()))).await
 }

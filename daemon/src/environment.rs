@@ -2,8 +2,8 @@
 //! Does not: read those that one part alone needs.
 //! Used by: `main`, before anything else, and `alert`.
 
-/// Restarts this program in its own place without its empty variables, if there are any. Libraries take an empty path or
-/// bus address literally, and a process cannot safely change its own variables.
+/// Restarts this program in its own place without its empty variables, if there are any. Libraries take an empty path
+/// or bus address literally, and a process cannot safely change its own variables.
 #[cfg(unix)]
 pub fn drop_empty_variables() {
     use std::{env, os::unix::process::CommandExt, process::Command};

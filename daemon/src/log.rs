@@ -54,7 +54,6 @@ pub fn open(sink: Sink, level: Option<&str>) -> Result<(), Fault> {
     opened.map_err(|fault| Fault::new(FaultKind::Failed, "the log cannot be opened").why(fault.to_string()))
 }
 
-/// The log of this process, once it is open.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// What waits for [`catch_up`]: writing a line takes as long as deciding a request, so the caller does not wait for it.

@@ -1,5 +1,5 @@
-//! Tells the service manager whether the daemon is ready, reloading, stopping or alive, and what it is doing, by systemd's
-//! protocol (`sd_notify(3)`): lines of `NAME=value` in datagrams to the socket in `NOTIFY_SOCKET`.
+//! Tells the service manager whether the daemon is ready, reloading, stopping or alive, and what it is doing, by
+//! systemd's protocol (`sd_notify(3)`): lines of `NAME=value` in datagrams to the socket in `NOTIFY_SOCKET`.
 //! Does not: decide, or wait for the manager.
 //! Used by: `start`, `perform` and `driver`.
 

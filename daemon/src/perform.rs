@@ -107,8 +107,8 @@ impl Performer {
             Effect::Log(entry) => self.note(entry),
             Effect::CloseSocket => self.guard.close(),
             Effect::Exit => return ControlFlow::Break(()),
-            // Nothing is awaited before the guard closes, so no client can come in between. Later ones wait in the service
-            // manager's queue.
+            // Nothing is awaited before the guard closes, so no client can come in between. Later ones wait in the
+            // service manager's queue.
             Effect::ExitIfDeserted if self.guard.is_deserted() => {
                 self.note(Entry::Idle);
                 return ControlFlow::Break(());

@@ -266,8 +266,8 @@ fn watch_signals(driver: &Driver) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Keeps secrets out of core dumps, closes new files to others, and on Linux shields this process from others of its user
-/// that may not trace.
+/// Keeps secrets out of core dumps, closes new files to others, and on Linux shields this process from others of its
+/// user that may not trace.
 #[cfg(unix)]
 fn harden() -> Result<(), Fault> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -278,8 +278,8 @@ fn harden() -> Result<(), Fault> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(cannot)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(cannot)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    // Many systems give a program 1,024 descriptors, which a thousand clients would use up. With the old limit, fewer are
-    // served at once.
+    // Many systems give a program 1,024 descriptors, which a thousand clients would use up. With the old limit, fewer
+    // are served at once.
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum.map(|most| most.min(4096)), maximum }).ok();
     // A daemon that can open no file would end at the first that it needs.

@@ -29,8 +29,8 @@ pub async fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) ->
     outcome.await.map_err(|_| Undone::Failed)
 }
 
-/// Whether the system can start threads and open files now. The bus library begins with some of each, and panics where it
-/// gets none, which would end the daemon.
+/// Whether the system can start threads and open files now. The bus library begins with some of each, and panics where
+/// it gets none, which would end the daemon.
 #[cfg(unix)]
 pub fn rehearse() -> Result<(), Undone> {
     const THREADS: usize = 4;

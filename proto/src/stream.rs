@@ -12,7 +12,7 @@ pub(crate) use windows::Stream;
 #[cfg(unix)]
 mod unix {
     use std::{
-        io::{self, Read, Write},
+        io::{self, ErrorKind, Read, Write},
         os::unix::net::UnixStream,
         path::Path,
     };
@@ -34,11 +34,9 @@ mod unix {
             while !bytes.is_empty() {
                 match self.0.write(bytes) {
                     Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-                    Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
-                        self.wait(PollFlags::OUT, deadline)?;
-                    }
-                    Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
-                    Err(fault) => return Err(fault),
+                    Err(err) if err.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::OUT, deadline)?,
+                    Err(err) if err.kind() == ErrorKind::Interrupted => {}
+                    Err(err) => return Err(err),
                 }
             }
             Ok(())
@@ -48,9 +46,7 @@ mod unix {
             loop {
                 self.wait(PollFlags::IN, deadline)?;
                 match self.0.read(room) {
-                    Err(fault)
-                        if matches!(fault.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                    }
+                    Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                     outcome => return outcome,
                 }
             }
@@ -92,7 +88,7 @@ mod unix {
             Ok(()) => return Ok(UnixStream::from(stream)),
             // So many wait to be let in that there is no room for one more.
             Err(Errno::AGAIN) => {}
-            Err(fault) => return Err(fault.into()),
+            Err(err) => return Err(err.into()),
         }
         // Of all ways to wait for room, only the limit for sending is one that does not look again and again.
         rustix::io::ioctl_fionbio(&stream, false)?;
@@ -105,7 +101,7 @@ mod unix {
                     Ok(()) | Err(Errno::ISCONN) => return Ok(true),
                     Err(Errno::AGAIN) => return Ok(false),
                     Err(Errno::INTR) => {}
-                    Err(fault) => return Err(fault),
+                    Err(err) => return Err(err),
                 }
             }
         })?;

@@ -43,8 +43,8 @@ impl TokenForm {
         Sent::new([own.clone(), client_secret.clone()])
     }
 
-    /// The form fields, exactly those that are known to work: for a code those of vendor article 140086, in its order; for
-    /// a refresh token those of flowdock/rally-wsapi, which used them in production.
+    /// The form fields, exactly those that are known to work: for a code those of vendor article 140086, in its order;
+    /// for a refresh token those of flowdock/rally-wsapi, which used them in production.
     pub fn fields<'a>(&'a self, client_id: &'a str, secret: &'a Secret) -> Vec<(&'static str, &'a str)> {
         let mut fields = match self {
             Self::Code { code, redirect_uri } => vec![

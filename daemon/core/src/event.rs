@@ -100,8 +100,8 @@ pub enum Effect {
     Post { epoch: Epoch, profile: Profile, client_secret: Secret, form: TokenForm },
     /// Ask Rally whose token this is; comes back as [`Outcome::UserLookedUp`].
     LookUpUser { epoch: Epoch, profile: Profile, token: Secret },
-    /// Try what a sign-in needs, send the client each finding, and answer it. Of each profile, whether its redirect port is
-    /// open already, for a sign-in. Rally may quote these secrets.
+    /// Try what a sign-in needs, send the client each finding, and answer it. Of each profile, whether its redirect
+    /// port is open already, for a sign-in. Rally may quote these secrets.
     Check { id: AskId, keyring: Keyring, profiles: Vec<(Profile, bool)>, secrets: Sent },
     /// Notify the user that a sign-in is needed.
     Alert(Alert),

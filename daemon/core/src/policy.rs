@@ -7,8 +7,8 @@ use super::{
     time::{Now, Tick, Ticks, Wall},
 };
 
-/// How long a flow that a `get` began waits for a person. Identity providers' pages expire after five to ten minutes, and
-/// a tab older than that is forgotten.
+/// How long a flow that a `get` began waits for a person. Identity providers' pages expire after five to ten minutes,
+/// and a tab older than that is forgotten.
 pub const FLOW_LIFE: Ticks = Ticks::seconds(300);
 
 /// Longest flow that `login --timeout` may ask for.
@@ -46,15 +46,15 @@ pub const UNASKED_LOAD: Ticks = Ticks::seconds(60);
 /// begin to wonder after half a second.
 pub const KEYRING_NEWS: Ticks = Ticks(500);
 
-/// Pause before the user is notified that a sign-in is needed: time for a client to find its person, which takes one start
-/// of git, and to ask again.
+/// Pause before the user is notified that a sign-in is needed: time for a client to find its person, which takes one
+/// start of git, and to ask again.
 pub const ALERT_GRACE: Ticks = Ticks::seconds(5);
 
 /// How long a stopping daemon waits for the vault.
 pub const STOP_PATIENCE: Ticks = Ticks::seconds(3);
 
-/// How long an idle daemon that its service manager can start again stays: long enough that a working day is served from
-/// memory and its tokens are renewed ahead of time.
+/// How long an idle daemon that its service manager can start again stays: long enough that a working day is served
+/// from memory and its tokens are renewed ahead of time.
 pub const IDLE_EXIT: Ticks = Ticks::seconds(3600);
 
 /// A token unused for this long is not renewed ahead of time: a working day and the night after it.
@@ -66,12 +66,12 @@ pub const LOOK_PAUSE: Ticks = Ticks::seconds(2);
 /// How long a renewal or a sign-in waits for a look: longer than any healthy keyring needs, short enough for a caller.
 pub const LOOK_PATIENCE: Ticks = Ticks::seconds(2);
 
-/// Pauses before further looks, after Rally refused a refresh token that the vault still has: another daemon may have used
-/// it up and be about to save the next one. A renewal and a save take well under a second together.
+/// Pauses before further looks, after Rally refused a refresh token that the vault still has: another daemon may have
+/// used it up and be about to save the next one. A renewal and a save take well under a second together.
 pub const SECOND_LOOKS: [Ticks; 2] = [Ticks(250), Ticks(1000)];
 
-/// How many refusals of one kind in a row are believed. Rally answers `invalid_grant` for other causes too, and any server
-/// may answer 401 in a bad moment.
+/// How many refusals of one kind in a row are believed. Rally answers `invalid_grant` for other causes too, and any
+/// server may answer 401 in a bad moment.
 pub const REFUSALS: u32 = 3;
 
 /// A token is fresh for at most this part of its life.
@@ -95,8 +95,8 @@ const LONGEST_REPORT_PAUSE: Ticks = Ticks::seconds(60);
 /// Earliest renewal ahead of time.
 const LONGEST_LEAD: i64 = 300;
 
-/// How long before its expiry a token is renewed: a tenth of its life, at most five minutes, less a jitter of up to half of
-/// that, so that daemons that signed in together do not renew together.
+/// How long before its expiry a token is renewed: a tenth of its life, at most five minutes, less a jitter of up to
+/// half of that, so that daemons that signed in together do not renew together.
 pub fn renewal_lead(life: i64, dice: &mut dyn Dice) -> i64 {
     let lead = (life / 10).clamp(0, LONGEST_LEAD);
     let jitter = dice.up_to(Ticks::seconds(lead.unsigned_abs() / 2)).as_seconds();
@@ -113,8 +113,8 @@ pub fn satisfies(left: i64, life: Option<i64>, wish: i64) -> bool {
     left >= wish || is_fresh(left, life)
 }
 
-/// The end of a token's life, in which it is not given out: a second, which a caller needs to use it, or a tenth of a life
-/// of less than ten seconds.
+/// The end of a token's life, in which it is not given out: a second, which a caller needs to use it, or a tenth of a
+/// life of less than ten seconds.
 pub fn last_moments(life: i64) -> Ticks {
     Ticks(u64::try_from(life.saturating_mul(100)).unwrap_or(0).min(1000))
 }
@@ -124,8 +124,8 @@ pub fn is_fresh(left: i64, life: i64) -> bool {
     life.saturating_sub(left) < (life / 10).min(LONGEST_FRESHNESS)
 }
 
-/// Whether no token of this life can have this validity, and the wish is more than what clients ask for by default, so that
-/// the caller should be told.
+/// Whether no token of this life can have this validity, and the wish is more than what clients ask for by default, so
+/// that the caller should be told.
 pub fn is_beyond_life(life: Option<i64>, wish: i64) -> bool {
     life.is_some_and(|life| wish > life.max(LEAST_VALIDITY))
 }

@@ -1,5 +1,5 @@
-//! The secrets that were sent to Rally, and how they are kept out of what is shown of its answers: a server may quote what
-//! it was sent, in any encoding.
+//! The secrets that were sent to Rally, and how they are kept out of what is shown of its answers: a server may quote
+//! what it was sent, in any encoding.
 //! Does not: rely on what a secret looks like; it looks for those that it knows, and only then guesses about the rest.
 //! Used by: the endpoint, which records what it sends, and whatever reads an answer or a redirect.
 
@@ -18,8 +18,8 @@ const MASK: char = '…';
 /// This many characters in a row of a longer secret are hidden too: a server may have truncated its quote.
 const LONGEST_PIECE: usize = 8;
 
-/// A shorter secret counts only as a whole word. Anybody could guess it; hidden wherever its letters occur, it would make
-/// every message a riddle, and the gaps would spell it.
+/// A shorter secret counts only as a whole word. Anybody could guess it; hidden wherever its letters occur, it would
+/// make every message a riddle, and the gaps would spell it.
 const SHORTEST_PIECE: usize = 4;
 
 /// A secret of this length does not occur in a name by chance. Rally's tokens have about 42 characters.
@@ -43,8 +43,8 @@ impl Sent {
         self.0.extend(more.0);
     }
 
-    /// Text from outside, fit to be shown: plain, without these secrets in any usual encoding, and with `…` for every word
-    /// that could be another token, code or key.
+    /// Text from outside, fit to be shown: plain, without these secrets in any usual encoding, and with `…` for every
+    /// word that could be another token, code or key.
     pub fn shown(&self, text: &str) -> String {
         self.shown_without(text, &[])
     }
@@ -54,7 +54,8 @@ impl Sent {
         cut(&without_likely_secrets(&self.masked(text, others)))
     }
 
-    /// Whether a name, which must be shown unchanged, holds none of these secrets. It may share letters with a short one.
+    /// Whether a name, which must be shown unchanged, holds none of these secrets. It may share letters with a short
+    /// one.
     pub fn is_not_in(&self, name: &str) -> bool {
         !self.0.iter().map(Secret::expose).any(|secret| secret.len() >= LONG && name.contains(secret))
     }
@@ -78,8 +79,8 @@ impl Sent {
         masked
     }
 
-    /// For each byte of the line, whether it is part of a secret: as it is, escaped, perhaps several times, or in a base64
-    /// word.
+    /// For each byte of the line, whether it is part of a secret: as it is, escaped, perhaps several times, or in a
+    /// base64 word.
     fn hidden(&self, line: &str, others: &[&str]) -> Vec<bool> {
         let mut hidden = vec![false; line.len()];
         let mut hide =

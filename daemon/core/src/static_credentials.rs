@@ -19,7 +19,6 @@ use super::{
     time::{Tick, Ticks},
 };
 
-/// The static credentials of all configured servers.
 #[derive(Debug, Default)]
 pub(super) struct StaticCredentials {
     hosts: StaticHosts,
@@ -124,7 +123,6 @@ impl StaticCredentials {
         self.with_each_busy(|store| store.turn_away(step, fault, |_| true));
     }
 
-    /// Whether anything is being written to the vault.
     pub(super) fn is_unsettled(&self) -> bool {
         self.busy_stores().any(HostStore::is_writing)
     }
@@ -142,8 +140,8 @@ impl StaticCredentials {
         self.with_each(servers, |store| store.keep(step));
     }
 
-    /// Applies a new configuration. Everything is read again, perhaps from another vault; only what memory keeps as the vault
-    /// is known to be unchanged.
+    /// Applies a new configuration. Everything is read again, perhaps from another vault; only what memory keeps as the
+    /// vault is known to be unchanged.
     pub(super) fn apply(&mut self, step: &mut Step<'_>, hosts: StaticHosts, has_other_vault: bool) {
         self.hosts = hosts;
         let is_known = step.keyring == Keyring::Memory && !has_other_vault;
@@ -151,7 +149,6 @@ impl StaticCredentials {
         self.with_each(servers, |store| store.read_again(step));
     }
 
-    /// The servers, for `status`.
     pub(super) fn host_names(&self) -> Vec<String> {
         self.hosts.names()
     }
@@ -171,8 +168,8 @@ impl StaticCredentials {
         }
     }
 
-    /// Updates whether a server is busy. One with nothing held is removed: with `*`, git asks here about every server it
-    /// meets.
+    /// Updates whether a server is busy. One with nothing held is removed: with `*`, git asks here about every server
+    /// it meets.
     fn settle(&mut self, server: Server) {
         let store = self.stores.get(&server);
         if store.is_some_and(HostStore::is_idle) {

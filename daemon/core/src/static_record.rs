@@ -2,8 +2,8 @@
 //! Does not: touch a vault, or know for which servers there are any.
 //! Used by: `static_credentials`.
 //!
-//! Matching is git's (`credential_match` in its `credential.c`): what a request leaves out matches anything, the rest must
-//! match exactly; a password counts only when something is erased.
+//! Matching is git's (`credential_match` in its `credential.c`): what a request leaves out matches anything, the rest
+//! must match exactly; a password counts only when something is erased.
 
 use rally_cred_proto::{Secret, git::Credential};
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,8 @@ impl StaticRecord {
         )
     }
 
-    /// Replaces those for the same user and path. `false` if nothing changed: git stores what it was given after each use.
+    /// Replaces those for the same user and path. `false` if nothing changed: git stores what it was given after each
+    /// use.
     pub(super) fn put(&mut self, entry: Entry) -> bool {
         let replaced = Wanted {
             path: entry.path.clone(),

@@ -1,5 +1,5 @@
-//! One server's static credentials: read when they are first needed and before each change, since another daemon may use
-//! the same keyring. Requests are served one after the other, and each write is in the vault before it is answered.
+//! One server's static credentials: read when they are first needed and before each change, since another daemon may
+//! use the same keyring. Requests are served one after the other, and each write is in the vault before it is answered.
 //! Does not: know which servers there are (`static_credentials` does), or how credentials match (`static_record` does).
 //! Used by: `static_credentials`.
 
@@ -51,7 +51,6 @@ struct Held {
     is_fresh: bool,
 }
 
-/// A write under way.
 #[derive(Debug)]
 struct Writing {
     epoch: Epoch,
@@ -192,7 +191,6 @@ impl HostStore {
         true
     }
 
-    /// Serves the requests in the order in which they came.
     fn advance(&mut self, step: &mut Step<'_>) {
         while self.writing.is_none()
             && let Some(waiting) = self.waiting.pop_front()
@@ -208,8 +206,8 @@ impl HostStore {
                 }
                 Wants::Store(_) | Wants::Erase(_) => None,
             };
-            // What is held may be outdated. A hit will do, and so will what git stores after each use of it; a miss or a
-            // change will not.
+            // What is held may be outdated. A hit will do, and so will what git stores after each use of it; a miss or
+            // a change will not.
             let is_enough = match &waiting.wants {
                 Wants::Get { .. } => found.is_some(),
                 Wants::Store(entry) => !held.record.clone().put(entry.clone()),
@@ -256,7 +254,7 @@ impl HostStore {
         let Some(credential) = found else { return step.reply(id, Reply::NoMatch) };
         step.effects.push(Effect::Log(LogEntry::HandedStatic { server: self.name(), peer }));
         let Server { protocol, host } = self.server.clone();
-        step.reply(id, Reply::StaticCredential(StaticCredential { protocol, host, credential }));
+        step.reply(id, Reply::StaticCredential(Box::new(StaticCredential { protocol, host, credential })));
     }
 
     fn write(&mut self, step: &mut Step<'_>, ask: Option<(AskId, Tick)>, again: Again) {

@@ -111,11 +111,12 @@ impl VaultTrouble {
     }
 }
 
-/// A daemon knows the bus of the session that started it, so one started from the desktop reaches the desktop's keyring.
+/// A daemon knows the bus of the session that started it, so one started from the desktop reaches the desktop's
+/// keyring.
 const FIND_KEYRING: &str = "rally-cred daemon restart, in a terminal of your desktop; without one, start gnome-keyring \
                             or KWallet, or set keyring = \"memory\"";
 
-/// The command replaces the running daemon and makes the collection "login" with the password that it reads. To unlock the
-/// running one would not do, since that does not look for the new collection.
+/// The command replaces the running daemon and makes the collection "login" with the password that it reads. To unlock
+/// the running one would not do, since that does not look for the new collection.
 const MAKE_COLLECTION: &str = "make one in Seahorse, KWalletManager or KeePassXC; without a desktop, \
                                gnome-keyring-daemon --replace --unlock reads its password up to Ctrl-D and makes one";

@@ -44,7 +44,6 @@ struct Notification {
     id: u32,
 }
 
-/// A press of the button.
 struct Pressed {
     /// The value of [`ACTIVATION`].
     activation: Option<String>,

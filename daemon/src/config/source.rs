@@ -23,11 +23,9 @@ pub(super) struct Entry<'t> {
     value: &'t DeValue<'t>,
 }
 
-/// A key's value that is a text.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'t> {
     pub(super) text: &'t str,
-    /// The key's place.
     pub(super) at: usize,
 }
 

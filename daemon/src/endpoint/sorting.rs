@@ -13,7 +13,8 @@ use rally_cred_core::answer::{Distrust, Proxy, ProxyTrouble, SendTrouble};
 /// How many of a certificate's hosts are named.
 const NAMED_HOSTS: usize = 3;
 
-/// What an error of reqwest means, on a way that may lead through a proxy. Its URL is dropped, so that no text shows one.
+/// What an error of reqwest means, on a way that may lead through a proxy. Its URL is dropped, so that no text shows
+/// one.
 pub(super) fn sort(error: reqwest::Error, proxy: Option<&Proxy>) -> SendTrouble {
     let error = error.without_url();
     if let Some(tls) = causes(&error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
@@ -44,8 +45,8 @@ pub(super) fn exhausted(undone: &Undone) -> SendTrouble {
 
 const NO_SUCH_HOST: &str = "the name of its host was not found";
 
-/// What is wrong with the proxy, if it is to blame. The library's type for this is private, but its words are few, and tests
-/// hold them.
+/// What is wrong with the proxy, if it is to blame. The library's type for this is private, but its words are few, and
+/// tests hold them.
 fn proxy_trouble(error: &reqwest::Error, last: &str) -> Option<ProxyTrouble> {
     let tunnel = causes(error).map(ToString::to_string);
     let tunnel = tunnel.filter_map(|cause| cause.strip_prefix("tunnel error: ").map(str::to_owned)).next();

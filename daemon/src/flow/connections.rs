@@ -78,15 +78,14 @@ async fn accept(sockets: &Weak<[TcpListener]>, turn: usize) -> Option<io::Result
     .await
 }
 
-/// The open connections, oldest first.
 struct Connections {
     connections: VecDeque<AbortHandle>,
     redirects: Arc<Redirects>,
 }
 
 impl Connections {
-    /// Admits a connection. If there are too many, the oldest goes: a browser sends its request at once, so the oldest is
-    /// the least likely to be one.
+    /// Admits a connection. If there are too many, the oldest goes: a browser sends its request at once, so the oldest
+    /// is the least likely to be one.
     fn admit(&mut self, stream: TcpStream) {
         self.connections.retain(|connection| !connection.is_finished());
         if self.connections.len() >= self.redirects.limits.connections {
@@ -130,8 +129,8 @@ async fn serve(stream: TcpStream, redirects: Arc<Redirects>) {
     let _ = timeout(headers, rest).await;
 }
 
-/// Largest request head. Cookies ignore ports, so a browser sends `localhost` those of every program ever developed on this
-/// machine: 16 KiB, the limit of common servers, is known to be too little.
+/// Largest request head. Cookies ignore ports, so a browser sends `localhost` those of every program ever developed on
+/// this machine: 16 KiB, the limit of common servers, is known to be too little.
 const LARGEST_HEAD: usize = 64 * 1024;
 
 /// How much of a request is read and discarded after its answer.
@@ -208,7 +207,6 @@ pub(super) struct Limits {
     pub(super) silence: Duration,
     /// How long after that it is told that the outcome is unknown.
     pub(super) page: Duration,
-    /// Simultaneous connections.
     pub(super) connections: usize,
 }
 

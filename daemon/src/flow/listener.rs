@@ -14,8 +14,8 @@ use rally_cred_core::{
     redirect::Expected,
 };
 
-/// The redirect port, open while this lives. Dropping it closes the port at once and ends every connection but the one that
-/// waits for its page, which gets the neutral page if nobody answers it.
+/// The redirect port, open while this lives. Dropping it closes the port at once and ends every connection but the one
+/// that waits for its page, which gets the neutral page if nobody answers it.
 #[derive(Debug)]
 pub struct Listener {
     /// The only owner: the accepting task borrows it from poll to poll, so dropping it closes the port at once.

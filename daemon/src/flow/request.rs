@@ -50,8 +50,8 @@ impl Refusal {
 
 /// Reads the redirect out of a request. `host` is the only `Host` that is answered.
 ///
-/// `Origin` is ignored: some browsers keep it on the redirect after the consent form's POST, and a page that does not know
-/// the state gets nowhere anyway.
+/// `Origin` is ignored: some browsers keep it on the redirect after the consent form's POST, and a page that does not
+/// know the state gets nowhere anyway.
 pub(super) fn read(request: &Parts, host: &str, expected: &Expected) -> Result<Redirect, Refusal> {
     let Parts { headers, method, uri, .. } = request;
     let is_host = |name: &str| name.eq_ignore_ascii_case(host);

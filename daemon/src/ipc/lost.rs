@@ -10,7 +10,6 @@ mod watch {
     use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
     use tokio::io::unix::AsyncFd;
 
-    /// A watch on a path.
     #[derive(Debug)]
     pub(in crate::ipc) struct Watch(Option<AsyncFd<OwnedFd>>);
 
@@ -24,7 +23,6 @@ mod watch {
             Self(watch.ok())
         }
 
-        /// Waits for the next change.
         pub(in crate::ipc) async fn changed(&mut self) {
             let Some(watch) = &self.0 else { return pending().await };
             let Ok(mut ready) = watch.readable().await else { return pending().await };

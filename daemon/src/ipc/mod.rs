@@ -36,8 +36,8 @@ const CONNECTIONS: usize = 1024;
 /// Pause after the system refused a connection, for example because it is out of descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// How long changes around the socket's file are left alone: whoever removes the whole folder begins with its files, and must
-/// not find new ones.
+/// How long changes around the socket's file are left alone: whoever removes the whole folder begins with its files,
+/// and must not find new ones.
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// The socket, open.
@@ -64,7 +64,8 @@ impl SocketGuard {
         self.place.borrow().vacate();
     }
 
-    /// Whether no client is connected. Holds until the caller awaits something, since the whole daemon runs on one thread.
+    /// Whether no client is connected. Holds until the caller awaits something, since the whole daemon runs on one
+    /// thread.
     pub fn is_deserted(&self) -> bool {
         // One permit is held for the next client.
         self.permits.available_permits() + 1 >= CONNECTIONS
@@ -100,7 +101,6 @@ impl Socket {
     }
 }
 
-/// Lets clients in.
 struct Reception {
     listener: Listener,
     watch: Watch,
@@ -162,8 +162,8 @@ impl Reception {
         tokio::time::sleep(ACCEPT_AGAIN).await;
     }
 
-    /// Handles a change around the socket's file. A daemon that no client can reach makes its socket again, or stops in order,
-    /// so that the next client starts one that can be reached.
+    /// Handles a change around the socket's file. A daemon that no client can reach makes its socket again, or stops in
+    /// order, so that the next client starts one that can be reached.
     async fn look_after_place(&mut self) {
         let Some(place) = self.place.upgrade() else { return };
         if place.borrow().look() != Found::Well {
@@ -207,8 +207,8 @@ fn tell_end(episode: &mut Episode, what: &str) {
     }
 }
 
-/// The program of a process. It is looked up once per connection, at its start, since a caller in haste may be gone when its
-/// request is logged.
+/// The program of a process. It is looked up once per connection, at its start, since a caller in haste may be gone
+/// when its request is logged.
 #[cfg(unix)]
 fn program_of(pid: u32) -> Option<Arc<str>> {
     let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;

@@ -92,8 +92,8 @@ pub fn open(path: &Path) -> Result<Opened, Fault> {
     }))
 }
 
-/// Takes over the service manager's socket at this path. A daemon that a client started earlier is out of reach from now on,
-/// so it is told to stop. Must run inside a runtime.
+/// Takes over the service manager's socket at this path. A daemon that a client started earlier is out of reach from
+/// now on, so it is told to stop. Must run inside a runtime.
 #[cfg(target_os = "linux")]
 pub fn adopt(listener: std::os::fd::OwnedFd, path: &Path) -> Result<Socket, Fault> {
     use interprocess::os::unix::uds_local_socket::tokio::Listener as UnixListener;
@@ -123,12 +123,10 @@ pub fn adopt(listener: std::os::fd::OwnedFd, path: &Path) -> Result<Socket, Faul
 }
 
 impl Place {
-    /// Where clients look for the socket.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Looks whether clients still reach this daemon.
     pub(super) fn look(&self) -> Found {
         match FileId::of(&self.path) {
             Ok(found) if Some(&found) == self.file.as_ref() => Found::Well,
@@ -268,8 +266,8 @@ fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<
     Ok(options)
 }
 
-/// Only the pipe's owner may use it, in a session on this machine; by default, everyone may read a pipe. The owner is the user,
-/// or the administrators if the daemon runs with raised rights, which shuts out the user's other programs.
+/// Only the pipe's owner may use it, in a session on this machine; by default, everyone may read a pipe. The owner is
+/// the user, or the administrators if the daemon runs with raised rights, which shuts out the user's other programs.
 #[cfg(windows)]
 fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
     use interprocess::os::windows::{

@@ -33,8 +33,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// How long a client may take to accept an answer. It is local, so a slower one has stopped.
 const WRITING: Duration = Duration::from_secs(10);
 
-/// Serves a connection until the client leaves, breaks the protocol or is silent for too long, or until the socket closes
-/// and nothing is left to answer.
+/// Serves a connection until the client leaves, breaks the protocol or is silent for too long, or until the socket
+/// closes and nothing is left to answer.
 pub(super) async fn serve(mut stream: Stream, peer: Peer, driver: Driver, mut closed: watch::Receiver<bool>) {
     let mut lines = Lines::default();
     loop {

@@ -10,8 +10,8 @@ use std::{
 
 use rally_cred_proto::own_file;
 
-/// A longer file is set aside for a new one. Two of them hold at least thirty thousand lines: some days of a machine that
-/// builds all day, some years of a person.
+/// A longer file is set aside for a new one. Two of them hold at least thirty thousand lines: some days of a machine
+/// that builds all day, some years of a person.
 pub const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// The log file of this daemon.

@@ -1,4 +1,5 @@
-//! Tries what a sign-in needs, for `rally-cred doctor`: the vault, the redirect ports, and Rally with its TLS and clock.
+//! Tries what a sign-in needs, for `rally-cred doctor`: the vault, the redirect ports, and Rally with its TLS and
+//! clock.
 //! Does not: use a token, or change what is kept.
 //! Used by: `perform`, when a client asks for it.
 
@@ -25,8 +26,8 @@ use rally_cred_core::{
 /// The largest clock difference that does no harm: tokens are renewed a minute before they expire.
 const CLOCK_TOLERANCE: u64 = 60;
 
-/// Tries everything at once, sends the client each finding, and `done` at the end. A client that has gone gets nothing, and
-/// nothing depends on that.
+/// Tries everything at once, sends the client each finding, and `done` at the end. A client that has gone gets nothing,
+/// and nothing depends on that.
 pub(super) async fn run(
     driver: Driver,
     vault: Vault,

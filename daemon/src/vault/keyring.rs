@@ -129,8 +129,8 @@ fn erase(entry: &Entry) -> Result<(), Refusal> {
     }
 }
 
-/// Items that match one name. A Secret Service search also finds items with more attributes than it was asked for; their
-/// order is the keyring's whim.
+/// Items that match one name. A Secret Service search also finds items with more attributes than it was asked for;
+/// their order is the keyring's whim.
 struct Duplicates {
     /// Those with the fewest attributes, as written here; several of them are in several collections.
     ours: Vec<Entry>,

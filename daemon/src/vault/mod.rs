@@ -17,9 +17,9 @@ mod thread;
 
 /// How long a call waits for the keyring.
 ///
-/// A call usually takes milliseconds, an unlock prompt as long as a person takes to type a passphrase, for which 20 s will
-/// do. A slower person loses nothing: the prompt stays, and once it is answered, the keyring is unlocked for the next call.
-/// The daemon's callers do not wait for this, since the broker answers each by its own deadline.
+/// A call usually takes milliseconds, an unlock prompt as long as a person takes to type a passphrase, for which 20 s
+/// will do. A slower person loses nothing: the prompt stays, and once it is answered, the keyring is unlocked for the
+/// next call. The daemon's callers do not wait for this, since the broker answers each by its own deadline.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A handle on the place where secrets are kept. Clones share the place.
@@ -39,8 +39,8 @@ enum Place {
 }
 
 impl Vault {
-    /// Opens the configured place; nothing is touched before the first call. `Auto` and `Os` are the same here: the broker
-    /// decides what to do about a missing keyring.
+    /// Opens the configured place; nothing is touched before the first call. `Auto` and `Os` are the same here: the
+    /// broker decides what to do about a missing keyring.
     pub fn open(choice: Keyring) -> Self {
         match choice {
             Keyring::Auto | Keyring::Os => {
@@ -64,8 +64,8 @@ impl Vault {
         self.write(key, Some(value)).await
     }
 
-    /// Makes the change if the item holds what is believed. No keyring does both in one step, so another program's write
-    /// between the two, a few milliseconds apart, goes unnoticed.
+    /// Makes the change if the item holds what is believed. No keyring does both in one step, so another program's
+    /// write between the two, a few milliseconds apart, goes unnoticed.
     pub async fn change(&self, change: Change) -> Result<Changed, VaultTrouble> {
         match &self.0 {
             Place::Keyring(keyring) => keyring.change(&change.key.account(), change.from, change.to).await,

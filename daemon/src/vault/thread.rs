@@ -2,9 +2,9 @@
 //! Does not: know any keyring; it is given a way to open a [`Store`].
 //! Used by: the vault's handle.
 //!
-//! A call into a keyring can block for ever, in a prompt that nobody answers. A thread cannot be stopped from outside, so
-//! a blocked one is left behind with its store, and the next call gets a new thread and a new store. The threads are plain
-//! ones, since a runtime waits for its blocking threads when it ends.
+//! A call into a keyring can block for ever, in a prompt that nobody answers. A thread cannot be stopped from outside,
+//! so a blocked one is left behind with its store, and the next call gets a new thread and a new store. The threads are
+//! plain ones, since a runtime waits for its blocking threads when it ends.
 
 use std::{
     collections::HashMap,
@@ -34,13 +34,13 @@ pub(super) trait Store {
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) trouble: VaultTrouble,
-    /// The fault may be this store's alone, so that a newly opened one may succeed: a restarted keyring does not know the
-    /// old store's session, and never will.
+    /// The fault may be this store's alone, so that a newly opened one may succeed: a restarted keyring does not know
+    /// the old store's session, and never will.
     pub(super) reopen: bool,
 }
 
-/// How long an open store is kept for the next call. Calls come in bursts, as at a sign-in, and then not for hours; an open
-/// store holds a connection with a thread of its own, and opening one takes about 50 ms.
+/// How long an open store is kept for the next call. Calls come in bursts, as at a sign-in, and then not for hours; an
+/// open store holds a connection with a thread of its own, and opening one takes about 50 ms.
 const KEEP_OPEN: Duration = Duration::from_secs(10);
 
 type Open = dyn Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync;
@@ -86,8 +86,8 @@ struct Job {
 
 /// The newest value for an account, shared by all its unfinished writes.
 ///
-/// A thread that was left behind makes its write once its prompt is answered, perhaps after a newer one. So whatever has
-/// written looks here again, and writes on until the store holds the newest.
+/// A thread that was left behind makes its write once its prompt is answered, perhaps after a newer one. So whatever
+/// has written looks here again, and writes on until the store holds the newest.
 #[derive(Default)]
 struct PendingWrite {
     turn: u64,
@@ -100,7 +100,6 @@ struct PendingWrite {
 }
 
 impl PendingWrite {
-    /// Replaces the newest write.
     fn renew(&mut self, expected: Option<Option<Secret>>, value: Option<Secret>) {
         let old = std::mem::replace(&mut self.value, value);
         if self.turn > 0 && !self.earlier.iter().any(|known| is_same(known.as_ref(), old.as_ref())) {

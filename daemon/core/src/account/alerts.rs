@@ -7,7 +7,6 @@ use crate::{
     time::{Now, Tick},
 };
 
-/// The notification that is due, and those that were shown.
 #[derive(Debug, Default)]
 pub(super) struct Alerts {
     /// When and why to notify, unless somebody who can be asked comes first.

@@ -20,7 +20,6 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Whether the pause lasts.
     pub(super) fn is_on(&self, now: Now) -> bool {
         self.until.is_some_and(|until| now.tick < until)
     }
@@ -30,7 +29,6 @@ impl Backoff {
         self.fault.clone().filter(|_| self.is_on(now))
     }
 
-    /// The end of the last pause.
     pub(super) fn until(&self) -> Option<Tick> {
         self.until
     }

@@ -11,7 +11,6 @@ use crate::{
     time::{Now, Tick},
 };
 
-/// The client secret of one profile.
 #[derive(Debug, Default)]
 pub(super) struct ClientSecret {
     slot: Slot<Known>,
@@ -27,7 +26,6 @@ struct Known {
     is_fetched: bool,
 }
 
-/// How far the client secret is trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Trust {
     #[default]
@@ -47,7 +45,6 @@ pub(super) enum Knowledge<'a> {
     Absent,
     /// No keyring answers.
     Missing,
-    /// Rally refuses it.
     Refused {
         is_fetched: bool,
     },
@@ -68,7 +65,6 @@ impl ClientSecret {
         }
     }
 
-    /// The secret, good or not.
     pub(super) fn held(&self) -> Option<&Secret> {
         self.slot.held().map(|known| &known.secret)
     }
@@ -131,7 +127,6 @@ impl ClientSecret {
         self.slot = Slot::Held(Known { secret, is_fetched });
     }
 
-    /// Rally accepts it.
     pub(super) fn accepted(&mut self) {
         self.trust = Trust::Full;
     }

@@ -21,7 +21,6 @@ impl CoolDown {
         self.until = Some(now.tick + policy::cool_down(self.misses));
     }
 
-    /// How much of it is left.
     pub(super) fn left(&self, now: Now) -> Option<Ticks> {
         self.until.filter(|until| now.tick < *until).map(|until| until - now.tick)
     }

@@ -13,7 +13,6 @@ use crate::{
     waiter::{Waiter, Wants},
 };
 
-/// Whether the held token is that of the wanted user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Identity {
     /// It is, or any user will do.
@@ -39,7 +38,6 @@ pub(crate) fn is_user(wanted: Option<&str>, known: Option<&str>) -> Option<bool>
 }
 
 impl Account {
-    /// Whether the held token is that of the wanted user.
     pub(super) fn identity(&self, wanted: Option<&str>) -> Identity {
         let known = self.token.held().and_then(|record| record.username.as_deref());
         match (is_user(self.profile.username.as_deref(), known), is_user(wanted, known)) {

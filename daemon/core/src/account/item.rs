@@ -19,7 +19,6 @@ pub(super) struct Item {
     /// Writes that failed, but may still happen late, when somebody answers the keyring's prompt.
     unsure: Vec<Option<Secret>>,
     failures: u32,
-    /// Conflicts in a row.
     conflicts: u32,
     /// When the user signed out, in seconds since 1970, until the vault has erased the item.
     void_since: Option<i64>,
@@ -42,10 +41,8 @@ enum Keeping {
     },
 }
 
-/// The outcome of a write.
 #[derive(Debug)]
 pub(super) enum Written {
-    /// The item is up to date.
     Done,
     /// The item holds what the account held when the write began.
     Outdated,
@@ -97,12 +94,10 @@ impl Item {
         matches!(self.keeping, Keeping::Writing { .. })
     }
 
-    /// Whether this write is under way.
     pub(super) fn is_writing(&self, epoch: Epoch) -> bool {
         matches!(self.keeping, Keeping::Writing { epoch: own, .. } if own == epoch)
     }
 
-    /// When to retry the write.
     pub(super) fn again_at(&self) -> Option<Tick> {
         if let Keeping::RetryAt(at) = self.keeping { Some(at) } else { None }
     }

@@ -43,7 +43,6 @@ pub(super) struct Flow {
     pub(super) tab_opened: bool,
 }
 
-/// Where the client secret of a sign-in came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SecretFrom {
     /// It came with `login`, and is kept once Rally accepts it.
@@ -62,7 +61,6 @@ pub(super) enum ListenerState {
     Failed(Fault),
 }
 
-/// Why the item is read again.
 #[derive(Debug)]
 pub(super) enum Look {
     /// Another daemon may have renewed the token.

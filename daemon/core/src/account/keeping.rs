@@ -149,7 +149,6 @@ impl Account {
         true
     }
 
-    /// The held token is about to change.
     pub(super) fn note_divergence(&mut self) {
         self.token_item.diverge(|| self.token.text());
     }
@@ -180,7 +179,6 @@ impl Account {
         record::encode(&ClientSecretRecord::new(&self.profile, secret))
     }
 
-    /// Rally has accepted this client secret.
     pub(super) fn keep_client_secret(&mut self, step: &mut Step<'_>, secret: Secret, from: SecretFrom) {
         let is_new = from == SecretFrom::Login;
         if is_new {

@@ -125,7 +125,6 @@ impl Account {
         self.waiters.iter().any(|waiter| waiter.id == id)
     }
 
-    /// Drops the request of a client that left.
     pub(crate) fn left(&mut self, step: &mut Step<'_>, id: AskId) {
         self.waiters.retain(|waiter| waiter.id != id);
         self.drop_deserted_flow(step);
@@ -403,7 +402,7 @@ impl Account {
 
     /// Rally's answer gives a remedy for any profile; this names the profile in it.
     fn name_in_remedy(&self, mut fault: Fault) -> Fault {
-        if let Some(Remedy::Run(command, _)) = &mut fault.remedy
+        if let Some(Remedy { command: Some(command), .. }) = &mut fault.remedy
             && let Some(flags) = command.words().strip_prefix(Command::new("rally-cred login").words())
         {
             *command = flags.iter().fold(self.profile.command("login"), Command::arg);

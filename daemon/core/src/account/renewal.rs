@@ -17,7 +17,6 @@ use crate::{
 };
 
 impl Account {
-    /// Whether the token can be renewed without a person.
     pub(super) fn is_renewable(&self) -> bool {
         self.token.usable_refresh().is_some() && self.client_secret.may_serve()
     }
@@ -78,7 +77,6 @@ impl Account {
         self.job = Job::Renewing(epoch, refresh_token);
     }
 
-    /// Takes Rally's answer to a renewal by this refresh token.
     pub(super) fn renewal_answered(&mut self, step: &mut Step<'_>, sent: Secret, raw: RawAnswer) {
         let answer = answer::read_token_answer(FormKind::Refresh, raw);
         // Another grant has come meanwhile; this answer is about the old one.
@@ -158,7 +156,6 @@ impl Account {
     }
 }
 
-/// The record of a new grant.
 pub(super) fn record_of(profile: &Profile, now: Now, grant: Grant, username: Option<String>) -> TokenRecord {
     let mut record = TokenRecord::new(profile, now.wall.0);
     record.expires_at =

@@ -17,9 +17,7 @@ use crate::{
     waiter::{Waiter, Wants},
 };
 
-/// What becomes of a waiter.
 enum Served {
-    /// It is answered.
     Done,
     Waits,
     /// It wants another user's token.
@@ -55,7 +53,6 @@ impl Account {
             || !*force && self.validity(now).is_some() && !matches!(self.job, Job::Renewing(..))
     }
 
-    /// Answers everybody who can be answered now.
     pub(super) fn serve(&mut self, step: &mut Step<'_>) {
         for mut waiter in std::mem::take(&mut self.waiters) {
             match self.serve_one(step, &mut waiter) {

@@ -241,7 +241,6 @@ impl Account {
         true
     }
 
-    /// Takes an address that a person pasted.
     pub(crate) fn pasted(&mut self, step: &mut Step<'_>, address: &Secret) -> Result<(), Fault> {
         let Job::Flow(flow) = &self.job else {
             let what = format!("no sign-in is pending for profile {}", self.profile.name);

@@ -4,13 +4,11 @@
 
 use crate::event::Epoch;
 
-/// What is known of one item of the vault.
 #[derive(Debug, Default)]
 pub(super) enum Slot<T> {
     /// The vault was not asked, or could not answer.
     #[default]
     Unread,
-    /// The vault is being asked.
     Loading(Epoch),
     Empty,
     /// No keyring answers, which for the choice `auto` counts as none. The next request asks again.

@@ -13,7 +13,6 @@ use crate::{
     time::{Now, Tick, Ticks, Wall},
 };
 
-/// The token of one profile.
 #[derive(Debug, Default)]
 pub(super) struct Token {
     slot: Slot<TokenRecord>,
@@ -24,7 +23,6 @@ pub(super) struct Token {
     /// item may be another daemon's by now.
     refused_access: Option<Secret>,
     refused_refresh: Option<Secret>,
-    /// When the item was last read.
     looked_at: Option<Tick>,
     /// Counts the tokens obtained, so that a waiter can tell a new one from the one it found.
     generation: u64,
@@ -86,7 +84,6 @@ impl Token {
         self.looked_at = Some(now.tick);
     }
 
-    /// The item was read again.
     pub(super) fn looked(&mut self, now: Now) {
         self.looked_at = Some(now.tick);
     }
@@ -128,7 +125,6 @@ impl Token {
         self.hold(now, dice, record, Ticks(0));
     }
 
-    /// Rally has said whose token it is.
     pub(super) fn identified(&mut self, username: String) {
         if let Slot::Held(record) = &mut self.slot {
             record.username = Some(username);

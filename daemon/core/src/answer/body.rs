@@ -37,8 +37,8 @@ impl TokenBody {
         self.error.text()
     }
 
-    /// Whether the description complains about the request's form rather than the code or token, as in "Invalid value for
-    /// grant_type params - must be authorization_code".
+    /// Whether the description complains about the request's form rather than the code or token, as in "Invalid value
+    /// for grant_type params - must be authorization_code".
     pub(super) fn blames_the_form(&self) -> bool {
         let description = self.error_description.text().unwrap_or_default().to_ascii_lowercase();
         description.contains("grant_type") || description.contains("param")

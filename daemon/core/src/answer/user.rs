@@ -15,7 +15,8 @@ use super::{
 #[derive(Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum UserAnswer {
-    /// The token works. `username` is for signing in, usually an email address, `display_name` for people; both are plain.
+    /// The token works. `username` is for signing in, usually an email address, `display_name` for people; both are
+    /// plain.
     Found { username: Option<String>, display_name: Option<String> },
     /// Rally refuses the token, whatever its expiry.
     TokenRefused(Fault),

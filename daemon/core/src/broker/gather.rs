@@ -33,7 +33,6 @@ pub struct Facts {
     pub network: BTreeMap<String, String>,
 }
 
-/// A `status` under way.
 #[derive(Debug)]
 pub(super) struct StatusGathering {
     pub(super) id: AskId,
@@ -178,7 +177,6 @@ impl StatusGathering {
     }
 }
 
-/// A `logout` under way.
 #[derive(Debug)]
 pub(super) struct LogoutGathering {
     pub(super) id: AskId,

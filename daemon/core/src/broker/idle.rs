@@ -7,7 +7,6 @@ use crate::{
     time::{Now, Tick, Ticks},
 };
 
-/// How long the daemon was idle.
 #[derive(Debug)]
 pub(super) struct Idleness {
     /// How long it must be idle.

@@ -1,4 +1,5 @@
-//! Which profile a request is for: by name, or by the server and user in the request. A token goes to its own server only.
+//! Which profile a request is for: by name, or by the server and user in the request. A token goes to its own server
+//! only.
 //! Does not: know more of a profile than its user.
 //! Used by: `broker`.
 
@@ -37,8 +38,8 @@ impl Routes {
         &self.default
     }
 
-    /// The profile of a request; `None` if its server has none. A profile that is named beside a server must be for that
-    /// server, so that a default set in a shell gives no token away.
+    /// The profile of a request; `None` if its server has none. A profile that is named beside a server must be for
+    /// that server, so that a default set in a shell gives no token away.
     pub(super) fn find(&self, accounts: &Accounts, target: &Target) -> Result<Option<String>, Fault> {
         let named = target.profile.as_deref().map(|name| self.named(accounts, Some(name))).transpose()?;
         let origin = match (&target.uri, &target.protocol, &target.host) {

@@ -97,7 +97,6 @@ impl Broker {
         }
     }
 
-    /// Begins a stop, or joins the one under way.
     pub(super) fn stop(&mut self, step: &mut Step<'_>, ask: Option<AskId>) {
         match &mut self.stop {
             Some(stop) => stop.asks.extend(ask),
