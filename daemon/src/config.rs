@@ -10,7 +10,8 @@ use std::{
 };
 
 use rally_cred_proto::{
-    Fault, FaultKind,
+    Fault, FaultKind, ProfileName,
+    origin::DEFAULT_BASE_URL,
     shell_word::shell_word,
     variables::{self, CONFIG, SECRET_FILE, variable},
 };
@@ -90,13 +91,13 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
             _ => return Err(source.unknown(&entry, TOP_KEYS, PROFILE_KEYS, "[profile.NAME]")),
         }
     }
-    let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
+    let names: Vec<&str> = profiles.iter().map(|profile| &*profile.name).collect();
     let default_profile = match (&default_profile, names.as_slice()) {
         // The file is for static credentials alone.
         (None, []) if static_hosts != StaticHosts::default() => String::new(),
         _ => choose_default(&source, default_profile, &names)?,
     };
-    let profiles = profiles.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
+    let profiles = profiles.into_iter().map(|profile| (profile.name.to_string(), profile)).collect();
     // A command replaces the desktop's notification; whoever writes `off` wants neither.
     let notify = match (notify, notify_command) {
         (Notify::Desktop, Some((program, arguments))) => Notify::Command { program, arguments },
@@ -109,9 +110,6 @@ const TOP_KEYS: &[&str] = &["default_profile", "keyring", "notify", "notify_comm
 const PROFILE_KEYS: &[&str] =
     &["base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command"];
 const STATIC_KEYS: &[&str] = &["hosts"];
-
-/// Rally's address for all but EU tenants.
-const DEFAULT_BASE_URL: &str = "https://rally1.rallydev.com";
 
 /// The only scope in Rally's documentation.
 const DEFAULT_SCOPE: &str = "alm";
@@ -154,14 +152,11 @@ fn parse_static_hosts(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<
 }
 
 fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profile, Fault> {
-    let name = entry.key;
-    let is_plain =
-        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-    if name.is_empty() || name.len() > LONGEST_NAME || !is_plain {
-        return Err(source
+    let name = ProfileName::parse(entry.key).ok_or_else(|| {
+        source
             .broken(entry.at, "this profile name cannot be used")
-            .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`"));
-    }
+            .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`")
+    })?;
     let mut found = std::collections::BTreeMap::new();
     let mut client_secret_source = None;
     for value in source.entries(source.table(entry)?) {
@@ -191,7 +186,7 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
         .ok_or_else(|| missing("redirect_uri", "the callback URL of your OAuth client, letter by letter"))?;
     let base_url = found.get("base_url").copied().unwrap_or(Text { text: DEFAULT_BASE_URL, at: entry.at });
     Ok(Profile {
-        name: name.to_owned(),
+        name,
         base_url: BaseUrl::parse(base_url.text).map_err(|why| {
             bad_url("base_url", base_url, why).remedy(format!("base_url = \"{DEFAULT_BASE_URL}\""))
         })?,
@@ -205,9 +200,6 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
         client_secret_source,
     })
 }
-
-/// A profile's name is part of an item's name in the keyring, for which some keyrings have little room.
-const LONGEST_NAME: usize = 64;
 
 /// A program by its name or whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative
 /// path would mean another program in each working directory.
@@ -246,7 +238,7 @@ fn choose_default(source: &Source<'_>, named: Option<Text<'_>>, names: &[&str]) 
     match (named, names) {
         (_, []) => {
             let what = format!("config file {} has no profile", source.path.display());
-            Err(Fault::new(FaultKind::NotConfigured, what).remedy("rally-cred setup"))
+            Err(Fault::new(FaultKind::NotConfigured, what).run("rally-cred setup"))
         }
         (Some(named), _) if names.contains(&named.text) => Ok(named.text.to_owned()),
         (Some(named), _) => {

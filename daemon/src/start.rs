@@ -90,7 +90,7 @@ fn check_config(path: Option<PathBuf>) -> Result<String, Fault> {
         }
         None => {
             Err(Fault::new(FaultKind::NotConfigured, format!("there is no config file {}", path.display()))
-                .remedy("rally-cred setup"))
+                .run("rally-cred setup"))
         }
     }
 }

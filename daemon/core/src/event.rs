@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use rally_cred_proto::{Ask, Fault, Reply, Secret, message};
+use rally_cred_proto::{Ask, Fault, Reply, Secret, message, remedy::Command};
 
 use super::{
     answer::{RawAnswer, TokenForm},
@@ -129,7 +129,7 @@ pub struct Alert {
     /// Why it does.
     pub why: String,
     /// The command that helps.
-    pub remedy: String,
+    pub remedy: Command,
     /// Whether that command can run without a terminal.
     pub has_button: bool,
 }
@@ -140,7 +140,7 @@ pub enum Page {
     /// It gave a token. The Rally user, if known.
     SignedIn(Option<String>),
     /// The user pressed "Deny". The command for another try.
-    Denied(String),
+    Denied(Command),
     /// It failed.
     Failed(Fault),
 }

@@ -7,6 +7,8 @@ mod admit;
 mod authority;
 mod counts;
 mod forward;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guard;
 mod headers;
 mod identity;
