@@ -4,21 +4,14 @@
 
 use std::time::Duration;
 
-use rally_cred_proto::{
-    Deadline, Event, Fault, FaultKind, Origin, engflow, git,
-    message::{Get, Got, StaticCredential, StatusAsk, Target},
-};
+use rally_cred_proto::message::{Get, Got, StaticCredential, StatusAsk, Target};
+use rally_cred_proto::{Deadline, Event, Fault, FaultKind, Origin, engflow, git};
 use zeroize::Zeroizing;
 
-use crate::{
-    connection::Connection,
-    events::{self, Audience},
-    format::{self, Format},
-    interactive,
-    options::{Interactive, Options},
-    output::Output,
-    system::System,
-};
+use crate::events::{self, Audience};
+use crate::format::{self, Format};
+use crate::options::{Interactive, Options};
+use crate::{connection::Connection, interactive, output::Output, system::System};
 
 /// How long to wait for an optional request on standard input.
 const BEGINNING: Duration = Duration::from_secs(1);
@@ -175,9 +168,7 @@ fn refuse(fault: Fault, request: &Request, format: Format, output: &mut Output<'
 enum Request {
     /// None: the named profile, or the default one.
     Empty,
-    /// git's attributes.
     Git(git::Attributes),
-    /// EngFlow's request.
     EngFlow(engflow::Request),
 }
 

@@ -22,19 +22,13 @@ pub mod testing;
 
 pub use format::TOKEN_VARIABLES;
 
-use std::{
-    ffi::{OsStr, OsString},
-    io,
-    process::ExitCode,
-};
+use std::ffi::{OsStr, OsString};
+use std::{io, process::ExitCode};
 
 use rally_cred_proto::Fault;
 
-use crate::{
-    options::Options,
-    output::Output,
-    system::{Process, System},
-};
+use crate::system::{Process, System};
+use crate::{options::Options, output::Output};
 
 /// musl's allocator needs eight system calls for its first pages, this one needs one. That saves a fifth of a warm `get`
 /// (see `tests/bench/README.md`).

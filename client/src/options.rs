@@ -12,17 +12,14 @@ use crate::{connection::GRACE, format::Format, system::System};
 /// What the flags of a helper operation say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// The profile that was named.
     pub(crate) profile: Option<String>,
     /// The format of the answer; without it that of the request.
     pub(crate) format: Option<Format>,
-    /// Whether the user may be asked to sign in.
     pub(crate) interactive: Interactive,
     /// Longest time for the whole operation, in seconds.
     pub(crate) wait: u32,
     /// A token that ends sooner than this many seconds from now is renewed first.
     pub(crate) min_validity: u32,
-    /// Whether a daemon is started if none runs.
     pub(crate) autostart: bool,
     /// Whether the flags say all that a request could, so that standard input is not read: a script that loops over its
     /// own input would lose the rest of it.
@@ -48,9 +45,7 @@ impl Default for Options {
 pub(crate) enum Interactive {
     /// If a user seems to be there (see `interactive`).
     Auto,
-    /// Yes.
     Always,
-    /// No.
     Never,
 }
 

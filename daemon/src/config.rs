@@ -201,8 +201,8 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
     })
 }
 
-/// A program by its name or whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative
-/// path would mean another program in each working directory.
+/// A program by its name or whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative path
+/// would mean another program in each working directory.
 fn parse_command(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<(PathBuf, Vec<String>), Fault> {
     let words = source.texts(entry)?;
     let program = words.first().and_then(|program| {

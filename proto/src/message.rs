@@ -325,7 +325,7 @@ answers! {
         /// To a get.
         Token(of: Token),
         /// To a get for a server of static credentials.
-        StaticCredential(of: StaticCredential),
+        StaticCredential(of: Box<StaticCredential>),
         /// To a get for which there is neither a profile nor a static credential. A notice before it says why a static
         /// credential could not be looked for.
         NoMatch,
@@ -364,8 +364,8 @@ pub trait Request: Into<Ask> {
 pub enum Got {
     /// A ZSESSIONID.
     Token(Token),
-    /// A static credential.
-    StaticCredential(StaticCredential),
+    /// A static credential. It is boxed, since it is the largest, and a token is what most ask for.
+    StaticCredential(Box<StaticCredential>),
     /// Neither a profile nor a static credential is for the server.
     NoMatch,
 }

@@ -6,10 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::{
-    Answer, Ask, Event, FaultKind, Reply, VERSION, frame,
-    message::{Preamble, ProfileState, Tried, Versioned, WaitingOn},
-};
+use crate::message::{Preamble, ProfileState, Tried, Versioned, WaitingOn};
+use crate::{Answer, Ask, Event, FaultKind, Reply, VERSION, frame};
 
 const PAGE: &str = include_str!("../PROTOCOL.md");
 

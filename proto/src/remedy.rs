@@ -18,11 +18,11 @@ use crate::{plain::plain, shell_word::shell_word};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
-pub enum Remedy {
-    /// A command, and how the sentence goes on that it begins.
-    Run(Command, String),
-    /// What to do, in words.
-    Say(String),
+pub struct Remedy {
+    /// A command that can be run as it stands.
+    pub command: Option<Command>,
+    /// How the sentence goes on that the command begins; without one, what to do.
+    pub words: String,
 }
 
 /// A program and its arguments; shown as a shell reads them.
@@ -54,8 +54,8 @@ impl Command {
     }
 
     /// How the sentence goes on that the command begins.
-    pub fn and(self, rest: impl AsRef<str>) -> Remedy {
-        Remedy::Run(self, plain(rest.as_ref()))
+    pub fn and(self, words: impl AsRef<str>) -> Remedy {
+        Remedy { command: Some(self), ..words.into() }
     }
 }
 
@@ -67,22 +67,22 @@ impl fmt::Display for Command {
 
 impl From<Command> for Remedy {
     fn from(command: Command) -> Self {
-        Self::Run(command, String::new())
+        command.and("")
     }
 }
 
 impl<T: AsRef<str>> From<T> for Remedy {
     fn from(words: T) -> Self {
-        Self::Say(plain(words.as_ref()))
+        Self { command: None, words: plain(words.as_ref()) }
     }
 }
 
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Run(command, rest) => write!(f, "{command}{rest}"),
-            Self::Say(words) => f.write_str(words),
+        if let Some(command) = &self.command {
+            command.fmt(f)?;
         }
+        f.write_str(&self.words)
     }
 }
 

@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 
 #[cfg(unix)]
 use crate::FaultKind;
-use crate::{
-    Fault, own_file,
-    variables::{self, variable},
-};
+use crate::variables::{self, variable};
+use crate::{Fault, own_file};
 
 /// Name of the variable that overrides the path, for tests and unusual set-ups.
 pub const OVERRIDE: &str = "RALLY_CRED_SOCKET";
@@ -114,8 +112,8 @@ pub fn check_folder(socket: &Path) -> Result<bool, Fault> {
     };
     let found = match std::fs::symlink_metadata(folder) {
         Ok(found) => found,
-        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(fault) => return refuse(fault.to_string(), format!("ls -ld {}", word(""))),
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(err) => return refuse(err.to_string(), format!("ls -ld {}", word(""))),
     };
     if !found.is_dir() {
         return refuse("it is a link or a file".to_owned(), put_aside());

@@ -2,11 +2,8 @@
 //! Does not: make or open anything.
 //! Used by: client and daemon, which must come to the same paths.
 
-use std::{
-    env,
-    ffi::OsString,
-    path::{PathBuf, absolute},
-};
+use std::path::{PathBuf, absolute};
+use std::{env, ffi::OsString};
 
 use crate::{Fault, FaultKind, shell_word::shell_word};
 

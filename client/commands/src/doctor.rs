@@ -51,10 +51,9 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
     let first_fault = found.checks.iter().find_map(Check::fault);
     if let Some(path) = &options.report {
         report::write(path, &found, sys)?;
-        output.say(format_args!(
-            "the report is in {}; it holds names and addresses, so read it before you send it",
-            visible_line(&path.display().to_string())
-        ));
+        let file = visible_line(&path.display().to_string()).into_owned();
+        let advice = "it holds names and addresses, so read it before you send it";
+        output.say(format_args!("the report is in {file}; {advice}"));
     }
     if options.json {
         #[derive(Serialize)]
@@ -82,14 +81,14 @@ struct Check {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 enum Verdict {
-    /// What was found.
+    /// With what was found.
     Pass {
         note: String,
     },
     Fail {
         fault: Fault,
     },
-    /// Why it was not tried.
+    /// With the reason.
     Skipped {
         note: String,
     },

@@ -2,23 +2,16 @@
 //! Does not: put the token into an argument list, or stay: on Unix it execs the program.
 //! Used by: people and scripts whose tools know nothing of credential helpers.
 
-use std::{
-    ffi::OsString,
-    io::{self, Read},
-    path::Path,
-    process::Command,
-};
+use std::io::{self, Read};
+use std::{ffi::OsString, path::Path, process::Command};
 
 use clap::Args;
 use rally_cred::{events::warn, output::Output, system::System};
 use rally_cred_proto::{Fault, FaultKind, Origin, Secret, own_file};
 use serde::Deserialize;
 
-use crate::{
-    flags::GetFlags,
-    terminal::Terminal,
-    variables::{SERVERS, TOKENS, Tool, Variable, names_server},
-};
+use crate::variables::{SERVERS, TOKENS, Tool, Variable, names_server};
+use crate::{flags::GetFlags, terminal::Terminal};
 
 /// What `exec` was told on its command line.
 #[derive(Clone, Debug, Args)]
@@ -119,12 +112,10 @@ fn stale(
         let is_foreign =
             value.is_some_and(|value| !value.to_str().is_some_and(|value| names_server(value, server)));
         if is_foreign && !is_set(name) {
-            warn(
-                &Fault::new(FaultKind::Failed, format!("{name} is not passed on"))
-                    .why(format!("it names another server than profile {profile} has"))
-                    .remedy(format!("unset it, or add --set {name}=server, =base-url or =wsapi-url")),
-                output,
-            );
+            let notice = Fault::new(FaultKind::Failed, format!("{name} is not passed on"))
+                .why(format!("it names another server than profile {profile} has"))
+                .remedy(format!("unset it, or add --set {name}=server, =base-url or =wsapi-url"));
+            warn(&notice, output);
             stale.push(name);
         }
     }
@@ -144,12 +135,10 @@ fn warn_of_pyral_config(server: &Origin, sys: &dyn Terminal, output: &mut Output
     });
     for path in named.into_iter().chain([folder.join("rally-v2.0.cfg")]) {
         if let Some(key) = overriding_key(&path, server) {
-            warn(
-                &Fault::new(FaultKind::Failed, format!("pyral takes {key} from {}", path.display()))
-                    .why("it prefers its config file to the variables")
-                    .remedy(format!("take the line {key}=… out of the file")),
-                output,
-            );
+            let notice = Fault::new(FaultKind::Failed, format!("pyral takes {key} from {}", path.display()))
+                .why("it prefers its config file to the variables")
+                .remedy(format!("take the line {key}=… out of the file"));
+            warn(&notice, output);
         }
     }
 }

@@ -5,27 +5,18 @@
 //! Three things can happen at any time: the daemon says something, the person pastes an address, the sign-in ends. The
 //! first two each have a thread that waits for them, and this one takes them in turn, so that only it writes.
 
-use std::{
-    io::BufRead,
-    sync::mpsc::{Sender, channel},
-    thread,
-    time::{Duration, Instant},
-};
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+use std::{io::BufRead, thread};
 
 use clap::{ArgAction, Args};
 use jiff::Timestamp;
-use rally_cred::{
-    autostart,
-    connection::{Connection, GRACE, silence},
-    events::{self, Audience},
-    output::Output,
-    system::{System, no_thread},
-};
-use rally_cred_proto::{
-    Deadline, Event, Fault, FaultKind, Secret,
-    message::{Login, Paste, SignedIn},
-    plain::plain,
-};
+use rally_cred::connection::{Connection, GRACE, silence};
+use rally_cred::events::{self, Audience};
+use rally_cred::system::{System, no_thread};
+use rally_cred::{autostart, output::Output};
+use rally_cred_proto::message::{Login, Paste, SignedIn};
+use rally_cred_proto::{Deadline, Event, Fault, FaultKind, Secret, plain::plain};
 use zeroize::Zeroizing;
 
 use crate::{flags::parse_duration, progress::Progress, terminal::Terminal};

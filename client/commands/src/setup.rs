@@ -84,19 +84,15 @@ fn make(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Resul
         .and_then(|(plan, has_changed)| carry_out(&plan, options.dry_run, sys, output).map(|()| has_changed));
     // Whatever failed, nothing has to be typed twice.
     let has_person = sys.stdin_is_terminal();
-    let has_changed = match made {
-        Ok(has_changed) => has_changed,
-        Err(fault) if has_person && fault.kind == FaultKind::Denied => {
-            return Err(fault.remedy(draft.command(&profile)));
+    let has_changed = made.map_err(|fault| {
+        let command = draft.command(&profile);
+        match fault.kind {
+            FaultKind::Denied if has_person => return fault.remedy(command),
+            _ if has_person => output.say(format_args!("your answers are kept in this command: {command}")),
+            _ => {}
         }
-        Err(fault) => {
-            if has_person {
-                output
-                    .say(format_args!("your answers are kept in this command: {}", draft.command(&profile)));
-            }
-            return Err(fault);
-        }
-    };
+        fault
+    })?;
     if options.dry_run {
         return output
             .tell_line(format!("would sign in: {}", Command::of_profile("login", &profile)))

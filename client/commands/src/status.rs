@@ -84,12 +84,8 @@ fn exit_code(status: &Shown) -> u8 {
 
 fn shown(status: &Shown, now: i64) -> String {
     let Shown { status: Status { release, pid, config, vault, static_hosts, network }, profiles } = status;
-    let mut text = format!(
-        "daemon   {} (process {pid})\nconfig   {}\nkeyring  {}\n",
-        plain(release),
-        plain(config),
-        kept(vault)
-    );
+    let (release, config, kept) = (plain(release), plain(config), kept(vault));
+    let mut text = format!("daemon   {release} (process {pid})\nconfig   {config}\nkeyring  {kept}\n");
     if !static_hosts.is_empty() {
         // Writing to a string cannot fail.
         writeln!(text, "stores   {}", plain(&static_hosts.join(", "))).ok();
@@ -140,10 +136,8 @@ fn lines(profile: &ProfileStatus, now: i64) -> Vec<(&'static str, String)> {
         lines.push(("renewal", format!("{} (in {})", moment(at), span(at - now))));
     }
     if let Some(is_taken) = profile.checked {
-        lines.push((
-            "check",
-            if is_taken { "Rally takes the token" } else { "Rally does not take the token" }.to_owned(),
-        ));
+        let takes = if is_taken { "takes" } else { "does not take" };
+        lines.push(("check", format!("Rally {takes} the token")));
     }
     if profile.waiting > 0 {
         lines.push(("waiting", format!("{} callers", profile.waiting)));

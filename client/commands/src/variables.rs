@@ -50,16 +50,13 @@ impl Tool {
 /// A variable that a program is to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Variable {
-    /// Its name.
     pub(crate) name: String,
-    /// What it holds.
     pub(crate) value: Value,
 }
 
 /// What a variable holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
-    /// The ZSESSIONID.
     Token,
     /// The host, with its port unless that is 443.
     Server,
@@ -88,14 +85,12 @@ impl Variable {
         Ok(Self { name: name.to_owned(), value })
     }
 
-    /// [`TOKEN_VARIABLES`].
     pub(crate) fn default_set() -> Vec<Self> {
         TOKEN_VARIABLES.iter().map(|name| Self { name: (*name).to_owned(), value: Value::Token }).collect()
     }
 }
 
 impl Value {
-    /// Its text for this token and server.
     pub(crate) fn text(self, token: &Secret, server: &Origin) -> Zeroizing<String> {
         Zeroizing::new(match self {
             Self::Token => token.expose().to_owned(),

@@ -2,11 +2,8 @@
 //! Does not: run the real daemon (the integration tests do); `fixtures` has stand-ins for it.
 //! Used by: `cargo test`.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::fs::{self, File};
+use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use super::*;
 use crate::testing::{Fake, Place};

@@ -254,7 +254,7 @@ impl HostStore {
         let Some(credential) = found else { return step.reply(id, Reply::NoMatch) };
         step.effects.push(Effect::Log(LogEntry::HandedStatic { server: self.name(), peer }));
         let Server { protocol, host } = self.server.clone();
-        step.reply(id, Reply::StaticCredential(StaticCredential { protocol, host, credential }));
+        step.reply(id, Reply::StaticCredential(Box::new(StaticCredential { protocol, host, credential })));
     }
 
     fn write(&mut self, step: &mut Step<'_>, ask: Option<(AskId, Tick)>, again: Again) {

@@ -180,18 +180,10 @@ async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
 /// told, since the local key is asked for anyway.
 fn is_ours(peer: SocketAddr, stream: &TcpStream) -> bool {
     let uid = stream.local_addr().and_then(|own| neighbour::uid_of(peer, own)).ok().flatten();
-    uid.is_none_or(|uid| uid == 0 || own_uid().is_none_or(|own| own == uid))
-}
-
-#[cfg(unix)]
-fn own_uid() -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").ok().map(|own| own.uid())
-}
-
-#[cfg(not(unix))]
-fn own_uid() -> Option<u32> {
-    None
+    #[cfg(unix)]
+    return uid.is_none_or(|uid| uid == 0 || uid == rustix::process::geteuid().as_raw());
+    #[cfg(not(unix))]
+    return uid.is_none();
 }
 
 /// What a TLS client sends first.
@@ -232,13 +224,13 @@ enum Onward {
 }
 
 /// Where a connection is told what becomes of it.
-struct Turn {
+struct Handover {
     /// To the guard, which lets nothing pass behind a CONNECT before that.
     verdict: Verdict,
     onward: Mutex<Option<Onward>>,
 }
 
-impl Turn {
+impl Handover {
     /// The last answer of a connection of requests.
     fn to(&self, onward: Onward) -> Answer {
         self.verdict.tunnel();
@@ -259,9 +251,9 @@ where
 {
     Box::pin(async move {
         let io = Guarded::new(io);
-        let turn = Turn { verdict: io.verdict(), onward: Mutex::new(None) };
+        let handover = Handover { verdict: io.verdict(), onward: Mutex::new(None) };
         let service = service_fn(|request| async {
-            Ok::<_, Infallible>(server.answer(way, request, &ending, &turn).await)
+            Ok::<_, Infallible>(server.answer(way, request, &ending, &handover).await)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -270,7 +262,7 @@ where
             .with_upgrades();
         // A connection that breaks is the tool's affair; it has seen it.
         let _ = connection.await;
-        match turn.onward.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        match handover.onward.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(Onward::Own(upgrade)) => {
                 if let Ok(near) = upgrade.await
                     && let Some(stream) = shake_hands(&server.upstream_tls, TokioIo::new(near)).await
@@ -289,8 +281,15 @@ where
 }
 
 impl Server {
-    async fn answer(&self, way: Way, mut request: Request<Incoming>, ending: &Ending, turn: &Turn) -> Answer {
-        let upgrade = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
+    async fn answer(
+        &self,
+        way: Way,
+        mut request: Request<Incoming>,
+        ending: &Ending,
+        handover: &Handover,
+    ) -> Answer {
+        let is_connect = request.method() == Method::CONNECT;
+        let upgrade = is_connect.then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
         let outcome = match self.admit(way, &head) {
             Err(trouble) => {
@@ -301,11 +300,11 @@ impl Server {
                 add_one(&self.tally.requests);
                 match (admitted, upgrade) {
                     (Admitted::Request, _) => self.forward.pass_on(way, head, body, ending).await,
-                    (Admitted::OwnTunnel, Some(upgrade)) => Ok(turn.to(Onward::Own(upgrade))),
+                    (Admitted::OwnTunnel, Some(upgrade)) => Ok(handover.to(Onward::Own(upgrade))),
                     (Admitted::Tunnel { host, port }, Some(upgrade)) => {
                         add_one(&self.tally.tunnels);
                         let far = self.forward.upstream().road().connect(&host, port).await;
-                        far.map(|far| turn.to(Onward::Far(upgrade, Box::new(far))))
+                        far.map(|far| handover.to(Onward::Far(upgrade, Box::new(far))))
                     }
                     (Admitted::OwnTunnel | Admitted::Tunnel { .. }, None) => {
                         Err(Trouble::bad_request("a tunnel begins with CONNECT"))
@@ -314,7 +313,9 @@ impl Server {
             }
         };
         outcome.unwrap_or_else(|trouble| {
-            turn.verdict.no_tunnel();
+            if is_connect {
+                handover.verdict.no_tunnel();
+            }
             self.tally.failed(trouble.reason());
             trouble.into_answer()
         })

@@ -6,7 +6,7 @@ use hyper::{
     Response, StatusCode,
     header::{self, HeaderName, HeaderValue},
 };
-use rally_cred_proto::{Remedy, plain::plain};
+use rally_cred_proto::{plain::plain, remedy::Command};
 use uuid::Uuid;
 
 use super::{content::Content, request::Refusal};
@@ -43,17 +43,17 @@ fn layout(page: Option<Page>) -> Layout {
             mark: Mark::Done,
             title: "Signed in to Rally",
             lead: "This computer may now use Rally in your name.".to_owned(),
-            facts: username.map(|name| ("Signed in as", Fact::Said(name))).into_iter().collect(),
+            facts: username.map(|name| ("Signed in as", None, name)).into_iter().collect(),
         },
         Some(Page::Denied(again)) => Layout {
             mark: Mark::Failed,
             title: "Access denied",
             lead: "You pressed “Deny”, so this computer got no access to Rally.".to_owned(),
-            facts: vec![("To try again", Fact::Typed(again.to_string(), String::new()))],
+            facts: vec![("To try again", Some(again), String::new())],
         },
         Some(Page::Failed(fault)) => {
-            let why = fault.why.map(|why| ("Why", Fact::Said(why)));
-            let remedy = fault.remedy.map(|remedy| ("Try", Fact::from(remedy)));
+            let why = fault.why.map(|why| ("Why", None, why));
+            let remedy = fault.remedy.map(|remedy| ("Try", remedy.command, remedy.words));
             let facts = why.into_iter().chain(remedy).collect();
             Layout { mark: Mark::Failed, title: "Sign-in failed", lead: fault.what, facts }
         }
@@ -61,7 +61,7 @@ fn layout(page: Option<Page>) -> Layout {
             mark: Mark::Open,
             title: "Not known how it ended",
             lead: "This page was not told whether you are signed in. You see it where you began.".to_owned(),
-            facts: vec![("How the sign-in stands", Fact::status())],
+            facts: vec![status()],
         },
     }
 }
@@ -80,7 +80,7 @@ pub(super) fn refusal(refusal: Refusal) -> Answer {
         ),
         other => ("Not the sign-in page", format!("This request was refused: {other}.")),
     };
-    let facts = vec![("How the sign-in stands", Fact::status())];
+    let facts = vec![status()];
     let mut answer = Layout { mark: Mark::Open, title, lead, facts }.answer(refusal.status());
     if refusal == Refusal::WrongMethod {
         answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
@@ -88,12 +88,18 @@ pub(super) fn refusal(refusal: Refusal) -> Answer {
     answer
 }
 
+type Fact = (&'static str, Option<Command>, String);
+
+fn status() -> Fact {
+    ("How the sign-in stands", Some(Command::new("rally-cred status")), String::new())
+}
+
 struct Layout {
     mark: Mark,
     title: &'static str,
     lead: String,
-    /// Names, and what stands beside them.
-    facts: Vec<(&'static str, Fact)>,
+    /// Names, and beside each something to type, a text or both.
+    facts: Vec<Fact>,
 }
 
 /// The sign next to the title, for people who see it; the title says the same to everybody.
@@ -102,27 +108,6 @@ enum Mark {
     Done,
     Failed,
     Open,
-}
-
-enum Fact {
-    Said(String),
-    /// Something to type, and words that follow it.
-    Typed(String, String),
-}
-
-impl Fact {
-    fn status() -> Self {
-        Self::Typed("rally-cred status".to_owned(), String::new())
-    }
-}
-
-impl From<Remedy> for Fact {
-    fn from(remedy: Remedy) -> Self {
-        match remedy {
-            Remedy::Run(command, rest) => Self::Typed(command.to_string(), rest),
-            Remedy::Say(words) => Self::Said(words),
-        }
-    }
 }
 
 impl Layout {
@@ -137,15 +122,13 @@ impl Layout {
         let Self { mark, title, lead, facts } = self;
         let (kind, drawing) = mark.drawing();
         let lead = escape(&plain(lead));
+        let text = |text: &str| escape(&plain(text));
         let facts: String = facts
             .iter()
-            .map(|(name, fact)| match fact {
-                Fact::Said(text) => format!("<dt>{name}</dt>\n<dd>{}</dd>\n", escape(&plain(text))),
-                Fact::Typed(text, rest) => format!(
-                    "<dt>{name}</dt>\n<dd><code>{}</code>{}</dd>\n",
-                    escape(&plain(text)),
-                    escape(&plain(rest))
-                ),
+            .map(|(name, command, words)| {
+                let command =
+                    command.as_ref().map(|command| format!("<code>{}</code>", text(&command.to_string())));
+                format!("<dt>{name}</dt>\n<dd>{}{}</dd>\n", command.unwrap_or_default(), text(words))
             })
             .collect();
         let facts = if facts.is_empty() { facts } else { format!("<dl>\n{facts}</dl>\n") };
@@ -246,7 +229,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
-    use rally_cred_proto::{Fault, FaultKind, remedy::Command};
+    use rally_cred_proto::{Fault, FaultKind, Remedy};
 
     use super::*;
 

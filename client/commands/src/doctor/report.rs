@@ -2,13 +2,8 @@
 //! Does not: contain secrets: no values of variables, no lines of the config file, and the log has none.
 //! Used by: `doctor --report`.
 
-use std::{
-    fmt::Write as _,
-    fs::File,
-    io::{self, Read, Seek, SeekFrom, Write},
-    path::Path,
-    process::Command,
-};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::{fmt::Write as _, fs::File, path::Path, process::Command};
 
 use rally_cred::system::System;
 use rally_cred_proto::{
@@ -18,10 +13,8 @@ use rally_cred_proto::{
 };
 
 use super::{Found, shown};
-use crate::{
-    installed::{self, UNITS, Units},
-    terminal::Terminal,
-};
+use crate::installed::{self, UNITS, Units};
+use crate::terminal::Terminal;
 
 /// How much of the log's end is included: some hundred lines.
 const LOG_END: u64 = 64 * 1024;
@@ -66,11 +59,8 @@ fn text(found: &Found, sys: &dyn Terminal) -> String {
     let at = jiff::Timestamp::from_second(sys.now()).map(|at| at.to_string()).unwrap_or_default();
     let system = read_line("/etc/os-release", "PRETTY_NAME=").unwrap_or_default();
     let kernel = read_line("/proc/sys/kernel/osrelease", "").unwrap_or_default();
-    let set: Vec<_> = VARIABLES
-        .into_iter()
-        .chain(network::GROUPS.into_iter().flatten().copied())
-        .filter(|name| sys.variable(name).is_some())
-        .collect();
+    let known = VARIABLES.into_iter().chain(network::GROUPS.into_iter().flatten().copied());
+    let set: Vec<_> = known.filter(|name| sys.variable(name).is_some()).collect();
     let mut text = format!(
         "rally-cred support report, version 1\n\
          made     {at}\n\

@@ -2,10 +2,8 @@
 //! Does not: know what the daemon takes. The daemon's program judges, in a config file that holds nothing else.
 //! Used by: `setup`.
 
-use std::{
-    io::{self, Write},
-    net::{Ipv4Addr, Ipv6Addr, TcpListener},
-};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use rally_cred::{browser, system::System};
 use rally_cred_proto::{Fault, FaultKind, Origin, origin::DEFAULT_BASE_URL, plain::plain, remedy::Command};
@@ -80,10 +78,8 @@ pub(super) fn ask(
     let proposal = known("base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
     let judge_base_url = |answer: &str| {
         let answer = answer.trim_end_matches('/');
-        match judge(profile, answer, ANY_CALLBACK, ANY_CLIENT_ID, sys) {
-            Ok(()) => Verdict::Good(answer.to_owned()),
-            Err(fault) => Verdict::Bad { fault, instead: origin_meant_by(answer) },
-        }
+        let judged = judge(profile, answer, ANY_CALLBACK, ANY_CLIENT_ID, sys);
+        Verdict::of(judged, answer, origin_meant_by)
     };
     let base_url = interview.judged(
         "Rally's address",
@@ -95,9 +91,8 @@ pub(super) fn ask(
     draft.base_url = Some(base_url.clone());
 
     let old = known("redirect_uri");
-    let judge_callback = |answer: &str| match judge(profile, &base_url, answer, ANY_CLIENT_ID, sys) {
-        Ok(()) => Verdict::Good(answer.to_owned()),
-        Err(fault) => Verdict::Bad { fault, instead: callback_meant_by(answer) },
+    let judge_callback = |answer: &str| {
+        Verdict::of(judge(profile, &base_url, answer, ANY_CLIENT_ID, sys), answer, callback_meant_by)
     };
     let callback = interview.judged(
         "Callback URL on this machine",
@@ -121,10 +116,7 @@ pub(super) fn ask(
                 .remedy("copy it once more from the page of the OAuth client")),
             None => judge(profile, &base_url, &callback, answer, sys),
         };
-        match judged {
-            Ok(()) => Verdict::Good(answer.to_owned()),
-            Err(fault) => Verdict::Bad { fault, instead: None },
-        }
+        Verdict::of(judged, answer, |_| None)
     };
     let client_id = interview.judged(
         "Client ID",

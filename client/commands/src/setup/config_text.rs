@@ -73,7 +73,6 @@ impl ConfigText {
         named.or(only).map(str::to_owned)
     }
 
-    /// A text of a profile.
     pub(super) fn value(&self, profile: &str, key: &str) -> Option<String> {
         let profile = self.profiles()?.get(profile)?.as_table_like()?;
         profile.get(key)?.as_str().map(str::to_owned)

@@ -402,7 +402,7 @@ impl Account {
 
     /// Rally's answer gives a remedy for any profile; this names the profile in it.
     fn name_in_remedy(&self, mut fault: Fault) -> Fault {
-        if let Some(Remedy::Run(command, _)) = &mut fault.remedy
+        if let Some(Remedy { command: Some(command), .. }) = &mut fault.remedy
             && let Some(flags) = command.words().strip_prefix(Command::new("rally-cred login").words())
         {
             *command = flags.iter().fold(self.profile.command("login"), Command::arg);

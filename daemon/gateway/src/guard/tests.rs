@@ -3,9 +3,21 @@
 //! Does not: ask anything of a network; the connections are in memory.
 //! Used by: `guard`.
 
-use hyper::Request;
+use std::time::Duration;
+
+use http_body_util::Empty;
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    time::timeout,
+};
 
 use super::{
     agreement::{Message, agree, guarded, run, served},
@@ -39,6 +51,9 @@ fn a_refusal_says_something_in_the_status_line_and_is_found_again_in_its_stand_i
         assert_eq!(Malformed::of(&head), None);
     }
 }
+
+/// Until then, whatever can happen has happened: time passes only when nothing else does.
+const LONG: Duration = Duration::from_secs(60);
 
 const HOST: &str = "Host: a\r\n";
 
@@ -236,6 +251,52 @@ fn after_a_refused_tunnel_the_connection_goes_on_and_is_guarded() {
         assert_eq!(messages[1].line, "GET /1");
         assert_eq!(told, [Malformed::Host]);
     }
+}
+
+#[test]
+fn a_client_that_waits_for_the_refusal_of_its_tunnel_is_heard_afterwards() {
+    run(async {
+        let (mut client, server) = duplex(1024);
+        let guarded = Guarded::new(server);
+        let verdict = guarded.verdict();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let verdict = verdict.clone();
+            async move {
+                // As one who asks somebody else.
+                tokio::task::yield_now().await;
+                verdict.no_tunnel();
+                let is_connect = request.method() == Method::CONNECT;
+                let status = if is_connect { StatusCode::FORBIDDEN } else { StatusCode::OK };
+                Response::builder().status(status).body(Empty::<Bytes>::new())
+            }
+        });
+        // In a task of its own, so that nothing but its own connection wakes it.
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(guarded), service));
+        for (head, status) in [("CONNECT a:443", "403"), ("CONNECT b:443", "403"), ("GET /", "200")] {
+            client.write_all(format!("{head} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                answer.push(timeout(LONG, client.read_u8()).await.expect("an answer").unwrap());
+            }
+            assert_eq!(&answer[9..12], status.as_bytes(), "{head}");
+        }
+    });
+}
+
+#[test]
+fn what_is_sent_before_a_tunnel_is_there_is_not_kept() {
+    run(async {
+        let (mut client, server) = duplex(1024);
+        let mut guarded = Guarded::new(server);
+        client.write_all(b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut head = [0; 35];
+        guarded.read_exact(&mut head).await.unwrap();
+        let mut byte = [0];
+        let either = async {
+            tokio::select!(_ = guarded.read(&mut byte) => (), _ = client.write_all(&[b'x'; 4096]) => ())
+        };
+        assert!(timeout(LONG, either).await.is_err());
+    });
 }
 
 #[test]

@@ -81,6 +81,19 @@ async fn a_tunnel_without_the_key_is_refused_with_407_and_the_connection_stays()
 }
 
 #[tokio::test]
+async fn a_refused_request_does_not_spoil_the_tunnel_that_is_asked_for_after_it() {
+    let world = World::open().await;
+    let (other, address) = server().await;
+    let mut tool = world.tool().await;
+    tool.ask("GET /elsewhere").await;
+    tool.text_until("}}").await;
+    tool.send(&format!("{}\u{16}\u{3}", connect(&address))).await;
+    let mut far = accept(&other).await;
+    assert_eq!(tool.head().await, "HTTP/1.1 200 OK");
+    assert_eq!(far.bytes(2).await, b"\x16\x03");
+}
+
+#[tokio::test]
 async fn a_tunnel_to_where_nobody_listens_is_told_plainly_and_the_connection_stays() {
     let world = World::open().await;
     let (_held, address) = nobody();
