@@ -139,7 +139,9 @@ pub(crate) fn agree(bytes: &[u8]) -> (Vec<Message>, Option<Malformed>) {
             assert!(messages.len() + 1 >= seen.len(), "{text:?}: {messages:?} {seen:?}");
             assert_eq!(told, Vec::from_iter(refused), "{text:?} in pieces of {piece}");
         }
-        let answered = answers.matches("HTTP/1.").count();
+        // After an Upgrade that nobody took up, the library may close a connection before its last answer is out.
+        let may_lose_one = text.to_lowercase().contains("upgrade");
+        let answered = answers.matches("HTTP/1.").count() + usize::from(may_lose_one);
         assert!(answered >= messages.len() + told.len(), "{text:?}: {answers}");
     }
     (seen, refused)
