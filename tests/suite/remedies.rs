@@ -39,16 +39,19 @@ impl Texts {
     }
 
     fn read(&mut self, tokens: TokenStream, is_remedy: bool) {
-        let mut before = String::new();
+        let (mut before, mut path) = (String::new(), String::new());
         for token in tokens {
             let name = match &token {
                 TokenTree::Ident(name) => name.to_string(),
                 _ => String::new(),
             };
             match token {
-                TokenTree::Group(group) => {
-                    self.read(group.stream(), is_remedy || ["remedy", "run"].contains(&before.as_str()))
-                }
+                TokenTree::Group(group) => self.read(
+                    group.stream(),
+                    is_remedy
+                        || ["remedy", "run"].contains(&before.as_str())
+                        || path.ends_with(" Command new"),
+                ),
                 TokenTree::Literal(literal) => {
                     if let Ok(text) = syn::parse_str::<syn::LitStr>(&literal.to_string()) {
                         self.remedies.extend(is_remedy.then(|| text.value()));
@@ -56,6 +59,9 @@ impl Texts {
                     }
                 }
                 TokenTree::Ident(_) | TokenTree::Punct(_) => {}
+            }
+            if !name.is_empty() {
+                path = path + " " + &name;
             }
             before = name;
         }
