@@ -65,7 +65,14 @@ impl Ask {
         let breaks =
             |text: &Option<String>| text.as_ref().is_some_and(|text| line_breaker(text.as_bytes()).is_some());
         match self {
-            Self::Get(Get { target, interactive: _, wait: _, min_validity: _, takes_authtype: _ })
+            Self::Get(Get {
+                target,
+                interactive: _,
+                wait: _,
+                min_validity: _,
+                takes_authtype: _,
+                awaits_sign_in: _,
+            })
             | Self::Erase(Erase { target, token: _, credential: _ }) => {
                 let Target { profile, protocol, host, path, uri, username } = target;
                 [profile, protocol, host, path, uri, username].into_iter().any(breaks)
@@ -126,6 +133,10 @@ pub struct Get {
     /// Whether the caller can use a static credential that is no password, but a scheme with what follows it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub takes_authtype: bool,
+    /// Whether to wait for a person who signs in some other way, in place of an error that says that somebody has to. The
+    /// user is notified that a sign-in is needed. For programs without a person at hand that can wait.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_sign_in: bool,
 }
 
 impl Get {
@@ -148,6 +159,7 @@ impl Default for Get {
             wait: Self::default_wait(),
             min_validity: Self::default_min_validity(),
             takes_authtype: false,
+            awaits_sign_in: false,
         }
     }
 }

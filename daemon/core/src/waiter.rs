@@ -30,6 +30,8 @@ pub(crate) enum Wants {
     Get {
         username: Option<String>,
         interactive: bool,
+        /// The caller waits for a person who signs in some other way.
+        awaits_sign_in: bool,
         min_validity: i64,
         /// The caller named the profile, so that no other is of use.
         is_named: bool,
@@ -53,6 +55,11 @@ impl Waiter {
     /// Whether it brings the client secret itself.
     pub(crate) fn brings_client_secret(&self) -> bool {
         matches!(self.wants, Wants::Login { client_secret: Some(_), .. })
+    }
+
+    /// Whether it waits for a person whom it may not have asked.
+    pub(crate) fn awaits_sign_in(&self) -> bool {
+        matches!(self.wants, Wants::Get { interactive: false, awaits_sign_in: true, .. })
     }
 
     /// Whether it may have a person asked, if need be.

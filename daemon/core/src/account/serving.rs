@@ -82,7 +82,7 @@ impl Account {
                 if *interactive {
                     return self.show_flow(step, waiter).into();
                 }
-                if self.job.is_sign_in() {
+                if self.job.is_sign_in() && !waiter.awaits_sign_in() {
                     let fault = self.sign_in_needed("somebody is signing in right now");
                     step.reply(waiter.id, Answer::Error(fault));
                     return Served::Done;
@@ -228,6 +228,11 @@ impl Account {
         let now = step.now.tick;
         if self.waiters.next_deadline().is_none_or(|at| at > now) {
             return;
+        }
+        if self.job.is_none() && !self.reports.is_open() && !self.is_renewable() {
+            // What they waited for was a person.
+            let fault = self.why_not_signed_in();
+            self.refuse_if(step, &fault, |_, _, waiter| waiter.awaits_sign_in() && waiter.deadline <= now);
         }
         let fault =
             Fault::new(FaultKind::TimedOut, format!("no token for profile {} in time", self.profile.name))

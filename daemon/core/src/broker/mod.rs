@@ -337,6 +337,7 @@ impl Broker {
             is_named: get.target.profile.is_some(),
             username: get.target.username,
             interactive: get.interactive,
+            awaits_sign_in: get.awaits_sign_in,
             min_validity: i64::from(get.min_validity),
         };
         let deadline = step.now.tick + wait;
