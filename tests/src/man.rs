@@ -33,6 +33,13 @@ client_secret_command = ["pass", "show", "rally/client-secret"]
 
 [static]
 hosts = ["https://git.example.com"]
+
+[gateway.mcp]
+profile = "work"
+port = 8479
+mode = "http"
+paths = ["/slm/"]
+wait = "2m"
 "#;
 
 /// Every page, by its file name in `man/`. Fails if a source cannot be read or lacks a section that is needed.

@@ -4,11 +4,15 @@
 
 use std::sync::Arc;
 
-use rally_cred_proto::{Ask, Fault, Reply, Secret, message};
+use rally_cred_proto::{
+    Ask, Fault, Reply, Secret,
+    gateway::{GatewayStatus, WayOut},
+    message,
+};
 
 use super::{
     answer::{RawAnswer, TokenForm},
-    profile::{Config, Keyring, Notify, Profile, SecretSource},
+    profile::{Config, GatewaySettings, Keyring, Notify, Profile, SecretSource},
     redirect::{Expected, Redirect},
     sent::Sent,
     vault::{Change, Changed, ItemKey, VaultTrouble},
@@ -79,6 +83,8 @@ pub enum Outcome {
     Answered(RawAnswer),
     /// Rally answered whose token it is.
     UserLookedUp(RawAnswer),
+    /// The gateway is open, or why it is not.
+    GatewayOpened(Result<GatewayReady, Fault>),
 }
 
 /// Something to do. The order within one list is kept when they are begun.
@@ -133,6 +139,12 @@ pub enum Effect {
         /// What Rally may quote.
         secrets: Sent,
     },
+    /// Open a gateway; comes back as [`Outcome::GatewayOpened`], whose epoch names it from then on.
+    OpenGateway(Epoch, Box<GatewayPlan>),
+    /// Close a gateway that is open, or is being opened.
+    CloseGateway(Epoch),
+    /// Tell a client of each gateway, of the open ones also what they have passed on.
+    TellGateways(AskId, Vec<(Option<Epoch>, GatewayStatus)>),
     /// Notify the user that a sign-in is needed.
     Alert(Alert),
     /// Take the profile's alert back: it is settled.
@@ -149,6 +161,34 @@ pub enum Effect {
     Exit,
     /// End the process if no client is connected. If one is, the broker asks again later.
     ExitIfDeserted,
+}
+
+/// A gateway to be opened.
+#[derive(Clone, Debug)]
+pub struct GatewayPlan {
+    /// Its name.
+    pub name: String,
+    /// Whom it lets in.
+    pub settings: GatewaySettings,
+    /// Whose token it adds.
+    pub profile: Profile,
+    /// The way to Rally and to other servers; `None` is for what the daemon's own variables say.
+    pub way_out: Option<WayOut>,
+    /// The port, key and authority that it had before. What does not fit any more is made anew.
+    pub identity: Option<Secret>,
+}
+
+/// A gateway that is open.
+#[derive(Clone, Debug)]
+pub struct GatewayReady {
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    /// What is to be given back when it is opened again.
+    pub identity: Secret,
+    /// What its tools present.
+    pub key: Secret,
+    /// The certificate of its authority, as PEM.
+    pub authority: String,
 }
 
 /// What a notification tells the user.
@@ -210,6 +250,27 @@ pub enum Entry {
         /// Whose.
         profile: String,
         /// What failed.
+        fault: Fault,
+    },
+    /// A gateway is open.
+    GatewayOpened {
+        /// Which.
+        name: String,
+        /// Whose token it adds.
+        profile: String,
+        /// Its port.
+        port: u16,
+    },
+    /// A gateway is closed.
+    GatewayClosed {
+        /// Which.
+        name: String,
+    },
+    /// A gateway cannot be opened.
+    GatewayFailed {
+        /// Which.
+        name: String,
+        /// Why.
         fault: Fault,
     },
     /// The config file was read again.

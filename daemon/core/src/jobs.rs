@@ -19,6 +19,8 @@ pub(super) enum Owner {
     Statics(Server),
     /// Every `status` that has Rally asked about the same token.
     Checks,
+    /// The gateway of this name.
+    Gateway(String),
     /// A `logout`, which erases an item of this profile.
     Logout { ask: AskId, profile: String, item: ItemKind },
 }

@@ -50,6 +50,10 @@ pub const KEYRING_NEWS: Ticks = Ticks(500);
 /// person, which takes it one start of git, and to ask again.
 pub const ALERT_GRACE: Ticks = Ticks::seconds(5);
 
+/// Pause before a gateway that could not be opened is tried again: another program may give its port back, and a keyring
+/// may be unlocked.
+pub const GATEWAY_PAUSE: Ticks = Ticks::seconds(10);
+
 /// How long a stopping daemon waits for the vault to take what is on its way.
 pub const STOP_PATIENCE: Ticks = Ticks::seconds(3);
 

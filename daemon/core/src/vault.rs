@@ -9,7 +9,7 @@ use rally_cred_proto::{Fault, FaultKind, Secret};
 pub struct ItemKey {
     /// What the item holds.
     pub kind: ItemKind,
-    /// Whose it is: a profile's name, or a server as `protocol://host`.
+    /// Whose it is: a profile's name, a server as `protocol://host`, or a gateway's name.
     pub name: String,
 }
 
@@ -22,6 +22,8 @@ pub enum ItemKind {
     ClientSecret,
     /// The static credentials of a server.
     StaticCredentials,
+    /// Port, key and authority of a gateway.
+    Gateway,
     /// Nothing: an item that a check writes, reads and deletes.
     Check,
 }
@@ -33,6 +35,7 @@ impl ItemKey {
             ItemKind::Token => "token",
             ItemKind::ClientSecret => "client-secret",
             ItemKind::StaticCredentials => "static",
+            ItemKind::Gateway => "gateway",
             ItemKind::Check => "check",
         };
         format!("{kind}:{}", self.name)

@@ -2,6 +2,7 @@
 //! Does not: block, fail, read a clock or do IO. A refusal is an effect too.
 //! Used by: the driver, which owns the only one.
 
+mod gateways;
 mod gather;
 mod idle;
 mod routes;
@@ -29,6 +30,7 @@ use crate::{
     waiter::{Waiter, Wants},
 };
 
+use gateways::Gateways;
 use gather::{LogoutGathering, StatusGathering};
 use idle::Idleness;
 use routes::{Accounts, Routes};
@@ -46,6 +48,7 @@ pub struct Broker {
     routes: Routes,
     wake_ups: WakeUps,
     statics: StaticCredentials,
+    gateways: Gateways,
     statuses: Vec<StatusGathering>,
     logouts: Vec<LogoutGathering>,
     reloads: Vec<AskId>,
@@ -66,6 +69,7 @@ impl Broker {
             routes: Routes::new(&config, facts.config.clone()),
             wake_ups: WakeUps::default(),
             statics: StaticCredentials::new(config.static_hosts.clone()),
+            gateways: Gateways::new(&config),
             statuses: Vec::new(),
             logouts: Vec::new(),
             reloads: Vec::new(),
@@ -118,7 +122,10 @@ impl Broker {
         let stop = self.stop.as_ref().map(|stop| stop.until);
         let checks = self.statuses.iter().map(StatusGathering::deadline).min();
         let idle = self.idleness.as_ref().and_then(Idleness::deadline);
-        [accounts, stop, checks, self.statics.next_deadline(), idle].into_iter().flatten().min()
+        [accounts, stop, checks, self.statics.next_deadline(), self.gateways.next_deadline(), idle]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn dispatch(&mut self, step: &mut Step<'_>, event: Event) {
@@ -154,6 +161,7 @@ impl Broker {
                 is_current
             }
             Some(Owner::Statics(server)) => self.statics.heard(step, server, epoch, &outcome),
+            Some(Owner::Gateway(name)) => self.gateways.heard(step, &name, epoch, outcome),
             Some(Owner::Checks) => self.checked(step, epoch, outcome),
             Some(Owner::Logout { ask, profile, item }) => {
                 self.erased(step, epoch, ask, &profile, item, &outcome)
@@ -297,6 +305,16 @@ impl Broker {
                 }
                 Err(fault) => step.reply(id, Reply::Error(fault)),
             },
+            Ask::OpenGateway(open) => match self.routes.named(&self.accounts, open.profile.as_deref()) {
+                Ok(name) => {
+                    if let Some(account) = self.accounts.get(&name) {
+                        self.gateways.open(step, id, &peer, open, account.profile().clone());
+                    }
+                }
+                Err(fault) => step.reply(id, Reply::Error(fault)),
+            },
+            Ask::ShowGateway(ask) => self.gateways.show(step, id, &ask.name),
+            Ask::RevokeGateway(ask) => self.gateways.revoke(step, id, &ask.name),
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
@@ -377,6 +395,7 @@ impl Broker {
             stop.left(id);
         }
         self.statics.left(id);
+        self.gateways.left(step, id);
         let waited_at = self.accounts.iter().filter(|(_, account)| account.has_waiter(id));
         let names: Vec<_> = waited_at.map(|(name, _)| name.clone()).collect();
         for name in names {
@@ -412,6 +431,7 @@ impl Broker {
 
     fn time_passed(&mut self, step: &mut Step<'_>) {
         self.statics.time_passed(step);
+        self.gateways.time_passed(step);
         for name in self.wake_ups.due(step.now.tick) {
             self.with_account(step, &name, |account, step| account.advance(step));
         }
@@ -430,6 +450,7 @@ impl Broker {
             && self.stop.is_none()
             && self.statuses.is_empty()
             && self.logouts.is_empty()
+            && self.gateways.is_empty()
             && self.statics.is_forgettable(step.keyring)
             && self.accounts.values().all(|account| account.is_forgettable(step.now))
         {
@@ -449,6 +470,7 @@ impl Broker {
         self.statuses = waiting;
         for status in done {
             let reply = status.answer(step, &self.facts, &self.accounts, default, self.statics.host_names());
+            self.gateways.tell(step, status.id);
             step.reply(status.id, reply);
         }
         let (done, waiting): (Vec<_>, _) =
