@@ -7,6 +7,11 @@ mod admit;
 mod authority;
 mod counts;
 mod forward;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the server that reads through it comes next")
+)]
+mod guard;
 mod headers;
 mod identity;
 mod key;

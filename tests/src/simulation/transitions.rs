@@ -34,7 +34,7 @@ pub enum Cause {
     Asked,
     /// A client left.
     Left,
-    /// The vault gave its word.
+    /// The vault answered.
     Vault,
     /// The redirect listener opened, or did not.
     Listener,

@@ -1,6 +1,6 @@
-//! The broker: takes one event and says what to do. Finds the account that an event is for; the account decides.
+//! The broker: takes one event and says what to do. It finds the account that an event is for; the account decides.
 //! Does not: block, fail, read a clock or do IO. A refusal is an effect too.
-//! Used by: the driver, which owns the only one.
+//! Used by: the driver, which owns it.
 
 mod gateways;
 mod gather;
@@ -39,7 +39,7 @@ use wake_ups::WakeUps;
 
 pub use gather::Facts;
 
-/// Everything that is decided, and all state that decisions need.
+/// All decisions, and all the state that they need.
 #[derive(Debug)]
 pub struct Broker {
     facts: Facts,
@@ -53,15 +53,15 @@ pub struct Broker {
     logouts: Vec<LogoutGathering>,
     reloads: Vec<AskId>,
     stop: Option<Stop>,
-    /// Only where the service manager starts the daemon again when it is needed.
+    /// Only where the service manager can start the daemon again.
     idleness: Option<Idleness>,
     jobs: Jobs,
-    /// How often the config file is being read.
+    /// How many reads of the config file are under way.
     config_reads: u32,
 }
 
 impl Broker {
-    /// A broker that knows nothing but its configuration.
+    /// A broker that knows only its configuration.
     pub fn new(facts: Facts, config: Config) -> Self {
         let account = |profile: &Profile| (profile.name.clone(), Account::new(profile.clone()));
         Self {
@@ -82,13 +82,13 @@ impl Broker {
         }
     }
 
-    /// The same broker, which orders the exit once nothing has happened for this long and nothing would be lost.
+    /// The same broker, which ends once it was idle for this long and nothing would be lost.
     #[must_use]
     pub fn with_idle_exit(self, after: Ticks) -> Self {
         Self { idleness: Some(Idleness::new(after)), ..self }
     }
 
-    /// Takes one event and says what to do, in order.
+    /// Takes one event, and says what to do, in order.
     pub fn handle(&mut self, now: Now, dice: &mut dyn Dice, event: Event) -> Vec<Effect> {
         let mut step = Step {
             now,
@@ -116,7 +116,7 @@ impl Broker {
         self.accounts.iter().map(|(name, account)| (name.as_str(), account.state()))
     }
 
-    /// When to call again with [`Event::TimePassed`]. May change after any [`Broker::handle`].
+    /// When to call again with [`Event::TimePassed`]. May change after each [`Broker::handle`].
     pub fn next_deadline(&self) -> Option<Tick> {
         let accounts = self.wake_ups.first();
         let stop = self.stop.as_ref().map(|stop| stop.until);
@@ -140,12 +140,12 @@ impl Broker {
         }
     }
 
-    /// What was sent to Rally some time, and may be quoted by any answer of it.
+    /// Every secret that was sent to Rally, and may be quoted in any of its answers.
     fn secrets(&self) -> Sent {
         Sent::new(self.accounts.values().flat_map(Account::secrets).cloned())
     }
 
-    /// Takes what a job came to, to whoever ordered it.
+    /// Takes an outcome to the owner of its job.
     fn heard(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) {
         let outcome = match outcome {
             Outcome::Answered(raw) => Outcome::Answered(raw.beside(self.secrets())),
@@ -205,7 +205,7 @@ impl Broker {
         self.wake_ups.set(name, at);
     }
 
-    /// Settles what accounts have handed on: status requests for which one was read, and requests of another one's user.
+    /// Settles what accounts passed on: status requests that waited for a read, and requests for another user.
     fn settle(&mut self, step: &mut Step<'_>) {
         while let Some((from, waiter)) = step.misdirected.pop() {
             self.redirect(step, &from, waiter);
@@ -217,7 +217,7 @@ impl Broker {
         }
     }
 
-    /// Takes a request whose user is not this profile's to the next that may be right.
+    /// Takes a request for another user than this profile's to the next profile that may match.
     fn redirect(&mut self, step: &mut Step<'_>, from: &str, mut waiter: Waiter) {
         waiter.tried.push(from.to_owned());
         let (Wants::Get { username, is_named: false, .. }, Some(account)) =
@@ -263,7 +263,7 @@ impl Broker {
                     ..Target::default()
                 };
                 match self.routes.find(&self.accounts, &target) {
-                    // A token that the daemon gave out itself, it has already.
+                    // The daemon has every token that it issued.
                     Ok(Some(_)) => step.reply(id, Reply::Done),
                     Ok(None) => self.statics.store(step, id, store),
                     Err(fault) => step.reply(id, Reply::Error(fault)),
@@ -359,7 +359,7 @@ impl Broker {
         };
         let timeout = Ticks::seconds(u64::from(login.timeout)).min(policy::LONGEST_FLOW);
         let wants = Wants::Login {
-            // A secret is proved by signing in with it, so a valid token is no reason to leave it.
+            // A secret is verified by a sign-in, so a valid token is no reason to skip it.
             force: login.force || login.client_secret.is_some(),
             client_secret: login.client_secret,
             can_paste: login.can_paste,
@@ -403,19 +403,19 @@ impl Broker {
         }
     }
 
-    /// Takes Rally's word on a token that a `status` has asked about.
+    /// Takes Rally's answer on a token that a `status` asked about.
     fn checked(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) -> bool {
         let Outcome::UserLookedUp(raw) = outcome else { return false };
         let answer = answer::read_user_answer(raw);
-        // One question may be on behalf of several requests; what it says of the token is said once.
+        // One question may serve several requests; its answer counts once.
         let checked = self.statuses.iter_mut().filter_map(|status| status.looked_up(epoch, &answer)).last();
-        let Some(checked) = checked else { return false };
-        self.with_account(step, &checked.profile, |account, step| {
+        let Some((profile, token)) = checked else { return false };
+        self.with_account(step, &profile, |account, step| {
             match &answer {
-                // A 401 is believed over the clock, whoever asked.
-                UserAnswer::TokenRefused(_) => account.refuted(step, &checked.token),
+                // A 401 counts more than the expiry, whoever asked.
+                UserAnswer::TokenRefused(_) => account.refuted(step, &token),
                 UserAnswer::Found { username, .. } => {
-                    account.token_is_of(step, &checked.token, username.as_deref());
+                    account.token_is_of(step, &token, username.as_deref());
                 }
                 UserAnswer::AddressNotAllowed(_) | UserAnswer::Passing { .. } => {}
             }
@@ -437,13 +437,13 @@ impl Broker {
         }
     }
 
-    /// Orders the exit if nothing has happened for long and a new process would find everything again.
+    /// Ends the daemon if it was idle for long and a new process would find everything.
     fn leave_if_idle(&mut self, step: &mut Step<'_>) {
         let Some(idleness) = &mut self.idleness else { return };
         if !idleness.is_due(step.now) {
             return;
         }
-        // It may take now what it did not take when it was asked to.
+        // The vault may take now what it did not take before.
         self.statics.keep_what_memory_has(step);
         if step.jobs.is_empty()
             && self.config_reads == 0

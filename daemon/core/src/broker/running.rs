@@ -1,5 +1,5 @@
-//! The broker's own life: a new configuration put into force, and the stop in order.
-//! Does not: answer requests, or end for want of work (`idle` does).
+//! The broker's own life: a new configuration, and the stop in order.
+//! Does not: answer requests, or end when idle (`idle` does).
 //! Used by: `broker`, of which this is a part.
 
 use rally_cred_proto::{Fault, FaultKind, Reply};
@@ -14,7 +14,7 @@ use crate::{
     time::Tick,
 };
 
-/// A stop under way: who asked for it, and when it no longer waits for the vault.
+/// A stop under way: who asked for it, and until when it waits for the vault.
 #[derive(Debug)]
 pub(super) struct Stop {
     asks: Vec<AskId>,
@@ -22,14 +22,13 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// Lets a client go that left.
     pub(super) fn left(&mut self, id: AskId) {
         self.asks.retain(|ask| *ask != id);
     }
 }
 
 impl Broker {
-    /// Takes what is in the config file, or why it cannot be used, and answers whoever asked for a reload.
+    /// Takes the configuration, or why it cannot be used, and answers whoever asked for a reload.
     pub(super) fn config_read(&mut self, step: &mut Step<'_>, outcome: Result<Config, Fault>) {
         self.config_reads = self.config_reads.saturating_sub(1);
         let asks = std::mem::take(&mut self.reloads);
@@ -49,7 +48,7 @@ impl Broker {
         }
     }
 
-    /// Puts a new configuration into force. A token stays only while base URL, client ID and scope are the same.
+    /// Applies a new configuration. A token stays only while base URL, client ID and scope are the same.
     fn apply(&mut self, step: &mut Step<'_>, config: Config) {
         let has_other_vault = self.config.keyring != config.keyring;
         if has_other_vault {
@@ -95,13 +94,13 @@ impl Broker {
                 account.advance(step);
             });
         }
-        // Whoever waited for a profile that is gone has nothing left to wait for.
+        // Nobody waits for a profile that is gone.
         for status in &mut self.statuses {
             status.forget_missing(&self.accounts);
         }
     }
 
-    /// Begins a stop, or joins the one that is under way.
+    /// Begins a stop, or joins the one under way.
     pub(super) fn stop(&mut self, step: &mut Step<'_>, ask: Option<AskId>) {
         match &mut self.stop {
             Some(stop) => stop.asks.extend(ask),
@@ -123,7 +122,7 @@ impl Broker {
         }
     }
 
-    /// Ends once the vault has what is on its way to it, or has had its time.
+    /// Ends once the vault has what is being written, or its time is up.
     pub(super) fn finish_stop(&mut self, step: &mut Step<'_>) {
         let Some(stop) = &mut self.stop else { return };
         let is_unsettled = self.accounts.values().any(Account::is_unsettled)
@@ -142,7 +141,6 @@ impl Broker {
     }
 }
 
-/// What everybody is told from then on.
 pub(super) fn stopping() -> Fault {
     Fault::new(FaultKind::Stopping, "the daemon is stopping").remedy("rally-cred daemon start")
 }

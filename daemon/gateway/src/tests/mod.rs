@@ -5,4 +5,6 @@
 mod breaking;
 mod passing_on;
 mod renewal;
+mod secure;
+mod tunnels;
 mod world;

@@ -11,7 +11,7 @@ use std::{
 use rally_cred_proto::{Fault, FaultKind, Origin, Secret};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -120,6 +120,14 @@ impl World {
     pub(super) async fn nobody_else_asked(&self) -> bool {
         timeout(Duration::ZERO, self.rally.accept()).await.is_err()
     }
+}
+
+/// An address that nobody listens at or can, as long as the socket is held.
+pub(super) fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    (socket, address)
 }
 
 /// One end of a connection.
