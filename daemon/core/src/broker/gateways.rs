@@ -40,6 +40,8 @@ struct Gateway {
     state: State,
     /// Why it could not be opened, until it can.
     trouble: Option<Fault>,
+    /// Who wants to know how it is reached.
+    asks: Vec<AskId>,
     item: Item,
 }
 
@@ -77,8 +79,15 @@ impl Gateway {
             port: None,
             state: State::Due(Tick(0)),
             trouble: None,
+            asks: Vec::new(),
             item: Item::default(),
         }
+    }
+
+    /// Closes it for good.
+    fn end(&mut self, step: &mut Step<'_>, name: &str, fault: &Fault) {
+        self.close(step, name);
+        self.asks.drain(..).for_each(|id| step.reply(id, Reply::Error(fault.clone())));
     }
 
     /// Closes it, if it is open or about to be.
@@ -216,6 +225,16 @@ impl Gateway {
         })
     }
 
+    /// Answers whoever wants to know how it is reached, if that is known.
+    fn answer(&mut self, step: &mut Step<'_>, name: &str) {
+        let reply = match (self.shown(name), &self.trouble) {
+            (Some(shown), _) => Reply::ShownGateway(Box::new(shown)),
+            (None, Some(fault)) => Reply::Error(fault.clone()),
+            (None, None) => return,
+        };
+        self.asks.drain(..).for_each(|id| step.reply(id, reply.clone()));
+    }
+
     fn status(&self, name: &str, keyring: Keyring) -> GatewayStatus {
         let port = match &self.state {
             State::Open(_, ready) => Some(ready.port),
@@ -254,13 +273,14 @@ impl Gateways {
                 if profile.is_some_and(|profile| is_reached_alike(profile, &old.profile)) {
                     self.0.insert(name, old);
                 } else {
-                    old.close(step, &name);
-                    step.reply(id, Reply::Error(profile_changed(&old.settings.profile)));
+                    let fault = profile_changed(&old.settings.profile);
+                    old.end(step, &name, &fault);
+                    step.reply(id, Reply::Error(fault));
                 }
                 continue;
             }
             let Some(new) = wanted.remove(&name) else {
-                old.close(step, &name);
+                old.end(step, &name, &unknown(&name));
                 continue;
             };
             if new.settings != old.settings || !is_reached_alike(&new.profile, &old.profile) {
@@ -304,20 +324,17 @@ impl Gateways {
         self.0.insert(name, gateway);
     }
 
-    /// Shows how a gateway is reached.
-    pub(super) fn show(&self, step: &mut Step<'_>, id: AskId, name: &str) {
-        let answer = match self.find(name) {
-            Err(fault) => Reply::Error(fault),
-            Ok(gateway) => match (gateway.shown(name), &gateway.trouble) {
-                (Some(shown), _) => Reply::ShownGateway(Box::new(shown)),
-                (None, Some(fault)) => Reply::Error(fault.clone()),
-                (None, None) => Reply::Error(
-                    Fault::new(FaultKind::Failed, format!("gateway {name} is not open yet"))
-                        .remedy("ask again"),
-                ),
-            },
-        };
-        step.reply(id, answer);
+    /// Shows how a gateway is reached, once it is open or cannot be opened.
+    pub(super) fn show(&mut self, step: &mut Step<'_>, id: AskId, name: &str) {
+        match self.find(name) {
+            Err(fault) => step.reply(id, Reply::Error(fault)),
+            Ok(_) => {
+                if let Some(gateway) = self.0.get_mut(name) {
+                    gateway.asks.push(id);
+                    gateway.answer(step, name);
+                }
+            }
+        }
     }
 
     /// Makes a gateway's key worthless. One of the config file gets another.
@@ -327,7 +344,7 @@ impl Gateways {
         }
         if let Some(mut gateway) = self.0.remove(name) {
             if let Some(owner) = gateway.lives_for {
-                gateway.close(step, name);
+                gateway.end(step, name, &unknown(name));
                 step.reply(owner, Reply::Done);
             } else {
                 gateway.close(step, name);
@@ -341,13 +358,14 @@ impl Gateways {
 
     /// Lets a gateway go whose client left.
     pub(super) fn left(&mut self, step: &mut Step<'_>, id: AskId) {
+        self.0.values_mut().for_each(|gateway| gateway.asks.retain(|ask| *ask != id));
         let is_meant = |gateway: &Gateway| gateway.lives_for == Some(id);
         let Some(name) = self.0.iter().find_map(|(name, gateway)| is_meant(gateway).then(|| name.clone()))
         else {
             return;
         };
         if let Some(mut gateway) = self.0.remove(&name) {
-            gateway.close(step, &name);
+            gateway.end(step, &name, &unknown(&name));
         }
     }
 
@@ -357,6 +375,7 @@ impl Gateways {
         if !gateway.heard(step, name, epoch, outcome) {
             return false;
         }
+        gateway.answer(step, name);
         if let (Some(id), Some(fault)) = (gateway.lives_for, &gateway.trouble) {
             step.reply(id, Reply::Error(fault.clone()));
             self.0.remove(name);
@@ -385,7 +404,7 @@ impl Gateways {
     /// Closes all of them for good.
     pub(super) fn stop(&mut self, step: &mut Step<'_>, fault: &Fault) {
         for (name, mut gateway) in std::mem::take(&mut self.0) {
-            gateway.close(step, &name);
+            gateway.end(step, &name, fault);
             if let Some(id) = gateway.lives_for {
                 step.reply(id, Reply::Error(fault.clone()));
             }
@@ -414,15 +433,18 @@ impl Gateways {
 
     fn find(&self, name: &str) -> Result<&Gateway, Fault> {
         self.0.get(name).ok_or_else(|| {
-            let unknown = Fault::new(FaultKind::Failed, format!("there is no gateway {name}"));
-            let unknown = match self.0.is_empty() {
+            let unknown = unknown(name);
+            match self.0.is_empty() {
                 true => unknown.why("none is open, and the config file has none"),
                 false => unknown
                     .why(format!("there are: {}", nearness::list(name, self.0.keys().map(String::as_str)))),
-            };
-            unknown.remedy("rally-cred gateway list")
+            }
         })
     }
+}
+
+fn unknown(name: &str) -> Fault {
+    Fault::new(FaultKind::Failed, format!("there is no gateway {name}")).remedy("rally-cred gateway list")
 }
 
 fn standing(config: &Config) -> impl Iterator<Item = (String, Gateway)> {
