@@ -72,7 +72,7 @@ fn out_of_reach(socket: &Path) -> Option<Fault> {
     Some(
         Fault::new(FaultKind::NoDaemon, what)
             .why(format!("nobody answers at {}", socket.display()))
-            .remedy("rally-cred daemon restart"),
+            .run("rally-cred daemon restart"),
     )
 }
 

@@ -151,7 +151,7 @@ impl Call<'_> {
 fn no_match(format: Format) -> Result<u8, Fault> {
     match format {
         Format::Git => Ok(0),
-        _ => Err(Fault::new(FaultKind::NoMatch, "no profile is for this server").remedy("rally-cred status")),
+        _ => Err(Fault::new(FaultKind::NoMatch, "no profile is for this server").run("rally-cred status")),
     }
 }
 

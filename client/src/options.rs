@@ -5,7 +5,7 @@
 
 use std::{ffi::OsString, time::Duration};
 
-use rally_cred_proto::{Deadline, Fault, FaultKind, duration, message::Get};
+use rally_cred_proto::{Deadline, Fault, FaultKind, duration, message::Get, variables::PROFILE};
 
 use crate::{connection::GRACE, format::Format, system::System};
 
@@ -177,10 +177,10 @@ impl Flag {
     }
 }
 
-/// The profile that `RALLY_CRED_PROFILE` names.
+/// The profile that [`PROFILE`] names.
 pub fn named_profile(sys: &dyn System) -> Result<Option<String>, Fault> {
-    sys.variable("RALLY_CRED_PROFILE")
-        .map(|name| name.into_string().map_err(|_| wrong("RALLY_CRED_PROFILE is not UTF-8")))
+    sys.variable(PROFILE)
+        .map(|name| name.into_string().map_err(|_| wrong(format!("{PROFILE} is not UTF-8"))))
         .transpose()
 }
 
@@ -203,9 +203,7 @@ pub(crate) fn first_word(args: &[OsString]) -> Option<&OsString> {
 }
 
 fn wrong(why: impl AsRef<str>) -> Fault {
-    Fault::new(FaultKind::Usage, "the command line is not understood")
-        .why(why)
-        .remedy("rally-cred get --help")
+    Fault::new(FaultKind::Usage, "the command line is not understood").why(why).run("rally-cred get --help")
 }
 
 #[cfg(unix)]

@@ -7,7 +7,7 @@ mod desktop;
 
 use std::{collections::HashMap, convert::Infallible, path::PathBuf, time::Duration};
 
-use rally_cred_proto::plain::plain;
+use rally_cred_proto::{plain::plain, variables::PROFILE};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -76,9 +76,9 @@ async fn run(program: PathBuf, arguments: Vec<String>, alert: Alert) {
     let mut command = program::command(program);
     command
         .args(arguments)
-        .env("RALLY_CRED_PROFILE", plain(&profile))
+        .env(PROFILE, plain(&profile))
         .env("RALLY_CRED_WHY", plain(&why))
-        .env("RALLY_CRED_TRY", plain(&remedy));
+        .env("RALLY_CRED_TRY", plain(&remedy.to_string()));
     let running = async { Group::start(&mut command)?.child().wait().await };
     match timeout(COMMAND_PATIENCE, running).await {
         Ok(Ok(status)) if status.success() => tracing::debug!(profile, "notify_command ran"),
@@ -102,13 +102,15 @@ async fn show(alert: Alert, _withdrawn: oneshot::Receiver<()>) {
 #[cfg(unix)]
 #[cfg(test)]
 mod tests {
+    use rally_cred_proto::remedy::Command;
+
     use super::*;
 
     fn alert() -> Alert {
         Alert {
             profile: "work".to_owned(),
             why: "Rally said $(touch x)\n".to_owned(),
-            remedy: "rally-cred login work".to_owned(),
+            remedy: Command::new("rally-cred login work"),
             has_button: true,
         }
     }

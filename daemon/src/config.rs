@@ -11,8 +11,9 @@ use std::{
 };
 
 use rally_cred_proto::{
-    Fault, FaultKind, duration,
+    Fault, FaultKind, ProfileName, duration,
     gateway::Way,
+    origin::DEFAULT_BASE_URL,
     shell_word::shell_word,
     variables::{self, CONFIG, SECRET_FILE, variable},
 };
@@ -98,13 +99,13 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
             _ => return Err(source.unknown(&entry, TOP_KEYS, PROFILE_KEYS, "[profile.NAME]")),
         }
     }
-    let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
+    let names: Vec<&str> = profiles.iter().map(|profile| &*profile.name).collect();
     let default_profile = match (&default_profile, names.as_slice()) {
         // The file is for static credentials alone.
         (None, []) if static_hosts != StaticHosts::default() => String::new(),
         _ => choose_default(&source, default_profile, &names)?,
     };
-    let profiles = profiles.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
+    let profiles = profiles.into_iter().map(|profile| (profile.name.to_string(), profile)).collect();
     // A command replaces the desktop's notification; whoever writes `off` wants neither.
     let notify = match (notify, notify_command) {
         (Notify::Desktop, Some((program, arguments))) => Notify::Command { program, arguments },
@@ -125,9 +126,6 @@ const PROFILE_KEYS: &[&str] =
     &["base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command"];
 const STATIC_KEYS: &[&str] = &["hosts"];
 const GATEWAY_KEYS: &[&str] = &["profile", "port", "mode", "paths", "wait"];
-
-/// Rally's address for all but EU tenants.
-const DEFAULT_BASE_URL: &str = "https://rally1.rallydev.com";
 
 /// The only scope in Rally's documentation.
 const DEFAULT_SCOPE: &str = "alm";
@@ -175,7 +173,11 @@ fn parse_gateway(
     entry: &source::Entry<'_>,
     config: &Config,
 ) -> Result<GatewaySettings, Fault> {
-    check_name(source, entry, "gateway")?;
+    if ProfileName::parse(entry.key).is_none() {
+        return Err(source
+            .broken(entry.at, "this gateway name cannot be used")
+            .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`"));
+    }
     let mut settings = GatewaySettings::new(config.default_profile.clone());
     for value in source.entries(source.table(entry)?) {
         match value.key {
@@ -258,21 +260,12 @@ fn parse_paths(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Vec<Str
     Ok(paths.iter().map(|path| path.text.to_owned()).collect())
 }
 
-fn check_name(source: &Source<'_>, entry: &source::Entry<'_>, what: &str) -> Result<(), Fault> {
-    let name = entry.key;
-    let is_plain =
-        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-    if name.is_empty() || name.len() > LONGEST_NAME || !is_plain {
-        return Err(source
-            .broken(entry.at, &format!("this {what} name cannot be used"))
-            .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`"));
-    }
-    Ok(())
-}
-
 fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profile, Fault> {
-    check_name(source, entry, "profile")?;
-    let name = entry.key;
+    let name = ProfileName::parse(entry.key).ok_or_else(|| {
+        source
+            .broken(entry.at, "this profile name cannot be used")
+            .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`")
+    })?;
     let mut found = BTreeMap::new();
     let mut client_secret_source = None;
     for value in source.entries(source.table(entry)?) {
@@ -302,7 +295,7 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
         .ok_or_else(|| missing("redirect_uri", "the callback URL of your OAuth client, letter by letter"))?;
     let base_url = found.get("base_url").copied().unwrap_or(Text { text: DEFAULT_BASE_URL, at: entry.at });
     Ok(Profile {
-        name: name.to_owned(),
+        name,
         base_url: BaseUrl::parse(base_url.text).map_err(|why| {
             bad_url("base_url", base_url, why).remedy(format!("base_url = \"{DEFAULT_BASE_URL}\""))
         })?,
@@ -316,9 +309,6 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
         client_secret_source,
     })
 }
-
-/// A profile's or gateway's name is part of an item's name in the keyring, for which some keyrings have little room.
-const LONGEST_NAME: usize = 64;
 
 /// A program by its name or whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative path
 /// would mean another program in each working directory.
@@ -359,7 +349,7 @@ fn choose_default(source: &Source<'_>, named: Option<Text<'_>>, names: &[&str]) 
             FaultKind::NotConfigured,
             format!("config file {} has no profile", source.path.display()),
         )
-        .remedy("rally-cred setup")),
+        .run("rally-cred setup")),
         (Some(named), _) if names.contains(&named.text) => Ok(named.text.to_owned()),
         (Some(named), _) => {
             Err(source.broken(named.at, "`default_profile` names no profile of this file").remedy(one_of()))

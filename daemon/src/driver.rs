@@ -214,14 +214,17 @@ mod tests {
         event::{Epoch, Outcome},
         profile::{BaseUrl, Config, Profile, RedirectUri},
     };
-    use rally_cred_proto::message::{CheckAsk, Get, Target};
+    use rally_cred_proto::{
+        ProfileName,
+        message::{CheckAsk, Get, Target},
+    };
 
     use super::*;
 
     /// A driver whose broker has one profile, the effects that were begun, and the end.
     fn driver() -> (Driver, Rc<RefCell<Vec<Effect>>>, oneshot::Receiver<()>) {
         let profile = Profile {
-            name: "default".to_owned(),
+            name: ProfileName::parse("default").unwrap(),
             base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
             client_id: "id".to_owned(),
             redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),

@@ -59,7 +59,7 @@ impl Gateways {
     ) -> impl Future<Output = Result<GatewayReady, Fault>> + 'static {
         let tokens = Questions {
             questions: self.questions.clone(),
-            profile: plan.profile.name.clone(),
+            profile: plan.profile.name.to_string(),
             peer: Peer { program: Some(format!("gateway {}", plan.name).into()), ..Peer::default() },
         };
         let opening = self.runtime().map(|runtime| runtime.spawn(open(plan, tokens)));

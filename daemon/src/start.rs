@@ -87,7 +87,7 @@ fn check_config(path: Option<PathBuf>) -> Result<String, Fault> {
         Some(config) => Ok(format!("{}: {} in order", path.display(), count(config.profiles.len()))),
         None => {
             Err(Fault::new(FaultKind::NotConfigured, format!("there is no config file {}", path.display()))
-                .remedy("rally-cred setup"))
+                .run("rally-cred setup"))
         }
     }
 }

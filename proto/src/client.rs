@@ -178,7 +178,7 @@ pub(crate) fn line_of(ask: &Ask) -> Result<Zeroizing<Vec<u8>>, Fault> {
 }
 
 pub(crate) fn no_daemon(why: impl AsRef<str>) -> Fault {
-    Fault::new(FaultKind::NoDaemon, "no rally-cred daemon answers").why(why).remedy("rally-cred daemon start")
+    Fault::new(FaultKind::NoDaemon, "no rally-cred daemon answers").why(why).run("rally-cred daemon start")
 }
 
 /// A daemon that is silent. One that was stopped, by Ctrl-Z or a debugger, only has to go on.
@@ -188,7 +188,7 @@ pub(crate) fn too_late(daemon: Option<Process>) -> Fault {
         Some(Process { pid, is_stopped: true }) => {
             fault.why(format!("its process {pid} is stopped")).remedy(format!("kill -CONT {pid}"))
         }
-        Some(_) | None => fault.remedy("rally-cred daemon restart"),
+        Some(_) | None => fault.run("rally-cred daemon restart"),
     }
 }
 
@@ -212,7 +212,7 @@ pub(crate) fn garbled(fault: &BadFrame) -> Fault {
         BadFrame::CutShort => ended(),
         _ => Fault::new(FaultKind::Failed, "the daemon and this program do not understand each other")
             .why(fault.to_string())
-            .remedy("rally-cred daemon restart"),
+            .run("rally-cred daemon restart"),
     }
 }
 

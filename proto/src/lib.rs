@@ -20,8 +20,10 @@ pub mod origin;
 pub mod own_file;
 pub mod plain;
 pub mod process;
+pub mod profile_name;
 #[cfg(test)]
 mod protocol_examples;
+pub mod remedy;
 pub mod secret;
 pub mod shell_word;
 pub mod socket;
@@ -35,4 +37,6 @@ pub use deadline::Deadline;
 pub use fault::{Fault, FaultKind};
 pub use message::{Answer, Ask, Event, Reply, Request, VERSION};
 pub use origin::Origin;
+pub use profile_name::ProfileName;
+pub use remedy::Remedy;
 pub use secret::Secret;

@@ -298,13 +298,12 @@ macro_rules! answers {
         $(#[$on_reply:meta])* Reply { $($(#[$about_reply:meta])* $reply:ident $(($of:ident: $result:ty))?,)* }
     ) => {
         $(#[$on_event])*
-        #[derive(Clone, Debug, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Serialize)]
         #[serde(tag = "type", rename_all = "snake_case")]
         #[non_exhaustive]
         pub enum Event {
             $($(#[$about_event])* $event($fields),)*
             /// One of a newer daemon: it is passed over.
-            #[serde(other)]
             Unknown,
         }
 
@@ -391,7 +390,7 @@ pub trait Request: Into<Ask> {
     fn result(reply: Reply) -> Result<Self::Done, Fault> {
         Self::read(reply).ok_or_else(|| {
             Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")
-                .remedy("rally-cred daemon restart")
+                .run("rally-cred daemon restart")
         })
     }
 }
@@ -696,6 +695,7 @@ pub enum ProfileState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remedy::Command;
 
     #[test]
     fn extra_fields_and_unknown_events_of_a_newer_peer_are_ignored() {
@@ -717,8 +717,8 @@ mod tests {
         ] {
             let fault = outcome.unwrap_err();
             assert_eq!(
-                (fault.kind, fault.remedy.as_deref()),
-                (FaultKind::Failed, Some("rally-cred daemon restart"))
+                (fault.kind, fault.remedy),
+                (FaultKind::Failed, Some(Command::new("rally-cred daemon restart").into()))
             );
         }
     }

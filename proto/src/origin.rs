@@ -7,6 +7,9 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
+/// Rally's address for all but EU tenants: the base URL of a profile whose config names none.
+pub const DEFAULT_BASE_URL: &str = "https://rally1.rallydev.com";
+
 /// Scheme, host and port of a server. Two are equal only if all three are.
 ///
 /// The host is lower case; the port is always known, so `https://a` and `https://a:443` are one origin.

@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(check_length(&path(LONGEST)), Ok(()));
         let fault = check_length(&path(LONGEST + 1)).unwrap_err();
         assert!(fault.why.is_some_and(|why| why.contains(&LONGEST.to_string())));
-        assert!(fault.remedy.is_some_and(|remedy| remedy.contains(OVERRIDE)));
+        assert!(fault.remedy.is_some_and(|remedy| remedy.to_string().contains(OVERRIDE)));
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
         let fault = check_folder(&socket).unwrap_err();
         assert_eq!(fault.why.as_deref(), Some("its mode is 710"));
         // It is not the folder that we choose ourselves.
-        assert_eq!(fault.remedy.as_deref(), Some(OTHER_PATH));
+        assert_eq!(fault.remedy, Some(OTHER_PATH.into()));
 
         let link = home.path().join("link");
         symlink(&folder, &link).unwrap();

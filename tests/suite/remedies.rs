@@ -34,7 +34,7 @@ impl Texts {
             let tokens: TokenStream = code.parse().unwrap();
             texts.read(tokens, false);
         }
-        texts.remedies.extend(FaultKind::ALL.iter().map(|kind| kind.remedy().to_owned()));
+        texts.remedies.extend(FaultKind::ALL.iter().map(|kind| kind.remedy().to_string()));
         texts
     }
 
@@ -46,7 +46,9 @@ impl Texts {
                 _ => String::new(),
             };
             match token {
-                TokenTree::Group(group) => self.read(group.stream(), is_remedy || before == "remedy"),
+                TokenTree::Group(group) => {
+                    self.read(group.stream(), is_remedy || ["remedy", "run"].contains(&before.as_str()))
+                }
                 TokenTree::Literal(literal) => {
                     if let Ok(text) = syn::parse_str::<syn::LitStr>(&literal.to_string()) {
                         self.remedies.extend(is_remedy.then(|| text.value()));

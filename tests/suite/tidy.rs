@@ -200,7 +200,7 @@ fn the_core_has_no_library_that_reads_writes_waits_or_rolls_dice() {
     assert_eq!(sections, ["dependencies"]);
     let libraries: Vec<&str> =
         manifest["dependencies"].as_table().unwrap().keys().map(String::as_str).collect();
-    let pure = "base64 percent-encoding rally-cred-proto serde serde_json thiserror url uuid zeroize";
+    let pure = "base64 percent-encoding rally-cred-proto serde serde_json strsim thiserror url uuid zeroize";
     assert_eq!(libraries.join(" "), pure);
 }
 

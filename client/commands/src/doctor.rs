@@ -19,11 +19,12 @@ use rally_cred_proto::{
     Deadline, Event, Fault, FaultKind,
     message::{CheckAsk, Finding, ProfileStatus, Status, StatusAsk, Tried},
     plain::{plain, visible_line},
+    remedy::Command,
     socket,
 };
 use serde::Serialize;
 
-use crate::{login, status, terminal::Terminal};
+use crate::{status, terminal::Terminal};
 
 /// The daemon's own limit for all checks, and some time for its answer to arrive.
 const PATIENCE: Duration = Duration::from_secs(60).saturating_add(GRACE);
@@ -215,7 +216,7 @@ fn same_release(status: &Status) -> Result<String, Fault> {
         false => {
             Err(Fault::new(FaultKind::VersionSkew, "the daemon is of another release than this program")
                 .why(format!("the daemon is {release}, this is {ours}"))
-                .remedy("rally-cred daemon restart"))
+                .run("rally-cred daemon restart"))
         }
     }
 }
@@ -257,7 +258,7 @@ fn sign_in(profile: &ProfileStatus) -> Check {
             let kind = if refused { FaultKind::TokenRefused } else { FaultKind::SignInNeeded };
             Fault::new(kind, format!("no sign-in for profile {name}"))
                 .why(if refused { "Rally does not take the token" } else { "there is no token" })
-                .remedy(login::command(&name))
+                .remedy(Command::of_profile("login", &name))
         }))
     };
     Check::of("sign_in", outcome).for_profile(Some(name))

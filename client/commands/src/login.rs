@@ -36,14 +36,6 @@ const LONGEST_LINE: u64 = 16 * 1024;
 /// Time for the daemon to check an address.
 const PASTING: Duration = Duration::from_secs(5);
 
-/// The command that signs in to a profile. The usual one need not be named.
-pub(crate) fn command(profile: &str) -> String {
-    match profile {
-        "default" => "rally-cred login".to_owned(),
-        name => format!("rally-cred login {}", plain(name)),
-    }
-}
-
 /// What `login` was told on its command line.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {

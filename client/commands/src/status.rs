@@ -15,10 +15,11 @@ use rally_cred_proto::{
     gateway::GatewayStatus,
     message::{ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus},
     plain::plain,
+    remedy::Command,
 };
 use serde::Serialize;
 
-use crate::{gateway, login, terminal::Terminal};
+use crate::{gateway, terminal::Terminal};
 
 /// The daemon's own limit for a status, and some time for its answer to arrive.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5).saturating_add(GRACE);
@@ -162,7 +163,7 @@ fn lines(profile: &ProfileStatus, now: i64) -> Vec<(&'static str, String)> {
     if let Some(fault) = &profile.fault {
         lines.push(("problem", plain(&fault.what)));
         lines.extend(fault.why.as_ref().map(|why| ("why", plain(why))));
-        lines.extend(fault.remedy.as_ref().map(|remedy| ("try", plain(remedy))));
+        lines.extend(fault.remedy.as_ref().map(|remedy| ("try", plain(&remedy.to_string()))));
     }
     lines
 }
@@ -184,7 +185,11 @@ fn state(profile: &ProfileStatus) -> String {
         ProfileState::SignedIn if !profile.kept => ", in memory only",
         _ => "",
     };
-    let login = if needs_login { format!("; {}", login::command(&profile.profile)) } else { String::new() };
+    let login = if needs_login {
+        format!("; {}", Command::of_profile("login", &profile.profile))
+    } else {
+        String::new()
+    };
     format!("{state}{renewable}{kept}{login}")
 }
 

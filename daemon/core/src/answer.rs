@@ -6,7 +6,7 @@ mod body;
 mod trouble;
 mod user;
 
-use rally_cred_proto::{Fault, FaultKind, Secret, plain::cut};
+use rally_cred_proto::{Fault, FaultKind, Secret, plain::cut, remedy::Command};
 use zeroize::Zeroizing;
 
 use super::sent::Sent;
@@ -213,14 +213,13 @@ fn refusal(form: FormKind, of: Refused, why: &str) -> TokenAnswer {
         }
         (Refused::Unclear, FormKind::Refresh) => (FaultKind::BadAnswer, "Rally refused the refresh request"),
     };
+    let with_secret = Command::new("rally-cred login --client-secret-stdin");
     let remedy = match of {
         // A wrong client secret may be the cause, and another try with it would end the same way.
-        Refused::Unclear if form == FormKind::Code => {
-            "rally-cred login --client-secret-stdin, in case it is wrong"
-        }
-        Refused::Client => "rally-cred login --client-secret-stdin",
-        Refused::Address => ALLOWED_NETWORK,
-        Refused::Grant | Refused::Unclear => "rally-cred login",
+        Refused::Unclear if form == FormKind::Code => with_secret.and(", in case it is wrong"),
+        Refused::Client => with_secret.into(),
+        Refused::Address => ALLOWED_NETWORK.into(),
+        Refused::Grant | Refused::Unclear => Command::new("rally-cred login").into(),
     };
     TokenAnswer::Refused(Refusal { of, fault: Fault::new(kind, what).why(why).remedy(remedy) })
 }
@@ -299,7 +298,7 @@ fn unreachable(why: &str) -> Fault {
 }
 
 fn token_refused(why: &str) -> Fault {
-    Fault::new(FaultKind::TokenRefused, "Rally does not accept the token").why(why).remedy("rally-cred login")
+    Fault::new(FaultKind::TokenRefused, "Rally does not accept the token").why(why).run("rally-cred login")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use rally_cred_proto::{
     Ask, Fault, Reply, Secret,
     gateway::{GatewayStatus, WayOut},
     message,
+    remedy::Command,
 };
 
 use super::{
@@ -199,7 +200,7 @@ pub struct Alert {
     /// What was tried, or why there is nothing to try.
     pub why: String,
     /// The command that helps.
-    pub remedy: String,
+    pub remedy: Command,
     /// Whether that command can run without a terminal.
     pub has_button: bool,
 }
@@ -215,7 +216,7 @@ pub enum Page {
     /// The user pressed "Deny".
     Denied {
         /// The command that begins again.
-        again: String,
+        again: Command,
     },
     /// It failed.
     Failed(Fault),

@@ -5,9 +5,9 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use rally_cred_proto::{
-    Origin,
+    Origin, ProfileName,
     gateway::{OpenGateway, Way},
-    shell_word::shell_word,
+    remedy::Command,
 };
 use url::{Host, Url};
 
@@ -149,7 +149,7 @@ impl Keyring {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// Its name in the config file.
-    pub name: String,
+    pub name: ProfileName,
     /// Rally's address.
     pub base_url: BaseUrl,
     /// The OAuth client's public identifier.
@@ -181,12 +181,9 @@ pub enum SecretSource {
 }
 
 impl Profile {
-    /// A command for this profile, such as `rally-cred login work`. The profile `default` need not be named.
-    pub fn command(&self, verb: &str) -> String {
-        match self.name.as_str() {
-            "default" => format!("rally-cred {verb}"),
-            name => format!("rally-cred {verb} {}", shell_word(name)),
-        }
+    /// A command for this profile, such as `rally-cred login work`.
+    pub fn command(&self, verb: &str) -> Command {
+        Command::of_profile(verb, &self.name)
     }
 
     /// Whether a token for one is good for the other: base URL, client ID and scope are the same.

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
-use rally_cred_proto::{Fault, FaultKind, Origin, Secret};
+use rally_cred_proto::{Fault, FaultKind, Origin, Secret, remedy::Command};
 use url::{Url, form_urlencoded};
 
 use super::{profile::RedirectUri, sent::Sent};
@@ -174,11 +174,12 @@ impl Redirect {
     pub fn fault(&self) -> Option<Fault> {
         let Self::Refused { error, description } = self else { return None };
         let fault = match error.as_str() {
-            "access_denied" => Fault::new(FaultKind::Denied, "the sign-in was denied in the browser")
-                .remedy("rally-cred login"),
+            "access_denied" => {
+                Fault::new(FaultKind::Denied, "the sign-in was denied in the browser").run("rally-cred login")
+            }
             "temporarily_unavailable" | "server_error" => {
                 Fault::new(FaultKind::Unreachable, "Rally cannot sign anyone in at the moment")
-                    .remedy("rally-cred login, in a few minutes")
+                    .remedy(Command::new("rally-cred login").and(", in a few minutes"))
             }
             _ => Fault::new(FaultKind::ClientRefused, "Rally refused the authorization request").remedy(
                 "compare client_id, redirect_uri and scope in the config file with the OAuth client in Rally",

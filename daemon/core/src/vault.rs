@@ -105,7 +105,7 @@ impl VaultTrouble {
                 .why(why)
                 .remedy("unlock the keyring, then ask again"),
             Self::Failed(why) => {
-                Fault::new(FaultKind::VaultFailed, "the keyring failed").why(why).remedy("rally-cred status")
+                Fault::new(FaultKind::VaultFailed, "the keyring failed").why(why).run("rally-cred status")
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Used by: `server`, `forward` and `tunnel`, which count; the daemon's `status`.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
@@ -45,8 +45,10 @@ pub(crate) struct Tally {
 }
 
 /// Counts one until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Present<'a>(&'a AtomicU64);
+pub(crate) struct Present {
+    tally: Arc<Tally>,
+    count: fn(&Tally) -> &AtomicU64,
+}
 
 impl Tally {
     pub(crate) fn failed(&self, reason: &str) {
@@ -79,15 +81,15 @@ pub(crate) fn add_bytes(count: &AtomicU64, bytes: usize) {
     count.fetch_add(bytes.try_into().unwrap_or(u64::MAX), Relaxed);
 }
 
-impl<'a> Present<'a> {
-    pub(crate) fn new(count: &'a AtomicU64) -> Self {
-        add_one(count);
-        Self(count)
+impl Present {
+    pub(crate) fn new(tally: &Arc<Tally>, count: fn(&Tally) -> &AtomicU64) -> Self {
+        add_one(count(tally));
+        Self { tally: Arc::clone(tally), count }
     }
 }
 
-impl Drop for Present<'_> {
+impl Drop for Present {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        (self.count)(&self.tally).fetch_sub(1, Relaxed);
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Empty};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Uri, Version,
     body::{Body, Bytes, Frame, Incoming, SizeHint},
@@ -24,24 +24,26 @@ use crate::{
     counts::{Present, Tally, add_bytes, add_one},
     headers,
     key::ZSESSIONID,
+    queue::Held,
+    refs::Rewriter,
     replay::{Attempt, Meaning, Outgoing, Verdicts},
+    settings::Share,
     socket::Ending,
     tokens::{Lease, Tokens},
-    trouble::Trouble,
-    upstream::{BoxError, Upstream},
+    trouble::{Answer, BoxError, Trouble},
+    upstream::Upstream,
 };
-
-/// What a tool gets.
-pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 /// A question that Rally answers to every token that is worth something.
 const QUESTION: &str = "/slm/webservice/v2.0/user?fetch=ObjectID";
 
 /// Passes requests on.
 pub(crate) struct Forward {
+    name: String,
     upstream: Upstream,
     tokens: Arc<dyn Tokens>,
     patience: Duration,
+    share: Share,
     verdicts: Mutex<Verdicts>,
     tally: Arc<Tally>,
 }
@@ -55,13 +57,16 @@ struct Prepared {
 }
 
 impl Forward {
+    /// For a gateway of this name.
     pub(crate) fn new(
+        name: String,
         upstream: Upstream,
         tokens: Arc<dyn Tokens>,
         patience: Duration,
+        share: Share,
         tally: Arc<Tally>,
     ) -> Self {
-        Self { upstream, tokens, patience, verdicts: Mutex::default(), tally }
+        Self { name, upstream, tokens, patience, share, verdicts: Mutex::default(), tally }
     }
 
     pub(crate) fn upstream(&self) -> &Upstream {
@@ -78,27 +83,44 @@ impl Forward {
     ) -> Result<Answer, Trouble> {
         let Parts { method, uri, version, mut headers, .. } = head;
         let gateway = named(way, &headers);
-        headers::to_rally(&mut headers, false);
+        // What is to be rewritten must not come compressed.
+        headers::to_rally(&mut headers, gateway.is_some());
         let body = Outgoing::new(body.map_err(Into::into).boxed_unsync(), Arc::clone(&self.tally));
         let request = Prepared { method, uri, headers, body };
-        let answer = self
-            .exchange(&request)
-            .await
-            .map_err(|trouble| trouble.closing_unless(request.body.is_over()))?;
+        let turn = {
+            let _waits = Present::new(&self.tally, |tally| &tally.waiting);
+            let turn = self.share.0.turn(&self.name).await.map_err(Trouble::crowded);
+            turn.map_err(|trouble| if request.body.is_over() { trouble } else { trouble.closing() })?
+        };
+        let active = Present::new(&self.tally, |tally| &tally.active);
+        let answer = self.exchange(&request).await.map_err(|trouble| match request.body.malformed() {
+            Some(malformed) => malformed.into(),
+            None if request.body.is_over() => trouble,
+            None => trouble.closing(),
+        })?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Trouble::broken_off("it began to speak another protocol"));
         }
         let (mut head, body) = answer.into_parts();
         headers::to_tool(&mut head.headers);
+        let mut rewriter = None;
         if let Some(gateway) = gateway {
-            headers::redirect_to(&mut head.headers, &self.upstream.origin().to_string(), &gateway);
+            let rally = self.upstream.origin().to_string();
+            headers::redirect_to(&mut head.headers, &rally, &gateway);
+            if headers::may_have_refs(&head) {
+                headers::forget_length(&mut head.headers);
+                rewriter = (!body.is_end_stream()).then(|| Rewriter::new(&rally, &gateway));
+            }
         }
         head.version = Version::HTTP_11;
         let body = Streamed {
             body,
+            rewriter,
+            trailers: None,
             // Only there does an answer without a length end with its connection, as it does when that breaks.
             ending: (version == Version::HTTP_10).then(|| ending.clone()),
             tally: Arc::clone(&self.tally),
+            _held: (turn, active),
         };
         Ok(Response::from_parts(head, body.boxed_unsync()))
     }
@@ -106,7 +128,7 @@ impl Forward {
     /// Rally's answer, from a second try if the first was refused. The first answer is kept until the second is there.
     async fn exchange(&self, request: &Prepared) -> Result<Response<Incoming>, Trouble> {
         let lease = {
-            let _waits = Present::new(&self.tally.waiting);
+            let _waits = Present::new(&self.tally, |tally| &tally.waiting);
             self.lease().await.map_err(|fault| Trouble::no_token(&fault))?
         };
         let first = self.send(request, &lease).await?;
@@ -119,7 +141,7 @@ impl Forward {
             return Ok(first);
         }
         let lease = {
-            let _waits = Present::new(&self.tally.waiting);
+            let _waits = Present::new(&self.tally, |tally| &tally.waiting);
             self.replace(&lease).await.map_err(|fault| Trouble::no_token(&fault))?
         };
         add_one(&self.tally.renewals);
@@ -238,8 +260,45 @@ fn named(way: Way, headers: &HeaderMap) -> Option<String> {
 /// The body of an answer on its way to the tool.
 struct Streamed {
     body: Incoming,
+    rewriter: Option<Rewriter>,
+    /// What comes after what the rewriter had kept.
+    trailers: Option<HeaderMap>,
     ending: Option<Ending>,
     tally: Arc<Tally>,
+    _held: (Held<String>, Present),
+}
+
+impl Streamed {
+    /// What goes on to the tool at this frame; `None` if it has to wait for the next.
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        match frame.into_data() {
+            Ok(data) => {
+                let data = match &mut self.rewriter {
+                    Some(rewriter) => rewriter.push(&data).into(),
+                    None => data,
+                };
+                (!data.is_empty()).then(|| self.data(data))
+            }
+            Err(frame) => match self.kept() {
+                Some(kept) => {
+                    self.trailers = frame.into_trailers().ok();
+                    Some(kept)
+                }
+                None => Some(frame),
+            },
+        }
+    }
+
+    /// What the rewriter has kept, at the end of the body.
+    fn kept(&mut self) -> Option<Frame<Bytes>> {
+        let kept = self.rewriter.take().map(Rewriter::finish).filter(|kept| !kept.is_empty());
+        kept.map(|kept| self.data(kept.into()))
+    }
+
+    fn data(&self, data: Bytes) -> Frame<Bytes> {
+        add_bytes(&self.tally.down, data.len());
+        Frame::data(data)
+    }
 }
 
 impl Body for Streamed {
@@ -250,28 +309,33 @@ impl Body for Streamed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        Poll::Ready(match frame {
-            Some(Err(error)) => {
-                self.tally.failed("Rally Broke Off In Its Answer");
-                if let Some(ending) = &self.ending {
-                    ending.breaks();
+        loop {
+            if let Some(trailers) = self.trailers.take() {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let Some(frame) = self.pass(frame) {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
                 }
-                Some(Err(error.into()))
+                Some(Err(error)) => {
+                    self.tally.failed("Rally Broke Off In Its Answer");
+                    if let Some(ending) = &self.ending {
+                        ending.breaks();
+                    }
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                None => return Poll::Ready(self.kept().map(Ok)),
             }
-            Some(Ok(frame)) => {
-                add_bytes(&self.tally.down, frame.data_ref().map_or(0, Bytes::len));
-                Some(Ok(frame))
-            }
-            None => None,
-        })
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rewriter.is_none() && self.trailers.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.rewriter.is_some() { SizeHint::new() } else { self.body.size_hint() }
     }
 }

@@ -3,12 +3,13 @@
 //! Used by: `forward`.
 
 use hyper::{
-    HeaderMap,
+    HeaderMap, StatusCode,
     header::{
-        ACCEPT_ENCODING, ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST,
-        HeaderName, HeaderValue, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE,
-        STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING, UPGRADE,
+        ACCEPT_ENCODING, ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+        COOKIE, EXPECT, HOST, HeaderName, HeaderValue, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+        SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING, UPGRADE,
     },
+    http::response,
 };
 
 use crate::key::ZSESSIONID;
@@ -86,6 +87,25 @@ pub(crate) fn redirect_to(headers: &mut HeaderMap, upstream: &str, gateway: &str
         && let Ok(value) = HeaderValue::from_str(&format!("{gateway}{rest}"))
     {
         headers.insert(LOCATION, value);
+    }
+}
+
+/// Whether the body of an answer may hold addresses that would lead a tool round the gateway: JSON, also as a script, all
+/// of it and not compressed.
+pub(crate) fn may_have_refs(answer: &response::Parts) -> bool {
+    let media_type =
+        answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.to_ascii_lowercase();
+    answer.status != StatusCode::PARTIAL_CONTENT
+        && !answer.headers.contains_key(CONTENT_ENCODING)
+        && (media_type.contains("json") || media_type.contains("javascript"))
+}
+
+/// Removes what is true only of a body as Rally sent it.
+pub(crate) fn forget_length(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_LENGTH);
+    for name in ["content-md5", "digest", "content-digest", "repr-digest"] {
+        headers.remove(name);
     }
 }
 

@@ -7,14 +7,15 @@ mod admit;
 mod authority;
 mod counts;
 mod forward;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the server that reads through it comes next")
-)]
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guard;
 mod headers;
 mod identity;
 mod key;
+mod neighbour;
+mod queue;
+mod refs;
 mod replay;
 mod server;
 mod settings;
@@ -22,6 +23,7 @@ mod socket;
 mod tokens;
 mod trouble;
 mod tunnel;
+mod turns;
 mod upstream;
 
 pub use authority::Authority;
@@ -29,7 +31,7 @@ pub use counts::Counts;
 pub use identity::{Identity, NotMade, Unreadable};
 pub use key::LocalKey;
 pub use server::Gateway;
-pub use settings::{Settings, Ways};
+pub use settings::{Settings, Share, Ways};
 pub use tokens::{Later, Lease, Tokens};
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ use rally_cred_proto::Secret;
 
 use crate::{
     counts::{Tally, add_bytes},
-    upstream::BoxError,
+    guard::Malformed,
+    trouble::BoxError,
 };
 
 /// Most of a body that is held for a second try. Rally's API takes no more than a few hundred kB of JSON.
@@ -82,6 +83,8 @@ struct Held {
     trailers: Option<HeaderMap>,
     /// Nothing more comes in.
     is_over: bool,
+    /// Why the guard let no more in.
+    malformed: Option<Malformed>,
     /// The try that may read; earlier ones are abandoned.
     attempt: u32,
     is_paused: bool,
@@ -98,6 +101,7 @@ impl Outgoing {
             kept: Some(Vec::new()),
             trailers: None,
             is_over,
+            malformed: None,
             attempt: 0,
             is_paused: false,
             waiting: None,
@@ -128,6 +132,11 @@ impl Outgoing {
     /// Whether the tool has sent all of it.
     pub(crate) fn is_over(&self) -> bool {
         self.lock().is_over
+    }
+
+    /// Why the guard let no more of it in, if it did not.
+    pub(crate) fn malformed(&self) -> Option<Malformed> {
+        self.lock().malformed
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -205,8 +214,11 @@ impl Body for Attempt {
                 }
                 (None, None) => (),
             },
-            // The tool has left, so there is nothing to send again.
-            Some(Err(_)) => held.kept = None,
+            // The tool has left or is not listened to any more, so there is nothing to send again.
+            Some(Err(error)) => {
+                held.kept = None;
+                held.malformed = Malformed::in_error(error.as_ref());
+            }
             None => {
                 held.is_over = true;
                 this.is_done = true;

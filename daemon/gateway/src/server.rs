@@ -5,7 +5,7 @@
 use std::{
     convert::Infallible,
     io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -35,12 +35,14 @@ use crate::{
     admit::{Admitted, Rules, Way, admit},
     authority::Names,
     counts::{Counts, Tally, add_one},
-    forward::{Answer, Forward},
+    forward::Forward,
+    guard::{Guarded, Malformed, Verdict},
     identity::Identity,
+    neighbour,
     settings::{Settings, Ways},
     socket::{Ending, Socket},
     tokens::Tokens,
-    trouble::Trouble,
+    trouble::{Answer, Trouble},
     tunnel,
     upstream::{Upstream, Wire},
 };
@@ -103,7 +105,14 @@ impl Gateway {
             ways: settings.ways,
             own_tls: tls(Names::Own)?,
             upstream_tls: tls(Names::Server)?,
-            forward: Forward::new(upstream, tokens, settings.patience, Arc::clone(&tally)),
+            forward: Forward::new(
+                settings.name,
+                upstream,
+                tokens,
+                settings.patience,
+                settings.share,
+                Arc::clone(&tally),
+            ),
             tally: Arc::clone(&tally),
         });
         let (end, ended) = watch::channel(());
@@ -152,8 +161,12 @@ async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
         tokio::select! {
             // A slot is free only once its connection is gone.
             accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) if is_ours(peer, &stream) => {
                     connections.spawn(connect(Arc::clone(&server), stream));
+                }
+                Ok(_) => {
+                    add_one(&server.tally.refused);
+                    server.tally.failed("Another User Connected");
                 }
                 // The tool has left already, or the system has no room for it now.
                 Err(_) => tokio::time::sleep(REST).await,
@@ -161,6 +174,24 @@ async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
             Some(_) = connections.join_next() => (),
         }
     }
+}
+
+/// Whether a connection is from a program of this user, or of root, which can read any key; also where that cannot be
+/// told, since the local key is asked for anyway.
+fn is_ours(peer: SocketAddr, stream: &TcpStream) -> bool {
+    let uid = stream.local_addr().and_then(|own| neighbour::uid_of(peer, own)).ok().flatten();
+    uid.is_none_or(|uid| uid == 0 || own_uid().is_none_or(|own| own == uid))
+}
+
+#[cfg(unix)]
+fn own_uid() -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").ok().map(|own| own.uid())
+}
+
+#[cfg(not(unix))]
+fn own_uid() -> Option<u32> {
+    None
 }
 
 /// What a TLS client sends first.
@@ -200,6 +231,22 @@ enum Onward {
     Far(OnUpgrade, Box<TokioIo<Wire>>),
 }
 
+/// Where a connection is told what becomes of it.
+struct Turn {
+    /// To the guard, which lets nothing pass behind a CONNECT before that.
+    verdict: Verdict,
+    onward: Mutex<Option<Onward>>,
+}
+
+impl Turn {
+    /// The last answer of a connection of requests.
+    fn to(&self, onward: Onward) -> Answer {
+        self.verdict.tunnel();
+        *self.onward.lock().unwrap_or_else(PoisonError::into_inner) = Some(onward);
+        Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync())
+    }
+}
+
 /// Answers the requests of a connection, and then of what is in its tunnel.
 fn serve<IO>(
     server: Arc<Server>,
@@ -211,9 +258,10 @@ where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     Box::pin(async move {
-        let onward = Mutex::new(None);
+        let io = Guarded::new(io);
+        let turn = Turn { verdict: io.verdict(), onward: Mutex::new(None) };
         let service = service_fn(|request| async {
-            Ok::<_, Infallible>(server.answer(way, request, &ending, &onward).await)
+            Ok::<_, Infallible>(server.answer(way, request, &ending, &turn).await)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -222,7 +270,7 @@ where
             .with_upgrades();
         // A connection that breaks is the tool's affair; it has seen it.
         let _ = connection.await;
-        match onward.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        match turn.onward.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(Onward::Own(upgrade)) => {
                 if let Ok(near) = upgrade.await
                     && let Some(stream) = shake_hands(&server.upstream_tls, TokioIo::new(near)).await
@@ -241,29 +289,23 @@ where
 }
 
 impl Server {
-    async fn answer(
-        &self,
-        way: Way,
-        mut request: Request<Incoming>,
-        ending: &Ending,
-        onward: &Mutex<Option<Onward>>,
-    ) -> Answer {
+    async fn answer(&self, way: Way, mut request: Request<Incoming>, ending: &Ending, turn: &Turn) -> Answer {
         let upgrade = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
         let outcome = match self.admit(way, &head) {
             Err(trouble) => {
                 add_one(&self.tally.refused);
-                Err(trouble.closing_unless(body.is_end_stream()))
+                Err(if body.is_end_stream() { trouble } else { trouble.closing() })
             }
             Ok(admitted) => {
                 add_one(&self.tally.requests);
                 match (admitted, upgrade) {
                     (Admitted::Request, _) => self.forward.pass_on(way, head, body, ending).await,
-                    (Admitted::OwnTunnel, Some(upgrade)) => Ok(begun(onward, Onward::Own(upgrade))),
+                    (Admitted::OwnTunnel, Some(upgrade)) => Ok(turn.to(Onward::Own(upgrade))),
                     (Admitted::Tunnel { host, port }, Some(upgrade)) => {
                         add_one(&self.tally.tunnels);
                         let far = self.forward.upstream().road().connect(&host, port).await;
-                        far.map(|far| begun(onward, Onward::Far(upgrade, Box::new(far))))
+                        far.map(|far| turn.to(Onward::Far(upgrade, Box::new(far))))
                     }
                     (Admitted::OwnTunnel | Admitted::Tunnel { .. }, None) => {
                         Err(Trouble::bad_request("a tunnel begins with CONNECT"))
@@ -272,13 +314,20 @@ impl Server {
             }
         };
         outcome.unwrap_or_else(|trouble| {
+            turn.verdict.no_tunnel();
             self.tally.failed(trouble.reason());
             trouble.into_answer()
         })
     }
 
     fn admit(&self, way: Way, head: &hyper::http::request::Parts) -> Result<Admitted, Trouble> {
+        if let Some(malformed) = Malformed::of(head) {
+            return Err(malformed.into());
+        }
         let admitted = admit(&self.rules, way, head)?;
+        if head.method == Method::TRACE {
+            return Err(Trouble::echo());
+        }
         let is_open = match (&admitted, way) {
             (Admitted::Request, Way::Http) => self.ways.http,
             (Admitted::Request, Way::Https) => self.ways.https,
@@ -292,9 +341,4 @@ impl Server {
             Err(Trouble::other_way("this gateway is not open for this way in"))
         }
     }
-}
-
-fn begun(onward: &Mutex<Option<Onward>>, next: Onward) -> Answer {
-    *onward.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
-    Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync())
 }

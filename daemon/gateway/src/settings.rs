@@ -2,11 +2,11 @@
 //! Does not: read a config file.
 //! Used by: the daemon, which fills it; `server` and `forward`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use rally_cred_proto::Origin;
 
-use crate::admit::USUAL_PATHS;
+use crate::{admit::USUAL_PATHS, queue::Queue, turns::Limits};
 
 /// How a gateway serves.
 #[derive(Clone, Debug)]
@@ -25,6 +25,26 @@ pub struct Settings {
     pub paths: Vec<String>,
     /// How long a request waits for a token, where a person has to sign in first.
     pub patience: Duration,
+    /// What this gateway shares with all others for the same user of Rally.
+    pub share: Share,
+}
+
+/// Rally serves twelve requests of one user at once. All gateways for that user share one of these, in which each has
+/// its turns.
+#[derive(Clone)]
+pub struct Share(pub(crate) Queue<String>);
+
+impl Default for Share {
+    fn default() -> Self {
+        Self(Queue::new(Limits::default()))
+    }
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (running, waiting) = self.0.counts();
+        f.debug_struct("Share").field("running", &running).field("waiting", &waiting).finish()
+    }
 }
 
 /// The ways into a gateway.
@@ -39,7 +59,8 @@ pub struct Ways {
 }
 
 impl Settings {
-    /// All ways and Rally's usual paths, without a proxy or authorities of its own, and patience for half a minute.
+    /// All ways and Rally's usual paths, no authorities beside the system's, patience for half a minute, and a share of its
+    /// own.
     pub fn new(name: impl Into<String>, upstream: Origin) -> Self {
         Self {
             name: name.into(),
@@ -49,6 +70,7 @@ impl Settings {
             ways: Ways::default(),
             paths: USUAL_PATHS.map(str::to_owned).to_vec(),
             patience: Duration::from_secs(30),
+            share: Share::default(),
         }
     }
 }

@@ -3,7 +3,9 @@
 //! Does not: decide that there is trouble.
 //! Used by: `forward`, `tunnel` and `server`, which answer with one; `upstream`.
 
-use http_body_util::{BodyExt, Full};
+use std::{borrow::Cow, error::Error};
+
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     Response, StatusCode,
     body::Bytes,
@@ -13,12 +15,18 @@ use hyper::{
 use rally_cred_proto::{Fault, FaultKind};
 use serde_json::json;
 
-use crate::{admit::Refusal, forward::Answer};
+use crate::{admit::Refusal, guard::Malformed, turns::Busy};
 
 /// Most characters of a status line's reason.
 const LONGEST_REASON: usize = 120;
 
 const BROKE_OFF: &str = "Rally Broke Off";
+
+/// What a tool gets.
+pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
+
+/// What goes wrong below HTTP.
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why a request gets no answer of Rally's.
 #[derive(Debug)]
@@ -27,7 +35,7 @@ pub(crate) struct Trouble {
     reason: String,
     /// The same with cause and remedy.
     words: String,
-    header: Option<(HeaderName, &'static str)>,
+    header: Option<(HeaderName, Cow<'static, str>)>,
     /// The rest of the request is not read, and the connection ends with the answer.
     is_last: bool,
 }
@@ -49,6 +57,12 @@ impl Trouble {
     /// The gateway is not set to be used in this way.
     pub(crate) fn other_way(words: &str) -> Self {
         Self::new(StatusCode::FORBIDDEN, "Gateway Is Closed To This Way", words.to_owned())
+    }
+
+    /// The answer would show the headers that Rally gets.
+    pub(crate) fn echo() -> Self {
+        let words = "an answer to TRACE repeats the request with its token, which no tool is to see";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "TRACE Would Show The Token", words.to_owned())
     }
 
     /// Rally, or another server, cannot be reached.
@@ -80,12 +94,20 @@ impl Trouble {
         self.reason == BROKE_OFF
     }
 
+    /// As many requests wait as may.
+    pub(crate) fn crowded(busy: Busy) -> Self {
+        let words =
+            "too many requests wait for Rally, which serves 12 of a user's at once: send fewer at a time";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Too Many Requests Wait", words.to_owned())
+            .retry_after(busy.retry_after)
+    }
+
     /// Rally refused the token in the middle of a body that is not held. By now there is another.
     pub(crate) fn sent_once() -> Self {
         let words = "the token ended while this request was sent, and its body is too large to be sent again by the \
                      gateway: there is a new token now, so send the request again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "Token Was Renewed - Send Again", words.to_owned())
-            .retry_after("0")
+            .retry_after(0)
     }
 
     /// There is no token.
@@ -98,14 +120,14 @@ impl Trouble {
         Self::new(status, &format!("No Token - {}", fault.what), words)
     }
 
-    fn retry_after(mut self, seconds: &'static str) -> Self {
-        self.header = Some((RETRY_AFTER, seconds));
+    fn retry_after(mut self, seconds: u64) -> Self {
+        self.header = Some((RETRY_AFTER, seconds.to_string().into()));
         self
     }
 
-    /// Ends the connection, unless the whole request was read.
-    pub(crate) fn closing_unless(mut self, is_read: bool) -> Self {
-        self.is_last = !is_read;
+    /// The same, and the connection ends with it, since the rest of the request is not read.
+    pub(crate) fn closing(mut self) -> Self {
+        self.is_last = true;
         self
     }
 
@@ -136,7 +158,11 @@ impl Trouble {
         if self.is_last {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        headers.extend(self.header.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        if let Some((name, value)) = self.header
+            && let Ok(value) = HeaderValue::from_str(&value)
+        {
+            headers.insert(name, value);
+        }
         answer
     }
 }
@@ -144,9 +170,15 @@ impl Trouble {
 impl From<Refusal> for Trouble {
     fn from(refusal: Refusal) -> Self {
         Self {
-            header: refusal.challenge(),
+            header: refusal.challenge().map(|(name, value)| (name, value.into())),
             ..Self::new(refusal.status(), refusal.reason(), refusal.words().to_owned())
         }
+    }
+}
+
+impl From<Malformed> for Trouble {
+    fn from(malformed: Malformed) -> Self {
+        Self::new(malformed.status(), malformed.reason(), malformed.words().to_owned()).closing()
     }
 }
 

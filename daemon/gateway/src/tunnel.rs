@@ -17,7 +17,6 @@ pub(crate) async fn join(
     ending: &Ending,
     tally: &Tally,
 ) {
-    ending.is_a_tunnels();
     let (mut near, mut far) = (TokioIo::new(near), far);
     match tokio::io::copy_bidirectional(&mut near, &mut far).await {
         Ok((up, down)) => {

@@ -39,7 +39,10 @@ use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::{replay::Attempt, trouble::Trouble};
+use crate::{
+    replay::Attempt,
+    trouble::{BoxError, Trouble},
+};
 
 /// Longest wait for a TCP connection.
 const CONNECT_IN: Duration = Duration::from_secs(10);
@@ -51,11 +54,14 @@ const KEEP_IDLE: Duration = Duration::from_secs(55);
 /// has cut does not hold its requests for ever.
 const ALIVE_EVERY: Duration = Duration::from_secs(20);
 
+/// Most bytes of one answer that are taken in before the tool reads them, where many share a connection.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+
+/// More answers than there are at once, so that tools which do not read hold up nobody else.
+const MOST_STREAMS: u32 = 16;
+
 /// Largest `ca_file`; the bundles of whole operating systems have about 250 kB.
 const LARGEST_CA_FILE: u64 = 4 * 1024 * 1024;
-
-/// What goes wrong below HTTP.
-pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A connection to a server or to the proxy before it.
 pub(crate) type Wire = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -87,6 +93,8 @@ impl Upstream {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEEP_IDLE)
             .http2_keep_alive_interval(ALIVE_EVERY)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(STREAM_WINDOW * MOST_STREAMS)
             .build(connector);
         Ok(Self { client, origin, road })
     }
@@ -127,6 +135,9 @@ impl Road {
         direct.set_keepalive(Some(ALIVE_EVERY));
         direct.set_keepalive_interval(Some(ALIVE_EVERY / 4));
         direct.set_keepalive_retries(Some(3));
+        // The same for what was sent and never acknowledged.
+        #[cfg(target_os = "linux")]
+        direct.set_tcp_user_timeout(Some(ALIVE_EVERY * 2));
         let to_proxy = HttpsConnectorBuilder::new()
             .with_tls_config(tls.clone())
             .https_or_http()

@@ -62,7 +62,12 @@ impl Notification {
         // Before the notification, so as to miss no signal about it.
         let signals = MessageStream::for_match_rule(rule, &bus, None).await?;
         let Alert { profile, why, remedy, has_button } = alert;
-        let body = format!("Profile {}: {}.\nTry: {}", unmarked(profile), unmarked(why), unmarked(remedy));
+        let body = format!(
+            "Profile {}: {}.\nTry: {}",
+            unmarked(profile),
+            unmarked(why),
+            unmarked(&remedy.to_string())
+        );
         // `default` is a click on the notification itself.
         let actions: &[&str] = if *has_button { &["default", "Sign in", "login", "Sign in"] } else { &[] };
         let normal_urgency = HashMap::from([("urgency", Value::U8(1))]);

@@ -5,12 +5,11 @@
 use std::path::Path;
 
 use rally_cred_proto::{Fault, FaultKind};
+use strsim::levenshtein;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
-
-use rally_cred_core::nearness::distance;
 
 pub(super) struct Source<'a> {
     pub(super) path: &'a Path,
@@ -131,10 +130,10 @@ impl<'a> Source<'a> {
     ) -> Fault {
         let key = entry.key;
         let written = key.to_ascii_lowercase().replace('-', "_");
-        let near = |known: &&&str| distance(&written, known) <= FARTHEST;
-        let nearest = known.iter().filter(near).min_by_key(|known| distance(&written, known));
+        let near = |known: &&&str| levenshtein(&written, known) <= FARTHEST;
+        let nearest = known.iter().filter(near).min_by_key(|known| levenshtein(&written, known));
         let unknown = self.broken(entry.at, &format!("unknown key `{key}`"));
-        if distance(&written, SECRET_KEY) <= FARTHEST {
+        if levenshtein(&written, SECRET_KEY) <= FARTHEST {
             self.broken(entry.at, &format!("`{key}` does not belong in this file"))
                 .why("the client secret is kept in the vault")
                 .remedy("remove the line; rally-cred login asks for the secret")

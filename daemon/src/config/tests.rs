@@ -34,7 +34,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
             profiles: [(
                 "default".to_owned(),
                 Profile {
-                    name: "default".to_owned(),
+                    name: ProfileName::parse("default").unwrap(),
                     base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
                     client_id: "id".to_owned(),
                     redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),

@@ -21,10 +21,11 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::*;
 use rally_cred_core::profile::RedirectUri;
+use rally_cred_proto::ProfileName;
 
 fn profile(base_url: &str, ca_file: Option<PathBuf>) -> Profile {
     Profile {
-        name: "default".to_owned(),
+        name: ProfileName::parse("default").unwrap(),
         base_url: BaseUrl::parse(base_url).unwrap(),
         client_id: "the id".to_owned(),
         redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),

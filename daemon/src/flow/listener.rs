@@ -148,6 +148,7 @@ mod tests {
     use std::net::{Ipv6Addr, SocketAddr};
 
     use rally_cred_core::event::Page;
+    use rally_cred_proto::remedy::Command;
     use tokio::net::TcpSocket;
 
     use super::*;
@@ -187,7 +188,12 @@ mod tests {
         }
         let last = *addresses.last().unwrap();
         let (answer, ()) = tokio::join!(exchange(last, right.as_bytes()), async {
-            listener.arrival().await.page.send(Page::Denied { again: String::new() }).unwrap();
+            listener
+                .arrival()
+                .await
+                .page
+                .send(Page::Denied { again: Command::new("rally-cred login") })
+                .unwrap();
         });
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }

@@ -6,7 +6,7 @@ use hyper::{
     Response, StatusCode,
     header::{self, HeaderName, HeaderValue},
 };
-use rally_cred_proto::plain::plain;
+use rally_cred_proto::{Remedy, plain::plain};
 use uuid::Uuid;
 
 use super::{content::Content, request::Refusal};
@@ -49,15 +49,11 @@ fn layout(page: Option<Page>) -> Layout {
             mark: Mark::Failed,
             title: "Access denied",
             lead: "You pressed “Deny”, so this computer got no access to Rally.".to_owned(),
-            facts: vec![("To try again", Fact::Typed(again))],
+            facts: vec![("To try again", Fact::Typed(again.to_string(), String::new()))],
         },
         Some(Page::Failed(fault)) => {
             let why = fault.why.map(|why| ("Why", Fact::Said(why)));
-            let remedy = fault.remedy.map(|remedy| {
-                // Some remedies are commands, others sentences.
-                let is_command = remedy.starts_with("rally-cred ") && !remedy.contains(['\n', ';']);
-                ("Try", if is_command { Fact::Typed(remedy) } else { Fact::Said(remedy) })
-            });
+            let remedy = fault.remedy.map(|remedy| ("Try", Fact::from(remedy)));
             let facts = why.into_iter().chain(remedy).collect();
             Layout { mark: Mark::Failed, title: "Sign-in failed", lead: fault.what, facts }
         }
@@ -65,7 +61,7 @@ fn layout(page: Option<Page>) -> Layout {
             mark: Mark::Open,
             title: "Not known how it ended",
             lead: "This page was not told whether you are signed in. You see it where you began.".to_owned(),
-            facts: vec![("How the sign-in stands", Fact::Typed("rally-cred status".to_owned()))],
+            facts: vec![("How the sign-in stands", Fact::status())],
         },
     }
 }
@@ -85,7 +81,7 @@ pub(super) fn refusal(refusal: Refusal) -> Answer {
         ),
         other => ("Not the sign-in page", format!("This request was refused: {other}.")),
     };
-    let facts = vec![("How the sign-in stands", Fact::Typed("rally-cred status".to_owned()))];
+    let facts = vec![("How the sign-in stands", Fact::status())];
     let mut answer = Layout { mark: Mark::Open, title, lead, facts }.answer(refusal.status());
     if refusal == Refusal::WrongMethod {
         answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
@@ -111,8 +107,23 @@ enum Mark {
 
 enum Fact {
     Said(String),
-    /// Something to type.
-    Typed(String),
+    /// Something to type, and words that follow it.
+    Typed(String, String),
+}
+
+impl Fact {
+    fn status() -> Self {
+        Self::Typed("rally-cred status".to_owned(), String::new())
+    }
+}
+
+impl From<Remedy> for Fact {
+    fn from(remedy: Remedy) -> Self {
+        match remedy {
+            Remedy::Run(command, rest) => Self::Typed(command.to_string(), rest),
+            Remedy::Say(words) => Self::Said(words),
+        }
+    }
 }
 
 impl Layout {
@@ -131,9 +142,11 @@ impl Layout {
             .iter()
             .map(|(name, fact)| match fact {
                 Fact::Said(text) => format!("<dt>{name}</dt>\n<dd>{}</dd>\n", escape(&plain(text))),
-                Fact::Typed(text) => {
-                    format!("<dt>{name}</dt>\n<dd><code>{}</code></dd>\n", escape(&plain(text)))
-                }
+                Fact::Typed(text, rest) => format!(
+                    "<dt>{name}</dt>\n<dd><code>{}</code>{}</dd>\n",
+                    escape(&plain(text)),
+                    escape(&plain(rest))
+                ),
             })
             .collect();
         let facts = if facts.is_empty() { facts } else { format!("<dl>\n{facts}</dl>\n") };
@@ -244,12 +257,12 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
-    use rally_cred_proto::{Fault, FaultKind};
+    use rally_cred_proto::{Fault, FaultKind, remedy::Command};
 
     use super::*;
 
     fn denied() -> Page {
-        Page::Denied { again: "rally-cred login work".to_owned() }
+        Page::Denied { again: Command::new("rally-cred login work") }
     }
 
     /// The answer where the outcome comes late, or not at all.
@@ -275,6 +288,20 @@ mod tests {
             let (_, _, body) = shown(outcome(Some(page))).await;
             assert_eq!(body.matches(harmless).count(), times);
             assert!(!body.contains("<script") && !body.contains('\u{202e}'));
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_remedy_only_the_command_is_shown_as_something_to_type() {
+        let login = || Command::new("rally-cred login");
+        for (remedy, expected) in [
+            (Remedy::from(login()), "<dd><code>rally-cred login</code></dd>"),
+            (login().and(", in a few minutes"), "<dd><code>rally-cred login</code>, in a few minutes</dd>"),
+            ("ask again".into(), "<dd>ask again</dd>"),
+        ] {
+            let fault = Fault::new(FaultKind::Failed, "it failed").remedy(remedy);
+            let (_, _, body) = shown(outcome(Some(Page::Failed(fault)))).await;
+            assert!(body.contains(expected), "{expected} is not in {body}");
         }
     }
 
@@ -314,7 +341,7 @@ mod tests {
     async fn each_outcome_has_a_page_of_its_own() {
         let fault = Fault::new(FaultKind::CodeRefused, "Rally did not take the code")
             .why("it has expired")
-            .remedy("rally-cred login work");
+            .run("rally-cred login work");
         let pages = [
             (
                 outcome(Some(Page::SignedIn { username: Some("me@example.com".to_owned()) })),

@@ -4,7 +4,7 @@
 
 use std::{io::Write, net::SocketAddr, time::Duration};
 
-use rally_cred_proto::{FaultKind, Secret};
+use rally_cred_proto::{FaultKind, Secret, remedy::Command};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -188,7 +188,7 @@ async fn a_redirect_that_waits_for_its_page_or_to_be_read_is_not_pushed_out() {
         late.push(TcpStream::connect(address).await.unwrap());
     }
     assert!(exchange(address, right(address).as_bytes()).await.starts_with("HTTP/1.1 409"));
-    arrived.page.send(Page::Denied { again: String::new() }).unwrap();
+    arrived.page.send(Page::Denied { again: Command::new("rally-cred login") }).unwrap();
     browser.set_nonblocking(true).unwrap();
     let answer = read_all(TcpStream::from_std(browser).unwrap()).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("Access denied"), "{answer}");
@@ -220,7 +220,7 @@ async fn deny_arrives_as_a_refusal() {
     let flow = async {
         let Arrival { redirect, page } = arrival(&mut listener).await;
         assert_eq!(redirect.fault().unwrap().kind, FaultKind::Denied);
-        page.send(Page::Denied { again: String::new() }).unwrap();
+        page.send(Page::Denied { again: Command::new("rally-cred login") }).unwrap();
     };
     let (answer, ()) = tokio::join!(exchange(address, denied.as_bytes()), flow);
     assert!(answer.contains("Access denied"), "{answer}");
@@ -257,7 +257,7 @@ async fn the_browser_is_told_that_rally_takes_its_time_and_then_how_it_ended() {
             drop(arrived);
             "Not known how it ended"
         } else {
-            arrived.page.send(Page::Denied { again: String::new() }).unwrap();
+            arrived.page.send(Page::Denied { again: Command::new("rally-cred login") }).unwrap();
             "Access denied"
         };
         let rest = read_all(browser).await;

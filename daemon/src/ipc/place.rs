@@ -186,7 +186,7 @@ fn locked(path: &Path, lock_path: &Path) -> Fault {
     #[cfg(not(unix))]
     let holder = Some(path).and(None::<String>);
     let who = holder.unwrap_or_else(|| "somebody has locked".to_owned());
-    fault.why(format!("{who} {}", lock_path.display())).remedy("rally-cred daemon restart")
+    fault.why(format!("{who} {}", lock_path.display())).run("rally-cred daemon restart")
 }
 
 /// The socket, closed to others before it has a name. Only a socket on which nobody listens makes way for it.

@@ -130,7 +130,7 @@ fn read(line: &[u8]) -> Result<Ask, Fault> {
     if v != VERSION && !matches!(ask, Ok(Ask::Stop)) {
         return Err(Fault::new(FaultKind::VersionSkew, "client and daemon are of different versions")
             .why(format!("the client speaks version {v}, the daemon {VERSION}"))
-            .remedy("rally-cred daemon restart"));
+            .run("rally-cred daemon restart"));
     }
     let ask = ask.map_err(|err| bad_request(&err.to_string()))?;
     match ask.has_line_breaker() {

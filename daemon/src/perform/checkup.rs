@@ -120,9 +120,9 @@ fn read_clock(profile: &Profile, ahead: i64) -> Finding {
 }
 
 fn passed(profile: &Profile, check: Tried, note: String) -> Finding {
-    Finding { check, profile: Some(profile.name.clone()), note: Some(note), fault: None }
+    Finding { check, profile: Some(profile.name.to_string()), note: Some(note), fault: None }
 }
 
 fn failed(profile: &Profile, check: Tried, fault: Fault) -> Finding {
-    Finding { check, profile: Some(profile.name.clone()), note: None, fault: Some(fault) }
+    Finding { check, profile: Some(profile.name.to_string()), note: None, fault: Some(fault) }
 }

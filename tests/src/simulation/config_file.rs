@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use rally_cred_core::profile::{BaseUrl, Config, Keyring, Profile, RedirectUri, SecretSource, StaticHosts};
+use rally_cred_proto::ProfileName;
 
 use super::Seeded;
 use super::cast::{FIRST_PORT, name_of};
@@ -92,7 +93,7 @@ impl ConfigFile {
     fn profile(&self, number: usize) -> Option<Profile> {
         let callback = format!("http://localhost:{}/callback", FIRST_PORT + number);
         Some(Profile {
-            name: name_of(number),
+            name: ProfileName::parse(&name_of(number))?,
             base_url: BaseUrl::parse("https://rally1.rallydev.com").ok()?,
             client_id: self.client_of(number)?,
             redirect_uri: RedirectUri::parse(&callback).ok()?,

@@ -14,7 +14,7 @@ use rally_cred::system::System;
 use rally_cred_proto::{
     Fault, FaultKind, network, own_file,
     plain::{plain, visible},
-    socket,
+    socket, variables,
 };
 
 use super::{Found, shown};
@@ -28,11 +28,11 @@ const LOG_END: u64 = 64 * 1024;
 
 /// Variables that affect the programs. The report says only which are set, since some may hold passwords.
 const VARIABLES: [&str; 14] = [
-    "RALLY_CRED_CONFIG",
-    "RALLY_CRED_SOCKET",
-    "RALLY_CRED_PROFILE",
+    variables::CONFIG,
+    socket::OVERRIDE,
+    variables::PROFILE,
     "RALLY_CRED_LOG",
-    "RALLY_CRED_CLIENT_SECRET_FILE",
+    variables::SECRET_FILE,
     "XDG_RUNTIME_DIR",
     "XDG_CONFIG_HOME",
     "XDG_STATE_HOME",

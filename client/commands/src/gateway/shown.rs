@@ -54,7 +54,7 @@ pub(crate) fn lines(gateway: &GatewayStatus) -> String {
     if let Some(fault) = fault {
         line("problem", &plain(&fault.what));
         fault.why.iter().for_each(|why| line("why", &plain(why)));
-        fault.remedy.iter().for_each(|remedy| line("try", &plain(remedy)));
+        fault.remedy.iter().for_each(|remedy| line("try", &plain(&remedy.to_string())));
     }
     text
 }

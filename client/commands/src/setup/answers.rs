@@ -8,10 +8,10 @@ use std::{
 };
 
 use rally_cred::{browser, system::System};
-use rally_cred_proto::{Fault, FaultKind, Origin, plain::plain, shell_word::shell_word};
+use rally_cred_proto::{Fault, FaultKind, Origin, origin::DEFAULT_BASE_URL, plain::plain, remedy::Command};
 
 use super::{
-    DEFAULT_BASE_URL, Options,
+    Options,
     config_text::ConfigText,
     interview::{Interview, Verdict},
 };
@@ -41,17 +41,16 @@ pub(super) struct Answers {
 
 impl Draft {
     /// The command that begins with these answers.
-    pub(super) fn command(&self, profile: &str) -> String {
-        let name = if profile == "default" { String::new() } else { format!(" {}", shell_word(profile)) };
-        let flag = |(flag, value): (&str, &Option<String>)| {
-            value.as_ref().map(|value| format!(" {flag} {}", shell_word(&plain(value))))
-        };
+    pub(super) fn command(&self, profile: &str) -> Command {
         let flags = [
             ("--base-url", &self.base_url),
             ("--callback", &self.callback),
             ("--client-id", &self.client_id),
         ];
-        format!("rally-cred setup{name}{}", flags.into_iter().filter_map(flag).collect::<String>())
+        flags.into_iter().fold(Command::of_profile("setup", profile), |command, (flag, value)| match value {
+            Some(value) => command.arg(flag).arg(plain(value)),
+            None => command,
+        })
     }
 }
 
@@ -267,11 +266,11 @@ mod tests {
     #[test]
     fn the_answers_are_kept_as_a_command_that_begins_with_them() {
         let mut draft = Draft::default();
-        assert_eq!(draft.command("default"), "rally-cred setup");
+        assert_eq!(draft.command("default").to_string(), "rally-cred setup");
         draft.base_url = Some("https://a".to_owned());
         draft.client_id = Some("it's".to_owned());
         assert_eq!(
-            draft.command("work"),
+            draft.command("work").to_string(),
             r"rally-cred setup work --base-url https://a --client-id 'it'\''s'"
         );
     }

@@ -119,7 +119,7 @@ impl<'a, 'o> Interview<'a, 'o> {
         let interrupted = || {
             Fault::new(FaultKind::Denied, "the set-up was interrupted")
                 .why("no more answers came; nothing was changed")
-                .remedy("rally-cred setup")
+                .run("rally-cred setup")
         };
         let lines = self.lines.as_mut().ok_or_else(interrupted)?;
         self.output.show(prompt);

@@ -14,7 +14,7 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 use rally_cred::{autostart, system::System};
-use rally_cred_proto::{Fault, FaultKind, own_file};
+use rally_cred_proto::{Fault, FaultKind, own_file, socket, variables};
 
 use super::{
     change::Change,
@@ -47,8 +47,7 @@ pub(super) fn offer_units(
     }
     let is_worth_asking = matches!(state, Units::NotInstalled | Units::Disabled(_));
     // The user manager's daemon would know nothing of these.
-    let is_elsewhere =
-        ["RALLY_CRED_CONFIG", "RALLY_CRED_SOCKET"].iter().any(|name| sys.variable(name).is_some());
+    let is_elsewhere = [variables::CONFIG, socket::OVERRIDE].iter().any(|name| sys.variable(name).is_some());
     if given != Some(YesNo::Yes) && (!is_worth_asking || is_elsewhere) {
         return Ok(Vec::new());
     }

@@ -2,7 +2,7 @@
 //! Does not: choose among profiles (`broker` does).
 //! Used by: `account`, of which this is a part.
 
-use rally_cred_proto::{Fault, FaultKind, Secret};
+use rally_cred_proto::{Fault, FaultKind, Secret, remedy::Command};
 
 use crate::{
     account::{Account, backoff::Backoff, job::Job},
@@ -158,5 +158,5 @@ pub(super) fn user_unknown(fault: &Fault) -> Fault {
     let why = fault.why.as_ref().map_or_else(|| fault.what.clone(), |why| format!("{}: {why}", fault.what));
     Fault::new(fault.kind, "it is not known yet whose the token is")
         .why(why)
-        .remedy("rally-cred status --check, which asks Rally again")
+        .remedy(Command::new("rally-cred status --check").and(", which asks Rally again"))
 }

@@ -345,7 +345,7 @@ impl Account {
     }
 
     fn erase(&self, step: &mut Step<'_>, ask: AskId, item: ItemKind) -> Epoch {
-        let (profile, key) = (self.profile.name.clone(), self.key(item));
+        let (profile, key) = (self.profile.name.to_string(), self.key(item));
         step.begin(Owner::Logout { ask, profile, item }, |epoch| Effect::Erase(epoch, key))
     }
 
@@ -357,6 +357,6 @@ impl Account {
     }
 
     pub(super) fn key(&self, kind: ItemKind) -> ItemKey {
-        ItemKey { kind, name: self.profile.name.clone() }
+        ItemKey { kind, name: self.profile.name.to_string() }
     }
 }

@@ -26,7 +26,11 @@ mod sign_in;
 mod status;
 mod suspicion;
 
-use rally_cred_proto::{Fault, FaultKind, Secret, message::WaitingOn};
+use rally_cred_proto::{
+    Fault, FaultKind, Secret,
+    message::WaitingOn,
+    remedy::{Command, Remedy},
+};
 
 use crate::{
     account::{
@@ -202,7 +206,7 @@ impl Account {
             if self.has_ended_unserved(step.now) {
                 let fault = Fault::new(FaultKind::TimedOut, "the token ended before it could be given out")
                     .why("Rally gives out tokens that live too short, or the keyring takes too long")
-                    .remedy("rally-cred doctor");
+                    .run("rally-cred doctor");
                 self.back_off(step, fault, Some(1));
             } else if is_waited_for || self.is_renewal_due(step.now) {
                 self.begin_renewal(step);
@@ -404,14 +408,15 @@ impl Account {
     }
 
     fn owner(&self) -> Owner {
-        Owner::Account(self.profile.name.clone())
+        Owner::Account(self.profile.name.to_string())
     }
 
     /// Rally's answer gives a remedy for any profile; this names the profile in it.
     fn name_in_remedy(&self, mut fault: Fault) -> Fault {
-        if let Some(rest) = fault.remedy.as_deref().and_then(|remedy| remedy.strip_prefix("rally-cred login"))
+        if let Some(Remedy::Run(command, _)) = &mut fault.remedy
+            && let Some(flags) = command.words().strip_prefix(Command::new("rally-cred login").words())
         {
-            fault.remedy = Some(self.profile.command("login") + rest);
+            *command = flags.iter().fold(self.profile.command("login"), Command::arg);
         }
         fault
     }

@@ -24,10 +24,10 @@ impl Account {
         }
         let Some(why) = self.alerts.take_due(step.now) else { return };
         let alert = Alert {
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             why,
             // Until the token ends, a plain `login` would say that all is well.
-            remedy: format!("{} --force", self.profile.command("login")),
+            remedy: self.profile.command("login").arg("--force"),
             // A client secret needs a terminal to be typed on.
             has_button: !self.client_secret.is_refused(),
         };
@@ -38,7 +38,7 @@ impl Account {
     /// A sign-in succeeded, or was given up on purpose.
     pub(super) fn end_alerts(&mut self, step: &mut Step<'_>) {
         if self.alerts.end() {
-            step.effects.push(Effect::WithdrawAlert(self.profile.name.clone()));
+            step.effects.push(Effect::WithdrawAlert(self.profile.name.to_string()));
         }
     }
 }

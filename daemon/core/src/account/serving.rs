@@ -67,7 +67,7 @@ impl Account {
             match self.serve_one(step, &mut waiter) {
                 Served::Done => {}
                 Served::Waits => self.waiters.push(waiter),
-                Served::NotHere => step.misdirected.push((self.profile.name.clone(), waiter)),
+                Served::NotHere => step.misdirected.push((self.profile.name.to_string(), waiter)),
             }
         }
     }
@@ -104,7 +104,7 @@ impl Account {
                 Served::Done
             }
             Wants::Reading => {
-                step.read.push((waiter.id, self.profile.name.clone()));
+                step.read.push((waiter.id, self.profile.name.to_string()));
                 Served::Done
             }
         }
@@ -124,7 +124,7 @@ impl Account {
         let Some(record) = self.token.held() else { return Served::Waits };
         let Some(token) = record.access_token.clone() else { return Served::Waits };
         let answer = TokenAnswer {
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             base_url: self.profile.base_url.origin().to_string(),
             username: record.username.clone(),
             token,
@@ -138,7 +138,7 @@ impl Account {
         self.last_used = Some(step.now.tick);
         step.reply(waiter.id, Reply::Token(answer));
         step.effects.push(Effect::Log(Entry::Handed {
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             peer: waiter.peer.clone(),
         }));
         Served::Done
@@ -162,7 +162,7 @@ impl Account {
             step.effects.push(Effect::Tell(id, Event::Notice(fault.clone())));
         }
         let answer = SignedIn {
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             username: record.and_then(|record| record.username.clone()),
             expires_at: record.and_then(|record| record.expires_at),
             already,
@@ -205,10 +205,10 @@ impl Account {
                 match self.hand_out(step, &waiter, username.as_deref()) {
                     Served::Done => {}
                     Served::Waits => step.reply(waiter.id, Reply::Error(fault.clone())),
-                    Served::NotHere => step.misdirected.push((self.profile.name.clone(), waiter)),
+                    Served::NotHere => step.misdirected.push((self.profile.name.to_string(), waiter)),
                 }
             }
-            Wants::Reading => step.read.push((waiter.id, self.profile.name.clone())),
+            Wants::Reading => step.read.push((waiter.id, self.profile.name.to_string())),
             Wants::Get { .. } | Wants::Login { .. } | Wants::Erase(_) => {
                 step.reply(waiter.id, Reply::Error(fault.clone()));
             }
@@ -217,7 +217,7 @@ impl Account {
 
     pub(super) fn tell_all(&self, step: &mut Step<'_>, on: WaitingOn) {
         for waiter in self.waiters.iter() {
-            let waiting = Waiting { profile: self.profile.name.clone(), on };
+            let waiting = Waiting { profile: self.profile.name.to_string(), on };
             step.effects.push(Effect::Tell(waiter.id, Event::Waiting(waiting)));
         }
     }
@@ -238,7 +238,7 @@ impl Account {
                 .why(self.waited_for());
         let fault = match &self.job {
             Job::Flow(_) => fault.remedy(self.after_no_answer()),
-            _ => fault.remedy("rally-cred status"),
+            _ => fault.run("rally-cred status"),
         };
         self.refuse_if(step, &fault, |_, _, waiter| waiter.deadline <= now);
     }

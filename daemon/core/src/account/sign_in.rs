@@ -5,6 +5,7 @@
 use rally_cred_proto::{
     Event, Fault, FaultKind, Reply, Secret,
     message::{Authorize, WaitingOn},
+    remedy::Remedy,
 };
 
 use crate::{
@@ -208,7 +209,7 @@ impl Account {
         }
         waiter.told = true;
         let authorize = Authorize {
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             url: flow.url.clone(),
             open: is_login || !flow.tab_opened,
             timeout: u32::try_from((flow.deadline - step.now.tick).as_seconds()).unwrap_or(u32::MAX),
@@ -446,15 +447,14 @@ impl Account {
 
     /// What to do when no browser came back. A wrong client ID or callback URL ends at a page of Rally's, which the
     /// daemon never sees.
-    pub(super) fn after_no_answer(&self) -> String {
+    pub(super) fn after_no_answer(&self) -> Remedy {
         let Profile { client_id, redirect_uri, base_url, .. } = &self.profile;
-        format!(
-            "{}; if Rally's page shows an error, first compare client_id {client_id} and redirect_uri {} with the \
-             OAuth client at {}",
-            self.profile.command("login"),
+        self.profile.command("login").and(format!(
+            "; if Rally's page shows an error, first compare client_id {client_id} and redirect_uri {} with the OAuth \
+             client at {}",
             redirect_uri.as_str(),
             base_url.clients_page()
-        )
+        ))
     }
 
     /// Ends a flow whose `login` was interrupted, unless somebody else waits for it.

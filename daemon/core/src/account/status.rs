@@ -34,7 +34,7 @@ impl Account {
     pub(crate) fn status(&self, now: Now, is_default: bool) -> ProfileStatus {
         let record = self.token.held();
         ProfileStatus {
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             default: is_default,
             base_url: self.profile.base_url.origin().to_string(),
             state: self.state(),

@@ -2,7 +2,7 @@
 //! Does not: give up the refresh token.
 //! Used by: `account`, of which this is a part.
 
-use rally_cred_proto::{Fault, FaultKind, Secret};
+use rally_cred_proto::{Fault, FaultKind, Secret, remedy::Command};
 
 use crate::{
     account::Account,
@@ -76,7 +76,7 @@ impl Account {
             if let Some(pause) = policy::refusal_pause(refused) {
                 let fault = Fault::new(FaultKind::TokenRefused, "Rally refuses the tokens that it gives out")
                     .why(format!("{refused} in a row were refused at once"))
-                    .remedy("rally-cred status --check, to see whether that goes on");
+                    .remedy(Command::new("rally-cred status --check").and(", to see whether that goes on"));
                 self.back_off(step, fault, Some(pause));
             }
         } else {

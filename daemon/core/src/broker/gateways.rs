@@ -12,9 +12,10 @@ use rally_cred_proto::{
 };
 
 use crate::{
+    broker::routes::nearest_first,
     event::{AskId, Effect, Entry, Epoch, GatewayPlan, GatewayReady, Outcome, Peer},
     jobs::Owner,
-    nearness, policy,
+    policy,
     profile::{Config, GatewaySettings, Keyring, Profile},
     step::Step,
     time::{Tick, Ticks},
@@ -196,7 +197,7 @@ impl Gateway {
             (Ok(ready), id) => {
                 (self.identity, self.trouble) = (Some(ready.identity.clone()), None);
                 self.port = Some(ready.port);
-                let (profile, port) = (self.profile.name.clone(), ready.port);
+                let (profile, port) = (self.profile.name.to_string(), ready.port);
                 let entry = Entry::GatewayOpened { name: name.to_owned(), profile, port };
                 step.effects.push(Effect::Log(entry));
                 self.state = State::Open(epoch, ready);
@@ -216,7 +217,7 @@ impl Gateway {
         let State::Open(_, ready) = &self.state else { return None };
         Some(OpenedGateway {
             name: name.to_owned(),
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             base_url: self.profile.base_url.origin().to_string(),
             port: ready.port,
             key: ready.key.clone(),
@@ -243,7 +244,7 @@ impl Gateway {
         let is_kept = self.item.holds.is_some() && is_same(self.item.holds.as_ref(), self.identity.as_ref());
         GatewayStatus {
             name: name.to_owned(),
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             standing: self.lives_for.is_none(),
             port,
             via: self.settings.via,
@@ -309,7 +310,7 @@ impl Gateways {
         let settings = GatewaySettings {
             via: ask.via,
             wait: Ticks::seconds(u64::from(ask.wait)).min(policy::LONGEST_WAIT),
-            ..GatewaySettings::new(profile.name.clone())
+            ..GatewaySettings::new(profile.name.to_string())
         };
         let mut gateway = Gateway::standing(settings, profile);
         (gateway.lives_for, gateway.way_out, gateway.identity) = (Some(id), Some(ask.way_out), ask.identity);
@@ -437,7 +438,7 @@ impl Gateways {
             match self.0.is_empty() {
                 true => unknown.why("none is open, and the config file has none"),
                 false => unknown
-                    .why(format!("there are: {}", nearness::list(name, self.0.keys().map(String::as_str)))),
+                    .why(format!("there are: {}", nearest_first(name, self.0.keys().map(String::as_str)))),
             }
         })
     }

@@ -102,10 +102,10 @@ impl StatusGathering {
         }
         let (mut open, mut found) = (HashMap::new(), BTreeMap::new());
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
-            let name = &account.profile().name;
+            let name: &str = &account.profile().name;
             let Some(token) = account.access_token().cloned() else { continue };
             if account.was_taken_lately(step.now) {
-                found.insert(name.clone(), Ok(true));
+                found.insert(name.to_owned(), Ok(true));
                 continue;
             }
             let joined = asked.iter().find(|(_, profile, of)| profile == name && of.matches(&token));
@@ -116,10 +116,10 @@ impl StatusGathering {
                     profile,
                     token: token.clone(),
                 });
-                asked.push((epoch, name.clone(), token.clone()));
+                asked.push((epoch, name.to_owned(), token.clone()));
                 epoch
             });
-            open.insert(epoch, (name.clone(), token));
+            open.insert(epoch, (name.to_owned(), token));
         }
         self.check = Check::Asked { open, found };
     }
@@ -156,9 +156,9 @@ impl StatusGathering {
         static_hosts: Vec<String>,
     ) -> Reply {
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
-            let mut status = account.status(step.now, account.profile().name == default);
+            let mut status = account.status(step.now, *account.profile().name == *default);
             if let Check::Asked { found, .. } = &self.check {
-                match found.get(&account.profile().name) {
+                match found.get(&*account.profile().name) {
                     Some(Ok(is_taken)) => {
                         status.checked = Some(*is_taken);
                         status.ready &= *is_taken;

@@ -63,7 +63,7 @@ pub struct Broker {
 impl Broker {
     /// A broker that knows only its configuration.
     pub fn new(facts: Facts, config: Config) -> Self {
-        let account = |profile: &Profile| (profile.name.clone(), Account::new(profile.clone()));
+        let account = |profile: &Profile| (profile.name.to_string(), Account::new(profile.clone()));
         Self {
             accounts: config.profiles.values().map(account).collect(),
             routes: Routes::new(&config, facts.config.clone()),
@@ -323,7 +323,7 @@ impl Broker {
             _ => {
                 let fault = Fault::new(FaultKind::BadRequest, "this request is not known")
                     .why("the daemon is older than the program that asked")
-                    .remedy("rally-cred daemon restart");
+                    .run("rally-cred daemon restart");
                 step.reply(id, Reply::Error(fault));
             }
         }

@@ -4,11 +4,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rally_cred_proto::{Fault, FaultKind, Origin, message::Target, shell_word::shell_word};
+use rally_cred_proto::{Fault, FaultKind, Origin, ProfileName, message::Target};
 
 use crate::{
     account::{Account, is_user},
-    nearness,
     profile::{Config, Profile},
 };
 
@@ -26,10 +25,10 @@ pub(super) struct Routes {
 impl Routes {
     pub(super) fn new(config: &Config, config_file: String) -> Self {
         let mut by_origin: HashMap<_, Vec<_>> = HashMap::new();
-        let is_default = |profile: &&Profile| profile.name == config.default_profile;
+        let is_default = |profile: &&Profile| *profile.name == *config.default_profile;
         let (first, others): (Vec<_>, Vec<_>) = config.profiles.values().partition(is_default);
         for profile in first.into_iter().chain(others) {
-            by_origin.entry(profile.base_url.origin().clone()).or_default().push(profile.name.clone());
+            by_origin.entry(profile.base_url.origin().clone()).or_default().push(profile.name.to_string());
         }
         Self { default: config.default_profile.clone(), by_origin, config_file }
     }
@@ -85,17 +84,53 @@ impl Routes {
             false if accounts.is_empty() => {
                 Err(Fault::new(FaultKind::NotConfigured, "no profile is configured")
                     .why(format!("{} holds none", self.config_file))
-                    .remedy("rally-cred setup"))
+                    .run("rally-cred setup"))
             }
             false => {
-                let names = nearness::list(wanted, accounts.keys().map(String::as_str));
+                let names = nearest_first(wanted, accounts.keys().map(String::as_str));
+                let remedy = match ProfileName::parse(wanted) {
+                    Some(name) => format!("name one of these, or make it: rally-cred setup {name}"),
+                    None => "name one of these".to_owned(),
+                };
                 Err(Fault::new(FaultKind::UnknownProfile, format!("there is no profile {wanted}"))
                     .why(format!("there are: {names}"))
-                    .remedy(format!(
-                        "name one of these, or make it: rally-cred setup {}",
-                        shell_word(wanted)
-                    )))
+                    .remedy(remedy))
             }
         }
+    }
+}
+
+/// Most names that a message lists.
+const LISTED: usize = 5;
+
+/// The names as a list for people: the nearest to what was written first, and of many only the first few.
+pub(super) fn nearest_first<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    // What is long is no slip of a name, and would take long to compare.
+    let written = written.get(..64).unwrap_or(written).to_ascii_lowercase();
+    let mut names: Vec<_> = names
+        .into_iter()
+        .map(|name| (strsim::levenshtein(&written, &name.to_ascii_lowercase()), name))
+        .collect();
+    names.sort_unstable();
+    let mut shown: Vec<_> = names.iter().take(LISTED).map(|(_, name)| (*name).to_owned()).collect();
+    if names.len() > LISTED {
+        shown.push(format!("{} more", names.len() - LISTED));
+    }
+    shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest_first;
+
+    #[test]
+    fn the_nearest_name_comes_first_and_a_long_list_is_cut() {
+        assert_eq!(nearest_first("wrok", ["default", "home", "work"]), "work, home, default");
+        assert_eq!(nearest_first("WORK", ["home", "work"]), "work, home");
+        let many: Vec<_> = (0..1000).map(|number| format!("p{number}")).collect();
+        assert_eq!(
+            nearest_first("p999", many.iter().map(String::as_str)),
+            "p999, p199, p299, p399, p499, 995 more"
+        );
     }
 }

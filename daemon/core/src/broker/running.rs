@@ -57,7 +57,7 @@ impl Broker {
         }
         let mut old = std::mem::take(&mut self.accounts);
         for profile in config.profiles.values() {
-            let account = match old.remove(&profile.name) {
+            let account = match old.remove(&*profile.name) {
                 Some(account) if *account.profile() == *profile => account,
                 Some(mut account) if account.profile().shapes_same_token(profile) => {
                     account.retire(step);
@@ -70,7 +70,7 @@ impl Broker {
                 }
                 None => Account::new(profile.clone()),
             };
-            self.accounts.insert(profile.name.clone(), account);
+            self.accounts.insert(profile.name.to_string(), account);
         }
         for account in old.values_mut() {
             account.retire(step);
@@ -142,5 +142,5 @@ impl Broker {
 }
 
 pub(super) fn stopping() -> Fault {
-    Fault::new(FaultKind::Stopping, "the daemon is stopping").remedy("rally-cred daemon start")
+    Fault::new(FaultKind::Stopping, "the daemon is stopping").run("rally-cred daemon start")
 }

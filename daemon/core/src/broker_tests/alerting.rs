@@ -2,6 +2,8 @@
 //! Does not: touch anything real.
 //! Used by: `cargo test`.
 
+use rally_cred_proto::remedy::Command;
+
 use super::*;
 use crate::{event::Alert, policy};
 
@@ -40,7 +42,7 @@ fn a_renewal_that_is_refused_for_good_behind_everybodys_back_is_told_once() {
     let told = [Alert {
         profile: "default".to_owned(),
         why: "Rally no longer accepts the stored refresh token".to_owned(),
-        remedy: "rally-cred login --force".to_owned(),
+        remedy: Command::new("rally-cred login --force"),
         has_button: true,
     }];
     assert_eq!(stage.alerts(), told.iter().collect::<Vec<_>>());

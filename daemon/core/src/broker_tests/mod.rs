@@ -19,7 +19,7 @@ mod static_credentials;
 use std::collections::BTreeMap;
 
 use rally_cred_proto::{
-    Ask, FaultKind, Reply, Secret,
+    Ask, FaultKind, ProfileName, Reply, Secret,
     message::{
         self, Authorize, CheckAsk, Erase, Get, Login, Logout, Paste, ProfileState, ProfileStatus, StatusAsk,
         Target, Token,
@@ -309,7 +309,7 @@ impl Stage {
 
 fn profile(name: &str) -> Profile {
     Profile {
-        name: name.to_owned(),
+        name: ProfileName::parse(name).unwrap(),
         base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
         client_id: "client".to_owned(),
         redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),

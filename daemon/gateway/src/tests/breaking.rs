@@ -138,3 +138,45 @@ async fn a_gateway_answers_only_by_the_ways_that_are_open() {
         .await;
     assert!(tool.head().await.starts_with("HTTP/1.1 403 Gateway Is Closed To This Way"));
 }
+
+#[tokio::test]
+async fn a_request_that_can_be_read_in_two_ways_is_refused_and_never_reaches_rally() {
+    let world = World::open().await;
+    let smuggled = "GET /slm/smuggled HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\n\n";
+    for framing in [
+        "Content-Length: 5\nTransfer-Encoding: chunked",
+        "Content-Length: 5\nContent-Length: 6",
+        "Transfer-Encoding: chunked\nTransfer-Encoding: identity",
+        "Transfer-Encoding : chunked",
+        "Content-Length: +5",
+    ] {
+        let mut tool = world.tool().await;
+        let head = "POST /slm/x HTTP/1.1\nHost: {host}\nZSESSIONID: {key}";
+        tool.send(&format!("{head}\n{framing}\n\n0\n\n{smuggled}")).await;
+        let head = tool.head().await;
+        assert!(head.starts_with("HTTP/1.1 400 ") || head.starts_with("HTTP/1.0 400 "), "{framing}: {head}");
+        assert!(!tool.rest().await.0.contains("HTTP/1.1"), "{framing}");
+    }
+    assert!(world.nobody_else_asked().await);
+}
+
+#[tokio::test]
+async fn a_body_that_turns_unreadable_is_refused_and_breaks_the_request_to_rally() {
+    let world = World::open().await;
+    let mut tool = world.tool().await;
+    tool.send(
+        "POST /slm/x HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nTransfer-Encoding: chunked\n\n5\nhello\n",
+    )
+    .await;
+    let mut rally = world.rally().await;
+    rally.head().await;
+    rally.text_until("hello\r\n").await;
+    tool.send("5x\nhello\n0\n\n").await;
+    assert_eq!(rally.rest().await.0, "");
+    let head = tool.head().await;
+    assert!(
+        head.starts_with("HTTP/1.1 400 Chunk Unreadable") && head.contains("connection: close"),
+        "{head}"
+    );
+    assert_eq!(tool.rest().await.1, End::Closed);
+}

@@ -2,11 +2,13 @@
 //! Does not: look at the requests within one more than to see whose they are.
 //! Used by: `cargo test`.
 
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use http_body_util::{BodyExt, Full};
+use hyper::{Response, StatusCode, body::Bytes};
+use tokio::{io::AsyncWriteExt, net::TcpListener, time::timeout};
 
 use super::{
     secure::Secure,
-    world::{End, Peer, World, nobody},
+    world::{End, Peer, SOON, World, nobody},
 };
 
 /// A listener in the place of any server.
@@ -17,7 +19,7 @@ async fn server() -> (TcpListener, String) {
 }
 
 async fn accept(listener: &TcpListener) -> Peer<tokio::net::TcpStream> {
-    let (stream, address) = listener.accept().await.unwrap();
+    let (stream, address) = timeout(SOON, listener.accept()).await.expect("nobody connects").unwrap();
     Peer { stream, host: address.to_string(), key: String::new() }
 }
 
@@ -124,12 +126,24 @@ async fn https_on_loopback_is_served_with_a_certificate_of_the_gateways_own_auth
 #[tokio::test]
 async fn a_rally_that_offers_http_2_gets_it_and_the_tool_sees_http_1_1() {
     let secure = Secure::open(&["h2", "http/1.1"], true).await;
-    let serving = secure.serve_http_2("token-2");
+    let serving = secure.serve_http_2(|request| async move {
+        let mut answer = Response::new(Full::default());
+        if request.headers()["zsessionid"] == "token-2" {
+            *answer.body_mut() = Full::new(request.into_body().collect().await.unwrap().to_bytes());
+        } else {
+            // Before the body is there.
+            *answer.status_mut() = StatusCode::UNAUTHORIZED;
+        }
+        answer
+    });
     let mut tool = secure.world.tool().await;
-    tool.send("POST /slm/x HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n").await;
+    // More than Rally takes in before it answers.
+    let body = "a".repeat(500_000);
+    let head = "POST /slm/x HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nTransfer-Encoding: chunked";
     let asking = async {
-        assert_eq!(tool.head().await, "HTTP/1.1 200 OK\ncontent-length: 5");
-        assert_eq!(tool.bytes(5).await, b"hello");
+        tool.send(&format!("{head}\n\n{:x}\n{body}\n0\n\n", body.len())).await;
+        assert_eq!(tool.head().await, "HTTP/1.1 200 OK\ncontent-length: 500000");
+        assert_eq!(tool.bytes(body.len()).await, body.as_bytes());
     };
     tokio::select! {
         () = serving => panic!("the connection ended"),
@@ -137,6 +151,32 @@ async fn a_rally_that_offers_http_2_gets_it_and_the_tool_sees_http_1_1() {
     }
     // The token that ended was renewed within one connection.
     assert_eq!(secure.world.purse.renewals(), 1);
+}
+
+#[tokio::test]
+async fn tools_that_do_not_read_hold_up_no_other_on_the_same_connection() {
+    let secure = Secure::open(&["h2"], true).await;
+    let serving = secure.serve_http_2(|request| async move {
+        let length = if request.uri().path() == "/slm/large" { 64 * 1024 * 1024 } else { 1 };
+        Response::new(Full::new(Bytes::from(vec![b'x'; length])))
+    });
+    let asking = async {
+        let mut idle = Vec::new();
+        for _ in 0..8 {
+            let mut tool = secure.world.tool().await;
+            tool.ask("GET /slm/large").await;
+            tool.head().await;
+            idle.push(tool);
+        }
+        secure.world.stalled().await;
+        let mut tool = secure.world.tool().await;
+        tool.ask("GET /slm/small").await;
+        tool.text_until("\r\n\r\nx").await;
+    };
+    tokio::select! {
+        () = serving => panic!("the connection ended"),
+        () = asking => (),
+    }
 }
 
 #[tokio::test]

@@ -116,6 +116,17 @@ impl World {
         Peer { stream, host: self.rally.local_addr().unwrap().to_string(), key: String::new() }
     }
 
+    /// Waits until no byte of a body flows any more.
+    pub(super) async fn stalled(&self) {
+        let (mut flowed, mut still) = ((0, 0), 0);
+        while still < 10_000 {
+            tokio::task::yield_now().await;
+            let counts = self.gateway.counts();
+            still = if (counts.up, counts.down) == flowed { still + 1 } else { 0 };
+            flowed = (counts.up, counts.down);
+        }
+    }
+
     /// Whether nobody has connected to Rally beside those who were let in.
     pub(super) async fn nobody_else_asked(&self) -> bool {
         timeout(Duration::ZERO, self.rally.accept()).await.is_err()
