@@ -85,6 +85,7 @@ impl Call<'_> {
             wait: options.seconds_left(deadline),
             min_validity: options.min_validity,
             takes_authtype: request.takes_authtype(),
+            awaits_sign_in: false,
         };
         // A git user wants no progress of a helper, unless a sign-in waits for them.
         let audience = Audience { has_browser: true, listens: interactive || format != Format::Git };

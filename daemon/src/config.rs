@@ -5,20 +5,26 @@
 mod source;
 
 use std::{
+    collections::BTreeMap,
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
 use rally_cred_proto::{
-    Fault, FaultKind, ProfileName,
+    Fault, FaultKind, ProfileName, duration,
+    gateway::Way,
     origin::DEFAULT_BASE_URL,
     shell_word::shell_word,
     variables::{self, CONFIG, SECRET_FILE, variable},
 };
 
 use crate::private_file::{self, Unusable};
-use rally_cred_core::profile::{
-    BadUrl, BaseUrl, Config, Keyring, Notify, Profile, RedirectUri, SecretSource, StaticHosts,
+use rally_cred_core::{
+    profile::{
+        BadUrl, BaseUrl, Config, GatewaySettings, Keyring, Notify, Profile, RedirectUri, SecretSource,
+        StaticHosts,
+    },
+    time::Ticks,
 };
 use source::{Source, Text};
 
@@ -67,6 +73,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let (mut default_profile, mut keyring, mut profiles) = (None, Keyring::default(), Vec::new());
     let mut static_hosts = StaticHosts::default();
     let (mut notify, mut notify_command) = (Notify::default(), None);
+    let mut gateways = Vec::new();
     for entry in source.entries(table.get_ref()) {
         match entry.key {
             "default_profile" => default_profile = Some(source.text(&entry)?),
@@ -78,6 +85,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
                     profiles.push(parse_profile(&source, &profile)?);
                 }
             }
+            "gateway" => gateways = source.entries(source.table(&entry)?),
             "static" => {
                 for value in source.entries(source.table(&entry)?) {
                     match value.key {
@@ -103,13 +111,21 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
         (Notify::Desktop, Some((program, arguments))) => Notify::Command { program, arguments },
         (notify, _) => notify,
     };
-    Ok(Config { default_profile, keyring, profiles, static_hosts, notify })
+    let mut config =
+        Config { default_profile, keyring, profiles, static_hosts, notify, gateways: BTreeMap::new() };
+    for gateway in gateways {
+        let settings = parse_gateway(&source, &gateway, &config)?;
+        config.gateways.insert(gateway.key.to_owned(), settings);
+    }
+    Ok(config)
 }
 
-const TOP_KEYS: &[&str] = &["default_profile", "keyring", "notify", "notify_command", "profile", "static"];
+const TOP_KEYS: &[&str] =
+    &["default_profile", "keyring", "notify", "notify_command", "profile", "static", "gateway"];
 const PROFILE_KEYS: &[&str] =
     &["base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command"];
 const STATIC_KEYS: &[&str] = &["hosts"];
+const GATEWAY_KEYS: &[&str] = &["profile", "port", "mode", "paths", "wait"];
 
 /// The only scope in Rally's documentation.
 const DEFAULT_SCOPE: &str = "alm";
@@ -151,13 +167,106 @@ fn parse_static_hosts(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<
     hosts.iter().map(parse).collect::<Result<_, _>>().map(StaticHosts::Listed)
 }
 
+/// Reads a gateway beside the profiles, one of which it is for.
+fn parse_gateway(
+    source: &Source<'_>,
+    entry: &source::Entry<'_>,
+    config: &Config,
+) -> Result<GatewaySettings, Fault> {
+    if ProfileName::parse(entry.key).is_none() {
+        return Err(source
+            .broken(entry.at, "this gateway name cannot be used")
+            .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`"));
+    }
+    let mut settings = GatewaySettings::new(config.default_profile.clone());
+    for value in source.entries(source.table(entry)?) {
+        match value.key {
+            "profile" => {
+                let named = source.text(&value)?;
+                if !config.profiles.contains_key(named.text) {
+                    let names: Vec<_> = config.profiles.keys().map(String::as_str).collect();
+                    return Err(source
+                        .broken(named.at, "`profile` names no profile of this file")
+                        .remedy(format!("name one of: {}", names.join(", "))));
+                }
+                named.text.clone_into(&mut settings.profile);
+            }
+            "port" => settings.port = Some(parse_port(source, &value, config)?),
+            "mode" => settings.via = parse_mode(source, source.text(&value)?)?,
+            "paths" => settings.paths = parse_paths(source, &value)?,
+            "wait" => {
+                let text = source.text(&value)?;
+                let seconds = duration::parse(text.text).ok_or_else(|| {
+                    source
+                        .broken(text.at, "`wait` is no duration")
+                        .remedy("wait = \"90s\", with s, m or h behind a number")
+                })?;
+                settings.wait = Ticks::seconds(u64::from(seconds));
+            }
+            _ => return Err(source.unknown(&value, GATEWAY_KEYS, PROFILE_KEYS, "[profile.NAME]")),
+        }
+    }
+    if !config.profiles.contains_key(&settings.profile) {
+        return Err(source
+            .broken(entry.at, &format!("gateway `{}` has no profile to be for", entry.key))
+            .remedy("add a [profile.NAME], which rally-cred setup writes"));
+    }
+    Ok(settings)
+}
+
+/// A port that no other gateway has. Below 1024 the daemon may not listen on most systems, and the fault would come late.
+fn parse_port(source: &Source<'_>, entry: &source::Entry<'_>, config: &Config) -> Result<u16, Fault> {
+    let port =
+        source.number(entry).and_then(|number| u16::try_from(number).ok()).filter(|port| *port >= 1024);
+    let port = port.ok_or_else(|| {
+        source
+            .broken(entry.at, "`port` must be a number from 1024 to 65535")
+            .remedy("port = 8479, or no `port`, to have one chosen once")
+    })?;
+    match config.gateways.iter().find(|(_, other)| other.port == Some(port)) {
+        Some((name, _)) => Err(source
+            .broken(entry.at, &format!("port {port} is that of gateway `{name}` already"))
+            .remedy("give each gateway a port of its own, or none")),
+        None => Ok(port),
+    }
+}
+
+fn parse_mode(source: &Source<'_>, text: Text<'_>) -> Result<Option<Way>, Fault> {
+    let way = Way::ALL.into_iter().find(|way| way.name() == text.text);
+    match (way, text.text) {
+        (Some(way), _) => Ok(Some(way)),
+        (None, "any") => Ok(None),
+        (None, _) => Err(source
+            .broken(text.at, "invalid value for `mode`")
+            .remedy("write \"any\", \"http\", \"https\" or \"connect\"")),
+    }
+}
+
+/// Where a tool may go. Plain beginnings, since whatever a path could be read as in more than one way is refused anyway.
+fn parse_paths(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Vec<String>, Fault> {
+    let paths = source.texts(entry)?;
+    let is_plain = |text: &str| {
+        text.starts_with('/')
+            && text.ends_with('/')
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte))
+            && !text.contains("//")
+            && !text.contains("/.")
+    };
+    if paths.is_empty() || !paths.iter().all(|path| is_plain(path.text)) {
+        return Err(source
+            .broken(entry.at, "`paths` has something else than beginnings of paths")
+            .remedy("paths = [\"/slm/\"], each with a `/` at both ends"));
+    }
+    Ok(paths.iter().map(|path| path.text.to_owned()).collect())
+}
+
 fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profile, Fault> {
     let name = ProfileName::parse(entry.key).ok_or_else(|| {
         source
             .broken(entry.at, "this profile name cannot be used")
             .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`")
     })?;
-    let mut found = std::collections::BTreeMap::new();
+    let mut found = BTreeMap::new();
     let mut client_secret_source = None;
     for value in source.entries(source.table(entry)?) {
         let Some(key) = PROFILE_KEYS.iter().find(|key| **key == value.key) else {

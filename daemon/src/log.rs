@@ -171,6 +171,13 @@ fn write_line(entry: &Entry) {
             let Fault { kind, what, why, remedy: _ } = fault;
             tracing::warn!(profile, kind = kind.name(), why, "{what}");
         }
+        Entry::GatewayOpened { name, profile, port } => {
+            tracing::info!(gateway = name, profile, port, "the gateway is open");
+        }
+        Entry::GatewayClosed { name } => tracing::info!(gateway = name, "the gateway is closed"),
+        Entry::GatewayFailed { name, fault: Fault { kind, what, why, remedy: _ } } => {
+            tracing::error!(gateway = name, kind = kind.name(), why, "{what}");
+        }
         Entry::Reloaded { profiles } => tracing::info!(profiles, "read the config file again"),
         Entry::ReloadFailed(fault) => {
             tracing::error!(why = fault.why, "{}, so the old configuration stays in force", fault.what);

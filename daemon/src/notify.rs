@@ -73,6 +73,9 @@ impl ServiceManager {
             | Entry::Handed { .. }
             | Entry::HandedStatic { .. }
             | Entry::Recovered { .. }
+            | Entry::GatewayOpened { .. }
+            | Entry::GatewayClosed { .. }
+            | Entry::GatewayFailed { .. }
             | Entry::Stale(_) => {}
         }
     }

@@ -6,11 +6,12 @@ mod checkup;
 
 use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
+use rally_cred_proto::message;
 use tokio::{sync::oneshot, task::spawn_local};
 
 use crate::{
-    alert::Alerts, config, driver::Driver, endpoint, flow::listener, ipc::SocketGuard, log,
-    notify::ServiceManager, secret_source, vault::Vault,
+    alert::Alerts, config, driver::Driver, endpoint, flow::listener, gateway::Gateways, ipc::SocketGuard,
+    log, notify::ServiceManager, secret_source, vault::Vault,
 };
 use rally_cred_core::{
     event::{Effect, Entry, Epoch, Event, Outcome, Page},
@@ -27,6 +28,7 @@ pub struct Performer {
     guard: SocketGuard,
     manager: Rc<ServiceManager>,
     listeners: HashMap<Epoch, oneshot::Sender<Page>>,
+    gateways: Gateways,
 }
 
 impl Performer {
@@ -40,6 +42,7 @@ impl Performer {
         manager: Rc<ServiceManager>,
     ) -> Self {
         Self {
+            gateways: Gateways::new(driver.clone()),
             driver,
             vault: Vault::open(keyring),
             alerts,
@@ -93,6 +96,17 @@ impl Performer {
             Effect::Check { id, keyring, profiles, secrets } => {
                 let (driver, vault) = (self.driver.clone(), self.vault.clone());
                 spawn_local(checkup::run(driver, vault, id, keyring, profiles, secrets));
+            }
+            Effect::OpenGateway(epoch, plan) => {
+                let opening = self.gateways.open(epoch, *plan);
+                self.report(async move { Event::Outcome(epoch, Outcome::GatewayOpened(opening.await)) });
+            }
+            Effect::CloseGateway(epoch) => self.gateways.close(epoch),
+            Effect::TellGateways(id, gateways) => {
+                for (epoch, status) in gateways {
+                    let status = self.gateways.count(epoch, status);
+                    self.driver.tell(id, message::Event::Gateway(Box::new(status)));
+                }
             }
             Effect::Alert(alert) => self.alerts.raise(alert),
             Effect::WithdrawAlert(profile) => self.alerts.withdraw(&profile),

@@ -11,6 +11,7 @@ pub mod duration;
 pub mod engflow;
 pub mod fault;
 pub mod frame;
+pub mod gateway;
 pub mod git;
 pub mod lock;
 pub mod message;

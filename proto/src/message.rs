@@ -6,7 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, FaultKind, Secret, git::Credential, secret::line_breaker};
+use crate::{
+    Fault, FaultKind, Secret,
+    gateway::{GatewayStatus, NamedGateway, OpenGateway, OpenedGateway},
+    git::Credential,
+    secret::line_breaker,
+};
 
 /// The protocol's own version, sent in every request; it has nothing to do with the version of the programs.
 /// It grows only when an older peer would misread a message; new optional fields and new kinds do not change it.
@@ -52,6 +57,13 @@ pub enum Ask {
     Status(StatusAsk),
     /// Try what a sign-in needs: answered by an [`Event::Finding`] for each thing tried, then [`Reply::Done`].
     Check(CheckAsk),
+    /// Open a gateway: told of by an [`Event::GatewayOpen`], and answered only when it closes before the client leaves, by
+    /// [`Reply::Done`] if it was revoked.
+    OpenGateway(OpenGateway),
+    /// Show how an open gateway is reached: answered by [`Reply::ShownGateway`].
+    ShowGateway(NamedGateway),
+    /// Make a gateway's key worthless: answered by [`Reply::Done`]. One of the config file gets another.
+    RevokeGateway(NamedGateway),
     /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
@@ -65,7 +77,14 @@ impl Ask {
         let breaks =
             |text: &Option<String>| text.as_ref().is_some_and(|text| line_breaker(text.as_bytes()).is_some());
         match self {
-            Self::Get(Get { target, interactive: _, wait: _, min_validity: _, takes_authtype: _ })
+            Self::Get(Get {
+                target,
+                interactive: _,
+                wait: _,
+                min_validity: _,
+                takes_authtype: _,
+                awaits_sign_in: _,
+            })
             | Self::Erase(Erase { target, token: _, credential: _ }) => {
                 let Target { profile, protocol, host, path, uri, username } = target;
                 [profile, protocol, host, path, uri, username].into_iter().any(breaks)
@@ -80,6 +99,12 @@ impl Ask {
             | Self::Logout(Logout { profile, all: _, client_secret: _ })
             | Self::Status(StatusAsk { profile, check: _ })
             | Self::Check(CheckAsk { profile }) => breaks(profile),
+            Self::OpenGateway(OpenGateway { profile, tool, via: _, wait: _, way_out, identity: _ }) => {
+                breaks(profile) || breaks(&way_out.no_proxy) || line_breaker(tool.as_bytes()).is_some()
+            }
+            Self::ShowGateway(NamedGateway { name }) | Self::RevokeGateway(NamedGateway { name }) => {
+                line_breaker(name.as_bytes()).is_some()
+            }
             Self::Reload | Self::Stop => false,
         }
     }
@@ -126,6 +151,10 @@ pub struct Get {
     /// Whether the caller can use a static credential that is no password, but a scheme with what follows it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub takes_authtype: bool,
+    /// Whether to wait for a person who signs in some other way, in place of an error that says that somebody has to. The
+    /// user is notified that a sign-in is needed. For programs without a person at hand that can wait.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_sign_in: bool,
 }
 
 impl Get {
@@ -148,6 +177,7 @@ impl Default for Get {
             wait: Self::default_wait(),
             min_validity: Self::default_min_validity(),
             takes_authtype: false,
+            awaits_sign_in: false,
         }
     }
 }
@@ -319,6 +349,10 @@ answers! {
         Profile(Box<ProfileStatus>),
         /// Of a check: one thing that was tried.
         Finding(Finding),
+        /// Of a status: one gateway.
+        Gateway(Box<GatewayStatus>),
+        /// The gateway that was asked for is open, until the request ends.
+        GatewayOpen(Box<OpenedGateway>),
     }
     /// What ends a request. Unknown fields are ignored.
     Reply {
@@ -335,6 +369,8 @@ answers! {
         SignedOut(of: SignedOut),
         /// To a status.
         Status(of: Box<Status>),
+        /// To a question how a gateway is reached.
+        ShownGateway(of: Box<OpenedGateway>),
         /// To what has nothing more to say.
         Done,
         /// It failed.
@@ -378,6 +414,14 @@ pub struct Reload;
 #[derive(Clone, Copy, Debug)]
 pub struct Stop;
 
+/// [`Ask::ShowGateway`] as a request.
+#[derive(Clone, Debug)]
+pub struct ShowGateway(pub NamedGateway);
+
+/// [`Ask::RevokeGateway`] as a request.
+#[derive(Clone, Debug)]
+pub struct RevokeGateway(pub NamedGateway);
+
 /// Declares what each request is sent as, and which replies are its result.
 macro_rules! requests {
     ($($request:ident as $ask:expr => $done:ty { $($reply:pat => $result:expr),* })*) => {
@@ -415,6 +459,11 @@ requests! {
     Logout as Self::Logout => SignedOut { Reply::SignedOut(signed_out) => signed_out }
     StatusAsk as Self::Status => Box<Status> { Reply::Status(status) => status }
     CheckAsk as Self::Check => () { Reply::Done => () }
+    OpenGateway as Self::OpenGateway => () { Reply::Done => () }
+    ShowGateway as |ShowGateway(name)| Self::ShowGateway(name) => Box<OpenedGateway> {
+        Reply::ShownGateway(shown) => shown
+    }
+    RevokeGateway as |RevokeGateway(name)| Self::RevokeGateway(name) => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
 }

@@ -33,9 +33,11 @@ macro_rules! variants {
     };
 }
 
-variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Check Reload Stop);
-variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding Unknown);
-variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status Done Error);
+variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Check OpenGateway
+    ShowGateway RevokeGateway Reload Stop);
+variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding Gateway GatewayOpen Unknown);
+variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status
+    ShownGateway Done Error);
 variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Other);
 variants!(tried_variant, TRIED, Tried: Vault RedirectPort Rally Tls Clock Other);
 variants!(state_variant, STATES, ProfileState:

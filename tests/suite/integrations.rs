@@ -12,12 +12,13 @@ use crate::tools::{Stage, installed};
 const PAGE: &str = include_str!("../../INTEGRATIONS.md");
 
 /// Every section, and what its last block prints. A new section fails here until it says.
-const PRINTED: [(&str, &str); 9] = [
+const PRINTED: [(&str, &str); 10] = [
     ("curl", "UserName"),
     ("Python with requests", "@"),
     ("pyral", "Example Project"),
     ("rally for Node", "DE1"),
     ("MCP servers", "UserName"),
+    ("Programs that run for days", "@"),
     ("cron", "Example Project"),
     ("git", ""),
     ("Bazel", "ZSESSIONID"),

@@ -12,6 +12,7 @@ mod doctor;
 mod engflow;
 mod examples;
 mod exec;
+mod gateway;
 mod git;
 mod git_attributes;
 mod git_store;

@@ -11,14 +11,15 @@ use rally_cred::{
     output::Output,
 };
 use rally_cred_proto::{
-    Deadline, Fault, FaultKind,
+    Deadline, Event, Fault, FaultKind,
+    gateway::GatewayStatus,
     message::{ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus},
     plain::plain,
     remedy::Command,
 };
 use serde::Serialize;
 
-use crate::terminal::Terminal;
+use crate::{gateway, terminal::Terminal};
 
 /// The daemon's own limit for a status, and some time for its answer to arrive.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5).saturating_add(GRACE);
@@ -43,8 +44,15 @@ pub(crate) struct Options {
 pub(crate) fn run(options: Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     let Options { profile, json, check } = options;
     let mut deadline = Deadline::after(if check { PATIENCE_WITH_CHECK } else { PATIENCE });
-    let status = match Connection::new(sys, false).status(StatusAsk { profile, check }, &mut deadline) {
-        Ok((status, profiles)) => Shown { status, profiles },
+    let (mut profiles, mut gateways) = (Vec::new(), Vec::new());
+    let ask = StatusAsk { profile, check };
+    let status = Connection::new(sys, false).ask(ask, &mut deadline, &mut |event| match event {
+        Event::Profile(profile) => profiles.push(*profile),
+        Event::Gateway(gateway) => gateways.push(*gateway),
+        _ => {}
+    });
+    let status = match status {
+        Ok(status) => Shown { status: *status, profiles, gateways },
         Err(fault) => {
             if json {
                 output.answer_json_fault(&fault)?;
@@ -66,6 +74,8 @@ struct Shown {
     #[serde(flatten)]
     status: Status,
     profiles: Vec<ProfileStatus>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gateways: Vec<GatewayStatus>,
 }
 
 fn exit_code(status: &Shown) -> u8 {
@@ -83,7 +93,8 @@ fn exit_code(status: &Shown) -> u8 {
 }
 
 fn shown(status: &Shown, now: i64) -> String {
-    let Shown { status: Status { release, pid, config, vault, static_hosts, network }, profiles } = status;
+    let Shown { status: Status { release, pid, config, vault, static_hosts, network }, profiles, gateways } =
+        status;
     let (release, config, kept) = (plain(release), plain(config), kept(vault));
     let mut text = format!("daemon   {release} (process {pid})\nconfig   {config}\nkeyring  {kept}\n");
     if !static_hosts.is_empty() {
@@ -103,6 +114,7 @@ fn shown(status: &Shown, now: i64) -> String {
             writeln!(text, "  {name:<8} {value}").ok();
         }
     }
+    text.extend(gateways.iter().map(gateway::shown::lines));
     text
 }
 

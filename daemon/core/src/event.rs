@@ -4,11 +4,16 @@
 
 use std::sync::Arc;
 
-use rally_cred_proto::{Ask, Fault, Reply, Secret, message, remedy::Command};
+use rally_cred_proto::{
+    Ask, Fault, Reply, Secret,
+    gateway::{GatewayStatus, WayOut},
+    message,
+    remedy::Command,
+};
 
 use super::{
     answer::{RawAnswer, TokenForm},
-    profile::{Config, Keyring, Notify, Profile, SecretSource},
+    profile::{Config, GatewaySettings, Keyring, Notify, Profile, SecretSource},
     redirect::{Expected, Redirect},
     sent::Sent,
     vault::{Change, Changed, ItemKey, Read, VaultTrouble},
@@ -72,6 +77,8 @@ pub enum Outcome {
     Answered(RawAnswer),
     /// Rally answered the user query.
     UserLookedUp(RawAnswer),
+    /// The gateway is open, or why it is not.
+    GatewayOpened(Result<GatewayReady, Fault>),
 }
 
 /// Something to do. Those of one list are begun in its order.
@@ -103,6 +110,12 @@ pub enum Effect {
     /// Try what a sign-in needs, send the client each finding, and answer it. Of each profile, whether its redirect
     /// port is open already, for a sign-in. Rally may quote these secrets.
     Check { id: AskId, keyring: Keyring, profiles: Vec<(Profile, bool)>, secrets: Sent },
+    /// Open a gateway; comes back as [`Outcome::GatewayOpened`], whose epoch names it from then on.
+    OpenGateway(Epoch, Box<GatewayPlan>),
+    /// Close a gateway that is open, or is being opened.
+    CloseGateway(Epoch),
+    /// Tell a client of each gateway, of the open ones also what they have passed on.
+    TellGateways(AskId, Vec<(Option<Epoch>, GatewayStatus)>),
     /// Notify the user that a sign-in is needed.
     Alert(Alert),
     /// Withdraw the profile's alert.
@@ -119,6 +132,34 @@ pub enum Effect {
     Exit,
     /// End the process if no client is connected. If one is, the broker asks again later.
     ExitIfDeserted,
+}
+
+/// A gateway to be opened.
+#[derive(Clone, Debug)]
+pub struct GatewayPlan {
+    /// Its name.
+    pub name: String,
+    /// Whom it lets in.
+    pub settings: GatewaySettings,
+    /// Whose token it adds.
+    pub profile: Profile,
+    /// The way to Rally and to other servers; `None` is for what the daemon's own variables say.
+    pub way_out: Option<WayOut>,
+    /// The port, key and authority that it had before. What does not fit any more is made anew.
+    pub identity: Option<Secret>,
+}
+
+/// A gateway that is open.
+#[derive(Clone, Debug)]
+pub struct GatewayReady {
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    /// What is to be given back when it is opened again.
+    pub identity: Secret,
+    /// What its tools present.
+    pub key: Secret,
+    /// The certificate of its authority, as PEM.
+    pub authority: String,
 }
 
 /// The content of a notification.
@@ -157,6 +198,12 @@ pub enum Entry {
     Grant { profile: String, step: GrantStep },
     /// Something failed, and the daemon recovered.
     Recovered { profile: String, fault: Fault },
+    /// A gateway is open.
+    GatewayOpened { name: String, profile: String, port: u16 },
+    /// A gateway is closed.
+    GatewayClosed { name: String },
+    /// A gateway cannot be opened.
+    GatewayFailed { name: String, fault: Fault },
     /// The config file was read again.
     Reloaded { profiles: usize },
     /// The config file cannot be used, so the old configuration stays in force.

@@ -18,6 +18,8 @@ pub(super) enum Owner {
     Statics(Server),
     /// Every `status` that asks Rally about the same token.
     Checks,
+    /// The gateway of this name.
+    Gateway(String),
     /// A `logout`, which erases an item of this profile.
     Logout { ask: AskId, profile: String, item: ItemKind },
 }

@@ -50,6 +50,9 @@ pub const KEYRING_NEWS: Ticks = Ticks(500);
 /// start of git, and to ask again.
 pub const ALERT_GRACE: Ticks = Ticks::seconds(5);
 
+/// Pause before a gateway that could not be opened is tried again: its port may be free again, or the keyring unlocked.
+pub const GATEWAY_PAUSE: Ticks = Ticks::seconds(10);
+
 /// How long a stopping daemon waits for the vault.
 pub const STOP_PATIENCE: Ticks = Ticks::seconds(3);
 

@@ -4,8 +4,14 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use rally_cred_proto::{Origin, ProfileName, remedy::Command};
+use rally_cred_proto::{
+    Origin, ProfileName,
+    gateway::{OpenGateway, Way},
+    remedy::Command,
+};
 use url::{Host, Url};
+
+use crate::time::Ticks;
 
 /// The whole configuration. The default, with no profile, holds without a config file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +26,40 @@ pub struct Config {
     pub static_hosts: StaticHosts,
     /// How the user is notified that a sign-in is needed.
     pub notify: Notify,
+    /// The gateways that are open at all times, by name.
+    pub gateways: BTreeMap<String, GatewaySettings>,
 }
+
+/// What a gateway is for, and whom it lets in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// The profile whose token it adds.
+    pub profile: String,
+    /// Its port on 127.0.0.1. Without one, the system chooses it once.
+    pub port: Option<u16>,
+    /// The only way by which it may be reached; without it, all.
+    pub via: Option<Way>,
+    /// What the paths begin with that it passes on.
+    pub paths: Vec<String>,
+    /// How long requests wait for a sign-in.
+    pub wait: Ticks,
+}
+
+impl GatewaySettings {
+    /// What a gateway is that nothing more is said of.
+    pub fn new(profile: String) -> Self {
+        Self {
+            profile,
+            port: None,
+            via: None,
+            paths: RALLY_PATHS.map(str::to_owned).to_vec(),
+            wait: Ticks::seconds(u64::from(OpenGateway::default_wait())),
+        }
+    }
+}
+
+/// Where Rally's programming interfaces are.
+const RALLY_PATHS: [&str; 3] = ["/slm/", "/analytics/", "/apps/"];
 
 /// How the user is notified that a sign-in is needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

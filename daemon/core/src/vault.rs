@@ -9,7 +9,7 @@ use rally_cred_proto::{Fault, FaultKind, Secret};
 pub struct ItemKey {
     /// What the item holds.
     pub kind: ItemKind,
-    /// The profile's name, or the server as `protocol://host`.
+    /// The profile's name, the server as `protocol://host`, or the gateway's name.
     pub name: String,
 }
 
@@ -23,6 +23,8 @@ pub enum ItemKind {
     ClientSecret,
     /// The static credentials of a server.
     StaticCredentials,
+    /// Port, key and authority of a gateway.
+    Gateway,
     /// Nothing: an item that a check writes, reads and deletes.
     Check,
 }
@@ -34,6 +36,7 @@ impl ItemKey {
             ItemKind::Token => "token",
             ItemKind::ClientSecret => "client-secret",
             ItemKind::StaticCredentials => "static",
+            ItemKind::Gateway => "gateway",
             ItemKind::Check => "check",
         };
         format!("{kind}:{}", self.name)

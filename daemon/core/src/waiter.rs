@@ -28,6 +28,8 @@ pub(crate) enum Wants {
     Get {
         username: Option<String>,
         interactive: bool,
+        /// The caller waits for a person who signs in some other way.
+        awaits_sign_in: bool,
         min_validity: i64,
         /// The caller named the profile, so no other will do.
         is_named: bool,
@@ -50,6 +52,11 @@ impl Waiter {
 
     pub(crate) fn brings_client_secret(&self) -> bool {
         matches!(self.wants, Wants::Login { client_secret: Some(_), .. })
+    }
+
+    /// Whether it waits for a person whom it may not have asked.
+    pub(crate) fn awaits_sign_in(&self) -> bool {
+        matches!(self.wants, Wants::Get { interactive: false, awaits_sign_in: true, .. })
     }
 
     /// Whether a person may be asked on its behalf.

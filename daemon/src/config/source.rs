@@ -67,6 +67,7 @@ impl<'a> Source<'a> {
             self.broken(entry.at, &format!("`{key}` must be a table, not {}", with_article(found))).remedy(
                 match key {
                     "static" => "write [static] with its key `hosts` below",
+                    "gateway" => "write gateways as [gateway.NAME] with their keys below",
                     _ => "write profiles as [profile.NAME] with their keys below",
                 },
             )
@@ -92,6 +93,12 @@ impl<'a> Source<'a> {
             return Ok(Text { text, at });
         };
         Err(self.broken(at, &format!("`{key}` {trouble}")).remedy(format!("{key} = \"…\"")))
+    }
+
+    /// A whole number.
+    pub(super) fn number(&self, entry: &Entry<'_>) -> Option<u64> {
+        let number = entry.value.as_integer()?;
+        u64::from_str_radix(number.as_str(), number.radix()).ok()
     }
 
     /// A list of such texts.

@@ -72,7 +72,7 @@ impl Account {
                 if *interactive {
                     return if self.show_flow(step, waiter) { Served::Done } else { Served::Waits };
                 }
-                if self.job.is_sign_in() {
+                if self.job.is_sign_in() && !waiter.awaits_sign_in() {
                     let fault = self.sign_in_needed("somebody is signing in right now");
                     step.reply(waiter.id, Reply::Error(fault));
                     return Served::Done;
@@ -218,6 +218,11 @@ impl Account {
         let now = step.now.tick;
         if self.waiters.iter().all(|waiter| waiter.deadline > now) {
             return;
+        }
+        if self.job.is_none() && !self.reports.is_open() && !self.is_renewable() {
+            // What they waited for was a person.
+            let fault = self.why_not_signed_in();
+            self.refuse_if(step, &fault, |_, _, waiter| waiter.awaits_sign_in() && waiter.deadline <= now);
         }
         let fault =
             Fault::new(FaultKind::TimedOut, format!("no token for profile {} in time", self.profile.name))

@@ -121,15 +121,19 @@ impl Account {
             }
             _ => self.why_not_signed_in(),
         };
-        // Who never signed in does not rely on it.
-        if !may_ask && self.token.held().is_some() {
+        // Who never signed in does not rely on it, unless somebody waits for it.
+        if !may_ask && (self.token.held().is_some() || self.waiters.iter().any(Waiter::awaits_sign_in)) {
             self.want_alert(step, fault.why.as_deref().unwrap_or(&fault.what));
         }
-        self.refuse(step, &fault);
+        self.refuse_if(step, &fault, |account, step, waiter| {
+            // One that waits for a person has no need to while there is a token that will do.
+            let waits = waiter.awaits_sign_in() && account.validity(step.now).is_none();
+            !waits && !account.awaits_vault_only(step.now, waiter)
+        });
         None
     }
 
-    fn why_not_signed_in(&self) -> Fault {
+    pub(super) fn why_not_signed_in(&self) -> Fault {
         match &self.fault {
             Some(fault) => self.sign_in_needed(&fault.what),
             None if self.token.held().is_some() => self.sign_in_needed("the token has ended"),
@@ -171,7 +175,7 @@ impl Account {
     fn refuse_background_callers(&mut self, step: &mut Step<'_>) {
         let fault = self.why_not_signed_in();
         self.refuse_if(step, &fault, |_, _, waiter| {
-            matches!(waiter.wants, Wants::Get { interactive: false, .. })
+            matches!(waiter.wants, Wants::Get { interactive: false, awaits_sign_in: false, .. })
         });
     }
 

@@ -2,6 +2,7 @@
 //! Does not: block, fail, read a clock or do IO. A refusal is an effect too.
 //! Used by: the driver, which owns it.
 
+mod gateways;
 mod gather;
 mod idle;
 mod routes;
@@ -30,6 +31,7 @@ use crate::{
     waiter::{Waiter, Wants},
 };
 
+use gateways::Gateways;
 use gather::{LogoutGathering, StatusGathering};
 use idle::Idleness;
 use routes::{Accounts, Routes};
@@ -47,6 +49,7 @@ pub struct Broker {
     /// When to wake each account.
     wake_ups: BTreeMap<String, Tick>,
     statics: StaticCredentials,
+    gateways: Gateways,
     statuses: Vec<StatusGathering>,
     logouts: Vec<LogoutGathering>,
     reloads: Vec<AskId>,
@@ -67,6 +70,7 @@ impl Broker {
             routes: Routes::new(&config, facts.config.clone()),
             wake_ups: BTreeMap::new(),
             statics: StaticCredentials::new(config.static_hosts.clone()),
+            gateways: Gateways::new(&config),
             statuses: Vec::new(),
             logouts: Vec::new(),
             reloads: Vec::new(),
@@ -119,7 +123,10 @@ impl Broker {
         let stop = self.stop.as_ref().map(|stop| stop.until);
         let checks = self.statuses.iter().map(|status| status.until).min();
         let idle = self.idleness.as_ref().and_then(Idleness::deadline);
-        [accounts, stop, checks, self.statics.next_deadline(), idle].into_iter().flatten().min()
+        [accounts, stop, checks, self.statics.next_deadline(), self.gateways.next_deadline(), idle]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn dispatch(&mut self, step: &mut Step<'_>, event: Event) {
@@ -155,6 +162,7 @@ impl Broker {
                 is_current
             }
             Some(Owner::Statics(server)) => self.statics.heard(step, server, epoch, &outcome),
+            Some(Owner::Gateway(name)) => self.gateways.heard(step, &name, epoch, outcome),
             Some(Owner::Checks) => self.checked(step, epoch, outcome),
             Some(Owner::Logout { ask, profile, item }) => {
                 self.erased(step, epoch, ask, &profile, item, &outcome)
@@ -246,6 +254,7 @@ impl Broker {
                         is_named: get.target.profile.is_some(),
                         username: get.target.username,
                         interactive: get.interactive,
+                        awaits_sign_in: get.awaits_sign_in,
                         min_validity: i64::from(get.min_validity),
                     };
                     self.ask_account(step, &name, id, peer, wait, wants);
@@ -322,6 +331,14 @@ impl Broker {
                 let secrets = self.secrets();
                 step.effects.push(Effect::Check { id, keyring: step.keyring, profiles, secrets });
             }
+            Ask::OpenGateway(open) => {
+                let name = self.routes.named(&self.accounts, open.profile.as_deref())?;
+                if let Some(account) = self.accounts.get(&name) {
+                    self.gateways.open(step, id, &peer, open, account.profile().clone());
+                }
+            }
+            Ask::ShowGateway(ask) => self.gateways.show(step, id, &ask.name),
+            Ask::RevokeGateway(ask) => self.gateways.revoke(step, id, &ask.name),
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
@@ -357,6 +374,7 @@ impl Broker {
             stop.left(id);
         }
         self.statics.left(id);
+        self.gateways.left(step, id);
         let waited_at = self.accounts.iter().filter(|(_, account)| account.has_waiter(id));
         let names: Vec<_> = waited_at.map(|(name, _)| name.clone()).collect();
         for name in names {
@@ -392,6 +410,7 @@ impl Broker {
 
     fn time_passed(&mut self, step: &mut Step<'_>) {
         self.statics.time_passed(step);
+        self.gateways.time_passed(step);
         let due = self.wake_ups.iter().filter(|(_, at)| **at <= step.now.tick);
         for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.with_account(step, &name, |account, step| account.advance(step));
@@ -411,6 +430,7 @@ impl Broker {
             && self.stop.is_none()
             && self.statuses.is_empty()
             && self.logouts.is_empty()
+            && self.gateways.is_empty()
             && self.statics.is_forgettable(step.keyring)
             && self.accounts.values().all(|account| account.is_forgettable(step.now))
         {
@@ -430,6 +450,7 @@ impl Broker {
         self.statuses = waiting;
         for status in done {
             let reply = status.answer(step, &self.facts, &self.accounts, default, self.statics.host_names());
+            self.gateways.tell(step, status.id);
             step.reply(status.id, reply);
         }
         let (done, waiting): (Vec<_>, _) =

@@ -105,7 +105,7 @@ impl Routes {
 const LISTED: usize = 5;
 
 /// The names as a list for people: the nearest to what was written first, and of many only the first few.
-fn nearest_first<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+pub(super) fn nearest_first<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     // What is long is no slip of a name, and would take long to compare.
     let written = written.get(..64).unwrap_or(written).to_ascii_lowercase();
     let mut names: Vec<_> = names

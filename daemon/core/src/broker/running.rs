@@ -76,6 +76,9 @@ impl Broker {
             account.retire(step);
         }
         self.statics.apply(step, config.static_hosts.clone(), has_other_vault);
+        if self.stop.is_none() {
+            self.gateways.apply(step, &config, has_other_vault);
+        }
         if self.config.notify != config.notify {
             step.effects.push(Effect::AlertBy(config.notify.clone()));
         }
@@ -110,6 +113,7 @@ impl Broker {
                     step.reply(id, Reply::Error(stopping()));
                 }
                 self.statics.fail_all(step, &stopping());
+                self.gateways.stop(step, &stopping());
                 for account in self.accounts.values_mut() {
                     account.stop(step, &stopping());
                 }

@@ -4,6 +4,7 @@
 
 mod alerting;
 mod client_secret;
+mod gateways;
 mod identifying;
 mod idling;
 mod keeping;
