@@ -1,5 +1,5 @@
-//! Finds, opens and reads `config.toml`, and names file, line, key and remedy of whatever it cannot use.
-//! Does not: guess, repair, look into the working directory, or hold a secret.
+//! Finds, opens and reads `config.toml`, and names the file, line, key and remedy of whatever it cannot use.
+//! Does not: guess, repair, search the working directory, or hold a secret.
 //! Used by: start, and the reload on SIGHUP.
 
 mod source;
@@ -26,10 +26,8 @@ pub fn path() -> Result<PathBuf, Fault> {
     variables::config_file(variable(CONFIG))
 }
 
-/// Reads the config file; `None` if there is none, which is normal before the first set-up.
-///
-/// The file must be an ordinary file of this user or of root that nobody else may write to, since it decides where the
-/// client secret is sent.
+/// Reads the config file; `None` if there is none, as before the first set-up. It must be an ordinary file of this user or
+/// root that nobody else may write to, since it decides where the client secret is sent.
 pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
     let file = match private_file::open(path) {
         Ok(file) => file,
@@ -58,10 +56,10 @@ pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
     }
 }
 
-/// A few profiles need a few hundred bytes. The bound is for a path that leads to something else.
+/// A few profiles need a few hundred bytes. The limit is for a path that leads to something else.
 const LARGEST: u64 = 1024 * 1024;
 
-/// Reads the text of a config file; `path` is for the faults only.
+/// Parses a config file; `path` is for faults only.
 pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let source = Source { path, text };
     let table = source.parse()?;
@@ -94,12 +92,12 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     }
     let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
     let default_profile = match (&default_profile, names.as_slice()) {
-        // A file for static credentials alone.
+        // The file is for static credentials alone.
         (None, []) if static_hosts != StaticHosts::default() => String::new(),
         _ => choose_default(&source, default_profile, &names)?,
     };
     let profiles = profiles.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
-    // A command takes the desktop's place; who writes `off` wants neither.
+    // A command replaces the desktop's notification; whoever writes `off` wants neither.
     let notify = match (notify, notify_command) {
         (Notify::Desktop, Some((program, arguments))) => Notify::Command { program, arguments },
         (notify, _) => notify,
@@ -139,7 +137,7 @@ fn parse_notify(source: &Source<'_>, text: Text<'_>) -> Result<Notify, Fault> {
     }
 }
 
-/// Like base URLs, since a password is no less a secret than a token. Who writes `*` has git ask for whatever it meets.
+/// The same rules as for base URLs, since a password is as secret as a token. `*` lets git ask about any server.
 fn parse_static_hosts(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<StaticHosts, Fault> {
     let hosts = source.texts(entry)?;
     if let [Text { text: "*", .. }] = hosts.as_slice() {
@@ -208,11 +206,11 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
     })
 }
 
-/// A profile's name is part of an account name in the keyring, and some keyrings allow little room there.
+/// A profile's name is part of an item's name in the keyring, for which some keyrings have little room.
 const LONGEST_NAME: usize = 64;
 
-/// A program by its name or its whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative
-/// path would mean another program in every working directory.
+/// A program by its name or whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative path
+/// would mean another program in each working directory.
 fn parse_command(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<(PathBuf, Vec<String>), Fault> {
     let words = source.texts(entry)?;
     let program = words.first().and_then(|program| {
@@ -267,7 +265,7 @@ fn broken(path: &Path, what: &str) -> Fault {
     Fault::new(FaultKind::ConfigBroken, format!("config file {} {what}", path.display()))
 }
 
-/// What mends the file, unless a variable names it, which may lead to anything: then the variable is to change.
+/// How to repair the file, unless a variable names it, which may lead to anything: then the variable is to change.
 fn mend(file: &str) -> String {
     match variable(CONFIG).is_some() {
         true => format!("set {CONFIG} to a text file of your own that nobody else may write to"),

@@ -1,10 +1,10 @@
-//! What a step of a grant is called, in the log and by the service manager.
+//! The names of a grant's steps, in the log and for the service manager.
 //! Does not: know where it is shown.
 //! Used by: `log` and `notify`.
 
 use rally_cred_core::event::GrantStep;
 
-/// What a step is called.
+/// The step's name.
 pub const fn grant_step(step: GrantStep) -> &'static str {
     match step {
         GrantStep::Loaded => "found a token in the vault",

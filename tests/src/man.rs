@@ -38,7 +38,7 @@ hosts = ["https://git.example.com"]
 /// Every page, by its file name in `man/`. Fails if a source cannot be read or lacks a section that is needed.
 pub fn pages() -> Result<Vec<(&'static str, String)>, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let read = |name: &str| fs::read_to_string(root.join(name)).map_err(|fault| format!("{name}: {fault}"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).map_err(|err| format!("{name}: {err}"));
     let reference = Document(read("docs/reference.md")?);
     let setup = Document(read("docs/setup.md")?);
     let protocol = read("proto/PROTOCOL.md")?;

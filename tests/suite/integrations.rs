@@ -6,10 +6,8 @@ use std::fs;
 
 use rally_cred_tests::{git_server::GitServer, man, world::Ended};
 
-use crate::{
-    tidy::document,
-    tools::{Stage, installed},
-};
+use crate::tidy::document;
+use crate::tools::{Stage, installed};
 
 const PAGE: &str = include_str!("../../INTEGRATIONS.md");
 

@@ -1,4 +1,4 @@
-//! Turns what Rally answered into a decision: granted, refused for good, or passing.
+//! Turns Rally's answer into a verdict: granted, refused for good, or passing.
 //! Does not: send, wait, log, or look at a clock.
 //! Used by: the endpoint, which fills `RawAnswer`, and the broker, which acts on the verdict.
 
@@ -41,15 +41,7 @@ pub enum FormKind {
 }
 
 impl TokenForm {
-    /// Which request it is; kept by whoever will read the answer.
-    pub const fn kind(&self) -> FormKind {
-        match self {
-            Self::Code { .. } => FormKind::Code,
-            Self::Refresh { .. } => FormKind::Refresh,
-        }
-    }
-
-    /// The secrets that the request carries.
+    /// The secrets in the request.
     pub fn sent(&self, client_secret: &Secret) -> Sent {
         let own = match self {
             Self::Code { code, redirect_uri: _ } => code,
@@ -58,8 +50,8 @@ impl TokenForm {
         Sent::new([own.clone(), client_secret.clone()])
     }
 
-    /// The form fields, exactly those that are known to work: for a code those of vendor article 140086, in its order;
-    /// for a refresh token those of flowdock/rally-wsapi, which used them in production.
+    /// The form fields, exactly those that are known to work: for a code those of vendor article 140086, in its order; for
+    /// a refresh token those of flowdock/rally-wsapi, which used them in production.
     pub fn fields<'a>(
         &'a self,
         client_id: &'a str,
@@ -80,7 +72,7 @@ impl TokenForm {
     }
 }
 
-/// An answer as it came off the network, or why none came. `Debug` shows the length of the body only.
+/// An answer off the network, or why none came. `Debug` shows the length of the body only.
 pub enum RawAnswer {
     /// An answer with a whole body.
     Arrived {
@@ -90,7 +82,7 @@ pub enum RawAnswer {
         retry_after: Option<u32>,
         /// The body, which may hold tokens; wiped when dropped.
         body: Zeroizing<Vec<u8>>,
-        /// What the request carried, which the body may quote. Nothing of the body is shown but through this.
+        /// What the request carried, and the body may quote; all text of the body is shown through it.
         sent: Sent,
     },
     /// No whole answer.
@@ -98,7 +90,7 @@ pub enum RawAnswer {
 }
 
 impl RawAnswer {
-    /// The same answer, which may quote these secrets as well.
+    /// The same answer, which may quote these secrets too.
     pub fn beside(mut self, secrets: Sent) -> Self {
         if let Self::Arrived { sent, .. } = &mut self {
             sent.add(secrets);
@@ -118,30 +110,30 @@ impl std::fmt::Debug for RawAnswer {
     }
 }
 
-/// What the token endpoint decided.
+/// The verdict of the token endpoint.
 #[derive(Debug)]
 pub enum TokenAnswer {
     /// New tokens.
     Granted(Grant),
-    /// No, and asking the same again would not help.
+    /// A refusal: repeating the request would not help.
     Refused(Refusal),
-    /// No answer of worth: keep every token and ask again later.
+    /// No usable answer: keep every token, and ask again later.
     Passing {
-        /// What to tell those who wait.
+        /// The fault for those who wait.
         fault: Fault,
-        /// Seconds that Rally asked to be left alone.
+        /// Seconds for which Rally asked not to be called.
         retry_after: Option<u32>,
     },
 }
 
-/// New tokens. A `refresh_token` replaces the one that was sent and has to be kept before anything else is done.
+/// New tokens. A `refresh_token` replaces the one that was sent, and must be kept before anything else is done.
 #[derive(Debug)]
 pub struct Grant {
     /// The access token, sent as `ZSESSIONID`: printable ASCII, not empty.
     pub access_token: Secret,
-    /// The next refresh token. `None`: Rally sent none, so that the one in hand stays.
+    /// The next refresh token. `None`: the old one stays valid.
     pub refresh_token: Option<Secret>,
-    /// Life in seconds, from 1 to `u32::MAX`. `None`: not told, or told as zero or less, which says nothing.
+    /// Lifetime in seconds, from 1 to `u32::MAX`. `None`: not given, or given as zero or less.
     pub expires_in: Option<u64>,
 }
 
@@ -150,27 +142,25 @@ pub struct Grant {
 pub struct Refusal {
     /// What was refused.
     pub of: Refused,
-    /// What to tell people.
+    /// The fault for people.
     pub fault: Fault,
 }
 
-/// What a refusal is of.
+/// What Rally refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The code or the refresh token is dead: drop it.
+    /// The code or the refresh token, which is dead.
     Grant,
-    /// The client ID and the client secret do not belong together: ask for the secret. The refresh token may be good.
+    /// The client ID with the client secret: ask for the secret. The refresh token may be good.
     Client,
-    /// The subscription does not allow this machine's address. Every token may be good.
+    /// This machine's address, by the subscription's rules. Every token may be good.
     Address,
-    /// Rally found fault with something else: keep the refresh token, but do not repeat the request by itself.
+    /// Something else: keep the refresh token, but do not repeat the request unasked.
     Unclear,
 }
 
-/// Reads the token endpoint's answer.
-///
-/// The statuses and content types of this endpoint are not documented, so the body decides wherever it is one of OAuth
-/// (RFC 6749 §5), and the status only where it is not, or where it says that Rally itself is in trouble.
+/// Reads the token endpoint's answer. Its statuses and content types are not documented, so an OAuth body (RFC 6749 §5)
+/// decides wherever there is one; the status decides where there is none, or where Rally itself is in trouble.
 pub fn read_token_answer(form: FormKind, raw: RawAnswer) -> TokenAnswer {
     let (status, retry_after, bytes, sent) = match raw {
         RawAnswer::Arrived { status, retry_after, body, sent } => (status, retry_after, body, sent),
@@ -224,7 +214,7 @@ fn refusal(form: FormKind, of: Refused, why: &str) -> TokenAnswer {
         (Refused::Unclear, FormKind::Refresh) => (FaultKind::BadAnswer, "Rally refused the refresh request"),
     };
     let remedy = match of {
-        // Where the client secret is wrong without saying so, another try with the same would end the same way.
+        // A wrong client secret may be the cause, and another try with it would end the same way.
         Refused::Unclear if form == FormKind::Code => {
             "rally-cred login --client-secret-stdin, in case it is wrong"
         }
@@ -235,7 +225,7 @@ fn refusal(form: FormKind, of: Refused, why: &str) -> TokenAnswer {
     TokenAnswer::Refused(Refusal { of, fault: Fault::new(kind, what).why(why).remedy(remedy) })
 }
 
-/// Statuses that pass by themselves, and redirects, which Rally's API does not send.
+/// Passing statuses, and redirects, which Rally's API never sends.
 fn status_trouble(status: u16, retry_after: Option<u32>) -> Option<Fault> {
     match status {
         429 => Some(
@@ -254,7 +244,7 @@ fn status_trouble(status: u16, retry_after: Option<u32>) -> Option<Fault> {
     }
 }
 
-/// Rally is there, and cannot work. Nobody here can mend that.
+/// Rally answers, but does not work.
 fn out_of_order(retry_after: Option<u32>) -> Fault {
     Fault::new(FaultKind::Unreachable, "Rally is out of order")
         .remedy(format!("ask again {}; if it stays so, ask your Rally administrator", later(retry_after)))
@@ -268,7 +258,7 @@ fn later(retry_after: Option<u32>) -> String {
     }
 }
 
-/// A subscription that restricts addresses answers others with this page, under status 404.
+/// A subscription that restricts addresses answers all others with this page, under status 404.
 fn address_trouble(status: u16, body: &[u8], sent: &Sent) -> Option<Fault> {
     const BEGINNING: &str = "Your IP address";
     if !matches!(status, 403 | 404) {
@@ -276,7 +266,7 @@ fn address_trouble(status: u16, body: &[u8], sent: &Sent) -> Option<Fault> {
     }
     let page = String::from_utf8_lossy(body);
     let (_, rest) = page.split_once(BEGINNING)?;
-    // Before the sentence is cut off at the next tag: a secret may hold a `<`.
+    // Masked before the sentence is cut at the next tag: a secret may hold a `<`.
     let rest = sent.masked(rest, &[]);
     let rest = rest.split('<').next().unwrap_or_default();
     let rest = rest.trim_end_matches(|c: char| c == '.' || c.is_whitespace());
@@ -290,7 +280,7 @@ fn address_trouble(status: u16, body: &[u8], sent: &Sent) -> Option<Fault> {
 const ADDRESS_NOT_ALLOWED: &str = "Rally does not allow this machine's IP address";
 const ALLOWED_NETWORK: &str = "connect through the network or VPN that your subscription allows";
 
-/// A page or another text in place of JSON: a gateway, maintenance, or a wrong base URL.
+/// A page or other text in place of JSON: from a gateway, during maintenance, or at a wrong base URL.
 fn not_the_api(status: u16) -> Fault {
     bad_answer(&format!("a page came in place of JSON (status {status})"))
         .remedy("try again later, and check base_url and the proxy")

@@ -1,17 +1,16 @@
-//! `store`, `get` and `erase` of static credentials: which server a request is for, and whether any are kept for it.
+//! `store`, `get` and `erase` of static credentials: which server a request is for, and whether it is configured.
 //! Does not: know profiles, which come first, or what is kept (`static_store` does, for each server).
-//! Used by: `broker`, for servers that no profile is for.
+//! Used by: `broker`, for servers without a profile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind, Origin,
+    Fault, FaultKind, Origin, Reply,
     message::{Erase, Get, Store, Target},
 };
 
 use super::{
-    event::{AskId, Epoch, Peer},
-    jobs::Outcome,
+    event::{AskId, Epoch, Outcome, Peer},
     policy,
     profile::{Keyring, StaticHosts},
     static_record::{Entry, Server, Wanted},
@@ -20,16 +19,16 @@ use super::{
     time::{Tick, Ticks},
 };
 
-/// The static credentials of every server that they are kept for.
+/// The static credentials of all configured servers.
 #[derive(Debug, Default)]
 pub(super) struct StaticCredentials {
     hosts: StaticHosts,
     stores: BTreeMap<Server, HostStore>,
-    /// Those that wait for the vault, or that somebody waits for: a few, however many are held.
+    /// Those that wait for the vault or a deadline: a few, however many are held.
     busy: BTreeSet<Server>,
 }
 
-/// How long `store` and `erase` may take; each call of the vault has its own, shorter limit.
+/// How long `store` and `erase` may take; each call of the vault has a shorter limit.
 const PATIENCE: Ticks = Ticks::seconds(120);
 
 impl StaticCredentials {
@@ -37,7 +36,7 @@ impl StaticCredentials {
         Self { hosts, ..Self::default() }
     }
 
-    /// Answers a `get`, at once or later. `false` if no static credentials are kept for its server.
+    /// Answers a `get`, now or later. `false` if its server is not configured.
     pub(super) fn get(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, get: &Get) -> bool {
         let Some(server) = self.server_of(&get.target) else { return false };
         let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
@@ -48,7 +47,6 @@ impl StaticCredentials {
         true
     }
 
-    /// Answers a `store`, at once or later.
     pub(super) fn store(&mut self, step: &mut Step<'_>, id: AskId, store: Store) {
         let Store { protocol, host, path, credential } = store;
         let target = Target { protocol: Some(protocol), host: Some(host), ..Target::default() };
@@ -58,13 +56,12 @@ impl StaticCredentials {
                 let wants = Wants::Store(Entry { path, credential });
                 self.ask(step, server, Waiting { id, deadline: step.now.tick + PATIENCE, wants });
             }
-            _ => step.reply(id, Answer::Done),
+            _ => step.reply(id, Reply::Done),
         }
     }
 
-    /// Answers an `erase`, at once or later.
     pub(super) fn erase(&mut self, step: &mut Step<'_>, id: AskId, erase: Erase) {
-        let Some(server) = self.server_of(&erase.target) else { return step.reply(id, Answer::Done) };
+        let Some(server) = self.server_of(&erase.target) else { return step.reply(id, Reply::Done) };
         let Erase { target: Target { path, username, .. }, token, credential } = erase;
         let wants = Wants::Erase(Wanted { path, username, password: token, credential });
         self.ask(step, server, Waiting { id, deadline: step.now.tick + PATIENCE, wants });
@@ -76,7 +73,7 @@ impl StaticCredentials {
         self.settle(server);
     }
 
-    /// The server of a request, if static credentials are kept for it.
+    /// The server of a request, if it is configured.
     fn server_of(&self, target: &Target) -> Option<Server> {
         let server = match target {
             Target { uri: Some(uri), .. } => {
@@ -93,7 +90,7 @@ impl StaticCredentials {
         (is_whole && self.hosts.cover(&server.protocol, &server.host)).then_some(server)
     }
 
-    /// Takes what a job of this server came to. `false` if nobody waits for it any more.
+    /// Takes the outcome of a job. `false` if it is stale.
     pub(super) fn heard(
         &mut self,
         step: &mut Step<'_>,
@@ -106,17 +103,16 @@ impl StaticCredentials {
         is_current
     }
 
-    /// Lets a client go that left. What it has begun to write goes on.
     pub(super) fn left(&mut self, id: AskId) {
         self.with_each_busy(|store| store.left(id));
     }
 
-    /// When [`StaticCredentials::time_passed`] has something to do though nothing happens.
+    /// When [`StaticCredentials::time_passed`] has something to do though no event comes.
     pub(super) fn next_deadline(&self) -> Option<Tick> {
         self.busy_stores().filter_map(HostStore::next_deadline).min()
     }
 
-    /// Turns those away whose time has run out.
+    /// Refuses those whose time is up.
     pub(super) fn time_passed(&mut self, step: &mut Step<'_>) {
         let now = step.now.tick;
         let fault = Fault::new(FaultKind::TimedOut, "the keyring did not answer in time")
@@ -124,23 +120,22 @@ impl StaticCredentials {
         self.with_each_busy(|store| store.turn_away(step, &fault, |deadline| deadline <= now));
     }
 
-    /// Turns everybody away, as when the daemon stops.
     pub(super) fn fail_all(&mut self, step: &mut Step<'_>, fault: &Fault) {
         self.with_each_busy(|store| store.turn_away(step, fault, |_| true));
     }
 
-    /// Whether something is on its way into the vault.
+    /// Whether anything is being written to the vault.
     pub(super) fn is_unsettled(&self) -> bool {
         self.busy_stores().any(HostStore::is_writing)
     }
 
-    /// Whether a new process would find everything again, and nobody waits.
+    /// Whether a new process would find everything, and nobody waits.
     pub(super) fn is_forgettable(&self, keyring: Keyring) -> bool {
         let is_memory = keyring == Keyring::Memory;
         !self.stores.values().any(|store| store.has_work() || is_memory && store.has_credentials())
     }
 
-    /// Tries to bring to the vault what only memory has.
+    /// Tries to save what only memory has.
     pub(super) fn keep_what_memory_has(&mut self, step: &mut Step<'_>) {
         let unkept = self.stores.iter().filter(|(_, store)| store.has_unkept());
         let servers: Vec<_> = unkept.map(|(server, _)| server.clone()).collect();
@@ -152,8 +147,8 @@ impl StaticCredentials {
         }
     }
 
-    /// Puts a new configuration into force. Everything is read again, perhaps from another vault; only what memory holds
-    /// for a vault is known to be the same.
+    /// Applies a new configuration. Everything is read again, perhaps from another vault; only what memory keeps as the vault
+    /// is known to be unchanged.
     pub(super) fn apply(&mut self, step: &mut Step<'_>, hosts: StaticHosts, has_other_vault: bool) {
         self.hosts = hosts;
         let is_known = step.keyring == Keyring::Memory && !has_other_vault;
@@ -166,7 +161,7 @@ impl StaticCredentials {
         }
     }
 
-    /// The servers, as `status` names them.
+    /// The servers, for `status`.
     pub(super) fn host_names(&self) -> Vec<String> {
         self.hosts.names()
     }
@@ -182,8 +177,8 @@ impl StaticCredentials {
         }
     }
 
-    /// Notes whether a server is busy after something happened to it. One of which nothing is held takes no room: with
-    /// `*`, git asks here for every server it meets.
+    /// Updates whether a server is busy. One with nothing held is removed: with `*`, git asks here about every server it
+    /// meets.
     fn settle(&mut self, server: Server) {
         let store = self.stores.get(&server);
         if store.is_some_and(HostStore::is_idle) {

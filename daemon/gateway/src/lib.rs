@@ -3,6 +3,34 @@
 //! Does not: know the broker, a vault or a config file. Whoever opens a gateway says where its tokens come from.
 //! Used by: the daemon.
 
+mod admit;
+mod authority;
+mod counts;
+mod forward;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the server that reads through it comes next")
+)]
+mod guard;
+mod headers;
+mod identity;
+mod key;
+mod replay;
+mod server;
+mod settings;
+mod socket;
 mod tokens;
+mod trouble;
+mod tunnel;
+mod upstream;
 
+pub use authority::Authority;
+pub use counts::Counts;
+pub use identity::{Identity, NotMade, Unreadable};
+pub use key::LocalKey;
+pub use server::Gateway;
+pub use settings::{Settings, Ways};
 pub use tokens::{Later, Lease, Tokens};
+
+#[cfg(test)]
+mod tests;

@@ -12,25 +12,23 @@ use toml::{
 
 use rally_cred_core::nearness::distance;
 
-/// A config file's text.
 pub(super) struct Source<'a> {
     pub(super) path: &'a Path,
     pub(super) text: &'a str,
 }
 
-/// A key and its value.
 pub(super) struct Entry<'t> {
     pub(super) key: &'t str,
-    /// Where the key stands, in bytes from the beginning of the file.
+    /// The key's place, in bytes from the start of the file.
     pub(super) at: usize,
     value: &'t DeValue<'t>,
 }
 
-/// The text that is a key's value.
+/// A key's value that is a text.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'t> {
     pub(super) text: &'t str,
-    /// Where the key stands.
+    /// The key's place.
     pub(super) at: usize,
 }
 
@@ -78,7 +76,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// A text that is not empty, without control characters and without space at its ends.
+    /// A text that is not empty, and has no control characters and no space at its ends.
     pub(super) fn text<'t>(&self, entry: &Entry<'t>) -> Result<Text<'t>, Fault> {
         let (key, at) = (entry.key, entry.at);
         let Some(text) = entry.value.as_str() else {
@@ -116,7 +114,7 @@ impl<'a> Source<'a> {
             .collect()
     }
 
-    /// A fault for a key that is none of `known`; `elsewhere` are the keys of another `place`.
+    /// The fault for a key that is not in `known`; `elsewhere` has the keys of another `place`.
     pub(super) fn unknown(
         &self,
         entry: &Entry<'_>,
@@ -145,7 +143,7 @@ impl<'a> Source<'a> {
 
 const SECRET_KEY: &str = "client_secret";
 
-/// Largest number of slips that still makes one word of two. With more, `scope` would be near to anything short.
+/// How many typing errors still make one word of two. With more, `scope` would be near to anything short.
 const FARTHEST: usize = 2;
 
 fn with_article(type_name: &str) -> String {

@@ -371,7 +371,7 @@ fn a_file_that_is_not_plainly_ours_is_refused() {
 
 #[test]
 fn a_file_of_another_user_is_not_used() {
-    let fault = refused(Path::new("/c"), &Unusable::OfAnotherUser { owner: 1001, me: 1000 });
+    let fault = refused(Path::new("/c"), &Unusable::OfAnotherUser(1001, 1000));
     assert_eq!(
         fault.to_string(),
         "config file /c is not safe\n  why: it belongs to uid 1001, not to uid 1000 or root\n  try: put a file of your own in its place"

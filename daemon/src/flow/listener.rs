@@ -1,6 +1,6 @@
-//! Waits on loopback for the browser that comes back from Rally, and holds its page until the sign-in's outcome is known.
-//! Does not: exchange the code or end the flow: whatever else arrives is refused and forgotten.
-//! Used by: perform, which keeps a [`Listener`] exactly as long as a flow is pending.
+//! Waits on loopback for the browser that comes back from Rally, and holds its page until the outcome is known.
+//! Does not: exchange the code or end the flow; anything else that arrives is refused.
+//! Used by: perform, which keeps a [`Listener`] while a flow is pending.
 
 use std::{future::pending, io, sync::Arc};
 
@@ -14,13 +14,11 @@ use rally_cred_core::{
     redirect::Expected,
 };
 
-/// The redirect port, open as long as this lives.
-///
-/// Dropping it closes the port at once and ends every connection but the one that waits for its page: that one is
-/// answered, with the neutral page if nobody is left to answer it.
+/// The redirect port, open while this lives. Dropping it closes the port at once and ends every connection but the one that
+/// waits for its page, which gets the neutral page if nobody answers it.
 #[derive(Debug)]
 pub struct Listener {
-    /// The only owner: the accepting task borrows it from poll to poll, so dropping it closes the port there and then.
+    /// The only owner: the accepting task borrows it from poll to poll, so dropping it closes the port at once.
     _sockets: Arc<[TcpListener]>,
     port: u16,
     arrivals: mpsc::Receiver<Arrival>,
@@ -30,19 +28,13 @@ pub struct Listener {
 /// Why there is no listener. The sign-in goes on with a pasted address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenTrouble {
-    /// Another program has the port.
-    PortTaken {
-        /// The port of the redirect URI.
-        port: u16,
-    },
-    /// This user may not have the port.
-    PortForbidden {
-        /// The port of the redirect URI.
-        port: u16,
-    },
+    /// Another program has this port.
+    PortTaken(u16),
+    /// This user may not open this port.
+    PortForbidden(u16),
     /// The redirect URI does not lead to this machine over http.
     NotLoopback,
-    /// The system refused for another reason, which is plain text.
+    /// The system refused for another reason.
     Failed(String),
 }
 
@@ -65,7 +57,7 @@ async fn bind(ListenAt { addresses, port, .. }: &ListenAt) -> Result<Vec<TcpList
     for address in addresses {
         match TcpListener::bind((*address, *port)).await {
             Ok(socket) => sockets.push(socket),
-            // Another program on one of the two addresses of `localhost` would get half of the redirects.
+            // Another program on one of `localhost`'s two addresses would get half of the redirects.
             Err(err) => match ListenTrouble::of(*port, &err) {
                 ListenTrouble::Failed(why) => missing = Some(why),
                 trouble => return Err(trouble),
@@ -88,14 +80,14 @@ impl Listener {
         limits: Limits,
     ) -> Self {
         let sockets: Arc<[TcpListener]> = sockets.into();
-        // Only the first valid redirect is sent, so there is always room for it.
+        // Only the first valid redirect is sent, so there is always room.
         let (sender, arrivals) = mpsc::channel(1);
         let redirects = Redirects::new(expected, host_header, limits, sender);
         let accepting = tokio::spawn(accept_all(Arc::downgrade(&sockets), redirects));
         Self { _sockets: sockets, port, arrivals, accepting }
     }
 
-    /// Waits for the valid redirect. It comes once; after it, this waits for ever while later redirects are refused.
+    /// Waits for the valid redirect, which comes once; then for ever, while later ones are refused.
     pub async fn arrival(&mut self) -> Arrival {
         match self.arrivals.recv().await {
             Some(arrival) => arrival,
@@ -118,21 +110,21 @@ impl Drop for Listener {
 impl ListenTrouble {
     fn of(port: u16, err: &io::Error) -> Self {
         match err.kind() {
-            io::ErrorKind::AddrInUse => Self::PortTaken { port },
-            io::ErrorKind::PermissionDenied => Self::PortForbidden { port },
+            io::ErrorKind::AddrInUse => Self::PortTaken(port),
+            io::ErrorKind::PermissionDenied => Self::PortForbidden(port),
             _ => Self::Failed(plain(&err.to_string())),
         }
     }
 
-    /// How it is told to people.
+    /// The fault for people.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::PortTaken { port } => Fault::new(
-                FaultKind::PortTaken,
-                format!("another program listens on the redirect port {port}"),
-            )
-            .remedy(format!("ss -ltnp 'sport = :{port}' names it; or {PASTE}")),
-            Self::PortForbidden { port } => Fault::new(
+            Self::PortTaken(port) => {
+                let what = format!("another program listens on the redirect port {port}");
+                let remedy = format!("ss -ltnp 'sport = :{port}' names it; or {PASTE}");
+                Fault::new(FaultKind::PortTaken, what).remedy(remedy)
+            }
+            Self::PortForbidden(port) => Fault::new(
                 FaultKind::PortForbidden,
                 format!("this user may not listen on the redirect port {port}"),
             )
@@ -207,7 +199,7 @@ mod tests {
             let Ok(other) = std::net::TcpListener::bind(address) else { continue };
             let port = other.local_addr().unwrap().port();
             let trouble = open(expected(&format!("http://localhost:{port}/cb"))).await.unwrap_err();
-            assert_eq!(trouble, ListenTrouble::PortTaken { port });
+            assert_eq!(trouble, ListenTrouble::PortTaken(port));
             assert!(trouble.fault().to_string().contains(&format!("ss -ltnp 'sport = :{port}'")));
         }
     }

@@ -1,5 +1,5 @@
-//! What the browser shows at the end of a sign-in, and at every address that is not its end.
-//! Does not: hold a code, a token or a script; it escapes whatever it shows. How it looks is in `style.css`.
+//! What the browser shows at the end of a sign-in, and at any other address.
+//! Does not: hold a code, a token or a script; all text is escaped. `style.css` has the looks.
 //! Used by: `listener`, and whoever answers an `Arrival` with a `Page`.
 
 use hyper::{
@@ -14,12 +14,12 @@ use rally_cred_core::{event::Page, redirect::NotOurs};
 
 pub(super) type Answer = Response<Content>;
 
-/// The page for the outcome; `None` if it does not become known here.
+/// The page for the outcome; `None` if it is unknown.
 pub(super) fn outcome(page: Option<Page>) -> Answer {
     layout(page).answer(StatusCode::OK)
 }
 
-/// A page that says that Rally takes its time, and then the outcome. An error is an outcome that does not become known.
+/// A page that says that Rally is slow, and then the outcome. An error is an unknown outcome.
 pub(super) fn slow_outcome<E>(
     page: impl Future<Output = Result<Result<Page, impl Send>, E>> + Send + 'static,
 ) -> Answer {
@@ -27,7 +27,7 @@ pub(super) fn slow_outcome<E>(
     let (begun, style) = (waiting(&nonce), nonce.clone());
     let rest = async move {
         let layout = layout(page.await.ok().and_then(Result::ok));
-        // The first title in a page is the one that counts, wherever it stands.
+        // The first title in a page counts, wherever it is.
         format!(
             "<style nonce=\"{style}\">.waiting {{ display: none }}</style>\n<title>{} – rally-cred</title>\n{}",
             layout.title,
@@ -54,7 +54,7 @@ fn layout(page: Option<Page>) -> Layout {
         Some(Page::Failed(fault)) => {
             let why = fault.why.map(|why| ("Why", Fact::Said(why)));
             let remedy = fault.remedy.map(|remedy| {
-                // Some remedies are a command, others a sentence.
+                // Some remedies are commands, others sentences.
                 let is_command = remedy.starts_with("rally-cred ") && !remedy.contains(['\n', ';']);
                 ("Try", if is_command { Fact::Typed(remedy) } else { Fact::Said(remedy) })
             });
@@ -93,7 +93,6 @@ pub(super) fn refusal(refusal: Refusal) -> Answer {
     answer
 }
 
-/// What one page says.
 struct Layout {
     mark: Mark,
     title: &'static str,
@@ -102,7 +101,7 @@ struct Layout {
     facts: Vec<(&'static str, Fact)>,
 }
 
-/// The sign beside the title, for people; the title says the same to everybody.
+/// The sign next to the title, for people who see it; the title says the same to everybody.
 #[derive(Clone, Copy)]
 enum Mark {
     Done,
@@ -110,7 +109,6 @@ enum Mark {
     Open,
 }
 
-/// A text beside a name.
 enum Fact {
     Said(String),
     /// Something to type.
@@ -124,7 +122,7 @@ impl Layout {
         answer(status, &nonce, Content::whole(page))
     }
 
-    /// All that follows the title. No browser lets a page without scripts close its tab, so it says that the person may.
+    /// All that follows the title. No browser lets a page without scripts close its tab, so it says that the user may.
     fn body(&self) -> String {
         let Self { mark, title, lead, facts } = self;
         let (kind, drawing) = mark.drawing();
@@ -154,7 +152,7 @@ impl Layout {
     }
 }
 
-/// One random word for each answer lets the browser take our style and no other.
+/// A random word for each answer, by which the browser accepts our style and no other.
 fn nonce() -> String {
     Uuid::new_v4().simple().to_string()
 }
@@ -187,7 +185,7 @@ fn head(nonce: &str) -> String {
     )
 }
 
-/// The beginning of a page whose end is not known yet. It has no title, since the outcome's would come too late then.
+/// The start of a page whose end is unknown. It has no title, or the outcome's would come too late.
 fn waiting(nonce: &str) -> String {
     let (_, drawing) = Mark::Open.drawing();
     format!(

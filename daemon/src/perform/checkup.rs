@@ -1,9 +1,9 @@
-//! Tries what a sign-in needs, for `rally-cred doctor`: the vault, each redirect port, and Rally with its TLS and clock.
+//! Tries what a sign-in needs, for `rally-cred doctor`: the vault, the redirect ports, and Rally with its TLS and clock.
 //! Does not: use a token, or change what is kept.
 //! Used by: `perform`, when a client asks for it.
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind,
+    Event, Fault, FaultKind, Reply,
     message::{Finding, Tried},
 };
 use tokio::task::JoinSet;
@@ -22,11 +22,11 @@ use rally_cred_core::{
     vault::{ItemKey, ItemKind},
 };
 
-/// Largest difference of two clocks that nothing notices: tokens are renewed a minute before they end.
+/// The largest clock difference that does no harm: tokens are renewed a minute before they expire.
 const CLOCK_TOLERANCE: u64 = 60;
 
-/// Tries everything at the same time, tells the client each finding, and `done` when nothing is left to try. A client
-/// that has gone is told nothing, and nothing else depends on it.
+/// Tries everything at once, sends the client each finding, and `done` at the end. A client that has gone gets nothing, and
+/// nothing depends on that.
 pub(super) async fn run(
     driver: Driver,
     vault: Vault,
@@ -36,7 +36,7 @@ pub(super) async fn run(
     secrets: Sent,
 ) {
     let mut trials = JoinSet::new();
-    let tell = move |driver: &Driver, finding| driver.answer(id, Answer::Finding(finding));
+    let tell = move |driver: &Driver, finding| driver.tell(id, Event::Finding(finding));
     let teller = driver.clone();
     trials.spawn_local(async move { tell(&teller, try_vault(&vault, id, keyring).await) });
     for (profile, is_listening) in profiles {
@@ -50,11 +50,11 @@ pub(super) async fn run(
         });
     }
     while trials.join_next().await.is_some() {}
-    driver.answer(id, Answer::Done);
+    driver.reply(id, Reply::Done);
 }
 
 async fn try_vault(vault: &Vault, id: AskId, keyring: Keyring) -> Finding {
-    // Checks at the same time do not meet in one item.
+    // Simultaneous checks use different items.
     let key = ItemKey { kind: ItemKind::Check, name: id.0.to_string() };
     let (note, fault) = match (keyring, vault.try_out(&key).await) {
         (_, Err(trouble)) => (None, Some(trouble.fault())),
@@ -80,7 +80,7 @@ async fn try_port(profile: &Profile, is_listening: bool) -> Finding {
     }
 }
 
-/// What an answer without a token says of Rally, of the connection and of the clock.
+/// What an answer to a request without a token says about Rally, the connection and the clock.
 fn read_reach(profile: &Profile, answer: RawAnswer, ahead: Option<i64>) -> Vec<Finding> {
     let origin = profile.base_url.origin();
     if let RawAnswer::Failed(trouble @ (SendTrouble::Tls(_) | SendTrouble::BadCaFile(_))) = &answer {
@@ -88,7 +88,7 @@ fn read_reach(profile: &Profile, answer: RawAnswer, ahead: Option<i64>) -> Vec<F
     }
     let has_arrived = matches!(answer, RawAnswer::Arrived { .. });
     let mut findings = vec![match read_user_answer(answer) {
-        // Without a token, this is how Rally says that it is there.
+        // Without a token, this is how Rally answers.
         UserAnswer::TokenRefused(_) | UserAnswer::Found { .. } => {
             passed(profile, Tried::Rally, format!("{origin} answers"))
         }

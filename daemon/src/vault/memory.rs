@@ -11,7 +11,6 @@ use rally_cred_proto::Secret;
 
 use rally_cred_core::vault::{Change, Changed, ItemKey, is_same};
 
-/// The secrets by key.
 #[derive(Default)]
 pub(super) struct Memory(Mutex<HashMap<ItemKey, Secret>>);
 

@@ -5,21 +5,15 @@
 //! Used by: `tests/run`.
 #![expect(clippy::print_stdout, reason = "a program speaks through its standard streams")]
 
-use std::{
-    collections::HashMap,
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::ExitCode,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, thread};
 
-use rally_cred_proto::{Answer, Ask, Client, message::Get};
+use rally_cred_proto::{
+    Client,
+    message::{Get, Got},
+};
 use rally_cred_tests::{
     command_line::{number, run},
     keyring::KeyringSession,
@@ -89,14 +83,13 @@ fn connect(socket: &Path) -> Result<Client, String> {
 /// Asks until the time is up, as quickly as answers come.
 fn call(socket: &Path, end: Instant, sandbox: &Sandbox, seen: &Seen) -> Result<(), String> {
     let mut client = connect(socket)?;
-    let ask = Ask::Get(Get::default());
     while Instant::now() < end {
         let asked_at = Instant::now();
-        match client.ask(&ask, &mut |_| {}) {
-            Ok(Answer::Token(answer)) if sandbox.admits(answer.token.expose(), asked_at) => {
+        match client.ask(Get::default(), &mut |_| {}) {
+            Ok(Got::Token(answer)) if sandbox.admits(answer.token.expose(), asked_at) => {
                 seen.tokens.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(Answer::Token(_)) => seen.fail("a token that Rally does not take was given out".to_owned()),
+            Ok(Got::Token(_)) => seen.fail("a token that Rally does not take was given out".to_owned()),
             Ok(answer) => seen.fail(format!("no token but {answer:?}")),
             Err(fault) => seen.fail(fault.to_string()),
         }
@@ -110,8 +103,8 @@ fn next_token(socket: &Path, sandbox: &Sandbox) -> Result<(), String> {
     let mut first = None;
     loop {
         let asked_at = Instant::now();
-        match client.ask(&Ask::Get(Get::default()), &mut |_| {}).map_err(|fault| fault.to_string())? {
-            Answer::Token(answer) if sandbox.admits(answer.token.expose(), asked_at) => {
+        match client.ask(Get::default(), &mut |_| {}).map_err(|fault| fault.to_string())? {
+            Got::Token(answer) if sandbox.admits(answer.token.expose(), asked_at) => {
                 if !first.get_or_insert_with(|| answer.token.clone()).matches(&answer.token) {
                     return Ok(());
                 }

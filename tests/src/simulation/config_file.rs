@@ -6,10 +6,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use rally_cred_core::profile::{BaseUrl, Config, Keyring, Profile, RedirectUri, SecretSource, StaticHosts};
 
-use super::{
-    Seeded,
-    cast::{FIRST_PORT, name_of},
-};
+use super::Seeded;
+use super::cast::{FIRST_PORT, name_of};
 
 /// What it says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,28 +4,19 @@
 
 use std::collections::BTreeMap;
 
-use rally_cred_core::{
-    Broker,
-    answer::TokenForm,
-    event::Epoch,
-    profile::Keyring,
-    time::{Tick, Ticks},
-};
+use rally_cred_core::time::{Tick, Ticks};
+use rally_cred_core::{Broker, answer::TokenForm, event::Epoch, profile::Keyring};
 use rally_cred_proto::Secret;
 
+use super::vault::{Bugs, Items, SimVault, Wrote};
 use super::{
-    Planted, Seeded,
-    cast::broker,
-    config_file::ConfigFile,
-    planted::BrokerDice,
-    promises::Promises,
+    Planted, Seeded, cast::broker, config_file::ConfigFile, planted::BrokerDice, promises::Promises,
     rally::Mood,
-    vault::{Bugs, Items, SimVault, Wrote},
 };
 
 /// An outcome on its way to the broker.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum Coming {
     Listening,
     Answered { profile: usize, form: TokenForm, client_id: String, client_secret: String, mood: Mood },
     LookedUp { mood: Mood, token: String },
@@ -40,7 +31,7 @@ pub(super) struct Daemon {
     pub(super) vault: SimVault,
     /// Ways to keyrings that the config file has named before, and that still have calls under way.
     left_vaults: Vec<SimVault>,
-    pub(super) outcomes: Vec<(Tick, Epoch, Outcome)>,
+    pub(super) outcomes: Vec<(Tick, Epoch, Coming)>,
     /// The token requests that Rally has answered.
     pub(super) answered: Vec<Epoch>,
     pub(super) promises: Promises,

@@ -2,16 +2,14 @@
 //! Does not: look into the broker's state, so that it cannot be wrong in the same way.
 //! Used by: `history`, which stops at the first broken promise.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    ops::Range,
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
 use rally_cred_core::{
     event::{AskId, Epoch},
     time::{Tick, Ticks},
 };
-use rally_cred_proto::Answer;
+use rally_cred_proto::Reply;
 
 use super::{cast::number_of, config_file::ConfigFile, rally::Rally};
 
@@ -90,13 +88,13 @@ impl Promises {
     /// No expired or erased token is ever answered.
     pub(super) fn handed_out(
         &self,
-        answer: &Answer,
+        reply: &Reply,
         config: &ConfigFile,
         rally: &Rally,
         grants: &Grants,
         (now, calendar_off): (Tick, i64),
     ) -> Result<(), Broken> {
-        let Answer::Token(token) = answer else { return Ok(()) };
+        let Reply::Token(token) = reply else { return Ok(()) };
         let client = config.client_of(number_of(&token.profile));
         let token = token.token.expose();
         if client.as_deref() != rally.client_of(token) {
@@ -196,9 +194,7 @@ impl Promises {
     /// At most one question to a profile's source at a time.
     pub(super) fn fetches(&mut self, profile: usize, epoch: Epoch) -> Result<(), Broken> {
         match self.fetches.insert(profile, epoch) {
-            Some(other) => {
-                Err(format!("the source of profile {profile} is asked as {other:?} and {epoch:?}"))
-            }
+            Some(other) => Err(format!("profile {profile}'s source is asked as {other:?} and {epoch:?}")),
             None => Ok(()),
         }
     }

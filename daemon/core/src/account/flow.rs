@@ -1,12 +1,11 @@
-//! A sign-in that a person has to answer.
-//! Does not: move by itself (`sign_in` does that).
+//! A sign-in while a person has to answer it.
+//! Does not: advance (`sign_in` does that).
 //! Used by: `job` and `sign_in`.
 
 use rally_cred_proto::{Fault, Secret};
 
 use crate::{event::Epoch, redirect::Expected, time::Tick};
 
-/// A sign-in that a person has to answer.
 #[derive(Debug)]
 pub(super) struct Flow {
     pub(super) epoch: Epoch,
@@ -23,10 +22,10 @@ pub(super) struct Flow {
 /// Where the client secret of a sign-in came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SecretFrom {
-    /// It came with `login`, and is kept once Rally has taken it.
+    /// It came with `login`, and is kept once Rally accepts it.
     Login,
     Vault,
-    /// Its source has it, so the vault does not.
+    /// From its source, so the vault does not have it.
     Source,
 }
 

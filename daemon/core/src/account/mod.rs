@@ -1,5 +1,5 @@
-//! One profile's grant and everybody who waits for it. An account is composed of parts, each with its own state, which
-//! know nothing of it; the files named for what an account does move them.
+//! One profile's grant, and everybody who waits for it. An account is composed of parts, each with its own state and
+//! none aware of the account; the files named for what an account does move them.
 //! Does not: know other profiles, or how a request found this one (`broker` does).
 //! Used by: `broker`.
 
@@ -14,7 +14,6 @@ mod job;
 mod reports;
 mod slot;
 mod token;
-mod waiters;
 
 // What an account does with them.
 mod identity;
@@ -32,10 +31,10 @@ use rally_cred_proto::{Fault, FaultKind, Secret, message::WaitingOn};
 use crate::{
     account::{
         alerts::Alerts, backoff::Backoff, client_secret::ClientSecret, cool_down::CoolDown, item::Item,
-        job::Job, reports::Reports, slot::Slot, token::Token, waiters::Waiters,
+        job::Job, reports::Reports, slot::Slot, token::Token,
     },
-    event::{AskId, Epoch, Peer},
-    jobs::{Outcome, Owner},
+    event::{AskId, Epoch, Outcome, Peer},
+    jobs::Owner,
     policy,
     profile::Profile,
     step::Step,
@@ -46,27 +45,26 @@ use crate::{
 pub(crate) use identity::is_user;
 pub use sign_in::authorization_url;
 
-/// One profile's grant, jobs and waiters. Where something is asked of every part, the account is taken apart by name, so
-/// that a new part cannot be left out.
+/// One profile's grant, jobs and waiters. A method that concerns every part destructures the account by name, so that a
+/// new part cannot be left out.
 #[derive(Debug)]
 pub(crate) struct Account {
     profile: Profile,
     token: Token,
-    /// What the vault has of the token.
     token_item: Item,
     client_secret: ClientSecret,
-    /// What the vault has of the client secret.
     client_secret_item: Item,
     job: Job,
-    waiters: Waiters,
+    /// In the order in which they came.
+    waiters: Vec<Waiter>,
     reports: Reports,
     cool_down: CoolDown,
     alerts: Alerts,
     /// The pause after a renewal that failed.
     backoff: Backoff,
-    /// The pause after Rally could not say whose the token is.
+    /// The pause after Rally could not say whose token it is.
     user_backoff: Backoff,
-    /// When those who wait for the vault to give the token are told so.
+    /// When to tell those who wait that the keyring is slow.
     keyring_news_at: Option<Tick>,
     last_used: Option<Tick>,
     fault: Option<Fault>,
@@ -82,7 +80,7 @@ impl Account {
             client_secret: ClientSecret::default(),
             client_secret_item: Item::default(),
             job: Job::None,
-            waiters: Waiters::default(),
+            waiters: Vec::new(),
             reports: Reports::default(),
             cool_down: CoolDown::default(),
             alerts: Alerts::default(),
@@ -99,7 +97,7 @@ impl Account {
         &self.profile
     }
 
-    /// Takes a request in, and answers it at once if that can be done.
+    /// Takes a request in, and answers it at once if possible.
     pub(crate) fn ask(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, deadline: Tick, wants: Wants) {
         let (generation, tried) = (self.token.generation(), Vec::new());
         self.take_in(step, Waiter { id, peer, deadline, generation, wants, told: false, tried });
@@ -121,18 +119,17 @@ impl Account {
         self.advance(step);
     }
 
-    /// Whether this request waits here.
     pub(crate) fn has_waiter(&self, id: AskId) -> bool {
-        self.waiters.has(id)
+        self.waiters.iter().any(|waiter| waiter.id == id)
     }
 
-    /// Lets a client go that waited here and left.
+    /// Drops the request of a client that left.
     pub(crate) fn left(&mut self, step: &mut Step<'_>, id: AskId) {
-        self.waiters.left(id);
+        self.waiters.retain(|waiter| waiter.id != id);
         self.drop_deserted_flow(step);
     }
 
-    /// Takes what a job of this account came to. `false` if nobody waits for it any more.
+    /// Takes the outcome of a job. `false` if it is stale.
     pub(crate) fn heard(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) -> bool {
         let is_current = match outcome {
             Outcome::Loaded(outcome) => self.loaded(step, epoch, &outcome),
@@ -150,7 +147,7 @@ impl Account {
         is_current
     }
 
-    /// Does whatever the time and the state now call for. Every event of the account ends here.
+    /// Does whatever time and state now call for. Every event of the account ends here.
     pub(crate) fn advance(&mut self, step: &mut Step<'_>) {
         self.end_late_flow(step);
         if matches!(self.job, Job::Saving(until) if !self.is_saving() || until <= step.now.tick) {
@@ -170,7 +167,7 @@ impl Account {
         }
         if !matches!(self.token.slot(), Slot::Unread | Slot::Loading(_)) {
             self.serve(step);
-            // Nothing is begun for somebody whose time is up.
+            // Nothing is begun for a caller whose time is up.
             self.turn_away_late(step);
             if self.job.is_none() {
                 self.begin_work(step);
@@ -182,20 +179,20 @@ impl Account {
 
     /// Begins what the remaining waiters need, or refuses them.
     fn begin_work(&mut self, step: &mut Step<'_>) {
-        // Whoever wants a new sign-in at any rate does not wait for the verdict on the old.
+        // Whoever forces a new sign-in does not wait for the verdict on the old token.
         let is_forced = |waiter: &Waiter| matches!(waiter.wants, Wants::Login { force: true, .. });
-        if self.reports.is_open() && !self.waiters.any(is_forced) {
+        if self.reports.is_open() && !self.waiters.iter().any(is_forced) {
             return;
         }
-        if self.waiters.any(|waiter| self.awaits_user(step, waiter)) {
+        if self.waiters.iter().any(|waiter| self.awaits_user(step, waiter)) {
             self.begin_identification(step);
             if !self.job.is_none() {
                 return;
             }
         }
         let needs_more = |waiter: &Waiter| !self.awaits_vault_only(step.now, waiter);
-        let is_waited_for = self.waiters.any(needs_more);
-        if self.waiters.any(|waiter| waiter.is_login() && needs_more(waiter)) {
+        let is_waited_for = self.waiters.iter().any(needs_more);
+        if self.waiters.iter().any(|waiter| waiter.is_login() && needs_more(waiter)) {
             if self.wants_secret_tried() {
                 self.begin_renewal(step);
             } else {
@@ -219,11 +216,11 @@ impl Account {
         }
     }
 
-    /// When [`Account::advance`] has something to do though nothing happens.
+    /// When [`Account::advance`] has something to do though no event comes.
     pub(crate) fn next_deadline(&self, now: Now) -> Option<Tick> {
         let Self {
             profile: _,
-            // A renewal ahead of time depends on several parts.
+            // Renewal ahead of time depends on several parts.
             token: _,
             backoff: _,
             last_used: _,
@@ -233,10 +230,10 @@ impl Account {
             job,
             waiters,
             reports,
-            // It holds back what somebody asks for, and does nothing by itself.
+            // It holds back what is asked for, and does nothing by itself.
             cool_down: _,
             alerts,
-            // Whoever asks is told of it, and it does nothing by itself.
+            // It is reported to whoever asks, and does nothing by itself.
             user_backoff: _,
             keyring_news_at,
             fault: _,
@@ -247,7 +244,7 @@ impl Account {
             token_item.again_at(),
             client_secret_item.again_at(),
             job.deadline(),
-            waiters.next_deadline(),
+            waiters.iter().map(|waiter| waiter.deadline).min(),
             reports.due(),
             alerts.due(),
             *keyring_news_at,
@@ -257,9 +254,8 @@ impl Account {
         .min()
     }
 
-    /// Whether a new process would find everything again that matters: what is held is in the vault, nobody waits, nobody
-    /// was told what is not yet mended, whose button would be dead, and no pause is forgotten that keeps Rally or a person
-    /// from being asked too often.
+    /// Whether a new process would find everything that matters: what is held is in the vault, nobody waits, no
+    /// notification is shown whose button would be dead, and no pause that spares Rally or the user is forgotten.
     pub(crate) fn is_forgettable(&self, now: Now) -> bool {
         let Self {
             profile: _,
@@ -273,17 +269,17 @@ impl Account {
             cool_down,
             alerts,
             backoff,
-            // The first that asks anew tells.
+            // The next request reports it.
             user_backoff: _,
             keyring_news_at: _,
-            // A token that nobody has used yet is not renewed ahead of time, and is renewed when it is asked for.
+            // A token that nobody has used yet is renewed when it is asked for.
             last_used: _,
             fault: _,
             vault_fault: _,
         } = self;
         (token.held().is_none() || token_item.is_kept())
             && (client_secret.for_vault().is_none() || client_secret_item.is_kept())
-            && client_secret.is_forgettable()
+            && client_secret.is_trusted()
             && job.is_none()
             && waiters.is_empty()
             && !reports.is_open()
@@ -293,7 +289,7 @@ impl Account {
             && !backoff.is_on(now)
     }
 
-    /// Forgets all jobs, whose outcomes become stale, and what belongs to the grant, as at a sign-out.
+    /// Forgets all jobs, whose outcomes become stale, and what belongs to the grant.
     fn forget(&mut self, step: &mut Step<'_>) {
         self.end_alerts(step);
         let Self {
@@ -308,7 +304,7 @@ impl Account {
             // The caller answers them.
             waiters: _,
             reports,
-            // A person who signs out has not answered.
+            // A sign-out is no answer to a sign-in.
             cool_down: _,
             // Ended above.
             alerts: _,
@@ -326,7 +322,7 @@ impl Account {
         (*fault, *vault_fault) = (None, None);
     }
 
-    /// The config file chose another vault: what is held goes there, what is not is looked for there.
+    /// The configuration chose another vault: what is held is saved there, the rest is read from it.
     pub(crate) fn move_to_other_vault(&mut self, step: &mut Step<'_>) {
         let Self {
             profile: _,
@@ -364,7 +360,7 @@ impl Account {
         }
     }
 
-    /// Takes the profile's new shape, whose tokens are the same.
+    /// Takes the changed profile, whose tokens are the same.
     pub(crate) fn adopt(&mut self, profile: &Profile) {
         let has_other_source = self.profile.client_secret_source != profile.client_secret_source;
         if has_other_source && self.client_secret.for_vault().is_none() {
@@ -373,7 +369,7 @@ impl Account {
         self.profile = profile.clone();
     }
 
-    /// Takes the account out of service, whose profile was changed or removed.
+    /// Ends what is under way, since the profile was changed or removed.
     pub(crate) fn retire(&mut self, step: &mut Step<'_>) {
         let what = format!("profile {} was changed meanwhile", self.profile.name);
         self.stop(step, &Fault::new(FaultKind::ConfigBroken, what).remedy("ask again"));
@@ -386,13 +382,12 @@ impl Account {
         self.fail_all(step, fault);
     }
 
-    /// Whether a token is on its way into the vault, or will be once Rally has answered. What is lost then may be the
-    /// only refresh token that still works.
+    /// Whether a token is being saved, or will be once Rally has answered; it may be the only refresh token that works.
     pub(crate) fn is_unsettled(&self) -> bool {
         self.is_saving() || matches!(self.job, Job::Renewing(..))
     }
 
-    /// What was sent to Rally for this account, or is about to be, and what came back.
+    /// Every secret that was sent to Rally for this account, or is about to be, and what came back.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let (flow, new) = match &self.job {
             Job::Flow(flow) | Job::Exchanging(_, flow) => (Some(&flow.client_secret), None),
@@ -408,12 +403,11 @@ impl Account {
         self.token.secrets().chain(new).chain(flow).chain(self.client_secret.held())
     }
 
-    /// Whose this account's jobs are.
     fn owner(&self) -> Owner {
         Owner::Account(self.profile.name.clone())
     }
 
-    /// What Rally's answer gives as the remedy is for any profile; the command that helps this one names it.
+    /// Rally's answer gives a remedy for any profile; this names the profile in it.
     fn name_in_remedy(&self, mut fault: Fault) -> Fault {
         if let Some(rest) = fault.remedy.as_deref().and_then(|remedy| remedy.strip_prefix("rally-cred login"))
         {

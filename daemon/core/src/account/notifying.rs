@@ -1,4 +1,4 @@
-//! Notifies the user that a sign-in is needed, while nobody is there who could be asked.
+//! Notifies the user that a sign-in is needed, while nobody can be asked.
 //! Does not: decide when (`alerts` does).
 //! Used by: `account`, of which this is a part.
 
@@ -10,16 +10,16 @@ use crate::{
 };
 
 impl Account {
-    /// Notes that nobody but a person can help.
+    /// Notes that only a person can help.
     pub(super) fn want_alert(&mut self, step: &Step<'_>, why: &str) {
         if self.cool_down.left(step.now).is_none() {
             self.alerts.want(step.now, why);
         }
     }
 
-    /// Notifies the user, when the time has come.
+    /// Notifies the user when it is time.
     pub(super) fn notify_if_due(&mut self, step: &mut Step<'_>) {
-        if self.job.is_sign_in() || self.waiters.any(Waiter::is_interactive) {
+        if self.job.is_sign_in() || self.waiters.iter().any(Waiter::is_interactive) {
             self.alerts.seen_to();
         }
         let Some(why) = self.alerts.take_due(step.now) else { return };
@@ -28,14 +28,14 @@ impl Account {
             why,
             // Until the token ends, a plain `login` would say that all is well.
             remedy: format!("{} --force", self.profile.command("login")),
-            // A client secret is typed on a terminal, which a button has not.
+            // A client secret needs a terminal to be typed on.
             has_button: !self.client_secret.is_refused(),
         };
         step.log(&self.profile.name, GrantStep::Alerted);
         step.effects.push(Effect::Alert(alert));
     }
 
-    /// A sign-in helped, or was given up on purpose.
+    /// A sign-in succeeded, or was given up on purpose.
     pub(super) fn end_alerts(&mut self, step: &mut Step<'_>) {
         if self.alerts.end() {
             step.effects.push(Effect::WithdrawAlert(self.profile.name.clone()));

@@ -1,9 +1,9 @@
-//! Who is given the held token, who waits on, and who is refused.
+//! Who is given the held token, who waits, and who is refused.
 //! Does not: begin what they wait for (`Account::begin_work` does).
 //! Used by: `account`, of which this is a part.
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind,
+    Event, Fault, FaultKind, Reply,
     message::{SignedIn, Token as TokenAnswer, Waiting, WaitingOn},
 };
 
@@ -17,13 +17,12 @@ use crate::{
     waiter::{Waiter, Wants},
 };
 
-/// What became of a waiter.
+/// What becomes of a waiter.
 enum Served {
     /// It is answered.
     Done,
-    /// It waits on.
     Waits,
-    /// It wants another user's token than this account has.
+    /// It wants another user's token.
     NotHere,
 }
 
@@ -34,18 +33,18 @@ impl From<bool> for Served {
 }
 
 impl Account {
-    /// Seconds for which the held token is good, unless it is suspected not to be.
+    /// Seconds until the held token expires, unless it is suspected.
     pub(super) fn validity(&self, now: Now) -> Option<i64> {
         if self.reports.is_open() { None } else { self.token.validity(now) }
     }
 
-    /// Whether the held token was renewed for those who wait, and ended before they could be given it.
+    /// Whether the held token was renewed for those who wait, and expired before they could be given it.
     pub(super) fn has_ended_unserved(&self, now: Now) -> bool {
         self.token.has_ended_after_renewal(now)
-            && self.waiters.any(|waiter| self.token.is_newer_than(waiter.generation))
+            && self.waiters.iter().any(|waiter| self.token.is_newer_than(waiter.generation))
     }
 
-    /// Whether the held token is what this waiter wants, whoever's it is.
+    /// Whether the held token is valid for long enough for this waiter, whoever the user is.
     pub(super) fn is_good_for(&self, now: Now, waiter: &Waiter, min_validity: i64) -> bool {
         self.validity(now).is_some_and(|left| {
             policy::satisfies(left, self.token.life(), min_validity)
@@ -54,17 +53,17 @@ impl Account {
         })
     }
 
-    /// Whether a login has its token, so that only the vault's word is missing.
+    /// Whether a login has its token, and waits only for the vault.
     pub(super) fn awaits_vault_only(&self, now: Now, waiter: &Waiter) -> bool {
         let Wants::Login { force, .. } = &waiter.wants else { return false };
-        // Whoever signed in is done, even if the token was so short-lived that it has ended since.
+        // Whoever signed in is done, even if a short-lived token has expired since.
         self.token.is_sign_in_after(waiter.generation)
             || !*force && self.validity(now).is_some() && !matches!(self.job, Job::Renewing(..))
     }
 
-    /// Answers everybody who can be answered with what is in hand.
+    /// Answers everybody who can be answered now.
     pub(super) fn serve(&mut self, step: &mut Step<'_>) {
-        for mut waiter in self.waiters.take_all() {
+        for mut waiter in std::mem::take(&mut self.waiters) {
             match self.serve_one(step, &mut waiter) {
                 Served::Done => {}
                 Served::Waits => self.waiters.push(waiter),
@@ -84,7 +83,7 @@ impl Account {
                 }
                 if self.job.is_sign_in() {
                     let fault = self.sign_in_needed("somebody is signing in right now");
-                    step.reply(waiter.id, Answer::Error(fault));
+                    step.reply(waiter.id, Reply::Error(fault));
                     return Served::Done;
                 }
                 Served::Waits
@@ -101,7 +100,7 @@ impl Account {
             }
             Wants::Erase(token) => {
                 self.suspect(step, token.as_ref());
-                step.reply(waiter.id, Answer::Done);
+                step.reply(waiter.id, Reply::Done);
                 Served::Done
             }
             Wants::Reading => {
@@ -111,14 +110,14 @@ impl Account {
         }
     }
 
-    /// Gives the held token to whoever is to have it.
+    /// Gives the held token to this waiter, if it is the right user's.
     fn hand_out(&mut self, step: &mut Step<'_>, waiter: &Waiter, username: Option<&str>) -> Served {
         match self.identity(username) {
             Identity::Right => {}
             Identity::Unknown => return Served::Waits,
             Identity::OtherThanAsked => return Served::NotHere,
             Identity::OtherThanConfigured => {
-                step.reply(waiter.id, Answer::Error(self.wrong_user()));
+                step.reply(waiter.id, Reply::Error(self.wrong_user()));
                 return Served::Done;
             }
         }
@@ -134,10 +133,10 @@ impl Account {
         if let Wants::Get { min_validity, .. } = waiter.wants
             && policy::is_beyond_life(self.token.life(), min_validity)
         {
-            step.effects.push(Effect::Tell(waiter.id, Answer::Notice(self.beyond_life(min_validity))));
+            step.effects.push(Effect::Tell(waiter.id, Event::Notice(self.beyond_life(min_validity))));
         }
         self.last_used = Some(step.now.tick);
-        step.reply(waiter.id, Answer::Token(answer));
+        step.reply(waiter.id, Reply::Token(answer));
         step.effects.push(Effect::Log(Entry::Handed {
             profile: self.profile.name.clone(),
             peer: waiter.peer.clone(),
@@ -145,7 +144,7 @@ impl Account {
         Served::Done
     }
 
-    /// What a caller is told who wants a token to be good for longer than any is.
+    /// The notice for a caller who asks for more validity than any token has.
     fn beyond_life(&self, min_validity: i64) -> Fault {
         let life = self.token.life().unwrap_or_default();
         Fault::new(FaultKind::Failed, format!("no token can be good for {min_validity} s"))
@@ -156,11 +155,11 @@ impl Account {
     fn confirm(&mut self, step: &mut Step<'_>, id: AskId, already: bool) {
         let record = self.token.held();
         if let Some(fault) = &self.vault_fault {
-            // Whoever chose the keyring alone is not done while it does not keep the token.
+            // With `keyring = "os"`, a login is not done while the keyring does not keep the token.
             if step.keyring == Keyring::Os && !self.is_kept() {
-                return step.reply(id, Answer::Error(fault.clone()));
+                return step.reply(id, Reply::Error(fault.clone()));
             }
-            step.effects.push(Effect::Tell(id, Answer::Notice(fault.clone())));
+            step.effects.push(Effect::Tell(id, Event::Notice(fault.clone())));
         }
         let answer = SignedIn {
             profile: self.profile.name.clone(),
@@ -169,22 +168,22 @@ impl Account {
             already,
             kept: self.is_kept(),
         };
-        step.reply(id, Answer::SignedIn(answer));
+        step.reply(id, Reply::SignedIn(answer));
     }
 
     /// Answers everybody with this fault; a waiter that can use the current token gets it.
     pub(super) fn fail_all(&mut self, step: &mut Step<'_>, fault: &Fault) {
-        for waiter in self.waiters.take_all() {
+        for waiter in std::mem::take(&mut self.waiters) {
             self.fail(step, waiter, fault);
         }
     }
 
-    /// Answers everybody with this fault who needs more than the vault's word.
+    /// Refuses everybody who waits for more than the vault.
     pub(super) fn refuse(&mut self, step: &mut Step<'_>, fault: &Fault) {
         self.refuse_if(step, fault, |account, step, waiter| !account.awaits_vault_only(step.now, waiter));
     }
 
-    /// Answers those with this fault who are meant; a waiter that can use the current token gets it.
+    /// Refuses those who are meant; a waiter that can use the current token gets it.
     pub(super) fn refuse_if(
         &mut self,
         step: &mut Step<'_>,
@@ -192,26 +191,26 @@ impl Account {
         is_meant: impl Fn(&Self, &Step<'_>, &Waiter) -> bool,
     ) {
         let mut waiters = std::mem::take(&mut self.waiters);
-        let refused = waiters.take_if(|waiter| is_meant(self, step, waiter));
+        let refused: Vec<_> = waiters.extract_if(.., |waiter| is_meant(self, step, waiter)).collect();
         self.waiters = waiters;
         for waiter in refused {
             self.fail(step, waiter, fault);
         }
     }
 
-    /// Answers one waiter with this fault, or with a token that is still good.
+    /// Refuses one waiter, unless it can use the current token.
     fn fail(&mut self, step: &mut Step<'_>, waiter: Waiter, fault: &Fault) {
         match &waiter.wants {
             Wants::Get { username, .. } if self.validity(step.now).is_some() => {
                 match self.hand_out(step, &waiter, username.as_deref()) {
                     Served::Done => {}
-                    Served::Waits => step.reply(waiter.id, Answer::Error(fault.clone())),
+                    Served::Waits => step.reply(waiter.id, Reply::Error(fault.clone())),
                     Served::NotHere => step.misdirected.push((self.profile.name.clone(), waiter)),
                 }
             }
             Wants::Reading => step.read.push((waiter.id, self.profile.name.clone())),
             Wants::Get { .. } | Wants::Login { .. } | Wants::Erase(_) => {
-                step.reply(waiter.id, Answer::Error(fault.clone()));
+                step.reply(waiter.id, Reply::Error(fault.clone()));
             }
         }
     }
@@ -219,14 +218,14 @@ impl Account {
     pub(super) fn tell_all(&self, step: &mut Step<'_>, on: WaitingOn) {
         for waiter in self.waiters.iter() {
             let waiting = Waiting { profile: self.profile.name.clone(), on };
-            step.effects.push(Effect::Tell(waiter.id, Answer::Waiting(waiting)));
+            step.effects.push(Effect::Tell(waiter.id, Event::Waiting(waiting)));
         }
     }
 
-    /// Answers those whose time is up: with a token that is still good if there is one, else with an error.
+    /// Refuses those whose time is up, unless they can use the current token.
     pub(super) fn turn_away_late(&mut self, step: &mut Step<'_>) {
         let now = step.now.tick;
-        if self.waiters.next_deadline().is_none_or(|at| at > now) {
+        if self.waiters.iter().all(|waiter| waiter.deadline > now) {
             return;
         }
         let fault =

@@ -3,7 +3,7 @@
 //! Used by: `account`, of which this is a part.
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind, Secret,
+    Event, Fault, FaultKind, Reply, Secret,
     message::{Authorize, WaitingOn},
 };
 
@@ -31,7 +31,7 @@ use crate::{
     waiter::{Waiter, Wants},
 };
 
-/// Why a browser does not come back.
+/// Why no browser came back.
 pub(super) const NO_ANSWER: &str =
     "nobody pressed \"Allow Access\" in time, or Rally's page showed an error in its place";
 
@@ -51,7 +51,7 @@ impl Account {
     /// Begins a flow for those who may have one; refuses the others.
     pub(super) fn begin_flow(&mut self, step: &mut Step<'_>) {
         let Some((given, deadline)) = self.flow_wanted(step) else { return };
-        let began_by_login = self.waiters.any(Waiter::is_login);
+        let began_by_login = self.waiters.iter().any(Waiter::is_login);
         let secret_from = match given {
             Some(_) => SecretFrom::Login,
             None if self.client_secret.is_fetched() => SecretFrom::Source,
@@ -61,9 +61,9 @@ impl Account {
             (Some(given), _) => given,
             (None, Knowledge::Unread) => return self.load_client_secret(step),
             (None, Knowledge::Loading) => return,
-            // Its source may have a better one by now. Only a person's `login` asks it again, so that nothing goes round.
+            // Its source may have a better one by now. Only a `login` asks it again, or this would never end.
             (None, Knowledge::Good(_) | Knowledge::Refused { .. })
-                if began_by_login && self.client_secret.is_fetched() && self.client_secret.is_doubted() =>
+                if began_by_login && self.client_secret.is_fetched() && !self.client_secret.is_trusted() =>
             {
                 self.client_secret.look_anew();
                 return self.load_client_secret(step);
@@ -76,7 +76,7 @@ impl Account {
         };
         let state = step.dice.uuid().to_string();
         let url = authorization_url(&self.profile, &state);
-        // A UUID holds no line break, so this cannot fail; were it to, nobody could answer the flow.
+        // A UUID holds no line break, so this cannot fail.
         let Ok(state) = Secret::parse(state) else { return };
         let secrets = Sent::new([state.clone(), client_secret.clone()]);
         let expected = Expected { redirect_uri: self.profile.redirect_uri.clone(), state, secrets };
@@ -96,8 +96,8 @@ impl Account {
         self.refuse_background_callers(step);
     }
 
-    /// The client secret that came with a login, and the end of the flow to begin. `None`, and everybody refused, if
-    /// nobody may have one.
+    /// The client secret that came with a login, and the deadline of the flow to begin. `None`, with everybody refused,
+    /// if none may begin.
     fn flow_wanted(&mut self, step: &mut Step<'_>) -> Option<(Option<Secret>, Tick)> {
         let needy = self.waiters.iter().filter(|waiter| !self.awaits_vault_only(step.now, waiter));
         let logins = needy.filter_map(|waiter| match &waiter.wants {
@@ -108,7 +108,8 @@ impl Account {
         {
             return Some(login);
         }
-        let may_ask = self.waiters.any(|waiter| matches!(waiter.wants, Wants::Get { interactive: true, .. }));
+        let may_ask =
+            self.waiters.iter().any(|waiter| matches!(waiter.wants, Wants::Get { interactive: true, .. }));
         let cooling_down = self.cool_down.left(step.now);
         if may_ask && cooling_down.is_none() {
             return Some((None, step.now.tick + policy::FLOW_LIFE));
@@ -122,7 +123,7 @@ impl Account {
             }
             _ => self.why_not_signed_in(),
         };
-        // Whoever never signed in has not come to rely on it.
+        // Who never signed in does not rely on it.
         if !may_ask && self.token.held().is_some() {
             self.want_alert(step, fault.why.as_deref().unwrap_or(&fault.what));
         }
@@ -134,7 +135,7 @@ impl Account {
         match &self.fault {
             Some(fault) => self.sign_in_needed(&fault.what),
             None if self.token.held().is_some() => self.sign_in_needed("the token has ended"),
-            // What is stored there, nobody knows.
+            // Nobody knows what is stored there.
             None if matches!(self.token.slot(), Slot::Missing) => {
                 self.for_want_of_a_keyring(self.sign_in_needed("no keyring answers"))
             }
@@ -163,7 +164,7 @@ impl Account {
         }
     }
 
-    /// The fault of somebody who needs what a keyring may hold that cannot be asked.
+    /// The fault, if it may be due to a keyring that does not answer.
     fn for_want_of_a_keyring(&self, fault: Fault) -> Fault {
         match &self.vault_fault {
             Some(Fault { what, remedy: Some(remedy), .. }) => {
@@ -173,7 +174,7 @@ impl Account {
         }
     }
 
-    /// Nobody waits for a person who may not ask one.
+    /// Refuses those who may not ask a person: they do not wait for one.
     fn refuse_background_callers(&mut self, step: &mut Step<'_>) {
         let fault = self.why_not_signed_in();
         self.refuse_if(step, &fault, |_, _, waiter| {
@@ -181,7 +182,7 @@ impl Account {
         });
     }
 
-    /// Shows a waiter the pending flow, once. Whether that was its answer (it cannot paste, and nobody listens).
+    /// Shows a waiter the pending flow, once. Whether that was its answer: it cannot paste, and nobody listens.
     pub(super) fn show_flow(&mut self, step: &mut Step<'_>, waiter: &mut Waiter) -> bool {
         let Job::Flow(flow) = &mut self.job else { return false };
         let (is_login, can_paste) = match &waiter.wants {
@@ -194,10 +195,10 @@ impl Account {
             ListenerState::Opening => return false,
             ListenerState::Open => {}
             ListenerState::Failed(fault) if can_paste => {
-                step.effects.push(Effect::Tell(waiter.id, Answer::Notice(fault.clone())));
+                step.effects.push(Effect::Tell(waiter.id, Event::Notice(fault.clone())));
             }
             ListenerState::Failed(fault) => {
-                step.reply(waiter.id, Answer::Error(fault.clone()));
+                step.reply(waiter.id, Reply::Error(fault.clone()));
                 return true;
             }
         }
@@ -209,16 +210,15 @@ impl Account {
             timeout: u32::try_from((flow.deadline - step.now.tick).as_seconds()).unwrap_or(u32::MAX),
         };
         flow.tab_opened = true;
-        step.effects.push(Effect::Tell(waiter.id, Answer::Authorize(authorize)));
+        step.effects.push(Effect::Tell(waiter.id, Event::Authorize(authorize)));
         false
     }
 
-    /// Whether the redirect port is open for a pending flow.
     pub(crate) fn is_listening(&self) -> bool {
         matches!(&self.job, Job::Flow(flow) if matches!(flow.listener, ListenerState::Open))
     }
 
-    /// Takes the listener's word on whether it is open. `false` if nobody waits for it any more.
+    /// Takes whether the listener is open. `false` if nobody waits for it.
     pub(super) fn listening(
         &mut self,
         step: &mut Step<'_>,
@@ -236,12 +236,12 @@ impl Account {
                 ListenerState::Failed(fault)
             }
         };
-        for mut waiter in self.waiters.take_all() {
+        for mut waiter in std::mem::take(&mut self.waiters) {
             if !self.show_flow(step, &mut waiter) {
                 self.waiters.push(waiter);
             }
         }
-        // A flow that nobody can answer is not left pending.
+        // A flow that nobody can answer does not stay pending.
         if let Job::Flow(flow) = &self.job
             && let ListenerState::Failed(fault) = &flow.listener
             && self.waiters.is_empty()
@@ -266,7 +266,7 @@ impl Account {
         Ok(())
     }
 
-    /// Takes the answer that the browser brought. `false` if no flow of this account waits for it.
+    /// Takes the redirect that the browser brought. `false` if no flow waits for it.
     pub(super) fn redirected(&mut self, step: &mut Step<'_>, epoch: Epoch, redirect: Redirect) -> bool {
         let flow = match std::mem::replace(&mut self.job, Job::None) {
             Job::Flow(flow) if flow.epoch == epoch => flow,
@@ -300,7 +300,7 @@ impl Account {
         self.job = Job::Exchanging(epoch, flow);
     }
 
-    /// Takes Rally's answer to a token request. `false` if nobody waits for it any more.
+    /// Takes Rally's answer to a token request. `false` if nobody waits for it.
     pub(super) fn answered(&mut self, step: &mut Step<'_>, epoch: Epoch, raw: RawAnswer) -> bool {
         match std::mem::replace(&mut self.job, Job::None) {
             Job::Renewing(own, sent) if own == epoch => self.renewal_answered(step, sent, raw),
@@ -318,7 +318,7 @@ impl Account {
             TokenAnswer::Granted(grant) => return self.look_up_user(step, flow, grant),
             TokenAnswer::Passing { fault, .. } => fault,
             TokenAnswer::Refused(refusal) => {
-                // A stored secret that does not work is asked for again; what the vault holds stays until then.
+                // A stored secret that Rally refuses is asked for again; the vault keeps it until then.
                 if refusal.of == Refused::Client && flow.secret_from != SecretFrom::Login {
                     self.client_secret.refused();
                 }
@@ -336,7 +336,7 @@ impl Account {
         self.job = Job::LookingUp(epoch, flow, Box::new(record));
     }
 
-    /// Takes Rally's word on whose a token is. `false` if nobody waits for it any more.
+    /// Takes Rally's answer on whose token it is. `false` if nobody waits for it.
     pub(super) fn user_looked_up(&mut self, step: &mut Step<'_>, epoch: Epoch, raw: RawAnswer) -> bool {
         if self.reports.is_question(epoch) {
             self.suspicion_answered(step, raw);
@@ -371,7 +371,8 @@ impl Account {
                 record.username = username;
                 self.sign_in(step, flow, record, None);
             }
-            // The token may be good all the same, so it is kept; whoever wants to know its user has Rally asked again.
+            // The token may be good all the same, so it is kept; whoever wants to know its user makes Rally be asked
+            // again.
             UserAnswer::Passing { fault, retry_after } => {
                 if self.profile.username.is_some() {
                     self.user_backoff.failed(step, fault.clone(), retry_after);
@@ -384,22 +385,23 @@ impl Account {
                 let fault = self.name_in_remedy(fault);
                 self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
             }
-            // The token is good on an address that the subscription allows, so it is kept; but nobody is told that all is well.
+            // The token is good from an address that the subscription allows, so it is kept, but the sign-in has not
+            // worked.
             UserAnswer::AddressNotAllowed(fault) => self.sign_in_in_part(step, flow, record, fault),
         }
     }
 
-    /// Keeps the token, and tells everybody why nobody can be given it yet.
+    /// Keeps the token, and answers everybody with the fault that keeps it from being given out.
     fn sign_in_in_part(&mut self, step: &mut Step<'_>, flow: Box<Flow>, record: TokenRecord, fault: Fault) {
         step.recovered(&self.profile.name, &fault);
         self.sign_in(step, flow, record, Some(Page::Failed(fault.clone())));
-        for waiter in self.waiters.take_all() {
-            step.reply(waiter.id, Answer::Error(fault.clone()));
+        for waiter in std::mem::take(&mut self.waiters) {
+            step.reply(waiter.id, Reply::Error(fault.clone()));
         }
         self.fault = Some(fault);
     }
 
-    /// Holds the token of a flow that has ended well, and ends the flow with this page, or with the one that says so.
+    /// Holds the token of a flow that succeeded, and ends the flow with this page, or with the one for a success.
     fn sign_in(&mut self, step: &mut Step<'_>, flow: Box<Flow>, record: TokenRecord, page: Option<Page>) {
         let page = page.unwrap_or_else(|| Page::SignedIn { username: record.username.clone() });
         step.end_listening(flow.epoch, page);
@@ -409,11 +411,10 @@ impl Account {
         self.fault = None;
         // The secret first: a token without it could not be renewed after a crash between the two.
         self.keep_client_secret(step, flow.client_secret, flow.secret_from);
-        self.take_new_token(step, record);
-        self.token.came_by_sign_in();
+        self.take_new_token(step, record, true);
     }
 
-    /// Ends a flow that came to nothing, and answers everybody who waited for it.
+    /// Ends a flow that failed, and refuses everybody who waited for it.
     fn end_flow(&mut self, step: &mut Step<'_>, flow: &Flow, fault: &Fault, page: Page) {
         step.end_listening(flow.epoch, page);
         step.log(&self.profile.name, GrantStep::FlowEnded);
@@ -424,7 +425,6 @@ impl Account {
         self.refuse(step, fault);
     }
 
-    /// Ends a flow that nobody answered in time.
     pub(super) fn end_late_flow(&mut self, step: &mut Step<'_>) {
         if !matches!(&self.job, Job::Flow(flow) if flow.deadline <= step.now.tick) {
             return;
@@ -440,8 +440,8 @@ impl Account {
         }
     }
 
-    /// What to do when nothing came back. A wrong client ID or callback URL ends at a page of Rally's, which the daemon
-    /// does not get to see.
+    /// What to do when no browser came back. A wrong client ID or callback URL ends at a page of Rally's, which the
+    /// daemon never sees.
     pub(super) fn after_no_answer(&self) -> String {
         let Profile { client_id, redirect_uri, base_url, .. } = &self.profile;
         format!(
@@ -453,7 +453,7 @@ impl Account {
         )
     }
 
-    /// Ends a flow whose `login` was interrupted while nobody else waits: the person changed their mind.
+    /// Ends a flow whose `login` was interrupted, unless somebody else waits for it.
     pub(super) fn drop_deserted_flow(&mut self, step: &mut Step<'_>) {
         if matches!(&self.job, Job::Flow(flow) if flow.began_by_login) && self.waiters.is_empty() {
             let fault = Fault::new(FaultKind::Denied, "the sign-in was interrupted")
@@ -462,7 +462,7 @@ impl Account {
         }
     }
 
-    /// Ends whatever flow there is, without a pause before the next.
+    /// Ends any flow, without a cool-down.
     pub(super) fn abandon_flow(&mut self, step: &mut Step<'_>, fault: &Fault) {
         match std::mem::replace(&mut self.job, Job::None) {
             Job::Flow(flow) | Job::Exchanging(_, flow) | Job::LookingUp(_, flow, _) => {

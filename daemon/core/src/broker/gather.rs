@@ -1,11 +1,11 @@
-//! Requests about many profiles at once: they are answered when the last profile has had its say.
+//! Requests about several profiles, which are answered once the last profile is done.
 //! Does not: change an account.
 //! Used by: `broker`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rally_cred_proto::{
-    Answer, Fault, Secret,
+    Event, Fault, Reply, Secret,
     message::{SignedOut, Status, VaultStatus},
 };
 
@@ -43,25 +43,22 @@ pub(super) struct StatusGathering {
     until: Tick,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Check {
+    #[default]
     Unwanted,
     Wanted,
-    Asked { open: HashMap<Epoch, (String, Secret)>, found: BTreeMap<String, Result<bool, Fault>> },
-}
-
-/// What Rally said of a token on behalf of one or more requests.
-#[derive(Debug)]
-pub(super) struct Checked {
-    pub(super) profile: String,
-    pub(super) token: Secret,
+    Asked {
+        open: HashMap<Epoch, (String, Secret)>,
+        found: BTreeMap<String, Result<bool, Fault>>,
+    },
 }
 
 impl StatusGathering {
-    /// How long the vault may take before the accounts are shown as they are.
+    /// How long the vault may take before the accounts are reported as they are.
     pub(super) const READING: Ticks = Ticks::seconds(5);
 
-    /// How long all of it may take; a look-up has its own, shorter limit.
+    /// How long all of it may take; a look-up has a shorter limit.
     const WHOLE: Ticks = Ticks::seconds(30);
 
     pub(super) fn new(id: AskId, profiles: Vec<String>, check: bool, now: Now) -> Self {
@@ -83,7 +80,7 @@ impl StatusGathering {
         self.unread.retain(|name| accounts.contains_key(name));
     }
 
-    /// The questions that are open on its behalf.
+    /// The questions to Rally on its behalf.
     pub(super) fn open_checks(&self) -> impl Iterator<Item = (Epoch, String, Secret)> {
         let open = match &self.check {
             Check::Asked { open, .. } => Some(open),
@@ -92,8 +89,8 @@ impl StatusGathering {
         open.into_iter().flatten().map(|(epoch, (profile, token))| (*epoch, profile.clone(), token.clone()))
     }
 
-    /// Asks Rally about each token, once all are read; joins a question that is open already, and does not ask about a
-    /// token that Rally took a moment ago.
+    /// Asks Rally about each token, once all are read; joins a question that is under way, and skips a token that Rally
+    /// accepted a moment ago.
     pub(super) fn look_up(
         &mut self,
         step: &mut Step<'_>,
@@ -127,8 +124,8 @@ impl StatusGathering {
         self.check = Check::Asked { open, found };
     }
 
-    /// Takes Rally's word on a token, if it is for this request too.
-    pub(super) fn looked_up(&mut self, epoch: Epoch, answer: &UserAnswer) -> Option<Checked> {
+    /// Takes Rally's answer, if it is for this request too. Returns the profile and the token that it is about.
+    pub(super) fn looked_up(&mut self, epoch: Epoch, answer: &UserAnswer) -> Option<(String, Secret)> {
         let Check::Asked { open, found } = &mut self.check else { return None };
         let (profile, token) = open.remove(&epoch)?;
         let verdict = match answer {
@@ -137,7 +134,7 @@ impl StatusGathering {
             UserAnswer::AddressNotAllowed(fault) | UserAnswer::Passing { fault, .. } => Err(fault.clone()),
         };
         found.insert(profile.clone(), verdict);
-        Some(Checked { profile, token })
+        Some((profile, token))
     }
 
     pub(super) fn is_complete(&self, now: Now) -> bool {
@@ -149,7 +146,7 @@ impl StatusGathering {
         self.unread.is_empty() && is_checked || self.until <= now.tick
     }
 
-    /// Tells of each profile, then gives the result.
+    /// Reports each profile, then returns the result.
     pub(super) fn answer(
         &self,
         step: &mut Step<'_>,
@@ -157,7 +154,7 @@ impl StatusGathering {
         accounts: &BTreeMap<String, Account>,
         default: &str,
         static_hosts: Vec<String>,
-    ) -> Answer {
+    ) -> Reply {
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
             let mut status = account.status(step.now, account.profile().name == default);
             if let Check::Asked { found, .. } = &self.check {
@@ -170,7 +167,7 @@ impl StatusGathering {
                     None => {}
                 }
             }
-            step.effects.push(Effect::Tell(self.id, Answer::Profile(Box::new(status))));
+            step.effects.push(Effect::Tell(self.id, Event::Profile(Box::new(status))));
         }
         let fault = accounts.values().find_map(|account| account.vault_fault().cloned());
         let was_used = accounts.values().any(Account::has_token);
@@ -178,7 +175,7 @@ impl StatusGathering {
             Keyring::Memory => Some(false),
             Keyring::Auto | Keyring::Os => (was_used || fault.is_some()).then_some(fault.is_none()),
         };
-        Answer::Status(Box::new(Status {
+        Reply::Status(Box::new(Status {
             release: facts.release.clone(),
             pid: facts.pid,
             config: facts.config.clone(),
@@ -196,7 +193,7 @@ pub(super) struct LogoutGathering {
     open: HashSet<Epoch>,
     done: SignedOut,
     fault: Option<Fault>,
-    /// Why what a keyring may hold was not erased, though the config file can do without a keyring.
+    /// Why an item that may exist was not erased, though the configuration can do without a keyring.
     unasked: Option<Fault>,
 }
 
@@ -206,7 +203,7 @@ impl LogoutGathering {
         Self { id, open: HashSet::new(), done, fault: None, unasked: None }
     }
 
-    /// These items of a profile are being erased.
+    /// Adds items of a profile that are being erased.
     pub(super) fn erasing(&mut self, items: Vec<Epoch>, grants_page: &str) {
         self.open.extend(items);
         if !self.done.revoke_at.iter().any(|page| page == grants_page) {
@@ -214,7 +211,7 @@ impl LogoutGathering {
         }
     }
 
-    /// Takes the vault's word on an item of this profile.
+    /// Takes the vault's answer on an item of this profile.
     pub(super) fn erased(
         &mut self,
         epoch: Epoch,
@@ -225,7 +222,7 @@ impl LogoutGathering {
         self.open.remove(&epoch);
         match outcome {
             Ok(()) => {}
-            // There may never have been one; but if there is, what it holds comes back with it.
+            // There may be none; but if there is, it comes back with the keyring.
             Err(trouble) if trouble.is_missing() && keyring == Keyring::Auto => {
                 self.unasked = Some(trouble.fault());
             }
@@ -242,9 +239,9 @@ impl LogoutGathering {
 
     pub(super) fn answer(self, step: &mut Step<'_>) {
         if let Some(fault) = self.fault {
-            return step.reply(self.id, Answer::Error(fault));
+            return step.reply(self.id, Reply::Error(fault));
         }
-        step.effects.extend(self.unasked.map(|fault| Effect::Tell(self.id, Answer::Notice(fault))));
-        step.reply(self.id, Answer::SignedOut(self.done));
+        step.effects.extend(self.unasked.map(|fault| Effect::Tell(self.id, Event::Notice(fault))));
+        step.reply(self.id, Reply::SignedOut(self.done));
     }
 }

@@ -1,6 +1,6 @@
-//! The broker: takes one event and says what to do. Finds the account that an event is for; the account decides.
+//! The broker: takes one event and says what to do. It finds the account that an event is for; the account decides.
 //! Does not: block, fail, read a clock or do IO. A refusal is an effect too.
-//! Used by: the driver, which owns the only one.
+//! Used by: the driver, which owns it.
 
 mod gather;
 mod idle;
@@ -9,7 +9,7 @@ mod running;
 mod wake_ups;
 
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind,
+    Ask, Fault, FaultKind, Reply,
     message::{Get, Login, Logout, ProfileState, Target},
 };
 
@@ -17,8 +17,8 @@ use crate::{
     account::Account,
     answer::{self, UserAnswer},
     dice::Dice,
-    event::{AskId, Effect, Entry, Epoch, Event, Peer},
-    jobs::{Jobs, Outcome, Owner},
+    event::{AskId, Effect, Entry, Epoch, Event, Outcome, Peer},
+    jobs::{Jobs, Owner},
     policy,
     profile::{Config, Profile},
     sent::Sent,
@@ -37,7 +37,7 @@ use wake_ups::WakeUps;
 
 pub use gather::Facts;
 
-/// Everything that is decided, and all state that decisions need.
+/// All decisions, and all the state that they need.
 #[derive(Debug)]
 pub struct Broker {
     facts: Facts,
@@ -50,15 +50,15 @@ pub struct Broker {
     logouts: Vec<LogoutGathering>,
     reloads: Vec<AskId>,
     stop: Option<Stop>,
-    /// Only where the service manager starts the daemon again when it is needed.
+    /// Only where the service manager can start the daemon again.
     idleness: Option<Idleness>,
     jobs: Jobs,
-    /// How often the config file is being read.
+    /// How many reads of the config file are under way.
     config_reads: u32,
 }
 
 impl Broker {
-    /// A broker that knows nothing but its configuration.
+    /// A broker that knows only its configuration.
     pub fn new(facts: Facts, config: Config) -> Self {
         let account = |profile: &Profile| (profile.name.clone(), Account::new(profile.clone()));
         Self {
@@ -78,13 +78,13 @@ impl Broker {
         }
     }
 
-    /// The same broker, which orders the exit once nothing has happened for this long and nothing would be lost.
+    /// The same broker, which ends once it was idle for this long and nothing would be lost.
     #[must_use]
     pub fn with_idle_exit(self, after: Ticks) -> Self {
         Self { idleness: Some(Idleness::new(after)), ..self }
     }
 
-    /// Takes one event and says what to do, in order.
+    /// Takes one event, and says what to do, in order.
     pub fn handle(&mut self, now: Now, dice: &mut dyn Dice, event: Event) -> Vec<Effect> {
         let mut step = Step {
             now,
@@ -112,7 +112,7 @@ impl Broker {
         self.accounts.iter().map(|(name, account)| (name.as_str(), account.state()))
     }
 
-    /// When to call again with [`Event::TimePassed`]. May change after any [`Broker::handle`].
+    /// When to call again with [`Event::TimePassed`]. May change after each [`Broker::handle`].
     pub fn next_deadline(&self) -> Option<Tick> {
         let accounts = self.wake_ups.first();
         let stop = self.stop.as_ref().map(|stop| stop.until);
@@ -125,22 +125,7 @@ impl Broker {
         match event {
             Event::Asked { id, peer, ask } => self.asked(step, id, peer, ask),
             Event::Left(id) => self.left(step, id),
-            Event::Loaded(epoch, outcome) => self.heard(step, epoch, Outcome::Loaded(outcome)),
-            Event::ClientSecretFetched(epoch, outcome) => {
-                self.heard(step, epoch, Outcome::ClientSecretFetched(outcome));
-            }
-            Event::Changed(epoch, outcome) => self.heard(step, epoch, Outcome::Changed(outcome)),
-            Event::Erased(epoch, outcome) => self.heard(step, epoch, Outcome::Erased(outcome)),
-            Event::Listening(epoch, outcome) => self.heard(step, epoch, Outcome::Listening(outcome)),
-            Event::Redirected(epoch, redirect) => self.heard(step, epoch, Outcome::Redirected(redirect)),
-            Event::Answered(epoch, raw) => {
-                let raw = raw.beside(self.secrets());
-                self.heard(step, epoch, Outcome::Answered(raw));
-            }
-            Event::UserLookedUp(epoch, raw) => {
-                let raw = raw.beside(self.secrets());
-                self.heard(step, epoch, Outcome::UserLookedUp(raw));
-            }
+            Event::Outcome(epoch, outcome) => self.heard(step, epoch, outcome),
             Event::ConfigRead(outcome) => self.config_read(step, outcome),
             Event::TimePassed => self.time_passed(step),
             Event::ReloadWanted => self.read_config(step),
@@ -148,13 +133,18 @@ impl Broker {
         }
     }
 
-    /// What was sent to Rally some time, and may be quoted by any answer of it.
+    /// Every secret that was sent to Rally, and may be quoted in any of its answers.
     fn secrets(&self) -> Sent {
         Sent::new(self.accounts.values().flat_map(Account::secrets).cloned())
     }
 
-    /// Takes what a job came to, to whoever ordered it.
+    /// Takes an outcome to the owner of its job.
     fn heard(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::Answered(raw) => Outcome::Answered(raw.beside(self.secrets())),
+            Outcome::UserLookedUp(raw) => Outcome::UserLookedUp(raw.beside(self.secrets())),
+            outcome => outcome,
+        };
         let is_current = match step.jobs.owner_of(epoch, &outcome) {
             Some(Owner::Account(name)) => {
                 let mut is_current = false;
@@ -207,7 +197,7 @@ impl Broker {
         self.wake_ups.set(name, at);
     }
 
-    /// Settles what accounts have handed on: status requests for which one was read, and requests of another one's user.
+    /// Settles what accounts passed on: status requests that waited for a read, and requests for another user.
     fn settle(&mut self, step: &mut Step<'_>) {
         while let Some((from, waiter)) = step.misdirected.pop() {
             self.redirect(step, &from, waiter);
@@ -219,13 +209,13 @@ impl Broker {
         }
     }
 
-    /// Takes a request whose user is not this profile's to the next that may be right.
+    /// Takes a request for another user than this profile's to the next profile that may match.
     fn redirect(&mut self, step: &mut Step<'_>, from: &str, mut waiter: Waiter) {
         waiter.tried.push(from.to_owned());
         let (Wants::Get { username, is_named: false, .. }, Some(account)) =
             (&waiter.wants, self.accounts.get(from))
         else {
-            return step.reply(waiter.id, Answer::NoMatch);
+            return step.reply(waiter.id, Reply::NoMatch);
         };
         let origin = account.profile().base_url.origin();
         let next = self
@@ -235,13 +225,13 @@ impl Broker {
             .cloned();
         match next {
             Some(name) => self.with_account(step, &name, |account, step| account.take_over(step, waiter)),
-            None => step.reply(waiter.id, Answer::NoMatch),
+            None => step.reply(waiter.id, Reply::NoMatch),
         }
     }
 
     fn asked(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, ask: Ask) {
         if self.stop.is_some() && !matches!(ask, Ask::Stop) {
-            step.reply(id, Answer::Error(stopping()));
+            step.reply(id, Reply::Error(stopping()));
             return;
         }
         match ask {
@@ -255,7 +245,7 @@ impl Broker {
                     });
                 }
                 Ok(None) => self.statics.erase(step, id, erase),
-                Err(fault) => step.reply(id, Answer::Error(fault)),
+                Err(fault) => step.reply(id, Reply::Error(fault)),
             },
             Ask::Store(store) => {
                 let target = Target {
@@ -265,21 +255,21 @@ impl Broker {
                     ..Target::default()
                 };
                 match self.routes.find(&self.accounts, &target) {
-                    // A token that the daemon gave out itself, it has already.
-                    Ok(Some(_)) => step.reply(id, Answer::Done),
+                    // The daemon has every token that it issued.
+                    Ok(Some(_)) => step.reply(id, Reply::Done),
                     Ok(None) => self.statics.store(step, id, store),
-                    Err(fault) => step.reply(id, Answer::Error(fault)),
+                    Err(fault) => step.reply(id, Reply::Error(fault)),
                 }
             }
             Ask::Login(login) => self.asked_login(step, id, peer, login),
             Ask::Paste(paste) => match self.routes.named(&self.accounts, paste.profile.as_deref()) {
                 Ok(name) => self.with_account(step, &name, |account, step| {
-                    let answer =
-                        account.pasted(step, &paste.redirect).map_or_else(Answer::Error, |()| Answer::Done);
-                    step.reply(id, answer);
+                    let reply =
+                        account.pasted(step, &paste.redirect).map_or_else(Reply::Error, |()| Reply::Done);
+                    step.reply(id, reply);
                     account.advance(step);
                 }),
-                Err(fault) => step.reply(id, Answer::Error(fault)),
+                Err(fault) => step.reply(id, Reply::Error(fault)),
             },
             Ask::Logout(logout) => self.asked_logout(step, id, &logout),
             Ask::Status(status) => {
@@ -294,7 +284,7 @@ impl Broker {
                             });
                         }
                     }
-                    Err(fault) => step.reply(id, Answer::Error(fault)),
+                    Err(fault) => step.reply(id, Reply::Error(fault)),
                 }
             }
             Ask::Check(check) => match self.routes.named_or_all(&self.accounts, check.profile.as_deref()) {
@@ -305,7 +295,7 @@ impl Broker {
                     let secrets = self.secrets();
                     step.effects.push(Effect::Check { id, keyring: step.keyring, profiles, secrets });
                 }
-                Err(fault) => step.reply(id, Answer::Error(fault)),
+                Err(fault) => step.reply(id, Reply::Error(fault)),
             },
             Ask::Reload => {
                 self.reloads.push(id);
@@ -316,7 +306,7 @@ impl Broker {
                 let fault = Fault::new(FaultKind::BadRequest, "this request is not known")
                     .why("the daemon is older than the program that asked")
                     .remedy("rally-cred daemon restart");
-                step.reply(id, Answer::Error(fault));
+                step.reply(id, Reply::Error(fault));
             }
         }
     }
@@ -326,11 +316,11 @@ impl Broker {
             Ok(Some(name)) => name,
             Ok(None) => {
                 if !self.statics.get(step, id, peer, &get) {
-                    step.reply(id, Answer::NoMatch);
+                    step.reply(id, Reply::NoMatch);
                 }
                 return;
             }
-            Err(fault) => return step.reply(id, Answer::Error(fault)),
+            Err(fault) => return step.reply(id, Reply::Error(fault)),
         };
         let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
         let wants = Wants::Get {
@@ -346,11 +336,11 @@ impl Broker {
     fn asked_login(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, login: Login) {
         let name = match self.routes.named(&self.accounts, login.profile.as_deref()) {
             Ok(name) => name,
-            Err(fault) => return step.reply(id, Answer::Error(fault)),
+            Err(fault) => return step.reply(id, Reply::Error(fault)),
         };
         let timeout = Ticks::seconds(u64::from(login.timeout)).min(policy::LONGEST_FLOW);
         let wants = Wants::Login {
-            // A secret is proved by signing in with it, so a valid token is no reason to leave it.
+            // A secret is verified by a sign-in, so a valid token is no reason to skip it.
             force: login.force || login.client_secret.is_some(),
             client_secret: login.client_secret,
             can_paste: login.can_paste,
@@ -366,7 +356,7 @@ impl Broker {
         };
         let names = match names {
             Ok(names) => names,
-            Err(fault) => return step.reply(id, Answer::Error(fault)),
+            Err(fault) => return step.reply(id, Reply::Error(fault)),
         };
         let mut gathering = LogoutGathering::new(id);
         for name in names {
@@ -393,19 +383,19 @@ impl Broker {
         }
     }
 
-    /// Takes Rally's word on a token that a `status` has asked about.
+    /// Takes Rally's answer on a token that a `status` asked about.
     fn checked(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) -> bool {
         let Outcome::UserLookedUp(raw) = outcome else { return false };
         let answer = answer::read_user_answer(raw);
-        // One question may be on behalf of several requests; what it says of the token is said once.
+        // One question may serve several requests; its answer counts once.
         let checked = self.statuses.iter_mut().filter_map(|status| status.looked_up(epoch, &answer)).last();
-        let Some(checked) = checked else { return false };
-        self.with_account(step, &checked.profile, |account, step| {
+        let Some((profile, token)) = checked else { return false };
+        self.with_account(step, &profile, |account, step| {
             match &answer {
-                // A 401 is believed over the clock, whoever asked.
-                UserAnswer::TokenRefused(_) => account.refuted(step, &checked.token),
+                // A 401 counts more than the expiry, whoever asked.
+                UserAnswer::TokenRefused(_) => account.refuted(step, &token),
                 UserAnswer::Found { username, .. } => {
-                    account.token_is_of(step, &checked.token, username.as_deref());
+                    account.token_is_of(step, &token, username.as_deref());
                 }
                 UserAnswer::AddressNotAllowed(_) | UserAnswer::Passing { .. } => {}
             }
@@ -426,13 +416,13 @@ impl Broker {
         }
     }
 
-    /// Orders the exit if nothing has happened for long and a new process would find everything again.
+    /// Ends the daemon if it was idle for long and a new process would find everything.
     fn leave_if_idle(&mut self, step: &mut Step<'_>) {
         let Some(idleness) = &mut self.idleness else { return };
         if !idleness.is_due(step.now) {
             return;
         }
-        // It may take now what it did not take when it was asked to.
+        // The vault may take now what it did not take before.
         self.statics.keep_what_memory_has(step);
         if step.jobs.is_empty()
             && self.config_reads == 0
@@ -457,8 +447,8 @@ impl Broker {
             .partition(|status| status.is_complete(step.now) || self.stop.is_some());
         self.statuses = waiting;
         for status in done {
-            let answer = status.answer(step, &self.facts, &self.accounts, default, self.statics.host_names());
-            step.reply(status.id, answer);
+            let reply = status.answer(step, &self.facts, &self.accounts, default, self.statics.host_names());
+            step.reply(status.id, reply);
         }
         let (done, waiting): (Vec<_>, _) =
             std::mem::take(&mut self.logouts).into_iter().partition(LogoutGathering::is_complete);

@@ -1,6 +1,5 @@
-//! Which profile a request is for: by its name, or by the server and the user that the request names. A token goes to its
-//! own server only.
-//! Does not: know what a profile holds, but for its user.
+//! Which profile a request is for: by name, or by the server and user in the request. A token goes to its own server only.
+//! Does not: know more of a profile than its user.
 //! Used by: `broker`.
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,16 +12,14 @@ use crate::{
     profile::{Config, Profile},
 };
 
-/// The accounts by the name of their profile.
 pub(super) type Accounts = BTreeMap<String, Account>;
 
-/// The ways to a profile.
 #[derive(Debug)]
 pub(super) struct Routes {
     default: String,
-    /// The profiles of each server, in the order in which they are preferred.
+    /// The profiles of each server, by preference.
     by_origin: HashMap<Origin, Vec<String>>,
-    /// The config file, for those who name a profile that it has not.
+    /// The config file, for the fault about an unknown profile.
     config_file: String,
 }
 
@@ -37,13 +34,12 @@ impl Routes {
         Self { default: config.default_profile.clone(), by_origin, config_file }
     }
 
-    /// The name of the profile that is meant where none is named.
     pub(super) fn default_name(&self) -> &str {
         &self.default
     }
 
-    /// The profile that a request is about; `None` if no profile is for the server that it names. A profile named beside
-    /// a server must be for that server, so that a default set in a shell gives no token away.
+    /// The profile of a request; `None` if its server has none. A profile that is named beside a server must be for that
+    /// server, so that a default set in a shell gives no token away.
     pub(super) fn find(&self, accounts: &Accounts, target: &Target) -> Result<Option<String>, Fault> {
         let named = target.profile.as_deref().map(|name| self.named(accounts, Some(name))).transpose()?;
         let origin = match (&target.uri, &target.protocol, &target.host) {
@@ -58,7 +54,7 @@ impl Routes {
         Ok(self.candidates(accounts, &origin, target.username.as_deref()).find(is_wanted).cloned())
     }
 
-    /// The profiles of a server that may have this user's token: first those that are known to.
+    /// The profiles of a server that may have this user's token, those known to have it first.
     pub(super) fn candidates(
         &self,
         accounts: &Accounts,
@@ -75,7 +71,6 @@ impl Routes {
         with(Some(true)).chain(with(None))
     }
 
-    /// The profile of this name, or all.
     pub(super) fn named_or_all(&self, accounts: &Accounts, name: Option<&str>) -> Result<Vec<String>, Fault> {
         match name {
             None => Ok(accounts.keys().cloned().collect()),
@@ -83,7 +78,6 @@ impl Routes {
         }
     }
 
-    /// The profile of this name, or the default one.
     pub(super) fn named(&self, accounts: &Accounts, name: Option<&str>) -> Result<String, Fault> {
         let wanted = name.unwrap_or(&self.default);
         match accounts.contains_key(wanted) {

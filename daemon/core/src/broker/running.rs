@@ -1,8 +1,8 @@
-//! The broker's own life: a new configuration put into force, and the stop in order.
-//! Does not: answer requests, or end for want of work (`idle` does).
+//! The broker's own life: a new configuration, and the stop in order.
+//! Does not: answer requests, or end when idle (`idle` does).
 //! Used by: `broker`, of which this is a part.
 
-use rally_cred_proto::{Answer, Fault, FaultKind};
+use rally_cred_proto::{Fault, FaultKind, Reply};
 
 use crate::{
     account::Account,
@@ -14,7 +14,7 @@ use crate::{
     time::Tick,
 };
 
-/// A stop under way: who asked for it, and when it no longer waits for the vault.
+/// A stop under way: who asked for it, and until when it waits for the vault.
 #[derive(Debug)]
 pub(super) struct Stop {
     asks: Vec<AskId>,
@@ -22,34 +22,33 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// Lets a client go that left.
     pub(super) fn left(&mut self, id: AskId) {
         self.asks.retain(|ask| *ask != id);
     }
 }
 
 impl Broker {
-    /// Takes what is in the config file, or why it cannot be used, and answers whoever asked for a reload.
+    /// Takes the configuration, or why it cannot be used, and answers whoever asked for a reload.
     pub(super) fn config_read(&mut self, step: &mut Step<'_>, outcome: Result<Config, Fault>) {
         self.config_reads = self.config_reads.saturating_sub(1);
         let asks = std::mem::take(&mut self.reloads);
-        let answer = match outcome {
+        let reply = match outcome {
             Ok(config) => {
                 step.effects.push(Effect::Log(Entry::Reloaded { profiles: config.profiles.len() }));
                 self.apply(step, config);
-                Answer::Done
+                Reply::Done
             }
             Err(fault) => {
                 step.effects.push(Effect::Log(Entry::ReloadFailed(fault.clone())));
-                Answer::Error(fault)
+                Reply::Error(fault)
             }
         };
         for id in asks {
-            step.reply(id, answer.clone());
+            step.reply(id, reply.clone());
         }
     }
 
-    /// Puts a new configuration into force. A token stays only while base URL, client ID and scope are the same.
+    /// Applies a new configuration. A token stays only while base URL, client ID and scope are the same.
     fn apply(&mut self, step: &mut Step<'_>, config: Config) {
         let has_other_vault = self.config.keyring != config.keyring;
         if has_other_vault {
@@ -92,13 +91,13 @@ impl Broker {
                 account.advance(step);
             });
         }
-        // Whoever waited for a profile that is gone has nothing left to wait for.
+        // Nobody waits for a profile that is gone.
         for status in &mut self.statuses {
             status.forget_missing(&self.accounts);
         }
     }
 
-    /// Begins a stop, or joins the one that is under way.
+    /// Begins a stop, or joins the one under way.
     pub(super) fn stop(&mut self, step: &mut Step<'_>, ask: Option<AskId>) {
         match &mut self.stop {
             Some(stop) => stop.asks.extend(ask),
@@ -109,7 +108,7 @@ impl Broker {
                     until: step.now.tick + policy::STOP_PATIENCE,
                 });
                 for id in std::mem::take(&mut self.reloads) {
-                    step.reply(id, Answer::Error(stopping()));
+                    step.reply(id, Reply::Error(stopping()));
                 }
                 self.statics.fail_all(step, &stopping());
                 for account in self.accounts.values_mut() {
@@ -119,7 +118,7 @@ impl Broker {
         }
     }
 
-    /// Ends once the vault has what is on its way to it, or has had its time.
+    /// Ends once the vault has what is being written, or its time is up.
     pub(super) fn finish_stop(&mut self, step: &mut Step<'_>) {
         let Some(stop) = &mut self.stop else { return };
         let is_unsettled = self.accounts.values().any(Account::is_unsettled)
@@ -127,18 +126,17 @@ impl Broker {
             || step.jobs.is_erasing();
         if stop.until <= step.now.tick || !is_unsettled {
             for logout in self.logouts.drain(..) {
-                step.reply(logout.id, Answer::Error(stopping()));
+                step.reply(logout.id, Reply::Error(stopping()));
             }
             step.effects.push(Effect::CloseSocket);
             for id in std::mem::take(&mut stop.asks) {
-                step.effects.push(Effect::Reply(id, Answer::Done));
+                step.effects.push(Effect::Reply(id, Reply::Done));
             }
             step.effects.push(Effect::Exit);
         }
     }
 }
 
-/// What everybody is told from then on.
 pub(super) fn stopping() -> Fault {
     Fault::new(FaultKind::Stopping, "the daemon is stopping").remedy("rally-cred daemon start")
 }

@@ -1,12 +1,12 @@
-//! When each account wants to be woken.
-//! Does not: wake one.
+//! When each account is to be woken.
+//! Does not: wake it.
 //! Used by: `broker`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::time::Tick;
 
-/// The accounts that want to be woken, soonest first.
+/// When to wake which account, soonest first.
 #[derive(Debug, Default)]
 pub(super) struct WakeUps {
     queue: BTreeSet<(Tick, String)>,
@@ -14,7 +14,7 @@ pub(super) struct WakeUps {
 }
 
 impl WakeUps {
-    /// Notes when an account wants to be woken from now on.
+    /// Reschedules an account.
     pub(super) fn set(&mut self, name: &str, at: Option<Tick>) {
         if self.of.get(name).copied() == at {
             return;
@@ -28,12 +28,10 @@ impl WakeUps {
         }
     }
 
-    /// The soonest.
     pub(super) fn first(&self) -> Option<Tick> {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// Those whose time has come.
     pub(super) fn due(&self, now: Tick) -> Vec<String> {
         self.queue.iter().take_while(|(at, _)| *at <= now).map(|(_, name)| name.clone()).collect()
     }
