@@ -5,6 +5,7 @@
 use rally_cred_tests::world::Running;
 
 use super::{Stage, file, python};
+use crate::sign_in::sign_in;
 
 const PROJECTS: &str = "ok Example Project, Second Project";
 
@@ -32,4 +33,19 @@ fn an_mcp_server_that_exec_started_dies_with_its_token() {
     assert_eq!(call(&mut program), PROJECTS);
     stage.sandbox.expire_tokens();
     assert_eq!(call(&mut program), "error Error executing tool project_names");
+}
+
+#[test]
+fn an_mcp_server_behind_a_gateway_outlives_its_token_its_daemon_and_a_sign_in() {
+    let mut stage = Stage::new();
+    let mut program = start(&stage, &["gateway", "--tool", "mcp"]);
+    assert_eq!(call(&mut program), PROJECTS);
+    for _ in 0..3 {
+        stage.sandbox.expire_tokens();
+        assert_eq!(call(&mut program), PROJECTS);
+    }
+    stage.restart_daemon();
+    // Without a keyring the new daemon has no token.
+    sign_in(&stage.world, &stage.sandbox);
+    assert_eq!(call(&mut program), PROJECTS);
 }

@@ -18,7 +18,7 @@ use crate::sign_in::{question, sign_in, world_with_browser};
 /// A signed-in world, and variables by which its programs find and trust the sandbox.
 pub(crate) struct Stage {
     // Dropped first, so that the world need not ask it to stop.
-    _daemon: Running,
+    daemon: Running,
     pub(crate) world: World,
     pub(crate) sandbox: Sandbox,
 }
@@ -44,7 +44,15 @@ impl Stage {
         world.set("NODE_PATH", installed("node_modules").display());
         let daemon = world.start_daemon();
         sign_in(&world, &sandbox);
-        Stage { _daemon: daemon, world, sandbox }
+        Stage { daemon, world, sandbox }
+    }
+
+    /// Another daemon, which those who are connected take up again.
+    fn restart_daemon(&mut self) {
+        self.daemon.stop();
+        self.daemon = self.world.start_daemon();
+        // A gateway is back at its port once its command has found the daemon.
+        while !self.world.client(&["gateway", "list"], "").stdout.contains("127.0.0.1:") {}
     }
 
     /// Runs a program with a token, as `exec` does with these flags.

@@ -93,3 +93,33 @@ fn a_key_in_a_config_file_of_pyral_beats_the_one_in_the_environment() {
     stage.world.set("RALLY_CONFIG", "elsewhere");
     fails_with_a_warning(&stage);
 }
+
+/// A program that asks again for each line that it reads, and writes.
+const LONG: &str = r#"
+import sys
+from pyral import Rally, rallyWorkset
+server, _, _, apikey, _, _ = rallyWorkset([])
+rally = Rally(server, apikey=apikey)
+print("ready", flush=True)
+for _ in sys.stdin:
+    answer = rally.get("Defect", fetch="Name")
+    made = rally.create("Defect", {"Name": "made by pyral", "Severity": "Cosmetic"})
+    print(bool(answer), answer.status_code, rally.delete("Defect", made.FormattedID), flush=True)
+"#;
+
+#[test]
+fn pyral_behind_a_gateway_does_all_that_it_does_with_a_token_and_outlives_it() {
+    // The cookies that pyral would keep and Rally would refuse do not reach it.
+    let stage = Stage::new();
+    let (python, script) = (python(), file("tests/tools/with_pyral.py"));
+    let words = ["gateway", "--tool", "pyral", "--", &python];
+    check_worked(&stage.world.client(&[&words[..], &[&script]].concat(), ""), OUTPUT);
+    let mut program = stage.world.start("rally-cred", &[&words[..], &["-c", LONG]].concat());
+    program.wait_for_text("ready\n");
+    for _ in 0..3 {
+        stage.sandbox.expire_tokens();
+        program.write("\n");
+        assert_eq!(program.next_line_of_stdout().as_deref(), Some("True 200 True"));
+    }
+    assert_eq!(stage.sandbox.counters().refreshes(), 3);
+}

@@ -33,3 +33,15 @@ fn rally_node_with_a_token_that_does_not_work_says_401_and_works_after_an_erase(
     check_worked(&run(&stage), OUTPUT);
     assert_eq!(stage.sandbox.counters().refreshes(), 1);
 }
+
+#[test]
+fn rally_node_behind_a_gateway_does_all_that_it_does_with_a_token_though_that_has_ended() {
+    let stage = Stage::new();
+    stage.sandbox.expire_tokens();
+    let words = ["gateway", "--tool", "rally-node", "--set", "RALLY_SERVER=base-url", "--", "node"];
+    let script = file("tests/tools/with_rally_node.js");
+    let ended = stage.world.client(&[&words[..], &[&script]].concat(), "");
+    // Node warns that the sandbox has an address for a name.
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), OUTPUT), "{ended:?}");
+    assert_eq!(stage.sandbox.counters().refreshes(), 1);
+}
