@@ -33,6 +33,8 @@ pub(crate) enum Format {
     Token,
     /// A header line.
     Header,
+    /// A JSON object of headers.
+    Headers,
     /// All that is known about the token, as JSON.
     Json,
     /// Assignments of the variables that Rally tools read, for a shell to evaluate.
@@ -54,11 +56,12 @@ pub(crate) enum Syntax {
 
 impl Format {
     /// Every format with its name for `--format`.
-    pub(crate) const ALL: [(&str, Self); 9] = [
+    pub(crate) const ALL: [(&str, Self); 10] = [
         ("git", Self::Git),
         ("engflow", Self::EngFlow),
         ("token", Self::Token),
         ("header", Self::Header),
+        ("headers", Self::Headers),
         ("json", Self::Json),
         ("env", Self::Env(Syntax::Sh)),
         ("env-fish", Self::Env(Syntax::Fish)),
@@ -165,6 +168,7 @@ fn give(
         }
         Format::Token => joined(&[given.secret.expose().as_bytes(), b"\n"]),
         Format::Header => joined(&[header.as_bytes(), b": ", value.expose().as_bytes(), b"\n"]),
+        Format::Headers => headers(header, value.expose()).map_err(|err| unwritable(err.to_string()))?,
         Format::Env(_) if header != engflow::HEADER => {
             return Err(Fault::new(FaultKind::NoMatch, "this is not a credential of Rally")
                 .why("the variables are those of Rally's tools")
@@ -191,6 +195,19 @@ fn joined(pieces: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     let mut joined = Zeroizing::new(Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum()));
     pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
     joined
+}
+
+/// An object with one header, as programs read it from a command of their user's, and nothing else in it: they would send
+/// that too.
+fn headers(name: &str, value: &str) -> serde_json::Result<Zeroizing<Vec<u8>>> {
+    // JSON writes no byte with more than six.
+    let mut json = Zeroizing::new(Vec::with_capacity(6 * (name.len() + value.len()) + 8));
+    json.push(b'{');
+    serde_json::to_writer(&mut *json, name)?;
+    json.push(b':');
+    serde_json::to_writer(&mut *json, value)?;
+    json.extend_from_slice(b"}\n");
+    Ok(json)
 }
 
 /// One line for each variable, in single quotes, in which little has to be escaped: [`Secret`] holds no line break, and a

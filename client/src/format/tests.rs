@@ -97,6 +97,14 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn what_a_reader_of_json_finds_among_the_headers_is_the_token(secret in secrets()) {
+        let headers: Value = serde_json::from_str(&written_as(&secret, "headers")).unwrap();
+        prop_assert_eq!(headers, serde_json::json!({"ZSESSIONID": secret}));
+    }
+}
+
 /// The header that curl sends when it gets this config on its standard input.
 fn sent_by_curl(config: &str) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();

@@ -50,6 +50,7 @@ fn the_answer_has_the_format_of_the_request_unless_one_is_given() {
         ("get --format engflow", GIT, engflow),
         ("get --format token", GIT, "_abc\n"),
         ("get --format header", "", "ZSESSIONID: _abc\n"),
+        ("get --format headers", "", "{\"ZSESSIONID\":\"_abc\"}\n"),
         ("get --format json", "", json),
     ] {
         check(line, stdin, vec![token()], (0, stdout, ""));
@@ -265,6 +266,7 @@ fn other_callers_get_the_exit_code_of_the_fault() {
         check("get", ENGFLOW, vec![fault(kind)], (code, "", FAULT));
         check("get", "", vec![fault(kind)], (code, "", FAULT));
         check("get --format token", GIT, vec![fault(kind)], (code, "", FAULT));
+        check("get --format headers", "", vec![fault(kind)], (code, "", FAULT));
         let json = format!(
             "{{\"version\":1,\"error\":{{\"kind\":\"{kind}\",\"what\":\"it is so\",\"why\":\"because\",\"try\":\"this\"}}}}\n"
         );

@@ -49,6 +49,7 @@ Formats:
   engflow  {\"headers\":{\"ZSESSIONID\":[…]},\"expires\":…}
   token    the ZSESSIONID alone
   header   ZSESSIONID: …
+  headers  {\"ZSESSIONID\":…}, for a program that takes its headers from a command
   env      RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, for sh to evaluate;
            env-fish and env-powershell for these shells
   curl     a config for curl -K -
