@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     output::Output,
-    static_credential::{self, Header},
+    static_credential::{self, AUTHORIZATION, Header, behind},
 };
 
 /// The user name that git gets while the Rally user is not known.
@@ -99,7 +99,11 @@ pub(crate) struct Given<'a> {
 
 #[derive(Clone, Copy)]
 enum Source<'a> {
-    Profile(&'a str),
+    Profile {
+        name: &'a str,
+        /// The scheme in the header `Authorization`, where the token stands in that.
+        scheme: Option<&'a str>,
+    },
     Static(&'a git::Credential),
 }
 
@@ -110,14 +114,27 @@ pub(crate) fn give_token(
     request: Option<&git::Attributes>,
     output: &mut Output<'_>,
 ) -> Result<(), Fault> {
-    let Token { profile, base_url, username, token, expires_at } = token;
+    let server = token.server();
+    let Token { profile, base_url: _, username, token, expires_at, also } = token;
+    let header = also.as_ref().map_or(engflow::HEADER, |also| &also.header);
+    let scheme = also.as_ref().and_then(|also| also.scheme.as_deref());
+    let in_header = match scheme {
+        Some(scheme) => &behind(scheme, token).ok_or_else(|| {
+            Fault::new(FaultKind::Failed, "the daemon gave a header that cannot be written")
+        })?,
+        None => token,
+    };
     let given = Given {
-        source: Source::Profile(profile),
-        base_url,
+        // git knows the one header.
+        source: Source::Profile {
+            name: profile,
+            scheme: scheme.filter(|_| header.eq_ignore_ascii_case(AUTHORIZATION)),
+        },
+        base_url: server,
         username: username.as_deref(),
         secret: token,
-        header: engflow::HEADER,
-        header_value: token,
+        header,
+        header_value: in_header,
         expires_at: *expires_at,
     };
     give(&given, format, request, output)
@@ -169,12 +186,12 @@ fn give(
         Format::Token => joined(&[given.secret.expose().as_bytes(), b"\n"]),
         Format::Header => joined(&[header.as_bytes(), b": ", value.expose().as_bytes(), b"\n"]),
         Format::Headers => headers(header, value.expose()).map_err(|err| unwritable(err.to_string()))?,
-        Format::Env(_) if header != engflow::HEADER => {
+        Format::Env(_) if matches!(given.source, Source::Static(_)) && header != engflow::HEADER => {
             return Err(Fault::new(FaultKind::NoMatch, "this is not a credential of Rally")
                 .why("the variables are those of Rally's tools")
                 .remedy("--format header or --format json"));
         }
-        Format::Env(syntax) => assignments(syntax, value.expose()),
+        Format::Env(syntax) => assignments(syntax, given.secret.expose()),
         Format::Curl => curl_config(header, value.expose()),
     };
     output.answer(&bytes)
@@ -182,9 +199,9 @@ fn give(
 
 fn git_lines(given: &Given<'_>, request: &git::Attributes) -> Result<Zeroizing<Vec<u8>>, git::BadAttributes> {
     match given.source {
-        Source::Profile(profile) => {
+        Source::Profile { name, scheme } => {
             let username = given.username.unwrap_or(UNKNOWN_USER);
-            git::encode_answer(request, profile, username, given.secret, given.expires_at)
+            git::encode_answer(request, name, scheme, username, given.secret, given.expires_at)
         }
         Source::Static(credential) => git::encode_credential(request, credential),
     }
@@ -278,7 +295,7 @@ struct Shown<'a> {
 impl<'a> From<&Given<'a>> for Shown<'a> {
     fn from(given: &Given<'a>) -> Self {
         let profile = match given.source {
-            Source::Profile(name) => Some(name),
+            Source::Profile { name, .. } => Some(name),
             Source::Static(_) => None,
         };
         Self {

@@ -2,6 +2,7 @@
 //! Does not: guess, repair, look into the working directory, or hold a secret.
 //! Used by: start, and the reload on SIGHUP.
 
+mod also;
 mod source;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
 };
 
 use rally_cred_proto::{
-    Fault, FaultKind,
+    Fault, FaultKind, Origin,
     shell_word::shell_word,
     variables::{self, CONFIG, SECRET_FILE, variable},
 };
@@ -66,7 +67,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let source = Source { path, text };
     let table = source.parse()?;
     let (mut default_profile, mut keyring, mut profiles) = (None, Keyring::default(), Vec::new());
-    let mut static_hosts = StaticHosts::default();
+    let (mut static_hosts, mut further) = (StaticHosts::default(), Vec::new());
     let (mut notify, mut notify_command) = (Notify::default(), None);
     for entry in source.entries(table.get_ref()) {
         match entry.key {
@@ -76,7 +77,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
             "notify_command" => notify_command = Some(parse_command(&source, &entry)?),
             "profile" => {
                 for profile in source.entries(source.table(&entry)?) {
-                    profiles.push(parse_profile(&source, &profile)?);
+                    profiles.push(parse_profile(&source, &profile, &mut further)?);
                 }
             }
             "static" => {
@@ -92,6 +93,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
             _ => return Err(source.unknown(&entry, TOP_KEYS, PROFILE_KEYS, "[profile.NAME]")),
         }
     }
+    also::check(&source, &profiles, &further)?;
     let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
     let default_profile = match (&default_profile, names.as_slice()) {
         // A file for static credentials alone.
@@ -108,8 +110,16 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
 }
 
 const TOP_KEYS: &[&str] = &["default_profile", "keyring", "notify", "notify_command", "profile", "static"];
-const PROFILE_KEYS: &[&str] =
-    &["base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command"];
+const PROFILE_KEYS: &[&str] = &[
+    "base_url",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "ca_file",
+    "username",
+    "client_secret_command",
+    "also",
+];
 const STATIC_KEYS: &[&str] = &["hosts"];
 
 /// Rally's address for all but EU tenants.
@@ -155,7 +165,12 @@ fn parse_static_hosts(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<
     hosts.iter().map(parse).collect::<Result<_, _>>().map(StaticHosts::Listed)
 }
 
-fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profile, Fault> {
+/// Reads a profile. The further servers that it names go to `further`, with the places where they stand.
+fn parse_profile(
+    source: &Source<'_>,
+    entry: &source::Entry<'_>,
+    further: &mut Vec<(Origin, usize)>,
+) -> Result<Profile, Fault> {
     let name = entry.key;
     let is_plain =
         name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
@@ -165,7 +180,7 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
             .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`"));
     }
     let mut found = std::collections::BTreeMap::new();
-    let mut client_secret_source = None;
+    let (mut client_secret_source, mut also) = (None, Vec::new());
     for value in source.entries(source.table(entry)?) {
         let Some(key) = PROFILE_KEYS.iter().find(|key| **key == value.key) else {
             return Err(source.unknown(&value, PROFILE_KEYS, TOP_KEYS, "the top of the file"));
@@ -174,6 +189,11 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
             "client_secret_command" => {
                 let (program, arguments) = parse_command(source, &value)?;
                 client_secret_source = Some(SecretSource::Command { program, arguments });
+            }
+            "also" => {
+                let found = also::parse(source, &value)?;
+                further.extend(found.iter().map(|(also, at)| (also.origin.clone(), *at)));
+                also.extend(found.into_iter().map(|(also, _)| also));
             }
             key => drop(found.insert(key, source.text(&value)?)),
         }
@@ -205,6 +225,7 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
         ca_file: found.get("ca_file").map(|text| parse_ca_file(source, *text)).transpose()?,
         username: found.get("username").map(|username| username.text.to_owned()),
         client_secret_source,
+        also,
     })
 }
 

@@ -389,7 +389,7 @@ pub enum Tried {
 pub struct Token {
     /// The profile that it belongs to.
     pub profile: String,
-    /// The server that it is for, as an origin.
+    /// Rally's address in the profile, as an origin. The token is for this server unless `also` names another.
     pub base_url: String,
     /// The Rally user, while known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -399,6 +399,28 @@ pub struct Token {
     /// When it ends, in seconds since 1970, where Rally said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
+    /// The server that was asked for, if it is not `base_url` but one that the profile's token is for as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also: Option<Also>,
+}
+
+impl Token {
+    /// The one server that it may be sent to, as an origin.
+    pub fn server(&self) -> &str {
+        self.also.as_ref().map_or(&self.base_url, |also| &also.origin)
+    }
+}
+
+/// A server beside Rally's own that takes a profile's token, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Also {
+    /// The server, as an origin.
+    pub origin: String,
+    /// The name of the header in which it takes the token.
+    pub header: String,
+    /// The authentication scheme that stands before the token in that header, with a space between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
 }
 
 /// Fields of [`Answer::StaticCredential`].
@@ -570,6 +592,7 @@ mod tests {
             username: None,
             token: canary(),
             expires_at: None,
+            also: None,
         });
         let shown = format!("{erase:?} {login:?} {paste:?} {token:?}");
         assert!(!shown.contains("canary"), "{shown}");

@@ -12,6 +12,7 @@ mod doctor;
 mod engflow;
 mod examples;
 mod exec;
+mod further_servers;
 mod git;
 mod git_attributes;
 mod git_store;

@@ -56,8 +56,9 @@ fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
         ca_file,
         username,
         client_secret_source,
+        also,
     } = &profiles["europe"];
-    assert!(ca_file.is_some() && username.is_some() && client_secret_source.is_some());
+    assert!(ca_file.is_some() && username.is_some() && client_secret_source.is_some() && !also.is_empty());
     let pages = man::pages().unwrap();
     let (_, page) = pages.iter().find(|(name, _)| *name == "rally-cred.toml.5").unwrap();
     let (described, example) = page.split_once(".SH \"EXAMPLE\"").unwrap();
@@ -73,6 +74,8 @@ fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
         "ca_file",
         "username",
         "client_secret_command",
+        "origin",
+        "header",
         "hosts",
     ] {
         assert!(described.contains(&format!("\\fB{key}\\fR")), "{key} is not described");

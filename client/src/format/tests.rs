@@ -23,6 +23,7 @@ fn token(secret: &str) -> Token {
         username: Some("me@example.com".to_owned()),
         token: Secret::parse(secret.to_owned()).unwrap(),
         expires_at: Some(1_767_322_985),
+        also: None,
     }
 }
 

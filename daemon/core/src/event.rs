@@ -181,6 +181,8 @@ pub enum Entry {
     Handed {
         /// Whose.
         profile: String,
+        /// The server that it is for, if that is not the profile's Rally.
+        server: Option<String>,
         /// To whom.
         peer: Peer,
     },

@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use rally_cred_proto::{Origin, shell_word::shell_word};
 use url::{Host, Url};
 
+use crate::also::{Also, TokenHeader};
+
 /// The whole configuration. Its default is what holds without a config file: no profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
@@ -125,6 +127,8 @@ pub struct Profile {
     pub username: Option<String>,
     /// Where the client secret comes from while the vault has none.
     pub client_secret_source: Option<SecretSource>,
+    /// The servers beside Rally's own that its token is for.
+    pub also: Vec<Also>,
 }
 
 /// A place outside the vault that has a client secret.
@@ -148,6 +152,14 @@ impl Profile {
             "default" => format!("rally-cred {verb}"),
             name => format!("rally-cred {verb} {}", shell_word(name)),
         }
+    }
+
+    /// The header in which a server wants this profile's token; `None` if the token is not for that server.
+    pub fn header_for(&self, server: &Origin) -> Option<&TokenHeader> {
+        if server == self.base_url.origin() {
+            return Some(&TokenHeader::RALLYS);
+        }
+        self.also.iter().find(|also| also.origin == *server).map(|also| &also.header)
     }
 
     /// Whether a token of one may be used for the other: base URL, client ID and scope are the same.

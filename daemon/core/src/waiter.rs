@@ -2,7 +2,7 @@
 //! Does not: wait (`account` lets it), or decide who is served.
 //! Used by: the account at which it waits; the broker takes it on to another profile of the same server.
 
-use rally_cred_proto::Secret;
+use rally_cred_proto::{Origin, Secret};
 
 use crate::{
     event::{AskId, Peer},
@@ -28,6 +28,8 @@ pub(crate) struct Waiter {
 #[derive(Debug)]
 pub(crate) enum Wants {
     Get {
+        /// The server that the request names.
+        server: Option<Origin>,
         username: Option<String>,
         interactive: bool,
         min_validity: i64,

@@ -222,12 +222,12 @@ impl Broker {
     /// Takes a request whose user is not this profile's to the next that may be right.
     fn redirect(&mut self, step: &mut Step<'_>, from: &str, mut waiter: Waiter) {
         waiter.tried.push(from.to_owned());
-        let (Wants::Get { username, is_named: false, .. }, Some(account)) =
+        let (Wants::Get { server, username, is_named: false, .. }, Some(account)) =
             (&waiter.wants, self.accounts.get(from))
         else {
             return step.reply(waiter.id, Answer::NoMatch);
         };
-        let origin = account.profile().base_url.origin();
+        let origin = server.as_ref().unwrap_or_else(|| account.profile().base_url.origin());
         let next = self
             .routes
             .candidates(&self.accounts, origin, username.as_deref())
@@ -247,10 +247,11 @@ impl Broker {
         match ask {
             Ask::Get(get) => self.asked_get(step, id, peer, get),
             Ask::Erase(erase) => match self.routes.find(&self.accounts, &erase.target) {
-                Ok(Some(name)) => {
+                Ok(Some(route)) => {
                     let deadline = step.now.tick + Ticks::seconds(u64::from(Get::default_wait()));
-                    let wants = Wants::Erase(erase.token);
-                    self.with_account(step, &name, |account, step| {
+                    // Where it was given with a scheme, it comes back as what follows the scheme.
+                    let wants = Wants::Erase(erase.token.or(erase.credential));
+                    self.with_account(step, &route.profile, |account, step| {
                         account.ask(step, id, peer, deadline, wants)
                     });
                 }
@@ -322,8 +323,8 @@ impl Broker {
     }
 
     fn asked_get(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, get: Get) {
-        let name = match self.routes.find(&self.accounts, &get.target) {
-            Ok(Some(name)) => name,
+        let route = match self.routes.find(&self.accounts, &get.target) {
+            Ok(Some(route)) => route,
             Ok(None) => {
                 if !self.statics.get(step, id, peer, &get) {
                     step.reply(id, Answer::NoMatch);
@@ -334,13 +335,14 @@ impl Broker {
         };
         let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
         let wants = Wants::Get {
+            server: route.server,
             is_named: get.target.profile.is_some(),
             username: get.target.username,
             interactive: get.interactive,
             min_validity: i64::from(get.min_validity),
         };
         let deadline = step.now.tick + wait;
-        self.with_account(step, &name, |account, step| account.ask(step, id, peer, deadline, wants));
+        self.with_account(step, &route.profile, |account, step| account.ask(step, id, peer, deadline, wants));
     }
 
     fn asked_login(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, login: Login) {

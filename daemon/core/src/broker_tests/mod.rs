@@ -4,6 +4,7 @@
 
 mod alerting;
 mod client_secret;
+mod further_servers;
 mod identifying;
 mod idling;
 mod keeping;
@@ -308,6 +309,7 @@ fn profile(name: &str) -> Profile {
         ca_file: None,
         username: None,
         client_secret_source: None,
+        also: Vec::new(),
     }
 }
 
