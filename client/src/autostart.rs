@@ -13,8 +13,8 @@ use std::{
 };
 
 use rally_cred_proto::{
-    Answer, Client, Deadline, Fault, FaultKind, frame, lock::Lock, own_file, process::DAEMON, socket,
-    variables,
+    Answer, Client, Deadline, Event, Fault, FaultKind, Reply, frame, lock::Lock, own_file, process::DAEMON,
+    socket, variables,
 };
 
 use crate::system::{System, hold_back_descriptors, no_thread};
@@ -178,8 +178,8 @@ fn await_ready(mut child: Child, notices: &mut Vec<Fault>) -> Result<(), Fault> 
                 break;
             }
             match frame::decode(&line) {
-                Ok(Answer::Notice(notice)) => notices.push(notice),
-                Ok(Answer::Error(fault)) => return Err(fault),
+                Ok(Answer::Event(Event::Notice(notice))) => notices.push(notice),
+                Ok(Answer::Reply(Reply::Error(fault))) => return Err(fault),
                 Ok(_) => return Ok(()),
                 Err(err) => return Err(not_started(err.to_string())),
             }

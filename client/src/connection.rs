@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use rally_cred_proto::{Answer, Ask, Client, Deadline, Fault, FaultKind};
+use rally_cred_proto::{
+    Ask, Client, Deadline, Event, Fault, FaultKind, Reply, Request,
+    message::{ProfileStatus, Status, StatusAsk},
+};
 
 use crate::{autostart, system::System};
 
@@ -26,12 +29,36 @@ impl<'a> Connection<'a> {
     }
 
     /// Sends a request and returns its result; the deadline covers connection and answer.
-    pub fn ask(
+    pub fn ask<R: Request>(
+        &mut self,
+        request: R,
+        deadline: &mut Deadline,
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<R::Done, Fault> {
+        R::result(self.ask_twice(&request.into(), deadline, on_event)?)
+    }
+
+    /// The daemon's status, and that of each profile.
+    pub fn status(
+        &mut self,
+        ask: StatusAsk,
+        deadline: &mut Deadline,
+    ) -> Result<(Status, Vec<ProfileStatus>), Fault> {
+        let mut profiles = Vec::new();
+        let status = self.ask(ask, deadline, &mut |event| {
+            if let Event::Profile(profile) = event {
+                profiles.push(*profile);
+            }
+        })?;
+        Ok((*status, profiles))
+    }
+
+    fn ask_twice(
         &mut self,
         ask: &Ask,
         deadline: &mut Deadline,
-        on_event: &mut dyn FnMut(Answer),
-    ) -> Result<Answer, Fault> {
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<Reply, Fault> {
         let mut heard_something = false;
         let outcome = self.ask_once(ask, deadline, &mut |event| {
             heard_something = true;
@@ -53,8 +80,8 @@ impl<'a> Connection<'a> {
         &mut self,
         ask: &Ask,
         deadline: &mut Deadline,
-        on_event: &mut dyn FnMut(Answer),
-    ) -> Result<Answer, Lost> {
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<Reply, Lost> {
         let client = match &mut self.client {
             Some(client) => client,
             none => {
@@ -62,7 +89,7 @@ impl<'a> Connection<'a> {
                 none.insert(connected.map_err(|fault| Lost::Answer(silence(fault)))?)
             }
         };
-        let outcome = client.ask_by(ask, deadline, on_event);
+        let outcome = client.reply_to(ask, deadline, on_event);
         let is_from_daemon = client.is_usable();
         outcome.map_err(|fault| match fault.kind {
             FaultKind::NoDaemon | FaultKind::Stopping => Lost::Daemon(fault),
@@ -70,12 +97,6 @@ impl<'a> Connection<'a> {
             _ => Lost::Answer(fault),
         })
     }
-}
-
-/// The fault of a result that does not fit the request.
-pub fn strange() -> Fault {
-    Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")
-        .remedy("rally-cred daemon restart")
 }
 
 /// A daemon that does not answer counts as none; its timeout says nothing about the request.

@@ -3,7 +3,7 @@
 //! Used by: `get` and `login`.
 
 use rally_cred_proto::{
-    Answer, Fault,
+    Event, Fault,
     message::{Authorize, Waiting, WaitingOn},
     plain::plain,
 };
@@ -20,14 +20,14 @@ pub struct Audience {
 }
 
 /// Reacts to one event.
-pub fn react(event: &Answer, audience: Audience, sys: &dyn System, output: &mut Output<'_>) {
+pub fn react(event: &Event, audience: Audience, sys: &dyn System, output: &mut Output<'_>) {
     match event {
-        Answer::Authorize(authorize) => show(authorize, audience, sys, output),
-        Answer::Waiting(Waiting { profile, on }) if audience.listens => {
+        Event::Authorize(authorize) => show(authorize, audience, sys, output),
+        Event::Waiting(Waiting { profile, on }) if audience.listens => {
             output.say(format_args!("profile {}: waiting for {}", plain(profile), awaited(*on)));
         }
-        Answer::Notice(notice) if audience.listens => warn(notice, output),
-        // Not wanted, an event of a newer daemon, or a result.
+        Event::Notice(notice) if audience.listens => warn(notice, output),
+        // Not wanted, or an event of a newer daemon.
         _ => {}
     }
 }

@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use rally_cred_proto::{
-    Answer, Ask, Deadline, Fault, FaultKind, Origin, engflow, git,
-    message::{Get, StaticCredential, StatusAsk, Target},
+    Deadline, Event, Fault, FaultKind, Origin, engflow, git,
+    message::{Get, Got, StaticCredential, StatusAsk, Target},
 };
 use zeroize::Zeroizing;
 
 use crate::{
-    connection::{Connection, strange},
+    connection::Connection,
     events::{self, Audience},
     format::{self, Format},
     interactive,
@@ -51,22 +51,21 @@ impl Call<'_> {
             return no_match(format);
         }
         match self.ask(request, format, output) {
-            Ok(Answer::Token(token)) if request.may_have(token.server()) => {
+            Ok(Got::Token(token)) if request.may_have(token.server()) => {
                 format::give_token(&token, format, request.attributes(), output).map(|()| 0)
             }
-            Ok(Answer::StaticCredential(of)) if request.may_have_static(&of) => {
+            Ok(Got::StaticCredential(of)) if request.may_have_static(&of) => {
                 format::give_static(&of, format, request.attributes(), output).map(|()| 0)
             }
-            Ok(Answer::Token(_) | Answer::StaticCredential(_)) => no_match(format),
+            Ok(Got::Token(_) | Got::StaticCredential(_)) => no_match(format),
             // After a notice the search failed, so there may be a match. git goes on to its next helper.
-            Ok(Answer::NoMatch) => self.last_notice.take().map_or_else(|| no_match(format), Err),
-            Ok(_) => Err(strange()),
+            Ok(Got::NoMatch) => self.last_notice.take().map_or_else(|| no_match(format), Err),
             Err(fault) => refuse(fault, request, format, output),
         }
     }
 
     /// Asks without a sign-in first. Only if one is needed, finds out whether the user may be asked.
-    fn ask(&mut self, request: &Request, format: Format, output: &mut Output<'_>) -> Result<Answer, Fault> {
+    fn ask(&mut self, request: &Request, format: Format, output: &mut Output<'_>) -> Result<Got, Fault> {
         match self.options.interactive {
             Interactive::Always => self.ask_once(true, request, format, output),
             Interactive::Never => self.ask_once(false, request, format, output),
@@ -85,7 +84,7 @@ impl Call<'_> {
         request: &Request,
         format: Format,
         output: &mut Output<'_>,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<Got, Fault> {
         let Self { options, sys, connection, deadline, last_notice } = self;
         let get = Get {
             target: request.target(options.profile.clone()),
@@ -96,9 +95,9 @@ impl Call<'_> {
         };
         // A git user wants no progress of a helper, unless a sign-in waits for them.
         let audience = Audience { has_browser: true, listens: interactive || format != Format::Git };
-        connection.ask(&Ask::Get(get), deadline, &mut |event| {
+        connection.ask(get, deadline, &mut |event| {
             *last_notice = match &event {
-                Answer::Notice(fault) => Some(fault.clone()),
+                Event::Notice(fault) => Some(fault.clone()),
                 _ => None,
             };
             events::react(&event, audience, *sys, output);
@@ -141,12 +140,8 @@ impl Call<'_> {
         if self.options.profile.is_some() {
             return Ok(true);
         }
-        let mut profiles = 0;
-        let status = Ask::Status(StatusAsk::default());
-        let status = self.connection.ask(&status, &mut self.deadline, &mut |event| {
-            profiles += usize::from(matches!(event, Answer::Profile(_)));
-        })?;
-        Ok(matches!(status, Answer::Status(status) if profiles <= 1 && status.static_hosts.is_empty()))
+        let (status, profiles) = self.connection.status(StatusAsk::default(), &mut self.deadline)?;
+        Ok(profiles.len() <= 1 && status.static_hosts.is_empty())
     }
 }
 

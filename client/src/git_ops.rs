@@ -4,7 +4,7 @@
 //! Used by: git, after a password was used.
 
 use rally_cred_proto::{
-    Answer, Ask, Deadline, Fault, FaultKind, git,
+    Deadline, Fault, FaultKind, git,
     message::{Erase, Store},
 };
 
@@ -33,16 +33,16 @@ pub(crate) fn erase(options: &Options, sys: &dyn System) -> Result<u8, Fault> {
     if !names_server && !says_nothing {
         return Ok(0);
     }
-    let erase = Ask::Erase(Erase { target, token: attributes.password, credential: attributes.credential });
+    let erase = Erase { target, token: attributes.password, credential: attributes.credential };
     done_or_nothing_to_do(
-        Connection::new(sys, options.autostart).ask(&erase, &mut deadline, &mut |_| {}),
+        Connection::new(sys, options.autostart).ask(erase, &mut deadline, &mut |_| {}),
         options,
     )
 }
 
-fn done_or_nothing_to_do(outcome: Result<Answer, Fault>, options: &Options) -> Result<u8, Fault> {
+fn done_or_nothing_to_do(outcome: Result<(), Fault>, options: &Options) -> Result<u8, Fault> {
     match outcome {
-        Ok(_) => Ok(0),
+        Ok(()) => Ok(0),
         // No profile, so no token of ours; below, no daemon, and none is to be started.
         Err(fault) if fault.kind == FaultKind::NotConfigured => Ok(0),
         // The profile that the token came from no longer exists.
@@ -76,11 +76,11 @@ pub(crate) fn store(options: &Options, sys: &dyn System, output: &mut Output<'_>
     if is_ephemeral || protocol.is_empty() || host.is_empty() || !credential.is_complete() {
         return Ok(0);
     }
-    let store = Ask::Store(Store { protocol, host, path, credential });
+    let store = Store { protocol, host, path, credential };
     let audience = Audience { has_browser: false, listens: true };
-    let mut react = |event: Answer| events::react(&event, audience, sys, output);
+    let mut react = |event| events::react(&event, audience, sys, output);
     done_or_nothing_to_do(
-        Connection::new(sys, options.autostart).ask(&store, &mut deadline, &mut react),
+        Connection::new(sys, options.autostart).ask(store, &mut deadline, &mut react),
         options,
     )
 }

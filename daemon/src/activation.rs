@@ -18,7 +18,7 @@ mod inherited {
         time::Duration,
     };
 
-    use rally_cred_proto::{Answer, Fault, FaultKind, frame, socket};
+    use rally_cred_proto::{Fault, FaultKind, Reply, frame, socket};
     use rustix::{
         io::{FdFlags, fcntl_setfd},
         net::{AddressFamily, SocketType, sockopt},
@@ -62,7 +62,7 @@ mod inherited {
 
         /// Answers everybody who waits with why nobody will serve them. Whoever comes later has the daemon started again.
         pub fn refuse_waiting(&self, fault: &Fault) {
-            let Ok(answer) = frame::encode(&Answer::Error(fault.clone())) else { return };
+            let Ok(answer) = frame::encode(&Reply::Error(fault.clone())) else { return };
             if self.0.set_nonblocking(true).is_ok() {
                 while let Ok((stream, _)) = self.0.accept() {
                     // A client that does not take its answer has left.

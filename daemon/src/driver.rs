@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
 };
 
-use rally_cred_proto::{Answer, Ask};
+use rally_cred_proto::{Answer, Ask, Reply, message};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     time::{Instant, sleep},
@@ -32,8 +32,8 @@ const MAX_NAP: Ticks = Ticks::seconds(120);
 #[derive(Clone, Default)]
 pub struct Driver(Rc<Inner>);
 
-/// What begins an effect and returns at once; a break ends the daemon. It may call [`Driver::answer`] and nothing else of
-/// the driver: what it starts says later how it went.
+/// What begins an effect and returns at once; a break ends the daemon. It may call [`Driver::tell`] and [`Driver::reply`], and nothing
+/// else of the driver: what it starts says later how it went.
 pub type Begin = Box<dyn FnMut(Effect) -> ControlFlow<()>>;
 
 #[derive(Default)]
@@ -73,7 +73,7 @@ impl Driver {
         self.0.asking.replace(Some((id, VecDeque::with_capacity(1))));
         let decided = self.happened(Event::Asked { id, peer, ask });
         let (_, early) = self.0.asking.take().unwrap_or((id, VecDeque::new()));
-        let waits = decided.is_continue() && early.back().is_none_or(Answer::is_event);
+        let waits = decided.is_continue() && !matches!(early.back(), Some(Answer::Reply(_)));
         let later = waits.then(|| {
             let (mailbox, later) = mpsc::unbounded_channel();
             self.0.mailboxes.borrow_mut().insert(id, mailbox);
@@ -99,17 +99,26 @@ impl Driver {
         ControlFlow::Continue(())
     }
 
-    /// Passes an answer on to whoever asked, an event or the result. One who has left hears nothing.
-    pub fn answer(&self, id: AskId, answer: Answer) {
+    /// Passes an event on to whoever asked. One who has left hears nothing.
+    pub fn tell(&self, id: AskId, event: message::Event) {
+        self.send(id, Answer::Event(event));
+    }
+
+    /// Passes the result on to whoever asked. One who has left hears nothing.
+    pub fn reply(&self, id: AskId, reply: Reply) {
+        self.send(id, Answer::Reply(reply));
+    }
+
+    fn send(&self, id: AskId, answer: Answer) {
         if let Some((asking, early)) = &mut *self.0.asking.borrow_mut()
             && *asking == id
         {
             return early.push_back(answer);
         }
         let mut mailboxes = self.0.mailboxes.borrow_mut();
-        let sent = match answer.is_event() {
-            true => mailboxes.get(&id).map(|mailbox| mailbox.send(Box::new(answer))),
-            false => mailboxes.remove(&id).map(|mailbox| mailbox.send(Box::new(answer))),
+        let sent = match answer {
+            Answer::Event(_) => mailboxes.get(&id).map(|mailbox| mailbox.send(Box::new(answer))),
+            Answer::Reply(_) => mailboxes.remove(&id).map(|mailbox| mailbox.send(Box::new(answer))),
         };
         // Whoever stops listening takes its mailbox along.
         debug_assert!(sent.is_none_or(|sent| sent.is_ok()), "a mailbox without an owner");
@@ -202,7 +211,7 @@ mod tests {
 
     use rally_cred_core::{
         Facts,
-        event::Epoch,
+        event::{Epoch, Outcome},
         profile::{BaseUrl, Config, Profile, RedirectUri},
     };
     use rally_cred_proto::message::{CheckAsk, Get, Target};
@@ -228,9 +237,9 @@ mod tests {
         let (answering, beginning) = (driver.clone(), Rc::clone(&begun));
         let begin = move |effect| {
             match effect {
-                Effect::Reply(id, answer) => {
-                    beginning.borrow_mut().push(Effect::Reply(id, answer.clone()));
-                    answering.answer(id, answer);
+                Effect::Reply(id, reply) => {
+                    beginning.borrow_mut().push(Effect::Reply(id, reply.clone()));
+                    answering.reply(id, reply);
                 }
                 Effect::Exit => return ControlFlow::Break(()),
                 Effect::ReadConfig => panic!("as a part of the daemon might"),
@@ -271,7 +280,7 @@ mod tests {
         let (driver, _begun, _end) = driver();
         let mut pending = miss(&driver);
         let answer = poll(pin!(pending.next()));
-        assert!(matches!(answer, Poll::Ready(Some(Answer::Error(_)))), "{answer:?}");
+        assert!(matches!(answer, Poll::Ready(Some(Answer::Reply(Reply::Error(_))))), "{answer:?}");
         assert!(matches!(poll(pin!(pending.next())), Poll::Ready(None)));
     }
 
@@ -280,9 +289,9 @@ mod tests {
         let (driver, begun, _end) = driver();
         let mut pending = get(&driver);
         assert!(poll(pin!(pending.next())).is_pending());
-        assert!(driver.happened(Event::Loaded(the_load(&begun), Ok(None))).is_continue());
+        assert!(driver.happened(Event::Outcome(the_load(&begun), Outcome::Loaded(Ok(None)))).is_continue());
         let answer = poll(pin!(pending.next()));
-        assert!(matches!(answer, Poll::Ready(Some(Answer::Error(_)))), "{answer:?}");
+        assert!(matches!(answer, Poll::Ready(Some(Answer::Reply(Reply::Error(_))))), "{answer:?}");
     }
 
     #[tokio::test]
@@ -290,7 +299,7 @@ mod tests {
         let (driver, begun, _end) = driver();
         drop(get(&driver));
         assert!(driver.0.mailboxes.borrow().is_empty());
-        assert!(driver.happened(Event::Loaded(the_load(&begun), Ok(None))).is_continue());
+        assert!(driver.happened(Event::Outcome(the_load(&begun), Outcome::Loaded(Ok(None)))).is_continue());
         let begun = begun.borrow();
         assert!(!begun.iter().any(|effect| matches!(effect, Effect::Reply(..))), "{begun:?}");
     }

@@ -13,7 +13,7 @@ use crate::{
     notify::ServiceManager, secret_source, vault::Vault,
 };
 use rally_cred_core::{
-    event::{Effect, Entry, Epoch, Event, Page},
+    event::{Effect, Entry, Epoch, Event, Outcome, Page},
     profile::Keyring,
     redirect::Expected,
 };
@@ -53,23 +53,25 @@ impl Performer {
     /// Begins an effect, and returns at once. Breaks where the daemon is to end.
     pub fn begin(&mut self, effect: Effect) -> ControlFlow<()> {
         match effect {
-            Effect::Tell(id, answer) | Effect::Reply(id, answer) => self.driver.answer(id, answer),
+            Effect::Tell(id, event) => self.driver.tell(id, event),
+            Effect::Reply(id, reply) => self.driver.reply(id, reply),
             Effect::Load(epoch, key) => {
                 let vault = self.vault.clone();
-                self.report(async move { Event::Loaded(epoch, vault.load(&key).await) });
+                self.run(epoch, async move { Outcome::Loaded(vault.load(&key).await) });
             }
             Effect::FetchClientSecret(epoch, source) => {
-                self.report(
-                    async move { Event::ClientSecretFetched(epoch, secret_source::fetch(&source).await) },
+                self.run(
+                    epoch,
+                    async move { Outcome::ClientSecretFetched(secret_source::fetch(&source).await) },
                 );
             }
             Effect::Change(epoch, change) => {
                 let vault = self.vault.clone();
-                self.report(async move { Event::Changed(epoch, vault.change(change).await) });
+                self.run(epoch, async move { Outcome::Changed(vault.change(change).await) });
             }
             Effect::Erase(epoch, key) => {
                 let vault = self.vault.clone();
-                self.report(async move { Event::Erased(epoch, vault.erase(&key).await) });
+                self.run(epoch, async move { Outcome::Erased(vault.erase(&key).await) });
             }
             Effect::OpenVault(keyring) => self.vault = Vault::open(keyring),
             Effect::Listen(epoch, expected) => self.listen(epoch, expected),
@@ -80,13 +82,13 @@ impl Performer {
                 }
             }
             Effect::Post { epoch, profile, client_secret, form } => {
-                self.report(async move {
-                    Event::Answered(epoch, Endpoint::new().post_token(&profile, &client_secret, &form).await)
+                self.run(epoch, async move {
+                    Outcome::Answered(Endpoint::new().post_token(&profile, &client_secret, &form).await)
                 });
             }
             Effect::LookUpUser { epoch, profile, token } => {
-                self.report(async move {
-                    Event::UserLookedUp(epoch, Endpoint::new().find_user(&profile, &token).await)
+                self.run(epoch, async move {
+                    Outcome::UserLookedUp(Endpoint::new().find_user(&profile, &token).await)
                 });
             }
             Effect::Check { id, keyring, profiles, secrets } => {
@@ -129,21 +131,21 @@ impl Performer {
         let driver = self.driver.clone();
         spawn_local(async move {
             // A daemon that has ended needs no outcome.
-            let report = |event| {
-                let _ = driver.happened(event);
+            let report = |outcome| {
+                let _ = driver.happened(Event::Outcome(epoch, outcome));
             };
             let mut listener = match listener::open(expected).await {
                 Ok(listener) => listener,
                 Err(trouble) => {
-                    return report(Event::Listening(epoch, Err(trouble.fault())));
+                    return report(Outcome::Listening(Err(trouble.fault())));
                 }
             };
-            report(Event::Listening(epoch, Ok(())));
+            report(Outcome::Listening(Ok(())));
             let arrival = tokio::select! {
                 arrival = listener.arrival() => arrival,
                 _ = &mut ended => return,
             };
-            report(Event::Redirected(epoch, arrival.redirect));
+            report(Outcome::Redirected(arrival.redirect));
             if let Ok(page) = ended.await {
                 // The browser may have gone; the port closes with the listener either way.
                 arrival.page.send(page).ok();
@@ -158,5 +160,10 @@ impl Performer {
         spawn_local(async move {
             let _ = driver.happened(job.await);
         });
+    }
+
+    /// The same for a job with a name.
+    fn run(&self, epoch: Epoch, job: impl Future<Output = Outcome> + 'static) {
+        self.report(async move { Event::Outcome(epoch, job.await) });
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind, frame, network, own_file,
+    Answer, Fault, FaultKind, Reply, frame, message, network, own_file,
     plain::{visible, visible_line},
     socket,
 };
@@ -70,7 +70,7 @@ pub fn run(command: Command) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             // Whoever started it reads the fault; nobody reads standard error.
             Err(fault) => {
-                report(&Answer::Error(fault.clone()));
+                report(&Answer::Reply(Reply::Error(fault.clone())));
                 ExitCode::from(fault.kind.exit_code())
             }
         },
@@ -107,8 +107,8 @@ fn serve_detached() -> Result<(), Fault> {
     };
     // Variables of a service manager, if there are any, are meant for whoever started the client.
     serve(sink, Origins { inherited: None, idle_exit: None, manager: ServiceManager::none() }, || {
-        trouble.into_iter().for_each(|fault| report(&Answer::Notice(fault)));
-        report(&Answer::Done);
+        trouble.into_iter().for_each(|fault| report(&Answer::Event(message::Event::Notice(fault))));
+        report(&Answer::Reply(Reply::Done));
         close_output();
     })
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use crate::{
-    Answer, Ask, Fault,
+    Answer, Event, Fault, Reply, Request,
     client::{CONNECTION, broken, check, ended, garbled, line_of, not_connected, too_late},
     frame::{self, Lines},
     process::Process,
@@ -22,13 +22,13 @@ use tokio::net::UnixStream as Stream;
 /// A connection to the daemon, as [`crate::Client`] is one. It runs on a tokio runtime with I/O and time enabled.
 ///
 /// ```
-/// use rally_cred_proto::{Answer, Ask, AsyncClient, Fault, FaultKind, Secret, message::Get};
+/// use rally_cred_proto::{AsyncClient, Fault, FaultKind, Secret, message::{Get, Got}};
 ///
 /// async fn token(socket: &std::path::Path) -> Result<Secret, Fault> {
 ///     let mut client = AsyncClient::connect(socket).await?;
-///     match client.ask(&Ask::Get(Get::default()), &mut |_event| {}).await? {
-///         Answer::Token(token) => Ok(token.token),
-///         other => Err(Fault::new(FaultKind::Failed, format!("a get was answered by {other:?}"))),
+///     match client.ask(Get::default(), &mut |_event| {}).await? {
+///         Got::Token(token) => Ok(token.token),
+///         _ => Err(Fault::new(FaultKind::NoMatch, "there is no token")),
 ///     }
 /// }
 ///
@@ -77,36 +77,38 @@ impl AsyncClient {
         self.patience = Some(patience);
     }
 
-    /// Asks, passes each event on, and returns the result: never an event, never [`Answer::Error`], which becomes the
-    /// `Err`. After a fault of kind `no_daemon`, `timed_out` or `failed` the connection is of no more use.
+    /// Asks, passes each event on, and returns the result. After a fault of kind `no_daemon`, `timed_out` or `failed` the
+    /// connection is of no more use.
     ///
     /// A future that is dropped before its end leaves an answer on the way that the next request would take for its
     /// own. So drop the client with it; that takes the request back.
-    pub async fn ask(
+    pub async fn ask<R: Request>(
         &mut self,
-        ask: &Ask,
-        on_event: &mut (dyn FnMut(Answer) + Send),
-    ) -> Result<Answer, Fault> {
-        match self.patience {
-            Some(patience) => match tokio::time::timeout(patience, self.result_of(ask, on_event)).await {
+        request: R,
+        on_event: &mut (dyn FnMut(Event) + Send),
+    ) -> Result<R::Done, Fault> {
+        let line = line_of(&request.into())?;
+        let reply = match self.patience {
+            Some(patience) => match tokio::time::timeout(patience, self.reply_to(&line, on_event)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(too_late(peer(&self.stream).and_then(Process::find))),
             },
-            None => self.result_of(ask, on_event).await,
-        }
+            None => self.reply_to(&line, on_event).await,
+        };
+        R::result(reply?)
     }
 
-    async fn result_of(
+    async fn reply_to(
         &mut self,
-        ask: &Ask,
-        on_event: &mut (dyn FnMut(Answer) + Send),
-    ) -> Result<Answer, Fault> {
-        self.stream.write_all(&line_of(ask)?).await.map_err(|fault| broken(&fault))?;
+        line: &[u8],
+        on_event: &mut (dyn FnMut(Event) + Send),
+    ) -> Result<Reply, Fault> {
+        self.stream.write_all(line).await.map_err(|fault| broken(&fault))?;
         loop {
             match self.next_answer().await? {
-                Answer::Error(fault) => return Err(fault),
-                event if event.is_event() => on_event(event),
-                result => return Ok(result),
+                Answer::Event(event) => on_event(event),
+                Answer::Reply(Reply::Error(fault)) => return Err(fault),
+                Answer::Reply(reply) => return Ok(reply),
             }
         }
     }
@@ -171,7 +173,10 @@ mod tests {
     use tokio::io::{AsyncBufReadExt, BufReader};
 
     use super::*;
-    use crate::{FaultKind, message::Get};
+    use crate::{
+        FaultKind,
+        message::{Get, Got},
+    };
 
     fn private_folder() -> TempDir {
         tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap()
@@ -197,12 +202,12 @@ mod tests {
     }
 
     /// The events and the result of a `get`, as their types.
-    async fn get(socket: &Path) -> (usize, Result<Answer, Fault>) {
+    async fn get(socket: &Path) -> (usize, Result<Got, Fault>) {
         let mut events = 0;
         let result = async {
             let mut client = AsyncClient::connect(socket).await?;
             client.set_patience(Duration::from_secs(5));
-            client.ask(&Ask::Get(Get::default()), &mut |_| events += 1).await
+            client.ask(Get::default(), &mut |_| events += 1).await
         };
         let result = result.await;
         (events, result)
@@ -215,13 +220,13 @@ mod tests {
             true,
         );
         let (events, result) = get(&socket).await;
-        assert!(matches!(result, Ok(Answer::NoMatch)), "{result:?}");
+        assert!(matches!(result, Ok(Got::NoMatch)), "{result:?}");
         assert_eq!(events, 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_goes_wrong_is_told_apart() {
-        let fault = |result: (usize, Result<Answer, Fault>)| result.1.unwrap_err().kind;
+        let fault = |result: (usize, Result<Got, Fault>)| result.1.unwrap_err().kind;
         for (answer, keeps_open, expected) in [
             (
                 b"{\"type\":\"error\",\"kind\":\"denied\",\"what\":\"x\"}\n".as_slice(),

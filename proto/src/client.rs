@@ -7,9 +7,9 @@ use std::{io, path::Path, time::Duration};
 use zeroize::Zeroizing;
 
 use crate::{
-    Answer, Ask, Deadline, Fault, FaultKind, VERSION,
+    Answer, Ask, Deadline, Event, Fault, FaultKind, Reply, Request, VERSION,
     frame::{self, BadFrame, Lines},
-    message::Request,
+    message::Versioned,
     process::Process,
     socket,
     stream::Stream,
@@ -21,13 +21,13 @@ pub(crate) const CONNECTION: Duration = Duration::from_secs(5);
 /// A connection to the daemon. Requests follow each other on it, each answered before the next.
 ///
 /// ```
-/// use rally_cred_proto::{Answer, Ask, Client, Fault, FaultKind, Secret, message::Get};
+/// use rally_cred_proto::{Client, Fault, FaultKind, Secret, message::{Get, Got}};
 ///
 /// fn token(socket: &std::path::Path) -> Result<Secret, Fault> {
 ///     let mut client = Client::connect(socket)?;
-///     match client.ask(&Ask::Get(Get::default()), &mut |_event| {})? {
-///         Answer::Token(token) => Ok(token.token),
-///         other => Err(Fault::new(FaultKind::Failed, format!("a get was answered by {other:?}"))),
+///     match client.ask(Get::default(), &mut |_event| {})? {
+///         Got::Token(token) => Ok(token.token),
+///         _ => Err(Fault::new(FaultKind::NoMatch, "there is no token")),
 ///     }
 /// }
 ///
@@ -90,40 +90,43 @@ impl Client {
         self.is_usable
     }
 
-    /// Asks, passes each event on, and returns the result: never an event, never [`Answer::Error`], which becomes the
-    /// `Err`. See [`Client::is_usable`] for whether that came from the daemon.
-    pub fn ask(&mut self, ask: &Ask, on_event: &mut dyn FnMut(Answer)) -> Result<Answer, Fault> {
+    /// Asks, passes each event on, and returns the result. See [`Client::is_usable`] for whether a fault came from the
+    /// daemon.
+    pub fn ask<R: Request>(&mut self, request: R, on_event: &mut dyn FnMut(Event)) -> Result<R::Done, Fault> {
         let mut deadline = self.patience.map_or_else(Deadline::never, Deadline::after);
-        self.ask_by(ask, &mut deadline, on_event)
+        self.ask_by(request, &mut deadline, on_event)
     }
 
     /// The same, with a deadline of the caller's.
-    pub fn ask_by(
+    pub fn ask_by<R: Request>(
         &mut self,
-        ask: &Ask,
+        request: R,
         deadline: &mut Deadline,
-        on_event: &mut dyn FnMut(Answer),
-    ) -> Result<Answer, Fault> {
-        self.is_usable = false;
-        let result = self.result_of(ask, deadline, on_event)?;
-        self.is_usable = true;
-        match result {
-            Answer::Error(fault) => Err(fault),
-            result => Ok(result),
-        }
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<R::Done, Fault> {
+        R::result(self.reply_to(&request.into(), deadline, on_event)?)
     }
 
-    fn result_of(
+    /// The same for a request that may be sent again. [`Reply::Error`] becomes the `Err`; what else it is answered with is
+    /// for [`Request::result`] to read.
+    pub fn reply_to(
         &mut self,
         ask: &Ask,
         deadline: &mut Deadline,
-        on_event: &mut dyn FnMut(Answer),
-    ) -> Result<Answer, Fault> {
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<Reply, Fault> {
+        self.is_usable = false;
         self.stream.write_all(&line_of(ask)?, deadline).map_err(|fault| self.lost(&fault))?;
         loop {
             match self.next_answer(deadline)? {
-                event if event.is_event() => on_event(event),
-                result => return Ok(result),
+                Answer::Event(event) => on_event(event),
+                Answer::Reply(reply) => {
+                    self.is_usable = true;
+                    return match reply {
+                        Reply::Error(fault) => Err(fault),
+                        reply => Ok(reply),
+                    };
+                }
             }
         }
     }
@@ -171,7 +174,7 @@ pub(crate) fn not_connected(socket: &Path, fault: &io::Error) -> Fault {
 
 /// The request as it goes over the wire.
 pub(crate) fn line_of(ask: &Ask) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    frame::encode(&Request { v: VERSION, ask }).map_err(|fault| garbled(&fault))
+    frame::encode(&Versioned { v: VERSION, ask }).map_err(|fault| garbled(&fault))
 }
 
 pub(crate) fn no_daemon(why: impl AsRef<str>) -> Fault {
@@ -294,7 +297,7 @@ mod tests {
         });
         let mut client = Client::connect(&socket).unwrap();
         client.set_patience(Duration::from_millis(100));
-        let fault = client.ask(&Ask::Get(Get::default()), &mut |_| {}).unwrap_err();
+        let fault = client.ask(Get::default(), &mut |_| {}).unwrap_err();
         assert_eq!((fault.kind, client.is_usable()), (FaultKind::TimedOut, false));
         drop(client);
         talking.join().unwrap();

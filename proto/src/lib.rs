@@ -32,6 +32,6 @@ pub use async_client::AsyncClient;
 pub use client::Client;
 pub use deadline::Deadline;
 pub use fault::{Fault, FaultKind};
-pub use message::{Answer, Ask, VERSION};
+pub use message::{Answer, Ask, Event, Reply, Request, VERSION};
 pub use origin::Origin;
 pub use secret::Secret;

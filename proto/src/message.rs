@@ -1,4 +1,4 @@
-//! The messages on the socket: one [`Ask`], then events and one result, each an [`Answer`].
+//! The messages on the socket: one [`Ask`], then any number of [`Event`]s and one [`Reply`].
 //! Does not: frame them (see [`crate::frame`]) or give them meaning (the daemon's broker does).
 //! Used by: client and daemon. `proto/PROTOCOL.md` shows an example of each; a test parses them all.
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, Secret, git::Credential, secret::line_breaker};
+use crate::{Fault, FaultKind, Secret, git::Credential, secret::line_breaker};
 
 /// The protocol's own version, sent in every request; it has nothing to do with the version of the programs.
 /// It grows only when an older peer would misread a message; new optional fields and new kinds do not change it.
@@ -14,7 +14,7 @@ pub const VERSION: u32 = 1;
 
 /// A request as it stands on the wire: the version, then the operation with its fields.
 #[derive(Debug, Serialize)]
-pub struct Request<'a> {
+pub struct Versioned<'a> {
     /// [`VERSION`] of the sender.
     pub v: u32,
     /// The operation.
@@ -34,27 +34,27 @@ pub struct Preamble {
 #[serde(tag = "op", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Ask {
-    /// Give a ZSESSIONID, or a static credential: answered by [`Answer::Token`], [`Answer::StaticCredential`],
-    /// [`Answer::NoMatch`] or [`Answer::Error`].
+    /// Give a ZSESSIONID, or a static credential: answered by [`Reply::Token`], [`Reply::StaticCredential`],
+    /// [`Reply::NoMatch`] or [`Reply::Error`].
     Get(Get),
-    /// Keep a static credential: answered by [`Answer::Done`], also where nothing is to be kept.
+    /// Keep a static credential: answered by [`Reply::Done`], also where nothing is to be kept.
     Store(Store),
-    /// The given token or static credential did not work: answered by [`Answer::Done`], whatever it changed.
+    /// The given token or static credential did not work: answered by [`Reply::Done`], whatever it changed.
     Erase(Erase),
-    /// Run a sign-in now: answered by [`Answer::SignedIn`].
+    /// Run a sign-in now: answered by [`Reply::SignedIn`].
     Login(Login),
-    /// A redirect address that a person copied out of the browser: answered by [`Answer::Done`] if it belongs to the
+    /// A redirect address that a person copied out of the browser: answered by [`Reply::Done`] if it belongs to the
     /// pending sign-in.
     Paste(Paste),
-    /// Forget tokens: answered by [`Answer::SignedOut`].
+    /// Forget tokens: answered by [`Reply::SignedOut`].
     Logout(Logout),
-    /// Describe the daemon: answered by an [`Answer::Profile`] for each profile, then [`Answer::Status`].
+    /// Describe the daemon: answered by an [`Event::Profile`] for each profile, then [`Reply::Status`].
     Status(StatusAsk),
-    /// Try what a sign-in needs: answered by an [`Answer::Finding`] for each thing tried, then [`Answer::Done`].
+    /// Try what a sign-in needs: answered by an [`Event::Finding`] for each thing tried, then [`Reply::Done`].
     Check(CheckAsk),
-    /// Read the config file again: answered by [`Answer::Done`], or by an error while the old one stays in force.
+    /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
-    /// Stop: answered by [`Answer::Done`] just before the daemon ends. Every version understands it.
+    /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
     Stop,
 }
 
@@ -251,66 +251,176 @@ pub struct CheckAsk {
     pub profile: Option<String>,
 }
 
-/// What the daemon sends: any number of events, then one result. Unknown fields and unknown events are ignored.
+/// What the daemon sends. On the wire, the two kinds differ by nothing but their names.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-#[non_exhaustive]
+#[serde(untagged, from = "Message")]
 pub enum Answer {
-    /// Event: a person has to press "Allow Access" at this address.
-    Authorize(Authorize),
-    /// Event: the answer takes a while.
-    Waiting(Waiting),
-    /// Event: something to tell the person, after which the request goes on.
-    Notice(Fault),
-    /// Event of a status: one profile. Each has a frame of its own, so that their number has no limit.
-    Profile(Box<ProfileStatus>),
-    /// Event of a check: one thing that was tried.
-    Finding(Finding),
-    /// Result of a get.
-    Token(Token),
-    /// Result of a get for a server of static credentials.
-    StaticCredential(StaticCredential),
-    /// Result of a get for which there is neither a profile nor a static credential. A notice before it says why a
-    /// static credential could not be looked for.
-    NoMatch,
-    /// Result of a login.
-    SignedIn(SignedIn),
-    /// Result of a logout.
-    SignedOut(SignedOut),
-    /// Result of a status.
-    Status(Box<Status>),
-    /// Result of what has nothing more to say.
-    Done,
-    /// Result: it failed.
-    Error(Fault),
-    /// A message of a newer daemon. As an event it is passed over.
-    #[serde(other)]
-    Unknown,
+    /// Something on the way to the result.
+    Event(Event),
+    /// The result, after which nothing follows.
+    Reply(Reply),
 }
 
-impl Answer {
-    /// Whether more answers follow.
-    pub fn is_event(&self) -> bool {
-        match self {
-            Self::Authorize(_)
-            | Self::Waiting(_)
-            | Self::Notice(_)
-            | Self::Profile(_)
-            | Self::Finding(_)
-            | Self::Unknown => true,
-            Self::Token(_)
-            | Self::StaticCredential(_)
-            | Self::NoMatch
-            | Self::SignedIn(_)
-            | Self::SignedOut(_)
-            | Self::Status(_)
-            | Self::Done
-            | Self::Error(_) => false,
+/// Declares events and results, each as a type of its own, and the one list of both that a message is read by.
+macro_rules! answers {
+    (
+        $(#[$on_event:meta])* Event { $($(#[$about_event:meta])* $event:ident($fields:ty),)* }
+        $(#[$on_reply:meta])* Reply { $($(#[$about_reply:meta])* $reply:ident $(($of:ident: $result:ty))?,)* }
+    ) => {
+        $(#[$on_event])*
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        #[serde(tag = "type", rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Event {
+            $($(#[$about_event])* $event($fields),)*
+            /// One of a newer daemon: it is passed over.
+            #[serde(other)]
+            Unknown,
         }
+
+        $(#[$on_reply])*
+        #[derive(Clone, Debug, Serialize)]
+        #[serde(tag = "type", rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Reply {
+            $($(#[$about_reply])* $reply $(($result))?,)*
+        }
+
+        #[derive(Deserialize)]
+        #[serde(tag = "type", rename_all = "snake_case")]
+        enum Message {
+            $($event($fields),)*
+            $($reply $(($result))?,)*
+            #[serde(other)]
+            Unknown,
+        }
+
+        impl From<Message> for Answer {
+            fn from(sent: Message) -> Self {
+                match sent {
+                    $(Message::$event(of) => Self::Event(Event::$event(of)),)*
+                    $(Message::$reply $(($of))? => Self::Reply(Reply::$reply $(($of))?),)*
+                    Message::Unknown => Self::Event(Event::Unknown),
+                }
+            }
+        }
+    };
+}
+
+answers! {
+    /// Something on the way to the result. Unknown fields are ignored.
+    Event {
+        /// A person has to press "Allow Access" at this address.
+        Authorize(Authorize),
+        /// The answer takes a while.
+        Waiting(Waiting),
+        /// Something to tell the person, after which the request goes on.
+        Notice(Fault),
+        /// Of a status: one profile. Each has a frame of its own, so that their number has no limit.
+        Profile(Box<ProfileStatus>),
+        /// Of a check: one thing that was tried.
+        Finding(Finding),
+    }
+    /// What ends a request. Unknown fields are ignored.
+    Reply {
+        /// To a get.
+        Token(of: Token),
+        /// To a get for a server of static credentials.
+        StaticCredential(of: StaticCredential),
+        /// To a get for which there is neither a profile nor a static credential. A notice before it says why a static
+        /// credential could not be looked for.
+        NoMatch,
+        /// To a login.
+        SignedIn(of: SignedIn),
+        /// To a logout.
+        SignedOut(of: SignedOut),
+        /// To a status.
+        Status(of: Box<Status>),
+        /// To what has nothing more to say.
+        Done,
+        /// It failed.
+        Error(of: Fault),
     }
 }
 
-/// Fields of [`Answer::Authorize`].
+/// A request whose result is known by its type.
+pub trait Request: Into<Ask> {
+    /// What it is answered with if it does not fail.
+    type Done;
+
+    /// Takes the result out of a reply; `None` if that is one to another kind of request.
+    fn read(reply: Reply) -> Option<Self::Done>;
+
+    /// The same, with a fault in place of `None`.
+    fn result(reply: Reply) -> Result<Self::Done, Fault> {
+        Self::read(reply).ok_or_else(|| {
+            Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")
+                .remedy("rally-cred daemon restart")
+        })
+    }
+}
+
+/// What a [`Get`] is answered with.
+#[derive(Clone, Debug)]
+pub enum Got {
+    /// A ZSESSIONID.
+    Token(Token),
+    /// A static credential.
+    StaticCredential(StaticCredential),
+    /// Neither a profile nor a static credential is for the server.
+    NoMatch,
+}
+
+/// [`Ask::Reload`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Reload;
+
+/// [`Ask::Stop`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop;
+
+/// Declares what each request is sent as, and which replies are its result.
+macro_rules! requests {
+    ($($request:ident as $ask:expr => $done:ty { $($reply:pat => $result:expr),* })*) => {
+        $(
+            impl From<$request> for Ask {
+                fn from(request: $request) -> Self {
+                    $ask(request)
+                }
+            }
+
+            impl Request for $request {
+                type Done = $done;
+
+                fn read(reply: Reply) -> Option<Self::Done> {
+                    match reply {
+                        $($reply => Some($result),)*
+                        _ => None,
+                    }
+                }
+            }
+        )*
+    };
+}
+
+requests! {
+    Get as Self::Get => Got {
+        Reply::Token(token) => Got::Token(token),
+        Reply::StaticCredential(credential) => Got::StaticCredential(credential),
+        Reply::NoMatch => Got::NoMatch
+    }
+    Store as Self::Store => () { Reply::Done => () }
+    Erase as Self::Erase => () { Reply::Done => () }
+    Login as Self::Login => SignedIn { Reply::SignedIn(signed_in) => signed_in }
+    Paste as Self::Paste => () { Reply::Done => () }
+    Logout as Self::Logout => SignedOut { Reply::SignedOut(signed_out) => signed_out }
+    StatusAsk as Self::Status => Box<Status> { Reply::Status(status) => status }
+    CheckAsk as Self::Check => () { Reply::Done => () }
+    Reload as |Reload| Self::Reload => () { Reply::Done => () }
+    Stop as |Stop| Self::Stop => () { Reply::Done => () }
+}
+
+/// Fields of [`Event::Authorize`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authorize {
     /// The profile that signs in.
@@ -323,7 +433,7 @@ pub struct Authorize {
     pub timeout: u32,
 }
 
-/// Fields of [`Answer::Waiting`].
+/// Fields of [`Event::Waiting`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     /// The profile in question.
@@ -348,7 +458,7 @@ pub enum WaitingOn {
     Other,
 }
 
-/// Fields of [`Answer::Finding`].
+/// Fields of [`Event::Finding`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What was tried.
@@ -384,7 +494,7 @@ pub enum Tried {
     Other,
 }
 
-/// Fields of [`Answer::Token`].
+/// Fields of [`Reply::Token`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Token {
     /// The profile that it belongs to.
@@ -423,7 +533,7 @@ pub struct Also {
     pub scheme: Option<String>,
 }
 
-/// Fields of [`Answer::StaticCredential`].
+/// Fields of [`Reply::StaticCredential`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StaticCredential {
     /// The protocol that it is for.
@@ -434,7 +544,7 @@ pub struct StaticCredential {
     pub credential: Credential,
 }
 
-/// Fields of [`Answer::SignedIn`].
+/// Fields of [`Reply::SignedIn`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedIn {
     /// The profile that signed in.
@@ -451,7 +561,7 @@ pub struct SignedIn {
     pub kept: bool,
 }
 
-/// Fields of [`Answer::SignedOut`].
+/// Fields of [`Reply::SignedOut`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedOut {
     /// The profiles whose tokens are forgotten.
@@ -460,7 +570,7 @@ pub struct SignedOut {
     pub revoke_at: Vec<String>,
 }
 
-/// Fields of [`Answer::Status`].
+/// Fields of [`Reply::Status`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The daemon's release, for people.
@@ -567,7 +677,23 @@ mod tests {
             matches!(ask, Ask::Get(get) if get.target.profile.as_deref() == Some("work") && get.wait == 120)
         );
         let answer: Answer = serde_json::from_str(r#"{"type":"of_tomorrow","x":[1]}"#).unwrap();
-        assert!(answer.is_event());
+        assert!(matches!(answer, Answer::Event(Event::Unknown)));
+    }
+
+    #[test]
+    fn a_reply_to_another_kind_of_request_is_a_fault_with_a_remedy() {
+        assert_eq!(Stop::result(Reply::Done), Ok(()));
+        for outcome in [
+            Login::result(Reply::Done).map(drop),
+            Get::result(Reply::Done).map(drop),
+            Stop::result(Reply::NoMatch),
+        ] {
+            let fault = outcome.unwrap_err();
+            assert_eq!(
+                (fault.kind, fault.remedy.as_deref()),
+                (FaultKind::Failed, Some("rally-cred daemon restart"))
+            );
+        }
     }
 
     #[test]
@@ -586,7 +712,7 @@ mod tests {
             can_paste: false,
         });
         let paste = Ask::Paste(Paste { profile: None, redirect: canary() });
-        let token = Answer::Token(Token {
+        let token = Reply::Token(Token {
             profile: String::new(),
             base_url: String::new(),
             username: None,

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::{
-    Answer, Ask, FaultKind, VERSION, frame,
-    message::{Preamble, ProfileState, Request, Tried, WaitingOn},
+    Answer, Ask, Event, FaultKind, Reply, VERSION, frame,
+    message::{Preamble, ProfileState, Tried, Versioned, WaitingOn},
 };
 
 const PAGE: &str = include_str!("../PROTOCOL.md");
@@ -36,8 +36,8 @@ macro_rules! variants {
 }
 
 variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Check Reload Stop);
-variants!(answer_variant, ANSWERS, Answer:
-    Authorize Waiting Notice Profile Finding Token StaticCredential NoMatch SignedIn SignedOut Status Done Error Unknown);
+variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding Unknown);
+variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status Done Error);
 variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Other);
 variants!(tried_variant, TRIED, Tried: Vault RedirectPort Rally Tls Clock Other);
 variants!(state_variant, STATES, ProfileState:
@@ -53,13 +53,17 @@ impl Example {
                 let Preamble { v } = frame::decode(&line).unwrap();
                 assert_eq!(v, VERSION, "{text}");
                 let ask: Ask = frame::decode(&line).unwrap_or_else(|fault| panic!("{fault}: {text}"));
-                let parsed = serde_json::to_value(Request { v, ask: &ask }).unwrap();
+                let parsed = serde_json::to_value(Versioned { v, ask: &ask }).unwrap();
                 Self { is_ask: true, written, parsed, variant: ask_variant(&ask) }
             }
             "←" => {
                 let answer: Answer = frame::decode(&line).unwrap_or_else(|fault| panic!("{fault}: {text}"));
                 let parsed = serde_json::to_value(&answer).unwrap();
-                Self { is_ask: false, written, parsed, variant: answer_variant(&answer) }
+                let variant = match &answer {
+                    Answer::Event(event) => event_variant(event),
+                    Answer::Reply(reply) => reply_variant(reply),
+                };
+                Self { is_ask: false, written, parsed, variant }
             }
             other => panic!("{other} is no direction: {text}"),
         }
@@ -159,7 +163,7 @@ fn every_message_has_an_example() {
     let shown: BTreeSet<_> = examples().iter().map(|example| (example.is_ask, example.variant)).collect();
     let asks = ASKS.iter().map(|variant| (true, *variant));
     let missing: Vec<_> = asks
-        .chain(ANSWERS.iter().map(|variant| (false, *variant)))
+        .chain(EVENTS.iter().chain(REPLIES).map(|variant| (false, *variant)))
         .filter(|one| !shown.contains(one))
         .collect();
     assert!(missing.is_empty(), "PROTOCOL.md has no example of {missing:?}");

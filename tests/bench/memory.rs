@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, fs, thread, time::Duration};
 
 use rally_cred_proto::{
-    Answer, Ask, Client,
-    message::{Get, Target},
+    Client,
+    message::{Get, Got, Target},
 };
 use rally_cred_tests::world::{self, World};
 
@@ -48,7 +48,7 @@ pub(crate) fn of_a_quiet_daemon(
     for _ in 0..CONNECTIONS {
         let mut client = Client::connect(&bench.socket).map_err(|fault| fault.to_string())?;
         // So that it was accepted, and has been used.
-        client.ask(&Ask::Get(Get::default()), &mut |_| {}).map_err(|fault| fault.to_string())?;
+        client.ask(Get::default(), &mut |_| {}).map_err(|fault| fault.to_string())?;
         connections.push(client);
     }
     let held = world::proportional_set_size(pid)?;
@@ -98,11 +98,11 @@ pub(crate) fn by_profiles(effort: Effort, report: &mut Report) -> Result<(), Str
         // Without root, 0.
         let size = world::proportional_set_size(daemon.0.id()).unwrap_or(0);
         let last = Target { profile: Some(format!("p{}", count - 1)), ..Target::default() };
-        let get = Ask::Get(Get { target: last, ..Get::default() });
+        let get = Get { target: last, ..Get::default() };
         let began = std::time::Instant::now();
         for _ in 0..effort.rounds {
-            match client.ask(&get, &mut |_| {}) {
-                Ok(Answer::Token(_)) => {}
+            match client.ask(get.clone(), &mut |_| {}) {
+                Ok(Got::Token(_)) => {}
                 other => return Err(format!("a get was answered by {other:?}")),
             }
         }

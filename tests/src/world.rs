@@ -18,7 +18,7 @@ use std::{
     sync::LazyLock,
 };
 
-use rally_cred_proto::{Answer, Ask, Client, Secret, message::Login};
+use rally_cred_proto::{Client, Event, Secret, message::Login};
 use tempfile::TempDir;
 
 use crate::{
@@ -334,16 +334,13 @@ pub fn sign_in(client: &mut Client, profile: Option<&str>, sandbox: &Sandbox) ->
         can_paste: false,
     };
     let mut visit = Ok(());
-    let answer = client.ask(&Ask::Login(login), &mut |event| {
-        if let Answer::Authorize(authorize) = event {
+    let outcome = client.ask(login, &mut |event| {
+        if let Event::Authorize(authorize) = event {
             visit = sandbox.browser().allow_blocking(&authorize.url).map(drop);
         }
     });
     visit.map_err(|trouble| trouble.to_string())?;
-    match answer {
-        Ok(Answer::SignedIn(_)) => Ok(()),
-        other => Err(format!("the sign-in failed: {other:?}")),
-    }
+    outcome.map(drop).map_err(|fault| format!("the sign-in failed: {fault}"))
 }
 
 /// Memory of a process in KiB, with its share of what it shares.

@@ -9,8 +9,8 @@ use rally_cred::{autostart, connection::silence, output::Output, system::System}
 #[cfg(unix)]
 use rally_cred_proto::lock::Holder;
 use rally_cred_proto::{
-    Answer, Ask, Deadline, Fault, FaultKind,
-    message::StatusAsk,
+    Deadline, Fault, FaultKind,
+    message::{Reload, StatusAsk, Stop},
     process::{DAEMON, Process},
 };
 
@@ -49,12 +49,8 @@ fn start(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
         }
         outcome => ("runs already", outcome.map_err(silence)?),
     };
-    let status = client.ask_by(&Ask::Status(StatusAsk::default()), &mut deadline, &mut |_| {});
-    let process = match status.map_err(silence)? {
-        Answer::Status(status) => format!(", process {}", status.pid),
-        _ => String::new(),
-    };
-    output.tell_line(format!("the daemon {how}{process}")).map(|()| 0)
+    let status = client.ask_by(StatusAsk::default(), &mut deadline, &mut |_| {}).map_err(silence)?;
+    output.tell_line(format!("the daemon {how}, process {}", status.pid)).map(|()| 0)
 }
 
 /// Stops the daemon, and waits until it has ended. Without a daemon there is nothing to do.
@@ -67,9 +63,9 @@ pub(crate) fn stop(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Faul
     let daemon = client.daemon();
     // SIGSTOP may have come since.
     let daemon_now = || daemon.and_then(|daemon| Process::find(daemon.pid));
-    client.ask_by(&Ask::Stop, &mut deadline, &mut |_| {}).map_err(|fault| stuck(fault, daemon_now()))?;
+    client.ask_by(Stop, &mut deadline, &mut |_| {}).map_err(|fault| stuck(fault, daemon_now()))?;
     // The connection ends with the daemon, after its socket is removed.
-    match client.ask_by(&Ask::Stop, &mut deadline, &mut |_| {}) {
+    match client.ask_by(Stop, &mut deadline, &mut |_| {}) {
         Err(fault) if fault.kind == FaultKind::TimedOut => Err(stuck(fault, daemon_now())),
         Ok(_) | Err(_) => output.tell_line("the daemon stopped").map(|()| 0),
     }
@@ -112,7 +108,7 @@ fn stop_unreachable(_sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fa
 pub(crate) fn reload(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut deadline = Deadline::after(PATIENCE);
     let mut client = autostart::connect(sys, false, &mut deadline).map_err(silence)?;
-    client.ask_by(&Ask::Reload, &mut deadline, &mut |_| {}).map_err(silence)?;
+    client.ask_by(Reload, &mut deadline, &mut |_| {}).map_err(silence)?;
     output.tell_line("the daemon has read its config file again").map(|()| 0)
 }
 

@@ -11,12 +11,12 @@ use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args};
 use rally_cred::{
-    connection::{Connection, GRACE, strange},
+    connection::{Connection, GRACE},
     output::Output,
     system::System,
 };
 use rally_cred_proto::{
-    Answer, Ask, Deadline, Fault, FaultKind,
+    Deadline, Event, Fault, FaultKind,
     message::{CheckAsk, Finding, ProfileStatus, Status, StatusAsk, Tried},
     plain::{plain, visible_line},
     socket,
@@ -175,27 +175,19 @@ fn examine(options: &Options, sys: &dyn System) -> Found {
 fn ask_daemon(found: &mut Found, options: &Options, sys: &dyn System) {
     let mut connection = Connection::new(sys, options.autostart);
     let profile = &options.profile;
-    let status = Ask::Status(StatusAsk { profile: profile.clone(), check: true });
-    let mut profiles = Vec::new();
+    let mut status = |check, patience| {
+        connection.status(StatusAsk { profile: profile.clone(), check }, &mut Deadline::after(patience))
+    };
     // A daemon that hangs is found by a quick request, before the long timeouts of the others.
-    let sign_of_life = Ask::Status(StatusAsk { profile: profile.clone(), check: false });
-    let status =
-        connection.ask(&sign_of_life, &mut Deadline::after(status::PATIENCE), &mut |_| {}).and_then(|_| {
-            connection.ask(&status, &mut Deadline::after(status::PATIENCE_WITH_CHECK), &mut |event| {
-                if let Answer::Profile(profile) = event {
-                    profiles.push(*profile);
-                }
-            })
-        });
-    let status = match status {
-        Ok(Answer::Status(status)) => *status,
-        Ok(_) => return found.checks.push(Check::of("daemon", Err(strange()))),
+    let sign_of_life = status(false, status::PATIENCE);
+    let (status, profiles) = match sign_of_life.and_then(|_| status(true, status::PATIENCE_WITH_CHECK)) {
+        Ok(found) => found,
         Err(fault) => return found.checks.push(Check::of("daemon", Err(fault))),
     };
     let mut findings = Vec::new();
-    let ask = Ask::Check(CheckAsk { profile: profile.clone() });
-    let outcome = connection.ask(&ask, &mut Deadline::after(PATIENCE), &mut |event| {
-        if let Answer::Finding(finding) = event {
+    let ask = CheckAsk { profile: profile.clone() };
+    let outcome = connection.ask(ask, &mut Deadline::after(PATIENCE), &mut |event| {
+        if let Event::Finding(finding) = event {
             findings.push(finding);
         }
     });

@@ -7,7 +7,7 @@
 
 use std::{
     io::BufRead,
-    sync::mpsc::{RecvTimeoutError, Sender, channel},
+    sync::mpsc::{Sender, channel},
     thread,
     time::{Duration, Instant},
 };
@@ -16,13 +16,13 @@ use clap::{ArgAction, Args};
 use jiff::Timestamp;
 use rally_cred::{
     autostart,
-    connection::{Connection, GRACE, silence, strange},
+    connection::{Connection, GRACE, silence},
     events::{self, Audience},
     output::Output,
     system::{System, no_thread},
 };
 use rally_cred_proto::{
-    Answer, Ask, Deadline, Fault, FaultKind, Secret,
+    Deadline, Event, Fault, FaultKind, Secret,
     message::{Login, Paste, SignedIn},
     plain::plain,
 };
@@ -91,9 +91,9 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
 
 /// What can happen while a sign-in runs.
 enum Happened {
-    Event(Answer),
+    Event(Event),
     Pasted(Zeroizing<String>),
-    Ended(Result<Answer, Fault>),
+    Ended(Result<SignedIn, Fault>),
 }
 
 fn sign_in(
@@ -115,24 +115,21 @@ fn sign_in(
     let mut typist = can_paste.then(|| sys.typed_lines());
     let mut progress = Progress::new(sys);
     loop {
+        // A sender is here, so nothing fails but a wait that has become too long.
         let next = match progress.draw(Instant::now(), output) {
-            Some(stays) => happenings.recv_timeout(stays),
-            None => happenings.recv().map_err(RecvTimeoutError::from),
+            Some(stays) => happenings.recv_timeout(stays).ok(),
+            None => happenings.recv().ok(),
         };
-        let next = match next {
-            Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => break,
-            Ok(next) => next,
-        };
+        let Some(next) = next else { continue };
         progress.clear(output);
         match next {
-            Happened::Event(Answer::Waiting(waiting)) if progress.is_live() => {
+            Happened::Event(Event::Waiting(waiting)) if progress.is_live() => {
                 progress.wait_for(Instant::now(), events::awaited(waiting.on), None);
             }
             Happened::Event(event) => {
                 let audience = Audience { has_browser: options.sign_in.browser, listens: true };
                 events::react(&event, audience, sys, output);
-                if let Answer::Authorize(authorize) = event {
+                if let Event::Authorize(authorize) = event {
                     let most = Duration::from_secs(authorize.timeout.into());
                     progress.wait_for(Instant::now(), "\"Allow Access\" in the browser", Some(most));
                     output.say(how_to_go_on(authorize.timeout, progress.is_live(), can_paste));
@@ -149,13 +146,9 @@ fn sign_in(
                 Ok(()) => output.say("the address is right"),
                 Err(fault) => output.say(fault),
             },
-            Happened::Ended(Ok(Answer::SignedIn(signed_in))) => return Ok(signed_in),
-            Happened::Ended(Ok(_)) => break,
-            Happened::Ended(Err(fault)) => return Err(fault),
+            Happened::Ended(outcome) => return outcome,
         }
     }
-    progress.clear(output);
-    Err(strange())
 }
 
 /// What the user can do while the sign-in waits for them.
@@ -183,7 +176,7 @@ fn ask_in_background(
     let mut client = autostart::connect(sys, options.autostart, &mut deadline).map_err(silence)?;
     let asking = thread::Builder::new().spawn(move || {
         // The receiver is gone only once this program ends.
-        let outcome = client.ask_by(&Ask::Login(login), &mut deadline, &mut |event| {
+        let outcome = client.ask_by(login, &mut deadline, &mut |event| {
             happened.send(Happened::Event(event)).ok();
         });
         let outcome = if client.is_usable() { outcome } else { outcome.map_err(silence) };
@@ -219,8 +212,8 @@ fn paste(line: &str, options: &Options, sys: &dyn System) -> Result<(), Fault> {
             .why(err.to_string())
             .remedy("copy the whole address out of the browser's address line")
     })?;
-    let paste = Ask::Paste(Paste { profile: options.profile.clone(), redirect });
-    Connection::new(sys, false).ask(&paste, &mut Deadline::after(PASTING), &mut |_| {}).map(drop)
+    let paste = Paste { profile: options.profile.clone(), redirect };
+    Connection::new(sys, false).ask(paste, &mut Deadline::after(PASTING), &mut |_| {})
 }
 
 /// The first line of standard input; on a terminal it is typed without echo.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 use rally_cred::{
-    connection::{Connection, strange},
+    connection::Connection,
     events::{self, Audience},
     output::Output,
     system::System,
 };
 use rally_cred_proto::{
-    Answer, Ask, Deadline, Fault,
+    Deadline, Fault,
     message::{Logout, SignedOut},
     plain::plain,
 };
@@ -44,10 +44,8 @@ pub(crate) fn run(options: Options, sys: &dyn System, output: &mut Output<'_>) -
     let mut deadline = Deadline::after(PATIENCE);
     let audience = Audience { has_browser: false, listens: true };
     let mut listen = |event| events::react(&event, audience, sys, output);
-    match Connection::new(sys, autostart).ask(&Ask::Logout(logout), &mut deadline, &mut listen)? {
-        Answer::SignedOut(done) => output.tell(summary(&done)).map(|()| 0),
-        _ => Err(strange()),
-    }
+    let done = Connection::new(sys, autostart).ask(logout, &mut deadline, &mut listen)?;
+    output.tell(summary(&done)).map(|()| 0)
 }
 
 fn summary(done: &SignedOut) -> String {

@@ -7,11 +7,11 @@ use std::{fmt::Write as _, time::Duration};
 use clap::Args;
 use jiff::Timestamp;
 use rally_cred::{
-    connection::{Connection, GRACE, strange},
+    connection::{Connection, GRACE},
     output::Output,
 };
 use rally_cred_proto::{
-    Answer, Ask, Deadline, Fault, FaultKind,
+    Deadline, Fault, FaultKind,
     message::{ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus},
     plain::plain,
 };
@@ -41,19 +41,9 @@ pub(crate) struct Options {
 /// Shows the daemon. The exit code is 0 only if every profile shown can be served now; otherwise that of the first fault.
 pub(crate) fn run(options: Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     let Options { profile, json, check } = options;
-    let mut profiles = Vec::new();
     let mut deadline = Deadline::after(if check { PATIENCE_WITH_CHECK } else { PATIENCE });
-    let ask = StatusAsk { profile, check };
-    let answer = Connection::new(sys, false).ask(&Ask::Status(ask), &mut deadline, &mut |event| {
-        if let Answer::Profile(profile) = event {
-            profiles.push(*profile);
-        }
-    });
-    let status = match answer {
-        Ok(Answer::Status(status)) => Shown { status: *status, profiles },
-        Ok(_) => {
-            return Err(strange());
-        }
+    let status = match Connection::new(sys, false).status(StatusAsk { profile, check }, &mut deadline) {
+        Ok((status, profiles)) => Shown { status, profiles },
         Err(fault) => {
             if json {
                 output.answer_json_fault(&fault)?;

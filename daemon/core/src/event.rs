@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use rally_cred_proto::{Answer, Ask, Fault, Secret};
+use rally_cred_proto::{Ask, Fault, Reply, Secret, message};
 
 use super::{
     answer::{RawAnswer, TokenForm},
@@ -48,22 +48,8 @@ pub enum Event {
     },
     /// A client went away before it was answered.
     Left(AskId),
-    /// The vault gave what it holds, or not.
-    Loaded(Epoch, Result<Option<Secret>, VaultTrouble>),
-    /// The client secret's source gave it, or not.
-    ClientSecretFetched(Epoch, Result<Secret, Fault>),
-    /// The vault changed a record, found another in its place, or neither.
-    Changed(Epoch, Result<Changed, VaultTrouble>),
-    /// The vault forgot a record, or not.
-    Erased(Epoch, Result<(), VaultTrouble>),
-    /// The redirect listener is open, or why it is not.
-    Listening(Epoch, Result<(), Fault>),
-    /// The browser came back with the right state.
-    Redirected(Epoch, Redirect),
-    /// Rally answered a token request.
-    Answered(Epoch, RawAnswer),
-    /// Rally answered whose token it is.
-    UserLookedUp(Epoch, RawAnswer),
+    /// A job came to something.
+    Outcome(Epoch, Outcome),
     /// The config file was read again.
     ConfigRead(Result<Config, Fault>),
     /// The time of [`super::Broker::next_deadline`] has come.
@@ -74,28 +60,49 @@ pub enum Event {
     StopWanted,
 }
 
+/// What a job came to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The vault gave what it holds, or not.
+    Loaded(Result<Option<Secret>, VaultTrouble>),
+    /// The client secret's source gave it, or not.
+    ClientSecretFetched(Result<Secret, Fault>),
+    /// The vault changed a record, found another in its place, or neither.
+    Changed(Result<Changed, VaultTrouble>),
+    /// The vault forgot a record, or not.
+    Erased(Result<(), VaultTrouble>),
+    /// The redirect listener is open, or why it is not.
+    Listening(Result<(), Fault>),
+    /// The browser came back with the right state.
+    Redirected(Redirect),
+    /// Rally answered a token request.
+    Answered(RawAnswer),
+    /// Rally answered whose token it is.
+    UserLookedUp(RawAnswer),
+}
+
 /// Something to do. The order within one list is kept when they are begun.
 #[derive(Debug)]
 pub enum Effect {
     /// Send an event to a waiting client.
-    Tell(AskId, Answer),
+    Tell(AskId, message::Event),
     /// Send the result; the request is over.
-    Reply(AskId, Answer),
-    /// Ask the vault for an item; comes back as [`Event::Loaded`].
+    Reply(AskId, Reply),
+    /// Ask the vault for an item; comes back as [`Outcome::Loaded`].
     Load(Epoch, ItemKey),
-    /// Ask a source for a client secret; comes back as [`Event::ClientSecretFetched`].
+    /// Ask a source for a client secret; comes back as [`Outcome::ClientSecretFetched`].
     FetchClientSecret(Epoch, SecretSource),
-    /// Put an item into the vault, or take it out, if it holds what is believed; comes back as [`Event::Changed`].
+    /// Put an item into the vault, or take it out, if it holds what is believed; comes back as [`Outcome::Changed`].
     Change(Epoch, Change),
-    /// Take an item out of the vault; comes back as [`Event::Erased`].
+    /// Take an item out of the vault; comes back as [`Outcome::Erased`].
     Erase(Epoch, ItemKey),
     /// Use this vault from now on.
     OpenVault(Keyring),
-    /// Open the redirect listener; comes back as [`Event::Listening`], then perhaps [`Event::Redirected`].
+    /// Open the redirect listener; comes back as [`Outcome::Listening`], then perhaps [`Outcome::Redirected`].
     Listen(Epoch, Expected),
     /// Show the browser how it ended, and close the listener.
     EndListening(Epoch, Page),
-    /// Send a token request; comes back as [`Event::Answered`].
+    /// Send a token request; comes back as [`Outcome::Answered`].
     Post {
         /// The job.
         epoch: Epoch,
@@ -106,7 +113,7 @@ pub enum Effect {
         /// What is asked.
         form: TokenForm,
     },
-    /// Ask Rally whose token this is; comes back as [`Event::UserLookedUp`].
+    /// Ask Rally whose token this is; comes back as [`Outcome::UserLookedUp`].
     LookUpUser {
         /// The job.
         epoch: Epoch,

@@ -4,14 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use rally_cred_proto::{Fault, Secret};
-
 use super::{
-    answer::RawAnswer,
-    event::{AskId, Epoch},
-    redirect::Redirect,
+    event::{AskId, Epoch, Outcome},
     static_record::Server,
-    vault::{Changed, ItemKind, VaultTrouble},
+    vault::ItemKind,
 };
 
 /// Whose a job is.
@@ -25,19 +21,6 @@ pub(super) enum Owner {
     Checks,
     /// A `logout`, which erases an item of this profile.
     Logout { ask: AskId, profile: String, item: ItemKind },
-}
-
-/// What a job came to.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    Loaded(Result<Option<Secret>, VaultTrouble>),
-    ClientSecretFetched(Result<Secret, Fault>),
-    Changed(Result<Changed, VaultTrouble>),
-    Erased(Result<(), VaultTrouble>),
-    Listening(Result<(), Fault>),
-    Redirected(Redirect),
-    Answered(RawAnswer),
-    UserLookedUp(RawAnswer),
 }
 
 /// The jobs under way.

@@ -5,13 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind, Origin,
+    Fault, FaultKind, Origin, Reply,
     message::{Erase, Get, Store, Target},
 };
 
 use super::{
-    event::{AskId, Epoch, Peer},
-    jobs::Outcome,
+    event::{AskId, Epoch, Outcome, Peer},
     policy,
     profile::{Keyring, StaticHosts},
     static_record::{Entry, Server, Wanted},
@@ -58,13 +57,13 @@ impl StaticCredentials {
                 let wants = Wants::Store(Entry { path, credential });
                 self.ask(step, server, Waiting { id, deadline: step.now.tick + PATIENCE, wants });
             }
-            _ => step.reply(id, Answer::Done),
+            _ => step.reply(id, Reply::Done),
         }
     }
 
     /// Answers an `erase`, at once or later.
     pub(super) fn erase(&mut self, step: &mut Step<'_>, id: AskId, erase: Erase) {
-        let Some(server) = self.server_of(&erase.target) else { return step.reply(id, Answer::Done) };
+        let Some(server) = self.server_of(&erase.target) else { return step.reply(id, Reply::Done) };
         let Erase { target: Target { path, username, .. }, token, credential } = erase;
         let wants = Wants::Erase(Wanted { path, username, password: token, credential });
         self.ask(step, server, Waiting { id, deadline: step.now.tick + PATIENCE, wants });

@@ -5,11 +5,11 @@
 
 use std::collections::VecDeque;
 
-use rally_cred_proto::{Answer, Fault, FaultKind, Secret, git::Credential, message::StaticCredential};
+use rally_cred_proto::{Event, Fault, FaultKind, Reply, Secret, git::Credential, message::StaticCredential};
 
 use super::{
-    event::{AskId, Effect, Entry as LogEntry, Epoch, Peer},
-    jobs::{Outcome, Owner},
+    event::{AskId, Effect, Entry as LogEntry, Epoch, Outcome, Peer},
+    jobs::Owner,
     profile::Keyring,
     record::Decoded,
     static_record::{Entry, Server, StaticRecord, Wanted},
@@ -178,7 +178,7 @@ impl HostStore {
         if let Some(writing) = &mut self.writing
             && let Some((id, _)) = writing.ask.take_if(|(_, deadline)| is_meant(*deadline))
         {
-            step.reply(id, Answer::Error(fault.clone()));
+            step.reply(id, Reply::Error(fault.clone()));
         }
     }
 
@@ -241,7 +241,7 @@ impl HostStore {
             };
             match again.filter(|_| has_changed) {
                 Some(again) => self.write(step, Some((waiting.id, waiting.deadline)), Again::Request(again)),
-                None => step.reply(waiting.id, Answer::Done),
+                None => step.reply(waiting.id, Reply::Done),
             }
         }
         if let Known::Held(held) = &mut self.known {
@@ -264,10 +264,10 @@ impl HostStore {
     }
 
     fn answer_get(&self, step: &mut Step<'_>, id: AskId, peer: Peer, found: Option<Credential>) {
-        let Some(credential) = found else { return step.reply(id, Answer::NoMatch) };
+        let Some(credential) = found else { return step.reply(id, Reply::NoMatch) };
         step.effects.push(Effect::Log(LogEntry::HandedStatic { server: self.name(), peer }));
         let Server { protocol, host } = self.server.clone();
-        step.reply(id, Answer::StaticCredential(StaticCredential { protocol, host, credential }));
+        step.reply(id, Reply::StaticCredential(StaticCredential { protocol, host, credential }));
     }
 
     /// Brings what is held to the vault.
@@ -332,22 +332,22 @@ impl HostStore {
                     let found = self.unkept.find(step.now.wall, &wanted, takes_authtype).cloned();
                     if found.is_none() {
                         // The keyring may have it.
-                        step.effects.push(Effect::Tell(id, Answer::Notice(trouble.fault())));
+                        step.effects.push(Effect::Tell(id, Event::Notice(trouble.fault())));
                     }
                     self.answer_get(step, id, peer, found);
                 }
                 Wants::Store(entry) => {
                     if self.unkept.put(entry) {
                         let notice = self.in_memory_only(trouble);
-                        step.effects.push(Effect::Tell(id, Answer::Notice(notice)));
+                        step.effects.push(Effect::Tell(id, Event::Notice(notice)));
                     }
-                    step.reply(id, Answer::Done);
+                    step.reply(id, Reply::Done);
                 }
                 Wants::Erase(wanted) => {
                     self.unkept.remove(&wanted);
                     // The keyring may have it.
-                    step.effects.push(Effect::Tell(id, Answer::Notice(trouble.fault())));
-                    step.reply(id, Answer::Done);
+                    step.effects.push(Effect::Tell(id, Event::Notice(trouble.fault())));
+                    step.reply(id, Reply::Done);
                 }
             }
         }
@@ -362,7 +362,7 @@ impl HostStore {
                     held.text = text;
                 }
                 if let Some((id, _)) = ask {
-                    step.reply(id, Answer::Done);
+                    step.reply(id, Reply::Done);
                 }
             }
             // It is read anew, and what was asked is done to what stands there.
@@ -386,14 +386,14 @@ impl HostStore {
                     self.unkept = held.record.clone();
                     if let Some((id, _)) = ask {
                         let notice = self.in_memory_only(trouble);
-                        step.effects.push(Effect::Tell(id, Answer::Notice(notice)));
-                        step.reply(id, Answer::Done);
+                        step.effects.push(Effect::Tell(id, Event::Notice(notice)));
+                        step.reply(id, Reply::Done);
                     }
                 } else {
                     let fault = trouble.fault();
                     step.recovered(&self.name(), &fault);
                     if let Some((id, _)) = ask {
-                        step.reply(id, Answer::Error(fault));
+                        step.reply(id, Reply::Error(fault));
                     }
                     // It is served from memory, and goes to the vault with the next that is read.
                     if let Again::Keep(record) = again {
@@ -429,9 +429,9 @@ impl HostStore {
 fn refuse(step: &mut Step<'_>, waiting: &Waiting, fault: &Fault) {
     match waiting.wants {
         Wants::Get { .. } => {
-            step.effects.push(Effect::Tell(waiting.id, Answer::Notice(fault.clone())));
-            step.reply(waiting.id, Answer::NoMatch);
+            step.effects.push(Effect::Tell(waiting.id, Event::Notice(fault.clone())));
+            step.reply(waiting.id, Reply::NoMatch);
         }
-        Wants::Store(_) | Wants::Erase(_) => step.reply(waiting.id, Answer::Error(fault.clone())),
+        Wants::Store(_) | Wants::Erase(_) => step.reply(waiting.id, Reply::Error(fault.clone())),
     }
 }

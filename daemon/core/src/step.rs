@@ -2,7 +2,7 @@
 //! Does not: decide.
 //! Used by: the broker, which makes one for each event, and everything that decides.
 
-use rally_cred_proto::{Answer, Fault};
+use rally_cred_proto::{Fault, Reply};
 
 use super::{
     dice::Dice,
@@ -40,8 +40,8 @@ impl Step<'_> {
         self.effects.push(Effect::EndListening(epoch, page));
     }
 
-    pub(super) fn reply(&mut self, id: AskId, answer: Answer) {
-        self.effects.push(Effect::Reply(id, answer));
+    pub(super) fn reply(&mut self, id: AskId, reply: Reply) {
+        self.effects.push(Effect::Reply(id, reply));
     }
 
     /// Notes what a grant went through.

@@ -13,7 +13,7 @@ use std::{
 
 use interprocess::local_socket::tokio::Stream;
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, VERSION,
+    Answer, Ask, Fault, FaultKind, Reply, VERSION,
     frame::{self, BadFrame, Lines},
     message::Preamble,
 };
@@ -51,7 +51,7 @@ pub(super) async fn serve(
             Ok(Ok(Some(line))) => line,
             Ok(Ok(None)) | Err(_) => return,
             Ok(Err(broken)) => {
-                write(&mut stream, &Answer::Error(bad_request(&broken.to_string()))).await.ok();
+                write(&mut stream, &Answer::Reply(Reply::Error(bad_request(&broken.to_string())))).await.ok();
                 return;
             }
         };
@@ -59,7 +59,7 @@ pub(super) async fn serve(
             Ok(ask) => ask,
             Err(fault) => {
                 // The line was whole, so what follows it can still be understood.
-                if write(&mut stream, &Answer::Error(fault)).await.is_err() {
+                if write(&mut stream, &Answer::Reply(Reply::Error(fault))).await.is_err() {
                     return;
                 }
                 continue;
@@ -88,7 +88,7 @@ async fn relay(stream: &mut Stream, lines: &mut Lines, mut pending: Pending) -> 
         if write(stream, &answer).await.is_err() {
             return false;
         }
-        if !answer.is_event() {
+        if matches!(answer, Answer::Reply(_)) {
             return true;
         }
     }
@@ -146,7 +146,7 @@ fn bad_request(why: &str) -> Fault {
 async fn write(stream: &mut Stream, answer: &Answer) -> io::Result<()> {
     let line = frame::encode(answer).or_else(|_| {
         let fault = Fault::new(FaultKind::Failed, "the answer is too long").remedy("ask for one profile");
-        frame::encode(&Answer::Error(fault))
+        frame::encode(&Reply::Error(fault))
     });
     let line = line.map_err(io::Error::other)?;
     timeout(WRITING, stream.write_all(&line)).await?

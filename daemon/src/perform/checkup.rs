@@ -3,7 +3,7 @@
 //! Used by: `perform`, when a client asks for it.
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind,
+    Event, Fault, FaultKind, Reply,
     message::{Finding, Tried},
 };
 use tokio::task::JoinSet;
@@ -36,7 +36,7 @@ pub(super) async fn run(
     secrets: Sent,
 ) {
     let mut trials = JoinSet::new();
-    let tell = move |driver: &Driver, finding| driver.answer(id, Answer::Finding(finding));
+    let tell = move |driver: &Driver, finding| driver.tell(id, Event::Finding(finding));
     let teller = driver.clone();
     trials.spawn_local(async move { tell(&teller, try_vault(&vault, id, keyring).await) });
     for (profile, is_listening) in profiles {
@@ -50,7 +50,7 @@ pub(super) async fn run(
         });
     }
     while trials.join_next().await.is_some() {}
-    driver.answer(id, Answer::Done);
+    driver.reply(id, Reply::Done);
 }
 
 async fn try_vault(vault: &Vault, id: AskId, keyring: Keyring) -> Finding {

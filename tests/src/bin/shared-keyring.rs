@@ -19,7 +19,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rally_cred_proto::{Answer, Ask, Client, message::Get};
+use rally_cred_proto::{
+    Client,
+    message::{Get, Got},
+};
 use rally_cred_tests::{
     command_line::{number, run},
     keyring::KeyringSession,
@@ -89,14 +92,13 @@ fn connect(socket: &Path) -> Result<Client, String> {
 /// Asks until the time is up, as quickly as answers come.
 fn call(socket: &Path, end: Instant, sandbox: &Sandbox, seen: &Seen) -> Result<(), String> {
     let mut client = connect(socket)?;
-    let ask = Ask::Get(Get::default());
     while Instant::now() < end {
         let asked_at = Instant::now();
-        match client.ask(&ask, &mut |_| {}) {
-            Ok(Answer::Token(answer)) if sandbox.admits(answer.token.expose(), asked_at) => {
+        match client.ask(Get::default(), &mut |_| {}) {
+            Ok(Got::Token(answer)) if sandbox.admits(answer.token.expose(), asked_at) => {
                 seen.tokens.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(Answer::Token(_)) => seen.fail("a token that Rally does not take was given out".to_owned()),
+            Ok(Got::Token(_)) => seen.fail("a token that Rally does not take was given out".to_owned()),
             Ok(answer) => seen.fail(format!("no token but {answer:?}")),
             Err(fault) => seen.fail(fault.to_string()),
         }
@@ -110,8 +112,8 @@ fn next_token(socket: &Path, sandbox: &Sandbox) -> Result<(), String> {
     let mut first = None;
     loop {
         let asked_at = Instant::now();
-        match client.ask(&Ask::Get(Get::default()), &mut |_| {}).map_err(|fault| fault.to_string())? {
-            Answer::Token(answer) if sandbox.admits(answer.token.expose(), asked_at) => {
+        match client.ask(Get::default(), &mut |_| {}).map_err(|fault| fault.to_string())? {
+            Got::Token(answer) if sandbox.admits(answer.token.expose(), asked_at) => {
                 if !first.get_or_insert_with(|| answer.token.clone()).matches(&answer.token) {
                     return Ok(());
                 }

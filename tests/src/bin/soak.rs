@@ -18,8 +18,8 @@ use std::{
 };
 
 use rally_cred_proto::{
-    Answer, Ask, Client, Fault, FaultKind, Secret,
-    message::{Erase, Get, Target},
+    Client, Fault, FaultKind, Secret,
+    message::{Erase, Get, Got, Target},
 };
 use rally_cred_tests::{
     command_line::{number, run},
@@ -101,11 +101,11 @@ fn soak(gets: u64) -> Result<(), String> {
 impl Soak {
     /// One caller: asks until enough tokens were handed out to all of them together.
     fn call(&self, client: &mut Client) -> Result<(), String> {
-        let get = Ask::Get(Get { min_validity: MIN_VALIDITY, ..Get::default() });
+        let get = Get { min_validity: MIN_VALIDITY, ..Get::default() };
         while !self.is_over.load(Ordering::Relaxed) {
             let asked_at = Instant::now();
-            match client.ask(&get, &mut |_| {}) {
-                Ok(Answer::Token(answer)) if self.sandbox.admits(answer.token.expose(), asked_at) => {
+            match client.ask(get.clone(), &mut |_| {}) {
+                Ok(Got::Token(answer)) if self.sandbox.admits(answer.token.expose(), asked_at) => {
                     let number = self.tokens.fetch_add(1, Ordering::Relaxed) + 1;
                     if number == self.gets / 10 {
                         self.after_warm_up.get_or_init(|| world::proportional_set_size(self.daemon));
@@ -145,13 +145,16 @@ impl Soak {
         if number % 3 != 2 {
             self.sandbox.fault(Endpoint::Token, fault, Some(1));
         }
-        let ask = match number % 3 {
+        let outcome = match number % 3 {
             // More than any token has.
-            0 => Ask::Get(Get { min_validity: 3600, ..Get::default() }),
+            0 => client.ask(Get { min_validity: 3600, ..Get::default() }, &mut |_| {}).map(drop),
             1 => return Ok(()),
-            _ => Ask::Erase(Erase { target: Target::default(), token: Some(token), credential: None }),
+            _ => {
+                let erase = Erase { target: Target::default(), token: Some(token), credential: None };
+                client.ask(erase, &mut |_| {})
+            }
         };
-        match client.ask(&ask, &mut |_| {}) {
+        match outcome {
             Err(fault) if !is_passing(&fault) => Err(fault.to_string()),
             _ => Ok(()),
         }

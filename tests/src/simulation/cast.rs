@@ -4,7 +4,7 @@
 
 use rally_cred_core::{Broker, Facts, time::Ticks};
 use rally_cred_proto::{
-    Answer, Ask, Secret,
+    Ask, Reply, Secret,
     git::Credential,
     message::{Erase, Get, Store, Target},
 };
@@ -64,15 +64,15 @@ pub(super) fn word_for(ask: &Ask) -> String {
     }
 }
 
-pub(super) fn kind_of(answer: &Answer) -> String {
-    match answer {
-        Answer::Token(token) => format!("token {}", token.token.expose()),
-        Answer::Error(fault) => format!("{}: {}", fault.kind.name(), fault.what),
-        Answer::StaticCredential(given) => {
+pub(super) fn kind_of(reply: &Reply) -> String {
+    match reply {
+        Reply::Token(token) => format!("token {}", token.token.expose()),
+        Reply::Error(fault) => format!("{}: {}", fault.kind.name(), fault.what),
+        Reply::StaticCredential(given) => {
             format!("credential {:?}", given.credential.password.as_ref().map(Secret::expose))
         }
-        Answer::NoMatch => "no match".to_owned(),
-        Answer::SignedIn(_) => "signed in".to_owned(),
+        Reply::NoMatch => "no match".to_owned(),
+        Reply::SignedIn(_) => "signed in".to_owned(),
         _ => "done".to_owned(),
     }
 }

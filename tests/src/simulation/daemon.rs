@@ -25,7 +25,7 @@ use super::{
 
 /// An outcome on its way to the broker.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum Coming {
     Listening,
     Answered { profile: usize, form: TokenForm, client_id: String, client_secret: String, mood: Mood },
     LookedUp { mood: Mood, token: String },
@@ -40,7 +40,7 @@ pub(super) struct Daemon {
     pub(super) vault: SimVault,
     /// Ways to keyrings that the config file has named before, and that still have calls under way.
     left_vaults: Vec<SimVault>,
-    pub(super) outcomes: Vec<(Tick, Epoch, Outcome)>,
+    pub(super) outcomes: Vec<(Tick, Epoch, Coming)>,
     /// The token requests that Rally has answered.
     pub(super) answered: Vec<Epoch>,
     pub(super) promises: Promises,

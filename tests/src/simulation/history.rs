@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use rally_cred_core::{
     Sent,
     answer::{RawAnswer, TokenForm},
-    event::{Effect, Epoch, Event},
+    event::{Effect, Epoch, Event, Outcome},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
 };
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, Secret,
+    Ask, Fault, FaultKind, Reply, Secret,
     message::{Login, ProfileState, StatusAsk},
 };
 
@@ -21,7 +21,7 @@ use super::{
     Cause, Planted, Played, Seeded, Transition,
     cast::{name_of, number_of, secret},
     config_file::ConfigFile,
-    daemon::{Daemon, Outcome, field},
+    daemon::{Coming, Daemon, field},
     planted::with_life,
     promises::{Broken, Grants, LATENCY},
     rally::{self, CLIENT_SECRET, Mood, Rally, SOURCE_SECRET},
@@ -302,21 +302,21 @@ impl History {
         loop {
             let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
             let Some(vault) = daemon.due_vault(self.tick) else { break };
-            let (event, wrote) = vault.finish_one(&mut self.items);
+            let (outcome, wrote) = vault.finish_one(&mut self.items);
             self.wrote(wrote)?;
-            if let Some(event) = event {
-                if let Event::Changed(epoch, _) | Event::Erased(epoch, _) = &event {
-                    self.me().promises.came_back(*epoch);
+            if let Some((epoch, outcome)) = outcome {
+                if let Outcome::Changed(_) | Outcome::Erased(_) = &outcome {
+                    self.me().promises.came_back(epoch);
                 }
-                self.play_event(event)?;
+                self.hear(epoch, outcome)?;
             }
         }
         loop {
             let tick = self.tick;
             let outcomes = &mut self.me().outcomes;
             let Some(at) = outcomes.iter().position(|(at, ..)| *at <= tick) else { return Ok(()) };
-            let (_, epoch, outcome) = outcomes.swap_remove(at);
-            self.deliver(epoch, outcome)?;
+            let (_, epoch, coming) = outcomes.swap_remove(at);
+            self.deliver(epoch, coming)?;
         }
     }
 
@@ -331,18 +331,18 @@ impl History {
         self.grants.wrote(profile, refresh(before), refresh(after), &self.rally)
     }
 
-    fn deliver(&mut self, epoch: Epoch, outcome: Outcome) -> Result<(), Broken> {
-        let obtained = match &outcome {
-            Outcome::Answered { profile, .. } => Some(*profile),
+    fn deliver(&mut self, epoch: Epoch, coming: Coming) -> Result<(), Broken> {
+        let obtained = match &coming {
+            Coming::Answered { profile, .. } => Some(*profile),
             _ => None,
         };
-        let event = match outcome {
-            Outcome::Listening if self.is_troubled && self.chance.one_in(20) => {
+        let outcome = match coming {
+            Coming::Listening if self.is_troubled && self.chance.one_in(20) => {
                 self.me().promises.ended_listening(epoch);
-                Event::Listening(epoch, Err(Fault::new(FaultKind::PortTaken, "taken")))
+                Outcome::Listening(Err(Fault::new(FaultKind::PortTaken, "taken")))
             }
-            Outcome::Listening => Event::Listening(epoch, Ok(())),
-            Outcome::Answered { profile, form, client_id, client_secret, mood } => {
+            Coming::Listening => Outcome::Listening(Ok(())),
+            Coming::Answered { profile, form, client_id, client_secret, mood } => {
                 let client = (client_id.as_str(), client_secret.as_str());
                 let raw = self.rally.answer(&mut self.chance, self.tick, mood, client, &form);
                 let failed = !matches!(&raw, RawAnswer::Arrived { status: 200, .. }) || mood != Mood::Well;
@@ -380,11 +380,11 @@ impl History {
                     _ => raw,
                 };
                 self.me().answered.push(epoch);
-                Event::Answered(epoch, raw)
+                Outcome::Answered(raw)
             }
-            Outcome::LookedUp { mood, token } => return self.deliver_look_up(epoch, mood, &token),
-            Outcome::ConfigRead => return self.config_is_read(),
-            Outcome::Fetched { profile } => {
+            Coming::LookedUp { mood, token } => return self.deliver_look_up(epoch, mood, &token),
+            Coming::ConfigRead => return self.config_is_read(),
+            Coming::Fetched { profile } => {
                 self.note(|| format!("the source of profile {profile} answers"));
                 self.me().promises.fetched(epoch);
                 let fetched = match self.chance.below(8) {
@@ -393,11 +393,11 @@ impl History {
                     _ => Ok(SOURCE_SECRET),
                 };
                 let text = |text| secret(text).expect("no secret");
-                Event::ClientSecretFetched(epoch, fetched.map(text))
+                Outcome::ClientSecretFetched(fetched.map(text))
             }
         };
         self.me().was_stale = false;
-        self.play_event(event)?;
+        self.hear(epoch, outcome)?;
         // A token that the broker no longer wanted, it does not have.
         if let Some(profile) = obtained.filter(|_| self.me().was_stale) {
             self.me().fresh.remove(&profile);
@@ -414,11 +414,15 @@ impl History {
             && !self.me().vault.is_memory()
             && self.me().promises.erased(token);
         self.me().was_stale = false;
-        self.play_event(Event::UserLookedUp(epoch, rally::user(mood, is_taken)))?;
+        self.hear(epoch, Outcome::UserLookedUp(rally::user(mood, is_taken)))?;
         if is_refuted && self.me().was_stale {
             self.me().promises.not_erased(token);
         }
         Ok(())
+    }
+
+    fn hear(&mut self, epoch: Epoch, outcome: Outcome) -> Result<(), Broken> {
+        self.play_event(Event::Outcome(epoch, outcome))
     }
 
     fn play_event(&mut self, mut event: Event) -> Result<(), Broken> {
@@ -428,7 +432,7 @@ impl History {
         }
         match (self.planted, &event) {
             (Some(Planted::NeverWakes), Event::TimePassed)
-            | (Some(Planted::NoAnswers), Event::Answered(..))
+            | (Some(Planted::NoAnswers), Event::Outcome(_, Outcome::Answered(_)))
             | (Some(Planted::NeverEnds), Event::StopWanted | Event::Asked { ask: Ask::Stop, .. }) => {
                 return Ok(());
             }
@@ -438,7 +442,7 @@ impl History {
                     Some(_) => bug == Planted::DeafToStaticErase,
                 };
                 if is_deaf {
-                    return self.take(Effect::Reply(*id, Answer::Done));
+                    return self.take(Effect::Reply(*id, Reply::Done));
                 }
             }
             _ => {}
@@ -484,10 +488,7 @@ impl History {
         self.note(|| format!("{epoch:?} is answered a second time"));
         let body = zeroize::Zeroizing::new(br#"{"access_token":"stray","refresh_token":"stray"}"#.to_vec());
         let sent = Sent::default();
-        self.play_event(Event::Answered(
-            epoch,
-            RawAnswer::Arrived { status: 200, retry_after: None, body, sent },
-        ))
+        self.hear(epoch, Outcome::Answered(RawAnswer::Arrived { status: 200, retry_after: None, body, sent }))
     }
 
     /// When somebody signed in for what the keyring has, by the calendar.
@@ -553,7 +554,7 @@ impl History {
         if let (Some(epoch), Some(code)) =
             (self.me().promises.listener_of(profile), secret(&self.rally.code()))
         {
-            self.play_event(Event::Redirected(epoch, Redirect::Code(code)))?;
+            self.hear(epoch, Outcome::Redirected(Redirect::Code(code)))?;
         }
         self.pass(LATENCY)?;
         self.pass(LATENCY)?;

@@ -11,7 +11,7 @@ use rally_cred_core::{
     event::{AskId, Epoch},
     time::{Tick, Ticks},
 };
-use rally_cred_proto::Answer;
+use rally_cred_proto::Reply;
 
 use super::{
     cast::number_of,
@@ -98,8 +98,8 @@ impl Promises {
     }
 
     /// A token is answered for a server only that its profile is for, and with the header that this one wants.
-    pub(super) fn goes_to(&self, id: AskId, answer: &Answer, config: &ConfigFile) -> Result<(), Broken> {
-        let Answer::Token(token) = answer else { return Ok(()) };
+    pub(super) fn goes_to(&self, id: AskId, answer: &Reply, config: &ConfigFile) -> Result<(), Broken> {
+        let Reply::Token(token) = answer else { return Ok(()) };
         let told = token
             .also
             .as_ref()
@@ -125,13 +125,13 @@ impl Promises {
     /// No expired or erased token is ever answered.
     pub(super) fn handed_out(
         &self,
-        answer: &Answer,
+        reply: &Reply,
         config: &ConfigFile,
         rally: &Rally,
         grants: &Grants,
         (now, calendar_off): (Tick, i64),
     ) -> Result<(), Broken> {
-        let Answer::Token(token) = answer else { return Ok(()) };
+        let Reply::Token(token) = reply else { return Ok(()) };
         let client = config.client_of(number_of(&token.profile));
         let token = token.token.expose();
         if client.as_deref() != rally.client_of(token) {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rally_cred_core::event::AskId;
 use rally_cred_proto::{
-    Answer, Ask, Secret,
+    Ask, Reply, Secret,
     git::Credential,
     message::{Erase, Get, StaticCredential, Store, Target},
 };
@@ -160,22 +160,22 @@ impl Statics {
     pub(super) fn answered(
         &mut self,
         id: AskId,
-        answer: &Answer,
+        reply: &Reply,
         items: &Items,
         is_alone: bool,
     ) -> Result<(), Broken> {
         let asked = self.open.remove(&id);
-        if let Answer::StaticCredential(given) = answer {
+        if let Reply::StaticCredential(given) = reply {
             self.given(given, asked.as_ref(), is_alone)?;
         }
         let Some(Asked { owner, does, was_told }) = asked else { return Ok(()) };
-        match (does, answer) {
-            (Does::Get(Some(password)), Answer::NoMatch)
+        match (does, reply) {
+            (Does::Get(Some(password)), Reply::NoMatch)
                 if is_alone && !was_told && self.held.get(&owner) == Some(&password) =>
             {
                 Err(format!("{password} was stored for {} and is not found", owner.name()))
             }
-            (Does::Store(password), Answer::Done) => {
+            (Does::Store(password), Reply::Done) => {
                 if was_told {
                     self.in_memory.insert(password.clone());
                 }
@@ -192,7 +192,7 @@ impl Statics {
                 }
                 Ok(())
             }
-            (Does::Erase(password), Answer::Done) if !self.is_being_stored(&password) => {
+            (Does::Erase(password), Reply::Done) if !self.is_being_stored(&password) => {
                 let is_kept = owner.is_kept(&password, items);
                 if is_alone && is_kept && !self.has_used_memory {
                     return Err(format!("{password} is said to be erased, and the keyring still has it"));

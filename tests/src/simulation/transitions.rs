@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use rally_cred_core::event::Event;
+use rally_cred_core::event::{Event, Outcome};
 use rally_cred_proto::message::ProfileState;
 
 /// A history that was played to its end.
@@ -53,12 +53,15 @@ impl Cause {
         match event {
             Event::Asked { .. } => Self::Asked,
             Event::Left(_) => Self::Left,
-            Event::Loaded(..) | Event::ClientSecretFetched(..) | Event::Changed(..) | Event::Erased(..) => {
-                Self::Vault
-            }
-            Event::Listening(..) => Self::Listener,
-            Event::Redirected(..) => Self::Redirected,
-            Event::Answered(..) | Event::UserLookedUp(..) => Self::Rally,
+            Event::Outcome(_, outcome) => match outcome {
+                Outcome::Loaded(_)
+                | Outcome::ClientSecretFetched(_)
+                | Outcome::Changed(_)
+                | Outcome::Erased(_) => Self::Vault,
+                Outcome::Listening(_) => Self::Listener,
+                Outcome::Redirected(_) => Self::Redirected,
+                Outcome::Answered(_) | Outcome::UserLookedUp(_) => Self::Rally,
+            },
             Event::TimePassed => Self::TimePassed,
             Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,
         }

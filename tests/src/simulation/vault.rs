@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use rally_cred_core::{
-    event::{Epoch, Event},
+    event::{Epoch, Outcome},
     profile::Keyring,
     time::{Tick, Ticks},
     vault::{Change, Changed, ItemKey, VaultTrouble, is_same},
@@ -147,14 +147,14 @@ impl SimVault {
     }
 
     /// Finishes the call that is next, which nobody hears of if it was given up.
-    pub(super) fn finish_one(&mut self, keyring: &mut Items) -> (Option<Event>, Option<Wrote>) {
+    pub(super) fn finish_one(&mut self, keyring: &mut Items) -> (Option<(Epoch, Outcome)>, Option<Wrote>) {
         let Some(mut memory) = self.memory.take() else { return self.finish_one_in(keyring) };
-        let (event, _) = self.finish_one_in(&mut memory);
+        let (outcome, _) = self.finish_one_in(&mut memory);
         self.memory = Some(memory);
-        (event, None)
+        (outcome, None)
     }
 
-    fn finish_one_in(&mut self, items: &mut Items) -> (Option<Event>, Option<Wrote>) {
+    fn finish_one_in(&mut self, items: &mut Items) -> (Option<(Epoch, Outcome)>, Option<Wrote>) {
         let Some(next) = self.next_at() else { return (None, None) };
         if let Some(at) = self.late.iter().position(|(at, ..)| *at == next) {
             let (_, account, own) = self.late.swap_remove(at);
@@ -176,12 +176,12 @@ impl SimVault {
             Health::Fails => Some(VaultTrouble::Failed("disk full".to_owned())),
             Health::Hangs => Some(VaultTrouble::Locked("did not answer".to_owned())),
         };
-        let (event, wrote) = match (call, trouble) {
-            (Call::Load(_), Some(trouble)) => (Event::Loaded(epoch, Err(trouble)), None),
-            (Call::Change(_) | Call::Swallow, Some(trouble)) => (Event::Changed(epoch, Err(trouble)), None),
-            (Call::Erase(_), Some(trouble)) => (Event::Erased(epoch, Err(trouble)), None),
-            (Call::Load(key), None) => (Event::Loaded(epoch, Ok(items.get(&key.account()).cloned())), None),
-            (Call::Swallow, None) => (Event::Changed(epoch, Ok(Changed::Done)), None),
+        let (outcome, wrote) = match (call, trouble) {
+            (Call::Load(_), Some(trouble)) => (Outcome::Loaded(Err(trouble)), None),
+            (Call::Change(_) | Call::Swallow, Some(trouble)) => (Outcome::Changed(Err(trouble)), None),
+            (Call::Erase(_), Some(trouble)) => (Outcome::Erased(Err(trouble)), None),
+            (Call::Load(key), None) => (Outcome::Loaded(Ok(items.get(&key.account()).cloned())), None),
+            (Call::Swallow, None) => (Outcome::Changed(Ok(Changed::Done)), None),
             (Call::Change(Change { key, from, to }), None) => {
                 let account = key.account();
                 let found = items.get(&account);
@@ -193,21 +193,21 @@ impl SimVault {
                 let is_as_known =
                     [&from, &to].into_iter().chain(earlier).any(|known| is_same(known.as_ref(), found));
                 if self.bugs.is_change_blind || is_as_known {
-                    (Event::Changed(epoch, Ok(Changed::Done)), Some(put(items, account, to)))
+                    (Outcome::Changed(Ok(Changed::Done)), Some(put(items, account, to)))
                 } else {
                     let found = found.cloned();
                     if let Some(pending) = self.pending_writes.get_mut(&account) {
                         (pending.to, pending.from) = (found.clone(), Some(found.clone()));
                     }
-                    (Event::Changed(epoch, Ok(Changed::Conflict(found))), None)
+                    (Outcome::Changed(Ok(Changed::Conflict(found))), None)
                 }
             }
             (Call::Erase(key), None) => {
                 let wrote = Wrote { is_sign_out: true, ..put(items, key.account(), None) };
-                (Event::Erased(epoch, Ok(())), Some(wrote))
+                (Outcome::Erased(Ok(())), Some(wrote))
             }
         };
-        (Some(event), wrote)
+        (Some((epoch, outcome)), wrote)
     }
 
     /// The daemon dies. A call that was under way may still have its effect, the others never begin.

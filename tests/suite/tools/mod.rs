@@ -3,6 +3,7 @@
 //! Does not: test the helper protocols (`git` does).
 //! Used by: `main`. `tests/run` installs the toolkits, `tests/tools/` pins them and has the scripts that use them.
 
+mod mcp;
 mod plain;
 mod pyral;
 mod rally_node;

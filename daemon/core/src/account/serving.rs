@@ -3,7 +3,7 @@
 //! Used by: `account`, of which this is a part.
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind,
+    Event, Fault, FaultKind, Reply,
     message::{SignedIn, Token as TokenAnswer, Waiting, WaitingOn},
 };
 
@@ -84,7 +84,7 @@ impl Account {
                 }
                 if self.job.is_sign_in() {
                     let fault = self.sign_in_needed("somebody is signing in right now");
-                    step.reply(waiter.id, Answer::Error(fault));
+                    step.reply(waiter.id, Reply::Error(fault));
                     return Served::Done;
                 }
                 Served::Waits
@@ -101,7 +101,7 @@ impl Account {
             }
             Wants::Erase(token) => {
                 self.suspect(step, token.as_ref());
-                step.reply(waiter.id, Answer::Done);
+                step.reply(waiter.id, Reply::Done);
                 Served::Done
             }
             Wants::Reading => {
@@ -119,7 +119,7 @@ impl Account {
             Identity::Unknown => return Served::Waits,
             Identity::OtherThanAsked => return Served::NotHere,
             Identity::OtherThanConfigured => {
-                step.reply(waiter.id, Answer::Error(self.wrong_user()));
+                step.reply(waiter.id, Reply::Error(self.wrong_user()));
                 return Served::Done;
             }
         }
@@ -130,7 +130,7 @@ impl Account {
             Some(server) => match self.profile.header_for(server) {
                 Some(header) => Some(header.at(server)),
                 None => {
-                    step.reply(waiter.id, Answer::NoMatch);
+                    step.reply(waiter.id, Reply::NoMatch);
                     return Served::Done;
                 }
             },
@@ -144,11 +144,11 @@ impl Account {
             also,
         };
         if policy::is_beyond_life(self.token.life(), *min_validity) {
-            step.effects.push(Effect::Tell(waiter.id, Answer::Notice(self.beyond_life(*min_validity))));
+            step.effects.push(Effect::Tell(waiter.id, Event::Notice(self.beyond_life(*min_validity))));
         }
         self.last_used = Some(step.now.tick);
         let server = answer.also.as_ref().map(|also| also.origin.clone());
-        step.reply(waiter.id, Answer::Token(answer));
+        step.reply(waiter.id, Reply::Token(answer));
         step.effects.push(Effect::Log(Entry::Handed {
             profile: self.profile.name.clone(),
             server,
@@ -170,9 +170,9 @@ impl Account {
         if let Some(fault) = &self.vault_fault {
             // Whoever chose the keyring alone is not done while it does not keep the token.
             if step.keyring == Keyring::Os && !self.is_kept() {
-                return step.reply(id, Answer::Error(fault.clone()));
+                return step.reply(id, Reply::Error(fault.clone()));
             }
-            step.effects.push(Effect::Tell(id, Answer::Notice(fault.clone())));
+            step.effects.push(Effect::Tell(id, Event::Notice(fault.clone())));
         }
         let answer = SignedIn {
             profile: self.profile.name.clone(),
@@ -181,7 +181,7 @@ impl Account {
             already,
             kept: self.is_kept(),
         };
-        step.reply(id, Answer::SignedIn(answer));
+        step.reply(id, Reply::SignedIn(answer));
     }
 
     /// Answers everybody with this fault; a waiter that can use the current token gets it.
@@ -216,12 +216,12 @@ impl Account {
         match &waiter.wants {
             Wants::Get { .. } if self.validity(step.now).is_some() => match self.hand_out(step, &waiter) {
                 Served::Done => {}
-                Served::Waits => step.reply(waiter.id, Answer::Error(fault.clone())),
+                Served::Waits => step.reply(waiter.id, Reply::Error(fault.clone())),
                 Served::NotHere => step.misdirected.push((self.profile.name.clone(), waiter)),
             },
             Wants::Reading => step.read.push((waiter.id, self.profile.name.clone())),
             Wants::Get { .. } | Wants::Login { .. } | Wants::Erase(_) => {
-                step.reply(waiter.id, Answer::Error(fault.clone()));
+                step.reply(waiter.id, Reply::Error(fault.clone()));
             }
         }
     }
@@ -229,7 +229,7 @@ impl Account {
     pub(super) fn tell_all(&self, step: &mut Step<'_>, on: WaitingOn) {
         for waiter in self.waiters.iter() {
             let waiting = Waiting { profile: self.profile.name.clone(), on };
-            step.effects.push(Effect::Tell(waiter.id, Answer::Waiting(waiting)));
+            step.effects.push(Effect::Tell(waiter.id, Event::Waiting(waiting)));
         }
     }
 

@@ -3,7 +3,7 @@
 //! Used by: `account`, of which this is a part.
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind, Secret,
+    Event, Fault, FaultKind, Reply, Secret,
     message::{Authorize, WaitingOn},
 };
 
@@ -194,10 +194,10 @@ impl Account {
             ListenerState::Opening => return false,
             ListenerState::Open => {}
             ListenerState::Failed(fault) if can_paste => {
-                step.effects.push(Effect::Tell(waiter.id, Answer::Notice(fault.clone())));
+                step.effects.push(Effect::Tell(waiter.id, Event::Notice(fault.clone())));
             }
             ListenerState::Failed(fault) => {
-                step.reply(waiter.id, Answer::Error(fault.clone()));
+                step.reply(waiter.id, Reply::Error(fault.clone()));
                 return true;
             }
         }
@@ -209,7 +209,7 @@ impl Account {
             timeout: u32::try_from((flow.deadline - step.now.tick).as_seconds()).unwrap_or(u32::MAX),
         };
         flow.tab_opened = true;
-        step.effects.push(Effect::Tell(waiter.id, Answer::Authorize(authorize)));
+        step.effects.push(Effect::Tell(waiter.id, Event::Authorize(authorize)));
         false
     }
 
@@ -394,7 +394,7 @@ impl Account {
         step.recovered(&self.profile.name, &fault);
         self.sign_in(step, flow, record, Some(Page::Failed(fault.clone())));
         for waiter in self.waiters.take_all() {
-            step.reply(waiter.id, Answer::Error(fault.clone()));
+            step.reply(waiter.id, Reply::Error(fault.clone()));
         }
         self.fault = Some(fault);
     }

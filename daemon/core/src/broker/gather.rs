@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rally_cred_proto::{
-    Answer, Fault, Secret,
+    Event, Fault, Reply, Secret,
     message::{SignedOut, Status, VaultStatus},
 };
 
@@ -157,7 +157,7 @@ impl StatusGathering {
         accounts: &BTreeMap<String, Account>,
         default: &str,
         static_hosts: Vec<String>,
-    ) -> Answer {
+    ) -> Reply {
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
             let mut status = account.status(step.now, account.profile().name == default);
             if let Check::Asked { found, .. } = &self.check {
@@ -170,7 +170,7 @@ impl StatusGathering {
                     None => {}
                 }
             }
-            step.effects.push(Effect::Tell(self.id, Answer::Profile(Box::new(status))));
+            step.effects.push(Effect::Tell(self.id, Event::Profile(Box::new(status))));
         }
         let fault = accounts.values().find_map(|account| account.vault_fault().cloned());
         let was_used = accounts.values().any(Account::has_token);
@@ -178,7 +178,7 @@ impl StatusGathering {
             Keyring::Memory => Some(false),
             Keyring::Auto | Keyring::Os => (was_used || fault.is_some()).then_some(fault.is_none()),
         };
-        Answer::Status(Box::new(Status {
+        Reply::Status(Box::new(Status {
             release: facts.release.clone(),
             pid: facts.pid,
             config: facts.config.clone(),
@@ -242,9 +242,9 @@ impl LogoutGathering {
 
     pub(super) fn answer(self, step: &mut Step<'_>) {
         if let Some(fault) = self.fault {
-            return step.reply(self.id, Answer::Error(fault));
+            return step.reply(self.id, Reply::Error(fault));
         }
-        step.effects.extend(self.unasked.map(|fault| Effect::Tell(self.id, Answer::Notice(fault))));
-        step.reply(self.id, Answer::SignedOut(self.done));
+        step.effects.extend(self.unasked.map(|fault| Effect::Tell(self.id, Event::Notice(fault))));
+        step.reply(self.id, Reply::SignedOut(self.done));
     }
 }

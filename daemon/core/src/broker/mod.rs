@@ -9,7 +9,7 @@ mod running;
 mod wake_ups;
 
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind,
+    Ask, Fault, FaultKind, Reply,
     message::{Get, Login, Logout, ProfileState, Target},
 };
 
@@ -17,8 +17,8 @@ use crate::{
     account::Account,
     answer::{self, UserAnswer},
     dice::Dice,
-    event::{AskId, Effect, Entry, Epoch, Event, Peer},
-    jobs::{Jobs, Outcome, Owner},
+    event::{AskId, Effect, Entry, Epoch, Event, Outcome, Peer},
+    jobs::{Jobs, Owner},
     policy,
     profile::{Config, Profile},
     sent::Sent,
@@ -125,22 +125,7 @@ impl Broker {
         match event {
             Event::Asked { id, peer, ask } => self.asked(step, id, peer, ask),
             Event::Left(id) => self.left(step, id),
-            Event::Loaded(epoch, outcome) => self.heard(step, epoch, Outcome::Loaded(outcome)),
-            Event::ClientSecretFetched(epoch, outcome) => {
-                self.heard(step, epoch, Outcome::ClientSecretFetched(outcome));
-            }
-            Event::Changed(epoch, outcome) => self.heard(step, epoch, Outcome::Changed(outcome)),
-            Event::Erased(epoch, outcome) => self.heard(step, epoch, Outcome::Erased(outcome)),
-            Event::Listening(epoch, outcome) => self.heard(step, epoch, Outcome::Listening(outcome)),
-            Event::Redirected(epoch, redirect) => self.heard(step, epoch, Outcome::Redirected(redirect)),
-            Event::Answered(epoch, raw) => {
-                let raw = raw.beside(self.secrets());
-                self.heard(step, epoch, Outcome::Answered(raw));
-            }
-            Event::UserLookedUp(epoch, raw) => {
-                let raw = raw.beside(self.secrets());
-                self.heard(step, epoch, Outcome::UserLookedUp(raw));
-            }
+            Event::Outcome(epoch, outcome) => self.heard(step, epoch, outcome),
             Event::ConfigRead(outcome) => self.config_read(step, outcome),
             Event::TimePassed => self.time_passed(step),
             Event::ReloadWanted => self.read_config(step),
@@ -155,6 +140,11 @@ impl Broker {
 
     /// Takes what a job came to, to whoever ordered it.
     fn heard(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::Answered(raw) => Outcome::Answered(raw.beside(self.secrets())),
+            Outcome::UserLookedUp(raw) => Outcome::UserLookedUp(raw.beside(self.secrets())),
+            outcome => outcome,
+        };
         let is_current = match step.jobs.owner_of(epoch, &outcome) {
             Some(Owner::Account(name)) => {
                 let mut is_current = false;
@@ -225,7 +215,7 @@ impl Broker {
         let (Wants::Get { server, username, is_named: false, .. }, Some(account)) =
             (&waiter.wants, self.accounts.get(from))
         else {
-            return step.reply(waiter.id, Answer::NoMatch);
+            return step.reply(waiter.id, Reply::NoMatch);
         };
         let origin = server.as_ref().unwrap_or_else(|| account.profile().base_url.origin());
         let next = self
@@ -235,13 +225,13 @@ impl Broker {
             .cloned();
         match next {
             Some(name) => self.with_account(step, &name, |account, step| account.take_over(step, waiter)),
-            None => step.reply(waiter.id, Answer::NoMatch),
+            None => step.reply(waiter.id, Reply::NoMatch),
         }
     }
 
     fn asked(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, ask: Ask) {
         if self.stop.is_some() && !matches!(ask, Ask::Stop) {
-            step.reply(id, Answer::Error(stopping()));
+            step.reply(id, Reply::Error(stopping()));
             return;
         }
         match ask {
@@ -256,7 +246,7 @@ impl Broker {
                     });
                 }
                 Ok(None) => self.statics.erase(step, id, erase),
-                Err(fault) => step.reply(id, Answer::Error(fault)),
+                Err(fault) => step.reply(id, Reply::Error(fault)),
             },
             Ask::Store(store) => {
                 let target = Target {
@@ -267,20 +257,20 @@ impl Broker {
                 };
                 match self.routes.find(&self.accounts, &target) {
                     // A token that the daemon gave out itself, it has already.
-                    Ok(Some(_)) => step.reply(id, Answer::Done),
+                    Ok(Some(_)) => step.reply(id, Reply::Done),
                     Ok(None) => self.statics.store(step, id, store),
-                    Err(fault) => step.reply(id, Answer::Error(fault)),
+                    Err(fault) => step.reply(id, Reply::Error(fault)),
                 }
             }
             Ask::Login(login) => self.asked_login(step, id, peer, login),
             Ask::Paste(paste) => match self.routes.named(&self.accounts, paste.profile.as_deref()) {
                 Ok(name) => self.with_account(step, &name, |account, step| {
-                    let answer =
-                        account.pasted(step, &paste.redirect).map_or_else(Answer::Error, |()| Answer::Done);
-                    step.reply(id, answer);
+                    let reply =
+                        account.pasted(step, &paste.redirect).map_or_else(Reply::Error, |()| Reply::Done);
+                    step.reply(id, reply);
                     account.advance(step);
                 }),
-                Err(fault) => step.reply(id, Answer::Error(fault)),
+                Err(fault) => step.reply(id, Reply::Error(fault)),
             },
             Ask::Logout(logout) => self.asked_logout(step, id, &logout),
             Ask::Status(status) => {
@@ -295,7 +285,7 @@ impl Broker {
                             });
                         }
                     }
-                    Err(fault) => step.reply(id, Answer::Error(fault)),
+                    Err(fault) => step.reply(id, Reply::Error(fault)),
                 }
             }
             Ask::Check(check) => match self.routes.named_or_all(&self.accounts, check.profile.as_deref()) {
@@ -306,7 +296,7 @@ impl Broker {
                     let secrets = self.secrets();
                     step.effects.push(Effect::Check { id, keyring: step.keyring, profiles, secrets });
                 }
-                Err(fault) => step.reply(id, Answer::Error(fault)),
+                Err(fault) => step.reply(id, Reply::Error(fault)),
             },
             Ask::Reload => {
                 self.reloads.push(id);
@@ -317,7 +307,7 @@ impl Broker {
                 let fault = Fault::new(FaultKind::BadRequest, "this request is not known")
                     .why("the daemon is older than the program that asked")
                     .remedy("rally-cred daemon restart");
-                step.reply(id, Answer::Error(fault));
+                step.reply(id, Reply::Error(fault));
             }
         }
     }
@@ -327,11 +317,11 @@ impl Broker {
             Ok(Some(route)) => route,
             Ok(None) => {
                 if !self.statics.get(step, id, peer, &get) {
-                    step.reply(id, Answer::NoMatch);
+                    step.reply(id, Reply::NoMatch);
                 }
                 return;
             }
-            Err(fault) => return step.reply(id, Answer::Error(fault)),
+            Err(fault) => return step.reply(id, Reply::Error(fault)),
         };
         let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
         let wants = Wants::Get {
@@ -348,7 +338,7 @@ impl Broker {
     fn asked_login(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, login: Login) {
         let name = match self.routes.named(&self.accounts, login.profile.as_deref()) {
             Ok(name) => name,
-            Err(fault) => return step.reply(id, Answer::Error(fault)),
+            Err(fault) => return step.reply(id, Reply::Error(fault)),
         };
         let timeout = Ticks::seconds(u64::from(login.timeout)).min(policy::LONGEST_FLOW);
         let wants = Wants::Login {
@@ -368,7 +358,7 @@ impl Broker {
         };
         let names = match names {
             Ok(names) => names,
-            Err(fault) => return step.reply(id, Answer::Error(fault)),
+            Err(fault) => return step.reply(id, Reply::Error(fault)),
         };
         let mut gathering = LogoutGathering::new(id);
         for name in names {
@@ -459,8 +449,8 @@ impl Broker {
             .partition(|status| status.is_complete(step.now) || self.stop.is_some());
         self.statuses = waiting;
         for status in done {
-            let answer = status.answer(step, &self.facts, &self.accounts, default, self.statics.host_names());
-            step.reply(status.id, answer);
+            let reply = status.answer(step, &self.facts, &self.accounts, default, self.statics.host_names());
+            step.reply(status.id, reply);
         }
         let (done, waiting): (Vec<_>, _) =
             std::mem::take(&mut self.logouts).into_iter().partition(LogoutGathering::is_complete);

@@ -2,7 +2,7 @@
 //! Does not: answer requests, or end for want of work (`idle` does).
 //! Used by: `broker`, of which this is a part.
 
-use rally_cred_proto::{Answer, Fault, FaultKind};
+use rally_cred_proto::{Fault, FaultKind, Reply};
 
 use crate::{
     account::Account,
@@ -33,19 +33,19 @@ impl Broker {
     pub(super) fn config_read(&mut self, step: &mut Step<'_>, outcome: Result<Config, Fault>) {
         self.config_reads = self.config_reads.saturating_sub(1);
         let asks = std::mem::take(&mut self.reloads);
-        let answer = match outcome {
+        let reply = match outcome {
             Ok(config) => {
                 step.effects.push(Effect::Log(Entry::Reloaded { profiles: config.profiles.len() }));
                 self.apply(step, config);
-                Answer::Done
+                Reply::Done
             }
             Err(fault) => {
                 step.effects.push(Effect::Log(Entry::ReloadFailed(fault.clone())));
-                Answer::Error(fault)
+                Reply::Error(fault)
             }
         };
         for id in asks {
-            step.reply(id, answer.clone());
+            step.reply(id, reply.clone());
         }
     }
 
@@ -109,7 +109,7 @@ impl Broker {
                     until: step.now.tick + policy::STOP_PATIENCE,
                 });
                 for id in std::mem::take(&mut self.reloads) {
-                    step.reply(id, Answer::Error(stopping()));
+                    step.reply(id, Reply::Error(stopping()));
                 }
                 self.statics.fail_all(step, &stopping());
                 for account in self.accounts.values_mut() {
@@ -127,11 +127,11 @@ impl Broker {
             || step.jobs.is_erasing();
         if stop.until <= step.now.tick || !is_unsettled {
             for logout in self.logouts.drain(..) {
-                step.reply(logout.id, Answer::Error(stopping()));
+                step.reply(logout.id, Reply::Error(stopping()));
             }
             step.effects.push(Effect::CloseSocket);
             for id in std::mem::take(&mut stop.asks) {
-                step.effects.push(Effect::Reply(id, Answer::Done));
+                step.effects.push(Effect::Reply(id, Reply::Done));
             }
             step.effects.push(Effect::Exit);
         }

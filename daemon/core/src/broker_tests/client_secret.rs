@@ -33,7 +33,7 @@ fn fetches(stage: &Stage) -> Vec<Epoch> {
 /// The source gives this.
 fn give(stage: &mut Stage, text: &str) {
     let epoch = *fetches(stage).last().expect("no source was asked");
-    stage.play(Event::ClientSecretFetched(epoch, Ok(secret(text))));
+    stage.hear(epoch, Outcome::ClientSecretFetched(Ok(secret(text))));
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_fetched_secret_signs_in_and_is_not_put_into_the_vault() {
     let login = stage.login(None);
     give(&mut stage, "fetched-secret");
     stage.allow("access", Some("refresh"), HOUR);
-    assert!(matches!(stage.result(login), Some(Answer::SignedIn(done)) if done.kept));
+    assert!(matches!(stage.result(login), Some(Reply::SignedIn(done)) if done.kept));
     assert_eq!(stage.vault.keys().collect::<Vec<_>>(), ["token:default"]);
     // Its renewals are served after a restart too.
     stage.restart();
@@ -74,7 +74,7 @@ fn a_source_that_gives_nothing_is_told_and_asked_again_by_the_next_request() {
     let login = stage.login(None);
     let epoch = fetches(&stage)[0];
     let fault = rally_cred_proto::Fault::new(FaultKind::Failed, "no secret");
-    stage.play(Event::ClientSecretFetched(epoch, Err(fault)));
+    stage.hear(epoch, Outcome::ClientSecretFetched(Err(fault)));
     assert_eq!(stage.fault(login), FaultKind::Failed);
     stage.login(None);
     assert_eq!(fetches(&stage).len(), 2);
@@ -107,7 +107,7 @@ fn a_refused_secret_is_fetched_anew_by_a_login_and_by_nothing_that_could_go_roun
     assert_eq!(fetches(&stage).len(), fetched + 1);
     give(&mut stage, "new");
     stage.allow("other", Some("refresh"), HOUR);
-    assert!(matches!(stage.result(login), Some(Answer::SignedIn(_))));
+    assert!(matches!(stage.result(login), Some(Reply::SignedIn(_))));
 }
 
 #[test]
@@ -142,11 +142,11 @@ fn an_answer_that_quotes_what_an_earlier_request_carried_does_not_show_it() {
     let mut stage = Stage::new();
     let login = stage.login(Some("given-secret"));
     let epoch = stage.open_listener();
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     stage.answer_post(granted("access-token-of-words", Some("refresh-token-of-words"), HOUR));
     let page = "Your IP address is not that of given-secret, refresh-token-of-words or YWNjZXNzLXRva2VuLW9mLXdvcmRz.";
     stage.answer_look_up(arrived(403, page));
-    let Some(Answer::Error(fault)) = stage.result(login) else { panic!("{:?}", stage.result(login)) };
+    let Some(Reply::Error(fault)) = stage.result(login) else { panic!("{:?}", stage.result(login)) };
     assert_eq!(fault.why.as_deref(), Some("your IP address is not that of …, … or …"));
 }
 

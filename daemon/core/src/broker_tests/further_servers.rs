@@ -33,7 +33,7 @@ impl Stage {
 
     fn told(&self, id: AskId) -> Option<Told> {
         match self.result(id) {
-            Some(Answer::Token(token)) => token.also.clone(),
+            Some(Reply::Token(token)) => token.also.clone(),
             other => panic!("no token but {other:?}"),
         }
     }
@@ -81,7 +81,7 @@ fn no_other_server_gets_it_however_alike() {
         "https://mcp.rallydev.com@evil.example",
     ] {
         let get = stage.get_for(at(uri));
-        assert!(matches!(stage.result(get), Some(Answer::NoMatch)), "{uri}");
+        assert!(matches!(stage.result(get), Some(Reply::NoMatch)), "{uri}");
     }
 }
 
@@ -91,7 +91,7 @@ fn a_profile_named_beside_a_server_of_another_gives_it_nothing() {
     stage.configure_also(&[("default", &[]), ("other", &[MCP])], "Authorization: Bearer");
     stage.sign_in("access", Some("refresh"), HOUR);
     let get = stage.get_for(Target { profile: Some("default".to_owned()), ..at(MCP) });
-    assert!(matches!(stage.result(get), Some(Answer::NoMatch)));
+    assert!(matches!(stage.result(get), Some(Reply::NoMatch)));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn of_two_profiles_that_name_a_server_the_default_one_answers_unless_the_user_is
     stage.sign_in("access", None, HOUR);
     stage.ask(Ask::Login(Login { profile: Some("other".to_owned()), ..login(Some("client-secret")) }));
     let epoch = stage.open_listener();
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.play(Event::Outcome(epoch, Outcome::Redirected(Redirect::Code(secret("code")))));
     stage.answer_post(granted("theirs", None, HOUR));
     stage.answer_look_up(arrived(
         200,
@@ -138,8 +138,8 @@ fn who_waits_for_a_token_does_not_get_it_once_its_server_is_taken_from_the_confi
     assert!(stage.result(get).is_none(), "the token has ended, and Rally is asked for another");
     let renewal = stage.posts().last().unwrap().0;
     stage.configure_also(&[("default", &[])], "ZSESSIONID");
-    stage.play(Event::Answered(renewal, granted("renewed", Some("refresh"), HOUR)));
-    assert!(!matches!(stage.result(get), None | Some(Answer::Token(_))), "{:?}", stage.result(get));
+    stage.play(Event::Outcome(renewal, Outcome::Answered(granted("renewed", Some("refresh"), HOUR))));
+    assert!(!matches!(stage.result(get), None | Some(Reply::Token(_))), "{:?}", stage.result(get));
     let later = stage.get_for(at(MCP));
-    assert!(matches!(stage.result(later), Some(Answer::NoMatch)));
+    assert!(matches!(stage.result(later), Some(Reply::NoMatch)));
 }

@@ -29,7 +29,7 @@ impl Stage {
     fn sign_in_unseen(&mut self) -> AskId {
         let login = self.login(Some("client-secret"));
         let epoch = self.open_listener();
-        self.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+        self.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
         self.answer_post(granted("access", Some("refresh"), HOUR));
         self.answer_look_up(arrived(503, "busy"));
         login
@@ -84,7 +84,7 @@ fn a_caller_who_names_a_user_waits_for_rallys_word_and_one_who_names_none_does_n
     let named = stage.get_as("you@example.com");
     assert!(stage.result(named).is_none());
     stage.answer_look_up(user());
-    assert!(matches!(stage.result(named), Some(Answer::NoMatch)));
+    assert!(matches!(stage.result(named), Some(Reply::NoMatch)));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn of_two_profiles_of_one_server_the_one_with_the_wanted_user_answers_after_a_re
     let login = Login { profile: Some("other".to_owned()), ..login(Some("client-secret")) };
     stage.ask(Ask::Login(login));
     let epoch = stage.open_listener();
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     stage.answer_post(granted("theirs", None, HOUR));
     stage.answer_look_up(arrived(
         200,

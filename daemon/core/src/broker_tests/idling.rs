@@ -117,7 +117,7 @@ fn an_item_that_the_vault_has_not_yet_erased_keeps_it_running() {
     stage.wait(Ticks::seconds(6000));
     assert_eq!(exits(&stage), 0);
     let Some(Effect::Erase(epoch, _)) = stage.unanswered.pop() else { panic!("nothing to erase") };
-    stage.play(Event::Erased(epoch, Ok(())));
+    stage.hear(epoch, Outcome::Erased(Ok(())));
     stage.wait(AFTER);
     assert_eq!(exits(&stage), 1);
 }
@@ -130,7 +130,7 @@ fn the_pause_between_tabs_is_not_forgotten() {
     stage.get(true);
     let epoch = stage.open_listener();
     let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
-    stage.play(Event::Redirected(epoch, denied));
+    stage.hear(epoch, Outcome::Redirected(denied));
     stage.wait(Ticks::seconds(3600));
     assert_eq!(exits(&stage), 0);
     stage.wait(Ticks::seconds(1200));

@@ -23,7 +23,7 @@ fn the_second_login_finds_the_client_secret_in_the_vault() {
     stage.wait(Ticks::seconds(2 * HOUR));
     let login = stage.login(None);
     stage.allow("new", None, HOUR);
-    assert!(matches!(stage.result(login), Some(Answer::SignedIn(done)) if done.kept && !done.already));
+    assert!(matches!(stage.result(login), Some(Reply::SignedIn(done)) if done.kept && !done.already));
 }
 
 #[test]
@@ -31,11 +31,15 @@ fn a_login_reports_done_only_when_the_vault_has_the_token_and_the_secret() {
     let mut stage = Stage::new();
     let login = stage.login(Some("client-secret"));
     let epoch = stage.open_listener();
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     stage.answer_post(granted("access", Some("refresh"), HOUR));
     // The stage answers saves at once, so this looks at the effects of the last event by itself.
     let look_up = stage.look_up();
-    let effects = stage.broker.handle(stage.now, &mut stage.dice, Event::UserLookedUp(look_up, user()));
+    let effects = stage.broker.handle(
+        stage.now,
+        &mut stage.dice,
+        Event::Outcome(look_up, Outcome::UserLookedUp(user())),
+    );
     let saves: Vec<_> = effects
         .iter()
         .filter_map(|effect| match effect {
@@ -48,12 +52,12 @@ fn a_login_reports_done_only_when_the_vault_has_the_token_and_the_secret() {
         [ItemKind::ClientSecret, ItemKind::Token]
     );
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Reply(..))));
-    stage.play(Event::Changed(saves[0].0, Ok(Changed::Done)));
+    stage.hear(saves[0].0, Outcome::Changed(Ok(Changed::Done)));
     // A caller is not kept waiting for ever, but login waits for the vault's word.
     stage.wait(Ticks::seconds(15));
     assert!(stage.result(login).is_none());
-    stage.play(Event::Changed(saves[1].0, Ok(Changed::Done)));
-    assert!(matches!(stage.result(login), Some(Answer::SignedIn(done)) if done.kept));
+    stage.hear(saves[1].0, Outcome::Changed(Ok(Changed::Done)));
+    assert!(matches!(stage.result(login), Some(Reply::SignedIn(done)) if done.kept));
 }
 
 #[test]
@@ -67,7 +71,7 @@ fn a_get_is_served_from_memory_when_the_vault_is_slow() {
     let effects = stage.broker.handle(
         stage.now,
         &mut stage.dice,
-        Event::Answered(epoch, granted("new", Some("refresh2"), HOUR)),
+        Event::Outcome(epoch, Outcome::Answered(granted("new", Some("refresh2"), HOUR))),
     );
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Reply(..))));
     stage.wait(Ticks::seconds(3));
@@ -109,9 +113,9 @@ fn without_a_keyring_the_token_is_kept_in_memory_and_login_says_so() {
     stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
     let login = stage.login(Some("client-secret"));
     stage.allow("access", None, HOUR);
-    assert!(matches!(stage.result(login), Some(Answer::SignedIn(done)) if !done.kept));
+    assert!(matches!(stage.result(login), Some(Reply::SignedIn(done)) if !done.kept));
     assert!(stage.effects.iter().any(
-        |effect| matches!(effect, Effect::Tell(_, Answer::Notice(fault)) if fault.kind == FaultKind::VaultMissing)
+        |effect| matches!(effect, Effect::Tell(_, message::Event::Notice(fault)) if fault.kind == FaultKind::VaultMissing)
     ));
     let get = stage.get(false);
     assert_eq!(stage.token(get), "access");
@@ -152,7 +156,7 @@ fn with_keyring_os_a_login_is_not_done_while_the_keyring_does_not_keep_it() {
         stage.vault_trouble = None;
         stage.wait(Ticks::seconds(60));
         let done = stage.login(None);
-        assert!(matches!(stage.result(done), Some(Answer::SignedIn(done)) if done.kept && done.already));
+        assert!(matches!(stage.result(done), Some(Reply::SignedIn(done)) if done.kept && done.already));
         stage.restart();
         let get = stage.get(false);
         assert_eq!(stage.token(get), "access");
@@ -161,7 +165,7 @@ fn with_keyring_os_a_login_is_not_done_while_the_keyring_does_not_keep_it() {
 
 /// The one fault that a request was answered with.
 fn told(stage: &Stage, id: AskId) -> String {
-    let Some(Answer::Error(fault)) = stage.result(id) else { panic!("{:?}", stage.result(id)) };
+    let Some(Reply::Error(fault)) = stage.result(id) else { panic!("{:?}", stage.result(id)) };
     fault.to_string()
 }
 
@@ -186,7 +190,7 @@ fn a_keyring_that_could_not_be_asked_is_not_said_to_be_empty() {
     stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
     stage.effects.clear();
     stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
-    let is_notice = |effect: &Effect| matches!(effect, Effect::Tell(_, Answer::Notice(fault)) if fault.kind == FaultKind::VaultMissing);
+    let is_notice = |effect: &Effect| matches!(effect, Effect::Tell(_, message::Event::Notice(fault)) if fault.kind == FaultKind::VaultMissing);
     assert!(stage.effects.iter().any(is_notice), "{:?}", stage.effects);
 }
 
@@ -195,7 +199,7 @@ fn logout_forgets_the_token_and_keeps_the_client_secret() {
     let mut stage = Stage::new();
     stage.sign_in("access", Some("refresh"), HOUR);
     let logout = stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
-    assert!(matches!(stage.result(logout), Some(Answer::SignedOut(done)) if done.profiles == ["default"]));
+    assert!(matches!(stage.result(logout), Some(Reply::SignedOut(done)) if done.profiles == ["default"]));
     assert_eq!(stage.vault.keys().collect::<Vec<_>>(), ["client-secret:default"]);
     let get = stage.get(false);
     assert_eq!(stage.fault(get), FaultKind::SignInNeeded);
@@ -206,7 +210,7 @@ fn logout_forgets_the_client_secret_only_when_asked_to() {
     let mut stage = Stage::new();
     stage.sign_in("access", Some("refresh"), HOUR);
     let logout = stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: true }));
-    assert!(matches!(stage.result(logout), Some(Answer::SignedOut(done)) if done.profiles == ["default"]));
+    assert!(matches!(stage.result(logout), Some(Reply::SignedOut(done)) if done.profiles == ["default"]));
     assert!(stage.vault.is_empty());
     let login = stage.login(None);
     assert_eq!(stage.fault(login), FaultKind::ClientSecretNeeded);
@@ -227,7 +231,7 @@ fn logout_ends_a_pending_flow_and_its_late_answer_signs_nobody_in() {
     let mut stage = Stage::new();
     let login = stage.login(Some("client-secret"));
     let epoch = stage.open_listener();
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     stage.ask(Ask::Logout(Logout { profile: None, all: true, client_secret: false }));
     assert_eq!(stage.fault(login), FaultKind::Denied);
     stage.answer_post(granted("access", None, HOUR));
@@ -239,11 +243,11 @@ fn a_login_that_waits_for_a_slow_vault_opens_no_second_tab() {
     let mut stage = Stage::new();
     stage.login(Some("client-secret"));
     let epoch = stage.open_listener();
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     stage.answer_post(granted("access", None, HOUR));
     let look_up = stage.look_up();
     // The saves that this orders are never answered.
-    stage.broker.handle(stage.now, &mut stage.dice, Event::UserLookedUp(look_up, user()));
+    stage.broker.handle(stage.now, &mut stage.dice, Event::Outcome(look_up, Outcome::UserLookedUp(user())));
     stage.effects.clear();
     stage.wait(Ticks::seconds(10));
     assert!(!stage.effects.iter().any(|effect| matches!(effect, Effect::Listen(..))), "{:?}", stage.effects);
@@ -264,7 +268,7 @@ fn a_keyring_that_gives_no_client_secret_is_not_asked_round_and_round() {
 
 #[test]
 fn callers_hear_of_the_keyring_only_if_it_keeps_them_waiting() {
-    let is_news = |effect: &Effect| matches!(effect, Effect::Tell(_, Answer::Waiting(_)));
+    let is_news = |effect: &Effect| matches!(effect, Effect::Tell(_, message::Event::Waiting(_)));
     let mut stage = Stage::new();
     stage.get(false);
     assert!(!stage.effects.iter().any(is_news), "it answered at once");

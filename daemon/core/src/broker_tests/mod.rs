@@ -19,9 +19,9 @@ mod static_credentials;
 use std::collections::BTreeMap;
 
 use rally_cred_proto::{
-    Answer, Ask, FaultKind, Secret,
+    Ask, FaultKind, Reply, Secret,
     message::{
-        Authorize, CheckAsk, Erase, Get, Login, Logout, Paste, ProfileState, ProfileStatus, StatusAsk,
+        self, Authorize, CheckAsk, Erase, Get, Login, Logout, Paste, ProfileState, ProfileStatus, StatusAsk,
         Target, Token,
     },
 };
@@ -31,7 +31,7 @@ use super::{
     Broker, Facts, Sent,
     answer::{RawAnswer, SendTrouble, TokenForm},
     dice::Dice,
-    event::{AskId, Effect, Epoch, Event, Page, Peer},
+    event::{AskId, Effect, Epoch, Event, Outcome, Page, Peer},
     profile::{BaseUrl, Config, Keyring, Profile, RedirectUri},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
@@ -110,7 +110,10 @@ impl Stage {
                     Effect::Load(epoch, key) => {
                         self.loads += 1;
                         let held = self.vault.get(&key.account()).cloned();
-                        events.push(Event::Loaded(epoch, self.vault_trouble.clone().map_or(Ok(held), Err)));
+                        events.push(Event::Outcome(
+                            epoch,
+                            Outcome::Loaded(self.vault_trouble.clone().map_or(Ok(held), Err)),
+                        ));
                     }
                     Effect::Change(epoch, Change { key, from, to }) => {
                         self.saves += 1;
@@ -127,20 +130,25 @@ impl Stage {
                                 Ok(Changed::Done)
                             }
                         };
-                        events.push(Event::Changed(epoch, outcome));
+                        events.push(Event::Outcome(epoch, Outcome::Changed(outcome)));
                     }
                     Effect::Erase(epoch, key) => {
                         let outcome = self.vault_trouble.clone().map_or(Ok(()), Err);
                         if outcome.is_ok() {
                             self.vault.remove(&key.account());
                         }
-                        events.push(Event::Erased(epoch, outcome));
+                        events.push(Event::Outcome(epoch, Outcome::Erased(outcome)));
                     }
                     Effect::Log(_) => {}
                     other => self.effects.push(other),
                 }
             }
         }
+    }
+
+    /// A job comes to something.
+    fn hear(&mut self, epoch: Epoch, outcome: Outcome) {
+        self.play(Event::Outcome(epoch, outcome));
     }
 
     /// Lets virtual time pass, stopping at each deadline on the way.
@@ -179,9 +187,9 @@ impl Stage {
     }
 
     /// The result of a request, if it has one.
-    fn result(&self, id: AskId) -> Option<&Answer> {
+    fn result(&self, id: AskId) -> Option<&Reply> {
         let mut results = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Reply(own, answer) if *own == id => Some(answer),
+            Effect::Reply(own, reply) if *own == id => Some(reply),
             _ => None,
         });
         let result = results.next();
@@ -191,21 +199,21 @@ impl Stage {
 
     fn token(&self, id: AskId) -> &str {
         match self.result(id) {
-            Some(Answer::Token(Token { token, .. })) => token.expose(),
+            Some(Reply::Token(Token { token, .. })) => token.expose(),
             other => panic!("no token but {other:?}"),
         }
     }
 
     fn fault(&self, id: AskId) -> FaultKind {
         match self.result(id) {
-            Some(Answer::Error(fault)) => fault.kind,
+            Some(Reply::Error(fault)) => fault.kind,
             other => panic!("no fault but {other:?}"),
         }
     }
 
     fn urls_shown(&self) -> Vec<&Authorize> {
         let shown = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(_, Answer::Authorize(authorize)) => Some(authorize),
+            Effect::Tell(_, message::Event::Authorize(authorize)) => Some(authorize),
             _ => None,
         });
         shown.collect()
@@ -213,7 +221,7 @@ impl Stage {
 
     fn profiles(&self) -> Vec<&ProfileStatus> {
         let told = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(_, Answer::Profile(profile)) => Some(&**profile),
+            Effect::Tell(_, message::Event::Profile(profile)) => Some(&**profile),
             _ => None,
         });
         told.collect()
@@ -245,7 +253,7 @@ impl Stage {
 
     fn answer_post(&mut self, raw: RawAnswer) {
         let (epoch, _) = *self.posts().last().expect("no token request was ordered");
-        self.play(Event::Answered(epoch, raw));
+        self.hear(epoch, Outcome::Answered(raw));
     }
 
     /// Rally refuses the refresh token, and nobody else has saved a newer one.
@@ -267,19 +275,19 @@ impl Stage {
     }
 
     fn answer_look_up(&mut self, raw: RawAnswer) {
-        self.play(Event::UserLookedUp(self.look_up(), raw));
+        self.hear(self.look_up(), Outcome::UserLookedUp(raw));
     }
 
     fn open_listener(&mut self) -> Epoch {
         let epoch = self.listening();
-        self.play(Event::Listening(epoch, Ok(())));
+        self.hear(epoch, Outcome::Listening(Ok(())));
         epoch
     }
 
     /// Plays the person and Rally from the pending flow to the token.
     fn allow(&mut self, access: &str, refresh: Option<&str>, life: u64) {
         let epoch = self.open_listener();
-        self.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+        self.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
         self.answer_post(granted(access, refresh, life));
         self.answer_look_up(user());
     }

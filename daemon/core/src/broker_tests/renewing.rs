@@ -73,7 +73,7 @@ fn an_erased_token_is_renewed_by_the_next_get() {
     stage.sign_in("access", Some("refresh"), HOUR);
     for token in ["another", "access", "access"] {
         let id = stage.ask(erase(token));
-        assert!(matches!(stage.result(id), Some(Answer::Done)));
+        assert!(matches!(stage.result(id), Some(Reply::Done)));
     }
     stage.answer_look_up(unauthorized());
     stage.restart();
@@ -125,7 +125,7 @@ fn an_erase_while_rally_is_away_costs_a_renewal_but_never_a_sign_in() {
         stage.ask(erase("access"));
         stage.answer_look_up(RawAnswer::Failed(SendTrouble::TimedOut));
         let get = stage.get(false);
-        assert_eq!(matches!(stage.result(get), Some(Answer::Token(_))), is_kept, "{refresh:?}");
+        assert_eq!(matches!(stage.result(get), Some(Reply::Token(_))), is_kept, "{refresh:?}");
     }
 }
 

@@ -18,7 +18,7 @@ fn two_hundred_gets_for_two_days_of_a_one_day_token_are_no_renewal_and_say_that_
         stage.wait(Ticks::seconds(60));
     }
     assert!(stage.posts().is_empty());
-    let is_notice = |effect: &&Effect| matches!(effect, Effect::Tell(_, Answer::Notice(_)));
+    let is_notice = |effect: &&Effect| matches!(effect, Effect::Tell(_, message::Event::Notice(_)));
     assert_eq!(stage.effects.iter().filter(is_notice).count(), 200);
 }
 
@@ -120,7 +120,7 @@ fn many_status_checks_at_once_are_one_question() {
     assert_eq!(stage.look_ups(), 1);
     stage.answer_look_up(user());
     for check in checks {
-        assert!(matches!(stage.result(check), Some(Answer::Status(_))));
+        assert!(matches!(stage.result(check), Some(Reply::Status(_))));
     }
     stage.effects.clear();
     stage.ask(Ask::Status(StatusAsk { check: true, ..StatusAsk::default() }));
@@ -152,7 +152,7 @@ fn tokens_that_live_for_a_second_are_given_out_and_renewed_once_a_second() {
             renewals += 1;
             stage.answer_post(granted("new", Some("refresh"), 1));
         }
-        served += usize::from(matches!(stage.result(get), Some(Answer::Token(_))));
+        served += usize::from(matches!(stage.result(get), Some(Reply::Token(_))));
         stage.effects.clear();
         stage.wait(Ticks(100));
         stage.effects.retain(|effect| matches!(effect, Effect::Post { .. }));

@@ -22,7 +22,7 @@ fn a_reload_keeps_the_token_only_for_the_same_server_client_and_scope() {
         stage.sign_in("access", None, HOUR);
         stage.play(Event::ConfigRead(Ok(config(change))));
         let get = stage.get(false);
-        assert_eq!(matches!(stage.result(get), Some(Answer::Token(_))), is_kept);
+        assert_eq!(matches!(stage.result(get), Some(Reply::Token(_))), is_kept);
     };
     check(&|_| {}, true);
     check(&|profile| profile.redirect_uri = RedirectUri::parse("http://localhost:9999/").unwrap(), true);
@@ -50,7 +50,7 @@ fn status_with_check_asks_rally() {
     let status = stage.ask(Ask::Status(StatusAsk { profile: None, check: true }));
     assert!(stage.result(status).is_none());
     stage.answer_look_up(arrived(401, "<html>"));
-    assert!(matches!(stage.result(status), Some(Answer::Status(_))));
+    assert!(matches!(stage.result(status), Some(Reply::Status(_))));
     let shown = stage.profiles()[0];
     assert_eq!((shown.checked, shown.ready), (Some(false), false));
 }
@@ -64,7 +64,7 @@ fn an_unconfigured_daemon_says_so_and_git_hears_nothing() {
     let get = stage.get(false);
     assert_eq!(stage.fault(get), FaultKind::NotConfigured);
     let get = stage.ask(for_host("https", "github.com"));
-    assert!(matches!(stage.result(get), Some(Answer::NoMatch)));
+    assert!(matches!(stage.result(get), Some(Reply::NoMatch)));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn status_shows_every_profile_and_reads_the_vault_first() {
     stage.sign_in("access", Some("refresh"), HOUR);
     stage.restart();
     let status = stage.ask(Ask::Status(StatusAsk::default()));
-    assert!(matches!(stage.result(status), Some(Answer::Status(_))));
+    assert!(matches!(stage.result(status), Some(Reply::Status(_))));
     let shown = stage.profiles()[0];
     assert_eq!(
         (shown.state, shown.ready, shown.kept, shown.renewable),
@@ -88,23 +88,24 @@ fn a_stop_waits_for_the_vault_then_closes_the_socket_before_it_answers() {
     let mut stage = Stage::new();
     let login = stage.login(Some("client-secret"));
     let epoch = stage.open_listener();
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     stage.answer_post(granted("access", None, HOUR));
     let look_up = stage.look_up();
-    let effects = stage.broker.handle(stage.now, &mut stage.dice, Event::UserLookedUp(look_up, user()));
+    let effects = stage.broker.handle(
+        stage.now,
+        &mut stage.dice,
+        Event::Outcome(look_up, Outcome::UserLookedUp(user())),
+    );
     let stop = stage.ask(Ask::Stop);
     assert_eq!(stage.fault(login), FaultKind::Stopping);
     assert!(stage.result(stop).is_none());
     for effect in effects {
         if let Effect::Change(epoch, _) = effect {
-            stage.play(Event::Changed(epoch, Ok(Changed::Done)));
+            stage.hear(epoch, Outcome::Changed(Ok(Changed::Done)));
         }
     }
     let end: Vec<_> = stage.effects.iter().rev().take(3).collect();
-    assert!(
-        matches!(end[..], [Effect::Exit, Effect::Reply(_, Answer::Done), Effect::CloseSocket]),
-        "{end:?}"
-    );
+    assert!(matches!(end[..], [Effect::Exit, Effect::Reply(_, Reply::Done), Effect::CloseSocket]), "{end:?}");
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn a_stop_waits_for_a_renewal_that_is_under_way() {
     assert!(stage.result(stop).is_none());
     stage.answer_post(granted("new", Some("rotated"), HOUR));
     assert!(stage.vault["token:default"].expose().contains("rotated"));
-    assert!(matches!(stage.result(stop), Some(Answer::Done)));
+    assert!(matches!(stage.result(stop), Some(Reply::Done)));
 }
 
 #[test]
@@ -135,7 +136,7 @@ fn a_status_takes_no_longer_when_a_reload_changes_a_profile_that_is_still_being_
         ..Config::default()
     })));
     stage.wait(Ticks::seconds(5));
-    assert!(matches!(stage.result(status), Some(Answer::Status(_))));
+    assert!(matches!(stage.result(status), Some(Reply::Status(_))));
 }
 
 /// What a config file says that names this keyring, and is otherwise that of [`Stage::new`].
@@ -169,9 +170,9 @@ fn a_stop_waits_for_a_sign_out_that_is_under_way() {
     let stop = stage.ask(Ask::Stop);
     assert!(stage.result(stop).is_none());
     let Some(Effect::Erase(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is erased") };
-    stage.play(Event::Erased(epoch, Ok(())));
-    assert!(matches!(stage.result(logout), Some(Answer::SignedOut(_))));
-    assert!(matches!(stage.result(stop), Some(Answer::Done)));
+    stage.hear(epoch, Outcome::Erased(Ok(())));
+    assert!(matches!(stage.result(logout), Some(Reply::SignedOut(_))));
+    assert!(matches!(stage.result(stop), Some(Reply::Done)));
 }
 
 #[test]
@@ -184,8 +185,8 @@ fn a_stop_waits_for_a_sign_out_though_whoever_wanted_it_has_left() {
     let stop = stage.ask(Ask::Stop);
     assert!(stage.result(stop).is_none());
     let Some(Effect::Erase(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is erased") };
-    stage.play(Event::Erased(epoch, Ok(())));
-    assert!(matches!(stage.result(stop), Some(Answer::Done)));
+    stage.hear(epoch, Outcome::Erased(Ok(())));
+    assert!(matches!(stage.result(stop), Some(Reply::Done)));
 }
 
 #[test]
@@ -198,7 +199,7 @@ fn a_sign_out_that_the_keyring_holds_up_beyond_a_stop_is_answered_all_the_same()
     stage.pass_to(stage.now.tick + Ticks::seconds(10));
     stage.play(Event::TimePassed);
     assert_eq!(stage.fault(logout), FaultKind::Stopping);
-    assert!(matches!(stage.result(stop), Some(Answer::Done)));
+    assert!(matches!(stage.result(stop), Some(Reply::Done)));
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn another_server_another_port_and_http_match_no_profile() {
         ("", "rally1.rallydev.com"),
     ] {
         let get = stage.ask(for_host(protocol, host));
-        assert!(matches!(stage.result(get), Some(Answer::NoMatch)), "{protocol} {host}");
+        assert!(matches!(stage.result(get), Some(Reply::NoMatch)), "{protocol} {host}");
     }
     let get = stage.ask(for_host("https", "Rally1.RallyDev.com:443"));
     assert_eq!(stage.token(get), "access");
@@ -69,7 +69,7 @@ fn a_profile_chosen_in_the_shell_gives_no_token_to_another_server() {
             ..Target::default()
         };
         let get = stage.ask(Ask::Get(Get { target, ..Get::default() }));
-        assert_eq!(matches!(stage.result(get), Some(Answer::Token(_))), matches, "{host}");
+        assert_eq!(matches!(stage.result(get), Some(Reply::Token(_))), matches, "{host}");
     }
 }
 
@@ -84,7 +84,7 @@ fn another_user_name_matches_no_profile() {
             ..Target::default()
         };
         let get = stage.ask(Ask::Get(Get { target, ..Get::default() }));
-        assert_eq!(matches!(stage.result(get), Some(Answer::Token(_))), matches, "{name}");
+        assert_eq!(matches!(stage.result(get), Some(Reply::Token(_))), matches, "{name}");
     }
 }
 
@@ -100,7 +100,7 @@ fn a_get_ends_at_its_own_time_and_the_flow_goes_on() {
     let joined = stage.get(true);
     assert!(!stage.urls_shown().last().unwrap().open);
     let epoch = stage.listening();
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     stage.answer_post(granted("new", None, HOUR));
     stage.answer_look_up(user());
     assert_eq!(stage.token(joined), "new");

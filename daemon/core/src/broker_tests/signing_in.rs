@@ -11,7 +11,7 @@ fn a_new_client_secret_is_proved_by_a_sign_in_even_while_a_token_is_valid() {
     let login = stage.login(Some("better-secret"));
     assert!(stage.result(login).is_none());
     stage.allow("new", None, HOUR);
-    assert!(matches!(stage.result(login), Some(Answer::SignedIn(done)) if !done.already));
+    assert!(matches!(stage.result(login), Some(Reply::SignedIn(done)) if !done.already));
     assert!(stage.vault["client-secret:default"].expose().contains("better-secret"));
 }
 
@@ -40,11 +40,11 @@ fn a_login_with_a_valid_token_asks_nobody_unless_forced() {
     let mut stage = Stage::new();
     stage.sign_in("access", None, HOUR);
     let plain = stage.login(None);
-    assert!(matches!(stage.result(plain), Some(Answer::SignedIn(done)) if done.already));
+    assert!(matches!(stage.result(plain), Some(Reply::SignedIn(done)) if done.already));
     let forced = stage.ask(Ask::Login(Login { force: true, ..login(None) }));
     assert!(stage.result(forced).is_none());
     stage.allow("new", None, HOUR);
-    assert!(matches!(stage.result(forced), Some(Answer::SignedIn(done)) if !done.already));
+    assert!(matches!(stage.result(forced), Some(Reply::SignedIn(done)) if !done.already));
     let get = stage.get(false);
     assert_eq!(stage.token(get), "new");
 }
@@ -58,7 +58,7 @@ fn denial_ends_the_flow_for_everybody_and_the_next_tab_waits() {
     let login = stage.login(None);
     let epoch = stage.open_listener();
     let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
-    stage.play(Event::Redirected(epoch, denied));
+    stage.hear(epoch, Outcome::Redirected(denied));
     assert_eq!((stage.fault(get), stage.fault(login)), (FaultKind::Denied, FaultKind::Denied));
     assert_eq!(*stage.page(), Page::Denied { again: "rally-cred login".to_owned() });
     stage.effects.clear();
@@ -75,19 +75,19 @@ fn the_command_that_is_said_to_help_is_for_the_profile_that_failed() {
     let mut stage = Stage::with(Keyring::Auto, &["home", "work"]);
     let ask = Login { profile: Some("work".to_owned()), ..login(Some("client-secret")) };
     let remedy = |stage: &Stage, id| match stage.result(id) {
-        Some(Answer::Error(fault)) => fault.remedy.clone().unwrap(),
+        Some(Reply::Error(fault)) => fault.remedy.clone().unwrap(),
         other => panic!("no fault but {other:?}"),
     };
     let id = stage.ask(Ask::Login(ask.clone()));
     let epoch = stage.open_listener();
     let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
-    stage.play(Event::Redirected(epoch, denied));
+    stage.hear(epoch, Outcome::Redirected(denied));
     assert_eq!(remedy(&stage, id), "rally-cred login work");
     assert_eq!(*stage.page(), Page::Denied { again: "rally-cred login work".to_owned() });
 
     let id = stage.ask(Ask::Login(ask));
     let epoch = stage.open_listener();
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     stage.answer_post(refused("invalid_client", "Invalid client_id or client_secret"));
     assert_eq!(remedy(&stage, id), "rally-cred login work --client-secret-stdin");
     assert!(matches!(stage.page(), Page::Failed(fault) if fault.remedy == Some(remedy(&stage, id))));
@@ -101,14 +101,13 @@ fn a_flow_that_nobody_answers_ends_and_its_late_redirect_changes_nothing() {
     stage.wait(Ticks::seconds(301));
     assert_eq!(stage.fault(login), FaultKind::TimedOut);
     // A wrong client ID or callback URL ends at a page that the daemon never sees.
-    let Some(Answer::Error(rally_cred_proto::Fault { remedy: Some(remedy), .. })) = stage.result(login)
-    else {
+    let Some(Reply::Error(rally_cred_proto::Fault { remedy: Some(remedy), .. })) = stage.result(login) else {
         panic!("no remedy")
     };
     for part in ["rally-cred login; ", "client_id client", "redirect_uri http://", "/index.html#/clients"] {
         assert!(remedy.contains(part), "no {part:?} in {remedy}");
     }
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     assert!(stage.posts().is_empty());
 }
 
@@ -118,7 +117,7 @@ fn a_redirect_is_used_once() {
     stage.login(Some("client-secret"));
     let epoch = stage.open_listener();
     for _ in 0..2 {
-        stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+        stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     }
     assert_eq!(stage.posts().len(), 1);
 }
@@ -136,9 +135,9 @@ fn a_failed_login_leaves_the_old_token_and_the_old_secret_as_they_were() {
         let kept: Vec<_> = stage.vault.values().map(|record| record.expose().to_owned()).collect();
         let forced = stage.ask(Ask::Login(Login { force: true, ..login(Some("mistyped")) }));
         let epoch = stage.open_listener();
-        stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+        stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
         stage.answer_post(raw);
-        assert!(matches!(stage.result(forced), Some(Answer::Error(_))));
+        assert!(matches!(stage.result(forced), Some(Reply::Error(_))));
         assert!(matches!(stage.page(), Page::Failed(_)));
         assert_eq!(stage.vault.values().map(|record| record.expose().to_owned()).collect::<Vec<_>>(), kept);
         let get = stage.get(false);
@@ -152,7 +151,7 @@ fn a_client_secret_that_rally_refuses_is_asked_for_again() {
     stage.sign_in("access", None, HOUR);
     stage.ask(Ask::Login(Login { force: true, ..login(None) }));
     let epoch = stage.open_listener();
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     stage.answer_post(refused("invalid_client", "wrong"));
     let again = stage.ask(Ask::Login(Login { force: true, ..login(None) }));
     assert_eq!(stage.fault(again), FaultKind::ClientSecretNeeded);
@@ -166,7 +165,7 @@ fn a_taken_port_leaves_the_paste_and_who_cannot_paste_is_told() {
     let login = stage.login(None);
     let get = stage.get(true);
     let epoch = stage.listening();
-    stage.play(Event::Listening(epoch, Err(rally_cred_proto::Fault::new(FaultKind::PortTaken, "taken"))));
+    stage.hear(epoch, Outcome::Listening(Err(rally_cred_proto::Fault::new(FaultKind::PortTaken, "taken"))));
     assert_eq!(stage.fault(get), FaultKind::PortTaken);
     let url = url::Url::parse(&stage.urls_shown()[0].url).unwrap();
     let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
@@ -178,10 +177,10 @@ fn a_taken_port_leaves_the_paste_and_who_cannot_paste_is_told() {
     assert_eq!(stage.fault(wrong), FaultKind::BadRedirect);
     let address = format!("http://localhost:8477/callback?code=c&state={state}");
     let right = stage.ask(Ask::Paste(Paste { profile: None, redirect: secret(&address) }));
-    assert!(matches!(stage.result(right), Some(Answer::Done)));
+    assert!(matches!(stage.result(right), Some(Reply::Done)));
     stage.answer_post(granted("new", None, HOUR));
     stage.answer_look_up(user());
-    assert!(matches!(stage.result(login), Some(Answer::SignedIn(_))));
+    assert!(matches!(stage.result(login), Some(Reply::SignedIn(_))));
 }
 
 #[test]
@@ -189,7 +188,7 @@ fn a_token_that_rally_does_not_take_is_not_kept() {
     let mut stage = Stage::new();
     let login = stage.login(Some("client-secret"));
     let epoch = stage.open_listener();
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     stage.answer_post(granted("access", None, HOUR));
     stage
         .answer_look_up(arrived(401, "<html>Full authentication is required to access this resource</html>"));
@@ -202,7 +201,7 @@ fn an_address_that_is_not_allowed_is_told_and_the_token_is_kept_for_one_that_is(
     let mut stage = Stage::new();
     let login = stage.login(Some("client-secret"));
     let epoch = stage.open_listener();
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     stage.answer_post(granted("access", None, HOUR));
     stage.answer_look_up(arrived(
         404,
@@ -226,11 +225,11 @@ fn a_login_whose_token_ends_before_its_user_is_found_opens_no_second_tab() {
     let mut stage = Stage::new();
     let login = stage.login(Some("client-secret"));
     let epoch = stage.open_listener();
-    stage.play(Event::Redirected(epoch, Redirect::Code(secret("code"))));
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     stage.answer_post(granted("access", None, 10));
     stage.wait(Ticks::seconds(15));
     stage.answer_look_up(user());
-    assert!(matches!(stage.result(login), Some(Answer::SignedIn(_))));
+    assert!(matches!(stage.result(login), Some(Reply::SignedIn(_))));
     assert_eq!(stage.effects.iter().filter(|effect| matches!(effect, Effect::Listen(..))).count(), 1);
 }
 
@@ -244,7 +243,7 @@ fn a_taken_port_is_told_only_to_those_who_wait_for_the_sign_in() {
     let id = AskId(99);
     let ask = Ask::Status(StatusAsk::default());
     stage.broker.handle(stage.now, &mut stage.dice, Event::Asked { id, peer: Peer::default(), ask });
-    stage.play(Event::Listening(epoch, Err(rally_cred_proto::Fault::new(FaultKind::PortTaken, "taken"))));
+    stage.hear(epoch, Outcome::Listening(Err(rally_cred_proto::Fault::new(FaultKind::PortTaken, "taken"))));
     stage.wait(Ticks::seconds(6));
-    assert!(matches!(stage.result(id), Some(Answer::Status(_))), "{:?}", stage.result(id));
+    assert!(matches!(stage.result(id), Some(Reply::Status(_))), "{:?}", stage.result(id));
 }

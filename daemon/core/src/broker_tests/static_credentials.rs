@@ -46,23 +46,23 @@ fn erase_at(host: &str, password: Option<&str>) -> Ask {
 
 impl Stage {
     fn done(&self, id: AskId) {
-        assert!(matches!(self.result(id), Some(Answer::Done)), "{:?}", self.result(id));
+        assert!(matches!(self.result(id), Some(Reply::Done)), "{:?}", self.result(id));
     }
 
     fn password(&mut self, host: &str) -> Option<String> {
         let id = self.ask(for_host("https", host));
         match self.result(id) {
-            Some(Answer::StaticCredential(StaticCredential { credential, .. })) => {
+            Some(Reply::StaticCredential(StaticCredential { credential, .. })) => {
                 Some(credential.password.as_ref().unwrap().expose().to_owned())
             }
-            Some(Answer::NoMatch) => None,
+            Some(Reply::NoMatch) => None,
             other => panic!("{other:?}"),
         }
     }
 
     fn notices(&self) -> Vec<FaultKind> {
         let told = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(_, Answer::Notice(fault)) => Some(fault.kind),
+            Effect::Tell(_, message::Event::Notice(fault)) => Some(fault.kind),
             _ => None,
         });
         told.collect()
@@ -78,7 +78,7 @@ fn what_is_stored_for_a_server_is_given_there_and_nowhere_else_until_it_is_erase
     assert_eq!(stage.password("GIT.example.com").as_deref(), Some("pass"));
     assert_eq!(stage.password("example.com"), None);
     let http = stage.ask(for_host("http", HOST));
-    assert!(matches!(stage.result(http), Some(Answer::NoMatch)));
+    assert!(matches!(stage.result(http), Some(Reply::NoMatch)));
     let other = stage.ask(erase_at(HOST, Some("other")));
     stage.done(other);
     assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
@@ -220,12 +220,12 @@ fn requests_wait_their_turn_and_no_longer_than_their_time() {
     let left = stage.ask(store(HOST, "gone", "pass"));
     stage.play(Event::Left(left));
     stage.wait(Ticks::seconds(6));
-    assert!(matches!(stage.result(get), Some(Answer::NoMatch)));
+    assert!(matches!(stage.result(get), Some(Reply::NoMatch)));
     assert_eq!(stage.notices(), [FaultKind::TimedOut]);
     assert_eq!(stage.unanswered.len(), 1, "one question is enough for all of them");
     let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("no load") };
     stage.vault_is_silent = false;
-    stage.play(Event::Loaded(epoch, Ok(None)));
+    stage.hear(epoch, Outcome::Loaded(Ok(None)));
     stage.done(stored);
     assert_eq!(stage.saves, 1, "whoever left stored nothing");
 }
@@ -240,7 +240,7 @@ fn a_keyring_that_answers_after_everybody_has_left_is_heard_all_the_same() {
     stage.play(Event::Left(get));
     let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("no load") };
     (stage.vault_is_silent, stage.vault_trouble) = (false, None);
-    stage.play(Event::Loaded(epoch, Ok(None)));
+    stage.hear(epoch, Outcome::Loaded(Ok(None)));
     assert_eq!(stage.vault.len(), 1, "what was in memory only goes there");
     assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
 }
@@ -253,13 +253,13 @@ fn a_stop_waits_for_what_is_on_its_way_to_the_vault() {
     stage.vault_is_silent = true;
     let id = stage.ask(store(HOST, "me", "new"));
     let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("no load") };
-    stage.play(Event::Loaded(epoch, Ok(held)));
+    stage.hear(epoch, Outcome::Loaded(Ok(held)));
     stage.play(Event::StopWanted);
     assert_eq!(stage.fault(id), FaultKind::Stopping);
     let has_ended = |stage: &Stage| stage.effects.iter().any(|effect| matches!(effect, Effect::Exit));
     assert!(!has_ended(&stage));
     let Some(Effect::Change(epoch, _)) = stage.unanswered.pop() else { panic!("no save") };
-    stage.play(Event::Changed(epoch, Ok(Changed::Done)));
+    stage.hear(epoch, Outcome::Changed(Ok(Changed::Done)));
     assert!(has_ended(&stage));
 }
 
@@ -302,10 +302,7 @@ fn what_two_daemons_store_for_one_server_is_found_by_both() {
         Ask::Get(Get { target, ..Get::default() })
     };
     let id = stage.ask(get("they"));
-    assert!(
-        matches!(stage.result(id), Some(Answer::StaticCredential(_))),
-        "what was read once is read again"
-    );
+    assert!(matches!(stage.result(id), Some(Reply::StaticCredential(_))), "what was read once is read again");
 }
 
 #[test]
@@ -343,10 +340,10 @@ fn what_only_memory_has_is_not_lost_when_the_keyring_comes_back_and_fails() {
     stage.vault_is_silent = true;
     stage.ask(for_host("https", HOST));
     let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is read") };
-    stage.play(Event::Loaded(epoch, Ok(None)));
+    stage.hear(epoch, Outcome::Loaded(Ok(None)));
     let Some(Effect::Change(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is saved") };
     stage.vault_is_silent = false;
-    stage.play(Event::Changed(epoch, Err(VaultTrouble::Failed("disk full".to_owned()))));
+    stage.hear(epoch, Outcome::Changed(Err(VaultTrouble::Failed("disk full".to_owned()))));
     assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
     let id = stage.ask(store(HOST, "other", "word"));
     stage.done(id);
@@ -360,12 +357,12 @@ fn a_store_that_came_too_late_for_its_caller_is_answered_once() {
     stage.vault_is_silent = true;
     let id = stage.ask(store(HOST, "me", "pass"));
     let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is read") };
-    stage.play(Event::Loaded(epoch, Ok(None)));
+    stage.hear(epoch, Outcome::Loaded(Ok(None)));
     let Some(Effect::Change(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is saved") };
     stage.wait(Ticks::seconds(200));
     assert_eq!(stage.fault(id), FaultKind::TimedOut);
     stage.vault_is_silent = false;
-    stage.play(Event::Changed(epoch, Ok(Changed::Conflict(None))));
+    stage.hear(epoch, Outcome::Changed(Ok(Changed::Conflict(None))));
     assert_eq!(stage.fault(id), FaultKind::TimedOut);
 }
 
@@ -399,7 +396,7 @@ fn a_client_that_leaves_while_memory_is_read_does_not_make_the_daemon_forget_wha
     stage.play(Event::Left(id));
     let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is read") };
     let held = stage.vault[&format!("static:https://{HOST}")].clone();
-    stage.play(Event::Loaded(epoch, Ok(Some(held))));
+    stage.hear(epoch, Outcome::Loaded(Ok(Some(held))));
     stage.wait(Ticks::seconds(30 * HOUR));
     assert!(!has_ended(&stage));
 }

@@ -3,7 +3,7 @@
 //! Used by: `history`, of which this is a part.
 
 use rally_cred_core::{
-    event::{AskId, Epoch, Event, Peer},
+    event::{AskId, Epoch, Event, Outcome, Peer},
     redirect::Redirect,
     time::{Tick, Ticks},
 };
@@ -16,7 +16,7 @@ use super::{
     super::{
         cast::{name_of, secret, target, word_for},
         config_file::{MCP, RALLY},
-        daemon::Outcome,
+        daemon::Coming,
         promises::Broken,
         rally::{CLIENT_SECRET, Mood},
     },
@@ -89,7 +89,7 @@ impl History {
             Redirect::Code(code)
         };
         self.note(|| format!("a person answers {epoch:?}"));
-        self.play_event(Event::Redirected(epoch, redirect))
+        self.hear(epoch, Outcome::Redirected(redirect))
     }
 
     pub(super) fn erase(&mut self, profile: usize) -> Result<(), Broken> {
@@ -104,7 +104,7 @@ impl History {
         }
         let was_well = self.mood == Mood::Well;
         // A question that is on its way already may meet the mood that Rally was in when it was sent.
-        let is_asked = |(_, _, outcome): &(Tick, Epoch, Outcome)| matches!(outcome, Outcome::LookedUp { token: of, .. } if *of == token);
+        let is_asked = |(_, _, outcome): &(Tick, Epoch, Coming)| matches!(outcome, Coming::LookedUp { token: of, .. } if *of == token);
         let was_asked = self.me().outcomes.iter().any(is_asked);
         self.me().fresh.remove(&profile);
         let erase = Erase { target: target(profile), token: secret(&token), credential: None };

@@ -9,13 +9,13 @@ use rally_cred_core::{
     time::{Tick, Ticks},
     vault::{Change, ItemKey, ItemKind},
 };
-use rally_cred_proto::Answer;
+use rally_cred_proto::{Event, Reply};
 
 use super::{
     super::{
         Planted,
         cast::{FIRST_PORT, kind_of, name_of, number_of, secret},
-        daemon::{Outcome, field},
+        daemon::{Coming, field},
         promises::{Broken, LATENCY, may_renew},
         rally::SOURCE_SECRET,
         vault::{Call, Health},
@@ -31,7 +31,7 @@ impl History {
                 self.note(|| format!("{profile} takes over what the other daemon has stored"));
                 self.me().fresh.remove(&number_of(&profile));
             }
-            Effect::Tell(id, Answer::Notice(fault)) => {
+            Effect::Tell(id, Event::Notice(fault)) => {
                 self.note(|| format!("{id:?} is told: {}", fault.what));
                 self.statics.told(id);
             }
@@ -45,7 +45,7 @@ impl History {
             Effect::OpenVault(keyring) => self.me().open_vault(keyring),
             Effect::ReadConfig => {
                 let at = self.tick + Ticks(self.chance.below(20));
-                self.me().outcomes.push((at, Epoch(0), Outcome::ConfigRead));
+                self.me().outcomes.push((at, Epoch(0), Coming::ConfigRead));
             }
             Effect::FetchClientSecret(epoch, source) => self.fetch(epoch, &source)?,
             Effect::Exit => self.ends()?,
@@ -65,10 +65,10 @@ impl History {
                 daemon.promises.handed_out(&answer, &daemon.config, rally, grants, now)?;
                 let (items, is_alone) = (daemon.vault.items(&self.items), self.is_alone);
                 self.statics.answered(id, &answer, items, is_alone)?;
-                if let Answer::SignedIn(_) = &answer {
+                if let Reply::SignedIn(_) = &answer {
                     daemon.promises.signed_in(id);
                 }
-                if let Answer::Token(token) = answer {
+                if let Reply::Token(token) = answer {
                     daemon.has_served = true;
                     daemon.tokens.push((number_of(&token.profile), token.token.expose().to_owned()));
                 }
@@ -92,7 +92,7 @@ impl History {
                     self.me().promises.listens(profile, epoch)?;
                 }
                 let at = self.tick + Ticks(self.chance.below(20));
-                self.me().outcomes.push((at, epoch, Outcome::Listening));
+                self.me().outcomes.push((at, epoch, Coming::Listening));
             }
             Effect::EndListening(epoch, _) => self.me().promises.ended_listening(epoch),
             Effect::Post { epoch, profile, client_secret, form } => {
@@ -113,14 +113,14 @@ impl History {
                 }
                 let (at, mood) = (self.later(), self.mood);
                 let client_secret = client_secret.expose().to_owned();
-                let outcome = Outcome::Answered { profile, form, client_id, client_secret, mood };
+                let outcome = Coming::Answered { profile, form, client_id, client_secret, mood };
                 self.me().outcomes.push((at, epoch, outcome));
             }
             Effect::LookUpUser { epoch, token, .. } => {
                 let (at, mood, tick) = (self.later(), self.mood, self.tick);
                 let token = token.expose().to_owned();
                 self.me().promises.looks_up(&token, tick)?;
-                self.me().outcomes.push((at, epoch, Outcome::LookedUp { mood, token }));
+                self.me().outcomes.push((at, epoch, Coming::LookedUp { mood, token }));
             }
         }
         Ok(())
@@ -140,7 +140,7 @@ impl History {
             self.take(Effect::Change(epoch, Change { key, from: None, to: Some(record) }))?;
         }
         let at = self.later();
-        self.me().outcomes.push((at, epoch, Outcome::Fetched { profile }));
+        self.me().outcomes.push((at, epoch, Coming::Fetched { profile }));
         Ok(())
     }
 
