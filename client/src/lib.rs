@@ -56,12 +56,13 @@ pub fn main_with(commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u
 }
 
 /// The interactive commands; any other word may be an operation of a future git.
-pub const COMMANDS: [&str; 11] = [
+pub const COMMANDS: [&str; 12] = [
     "setup",
     "login",
     "logout",
     "exec",
     "status",
+    "watch",
     "doctor",
     "daemon",
     "config",

@@ -52,6 +52,9 @@ pub enum Ask {
     Status(StatusAsk),
     /// Try what a sign-in needs: answered by an [`Event::Finding`] for each thing tried, then [`Reply::Done`].
     Check(CheckAsk),
+    /// Tell what becomes of tokens, until the client leaves: answered by an [`Event::News`] for each change, and by no
+    /// result but an error.
+    Watch(WatchAsk),
     /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
@@ -79,7 +82,8 @@ impl Ask {
             | Self::Paste(Paste { profile, redirect: _ })
             | Self::Logout(Logout { profile, all: _, client_secret: _ })
             | Self::Status(StatusAsk { profile, check: _ })
-            | Self::Check(CheckAsk { profile }) => breaks(profile),
+            | Self::Check(CheckAsk { profile })
+            | Self::Watch(WatchAsk { profile }) => breaks(profile),
             Self::Reload | Self::Stop => false,
         }
     }
@@ -251,6 +255,14 @@ pub struct CheckAsk {
     pub profile: Option<String>,
 }
 
+/// Fields of [`Ask::Watch`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchAsk {
+    /// The profile's name; all profiles without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+}
+
 /// What the daemon sends. On the wire, the two kinds differ by nothing but their names.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged, from = "Message")]
@@ -320,6 +332,8 @@ answers! {
         Profile(Box<ProfileStatus>),
         /// Of a check: one thing that was tried.
         Finding(Finding),
+        /// Of a watch: what became of a profile's token.
+        News(News),
     }
     /// What ends a request. Unknown fields are ignored.
     Reply {
@@ -416,6 +430,7 @@ requests! {
     Logout as Self::Logout => SignedOut { Reply::SignedOut(signed_out) => signed_out }
     StatusAsk as Self::Status => Box<Status> { Reply::Status(status) => status }
     CheckAsk as Self::Check => () { Reply::Done => () }
+    WatchAsk as Self::Watch => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
 }
@@ -489,6 +504,43 @@ pub enum Tried {
     Tls,
     /// This machine's clock, against Rally's.
     Clock,
+    /// Something that a newer daemon knows.
+    #[serde(other)]
+    Other,
+}
+
+/// Fields of [`Event::News`]. It holds no token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct News {
+    /// Whose token.
+    pub profile: String,
+    /// What became of it.
+    pub what: Became,
+    /// When it ends, in seconds since 1970, where Rally said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+    /// Why a person is needed, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+}
+
+/// What became of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Became {
+    /// It was found: in the keyring, or held already when the watch began.
+    Held,
+    /// Somebody has signed in.
+    Obtained,
+    /// It is a new one without a sign-in.
+    Renewed,
+    /// Its time is over, or somebody has signed out.
+    Ended,
+    /// Rally does not take it any more.
+    Refused,
+    /// There is none, and nothing that could renew one: a person has to sign in.
+    SignInNeeded,
     /// Something that a newer daemon knows.
     #[serde(other)]
     Other,

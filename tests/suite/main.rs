@@ -47,5 +47,6 @@ mod transcript;
 mod trouble;
 mod variables;
 mod vault;
+mod watch;
 mod wire;
 mod wrong_host;

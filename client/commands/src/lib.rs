@@ -21,6 +21,7 @@ mod terminal;
 #[cfg(test)]
 mod testing;
 mod variables;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -26,6 +26,7 @@ mod serving;
 mod sign_in;
 mod status;
 mod suspicion;
+mod view;
 
 use rally_cred_proto::{Fault, FaultKind, Secret, message::WaitingOn};
 
@@ -45,6 +46,7 @@ use crate::{
 
 pub(crate) use identity::is_user;
 pub use sign_in::authorization_url;
+pub(crate) use view::View;
 
 /// One profile's grant, jobs and waiters. Where something is asked of every part, the account is taken apart by name, so
 /// that a new part cannot be left out.

@@ -7,6 +7,7 @@ mod idle;
 mod routes;
 mod running;
 mod wake_ups;
+mod watchers;
 
 use rally_cred_proto::{
     Ask, Fault, FaultKind, Reply,
@@ -34,6 +35,7 @@ use idle::Idleness;
 use routes::{Accounts, Routes};
 use running::{Stop, stopping};
 use wake_ups::WakeUps;
+use watchers::Watchers;
 
 pub use gather::Facts;
 
@@ -48,6 +50,7 @@ pub struct Broker {
     statics: StaticCredentials,
     statuses: Vec<StatusGathering>,
     logouts: Vec<LogoutGathering>,
+    watchers: Watchers,
     reloads: Vec<AskId>,
     stop: Option<Stop>,
     /// Only where the service manager starts the daemon again when it is needed.
@@ -68,6 +71,7 @@ impl Broker {
             statics: StaticCredentials::new(config.static_hosts.clone()),
             statuses: Vec::new(),
             logouts: Vec::new(),
+            watchers: Watchers::default(),
             reloads: Vec::new(),
             stop: None,
             idleness: None,
@@ -101,6 +105,7 @@ impl Broker {
         self.dispatch(&mut step, event);
         self.settle(&mut step);
         self.finish_gatherings(&mut step);
+        self.watchers.tell(&mut step, &self.accounts);
         self.finish_stop(&mut step);
         self.leave_if_idle(&mut step);
         self.jobs = step.jobs;
@@ -118,7 +123,8 @@ impl Broker {
         let stop = self.stop.as_ref().map(|stop| stop.until);
         let checks = self.statuses.iter().map(StatusGathering::deadline).min();
         let idle = self.idleness.as_ref().and_then(Idleness::deadline);
-        [accounts, stop, checks, self.statics.next_deadline(), idle].into_iter().flatten().min()
+        let watched = self.watchers.next_deadline();
+        [accounts, stop, checks, self.statics.next_deadline(), idle, watched].into_iter().flatten().min()
     }
 
     fn dispatch(&mut self, step: &mut Step<'_>, event: Event) {
@@ -277,13 +283,7 @@ impl Broker {
                 match self.routes.named_or_all(&self.accounts, status.profile.as_deref()) {
                     Ok(names) => {
                         self.statuses.push(StatusGathering::new(id, names.clone(), status.check, step.now));
-                        for name in names {
-                            let deadline = step.now.tick + StatusGathering::READING;
-                            let peer = peer.clone();
-                            self.with_account(step, &name, |account, step| {
-                                account.ask(step, id, peer, deadline, Wants::Reading)
-                            });
-                        }
+                        self.read_all(step, id, &peer, &names);
                     }
                     Err(fault) => step.reply(id, Reply::Error(fault)),
                 }
@@ -298,6 +298,13 @@ impl Broker {
                 }
                 Err(fault) => step.reply(id, Reply::Error(fault)),
             },
+            Ask::Watch(watch) => match self.routes.named_or_all(&self.accounts, watch.profile.as_deref()) {
+                Ok(names) => {
+                    self.watchers.add(id, watch.profile);
+                    self.read_all(step, id, &peer, &names);
+                }
+                Err(fault) => step.reply(id, Reply::Error(fault)),
+            },
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
@@ -309,6 +316,16 @@ impl Broker {
                     .remedy("rally-cred daemon restart");
                 step.reply(id, Reply::Error(fault));
             }
+        }
+    }
+
+    /// Has the vault read for these profiles, if it was not yet.
+    fn read_all(&mut self, step: &mut Step<'_>, id: AskId, peer: &Peer, names: &[String]) {
+        let deadline = step.now.tick + StatusGathering::READING;
+        for name in names {
+            self.with_account(step, name, |account, step| {
+                account.ask(step, id, peer.clone(), deadline, Wants::Reading)
+            });
         }
     }
 
@@ -373,6 +390,7 @@ impl Broker {
     fn left(&mut self, step: &mut Step<'_>, id: AskId) {
         self.statuses.retain(|status| status.id != id);
         self.logouts.retain(|logout| logout.id != id);
+        self.watchers.left(id);
         self.reloads.retain(|ask| *ask != id);
         if let Some(stop) = &mut self.stop {
             stop.left(id);

@@ -112,6 +112,7 @@ impl Broker {
                     step.reply(id, Reply::Error(stopping()));
                 }
                 self.statics.fail_all(step, &stopping());
+                self.watchers.fail_all(step, &stopping());
                 for account in self.accounts.values_mut() {
                     account.stop(step, &stopping());
                 }

@@ -15,6 +15,7 @@ mod serving;
 mod sharing;
 mod signing_in;
 mod static_credentials;
+mod watching;
 
 use std::collections::BTreeMap;
 
