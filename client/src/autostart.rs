@@ -2,15 +2,10 @@
 //! Does not: know what the daemon does. Holds the lock `start.lock` beside the socket while it starts one.
 //! Used by: `connection`, `daemon`, and `config`, which runs the daemon's program too.
 
-use std::{
-    env::consts::EXE_SUFFIX,
-    io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::{env::consts::EXE_SUFFIX, sync::mpsc, thread, time::Duration};
 
 use rally_cred_proto::{
     Answer, Client, Deadline, Event, Fault, FaultKind, Reply, frame, lock::Lock, own_file, process::DAEMON,
@@ -69,11 +64,8 @@ struct Started {
 fn out_of_reach(socket: &Path) -> Option<Fault> {
     let daemon = rally_cred_proto::lock::Holder::find(socket)?;
     let what = format!("the daemon, process {}, cannot be reached", daemon.pid());
-    Some(
-        Fault::new(FaultKind::NoDaemon, what)
-            .why(format!("nobody answers at {}", socket.display()))
-            .remedy("rally-cred daemon restart"),
-    )
+    let why = format!("nobody answers at {}", socket.display());
+    Some(Fault::new(FaultKind::NoDaemon, what).why(why).run("rally-cred daemon restart"))
 }
 
 #[cfg(not(unix))]

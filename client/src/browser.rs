@@ -2,10 +2,8 @@
 //! Does not: run a shell, wait for the browser, or rely on it: callers show the address as well.
 //! Used by: `events`.
 
-use std::{
-    ffi::OsString,
-    process::{Command, Stdio},
-};
+use std::ffi::OsString;
+use std::process::{Command, Stdio};
 
 use rally_cred_proto::Origin;
 

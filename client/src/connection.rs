@@ -4,10 +4,8 @@
 
 use std::time::Duration;
 
-use rally_cred_proto::{
-    Ask, Client, Deadline, Event, Fault, FaultKind, Reply, Request,
-    message::{ProfileStatus, Status, StatusAsk},
-};
+use rally_cred_proto::message::{ProfileStatus, Status, StatusAsk};
+use rally_cred_proto::{Ask, Client, Deadline, Event, Fault, FaultKind, Reply, Request};
 
 use crate::{autostart, system::System};
 

@@ -2,11 +2,8 @@
 //! Does not: write to standard output.
 //! Used by: `get` and `login`.
 
-use rally_cred_proto::{
-    Event, Fault,
-    message::{Authorize, Waiting, WaitingOn},
-    plain::plain,
-};
+use rally_cred_proto::message::{Authorize, Waiting, WaitingOn};
+use rally_cred_proto::{Event, Fault, plain::plain};
 
 use crate::{browser, output::Output, system::System};
 
@@ -37,11 +34,9 @@ fn show(authorize: &Authorize, audience: Audience, sys: &dyn System, output: &mu
     // The tab may get closed, or the user may sit at another machine, so the address is always shown.
     let opened = *open && audience.has_browser && browser::open(url, sys);
     let how = if opened { "the browser opens" } else { "open" };
-    output.say(format_args!(
-        "profile {}: {how} this address to sign in, press \"Allow Access\" there:\n  {}",
-        plain(profile),
-        url.chars().filter(|c| c.is_ascii_graphic()).collect::<String>()
-    ));
+    let (profile, url) = (plain(profile), url.chars().filter(char::is_ascii_graphic).collect::<String>());
+    let what = format_args!("{how} this address to sign in, press \"Allow Access\" there:\n  {url}");
+    output.say(format_args!("profile {profile}: {what}"));
 }
 
 /// What the daemon waits for, in words.

@@ -3,17 +3,13 @@
 //! Used by: `get`; `options` for the names.
 
 use jiff::Timestamp;
-use rally_cred_proto::{
-    Fault, FaultKind, Secret, engflow, git,
-    message::{StaticCredential, Token},
-};
+use rally_cred_proto::message::{StaticCredential, Token};
+use rally_cred_proto::{Fault, FaultKind, Secret, engflow, git};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::{
-    output::Output,
-    static_credential::{self, AUTHORIZATION, Header, behind},
-};
+use crate::output::Output;
+use crate::static_credential::{self, AUTHORIZATION, Header, behind};
 
 /// The user name that git gets while the Rally user is not known.
 const UNKNOWN_USER: &str = "oauth";
@@ -25,13 +21,9 @@ pub const TOKEN_VARIABLES: [&str; 3] = ["RALLY_API_KEY", "RALLY_APIKEY", "RALLY_
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// git's attributes.
     Git,
-    /// EngFlow's JSON.
     EngFlow,
-    /// The token alone.
     Token,
-    /// A header line.
     Header,
     /// A JSON object of headers.
     Headers,
@@ -48,9 +40,7 @@ pub(crate) enum Format {
 pub(crate) enum Syntax {
     /// sh, dash, bash, zsh, ksh.
     Sh,
-    /// fish.
     Fish,
-    /// PowerShell.
     PowerShell,
 }
 
@@ -69,12 +59,10 @@ impl Format {
         ("curl", Self::Curl),
     ];
 
-    /// The format of this name.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
     }
 
-    /// Its name for `--format`.
     pub(crate) fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, format)| *format == self).map_or("", |(name, _)| *name)
     }

@@ -4,21 +4,14 @@
 
 use std::time::Duration;
 
-use rally_cred_proto::{
-    Deadline, Event, Fault, FaultKind, Origin, engflow, git,
-    message::{Get, Got, StaticCredential, StatusAsk, Target},
-};
+use rally_cred_proto::message::{Get, Got, StaticCredential, StatusAsk, Target};
+use rally_cred_proto::{Deadline, Event, Fault, FaultKind, Origin, engflow, git};
 use zeroize::Zeroizing;
 
-use crate::{
-    connection::Connection,
-    events::{self, Audience},
-    format::{self, Format},
-    interactive,
-    options::{Interactive, Options},
-    output::Output,
-    system::System,
-};
+use crate::events::{self, Audience};
+use crate::format::{self, Format};
+use crate::options::{Interactive, Options};
+use crate::{connection::Connection, interactive, output::Output, system::System};
 
 /// How long to wait for an optional request on standard input.
 const BEGINNING: Duration = Duration::from_secs(1);
@@ -92,6 +85,7 @@ impl Call<'_> {
             wait: options.seconds_left(deadline),
             min_validity: options.min_validity,
             takes_authtype: request.takes_authtype(),
+            awaits_sign_in: false,
         };
         // A git user wants no progress of a helper, unless a sign-in waits for them.
         let audience = Audience { has_browser: true, listens: interactive || format != Format::Git };
@@ -150,7 +144,7 @@ impl Call<'_> {
 fn no_match(format: Format) -> Result<u8, Fault> {
     match format {
         Format::Git => Ok(0),
-        _ => Err(Fault::new(FaultKind::NoMatch, "no profile is for this server").remedy("rally-cred status")),
+        _ => Err(Fault::new(FaultKind::NoMatch, "no profile is for this server").run("rally-cred status")),
     }
 }
 
@@ -175,9 +169,7 @@ fn refuse(fault: Fault, request: &Request, format: Format, output: &mut Output<'
 enum Request {
     /// None: the named profile, or the default one.
     Empty,
-    /// git's attributes.
     Git(git::Attributes),
-    /// EngFlow's request.
     EngFlow(engflow::Request),
 }
 

@@ -3,19 +3,11 @@
 //! Does not: keep anything, or know which servers the daemon keeps credentials for.
 //! Used by: git, after a password was used.
 
-use rally_cred_proto::{
-    Deadline, Fault, FaultKind, git,
-    message::{Erase, Store},
-};
+use rally_cred_proto::message::{Erase, Store};
+use rally_cred_proto::{Deadline, Fault, FaultKind, git};
 
-use crate::{
-    connection::Connection,
-    events::{self, Audience},
-    get,
-    options::Options,
-    output::Output,
-    system::System,
-};
+use crate::events::{self, Audience};
+use crate::{connection::Connection, get, options::Options, output::Output, system::System};
 
 /// Reports a token or credential that did not work. Silent, whatever comes of it.
 ///
@@ -34,10 +26,8 @@ pub(crate) fn erase(options: &Options, sys: &dyn System) -> Result<u8, Fault> {
         return Ok(0);
     }
     let erase = Erase { target, token: attributes.password, credential: attributes.credential };
-    done_or_nothing_to_do(
-        Connection::new(sys, options.autostart).ask(erase, &mut deadline, &mut |_| {}),
-        options,
-    )
+    let outcome = Connection::new(sys, options.autostart).ask(erase, &mut deadline, &mut |_| {});
+    done_or_nothing_to_do(outcome, options)
 }
 
 fn done_or_nothing_to_do(outcome: Result<(), Fault>, options: &Options) -> Result<u8, Fault> {
@@ -79,10 +69,8 @@ pub(crate) fn store(options: &Options, sys: &dyn System, output: &mut Output<'_>
     let store = Store { protocol, host, path, credential };
     let audience = Audience { has_browser: false, listens: true };
     let mut react = |event| events::react(&event, audience, sys, output);
-    done_or_nothing_to_do(
-        Connection::new(sys, options.autostart).ask(store, &mut deadline, &mut react),
-        options,
-    )
+    let outcome = Connection::new(sys, options.autostart).ask(store, &mut deadline, &mut react);
+    done_or_nothing_to_do(outcome, options)
 }
 
 /// Reads and ignores the request of an unknown operation, so that its writer does not get a broken pipe.

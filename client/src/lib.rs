@@ -22,19 +22,13 @@ pub mod testing;
 
 pub use format::TOKEN_VARIABLES;
 
-use std::{
-    ffi::{OsStr, OsString},
-    io,
-    process::ExitCode,
-};
+use std::ffi::{OsStr, OsString};
+use std::{io, process::ExitCode};
 
 use rally_cred_proto::Fault;
 
-use crate::{
-    options::Options,
-    output::Output,
-    system::{Process, System},
-};
+use crate::system::{Process, System};
+use crate::{options::Options, output::Output};
 
 /// musl's allocator needs eight system calls for its first pages, this one needs one. That saves a fifth of a warm `get`
 /// (see `tests/bench/README.md`).
@@ -56,11 +50,12 @@ pub fn main_with(commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u
 }
 
 /// The interactive commands; any other word may be an operation of a future git.
-pub const COMMANDS: [&str; 12] = [
+pub const COMMANDS: [&str; 13] = [
     "setup",
     "login",
     "logout",
     "exec",
+    "gateway",
     "status",
     "watch",
     "doctor",

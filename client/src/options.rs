@@ -5,24 +5,21 @@
 
 use std::{ffi::OsString, time::Duration};
 
-use rally_cred_proto::{Deadline, Fault, FaultKind, duration, message::Get};
+use rally_cred_proto::{Deadline, Fault, FaultKind, duration, message::Get, variables::PROFILE};
 
 use crate::{connection::GRACE, format::Format, system::System};
 
 /// What the flags of a helper operation say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// The profile that was named.
     pub(crate) profile: Option<String>,
     /// The format of the answer; without it that of the request.
     pub(crate) format: Option<Format>,
-    /// Whether the user may be asked to sign in.
     pub(crate) interactive: Interactive,
     /// Longest time for the whole operation, in seconds.
     pub(crate) wait: u32,
     /// A token that ends sooner than this many seconds from now is renewed first.
     pub(crate) min_validity: u32,
-    /// Whether a daemon is started if none runs.
     pub(crate) autostart: bool,
     /// Whether the flags say all that a request could, so that standard input is not read: a script that loops over its
     /// own input would lose the rest of it.
@@ -48,9 +45,7 @@ impl Default for Options {
 pub(crate) enum Interactive {
     /// If a user seems to be there (see `interactive`).
     Auto,
-    /// Yes.
     Always,
-    /// No.
     Never,
 }
 
@@ -177,10 +172,10 @@ impl Flag {
     }
 }
 
-/// The profile that `RALLY_CRED_PROFILE` names.
+/// The profile that [`PROFILE`] names.
 pub fn named_profile(sys: &dyn System) -> Result<Option<String>, Fault> {
-    sys.variable("RALLY_CRED_PROFILE")
-        .map(|name| name.into_string().map_err(|_| wrong("RALLY_CRED_PROFILE is not UTF-8")))
+    sys.variable(PROFILE)
+        .map(|name| name.into_string().map_err(|_| wrong(format!("{PROFILE} is not UTF-8"))))
         .transpose()
 }
 
@@ -203,9 +198,7 @@ pub(crate) fn first_word(args: &[OsString]) -> Option<&OsString> {
 }
 
 fn wrong(why: impl AsRef<str>) -> Fault {
-    Fault::new(FaultKind::Usage, "the command line is not understood")
-        .why(why)
-        .remedy("rally-cred get --help")
+    Fault::new(FaultKind::Usage, "the command line is not understood").why(why).run("rally-cred get --help")
 }
 
 #[cfg(unix)]

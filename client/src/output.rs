@@ -2,15 +2,11 @@
 //! Does not: write anything to standard output that the caller did not ask for, or pass on control characters.
 //! Used by: every command.
 
-use std::{
-    borrow::Cow,
-    io::{self, Write},
-};
+use std::borrow::Cow;
+use std::io::{self, Write};
 
-use rally_cred_proto::{
-    Fault, FaultKind,
-    plain::{visible, visible_json, visible_line},
-};
+use rally_cred_proto::plain::{visible, visible_json, visible_line};
+use rally_cred_proto::{Fault, FaultKind};
 use serde::Serialize;
 
 /// Version of what `--json` and `--format json` print. It grows when a field changes its meaning or goes away.

@@ -2,15 +2,9 @@
 //! Does not: decide anything, or read from a terminal; `rally-cred-commands` does that.
 //! Used by: every command; tests replace [`Process`].
 
-use std::{
-    env,
-    ffi::OsString,
-    fs,
-    io::{self, IsTerminal, Read, Write},
-    path::PathBuf,
-    process::{Command, ExitStatus, Output, Stdio},
-    time::Duration,
-};
+use std::io::{self, IsTerminal, Read, Write};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::{env, ffi::OsString, fs, path::PathBuf, time::Duration};
 
 use rally_cred_proto::{Deadline, Fault, FaultKind, socket};
 

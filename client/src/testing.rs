@@ -5,27 +5,20 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "it is for tests alone")]
 
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
 use std::{
-    collections::HashMap,
-    ffi::{OsStr, OsString},
-    fs,
-    io::{self, Read, Write},
-    os::unix::{fs::DirBuilderExt, process::ExitStatusExt},
-    path::{Path, PathBuf},
-    process::{Command, ExitStatus},
-    sync::{
-        Arc, Mutex,
-        mpsc::{self, Receiver},
-    },
-    thread,
+    collections::HashMap, fs, os::unix::fs::DirBuilderExt, os::unix::process::ExitStatusExt, thread,
     time::Duration,
 };
 
 use interprocess::local_socket::{GenericFilePath, Listener, ListenerOptions, Stream, prelude::*};
-use rally_cred_proto::{
-    Deadline, Fault, FaultKind,
-    frame::{self, Lines},
-};
+use rally_cred_proto::frame::{self, Lines};
+use rally_cred_proto::{Deadline, Fault, FaultKind};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -1,5 +1,5 @@
 //! The socket that the service manager made and passed on, by systemd's protocol (`sd_listen_fds(3)`).
-//! Does not: trust it unseen. It must be the socket that clients will come to, and closed to everyone else.
+//! Does not: trust it unseen. It must be the socket that clients use, and closed to others.
 //! Used by: `start`.
 
 #[cfg(target_os = "linux")]
@@ -24,7 +24,7 @@ mod inherited {
         net::{AddressFamily, SocketType, sockopt},
     };
 
-    /// How long a client that is refused may take to send what it wants.
+    /// How long a refused client may take to send its request.
     const PATIENCE: Duration = Duration::from_secs(1);
 
     /// A listening socket that outlives this process.
@@ -32,14 +32,14 @@ mod inherited {
     pub struct Inherited(UnixListener);
 
     impl Inherited {
-        /// The socket that was passed on to this process and no other; `None` if there is none. Fails if there is more than
-        /// one, or if it is not the one at `path`, where clients will look for it.
+        /// The socket that was passed on to this process; `None` if none was. Fails if it is more than one, or not the
+        /// one at `path`, which clients use.
         pub fn take(path: &Path) -> Result<Option<Self>, Fault> {
             let descriptors = sd_listen_fds::get().map_err(|err| refused(&err.to_string()))?;
             let mut passed_on = Vec::new();
             for (_, descriptor) in descriptors {
                 let descriptor = descriptor.into_std();
-                // The programs that the daemon runs get no copy of it.
+                // Not for the programs that the daemon runs.
                 fcntl_setfd(&descriptor, FdFlags::CLOEXEC).map_err(|err| refused(&err.to_string()))?;
                 passed_on.push(Self(UnixListener::from(descriptor)));
             }
@@ -49,18 +49,18 @@ mod inherited {
                 _ => Err(refused("it is more than one")),
             };
             if let Err(fault) = &checked {
-                // Left unanswered, they would have the daemon started again and again.
+                // Left unanswered, they would start the daemon again and again.
                 passed_on.iter().for_each(|inherited| inherited.refuse_waiting(fault));
             }
             checked.map(|()| passed_on.pop())
         }
 
-        /// Another name for the same socket.
+        /// A copy of the descriptor.
         pub fn try_clone(&self) -> io::Result<Self> {
             self.0.try_clone().map(Self)
         }
 
-        /// Answers everybody who waits with why nobody will serve them. Whoever comes later has the daemon started again.
+        /// Answers all waiting clients with this fault. Later ones have the daemon started again.
         pub fn refuse_waiting(&self, fault: &Fault) {
             let Ok(answer) = frame::encode(&Reply::Error(fault.clone())) else { return };
             if self.0.set_nonblocking(true).is_ok() {
@@ -82,7 +82,7 @@ mod inherited {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        // What is left unread would reset the connection before the answer is read.
+        // Unread input would reset the connection before the answer is read.
         let mut request = zeroize::Zeroizing::new(Vec::new());
         BufReader::new(&stream).take(frame::MAX_FRAME as u64).read_until(b'\n', &mut request)?;
         (&stream).write_all(answer)
@@ -124,7 +124,7 @@ mod inherited {
 
     use rally_cred_proto::Fault;
 
-    /// There is none on this system.
+    /// No service manager passes a socket on here.
     #[derive(Debug)]
     pub struct Inherited(Infallible);
 

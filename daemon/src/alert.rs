@@ -1,13 +1,13 @@
-//! Notifies the user that a sign-in is needed: by a notification of the desktop, or by their own program.
-//! Does not: decide when, open a browser, or hold anything up; each alert is a task of its own.
-//! Used by: `perform`, at the core's word.
+//! Notifies the user that a sign-in is needed: by a desktop notification, or by a program of their own.
+//! Does not: decide when, open a browser, or block; each alert is a task.
+//! Used by: `perform`.
 
 #[cfg(all(unix, not(target_os = "macos")))]
 mod desktop;
 
 use std::{collections::HashMap, convert::Infallible, path::PathBuf, time::Duration};
 
-use rally_cred_proto::plain::plain;
+use rally_cred_proto::{plain::plain, variables::PROFILE};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -16,31 +16,31 @@ use tokio::{
 use crate::program::{self, Group};
 use rally_cred_core::{event::Alert, profile::Notify};
 
-/// How long the user's own program may take: enough for a message by network, and not for one that hangs.
+/// How long the user's program may take: enough for a message over the network, too short for one that hangs.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The alerts of this daemon.
 #[derive(Debug)]
 pub struct Alerts {
     way: Notify,
-    /// The last alert of each profile. Dropping its sender takes it from the screen.
+    /// The last alert of each profile. Dropping its sender withdraws it.
     shown: HashMap<String, oneshot::Sender<()>>,
-    /// Each notification has a copy until it is gone.
+    /// Every notification holds a copy while it is shown.
     alive: mpsc::Sender<Infallible>,
 }
 
-/// Where [`Alerts`] say that the last of them is gone: the channel closes.
+/// Closes once the last notification of [`Alerts`] is gone.
 pub type AllGone = mpsc::Receiver<Infallible>;
 
 impl Alerts {
-    /// Alerts that are told in this way; nothing is opened yet. When they are dropped, what they show is taken from the
-    /// screen, since its button would be dead.
+    /// Alerts that are shown this way; nothing is opened yet. Dropping them withdraws what they show, since its button
+    /// would be dead.
     pub fn new(way: Notify) -> (Self, AllGone) {
         let (alive, all_gone) = mpsc::channel(1);
         (Self { way, shown: HashMap::new(), alive }, all_gone)
     }
 
-    /// Tells, in the place of an earlier alert for the same profile.
+    /// Shows an alert, in place of an earlier one for the same profile.
     pub fn raise(&mut self, alert: Alert) {
         match &self.way {
             Notify::Off => {}
@@ -59,26 +59,26 @@ impl Alerts {
         }
     }
 
-    /// Takes the profile's alert from the screen, if it is still there.
+    /// Withdraws the profile's alert, if it is still shown.
     pub fn withdraw(&mut self, profile: &str) {
         self.shown.remove(profile);
     }
 
-    /// Tells in this way from now on.
+    /// Shows further alerts this way.
     pub fn change(&mut self, way: Notify) {
         self.way = way;
     }
 }
 
-/// Runs the user's program. What it is about is in its environment, so no text from elsewhere is part of a command.
+/// Runs the user's program. The details are in its environment, so that no text from elsewhere is part of a command.
 async fn run(program: PathBuf, arguments: Vec<String>, alert: Alert) {
     let Alert { profile, why, remedy, has_button: _ } = alert;
     let mut command = program::command(program);
     command
         .args(arguments)
-        .env("RALLY_CRED_PROFILE", plain(&profile))
+        .env(PROFILE, plain(&profile))
         .env("RALLY_CRED_WHY", plain(&why))
-        .env("RALLY_CRED_TRY", plain(&remedy));
+        .env("RALLY_CRED_TRY", plain(&remedy.to_string()));
     let running = async { Group::start(&mut command)?.child().wait().await };
     match timeout(COMMAND_PATIENCE, running).await {
         Ok(Ok(status)) if status.success() => tracing::debug!(profile, "notify_command ran"),
@@ -93,7 +93,7 @@ async fn show(alert: Alert, withdrawn: oneshot::Receiver<()>) {
     desktop::show(alert, withdrawn).await;
 }
 
-/// Where there is no bus, the log is all.
+/// Without a bus, the log will do.
 #[cfg(not(all(unix, not(target_os = "macos"))))]
 async fn show(alert: Alert, _withdrawn: oneshot::Receiver<()>) {
     tracing::debug!(profile = alert.profile, "notifications are not known on this system");
@@ -102,13 +102,15 @@ async fn show(alert: Alert, _withdrawn: oneshot::Receiver<()>) {
 #[cfg(unix)]
 #[cfg(test)]
 mod tests {
+    use rally_cred_proto::remedy::Command;
+
     use super::*;
 
     fn alert() -> Alert {
         Alert {
             profile: "work".to_owned(),
             why: "Rally said $(touch x)\n".to_owned(),
-            remedy: "rally-cred login work".to_owned(),
+            remedy: Command::new("rally-cred login work"),
             has_button: true,
         }
     }

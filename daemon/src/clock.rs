@@ -1,12 +1,12 @@
-//! The system's two clocks, as the broker wants them.
-//! Does not: wait for a time to come (`driver` does).
+//! The system's two clocks, for the broker.
+//! Does not: wait (`driver` does).
 //! Used by: `driver`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rally_cred_core::time::{Now, Tick, Ticks, Wall};
 
-/// What both clocks show.
+/// The time by both clocks.
 pub fn now() -> Now {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now {
@@ -16,7 +16,7 @@ pub fn now() -> Now {
     }
 }
 
-/// The boot clock, which goes on while the machine is suspended.
+/// The boot clock, which counts suspend.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn tick() -> Tick {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -24,7 +24,7 @@ pub fn tick() -> Tick {
     Tick(u64::try_from(milliseconds).unwrap_or(0))
 }
 
-/// The steady clock. Where it stands still during suspend, the calendar alone ends tokens.
+/// The steady clock. Where it stops during suspend, only the calendar ends tokens.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn tick() -> Tick {
     use std::{sync::LazyLock, time::Instant};

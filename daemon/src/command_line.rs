@@ -35,7 +35,7 @@ fn seconds(text: &str) -> Result<u32, &'static str> {
     duration::parse(text).ok_or("a duration looks like 90, 30s, 10m or 1h")
 }
 
-/// The program and all that it takes.
+/// The program's command line.
 pub fn command() -> Command {
     Command::new("rally-credd")
         .version(env!("CARGO_PKG_VERSION"))

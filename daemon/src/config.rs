@@ -1,24 +1,31 @@
-//! Finds, opens and reads `config.toml`, and names file, line, key and remedy of whatever it cannot use.
-//! Does not: guess, repair, look into the working directory, or hold a secret.
+//! Finds, opens and reads `config.toml`, and names the file, line, key and remedy of whatever it cannot use.
+//! Does not: guess, repair, search the working directory, or hold a secret.
 //! Used by: start, and the reload on SIGHUP.
 
 mod also;
 mod source;
 
 use std::{
+    collections::BTreeMap,
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
 use rally_cred_proto::{
-    Fault, FaultKind, Origin,
+    Fault, FaultKind, Origin, ProfileName, duration,
+    gateway::Way,
+    origin::DEFAULT_BASE_URL,
     shell_word::shell_word,
     variables::{self, CONFIG, SECRET_FILE, variable},
 };
 
 use crate::private_file::{self, Unusable};
-use rally_cred_core::profile::{
-    BadUrl, BaseUrl, Config, Keyring, Notify, Profile, RedirectUri, SecretSource, StaticHosts,
+use rally_cred_core::{
+    profile::{
+        BadUrl, BaseUrl, Config, GatewaySettings, Keyring, Notify, Profile, RedirectUri, SecretSource,
+        StaticHosts,
+    },
+    time::Ticks,
 };
 use source::{Source, Text};
 
@@ -27,10 +34,8 @@ pub fn path() -> Result<PathBuf, Fault> {
     variables::config_file(variable(CONFIG))
 }
 
-/// Reads the config file; `None` if there is none, which is normal before the first set-up.
-///
-/// The file must be an ordinary file of this user or of root that nobody else may write to, since it decides where the
-/// client secret is sent.
+/// Reads the config file; `None` if there is none, as before the first set-up. It must be an ordinary file of this user
+/// or root that nobody else may write to, since it decides where the client secret is sent.
 pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
     let file = match private_file::open(path) {
         Ok(file) => file,
@@ -59,16 +64,17 @@ pub fn read(path: &Path) -> Result<Option<Config>, Fault> {
     }
 }
 
-/// A few profiles need a few hundred bytes. The bound is for a path that leads to something else.
+/// A few profiles need a few hundred bytes. The limit is for a path that leads to something else.
 const LARGEST: u64 = 1024 * 1024;
 
-/// Reads the text of a config file; `path` is for the faults only.
+/// Parses a config file; `path` is for faults only.
 pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let source = Source { path, text };
     let table = source.parse()?;
     let (mut default_profile, mut keyring, mut profiles) = (None, Keyring::default(), Vec::new());
     let (mut static_hosts, mut further) = (StaticHosts::default(), Vec::new());
     let (mut notify, mut notify_command) = (Notify::default(), None);
+    let mut gateways = Vec::new();
     for entry in source.entries(table.get_ref()) {
         match entry.key {
             "default_profile" => default_profile = Some(source.text(&entry)?),
@@ -80,6 +86,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
                     profiles.push(parse_profile(&source, &profile, &mut further)?);
                 }
             }
+            "gateway" => gateways = source.entries(source.table(&entry)?),
             "static" => {
                 for value in source.entries(source.table(&entry)?) {
                     match value.key {
@@ -94,36 +101,35 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
         }
     }
     also::check(&source, &profiles, &further)?;
-    let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
+    let names: Vec<&str> = profiles.iter().map(|profile| &*profile.name).collect();
     let default_profile = match (&default_profile, names.as_slice()) {
-        // A file for static credentials alone.
+        // The file is for static credentials alone.
         (None, []) if static_hosts != StaticHosts::default() => String::new(),
         _ => choose_default(&source, default_profile, &names)?,
     };
-    let profiles = profiles.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
-    // A command takes the desktop's place; who writes `off` wants neither.
+    let profiles = profiles.into_iter().map(|profile| (profile.name.to_string(), profile)).collect();
+    // A command replaces the desktop's notification; whoever writes `off` wants neither.
     let notify = match (notify, notify_command) {
         (Notify::Desktop, Some((program, arguments))) => Notify::Command { program, arguments },
         (notify, _) => notify,
     };
-    Ok(Config { default_profile, keyring, profiles, static_hosts, notify })
+    let mut config =
+        Config { default_profile, keyring, profiles, static_hosts, notify, gateways: BTreeMap::new() };
+    for gateway in gateways {
+        let settings = parse_gateway(&source, &gateway, &config)?;
+        config.gateways.insert(gateway.key.to_owned(), settings);
+    }
+    Ok(config)
 }
 
-const TOP_KEYS: &[&str] = &["default_profile", "keyring", "notify", "notify_command", "profile", "static"];
+const TOP_KEYS: &[&str] =
+    &["default_profile", "keyring", "notify", "notify_command", "profile", "static", "gateway"];
+#[rustfmt::skip]
 const PROFILE_KEYS: &[&str] = &[
-    "base_url",
-    "client_id",
-    "redirect_uri",
-    "scope",
-    "ca_file",
-    "username",
-    "client_secret_command",
-    "also",
+    "base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command", "also",
 ];
 const STATIC_KEYS: &[&str] = &["hosts"];
-
-/// Rally's address for all but EU tenants.
-const DEFAULT_BASE_URL: &str = "https://rally1.rallydev.com";
+const GATEWAY_KEYS: &[&str] = &["profile", "port", "mode", "paths", "wait"];
 
 /// The only scope in Rally's documentation.
 const DEFAULT_SCOPE: &str = "alm";
@@ -149,7 +155,7 @@ fn parse_notify(source: &Source<'_>, text: Text<'_>) -> Result<Notify, Fault> {
     }
 }
 
-/// Like base URLs, since a password is no less a secret than a token. Who writes `*` has git ask for whatever it meets.
+/// The same rules as for base URLs, since a password is as secret as a token. `*` lets git ask about any server.
 fn parse_static_hosts(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<StaticHosts, Fault> {
     let hosts = source.texts(entry)?;
     if let [Text { text: "*", .. }] = hosts.as_slice() {
@@ -165,21 +171,111 @@ fn parse_static_hosts(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<
     hosts.iter().map(parse).collect::<Result<_, _>>().map(StaticHosts::Listed)
 }
 
+/// Reads a gateway beside the profiles, one of which it is for.
+fn parse_gateway(
+    source: &Source<'_>,
+    entry: &source::Entry<'_>,
+    config: &Config,
+) -> Result<GatewaySettings, Fault> {
+    if ProfileName::parse(entry.key).is_none() {
+        return Err(source
+            .broken(entry.at, "this gateway name cannot be used")
+            .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`"));
+    }
+    let mut settings = GatewaySettings::new(config.default_profile.clone());
+    for value in source.entries(source.table(entry)?) {
+        match value.key {
+            "profile" => {
+                let named = source.text(&value)?;
+                if !config.profiles.contains_key(named.text) {
+                    let names: Vec<_> = config.profiles.keys().map(String::as_str).collect();
+                    return Err(source
+                        .broken(named.at, "`profile` names no profile of this file")
+                        .remedy(format!("name one of: {}", names.join(", "))));
+                }
+                named.text.clone_into(&mut settings.profile);
+            }
+            "port" => settings.port = Some(parse_port(source, &value, config)?),
+            "mode" => settings.via = parse_mode(source, source.text(&value)?)?,
+            "paths" => settings.paths = parse_paths(source, &value)?,
+            "wait" => {
+                let text = source.text(&value)?;
+                let seconds = duration::parse(text.text).ok_or_else(|| {
+                    source
+                        .broken(text.at, "`wait` is no duration")
+                        .remedy("wait = \"90s\", with s, m or h behind a number")
+                })?;
+                settings.wait = Ticks::seconds(u64::from(seconds));
+            }
+            _ => return Err(source.unknown(&value, GATEWAY_KEYS, PROFILE_KEYS, "[profile.NAME]")),
+        }
+    }
+    if !config.profiles.contains_key(&settings.profile) {
+        return Err(source
+            .broken(entry.at, &format!("gateway `{}` has no profile to be for", entry.key))
+            .remedy("add a [profile.NAME], which rally-cred setup writes"));
+    }
+    Ok(settings)
+}
+
+/// A port that no other gateway has. Below 1024 the daemon may not listen on most systems, and the fault would come late.
+fn parse_port(source: &Source<'_>, entry: &source::Entry<'_>, config: &Config) -> Result<u16, Fault> {
+    let port =
+        source.number(entry).and_then(|number| u16::try_from(number).ok()).filter(|port| *port >= 1024);
+    let port = port.ok_or_else(|| {
+        source
+            .broken(entry.at, "`port` must be a number from 1024 to 65535")
+            .remedy("port = 8479, or no `port`, to have one chosen once")
+    })?;
+    match config.gateways.iter().find(|(_, other)| other.port == Some(port)) {
+        Some((name, _)) => Err(source
+            .broken(entry.at, &format!("port {port} is that of gateway `{name}` already"))
+            .remedy("give each gateway a port of its own, or none")),
+        None => Ok(port),
+    }
+}
+
+fn parse_mode(source: &Source<'_>, text: Text<'_>) -> Result<Option<Way>, Fault> {
+    let way = Way::ALL.into_iter().find(|way| way.name() == text.text);
+    match (way, text.text) {
+        (Some(way), _) => Ok(Some(way)),
+        (None, "any") => Ok(None),
+        (None, _) => Err(source
+            .broken(text.at, "invalid value for `mode`")
+            .remedy("write \"any\", \"http\", \"https\" or \"connect\"")),
+    }
+}
+
+/// Where a tool may go. Plain beginnings, since whatever a path could be read as in more than one way is refused anyway.
+fn parse_paths(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Vec<String>, Fault> {
+    let paths = source.texts(entry)?;
+    let is_plain = |text: &str| {
+        text.starts_with('/')
+            && text.ends_with('/')
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte))
+            && !text.contains("//")
+            && !text.contains("/.")
+    };
+    if paths.is_empty() || !paths.iter().all(|path| is_plain(path.text)) {
+        return Err(source
+            .broken(entry.at, "`paths` has something else than beginnings of paths")
+            .remedy("paths = [\"/slm/\"], each with a `/` at both ends"));
+    }
+    Ok(paths.iter().map(|path| path.text.to_owned()).collect())
+}
+
 /// Reads a profile. The further servers that it names go to `further`, with the places where they stand.
 fn parse_profile(
     source: &Source<'_>,
     entry: &source::Entry<'_>,
     further: &mut Vec<(Origin, usize)>,
 ) -> Result<Profile, Fault> {
-    let name = entry.key;
-    let is_plain =
-        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-    if name.is_empty() || name.len() > LONGEST_NAME || !is_plain {
-        return Err(source
+    let name = ProfileName::parse(entry.key).ok_or_else(|| {
+        source
             .broken(entry.at, "this profile name cannot be used")
-            .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`"));
-    }
-    let mut found = std::collections::BTreeMap::new();
+            .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`")
+    })?;
+    let mut found = BTreeMap::new();
     let (mut client_secret_source, mut also) = (None, Vec::new());
     for value in source.entries(source.table(entry)?) {
         let Some(key) = PROFILE_KEYS.iter().find(|key| **key == value.key) else {
@@ -213,7 +309,7 @@ fn parse_profile(
         .ok_or_else(|| missing("redirect_uri", "the callback URL of your OAuth client, letter by letter"))?;
     let base_url = found.get("base_url").copied().unwrap_or(Text { text: DEFAULT_BASE_URL, at: entry.at });
     Ok(Profile {
-        name: name.to_owned(),
+        name,
         base_url: BaseUrl::parse(base_url.text).map_err(|why| {
             bad_url("base_url", base_url, why).remedy(format!("base_url = \"{DEFAULT_BASE_URL}\""))
         })?,
@@ -229,11 +325,8 @@ fn parse_profile(
     })
 }
 
-/// A profile's name is part of an account name in the keyring, and some keyrings allow little room there.
-const LONGEST_NAME: usize = 64;
-
-/// A program by its name or its whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative
-/// path would mean another program in every working directory.
+/// A program by its name or whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative path
+/// would mean another program in each working directory.
 fn parse_command(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<(PathBuf, Vec<String>), Fault> {
     let words = source.texts(entry)?;
     let program = words.first().and_then(|program| {
@@ -267,11 +360,10 @@ fn parse_ca_file(source: &Source<'_>, text: Text<'_>) -> Result<PathBuf, Fault> 
 fn choose_default(source: &Source<'_>, named: Option<Text<'_>>, names: &[&str]) -> Result<String, Fault> {
     let one_of = || format!("name one of: {}", names.join(", "));
     match (named, names) {
-        (_, []) => Err(Fault::new(
-            FaultKind::NotConfigured,
-            format!("config file {} has no profile", source.path.display()),
-        )
-        .remedy("rally-cred setup")),
+        (_, []) => {
+            let what = format!("config file {} has no profile", source.path.display());
+            Err(Fault::new(FaultKind::NotConfigured, what).run("rally-cred setup"))
+        }
         (Some(named), _) if names.contains(&named.text) => Ok(named.text.to_owned()),
         (Some(named), _) => {
             Err(source.broken(named.at, "`default_profile` names no profile of this file").remedy(one_of()))
@@ -288,7 +380,7 @@ fn broken(path: &Path, what: &str) -> Fault {
     Fault::new(FaultKind::ConfigBroken, format!("config file {} {what}", path.display()))
 }
 
-/// What mends the file, unless a variable names it, which may lead to anything: then the variable is to change.
+/// How to repair the file, unless a variable names it, which may lead to anything: then the variable is to change.
 fn mend(file: &str) -> String {
     match variable(CONFIG).is_some() {
         true => format!("set {CONFIG} to a text file of your own that nobody else may write to"),

@@ -1,6 +1,6 @@
-//! Owns the broker: whoever comes with an event has it decided, and its effects begun, before it goes on.
-//! Does not: decide (the broker does) or carry out (`perform` does), and awaits nothing while it has the broker.
-//! Used by: `ipc`, `perform` and `start`, which say what happened.
+//! Owns the broker: whoever brings an event has it decided, and its effects begun, before going on.
+//! Does not: decide (the broker does) or carry out (`perform` does), nor await anything while it has the broker.
+//! Used by: `ipc`, `perform` and `start`.
 
 use std::{
     cell::{Cell, RefCell},
@@ -23,27 +23,27 @@ use rally_cred_core::{
     time::{Tick, Ticks},
 };
 
-/// Longest nap. A laptop may sleep through a timer, so the clocks are read at least this often, and with each request.
-/// Only a renewal ahead of time or the end of a sign-in can come late, by so much; and a nap costs up to three wake-ups,
-/// since the runtime's clock counts in ever finer steps towards its end.
+/// Longest sleep. A laptop may sleep through a timer, so the clocks are read at least this often, and with each
+/// request. Only a renewal ahead of time or the end of a sign-in can be late, by as much. A sleep costs up to three
+/// wake-ups, since the runtime's clock counts in ever finer steps towards its end.
 const MAX_NAP: Ticks = Ticks::seconds(120);
 
-/// The way to the broker. Clones lead to the same one, and all of them stay on its thread.
+/// The way to the broker. Clones share it, and all stay on its thread.
 #[derive(Clone, Default)]
 pub struct Driver(Rc<Inner>);
 
-/// What begins an effect and returns at once; a break ends the daemon. It may call [`Driver::tell`] and [`Driver::reply`], and nothing
-/// else of the driver: what it starts says later how it went.
+/// Begins an effect and returns at once; a break ends the daemon. It may call [`Driver::tell`] and [`Driver::reply`],
+/// but nothing else of the driver: the outcome comes back later.
 pub type Begin = Box<dyn FnMut(Effect) -> ControlFlow<()>>;
 
 #[derive(Default)]
 struct Inner {
-    /// `None` before [`Driver::open`], after the end, and for good if the broker panics: nobody goes on with half a change.
+    /// `None` before [`Driver::open`], after the end, and after a panic of the broker, which leaves half a change.
     engine: RefCell<Option<Box<Engine>>>,
     last_id: Cell<u64>,
-    /// The request that is being decided, and the answers that it already has.
+    /// The request that is being decided, and its answers so far.
     asking: RefCell<Option<(AskId, VecDeque<Answer>)>>,
-    /// Where the answers to each request go that was not answered at once.
+    /// Where to send further answers to each open request.
     mailboxes: RefCell<HashMap<AskId, Mailbox>>,
     nap_until: Cell<Option<Instant>>,
     nap_is_too_long: Notify,
@@ -55,18 +55,18 @@ struct Engine {
     ended: oneshot::Sender<()>,
 }
 
-/// Its answers are boxed, since a channel has room for 32 of them from the start.
+/// Answers are boxed, since a channel starts with room for 32.
 type Mailbox = mpsc::UnboundedSender<Box<Answer>>;
 
 impl Driver {
-    /// Begins to decide. The receiver hears of the end; it hears nothing but its closing if the broker panicked.
+    /// Begins to decide. The receiver gets a value at the end, or is closed without one if the broker panicked.
     pub fn open(&self, broker: Broker, begin: Begin) -> oneshot::Receiver<()> {
         let (ended, end) = oneshot::channel();
         self.0.engine.replace(Some(Box::new(Engine { broker, begin, ended })));
         end
     }
 
-    /// Has a request decided. What it was answered at once is there when this returns.
+    /// Has a request decided. Its immediate answers are there when this returns.
     pub fn ask(&self, peer: Peer, ask: Ask) -> Pending {
         let id = AskId(self.0.last_id.get());
         self.0.last_id.set(id.0 + 1);
@@ -89,7 +89,7 @@ impl Driver {
         let now = clock::now();
         let effects = engine.broker.handle(now, &mut SystemDice, event);
         if effects.into_iter().try_for_each(&mut engine.begin).is_break() {
-            // Whoever still waits hears that nothing more will come.
+            // Whoever waits learns that nothing more will come.
             self.0.mailboxes.borrow_mut().clear();
             engine.ended.send(()).ok();
             return ControlFlow::Break(());
@@ -99,12 +99,12 @@ impl Driver {
         ControlFlow::Continue(())
     }
 
-    /// Passes an event on to whoever asked. One who has left hears nothing.
+    /// Sends an event to the client, if it is still there.
     pub fn tell(&self, id: AskId, event: message::Event) {
         self.send(id, Answer::Event(event));
     }
 
-    /// Passes the result on to whoever asked. One who has left hears nothing.
+    /// Sends the result to the client, if it is still there.
     pub fn reply(&self, id: AskId, reply: Reply) {
         self.send(id, Answer::Reply(reply));
     }
@@ -120,15 +120,15 @@ impl Driver {
             Answer::Event(_) => mailboxes.get(&id).map(|mailbox| mailbox.send(Box::new(answer))),
             Answer::Reply(_) => mailboxes.remove(&id).map(|mailbox| mailbox.send(Box::new(answer))),
         };
-        // Whoever stops listening takes its mailbox along.
+        // A client that leaves removes its mailbox.
         debug_assert!(sent.is_none_or(|sent| sent.is_ok()), "a mailbox without an owner");
     }
 
-    /// Lets time pass for the broker, and shows the watchdog that the daemon still comes round, until the end.
+    /// Lets time pass for the broker, and keeps the watchdog quiet, until the end.
     pub async fn run(self, manager: Rc<ServiceManager>) {
         let longest = manager.heartbeat().map_or(MAX_NAP, |heartbeat| heartbeat.min(MAX_NAP));
         loop {
-            // Everything runs on this thread, so a task that comes round has shown that nothing holds up the others.
+            // Everything runs on this thread, so this task's turn shows that no other blocks it.
             manager.beat(clock::tick());
             self.nap(longest).await;
             if self.happened(Event::TimePassed).is_break() {
@@ -137,7 +137,7 @@ impl Driver {
         }
     }
 
-    /// Waits for the broker's next deadline, but no longer than this. May return too early.
+    /// Waits for the broker's next deadline, but no longer than this. May return early.
     async fn nap(&self, longest: Ticks) {
         let deadline = self.0.engine.borrow().as_ref().and_then(|engine| engine.broker.next_deadline());
         let nap = deadline.map_or(longest, |at| (at - clock::tick()).min(longest)).as_duration();
@@ -149,9 +149,9 @@ impl Driver {
         }
     }
 
-    /// Ends a nap that would miss the deadline. The two clocks differ after a suspend, so the nap is compared by its own.
+    /// Ends a sleep that would miss the deadline. The two clocks differ after a suspend, so it is compared by its own.
     fn shorten_nap(&self, now: Tick, deadline: Option<Tick>) {
-        // Each clock is read by itself, and one of them in whole milliseconds.
+        // The clocks are read one after the other, and one of them in whole milliseconds.
         const CLOSE: Ticks = Ticks(2);
         let Some((deadline, until)) = deadline.zip(self.0.nap_until.get()) else { return };
         if Instant::now() + (deadline - now).as_duration() + CLOSE.as_duration() < until {
@@ -161,7 +161,7 @@ impl Driver {
     }
 }
 
-/// A request that was made. Dropped ahead of its result, it is taken back.
+/// A request under way. Dropped before its result, it is withdrawn.
 pub struct Pending {
     id: AskId,
     driver: Driver,
@@ -183,7 +183,7 @@ impl Drop for Pending {
     fn drop(&mut self) {
         let mailbox = self.later.as_ref().and_then(|_| self.driver.0.mailboxes.borrow_mut().remove(&self.id));
         if mailbox.is_some() {
-            // One that has ended has forgotten it already.
+            // After the end, there is nothing to withdraw.
             let _ = self.driver.happened(Event::Left(self.id));
         }
     }
@@ -214,14 +214,17 @@ mod tests {
         event::{Epoch, Outcome},
         profile::{BaseUrl, Config, Profile, RedirectUri},
     };
-    use rally_cred_proto::message::{CheckAsk, Get, Target};
+    use rally_cred_proto::{
+        ProfileName,
+        message::{CheckAsk, Get, Target},
+    };
 
     use super::*;
 
     /// A driver whose broker has one profile, the effects that were begun, and the end.
     fn driver() -> (Driver, Rc<RefCell<Vec<Effect>>>, oneshot::Receiver<()>) {
         let profile = Profile {
-            name: "default".to_owned(),
+            name: ProfileName::parse("default").unwrap(),
             base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
             client_id: "id".to_owned(),
             redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),

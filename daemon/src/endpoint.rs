@@ -1,4 +1,4 @@
-//! Sends the two requests that Rally gets from the daemon, and hands back what came, unread.
+//! Sends the daemon's two requests to Rally, and returns what came, unread.
 //! Does not: follow redirects, keep cookies or connections, retry, or understand an answer (`core::answer` does).
 //! Used by: perform, which turns the broker's effects into calls.
 
@@ -33,52 +33,38 @@ use rally_cred_core::{
 };
 use sorting::{exhausted, lowered, sort};
 
-/// The way to Rally.
-///
-/// Requests are hours apart, so each has a client of its own: a changed `ca_file`, new system certificates and a new
-/// proxy count at once, and no connection is found dead after the machine slept.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Endpoint;
-
-impl Endpoint {
-    /// Costs nothing; certificates are read by the requests.
-    pub const fn new() -> Self {
-        Self
-    }
-
-    /// Sends the form to the profile's token endpoint, once.
-    pub async fn post_token(&self, profile: &Profile, client_secret: &Secret, form: &TokenForm) -> RawAnswer {
-        answer_in_time(profile, form.sent(client_secret), |client| {
-            let fields = form.fields(&profile.client_id, client_secret);
-            Ok(client.post(profile.base_url.token_endpoint()).form(&fields))
-        })
-        .await
-        .0
-    }
-
-    /// Asks WSAPI whose token this is.
-    pub async fn find_user(&self, profile: &Profile, token: &Secret) -> RawAnswer {
-        answer_in_time(profile, Sent::new([token.clone()]), |client| {
-            let mut value =
-                HeaderValue::from_bytes(token.expose().as_bytes()).map_err(|_| SendTrouble::BadToken)?;
-            value.set_sensitive(true);
-            Ok(client.get(profile.base_url.user_query()).header("ZSESSIONID", value))
-        })
-        .await
-        .0
-    }
-
-    /// Asks the same without a token, which a healthy Rally refuses; with it, by how many seconds Rally's clock is ahead
-    /// of this machine's, where it said so.
-    pub async fn reach(&self, profile: &Profile) -> (RawAnswer, Option<i64>) {
-        answer_in_time(profile, Sent::default(), |client| Ok(client.get(profile.base_url.user_query()))).await
-    }
+/// Sends the form to the profile's token endpoint, once.
+pub async fn post_token(profile: &Profile, client_secret: &Secret, form: &TokenForm) -> RawAnswer {
+    answer_in_time(profile, form.sent(client_secret), |client| {
+        let fields = form.fields(&profile.client_id, client_secret);
+        Ok(client.post(profile.base_url.token_endpoint()).form(&fields))
+    })
+    .await
+    .0
 }
 
-/// Longest wait for a connection, its TLS handshake included.
+/// Asks WSAPI whose token this is.
+pub async fn find_user(profile: &Profile, token: &Secret) -> RawAnswer {
+    answer_in_time(profile, Sent::new([token.clone()]), |client| {
+        let mut value =
+            HeaderValue::from_bytes(token.expose().as_bytes()).map_err(|_| SendTrouble::BadToken)?;
+        value.set_sensitive(true);
+        Ok(client.get(profile.base_url.user_query()).header("ZSESSIONID", value))
+    })
+    .await
+    .0
+}
+
+/// Sends the user query without a token, which a healthy Rally refuses; also returns by how many seconds Rally's clock
+/// is ahead of this machine's, if it said so.
+pub async fn reach(profile: &Profile) -> (RawAnswer, Option<i64>) {
+    answer_in_time(profile, Sent::default(), |client| Ok(client.get(profile.base_url.user_query()))).await
+}
+
+/// Longest wait for a connection with its TLS handshake.
 const CONNECT_IN: Duration = Duration::from_secs(5);
 
-/// Longest wait for a whole answer. Rally's WSAPI is known to need up to 10 seconds.
+/// Longest wait for a whole answer. Rally's WSAPI is known to take up to 10 seconds.
 const ANSWER_IN: Duration = Duration::from_secs(20);
 
 /// Largest body that is read. Rally's answers have about 1 kB, its error pages a few.
@@ -89,7 +75,7 @@ const LARGEST_CA_FILE: u64 = 4 * 1024 * 1024;
 
 const USER_AGENT: &str = concat!("rally-cred/", env!("CARGO_PKG_VERSION"));
 
-/// The answer, and by how many seconds the other side's clock is ahead.
+/// The answer, and by how many seconds Rally's clock is ahead.
 async fn answer_in_time(
     profile: &Profile,
     sent: Sent,
@@ -117,20 +103,22 @@ async fn answer_in_time(
     (answer, ahead)
 }
 
-/// By the header `Date`, which has whole seconds (RFC 9110 §6.6.1).
+/// From the header `Date`, in whole seconds (RFC 9110 §6.6.1).
 fn clock_ahead(now: jiff::Timestamp, response: &Response) -> Option<i64> {
     let date = jiff::fmt::rfc2822::parse(response.headers().get(DATE)?.to_str().ok()?).ok()?;
     Some(date.timestamp().as_second().saturating_sub(now.as_second()))
 }
 
-/// A client for one base URL. Reads the system's certificates, so it may block for some milliseconds.
+/// A client for one base URL. Requests are hours apart, so each has one of its own: a changed `ca_file`, new system
+/// certificates or a new proxy count at once, and no connection is dead after the machine slept. Reads the system's
+/// certificates, which may block for some milliseconds.
 fn client(
     builder: ClientBuilder,
     base_url: &BaseUrl,
     way: Way,
     ca_file: Option<&Path>,
 ) -> Result<Client, SendTrouble> {
-    // reqwest panics without a provider. An error here means that there is one already.
+    // reqwest panics without a provider. An error means that there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let origin = base_url.origin();
     let mut builder = builder
@@ -150,7 +138,7 @@ fn client(
         }
     };
     builder = match ca_file {
-        // Without TLS no certificates are needed, and a machine without any must do.
+        // No TLS, no certificates: a machine may have none.
         _ if !origin.is_https() => builder.tls_certs_only([]),
         Some(path) => builder.tls_certs_merge(certificates(path)?),
         None => builder,
@@ -158,20 +146,20 @@ fn client(
     builder.build().map_err(|error| sort(error, None))
 }
 
-/// Looks names up as every program of this machine does.
+/// Resolves names like every program on this machine.
 struct Resolver;
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            // The port is set by whoever connects.
+            // The port is set by the caller.
             let found = worker::run(move || (name.as_str(), 0).to_socket_addrs()).await??;
             Ok(Box::new(found) as Addrs)
         })
     }
 }
 
-/// The certificates in a PEM file; at least one, each of which the verifier will take.
+/// The certificates in a PEM file: at least one, and all of them accepted by the verifier.
 fn certificates(path: &Path) -> Result<Vec<Certificate>, SendTrouble> {
     let bad = |why: &str| SendTrouble::BadCaFile(format!("{}: {why}", plain(&path.display().to_string())));
     let not_read = |err: io::Error| bad(&lowered(&err.to_string()));
@@ -191,7 +179,6 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, SendTrouble> {
     if certificates.is_empty() { Err(bad("it holds no certificate")) } else { Ok(certificates) }
 }
 
-/// Reads the answer to its end, up to the largest body.
 async fn read(mut response: Response, sent: Sent) -> Result<RawAnswer, SendTrouble> {
     let status = response.status().as_u16();
     let retry_after = response
@@ -205,7 +192,7 @@ async fn read(mut response: Response, sent: Sent) -> Result<RawAnswer, SendTroub
             return Err(SendTrouble::TooLarge);
         }
         if length > body.capacity() {
-            // A vector that grows by itself leaves a copy behind that nobody wipes.
+            // A vector that grows by itself leaves an unwiped copy behind.
             let mut wider = Zeroizing::new(Vec::with_capacity(2 * length));
             wider.extend_from_slice(&body);
             body = wider;
@@ -215,7 +202,7 @@ async fn read(mut response: Response, sent: Sent) -> Result<RawAnswer, SendTroub
     Ok(RawAnswer::Arrived { status, retry_after, body, sent })
 }
 
-/// Seconds from now, written as a number or as a date (RFC 9110 §10.2.3).
+/// Seconds from now, given as a number or a date (RFC 9110 §10.2.3).
 fn parse_retry_after(now: jiff::Timestamp, text: &str) -> Option<u32> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {

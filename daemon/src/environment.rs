@@ -1,10 +1,9 @@
-//! What the daemon's variables say of the daemon itself. An empty one counts as unset, for every library as well.
+//! What the daemon's variables say about the daemon. An empty one counts as unset, for every library too.
 //! Does not: read those that one part alone needs.
 //! Used by: `main`, before anything else, and `alert`.
 
-/// Starts this program anew, in its own place, without the variables that are empty, if there are any. Libraries take an
-/// empty path of certificates for a path, and an empty address of the bus for an address, and a process cannot change its
-/// own variables safely.
+/// Restarts this program in its own place without its empty variables, if there are any. Libraries take an empty path
+/// or bus address literally, and a process cannot safely change its own variables.
 #[cfg(unix)]
 pub fn drop_empty_variables() {
     use std::{env, os::unix::process::CommandExt, process::Command};
@@ -22,15 +21,15 @@ pub fn drop_empty_variables() {
     for name in empty {
         again.env_remove(name);
     }
-    // It returns only if that is not possible; then they stay.
+    // Returns only on failure; then they stay.
     drop(again.exec());
 }
 
-/// There are no empty variables here.
+/// Windows has no empty variables.
 #[cfg(not(unix))]
 pub fn drop_empty_variables() {}
 
-/// Whether this process is a unit of the service manager, which passes a socket on to it.
+/// Whether this process is a unit of the service manager, which passed a socket on to it.
 pub fn is_of_a_unit() -> bool {
     std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string())
 }

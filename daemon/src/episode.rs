@@ -1,8 +1,8 @@
-//! A trouble that comes again and again, as two lines for the log: one when it begins, one with a count when it is over.
-//! Does not: write them, or know what the trouble is.
-//! Used by: whoever accepts connections.
+//! A repeated failure as two lines in the log: one when it begins, one with a count when it is over.
+//! Does not: write them, or know what fails.
+//! Used by: whatever accepts connections.
 
-/// The trouble that goes on, if any.
+/// The failure that goes on, if any.
 #[derive(Debug, Default)]
 pub struct Episode {
     why: String,
@@ -10,7 +10,7 @@ pub struct Episode {
 }
 
 impl Episode {
-    /// It has happened. Whether that is news: the first of its kind.
+    /// Counts a failure. Whether it is the first of its kind.
     pub fn happened(&mut self, why: &str) -> bool {
         self.times += 1;
         let is_news = self.times == 1 || self.why != why;
@@ -20,7 +20,7 @@ impl Episode {
         is_news
     }
 
-    /// It is over. How often it has happened, if that was more than was told.
+    /// The failure is over. How often it happened, if more than once.
     pub fn over(&mut self) -> Option<u64> {
         let times = std::mem::take(&mut self.times);
         (times > 1).then_some(times)

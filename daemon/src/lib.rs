@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod environment;
 pub mod episode;
 pub mod flow;
+pub mod gateway;
 pub mod ipc;
 pub mod log;
 pub mod notify;

@@ -1,5 +1,5 @@
 //! The log: where it goes, and how a decision of the broker becomes a line.
-//! Does not: take text from libraries, since theirs may hold headers and bodies; only our own lines are written.
+//! Does not: take lines from libraries, which may hold headers and bodies; all lines are our own.
 //! Used by: `start`, which opens it, and `perform`, which writes what the broker orders.
 
 mod file;
@@ -25,13 +25,13 @@ pub use file::{LONGEST, LogFile};
 /// Where the lines go.
 #[derive(Debug)]
 pub enum Sink {
-    /// Standard error: a terminal, or the journal.
+    /// Standard error: a terminal or the journal.
     Stderr,
     /// A file, for a daemon that a client started.
     File(LogFile),
 }
 
-/// Opens the log at a level: `error`, `warn`, `info`, `debug` or `trace`. The lines are this daemon's own at every level.
+/// Opens the log at a level: `error`, `warn`, `info`, `debug` or `trace`.
 pub fn open(sink: Sink, level: Option<&str>) -> Result<(), Fault> {
     let level = level.unwrap_or("info");
     let level: tracing::Level = level.parse().map_err(|_| {
@@ -54,16 +54,15 @@ pub fn open(sink: Sink, level: Option<&str>) -> Result<(), Fault> {
     opened.map_err(|fault| Fault::new(FaultKind::Failed, "the log cannot be opened").why(fault.to_string()))
 }
 
-/// The log of this process, once it is open.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// What waits for [`catch_up`]. To make a line takes as long as to decide a request, so whoever asks does not wait for it.
+/// What waits for [`catch_up`]: writing a line takes as long as deciding a request, so the caller does not wait for it.
 static LATE: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
-/// As many entries do not wait any longer.
+/// How many entries may wait.
 const MOST_LATE: usize = 256;
 
-/// The way out for lines. They go out at once, but for those that are made together.
+/// The output. Lines are written at once, except those that are made together.
 struct Lines {
     out: Mutex<Out>,
     are_more_coming: AtomicBool,
@@ -99,7 +98,7 @@ fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Goes on in the file that is at the log's path now, for whoever has moved the old one away.
+/// Continues in the file that is now at the log's path, after somebody moved the old one away.
 fn reopen() {
     if let Some(lines) = LINES.get()
         && let Sink::File(file) = &mut unpoisoned(&lines.out).sink
@@ -116,7 +115,7 @@ impl tracing_subscriber::fmt::time::FormatTime for NoTime {
     }
 }
 
-/// Writes what the broker noted. What is about a token waits for [`catch_up`].
+/// Writes what the broker logs. What is about a token waits for [`catch_up`].
 pub fn write(entry: Entry) {
     if !matches!(entry, Entry::Handed { .. } | Entry::HandedStatic { .. }) {
         catch_up();
@@ -133,7 +132,7 @@ pub fn write(entry: Entry) {
     }
 }
 
-/// Writes what waited, with one call. For when there is nothing better to do.
+/// Writes what waits, in one call.
 pub fn catch_up() {
     let late = std::mem::take(&mut *unpoisoned(&LATE));
     let Some(((last, others), lines)) = late.split_last().zip(LINES.get()) else { return };
@@ -171,6 +170,13 @@ fn write_line(entry: &Entry) {
         Entry::Recovered { profile, fault } => {
             let Fault { kind, what, why, remedy: _ } = fault;
             tracing::warn!(profile, kind = kind.name(), why, "{what}");
+        }
+        Entry::GatewayOpened { name, profile, port } => {
+            tracing::info!(gateway = name, profile, port, "the gateway is open");
+        }
+        Entry::GatewayClosed { name } => tracing::info!(gateway = name, "the gateway is closed"),
+        Entry::GatewayFailed { name, fault: Fault { kind, what, why, remedy: _ } } => {
+            tracing::error!(gateway = name, kind = kind.name(), why, "{what}");
         }
         Entry::Reloaded { profiles } => tracing::info!(profiles, "read the config file again"),
         Entry::ReloadFailed(fault) => {

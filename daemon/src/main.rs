@@ -1,5 +1,5 @@
 //! The program `rally-credd`: reads its command line.
-//! Does not: anything more; see `start`.
+//! Does not: do anything else; see `start`.
 //! Used by: the user's service manager, or a client that found no daemon.
 
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     let arguments = match command_line::command().try_get_matches() {
         Ok(arguments) => arguments,
         Err(told) => {
-            // A line break in an argument would pass for one in the message.
+            // A line break in an argument would look like one in the message.
             let visible = std::env::args_os().map(|arg| visible_line(&arg.to_string_lossy()).into_owned());
             return start::show(&command_line::command().try_get_matches_from(visible).err().unwrap_or(told));
         }

@@ -1,5 +1,5 @@
-//! What the service manager is told: ready, reloading, stopping, alive, and what the daemon is doing, by systemd's protocol
-//! (`sd_notify(3)`): lines of `NAME=value` in datagrams to the socket that `NOTIFY_SOCKET` names.
+//! Tells the service manager whether the daemon is ready, reloading, stopping or alive, and what it is doing, by
+//! systemd's protocol (`sd_notify(3)`): lines of `NAME=value` in datagrams to the socket in `NOTIFY_SOCKET`.
 //! Does not: decide, or wait for the manager.
 //! Used by: `start`, `perform` and `driver`.
 
@@ -13,7 +13,7 @@ use rally_cred_core::{
     time::{Tick, Ticks},
 };
 
-/// The service manager, if one started the daemon and wants to hear of it.
+/// The service manager, if one started the daemon and listens; by default there is none.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     #[cfg(unix)]
@@ -23,45 +23,40 @@ pub struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// Nobody to tell.
-    pub fn none() -> Self {
-        Self::default()
-    }
-
-    /// The one that the environment names.
+    /// The service manager in the environment.
     #[cfg(unix)]
     pub fn from_environment() -> Self {
         let variable = |name| std::env::var(name).ok();
         let is_for_us = variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
         let watchdog = variable("WATCHDOG_USEC").filter(|_| is_for_us).and_then(|text| text.parse().ok());
-        // Zero is none.
+        // Zero means none.
         let watchdog = watchdog.filter(|microseconds: &u64| *microseconds > 0);
         Self {
             socket: std::env::var_os("NOTIFY_SOCKET").and_then(|address| connect(&address).ok()),
-            // The loop naps for one heartbeat at most, so two of them, half the limit, are the longest silence.
+            // The loop sleeps for one heartbeat at most, so the longest silence is two of them, half the limit.
             heartbeat: watchdog.map(|microseconds| Ticks(microseconds / 4000).max(Ticks(1))),
             last_beat: Cell::new(None),
         }
     }
 
-    /// There is none that speaks this protocol.
+    /// No service manager speaks this protocol here.
     #[cfg(not(unix))]
     pub fn from_environment() -> Self {
-        Self::none()
+        Self::default()
     }
 
-    /// A client would be served from now on.
+    /// Clients are served from now on.
     pub fn ready(&self, profiles: usize) {
         self.send(&format!("READY=1\nSTATUS={}", serving(profiles)));
     }
 
-    /// The config file is being read; [`ServiceManager::note`] ends it. The time is for `Type=notify-reload`.
+    /// The config file is being read, until [`ServiceManager::note`]. `Type=notify-reload` needs the time.
     pub fn reloading(&self) {
         let now = monotonic_now().as_micros();
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS=reading the config file"));
     }
 
-    /// Tells of what the broker noted, where that is the manager's business.
+    /// Passes on what the broker logs, if it concerns the manager.
     pub fn note(&self, entry: &Entry) {
         match entry {
             Entry::Reloaded { profiles } => self.ready(*profiles),
@@ -78,16 +73,19 @@ impl ServiceManager {
             | Entry::Handed { .. }
             | Entry::HandedStatic { .. }
             | Entry::Recovered { .. }
+            | Entry::GatewayOpened { .. }
+            | Entry::GatewayClosed { .. }
+            | Entry::GatewayFailed { .. }
             | Entry::Stale(_) => {}
         }
     }
 
-    /// The longest that the driver may nap, where a watchdog counts on it.
+    /// The longest that the driver may sleep under a watchdog.
     pub fn heartbeat(&self) -> Option<Ticks> {
         self.heartbeat
     }
 
-    /// The driver's loop has come round.
+    /// The driver's loop is alive.
     pub fn beat(&self, now: Tick) {
         let Some(heartbeat) = self.heartbeat else { return };
         if self.last_beat.get().is_none_or(|last| now - last >= heartbeat) {
@@ -99,7 +97,7 @@ impl ServiceManager {
     #[cfg(unix)]
     fn send(&self, words: &str) {
         if let Some(socket) = &self.socket {
-            // A manager that does not listen is no reason to serve nobody.
+            // The daemon serves without it.
             socket.send(words.as_bytes()).ok();
         }
     }

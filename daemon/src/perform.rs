@@ -1,4 +1,4 @@
-//! Carries effects out: hands each to the shell that can do it, and brings the outcome back as an event.
+//! Carries out effects: hands each to its shell, and brings the outcome back as an event.
 //! Does not: decide, wait, or fail; a failure is an outcome too.
 //! Used by: `driver`, which has each effect begun in order; `start`, which makes it.
 
@@ -6,11 +6,12 @@ mod checkup;
 
 use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
+use rally_cred_proto::message;
 use tokio::{sync::oneshot, task::spawn_local};
 
 use crate::{
-    alert::Alerts, config, driver::Driver, endpoint::Endpoint, flow::listener, ipc::SocketGuard, log,
-    notify::ServiceManager, secret_source, vault::Vault,
+    alert::Alerts, config, driver::Driver, endpoint, flow::listener, gateway::Gateways, ipc::SocketGuard,
+    log, notify::ServiceManager, secret_source, vault::Vault,
 };
 use rally_cred_core::{
     event::{Effect, Entry, Epoch, Event, Outcome, Page},
@@ -18,7 +19,7 @@ use rally_cred_core::{
     redirect::Expected,
 };
 
-/// The hands of the broker.
+/// Carries out the broker's effects.
 pub struct Performer {
     driver: Driver,
     vault: Vault,
@@ -27,10 +28,11 @@ pub struct Performer {
     guard: SocketGuard,
     manager: Rc<ServiceManager>,
     listeners: HashMap<Epoch, oneshot::Sender<Page>>,
+    gateways: Gateways,
 }
 
 impl Performer {
-    /// Nothing is opened yet: keyring and TLS are set up by their first use.
+    /// Opens nothing: keyring and TLS are set up by their first use.
     pub fn new(
         driver: Driver,
         keyring: Keyring,
@@ -40,6 +42,7 @@ impl Performer {
         manager: Rc<ServiceManager>,
     ) -> Self {
         Self {
+            gateways: Gateways::new(driver.clone()),
             driver,
             vault: Vault::open(keyring),
             alerts,
@@ -50,7 +53,7 @@ impl Performer {
         }
     }
 
-    /// Begins an effect, and returns at once. Breaks where the daemon is to end.
+    /// Begins an effect, and returns at once. Breaks if the daemon is to end.
     pub fn begin(&mut self, effect: Effect) -> ControlFlow<()> {
         match effect {
             Effect::Tell(id, event) => self.driver.tell(id, event),
@@ -60,10 +63,8 @@ impl Performer {
                 self.run(epoch, async move { Outcome::Loaded(vault.load(&key).await) });
             }
             Effect::FetchClientSecret(epoch, source) => {
-                self.run(
-                    epoch,
-                    async move { Outcome::ClientSecretFetched(secret_source::fetch(&source).await) },
-                );
+                let job = async move { Outcome::ClientSecretFetched(secret_source::fetch(&source).await) };
+                self.run(epoch, job);
             }
             Effect::Change(epoch, change) => {
                 let vault = self.vault.clone();
@@ -77,23 +78,35 @@ impl Performer {
             Effect::Listen(epoch, expected) => self.listen(epoch, expected),
             Effect::EndListening(epoch, page) => {
                 if let Some(listener) = self.listeners.remove(&epoch) {
-                    // A listener that could not be opened is gone already.
+                    // There is none if the listener could not be opened.
                     listener.send(page).ok();
                 }
             }
             Effect::Post { epoch, profile, client_secret, form } => {
                 self.run(epoch, async move {
-                    Outcome::Answered(Endpoint::new().post_token(&profile, &client_secret, &form).await)
+                    Outcome::Answered(endpoint::post_token(&profile, &client_secret, &form).await)
                 });
             }
             Effect::LookUpUser { epoch, profile, token } => {
-                self.run(epoch, async move {
-                    Outcome::UserLookedUp(Endpoint::new().find_user(&profile, &token).await)
-                });
+                self.run(
+                    epoch,
+                    async move { Outcome::UserLookedUp(endpoint::find_user(&profile, &token).await) },
+                );
             }
             Effect::Check { id, keyring, profiles, secrets } => {
                 let (driver, vault) = (self.driver.clone(), self.vault.clone());
                 spawn_local(checkup::run(driver, vault, id, keyring, profiles, secrets));
+            }
+            Effect::OpenGateway(epoch, plan) => {
+                let opening = self.gateways.open(epoch, *plan);
+                self.report(async move { Event::Outcome(epoch, Outcome::GatewayOpened(opening.await)) });
+            }
+            Effect::CloseGateway(epoch) => self.gateways.close(epoch),
+            Effect::TellGateways(id, gateways) => {
+                for (epoch, status) in gateways {
+                    let status = self.gateways.count(epoch, status);
+                    self.driver.tell(id, message::Event::Gateway(Box::new(status)));
+                }
             }
             Effect::Alert(alert) => self.alerts.raise(alert),
             Effect::WithdrawAlert(profile) => self.alerts.withdraw(&profile),
@@ -108,8 +121,8 @@ impl Performer {
             Effect::Log(entry) => self.note(entry),
             Effect::CloseSocket => self.guard.close(),
             Effect::Exit => return ControlFlow::Break(()),
-            // Nothing is awaited between this look and the closed guard, so nobody can come in between. Who comes
-            // afterwards waits in the service manager's queue.
+            // Nothing is awaited before the guard closes, so no client can come in between. Later ones wait in the
+            // service manager's queue.
             Effect::ExitIfDeserted if self.guard.is_deserted() => {
                 self.note(Entry::Idle);
                 return ControlFlow::Break(());
@@ -124,7 +137,7 @@ impl Performer {
         log::write(entry);
     }
 
-    /// Opens the listener, reports what the browser brings, and holds the browser's page back until the flow has ended.
+    /// Opens the listener, reports what the browser brings, and holds its page until the flow has ended.
     fn listen(&mut self, epoch: Epoch, expected: Expected) {
         let (end, mut ended) = oneshot::channel();
         self.listeners.insert(epoch, end);
@@ -136,9 +149,7 @@ impl Performer {
             };
             let mut listener = match listener::open(expected).await {
                 Ok(listener) => listener,
-                Err(trouble) => {
-                    return report(Outcome::Listening(Err(trouble.fault())));
-                }
+                Err(trouble) => return report(Outcome::Listening(Err(trouble.fault()))),
             };
             report(Outcome::Listening(Ok(())));
             let arrival = tokio::select! {
@@ -153,7 +164,7 @@ impl Performer {
         });
     }
 
-    /// Runs a job beside the others, and has its outcome decided where it ends.
+    /// Runs a job alongside the others, and has its outcome decided.
     fn report(&self, job: impl Future<Output = Event> + 'static) {
         let driver = self.driver.clone();
         // A daemon that has ended needs no outcome.
@@ -162,7 +173,7 @@ impl Performer {
         });
     }
 
-    /// The same for a job with a name.
+    /// The same for a job with an epoch.
     fn run(&self, epoch: Epoch, job: impl Future<Output = Outcome> + 'static) {
         self.report(async move { Event::Outcome(epoch, job.await) });
     }

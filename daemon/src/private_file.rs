@@ -1,5 +1,5 @@
-//! A file whose word counts where secrets are concerned: the config file, or one that holds a client secret.
-//! Does not: know what is in it, or what mends it.
+//! A file that is trusted with secrets: the config file, or one that holds a client secret.
+//! Does not: know what is in it, or the remedy.
 //! Used by: `config` and `secret_source`.
 
 use std::{
@@ -13,30 +13,22 @@ use rally_cred_proto::own_file;
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// It cannot be opened. [`io::ErrorKind::InvalidInput`] if it is no ordinary file.
+    /// It cannot be opened. [`io::ErrorKind::InvalidInput`] if it is not an ordinary file.
     #[error(transparent)]
     NotOpened(#[from] io::Error),
-    /// Somebody else could have put it there.
-    #[error("it belongs to uid {owner}, not to uid {me} or root")]
-    OfAnotherUser {
-        /// Whose it is.
-        owner: u32,
-        /// Who reads it.
-        me: u32,
-    },
-    /// Somebody else could have changed it.
-    #[error("others may write to it (mode {mode:04o})")]
-    WritableByOthers {
-        /// Its mode, without the kind of file.
-        mode: u32,
-    },
+    /// Somebody else could have put it there. The owner, and the reader.
+    #[error("it belongs to uid {0}, not to uid {1} or root")]
+    OfAnotherUser(u32, u32),
+    /// Somebody else could have changed it. Its mode, without the kind of file.
+    #[error("others may write to it (mode {0:04o})")]
+    WritableByOthers(u32),
 }
 
-/// Opens an ordinary file of this user or of root that nobody else may write to. Who may read it does not matter: many
-/// systems that hand secrets to programs leave them readable to all.
+/// Opens an ordinary file of this user or of root that nobody else may write to. Anybody may read it: many systems that
+/// hand secrets to programs leave them readable to all.
 pub fn open(path: &Path) -> Result<File, Unusable> {
     let file = own_file::open_to_read(path)?;
-    // The open file, and not its path, which may lead elsewhere a moment later.
+    // The open file, since the path may lead elsewhere a moment later.
     check(&file.metadata()?)?;
     Ok(file)
 }
@@ -47,21 +39,21 @@ fn check(found: &Metadata) -> Result<(), Unusable> {
     check_owner_and_mode(found.uid(), found.mode(), rustix::process::geteuid().as_raw())
 }
 
-/// The user's folders are closed by inheritance.
+/// The permissions of the user's folders are inherited.
 #[cfg(not(unix))]
 fn check(_found: &Metadata) -> Result<(), Unusable> {
     Ok(())
 }
 
-/// Root's files are trusted: it can do everything anyway, and some systems generate config files as root.
+/// Root's files are trusted: root can do anything anyway, and some systems generate config files as root.
 #[cfg(unix)]
 fn check_owner_and_mode(owner: u32, mode: u32, me: u32) -> Result<(), Unusable> {
     if owner != me && owner != 0 {
-        return Err(Unusable::OfAnotherUser { owner, me });
+        return Err(Unusable::OfAnotherUser(owner, me));
     }
     match mode & 0o022 {
         0 => Ok(()),
-        _ => Err(Unusable::WritableByOthers { mode: mode & 0o7777 }),
+        _ => Err(Unusable::WritableByOthers(mode & 0o7777)),
     }
 }
 

@@ -1,28 +1,20 @@
 //! A program that the daemon runs: no shell, no terminal, nothing of the service manager's, and a group of its own.
-//! Does not: know what it is for, or how long it may take.
+//! Does not: know its purpose, or how long it may take.
 //! Used by: `secret_source` and `alert`.
 
 use std::{ffi::OsStr, io, process::Stdio};
 
 use tokio::process::{Child, Command};
 
-/// What the service manager tells the daemon and nobody else; the first would let a program speak in the daemon's name.
-const OF_THE_MANAGER: [&str; 7] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-    "LISTEN_PIDFDID",
-];
+/// What the service manager tells the daemon alone; the first would let a program speak for the daemon.
+const OF_THE_MANAGER: &str =
+    "NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC LISTEN_PID LISTEN_FDS LISTEN_FDNAMES LISTEN_PIDFDID";
 
-/// The program, by its name or its whole path, with closed input and output. A signal for the daemon's group does not
-/// reach it.
+/// A program by its name or whole path, with closed input and output. A signal to the daemon's group does not reach it.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    for name in OF_THE_MANAGER {
+    for name in OF_THE_MANAGER.split(' ') {
         command.env_remove(name);
     }
     #[cfg(unix)]
@@ -30,7 +22,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A running program. If this is dropped before [`Group::child`] was waited for, it is killed with all that it started.
+/// A running program. Dropped before [`Group::child`] was waited for, it is killed with all that it started.
 #[derive(Debug)]
 pub struct Group(Child);
 
@@ -48,7 +40,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Without an id it has ended and was waited for.
+        // Without an id, it has ended and was waited for.
         let Some(id) = self.0.id() else { return };
         #[cfg(unix)]
         if let Some(group) = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw) {

@@ -1,4 +1,4 @@
-//! Brings a client secret from outside the vault: what a command prints, or what stands in a file.
+//! Fetches a client secret from outside the vault: the output of a command, or a file's first line.
 //! Does not: keep it, show any of it, or use a shell.
 //! Used by: perform, when the broker finds none in the vault.
 
@@ -14,42 +14,18 @@ use crate::{
 };
 use rally_cred_core::profile::SecretSource;
 
-/// How long the command may take: time for a password store to be unlocked by a short passphrase.
+/// How long the command may take: time to unlock a password store by a short passphrase.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest first line. A client secret has about 40 characters.
 const LONGEST: usize = 4096;
 
-/// What password stores need of the daemon's variables: where their files, their agents and their prompts are.
-const VARIABLES: [&str; 25] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-    "XDG_RUNTIME_DIR",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "DISPLAY",
-    "WAYLAND_DISPLAY",
-    "XAUTHORITY",
-    "SSH_AUTH_SOCK",
-    "GNUPGHOME",
-    "GPG_TTY",
-    "PASSWORD_STORE_DIR",
-    "SYSTEMROOT",
-    "USERPROFILE",
-    "USERNAME",
-    "APPDATA",
-    "LOCALAPPDATA",
-    "PATHEXT",
-    "TEMP",
-];
+/// The variables that password stores need: where their files, agents and prompts are.
+const VARIABLES: &str = "PATH HOME USER LOGNAME LANG LC_ALL TMPDIR XDG_RUNTIME_DIR XDG_CONFIG_HOME XDG_DATA_HOME \
+                         DBUS_SESSION_BUS_ADDRESS DISPLAY WAYLAND_DISPLAY XAUTHORITY SSH_AUTH_SOCK GNUPGHOME GPG_TTY \
+                         PASSWORD_STORE_DIR SYSTEMROOT USERPROFILE USERNAME APPDATA LOCALAPPDATA PATHEXT TEMP";
 
-/// Asks the source. A fault says what to mend, and shows nothing that the source gave.
+/// Asks the source. A fault shows nothing that the source gave.
 pub async fn fetch(source: &SecretSource) -> Result<Secret, Fault> {
     match source {
         SecretSource::Command { program, arguments } => {
@@ -64,12 +40,9 @@ pub async fn fetch(source: &SecretSource) -> Result<Secret, Fault> {
             }
         }
         SecretSource::File(path) => read(path).map_err(|why| {
-            Fault::new(
-                FaultKind::Failed,
-                format!("the client secret file {} gives no secret", path.display()),
-            )
-            .why(why)
-            .remedy(format!("set {SECRET_FILE} to a file whose first line is the client secret"))
+            let what = format!("the client secret file {} gives no secret", path.display());
+            let remedy = format!("set {SECRET_FILE} to a file whose first line is the client secret");
+            Fault::new(FaultKind::Failed, what).why(why).remedy(remedy)
         }),
     }
 }
@@ -77,7 +50,7 @@ pub async fn fetch(source: &SecretSource) -> Result<Secret, Fault> {
 async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
     let mut command = program::command(program);
     command.args(arguments).stdout(Stdio::piped());
-    command.env_clear().envs(VARIABLES.iter().filter_map(|name| Some((name, env::var_os(name)?))));
+    command.env_clear().envs(VARIABLES.split(' ').filter_map(|name| Some((name, env::var_os(name)?))));
     #[cfg(unix)]
     command.current_dir("/");
     let mut group = Group::start(&mut command).map_err(|err| format!("cannot be run: {err}"))?;
@@ -90,7 +63,7 @@ async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
             if count == 0 {
                 break;
             }
-            // The rest is read too: a command that finds its output closed would fail.
+            // The rest is read too, since a command that finds its output closed would fail.
             let room = LONGEST - kept.len();
             kept.extend_from_slice(piece.get(..count.min(room)).unwrap_or_default());
         }
@@ -109,7 +82,7 @@ fn read(path: &Path) -> Result<Secret, String> {
     first_line(&bytes).map_err(|why| format!("it holds {why}"))
 }
 
-/// The first line of at most [`LONGEST`] bytes. One that has no end there may go on, and half a secret is none.
+/// The first line, of fewer than [`LONGEST`] bytes: half a secret is none.
 fn first_line(bytes: &[u8]) -> Result<Secret, &'static str> {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     if line.len() >= LONGEST {

@@ -1,4 +1,4 @@
-//! Brings the daemon up and down: hardening, detaching, config, log, socket, signals, and the end in order.
+//! Starts and stops the daemon: hardening, detaching, config, log, socket, signals, and the end in order.
 //! Does not: serve anything itself.
 //! Used by: `main`.
 
@@ -17,12 +17,12 @@ use rally_cred_proto::{
 };
 use tokio::{
     runtime::{Builder, LocalOptions},
-    task::{JoinHandle, spawn_local},
+    task::spawn_local,
 };
 
 use crate::{
     activation::Inherited,
-    alert::{Alerts, AllGone},
+    alert::Alerts,
     config,
     driver::Driver,
     ipc::{self, Opened},
@@ -32,21 +32,21 @@ use crate::{
 };
 use rally_cred_core::{Broker, Facts, event::Event, policy, profile::Config, time::Ticks};
 
-/// How long sessions may take to write their last answers, and notifications to leave the screen.
+/// How long sessions may take to write their last answers, and notifications to disappear.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// How long unfinished jobs may hold up the end; a keyring call that hangs is left behind.
+/// How long unfinished jobs may delay the end; a hanging keyring call is left behind.
 const LAST_JOBS: Duration = Duration::from_millis(200);
 
-/// What the command line asks for.
+/// A command of the command line.
 #[derive(Debug)]
 pub enum Command {
     /// Serve in the foreground.
     Serve {
-        /// Seconds without a client after which it ends, if the service manager starts it again; zero for never.
+        /// Seconds without a client before it ends, if the service manager can start it again; zero for never.
         idle_exit: Option<u32>,
     },
-    /// A client started it: leave its session, and report readiness on standard output.
+    /// Leave the session of the client that started it, and report readiness on standard output.
     ServeDetached,
     /// Read the config file, say what is wrong with it, and end.
     CheckConfig(Option<PathBuf>),
@@ -59,7 +59,7 @@ pub fn show(told: &clap::Error) -> ExitCode {
     say(out, text.trim_end(), ExitCode::from(code))
 }
 
-/// Does what the command line asks for.
+/// Runs the command.
 pub fn run(command: Command) -> ExitCode {
     match command {
         Command::CheckConfig(path) => match check_config(path) {
@@ -84,16 +84,15 @@ pub fn run(command: Command) -> ExitCode {
 fn check_config(path: Option<PathBuf>) -> Result<String, Fault> {
     let path = path.map_or_else(config::path, Ok)?;
     match config::read(&path)? {
-        Some(config) => Ok(format!("{}: {} in order", path.display(), count(config.profiles.len()))),
+        Some(Config { profiles, .. }) => {
+            let s = if profiles.len() == 1 { "" } else { "s" };
+            Ok(format!("{}: {} profile{s} in order", path.display(), profiles.len()))
+        }
         None => {
             Err(Fault::new(FaultKind::NotConfigured, format!("there is no config file {}", path.display()))
-                .remedy("rally-cred setup"))
+                .run("rally-cred setup"))
         }
     }
-}
-
-fn count(profiles: usize) -> String {
-    if profiles == 1 { "1 profile".to_owned() } else { format!("{profiles} profiles") }
 }
 
 fn serve_detached() -> Result<(), Fault> {
@@ -102,18 +101,18 @@ fn serve_detached() -> Result<(), Fault> {
     socket::check_owners(&socket::path()?)?;
     let (sink, trouble) = match open_log() {
         Ok(file) => (Sink::File(file), None),
-        // What goes to standard error goes nowhere from here.
+        // Standard error leads nowhere from here.
         Err(fault) => (Sink::Stderr, Some(fault)),
     };
-    // Variables of a service manager, if there are any, are meant for whoever started the client.
-    serve(sink, Origins { inherited: None, idle_exit: None, manager: ServiceManager::none() }, || {
+    // A service manager's variables are meant for whoever started the client.
+    serve(sink, Origins { inherited: None, idle_exit: None, manager: ServiceManager::default() }, || {
         trouble.into_iter().for_each(|fault| report(&Answer::Event(message::Event::Notice(fault))));
         report(&Answer::Reply(Reply::Done));
         close_output();
     })
 }
 
-/// The log of a daemon that a client starts. Without one it serves as well, and says so to that client.
+/// The log of a daemon that a client started. If it fails, the daemon serves without one, and tells that client.
 fn open_log() -> Result<LogFile, Fault> {
     let path = socket::state_folder()?.join("daemon.log");
     LogFile::open(&path).map_err(|err| {
@@ -146,14 +145,14 @@ fn serve_in_foreground(idle_exit: Option<u32>) -> Result<(), Fault> {
     outcome
 }
 
-/// What a service manager that started the daemon has to do with it.
+/// What the service manager passed on to the daemon.
 struct Origins {
     inherited: Option<Inherited>,
     idle_exit: Option<Ticks>,
     manager: ServiceManager,
 }
 
-/// Serves until it is told to stop. `when_ready` is called once a client would be answered.
+/// Serves until it is told to stop. `when_ready` is called once clients would be answered.
 fn serve(sink: Sink, origins: Origins, when_ready: impl FnOnce()) -> Result<(), Fault> {
     let cannot =
         |err: std::io::Error| Fault::new(FaultKind::Failed, "the daemon cannot start").why(err.to_string());
@@ -161,16 +160,16 @@ fn serve(sink: Sink, origins: Origins, when_ready: impl FnOnce()) -> Result<(), 
     let config = config::read(&config_path)?.unwrap_or_default();
     log::open(sink, std::env::var("RALLY_CRED_LOG").ok().as_deref())?;
     std::panic::set_hook(Box::new(|panic| {
-        // Where it happened helps to mend it; what it says could quote anything.
+        // The place helps to find the cause; the message could quote anything.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a part of the daemon failed");
     }));
     let mut builder = Builder::new_current_thread();
-    // The thread parks when everybody has been answered.
+    // The thread parks once everybody is answered.
     builder.enable_all().on_thread_park(log::catch_up);
     let runtime = builder.build_local(LocalOptions::default()).map_err(cannot)?;
     let outcome = runtime.block_on(serve_until_told(config, config_path, origins, when_ready));
-    // A call into a keyring that hangs must not hold up the end.
+    // A hanging keyring call must not delay the end.
     runtime.shutdown_timeout(LAST_JOBS);
     outcome
 }
@@ -202,7 +201,7 @@ async fn serve_until_told(
     let (guard, sessions) = socket.serve(driver.clone());
     tracing::info!(profiles = config.profiles.len(), socket = %shown, "ready");
     manager.ready(config.profiles.len());
-    let (alerts, all_gone) = Alerts::new(config.notify.clone());
+    let (alerts, mut all_gone) = Alerts::new(config.notify.clone());
     let manager = Rc::new(manager);
     let mut performer =
         Performer::new(driver.clone(), config.keyring, alerts, config_path, guard, Rc::clone(&manager));
@@ -214,10 +213,11 @@ async fn serve_until_told(
     };
     // Before anything is awaited, so that nobody finds the driver without a broker.
     let end = driver.open(broker, Box::new(move |effect| performer.begin(effect)));
-    // As a task, since waking what the runtime itself waits for takes a system call.
+    // As a task, since waking the runtime's own future takes a system call.
     spawn_local(driver.run(manager));
     end.await.map_err(|_| Fault::new(FaultKind::Failed, "the daemon failed").remedy("see its log"))?;
-    finish(sessions, all_gone).await;
+    // A client, or a bus, that does not take its last message is left behind.
+    tokio::time::timeout(LAST_ANSWERS, async { tokio::join!(sessions, all_gone.recv()) }).await.ok();
     log::catch_up();
     tracing::info!("stopped");
     Ok(())
@@ -231,15 +231,10 @@ fn open_socket(inherited: Option<Inherited>, path: &Path) -> Result<Opened, Faul
     }
 }
 
-/// No service manager here passes a socket on.
+/// No service manager passes a socket on here.
 #[cfg(not(target_os = "linux"))]
 fn open_socket(_inherited: Option<Inherited>, path: &Path) -> Result<Opened, Fault> {
     ipc::open(path)
-}
-
-async fn finish(sessions: JoinHandle<()>, mut all_gone: AllGone) {
-    // A client that does not take its last answer is left behind, and so is a bus that does not.
-    tokio::time::timeout(LAST_ANSWERS, async { tokio::join!(sessions, all_gone.recv()) }).await.ok();
 }
 
 #[cfg(unix)]
@@ -264,18 +259,18 @@ fn watch_signals(driver: &Driver) -> Result<(), Fault> {
     let driver = driver.clone();
     spawn_local(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            // One that has ended needs not be told.
+            // It may have ended.
             let _ = driver.happened(Event::StopWanted);
         }
     });
     Ok(())
 }
 
-/// Keeps secrets out of core dumps, files closed to others, and on Linux this process out of reach of those of its user
-/// that may not trace.
+/// Keeps secrets out of core dumps, closes new files to others, and on Linux shields this process from others of its
+/// user that may not trace.
 #[cfg(unix)]
 fn harden() -> Result<(), Fault> {
-    use rustix::process::{Resource, Rlimit, setrlimit};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let cannot = |err: rustix::io::Errno| {
         Fault::new(FaultKind::Failed, "core dumps cannot be switched off").why(err.to_string())
     };
@@ -283,33 +278,21 @@ fn harden() -> Result<(), Fault> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(cannot)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(cannot)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    raise_descriptor_limit();
-    check_descriptors()
-}
-
-#[cfg(not(unix))]
-fn harden() -> Result<(), Fault> {
-    Ok(())
-}
-
-/// A daemon that could open no file would end at the first one that it cannot do without.
-#[cfg(unix)]
-fn check_descriptors() -> Result<(), Fault> {
-    const NEEDED: usize = 32;
-    crate::worker::rehearse_descriptors(NEEDED).map_err(|undone| {
+    // Many systems give a program 1,024 descriptors, which a thousand clients would use up. With the old limit, fewer
+    // are served at once.
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum.map(|most| most.min(4096)), maximum }).ok();
+    // A daemon that can open no file would end at the first that it needs.
+    crate::worker::rehearse_descriptors(32).map_err(|undone| {
         Fault::new(FaultKind::Failed, "the daemon may not open the files that it needs")
             .why(undone.to_string())
             .remedy("raise the limit (ulimit -n 256) and start it again")
     })
 }
 
-/// Many systems start programs with room for 1,024 descriptors, which a thousand clients would use up.
-#[cfg(unix)]
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // With the old limit the daemon serves fewer at once, and the others queue.
-    setrlimit(Resource::Nofile, Rlimit { current: maximum.map(|most| most.min(4096)), maximum }).ok();
+#[cfg(not(unix))]
+fn harden() -> Result<(), Fault> {
+    Ok(())
 }
 
 /// Leaves the terminal and the folder of the client that started it.
@@ -318,7 +301,7 @@ fn leave_session() -> Result<(), Fault> {
     let cannot = |why: String| {
         Fault::new(FaultKind::Failed, "the daemon cannot leave the session that started it").why(why)
     };
-    // It fails only for a process that leads a group already, and then there is nothing to leave.
+    // Fails only for a group leader, which has nothing to leave.
     rustix::process::setsid().ok();
     std::env::set_current_dir("/").map_err(|err| cannot(err.to_string()))
 }
@@ -328,7 +311,7 @@ fn leave_session() -> Result<(), Fault> {
     Ok(())
 }
 
-/// Gives up standard output and standard error, so that whoever waits for them to close can go on.
+/// Gives up standard output and standard error, so that whoever waits for their end can go on.
 #[cfg(unix)]
 fn close_output() {
     if let Ok(nothing) = std::fs::OpenOptions::new().write(true).open("/dev/null") {
@@ -340,10 +323,10 @@ fn close_output() {
 #[cfg(not(unix))]
 fn close_output() {}
 
-/// Tells the client that started it how it went, as one frame on standard output: `done`, or the error.
+/// Tells the client that started the daemon how it went, in a frame on standard output: `done`, or the error.
 fn report(answer: &Answer) {
     if let Ok(line) = frame::encode(answer) {
-        // Whoever started it may not wait for it.
+        // Nobody may be waiting.
         std::io::stdout().write_all(&line).and_then(|()| std::io::stdout().flush()).ok();
     }
 }
@@ -353,7 +336,7 @@ fn complain(fault: &Fault) -> ExitCode {
 }
 
 fn say(out: &mut dyn Write, text: &str, code: ExitCode) -> ExitCode {
-    // Nothing can be said to somebody who closed the pipe.
+    // Whoever closed the pipe wants no text.
     writeln!(out, "{}", visible(text)).ok();
     code
 }

@@ -1,12 +1,12 @@
-//! Threads that the system may refuse: a job that blocks, and a look whether a library could start its own.
-//! Does not: count on the system to start one. The runtime's own blocking threads do, and panic at the user's limit.
-//! Used by: `endpoint`, to read certificates and to look up names; `vault` and `alert`, before they use the bus.
+//! Threads that the system may refuse: for a job that blocks, and a rehearsal for a library that starts its own.
+//! Does not: rely on the system to start one. The runtime's own blocking threads do, and panic at the user's limit.
+//! Used by: `endpoint`, to read certificates and resolve names; `vault` and `alert`, before they use the bus.
 
 use std::{io, thread};
 
 use tokio::sync::oneshot;
 
-/// Why a job was not done. It passes.
+/// Why a job was not done, which will pass.
 #[derive(Debug, thiserror::Error)]
 pub enum Undone {
     /// The system starts no more threads for this user.
@@ -15,22 +15,22 @@ pub enum Undone {
     /// The system opens no more files for this process.
     #[error("the system opens no more files for the daemon ({0})")]
     NoDescriptor(io::Error),
-    /// The job failed in itself.
+    /// The job panicked.
     #[error("a part of the daemon failed")]
     Failed,
 }
 
-/// Runs the job. A runtime that ends does not wait for it.
+/// Runs the job. The end of the runtime does not wait for it.
 pub async fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Undone> {
     let (done, outcome) = oneshot::channel();
-    // Nobody waits any more for a job that came too late.
+    // Nobody may wait any more.
     let thread = thread::Builder::new().name("worker".to_owned()).spawn(move || done.send(job()).ok());
     thread.map_err(Undone::NoThread)?;
     outcome.await.map_err(|_| Undone::Failed)
 }
 
-/// Whether the system starts threads and opens files at the moment. The library for the bus begins with some of each, and
-/// panics where it gets none, which would end the daemon.
+/// Whether the system can start threads and open files now. The bus library begins with some of each, and panics where
+/// it gets none, which would end the daemon.
 #[cfg(unix)]
 pub fn rehearse() -> Result<(), Undone> {
     const THREADS: usize = 4;
@@ -42,13 +42,13 @@ pub fn rehearse() -> Result<(), Undone> {
         let threads = (0..THREADS)
             .map(|_| thread::Builder::new().spawn_scoped(scope, || drop(ended.read())))
             .collect::<Result<Vec<_>, _>>();
-        // They wait for this, so that they were all there at one time.
+        // They wait for this, so that all exist at the same time.
         drop(all_at_once);
         threads.map(drop).map_err(Undone::NoThread)
     })
 }
 
-/// Whether the system opens so many more files for this process.
+/// Whether the system can open this many more files for this process.
 #[cfg(unix)]
 pub fn rehearse_descriptors(count: usize) -> Result<(), Undone> {
     let descriptors = (0..count).map(|_| rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0));

@@ -7,12 +7,9 @@ use std::{io, path::Path, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
-use crate::{
-    Answer, Event, Fault, Reply, Request,
-    client::{CONNECTION, broken, check, ended, garbled, line_of, not_connected, too_late},
-    frame::{self, Lines},
-    process::Process,
-};
+use crate::client::{CONNECTION, broken, check, ended, garbled, line_of, not_connected, too_late};
+use crate::frame::{self, Lines};
+use crate::{Answer, Event, Fault, Reply, Request, process::Process};
 
 #[cfg(not(unix))]
 use interprocess::local_socket::tokio::Stream;
@@ -22,36 +19,15 @@ use tokio::net::UnixStream as Stream;
 /// A connection to the daemon, as [`crate::Client`] is one. It runs on a tokio runtime with I/O and time enabled.
 ///
 /// ```
-/// use rally_cred_proto::{AsyncClient, Fault, FaultKind, Secret, message::{Get, Got}};
+/// use rally_cred_proto::{AsyncClient, Fault, FaultKind, Secret, message::{Get, Got}, socket};
 ///
-/// async fn token(socket: &std::path::Path) -> Result<Secret, Fault> {
-///     let mut client = AsyncClient::connect(socket).await?;
+/// async fn token() -> Result<Secret, Fault> {
+///     let mut client = AsyncClient::connect(&socket::path()?).await?;
 ///     match client.ask(Get::default(), &mut |_event| {}).await? {
 ///         Got::Token(token) => Ok(token.token),
 ///         _ => Err(Fault::new(FaultKind::NoMatch, "there is no token")),
 ///     }
 /// }
-///
-/// // The daemon's own socket is at `rally_cred_proto::socket::path()?`. Here a thread plays the daemon.
-/// # #[cfg(unix)] {
-/// # use std::{fs::Permissions, io::{BufRead, BufReader, Write}, os::unix::{fs::PermissionsExt, net::UnixListener}};
-/// # let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
-/// # let socket = folder.path().join("agent.sock");
-/// # let listener = UnixListener::bind(&socket).unwrap();
-/// # std::thread::spawn(move || {
-/// #     let (mut daemon, _) = listener.accept().unwrap();
-/// #     let mut request = String::new();
-/// #     BufReader::new(&daemon).read_line(&mut request).unwrap();
-/// #     daemon.write_all(br#"{"type":"token","profile":"default","base_url":"https://a","token":"_abc"}"#).unwrap();
-/// #     daemon.write_all(b"\n").unwrap();
-/// # });
-/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-/// # runtime.block_on(async {
-/// assert_eq!(token(&socket).await?.expose(), "_abc");
-/// # Ok::<(), Fault>(())
-/// # })?;
-/// # }
-/// # Ok::<(), Fault>(())
 /// ```
 #[derive(Debug)]
 pub struct AsyncClient {
@@ -68,7 +44,7 @@ impl AsyncClient {
     /// fault names what to mend.
     pub async fn connect(socket: &Path) -> Result<Self, Fault> {
         check(socket)?;
-        let stream = connect(socket).await.map_err(|fault| not_connected(socket, &fault))?;
+        let stream = connect(socket).await.map_err(|err| not_connected(socket, &err))?;
         Ok(Self { stream, lines: Lines::default(), patience: None })
     }
 
@@ -103,7 +79,7 @@ impl AsyncClient {
         line: &[u8],
         on_event: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Reply, Fault> {
-        self.stream.write_all(line).await.map_err(|fault| broken(&fault))?;
+        self.stream.write_all(line).await.map_err(|err| broken(&err))?;
         loop {
             match self.next_answer().await? {
                 Answer::Event(event) => on_event(event),
@@ -115,11 +91,11 @@ impl AsyncClient {
 
     async fn next_answer(&mut self) -> Result<Answer, Fault> {
         loop {
-            if let Some(line) = self.lines.take().map_err(|fault| garbled(&fault))? {
-                return frame::decode(&line).map_err(|fault| garbled(&fault));
+            if let Some(line) = self.lines.take().map_err(|err| garbled(&err))? {
+                return frame::decode(&line).map_err(|err| garbled(&err));
             }
             let mut piece = Zeroizing::new([0; 4096]);
-            match self.stream.read(&mut *piece).await.map_err(|fault| broken(&fault))? {
+            match self.stream.read(&mut *piece).await.map_err(|err| broken(&err))? {
                 0 => return Err(ended()),
                 count => self.lines.add(piece.get(..count).unwrap_or_default()),
             }
@@ -132,7 +108,7 @@ impl AsyncClient {
 async fn connect(socket: &Path) -> io::Result<Stream> {
     use crate::{Deadline, stream};
     let stream = match stream::connect(socket, &mut Deadline::after(Duration::ZERO)) {
-        Err(fault) if fault.kind() == io::ErrorKind::TimedOut => {
+        Err(err) if err.kind() == io::ErrorKind::TimedOut => {
             let socket = socket.to_owned();
             let wait = move || stream::connect(&socket, &mut Deadline::after(CONNECTION));
             tokio::task::spawn_blocking(wait).await.map_err(io::Error::other)?

@@ -6,13 +6,10 @@ use std::{io, path::Path, time::Duration};
 
 use zeroize::Zeroizing;
 
+use crate::frame::{self, BadFrame, Lines};
 use crate::{
-    Answer, Ask, Deadline, Event, Fault, FaultKind, Reply, Request, VERSION,
-    frame::{self, BadFrame, Lines},
-    message::Versioned,
-    process::Process,
-    socket,
-    stream::Stream,
+    Answer, Ask, Deadline, Event, Fault, FaultKind, Reply, Request, VERSION, message::Versioned,
+    process::Process, socket, stream::Stream,
 };
 
 /// How long a connection may take where no other limit is given. A daemon that works takes a moment.
@@ -21,35 +18,15 @@ pub(crate) const CONNECTION: Duration = Duration::from_secs(5);
 /// A connection to the daemon. Requests follow each other on it, each answered before the next.
 ///
 /// ```
-/// use rally_cred_proto::{Client, Fault, FaultKind, Secret, message::{Get, Got}};
+/// use rally_cred_proto::{Client, Fault, FaultKind, Secret, message::{Get, Got}, socket};
 ///
-/// fn token(socket: &std::path::Path) -> Result<Secret, Fault> {
-///     let mut client = Client::connect(socket)?;
+/// fn token() -> Result<Secret, Fault> {
+///     let mut client = Client::connect(&socket::path()?)?;
 ///     match client.ask(Get::default(), &mut |_event| {})? {
 ///         Got::Token(token) => Ok(token.token),
 ///         _ => Err(Fault::new(FaultKind::NoMatch, "there is no token")),
 ///     }
 /// }
-///
-/// // The daemon's own socket is at `rally_cred_proto::socket::path()?`. Here a thread plays the daemon.
-/// # #[cfg(unix)] {
-/// # use std::{fs::Permissions, io::{BufRead, BufReader, Write}, os::unix::{fs::PermissionsExt, net::UnixListener}};
-/// # let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
-/// # let socket = folder.path().join("agent.sock");
-/// # let listener = UnixListener::bind(&socket).unwrap();
-/// # std::thread::spawn(move || {
-/// #     let (mut daemon, _) = listener.accept().unwrap();
-/// #     let mut request = String::new();
-/// #     BufReader::new(&daemon).read_line(&mut request).unwrap();
-/// #     assert!(request.starts_with(r#"{"v":1,"op":"get""#));
-/// #     daemon.write_all(br#"{"type":"waiting","profile":"default","on":"renewal"}"#).unwrap();
-/// #     daemon.write_all(b"\n").unwrap();
-/// #     daemon.write_all(br#"{"type":"token","profile":"default","base_url":"https://a","token":"_abc"}"#).unwrap();
-/// #     daemon.write_all(b"\n").unwrap();
-/// # });
-/// assert_eq!(token(&socket)?.expose(), "_abc");
-/// # }
-/// # Ok::<(), Fault>(())
 /// ```
 #[derive(Debug)]
 pub struct Client {
@@ -71,7 +48,7 @@ impl Client {
     /// The same, with a deadline of the caller's.
     pub fn connect_by(socket: &Path, deadline: &mut Deadline) -> Result<Self, Fault> {
         check(socket)?;
-        let stream = Stream::connect(socket, deadline).map_err(|fault| not_connected(socket, &fault))?;
+        let stream = Stream::connect(socket, deadline).map_err(|err| not_connected(socket, &err))?;
         Ok(Self { stream, lines: Lines::default(), is_usable: true, patience: None })
     }
 
@@ -116,7 +93,7 @@ impl Client {
         on_event: &mut dyn FnMut(Event),
     ) -> Result<Reply, Fault> {
         self.is_usable = false;
-        self.stream.write_all(&line_of(ask)?, deadline).map_err(|fault| self.lost(&fault))?;
+        self.stream.write_all(&line_of(ask)?, deadline).map_err(|err| self.lost(&err))?;
         loop {
             match self.next_answer(deadline)? {
                 Answer::Event(event) => on_event(event),
@@ -133,22 +110,22 @@ impl Client {
 
     fn next_answer(&mut self, deadline: &mut Deadline) -> Result<Answer, Fault> {
         loop {
-            if let Some(line) = self.lines.take().map_err(|fault| garbled(&fault))? {
-                return frame::decode(&line).map_err(|fault| garbled(&fault));
+            if let Some(line) = self.lines.take().map_err(|err| garbled(&err))? {
+                return frame::decode(&line).map_err(|err| garbled(&err));
             }
             match self.lines.read(|room| self.stream.read(room, deadline)) {
                 Ok(0) => return Err(ended()),
                 Ok(_) => {}
-                Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
-                Err(fault) => return Err(self.lost(&fault)),
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(self.lost(&err)),
             }
         }
     }
 
-    fn lost(&self, fault: &io::Error) -> Fault {
-        match fault.kind() {
+    fn lost(&self, err: &io::Error) -> Fault {
+        match err.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => too_late(self.daemon()),
-            _ => broken(fault),
+            _ => broken(err),
         }
     }
 }
@@ -160,25 +137,25 @@ pub(crate) fn check(socket: &Path) -> Result<(), Fault> {
 }
 
 /// Why there is no connection.
-pub(crate) fn not_connected(socket: &Path, fault: &io::Error) -> Fault {
-    match fault.kind() {
+pub(crate) fn not_connected(socket: &Path, err: &io::Error) -> Fault {
+    match err.kind() {
         io::ErrorKind::TimedOut => too_late(None),
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => {
             Fault::new(FaultKind::Failed, format!("the socket path {} cannot be used", socket.display()))
-                .why(fault.to_string())
+                .why(err.to_string())
                 .remedy(format!("set {} to another path", socket::OVERRIDE))
         }
-        _ => no_daemon(fault.to_string()),
+        _ => no_daemon(err.to_string()),
     }
 }
 
 /// The request as it goes over the wire.
 pub(crate) fn line_of(ask: &Ask) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    frame::encode(&Versioned { v: VERSION, ask }).map_err(|fault| garbled(&fault))
+    frame::encode(&Versioned { v: VERSION, ask }).map_err(|err| garbled(&err))
 }
 
 pub(crate) fn no_daemon(why: impl AsRef<str>) -> Fault {
-    Fault::new(FaultKind::NoDaemon, "no rally-cred daemon answers").why(why).remedy("rally-cred daemon start")
+    Fault::new(FaultKind::NoDaemon, "no rally-cred daemon answers").why(why).run("rally-cred daemon start")
 }
 
 /// A daemon that is silent. One that was stopped, by Ctrl-Z or a debugger, only has to go on.
@@ -188,7 +165,7 @@ pub(crate) fn too_late(daemon: Option<Process>) -> Fault {
         Some(Process { pid, is_stopped: true }) => {
             fault.why(format!("its process {pid} is stopped")).remedy(format!("kill -CONT {pid}"))
         }
-        Some(_) | None => fault.remedy("rally-cred daemon restart"),
+        Some(_) | None => fault.run("rally-cred daemon restart"),
     }
 }
 
@@ -197,8 +174,8 @@ pub(crate) fn ended() -> Fault {
     gone("it was stopped or killed, or it failed; its log may say more")
 }
 
-pub(crate) fn broken(fault: &io::Error) -> Fault {
-    gone(fault.to_string())
+pub(crate) fn broken(err: &io::Error) -> Fault {
+    gone(err.to_string())
 }
 
 fn gone(why: impl AsRef<str>) -> Fault {
@@ -207,12 +184,12 @@ fn gone(why: impl AsRef<str>) -> Fault {
         .remedy("ask again, which starts a new one; if it goes away again, rally-cred doctor")
 }
 
-pub(crate) fn garbled(fault: &BadFrame) -> Fault {
-    match fault {
+pub(crate) fn garbled(err: &BadFrame) -> Fault {
+    match err {
         BadFrame::CutShort => ended(),
         _ => Fault::new(FaultKind::Failed, "the daemon and this program do not understand each other")
-            .why(fault.to_string())
-            .remedy("rally-cred daemon restart"),
+            .why(err.to_string())
+            .run("rally-cred daemon restart"),
     }
 }
 

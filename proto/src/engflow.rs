@@ -77,11 +77,11 @@ pub fn parse_request(input: &[u8]) -> Result<Request, BadRequest> {
     if input.len() > MAX_REQUEST {
         return Err(BadRequest::TooLong);
     }
-    let text = str::from_utf8(input).map_err(|fault| BadRequest::NotUtf8(fault.valid_up_to()))?;
+    let text = str::from_utf8(input).map_err(|err| BadRequest::NotUtf8(err.valid_up_to()))?;
     // serde's own message can quote the value that it stumbled over, so only the place is passed on.
-    let request: Request = serde_json::from_str(text).map_err(|fault| match fault.is_data() {
+    let request: Request = serde_json::from_str(text).map_err(|err| match err.is_data() {
         true => BadRequest::NoUri,
-        false => BadRequest::NotJson { line: fault.line(), column: fault.column() },
+        false => BadRequest::NotJson { line: err.line(), column: err.column() },
     })?;
     match line_breaker(request.uri.as_bytes()) {
         Some(_) => Err(BadRequest::LineBreaker),

@@ -6,7 +6,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plain::plain;
+use crate::{
+    plain::plain,
+    remedy::{Command, Remedy},
+};
 
 /// What went wrong: what, why, and what to try.
 ///
@@ -15,7 +18,7 @@ use crate::plain::plain;
 /// use rally_cred_proto::{Fault, FaultKind};
 /// let fault = Fault::new(FaultKind::SignInNeeded, "no sign-in for profile default")
 ///     .why("nothing is stored")
-///     .remedy("rally-cred login");
+///     .run("rally-cred login");
 /// assert_eq!(fault.to_string(), "no sign-in for profile default\n  why: nothing is stored\n  try: rally-cred login");
 /// assert_eq!(fault.kind.exit_code(), 3);
 /// ```
@@ -30,14 +33,14 @@ pub struct Fault {
     pub why: Option<String>,
     /// The one command or file that helps.
     #[serde(default, rename = "try", skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
+    pub remedy: Option<Remedy>,
 }
 
 impl Fault {
     /// A fault of this kind; `what` names the object and what is the matter with it. Until [`Fault::remedy`] says
     /// something better, it has what leads on from every fault of its kind, so none leaves a person without a next step.
     pub fn new(kind: FaultKind, what: impl AsRef<str>) -> Self {
-        Self { kind, what: plain(what.as_ref()), why: None, remedy: Some(kind.remedy().to_owned()) }
+        Self { kind, what: plain(what.as_ref()), why: None, remedy: Some(kind.remedy()) }
     }
 
     /// Adds the cause.
@@ -49,9 +52,15 @@ impl Fault {
 
     /// Names the one command or file that helps with this very fault.
     #[must_use]
-    pub fn remedy(mut self, remedy: impl AsRef<str>) -> Self {
-        self.remedy = Some(plain(remedy.as_ref()));
+    pub fn remedy(mut self, remedy: impl Into<Remedy>) -> Self {
+        self.remedy = Some(remedy.into());
         self
+    }
+
+    /// Names the one command that helps, whose words have no spaces in them.
+    #[must_use]
+    pub fn run(self, command: &str) -> Self {
+        self.remedy(Command::new(command))
     }
 }
 
@@ -63,7 +72,7 @@ impl fmt::Display for Fault {
             write!(f, "\n  why: {}", plain(why))?;
         }
         if let Some(remedy) = &self.remedy {
-            write!(f, "\n  try: {}", plain(remedy))?;
+            write!(f, "\n  try: {}", plain(&remedy.to_string()))?;
         }
         Ok(())
     }
@@ -74,7 +83,7 @@ impl std::error::Error for Fault {}
 /// Declares the kinds once, with their wire name, exit code, meaning and what leads on, so that the table cannot drift
 /// from the code.
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $exit:literal, $name:literal, $remedy:literal;)*) => {
+    ($($(#[$doc:meta])* $kind:ident = $exit:literal, $name:literal, $try:ident $remedy:literal;)*) => {
         /// The kinds of fault. The text of each says what the caller does next.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
@@ -100,66 +109,71 @@ macro_rules! kinds {
             }
 
             /// What leads on from any fault of this kind.
-            pub const fn remedy(self) -> &'static str {
-                match self { $(Self::$kind => $remedy,)* Self::Failed => "rally-cred doctor" }
+            pub fn remedy(self) -> Remedy {
+                match self {
+                    $(Self::$kind => kinds!(@$try $remedy),)*
+                    Self::Failed => kinds!(@run "rally-cred doctor"),
+                }
             }
         }
     };
+    (@run $command:literal) => { Command::new($command).into() };
+    (@say $words:literal) => { $words.into() };
 }
 
 kinds! {
     /// The request is malformed: mend the caller.
-    BadRequest = 1, "bad_request", "rally-cred get --help";
+    BadRequest = 1, "bad_request", run "rally-cred get --help";
     /// No profile is configured: write the config file.
-    NotConfigured = 1, "not_configured", "rally-cred setup";
+    NotConfigured = 1, "not_configured", run "rally-cred setup";
     /// The config file cannot be used: mend the line that it names.
-    ConfigBroken = 1, "config_broken", "rally-cred config check";
+    ConfigBroken = 1, "config_broken", run "rally-cred config check";
     /// The request names a server that no profile is for (EngFlow only; git gets silence).
-    NoMatch = 1, "no_match", "rally-cred status";
+    NoMatch = 1, "no_match", run "rally-cred status";
     /// Another program listens on the redirect port: free it, or paste the address.
-    PortTaken = 1, "port_taken", "paste the address that the browser ends at into rally-cred login";
+    PortTaken = 1, "port_taken", say "paste the address that the browser ends at into rally-cred login";
     /// This user may not listen on the redirect port: register another, or paste the address.
-    PortForbidden = 1, "port_forbidden", "paste the address that the browser ends at into rally-cred login";
+    PortForbidden = 1, "port_forbidden", say "paste the address that the browser ends at into rally-cred login";
     /// The redirect is not the one that the pending sign-in waits for: press "Allow Access" again, or paste the right address.
-    BadRedirect = 1, "bad_redirect", "rally-cred login";
+    BadRedirect = 1, "bad_redirect", run "rally-cred login";
     /// The command line is wrong: see `--help`.
-    Usage = 2, "usage", "rally-cred --help";
+    Usage = 2, "usage", run "rally-cred --help";
     /// No profile has this name: see `rally-cred status`.
-    UnknownProfile = 2, "unknown_profile", "rally-cred status";
+    UnknownProfile = 2, "unknown_profile", run "rally-cred status";
     /// A person has to sign in, and this request may not ask one: run `rally-cred login`.
-    SignInNeeded = 3, "sign_in_needed", "rally-cred login";
+    SignInNeeded = 3, "sign_in_needed", run "rally-cred login";
     /// The client secret is not known yet: run `rally-cred login`, which asks for it.
-    ClientSecretNeeded = 3, "client_secret_needed", "rally-cred login";
+    ClientSecretNeeded = 3, "client_secret_needed", run "rally-cred login";
     /// The user pressed "Deny", or signed out while others waited: run `rally-cred login` to try again.
-    Denied = 4, "denied", "rally-cred login";
+    Denied = 4, "denied", run "rally-cred login";
     /// Rally did not take the authorization code: run `rally-cred login` again.
-    CodeRefused = 4, "code_refused", "rally-cred login";
+    CodeRefused = 4, "code_refused", run "rally-cred login";
     /// Rally does not know this client ID and client secret together: check them.
-    ClientRefused = 4, "client_refused", "rally-cred login --client-secret-stdin";
+    ClientRefused = 4, "client_refused", run "rally-cred login --client-secret-stdin";
     /// Rally does not take the token: sign in again.
-    TokenRefused = 4, "token_refused", "rally-cred login";
+    TokenRefused = 4, "token_refused", run "rally-cred login";
     /// The subscription does not allow this address: use the network that it allows.
-    AddressNotAllowed = 4, "address_not_allowed", "connect through the network or VPN that your subscription allows";
+    AddressNotAllowed = 4, "address_not_allowed", say "connect through the network or VPN that your subscription allows";
     /// The time given ran out: try again, with more time.
-    TimedOut = 5, "timed_out", "rally-cred status";
+    TimedOut = 5, "timed_out", run "rally-cred status";
     /// No daemon answers: start it.
-    NoDaemon = 6, "no_daemon", "rally-cred daemon start";
+    NoDaemon = 6, "no_daemon", run "rally-cred daemon start";
     /// Daemon and client speak different versions: restart the daemon.
-    VersionSkew = 6, "version_skew", "rally-cred daemon restart";
+    VersionSkew = 6, "version_skew", run "rally-cred daemon restart";
     /// The daemon is stopping: ask again.
-    Stopping = 6, "stopping", "rally-cred daemon start";
+    Stopping = 6, "stopping", run "rally-cred daemon start";
     /// The keyring is locked: unlock it and ask again.
-    VaultLocked = 7, "vault_locked", "unlock the keyring, then ask again";
+    VaultLocked = 7, "vault_locked", say "unlock the keyring, then ask again";
     /// No keyring answers: start one, or choose memory.
-    VaultMissing = 7, "vault_missing", "rally-cred doctor";
+    VaultMissing = 7, "vault_missing", run "rally-cred doctor";
     /// The keyring answers with an error: see the cause.
-    VaultFailed = 7, "vault_failed", "rally-cred doctor";
+    VaultFailed = 7, "vault_failed", run "rally-cred doctor";
     /// Rally cannot be reached: it will pass, ask again later.
-    Unreachable = 8, "unreachable", "ask again in a few minutes; if it stays, rally-cred doctor";
+    Unreachable = 8, "unreachable", say "ask again in a few minutes; if it stays, rally-cred doctor";
     /// The connection is not trusted: check the certificate authority.
-    TlsFailed = 8, "tls_failed", "rally-cred doctor";
+    TlsFailed = 8, "tls_failed", run "rally-cred doctor";
     /// Rally answered with something that is not its API: it will pass, ask again later.
-    BadAnswer = 8, "bad_answer", "ask again in a few minutes; if it stays, rally-cred doctor";
+    BadAnswer = 8, "bad_answer", say "ask again in a few minutes; if it stays, rally-cred doctor";
 }
 
 impl FaultKind {
@@ -232,8 +246,8 @@ mod tests {
     fn foreign_text_is_made_plain_on_its_way_in_and_out() {
         let fault = Fault::new(FaultKind::Failed, "a\u{1b}[2J").why("b\nc").remedy("d\u{202e}");
         assert_eq!(
-            (fault.what.as_str(), fault.why.as_deref(), fault.remedy.as_deref()),
-            ("a[2J", Some("bc"), Some("d"))
+            (fault.what.as_str(), fault.why.as_deref(), fault.remedy),
+            ("a[2J", Some("bc"), Some("d".into()))
         );
         let foreign: Fault = serde_json::from_str(r#"{"kind":"failed","what":"a\u001b"}"#).unwrap();
         assert_eq!(foreign.to_string(), "a");

@@ -39,7 +39,7 @@ pub fn encode(message: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, BadFrame> 
 /// The message in a frame, with or without its line feed.
 pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, BadFrame> {
     // serde's own message can quote the value it stumbled over, so only the place is passed on.
-    serde_json::from_slice(line).map_err(|fault| BadFrame::NotUnderstood(fault.column()))
+    serde_json::from_slice(line).map_err(|err| BadFrame::NotUnderstood(err.column()))
 }
 
 /// Bytes that arrive in pieces, cut into frames. What it holds is wiped when dropped.

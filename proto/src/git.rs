@@ -35,10 +35,8 @@ use std::io::{self, Read};
 use zeroize::Zeroizing;
 
 pub use self::answer::{Credential, encode_answer, encode_credential};
-use crate::{
-    Secret, engflow,
-    secret::{line_breaker, read_more},
-};
+use crate::secret::{line_breaker, read_more};
+use crate::{Secret, engflow};
 
 /// Longest line in bytes, with its line feed (gitcredentials(7)).
 pub const MAX_LINE: usize = 65_535;
@@ -61,21 +59,8 @@ const NOTE: &str = "rally-cred:profile=";
 pub const QUIT: &str = "quit=1\n";
 
 /// Every attribute that is kept or interpreted; an error names no other.
-const KNOWN: [&str; 13] = [
-    "protocol",
-    "host",
-    "path",
-    "username",
-    "password",
-    "password_expiry_utc",
-    "oauth_refresh_token",
-    "authtype",
-    "credential",
-    "ephemeral",
-    "capability[]",
-    "state[]",
-    "url",
-];
+const KNOWN: &str = "protocol host path username password password_expiry_utc oauth_refresh_token authtype credential \
+                     ephemeral capability[] state[] url";
 
 /// The attributes of a request. `None` is an absent one; an empty value is a value.
 #[derive(Debug, Default)]
@@ -125,18 +110,12 @@ pub enum BadAttributes {
         /// Its length, with its line feed.
         length: usize,
     },
-    /// A line is no attribute.
-    #[error("the line at byte {at} of the credential attributes has no =")]
-    NoEquals {
-        /// Where the line begins.
-        at: usize,
-    },
-    /// A line begins with `=`.
-    #[error("the line at byte {at} of the credential attributes has nothing before its =")]
-    NoKey {
-        /// Where the line begins.
-        at: usize,
-    },
+    /// The line that begins here is no attribute.
+    #[error("the line at byte {0} of the credential attributes has no =")]
+    NoEquals(usize),
+    /// The line that begins here has nothing before its `=`.
+    #[error("the line at byte {0} of the credential attributes has nothing before its =")]
+    NoKey(usize),
     /// A CR, LF or NUL, written or percent-encoded.
     #[error("{key} holds a carriage return, line feed or NUL at byte {at}")]
     LineBreaker {
@@ -153,12 +132,9 @@ pub enum BadAttributes {
         /// Where the line begins.
         at: usize,
     },
-    /// A URL without a protocol.
-    #[error("url in the line at byte {at} has no protocol")]
-    NoProtocol {
-        /// Where the line begins.
-        at: usize,
-    },
+    /// The line that begins here holds a URL without a protocol.
+    #[error("url in the line at byte {0} has no protocol")]
+    NoProtocol(usize),
     /// The input broke.
     #[error("the credential attributes cannot be read: {0}")]
     Unreadable(io::ErrorKind),
@@ -175,8 +151,8 @@ pub fn read(reader: &mut dyn Read) -> Result<Zeroizing<Vec<u8>>, BadAttributes> 
             Ok(0) => return Ok(held),
             Ok(_) if held.len() > MAX_REQUEST => return Err(BadAttributes::TooLong),
             Ok(_) => {}
-            Err(fault) if fault.kind() == io::ErrorKind::Interrupted => continue,
-            Err(fault) => return Err(BadAttributes::Unreadable(fault.kind())),
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
+            Err(err) => return Err(BadAttributes::Unreadable(err.kind())),
         }
         let has_blank_line = held.starts_with(b"\n")
             || held.get(seen..).is_some_and(|new| new.windows(2).any(|pair| pair == b"\n\n"));
@@ -218,13 +194,13 @@ impl Attributes {
         let Line { text, at } = line;
         let equals = text.iter().position(|byte| *byte == b'=');
         let (name, value) = text.split_at(equals.unwrap_or(text.len()));
-        let known = KNOWN.into_iter().find(|known| known.as_bytes() == name);
+        let known = KNOWN.split(' ').find(|known| known.as_bytes() == name);
         if let Some(offset) = line_breaker(text) {
             return Err(BadAttributes::LineBreaker { key: known.unwrap_or("an attribute"), at: at + offset });
         }
-        let value = value.strip_prefix(b"=").ok_or(BadAttributes::NoEquals { at })?;
+        let value = value.strip_prefix(b"=").ok_or(BadAttributes::NoEquals(at))?;
         if name.is_empty() {
-            return Err(BadAttributes::NoKey { at });
+            return Err(BadAttributes::NoKey(at));
         }
         let Some(key) = known else { return Ok(()) };
         if text.len() >= MAX_LINE {

@@ -2,11 +2,9 @@
 //! Does not: trust the number that stands in the file; the system says who holds the lock.
 //! Used by: the daemon, which holds it, and the commands for its life.
 
-use std::{
-    fs::File,
-    io::{self, Read, Seek, Write},
-    path::{Path, PathBuf},
-};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
 
 use crate::{Fault, own_file, socket};
 
@@ -36,7 +34,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-            Err(std::fs::TryLockError::Error(fault)) => return Err(fault),
+            Err(std::fs::TryLockError::Error(err)) => return Err(err),
         }
         file.set_len(0)?;
         file.rewind()?;

@@ -6,7 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, FaultKind, Secret, git::Credential, secret::line_breaker};
+use crate::{
+    Fault, FaultKind, Secret,
+    gateway::{GatewayStatus, NamedGateway, OpenGateway, OpenedGateway},
+    git::Credential,
+    secret::line_breaker,
+};
 
 /// The protocol's own version, sent in every request; it has nothing to do with the version of the programs.
 /// It grows only when an older peer would misread a message; new optional fields and new kinds do not change it.
@@ -55,6 +60,13 @@ pub enum Ask {
     /// Tell what becomes of tokens, until the client leaves: answered by an [`Event::News`] for each change, and by no
     /// result but an error.
     Watch(WatchAsk),
+    /// Open a gateway: told of by an [`Event::GatewayOpen`], and answered only when it closes before the client leaves, by
+    /// [`Reply::Done`] if it was revoked.
+    OpenGateway(OpenGateway),
+    /// Show how an open gateway is reached: answered by [`Reply::ShownGateway`].
+    ShowGateway(NamedGateway),
+    /// Make a gateway's key worthless: answered by [`Reply::Done`]. One of the config file gets another.
+    RevokeGateway(NamedGateway),
     /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
@@ -68,7 +80,14 @@ impl Ask {
         let breaks =
             |text: &Option<String>| text.as_ref().is_some_and(|text| line_breaker(text.as_bytes()).is_some());
         match self {
-            Self::Get(Get { target, interactive: _, wait: _, min_validity: _, takes_authtype: _ })
+            Self::Get(Get {
+                target,
+                interactive: _,
+                wait: _,
+                min_validity: _,
+                takes_authtype: _,
+                awaits_sign_in: _,
+            })
             | Self::Erase(Erase { target, token: _, credential: _ }) => {
                 let Target { profile, protocol, host, path, uri, username } = target;
                 [profile, protocol, host, path, uri, username].into_iter().any(breaks)
@@ -84,6 +103,12 @@ impl Ask {
             | Self::Status(StatusAsk { profile, check: _ })
             | Self::Check(CheckAsk { profile })
             | Self::Watch(WatchAsk { profile }) => breaks(profile),
+            Self::OpenGateway(OpenGateway { profile, tool, via: _, wait: _, way_out, identity: _ }) => {
+                breaks(profile) || breaks(&way_out.no_proxy) || line_breaker(tool.as_bytes()).is_some()
+            }
+            Self::ShowGateway(NamedGateway { name }) | Self::RevokeGateway(NamedGateway { name }) => {
+                line_breaker(name.as_bytes()).is_some()
+            }
             Self::Reload | Self::Stop => false,
         }
     }
@@ -130,6 +155,10 @@ pub struct Get {
     /// Whether the caller can use a static credential that is no password, but a scheme with what follows it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub takes_authtype: bool,
+    /// Whether to wait for a person who signs in some other way, in place of an error that says that somebody has to. The
+    /// user is notified that a sign-in is needed. For programs without a person at hand that can wait.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_sign_in: bool,
 }
 
 impl Get {
@@ -152,6 +181,7 @@ impl Default for Get {
             wait: Self::default_wait(),
             min_validity: Self::default_min_validity(),
             takes_authtype: false,
+            awaits_sign_in: false,
         }
     }
 }
@@ -280,13 +310,12 @@ macro_rules! answers {
         $(#[$on_reply:meta])* Reply { $($(#[$about_reply:meta])* $reply:ident $(($of:ident: $result:ty))?,)* }
     ) => {
         $(#[$on_event])*
-        #[derive(Clone, Debug, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Serialize)]
         #[serde(tag = "type", rename_all = "snake_case")]
         #[non_exhaustive]
         pub enum Event {
             $($(#[$about_event])* $event($fields),)*
             /// One of a newer daemon: it is passed over.
-            #[serde(other)]
             Unknown,
         }
 
@@ -334,13 +363,17 @@ answers! {
         Finding(Finding),
         /// Of a watch: what became of a profile's token.
         News(News),
+        /// Of a status: one gateway.
+        Gateway(Box<GatewayStatus>),
+        /// The gateway that was asked for is open, until the request ends.
+        GatewayOpen(Box<OpenedGateway>),
     }
     /// What ends a request. Unknown fields are ignored.
     Reply {
         /// To a get.
         Token(of: Token),
         /// To a get for a server of static credentials.
-        StaticCredential(of: StaticCredential),
+        StaticCredential(of: Box<StaticCredential>),
         /// To a get for which there is neither a profile nor a static credential. A notice before it says why a static
         /// credential could not be looked for.
         NoMatch,
@@ -350,6 +383,8 @@ answers! {
         SignedOut(of: SignedOut),
         /// To a status.
         Status(of: Box<Status>),
+        /// To a question how a gateway is reached.
+        ShownGateway(of: Box<OpenedGateway>),
         /// To what has nothing more to say.
         Done,
         /// It failed.
@@ -369,7 +404,7 @@ pub trait Request: Into<Ask> {
     fn result(reply: Reply) -> Result<Self::Done, Fault> {
         Self::read(reply).ok_or_else(|| {
             Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")
-                .remedy("rally-cred daemon restart")
+                .run("rally-cred daemon restart")
         })
     }
 }
@@ -379,8 +414,8 @@ pub trait Request: Into<Ask> {
 pub enum Got {
     /// A ZSESSIONID.
     Token(Token),
-    /// A static credential.
-    StaticCredential(StaticCredential),
+    /// A static credential. It is boxed, since it is the largest, and a token is what most ask for.
+    StaticCredential(Box<StaticCredential>),
     /// Neither a profile nor a static credential is for the server.
     NoMatch,
 }
@@ -392,6 +427,14 @@ pub struct Reload;
 /// [`Ask::Stop`] as a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Stop;
+
+/// [`Ask::ShowGateway`] as a request.
+#[derive(Clone, Debug)]
+pub struct ShowGateway(pub NamedGateway);
+
+/// [`Ask::RevokeGateway`] as a request.
+#[derive(Clone, Debug)]
+pub struct RevokeGateway(pub NamedGateway);
 
 /// Declares what each request is sent as, and which replies are its result.
 macro_rules! requests {
@@ -431,6 +474,11 @@ requests! {
     StatusAsk as Self::Status => Box<Status> { Reply::Status(status) => status }
     CheckAsk as Self::Check => () { Reply::Done => () }
     WatchAsk as Self::Watch => () { Reply::Done => () }
+    OpenGateway as Self::OpenGateway => () { Reply::Done => () }
+    ShowGateway as |ShowGateway(name)| Self::ShowGateway(name) => Box<OpenedGateway> {
+        Reply::ShownGateway(shown) => shown
+    }
+    RevokeGateway as |RevokeGateway(name)| Self::RevokeGateway(name) => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
 }
@@ -721,6 +769,7 @@ pub enum ProfileState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remedy::Command;
 
     #[test]
     fn extra_fields_and_unknown_events_of_a_newer_peer_are_ignored() {
@@ -742,8 +791,8 @@ mod tests {
         ] {
             let fault = outcome.unwrap_err();
             assert_eq!(
-                (fault.kind, fault.remedy.as_deref()),
-                (FaultKind::Failed, Some("rally-cred daemon restart"))
+                (fault.kind, fault.remedy),
+                (FaultKind::Failed, Some(Command::new("rally-cred daemon restart").into()))
             );
         }
     }

@@ -2,10 +2,11 @@
 //! Does not: know subdomains, wildcards or paths. What it cannot read for certain, it does not read at all.
 //! Used by: the daemon, which serves a token only to the origin of its profile.
 
-use std::{
-    fmt,
-    net::{Ipv4Addr, Ipv6Addr},
-};
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Rally's address for all but EU tenants: the base URL of a profile whose config names none.
+pub const DEFAULT_BASE_URL: &str = "https://rally1.rallydev.com";
 
 /// Scheme, host and port of a server. Two are equal only if all three are.
 ///

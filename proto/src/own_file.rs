@@ -3,12 +3,8 @@
 //! Does not: read or write them, or decide what happens without one.
 //! Used by: client and daemon, for config, log, locks and every other file of ours.
 
-use std::{
-    ffi::OsStr,
-    fs::{self, DirBuilder, File, Metadata, OpenOptions},
-    io,
-    path::Path,
-};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::{ffi::OsStr, io, path::Path};
 
 use crate::{Fault, shell_word::shell_word};
 
@@ -34,8 +30,8 @@ pub fn open_to_lock(path: &Path) -> io::Result<File> {
 fn make(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     match fs::symlink_metadata(path) {
         Ok(found) => check_ordinary(&found)?,
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => {}
-        Err(fault) => return Err(fault),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+        Err(err) => return Err(err),
     }
     options.create(true);
     #[cfg(unix)]
@@ -172,7 +168,7 @@ mod tests {
     fn outcome(open: fn(&Path) -> io::Result<File>, path: &Path) -> Result<(), String> {
         let (done, opened) = mpsc::channel();
         let path = path.to_owned();
-        thread::spawn(move || done.send(open(&path).map(drop).map_err(|fault| fault.to_string())));
+        thread::spawn(move || done.send(open(&path).map(drop).map_err(|err| err.to_string())));
         opened.recv_timeout(Duration::from_secs(30)).expect("it does not wait")
     }
 

@@ -6,10 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::{
-    Answer, Ask, Event, FaultKind, Reply, VERSION, frame,
-    message::{Became, Preamble, ProfileState, Tried, Versioned, WaitingOn},
-};
+use crate::message::{Became, Preamble, ProfileState, Tried, Versioned, WaitingOn};
+use crate::{Answer, Ask, Event, FaultKind, Reply, VERSION, frame};
 
 const PAGE: &str = include_str!("../PROTOCOL.md");
 
@@ -35,9 +33,12 @@ macro_rules! variants {
     };
 }
 
-variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Check Watch Reload Stop);
-variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding News Unknown);
-variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status Done Error);
+variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Check Watch OpenGateway
+    ShowGateway RevokeGateway Reload Stop);
+variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding News Gateway GatewayOpen
+    Unknown);
+variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status
+    ShownGateway Done Error);
 variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Other);
 variants!(tried_variant, TRIED, Tried: Vault RedirectPort Rally Tls Clock Other);
 variants!(became_variant, BECAME, Became: Held Obtained Renewed Ended Refused SignInNeeded Other);

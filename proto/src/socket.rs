@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 
 #[cfg(unix)]
 use crate::FaultKind;
-use crate::{
-    Fault, own_file,
-    variables::{self, variable},
-};
+use crate::variables::{self, variable};
+use crate::{Fault, own_file};
 
 /// Name of the variable that overrides the path, for tests and unusual set-ups.
 pub const OVERRIDE: &str = "RALLY_CRED_SOCKET";
@@ -114,8 +112,8 @@ pub fn check_folder(socket: &Path) -> Result<bool, Fault> {
     };
     let found = match std::fs::symlink_metadata(folder) {
         Ok(found) => found,
-        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(fault) => return refuse(fault.to_string(), format!("ls -ld {}", word(""))),
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(err) => return refuse(err.to_string(), format!("ls -ld {}", word(""))),
     };
     if !found.is_dir() {
         return refuse("it is a link or a file".to_owned(), put_aside());
@@ -170,7 +168,7 @@ mod tests {
         assert_eq!(check_length(&path(LONGEST)), Ok(()));
         let fault = check_length(&path(LONGEST + 1)).unwrap_err();
         assert!(fault.why.is_some_and(|why| why.contains(&LONGEST.to_string())));
-        assert!(fault.remedy.is_some_and(|remedy| remedy.contains(OVERRIDE)));
+        assert!(fault.remedy.is_some_and(|remedy| remedy.to_string().contains(OVERRIDE)));
     }
 
     #[test]
@@ -185,7 +183,7 @@ mod tests {
         let fault = check_folder(&socket).unwrap_err();
         assert_eq!(fault.why.as_deref(), Some("its mode is 710"));
         // It is not the folder that we choose ourselves.
-        assert_eq!(fault.remedy.as_deref(), Some(OTHER_PATH));
+        assert_eq!(fault.remedy, Some(OTHER_PATH.into()));
 
         let link = home.path().join("link");
         symlink(&folder, &link).unwrap();

@@ -11,11 +11,8 @@ pub(crate) use windows::Stream;
 
 #[cfg(unix)]
 mod unix {
-    use std::{
-        io::{self, Read, Write},
-        os::unix::net::UnixStream,
-        path::Path,
-    };
+    use std::io::{self, ErrorKind, Read, Write};
+    use std::{os::unix::net::UnixStream, path::Path};
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -34,11 +31,9 @@ mod unix {
             while !bytes.is_empty() {
                 match self.0.write(bytes) {
                     Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-                    Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
-                        self.wait(PollFlags::OUT, deadline)?;
-                    }
-                    Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
-                    Err(fault) => return Err(fault),
+                    Err(err) if err.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::OUT, deadline)?,
+                    Err(err) if err.kind() == ErrorKind::Interrupted => {}
+                    Err(err) => return Err(err),
                 }
             }
             Ok(())
@@ -48,9 +43,7 @@ mod unix {
             loop {
                 self.wait(PollFlags::IN, deadline)?;
                 match self.0.read(room) {
-                    Err(fault)
-                        if matches!(fault.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                    }
+                    Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                     outcome => return outcome,
                 }
             }
@@ -81,10 +74,8 @@ mod unix {
     /// A connected socket on which no call blocks.
     #[cfg(target_os = "linux")]
     pub(crate) fn connect(socket: &Path, deadline: &mut Deadline) -> io::Result<UnixStream> {
-        use rustix::{
-            io::Errno,
-            net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt},
-        };
+        use rustix::io::Errno;
+        use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
         let address = SocketAddrUnix::new(socket)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -92,7 +83,7 @@ mod unix {
             Ok(()) => return Ok(UnixStream::from(stream)),
             // So many wait to be let in that there is no room for one more.
             Err(Errno::AGAIN) => {}
-            Err(fault) => return Err(fault.into()),
+            Err(err) => return Err(err.into()),
         }
         // Of all ways to wait for room, only the limit for sending is one that does not look again and again.
         rustix::io::ioctl_fionbio(&stream, false)?;
@@ -105,7 +96,7 @@ mod unix {
                     Ok(()) | Err(Errno::ISCONN) => return Ok(true),
                     Err(Errno::AGAIN) => return Ok(false),
                     Err(Errno::INTR) => {}
-                    Err(fault) => return Err(fault),
+                    Err(err) => return Err(err),
                 }
             }
         })?;
@@ -131,15 +122,11 @@ mod unix {
 
 #[cfg(not(unix))]
 mod windows {
-    use std::{
-        io::{self, Read, Write},
-        path::Path,
-    };
+    use std::io::{self, Read, Write};
+    use std::path::Path;
 
-    use interprocess::{
-        ConnectWaitMode,
-        local_socket::{ConnectOptions, GenericFilePath, prelude::*},
-    };
+    use interprocess::ConnectWaitMode;
+    use interprocess::local_socket::{ConnectOptions, GenericFilePath, prelude::*};
 
     use crate::Deadline;
 

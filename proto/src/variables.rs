@@ -2,11 +2,8 @@
 //! Does not: make or open anything.
 //! Used by: client and daemon, which must come to the same paths.
 
-use std::{
-    env,
-    ffi::OsString,
-    path::{PathBuf, absolute},
-};
+use std::path::{PathBuf, absolute};
+use std::{env, ffi::OsString};
 
 use crate::{Fault, FaultKind, shell_word::shell_word};
 
@@ -15,6 +12,9 @@ pub const CONFIG: &str = "RALLY_CRED_CONFIG";
 
 /// Name of the variable with the path of a file that holds the client secret, for machines without a keyring.
 pub const SECRET_FILE: &str = "RALLY_CRED_CLIENT_SECRET_FILE";
+
+/// Name of the variable with the profile that `get`, `store`, `erase` and `exec` are for.
+pub const PROFILE: &str = "RALLY_CRED_PROFILE";
 
 /// A variable; an empty one counts as unset.
 pub fn variable(name: &str) -> Option<OsString> {
@@ -87,7 +87,7 @@ mod tests {
                 (fault.kind, fault.what.as_str()),
                 (FaultKind::ConfigBroken, "X is not an absolute path")
             );
-            assert!(fault.remedy.unwrap().starts_with("export X="));
+            assert!(fault.remedy.unwrap().to_string().starts_with("export X="));
         }
     }
 }

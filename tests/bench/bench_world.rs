@@ -2,18 +2,12 @@
 //! Does not: measure.
 //! Used by: every part that measures.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
+use std::{env, fs, process::Command};
 
 use rally_cred_proto::Client;
-use rally_cred_tests::{
-    keyring::KeyringSession,
-    sandbox::Sandbox,
-    world::{self, Running, World},
-};
+use rally_cred_tests::world::{self, Running, World};
+use rally_cred_tests::{keyring::KeyringSession, sandbox::Sandbox};
 
 /// The world, with its programs by their paths.
 pub(crate) struct BenchWorld {

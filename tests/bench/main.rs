@@ -3,6 +3,7 @@
 //! Used by: whoever changes the hot path; README.md beside it has the last table.
 
 mod bench_world;
+mod gateway;
 mod memory;
 mod report;
 mod stopwatch;
@@ -24,6 +25,8 @@ pub(crate) struct Effort {
     pub(crate) profiles: &'static [usize],
     pub(crate) clients: &'static [u32],
     pub(crate) idle_seconds: u64,
+    pub(crate) gateway_seconds: u32,
+    pub(crate) gateway_requests: u64,
 }
 
 const FULL: Effort = Effort {
@@ -34,6 +37,8 @@ const FULL: Effort = Effort {
     profiles: &[1, 10, 100, 1000],
     clients: &[1, 10, 100, 1000],
     idle_seconds: 120,
+    gateway_seconds: 3,
+    gateway_requests: 1_000_000,
 };
 
 const QUICK: Effort = Effort {
@@ -44,6 +49,8 @@ const QUICK: Effort = Effort {
     profiles: &[1, 3],
     clients: &[1, 10],
     idle_seconds: 1,
+    gateway_seconds: 1,
+    gateway_requests: 1000,
 };
 
 fn main() -> ExitCode {
@@ -53,9 +60,14 @@ fn main() -> ExitCode {
         "daemon",
         "Only what the daemon's part in a get costs: a C client with it and with a C server, and requests a second",
     );
-    command_line::run("bench", about, [quick, daemon], |given| {
+    let gateway = flag("gateway", "Only what the gateway adds to a request, beside nginx");
+    command_line::run("bench", about, [quick, daemon, gateway], |given| {
         let effort = if given.has("quick") { QUICK } else { FULL };
-        let report = if given.has("daemon") { run_daemon(effort)? } else { run(effort)? };
+        let report = match (given.has("daemon"), given.has("gateway")) {
+            (true, _) => run_daemon(effort)?,
+            (_, true) => run_gateway(effort)?,
+            _ => run(effort)?,
+        };
         report.print();
         Ok(())
     })
@@ -66,6 +78,12 @@ fn run_daemon(effort: Effort) -> Result<Report, String> {
     let bench = BenchWorld::new()?;
     stopwatch::daemon(&bench, effort, &mut report)?;
     throughput::by_servers(&bench, effort, &mut report)?;
+    Ok(report)
+}
+
+fn run_gateway(effort: Effort) -> Result<Report, String> {
+    let mut report = Report::default();
+    gateway::measure(effort, &mut report)?;
     Ok(report)
 }
 

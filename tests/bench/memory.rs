@@ -10,11 +10,8 @@ use rally_cred_proto::{
 };
 use rally_cred_tests::world::{self, World};
 
-use crate::{
-    Effort,
-    bench_world::BenchWorld,
-    report::{Report, as_float},
-};
+use crate::report::{Report, as_float};
+use crate::{Effort, bench_world::BenchWorld};
 
 /// Connections that are held open, saying nothing.
 const CONNECTIONS: u32 = 500;

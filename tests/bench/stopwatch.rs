@@ -6,11 +6,9 @@ use std::path::PathBuf;
 
 use rally_cred_tests::world;
 
-use crate::{
-    Effort,
-    bench_world::{BenchWorld, installed, text},
-    report::{Report, as_float},
-};
+use crate::Effort;
+use crate::bench_world::{BenchWorld, installed, text};
+use crate::report::{Report, as_float};
 
 /// A command that is timed.
 struct Command {

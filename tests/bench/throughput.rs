@@ -2,16 +2,12 @@
 //! Does not: start a process for each request; this is about daemons.
 //! Used by: `main`.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use crate::{
-    Effort,
-    bench_world::{BenchWorld, text},
-    report::{Report, as_float},
-};
+use crate::Effort;
+use crate::bench_world::{BenchWorld, text};
+use crate::report::{Report, as_float};
 
 /// Clients at the same time, as the targets have it.
 const CLIENTS: u32 = 64;

@@ -11,7 +11,7 @@ use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Certificate, Client, Method, redirect};
 use url::Url;
 
-/// One browser, with the cookies of one sitting.
+/// One browser, with the cookies of one sitting. Inside an async runtime its methods panic.
 pub struct Browser {
     http: Result<Client, Trouble>,
     cookies: Mutex<Vec<(String, String)>>,
@@ -76,44 +76,28 @@ impl Browser {
     }
 
     /// Opens the authorization URL, presses "Allow Access", and follows the redirect to the callback.
-    pub async fn allow(&self, url: &str) -> Result<Visit, Trouble> {
-        self.decide(url, Choice::Allow).await
+    pub fn allow(&self, url: &str) -> Result<Visit, Trouble> {
+        runtime()?.block_on(self.decide(url, Choice::Allow))
     }
 
     /// Opens the authorization URL, presses "Deny", and follows the redirect to the callback.
-    pub async fn deny(&self, url: &str) -> Result<Visit, Trouble> {
-        self.decide(url, Choice::Deny).await
+    pub fn deny(&self, url: &str) -> Result<Visit, Trouble> {
+        runtime()?.block_on(self.decide(url, Choice::Deny))
     }
 
     /// Opens the authorization URL, presses a button, and stops before the redirect: what a person would copy
     /// from the address bar when the callback cannot be reached.
-    pub async fn consent(&self, url: &str, choice: Choice) -> Result<Url, Trouble> {
-        self.press(url, choice, &mut Vec::new()).await
+    pub fn consent(&self, url: &str, choice: Choice) -> Result<Url, Trouble> {
+        runtime()?.block_on(self.press(url, choice, &mut Vec::new()))
     }
 
     /// Opens a page and follows redirects.
-    pub async fn open(&self, url: &str) -> Result<Visit, Trouble> {
+    pub fn open(&self, url: &str) -> Result<Visit, Trouble> {
+        runtime()?.block_on(self.visit(url))
+    }
+
+    async fn visit(&self, url: &str) -> Result<Visit, Trouble> {
         self.follow(Url::parse(url).map_err(|_| Trouble::BadUrl)?, Vec::new()).await
-    }
-
-    /// [`allow`](Browser::allow) for a thread outside any async runtime; inside one it panics.
-    pub fn allow_blocking(&self, url: &str) -> Result<Visit, Trouble> {
-        runtime()?.block_on(self.allow(url))
-    }
-
-    /// [`deny`](Browser::deny) for a thread outside any async runtime; inside one it panics.
-    pub fn deny_blocking(&self, url: &str) -> Result<Visit, Trouble> {
-        runtime()?.block_on(self.deny(url))
-    }
-
-    /// [`consent`](Browser::consent) for a thread outside any async runtime; inside one it panics.
-    pub fn consent_blocking(&self, url: &str, choice: Choice) -> Result<Url, Trouble> {
-        runtime()?.block_on(self.consent(url, choice))
-    }
-
-    /// [`open`](Browser::open) for a thread outside any async runtime; inside one it panics.
-    pub fn open_blocking(&self, url: &str) -> Result<Visit, Trouble> {
-        runtime()?.block_on(self.open(url))
     }
 
     async fn decide(&self, url: &str, choice: Choice) -> Result<Visit, Trouble> {
@@ -123,7 +107,7 @@ impl Browser {
     }
 
     async fn press(&self, url: &str, choice: Choice, steps: &mut Vec<Step>) -> Result<Url, Trouble> {
-        let page = self.open(url).await?;
+        let page = self.visit(url).await?;
         let shown = page.steps.last().map(|step| step.url.clone()).ok_or(Trouble::BadUrl)?;
         steps.extend(page.steps);
         let label = match choice {

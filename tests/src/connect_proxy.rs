@@ -3,12 +3,10 @@
 //! Used by: the tests of what the daemon does behind a proxy.
 #![expect(clippy::expect_used, reason = "a proxy that cannot be made is the end of its test")]
 
-use std::{
-    io::{self, BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 /// How a proxy treats those who come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

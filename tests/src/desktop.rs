@@ -3,15 +3,10 @@
 //! Used by: the tests of the user's notifications.
 #![expect(clippy::expect_used, reason = "a service that cannot be made is the end of its test")]
 
-use std::{
-    collections::HashMap,
-    sync::mpsc::{self, Receiver, Sender},
-};
+use std::collections::HashMap;
+use std::sync::mpsc::{self, Receiver, Sender};
 
-use zbus::{
-    blocking::{Connection, connection::Builder},
-    zvariant::OwnedValue,
-};
+use zbus::{blocking::Connection, blocking::connection::Builder, zvariant::OwnedValue};
 
 const SERVICE: &str = "org.freedesktop.Notifications";
 const OBJECT: &str = "/org/freedesktop/Notifications";

@@ -3,10 +3,8 @@
 //! Used by: the tests of the pictures, of the states and of the list of files.
 #![expect(clippy::panic, reason = "a file that is out of date is the end of its test, with this message")]
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 /// The repository's root.
 pub fn root() -> PathBuf {

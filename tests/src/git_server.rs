@@ -3,20 +3,15 @@
 //! Used by: the tests in which git clones with a credential.
 #![expect(clippy::expect_used, reason = "a server that cannot be made is the end of its test")]
 
-use std::{
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    thread,
-};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::{net::Ipv4Addr, thread};
 
-use axum::{
-    Router,
-    body::{Body, to_bytes},
-    extract::{Request, State},
-    http::{HeaderMap, Response, StatusCode, header},
-};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Response, StatusCode, header};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::TcpListener, sync::oneshot};
 

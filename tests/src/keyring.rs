@@ -7,21 +7,13 @@
     reason = "a keyring that cannot be made is the end of its test"
 )]
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::mpsc,
-    thread,
-};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::mpsc, thread};
 
 use tempfile::TempDir;
-use zbus::{
-    blocking::{Connection, MessageIterator, connection::Builder},
-    message::Type,
-};
+use zbus::blocking::{Connection, MessageIterator};
+use zbus::{blocking::connection::Builder, message::Type};
 
 /// What unlocks the keyring of a test.
 const PASSWORD: &str = "pw";

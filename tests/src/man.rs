@@ -37,12 +37,19 @@ header = "Authorization: Bearer"
 
 [static]
 hosts = ["https://git.example.com"]
+
+[gateway.mcp]
+profile = "work"
+port = 8479
+mode = "http"
+paths = ["/slm/"]
+wait = "2m"
 "#;
 
 /// Every page, by its file name in `man/`. Fails if a source cannot be read or lacks a section that is needed.
 pub fn pages() -> Result<Vec<(&'static str, String)>, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let read = |name: &str| fs::read_to_string(root.join(name)).map_err(|fault| format!("{name}: {fault}"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).map_err(|err| format!("{name}: {err}"));
     let reference = Document(read("docs/reference.md")?);
     let setup = Document(read("docs/setup.md")?);
     let protocol = read("proto/PROTOCOL.md")?;
@@ -98,7 +105,10 @@ pub fn commands_and_options() -> Vec<(String, Vec<String>)> {
     fn collect(command: &Command, found: &mut Vec<(String, Vec<String>)>) {
         if command.has_subcommands() {
             let below = command.get_subcommands().filter(|command| command.get_name() != "help");
-            return below.for_each(|command| collect(command, found));
+            below.for_each(|command| collect(command, found));
+        }
+        if command.has_subcommands() && !is_run(command) {
+            return;
         }
         let options = command.get_arguments().filter(is_shown).filter_map(Arg::get_long);
         let options = options.map(|name| format!("--{name}")).collect();
@@ -166,7 +176,7 @@ fn commands(mut tree: Command) -> String {
 /// git passes the flags of `get` to each of its operations, and each takes them; they are told once.
 fn describe(command: &mut Command, flags_of_get: &str, text: &mut String) {
     for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
-        if command.has_subcommands() {
+        if command.has_subcommands() && !is_run(command) {
             describe(command, flags_of_get, text);
             continue;
         }
@@ -178,7 +188,13 @@ fn describe(command: &mut Command, flags_of_get: &str, text: &mut String) {
         }
         let parts = [format!("### `{title}`"), plain(&about), usage(command), options, help(command)];
         parts.iter().filter(|part| !part.is_empty()).for_each(|part| *text += &format!("{part}\n\n"));
+        describe(command, flags_of_get, text);
     }
+}
+
+/// Whether a command with commands below it does something by itself too.
+fn is_run(command: &Command) -> bool {
+    command.get_positionals().next().is_some()
 }
 
 fn usage(command: &mut Command) -> String {

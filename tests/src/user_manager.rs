@@ -3,12 +3,9 @@
 //! Used by: the test of the units.
 #![expect(clippy::expect_used, reason = "a service manager that cannot be made is the end of its test")]
 
-use std::{
-    fs,
-    os::unix::net::UnixDatagram,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{fs, os::unix::net::UnixDatagram};
 
 use crate::world::{self, Ended, Running, World};
 
@@ -129,14 +126,14 @@ fn make_cgroup() -> Result<PathBuf, String> {
     if !Path::new(PROGRAM).is_file() {
         return Err(format!("there is no {PROGRAM}"));
     }
-    let mounts = fs::read_to_string("/proc/self/mounts").map_err(|fault| fault.to_string())?;
+    let mounts = fs::read_to_string("/proc/self/mounts").map_err(|err| err.to_string())?;
     let root = mounts
         .lines()
         .map(|line| line.split(' ').collect::<Vec<_>>())
         .find_map(|fields| (fields.get(2) == Some(&"cgroup2")).then(|| fields.get(1).map(PathBuf::from))?)
         .ok_or("control groups of version 2 are not mounted")?;
     let cgroup = root.join(format!("rally-cred-{}", uuid::Uuid::new_v4()));
-    fs::create_dir(&cgroup).map_err(|fault| format!("no control group can be made: {fault}"))?;
+    fs::create_dir(&cgroup).map_err(|err| format!("no control group can be made: {err}"))?;
     // Making mounts takes more than making a control group.
     let may_mount =
         Command::new("unshare").args(["--mount", "--cgroup", "true"]).stderr(Stdio::null()).status();

@@ -8,13 +8,11 @@
     reason = "a browser that does not do as it is told is the end of its test, with this message"
 )]
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use reqwest::{Client, Method};
@@ -65,30 +63,13 @@ impl WebDriver {
             _home: home,
         };
         let profile = format!("--user-data-dir={}", this._home.path().join("profile").display());
-        let flags = [
-            "--headless",
-            // A test machine may run everything as root, and in containers that cannot make namespaces.
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=900,700",
-            &profile,
-        ];
-        let started = this.ask(
-            Method::POST,
-            "",
-            Some(json!({"capabilities": {"alwaysMatch": {
-                "acceptInsecureCerts": true,
-                // A page that waits for Rally must not hold up what else the test does.
-                "pageLoadStrategy": "none",
-                "goog:chromeOptions": {"args": flags},
-            }}})),
-        );
+        // Without a sandbox, since a test machine may run all as root, in containers that cannot make namespaces.
+        let flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run \
+                     --disable-background-networking --disable-component-update --disable-sync --window-size=900,700";
+        let flags: Vec<_> = flags.split(' ').chain([profile.as_str()]).collect();
+        // A page that waits for Rally must not hold up what else the test does.
+        let wanted = json!({"acceptInsecureCerts": true, "pageLoadStrategy": "none", "goog:chromeOptions": {"args": flags}});
+        let started = this.ask(Method::POST, "", Some(json!({"capabilities": {"alwaysMatch": wanted}})));
         let id = started["sessionId"].as_str().expect("a session").to_owned();
         this.session = format!("{}/{id}", this.session);
         this.develop("Emulation.setScriptExecutionDisabled", json!({"value": true}));
@@ -178,12 +159,14 @@ impl WebDriver {
     /// Makes the page this many pixels wide, or as wide as the window again.
     pub fn set_width(&self, width: Option<u32>) {
         match width {
-            Some(width) => self.develop(
-                "Emulation.setDeviceMetricsOverride",
-                json!({"width": width, "height": 640, "deviceScaleFactor": 1, "mobile": false}),
-            ),
+            Some(width) => self.set_screen(width, 640, 1.0),
             None => self.develop("Emulation.clearDeviceMetricsOverride", json!({})),
         }
+    }
+
+    fn set_screen(&self, width: u32, height: u32, scale: f64) {
+        let screen = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": false});
+        self.develop("Emulation.setDeviceMetricsOverride", screen);
     }
 
     /// Runs a script of the test's own, beside those of the page, and returns its result.
@@ -200,10 +183,7 @@ impl WebDriver {
 
     /// The page in a window of this size, as a PNG that is half as large again, for sharp screens.
     pub fn sharp_picture(&self, width: u32, height: u32) -> Vec<u8> {
-        self.develop(
-            "Emulation.setDeviceMetricsOverride",
-            json!({"width": width, "height": height, "deviceScaleFactor": 1.5, "mobile": false}),
-        );
+        self.set_screen(width, height, 1.5);
         let picture = self.picture();
         self.set_width(None);
         picture
@@ -225,7 +205,7 @@ impl WebDriver {
     }
 
     fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Value {
-        self.try_to_ask(method, path, body).unwrap_or_else(|fault| panic!("{path}: {fault}"))
+        self.try_to_ask(method, path, body).unwrap_or_else(|err| panic!("{path}: {err}"))
     }
 
     fn try_to_ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, String> {
@@ -234,8 +214,8 @@ impl WebDriver {
             request = request.body(body.to_string());
         }
         let answer = self.runtime.block_on(async { request.send().await?.bytes().await });
-        let answer = answer.map_err(|fault| fault.to_string())?;
-        let mut answer: Value = serde_json::from_slice(&answer).map_err(|fault| fault.to_string())?;
+        let answer = answer.map_err(|err| err.to_string())?;
+        let mut answer: Value = serde_json::from_slice(&answer).map_err(|err| err.to_string())?;
         match answer["value"].take() {
             Value::Object(fault) if fault.contains_key("error") => Err(Value::Object(fault).to_string()),
             value => Ok(value),

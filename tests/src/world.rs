@@ -7,24 +7,17 @@
     reason = "a world that cannot be made is the end of its test, with this message"
 )]
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::LazyLock,
-};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::{collections::BTreeMap, fs, net::TcpListener, os::unix::fs::PermissionsExt, sync::LazyLock};
 
 use rally_cred_proto::{Client, Event, Secret, message::Login};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{
-    keyring::KeyringSession,
-    sandbox::{Options, Sandbox},
-};
+use crate::keyring::KeyringSession;
+use crate::sandbox::{Options, Sandbox};
 
 /// One user's home, environment and programs. Dropping it stops the daemon that runs in it and removes every file.
 #[derive(Debug)]
@@ -34,7 +27,7 @@ pub struct World {
 }
 
 /// What a program printed, and how it ended.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Ended {
     /// Standard output.
     pub stdout: String,
@@ -45,6 +38,29 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// Ends the test unless the exit code is 0.
+    #[track_caller]
+    pub fn succeeded(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self
+    }
+
+    /// The end of a program that did what it should, and had nothing to say.
+    pub fn in_silence() -> Self {
+        Self { stdout: String::new(), stderr: String::new(), code: Some(0) }
+    }
+
+    /// What it printed on either stream.
+    pub fn said(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|err| panic!("{err} in {self:?}"))
+    }
+
     /// The first thing that it says to try, on either stream.
     pub fn remedy(&self) -> String {
         let mut lines = self.stderr.lines().chain(self.stdout.lines());
@@ -116,6 +132,15 @@ impl World {
         self.configure(&profile_for(sandbox));
     }
 
+    /// The same with the sandbox's authority as `ca_file`, whose path it returns. The browser trusts it too.
+    pub fn trust(&mut self, sandbox: &Sandbox) -> PathBuf {
+        let authority = self.path("ca.pem");
+        fs::write(&authority, sandbox.ca_pem().expect("a sandbox with TLS")).expect("a certificate");
+        self.configure(&format!("{}ca_file = \"{}\"\n", profile_for(sandbox), authority.display()));
+        self.set("PRESS_CA", authority.display());
+        authority
+    }
+
     /// Puts a shell script in the place of a program of the system.
     pub fn stand_in(&mut self, program: &str, script: &str) {
         let folder = self.path("bin");
@@ -139,7 +164,7 @@ impl World {
     pub fn run(&self, program: &str, arguments: &[&str], stdin: impl AsRef<[u8]>) -> Ended {
         let mut command = self.command(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|fault| missing(program, &fault));
+        let mut child = command.spawn().unwrap_or_else(|err| missing(program, &err));
         if let Some(mut input) = child.stdin.take() {
             // A program need not read what it is given.
             input.write_all(stdin.as_ref()).ok();
@@ -157,11 +182,29 @@ impl World {
         self.run("rally-cred", arguments, stdin)
     }
 
+    /// What `status --json` prints.
+    pub fn status(&self) -> Value {
+        self.client(&["status", "--json"], "").json()
+    }
+
+    /// Runs what a program said to try, as a person would, and returns that.
+    #[track_caller]
+    pub fn follow(&self, ended: &Ended) -> String {
+        let remedy = ended.remedy();
+        assert_eq!(self.run("sh", &["-c", &remedy], "").code, Some(0), "{remedy}");
+        remedy
+    }
+
+    /// Starts a shell's command line at a terminal; what it shows there is its standard output.
+    pub fn at_terminal(&self, line: &str) -> Running {
+        self.start("script", &["--quiet", "--return", "--command", line, "/dev/null"])
+    }
+
     /// Starts a program and leaves it running, with its output in pipes.
     pub fn start(&self, program: &str, arguments: &[&str]) -> Running {
         let mut command = self.command(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running(command.spawn().unwrap_or_else(|fault| missing(program, &fault)))
+        Running(command.spawn().unwrap_or_else(|err| missing(program, &err)))
     }
 
     /// Starts a daemon of which this world is the parent, and waits until it is ready. Its log is [`World::log`].
@@ -244,10 +287,8 @@ impl Running {
         let mut seen = Vec::new();
         while !String::from_utf8_lossy(&seen).contains(text) {
             let mut byte = [0];
-            assert!(
-                std::io::Read::read(output, &mut byte).is_ok_and(|count| count == 1),
-                "no {text:?} in {seen:?}"
-            );
+            let read = std::io::Read::read(output, &mut byte);
+            assert!(matches!(read, Ok(1)), "no {text:?} in {seen:?}");
             seen.extend_from_slice(&byte);
         }
         String::from_utf8_lossy(&seen).into_owned()
@@ -284,7 +325,14 @@ impl Running {
         self.wait();
     }
 
-    /// Sends a signal by its number.
+    /// Ends a daemon with SIGTERM, and waits until it has ended well.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        assert!(self.wait().success());
+    }
+
+    /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status();
         assert!(status.is_ok_and(|status| status.success()), "cannot send {name}");
@@ -319,13 +367,12 @@ pub fn sandbox_with(change: impl FnOnce(&mut Options)) -> Sandbox {
     let mut options =
         Options { redirect_uri: format!("http://localhost:{}/callback", free_port()), ..Options::default() };
     change(&mut options);
-    Sandbox::start_in_thread(options).expect("a sandbox")
+    Sandbox::start(options).expect("a sandbox")
 }
 
 /// Signs a profile in, or the default one, as a client with a browser does.
 pub fn sign_in(client: &mut Client, profile: Option<&str>, sandbox: &Sandbox) -> Result<(), String> {
-    let client_secret =
-        Secret::parse(sandbox.options().client_secret).map_err(|fault| format!("{fault:?}"))?;
+    let client_secret = Secret::parse(sandbox.options().client_secret).map_err(|err| format!("{err:?}"))?;
     let login = Login {
         profile: profile.map(str::to_owned),
         client_secret: Some(client_secret),
@@ -336,7 +383,7 @@ pub fn sign_in(client: &mut Client, profile: Option<&str>, sandbox: &Sandbox) ->
     let mut visit = Ok(());
     let outcome = client.ask(login, &mut |event| {
         if let Event::Authorize(authorize) = event {
-            visit = sandbox.browser().allow_blocking(&authorize.url).map(drop);
+            visit = sandbox.browser().allow(&authorize.url).map(drop);
         }
     });
     visit.map_err(|trouble| trouble.to_string())?;
@@ -347,8 +394,8 @@ pub fn sign_in(client: &mut Client, profile: Option<&str>, sandbox: &Sandbox) ->
 pub fn proportional_set_size(pid: u32) -> Result<u64, String> {
     let path = format!("/proc/{pid}/smaps_rollup");
     // The daemon keeps its memory from others of the same user, and so from this program.
-    let text = fs::read_to_string(&path)
-        .map_err(|fault| format!("cannot read {path}, which takes root: {fault}"))?;
+    let text =
+        fs::read_to_string(&path).map_err(|err| format!("cannot read {path}, which takes root: {err}"))?;
     let size = text
         .lines()
         .find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix("kB")?.trim().parse().ok());
@@ -443,8 +490,8 @@ fn next_line(from: &mut impl std::io::Read) -> Option<String> {
     Some(line.trim_end().to_owned())
 }
 
-fn missing(program: &str, fault: &std::io::Error) -> Child {
-    panic!("cannot start {program}: {fault}; tests/run installs what is missing")
+fn missing(program: &str, err: &std::io::Error) -> Child {
+    panic!("cannot start {program}: {err}; tests/run installs what is missing")
 }
 
 fn collect(folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {

@@ -4,19 +4,15 @@
 
 use std::{fs, process::Command, time::Instant};
 
-use rally_cred_tests::{
-    desktop::{Call, Desktop},
-    keyring::KeyringSession,
-    sandbox::Sandbox,
-    world::{self, Running, World},
-};
+use rally_cred_tests::desktop::{Call, Desktop};
+use rally_cred_tests::world::{self, Running, World};
+use rally_cred_tests::{keyring::KeyringSession, sandbox::Sandbox};
 
-use crate::sign_in::{opened, sign_in, world_with_browser};
+use crate::sign_in::{opened, sign_in, with_browser};
 
 /// A person who signed in, and whose grant Rally has taken back since.
 fn world_on(bus: Option<&KeyringSession>, config: &str) -> (Sandbox, World, Running) {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser();
     world.configure(&format!("keyring = \"memory\"\n{config}{}", world::profile_for(&sandbox)));
     world.set("RALLY_CRED_LOG", "debug");
     bus.into_iter().for_each(|bus| world.join(bus));
@@ -30,7 +26,7 @@ fn world_on(bus: Option<&KeyringSession>, config: &str) -> (Sandbox, World, Runn
 pub(crate) fn lose(world: &World) {
     let token = world.client(&["get", "--format", "token"], "").stdout;
     let erase = format!("url={}\npassword={token}\n", value_of(world, "base_url"));
-    assert_eq!(world.client(&["erase"], erase).code, Some(0));
+    world.client(&["erase"], erase).succeeded();
     miss(world);
 }
 
@@ -42,8 +38,7 @@ fn miss(world: &World) {
 
 /// What the only profile's `status` has under this name.
 fn value_of(world: &World, name: &str) -> String {
-    let status: serde_json::Value =
-        serde_json::from_str(&world.client(&["status", "--json"], "").stdout).unwrap();
+    let status = world.status();
     status["profiles"][0][name].as_str().unwrap().to_owned()
 }
 
@@ -68,16 +63,14 @@ fn a_notification_tells_what_is_wrong_and_its_button_opens_the_sign_in() {
     let (sandbox, world, _daemon) = world_on(Some(&bus), "");
     lose(&world);
     let (id, body, actions) = shown(desktop.next());
-    assert_eq!(
-        body,
-        "Profile default: Rally no longer accepts the stored refresh token.\nTry: rally-cred login --force"
-    );
+    let why = "Rally no longer accepts the stored refresh token";
+    assert_eq!(body, format!("Profile default: {why}.\nTry: rally-cred login --force"));
     assert_eq!(actions, ["default", "Sign in", "login", "Sign in"]);
     assert_eq!(opened(&world).len(), 1, "nothing opens unasked");
 
     let before = sandbox.counters().code_exchanges();
     desktop.press(id, "login");
-    sandbox.until_blocking(|counters| counters.code_exchanges() > before).unwrap();
+    sandbox.until(|counters| counters.code_exchanges() > before).unwrap();
     // The old token is handed out until the new one is in hand.
     let got = || world.client(&["get", "--format", "token", "--interactive", "never"], "").stdout;
     while !sandbox.admits(got().trim(), Instant::now()) {}
@@ -95,8 +88,7 @@ fn a_sign_in_by_other_means_takes_the_notification_away() {
     for _ in 0..5 {
         miss(&world);
     }
-    let login = world.client(&["login", "--force"], "");
-    assert_eq!(login.code, Some(0), "{login:?}");
+    world.client(&["login", "--force"], "").succeeded();
     assert_eq!(desktop.next(), Call::Close(id));
     assert_eq!(desktop.calls(), []);
 }
@@ -108,8 +100,7 @@ fn a_daemon_that_ends_takes_its_notification_away_since_the_button_would_be_dead
     let (_sandbox, world, mut daemon) = world_on(Some(&bus), "");
     lose(&world);
     let (id, ..) = shown(desktop.next());
-    daemon.signal("TERM");
-    assert!(daemon.wait().success());
+    daemon.stop();
     assert_eq!(desktop.next(), Call::Close(id));
 }
 
@@ -147,7 +138,6 @@ fn without_a_notification_service_only_the_debug_log_knows() {
         let line =
             world.log().lines().find(|line| line.contains("no notification is shown")).unwrap().to_owned();
         assert!(line.contains("DEBUG") && line.contains("profile=\"default\""), "{line}");
-        daemon.signal("TERM");
-        assert!(daemon.wait().success());
+        daemon.stop();
     }
 }

@@ -2,21 +2,15 @@
 //! Does not: count milliseconds; a command that waits for ever would be cut off, and fail here.
 //! Used by: `main`.
 
+use std::time::{Duration, Instant};
 use std::{
-    fs,
-    os::{
-        fd::OwnedFd,
-        unix::{fs::PermissionsExt, net::UnixListener},
-    },
-    path::Path,
-    thread,
-    time::{Duration, Instant},
+    fs, os::fd::OwnedFd, os::unix::fs::PermissionsExt, os::unix::net::UnixListener, path::Path, thread,
 };
 
 use rally_cred_tests::world::{self, Ended, World};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::sign_in::{question, sign_in, signed_in, value, world_with_browser};
+use crate::sign_in::{question, sign_in, signed_in, value, with_browser, world_with_browser};
 
 /// Runs the client, which is cut off after 40 seconds, and takes the time.
 fn timed(world: &World, line: &str) -> (Ended, Duration) {
@@ -47,33 +41,20 @@ fn crowded(socket: &Path) -> (UnixListener, Vec<OwnedFd>) {
 
 #[test]
 fn a_daemon_that_lets_nobody_in_holds_no_command_up() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (_sandbox, world) = with_browser();
     let socket = world.path("run/rally-cred/agent.sock");
     let _crowd = crowded(&socket);
     thread::scope(|scope| {
-        for line in [
-            "get --wait 1s",
-            "get --format token --wait 1s",
-            "exec --wait 1s -- true",
-            "erase --wait 1s",
-            "status",
-            "daemon stop",
-            "daemon reload",
-            "daemon start",
-            "login --timeout 1s",
-            "doctor",
-        ] {
+        let lines = "get --wait 1s,get --format token --wait 1s,exec --wait 1s -- true,erase --wait 1s,status,daemon stop,\
+                     daemon reload,daemon start,login --timeout 1s,doctor";
+        for line in lines.split(',') {
             let world = &world;
             scope.spawn(move || {
                 let (ended, took) = timed(world, line);
                 assert_eq!(ended.code, Some(6), "{line}: {ended:?}");
                 assert!(took < Duration::from_secs(20), "{line}: {took:?}");
-                let said = format!("{}{}", ended.stdout, ended.stderr);
-                assert!(
-                    said.contains("the daemon did not answer in time") && said.contains("try: "),
-                    "{line}: {said}"
-                );
+                assert!(ended.said().contains("the daemon did not answer in time"), "{line}: {ended:?}");
+                ended.remedy();
             });
         }
     });
@@ -89,9 +70,9 @@ fn a_stopped_daemon_is_told_with_the_command_that_has_it_go_on() {
         let (ended, took) = timed(&world, line);
         assert_eq!(ended.code, Some(6), "{line}: {ended:?}");
         assert!(took < Duration::from_secs(most), "{line}: {took:?}");
-        let said = format!("{}{}", ended.stdout, ended.stderr);
+        let said = ended.said();
         assert!(said.contains("is stopped") && said.contains(&format!("try: {go_on}")), "{line}: {said}");
-        assert_eq!(world.run("sh", &["-c", &go_on], "").code, Some(0));
+        world.run("sh", &["-c", &go_on], "").succeeded();
     };
     for (line, most) in [("get --wait 1s", 4), ("get --wait 3s", 6), ("status", 10), ("doctor", 10)] {
         tells(line, most);
@@ -100,7 +81,7 @@ fn a_stopped_daemon_is_told_with_the_command_that_has_it_go_on() {
     }
     // Once it goes on, it does what it was told.
     tells("daemon stop", 15);
-    assert_eq!(daemon.end().code, Some(0));
+    daemon.end().succeeded();
 }
 
 /// Runs the client with an input that stays open, as ssh and many CI runners leave it.
@@ -142,9 +123,7 @@ fn a_token_is_had_over_an_input_that_nobody_closes() {
     ] {
         let ended = with_open_input(&world, line, input);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(5), ""), "{line}: {ended:?}");
-        let remedy = ended.stderr.lines().find_map(|line| line.strip_prefix("  try: ")).unwrap().to_owned();
-        let mended = world.start("sh", &["-c", &remedy]).end();
-        assert_eq!(mended.code, Some(0), "{remedy}: {mended:?}");
+        world.follow(&ended);
     }
 }
 

@@ -4,12 +4,12 @@
 
 use std::fs;
 
-use rally_cred_tests::{
-    generated, picture,
-    sandbox::{Endpoint, Fault, Planted, Sandbox},
-    webdriver::{Scheme, WebDriver},
-    world::{self, Running, World},
-};
+use rally_cred_tests::sandbox::{Endpoint, Fault, Planted, Sandbox};
+use rally_cred_tests::webdriver::{Scheme, WebDriver};
+use rally_cred_tests::world::{self, Running, World};
+use rally_cred_tests::{generated, picture};
+
+use crate::sign_in::begin;
 
 /// A person at a browser, and the world in which they sign in.
 struct Stage {
@@ -23,10 +23,8 @@ impl Stage {
     /// Rally speaks https, as it does, so the way back to this machine leads from https to http.
     fn new() -> Self {
         let sandbox = world::sandbox_with(|options| options.tls = true);
-        let world = World::new();
-        let authority = world.path("ca.pem");
-        fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
-        world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
+        let mut world = World::new();
+        world.trust(&sandbox);
         let daemon = world.start_daemon();
         Self { sandbox, world, browser: WebDriver::start(), daemon }
     }
@@ -41,11 +39,7 @@ impl Stage {
 
     /// Begins a sign-in; what it showed as its address comes with it.
     fn begin_unseen(&self, arguments: &[&str]) -> (Running, String) {
-        let arguments = [&["login", "--no-browser", "--client-secret-stdin"], arguments].concat();
-        let mut login = self.world.start("rally-cred", &arguments);
-        login.write(&format!("{}\n", self.sandbox.options().client_secret));
-        let line = login.wait_for_line("/login/oauth2/auth?");
-        (login, line[line.find("http").unwrap()..].to_owned())
+        begin(&self.world, &self.sandbox.options().client_secret, arguments)
     }
 
     /// Waits for one of our pages, and holds it to what every page must be.
@@ -79,9 +73,7 @@ impl Stage {
         browser.keep_picture(&format!("{picture}-narrow"));
         browser.set_width(None);
     }
-}
 
-impl Stage {
     /// Holds a picture in the documents to the page that is shown, or makes it anew. Browsers draw one page in different
     /// ways, so its source is compared, which the picture carries.
     fn check_picture(&self, path: &str) {
@@ -141,13 +133,12 @@ fn allow_leads_to_a_page_with_the_users_name() {
     let text = stage.wait_for("Signed in to Rally", "signed-in");
     assert!(text.contains(&stage.sandbox.options().user.user_name), "{text}");
     stage.check_picture("docs/signed-in.png");
-    let ended = login.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    login.end().succeeded();
 
     // The port is closed, so a page that is loaded again shows that nobody is there, and changes nothing.
     stage.browser.reload();
     stage.browser.wait_for_nobody("localhost");
-    assert_eq!(stage.world.client(&["get"], "").code, Some(0));
+    stage.world.client(&["get"], "").succeeded();
 }
 
 #[test]
@@ -164,11 +155,8 @@ fn deny_leads_to_a_page_that_says_so() {
 fn a_failed_sign_in_says_what_failed_why_and_what_helps() {
     let stage = Stage::new();
     stage.sandbox.change(|options| options.client_secret = "another".to_owned());
-    let arguments = ["login", "--no-browser", "--client-secret-stdin"];
-    let mut login = stage.world.start("rally-cred", &arguments);
-    login.write("mistyped\n");
-    let line = login.wait_for_line("/login/oauth2/auth?");
-    stage.browser.open(&line[line.find("http").unwrap()..]);
+    let (login, url) = begin(&stage.world, "mistyped", &[]);
+    stage.browser.open(&url);
     stage.browser.wait_for_page("Authorization Request - Rally sandbox");
     stage.browser.press("Allow Access");
     let text = stage.wait_for("Sign-in failed", "failed");
@@ -223,7 +211,7 @@ fn an_address_that_is_opened_again_while_the_sign_in_is_completed_is_refused_onc
     stage.browser.open(&url);
     stage.browser.wait_for_page("Authorization Request - Rally sandbox");
     stage.browser.press("Allow Access");
-    stage.sandbox.until_blocking(|counters| counters.code_exchanges() == 1).unwrap();
+    stage.sandbox.until(|counters| counters.code_exchanges() == 1).unwrap();
 
     let url = url::Url::parse(&url).unwrap();
     let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
@@ -234,7 +222,7 @@ fn an_address_that_is_opened_again_while_the_sign_in_is_completed_is_refused_onc
     stage.sandbox.clear_faults();
     stage.browser.show_tab(&first);
     stage.browser.wait_for_page("Signed in to Rally – rally-cred");
-    assert_eq!(login.end().code, Some(0));
+    login.end().succeeded();
     assert_eq!(stage.sandbox.counters().code_exchanges(), 1);
 }
 
@@ -255,5 +243,5 @@ fn a_tab_that_was_left_until_its_sign_in_expired_does_no_harm_to_the_next_one() 
     stage.browser.wait_for_page("Authorization Request - Rally sandbox");
     stage.browser.press("Allow Access");
     stage.browser.wait_for_page("Signed in to Rally – rally-cred");
-    assert_eq!(login.end().code, Some(0));
+    login.end().succeeded();
 }

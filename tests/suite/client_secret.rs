@@ -25,14 +25,12 @@ fn a_command_gives_the_secret_to_login_and_to_renewals_and_nobody_else_sees_it()
     world.configure(&of(&format!("[\"cat\", \"{}\"]", path.display())));
     world.set("RALLY_CRED_LOG", "trace");
     let mut daemon = world.start_daemon();
-    let login = world.client(&["login"], "");
-    assert_eq!(login.code, Some(0), "{login:?}");
+    let login = world.client(&["login"], "").succeeded();
     daemon.kill();
     // A new daemon has only the keyring and the command, and a token that has ended or is about to.
     let _daemon = world.start_daemon();
     let renewed = loop {
-        let renewed = world.client(&["get", "--format", "token"], "");
-        assert_eq!(renewed.code, Some(0), "{renewed:?}");
+        let renewed = world.client(&["get", "--format", "token"], "").succeeded();
         if sandbox.counters().refreshes() > 0 {
             break renewed;
         }
@@ -44,7 +42,7 @@ fn a_command_gives_the_secret_to_login_and_to_renewals_and_nobody_else_sees_it()
 
     // One that fails is named, without its words.
     world.configure(&of("[\"sh\", \"-c\", \"echo canary-word; exit 3\"]"));
-    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    world.client(&["daemon", "reload"], "").succeeded();
     let login = world.client(&["login", "--force"], "");
     assert_eq!(login.code, Some(1), "{login:?}");
     assert!(login.stderr.contains("why: sh ended with exit status: 3"), "{login:?}");
@@ -58,13 +56,12 @@ fn a_file_gives_the_secret_to_a_daemon_that_a_client_starts_on_a_machine_without
     let path = world.path("secret");
     fs::write(&path, SECRET).unwrap();
     world.set("RALLY_CRED_CLIENT_SECRET_FILE", path.display());
-    let login = world.client(&["login"], "");
-    assert_eq!(login.code, Some(0), "{login:?}");
+    let login = world.client(&["login"], "").succeeded();
     assert!(login.stderr.contains("no keyring answers"), "{login:?}");
     assert!(!format!("{login:?}{}", world.log()).contains(SECRET));
 
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    world.client(&["daemon", "restart"], "").succeeded();
     let login = world.client(&["login"], "");
     assert_eq!(login.code, Some(1), "{login:?}");
     assert!(login.stderr.contains("others may write to it"), "{login:?}");

@@ -3,25 +3,16 @@
 //! Does not: judge how it looks (unit tests do).
 //! Used by: `main`.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
-    os::unix::{
-        fs::{PermissionsExt, chown, symlink},
-        net::UnixListener,
-    },
-    thread,
-};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::{fs, net::TcpListener, os::unix::net::UnixListener, thread};
 
-use rally_cred_tests::{
-    keyring::KeyringSession,
-    sandbox::{Endpoint, Fault, Sandbox},
-    world::{self, World},
-};
+use rally_cred_tests::keyring::KeyringSession;
+use rally_cred_tests::sandbox::{Endpoint, Fault, Sandbox};
+use rally_cred_tests::world::{self, World};
 use serde_json::Value;
 
-use crate::sign_in::{sign_in, world_with_browser, world_with_keyring};
+use crate::sign_in::{begin, sign_in, with_browser, world_with_browser, world_with_keyring};
 
 /// What `doctor --json` printed, with its exit code.
 fn examine(world: &World, flags: &[&str]) -> (Option<i32>, Value) {
@@ -76,7 +67,7 @@ pub(crate) fn healthy() -> (Sandbox, World, KeyringSession) {
     let (sandbox, world, keyring) = world_with_keyring();
     sign_in(&world, &sandbox);
     let key = format!("credential.{}.helper", sandbox.base_url());
-    assert_eq!(world.run("git", &["config", "--global", &key, "rally"], "").code, Some(0));
+    world.run("git", &["config", "--global", &key, "rally"], "").succeeded();
     (sandbox, world, keyring)
 }
 
@@ -89,26 +80,9 @@ fn all_is_well_on_a_machine_that_is_set_up_and_nothing_is_left_in_the_keyring() 
     assert_eq!((code, &json["ok"]), (Some(0), &true.into()), "{json:#}");
     let checks: Vec<_> =
         json["checks"].as_array().unwrap().iter().map(|check| check["check"].as_str().unwrap()).collect();
-    assert_eq!(
-        checks,
-        [
-            "config",
-            "permissions",
-            "path",
-            "socket",
-            "daemon",
-            "vault",
-            "redirect_port",
-            "rally",
-            "tls",
-            "clock",
-            "sign_in",
-            "network",
-            "git",
-            "git_store",
-            "units"
-        ]
-    );
+    let expected = "config permissions path socket daemon vault redirect_port rally tls clock sign_in network git \
+                    git_store units";
+    assert_eq!(checks.join(" "), expected);
     assert!(!before.contains("check:") && items() == before, "{before}");
     assert!(world.log().lines().all(|line| !line.contains("WARN")), "{}", world.log());
 }
@@ -119,7 +93,7 @@ fn a_config_file_that_cannot_be_used_is_named_with_its_line() {
     world.configure(&format!("{}colour = \"red\"\n", world::profile_for(&sandbox)));
     let remedy = fault(&world, &[], "config", "config_broken");
     assert!(remedy.contains("remove it"), "{remedy}");
-    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    world.client(&["daemon", "stop"], "").succeeded();
     fault(&world, &[], "daemon", "config_broken");
     // Without any, the daemon runs, and has nothing to serve.
     fs::remove_file(world.path("config/rally-cred/config.toml")).unwrap();
@@ -157,7 +131,7 @@ fn modes_that_let_others_in_are_found_and_the_remedy_closes_them() {
 #[test]
 fn a_socket_folder_that_is_a_link_is_not_followed_but_put_aside() {
     let (_sandbox, world, _keyring) = healthy();
-    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    world.client(&["daemon", "stop"], "").succeeded();
     fs::rename(world.path("run/rally-cred"), world.path("elsewhere")).unwrap();
     symlink(world.path("elsewhere"), world.path("run/rally-cred")).unwrap();
     mended_by(&world, &fault(&world, &[], "socket", "failed"), "socket");
@@ -167,7 +141,7 @@ fn a_socket_folder_that_is_a_link_is_not_followed_but_put_aside() {
 #[test]
 fn a_socket_folder_of_somebody_else_is_put_aside() {
     let (_sandbox, world, _keyring) = healthy();
-    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    world.client(&["daemon", "stop"], "").succeeded();
     if let Err(why) = chown(world.path("run/rally-cred"), Some(1), None) {
         println!("passed over: nothing can be given to somebody else here: {why}");
         return;
@@ -201,24 +175,20 @@ fn what_the_config_file_must_not_say_is_named_by_line_and_key() {
 #[test]
 fn a_secret_that_cannot_be_had_and_a_renewal_that_is_refused_are_told_as_the_sign_in_that_they_prevent() {
     let (sandbox, world, _keyring) = healthy();
-    let refusal = Fault::Answer {
-        status: 400,
-        content_type: "application/json".to_owned(),
-        body: r#"{"error":"invalid_grant","error_description":"canary"}"#.to_owned(),
-    };
+    let refusal = Fault::json(400, r#"{"error":"invalid_grant","error_description":"canary"}"#);
     let token = world.client(&["get", "--profile", "default", "--format", "token"], "").stdout;
     assert!(sandbox.revoke(token.trim()));
     sandbox.fault(Endpoint::Token, refusal, None);
-    assert_eq!(world.client(&["erase"], "").code, Some(0));
+    world.client(&["erase"], "").succeeded();
     let refused = world.client(&["get", "--interactive", "never"], "");
     assert_eq!(refused.code, Some(3), "{refused:?}");
     let remedy = fault(&world, &[], "sign_in", "token_refused");
     sandbox.clear_faults();
     mended_by(&world, &remedy, "sign_in");
 
-    assert_eq!(world.client(&["logout", "--forget-client-secret"], "").code, Some(0));
+    world.client(&["logout", "--forget-client-secret"], "").succeeded();
     world.configure(&format!("{}client_secret_command = [\"false\"]\n", world::profile_for(&sandbox)));
-    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    world.client(&["daemon", "reload"], "").succeeded();
     let login = world.client(&["login"], "");
     assert_eq!(login.code, Some(1), "{login:?}");
     fault(&world, &[], "sign_in", "failed");
@@ -227,13 +197,13 @@ fn a_secret_that_cannot_be_had_and_a_renewal_that_is_refused_are_told_as_the_sig
 #[test]
 fn without_a_daemon_what_only_it_can_try_is_skipped() {
     let (_sandbox, world, _keyring) = healthy();
-    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    world.client(&["daemon", "stop"], "").succeeded();
     let remedy = fault(&world, &["--no-autostart"], "daemon", "no_daemon");
     let (code, json) = examine(&world, &["--no-autostart"]);
     assert_eq!((code, &find(&json, "vault")["verdict"]), (Some(6), &"skipped".into()));
     mended_by(&world, &remedy, "daemon");
     // What a client starts by itself is no fault.
-    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    world.client(&["daemon", "stop"], "").succeeded();
     assert_eq!(examine(&world, &[]).0, Some(0));
 }
 
@@ -268,35 +238,30 @@ fn a_keyring_that_is_locked_missing_or_failing_is_told_apart() {
     keyring.set_disk_full(false);
     passes(&world, "vault");
     drop(keyring);
-    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    world.client(&["daemon", "restart"], "").succeeded();
     let (_, json) = examine(&world, &[]);
     assert_eq!(find(&json, "vault")["fault"]["kind"], "vault_missing", "{json:#}");
 }
 
 #[test]
 fn memory_is_fine_where_the_config_file_asks_for_it() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     assert!(fault(&world, &[], "vault", "vault_missing").contains("keyring = \"memory\""));
     world.configure(&format!("keyring = \"memory\"\n{}", world::profile_for(&sandbox)));
-    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    world.client(&["daemon", "reload"], "").succeeded();
     passes(&world, "vault");
 }
 
 #[test]
 fn a_redirect_port_that_is_taken_is_named_unless_a_sign_in_has_it() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     let port = url::Url::parse(&sandbox.options().redirect_uri).unwrap().port().unwrap();
     let other = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let remedy = fault(&world, &[], "redirect_port", "port_taken");
     assert!(remedy.contains(&port.to_string()), "{remedy}");
     drop(other);
     passes(&world, "redirect_port");
-    let mut login = world.start("rally-cred", &["login", "--client-secret-stdin", "--no-browser"]);
-    login.write(&format!("{}\n", sandbox.options().client_secret));
-    drop(login.0.stdin.take());
-    login.wait_for_line("/login/oauth2/auth?");
+    let _login = begin(&world, &sandbox.options().client_secret, &[]);
     passes(&world, "redirect_port");
 }
 
@@ -336,14 +301,12 @@ fn rally_that_is_not_there_or_not_itself_is_recognised() {
 #[test]
 fn a_certificate_that_is_not_trusted_is_recognised_until_ca_file_names_its_authority() {
     let sandbox = world::sandbox_with(|options| options.tls = true);
-    let world = world_with_browser(&sandbox);
+    let mut world = world_with_browser(&sandbox);
     assert!(fault(&world, &[], "tls", "tls_failed").contains("ca_file"));
-    let authority = world.path("ca.pem");
-    fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
-    world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
-    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    let authority = world.trust(&sandbox);
+    world.client(&["daemon", "reload"], "").succeeded();
     passes(&world, "tls");
-    fs::write(&authority, "no certificate").unwrap();
+    fs::write(authority, "no certificate").unwrap();
     fault(&world, &[], "tls", "tls_failed");
 }
 
@@ -371,7 +334,7 @@ fn a_sign_in_that_is_missing_or_that_rally_refuses_is_told_with_the_command_that
     let found = find(&json, "sign_in");
     assert_eq!(found["fault"]["kind"], "token_refused", "{json:#}");
     mended_by(&world, found["fault"]["try"].as_str().unwrap(), "sign_in");
-    assert_eq!(world.client(&["logout"], "").code, Some(0));
+    world.client(&["logout"], "").succeeded();
     mended_by(&world, &fault(&world, &[], "sign_in", "sign_in_needed"), "sign_in");
 }
 
@@ -382,7 +345,7 @@ fn git_that_nobody_wants_is_no_fault_and_the_note_has_it_ask() {
     // Other helpers for the same server stay, but git forgets them.
     let key = format!("credential.{}.helper", sandbox.base_url());
     for helper in ["cache", "store"] {
-        assert_eq!(world.run("git", &["config", "--global", "--add", &key, helper], "").code, Some(0));
+        world.run("git", &["config", "--global", "--add", &key, helper], "").succeeded();
     }
     let (code, json) = examine(&world, &[]);
     assert_eq!((code, &find(&json, "git")["verdict"]), (Some(0), &"skipped".into()), "{json:#}");
@@ -391,30 +354,29 @@ fn git_that_nobody_wants_is_no_fault_and_the_note_has_it_ask() {
     let helpers = world.run("git", &["config", "--global", "--get-all", &key], "").stdout;
     assert_eq!(helpers, "cache\nstore\n\nrally\n");
     // An empty one takes it out again, which nobody can have wanted who put it in.
-    assert_eq!(world.run("git", &["config", "--global", "--add", &key, ""], "").code, Some(0));
+    world.run("git", &["config", "--global", "--add", &key, ""], "").succeeded();
     mended_by(&world, &fault(&world, &[], "git", "failed"), "git");
     // So does one for all servers behind it, which nothing gets past that is only added.
     let all = ["config", "--global", "--add", "credential.helper", ""];
-    assert_eq!(world.run("git", &all, "").code, Some(0));
+    world.run("git", &all, "").succeeded();
     mended_by(&world, &fault(&world, &[], "git", "failed"), "git");
 }
 
 #[test]
 fn a_helper_that_git_cannot_find_is_told_with_the_folder_to_name() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser();
     world.set("PATH", "/usr/local/bin:/usr/bin:/bin");
     // Without git, it need not be found.
     verdict(&world, "path", "skipped");
     let key = format!("credential.{}.helper", sandbox.base_url());
-    assert_eq!(world.run("git", &["config", "--global", &key, "rally"], "").code, Some(0));
+    world.run("git", &["config", "--global", &key, "rally"], "").succeeded();
     let remedy = fault(&world, &[], "path", "failed");
     assert_eq!(remedy, format!("export PATH=\"{}:$PATH\"", world::programs().display()));
     let found = world.run("sh", &["-c", &format!("{remedy}; exec rally-cred doctor --json")], "");
-    let json: Value = serde_json::from_str(&found.stdout).unwrap();
+    let json = found.json();
     assert_eq!(find(&json, "path")["verdict"], "pass", "{json:#}");
     // By its path git finds it anyway, and that is what doctor says where the name leads nowhere.
-    assert_eq!(world.run("git", &["config", "--global", "--unset", &key], "").code, Some(0));
+    world.run("git", &["config", "--global", "--unset", &key], "").succeeded();
     mended_by(&world, note(&world, "git").split_once("if it should: ").unwrap().1, "git");
     verdict(&world, "path", "skipped");
 }
@@ -447,8 +409,7 @@ fn the_config_file_that_is_judged_is_the_one_that_the_daemon_reads() {
 
 #[test]
 fn units_that_are_disabled_or_have_failed_are_told() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (_sandbox, mut world) = with_browser();
     // It has one file for each unit's state.
     world.stand_in(
         "systemctl",

@@ -49,15 +49,14 @@ fn the_schemas_tell_right_from_wrong() {
 fn an_answer_is_what_the_specification_asks_for() {
     let (sandbox, world, _daemon) = signed_in();
     let uri = format!("{}/slm/webservice/v2.0/user", sandbox.base_url());
-    let token = world.client(&["get", "--format", "json"], "").stdout;
-    let token: Value = serde_json::from_str(&token).unwrap();
+    let token = world.client(&["get", "--format", "json"], "").json();
     for request in
         [json!({"uri": uri}), json!({"uri": uri, "later": {"uri": "https://evil.example"}, "x": null})]
     {
         let got = get(&world, &request);
         assert_eq!((got.code, got.stderr.as_str()), (Some(0), ""), "{got:?}");
         assert!(is_valid(&world, "engflow-answer", &got.stdout), "{got:?}");
-        let answer: Value = serde_json::from_str(&got.stdout).unwrap();
+        let answer = got.json();
         assert_eq!(answer["headers"], json!({"ZSESSIONID": [token["token"]]}));
         let expires: jiff::Timestamp = answer["expires"].as_str().unwrap().parse().unwrap();
         assert_eq!(Some(expires.as_second()), token["expires_at"].as_i64());

@@ -2,15 +2,13 @@
 //! Does not: run the examples in the Rust documentation (`cargo test` does).
 //! Used by: `main`.
 
-use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use rally_cred_tests::world::{self, Ended, World};
+use rally_cred_tests::world::{Ended, World};
 
-use crate::sign_in::{sign_in, world_with_browser};
+use crate::sign_in::{sign_in, with_browser};
 
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/rally_token.py")
@@ -25,15 +23,12 @@ fn python(world: &World, arguments: &[&str]) -> Ended {
 #[test]
 fn fewer_than_forty_lines_of_python_speak_the_socket_protocol() {
     assert!(fs::read_to_string(example()).unwrap().lines().count() < 40);
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser();
 
     let absent = python(&world, &[]);
     assert_eq!((absent.code, absent.stdout.as_str()), (Some(1), ""), "{absent:?}");
-    assert!(
-        absent.stderr.contains("rally-cred daemon start") && !absent.stderr.contains("Traceback"),
-        "{absent:?}"
-    );
+    assert!(absent.stderr.contains("rally-cred daemon start"), "{absent:?}");
+    assert!(!absent.stderr.contains("Traceback"), "{absent:?}");
 
     let _daemon = world.start_daemon();
     let signed_out = python(&world, &[]);
@@ -65,8 +60,7 @@ fn fewer_than_forty_lines_of_python_speak_the_socket_protocol() {
 
 #[test]
 fn python_finds_a_daemon_without_a_runtime_folder() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser();
     world.unset("XDG_RUNTIME_DIR");
     let _daemon = world.start_daemon();
     sign_in(&world, &sandbox);

@@ -4,10 +4,8 @@
 
 use std::{fs, os::unix::process::ExitStatusExt};
 
-use rally_cred_tests::{
-    sandbox::Sandbox,
-    world::{self, World},
-};
+use rally_cred_tests::sandbox::Sandbox;
+use rally_cred_tests::world::{self, World};
 
 use crate::sign_in::{signed_in_with_keyring, value, with_daemon};
 
@@ -25,8 +23,7 @@ fn the_program_sees_the_token_of_now_and_no_other() {
         world.set(stale, "_stale");
     }
     world.set("RALLY_SERVER", "elsewhere.example").set("APIKEY", "of-something-else");
-    let seen = world.client(&["exec", "default", "--", "env"], "");
-    assert_eq!(seen.code, Some(0), "{seen:?}");
+    let seen = world.client(&["exec", "default", "--", "env"], "").succeeded();
     for name in ["RALLY_API_KEY", "RALLY_APIKEY", "RALLY_ZSESSIONID"] {
         assert_eq!(value(&seen.stdout, name), Some(token.as_str()), "{name}");
     }
@@ -63,12 +60,10 @@ fn a_broken_pipe_ends_the_program_as_it_would_by_itself() {
 #[test]
 fn standard_input_and_descriptors_are_the_programs_even_if_a_daemon_had_to_be_started() {
     let (_sandbox, world, _keyring, mut daemon) = signed_in_with_keyring();
-    daemon.signal("TERM");
-    assert!(daemon.wait().success());
+    daemon.stop();
     fs::write(world.path("file"), "from a descriptor").unwrap();
     let script = "exec 3<file; rally-cred exec -- sh -c 'cat; cat <&3'";
-    let ended = world.run("sh", &["-c", script], "from standard input, ");
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = world.run("sh", &["-c", script], "from standard input, ").succeeded();
     assert_eq!(ended.stdout, "from standard input, from a descriptor");
 }
 

@@ -2,7 +2,7 @@
 //! Does not: try attributes at random (`git_attributes` does).
 //! Used by: `main`.
 
-use rally_cred_tests::world::World;
+use rally_cred_tests::world::{Ended, World};
 
 use crate::sign_in::{opened, question, sign_in, signed_in, value, with_daemon};
 
@@ -10,7 +10,7 @@ use crate::sign_in::{opened, question, sign_in, signed_in, value, with_daemon};
 fn configure_git(world: &World, base_url: &str) {
     let key = format!("credential.{base_url}.helper");
     for arguments in [["config", "--global", &key, "rally"], ["config", "--global", "user.name", "x"]] {
-        assert_eq!(world.run("git", &arguments, "").code, Some(0));
+        world.run("git", &arguments, "").succeeded();
     }
 }
 
@@ -21,24 +21,23 @@ fn git_credential_fill_approve_and_reject_work_through_the_helper() {
     sign_in(&world, &sandbox);
     let question = question(&sandbox);
 
-    let filled = world.run("git", &["credential", "fill"], &question);
-    assert_eq!(filled.code, Some(0), "{filled:?}");
+    let filled = world.run("git", &["credential", "fill"], &question).succeeded();
     let token = value(&filled.stdout, "password").unwrap().to_owned();
     assert_eq!(value(&filled.stdout, "username"), Some(sandbox.options().user.user_name.as_str()));
 
     let approved = world.run("git", &["credential", "approve"], &filled.stdout);
-    assert_eq!((approved.code, approved.stdout.as_str(), approved.stderr.as_str()), (Some(0), "", ""));
+    assert_eq!(approved, Ended::in_silence());
 
     // A program that may only read is told 401 too, so a token that Rally still takes is kept.
     let rejected = world.run("git", &["credential", "reject"], &filled.stdout);
-    assert_eq!((rejected.code, rejected.stdout.as_str(), rejected.stderr.as_str()), (Some(0), "", ""));
+    assert_eq!(rejected, Ended::in_silence());
     let kept = world.run("git", &["credential", "fill"], &question);
     assert_eq!(value(&kept.stdout, "password"), Some(token.as_str()));
 
     // A 401 makes git reject what it got, and the next fill brings a renewed token.
     assert!(sandbox.revoke(&token));
     let rejected = world.run("git", &["credential", "reject"], &filled.stdout);
-    assert_eq!((rejected.code, rejected.stdout.as_str(), rejected.stderr.as_str()), (Some(0), "", ""));
+    assert_eq!(rejected, Ended::in_silence());
     let again = world.run("git", &["credential", "fill"], &question);
     let renewed = value(&again.stdout, "password").unwrap();
     assert_ne!(renewed, token);
@@ -84,18 +83,11 @@ fn git_hears_nothing_from_a_helper_that_has_nothing() {
     let other = "protocol=https\nhost=example.com\n\n";
     let with_helper = world.run("git", &["-c", "credential.helper=rally", "credential", "fill"], other);
     let without = world.run("git", &["credential", "fill"], other);
-    assert_eq!(
-        (with_helper.code, with_helper.stdout, with_helper.stderr),
-        (without.code, without.stdout, without.stderr)
-    );
+    assert_eq!(with_helper, without);
     for operation in ["get", "store", "erase"] {
         let attributes = format!("username=u\npassword=p\n{other}");
         let ended = world.run("git-credential-rally", &[operation], attributes);
-        assert_eq!(
-            (ended.code, ended.stdout, ended.stderr),
-            (Some(0), String::new(), String::new()),
-            "{operation}"
-        );
+        assert_eq!(ended, Ended::in_silence(), "{operation}");
     }
 }
 
@@ -112,10 +104,8 @@ fn git_is_told_that_the_token_is_ephemeral_when_it_can_understand_that() {
     assert_eq!(value(&capable, "ephemeral"), Some("1"));
     assert!(capable.starts_with("capability[]=authtype\ncapability[]=state\n"), "{capable}");
     assert_eq!(value(&capable, "state[]"), Some("rally-cred:profile=default"));
-    assert_eq!(
-        world.client(&["capability"], "").stdout,
-        "version 0\ncapability authtype\ncapability state\n"
-    );
+    let told = world.client(&["capability"], "").stdout;
+    assert_eq!(told, "version 0\ncapability authtype\ncapability state\n");
 
     // The same through git, which hands on what both ends have announced; before 2.46 it knew no capabilities.
     let knows_authtype =
@@ -135,10 +125,7 @@ fn what_a_server_says_of_itself_is_not_mistaken_for_an_attribute() {
     for length in [1000, 1023, 1024, 4095, 4096, 65_000] {
         let header = format!("wwwauth[]=Basic realm=\"{}host=example.com", "a".repeat(length));
         let filled = world.run("git", &["credential", "fill"], format!("{header}\n{}", question(&sandbox)));
-        assert!(
-            filled.code == Some(0) && value(&filled.stdout, "password").is_some(),
-            "{length}: {filled:?}"
-        );
+        assert!(value(&filled.stdout, "password").is_some(), "{length}: {filled:?}");
     }
 }
 
@@ -149,11 +136,7 @@ fn operations_that_have_nothing_to_do_take_their_input_and_are_silent() {
         let line = format!("printf '%0500000d=b\\n' 0 | rally-cred {operation}");
         // A writer that is cut off by the end of its reader says so with its exit code.
         let ended = world.run("bash", &["-o", "pipefail", "-c", &line], "");
-        assert_eq!(
-            (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
-            (Some(0), "", ""),
-            "{operation}"
-        );
+        assert_eq!(ended, Ended::in_silence(), "{operation}");
     }
 }
 
@@ -164,8 +147,7 @@ fn curl_takes_the_header_from_standard_input_and_rally_answers() {
     let line = format!(
         "rally-cred get --format header </dev/null | curl --silent --show-error --fail --header @- '{query}'"
     );
-    let ended = world.run("sh", &["-c", &line], "");
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let answer: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let ended = world.run("sh", &["-c", &line], "").succeeded();
+    let answer = ended.json();
     assert!(answer["QueryResult"]["Errors"].as_array().is_some_and(Vec::is_empty), "{answer}");
 }

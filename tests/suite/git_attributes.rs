@@ -4,16 +4,10 @@
 
 use std::{collections::BTreeSet, fs, thread};
 
-use proptest::{
-    collection::vec,
-    prelude::*,
-    strategy::ValueTree,
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
-};
-use rally_cred_proto::{
-    Secret,
-    git::{self, Attributes, Credential},
-};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest::{collection::vec, prelude::*, strategy::ValueTree};
+use rally_cred_proto::Secret;
+use rally_cred_proto::git::{self, Attributes, Credential};
 use rally_cred_tests::world::World;
 
 /// A helper that shows what git sends it.
@@ -86,8 +80,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn url() -> impl Strategy<Value = String> {
-    let part =
-        || prop::collection::vec(prop::sample::select(URL_PIECES), 0..4).prop_map(|pieces| pieces.concat());
+    let part = || vec(word_of(URL_PIECES), 0..4).prop_map(|pieces| pieces.concat());
     let scheme =
         prop::sample::select(&["https://", "http://", "cert://", "HTTPS://", "://", "", "https:/"][..]);
     (scheme, part(), prop::option::of((part(), prop::option::of(part()))), part()).prop_map(
@@ -101,51 +94,23 @@ fn url() -> impl Strategy<Value = String> {
     )
 }
 
-const URL_PIECES: &[&str] = &[
-    "a",
-    "b.example",
-    ":8443",
-    "%41",
-    "%2f",
-    "%40",
-    "%3a",
-    "%20",
-    "%0a",
-    "%",
-    "%4",
-    "%zz",
-    "[::1]",
-    "@",
-    ":",
-    "/",
-    "//",
-    "?",
-    "#",
-    "é",
-    "=",
-];
+const URL_PIECES: &str = "a b.example :8443 %41 %2f %40 %3a %20 %0a % %4 %zz [::1] @ : / // ? # é =";
+
+/// One of these words.
+fn word_of(words: &'static str) -> impl Strategy<Value = &'static str> {
+    prop::sample::select(words.split(' ').collect::<Vec<_>>())
+}
 
 fn line() -> impl Strategy<Value = String> {
-    let single = prop::sample::select(
-        &[
-            "protocol",
-            "host",
-            "path",
-            "username",
-            "password",
-            "oauth_refresh_token",
-            "authtype",
-            "credential",
-        ][..],
-    );
+    let single = word_of("protocol host path username password oauth_refresh_token authtype credential");
     let list = prop::sample::select(
         &["wwwauth[]", "state[]", "later[]", "later", "ntlm", "HOST", "host[]", " host"][..],
     );
     // What is neither yes nor no makes git give up.
     let yes_or_no = prop::sample::select(&["0", "1", "true", "False", "yes", "no", "on", "off", ""][..]);
-    let about = prop::sample::select(&["ephemeral", "continue", "quit"][..]);
+    let about = word_of("ephemeral continue quit");
     // git's reader does not empty the list at an empty value, as its manual has it.
-    let capability = prop::sample::select(&["authtype", "authtype", "state", "later"][..]);
+    let capability = word_of("authtype authtype state later");
     let time = prop_oneof![
         2 => "[ \t]{0,2}\\+?0{0,2}[1-9][0-9]{0,17}( years)?",
         1 => prop::sample::select(&["", "0", "soon", "99999999999999999999999", "+", "9223372036854775807"][..])

@@ -2,24 +2,17 @@
 //! Does not: try what git asks of rally-cred (`git` does).
 //! Used by: `main`.
 
-use std::{fs, path::Path};
+use std::fs;
 
-use rally_cred_tests::{
-    sandbox::Sandbox,
-    world::{self, World},
-};
+use rally_cred_tests::{sandbox::Sandbox, world::World};
 use serde_json::Value;
 
-use crate::{
-    doctor::healthy,
-    setup::{flags, newcomer, setup},
-    sign_in::{question, signed_in, value},
-};
+use crate::doctor::healthy;
+use crate::setup::{flags, newcomer, set_up, setup};
+use crate::sign_in::{question, signed_in, value};
 
 fn git(world: &World, arguments: &[&str]) -> String {
-    let ended = world.run("git", arguments, "");
-    assert_eq!(ended.code, Some(0), "git {arguments:?}: {ended:?}");
-    ended.stdout
+    world.run("git", arguments, "").succeeded().stdout
 }
 
 fn key(sandbox: &Sandbox) -> String {
@@ -28,10 +21,8 @@ fn key(sandbox: &Sandbox) -> String {
 
 /// What git does around a clone: it asks for a password, and approves of it once the server has taken it.
 fn clone(world: &World, sandbox: &Sandbox) -> String {
-    let filled = world.run("git", &["credential", "fill"], question(sandbox));
-    assert_eq!(filled.code, Some(0), "{filled:?}");
-    let approved = world.run("git", &["credential", "approve"], &filled.stdout);
-    assert_eq!(approved.code, Some(0), "{approved:?}");
+    let filled = world.run("git", &["credential", "fill"], question(sandbox)).succeeded();
+    world.run("git", &["credential", "approve"], &filled.stdout).succeeded();
     value(&filled.stdout, "password").unwrap().to_owned()
 }
 
@@ -43,8 +34,7 @@ fn files_with(world: &World, text: &str) -> Vec<String> {
 }
 
 fn checks(world: &World, check: &str) -> Vec<Value> {
-    let ended = world.client(&["doctor", "--json"], "");
-    let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let json = world.client(&["doctor", "--json"], "").json();
     let all = json["checks"].as_array().unwrap().clone();
     all.into_iter().filter(|found| found["check"] == check).collect()
 }
@@ -64,34 +54,29 @@ fn mend(world: &World, check: &str) -> Vec<String> {
 
 #[test]
 fn with_store_set_for_all_servers_a_clone_after_setup_leaves_no_token_in_plain_text() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     git(&world, &["config", "--global", "credential.helper", "store"]);
     let before = fs::read_to_string(world.path(".gitconfig")).unwrap();
-    let made = setup(&world, &flags(&sandbox), &["--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(made.code, Some(0), "{made:?}");
+    set_up(&world, &sandbox);
 
     let token = clone(&world, &sandbox);
     assert_eq!(files_with(&world, &token), [""; 0]);
     assert!(!world.path(".git-credentials").exists());
     // Other servers are none of our business.
     let other = "protocol=https\nhost=example.com\nusername=me\npassword=the-other\n\n";
-    assert_eq!(world.run("git", &["credential", "approve"], other).code, Some(0));
-    assert_eq!(
-        fs::read_to_string(world.path(".git-credentials")).unwrap(),
-        "https://me:the-other@example.com\n"
-    );
+    world.run("git", &["credential", "approve"], other).succeeded();
+    let stored = fs::read_to_string(world.path(".git-credentials")).unwrap();
+    assert_eq!(stored, "https://me:the-other@example.com\n");
 
     let again = setup(&world, &flags(&sandbox), &[], "");
     assert!(again.stdout.starts_with("nothing to change\n"), "{again:?}");
-    assert_eq!(world.client(&["setup", "--remove"], "").code, Some(0));
+    world.client(&["setup", "--remove"], "").succeeded();
     assert_eq!(fs::read_to_string(world.path(".gitconfig")).unwrap(), before);
 }
 
 #[test]
 fn setup_makes_good_what_an_earlier_one_left_open_and_takes_only_its_own_away() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     let key = key(&sandbox);
     // Of the user: a helper of their own behind an empty one, ours by hand, and one for everything.
     for helper in ["", "store", "rally"] {
@@ -99,13 +84,12 @@ fn setup_makes_good_what_an_earlier_one_left_open_and_takes_only_its_own_away() 
     }
     git(&world, &["config", "--global", "credential.helper", "store --file ~/elsewhere"]);
     let own = || git(&world, &["config", "--global", "--get-all", &key]);
-    let made = setup(&world, &flags(&sandbox), &["--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(made.code, Some(0), "{made:?}");
+    set_up(&world, &sandbox);
     let token = clone(&world, &sandbox);
     assert_eq!(files_with(&world, &token), [""; 0]);
     let again = setup(&world, &flags(&sandbox), &[], "");
     assert!(again.stdout.starts_with("nothing to change\n"), "{again:?}");
-    assert_eq!(world.client(&["setup", "--remove"], "").code, Some(0));
+    world.client(&["setup", "--remove"], "").succeeded();
     assert_eq!(own(), "\nstore\nrally\n");
 }
 
@@ -165,20 +149,12 @@ fn doctor_names_each_file_with_a_token_in_plain_text_and_its_remedy_takes_just_t
     let (sandbox, mut world, _keyring) = healthy();
     world.set("XDG_CONFIG_HOME", world.path("config").display());
     let odd = world.path("it's mine");
-    git(
-        &world,
-        &[
-            "config",
-            "--global",
-            "--add",
-            "credential.https://example.com.helper",
-            &format!("store --file \"{}\"", odd.display()),
-        ],
-    );
-    git(
-        &world,
-        &["config", "--global", "--add", "credential.https://a.example.helper", "store --file ~/tilde"],
-    );
+    let odd_store = format!("store --file \"{}\"", odd.display());
+    for (server, store) in
+        [("https://example.com", odd_store.as_str()), ("https://a.example", "store --file ~/tilde")]
+    {
+        git(&world, &["config", "--global", "--add", &format!("credential.{server}.helper"), store]);
+    }
     let host = sandbox.base_url().split_once("://").unwrap().1.to_owned();
     let files =
         [world.path(".git-credentials"), world.path("config/git/credentials"), odd, world.path("tilde")];
@@ -192,22 +168,12 @@ fn doctor_names_each_file_with_a_token_in_plain_text_and_its_remedy_takes_just_t
     assert!(!format!("{found:?}").contains("canary"), "{found:?}");
     for file in &files {
         let name = file.display().to_string();
-        assert!(
-            found.iter().any(|check| check["fault"]["what"].as_str().unwrap().contains(&name)),
-            "{name}: {found:?}"
-        );
+        let names_it = |check: &Value| check["fault"]["what"].as_str().unwrap().contains(&name);
+        assert!(found.iter().any(names_it), "{name}: {found:?}");
     }
     mend(&world, "git_store");
     for file in &files {
-        assert_eq!(
-            left(file),
-            format!("https://me:pw@example.com\nhttps://x:y@{host}\n"),
-            "{}",
-            file.display()
-        );
+        let left = fs::read_to_string(file).unwrap();
+        assert_eq!(left, format!("https://me:pw@example.com\nhttps://x:y@{host}\n"), "{}", file.display());
     }
-}
-
-fn left(file: &Path) -> String {
-    fs::read_to_string(file).unwrap()
 }

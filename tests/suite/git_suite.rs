@@ -2,15 +2,11 @@
 //! Does not: get or build git (`tests/git-suite` does).
 //! Used by: `main`.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use rally_cred_tests::{
-    keyring::KeyringSession,
-    world::{Ended, World},
-};
+use rally_cred_tests::keyring::KeyringSession;
+use rally_cred_tests::world::{Ended, World};
 
 /// For a function of git's test library that no test of git runs for helpers from outside.
 const AUTHTYPE: &str = r#"#!/bin/sh

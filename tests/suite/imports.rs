@@ -116,7 +116,14 @@ fn is_for_tests(attribute: &Group) -> bool {
 
 #[test]
 fn files_import_each_other_in_one_direction_only() {
-    for folder in ["proto/src", "daemon/core/src", "daemon/src", "client/src", "client/commands/src"] {
+    for folder in [
+        "proto/src",
+        "daemon/core/src",
+        "daemon/gateway/src",
+        "daemon/src",
+        "client/src",
+        "client/commands/src",
+    ] {
         let mut imports = Crate::read(folder).imports();
         // Files that import no other, or that no other imports, are in no circle; without these, more files are such.
         let mut before = usize::MAX;
@@ -139,7 +146,7 @@ const PARTS: [&str; 6] = [
     "clock environment episode private_file program words worker",
     "notify",
     "driver",
-    "activation alert command_line config endpoint flow ipc log secret_source vault",
+    "activation alert command_line config endpoint flow gateway ipc log secret_source vault",
     "perform",
     "start",
 ];

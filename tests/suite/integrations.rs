@@ -6,21 +6,20 @@ use std::{collections::BTreeMap, fs};
 
 use rally_cred_tests::{git_server::GitServer, man, world::Ended};
 
-use crate::{
-    tidy::document,
-    tools::{Stage, installed},
-};
+use crate::tidy::document;
+use crate::tools::{Stage, installed};
 
 const PAGE: &str = include_str!("../../INTEGRATIONS.md");
 
 /// Every section, and what its last block prints. A new section fails here until it says.
-const PRINTED: [(&str, &str); 10] = [
+const PRINTED: [(&str, &str); 11] = [
     ("curl", "UserName"),
     ("Python with requests", "@"),
     ("pyral", "Example Project"),
     ("rally for Node", "DE1"),
     ("MCP servers", "UserName"),
     ("A headers command", "{\"Authorization\":\"Bearer "),
+    ("Programs that run for days", "@"),
     ("cron", "Example Project"),
     ("git", ""),
     ("Bazel", "ZSESSIONID"),

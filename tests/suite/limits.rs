@@ -5,12 +5,10 @@
 
 use std::fs;
 
-use rally_cred_tests::{
-    sandbox::Sandbox,
-    world::{self, Ended, Running, World},
-};
+use rally_cred_tests::sandbox::Sandbox;
+use rally_cred_tests::world::{self, Ended, Running, World};
 
-use crate::sign_in::{question, value, world_with_browser, world_with_keyring};
+use crate::sign_in::{question, value, with_browser, world_with_keyring};
 
 /// A user of this test alone, since the limit of processes counts all that a user has.
 const USER: &str = "48273";
@@ -22,8 +20,7 @@ const AS_USER: [&str; 6] = ["--reuid", USER, "--regid", USER, "--clear-groups", 
 fn limit(world: &World, before: &[&str], daemon: &Running, what: &str) {
     let pid = daemon.0.id().to_string();
     let line = [before, &["prlimit", what, "--pid", &pid]].concat();
-    let set = world.run(line[0], &line[1..], "");
-    assert_eq!(set.code, Some(0), "{set:?}");
+    world.run(line[0], &line[1..], "").succeeded();
 }
 
 fn log_in(world: &World, before: &[&str], sandbox: &Sandbox) -> Ended {
@@ -40,8 +37,7 @@ fn check_fault(ended: &Ended, what: &str) {
 
 #[test]
 fn at_the_users_limit_of_processes_the_daemon_says_so_and_goes_on_when_there_is_room() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     world.configure(&format!("keyring = \"memory\"\n{}", world::profile_for(&sandbox)));
     world.give_to(USER);
     let as_user = |line: &[&str], stdin: &str| world.run("setpriv", &[&AS_USER[..], line].concat(), stdin);
@@ -59,13 +55,12 @@ fn at_the_users_limit_of_processes_the_daemon_says_so_and_goes_on_when_there_is_
     assert!(checked.stdout.contains("no more threads for this user"), "{checked:?}");
 
     limit(&world, &in_world, &daemon, "--nproc=4096:");
-    assert_eq!(log_in(&world, &in_world, &sandbox).code, Some(0));
+    log_in(&world, &in_world, &sandbox).succeeded();
     limit(&world, &in_world, &daemon, "--nproc=1:");
     let got = as_user(&["rally-cred", "get"], &question(&sandbox));
     assert!(value(&got.stdout, "password").is_some(), "{got:?}");
-    assert_eq!(as_user(&["rally-cred", "daemon", "stop"], "").code, Some(0));
-    let log = daemon.end();
-    assert_eq!(log.code, Some(0), "{log:?}");
+    as_user(&["rally-cred", "daemon", "stop"], "").succeeded();
+    let log = daemon.end().succeeded();
     assert!(!log.stderr.contains("a part of the daemon failed"), "{log:?}");
 }
 
@@ -121,12 +116,11 @@ fn at_each_limit_of_descriptors_the_daemon_lives_and_signs_in_once_it_may() {
         }
     }
     limit(&world, &[], &daemon, "--nofile=4096:4096");
-    let ended = log_in(&world, &[], &sandbox);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    log_in(&world, &[], &sandbox).succeeded();
     let got = world.client(&["get"], question(&sandbox));
     assert!(value(&got.stdout, "password").is_some(), "{got:?}");
-    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
-    assert_eq!(daemon.end().code, Some(0));
+    world.client(&["daemon", "stop"], "").succeeded();
+    daemon.end().succeeded();
 }
 
 #[test]
@@ -146,11 +140,9 @@ fn without_memory_for_a_thread_the_daemon_lives_and_the_keyring_is_asked_once_th
         }
     }
     limit(&world, &[], &daemon, "--as=unlimited:");
-    let ended = log_in(&world, &[], &sandbox);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
-    let log = daemon.end();
-    assert_eq!(log.code, Some(0), "{log:?}");
+    log_in(&world, &[], &sandbox).succeeded();
+    world.client(&["daemon", "stop"], "").succeeded();
+    daemon.end().succeeded();
     let got = world.client(&["get"], question(&sandbox));
     assert!(value(&got.stdout, "password").is_some(), "the keyring has it: {got:?}");
 }

@@ -3,15 +3,11 @@
 //! Does not: look at a service manager's own socket under systemd (`systemd` does).
 //! Used by: `main`.
 
-use std::{
-    fs,
-    os::unix::{fs::PermissionsExt, net::UnixListener},
-    path::Path,
-};
+use std::{fs, os::unix::fs::PermissionsExt, os::unix::net::UnixListener, path::Path};
 
-use rally_cred_tests::world::{self, World};
+use rally_cred_tests::world::World;
 
-use crate::sign_in::{question, sign_in, value, world_with_browser};
+use crate::sign_in::{question, sign_in, value, with_browser};
 
 fn private(folder: &Path) {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
@@ -19,8 +15,7 @@ fn private(folder: &Path) {
 
 #[test]
 fn a_socket_that_was_removed_by_hand_comes_back_and_the_token_in_memory_is_served() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     let mut daemon = world.start("rally-credd", &[]);
     daemon.wait_for_line("ready");
     sign_in(&world, &sandbox);
@@ -36,16 +31,13 @@ fn a_socket_that_was_removed_by_hand_comes_back_and_the_token_in_memory_is_serve
         }
         let got = world.client(&["get", "--interactive", "never"], question(&sandbox));
         assert_eq!(got.stdout, first, "{removed:?}: {got:?}");
-        let status: serde_json::Value =
-            serde_json::from_str(&world.client(&["status", "--json"], "").stdout).unwrap();
-        assert_eq!(status["pid"], daemon.0.id(), "{removed:?}: it is the same daemon");
+        assert_eq!(world.status()["pid"], daemon.0.id(), "{removed:?}: it is the same daemon");
         if removed == ["agent.sock"] {
             daemon.wait_for_line("made anew");
         }
     }
-    let stopped = world.client(&["daemon", "stop"], "");
-    assert_eq!(stopped.stdout, "the daemon stopped\n", "{stopped:?}");
-    assert_eq!(daemon.end().code, Some(0));
+    assert_eq!(world.client(&["daemon", "stop"], "").stdout, "the daemon stopped\n");
+    daemon.end().succeeded();
 }
 
 /// Removes a folder with all that is in it. On a busy machine that may take so long that the daemon, which lost its socket
@@ -119,7 +111,7 @@ fn a_daemon_that_cannot_notice_is_found_by_its_lock_told_and_ended() {
     let mut restart = world.start("rally-cred", &["daemon", "restart"]);
     daemon.signal("CONT");
     assert!(restart.wait().success());
-    assert_eq!(daemon.end().code, Some(0));
+    daemon.end().succeeded();
     assert_eq!(world.client(&["daemon", "stop"], "").stdout, "the daemon stopped\n");
 }
 
@@ -133,5 +125,5 @@ fn a_number_that_is_left_in_a_lock_is_nobody_to_be_ended() {
     assert_eq!(world.client(&["daemon", "stop"], "").stdout, "no daemon runs\n");
     bystander.write("still here\n");
     assert_eq!(bystander.next_line_of_stdout().as_deref(), Some("still here"));
-    assert_eq!(world.client(&["daemon", "start"], "").code, Some(0));
+    world.client(&["daemon", "start"], "").succeeded();
 }

@@ -13,6 +13,7 @@ mod engflow;
 mod examples;
 mod exec;
 mod further_servers;
+mod gateway;
 mod git;
 mod git_attributes;
 mod git_store;

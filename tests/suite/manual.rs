@@ -5,9 +5,9 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use rally_cred_core::profile::{Config, Notify, Profile, StaticHosts};
+use rally_cred_core::profile::{Config, GatewaySettings, Notify, Profile, StaticHosts};
 use rally_cred_proto::FaultKind;
-use rally_cred_tests::{man, world::World};
+use rally_cred_tests::{man, world::Ended, world::World};
 use rally_credd::config;
 
 use crate::tidy::document;
@@ -31,11 +31,7 @@ fn mandoc_has_nothing_to_say_against_the_pages() {
         let path = world.path(name);
         fs::write(&path, text).unwrap();
         let linted = world.run("mandoc", &["-Tlint", "-Wwarning", path.to_str().unwrap()], "");
-        assert_eq!(
-            (linted.code, linted.stdout.as_str(), linted.stderr.as_str()),
-            (Some(0), "", ""),
-            "{name}"
-        );
+        assert_eq!(linted, Ended::in_silence(), "{name}");
     }
 }
 
@@ -43,41 +39,23 @@ fn mandoc_has_nothing_to_say_against_the_pages() {
 fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
     let config = config::parse(man::CONFIG_EXAMPLE, Path::new("config.toml")).unwrap();
     // A new field does not compile here until its key is looked for below.
-    let Config { default_profile, keyring: _, profiles, static_hosts, notify } = &config;
+    let Config { default_profile, keyring: _, profiles, static_hosts, notify, gateways } = &config;
     assert_eq!(default_profile, "work");
     assert_ne!(*static_hosts, StaticHosts::default());
     assert_ne!(*notify, Notify::default());
+    #[rustfmt::skip]
     let Profile {
-        name: _,
-        base_url: _,
-        client_id: _,
-        redirect_uri: _,
-        scope: _,
-        ca_file,
-        username,
-        client_secret_source,
-        also,
+        name: _, base_url: _, client_id: _, redirect_uri: _, scope: _, ca_file, username, client_secret_source, also,
     } = &profiles["europe"];
     assert!(ca_file.is_some() && username.is_some() && client_secret_source.is_some() && !also.is_empty());
+    let GatewaySettings { profile: _, port, via, paths: _, wait: _ } = &gateways["mcp"];
+    assert!(port.is_some() && via.is_some());
     let pages = man::pages().unwrap();
     let (_, page) = pages.iter().find(|(name, _)| *name == "rally-cred.toml.5").unwrap();
     let (described, example) = page.split_once(".SH \"EXAMPLE\"").unwrap();
-    for key in [
-        "default_profile",
-        "keyring",
-        "notify",
-        "notify_command",
-        "base_url",
-        "client_id",
-        "redirect_uri",
-        "scope",
-        "ca_file",
-        "username",
-        "client_secret_command",
-        "origin",
-        "header",
-        "hosts",
-    ] {
+    let keys = "default_profile keyring notify notify_command base_url client_id redirect_uri scope ca_file username \
+                client_secret_command origin header hosts profile port mode paths wait";
+    for key in keys.split(' ') {
         assert!(described.contains(&format!("\\fB{key}\\fR")), "{key} is not described");
         assert!(example.contains(&format!("\n{key} = ")), "{key} is not in the example");
     }
@@ -121,11 +99,8 @@ fn the_reference_has_every_exit_code_with_its_faults() {
     for kind in FaultKind::ALL {
         let code = kind.exit_code().to_string();
         let row = rows.iter().find(|row| row[0] == code).unwrap_or_else(|| panic!("no exit code {code}"));
-        assert!(
-            row[2].contains(&format!("`{}`", kind.name())),
-            "{} does not stand beside {code}",
-            kind.name()
-        );
+        let name = kind.name();
+        assert!(row[2].contains(&format!("`{name}`")), "{name} does not stand beside {code}");
     }
     let told: usize = rows.iter().map(|row| row[2].matches('`').count() / 2).sum();
     assert_eq!(told, FaultKind::ALL.len(), "a kind stands there twice, or is no more");

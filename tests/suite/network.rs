@@ -5,20 +5,17 @@
 
 use std::fs;
 
-use rally_cred_tests::{
-    connect_proxy::{ConnectProxy, Manner, PASSWORD},
-    keyring::KeyringSession,
-    sandbox::{Certificate, HOST, Sandbox},
-    world::{self, Ended, World},
-};
+use rally_cred_tests::connect_proxy::{ConnectProxy, Manner, PASSWORD};
+use rally_cred_tests::keyring::KeyringSession;
+use rally_cred_tests::sandbox::{Certificate, HOST, Sandbox};
+use rally_cred_tests::world::{self, Ended, World};
 use serde_json::Value;
 
-use crate::sign_in::world_with_browser;
+use crate::sign_in::{begin, with_browser, world_with_browser};
 
 /// The fault of one check of `doctor`, or null.
 fn fault_of(world: &World, check: &str) -> Value {
-    let ended = world.client(&["doctor", "--json"], "");
-    let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let json = world.client(&["doctor", "--json"], "").json();
     let checks = json["checks"].as_array().unwrap();
     checks.iter().find(|found| found["check"] == check).unwrap()["fault"].clone()
 }
@@ -29,10 +26,8 @@ fn behind_tls(certificate: Certificate) -> (Sandbox, World) {
         options.tls = true;
         options.certificate = certificate;
     });
-    let world = world_with_browser(&sandbox);
-    let authority = world.path("ca.pem");
-    fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
-    world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
+    let mut world = world_with_browser(&sandbox);
+    world.trust(&sandbox);
     (sandbox, world)
 }
 
@@ -56,8 +51,7 @@ fn each_mistake_in_tls_is_told_with_its_own_remedy() {
     let fault = fault_of(&world_with_browser(&sandbox), "tls");
     assert!(fault["try"].as_str().unwrap().contains("ca_file"), "{fault:#}");
     remedies.push(fault["try"].clone());
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     world.configure(&world::profile_for(&sandbox).replace("\"http://127", "\"https://127"));
     let fault = fault_of(&world, "tls");
     assert!(fault["try"].as_str().unwrap().contains("the port in base_url"), "{fault:#}");
@@ -80,23 +74,20 @@ fn behind_proxy(variable: &str, proxy: &str) -> (Sandbox, World, KeyringSession)
 
 /// Signs in where the browser has a way of its own to Rally.
 fn sign_in(world: &World, sandbox: &Sandbox) -> Ended {
-    let mut login = world.start("rally-cred", &["login", "--client-secret-stdin", "--no-browser"]);
-    login.write(&format!("{}\n", sandbox.options().client_secret));
-    drop(login.0.stdin.take());
-    let line = login.wait_for_line("/login/oauth2/auth?");
-    let url = line.trim().replace(HOST, "127.0.0.1");
-    sandbox.browser().allow_blocking(&url).unwrap();
+    let (login, url) = begin(world, &sandbox.options().client_secret, &[]);
+    sandbox.browser().allow(&url.replace(HOST, "127.0.0.1")).unwrap();
     login.end()
 }
 
 #[test]
 fn a_sign_in_behind_a_proxy_works_by_each_variable_that_other_tools_read() {
-    for (variable, scheme) in [
+    let ways = [
         ("HTTPS_PROXY", "http://"),
         ("https_proxy", ""),
         ("ALL_PROXY", "socks5h://"),
         ("all_proxy", "http://"),
-    ] {
+    ];
+    for (variable, scheme) in ways {
         let proxy = ConnectProxy::start(Manner::Open);
         let (sandbox, mut world, _keyring) = behind_proxy(variable, &format!("{scheme}{}", proxy.address()));
         if variable == "https_proxy" {
@@ -156,8 +147,7 @@ fn the_right_password_of_a_proxy_is_given_and_shown_nowhere() {
     let proxy = ConnectProxy::start(Manner::AsksForPassword);
     let (sandbox, world, _keyring) =
         behind_proxy("HTTPS_PROXY", &format!("http://user:{PASSWORD}@{}", proxy.address()));
-    let signed_in = sign_in(&world, &sandbox);
-    assert_eq!(signed_in.code, Some(0), "{signed_in:?}");
+    sign_in(&world, &sandbox).succeeded();
     let doctor = world.client(&["doctor", "--report", "report.txt"], "");
     let report = fs::read_to_string(world.path("report.txt")).unwrap();
     let status = world.client(&["status", "--json"], "");
@@ -174,14 +164,14 @@ fn an_empty_variable_for_certificates_counts_as_none_and_a_wrong_one_is_named() 
     world.set("SSL_CERT_FILE", authority.display());
     assert_eq!(fault_of(&world, "tls"), Value::Null);
     world.set("SSL_CERT_FILE", "").set("SSL_CERT_DIR", "");
-    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    world.client(&["daemon", "restart"], "").succeeded();
     let fault = fault_of(&world, "tls");
     assert!(
         fault["why"].as_str().unwrap().contains("an authority that this machine does not know"),
         "{fault:#}"
     );
     world.set("SSL_CERT_FILE", "/absent.pem");
-    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    world.client(&["daemon", "restart"], "").succeeded();
     let fault = fault_of(&world, "tls");
     assert!(fault["try"].as_str().unwrap().contains("correct SSL_CERT_FILE"), "{fault:#}");
 }
@@ -196,13 +186,12 @@ fn a_daemon_that_goes_another_way_than_the_shell_is_told_and_a_restart_mends_it(
     let why = fault["why"].as_str().unwrap();
     assert!(why.contains(&format!("HTTPS_PROXY is http://…@{} in this shell", proxy.address())), "{fault:#}");
     assert!(why.contains("not set for the daemon") && !why.contains(PASSWORD), "{fault:#}");
-    let mended = world.run("sh", &["-c", fault["try"].as_str().unwrap()], "");
-    assert_eq!(mended.code, Some(0), "{mended:?}");
+    world.run("sh", &["-c", fault["try"].as_str().unwrap()], "").succeeded();
     assert_eq!((fault_of(&world, "network"), fault_of(&world, "rally")), (Value::Null, Value::Null));
     // Where Rally answers all the same, a difference is worth a word and no more.
     let sandbox = world::sandbox();
     world.configure_for(&sandbox);
-    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    world.client(&["daemon", "reload"], "").succeeded();
     world.unset("HTTPS_PROXY");
     let doctor = world.client(&["doctor"], "");
     let line = doctor.stdout.lines().find(|line| line.contains("network ")).unwrap();

@@ -4,15 +4,10 @@
 
 use std::os::unix::fs::symlink;
 
-use rally_cred_tests::{
-    keyring::KeyringSession,
-    sandbox::Sandbox,
-    world::{self, World},
-};
+use rally_cred_tests::world::{self, World};
+use rally_cred_tests::{keyring::KeyringSession, sandbox::Sandbox};
 
-use crate::sign_in::{
-    opened, question, signed_in_with_keyring, value, world_with_browser, world_with_keyring,
-};
+use crate::sign_in::{opened, question, signed_in_with_keyring, value, with_browser, world_with_keyring};
 
 fn token(world: &World, sandbox: &Sandbox) -> Option<String> {
     value(&world.client(&["get"], question(sandbox)).stdout, "password").map(str::to_owned)
@@ -33,7 +28,7 @@ fn a_daemon_without_a_bus_does_not_say_that_nothing_is_stored() {
         (&["get", "--interactive", "always", "--format", "token"], 3),
     ] {
         let ended = world.client(arguments, "");
-        let said = ended.stdout.clone() + &ended.stderr;
+        let said = ended.said();
         assert!(said.contains("no keyring answers") && !said.contains("is stored"), "{arguments:?}: {said}");
         assert!(said.contains("rally-cred daemon restart, in a terminal of your desktop"), "{said}");
         assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
@@ -41,7 +36,7 @@ fn a_daemon_without_a_bus_does_not_say_that_nothing_is_stored() {
 
     // What it says to try helps, done literally where the desktop's bus is known.
     world.join(&keyring);
-    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    world.client(&["daemon", "restart"], "").succeeded();
     drop(daemon);
     assert_eq!(token(&world, &sandbox), before);
     assert_eq!(opened(&world).len(), 1, "nobody had to sign in again");
@@ -59,21 +54,17 @@ fn a_shell_that_outlived_its_desktop_session_starts_a_daemon_that_finds_the_user
             world.client(&["login", "--force", "--client-secret-stdin"], &sandbox.options().client_secret);
         assert_eq!((login.code, login.stderr.contains("keyring")), (Some(0), false), "{dead:?}: {login:?}");
         assert!(!login.stdout.contains("until the daemon stops"), "{login:?}");
-        assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+        world.client(&["daemon", "stop"], "").succeeded();
     }
     assert!(token(&world, &sandbox).is_some(), "a later daemon finds it in the keyring");
 }
 
 #[test]
 fn keyring_os_without_a_collection_is_an_error_before_anybody_signs_in_and_its_remedy_makes_one() {
-    let (sandbox, world, mut keyring) = {
-        let sandbox = world::sandbox();
-        let mut world = world_with_browser(&sandbox);
-        let mut keyring = KeyringSession::start_without_keyring();
-        keyring.restart_keyring(false);
-        world.join(&keyring);
-        (sandbox, world, keyring)
-    };
+    let (sandbox, mut world) = with_browser();
+    let mut keyring = KeyringSession::start_without_keyring();
+    keyring.restart_keyring(false);
+    world.join(&keyring);
     world.configure(&format!("keyring = \"os\"\n{}", world::profile_for(&sandbox)));
     let mut daemon = world.start_daemon();
     let login = || world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
@@ -89,8 +80,7 @@ fn keyring_os_without_a_collection_is_an_error_before_anybody_signs_in_and_its_r
     assert_eq!(got.code, Some(7), "{got:?}");
 
     keyring.replace_and_unlock();
-    let done = login();
-    assert_eq!(done.code, Some(0), "{done:?}");
+    login().succeeded();
     let before = token(&world, &sandbox);
     assert!(before.is_some());
     daemon.kill();
@@ -114,7 +104,7 @@ fn keyring_os_on_a_full_disk_does_not_report_a_sign_in_as_done() {
     keyring.set_disk_full(false);
     // The daemon tries again by itself within seconds, so nobody has to sign in once more.
     while !world.client(&["status"], "").stdout.contains("keeps tokens") {}
-    assert_eq!(world.client(&["login"], "").code, Some(0));
+    world.client(&["login"], "").succeeded();
     assert_eq!(opened(&world).len(), 1);
     let before = token(&world, &sandbox);
     daemon.kill();

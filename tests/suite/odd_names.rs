@@ -2,17 +2,12 @@
 //! Does not: try what servers send (`trouble` and `secrets` do).
 //! Used by: `main`.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
-    process::Stdio,
-};
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, os::unix::fs::PermissionsExt};
 
 use rally_cred_proto::plain::plain;
-use rally_cred_tests::world::{self, World};
+use rally_cred_tests::world::World;
 
-use crate::sign_in::world_with_browser;
+use crate::sign_in::with_browser;
 
 /// A name that sets a title, turns red, goes up a line, and reverses what follows.
 const ODD: &str = "a\u{1b}]0;x\u{7}\u{1b}[31m\u{9b}A\u{202e}b's\nok   daemon";
@@ -24,8 +19,7 @@ fn is_plain(text: &str) -> bool {
 
 /// A world whose config and state lie in such a folder.
 fn odd_world() -> World {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (_sandbox, mut world) = with_browser();
     let folder = world.path(ODD);
     fs::rename(world.path("config"), &folder).unwrap();
     world.set("XDG_CONFIG_HOME", folder.display()).set("XDG_STATE_HOME", folder.display());
@@ -84,18 +78,13 @@ fn a_script_gets_the_path_as_it_is_and_a_terminal_what_it_may_show() {
     let mut world = odd_world();
     let whole = format!("{}/rally-cred/config.toml\n", world.path(ODD).display());
     assert_eq!(world.client(&["config", "path"], "").stdout, whole);
-    let line = ["--quiet", "--return", "--command", "rally-cred config path", "/dev/null"];
-    let shown = world.run("script", &line, "").stdout;
+    let shown = world.at_terminal("rally-cred config path").end().stdout;
     assert!(is_plain(shown.trim_end()) && shown.lines().count() == 1 && shown.contains("31m"), "{shown:?}");
     // What is no text in any language is a path all the same.
     let bytes = b"/no\xfftext/config.toml";
-    let told = world
-        .command("rally-cred")
-        .args(["config", "path"])
-        .env("RALLY_CRED_CONFIG", OsStr::from_bytes(bytes))
-        .stdout(Stdio::piped())
-        .output();
-    assert_eq!(told.unwrap().stdout, [bytes.as_slice(), b"\n"].concat());
+    let mut command = world.command("rally-cred");
+    command.args(["config", "path"]).env("RALLY_CRED_CONFIG", OsStr::from_bytes(bytes));
+    assert_eq!(command.output().unwrap().stdout, [bytes.as_slice(), b"\n"].concat());
     world.unset("XDG_RUNTIME_DIR");
 }
 

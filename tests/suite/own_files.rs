@@ -3,18 +3,13 @@
 //! Does not: look at whose the files are (`ownership` does).
 //! Used by: `main`.
 
-use std::{
-    fs,
-    os::unix::fs::{PermissionsExt, symlink},
-    path::Path,
-};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::{fs, path::Path};
 
 use rally_cred_tests::world::{self, Ended, World};
 
-use crate::{
-    setup::UNASKED,
-    sign_in::{question, sign_in, value, world_with_browser},
-};
+use crate::setup::UNASKED;
+use crate::sign_in::{question, sign_in, value, with_browser, world_with_browser};
 
 /// The kinds of things that are no file, by what makes them.
 const KINDS: [&str; 5] = ["pipe", "folder", "device", "link to a device", "dangling link"];
@@ -51,8 +46,7 @@ fn run(world: &World, arguments: &[&str], stdin: impl AsRef<[u8]>) -> Ended {
 #[test]
 fn whatever_is_in_the_place_of_the_log_the_daemon_serves_without_and_warns_once() {
     for kind in KINDS {
-        let sandbox = world::sandbox();
-        let world = world_with_browser(&sandbox);
+        let (sandbox, world) = with_browser();
         put(kind, &world.path("state/rally-cred/daemon.log"));
         let started = run(&world, &["daemon", "start"], "");
         assert_eq!(started.code, Some(0), "{kind}: {started:?}");
@@ -61,8 +55,7 @@ fn whatever_is_in_the_place_of_the_log_the_daemon_serves_without_and_warns_once(
         let got = run(&world, &["get"], question(&sandbox));
         assert!(value(&got.stdout, "password").is_some() && got.stderr.is_empty(), "{kind}: {got:?}");
         // What is said to help, helps.
-        let remedy = started.remedy();
-        assert_eq!(world.run("sh", &["-c", &remedy], "").code, Some(0), "{kind}: {remedy}");
+        let remedy = world.follow(&started);
         assert_eq!(run(&world, &["daemon", "restart"], "").stderr, "", "{kind}: {remedy}");
         assert!(world.log().contains("ready"), "{kind}: {}", world.log());
     }
@@ -70,12 +63,10 @@ fn whatever_is_in_the_place_of_the_log_the_daemon_serves_without_and_warns_once(
 
 #[test]
 fn where_no_state_can_be_written_the_daemon_serves_without_a_log() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser();
     // A file system of the system's own, on which not even root can make a folder.
     world.set("XDG_STATE_HOME", "/proc/1");
-    let started = run(&world, &["daemon", "start"], "");
-    assert_eq!(started.code, Some(0), "{started:?}");
+    let started = run(&world, &["daemon", "start"], "").succeeded();
     assert!(started.stderr.contains("XDG_STATE_HOME"), "{started:?}");
     sign_in(&world, &sandbox);
 }
@@ -86,13 +77,12 @@ fn a_container_whose_home_is_the_root_folder_is_served() {
     world.give_to("48272:48272");
     let user =
         ["--reuid", "48272", "--regid", "48272", "--clear-groups", "env", "-u", "XDG_STATE_HOME", "HOME=/"];
-    let started =
-        world.run("setpriv", &[&user[..], &["timeout", "20", "rally-cred", "daemon", "start"]].concat(), "");
-    assert_eq!(started.code, Some(0), "{started:?}");
+    let started = world
+        .run("setpriv", &[&user[..], &["timeout", "20", "rally-cred", "daemon", "start"]].concat(), "")
+        .succeeded();
     assert!(started.stdout.starts_with("the daemon started"), "{started:?}");
     assert_eq!(started.stderr.matches("warning").count(), 1, "{started:?}");
-    let stopped = world.run("setpriv", &[&user[..], &["rally-cred", "daemon", "stop"]].concat(), "");
-    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    world.run("setpriv", &[&user[..], &["rally-cred", "daemon", "stop"]].concat(), "").succeeded();
 }
 
 #[test]
@@ -104,8 +94,7 @@ fn whatever_is_in_the_place_of_a_lock_is_told_at_once_with_the_command_that_mend
             fs::set_permissions(world.path("run/rally-cred"), fs::Permissions::from_mode(0o700)).unwrap();
             let refused = run(&world, &["daemon", "start"], "");
             assert!(matches!(refused.code, Some(1 | 6)), "{lock} {kind}: {refused:?}");
-            let remedy = refused.remedy();
-            assert_eq!(world.run("sh", &["-c", &remedy], "").code, Some(0), "{lock} {kind}: {remedy}");
+            let remedy = world.follow(&refused);
             let started = run(&world, &["daemon", "start"], "");
             assert_eq!(started.code, Some(0), "{lock} {kind}: {remedy}: {started:?}");
         }
@@ -129,14 +118,12 @@ fn whatever_is_in_the_place_of_the_config_file_is_told_at_once() {
 #[test]
 fn whatever_is_in_the_place_of_the_record_of_setup_is_told_at_once_with_the_command_that_mends_it() {
     for kind in KINDS {
-        let sandbox = world::sandbox();
-        let world = world_with_browser(&sandbox);
+        let (_sandbox, world) = with_browser();
         put(kind, &world.path("state/rally-cred/setup.json"));
         let removed = run(&world, &["setup", "--remove"], "");
         if kind != "dangling link" {
             assert_eq!(removed.code, Some(1), "{kind}: {removed:?}");
-            let remedy = removed.remedy();
-            assert_eq!(world.run("sh", &["-c", &remedy], "").code, Some(0), "{kind}: {remedy}");
+            let remedy = world.follow(&removed);
             assert_eq!(run(&world, &["setup", "--remove"], "").code, Some(0), "{kind}: {remedy}");
         }
     }
@@ -161,21 +148,20 @@ fn files_of_certificates_and_of_client_secrets_that_are_none_are_told_at_once() 
 
 #[test]
 fn the_log_of_a_daemon_that_runs_stays_bounded_and_keeps_its_last_lines() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     sign_in(&world, &sandbox);
-    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    world.client(&["daemon", "stop"], "").succeeded();
     let (log, old) =
         (world.path("state/rally-cred/daemon.log"), world.path("state/rally-cred/daemon.log.old"));
     let before = "x".repeat(usize::try_from(rally_credd::log::LONGEST).unwrap() - 1000) + "\n";
     fs::write(&log, &before).unwrap();
-    assert_eq!(world.client(&["daemon", "start"], "").code, Some(0));
+    world.client(&["daemon", "start"], "").succeeded();
     assert_eq!(fs::read_to_string(&log).unwrap().len().min(before.len()), before.len(), "it is not full yet");
     sign_in(&world, &sandbox);
     for _ in 0..20 {
-        assert_eq!(world.client(&["get"], question(&sandbox)).code, Some(0));
+        world.client(&["get"], question(&sandbox)).succeeded();
     }
-    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    world.client(&["daemon", "stop"], "").succeeded();
     let (new, old) = (fs::read_to_string(&log).unwrap(), fs::read_to_string(old).unwrap());
     assert!(new.len() < 100_000, "{}", new.len());
     assert!(old.starts_with(&before) && old.len() < before.len() + 2000, "{}", old.len());
@@ -191,14 +177,14 @@ fn clients_that_cannot_be_accepted_are_one_line_an_episode_with_a_count_at_its_e
     let pid = daemon.0.id().to_string();
     let limit = |files: &str| {
         let line = [&format!("--nofile={files}"), "--pid", &pid];
-        assert_eq!(world.run("prlimit", &line.map(|word| word as &str), "").code, Some(0));
+        world.run("prlimit", &line.map(|word| word as &str), "").succeeded();
     };
     limit("3:4096");
     // Nobody takes this request for a second, in which the daemon tries ten times.
     assert_eq!(world.run("timeout", &["1", "rally-cred", "status"], "").code, Some(124));
     limit("4096:4096");
     assert_eq!(world.client(&["status"], "").code, Some(1), "no profile is configured");
-    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    world.client(&["daemon", "stop"], "").succeeded();
     let log = daemon.end().stderr;
     assert_eq!(log.matches("cannot accept a connection").count(), 1, "{log}");
     let end = log.lines().find(|line| line.contains("could not be accepted")).unwrap();

@@ -2,14 +2,8 @@
 //! Does not: look at files of the wrong kind (`own_files` does).
 //! Used by: `main`.
 
-use std::{
-    fs,
-    os::unix::{
-        fs::{MetadataExt, PermissionsExt, chown, symlink},
-        net::UnixListener,
-    },
-    path::Path,
-};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::{fs, os::unix::net::UnixListener, path::Path};
 
 use rally_cred_tests::world::World;
 
@@ -54,22 +48,18 @@ fn check_that_nothing_is_made(world: &World) {
     let before = all_below(&world.path(""));
     for maker in MAKERS {
         let ended = world.run("timeout", &[&["20"], maker].concat(), "");
-        let said = format!("{}{}", ended.stdout, ended.stderr);
+        let said = ended.said();
         assert_eq!(ended.code, Some(1), "{maker:?}: {ended:?}");
         assert!(said.contains("belongs to somebody else, so nothing is made there"), "{maker:?}: {said}");
         assert!(said.contains("try: ") || said.contains(r#""try":"#), "{maker:?}: {said}");
-        assert!(
-            !said.contains("chmod") && !said.contains("mv ") && !said.contains("chown"),
-            "{maker:?}: {said}"
-        );
+        assert!(!["chmod", "mv ", "chown"].iter().any(|word| said.contains(word)), "{maker:?}: {said}");
         assert_eq!(all_below(&world.path("")), before, "{maker:?}");
     }
 }
 
 #[test]
 fn root_with_a_users_variables_makes_nothing_in_their_home_and_says_so() {
-    let world = world_of_another_user();
-    check_that_nothing_is_made(&world);
+    check_that_nothing_is_made(&world_of_another_user());
 }
 
 #[test]
@@ -110,8 +100,7 @@ fn a_user_whose_state_folder_root_has_made_gets_a_daemon_and_the_command_that_me
     for made in ["state", "state/rally-cred"] {
         fs::set_permissions(world.path(made), fs::Permissions::from_mode(0o700)).unwrap();
     }
-    let started = as_user(&["rally-cred", "daemon", "start"]);
-    assert_eq!(started.code, Some(0), "{started:?}");
+    let started = as_user(&["rally-cred", "daemon", "start"]).succeeded();
     assert_eq!(started.stderr.matches("so none is kept").count(), 1, "{started:?}");
     let again = as_user(&["rally-cred", "daemon", "start"]);
     assert_eq!((again.code, again.stderr.as_str()), (Some(0), ""), "it is said once");
@@ -124,7 +113,7 @@ fn a_user_whose_state_folder_root_has_made_gets_a_daemon_and_the_command_that_me
     assert_eq!((restarted.code, restarted.stderr.as_str()), (Some(0), ""), "{restarted:?}");
     assert!(world.log().contains("ready"), "{}", world.log());
     assert_eq!(fs::metadata(world.path("state/rally-cred/daemon.log")).unwrap().uid(), OTHER);
-    assert_eq!(as_user(&["rally-cred", "daemon", "stop"]).code, Some(0));
+    as_user(&["rally-cred", "daemon", "stop"]).succeeded();
 }
 
 /// What a client and a daemon say of this socket; neither may propose to change anything but the variable.
@@ -132,12 +121,9 @@ fn check_that_the_variable_is_to_change(world: &World, socket: &Path) {
     for command in [&["rally-cred", "daemon", "start"][..], &["rally-cred", "status"], &["rally-credd"]] {
         let ended = world.run("timeout", &[&["20"], command].concat(), "");
         assert_ne!(ended.code, Some(0), "{command:?}: {ended:?}");
-        assert_eq!(
-            ended.remedy(),
-            "unset RALLY_CRED_SOCKET, or set it to a path in a folder of your own that is closed to others",
-            "{} {command:?}: {ended:?}",
-            socket.display()
-        );
+        let remedy =
+            "unset RALLY_CRED_SOCKET, or set it to a path in a folder of your own that is closed to others";
+        assert_eq!(ended.remedy(), remedy, "{} {command:?}: {ended:?}", socket.display());
     }
 }
 
@@ -177,7 +163,7 @@ fn what_a_variable_names_is_never_what_is_to_change() {
             [&["doctor", "--no-autostart"][..], &["config", "check"], &["daemon", "start"], &UNASKED]
         {
             let ended = world.run("timeout", &[&["20", "rally-cred"], command].concat(), "");
-            let said = format!("{}{}", ended.stdout, ended.stderr);
+            let said = ended.said();
             for remedy in said.lines().filter_map(|line| line.trim().strip_prefix("try: ")) {
                 for word in ["chmod", "mv ", "chown", "in its place"] {
                     assert!(!remedy.contains(word), "{} {command:?}: {said}", path.display());

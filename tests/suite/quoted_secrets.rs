@@ -6,12 +6,10 @@
 use std::{fs, process::Command};
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
-use rally_cred_tests::{
-    sandbox::{Endpoint, Fault, Planted, Sandbox},
-    world::{self, World},
-};
+use rally_cred_tests::sandbox::{Endpoint, Fault, Planted, Sandbox};
+use rally_cred_tests::world::{self, World};
 
-use crate::sign_in::{sign_in, world_with_browser};
+use crate::sign_in::{begin, sign_in, with_browser, world_with_browser};
 
 /// Secrets that do not look like one: without a digit, short, and with characters that end a word.
 const SECRETS: [&str; 4] =
@@ -36,13 +34,13 @@ fn writings(client_id: &str, secret: &str) -> Vec<String> {
 }
 
 fn oauth_error(status: u16, words: &str) -> Fault {
-    let body = serde_json::json!({"error": "invalid_client", "error_description": words}).to_string();
-    Fault::Answer { status, content_type: "application/json".to_owned(), body }
+    let body = serde_json::json!({"error": "invalid_client", "error_description": words});
+    Fault::json(status, &body.to_string())
 }
 
 fn address_page(status: u16, words: &str) -> Fault {
     let body = format!("<html><p>Your IP address, 192.0.2.7, may not use {words}. Ask.</p></html>");
-    Fault::Answer { status, content_type: "text/html".to_owned(), body }
+    Fault::page(status, &body)
 }
 
 /// Everything that a person can look at, and everything below the home folder.
@@ -86,10 +84,8 @@ fn assert_unseen(seen: &[(String, String)], writings: &[String], shown: &str) {
 fn refused_sign_in(world: &World, sandbox: &Sandbox, secret: &str, answer: Fault) -> Vec<(String, String)> {
     sandbox.clear_faults();
     sandbox.fault(Endpoint::Token, answer, Some(1));
-    let mut login = world.start("rally-cred", &["login", "--force", "--no-browser", "--client-secret-stdin"]);
-    login.write(&format!("{secret}\n"));
-    let line = login.wait_for_line("/login/oauth2/auth?");
-    let page = sandbox.browser().allow_blocking(&line[line.find("http").unwrap()..]).unwrap();
+    let (login, url) = begin(world, secret, &["--force"]);
+    let page = sandbox.browser().allow(&url).unwrap();
     let ended = login.end();
     assert_ne!(ended.code, Some(0));
     let mut seen = look_everywhere(world);
@@ -124,8 +120,7 @@ fn a_client_secret_or_a_code_that_rally_quotes_is_seen_nowhere() {
 
 #[test]
 fn a_token_that_rally_quotes_is_seen_nowhere_not_even_in_an_alert() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser();
     let pipe = world.path("told");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let notify = format!("notify_command = [\"sh\", \"-c\", \"env >\\\"$0\\\"\", \"{}\"]\n", pipe.display());
@@ -144,12 +139,10 @@ fn a_token_that_rally_quotes_is_seen_nowhere_not_even_in_an_alert() {
 
     // A renewal that is refused, with the refresh token in its words.
     let body = r#"{"error":"invalid_grant","error_description":"a\/refresh\/token\/of\/words is over"}"#;
-    let answer =
-        Fault::Answer { status: 400, content_type: "application/json".to_owned(), body: body.to_owned() };
-    sandbox.fault(Endpoint::Token, answer, Some(1));
+    sandbox.fault(Endpoint::Token, Fault::json(400, body), Some(1));
     assert!(sandbox.revoke("an/access/token/of/words"));
     let erase = format!("url={}\npassword=an/access/token/of/words\n", sandbox.base_url());
-    assert_eq!(world.client(&["erase"], erase).code, Some(0));
+    world.client(&["erase"], erase).succeeded();
     let got = world.client(&["get", "--interactive", "never"], "");
     assert_eq!(got.code, Some(3), "{got:?}");
     assert!(!got.stderr.contains("refresh/token"), "{got:?}");
@@ -161,12 +154,10 @@ fn a_token_that_rally_quotes_is_seen_nowhere_not_even_in_an_alert() {
 
     // A look-up that fails, with the token in its words.
     plant();
-    let login = world.client(&["login", "--force"], "");
-    assert_eq!(login.code, Some(0), "{login:?}");
+    world.client(&["login", "--force"], "").succeeded();
     let words = "Cannot read the user of an/access/token/of/words";
     let body = serde_json::json!({"OperationResult": {"Errors": [words]}}).to_string();
-    let answer = Fault::Answer { status: 200, content_type: "application/json".to_owned(), body };
-    sandbox.fault(Endpoint::User, answer, None);
+    sandbox.fault(Endpoint::User, Fault::json(200, &body), None);
     for (place, text) in look_everywhere_without_get(&world) {
         assert!(!text.contains("token/of/words"), "in {place}: {text}");
     }

@@ -34,19 +34,24 @@ impl Texts {
             let tokens: TokenStream = code.parse().unwrap();
             texts.read(tokens, false);
         }
-        texts.remedies.extend(FaultKind::ALL.iter().map(|kind| kind.remedy().to_owned()));
+        texts.remedies.extend(FaultKind::ALL.iter().map(|kind| kind.remedy().to_string()));
         texts
     }
 
     fn read(&mut self, tokens: TokenStream, is_remedy: bool) {
-        let mut before = String::new();
+        let (mut before, mut path) = (String::new(), String::new());
         for token in tokens {
             let name = match &token {
                 TokenTree::Ident(name) => name.to_string(),
                 _ => String::new(),
             };
             match token {
-                TokenTree::Group(group) => self.read(group.stream(), is_remedy || before == "remedy"),
+                TokenTree::Group(group) => self.read(
+                    group.stream(),
+                    is_remedy
+                        || ["remedy", "run"].contains(&before.as_str())
+                        || path.ends_with(" Command new"),
+                ),
                 TokenTree::Literal(literal) => {
                     if let Ok(text) = syn::parse_str::<syn::LitStr>(&literal.to_string()) {
                         self.remedies.extend(is_remedy.then(|| text.value()));
@@ -54,6 +59,9 @@ impl Texts {
                     }
                 }
                 TokenTree::Ident(_) | TokenTree::Punct(_) => {}
+            }
+            if !name.is_empty() {
+                path = path + " " + &name;
             }
             before = name;
         }

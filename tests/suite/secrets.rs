@@ -5,28 +5,18 @@
 
 use std::{fs, os::unix::ffi::OsStrExt, path::Path};
 
-use rally_cred_tests::{
-    keyring::KeyringSession,
-    sandbox::{Endpoint, Fault, Planted},
-    world::{self, Ended, World},
-};
+use rally_cred_tests::keyring::KeyringSession;
+use rally_cred_tests::sandbox::{Endpoint, Fault, Planted};
+use rally_cred_tests::world::{self, Ended, World};
 
 use crate::sign_in::{question, value, world_with_browser};
 
 const CLIENT_SECRET: &str = "canary-client-secret";
-const SECRETS: [&str; 8] = [
-    CLIENT_SECRET,
-    "canary-code",
-    "canary-access",
-    "canary-refresh",
-    "canary-id-token",
-    "canary-echoed-secret",
-    "canary-password",
-    "canary-stored-refresh",
-];
+const SECRETS: &str = "canary-client-secret canary-code canary-access canary-refresh canary-id-token canary-echoed-secret \
+                       canary-password canary-stored-refresh";
 
 fn find_secret(bytes: &[u8]) -> Option<&'static str> {
-    SECRETS.into_iter().find(|secret| bytes.windows(secret.len()).any(|window| window == secret.as_bytes()))
+    SECRETS.split(' ').find(|secret| bytes.windows(secret.len()).any(|window| window == secret.as_bytes()))
 }
 
 fn assert_silent(place: &str, bytes: &[u8]) {
@@ -50,10 +40,8 @@ fn look_at_process(pid: u32) {
 fn planted_secrets_are_found_nowhere_but_in_answers() {
     let sandbox = world::sandbox_with(|options| options.client_secret = CLIENT_SECRET.to_owned());
     let mut world = world_with_browser(&sandbox);
-    world.configure(&format!(
-        "{}[static]\nhosts = [\"https://git.example.com\"]\n",
-        world::profile_for(&sandbox)
-    ));
+    let profile = world::profile_for(&sandbox);
+    world.configure(&format!("{profile}[static]\nhosts = [\"https://git.example.com\"]\n"));
     // Debug output of the other libraries is off at every level, and ours holds no payload.
     world.set("RALLY_CRED_LOG", "trace").set("RUST_LOG", "trace").set("RUST_BACKTRACE", "full");
     let mut keyring = KeyringSession::start();
@@ -65,24 +53,15 @@ fn planted_secrets_are_found_nowhere_but_in_answers() {
             access_token: Some("canary-access".to_owned()),
             refresh_token: Some("canary-refresh".to_owned()),
             id_token: Some("canary-id-token".to_owned()),
-            ..Planted::default()
         });
     };
 
     // A sign-in that Rally refuses, with the secret echoed in its error as Rally does.
     let echo = r#"{"client_id":"c","client_secret":"canary-echoed-secret","error_description":"bad canary-echoed-secret","error":"invalid_grant"}"#;
     for fault in [
-        Fault::Answer { status: 400, content_type: "application/json".to_owned(), body: echo.to_owned() },
-        Fault::Answer {
-            status: 200,
-            content_type: "application/json".to_owned(),
-            body: r#"{"access_token":"canary-access\nhost=evil"}"#.to_owned(),
-        },
-        Fault::Answer {
-            status: 500,
-            content_type: "text/html".to_owned(),
-            body: "<html>canary-access".to_owned(),
-        },
+        Fault::json(400, echo),
+        Fault::json(200, r#"{"access_token":"canary-access\nhost=evil"}"#),
+        Fault::page(500, "<html>canary-access"),
         Fault::Truncated,
     ] {
         plant();
@@ -97,8 +76,7 @@ fn planted_secrets_are_found_nowhere_but_in_answers() {
 
     // One that works, a status, and every kind of request that must not show the token.
     plant();
-    let login = world.client(&["login", "--client-secret-stdin"], format!("{CLIENT_SECRET}\n"));
-    assert_eq!(login.code, Some(0), "{login:?}");
+    let login = world.client(&["login", "--client-secret-stdin"], format!("{CLIENT_SECRET}\n")).succeeded();
     assert_shows_none(&login);
     look_at_process(daemon.0.id());
     let got = world.client(&["get"], question(&sandbox));
@@ -132,16 +110,11 @@ fn planted_secrets_are_found_nowhere_but_in_answers() {
     // A renewal that fails, a pasted address that is wrong, and an erase.
     assert!(sandbox.revoke("canary-access"));
     sandbox.fault(Endpoint::Token, Fault::Html, Some(1));
-    assert_shows_none(
-        &world.client(
-            &["erase"],
-            format!("{}password=canary-access\n", question(&sandbox).replace("\n\n", "\n")),
-        ),
-    );
+    let erase = format!("{}password=canary-access\n", question(&sandbox).replace("\n\n", "\n"));
+    assert_shows_none(&world.client(&["erase"], erase));
     assert_shows_none(&world.client(&["get", "--format", "json"], ""));
     assert_shows_none(&world.client(&["logout", "--all"], ""));
-    daemon.signal("TERM");
-    assert!(daemon.wait().success());
+    daemon.stop();
 
     let log = world.log();
     assert!(log.contains("handed out a token") && log.contains("DEBUG"), "the log was written: {log}");

@@ -2,31 +2,25 @@
 //! Does not: look into the sign-in that it ends with (`sign_in` does).
 //! Used by: `main`.
 
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::{
-    collections::BTreeMap,
-    ffi::OsStr,
-    fs,
-    io::Write,
-    net::TcpListener,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{PermissionsExt, symlink},
-    },
-    path::PathBuf,
-    process::Stdio,
+    collections::BTreeMap, ffi::OsStr, fs, io::Write, net::TcpListener, os::unix::ffi::OsStrExt,
+    path::PathBuf, process::Stdio,
 };
 
-use rally_cred_tests::{
-    keyring::KeyringSession,
-    sandbox::Sandbox,
-    world::{self, Ended, World},
-};
+use rally_cred_tests::keyring::KeyringSession;
+use rally_cred_tests::sandbox::{Options, Sandbox};
+use rally_cred_tests::world::{self, Ended, World};
 
 use crate::sign_in::{opened, question, value, world_with_browser};
 
 /// A new user: nothing is configured, a browser is there, and a `systemctl --user` that notes what it is asked.
-pub(crate) fn newcomer(sandbox: &Sandbox) -> (World, KeyringSession) {
-    let mut world = world_with_browser(sandbox);
+pub(crate) fn newcomer() -> (Sandbox, World, KeyringSession) {
+    newcomer_at(world::sandbox())
+}
+
+fn newcomer_at(sandbox: Sandbox) -> (Sandbox, World, KeyringSession) {
+    let mut world = world_with_browser(&sandbox);
     fs::remove_dir_all(world.path("config")).unwrap();
     let keyring = KeyringSession::start();
     world.join(&keyring);
@@ -44,7 +38,7 @@ pub(crate) fn newcomer(sandbox: &Sandbox) -> (World, KeyringSession) {
         case $1 in enable) touch \"$HOME/enabled\" ;; disable) rm \"$HOME/enabled\" ;; esac\n";
     world.stand_in("systemctl", script);
     world.set("SHELL", "/bin/bash");
-    (world, keyring)
+    (sandbox, world, keyring)
 }
 
 pub(crate) fn asked_of_systemd(world: &World) -> Vec<String> {
@@ -67,6 +61,11 @@ pub(crate) fn setup(world: &World, flags: &[String], more: &[&str], stdin: &str)
     world.client(&[&["setup"], flags.as_slice(), more].concat(), stdin)
 }
 
+/// Sets up by every flag, with the client secret on standard input.
+pub(crate) fn set_up(world: &World, sandbox: &Sandbox) -> Ended {
+    setup(world, &flags(sandbox), &["--client-secret-stdin"], &sandbox.options().client_secret).succeeded()
+}
+
 /// The files of a user that are not the daemon's, or the tests' own.
 fn files(world: &World) -> BTreeMap<PathBuf, String> {
     let own =
@@ -82,19 +81,16 @@ pub(crate) const UNASKED: [&str; 9] =
 
 #[test]
 fn flags_alone_lead_from_nothing_to_a_token_and_remove_leads_back() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     let before = files(&world);
     let secret = sandbox.options().client_secret;
 
-    let dry = setup(&world, &flags(&sandbox), &["--dry-run"], "");
-    assert_eq!(dry.code, Some(0), "{dry:?}");
+    let dry = setup(&world, &flags(&sandbox), &["--dry-run"], "").succeeded();
     assert!(dry.stdout.lines().all(|line| line.starts_with("would ")), "{dry:?}");
     assert_eq!(files(&world), before);
     assert!(asked_of_systemd(&world).is_empty() && !world.path("run/rally-cred").exists());
 
-    let made = setup(&world, &flags(&sandbox), &["--client-secret-stdin"], &secret);
-    assert_eq!(made.code, Some(0), "{made:?}");
+    let made = setup(&world, &flags(&sandbox), &["--client-secret-stdin"], &secret).succeeded();
     let done: Vec<_> = made.stdout.lines().collect();
     let planned: Vec<_> = dry.stdout.lines().map(|line| line.trim_start_matches("would ")).collect();
     assert_eq!(done[..done.len() - 1], planned[..planned.len() - 1]);
@@ -108,12 +104,10 @@ fn flags_alone_lead_from_nothing_to_a_token_and_remove_leads_back() {
     assert_eq!(mode & 0o777, 0o600);
     let token = world.client(&["get"], question(&sandbox));
     assert!(value(&token.stdout, "password").is_some(), "{token:?}");
-    let doctor = world.client(&["doctor"], "");
-    assert_eq!(doctor.code, Some(0), "{doctor:?}");
+    world.client(&["doctor"], "").succeeded();
 
     let after = files(&world);
-    let again = setup(&world, &flags(&sandbox), &[], "");
-    assert_eq!(again.code, Some(0), "{again:?}");
+    let again = setup(&world, &flags(&sandbox), &[], "").succeeded();
     assert!(again.stdout.starts_with("nothing to change\n"), "{again:?}");
     assert!(again.stdout.contains("already signed in"), "{again:?}");
     assert_eq!((files(&world), asked_of_systemd(&world).len()), (after.clone(), 2));
@@ -123,14 +117,11 @@ fn flags_alone_lead_from_nothing_to_a_token_and_remove_leads_back() {
 
     let dry = world.client(&["setup", "--remove", "--dry-run"], "");
     assert_eq!((dry.code, files(&world)), (Some(0), after));
-    let gone = world.client(&["setup", "--remove"], "");
-    assert_eq!(gone.code, Some(0), "{gone:?}");
+    world.client(&["setup", "--remove"], "").succeeded();
     let left: Vec<_> = files(&world).into_iter().filter(|(_, text)| !text.is_empty()).collect();
     assert_eq!(left, before.into_iter().collect::<Vec<_>>());
-    assert_eq!(
-        asked_of_systemd(&world)[2..],
-        ["disable --now rally-cred.socket rally-cred.service", "daemon-reload"]
-    );
+    let undone = ["disable --now rally-cred.socket rally-cred.service", "daemon-reload"];
+    assert_eq!(asked_of_systemd(&world)[2..], undone);
     let items = world.run("secret-tool", &["search", "--all", "service", "rally-cred"], "");
     assert_eq!(items.stdout, "", "{items:?}");
     assert!(!world.path("run/rally-cred/agent.sock").exists(), "the daemon has ended");
@@ -140,12 +131,11 @@ fn flags_alone_lead_from_nothing_to_a_token_and_remove_leads_back() {
 
 #[test]
 fn a_person_at_a_terminal_is_asked_one_thing_after_the_other() {
-    let sandbox = world::sandbox_with(|options| options.client_secret = "typed-by-hand".to_owned());
-    let (world, _keyring) = newcomer(&sandbox);
+    let change = |options: &mut Options| options.client_secret = "typed-by-hand".to_owned();
+    let (sandbox, world, _keyring) = newcomer_at(world::sandbox_with(change));
     let options = sandbox.options();
     let slm = format!("{}/slm", sandbox.base_url());
-    let command = ["--quiet", "--return", "--command", "rally-cred setup", "/dev/null"];
-    let mut setup = world.start("script", &command);
+    let mut setup = world.at_terminal("rally-cred setup");
     let mut shown = String::new();
     for (question, answer) in [
         ("Rally's address [https://rally1.rallydev.com]: ", "rally1.rallydev.com"),
@@ -165,8 +155,7 @@ fn a_person_at_a_terminal_is_asked_one_thing_after_the_other() {
         shown += &setup.wait_for_text(question);
         setup.write(&format!("{answer}\n"));
     }
-    let ended = setup.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = setup.end().succeeded();
     assert!(ended.stdout.contains("signed in as dana@example.com"), "{ended:?}");
     assert!(!shown.contains("typed-by-hand") && !ended.stdout.contains("typed-by-hand"), "{ended:?}");
     // What cannot be used is said at once, and asked again with what was probably meant.
@@ -186,16 +175,14 @@ fn a_person_at_a_terminal_is_asked_one_thing_after_the_other() {
     assert!(asked_of_systemd(&world).is_empty());
     let key = format!("credential.{}.helper", sandbox.base_url());
     assert_eq!(world.run("git", &["config", "--global", &key], "").stdout, "rally\n");
-    assert_eq!(world.client(&["doctor"], "").code, Some(0));
+    world.client(&["doctor"], "").succeeded();
 }
 
 #[test]
 fn a_person_who_goes_away_leaves_everything_as_it_was() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (_sandbox, world, _keyring) = newcomer();
     let before = files(&world);
-    let command = ["--quiet", "--return", "--command", "rally-cred setup --no-browser", "/dev/null"];
-    let mut setup = world.start("script", &command);
+    let mut setup = world.at_terminal("rally-cred setup --no-browser");
     setup.wait_for_text("Rally's address");
     setup.write("\n");
     setup.wait_for_text("/callback]: ");
@@ -210,8 +197,7 @@ fn a_person_who_goes_away_leaves_everything_as_it_was() {
 
 #[test]
 fn without_a_terminal_what_no_flag_says_is_an_error_that_names_the_flag() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (_sandbox, world, _keyring) = newcomer();
     let before = files(&world);
     let ended = world.client(&["setup"], "");
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
@@ -221,11 +207,9 @@ fn without_a_terminal_what_no_flag_says_is_an_error_that_names_the_flag() {
 
 #[test]
 fn the_callback_is_proposed_with_a_port_that_is_free() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (_sandbox, world, _keyring) = newcomer();
     let _taken = TcpListener::bind(("127.0.0.1", 8477));
-    let command = ["--quiet", "--return", "--command", "rally-cred setup --no-browser", "/dev/null"];
-    let mut setup = world.start("script", &command);
+    let mut setup = world.at_terminal("rally-cred setup --no-browser");
     setup.wait_for_text("Rally's address");
     setup.write("\n");
     let shown = setup.wait_for_text("/callback]: ");
@@ -234,8 +218,7 @@ fn the_callback_is_proposed_with_a_port_that_is_free() {
 
 #[test]
 fn an_existing_file_keeps_its_comments_its_other_profiles_its_mode_and_its_link() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     let text = "# mine\nkeyring = \"auto\"   # for now\n\n[profile.home] # the first\nclient_id = \"x\"\n\
                 redirect_uri = \"http://localhost:1/x\"\n";
     world.configure(text);
@@ -245,8 +228,7 @@ fn an_existing_file_keeps_its_comments_its_other_profiles_its_mode_and_its_link(
     symlink(&elsewhere, &path).unwrap();
     let mut flags = flags(&sandbox);
     flags.truncate(6);
-    let made = setup(&world, &flags, &["work", "--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(made.code, Some(0), "{made:?}");
+    setup(&world, &flags, &["work", "--client-secret-stdin"], &sandbox.options().client_secret).succeeded();
     assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     assert_eq!(fs::metadata(&elsewhere).unwrap().permissions().mode() & 0o777, 0o644);
     let now = fs::read_to_string(&path).unwrap();
@@ -254,17 +236,16 @@ fn an_existing_file_keeps_its_comments_its_other_profiles_its_mode_and_its_link(
         assert!(now.lines().any(|found| found == line), "{line:?} is not in {now}");
     }
     assert!(now.contains("default_profile = \"home\""), "{now}");
-    assert_eq!(world.client(&["config", "check"], "").code, Some(0));
+    world.client(&["config", "check"], "").succeeded();
 
-    assert_eq!(world.client(&["setup", "work", "--remove"], "").code, Some(0));
+    world.client(&["setup", "work", "--remove"], "").succeeded();
     // The profile that was the only one is the default by name now, which is as good.
     assert_eq!(fs::read_to_string(&path).unwrap().replace("default_profile = \"home\"\n", ""), text);
 }
 
 #[test]
 fn values_that_the_daemon_would_not_take_change_nothing() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     // Nor do they leave a record of a file that was never made.
     let all = world.files();
     let ended = setup(&world, &flags(&sandbox)[..2], &["--callback", "no address", "--client-id", "x"], "");
@@ -302,23 +283,18 @@ fn values_that_the_daemon_would_not_take_change_nothing() {
     world.configure("client_secret = \"canary");
     let ended = setup(&world, &[], &[], "");
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(
-        ended.stderr.contains("rally-cred config check") && !ended.stderr.contains("canary"),
-        "{ended:?}"
-    );
+    assert!(ended.stderr.contains("rally-cred config check"), "{ended:?}");
+    assert!(!ended.stderr.contains("canary"), "{ended:?}");
 }
 
 #[test]
 fn what_cannot_be_asked_about_is_told_before_any_question() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (_sandbox, world, _keyring) = newcomer();
     world.configure("[profile.home]\nclient_id = \"x\"\nredirect_uri = \"nonsense\"\n");
     for (name, expected) in
         [("'my work'", "this profile name cannot be used"), ("work", "`redirect_uri` cannot")]
     {
-        let command = format!("rally-cred setup {name} --no-browser");
-        let setup = world.start("script", &["--quiet", "--return", "--command", &command, "/dev/null"]);
-        let ended = setup.end();
+        let ended = world.at_terminal(&format!("rally-cred setup {name} --no-browser")).end();
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.stdout.contains(expected) && !ended.stdout.contains("Rally's address"), "{ended:?}");
     }
@@ -326,16 +302,14 @@ fn what_cannot_be_asked_about_is_told_before_any_question() {
 
 #[test]
 fn nothing_that_was_typed_has_to_be_typed_again() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     world.configure("# mine\n");
     let path = world.path("config/rally-cred/config.toml");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
     let command = "rally-cred setup --no-browser --units no --git no --completions no";
-    let script = ["--quiet", "--return", "--command", command, "/dev/null"];
     let options = sandbox.options();
     for last in [Some(options.client_id.as_str()), None] {
-        let mut setup = world.start("script", &script);
+        let mut setup = world.at_terminal(command);
         for (question, answer) in
             [("Rally's address", sandbox.base_url()), ("/callback]: ", options.redirect_uri.as_str())]
         {
@@ -357,8 +331,7 @@ fn nothing_that_was_typed_has_to_be_typed_again() {
 
 #[test]
 fn a_callback_that_rally_cred_cannot_answer_at_is_taken_with_a_word_about_pasting() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     let _taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let taken = format!("http://localhost:{}/callback", _taken.local_addr().unwrap().port());
     for (callback, expected) in [
@@ -366,22 +339,15 @@ fn a_callback_that_rally_cred_cannot_answer_at_is_taken_with_a_word_about_pastin
         ("http://example.com/callback", "does not lead to this machine"),
         (taken.as_str(), "another program listens on port"),
     ] {
-        let flags = flags(&sandbox);
-        let dry = setup(
-            &world,
-            &[&flags[..4], &["--callback".into(), callback.into()]].concat(),
-            &["--dry-run"],
-            "",
-        );
-        assert_eq!(dry.code, Some(0), "{dry:?}");
+        let flags = [&flags(&sandbox)[..4], &["--callback".into(), callback.into()]].concat();
+        let dry = setup(&world, &flags, &["--dry-run"], "").succeeded();
         assert!(dry.stderr.contains(expected) && dry.stderr.contains("pasting"), "{dry:?}");
     }
 }
 
 #[test]
 fn git_is_told_the_path_of_the_helper_where_it_cannot_find_it_by_name() {
-    let sandbox = world::sandbox();
-    let (mut world, _keyring) = newcomer(&sandbox);
+    let (sandbox, mut world, _keyring) = newcomer();
     let folder = world.path("my programs");
     fs::create_dir(&folder).unwrap();
     for name in ["rally-cred", "rally-cred-commands", "rally-credd", "git-credential-rally"] {
@@ -390,32 +356,28 @@ fn git_is_told_the_path_of_the_helper_where_it_cannot_find_it_by_name() {
     world.set("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", world.path("bin").display()));
     let program = folder.join("rally-cred").display().to_string();
     // A helper for all servers is kept out, by path as by name.
-    assert_eq!(world.run("git", &["config", "--global", "credential.helper", "store"], "").code, Some(0));
+    world.run("git", &["config", "--global", "credential.helper", "store"], "").succeeded();
     let before = fs::read_to_string(world.path(".gitconfig")).unwrap();
     let flags = flags(&sandbox);
     let run = |more: &[&str], stdin: &str| {
         let arguments: Vec<_> = more.iter().copied().chain(flags[..6].iter().map(String::as_str)).collect();
         world.run(&program, &arguments, stdin)
     };
-    let made = run(&["setup", "--git", "yes", "--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(made.code, Some(0), "{made:?}");
+    run(&["setup", "--git", "yes", "--client-secret-stdin"], &sandbox.options().client_secret).succeeded();
     let filled = world.run("git", &["credential", "fill"], question(&sandbox));
     assert!(value(&filled.stdout, "password").is_some(), "{filled:?}");
-    assert_eq!(world.run("git", &["credential", "approve"], &filled.stdout).code, Some(0));
+    world.run("git", &["credential", "approve"], &filled.stdout).succeeded();
     assert!(!world.path(".git-credentials").exists());
-    let doctor = world.run(&program, &["doctor"], "");
-    assert_eq!(doctor.code, Some(0), "{doctor:?}");
+    world.run(&program, &["doctor"], "").succeeded();
     let again = run(&["setup", "--git", "yes"], "");
     assert!(again.stdout.starts_with("nothing to change\n"), "{again:?}");
-    let gone = world.run(&program, &["setup", "--remove"], "");
-    assert_eq!(gone.code, Some(0), "{gone:?}");
+    let gone = world.run(&program, &["setup", "--remove"], "").succeeded();
     assert_eq!(fs::read_to_string(world.path(".gitconfig")).unwrap(), before, "{gone:?}");
 }
 
 #[test]
 fn a_home_folder_that_is_no_text_is_as_good_as_any() {
-    let sandbox = world::sandbox();
-    let (mut world, _keyring) = newcomer(&sandbox);
+    let (sandbox, mut world, _keyring) = newcomer();
     world.unset("XDG_CONFIG_HOME").unset("XDG_STATE_HOME");
     let home = world.path("").join(OsStr::from_bytes(b"home-\xff"));
     fs::create_dir(&home).unwrap();
@@ -447,21 +409,20 @@ fn a_home_folder_that_is_no_text_is_as_good_as_any() {
 
 #[test]
 fn the_daemon_of_systemd_gets_the_proxy_of_the_shell_and_loses_it_with_the_rest() {
-    let sandbox = world::sandbox();
-    let (mut world, _keyring) = newcomer(&sandbox);
+    let (sandbox, mut world, _keyring) = newcomer();
     let secret = sandbox.options().client_secret;
     world.set("HTTPS_PROXY", "http://me:canary%40@proxy.example.com:3128");
     world.set("SSL_CERT_FILE", "/etc/ssl/certs/work.pem");
-    let made = setup(&world, &flags(&sandbox), &["--network", "yes", "--client-secret-stdin"], &secret);
-    assert_eq!(made.code, Some(0), "{made:?}");
+    let made =
+        setup(&world, &flags(&sandbox), &["--network", "yes", "--client-secret-stdin"], &secret).succeeded();
     assert!(!format!("{made:?}").contains("canary"), "{made:?}");
     let path = world.path("config/systemd/user/rally-cred.service.d/network.conf");
     let text = fs::read_to_string(&path).unwrap();
-    assert!(
-        text.contains("Environment=\"HTTPS_PROXY=http://me:canary%%40@proxy.example.com:3128\"\n"),
-        "{text}"
-    );
-    assert!(text.contains("Environment=\"SSL_CERT_FILE=/etc/ssl/certs/work.pem\"\n"), "{text}");
+    for line in
+        ["HTTPS_PROXY=http://me:canary%%40@proxy.example.com:3128", "SSL_CERT_FILE=/etc/ssl/certs/work.pem"]
+    {
+        assert!(text.contains(&format!("Environment=\"{line}\"\n")), "{text}");
+    }
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(asked_of_systemd(&world).contains(&"daemon-reload".to_owned()));
     // What is so stays; another proxy is asked about, and none is none.
@@ -474,15 +435,14 @@ fn the_daemon_of_systemd_gets_the_proxy_of_the_shell_and_loses_it_with_the_rest(
     assert!(setup(&world, &[], &["--network", "yes"], "").stdout.contains("delete "));
     assert!(!path.exists() && !path.parent().unwrap().exists());
     world.set("ALL_PROXY", "http://other:1");
-    assert_eq!(setup(&world, &[], &["--network", "yes"], "").code, Some(0));
-    assert_eq!(world.client(&["setup", "--remove"], "").code, Some(0));
+    setup(&world, &[], &["--network", "yes"], "").succeeded();
+    world.client(&["setup", "--remove"], "").succeeded();
     assert!(!path.exists() && !path.parent().unwrap().exists());
 }
 
 #[test]
 fn a_config_file_that_is_read_only_stays_as_it_is_and_the_remedy_opens_it() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     world.configure_for(&sandbox);
     let path = world.path("config/rally-cred/config.toml");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
@@ -498,21 +458,18 @@ fn a_config_file_that_is_read_only_stays_as_it_is_and_the_remedy_opens_it() {
 
 #[test]
 fn a_new_callback_url_is_proved_by_a_new_sign_in() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     world.configure_for(&sandbox);
     crate::sign_in::sign_in(&world, &sandbox);
     let callback = format!("http://localhost:{}/other", world::free_port());
     sandbox.change(|options| options.redirect_uri.clone_from(&callback));
-    let changed = setup(&world, &[], &["--callback", &callback], "");
-    assert_eq!(changed.code, Some(0), "{changed:?}");
+    let changed = setup(&world, &[], &["--callback", &callback], "").succeeded();
     assert!(changed.stdout.contains("default: signed in as dana@example.com"), "{changed:?}");
 }
 
 #[test]
 fn what_is_asked_for_and_cannot_be_is_told_before_anything_changes() {
-    let sandbox = world::sandbox();
-    let (mut world, _keyring) = newcomer(&sandbox);
+    let (sandbox, mut world, _keyring) = newcomer();
     let before = files(&world);
     let mut flags = flags(&sandbox);
     flags.truncate(6);
@@ -527,13 +484,11 @@ fn what_is_asked_for_and_cannot_be_is_told_before_anything_changes() {
 
 #[test]
 fn completions_that_a_package_brought_are_not_written_a_second_time() {
-    let sandbox = world::sandbox();
-    let (mut world, _keyring) = newcomer(&sandbox);
+    let (sandbox, mut world, _keyring) = newcomer();
     let folder = world.path("share/bash-completion/completions");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("rally-cred"), "").unwrap();
     world.set("XDG_DATA_DIRS", format!("/nowhere:{}", world.path("share").display()));
-    let dry = setup(&world, &flags(&sandbox), &["--dry-run"], "");
-    assert_eq!(dry.code, Some(0), "{dry:?}");
+    let dry = setup(&world, &flags(&sandbox), &["--dry-run"], "").succeeded();
     assert!(dry.stdout.contains("config.toml") && !dry.stdout.contains("completion"), "{dry:?}");
 }

@@ -4,27 +4,22 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use rally_cred_tests::world;
-
-use crate::setup::{asked_of_systemd, flags, newcomer, setup};
+use crate::setup::{asked_of_systemd, flags, newcomer, set_up, setup};
 
 #[test]
 fn remove_leaves_what_was_there_before_setup() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     // By hand, as README.md and `doctor` say, and in a file that lies elsewhere.
     let key = format!("credential.{}.helper", sandbox.base_url());
-    assert_eq!(world.run("git", &["config", "--global", &key, "rally"], "").code, Some(0));
+    world.run("git", &["config", "--global", &key, "rally"], "").succeeded();
     world.configure("");
     let (path, elsewhere) = (world.path("config/rally-cred/config.toml"), world.path("dotfiles.toml"));
     fs::rename(&path, &elsewhere).unwrap();
     symlink(&elsewhere, &path).unwrap();
-    let made = setup(&world, &flags(&sandbox), &["--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(made.code, Some(0), "{made:?}");
+    let made = set_up(&world, &sandbox);
     assert!(!made.stdout.contains("run git"), "{made:?}");
 
-    let gone = world.client(&["setup", "--remove"], "");
-    assert_eq!(gone.code, Some(0), "{gone:?}");
+    let gone = world.client(&["setup", "--remove"], "").succeeded();
     assert_eq!(world.run("git", &["config", "--global", &key], "").stdout, "rally\n", "{gone:?}");
     assert!(fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()), "{gone:?}");
     assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "");
@@ -33,21 +28,18 @@ fn remove_leaves_what_was_there_before_setup() {
 
 #[test]
 fn units_that_a_package_brought_are_enabled_and_disabled_again() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     fs::write(world.path("packaged"), "").unwrap();
-    let made = setup(&world, &flags(&sandbox), &["--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(made.code, Some(0), "{made:?}");
+    set_up(&world, &sandbox);
     assert_eq!(asked_of_systemd(&world), ["enable --now rally-cred.socket"]);
     assert!(!world.path("config/systemd").exists());
-    assert_eq!(world.client(&["setup", "--remove"], "").code, Some(0));
+    world.client(&["setup", "--remove"], "").succeeded();
     assert_eq!(asked_of_systemd(&world)[1..], ["disable --now rally-cred.socket rally-cred.service"]);
 }
 
 #[test]
 fn where_nothing_is_to_be_removed_the_daemon_runs_on() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (_sandbox, world, _keyring) = newcomer();
     let _daemon = world.start_daemon();
     let nothing = world.client(&["setup", "--remove"], "");
     assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(0), "nothing to change\n"));
@@ -56,32 +48,29 @@ fn where_nothing_is_to_be_removed_the_daemon_runs_on() {
 
 #[test]
 fn a_comment_of_the_users_outlives_the_file_that_setup_made() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
-    let made = setup(&world, &flags(&sandbox), &["--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(made.code, Some(0), "{made:?}");
+    let (sandbox, world, _keyring) = newcomer();
+    set_up(&world, &sandbox);
     let path = world.path("config/rally-cred/config.toml");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("# ask Dana before you change it\n\n{text}")).unwrap();
-    assert_eq!(world.client(&["setup", "--remove"], "").code, Some(0));
+    world.client(&["setup", "--remove"], "").succeeded();
     assert_eq!(fs::read_to_string(&path).unwrap(), "# ask Dana before you change it\n\n");
 }
 
 #[test]
 fn the_setting_of_git_goes_with_the_last_profile_of_its_server() {
-    let sandbox = world::sandbox();
-    let (world, _keyring) = newcomer(&sandbox);
+    let (sandbox, world, _keyring) = newcomer();
     let secret = sandbox.options().client_secret;
     for (profile, units) in [("home", "no"), ("work", "yes")] {
         let mut flags = flags(&sandbox);
         flags.truncate(6);
         let more = [profile, "--git", "yes", "--units", units, "--client-secret-stdin"];
-        assert_eq!(setup(&world, &flags, &more, &secret).code, Some(0));
+        setup(&world, &flags, &more, &secret).succeeded();
     }
     let key = format!("credential.{}.helper", sandbox.base_url());
     let helper = || world.run("git", &["config", "--global", &key], "").stdout;
-    assert_eq!(world.client(&["setup", "home", "--remove"], "").code, Some(0));
+    world.client(&["setup", "home", "--remove"], "").succeeded();
     assert_eq!((helper().as_str(), asked_of_systemd(&world).len()), ("rally\n", 2));
-    assert_eq!(world.client(&["setup", "work", "--remove"], "").code, Some(0));
+    world.client(&["setup", "work", "--remove"], "").succeeded();
     assert_eq!((helper().as_str(), asked_of_systemd(&world).len()), ("", 4));
 }

@@ -2,17 +2,14 @@
 //! Does not: run PowerShell, for which Debian has no package.
 //! Used by: `main`.
 
-use rally_cred_tests::{
-    sandbox::Sandbox,
-    world::{self, Running, World},
-};
+use rally_cred_tests::sandbox::Sandbox;
+use rally_cred_tests::world::{self, Running, World};
 
-use crate::sign_in::{sign_in, world_with_browser};
+use crate::sign_in::{sign_in, with_browser};
 
 /// A world with a daemon that knows the profiles `default` and `work`.
 fn two_profiles() -> (Sandbox, World, Running) {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     let one = world::profile_for(&sandbox);
     world.configure(&format!("{one}{}", one.replace("profile.default", "profile.work")));
     let daemon = world.start_daemon();
@@ -68,10 +65,8 @@ fn where_nothing_is_known_files_are_offered() {
     // bash does that by itself when a function has no answer, which `-o default` asks for.
     assert_eq!(bash(&world, &["config", "check", "no"]), Vec::<String>::new());
     let script = "eval \"$(rally-cred completions bash)\"; complete -p rally-cred";
-    assert_eq!(
-        world.run("bash", &["-c", script], "").stdout,
-        "complete -o default -F _rally_cred rally-cred\n"
-    );
+    let shown = world.run("bash", &["-c", script], "").stdout;
+    assert_eq!(shown, "complete -o default -F _rally_cred rally-cred\n");
 }
 
 /// What zsh makes of a command line on which TAB is pressed, with the script set up as given. It completes only on a
@@ -114,10 +109,7 @@ fn fish_and_sh_evaluate_the_variables_they_are_given() {
     sign_in(&world, &sandbox);
     let token = world.client(&["get", "--format", "token"], "").stdout;
     for (shell, script) in [
-        (
-            "sh",
-            "variables=$(rally-cred get --format env </dev/null) && eval \"$variables\" && printenv RALLY_APIKEY",
-        ),
+        ("sh", "set=$(rally-cred get --format env </dev/null) && eval \"$set\" && printenv RALLY_APIKEY"),
         ("bash", "eval \"$(rally-cred get --format env </dev/null)\"; printenv RALLY_APIKEY"),
         ("zsh", "eval \"$(rally-cred get --format env </dev/null)\"; printenv RALLY_APIKEY"),
         ("fish", "rally-cred get --format env-fish </dev/null | source; printenv RALLY_APIKEY"),

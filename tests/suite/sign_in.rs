@@ -4,11 +4,8 @@
 
 use std::{fs, thread};
 
-use rally_cred_tests::{
-    keyring::KeyringSession,
-    sandbox::Sandbox,
-    world::{self, Running, World},
-};
+use rally_cred_tests::world::{self, Running, World};
+use rally_cred_tests::{keyring::KeyringSession, sandbox::Sandbox};
 
 /// git's question for the sandbox.
 pub(crate) fn question(sandbox: &Sandbox) -> String {
@@ -31,10 +28,16 @@ pub(crate) fn world_with_browser(sandbox: &Sandbox) -> World {
     world
 }
 
-/// The same with a keyring of its own, and a sandbox to sign in to.
-pub(crate) fn world_with_keyring() -> (Sandbox, World, KeyringSession) {
+/// The same with the sandbox.
+pub(crate) fn with_browser() -> (Sandbox, World) {
     let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let world = world_with_browser(&sandbox);
+    (sandbox, world)
+}
+
+/// The same with a keyring of its own.
+pub(crate) fn world_with_keyring() -> (Sandbox, World, KeyringSession) {
+    let (sandbox, mut world) = with_browser();
     let keyring = KeyringSession::start();
     world.join(&keyring);
     (sandbox, world, keyring)
@@ -47,8 +50,7 @@ pub(crate) fn opened(world: &World) -> Vec<String> {
 
 /// A world with a browser and these variables, whose daemon runs.
 pub(crate) fn with_daemon(variables: &[(&str, &str)]) -> (Sandbox, World, Running) {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser();
     for (name, value) in variables {
         world.set(name, value);
     }
@@ -73,12 +75,9 @@ pub(crate) fn signed_in_with_keyring() -> (Sandbox, World, KeyringSession, Runni
 
 /// Signs in, as a person with the client secret on standard input.
 pub(crate) fn sign_in(world: &World, sandbox: &Sandbox) {
-    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(login.code, Some(0), "{login:?}");
-    assert!(
-        login.stderr.contains(&sandbox.options().user.user_name)
-            || login.stdout.contains(&sandbox.options().user.user_name)
-    );
+    let login =
+        world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret).succeeded();
+    assert!(login.said().contains(&sandbox.options().user.user_name), "{login:?}");
 }
 
 #[test]
@@ -101,8 +100,7 @@ fn a_get_after_login_needs_no_network_no_keyring_and_no_browser() {
 fn a_restarted_daemon_serves_from_the_keyring_without_a_new_sign_in() {
     let (sandbox, world, _keyring, mut daemon) = signed_in_with_keyring();
     let before = world.client(&["get"], question(&sandbox)).stdout;
-    daemon.signal("TERM");
-    assert!(daemon.wait().success());
+    daemon.stop();
     assert!(!world.path("run/rally-cred/agent.sock").exists());
 
     let _daemon = world.start_daemon();
@@ -140,7 +138,7 @@ fn kill_9_in_the_middle_of_a_sign_in_leaves_the_old_token_served() {
     let before = world.client(&["get"], question(&sandbox)).stdout;
     sandbox.fault(rally_cred_tests::sandbox::Endpoint::Token, rally_cred_tests::sandbox::Fault::Hang, None);
     let login = world.start("rally-cred", &["login", "--force"]);
-    sandbox.until_blocking(|counters| counters.code_exchanges() == 2).unwrap();
+    sandbox.until(|counters| counters.code_exchanges() == 2).unwrap();
     daemon.kill();
     assert_ne!(login.end().code, Some(0));
     let _daemon = world.start_daemon();
@@ -157,13 +155,12 @@ fn a_hundred_gets_at_once_make_one_flow_one_tab_one_token_request_and_equal_answ
             .collect();
         // Only when all of them wait is the button pressed.
         let url = loop {
-            let status = world.client(&["status", "--json"], "");
-            let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+            let status = world.status();
             if status.pointer("/profiles/0/waiting").and_then(|waiting| waiting.as_u64()) == Some(100) {
                 break opened(&world).into_iter().next_back().unwrap();
             }
         };
-        sandbox.browser().allow_blocking(&url).unwrap();
+        sandbox.browser().allow(&url).unwrap();
         gets.into_iter().map(|get| get.join().unwrap()).collect()
     });
     let token = value(&answers[0].stdout, "password").unwrap();
@@ -175,18 +172,24 @@ fn a_hundred_gets_at_once_make_one_flow_one_tab_one_token_request_and_equal_answ
     assert_eq!((opened(&world).len(), counters.authorizations, counters.tokens()), (2, 2, 2));
 }
 
+/// Begins a sign-in that opens no browser, with this client secret; the address that it shows comes with it.
+pub(crate) fn begin(world: &World, client_secret: &str, more: &[&str]) -> (Running, String) {
+    let arguments = [&["login", "--no-browser", "--client-secret-stdin"], more].concat();
+    let mut login = world.start("rally-cred", &arguments);
+    login.write(&format!("{client_secret}\n"));
+    let line = login.wait_for_line("/login/oauth2/auth?");
+    (login, line[line.find("http").unwrap()..].to_owned())
+}
+
 /// Signs in and loses the token again, so that only the client secret is left.
 pub(crate) fn store_client_secret(world: &World, sandbox: &Sandbox) {
-    let mut login = world.start("rally-cred", &["login", "--no-browser", "--client-secret-stdin"]);
-    login.write(&format!("{}\n", sandbox.options().client_secret));
-    let line = login.wait_for_line("/login/oauth2/auth?");
-    let url = &line[line.find("http").unwrap()..];
+    let (login, url) = begin(world, &sandbox.options().client_secret, &[]);
     fs::write(world.path("opened"), format!("{url}\n")).unwrap();
-    sandbox.browser().allow_blocking(url).unwrap();
-    assert_eq!(login.end().code, Some(0));
+    sandbox.browser().allow(&url).unwrap();
+    login.end().succeeded();
     sandbox.change(|options| options.allow_refresh = false);
     sandbox.revoke_all();
-    assert_eq!(world.client(&["logout"], "").code, Some(0));
+    world.client(&["logout"], "").succeeded();
 }
 
 #[test]
@@ -249,25 +252,21 @@ fn the_client_secret_is_asked_for_on_a_terminal_without_echo_and_only_once() {
     let sandbox = world::sandbox_with(|options| options.client_secret = "typed-by-hand".to_owned());
     let world = world_with_browser(&sandbox);
     let _daemon = world.start_daemon();
-    let command = ["--quiet", "--return", "--command", "rally-cred login", "/dev/null"];
-    let mut login = world.start("script", &command);
+    let mut login = world.at_terminal("rally-cred login");
     let before = login.wait_for_text("Client secret for ");
     login.write("typed-by-hand\n");
-    let ended = login.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = login.end().succeeded();
     assert!(ended.stdout.contains("signed in as"), "{ended:?}");
     assert!(!before.contains("typed-by-hand") && !ended.stdout.contains("typed-by-hand"), "{ended:?}");
 
-    let again = world.client(&["login", "--force"], "");
-    assert_eq!(again.code, Some(0), "{again:?}");
+    world.client(&["login", "--force"], "").succeeded();
 }
 
 #[test]
 fn signals_stop_the_daemon_in_order_or_have_it_read_its_config_again() {
     let (sandbox, world, mut daemon) = signed_in();
     let profiles = || {
-        let status: serde_json::Value =
-            serde_json::from_str(&world.client(&["status", "--json"], "").stdout).unwrap();
+        let status = world.status();
         status["profiles"].as_array().unwrap().len()
     };
     let one = world::profile_for(&sandbox);
@@ -292,8 +291,7 @@ fn the_demo_succeeds_and_leaves_nothing_in_the_keyring() {
     let keyring = KeyringSession::start();
     world.join(&keyring);
     world.set(world::PROGRAMS, world::programs().display());
-    let demo = world.run("demo", &[], "");
-    assert_eq!(demo.code, Some(0), "{demo:?}");
+    let demo = world.run("demo", &[], "").succeeded();
     assert!(demo.stdout.contains("the OS keyring keeps the token"), "{demo:?}");
     let left = world.run("secret-tool", &["search", "--all", "service", "rally-cred"], "");
     assert_eq!(left.stdout, "", "{left:?}");
@@ -305,6 +303,6 @@ fn erase_by_hand_is_about_the_profile() {
     let get = || world.client(&["get", "--profile", "default", "--format", "token"], "").stdout;
     let token = get();
     assert!(sandbox.revoke(token.trim()));
-    assert_eq!(world.client(&["erase"], "").code, Some(0));
+    world.client(&["erase"], "").succeeded();
     assert_ne!(get(), token);
 }

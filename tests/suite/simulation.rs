@@ -4,10 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use rally_cred_tests::{
-    generated,
-    simulation::{Cause, History, Planted, Transition},
-};
+use rally_cred_tests::generated;
+use rally_cred_tests::simulation::{Cause, History, Planted, Transition};
 
 use crate::tidy::document;
 

@@ -3,11 +3,8 @@
 //! Does not: try every rule of matching (`git_suite` and `core/static_record.rs` do).
 //! Used by: `main`.
 
-use rally_cred_tests::{
-    git_server::GitServer,
-    keyring::KeyringSession,
-    world::{self, Ended, Running, World},
-};
+use rally_cred_tests::world::{self, Ended, Running, World};
+use rally_cred_tests::{git_server::GitServer, keyring::KeyringSession};
 
 use crate::sign_in::{question, value};
 
@@ -22,7 +19,7 @@ fn world_for(hosts: &str) -> (KeyringSession, World, Running) {
     world.configure(&format!("keyring = \"os\"\n[static]\nhosts = [{hosts}]\n"));
     world.set("GIT_TERMINAL_PROMPT", "0");
     for (key, to) in [("credential.helper", "rally"), ("user.name", "x"), ("user.email", "x@example.com")] {
-        assert_eq!(world.run("git", &["config", "--global", key, to], "").code, Some(0));
+        world.run("git", &["config", "--global", key, to], "").succeeded();
     }
     let daemon = world.start_daemon();
     (keyring, world, daemon)
@@ -33,7 +30,7 @@ fn about(origin: &str, password: &str) -> String {
 }
 
 fn silent(ended: &Ended) {
-    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "", ""), "{ended:?}");
+    assert_eq!(*ended, Ended::in_silence());
 }
 
 #[test]
@@ -72,7 +69,7 @@ fn fill_approve_and_reject_keep_and_forget_a_password() {
     let filled = world.run("git", &["credential", "fill"], "url=https://git.example.com\n\n");
     assert_eq!(value(&filled.stdout, "password"), Some("p"), "{filled:?}");
     silent(&world.run("git", &["credential", "reject"], about("https://git.example.com", "other")));
-    assert_eq!(world.run("git", &["credential", "fill"], "url=https://git.example.com\n\n").code, Some(0));
+    world.run("git", &["credential", "fill"], "url=https://git.example.com\n\n").succeeded();
     silent(&world.run("git", &["credential", "reject"], &filled.stdout));
     assert_ne!(world.run("git", &["credential", "fill"], "url=https://git.example.com\n\n").code, Some(0));
 }
@@ -109,10 +106,7 @@ fn a_locked_keyring_is_told_and_git_goes_on_to_its_next_helper() {
     keyring.lock();
     let _daemon = world.start_daemon();
     let next = "!echo username=next; echo password=next; :";
-    assert_eq!(
-        world.run("git", &["config", "--global", "--add", "credential.helper", next], "").code,
-        Some(0)
-    );
+    world.run("git", &["config", "--global", "--add", "credential.helper", next], "").succeeded();
     let filled = world.run("git", &["credential", "fill"], "url=https://git.example.com\n\n");
     assert_eq!(value(&filled.stdout, "password"), Some("next"), "{filled:?}");
     assert!(filled.stderr.contains("the keyring is locked"), "{filled:?}");

@@ -6,12 +6,11 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use rally_cred_tests::world;
 
-use crate::{doctor::healthy, sign_in::world_with_browser};
+use crate::{doctor::healthy, sign_in::with_browser};
 
 #[test]
 fn the_report_of_a_daemon_that_systemd_runs_has_its_journal() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (_sandbox, mut world) = with_browser();
     world.stand_in("systemctl", "case $2 in show) ;; is-enabled) echo enabled ;; *) exit 1 ;; esac\n");
     world.stand_in("journalctl", "echo \"the journal, for $*\"\n");
     let path = world.path("report.txt");

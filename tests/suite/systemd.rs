@@ -3,31 +3,17 @@
 //! Does not: meet the service manager of this machine.
 //! Used by: `main`.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    os::{
-        fd::OwnedFd,
-        unix::{
-            fs::PermissionsExt,
-            net::{UnixDatagram, UnixListener, UnixStream},
-        },
-    },
-    path::PathBuf,
-    process::Stdio,
-    time::Duration,
-};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::{fs, os::fd::OwnedFd, os::unix::fs::PermissionsExt, path::PathBuf, process::Stdio, time::Duration};
 
-use rally_cred_tests::{
-    desktop::{Call, Desktop},
-    keyring::KeyringSession,
-    sandbox::Sandbox,
-    user_manager::{UserManager, units_folder},
-    world::{self, Running, World},
-};
+use rally_cred_tests::desktop::{Call, Desktop};
+use rally_cred_tests::user_manager::{UserManager, units_folder};
+use rally_cred_tests::world::{self, Running, World};
+use rally_cred_tests::{keyring::KeyringSession, sandbox::Sandbox};
 use serde_json::Value;
 
-use crate::sign_in::{question, sign_in, value, world_with_browser};
+use crate::sign_in::{question, sign_in, value, with_browser};
 
 /// Longest wait for something that is sure to come; only a failing test waits for so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,8 +29,7 @@ struct Manager {
 
 impl Manager {
     fn new() -> Self {
-        let sandbox = world::sandbox();
-        let mut world = world_with_browser(&sandbox);
+        let (sandbox, mut world) = with_browser();
         let keyring = KeyringSession::start();
         world.join(&keyring);
         let told = UnixDatagram::bind(world.path("notify")).unwrap();
@@ -123,7 +108,7 @@ fn the_service_manager_hears_of_readiness_reloads_failed_ones_and_the_end() {
     let mut daemon = manager.start("");
     assert_eq!(manager.hear("READY=1"), "READY=1\nSTATUS=serving 1 profile");
     let reload = || manager.world.client(&["daemon", "reload"], "");
-    assert_eq!(reload().code, Some(0));
+    reload().succeeded();
     let told = manager.hear("RELOADING=1");
     let since_boot = told.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap();
     assert!(since_boot.parse::<u64>().unwrap() > 0, "{told}");
@@ -154,8 +139,7 @@ fn a_daemon_that_a_client_started_tells_nobody_elses_service_manager() {
     let manager = Manager::new();
     fs::remove_file(manager.socket()).unwrap();
     let mut daemon = manager.world.start_daemon();
-    daemon.signal("TERM");
-    assert!(daemon.wait().success());
+    daemon.stop();
     manager.told.set_nonblocking(true).unwrap();
     assert!(manager.told.recv(&mut [0; 4096]).is_err());
 }
@@ -181,8 +165,7 @@ fn an_idle_daemon_ends_and_no_request_is_lost_on_the_way_to_the_next_one() {
         manager.hear("STATUS=nothing to do");
         // The daemon is on its way out; this is for the next one.
         let waiting = [ask(&manager.world, GET), ask(&manager.world, GET)];
-        let ended = daemon.take().unwrap().end();
-        assert_eq!(ended.code, Some(0), "{ended:?}");
+        daemon.take().unwrap().end().succeeded();
         let next = manager.start("--idle-exit 1s");
         pids.push(next.0.id());
         daemon = Some(next);
@@ -330,10 +313,10 @@ fn a_notifications_button_has_the_service_manager_start_the_sign_in_outside_of_t
     let Call::Show { id, .. } = desktop.next() else { unreachable!("nothing was shown") };
     let before = manager.sandbox.counters().code_exchanges();
     desktop.press(id, "login");
-    manager.sandbox.until_blocking(|counters| counters.code_exchanges() > before).unwrap();
+    manager.sandbox.until(|counters| counters.code_exchanges() > before).unwrap();
     let asked = fs::read_to_string(asked).unwrap();
     assert!(
-        asked.starts_with("--user ") && asked.contains("--setenv=XDG_ACTIVATION_TOKEN=to-the-front"),
+        asked.starts_with("--user ") && asked.contains(" --setenv=XDG_ACTIVATION_TOKEN=to-the-front "),
         "{asked}"
     );
     assert!(asked.trim().ends_with("rally-cred login --force -- default"), "{asked}");
@@ -341,8 +324,7 @@ fn a_notifications_button_has_the_service_manager_start_the_sign_in_outside_of_t
 
 #[test]
 fn systemds_own_tool_passes_the_socket_on() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (_sandbox, world) = with_browser();
     fs::create_dir(world.path("run/rally-cred")).unwrap();
     fs::set_permissions(world.path("run/rally-cred"), fs::Permissions::from_mode(0o700)).unwrap();
     let line = "exec systemd-socket-activate --listen=\"$XDG_RUNTIME_DIR/rally-cred/agent.sock\" \
@@ -417,7 +399,7 @@ fn the_daemon_that_systemd_starts_has_the_proxy_that_setup_was_run_with_to_the_l
     let setup = manager.run("env", &[proxy, spared, &program, "setup", "--network", "yes", "--units", "yes"]);
     assert!(setup.stdout.contains("network.conf"), "{setup:?}");
     let status = manager.run("rally-cred", &["status", "--json"]);
-    let status: Value = serde_json::from_str(&status.stdout).unwrap();
+    let status = status.json();
     assert_eq!(status["network"]["HTTPS_PROXY"], "http://…@proxy.example.com:3128", "{setup:?} {status:#}");
     assert_eq!(status["network"]["NO_PROXY"], r#"a,"b",c\d,100%h"#);
     let pid = status["pid"].as_u64().unwrap();
@@ -448,7 +430,7 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
     // The process that answers; the socket has one started if there is none.
     let served_by = || {
         let status = manager.run("rally-cred", &["status", "--json"]);
-        let status: Value = serde_json::from_str(&status.stdout).unwrap();
+        let status = status.json();
         let pid = status["pid"].as_u64().unwrap();
         assert_eq!(manager.property("MainPID"), pid.to_string());
         pid
@@ -474,10 +456,7 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
     done(&["stop", "rally-cred.service"]);
     let told = manager.run("rally-cred", &["status"]);
     assert!(told.code == Some(1) && told.stderr.contains("config.toml"), "{told:?}");
-    assert_eq!(
-        (manager.property("Result").as_str(), manager.property("NRestarts").as_str()),
-        ("exit-code", "0")
-    );
+    assert_eq!([manager.property("Result"), manager.property("NRestarts")], ["exit-code", "0"]);
     fs::write(&path, &config).unwrap();
     let second = served_by();
 
@@ -511,7 +490,7 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
     done(&["daemon-reload"]);
     fs::remove_file(socket(manager.world())).unwrap();
     while manager.property("ActiveState") != "inactive" {}
-    assert_eq!(manager.run("rally-cred", &["daemon", "start"]).code, Some(0));
+    manager.run("rally-cred", &["daemon", "start"]).succeeded();
     let checked = manager.run("rally-cred", &["doctor"]).stdout;
     assert!(checked.contains("clients do not come to rally-cred.socket"), "{checked}");
     assert!(checked.contains("try: systemctl --user restart rally-cred.socket"), "{checked}");

@@ -4,25 +4,20 @@
 
 use std::net::TcpListener;
 
-use rally_cred_tests::{
-    browser::Choice,
-    keyring::KeyringSession,
-    sandbox::Sandbox,
-    world::{self, Running, World},
-};
+use rally_cred_tests::world::{Running, World};
+use rally_cred_tests::{browser::Choice, keyring::KeyringSession, sandbox::Sandbox};
 
-use crate::sign_in::{store_client_secret, with_daemon, world_with_browser};
+use crate::sign_in::{store_client_secret, with_browser, with_daemon};
 
 /// Runs a command in a pseudo-terminal, and shows its exit code and the terminal's modes behind it.
 fn start(world: &World, command: &str) -> Running {
     // The shell outlives an interruption to tell about it.
     let line = format!("trap : INT; {command}; echo code=$?; stty -a");
-    world.start("script", &["--quiet", "--return", "--command", &line, "/dev/null"])
+    world.at_terminal(&line)
 }
 
 fn terminal() -> (Sandbox, World, Running) {
-    let (sandbox, world, daemon) = with_daemon(&[("TERM", "xterm")]);
-    (sandbox, world, daemon)
+    with_daemon(&[("TERM", "xterm")])
 }
 
 fn shown_url(text: &str) -> &str {
@@ -41,7 +36,7 @@ fn an_address_is_pasted_while_a_line_counts_down_and_is_not_shown() {
     // The clock goes on while nothing happens.
     login.wait_for_text("4:5");
 
-    let redirect = sandbox.browser().consent_blocking(shown_url(&before), Choice::Allow).unwrap();
+    let redirect = sandbox.browser().consent(shown_url(&before), Choice::Allow).unwrap();
     login.write("http://localhost/nonsense\n");
     let refused = login.wait_for_text("try:");
     assert!(!refused.contains("nonsense"), "{refused:?}");
@@ -61,7 +56,7 @@ fn a_pasted_address_that_the_browser_turned_into_https_completes_the_sign_in() {
     {
         let mut login = start(&world, "rally-cred login --force --no-browser --timeout 20s");
         let before = login.wait_for_text(" left");
-        let redirect = sandbox.browser().consent_blocking(shown_url(&before), Choice::Allow).unwrap();
+        let redirect = sandbox.browser().consent(shown_url(&before), Choice::Allow).unwrap();
         let end = if change.1.starts_with('<') { ">" } else { "" };
         login.write(&format!("{}{end}\n", redirect.as_str().replacen(change.0, change.1, 1)));
         let ended = login.end().stdout;
@@ -74,7 +69,7 @@ fn an_interruption_ends_the_sign_in_and_leaves_the_terminal_as_it_was() {
     let (sandbox, mut world, _daemon) = terminal();
     store_client_secret(&world, &sandbox);
     world.set("NO_COLOR", "1");
-    let ended_before = world.log().matches("a sign-in came to nothing").count();
+    let ended_before = world.log().matches("a sign-in failed").count();
     let mut login = start(&world, "rally-cred login --no-browser");
     let before = login.wait_for_text(" left");
     assert!(!before.contains("\x1b[2m"), "{before:?}");
@@ -84,7 +79,7 @@ fn an_interruption_ends_the_sign_in_and_leaves_the_terminal_as_it_was() {
         assert!(ended.contains(text), "{text} is not in {ended:?}");
     }
     // The daemon ends the flow with its client, and gives the port back.
-    while world.log().matches("a sign-in came to nothing").count() == ended_before {}
+    while world.log().matches("a sign-in failed").count() == ended_before {}
     let port = url::Url::parse(&sandbox.options().redirect_uri).unwrap().port().unwrap();
     assert!(TcpListener::bind(("127.0.0.1", port)).is_ok());
 }
@@ -155,8 +150,7 @@ fn a_sign_in_that_no_shell_could_have_go_on_is_not_stopped() {
 
 #[test]
 fn a_keyring_is_spoken_of_only_if_it_keeps_somebody_waiting() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser();
     let keyring = KeyringSession::start();
     world.join(&keyring);
     let _daemon = world.start_daemon();
@@ -164,10 +158,10 @@ fn a_keyring_is_spoken_of_only_if_it_keeps_somebody_waiting() {
     assert!(quick.code == Some(0) && !quick.stderr.contains("the keyring"), "{quick:?}");
 
     // The next client starts a daemon that has read nothing yet.
-    assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
+    world.client(&["daemon", "stop"], "").succeeded();
     keyring.pause_keyring();
     let mut slow = world.start("rally-cred", &["login"]);
     slow.wait_for_line("waiting for the keyring; it may ask to be unlocked");
     keyring.resume_keyring();
-    assert_eq!(slow.end().code, Some(0));
+    slow.end().succeeded();
 }

@@ -2,11 +2,8 @@
 //! Does not: run them whole.
 //! Used by: `main`.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    process::{Command, Output},
-};
+use std::process::{Command, Output};
+use std::{collections::BTreeSet, path::Path};
 
 use rally_cred_tests::world::{self, World};
 
@@ -31,9 +28,8 @@ fn no_program_is_tested_that_is_older_than_its_source() {
 
 /// A script that counts as `tests/run` does, and its closing line.
 fn counted(steps: &str) -> (Output, String) {
-    closing_line(
-        Command::new("bash").args(["-c", &format!("set -euo pipefail; source tests/count.sh; {steps}")]),
-    )
+    let script = format!("set -euo pipefail; source tests/count.sh; {steps}");
+    closing_line(Command::new("bash").args(["-c", &script]))
 }
 
 fn closing_line(script: &mut Command) -> (Output, String) {

@@ -3,13 +3,10 @@
 //! Does not: try other answers (`setup` does).
 //! Used by: `main`.
 
-use rally_cred_tests::{generated, picture, sandbox::Sandbox, world};
+use rally_cred_tests::{generated, picture, sandbox::Sandbox};
 
-use crate::{
-    setup::newcomer,
-    sign_in::{sign_in, world_with_keyring},
-    tidy::document,
-};
+use crate::sign_in::{sign_in, world_with_keyring};
+use crate::{setup::newcomer, tidy::document};
 
 /// The lines of the block in docs/setup.md that begins like this.
 fn shown(beginning: &str) -> Vec<String> {
@@ -26,10 +23,8 @@ fn compare(printed: &str, shown: &[String]) {
     let mut lines = printed.lines().filter(|line| !line.is_empty() && !is_slow(line));
     for expected in shown.iter().filter(|line| !line.is_empty()) {
         let line = lines.next().unwrap_or_default();
-        assert!(
-            is_alike(&numberless(line), &numberless(expected)),
-            "{line:?} is not {expected:?} in\n{printed}"
-        );
+        let same = is_alike(&numberless(line), &numberless(expected));
+        assert!(same, "{line:?} is not {expected:?} in\n{printed}");
     }
     assert_eq!(lines.next(), None);
 }
@@ -70,12 +65,10 @@ fn as_in_the_document(printed: &str, sandbox: &Sandbox, server: &str, home: &str
 fn the_set_up_in_the_documents_is_what_a_new_user_sees() {
     const SERVER: &str = "http://127.0.0.1:8999";
     let transcript = shown("$ rally-cred setup\n");
-    let sandbox = world::sandbox();
-    let (mut world, _keyring) = newcomer(&sandbox);
+    let (sandbox, mut world, _keyring) = newcomer();
     let options = sandbox.options();
     world.unset("XDG_CONFIG_HOME").unset("XDG_STATE_HOME").set("TERM", "xterm").set("NO_COLOR", "1");
-    let command = ["--quiet", "--return", "--command", "rally-cred setup", "/dev/null"];
-    let mut setup = world.start("script", &command);
+    let mut setup = world.at_terminal("rally-cred setup");
     let mut printed = String::new();
     for line in &transcript {
         let Some((question, answer)) = line.split_once("]:").or_else(|| line.split_once(" ID:")) else {
@@ -94,8 +87,7 @@ fn the_set_up_in_the_documents_is_what_a_new_user_sees() {
         };
         setup.write(&format!("{answer}\n"));
     }
-    let ended = setup.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = setup.end().succeeded();
     printed += &ended.stdout;
     let printed = as_in_the_document(&printed, &sandbox, SERVER, world.path("").to_str().unwrap());
     let lines = printed.lines().map(|line| {
@@ -114,7 +106,7 @@ fn the_session_in_the_documents_and_in_the_picture_is_what_a_user_sees() {
     let (sandbox, world, _keyring) = world_with_keyring();
     let _daemon = world.start_daemon();
     sign_in(&world, &sandbox);
-    assert_eq!(world.client(&["logout"], "").code, Some(0));
+    world.client(&["logout"], "").succeeded();
     let mut printed = String::new();
     for command in session.iter().filter_map(|line| line.strip_prefix("$ ")) {
         let ended = world.run("bash", &["-c", &format!("exec 2>&1; {command}")], "");

@@ -5,15 +5,13 @@
 
 use std::net::TcpListener;
 
-use rally_cred_tests::{
-    browser::Choice,
-    keyring::KeyringSession,
-    sandbox::{Endpoint, Fault, Sandbox},
-    world::{self, Ended, Running, World},
-};
+use rally_cred_tests::sandbox::{Endpoint, Fault, Sandbox};
+use rally_cred_tests::world::{self, Ended, Running, World};
+use rally_cred_tests::{browser::Choice, keyring::KeyringSession};
 
 use crate::sign_in::{
-    question, sign_in, signed_in_with_keyring, value, with_daemon, world_with_browser, world_with_keyring,
+    begin, question, sign_in, signed_in_with_keyring, value, with_browser, with_daemon, world_with_browser,
+    world_with_keyring,
 };
 
 /// Signs in once, provokes the trouble, signs in again by force, and checks what the person sees; then the first token
@@ -40,29 +38,21 @@ fn expect(ended: &Ended, code: i32, what: &str, remedy: &str) {
 
 #[test]
 fn the_user_denies() {
-    check(
-        |_, world| {
-            world.set("PRESS", "deny");
-        },
-        4,
-        "denied",
-        "rally-cred login",
-    );
+    check(|_, world| _ = world.set("PRESS", "deny"), 4, "denied", "rally-cred login");
 }
 
 #[test]
 fn nobody_answers() {
     let (sandbox, world, _daemon) = with_daemon(&[("PRESS", "nothing")]);
-    let login = world
-        .client(&["login", "--client-secret-stdin", "--timeout", "1s"], &sandbox.options().client_secret);
+    let arguments = ["login", "--client-secret-stdin", "--timeout", "1s"];
+    let login = world.client(&arguments, &sandbox.options().client_secret);
     expect(&login, 5, "timed out", "rally-cred login");
 }
 
 #[test]
 fn a_client_id_or_callback_url_that_rally_does_not_know_is_what_a_sign_in_without_an_answer_asks_about() {
     for (key, wrong) in [("client_id", "mistyped"), ("redirect_uri", "http://localhost:8477/mistyped")] {
-        let sandbox = world::sandbox();
-        let world = world_with_browser(&sandbox);
+        let (sandbox, world) = with_browser();
         let config = world::profile_for(&sandbox);
         let right = config.lines().find(|line| line.starts_with(key)).unwrap();
         world.configure(&config.replace(right, &format!("{key} = \"{wrong}\"")));
@@ -82,25 +72,18 @@ fn a_client_id_or_callback_url_that_rally_does_not_know_is_what_a_sign_in_withou
 
 #[test]
 fn a_rally_that_is_busy_or_out_of_order_says_when_to_ask_again() {
-    let fault = |status, retry_after| Fault::Status { status, retry_after };
-    check(
-        |sandbox, _| sandbox.fault(Endpoint::Token, fault(503, None), None),
-        8,
-        "Rally is out of order",
-        "ask again in a few minutes",
-    );
-    check(
-        |sandbox, _| sandbox.fault(Endpoint::Token, fault(429, Some(7)), None),
-        8,
-        "Rally takes no more requests",
-        "ask again in 7 s",
-    );
+    for (status, retry_after, what, remedy) in [
+        (503, None, "Rally is out of order", "ask again in a few minutes"),
+        (429, Some(7), "Rally takes no more requests", "ask again in 7 s"),
+    ] {
+        let fault = Fault::Status { status, retry_after };
+        check(|sandbox, _| sandbox.fault(Endpoint::Token, fault, None), 8, what, remedy);
+    }
 }
 
 #[test]
 fn an_unknown_profile_is_told_with_those_that_there_are_the_nearest_first() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     let base = world::profile_for(&sandbox);
     let of = |name: &str| base.replace("profile.default", &format!("profile.{name}"));
     world.configure(&format!("default_profile = \"home\"\n{}{}", of("home"), of("work")));
@@ -112,7 +95,7 @@ fn an_unknown_profile_is_told_with_those_that_there_are_the_nearest_first() {
     }
     let many: String = (0..50).map(|number| of(&format!("p{number}"))).collect();
     world.configure(&format!("default_profile = \"p0\"\n{many}"));
-    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
+    world.client(&["daemon", "reload"], "").succeeded();
     let ended = world.client(&["login", "p5x"], "");
     assert!(ended.stderr.contains("there are: p5, ") && ended.stderr.contains(", 45 more"), "{ended:?}");
 }
@@ -120,10 +103,7 @@ fn an_unknown_profile_is_told_with_those_that_there_are_the_nearest_first() {
 #[test]
 fn a_daemon_that_is_killed_in_the_middle_of_an_answer_is_told_as_such() {
     let (sandbox, world, mut daemon) = with_daemon(&[]);
-    let mut login = world.start("rally-cred", &["login", "--client-secret-stdin", "--no-browser"]);
-    login.write(&format!("{}\n", sandbox.options().client_secret));
-    drop(login.0.stdin.take());
-    login.wait_for_line("/login/oauth2/auth?");
+    let (login, _) = begin(&world, &sandbox.options().client_secret, &[]);
     daemon.kill();
     let ended = login.end();
     expect(&ended, 6, "the daemon went away before it had answered", "ask again");
@@ -132,8 +112,7 @@ fn a_daemon_that_is_killed_in_the_middle_of_an_answer_is_told_as_such() {
 
 #[test]
 fn a_socket_path_that_is_too_long_is_told_with_the_limit_and_the_remedy_finds_a_shorter_one() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (_sandbox, mut world) = with_browser();
     let long = world.path(&"a".repeat(107));
     let short = world.path("t");
     std::fs::create_dir(&short).unwrap();
@@ -156,11 +135,8 @@ fn a_socket_path_that_is_too_long_is_told_with_the_limit_and_the_remedy_finds_a_
 
 #[test]
 fn rally_does_not_take_the_code() {
-    let answer = Fault::Answer {
-        status: 400,
-        content_type: "application/json".to_owned(),
-        body: r#"{"client_id":"c","client_secret":"canary","error_description":"Invalid authorization code","error":"invalid_grant"}"#.to_owned(),
-    };
+    let body = r#"{"client_id":"c","client_secret":"canary","error_description":"Invalid authorization code","error":"invalid_grant"}"#;
+    let answer = Fault::json(400, body);
     check(|sandbox, _| sandbox.fault(Endpoint::Token, answer, None), 4, "code", "rally-cred login");
 }
 
@@ -173,18 +149,13 @@ fn rally_does_not_know_the_client() {
 }
 
 #[test]
-fn a_maintenance_page_comes_in_place_of_json() {
-    check(
-        |sandbox, _| sandbox.fault(Endpoint::Token, Fault::Html, None),
-        8,
-        "not one of Rally's API",
-        "try again later",
-    );
-}
-
-#[test]
-fn the_connection_breaks() {
-    check(|sandbox, _| sandbox.fault(Endpoint::Token, Fault::Drop, None), 8, "cannot be reached", "network");
+fn a_maintenance_page_comes_in_place_of_json_or_the_connection_breaks() {
+    for (fault, what, remedy) in [
+        (Fault::Html, "not one of Rally's API", "try again later"),
+        (Fault::Drop, "cannot be reached", "network"),
+    ] {
+        check(|sandbox, _| sandbox.fault(Endpoint::Token, fault, None), 8, what, remedy);
+    }
 }
 
 #[test]
@@ -202,17 +173,16 @@ fn the_subscription_does_not_allow_this_address() {
 fn the_certificate_is_not_trusted_until_ca_file_names_its_authority() {
     let sandbox = world::sandbox_with(|options| options.tls = true);
     let mut world = world_with_browser(&sandbox);
-    let authority = world.path("ca.pem");
-    std::fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
-    world.set("PRESS_CA", authority.display());
+    // The browser trusts the authority from the start.
+    world.trust(&sandbox);
+    world.configure_for(&sandbox);
     let _daemon = world.start_daemon();
     let secret = sandbox.options().client_secret;
     let login = world.client(&["login", "--client-secret-stdin"], &secret);
     expect(&login, 8, "trusted", "ca_file");
-    world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
-    assert_eq!(world.client(&["daemon", "reload"], "").code, Some(0));
-    let login = world.client(&["login", "--client-secret-stdin"], &secret);
-    assert_eq!(login.code, Some(0), "{login:?}");
+    world.trust(&sandbox);
+    world.client(&["daemon", "reload"], "").succeeded();
+    world.client(&["login", "--client-secret-stdin"], &secret).succeeded();
 }
 
 #[test]
@@ -234,14 +204,14 @@ fn the_keyring_is_locked() {
 #[test]
 fn the_keyring_is_absent() {
     let (sandbox, world, _daemon) = with_daemon(&[]);
-    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(login.code, Some(0), "{login:?}");
+    let login =
+        world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret).succeeded();
     assert!(login.stderr.contains("no keyring answers"), "{login:?}");
     let status = world.client(&["status"], "");
     assert!(status.stdout.contains("memory"), "{status:?}");
 
     world.configure(&format!("keyring = \"os\"\n{}", world::profile_for(&sandbox)));
-    assert_eq!(world.client(&["daemon", "restart"], "").code, Some(0));
+    world.client(&["daemon", "restart"], "").succeeded();
     let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
     expect(&login, 7, "no keyring answers", "keyring");
 }
@@ -259,24 +229,21 @@ fn the_redirect_port_is_taken_and_a_pasted_address_does_it() {
     expect(&got, 1, "port", "rally-cred login");
 
     // `script` gives the client a terminal.
-    let mut login = world
-        .start("script", &["--quiet", "--return", "--command", "rally-cred login --no-browser", "/dev/null"]);
+    let mut login = world.at_terminal("rally-cred login --no-browser");
     let url = loop {
         let line = login.next_line_of_stdout().expect("the address is shown");
         if let Some(at) = line.find("http").filter(|_| line.contains("/login/oauth2/auth?")) {
             break line[at..].trim().to_owned();
         }
     };
-    let redirect = sandbox.browser().consent_blocking(&url, Choice::Allow).unwrap();
+    let redirect = sandbox.browser().consent(&url, Choice::Allow).unwrap();
     let mut wrong = redirect.clone();
     wrong.set_query(Some("code=x&state=y"));
     login.write(&format!("{wrong}\n"));
     login.write(&format!("{redirect}\n"));
-    let ended = login.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = login.end().succeeded();
     assert!(ended.stdout.contains("signed in"), "{ended:?}");
-    let got = world.client(&["get", "--format", "token"], "");
-    assert_eq!(got.code, Some(0), "{got:?}");
+    world.client(&["get", "--format", "token"], "").succeeded();
 }
 
 /// Root may listen on low ports, so the right to do so is taken from the daemon.
@@ -352,14 +319,13 @@ fn a_record_of_a_later_version_is_left_untouched() {
         world.run("secret-tool", &["lookup", "service", "rally-cred", "username", "token:default"], "");
     assert_eq!(found.stdout, later);
     // Logout is the way out for one who does not want that version back.
-    assert_eq!(world.client(&["logout"], "").code, Some(0));
+    world.client(&["logout"], "").succeeded();
     sign_in(&world, &sandbox);
 }
 
 #[test]
 fn the_keyring_comes_back_while_the_daemon_runs_and_takes_what_waited_for_it() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser();
     let mut keyring = KeyringSession::start_without_keyring();
     world.join(&keyring);
     let mut daemon = world.start_daemon();
@@ -394,13 +360,11 @@ fn a_full_disk_leaves_the_token_in_memory_until_there_is_room_again() {
     let (sandbox, world, keyring) = world_with_keyring();
     let mut daemon = world.start_daemon();
     keyring.set_disk_full(true);
-    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
-    assert_eq!(login.code, Some(0), "{login:?}");
-    assert!(
-        login.stderr.contains("warning: the keyring failed")
-            && login.stdout.contains("until the daemon stops"),
-        "{login:?}"
-    );
+    let login =
+        world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret).succeeded();
+    for told in ["warning: the keyring failed", "until the daemon stops"] {
+        assert!(login.said().contains(told), "{login:?}");
+    }
     let token = world.client(&["get", "--format", "token"], "").stdout;
     assert!(!token.is_empty());
     keyring.set_disk_full(false);
@@ -412,27 +376,23 @@ fn a_full_disk_leaves_the_token_in_memory_until_there_is_room_again() {
 
 #[test]
 fn two_users_of_one_server_are_told_apart_by_user_name_and_by_profile() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     let base = world::profile_for(&sandbox);
     let dana = sandbox.options().user.user_name;
     let of = |name: &str, user: &str| {
         format!("{}username = \"{user}\"\n", base.replace("profile.default", &format!("profile.{name}")))
     };
-    world.configure(&format!(
-        "default_profile = \"first\"\n{}{}",
-        of("first", &dana),
-        of("second", "erin@example.com")
-    ));
+    let profiles = of("first", &dana) + &of("second", "erin@example.com");
+    world.configure(&format!("default_profile = \"first\"\n{profiles}"));
     let _daemon = world.start_daemon();
     let secret = sandbox.options().client_secret;
-    assert_eq!(world.client(&["login", "--client-secret-stdin"], &secret).code, Some(0));
+    world.client(&["login", "--client-secret-stdin"], &secret).succeeded();
 
     // The browser is still signed in as the first user, which the second profile does not take.
     let wrong = world.client(&["login", "second", "--client-secret-stdin"], &secret);
     expect(&wrong, 4, "the sign-in was by", "sign out of Rally in the browser");
     sandbox.change(|options| options.user.user_name = "erin@example.com".to_owned());
-    assert_eq!(world.client(&["login", "second", "--client-secret-stdin"], &secret).code, Some(0));
+    world.client(&["login", "second", "--client-secret-stdin"], &secret).succeeded();
 
     let asked_by = |user: &str| {
         let question = question(&sandbox).replace("\n\n", &format!("\nusername={user}\n\n"));
@@ -449,25 +409,19 @@ fn two_users_of_one_server_are_told_apart_by_user_name_and_by_profile() {
 
 #[test]
 fn a_thousand_profiles_work_and_one_in_trouble_delays_no_other() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     let base = world::profile_for(&sandbox);
     let profiles: String =
         (0..1000).map(|number| base.replace("profile.default", &format!("profile.p{number}"))).collect();
     world.configure(&format!("keyring = \"memory\"\ndefault_profile = \"p0\"\n{profiles}"));
     let _daemon = world.start_daemon();
     let secret = sandbox.options().client_secret;
-    assert_eq!(world.client(&["login", "p999", "--client-secret-stdin"], &secret).code, Some(0));
+    world.client(&["login", "p999", "--client-secret-stdin"], &secret).succeeded();
 
-    // Another profile waits for a person who is not there, and a third for Rally.
-    world.set("PRESS", "nothing");
-    let mut waits = world.start("rally-cred", &["login", "p1", "--client-secret-stdin"]);
-    waits.write(&format!("{secret}\n"));
-    waits.wait_for_line("/login/oauth2/auth?");
-    let got = world.client(&["get", "--profile", "p999", "--format", "token"], "");
-    assert_eq!(got.code, Some(0), "{got:?}");
-    let status = world.client(&["status", "--json"], "");
-    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    // Another profile waits for a person who is not there.
+    let _waits = begin(&world, &secret, &["p1"]);
+    world.client(&["get", "--profile", "p999", "--format", "token"], "").succeeded();
+    let status = world.status();
     let shown = status["profiles"].as_array().unwrap();
     let in_state = |state: &str| shown.iter().filter(|profile| profile["state"] == state).count();
     assert_eq!(

@@ -4,33 +4,22 @@
 
 use std::fs;
 
-use rally_cred_tests::{
-    sandbox::Options,
-    world::{self, Ended, World},
-};
+use rally_cred_tests::sandbox::Options;
+use rally_cred_tests::world::{self, World};
 
-use crate::sign_in::{question, sign_in, value, world_with_browser};
-
-fn said(ended: &Ended) -> String {
-    format!("{}{}", ended.stdout, ended.stderr)
-}
+use crate::sign_in::{question, sign_in, value, with_browser, world_with_browser};
 
 #[test]
 fn a_relative_path_is_refused_with_the_same_words_by_client_and_daemon() {
     for name in ["RALLY_CRED_CONFIG", "RALLY_CRED_SOCKET", "RALLY_CRED_CLIENT_SECRET_FILE"] {
-        let sandbox = world::sandbox();
-        let mut world = world_with_browser(&sandbox);
+        let (_sandbox, mut world) = with_browser();
         world.set(name, "below/it's here");
         let whole = world.path("below/it's here").display().to_string().replace('\'', r"'\''");
         let words = format!("{name} is not an absolute path");
         let remedy = format!("try: export {name}='{whole}'");
-        let mut lines = vec![
-            "rally-credd",
-            "rally-credd --check-config",
-            "rally-cred get",
-            "rally-cred daemon start",
-            "rally-cred doctor",
-        ];
+        let always =
+            "rally-credd,rally-credd --check-config,rally-cred get,rally-cred daemon start,rally-cred doctor";
+        let mut lines: Vec<_> = always.split(',').collect();
         if name != "RALLY_CRED_CLIENT_SECRET_FILE" {
             lines.push("rally-cred setup --dry-run --client-id x");
         }
@@ -43,10 +32,8 @@ fn a_relative_path_is_refused_with_the_same_words_by_client_and_daemon() {
             let arguments: Vec<_> = line.split(' ').skip(1).collect();
             let ended = world.run(line.split(' ').next().unwrap(), &arguments, "");
             assert_ne!(ended.code, Some(0), "{name}, {line}: {ended:?}");
-            assert!(
-                said(&ended).contains(&words) && said(&ended).contains(&remedy),
-                "{name}, {line}: {ended:?}"
-            );
+            let said = ended.said();
+            assert!(said.contains(&words) && said.contains(&remedy), "{name}, {line}: {said}");
         }
         assert!(!world.path("below").exists());
     }
@@ -62,8 +49,7 @@ fn homeless(world: &World) -> bool {
 
 #[test]
 fn without_a_home_folder_the_variables_are_enough() {
-    let sandbox = world::sandbox();
-    let mut world = world_with_browser(&sandbox);
+    let (_sandbox, mut world) = with_browser();
     if !homeless(&world) {
         println!("passed over: this user cannot become one without a home folder");
         return;
@@ -71,45 +57,29 @@ fn without_a_home_folder_the_variables_are_enough() {
     world.give_to("54321");
     world.set("RALLY_CRED_CONFIG", world.path("config/rally-cred/config.toml").display());
     for (kept, dropped) in [
-        (
-            ["RALLY_CRED_SOCKET", "RALLY_CRED_CONFIG", "XDG_STATE_HOME"],
-            ["XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"],
-        ),
-        (
-            ["XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"],
-            ["RALLY_CRED_CONFIG", "RALLY_CRED_SOCKET"],
-        ),
+        ("RALLY_CRED_SOCKET, RALLY_CRED_CONFIG", "XDG_RUNTIME_DIR -u XDG_CONFIG_HOME"),
+        ("XDG_RUNTIME_DIR, XDG_CONFIG_HOME", "RALLY_CRED_CONFIG -u RALLY_CRED_SOCKET"),
     ] {
         world.set("RALLY_CRED_SOCKET", world.path("run/rally-cred/agent.sock").display());
         let run = |line: &str| {
-            let mut arguments = vec![
-                "--reuid=54321",
-                "--clear-groups",
-                "env",
-                "-u",
-                "HOME",
-                "-u",
-                dropped[0],
-                "-u",
-                dropped[1],
-            ];
-            arguments.extend(line.split(' '));
-            world.run("setpriv", &arguments, "")
+            let line = format!("--reuid=54321 --clear-groups env -u HOME -u {dropped} {line}");
+            world.run("setpriv", &line.split(' ').collect::<Vec<_>>(), "")
         };
         let path = run("rally-cred config path");
-        assert!(path.stdout.ends_with("rally-cred/config.toml\n"), "{kept:?}: {path:?}");
+        assert!(path.stdout.ends_with("rally-cred/config.toml\n"), "{kept}: {path:?}");
         let checked = run("rally-cred config check");
-        assert_eq!(checked.code, Some(0), "{kept:?}: {checked:?}");
+        assert_eq!(checked.code, Some(0), "{kept}: {checked:?}");
         let started = run("rally-cred daemon start");
-        assert!(started.stdout.starts_with("the daemon started"), "{kept:?}: {started:?}");
+        assert!(started.stdout.starts_with("the daemon started"), "{kept}: {started:?}");
         let doctor = run("rally-cred doctor");
+        let (has_daemon, wants_home) = ("ok    daemon", "home folder");
         assert!(
-            doctor.stdout.contains("ok    daemon") && !doctor.stdout.contains("home folder"),
-            "{kept:?}: {doctor:?}"
+            doctor.stdout.contains(has_daemon) && !doctor.stdout.contains(wants_home),
+            "{kept}: {doctor:?}"
         );
         let dry = run("rally-cred setup --dry-run");
-        assert_eq!(dry.code, Some(0), "{kept:?}: {dry:?}");
-        assert_eq!(run("rally-cred daemon stop").code, Some(0));
+        assert_eq!(dry.code, Some(0), "{kept}: {dry:?}");
+        run("rally-cred daemon stop").succeeded();
     }
 }
 
@@ -117,25 +87,10 @@ fn without_a_home_folder_the_variables_are_enough() {
 fn an_empty_variable_counts_as_unset_for_the_daemon_and_all_that_it_uses() {
     let sandbox = world::sandbox_with(|options: &mut Options| options.tls = true);
     let mut world = world_with_browser(&sandbox);
-    let authority = world.path("ca.pem");
-    fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
-    world.configure(&format!("{}ca_file = \"{}\"\n", world::profile_for(&sandbox), authority.display()));
-    world.set("PRESS_CA", authority.display());
-    for name in [
-        "RALLY_CRED_LOG",
-        "RALLY_CRED_CONFIG",
-        "RALLY_CRED_SOCKET",
-        "RALLY_CRED_PROFILE",
-        "RALLY_CRED_CLIENT_SECRET_FILE",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "ALL_PROXY",
-        "NO_PROXY",
-        "JOURNAL_STREAM",
-        "NOTIFY_SOCKET",
-    ] {
+    world.trust(&sandbox);
+    let names = "RALLY_CRED_LOG RALLY_CRED_CONFIG RALLY_CRED_SOCKET RALLY_CRED_PROFILE RALLY_CRED_CLIENT_SECRET_FILE \
+                 SSL_CERT_FILE SSL_CERT_DIR HTTPS_PROXY https_proxy ALL_PROXY NO_PROXY JOURNAL_STREAM NOTIFY_SOCKET";
+    for name in names.split(' ') {
         world.set(name, "");
     }
     let _daemon = world.start_daemon();

@@ -9,7 +9,7 @@ use crate::sign_in::{sign_in, signed_in, signed_in_with_keyring};
 
 /// What the next line says became of something.
 fn next(watch: &mut Running) -> String {
-    let line = watch.next_line_of_stdout().expect("a line");
+    let line = watch.next_line_of_stdout().unwrap();
     let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["version"], 1, "{line}");
     line["what"].as_str().unwrap().to_owned()

@@ -2,16 +2,12 @@
 //! Does not: test the codecs byte by byte (`proto` does).
 //! Used by: `main`.
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::Shutdown,
-    os::unix::{fs::PermissionsExt, net::UnixStream},
-    thread,
-};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::{net::Shutdown, os::unix::fs::PermissionsExt, os::unix::net::UnixStream, thread};
 
-use rally_cred_tests::world::{self, World};
+use rally_cred_tests::world::World;
 
-use crate::sign_in::{question, signed_in, value, with_daemon, world_with_browser};
+use crate::sign_in::{begin, question, signed_in, value, with_browser, with_daemon};
 
 fn connect(world: &World) -> UnixStream {
     UnixStream::connect(world.path("run/rally-cred/agent.sock")).unwrap()
@@ -38,8 +34,7 @@ fn ask(world: &World, line: &str) -> String {
 }
 
 fn assert_still_serving(world: &World) {
-    let got = world.client(&["get", "--format", "token"], "");
-    assert_eq!(got.code, Some(0), "{got:?}");
+    world.client(&["get", "--format", "token"], "").succeeded();
 }
 
 #[test]
@@ -61,10 +56,7 @@ fn bad_frames_are_refused_and_the_daemon_goes_on_serving() {
     ];
     for (name, bytes) in cases {
         let answer = send(&world, bytes);
-        assert!(
-            answer.contains(r#""type":"error""#) && answer.contains(r#""kind":"bad_request""#),
-            "{name}: {answer:?}"
-        );
+        assert!(answer.contains(r#""type":"error","kind":"bad_request""#), "{name}: {answer:?}");
         assert_still_serving(&world);
     }
     let skew = send(&world, b"{\"v\":99,\"op\":\"get\"}\n");
@@ -152,8 +144,7 @@ fn a_client_that_is_killed_while_it_waits_frees_its_place() {
     );
     get.wait_for_line("/login/oauth2/auth?");
     let waiting = |world: &World| {
-        let status: serde_json::Value =
-            serde_json::from_str(&world.client(&["status", "--json"], "").stdout).unwrap();
+        let status = world.status();
         status.pointer("/profiles/0/waiting").and_then(serde_json::Value::as_u64).unwrap()
     };
     assert_eq!(waiting(&world), 1);
@@ -184,12 +175,8 @@ fn a_client_of_another_user_is_refused_and_logged() {
 #[test]
 fn the_redirect_listener_survives_junk_and_takes_the_right_redirect_once() {
     let (sandbox, world, _daemon) = with_daemon(&[]);
-    let mut login = world.start("rally-cred", &["login", "--no-browser", "--client-secret-stdin"]);
-    login.write(&format!("{}\n", sandbox.options().client_secret));
-    let line = login.wait_for_line("/login/oauth2/auth?");
-    let url = line[line.find("http").unwrap()..].to_owned();
-    let redirect =
-        sandbox.browser().consent_blocking(&url, rally_cred_tests::browser::Choice::Allow).unwrap();
+    let (login, url) = begin(&world, &sandbox.options().client_secret, &[]);
+    let redirect = sandbox.browser().consent(&url, rally_cred_tests::browser::Choice::Allow).unwrap();
     let port = redirect.port().unwrap();
     let state = redirect.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
 
@@ -215,14 +202,13 @@ fn the_redirect_listener_survives_junk_and_takes_the_right_redirect_once() {
         let answer = String::from_utf8_lossy(&answer);
         assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
     }
-    let visit = sandbox.browser().open_blocking(redirect.as_str()).unwrap();
+    let visit = sandbox.browser().open(redirect.as_str()).unwrap();
     assert_eq!(visit.status, 200, "{visit:?}");
     drop(silent);
-    let ended = login.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    login.end().succeeded();
     assert_eq!(sandbox.counters().tokens(), 1);
     // The listener is gone with its flow, and the code was used.
-    assert!(sandbox.browser().open_blocking(redirect.as_str()).is_err());
+    assert!(sandbox.browser().open(redirect.as_str()).is_err());
     let pasted = ask(&world, &format!("{{\"v\":1,\"op\":\"paste\",\"redirect\":\"{redirect}\"}}\n"));
     assert!(pasted.contains(r#""kind":"bad_redirect""#), "{pasted}");
     assert!(value(&world.client(&["get"], question(&sandbox)).stdout, "password").is_some());
@@ -241,9 +227,7 @@ fn a_client_that_can_no_longer_be_told_anything_frees_its_place() {
         thread::yield_now();
     }
     let is_free = || {
-        let status: serde_json::Value =
-            serde_json::from_str(&world.client(&["status", "--json"], "").stdout).unwrap();
-        let profile = &status["profiles"][0];
+        let profile = &world.status()["profiles"][0];
         profile["state"] == "signed_out" && profile["waiting"] == 0
     };
     // Each look is a round trip to the daemon, so a hundred are more than it needs.
@@ -252,8 +236,7 @@ fn a_client_that_can_no_longer_be_told_anything_frees_its_place() {
 
 #[test]
 fn twenty_clients_start_one_daemon() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (_sandbox, world) = with_browser();
     let answers: Vec<_> = thread::scope(|scope| {
         let gets: Vec<_> =
             (0..20).map(|_| scope.spawn(|| world.client(&["get", "--format", "token"], ""))).collect();
@@ -267,20 +250,17 @@ fn twenty_clients_start_one_daemon() {
 
 #[test]
 fn a_pipe_on_a_client_that_starts_a_daemon_closes_at_once() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (_sandbox, world) = with_browser();
     // The shell hands the client a descriptor that is not closed on exec, as build tools do. `cat` ends only when the
     // last copy of the pipe is closed, so this hangs if the daemon keeps one.
-    let ended =
-        world.run("sh", &["-c", "{ rally-cred daemon start 3>&1; rally-cred status >&2; } | cat"], "");
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let line = "{ rally-cred daemon start 3>&1; rally-cred status >&2; } | cat";
+    world.run("sh", &["-c", line], "").succeeded();
     assert!(world.path("run/rally-cred/agent.sock").exists());
 }
 
 #[test]
 fn no_autostart_starts_nothing() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (_sandbox, world) = with_browser();
     let got = world.client(&["get", "--no-autostart", "--format", "token"], "");
     assert_eq!(got.code, Some(6), "{got:?}");
     assert!(got.stderr.contains("rally-cred daemon start"), "{got:?}");

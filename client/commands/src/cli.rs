@@ -12,7 +12,7 @@ use rally_cred_proto::{Fault, plain::visible_line};
 
 use self::help::*;
 use crate::{
-    completions, config, daemon, doctor, exec, flags::HelpOnly, login, logout, setup, status,
+    completions, config, daemon, doctor, exec, flags::HelpOnly, gateway, login, logout, setup, status,
     terminal::Terminal, watch,
 };
 
@@ -47,6 +47,9 @@ enum Command {
     /// Run a program with the variables that Rally's tools read
     #[command(after_help = EXEC_HELP)]
     Exec(exec::Options),
+    /// Run a program behind a gateway, so that it outlives its token; show and revoke gateways
+    #[command(after_help = GATEWAY_HELP)]
+    Gateway(gateway::Options),
     /// Show daemon, keyring and profile status
     #[command(after_help = STATUS_HELP)]
     Status(status::Options),
@@ -117,6 +120,10 @@ fn dispatch(command: Command, sys: &dyn Terminal, output: &mut Output<'_>) -> Re
             logout::run(options, sys, output)
         }
         Command::Exec(options) => exec::run(&options, sys, output),
+        Command::Gateway(mut options) => {
+            options.or_profile(|| named_profile(sys))?;
+            gateway::run(options, sys, output)
+        }
         // The variable chooses whom to serve; what to show is every profile.
         Command::Status(options) => status::run(options, sys, output),
         Command::Watch(options) => watch::run(options, sys, output),

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fmt, io::Read, time::Duration};
 
 use clap::{Arg, Command, ValueEnum};
 use rally_cred::{connection::Connection, output::Output, system::System};
-use rally_cred_proto::{Deadline, Fault, message::StatusAsk};
+use rally_cred_proto::{Deadline, Fault, ProfileName, message::StatusAsk};
 
 /// The command that the scripts run. It is no command for people, so it is in no help.
 pub(crate) const COMMAND: &str = "__complete";
@@ -68,11 +68,9 @@ pub(crate) fn complete(mut tree: Command, sys: &dyn System, output: &mut Output<
 fn profiles(sys: &dyn System) -> Vec<String> {
     let outcome = Connection::new(sys, false).status(StatusAsk::default(), &mut Deadline::after(PATIENCE));
     let profiles = outcome.map(|(_, profiles)| profiles).unwrap_or_default();
-    // Shells evaluate some of what they complete, and the config file allows no other names.
-    let is_plain = |name: &String| {
-        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-    };
-    profiles.into_iter().map(|profile| profile.profile).filter(is_plain).collect()
+    // Shells evaluate some of what they complete.
+    let names = profiles.into_iter().map(|profile| profile.profile);
+    names.filter(|name| ProfileName::parse(name).is_some()).collect()
 }
 
 /// What may stand in the place of the last word, with what it means.

@@ -2,21 +2,14 @@
 //! Does not: read it. The daemon is the one reader, so that both cannot disagree on it.
 //! Used by: people who write the file.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{self, Stdio},
-};
+use std::path::{Path, PathBuf};
+use std::process::{self, Stdio};
 
 use clap::Subcommand;
-use rally_cred::{
-    autostart,
-    output::Output,
-    system::{System, exit_code},
-};
-use rally_cred_proto::{
-    Fault, FaultKind,
-    variables::{self, CONFIG},
-};
+use rally_cred::system::{System, exit_code};
+use rally_cred::{autostart, output::Output};
+use rally_cred_proto::variables::{self, CONFIG};
+use rally_cred_proto::{Fault, FaultKind};
 
 use crate::terminal::Terminal;
 

@@ -8,11 +8,9 @@ use clap::Subcommand;
 use rally_cred::{autostart, connection::silence, output::Output, system::System};
 #[cfg(unix)]
 use rally_cred_proto::lock::Holder;
-use rally_cred_proto::{
-    Deadline, Fault, FaultKind,
-    message::{Reload, StatusAsk, Stop},
-    process::{DAEMON, Process},
-};
+use rally_cred_proto::message::{Reload, StatusAsk, Stop};
+use rally_cred_proto::process::{DAEMON, Process};
+use rally_cred_proto::{Deadline, Fault, FaultKind};
 
 /// Time for the daemon to read its config, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -19,11 +19,12 @@ use rally_cred_proto::{
     Deadline, Event, Fault, FaultKind,
     message::{CheckAsk, Finding, ProfileStatus, Status, StatusAsk, Tried},
     plain::{plain, visible_line},
+    remedy::Command,
     socket,
 };
 use serde::Serialize;
 
-use crate::{login, status, terminal::Terminal};
+use crate::{status, terminal::Terminal};
 
 /// The daemon's own limit for all checks, and some time for its answer to arrive.
 const PATIENCE: Duration = Duration::from_secs(60).saturating_add(GRACE);
@@ -50,10 +51,9 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
     let first_fault = found.checks.iter().find_map(Check::fault);
     if let Some(path) = &options.report {
         report::write(path, &found, sys)?;
-        output.say(format_args!(
-            "the report is in {}; it holds names and addresses, so read it before you send it",
-            visible_line(&path.display().to_string())
-        ));
+        let file = visible_line(&path.display().to_string()).into_owned();
+        let advice = "it holds names and addresses, so read it before you send it";
+        output.say(format_args!("the report is in {file}; {advice}"));
     }
     if options.json {
         #[derive(Serialize)]
@@ -81,14 +81,14 @@ struct Check {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 enum Verdict {
-    /// What was found.
+    /// With what was found.
     Pass {
         note: String,
     },
     Fail {
         fault: Fault,
     },
-    /// Why it was not tried.
+    /// With the reason.
     Skipped {
         note: String,
     },
@@ -215,7 +215,7 @@ fn same_release(status: &Status) -> Result<String, Fault> {
         false => {
             Err(Fault::new(FaultKind::VersionSkew, "the daemon is of another release than this program")
                 .why(format!("the daemon is {release}, this is {ours}"))
-                .remedy("rally-cred daemon restart"))
+                .run("rally-cred daemon restart"))
         }
     }
 }
@@ -257,7 +257,7 @@ fn sign_in(profile: &ProfileStatus) -> Check {
             let kind = if refused { FaultKind::TokenRefused } else { FaultKind::SignInNeeded };
             Fault::new(kind, format!("no sign-in for profile {name}"))
                 .why(if refused { "Rally does not take the token" } else { "there is no token" })
-                .remedy(login::command(&name))
+                .remedy(Command::of_profile("login", &name))
         }))
     };
     Check::of("sign_in", outcome).for_profile(Some(name))

@@ -2,23 +2,17 @@
 //! Does not: put the token into an argument list, or stay: on Unix it execs the program.
 //! Used by: people and scripts whose tools know nothing of credential helpers.
 
-use std::{
-    ffi::OsString,
-    io::{self, Read},
-    path::Path,
-    process::Command,
-};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::{path::Path, process::Command};
 
 use clap::Args;
-use rally_cred::{events::warn, output::Output, system::System};
+use rally_cred::{events::warn, output::Output};
 use rally_cred_proto::{Fault, FaultKind, Origin, Secret, own_file};
 use serde::Deserialize;
 
-use crate::{
-    flags::GetFlags,
-    terminal::Terminal,
-    variables::{SERVERS, TOKENS, Tool, Variable, names_server},
-};
+use crate::variables::{Tool, Variable, names_server, stale};
+use crate::{flags::GetFlags, terminal::Terminal};
 
 /// What `exec` was told on its command line.
 #[derive(Clone, Debug, Args)]
@@ -36,15 +30,6 @@ pub(crate) struct Options {
     /// The program and its arguments
     #[arg(required = true, last = true)]
     program: Vec<OsString>,
-}
-
-impl Options {
-    /// What the program is to have.
-    fn variables(&self) -> Vec<Variable> {
-        let usual = if self.tools.is_empty() { Variable::default_set() } else { Vec::new() };
-        let of_tools = self.tools.iter().flat_map(|tool| tool.variables());
-        usual.into_iter().chain(of_tools).chain(self.set.iter().cloned()).collect()
-    }
 }
 
 /// The part of `get --format json` that is needed here.
@@ -75,12 +60,12 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
     let server =
         Origin::from_uri(&got.base_url).ok_or_else(|| failed("its server is not understood".to_owned()))?;
 
-    let variables = options.variables();
+    let variables = Variable::for_tools(&options.tools, &options.set);
     let (program, arguments) =
         options.program.split_first().ok_or_else(|| failed("no program is named".to_owned()))?;
     let mut command = Command::new(program);
     command.args(arguments);
-    for name in stale(&variables, &got.profile, &server, sys, output) {
+    for name in stale(&variables, &server, &format!("profile {} has", got.profile), sys, output) {
         command.env_remove(name);
     }
     for Variable { name, value } in &variables {
@@ -89,46 +74,21 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
     if variables.iter().any(|variable| variable.name == "APIKEY") {
         warn_of_pyral_config(&server, sys, output);
     }
-    sys.run_in_place(&mut command).or_else(|err| {
-        let program = program.display();
-        let told = Fault::new(FaultKind::Failed, format!("{program} cannot be run")).why(err.to_string());
-        // The codes are those of shells and env(1).
-        let (code, remedy) = match err.kind() {
-            io::ErrorKind::NotFound => {
-                (127, "install it, or give its path; a shell's own words need sh -c \"…\"")
-            }
-            _ => (126, "name a program that you may run; ls -l shows whether it is one"),
-        };
-        output.say(told.remedy(remedy));
-        Ok(code)
-    })
+    sys.run_in_place(&mut command).or_else(|err| Ok(cannot_be_run(program, &err, output)))
 }
 
-/// Inherited variables to remove: tokens, which may be of another profile, and servers that must not get this token.
-fn stale(
-    variables: &[Variable],
-    profile: &str,
-    server: &Origin,
-    sys: &dyn System,
-    output: &mut Output<'_>,
-) -> Vec<&'static str> {
-    let is_set = |name: &str| variables.iter().any(|variable| variable.name == name);
-    let mut stale = TOKENS.to_vec();
-    for name in SERVERS {
-        let value = sys.variable(name);
-        let is_foreign =
-            value.is_some_and(|value| !value.to_str().is_some_and(|value| names_server(value, server)));
-        if is_foreign && !is_set(name) {
-            warn(
-                &Fault::new(FaultKind::Failed, format!("{name} is not passed on"))
-                    .why(format!("it names another server than profile {profile} has"))
-                    .remedy(format!("unset it, or add --set {name}=server, =base-url or =wsapi-url")),
-                output,
-            );
-            stale.push(name);
+/// Says why a program does not start; the exit code is that of shells and env(1).
+pub(crate) fn cannot_be_run(program: &OsStr, err: &io::Error, output: &mut Output<'_>) -> u8 {
+    let program = program.display();
+    let told = Fault::new(FaultKind::Failed, format!("{program} cannot be run")).why(err.to_string());
+    let (code, remedy) = match err.kind() {
+        io::ErrorKind::NotFound => {
+            (127, "install it, or give its path; a shell's own words need sh -c \"…\"")
         }
-    }
-    stale
+        _ => (126, "name a program that you may run; ls -l shows whether it is one"),
+    };
+    output.say(told.remedy(remedy));
+    code
 }
 
 /// pyral prefers two files to the variables: the one that `RALLY_CONFIG` names, and one in the working folder.
@@ -144,12 +104,10 @@ fn warn_of_pyral_config(server: &Origin, sys: &dyn Terminal, output: &mut Output
     });
     for path in named.into_iter().chain([folder.join("rally-v2.0.cfg")]) {
         if let Some(key) = overriding_key(&path, server) {
-            warn(
-                &Fault::new(FaultKind::Failed, format!("pyral takes {key} from {}", path.display()))
-                    .why("it prefers its config file to the variables")
-                    .remedy(format!("take the line {key}=… out of the file")),
-                output,
-            );
+            let notice = Fault::new(FaultKind::Failed, format!("pyral takes {key} from {}", path.display()))
+                .why("it prefers its config file to the variables")
+                .remedy(format!("take the line {key}=… out of the file"));
+            warn(&notice, output);
         }
     }
 }

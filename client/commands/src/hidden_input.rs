@@ -9,22 +9,14 @@ pub(crate) use unix::{hide, read_line};
 
 #[cfg(unix)]
 mod unix {
-    use std::{
-        fs::File,
-        io::{self, Read, Write},
-        sync::{Mutex, Once, PoisonError, mpsc},
-        thread,
-    };
+    use std::io::{self, Read, Write};
+    use std::sync::{Mutex, Once, PoisonError, mpsc};
+    use std::{fs::File, thread};
 
-    use rustix::{
-        process::{getpgrp, getsid},
-        termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
-    };
-    use signal_hook::{
-        consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP},
-        iterator::Signals,
-        low_level::emulate_default_handler,
-    };
+    use rustix::process::{getpgrp, getsid};
+    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+    use signal_hook::{iterator::Signals, low_level::emulate_default_handler};
     use zeroize::Zeroizing;
 
     /// Shows a prompt on the terminal and reads one line, which is not echoed.

@@ -2,13 +2,8 @@
 //! Does not: change any of it.
 //! Used by: `doctor`, which checks it, and `setup`, which completes it.
 
-use std::{
-    env::consts::EXE_SUFFIX,
-    ffi::{OsStr, OsString},
-    io,
-    path::PathBuf,
-    process::Command,
-};
+use std::ffi::{OsStr, OsString};
+use std::{env::consts::EXE_SUFFIX, io, path::PathBuf, process::Command};
 
 use rally_cred::{autostart::find_program, system::System};
 use rally_cred_proto::{Origin, plain::plain, shell_word::shell_word};
@@ -22,14 +17,16 @@ pub(crate) const UNITS: [&str; 2] = ["rally-cred.socket", "rally-cred.service"];
 /// Whether git asks rally-cred about a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GitHelper {
-    /// git is not installed.
     NoGit,
     /// No, and it is not configured to.
     Absent,
     /// It is configured to, but an empty helper after that resets the list.
     Undone,
     /// Yes, by the last helper that is ours; the others are asked and told as well.
-    Ours { by: By, others: Vec<String> },
+    Ours {
+        by: By,
+        others: Vec<String>,
+    },
 }
 
 /// How git finds a helper.
@@ -37,7 +34,6 @@ pub(crate) enum GitHelper {
 pub(crate) enum By {
     /// In `PATH`.
     Name,
-    /// By its path.
     Path,
 }
 
@@ -117,7 +113,6 @@ fn our_helper(helper: &str) -> Option<By> {
     Some(if program.is_absolute() { By::Path } else { By::Name })
 }
 
-/// The first word of a command line as a shell reads it.
 fn first_word(line: &str) -> Option<String> {
     shlex::Shlex::new(line).next()
 }
@@ -165,9 +160,7 @@ fn quoted_bytes(path: &OsStr) -> OsString {
 /// The state of the units in systemd's user manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Units {
-    /// There is no systemd user manager here.
     NoManager,
-    /// They are not installed.
     NotInstalled,
     /// This one is installed but not enabled.
     Disabled(&'static str),

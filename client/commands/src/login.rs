@@ -5,27 +5,18 @@
 //! Three things can happen at any time: the daemon says something, the person pastes an address, the sign-in ends. The
 //! first two each have a thread that waits for them, and this one takes them in turn, so that only it writes.
 
-use std::{
-    io::BufRead,
-    sync::mpsc::{Sender, channel},
-    thread,
-    time::{Duration, Instant},
-};
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+use std::{io::BufRead, thread};
 
 use clap::{ArgAction, Args};
 use jiff::Timestamp;
-use rally_cred::{
-    autostart,
-    connection::{Connection, GRACE, silence},
-    events::{self, Audience},
-    output::Output,
-    system::{System, no_thread},
-};
-use rally_cred_proto::{
-    Deadline, Event, Fault, FaultKind, Secret,
-    message::{Login, Paste, SignedIn},
-    plain::plain,
-};
+use rally_cred::connection::{Connection, GRACE, silence};
+use rally_cred::events::{self, Audience};
+use rally_cred::system::{System, no_thread};
+use rally_cred::{autostart, output::Output};
+use rally_cred_proto::message::{Login, Paste, SignedIn};
+use rally_cred_proto::{Deadline, Event, Fault, FaultKind, Secret, plain::plain};
 use zeroize::Zeroizing;
 
 use crate::{flags::parse_duration, progress::Progress, terminal::Terminal};
@@ -35,14 +26,6 @@ const LONGEST_LINE: u64 = 16 * 1024;
 
 /// Time for the daemon to check an address.
 const PASTING: Duration = Duration::from_secs(5);
-
-/// The command that signs in to a profile. The usual one need not be named.
-pub(crate) fn command(profile: &str) -> String {
-    match profile {
-        "default" => "rally-cred login".to_owned(),
-        name => format!("rally-cred login {}", plain(name)),
-    }
-}
 
 /// What `login` was told on its command line.
 #[derive(Clone, Debug, Args)]

@@ -5,17 +5,10 @@
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use rally_cred::{
-    connection::Connection,
-    events::{self, Audience},
-    output::Output,
-    system::System,
-};
-use rally_cred_proto::{
-    Deadline, Fault,
-    message::{Logout, SignedOut},
-    plain::plain,
-};
+use rally_cred::events::{self, Audience};
+use rally_cred::{connection::Connection, output::Output, system::System};
+use rally_cred_proto::message::{Logout, SignedOut};
+use rally_cred_proto::{Deadline, Fault, plain::plain};
 
 /// Longest time, for a keyring that has to be unlocked first.
 const PATIENCE: Duration = Duration::from_secs(125);

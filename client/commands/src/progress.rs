@@ -2,10 +2,8 @@
 //! Does not: write anything where no terminal is; there, `events` says what happens in lines.
 //! Used by: `login`.
 
-use std::{
-    any::Any,
-    time::{Duration, Instant},
-};
+use std::any::Any;
+use std::time::{Duration, Instant};
 
 use rally_cred::output::Output;
 
@@ -29,7 +27,6 @@ impl<'a> Progress<'a> {
         Self { sys, wait: None, drawn: false, hidden_typing: None }
     }
 
-    /// Whether there is a terminal for the line.
     pub(crate) fn is_live(&self) -> bool {
         self.sys.screen().is_some()
     }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use clap::Args;
 use machine::CompleteIn;
 use rally_cred::{autostart, output::Output, system::System};
-use rally_cred_proto::{Fault, FaultKind, own_file, socket};
+use rally_cred_proto::{Fault, FaultKind, origin::DEFAULT_BASE_URL, own_file, remedy::Command, socket};
 
 use crate::{config, login, terminal::Terminal};
 use answers::Draft;
@@ -24,9 +24,6 @@ use change::Change;
 use config_text::ConfigText;
 use interview::{Interview, YesNo};
 use record::Made;
-
-/// Rally's address for all but EU tenants, and what the daemon takes where the config file names none.
-const DEFAULT_BASE_URL: &str = "https://rally1.rallydev.com";
 
 /// What `setup` was told on its command line.
 #[derive(Clone, Debug, Args)]
@@ -87,21 +84,19 @@ fn make(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Resul
         .and_then(|(plan, has_changed)| carry_out(&plan, options.dry_run, sys, output).map(|()| has_changed));
     // Whatever failed, nothing has to be typed twice.
     let has_person = sys.stdin_is_terminal();
-    let has_changed = match made {
-        Ok(has_changed) => has_changed,
-        Err(fault) if has_person && fault.kind == FaultKind::Denied => {
-            return Err(fault.remedy(draft.command(&profile)));
+    let has_changed = made.map_err(|fault| {
+        let command = draft.command(&profile);
+        match fault.kind {
+            FaultKind::Denied if has_person => return fault.remedy(command),
+            _ if has_person => output.say(format_args!("your answers are kept in this command: {command}")),
+            _ => {}
         }
-        Err(fault) => {
-            if has_person {
-                output
-                    .say(format_args!("your answers are kept in this command: {}", draft.command(&profile)));
-            }
-            return Err(fault);
-        }
-    };
+        fault
+    })?;
     if options.dry_run {
-        return output.tell_line(format!("would sign in: {}", login::command(&profile))).map(|()| 0);
+        return output
+            .tell_line(format!("would sign in: {}", Command::of_profile("login", &profile)))
+            .map(|()| 0);
     }
     if has_changed && has_person {
         output.say(IF_REFUSED);

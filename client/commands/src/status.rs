@@ -11,13 +11,15 @@ use rally_cred::{
     output::Output,
 };
 use rally_cred_proto::{
-    Deadline, Fault, FaultKind,
+    Deadline, Event, Fault, FaultKind,
+    gateway::GatewayStatus,
     message::{ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus},
     plain::plain,
+    remedy::Command,
 };
 use serde::Serialize;
 
-use crate::{login, terminal::Terminal};
+use crate::{gateway, terminal::Terminal};
 
 /// The daemon's own limit for a status, and some time for its answer to arrive.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5).saturating_add(GRACE);
@@ -42,8 +44,15 @@ pub(crate) struct Options {
 pub(crate) fn run(options: Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     let Options { profile, json, check } = options;
     let mut deadline = Deadline::after(if check { PATIENCE_WITH_CHECK } else { PATIENCE });
-    let status = match Connection::new(sys, false).status(StatusAsk { profile, check }, &mut deadline) {
-        Ok((status, profiles)) => Shown { status, profiles },
+    let (mut profiles, mut gateways) = (Vec::new(), Vec::new());
+    let ask = StatusAsk { profile, check };
+    let status = Connection::new(sys, false).ask(ask, &mut deadline, &mut |event| match event {
+        Event::Profile(profile) => profiles.push(*profile),
+        Event::Gateway(gateway) => gateways.push(*gateway),
+        _ => {}
+    });
+    let status = match status {
+        Ok(status) => Shown { status: *status, profiles, gateways },
         Err(fault) => {
             if json {
                 output.answer_json_fault(&fault)?;
@@ -65,6 +74,8 @@ struct Shown {
     #[serde(flatten)]
     status: Status,
     profiles: Vec<ProfileStatus>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gateways: Vec<GatewayStatus>,
 }
 
 fn exit_code(status: &Shown) -> u8 {
@@ -82,13 +93,10 @@ fn exit_code(status: &Shown) -> u8 {
 }
 
 fn shown(status: &Shown, now: i64) -> String {
-    let Shown { status: Status { release, pid, config, vault, static_hosts, network }, profiles } = status;
-    let mut text = format!(
-        "daemon   {} (process {pid})\nconfig   {}\nkeyring  {}\n",
-        plain(release),
-        plain(config),
-        kept(vault)
-    );
+    let Shown { status: Status { release, pid, config, vault, static_hosts, network }, profiles, gateways } =
+        status;
+    let (release, config, kept) = (plain(release), plain(config), kept(vault));
+    let mut text = format!("daemon   {release} (process {pid})\nconfig   {config}\nkeyring  {kept}\n");
     if !static_hosts.is_empty() {
         // Writing to a string cannot fail.
         writeln!(text, "stores   {}", plain(&static_hosts.join(", "))).ok();
@@ -106,6 +114,7 @@ fn shown(status: &Shown, now: i64) -> String {
             writeln!(text, "  {name:<8} {value}").ok();
         }
     }
+    text.extend(gateways.iter().map(gateway::shown::lines));
     text
 }
 
@@ -139,10 +148,8 @@ fn lines(profile: &ProfileStatus, now: i64) -> Vec<(&'static str, String)> {
         lines.push(("renewal", format!("{} (in {})", moment(at), span(at - now))));
     }
     if let Some(is_taken) = profile.checked {
-        lines.push((
-            "check",
-            if is_taken { "Rally takes the token" } else { "Rally does not take the token" }.to_owned(),
-        ));
+        let takes = if is_taken { "takes" } else { "does not take" };
+        lines.push(("check", format!("Rally {takes} the token")));
     }
     if profile.waiting > 0 {
         lines.push(("waiting", format!("{} callers", profile.waiting)));
@@ -150,7 +157,7 @@ fn lines(profile: &ProfileStatus, now: i64) -> Vec<(&'static str, String)> {
     if let Some(fault) = &profile.fault {
         lines.push(("problem", plain(&fault.what)));
         lines.extend(fault.why.as_ref().map(|why| ("why", plain(why))));
-        lines.extend(fault.remedy.as_ref().map(|remedy| ("try", plain(remedy))));
+        lines.extend(fault.remedy.as_ref().map(|remedy| ("try", plain(&remedy.to_string()))));
     }
     lines
 }
@@ -172,7 +179,11 @@ fn state(profile: &ProfileStatus) -> String {
         ProfileState::SignedIn if !profile.kept => ", in memory only",
         _ => "",
     };
-    let login = if needs_login { format!("; {}", login::command(&profile.profile)) } else { String::new() };
+    let login = if needs_login {
+        format!("; {}", Command::of_profile("login", &profile.profile))
+    } else {
+        String::new()
+    };
     format!("{state}{renewable}{kept}{login}")
 }
 

@@ -2,14 +2,9 @@
 //! Does not: decide anything.
 //! Used by: these commands; tests replace [`Process`].
 
-use std::{
-    any::Any,
-    ffi::OsString,
-    io::{self, BufRead, IsTerminal, Read},
-    path::PathBuf,
-    process::{Command, Stdio},
-    time::SystemTime,
-};
+use std::io::{self, BufRead, IsTerminal, Read};
+use std::process::{Command, Stdio};
+use std::{any::Any, ffi::OsString, path::PathBuf, time::SystemTime};
 
 use rally_cred::system::{Process, System, exit_code};
 use rally_cred_proto::frame::MAX_FRAME;
@@ -40,7 +35,6 @@ pub(crate) trait Terminal: System {
 /// A terminal on which a line can be redrawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Screen {
-    /// Its width in characters.
     pub(crate) columns: usize,
     /// Whether colours are wanted (<https://no-color.org>).
     pub(crate) has_colour: bool,

@@ -2,22 +2,15 @@
 //! Does not: touch the variables, the terminal or the home folder of whoever runs the tests.
 //! Used by: the tests of every command.
 
-use std::{
-    any::Any,
-    ffi::OsString,
-    io::{self, BufRead, Cursor},
-    path::PathBuf,
-    sync::Mutex,
-};
+use std::io::{self, BufRead, Cursor};
+use std::{any::Any, ffi::OsString, path::PathBuf, sync::Mutex};
 
 pub(crate) use rally_cred::testing::{Act, Became, Done, Script, answer};
 use rally_cred::testing::{FakeOf, run_with};
 use zeroize::Zeroizing;
 
-use crate::{
-    cli,
-    terminal::{Screen, Terminal},
-};
+use crate::cli;
+use crate::terminal::{Screen, Terminal};
 
 /// The time in every test: 2026-01-01T03:03:05Z.
 pub(crate) const NOW: i64 = 1_767_236_585;

@@ -1,10 +1,10 @@
 //! The environment variables from which Rally's tools take a token and a server, as their public sources read them.
-//! Does not: set or read them.
-//! Used by: `exec` for the program that it runs. Those that are given where none is named are in `rally_cred`.
+//! Does not: set them.
+//! Used by: `exec` and `gateway` for the program that they run. Those that are given where none is named are in `rally_cred`.
 
 use clap::ValueEnum;
-use rally_cred::TOKEN_VARIABLES;
-use rally_cred_proto::{Origin, Secret};
+use rally_cred::{TOKEN_VARIABLES, events::warn, output::Output, system::System};
+use rally_cred_proto::{Fault, FaultKind, Origin, Secret};
 use zeroize::Zeroizing;
 
 /// Variables that hold a token and nothing else, so that one of another profile is stale. `APIKEY` and `API_KEY` are
@@ -28,7 +28,7 @@ impl Tool {
     /// The variables that it reads.
     ///
     /// `RALLY_BASE_URL` is in none of them: some MCP servers take it for the origin, others for the address of WSAPI.
-    pub(crate) fn variables(self) -> Vec<Variable> {
+    fn variables(self) -> Vec<Variable> {
         let variables: &[_] = match self {
             // pyral 1.6.0, config.py: a host without a scheme.
             Self::Pyral => &[("APIKEY", Value::Token), ("RALLY_SERVER", Value::Server)],
@@ -50,16 +50,13 @@ impl Tool {
 /// A variable that a program is to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Variable {
-    /// Its name.
     pub(crate) name: String,
-    /// What it holds.
     pub(crate) value: Value,
 }
 
 /// What a variable holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
-    /// The ZSESSIONID.
     Token,
     /// The host, with its port unless that is 443.
     Server,
@@ -88,14 +85,17 @@ impl Variable {
         Ok(Self { name: name.to_owned(), value })
     }
 
-    /// [`TOKEN_VARIABLES`].
-    pub(crate) fn default_set() -> Vec<Self> {
-        TOKEN_VARIABLES.iter().map(|name| Self { name: (*name).to_owned(), value: Value::Token }).collect()
+    /// What a program is to have: that of the tools, or [`TOKEN_VARIABLES`] where none is named, and what is asked for
+    /// besides.
+    pub(crate) fn for_tools(tools: &[Tool], besides: &[Self]) -> Vec<Self> {
+        let usual = |name: &&str| Self { name: (*name).to_owned(), value: Value::Token };
+        let usual = TOKEN_VARIABLES.iter().filter(|_| tools.is_empty()).map(usual);
+        let of_tools = tools.iter().flat_map(|tool| tool.variables());
+        usual.chain(of_tools).chain(besides.iter().cloned()).collect()
     }
 }
 
 impl Value {
-    /// Its text for this token and server.
     pub(crate) fn text(self, token: &Secret, server: &Origin) -> Zeroizing<String> {
         Zeroizing::new(match self {
             Self::Token => token.expose().to_owned(),
@@ -104,6 +104,34 @@ impl Value {
             Self::WsapiUrl => format!("{server}/slm/webservice/v2.0"),
         })
     }
+}
+
+/// Inherited variables to remove: tokens, which may be of another profile, and servers other than the one that is meant,
+/// which must not get what the program is given. `whose` says whose server that is.
+pub(crate) fn stale(
+    variables: &[Variable],
+    server: &Origin,
+    whose: &str,
+    sys: &dyn System,
+    output: &mut Output<'_>,
+) -> Vec<&'static str> {
+    let is_set = |name: &str| variables.iter().any(|variable| variable.name == name);
+    let mut stale = TOKENS.to_vec();
+    for name in SERVERS {
+        let value = sys.variable(name);
+        let is_foreign =
+            value.is_some_and(|value| !value.to_str().is_some_and(|value| names_server(value, server)));
+        if is_foreign && !is_set(name) {
+            warn(
+                &Fault::new(FaultKind::Failed, format!("{name} is not passed on"))
+                    .why(format!("it names another server than {whose}"))
+                    .remedy(format!("unset it, or add --set {name}=server, =base-url or =wsapi-url")),
+                output,
+            );
+            stale.push(name);
+        }
+    }
+    stale
 }
 
 /// Whether the value of a variable in [`SERVERS`], a host or a URL, names this server.

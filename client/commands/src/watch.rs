@@ -8,7 +8,7 @@ use clap::{ArgAction, Args};
 use rally_cred::{autostart, connection::GRACE, output::Output, system::System};
 use rally_cred_proto::{
     Client, Deadline, Event, Fault, FaultKind,
-    message::{News, WatchAsk},
+    message::{News, StatusAsk, WatchAsk},
 };
 use serde::Serialize;
 
@@ -54,7 +54,7 @@ pub(crate) fn run(options: Options, sys: &dyn System, output: &mut Output<'_>) -
             Err(_) => {}
         }
         print(&Line::Connection { what: "disconnected" }, output)?;
-        client = wait_for_another(sys)?;
+        client = wait_for_another(sys, profile.as_ref())?;
         print(&Line::Connection { what: "reconnected" }, output)?;
     }
 }
@@ -63,10 +63,16 @@ fn is_of_a_lost_daemon(fault: &Fault) -> bool {
     matches!(fault.kind, FaultKind::NoDaemon | FaultKind::Stopping)
 }
 
-/// Somebody stopped the daemon, so it is for them, or for the next who needs a token, to start another.
-fn wait_for_another(sys: &dyn System) -> Result<Client, Fault> {
+/// Somebody stopped the daemon, so it is for them, or for the next who needs a token, to start another. It counts once it
+/// has answered: a daemon that is being killed may let one in for a moment.
+fn wait_for_another(sys: &dyn System, profile: Option<&String>) -> Result<Client, Fault> {
     loop {
-        match autostart::connect(sys, false, &mut Deadline::after(PATIENCE)) {
+        let answering =
+            autostart::connect(sys, false, &mut Deadline::after(PATIENCE)).and_then(|mut client| {
+                client.ask(StatusAsk { profile: profile.cloned(), check: false }, &mut |_| {})?;
+                Ok(client)
+            });
+        match answering {
             Err(fault) if is_of_a_lost_daemon(&fault) => thread::sleep(PAUSE),
             outcome => return outcome,
         }

@@ -2,11 +2,8 @@
 //! Does not: run the real daemon (the integration tests do); `fixtures` has stand-ins for it.
 //! Used by: `cargo test`.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::fs::{self, File};
+use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use super::*;
 use crate::testing::{Fake, Place};
@@ -88,7 +85,7 @@ fn why_the_daemon_does_not_start_is_said() {
     let fault = refused(&place, "dies");
     assert_eq!(fault.kind, FaultKind::NoDaemon);
     assert_eq!(fault.why.as_deref(), Some("it ended before it was ready, with exit status: 7"));
-    assert!(fault.remedy.unwrap().ends_with("daemon.log"));
+    assert!(fault.remedy.unwrap().to_string().ends_with("daemon.log"));
 
     let fault = refused(&place, "no-such-fixture");
     assert_eq!(

@@ -2,13 +2,9 @@
 //! Does not: run fish or PowerShell, which few machines have; their quotes are read by their documented rules.
 //! Used by: `cargo test`.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
-    process::{Command, Stdio},
-    thread,
-};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::{fs, net::TcpListener, thread};
 
 use proptest::{collection::vec, prelude::*};
 use rally_cred_proto::{FaultKind, message::Token};

@@ -1,4 +1,4 @@
-//! Turns what Rally answered into a decision: granted, refused for good, or passing.
+//! Turns Rally's answer into a verdict: granted, refused for good, or passing.
 //! Does not: send, wait, log, or look at a clock.
 //! Used by: the endpoint, which fills `RawAnswer`, and the broker, which acts on the verdict.
 
@@ -6,7 +6,7 @@ mod body;
 mod trouble;
 mod user;
 
-use rally_cred_proto::{Fault, FaultKind, Secret, plain::cut};
+use rally_cred_proto::{Fault, FaultKind, Secret, plain::cut, remedy::Command};
 use zeroize::Zeroizing;
 
 use super::sent::Sent;
@@ -16,19 +16,12 @@ pub use user::{UserAnswer, read_user_answer};
 
 /// A request to the token endpoint.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum TokenForm {
-    /// Turns an authorization code into tokens.
-    Code {
-        /// The code, good for one use.
-        code: Secret,
-        /// The redirect URI that the code was sent to, letter by letter.
-        redirect_uri: String,
-    },
+    /// Turns an authorization code, good for one use, into tokens; the redirect URI is exactly the one it was sent to.
+    Code { code: Secret, redirect_uri: String },
     /// Turns a refresh token into new tokens.
-    Refresh {
-        /// The refresh token.
-        refresh_token: Secret,
-    },
+    Refresh { refresh_token: Secret },
 }
 
 /// Which of the two requests an answer belongs to.
@@ -41,15 +34,7 @@ pub enum FormKind {
 }
 
 impl TokenForm {
-    /// Which request it is; kept by whoever will read the answer.
-    pub const fn kind(&self) -> FormKind {
-        match self {
-            Self::Code { .. } => FormKind::Code,
-            Self::Refresh { .. } => FormKind::Refresh,
-        }
-    }
-
-    /// The secrets that the request carries.
+    /// The secrets in the request.
     pub fn sent(&self, client_secret: &Secret) -> Sent {
         let own = match self {
             Self::Code { code, redirect_uri: _ } => code,
@@ -60,11 +45,7 @@ impl TokenForm {
 
     /// The form fields, exactly those that are known to work: for a code those of vendor article 140086, in its order;
     /// for a refresh token those of flowdock/rally-wsapi, which used them in production.
-    pub fn fields<'a>(
-        &'a self,
-        client_id: &'a str,
-        client_secret: &'a Secret,
-    ) -> Vec<(&'static str, &'a str)> {
+    pub fn fields<'a>(&'a self, client_id: &'a str, secret: &'a Secret) -> Vec<(&'static str, &'a str)> {
         let mut fields = match self {
             Self::Code { code, redirect_uri } => vec![
                 ("code", code.expose()),
@@ -75,12 +56,12 @@ impl TokenForm {
                 vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())]
             }
         };
-        fields.extend([("client_id", client_id), ("client_secret", client_secret.expose())]);
+        fields.extend([("client_id", client_id), ("client_secret", secret.expose())]);
         fields
     }
 }
 
-/// An answer as it came off the network, or why none came. `Debug` shows the length of the body only.
+/// An answer off the network, or why none came. `Debug` shows the length of the body only.
 pub enum RawAnswer {
     /// An answer with a whole body.
     Arrived {
@@ -90,7 +71,7 @@ pub enum RawAnswer {
         retry_after: Option<u32>,
         /// The body, which may hold tokens; wiped when dropped.
         body: Zeroizing<Vec<u8>>,
-        /// What the request carried, which the body may quote. Nothing of the body is shown but through this.
+        /// What the request carried, and the body may quote; all text of the body is shown through it.
         sent: Sent,
     },
     /// No whole answer.
@@ -98,7 +79,7 @@ pub enum RawAnswer {
 }
 
 impl RawAnswer {
-    /// The same answer, which may quote these secrets as well.
+    /// The same answer, which may quote these secrets too.
     pub fn beside(mut self, secrets: Sent) -> Self {
         if let Self::Arrived { sent, .. } = &mut self {
             sent.add(secrets);
@@ -118,30 +99,26 @@ impl std::fmt::Debug for RawAnswer {
     }
 }
 
-/// What the token endpoint decided.
+/// The verdict of the token endpoint.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum TokenAnswer {
     /// New tokens.
     Granted(Grant),
-    /// No, and asking the same again would not help.
+    /// A refusal: repeating the request would not help.
     Refused(Refusal),
-    /// No answer of worth: keep every token and ask again later.
-    Passing {
-        /// What to tell those who wait.
-        fault: Fault,
-        /// Seconds that Rally asked to be left alone.
-        retry_after: Option<u32>,
-    },
+    /// No usable answer: keep every token, and ask again later. `retry_after`: in as many seconds, as Rally asked.
+    Passing { fault: Fault, retry_after: Option<u32> },
 }
 
-/// New tokens. A `refresh_token` replaces the one that was sent and has to be kept before anything else is done.
+/// New tokens. A `refresh_token` replaces the one that was sent, and must be kept before anything else is done.
 #[derive(Debug)]
 pub struct Grant {
     /// The access token, sent as `ZSESSIONID`: printable ASCII, not empty.
     pub access_token: Secret,
-    /// The next refresh token. `None`: Rally sent none, so that the one in hand stays.
+    /// The next refresh token. `None`: the old one stays valid.
     pub refresh_token: Option<Secret>,
-    /// Life in seconds, from 1 to `u32::MAX`. `None`: not told, or told as zero or less, which says nothing.
+    /// Lifetime in seconds, from 1 to `u32::MAX`. `None`: not given, or given as zero or less.
     pub expires_in: Option<u64>,
 }
 
@@ -150,27 +127,25 @@ pub struct Grant {
 pub struct Refusal {
     /// What was refused.
     pub of: Refused,
-    /// What to tell people.
+    /// The fault for people.
     pub fault: Fault,
 }
 
-/// What a refusal is of.
+/// What Rally refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The code or the refresh token is dead: drop it.
+    /// The code or the refresh token, which is dead.
     Grant,
-    /// The client ID and the client secret do not belong together: ask for the secret. The refresh token may be good.
+    /// The client ID with the client secret: ask for the secret. The refresh token may be good.
     Client,
-    /// The subscription does not allow this machine's address. Every token may be good.
+    /// This machine's address, by the subscription's rules. Every token may be good.
     Address,
-    /// Rally found fault with something else: keep the refresh token, but do not repeat the request by itself.
+    /// Something else: keep the refresh token, but do not repeat the request unasked.
     Unclear,
 }
 
-/// Reads the token endpoint's answer.
-///
-/// The statuses and content types of this endpoint are not documented, so the body decides wherever it is one of OAuth
-/// (RFC 6749 §5), and the status only where it is not, or where it says that Rally itself is in trouble.
+/// Reads the token endpoint's answer. Its statuses and content types are not documented, so an OAuth body (RFC 6749 §5)
+/// decides wherever there is one; the status decides where there is none, or where Rally itself is in trouble.
 pub fn read_token_answer(form: FormKind, raw: RawAnswer) -> TokenAnswer {
     let (status, retry_after, bytes, sent) = match raw {
         RawAnswer::Arrived { status, retry_after, body, sent } => (status, retry_after, body, sent),
@@ -223,19 +198,18 @@ fn refusal(form: FormKind, of: Refused, why: &str) -> TokenAnswer {
         }
         (Refused::Unclear, FormKind::Refresh) => (FaultKind::BadAnswer, "Rally refused the refresh request"),
     };
+    let with_secret = Command::new("rally-cred login --client-secret-stdin");
     let remedy = match of {
-        // Where the client secret is wrong without saying so, another try with the same would end the same way.
-        Refused::Unclear if form == FormKind::Code => {
-            "rally-cred login --client-secret-stdin, in case it is wrong"
-        }
-        Refused::Client => "rally-cred login --client-secret-stdin",
-        Refused::Address => ALLOWED_NETWORK,
-        Refused::Grant | Refused::Unclear => "rally-cred login",
+        // A wrong client secret may be the cause, and another try with it would end the same way.
+        Refused::Unclear if form == FormKind::Code => with_secret.and(", in case it is wrong"),
+        Refused::Client => with_secret.into(),
+        Refused::Address => ALLOWED_NETWORK.into(),
+        Refused::Grant | Refused::Unclear => Command::new("rally-cred login").into(),
     };
     TokenAnswer::Refused(Refusal { of, fault: Fault::new(kind, what).why(why).remedy(remedy) })
 }
 
-/// Statuses that pass by themselves, and redirects, which Rally's API does not send.
+/// Passing statuses, and redirects, which Rally's API never sends.
 fn status_trouble(status: u16, retry_after: Option<u32>) -> Option<Fault> {
     match status {
         429 => Some(
@@ -254,7 +228,7 @@ fn status_trouble(status: u16, retry_after: Option<u32>) -> Option<Fault> {
     }
 }
 
-/// Rally is there, and cannot work. Nobody here can mend that.
+/// Rally answers, but does not work.
 fn out_of_order(retry_after: Option<u32>) -> Fault {
     Fault::new(FaultKind::Unreachable, "Rally is out of order")
         .remedy(format!("ask again {}; if it stays so, ask your Rally administrator", later(retry_after)))
@@ -268,7 +242,7 @@ fn later(retry_after: Option<u32>) -> String {
     }
 }
 
-/// A subscription that restricts addresses answers others with this page, under status 404.
+/// A subscription that restricts addresses answers all others with this page, under status 404.
 fn address_trouble(status: u16, body: &[u8], sent: &Sent) -> Option<Fault> {
     const BEGINNING: &str = "Your IP address";
     if !matches!(status, 403 | 404) {
@@ -276,7 +250,7 @@ fn address_trouble(status: u16, body: &[u8], sent: &Sent) -> Option<Fault> {
     }
     let page = String::from_utf8_lossy(body);
     let (_, rest) = page.split_once(BEGINNING)?;
-    // Before the sentence is cut off at the next tag: a secret may hold a `<`.
+    // Masked before the sentence is cut at the next tag: a secret may hold a `<`.
     let rest = sent.masked(rest, &[]);
     let rest = rest.split('<').next().unwrap_or_default();
     let rest = rest.trim_end_matches(|c: char| c == '.' || c.is_whitespace());
@@ -290,7 +264,7 @@ fn address_trouble(status: u16, body: &[u8], sent: &Sent) -> Option<Fault> {
 const ADDRESS_NOT_ALLOWED: &str = "Rally does not allow this machine's IP address";
 const ALLOWED_NETWORK: &str = "connect through the network or VPN that your subscription allows";
 
-/// A page or another text in place of JSON: a gateway, maintenance, or a wrong base URL.
+/// A page or other text in place of JSON: from a gateway, during maintenance, or at a wrong base URL.
 fn not_the_api(status: u16) -> Fault {
     bad_answer(&format!("a page came in place of JSON (status {status})"))
         .remedy("try again later, and check base_url and the proxy")
@@ -309,7 +283,7 @@ fn unreachable(why: &str) -> Fault {
 }
 
 fn token_refused(why: &str) -> Fault {
-    Fault::new(FaultKind::TokenRefused, "Rally does not accept the token").why(why).remedy("rally-cred login")
+    Fault::new(FaultKind::TokenRefused, "Rally does not accept the token").why(why).run("rally-cred login")
 }
 
 #[cfg(test)]

@@ -1,54 +1,52 @@
-//! What the broker hears and what it orders: events are past, effects are commands.
-//! Does not: carry an effect out (`perform` does) or make an event up (the shells do).
+//! What the broker is told and what it orders: events are past, effects are commands.
+//! Does not: carry out an effect (`perform` does) or produce an event (the shells do).
 //! Used by: the driver, in both directions.
 
 use std::sync::Arc;
 
-use rally_cred_proto::{Ask, Fault, Reply, Secret, message};
+use rally_cred_proto::{
+    Ask, Fault, Reply, Secret,
+    gateway::{GatewayStatus, WayOut},
+    message,
+    remedy::Command,
+};
 
 use super::{
     answer::{RawAnswer, TokenForm},
-    profile::{Config, Keyring, Notify, Profile, SecretSource},
+    profile::{Config, GatewaySettings, Keyring, Notify, Profile, SecretSource},
     redirect::{Expected, Redirect},
     sent::Sent,
-    vault::{Change, Changed, ItemKey, VaultTrouble},
+    vault::{Change, Changed, ItemKey, Read, VaultTrouble},
 };
 
-/// Names one request of one client, until it is answered or its client leaves.
+/// Identifies one request of one client, until it is answered or the client leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AskId(pub u64);
 
-/// Names one job. It goes out with the effect and comes back with the outcome; the outcome of a job that nobody waits
-/// for any more is recognised by it and dropped.
+/// Identifies one job. It goes out with the effect and comes back with the outcome, so that a stale outcome is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u64);
 
-/// Who asks, as the operating system tells it.
+/// The process that asks, as far as the operating system says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
-    /// The process, where the system tells.
+    /// Its ID.
     pub pid: Option<u32>,
-    /// The user, where the system tells.
+    /// Its user.
     pub uid: Option<u32>,
-    /// The program that the process ran when it connected, made plain, where the system tells.
+    /// Its program when it connected, as plain text.
     pub program: Option<Arc<str>>,
 }
 
 /// Something that happened.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Event {
     /// A client asked.
-    Asked {
-        /// The request's name.
-        id: AskId,
-        /// Who asks.
-        peer: Peer,
-        /// The request.
-        ask: Ask,
-    },
-    /// A client went away before it was answered.
+    Asked { id: AskId, peer: Peer, ask: Ask },
+    /// A client left before it was answered.
     Left(AskId),
-    /// A job came to something.
+    /// A job ended, or a listener reports.
     Outcome(Epoch, Outcome),
     /// The config file was read again.
     ConfigRead(Result<Config, Fault>),
@@ -56,94 +54,79 @@ pub enum Event {
     TimePassed,
     /// The user wants the config file read again (SIGHUP).
     ReloadWanted,
-    /// The user or the system wants the daemon to end (SIGTERM, SIGINT).
+    /// The user or the system wants the daemon to stop (SIGTERM, SIGINT).
     StopWanted,
 }
 
-/// What a job came to.
+/// The outcome of a job.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The vault gave what it holds, or not.
-    Loaded(Result<Option<Secret>, VaultTrouble>),
-    /// The client secret's source gave it, or not.
+    /// An item was read from the vault.
+    Loaded(Read),
+    /// The source returned the client secret.
     ClientSecretFetched(Result<Secret, Fault>),
-    /// The vault changed a record, found another in its place, or neither.
+    /// An item in the vault was changed, or another writer was first.
     Changed(Result<Changed, VaultTrouble>),
-    /// The vault forgot a record, or not.
+    /// An item was erased from the vault.
     Erased(Result<(), VaultTrouble>),
-    /// The redirect listener is open, or why it is not.
+    /// The redirect listener is open.
     Listening(Result<(), Fault>),
     /// The browser came back with the right state.
     Redirected(Redirect),
     /// Rally answered a token request.
     Answered(RawAnswer),
-    /// Rally answered whose token it is.
+    /// Rally answered the user query.
     UserLookedUp(RawAnswer),
+    /// The gateway is open, or why it is not.
+    GatewayOpened(Result<GatewayReady, Fault>),
 }
 
-/// Something to do. The order within one list is kept when they are begun.
+/// Something to do. Those of one list are begun in its order.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Effect {
     /// Send an event to a waiting client.
     Tell(AskId, message::Event),
     /// Send the result; the request is over.
     Reply(AskId, Reply),
-    /// Ask the vault for an item; comes back as [`Outcome::Loaded`].
+    /// Read an item from the vault; comes back as [`Outcome::Loaded`].
     Load(Epoch, ItemKey),
     /// Ask a source for a client secret; comes back as [`Outcome::ClientSecretFetched`].
     FetchClientSecret(Epoch, SecretSource),
-    /// Put an item into the vault, or take it out, if it holds what is believed; comes back as [`Outcome::Changed`].
+    /// Change an item in the vault, if it holds what is believed; comes back as [`Outcome::Changed`].
     Change(Epoch, Change),
-    /// Take an item out of the vault; comes back as [`Outcome::Erased`].
+    /// Erase an item from the vault; comes back as [`Outcome::Erased`].
     Erase(Epoch, ItemKey),
     /// Use this vault from now on.
     OpenVault(Keyring),
     /// Open the redirect listener; comes back as [`Outcome::Listening`], then perhaps [`Outcome::Redirected`].
     Listen(Epoch, Expected),
-    /// Show the browser how it ended, and close the listener.
+    /// Show the browser how the flow ended, and close the listener.
     EndListening(Epoch, Page),
     /// Send a token request; comes back as [`Outcome::Answered`].
-    Post {
-        /// The job.
-        epoch: Epoch,
-        /// For whom.
-        profile: Profile,
-        /// With which client secret.
-        client_secret: Secret,
-        /// What is asked.
-        form: TokenForm,
-    },
+    Post { epoch: Epoch, profile: Profile, client_secret: Secret, form: TokenForm },
     /// Ask Rally whose token this is; comes back as [`Outcome::UserLookedUp`].
-    LookUpUser {
-        /// The job.
-        epoch: Epoch,
-        /// For whom.
-        profile: Profile,
-        /// The token.
-        token: Secret,
-    },
-    /// Try what a sign-in needs, tell the client each finding, and answer it.
-    Check {
-        /// Who asks.
-        id: AskId,
-        /// Where tokens are kept.
-        keyring: Keyring,
-        /// For whom, and whether the profile's redirect port is ours already, since a sign-in waits for its browser.
-        profiles: Vec<(Profile, bool)>,
-        /// What Rally may quote.
-        secrets: Sent,
-    },
+    LookUpUser { epoch: Epoch, profile: Profile, token: Secret },
+    /// Try what a sign-in needs, send the client each finding, and answer it. Of each profile, whether its redirect
+    /// port is open already, for a sign-in. Rally may quote these secrets.
+    Check { id: AskId, keyring: Keyring, profiles: Vec<(Profile, bool)>, secrets: Sent },
+    /// Open a gateway; comes back as [`Outcome::GatewayOpened`], whose epoch names it from then on.
+    OpenGateway(Epoch, Box<GatewayPlan>),
+    /// Close a gateway that is open, or is being opened.
+    CloseGateway(Epoch),
+    /// Tell a client of each gateway, of the open ones also what they have passed on.
+    TellGateways(AskId, Vec<(Option<Epoch>, GatewayStatus)>),
     /// Notify the user that a sign-in is needed.
     Alert(Alert),
-    /// Take the profile's alert back: it is settled.
+    /// Withdraw the profile's alert.
     WithdrawAlert(String),
-    /// Alert by this from now on.
+    /// Show further alerts this way.
     AlertBy(Notify),
     /// Read the config file; comes back as [`Event::ConfigRead`].
     ReadConfig,
     /// Write a line to the log.
     Log(Entry),
-    /// Take the socket away, so that no new client finds it.
+    /// Remove the socket, so that no new client finds it.
     CloseSocket,
     /// End the process.
     Exit,
@@ -151,77 +134,82 @@ pub enum Effect {
     ExitIfDeserted,
 }
 
-/// What a notification tells the user.
+/// A gateway to be opened.
+#[derive(Clone, Debug)]
+pub struct GatewayPlan {
+    /// Its name.
+    pub name: String,
+    /// Whom it lets in.
+    pub settings: GatewaySettings,
+    /// Whose token it adds.
+    pub profile: Profile,
+    /// The way to Rally and to other servers; `None` is for what the daemon's own variables say.
+    pub way_out: Option<WayOut>,
+    /// The port, key and authority that it had before. What does not fit any more is made anew.
+    pub identity: Option<Secret>,
+}
+
+/// A gateway that is open.
+#[derive(Clone, Debug)]
+pub struct GatewayReady {
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    /// What is to be given back when it is opened again.
+    pub identity: Secret,
+    /// What its tools present.
+    pub key: Secret,
+    /// The certificate of its authority, as PEM.
+    pub authority: String,
+}
+
+/// The content of a notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// Whose sign-in is needed.
+    /// The profile that needs a sign-in.
     pub profile: String,
-    /// What was tried, or why there is nothing to try.
+    /// Why it does.
     pub why: String,
     /// The command that helps.
-    pub remedy: String,
+    pub remedy: Command,
     /// Whether that command can run without a terminal.
     pub has_button: bool,
 }
 
-/// How a flow ended, as the browser is told.
+/// How a flow ended, for the browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// A token is in hand.
-    SignedIn {
-        /// The Rally user, while known.
-        username: Option<String>,
-    },
-    /// The user pressed "Deny".
-    Denied {
-        /// The command that begins again.
-        again: String,
-    },
+    /// It gave a token. The Rally user, if known.
+    SignedIn(Option<String>),
+    /// The user pressed "Deny". The command for another try.
+    Denied(Command),
     /// It failed.
     Failed(Fault),
 }
 
-/// A line for the log: a decision, by its fields. It cannot hold a secret.
+/// A line for the log. It cannot hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Entry {
     /// A token was handed out.
-    Handed {
-        /// Whose.
-        profile: String,
-        /// The server that it is for, if that is not the profile's Rally.
-        server: Option<String>,
-        /// To whom.
-        peer: Peer,
-    },
+    /// With the server that it is for, if that is not the profile's Rally.
+    Handed { profile: String, server: Option<String>, peer: Peer },
     /// A static credential was handed out.
-    HandedStatic {
-        /// Whose: the server.
-        server: String,
-        /// To whom.
-        peer: Peer,
-    },
-    /// A flow began, ended well or ended otherwise, a token was renewed or refused: what a grant went through.
-    Grant {
-        /// Whose.
-        profile: String,
-        /// What happened to it.
-        step: GrantStep,
-    },
-    /// Something failed and the daemon coped.
-    Recovered {
-        /// Whose.
-        profile: String,
-        /// What failed.
-        fault: Fault,
-    },
+    HandedStatic { server: String, peer: Peer },
+    /// Something happened to a grant.
+    Grant { profile: String, step: GrantStep },
+    /// Something failed, and the daemon recovered.
+    Recovered { profile: String, fault: Fault },
+    /// A gateway is open.
+    GatewayOpened { name: String, profile: String, port: u16 },
+    /// A gateway is closed.
+    GatewayClosed { name: String },
+    /// A gateway cannot be opened.
+    GatewayFailed { name: String, fault: Fault },
     /// The config file was read again.
-    Reloaded {
-        /// How many profiles it has.
-        profiles: usize,
-    },
-    /// The config file cannot be used, so the old one stays in force.
+    Reloaded { profiles: usize },
+    /// The config file cannot be used, so the old configuration stays in force.
     ReloadFailed(Fault),
-    /// An outcome came for a job that nobody waits for.
+    /// A stale outcome came.
     Stale(Epoch),
     /// The daemon stops.
     Stopping,
@@ -229,7 +217,7 @@ pub enum Entry {
     Idle,
 }
 
-/// What a grant went through.
+/// What happens to a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantStep {
     /// The vault had it.
@@ -238,17 +226,17 @@ pub enum GrantStep {
     FlowBegan,
     /// A person signed in.
     SignedIn,
-    /// The person said no, or nobody answered, or Rally refused.
+    /// The sign-in was denied, refused, or not answered.
     FlowEnded,
     /// Rally renewed it.
     Renewed,
     /// Rally no longer renews it.
     RenewalRefused,
-    /// A caller said that it does not work, and Rally is asked.
+    /// A caller reported that it does not work, so Rally is asked.
     Suspected,
     /// It does not work, and is given up.
     Erased,
-    /// Another daemon on the same keyring has put a newer one there, which is used from now on.
+    /// Another daemon on the same keyring has saved a newer one, which is used from now on.
     Adopted,
     /// Another daemon on the same keyring has signed out.
     SignedOutElsewhere,

@@ -1,6 +1,6 @@
-//! The jobs under way and whose they are, so that an outcome goes straight to whoever ordered the job.
-//! Does not: know what a job is for; its owner tells a current outcome from a late one.
-//! Used by: the broker, and `step`, by which every job begins.
+//! The jobs under way and their owners, so that an outcome goes straight to whoever began the job.
+//! Does not: know what a job is for; its owner tells a current outcome from a stale one.
+//! Used by: the broker, and `step`, which begins every job.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,20 @@ use super::{
     vault::ItemKind,
 };
 
-/// Whose a job is.
 #[derive(Clone, Debug)]
 pub(super) enum Owner {
     /// The account of this profile.
     Account(String),
     /// The static credentials of this server.
     Statics(Server),
-    /// Every `status` that has Rally asked about the same token.
+    /// Every `status` that asks Rally about the same token.
     Checks,
+    /// The gateway of this name.
+    Gateway(String),
     /// A `logout`, which erases an item of this profile.
     Logout { ask: AskId, profile: String, item: ItemKind },
 }
 
-/// The jobs under way.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     last: u64,
@@ -31,19 +31,18 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    /// A name for a new job.
     pub(super) fn begin(&mut self, owner: Owner) -> Epoch {
         self.last += 1;
         self.owners.insert(Epoch(self.last), owner);
         Epoch(self.last)
     }
 
-    /// Takes a job off the list; whose it was.
+    /// Ends a job; returns its owner.
     pub(super) fn end(&mut self, epoch: Epoch) -> Option<Owner> {
         self.owners.remove(&epoch)
     }
 
-    /// Whose the job is that came to this. A listener goes on after its outcomes, until the sign-in ends.
+    /// The owner of the job with this outcome. A listener goes on after its outcomes, until the sign-in ends.
     pub(super) fn owner_of(&mut self, epoch: Epoch, outcome: &Outcome) -> Option<Owner> {
         match outcome {
             Outcome::Listening(_) | Outcome::Redirected(_) => self.owners.get(&epoch).cloned(),
@@ -51,7 +50,7 @@ impl Jobs {
         }
     }
 
-    /// Whether somebody signs out, whoever still waits for that.
+    /// Whether a sign-out is under way, though nobody may wait for it.
     pub(super) fn is_erasing(&self) -> bool {
         self.owners.values().any(|owner| matches!(owner, Owner::Logout { .. }))
     }

@@ -9,7 +9,6 @@ mod broker;
 pub mod dice;
 pub mod event;
 mod jobs;
-pub mod nearness;
 pub mod policy;
 pub mod profile;
 mod record;

@@ -1,4 +1,4 @@
-//! The numbers and timing rules of the broker, in one place, each with its reason.
+//! The broker's numbers and timing rules in one place, each with its reason.
 //! Does not: hold state.
 //! Used by: `account` and `broker`.
 
@@ -7,140 +7,139 @@ use super::{
     time::{Now, Tick, Ticks, Wall},
 };
 
-/// How long a flow that a `get` began waits for a person. Authorization pages of identity providers end after five to
-/// ten minutes, and a tab older than that is forgotten.
+/// How long a flow that a `get` began waits for a person. Identity providers' pages expire after five to ten minutes,
+/// and a tab older than that is forgotten.
 pub const FLOW_LIFE: Ticks = Ticks::seconds(300);
 
 /// Longest flow that `login --timeout` may ask for.
 pub const LONGEST_FLOW: Ticks = Ticks::seconds(3600);
 
-/// Longest a `get` may wait, whatever it asks for; its connection is closed then.
+/// Longest a `get` may wait, whatever it asks for.
 pub const LONGEST_WAIT: Ticks = Ticks::seconds(3600);
 
 /// First pause after a flow that nobody answered, doubling up to [`LONGEST_COOL_DOWN`].
 const FIRST_COOL_DOWN: Ticks = Ticks::seconds(60);
 
-/// Longest pause between two tabs that nobody asked for by `login` (hundreds overnight were seen elsewhere).
+/// Longest pause between two tabs that no `login` asked for (other programs opened hundreds overnight).
 const LONGEST_COOL_DOWN: Ticks = Ticks::seconds(3600);
 
 /// First pause after a passing failure, doubling up to [`LONGEST_REST`].
 const FIRST_REST: Ticks = Ticks::seconds(1);
 
-/// Shortest pause after a passing failure, whatever the dice say.
+/// Shortest pause after a passing failure, however the dice fall.
 const SHORTEST_REST: Ticks = Ticks(200);
 
-/// Longest pause between two attempts of our own choosing: short enough to be back soon after an outage.
+/// Longest pause of our own choosing: short enough to be back soon after an outage.
 const LONGEST_REST: Ticks = Ticks::seconds(300);
 
-/// Longest pause that Rally may ask for by `Retry-After`.
+/// Longest `Retry-After` that is honoured.
 const LONGEST_RETRY_AFTER: u32 = 3600;
 
-/// How long a `get` waits for the vault to take a new token before it is served from memory. Longer than any healthy
-/// keyring needs (8 ms were measured), and short enough for a caller. `login` waits for the vault's own deadline instead.
+/// How long a `get` waits for a new token to be saved before it is served from memory: longer than any healthy keyring
+/// needs (8 ms were measured), short enough for a caller. `login` waits for the vault's own deadline.
 pub const SAVE_PATIENCE: Ticks = Ticks::seconds(2);
 
-/// Pause before a vault that did not answer is asked again without a caller, who would see its prompts.
+/// Pause before the vault, which may show prompts, is asked again without a caller.
 pub const UNASKED_LOAD: Ticks = Ticks::seconds(60);
 
-/// How long the keyring may take before callers are told that it is waited for. A healthy one answers in a few
-/// milliseconds; half a second is when people begin to wonder.
+/// How long the keyring may take before callers are told about it. A healthy one answers in a few milliseconds; people
+/// begin to wonder after half a second.
 pub const KEYRING_NEWS: Ticks = Ticks(500);
 
-/// Pause between the need for a sign-in and the user's notification: time for a client to find its
-/// person, which takes it one start of git, and to ask again.
+/// Pause before the user is notified that a sign-in is needed: time for a client to find its person, which takes one
+/// start of git, and to ask again.
 pub const ALERT_GRACE: Ticks = Ticks::seconds(5);
 
-/// How long a stopping daemon waits for the vault to take what is on its way.
+/// Pause before a gateway that could not be opened is tried again: its port may be free again, or the keyring unlocked.
+pub const GATEWAY_PAUSE: Ticks = Ticks::seconds(10);
+
+/// How long a stopping daemon waits for the vault.
 pub const STOP_PATIENCE: Ticks = Ticks::seconds(3);
 
-/// How long nothing must happen before a daemon ends that its service manager starts again. Long enough that a working
-/// day is served from memory and its tokens are renewed ahead of time.
+/// How long an idle daemon that its service manager can start again stays: long enough that a working day is served
+/// from memory and its tokens are renewed ahead of time.
 pub const IDLE_EXIT: Ticks = Ticks::seconds(3600);
 
-/// A token that nobody used for this long is not renewed ahead of time: a working day and the night after it.
+/// A token unused for this long is not renewed ahead of time: a working day and the night after it.
 const USED_LATELY: Ticks = Ticks::seconds(24 * 3600);
 
-/// How long after a look into the vault a sign-in may begin without another: a burst of callers costs one look.
+/// How long a sign-in may rely on the last look: a burst of callers costs one.
 pub const LOOK_PAUSE: Ticks = Ticks::seconds(2);
 
-/// How long a renewal or a sign-in waits for a look into the vault: longer than any healthy keyring needs, and short
-/// enough for a caller.
+/// How long a renewal or a sign-in waits for a look: longer than any healthy keyring needs, short enough for a caller.
 pub const LOOK_PATIENCE: Ticks = Ticks::seconds(2);
 
-/// Pauses before the vault is read again after Rally refused a refresh token that it still holds: another daemon may
-/// have used the token up and be about to save the next one. A renewal and a save take well under a second together.
+/// Pauses before further looks, after Rally refused a refresh token that the vault still has: another daemon may have
+/// used it up and be about to save the next one. A renewal and a save take well under a second together.
 pub const SECOND_LOOKS: [Ticks; 2] = [Ticks(250), Ticks(1000)];
 
-/// Refusals of one kind in a row before they are believed. Rally answers `invalid_grant` for other causes too, and any
+/// How many refusals of one kind in a row are believed. Rally answers `invalid_grant` for other causes too, and any
 /// server may answer 401 in a bad moment.
 pub const REFUSALS: u32 = 3;
 
-/// Longest part of a token's life in which it counts as fresh.
+/// A token is fresh for at most this part of its life.
 const LONGEST_FRESHNESS: i64 = 300;
 
-/// What a wish for more validity than a token's whole life comes down to, unless a tenth of its life is less.
+/// What a request for more validity than a token's life is reduced to, or to a tenth of that life if that is less.
 const LEAST_VALIDITY: i64 = 60;
 
-/// As many reports or refusals in a row are nothing unusual.
+/// This many reports or refusals in a row cost nothing.
 const FREE: u32 = 3;
 
-/// First pause after a report that a token is bad, when it is not; doubles up to [`LONGEST_REPORT_PAUSE`].
+/// First pause after a wrong report; doubles up to [`LONGEST_REPORT_PAUSE`].
 const FIRST_REPORT_PAUSE: Ticks = Ticks::seconds(5);
 
-/// How long Rally's word that it takes a token stands in for the next question of a `status --check`.
+/// How long Rally's acceptance of a token answers further `status --check`s.
 pub const CHECK_PAUSE: Ticks = Ticks::seconds(2);
 
-/// Longest such pause: a token that is revoked after some false reports is given out for this long at most.
+/// Longest such pause: a token that is revoked after wrong reports is given out for this long at most.
 const LONGEST_REPORT_PAUSE: Ticks = Ticks::seconds(60);
 
-/// Renewal ahead of time begins at most this early.
+/// Earliest renewal ahead of time.
 const LONGEST_LEAD: i64 = 300;
 
-/// When a token is renewed ahead of its end: a tenth of its life, at most five minutes, less a jitter of up to half of
-/// that, so that many daemons that signed in together do not renew together.
+/// How long before its expiry a token is renewed: a tenth of its life, at most five minutes, less a jitter of up to
+/// half of that, so that daemons that signed in together do not renew together.
 pub fn renewal_lead(life: i64, dice: &mut dyn Dice) -> i64 {
     let lead = (life / 10).clamp(0, LONGEST_LEAD);
     let jitter = dice.up_to(Ticks::seconds(lead.unsigned_abs() / 2)).as_seconds();
     lead - i64::try_from(jitter).unwrap_or(0)
 }
 
-/// Whether a token with `left` of its `life` seconds to go is what somebody asked for who wants it to be good for `wish`
-/// seconds more.
+/// Whether a token with `left` of its `life` seconds to go will do for a caller that wants `wish` seconds of validity.
 ///
-/// A fresh token satisfies any wish, and a wish for more than a token's life comes down to a minute, or to a tenth of
-/// that life: so the number of renewals that callers can cause is bound by the life of the tokens, whatever they ask.
+/// A fresh token always will, and a wish beyond the token's life is reduced: so the life of tokens bounds the number of
+/// renewals that callers can cause, whatever they ask for.
 pub fn satisfies(left: i64, life: Option<i64>, wish: i64) -> bool {
     let Some(life) = life else { return true };
     let wish = if wish > life { LEAST_VALIDITY.min(life / 10) } else { wish };
     left >= wish || is_fresh(left, life)
 }
 
-/// The last part of a token's life, in which it is not given out: a second, which a caller needs to use it, or a tenth of a
+/// The end of a token's life, in which it is not given out: a second, which a caller needs to use it, or a tenth of a
 /// life of less than ten seconds.
 pub fn last_moments(life: i64) -> Ticks {
     Ticks(u64::try_from(life.saturating_mul(100)).unwrap_or(0).min(1000))
 }
 
-/// Whether a token is in the first tenth of its life, or in the first five minutes if that is less.
+/// Whether a token is in the first tenth of its life, or the first five minutes if that is less.
 pub fn is_fresh(left: i64, life: i64) -> bool {
     life.saturating_sub(left) < (life / 10).min(LONGEST_FRESHNESS)
 }
 
-/// Whether a wish for this validity is one that no token of this life can meet, and more than what clients ask for by
-/// themselves, so that its caller should hear of it.
+/// Whether no token of this life can have this validity, and the wish is more than what clients ask for by default, so
+/// that the caller should be told.
 pub fn is_beyond_life(life: Option<i64>, wish: i64) -> bool {
     life.is_some_and(|life| wish > life.max(LEAST_VALIDITY))
 }
 
-/// How long further reports that a token is bad are not looked into, after so many in a row that were wrong; the first few
-/// cost nothing.
+/// How long reports are ignored after this many wrong ones in a row; the first few cost nothing.
 pub fn report_pause(idle_reports: u32) -> Option<Ticks> {
     let more = idle_reports.checked_sub(FREE - 1).filter(|more| *more > 0)?;
     Some(doubled(FIRST_REPORT_PAUSE, more, LONGEST_REPORT_PAUSE))
 }
 
-/// Seconds until the next renewal after so many tokens in a row that Rally refused when they were fresh; the first few cost
-/// nothing.
+/// Seconds until the next renewal after Rally refused this many fresh tokens in a row; the first few cost nothing.
 pub fn refusal_pause(refused: u32) -> Option<u32> {
     let more = refused.checked_sub(FREE).filter(|more| *more > 0)?;
     u32::try_from(doubled(FIRST_REST, more, LONGEST_REST).as_seconds()).ok()
@@ -151,7 +150,7 @@ pub fn is_used_lately(now: Now, last_used: Option<Tick>) -> bool {
     last_used.is_some_and(|used| now.tick - used <= USED_LATELY)
 }
 
-/// Pause after the `misses`-th flow in a row that came to nothing, and after the `misses`-th alert in a row.
+/// Pause after the `misses`-th failed flow in a row, and after the `misses`-th alert in a row.
 pub fn cool_down(misses: u32) -> Ticks {
     doubled(FIRST_COOL_DOWN, misses, LONGEST_COOL_DOWN)
 }

@@ -1,15 +1,20 @@
-//! What the config file says, as types that cannot hold an unusable value.
+//! The configuration, in types that cannot hold an unusable value.
 //! Does not: read the file (`config` does).
 //! Used by: the broker and every shell that talks to Rally.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use rally_cred_proto::{Origin, shell_word::shell_word};
+use rally_cred_proto::{
+    Origin, ProfileName,
+    gateway::{OpenGateway, Way},
+    remedy::Command,
+};
 use url::{Host, Url};
 
 use crate::also::{Also, TokenHeader};
+use crate::time::Ticks;
 
-/// The whole configuration. Its default is what holds without a config file: no profile.
+/// The whole configuration. The default, with no profile, holds without a config file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// The profile served when none is named.
@@ -22,27 +27,56 @@ pub struct Config {
     pub static_hosts: StaticHosts,
     /// How the user is notified that a sign-in is needed.
     pub notify: Notify,
+    /// The gateways that are open at all times, by name.
+    pub gateways: BTreeMap<String, GatewaySettings>,
 }
+
+/// What a gateway is for, and whom it lets in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// The profile whose token it adds.
+    pub profile: String,
+    /// Its port on 127.0.0.1. Without one, the system chooses it once.
+    pub port: Option<u16>,
+    /// The only way by which it may be reached; without it, all.
+    pub via: Option<Way>,
+    /// What the paths begin with that it passes on.
+    pub paths: Vec<String>,
+    /// How long requests wait for a sign-in.
+    pub wait: Ticks,
+}
+
+impl GatewaySettings {
+    /// What a gateway is that nothing more is said of.
+    pub fn new(profile: String) -> Self {
+        Self {
+            profile,
+            port: None,
+            via: None,
+            paths: RALLY_PATHS.map(str::to_owned).to_vec(),
+            wait: Ticks::seconds(u64::from(OpenGateway::default_wait())),
+        }
+    }
+}
+
+/// Where Rally's programming interfaces are.
+const RALLY_PATHS: [&str; 3] = ["/slm/", "/analytics/", "/apps/"];
 
 /// How the user is notified that a sign-in is needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Notify {
-    /// By a notification of the desktop, where there is one.
+    /// By a desktop notification.
     #[default]
     Desktop,
-    /// By this program with these arguments; what it is about is in its environment.
-    Command {
-        /// By its name or its whole path.
-        program: PathBuf,
-        /// As they stand; no shell reads them.
-        arguments: Vec<String>,
-    },
+    /// By this program, by its name or whole path, without a shell. It finds the details in its environment.
+    Command { program: PathBuf, arguments: Vec<String> },
     /// Not at all.
     Off,
 }
 
 impl Config {
-    /// Has every profile without a source of its own take its client secret from this file.
+    /// Lets every profile without a source of its own take its client secret from this file.
     pub fn use_client_secret_file(&mut self, file: &std::path::Path) {
         for profile in self.profiles.values_mut() {
             profile.client_secret_source.get_or_insert_with(|| SecretSource::File(file.to_owned()));
@@ -55,7 +89,7 @@ impl Config {
 pub enum StaticHosts {
     /// These, which may be none.
     Listed(Vec<Origin>),
-    /// Every server, of every protocol.
+    /// Every server.
     All,
 }
 
@@ -108,11 +142,11 @@ impl Keyring {
     }
 }
 
-/// A named Rally identity.
+/// A sign-in to Rally as the config file describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// Its name in the config file.
-    pub name: String,
+    pub name: ProfileName,
     /// Rally's address.
     pub base_url: BaseUrl,
     /// The OAuth client's public identifier.
@@ -121,37 +155,30 @@ pub struct Profile {
     pub redirect_uri: RedirectUri,
     /// The OAuth scope, `alm` unless configured.
     pub scope: String,
-    /// Further certificate authorities, as a PEM file.
+    /// A PEM file with further certificate authorities.
     pub ca_file: Option<PathBuf>,
-    /// The Rally user that this profile is for, where the config file says so.
+    /// The Rally user that this profile is for, if configured.
     pub username: Option<String>,
-    /// Where the client secret comes from while the vault has none.
+    /// The source of the client secret while the vault has none.
     pub client_secret_source: Option<SecretSource>,
     /// The servers beside Rally's own that its token is for.
     pub also: Vec<Also>,
 }
 
-/// A place outside the vault that has a client secret.
+/// A source of the client secret outside the vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum SecretSource {
-    /// What a program prints, named by its path or to be found in `PATH`, with its arguments.
-    Command {
-        /// The program.
-        program: PathBuf,
-        /// Its arguments, which no shell sees.
-        arguments: Vec<String>,
-    },
-    /// What stands in a file.
+    /// What a program, by its name or whole path, prints; no shell reads its arguments.
+    Command { program: PathBuf, arguments: Vec<String> },
+    /// The first line of a file.
     File(PathBuf),
 }
 
 impl Profile {
-    /// A command for this profile, such as `rally-cred login work`. The usual only profile need not be named.
-    pub fn command(&self, verb: &str) -> String {
-        match self.name.as_str() {
-            "default" => format!("rally-cred {verb}"),
-            name => format!("rally-cred {verb} {}", shell_word(name)),
-        }
+    /// A command for this profile, such as `rally-cred login work`.
+    pub fn command(&self, verb: &str) -> Command {
+        Command::of_profile(verb, &self.name)
     }
 
     /// The header in which a server wants this profile's token; `None` if the token is not for that server.
@@ -162,7 +189,7 @@ impl Profile {
         self.also.iter().find(|also| also.origin == *server).map(|also| &also.header)
     }
 
-    /// Whether a token of one may be used for the other: base URL, client ID and scope are the same.
+    /// Whether a token for one is good for the other: base URL, client ID and scope are the same.
     pub fn shapes_same_token(&self, other: &Self) -> bool {
         self.base_url == other.base_url && self.client_id == other.client_id && self.scope == other.scope
     }
@@ -193,7 +220,7 @@ pub enum BadUrl {
 }
 
 impl BaseUrl {
-    /// Takes the address from the config file.
+    /// Parses the address in the config file.
     pub fn parse(text: &str) -> Result<Self, BadUrl> {
         let url = Url::parse(text).map_err(|_| BadUrl::NotAUrl)?;
         let origin = Origin::from_uri(text).ok_or(BadUrl::NotAUrl)?;
@@ -211,29 +238,29 @@ impl BaseUrl {
         &self.origin
     }
 
-    /// `GET` here in a browser begins the flow.
+    /// `GET` in a browser begins the flow.
     pub fn authorization_page(&self) -> Url {
         self.at("/login/oauth2/auth")
     }
 
-    /// `POST` here turns a code or a refresh token into an access token.
+    /// `POST` turns a code or a refresh token into an access token.
     pub fn token_endpoint(&self) -> Url {
         self.at("/login/oauth2/token")
     }
 
-    /// `GET` here with a ZSESSIONID tells whose it is: the cheapest check that a token works.
+    /// `GET` with a ZSESSIONID says whose it is: the cheapest check that a token works.
     pub fn user_query(&self) -> Url {
         let mut url = self.at("/slm/webservice/v2.0/user");
         url.set_query(Some("fetch=UserName,DisplayName,EmailAddress,ObjectID"));
         url
     }
 
-    /// The page where a person revokes a grant.
+    /// The page for revoking a grant.
     pub fn grants_page(&self) -> Url {
         self.account_page("/apps")
     }
 
-    /// The page with a person's OAuth clients.
+    /// The page with the user's OAuth clients.
     pub fn clients_page(&self) -> Url {
         self.account_page("/clients")
     }
@@ -251,7 +278,7 @@ impl BaseUrl {
     }
 }
 
-/// The callback URL, kept letter by letter as registered, since Rally compares it so.
+/// The callback URL, exactly as registered, since Rally compares it literally.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedirectUri {
     text: String,
@@ -270,7 +297,7 @@ pub struct ListenAt {
 }
 
 impl RedirectUri {
-    /// Takes the callback URL from the config file.
+    /// Parses the callback URL in the config file.
     pub fn parse(text: &str) -> Result<Self, BadUrl> {
         let url = Url::parse(text).map_err(|_| BadUrl::NotAUrl)?;
         if !url.has_host() || !matches!(url.scheme(), "http" | "https") {
@@ -292,7 +319,7 @@ impl RedirectUri {
         &self.url
     }
 
-    /// Where to listen for it; `None` if it does not lead to this machine over http, so that only pasting is left.
+    /// Where to listen for it; `None` if it does not lead to this machine over http, so that it must be pasted.
     pub fn listen_at(&self) -> Option<ListenAt> {
         use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
         if self.url.scheme() != "http" {
@@ -307,7 +334,7 @@ impl RedirectUri {
             Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_) => return None,
         };
         let host = self.url.host_str()?;
-        // Browsers leave the port out of `Host` when it is the scheme's own, and the URL type drops it then too.
+        // Browsers omit the scheme's own port from `Host`, and so does the URL type.
         let host_header = self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         Some(ListenAt { addresses, port: self.url.port_or_known_default()?, host_header })
     }

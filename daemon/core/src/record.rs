@@ -10,25 +10,24 @@ use super::{profile::Profile, vault::is_same};
 /// Version of the records; it grows when an older daemon would misread one.
 pub(super) const VERSION: u32 = 1;
 
-/// A token with what belongs to it.
+/// A grant, with the OAuth client that it belongs to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct TokenRecord {
     v: u32,
     base_url: String,
     client_id: String,
     scope: String,
-    /// The ZSESSIONID; absent after a caller said that it does not work.
+    /// The ZSESSIONID; absent after Rally refused it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) access_token: Option<Secret>,
-    /// Renews the access token, once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refresh_token: Option<Secret>,
-    /// When the access token was given, in seconds since 1970.
+    /// When the access token was issued, in seconds since 1970.
     pub(super) obtained_at: i64,
-    /// When a person signed in for this grant, in seconds since 1970. It tells grants apart.
+    /// When a person signed in for this grant, in seconds since 1970; it identifies the grant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) signed_in_at: Option<i64>,
-    /// When the access token ends, in seconds since 1970, where Rally said so.
+    /// When the access token expires, in seconds since 1970, where Rally said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expires_at: Option<i64>,
     /// The Rally user, once looked up.
@@ -36,26 +35,24 @@ pub(super) struct TokenRecord {
     pub(super) username: Option<String>,
 }
 
-/// A client secret with the client that it belongs to.
+/// A client secret, with the OAuth client that it belongs to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ClientSecretRecord {
     v: u32,
     base_url: String,
     client_id: String,
-    /// The secret.
     pub(super) client_secret: Secret,
 }
 
-/// What a record turned out to be.
 #[derive(Debug)]
 pub(super) enum Decoded<T> {
-    /// Ours, and for this profile as it is configured now.
+    /// For this profile as it is configured now.
     Ours(T),
-    /// Ours, but for another base URL, client ID or scope: of no use, and overwritten by the next sign-in.
+    /// For another base URL, client ID or scope; the next sign-in overwrites it.
     OfOther,
-    /// Cut short or altered: of no use, and overwritten by the next sign-in.
+    /// Truncated or altered; the next sign-in overwrites it.
     Damaged,
-    /// Written by a later version: not to be touched.
+    /// Written by a later version, and not to be touched.
     Later,
 }
 
@@ -65,7 +62,6 @@ struct Versioned {
 }
 
 impl TokenRecord {
-    /// An empty record for this profile, given at this time.
     pub(super) fn new(profile: &Profile, obtained_at: i64) -> Self {
         Self {
             v: VERSION,
@@ -81,29 +77,26 @@ impl TokenRecord {
         }
     }
 
-    /// Whether both hold the same tokens, whatever else is known of them.
     pub(super) fn has_same_tokens(&self, other: &Self) -> bool {
         is_same(self.access_token.as_ref(), other.access_token.as_ref())
             && is_same(self.refresh_token.as_ref(), other.refresh_token.as_ref())
     }
 
-    /// Whether both go back to the same sign-in of a person.
+    /// Whether both stem from the same sign-in.
     pub(super) fn is_of_same_sign_in(&self, other: &Self) -> bool {
         self.signed_in_at.is_some() && self.signed_in_at == other.signed_in_at
     }
 
-    /// Whether a person signed in for this one later; of two in one second, what can be renewed is worth more.
+    /// Whether this one's sign-in was later; of two in one second, the renewable one counts as later.
     pub(super) fn is_of_later_sign_in(&self, other: &Self) -> bool {
         (self.signed_in_at, self.refresh_token.is_some())
             > (other.signed_in_at, other.refresh_token.is_some())
     }
 
-    /// Whether both hold the same refresh token.
     pub(super) fn shares_refresh_token(&self, other: &Self) -> bool {
         self.refresh_token.is_some() && is_same(self.refresh_token.as_ref(), other.refresh_token.as_ref())
     }
 
-    /// Reads what the vault holds.
     pub(super) fn decode(text: &Secret, profile: &Profile) -> Decoded<Self> {
         decode(text, |record: &Self| {
             record.base_url == profile.base_url.origin().to_string()
@@ -111,15 +104,9 @@ impl TokenRecord {
                 && record.scope == profile.scope
         })
     }
-
-    /// The text for the vault.
-    pub(super) fn encode(&self) -> Option<Secret> {
-        encode(self)
-    }
 }
 
 impl ClientSecretRecord {
-    /// The record of this profile's client secret.
     pub(super) fn new(profile: &Profile, client_secret: Secret) -> Self {
         Self {
             v: VERSION,
@@ -129,20 +116,13 @@ impl ClientSecretRecord {
         }
     }
 
-    /// Reads what the vault holds.
     pub(super) fn decode(text: &Secret, profile: &Profile) -> Decoded<Self> {
         decode(text, |record: &Self| {
             record.base_url == profile.base_url.origin().to_string() && record.client_id == profile.client_id
         })
     }
-
-    /// The text for the vault.
-    pub(super) fn encode(&self) -> Option<Secret> {
-        encode(self)
-    }
 }
 
-/// What to tell people about a record that must not be touched.
 pub(super) fn later_version(profile: &Profile) -> Fault {
     let what = format!("the stored record of profile {} is not understood", profile.name);
     Fault::new(FaultKind::VaultFailed, what)
@@ -150,7 +130,6 @@ pub(super) fn later_version(profile: &Profile) -> Fault {
         .remedy(format!("run that version, or {}", profile.command("logout")))
 }
 
-/// What to tell people about a record of another OAuth client in the place of the one that was there.
 pub(super) fn of_other(profile: &Profile) -> Fault {
     let what = format!("the keyring has a token of another client for profile {}", profile.name);
     Fault::new(FaultKind::VaultFailed, what)
@@ -158,29 +137,23 @@ pub(super) fn of_other(profile: &Profile) -> Fault {
         .remedy(format!("give one of the profiles another name, or {} --force", profile.command("login")))
 }
 
-/// What to tell people about a record that is of no use.
 pub(super) fn damaged(profile: &Profile) -> Fault {
     Fault::new(FaultKind::VaultFailed, format!("the stored record of profile {} is damaged", profile.name))
         .remedy(profile.command("login"))
 }
 
-pub(super) fn decode<T: for<'de> Deserialize<'de>>(
-    text: &Secret,
-    is_for_profile: impl Fn(&T) -> bool,
-) -> Decoded<T> {
-    match serde_json::from_str::<Versioned>(text.expose()) {
-        Ok(Versioned { v }) if v > VERSION => return Decoded::Later,
-        Ok(Versioned { .. }) => {}
-        Err(_) => return Decoded::Damaged,
+pub(super) fn decode<T: for<'de> Deserialize<'de>>(text: &Secret, fits: impl Fn(&T) -> bool) -> Decoded<T> {
+    if serde_json::from_str(text.expose()).is_ok_and(|Versioned { v }| v > VERSION) {
+        return Decoded::Later;
     }
     match serde_json::from_str::<T>(text.expose()) {
-        Ok(record) if is_for_profile(&record) => Decoded::Ours(record),
+        Ok(record) if fits(&record) => Decoded::Ours(record),
         Ok(_) => Decoded::OfOther,
         Err(_) => Decoded::Damaged,
     }
 }
 
-/// `None` only if a text cannot be JSON, which no record's can.
+/// The text for the vault. No record is `None`: all of it can be JSON.
 pub(super) fn encode(record: &impl Serialize) -> Option<Secret> {
     // JSON escapes every control character, so the text is one line.
     Secret::parse(serde_json::to_string(record).ok()?).ok()

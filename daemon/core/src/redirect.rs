@@ -1,11 +1,11 @@
-//! Reads the address that the browser was sent back to, and takes only the one that the pending sign-in waits for.
+//! Reads the address that the browser was sent back to, and accepts only the one that the pending sign-in waits for.
 //! Does not: listen, remember which redirect was used already, or exchange the code.
 //! Used by: flow (each request on the redirect port) and the broker (an address pasted into `rally-cred login`).
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
-use rally_cred_proto::{Fault, FaultKind, Origin, Secret};
+use rally_cred_proto::{Fault, FaultKind, Origin, Secret, remedy::Command};
 use url::{Url, form_urlencoded};
 
 use super::{profile::RedirectUri, sent::Sent};
@@ -13,11 +13,11 @@ use super::{profile::RedirectUri, sent::Sent};
 /// What the pending sign-in waits for.
 #[derive(Clone, Debug)]
 pub struct Expected {
-    /// The callback URL as registered. A query of its own must come back whole.
+    /// The callback URL as registered. Its own query must come back whole.
     pub redirect_uri: RedirectUri,
-    /// The state that went out with the authorization URL. It is used once; the caller sees to that.
+    /// The state in the authorization URL. It is good for one use; the caller sees to that.
     pub state: Secret,
-    /// What Rally knows and may quote in its refusal.
+    /// What Rally knows, and may quote in a refusal.
     pub secrets: Sent,
 }
 
@@ -26,7 +26,7 @@ pub struct Expected {
 pub enum Redirect {
     /// The user pressed "Allow Access": exchange the code.
     Code(Secret),
-    /// There will be no code. Both texts come from outside and are plain already.
+    /// There will be no code. Both texts are plain.
     Refused {
         /// The error code; `access_denied` is the user's "Deny".
         error: String,
@@ -35,10 +35,10 @@ pub enum Redirect {
     },
 }
 
-/// Why an address is not the redirect. The sign-in stays pending. No variant carries text of the address.
+/// Why an address is not the redirect. The sign-in stays pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotOurs {
-    /// The pasted text is no URL with a scheme and a host.
+    /// The pasted text is not a URL with a scheme and a host.
     #[error("it is not a whole address")]
     NotAnAddress,
     /// The pasted address leads to another machine or port.
@@ -47,16 +47,16 @@ pub enum NotOurs {
     /// The path is not the registered one.
     #[error("its path is not that of the redirect URI")]
     WrongPath,
-    /// A pair of the registered URI's own query is missing.
+    /// A part of the registered URI's own query is missing.
     #[error("it lacks a part of the redirect URI's own query")]
     WrongQuery,
     /// There is no state.
     #[error("it carries no state")]
     NoState,
-    /// The state is that of another sign-in, or invented.
+    /// The state is another sign-in's, or invented.
     #[error("its state is not that of the pending sign-in")]
     WrongState,
-    /// `state`, `code` or `error` stands more than once, so it is open which one counts.
+    /// `state`, `code` or `error` occurs more than once.
     #[error("it carries the state, the code or the error twice")]
     Repeated,
     /// There is neither a code nor an error.
@@ -65,7 +65,7 @@ pub enum NotOurs {
     /// There are both a code and an error.
     #[error("it carries both a code and an error")]
     TwoAnswers,
-    /// The code is empty or holds something else than visible ASCII and spaces (RFC 6749, appendix A.11).
+    /// The code is empty, or not of visible ASCII and spaces (RFC 6749, appendix A.11).
     #[error("its code is empty or damaged")]
     BadCode,
 }
@@ -74,16 +74,14 @@ impl Expected {
     /// Reads the target of a request on the redirect port: path and query, as the browser sent them.
     pub fn read_target(&self, path_and_query: &str) -> Result<Redirect, NotOurs> {
         let target = path_and_query.split_once('#').map_or(path_and_query, |(before, _)| before);
-        match target.split_once('?') {
-            Some((path, query)) => self.read(path, query),
-            None => self.read(target, ""),
-        }
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        self.read(path, query)
     }
 
-    /// Reads a whole address out of a browser's address bar; white space and quotes around it do not matter.
+    /// Reads a whole address from a browser's address bar; white space and quotes around it are ignored.
     ///
-    /// An address of this machine is read with indulgence: browsers turn http into https, and people try `127.0.0.1`
-    /// where `localhost` does not open. Whoever knows the state was sent it by Rally, so the state decides.
+    /// An address of this machine is read leniently: browsers turn http into https, and people try `127.0.0.1` where
+    /// `localhost` does not open. Whoever knows the state got it from Rally, so the state decides.
     pub fn read_pasted(&self, address: &str) -> Result<Redirect, NotOurs> {
         let address = unquoted(address);
         let origin = Origin::from_uri(address).ok_or(NotOurs::NotAnAddress)?;
@@ -109,7 +107,7 @@ impl Expected {
             let at = pairs.iter().position(|pair| *pair == own).ok_or(NotOurs::WrongQuery)?;
             pairs.remove(at);
         }
-        // The state comes first: without it nothing else in the address deserves belief.
+        // The state comes first: without it, nothing else in the address is believed.
         let state = take_once(&mut pairs, "state")?.ok_or(NotOurs::NoState)?;
         let state = Secret::parse(state).map_err(|_| NotOurs::WrongState)?;
         if !self.state.matches(&state) {
@@ -134,7 +132,7 @@ impl Expected {
     }
 }
 
-/// The text without white space around it, and without the quotes or brackets that it came in.
+/// The text without white space around it, or a pair of quotes or brackets.
 fn unquoted(text: &str) -> &str {
     const QUOTES: [(char, char); 6] =
         [('"', '"'), ('\'', '\''), ('`', '`'), ('<', '>'), ('“', '”'), ('„', '“')];
@@ -143,13 +141,13 @@ fn unquoted(text: &str) -> &str {
     QUOTES.into_iter().find_map(inner).map_or(text, str::trim)
 }
 
-/// The same port, or each the own of its scheme: a browser that turns http into https goes from 80 to 443 (RFC 6797 §8.3).
+/// The same port, or each its scheme's own: a browser that turns http into https goes from 80 to 443 (RFC 6797 §8.3).
 fn is_same_port(one: &Origin, other: &Origin) -> bool {
     let is_own = |origin: &Origin| origin.port() == if origin.is_https() { 443 } else { 80 };
     one.port() == other.port() || is_own(one) && is_own(other)
 }
 
-/// The path as bytes, without a slash at its end.
+/// The path as bytes, without a final slash.
 fn bare_path(path: &str) -> Vec<u8> {
     percent_decode_str(path.trim_end_matches('/')).collect()
 }
@@ -172,15 +170,16 @@ fn read_code(code: String) -> Result<Redirect, NotOurs> {
 }
 
 impl Redirect {
-    /// Why there is no code, as it is told to people; `None` if there is one.
+    /// Why there is no code, for people; `None` if there is one.
     pub fn fault(&self) -> Option<Fault> {
         let Self::Refused { error, description } = self else { return None };
         let fault = match error.as_str() {
-            "access_denied" => Fault::new(FaultKind::Denied, "the sign-in was denied in the browser")
-                .remedy("rally-cred login"),
+            "access_denied" => {
+                Fault::new(FaultKind::Denied, "the sign-in was denied in the browser").run("rally-cred login")
+            }
             "temporarily_unavailable" | "server_error" => {
                 Fault::new(FaultKind::Unreachable, "Rally cannot sign anyone in at the moment")
-                    .remedy("rally-cred login, in a few minutes")
+                    .remedy(Command::new("rally-cred login").and(", in a few minutes"))
             }
             _ => Fault::new(FaultKind::ClientRefused, "Rally refused the authorization request").remedy(
                 "compare client_id, redirect_uri and scope in the config file with the OAuth client in Rally",
@@ -192,7 +191,7 @@ impl Redirect {
 }
 
 impl NotOurs {
-    /// How it is told to the person who pasted the address.
+    /// The fault for the person who pasted the address.
     pub fn fault(self) -> Fault {
         let remedy = match self {
             Self::NotAnAddress => "paste the whole address, from http to its end",

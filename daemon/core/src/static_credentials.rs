@@ -1,6 +1,6 @@
-//! `store`, `get` and `erase` of static credentials: which server a request is for, and whether any are kept for it.
+//! `store`, `get` and `erase` of static credentials: which server a request is for, and whether it is configured.
 //! Does not: know profiles, which come first, or what is kept (`static_store` does, for each server).
-//! Used by: `broker`, for servers that no profile is for.
+//! Used by: `broker`, for servers without a profile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,16 +19,15 @@ use super::{
     time::{Tick, Ticks},
 };
 
-/// The static credentials of every server that they are kept for.
 #[derive(Debug, Default)]
 pub(super) struct StaticCredentials {
     hosts: StaticHosts,
     stores: BTreeMap<Server, HostStore>,
-    /// Those that wait for the vault, or that somebody waits for: a few, however many are held.
+    /// Those that wait for the vault or a deadline: a few, however many are held.
     busy: BTreeSet<Server>,
 }
 
-/// How long `store` and `erase` may take; each call of the vault has its own, shorter limit.
+/// How long `store` and `erase` may take; each call of the vault has a shorter limit.
 const PATIENCE: Ticks = Ticks::seconds(120);
 
 impl StaticCredentials {
@@ -36,7 +35,7 @@ impl StaticCredentials {
         Self { hosts, ..Self::default() }
     }
 
-    /// Answers a `get`, at once or later. `false` if no static credentials are kept for its server.
+    /// Answers a `get`, now or later. `false` if its server is not configured.
     pub(super) fn get(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, get: &Get) -> bool {
         let Some(server) = self.server_of(&get.target) else { return false };
         let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
@@ -47,7 +46,6 @@ impl StaticCredentials {
         true
     }
 
-    /// Answers a `store`, at once or later.
     pub(super) fn store(&mut self, step: &mut Step<'_>, id: AskId, store: Store) {
         let Store { protocol, host, path, credential } = store;
         let target = Target { protocol: Some(protocol), host: Some(host), ..Target::default() };
@@ -61,7 +59,6 @@ impl StaticCredentials {
         }
     }
 
-    /// Answers an `erase`, at once or later.
     pub(super) fn erase(&mut self, step: &mut Step<'_>, id: AskId, erase: Erase) {
         let Some(server) = self.server_of(&erase.target) else { return step.reply(id, Reply::Done) };
         let Erase { target: Target { path, username, .. }, token, credential } = erase;
@@ -75,7 +72,7 @@ impl StaticCredentials {
         self.settle(server);
     }
 
-    /// The server of a request, if static credentials are kept for it.
+    /// The server of a request, if it is configured.
     fn server_of(&self, target: &Target) -> Option<Server> {
         let server = match target {
             Target { uri: Some(uri), .. } => {
@@ -92,7 +89,7 @@ impl StaticCredentials {
         (is_whole && self.hosts.cover(&server.protocol, &server.host)).then_some(server)
     }
 
-    /// Takes what a job of this server came to. `false` if nobody waits for it any more.
+    /// Takes the outcome of a job. `false` if it is stale.
     pub(super) fn heard(
         &mut self,
         step: &mut Step<'_>,
@@ -105,17 +102,16 @@ impl StaticCredentials {
         is_current
     }
 
-    /// Lets a client go that left. What it has begun to write goes on.
     pub(super) fn left(&mut self, id: AskId) {
         self.with_each_busy(|store| store.left(id));
     }
 
-    /// When [`StaticCredentials::time_passed`] has something to do though nothing happens.
+    /// When [`StaticCredentials::time_passed`] has something to do though no event comes.
     pub(super) fn next_deadline(&self) -> Option<Tick> {
         self.busy_stores().filter_map(HostStore::next_deadline).min()
     }
 
-    /// Turns those away whose time has run out.
+    /// Refuses those whose time is up.
     pub(super) fn time_passed(&mut self, step: &mut Step<'_>) {
         let now = step.now.tick;
         let fault = Fault::new(FaultKind::TimedOut, "the keyring did not answer in time")
@@ -123,49 +119,36 @@ impl StaticCredentials {
         self.with_each_busy(|store| store.turn_away(step, &fault, |deadline| deadline <= now));
     }
 
-    /// Turns everybody away, as when the daemon stops.
     pub(super) fn fail_all(&mut self, step: &mut Step<'_>, fault: &Fault) {
         self.with_each_busy(|store| store.turn_away(step, fault, |_| true));
     }
 
-    /// Whether something is on its way into the vault.
     pub(super) fn is_unsettled(&self) -> bool {
         self.busy_stores().any(HostStore::is_writing)
     }
 
-    /// Whether a new process would find everything again, and nobody waits.
+    /// Whether a new process would find everything, and nobody waits.
     pub(super) fn is_forgettable(&self, keyring: Keyring) -> bool {
         let is_memory = keyring == Keyring::Memory;
         !self.stores.values().any(|store| store.has_work() || is_memory && store.has_credentials())
     }
 
-    /// Tries to bring to the vault what only memory has.
+    /// Tries to save what only memory has.
     pub(super) fn keep_what_memory_has(&mut self, step: &mut Step<'_>) {
         let unkept = self.stores.iter().filter(|(_, store)| store.has_unkept());
         let servers: Vec<_> = unkept.map(|(server, _)| server.clone()).collect();
-        for server in servers {
-            if let Some(store) = self.stores.get_mut(&server) {
-                store.keep(step);
-            }
-            self.settle(server);
-        }
+        self.with_each(servers, |store| store.keep(step));
     }
 
-    /// Puts a new configuration into force. Everything is read again, perhaps from another vault; only what memory holds
-    /// for a vault is known to be the same.
+    /// Applies a new configuration. Everything is read again, perhaps from another vault; only what memory keeps as the
+    /// vault is known to be unchanged.
     pub(super) fn apply(&mut self, step: &mut Step<'_>, hosts: StaticHosts, has_other_vault: bool) {
         self.hosts = hosts;
         let is_known = step.keyring == Keyring::Memory && !has_other_vault;
         let servers: Vec<_> = self.stores.keys().filter(|_| !is_known).cloned().collect();
-        for server in servers {
-            if let Some(store) = self.stores.get_mut(&server) {
-                store.read_again(step);
-            }
-            self.settle(server);
-        }
+        self.with_each(servers, |store| store.read_again(step));
     }
 
-    /// The servers, as `status` names them.
     pub(super) fn host_names(&self) -> Vec<String> {
         self.hosts.names()
     }
@@ -174,15 +157,19 @@ impl StaticCredentials {
         self.busy.iter().filter_map(|server| self.stores.get(server))
     }
 
-    fn with_each_busy(&mut self, mut act: impl FnMut(&mut HostStore)) {
-        for server in self.busy.clone() {
+    fn with_each_busy(&mut self, act: impl FnMut(&mut HostStore)) {
+        self.with_each(self.busy.iter().cloned().collect(), act);
+    }
+
+    fn with_each(&mut self, servers: Vec<Server>, mut act: impl FnMut(&mut HostStore)) {
+        for server in servers {
             self.stores.get_mut(&server).map(&mut act);
             self.settle(server);
         }
     }
 
-    /// Notes whether a server is busy after something happened to it. One of which nothing is held takes no room: with
-    /// `*`, git asks here for every server it meets.
+    /// Updates whether a server is busy. One with nothing held is removed: with `*`, git asks here about every server
+    /// it meets.
     fn settle(&mut self, server: Server) {
         let store = self.stores.get(&server);
         if store.is_some_and(HostStore::is_idle) {

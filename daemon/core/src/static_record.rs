@@ -1,9 +1,9 @@
-//! The static credentials of one server, the newest first: which of them is meant, and their record in the vault.
-//! Does not: touch a vault, or know for which servers any are kept.
+//! The static credentials of one server, newest first: which one a request wants, and their record in the vault.
+//! Does not: touch a vault, or know for which servers there are any.
 //! Used by: `static_credentials`.
 //!
-//! Matching is git's (`credential_match` in its `credential.c`): what a request leaves out is any, what it gives must be
-//! the same to the letter; a password counts only when something is erased.
+//! Matching is git's (`credential_match` in its `credential.c`): what a request leaves out matches anything, the rest
+//! must match exactly; a password counts only when something is erased.
 
 use rally_cred_proto::{Secret, git::Credential};
 use serde::{Deserialize, Serialize};
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 use super::{
     record::{self, Decoded},
     time::Wall,
+    vault::is_same,
 };
 
 /// A server: git's protocol and host, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Server {
     pub(super) protocol: String,
     pub(super) host: String,
 }
 
-/// The static credentials of one server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct StaticRecord {
     v: u32,
@@ -33,7 +33,7 @@ impl Default for StaticRecord {
     }
 }
 
-/// A credential, and the path that it is for, if it is for one.
+/// A credential, and the path that it is for, if any.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,7 +42,7 @@ pub(super) struct Entry {
     pub(super) credential: Credential,
 }
 
-/// What a request says of the credential that it means.
+/// What a request says of the credential that it wants.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     pub(super) path: Option<String>,
@@ -55,8 +55,9 @@ impl Wanted {
     fn is(&self, entry: &Entry) -> bool {
         let Entry { path, credential: Credential { username, password, credential, .. } } = entry;
         let fits = |wanted: &Option<String>, held: &Option<String>| wanted.is_none() || wanted == held;
-        let fits_secret =
-            |wanted: &Option<Secret>, held: &Option<Secret>| wanted.is_none() || is_same(wanted, held);
+        let fits_secret = |wanted: &Option<Secret>, held: &Option<Secret>| {
+            wanted.is_none() || is_same(wanted.as_ref(), held.as_ref())
+        };
         fits(&self.path, path)
             && fits(&self.username, username)
             && fits_secret(&self.password, password)
@@ -69,7 +70,7 @@ impl StaticRecord {
         self.entries.is_empty()
     }
 
-    /// The newest that is wanted and has not ended. Without `takes_authtype` only passwords are of use.
+    /// The newest that matches and has not expired. Without `takes_authtype` only passwords match.
     pub(super) fn find(&self, now: Wall, wanted: &Wanted, takes_authtype: bool) -> Option<&Credential> {
         self.entries.iter().filter(|entry| wanted.is(entry)).map(|entry| &entry.credential).find(
             |credential| {
@@ -80,8 +81,8 @@ impl StaticRecord {
         )
     }
 
-    /// Puts one in place of those for the same user and path. `false` if nothing changed: git stores what it was just
-    /// given after each use.
+    /// Replaces those for the same user and path. `false` if nothing changed: git stores what it was given after each
+    /// use.
     pub(super) fn put(&mut self, entry: Entry) -> bool {
         let replaced = Wanted {
             path: entry.path.clone(),
@@ -99,7 +100,7 @@ impl StaticRecord {
         true
     }
 
-    /// Puts every one of another list, the oldest first. `false` if nothing changed.
+    /// Puts all of another list, the oldest first. `false` if nothing changed.
     pub(super) fn put_all(&mut self, others: Self) -> bool {
         let mut has_changed = false;
         for entry in others.entries.into_iter().rev() {
@@ -108,21 +109,15 @@ impl StaticRecord {
         has_changed
     }
 
-    /// Forgets all that are meant. `false` if there was none.
+    /// Removes all that match. `false` if none does.
     pub(super) fn remove(&mut self, wanted: &Wanted) -> bool {
         let before = self.entries.len();
         self.entries.retain(|entry| !wanted.is(entry));
         self.entries.len() < before
     }
 
-    /// Reads what the vault holds.
     pub(super) fn decode(text: &Secret) -> Decoded<Self> {
         record::decode(text, |_| true)
-    }
-
-    /// The text for the vault.
-    pub(super) fn encode(&self) -> Option<Secret> {
-        record::encode(self)
     }
 }
 
@@ -132,19 +127,11 @@ impl Entry {
             &self.credential;
         self.path == other.path
             && *username == other.credential.username
-            && is_same(password, &other.credential.password)
+            && is_same(password.as_ref(), other.credential.password.as_ref())
             && *password_expiry_utc == other.credential.password_expiry_utc
-            && is_same(oauth_refresh_token, &other.credential.oauth_refresh_token)
+            && is_same(oauth_refresh_token.as_ref(), other.credential.oauth_refresh_token.as_ref())
             && *authtype == other.credential.authtype
-            && is_same(credential, &other.credential.credential)
-    }
-}
-
-fn is_same(one: &Option<Secret>, other: &Option<Secret>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => one.matches(other),
-        (None, None) => true,
-        _ => false,
+            && is_same(credential.as_ref(), other.credential.credential.as_ref())
     }
 }
 
@@ -232,7 +219,9 @@ mod tests {
     fn a_record_comes_back_as_it_was_kept() {
         let mut record = StaticRecord::default();
         record.put(entry(Some("p"), "é", "\"quoted\" \\ \t"));
-        let Decoded::Ours(back) = StaticRecord::decode(&record.encode().unwrap()) else { panic!("not ours") };
+        let Decoded::Ours(back) = StaticRecord::decode(&record::encode(&record).unwrap()) else {
+            panic!("not ours")
+        };
         assert_eq!(password_of(&back, &user("é")).as_deref(), Some("\"quoted\" \\ \t"));
         assert!(matches!(StaticRecord::decode(&secret(r#"{"v":2,"entries":5}"#)), Decoded::Later));
         assert!(matches!(StaticRecord::decode(&secret("{")), Decoded::Damaged));

@@ -1,6 +1,6 @@
-//! One server's static credentials: read when they are first needed and before each change, since another daemon may use
-//! the same keyring; one request after the other, each write in the vault before it is answered.
-//! Does not: know which servers there are (`static_credentials` does), or how credentials are matched (`static_record`).
+//! One server's static credentials: read when they are first needed and before each change, since another daemon may
+//! use the same keyring. Requests are served one after the other, and each write is in the vault before it is answered.
+//! Does not: know which servers there are (`static_credentials` does), or how credentials match (`static_record` does).
 //! Used by: `static_credentials`.
 
 use std::collections::VecDeque;
@@ -11,28 +11,29 @@ use super::{
     event::{AskId, Effect, Entry as LogEntry, Epoch, Outcome, Peer},
     jobs::Owner,
     profile::Keyring,
-    record::Decoded,
+    record::{self, Decoded},
     static_record::{Entry, Server, StaticRecord, Wanted},
     step::Step,
     time::Tick,
-    vault::{Change, Changed, ItemKey, ItemKind, VaultTrouble},
+    vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble},
 };
 
 /// What is known of one server's credentials, and who waits for it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct HostStore {
     server: Server,
     known: Known,
-    /// What was stored while no keyring answered; it goes there as soon as one does.
+    /// What was stored while no keyring answered; it goes there once one does.
     unkept: StaticRecord,
     writing: Option<Writing>,
     waiting: VecDeque<Waiting>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Known {
+    #[default]
     Unread,
-    /// It is being read; `was` is what it held when it was last read.
+    /// It is being read; `was` is its last known content.
     Loading {
         epoch: Epoch,
         was: Option<Box<StaticRecord>>,
@@ -40,24 +41,23 @@ enum Known {
     Held(Box<Held>),
 }
 
-/// What the vault held when it was last read.
+/// The item's content when it was last read.
 #[derive(Debug)]
 struct Held {
     record: StaticRecord,
-    /// The item's text, `None` if there was no item.
+    /// The item's text; `None` if there was no item.
     text: Option<Secret>,
-    /// It was read for the requests that are being answered.
+    /// It was read for the requests that are now served.
     is_fresh: bool,
 }
 
-/// A write on its way to the vault.
 #[derive(Debug)]
 struct Writing {
     epoch: Epoch,
-    /// Whom to answer: nobody, if they left or had no time left.
+    /// Whom to answer; nobody, if they left or ran out of time.
     ask: Option<(AskId, Tick)>,
     text: Option<Secret>,
-    /// What is done again if somebody else has changed the item.
+    /// What to do again if another daemon has changed the item.
     again: Again,
 }
 
@@ -83,26 +83,20 @@ pub(super) enum Wants {
 
 impl HostStore {
     pub(super) fn new(server: Server) -> Self {
-        Self {
-            server,
-            known: Known::Unread,
-            unkept: StaticRecord::default(),
-            writing: None,
-            waiting: VecDeque::new(),
-        }
+        Self { server, ..Self::default() }
     }
 
-    /// Whether something is under way or waited for, or is in memory only.
+    /// Whether anything is under way, waited for, or in memory only.
     pub(super) fn has_work(&self) -> bool {
         self.writing.is_some() || !self.waiting.is_empty() || !self.unkept.is_empty()
     }
 
-    /// Whether the vault or the clock has a word to say to it.
+    /// Whether it waits for the vault or a deadline.
     pub(super) fn is_busy(&self) -> bool {
         self.writing.is_some() || !self.waiting.is_empty() || matches!(self.known, Known::Loading { .. })
     }
 
-    /// Whether it has no work, and nothing is held either.
+    /// Whether it has no work, and holds nothing.
     pub(super) fn is_idle(&self) -> bool {
         let holds_nothing = match &self.known {
             Known::Unread => true,
@@ -124,36 +118,32 @@ impl HostStore {
         ItemKey { kind: ItemKind::StaticCredentials, name: self.name() }
     }
 
-    /// Answers a request, at once or later.
     pub(super) fn ask(&mut self, step: &mut Step<'_>, waiting: Waiting) {
         self.waiting.push_back(waiting);
         self.advance(step);
     }
 
-    /// Whether memory has what the vault does not.
     pub(super) fn has_unkept(&self) -> bool {
         !self.unkept.is_empty()
     }
 
-    /// Whether it holds anything.
     pub(super) fn has_credentials(&self) -> bool {
         matches!(&self.known, Known::Held(held) if !held.record.is_empty())
     }
 
-    /// Reads the vault, which is given what only memory has, if it answers.
+    /// Reads the vault, which gets what only memory has, if it answers.
     pub(super) fn keep(&mut self, step: &mut Step<'_>) {
         if self.writing.is_none() {
             self.load(step);
         }
     }
 
-    /// Reads everything again, perhaps from another vault.
     pub(super) fn read_again(&mut self, step: &mut Step<'_>) {
         self.known = Known::Unread;
         self.advance(step);
     }
 
-    /// Lets a client go that left. What it has begun to write goes on.
+    /// Drops the request of a client that left; its write goes on.
     pub(super) fn left(&mut self, id: AskId) {
         self.waiting.retain(|waiting| waiting.id != id);
         if let Some(writing) = &mut self.writing {
@@ -161,13 +151,12 @@ impl HostStore {
         }
     }
 
-    /// When somebody's time is up.
     pub(super) fn next_deadline(&self) -> Option<Tick> {
         let writing = self.writing.as_ref().and_then(|writing| writing.ask);
         self.waiting.iter().map(|waiting| waiting.deadline).chain(writing.map(|(_, at)| at)).min()
     }
 
-    /// Turns those away whose deadline is meant.
+    /// Refuses those whose deadline is meant.
     pub(super) fn turn_away(&mut self, step: &mut Step<'_>, fault: &Fault, is_meant: impl Fn(Tick) -> bool) {
         let (late, others): (VecDeque<_>, _) =
             std::mem::take(&mut self.waiting).into_iter().partition(|waiting| is_meant(waiting.deadline));
@@ -182,12 +171,11 @@ impl HostStore {
         }
     }
 
-    /// Whether something is on its way into the vault.
     pub(super) fn is_writing(&self) -> bool {
         self.writing.is_some()
     }
 
-    /// Takes what a job came to. `false` if nobody waits for it any more.
+    /// Takes the outcome of a job. `false` if it is stale.
     pub(super) fn heard(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: &Outcome) -> bool {
         match outcome {
             Outcome::Loaded(outcome) if matches!(self.known, Known::Loading { epoch: own, .. } if own == epoch) =>
@@ -203,7 +191,6 @@ impl HostStore {
         true
     }
 
-    /// Answers whoever can be answered, in the order in which they came.
     fn advance(&mut self, step: &mut Step<'_>) {
         while self.writing.is_none()
             && let Some(waiting) = self.waiting.pop_front()
@@ -219,8 +206,8 @@ impl HostStore {
                 }
                 Wants::Store(_) | Wants::Erase(_) => None,
             };
-            // What is held may be out of date. A hit is good enough, and so is what git stores after each use of it; a miss
-            // or a change is not.
+            // What is held may be outdated. A hit will do, and so will what git stores after each use of it; a miss or
+            // a change will not.
             let is_enough = match &waiting.wants {
                 Wants::Get { .. } => found.is_some(),
                 Wants::Store(entry) => !held.record.clone().put(entry.clone()),
@@ -267,19 +254,18 @@ impl HostStore {
         let Some(credential) = found else { return step.reply(id, Reply::NoMatch) };
         step.effects.push(Effect::Log(LogEntry::HandedStatic { server: self.name(), peer }));
         let Server { protocol, host } = self.server.clone();
-        step.reply(id, Reply::StaticCredential(StaticCredential { protocol, host, credential }));
+        step.reply(id, Reply::StaticCredential(Box::new(StaticCredential { protocol, host, credential })));
     }
 
-    /// Brings what is held to the vault.
     fn write(&mut self, step: &mut Step<'_>, ask: Option<(AskId, Tick)>, again: Again) {
         let Known::Held(held) = &self.known else { return };
-        let text = held.record.encode().filter(|_| !held.record.is_empty());
+        let text = record::encode(&held.record).filter(|_| !held.record.is_empty());
         let change = Change { key: self.key(), from: held.text.clone(), to: text.clone() };
         let epoch = step.begin(self.owner(), |epoch| Effect::Change(epoch, change));
         self.writing = Some(Writing { epoch, ask, text, again });
     }
 
-    fn loaded(&mut self, step: &mut Step<'_>, outcome: &Result<Option<Secret>, VaultTrouble>) {
+    fn loaded(&mut self, step: &mut Step<'_>, outcome: &Read) {
         let was = match std::mem::replace(&mut self.known, Known::Unread) {
             Known::Loading { was, .. } => was,
             Known::Unread | Known::Held(_) => None,
@@ -292,7 +278,7 @@ impl HostStore {
                 Decoded::Later => Err(self.unreadable("a later version of rally-cred wrote it")),
             },
             Err(trouble) if trouble.is_missing() && step.keyring == Keyring::Auto => {
-                // What was read from it is all that there is now.
+                // What was read from it is all there is now.
                 if let Some(mut was) = was {
                     was.put_all(std::mem::take(&mut self.unkept));
                     self.unkept = *was;
@@ -324,7 +310,7 @@ impl HostStore {
         }
     }
 
-    /// Where no keyring answers, and the config file allows it, memory stands in for it until one does.
+    /// Where no keyring answers, and the configuration allows that, memory stands in until one does.
     fn serve_without_keyring(&mut self, step: &mut Step<'_>, trouble: &VaultTrouble) {
         for Waiting { id, wants, .. } in std::mem::take(&mut self.waiting) {
             match wants {
@@ -353,7 +339,7 @@ impl HostStore {
         }
     }
 
-    /// What did not get into the vault is not held either: whoever stored it was told so.
+    /// What the vault does not take is not held either, and whoever stored it is told so.
     fn changed(&mut self, step: &mut Step<'_>, outcome: &Result<Changed, VaultTrouble>) {
         let Some(Writing { ask, text, again, .. }) = self.writing.take() else { return };
         match outcome {
@@ -365,11 +351,11 @@ impl HostStore {
                     step.reply(id, Reply::Done);
                 }
             }
-            // It is read anew, and what was asked is done to what stands there.
+            // It is read again, and the request made to what is found.
             Ok(Changed::Conflict(_)) => {
                 self.known = Known::Unread;
                 match again {
-                    // One who left, or was told that it took too long, is not answered again.
+                    // Whoever left, or ran out of time, is not answered again.
                     Again::Request(_) if ask.is_none() => {}
                     Again::Request(waiting) => self.waiting.push_front(waiting),
                     Again::Keep(record) => {
@@ -382,7 +368,7 @@ impl HostStore {
                 if trouble.is_missing()
                     && let (Keyring::Auto, Known::Held(held)) = (step.keyring, &self.known)
                 {
-                    // The keyring left between reading and writing: what is held is all that there is.
+                    // The keyring left between read and write: what is held is all there is.
                     self.unkept = held.record.clone();
                     if let Some((id, _)) = ask {
                         let notice = self.in_memory_only(trouble);
@@ -395,7 +381,7 @@ impl HostStore {
                     if let Some((id, _)) = ask {
                         step.reply(id, Reply::Error(fault));
                     }
-                    // It is served from memory, and goes to the vault with the next that is read.
+                    // It is served from memory, and goes to the vault with the next read.
                     if let Again::Keep(record) = again {
                         self.unkept.put_all(record);
                         return;
@@ -425,7 +411,7 @@ impl HostStore {
     }
 }
 
-/// A `get` that cannot be looked up is none of ours, so that git asks its other helpers, and is told why.
+/// A `get` that cannot be looked up gets no match, with the reason, so that git asks its other helpers.
 fn refuse(step: &mut Step<'_>, waiting: &Waiting, fault: &Fault) {
     match waiting.wants {
         Wants::Get { .. } => {

@@ -1,6 +1,6 @@
-//! One event's step: what it may use, and what it orders.
+//! One event's step: what it uses, and what it orders.
 //! Does not: decide.
-//! Used by: the broker, which makes one for each event, and everything that decides.
+//! Used by: the broker, which makes one for each event, and whatever decides.
 
 use rally_cred_proto::{Fault, Reply};
 
@@ -13,21 +13,20 @@ use super::{
     waiter::Waiter,
 };
 
-/// What one event may use and order.
 pub(super) struct Step<'a> {
     pub(super) now: Now,
     pub(super) dice: &'a mut dyn Dice,
     pub(super) keyring: Keyring,
     pub(super) jobs: Jobs,
     pub(super) effects: Vec<Effect>,
-    /// Requests that waited only until the profile of this name was read.
+    /// Requests that waited for this profile to be read, which it is.
     pub(super) read: Vec<(AskId, String)>,
-    /// Requests whose user turned out not to be this profile's; another profile of the server may be right.
+    /// Requests for another user than this profile's; another profile of the server may match.
     pub(super) misdirected: Vec<(String, Waiter)>,
 }
 
 impl Step<'_> {
-    /// Orders a job, whose outcome goes to its owner.
+    /// Begins a job, whose outcome goes to its owner.
     pub(super) fn begin(&mut self, owner: Owner, order: impl FnOnce(Epoch) -> Effect) -> Epoch {
         let epoch = self.jobs.begin(owner);
         self.effects.push(order(epoch));
@@ -44,12 +43,10 @@ impl Step<'_> {
         self.effects.push(Effect::Reply(id, reply));
     }
 
-    /// Notes what a grant went through.
     pub(super) fn log(&mut self, profile: &str, step: GrantStep) {
         self.effects.push(Effect::Log(Entry::Grant { profile: profile.to_owned(), step }));
     }
 
-    /// Notes a failure that the daemon recovered from.
     pub(super) fn recovered(&mut self, profile: &str, fault: &Fault) {
         self.effects
             .push(Effect::Log(Entry::Recovered { profile: profile.to_owned(), fault: fault.clone() }));

@@ -1,15 +1,15 @@
-//! The two clocks as values: wall time for lifetimes that survive a restart, boot time for waits.
+//! The two clocks as values: wall time for what survives a restart, boot time for waits.
 //! Does not: read a clock (the driver does).
-//! Used by: the broker, which is told the time with each event.
+//! Used by: the broker, which is given the time with each event.
 
 use std::ops::{Add, Sub};
 
 /// The time of an event, read from both clocks at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// What the calendar says; it may jump.
+    /// The calendar, which may jump.
     pub wall: Wall,
-    /// How far the calendar is into that second: 0 to 999 ms.
+    /// The part of this second that is over: 0 to 999 ms.
     pub into_second: Ticks,
     /// Time since boot, suspend included; it never goes back.
     pub tick: Tick,

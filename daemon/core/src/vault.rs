@@ -1,4 +1,4 @@
-//! What the vault is asked to keep and what it may answer, as plain types.
+//! What the vault is asked to keep and how it may answer.
 //! Does not: touch a keyring (the shell `vault` does) or read records (`record` does).
 //! Used by: the broker and the vault.
 
@@ -9,11 +9,12 @@ use rally_cred_proto::{Fault, FaultKind, Secret};
 pub struct ItemKey {
     /// What the item holds.
     pub kind: ItemKind,
-    /// Whose it is: a profile's name, or a server as `protocol://host`.
+    /// The profile's name, the server as `protocol://host`, or the gateway's name.
     pub name: String,
 }
 
-/// What an item holds. They are apart because some keyrings hold little in one item, and a sign-out keeps the client secret.
+/// What an item holds. Kinds have items of their own: some keyrings hold little in one, and a sign-out keeps the client
+/// secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ItemKind {
     /// A token record.
@@ -22,6 +23,8 @@ pub enum ItemKind {
     ClientSecret,
     /// The static credentials of a server.
     StaticCredentials,
+    /// Port, key and authority of a gateway.
+    Gateway,
     /// Nothing: an item that a check writes, reads and deletes.
     Check,
 }
@@ -33,48 +36,50 @@ impl ItemKey {
             ItemKind::Token => "token",
             ItemKind::ClientSecret => "client-secret",
             ItemKind::StaticCredentials => "static",
+            ItemKind::Gateway => "gateway",
             ItemKind::Check => "check",
         };
         format!("{kind}:{}", self.name)
     }
 }
 
-/// A write that is carried out only where the item holds what its writer believes: another daemon may use the same
-/// keyring, and what it has put there in the meantime is newer.
+/// A write that happens only if the item holds what the writer believes: another daemon may use the same keyring.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// Which item.
     pub key: ItemKey,
-    /// What the item must hold; `None`: there must be none.
+    /// What the item must hold; `None`: nothing.
     pub from: Option<Secret>,
-    /// What it is to hold; `None` erases it.
+    /// The new content; `None` erases the item.
     pub to: Option<Secret>,
 }
 
-/// What became of a [`Change`].
+/// The outcome of a [`Change`].
 #[derive(Clone, Debug)]
 pub enum Changed {
-    /// The item holds what it was to hold.
+    /// The item holds the new content.
     Done,
-    /// It held this in place of what was believed, and was left alone.
+    /// The item held this instead, and was left alone.
     Conflict(Option<Secret>),
 }
+
+/// The outcome of a read; `None` if there is no item.
+pub type Read = Result<Option<Secret>, VaultTrouble>;
 
 /// Whether both are absent, or hold the same text.
 pub fn is_same(one: Option<&Secret>, other: Option<&Secret>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => one.matches(other),
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
+        (one, other) => one.is_none() && other.is_none(),
     }
 }
 
-/// Why the vault did not do what it was asked. The texts are plain and hold nothing secret.
+/// Why the vault failed. The texts are plain and hold nothing secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VaultTrouble {
     /// No keyring answers on this machine or in this session.
     Missing(String),
-    /// A keyring answers, but has no place for new items: no collection was ever made, or none is open.
+    /// A keyring answers, but has no collection for new items: none was made, or none is open.
     NoCollection,
     /// The keyring is locked, and its prompt was dismissed, could not be shown, or was not answered in time.
     Locked(String),
@@ -83,12 +88,12 @@ pub enum VaultTrouble {
 }
 
 impl VaultTrouble {
-    /// Whether there is nothing on this machine that could keep anything now, so that memory may stand in.
+    /// Whether nothing on this machine can keep secrets now, so that memory may stand in.
     pub const fn is_missing(&self) -> bool {
         matches!(self, Self::Missing(_) | Self::NoCollection)
     }
 
-    /// How it is told to people.
+    /// The fault for people.
     pub fn fault(&self) -> Fault {
         match self {
             Self::Missing(why) => {
@@ -103,18 +108,18 @@ impl VaultTrouble {
                 .why(why)
                 .remedy("unlock the keyring, then ask again"),
             Self::Failed(why) => {
-                Fault::new(FaultKind::VaultFailed, "the keyring failed").why(why).remedy("rally-cred status")
+                Fault::new(FaultKind::VaultFailed, "the keyring failed").why(why).run("rally-cred status")
             }
         }
     }
 }
 
-/// A daemon knows the bus of the session that it was started from. One that is started from the desktop can ask the
-/// desktop's keyring.
+/// A daemon knows the bus of the session that started it, so one started from the desktop reaches the desktop's
+/// keyring.
 const FIND_KEYRING: &str = "rally-cred daemon restart, in a terminal of your desktop; without one, start gnome-keyring \
                             or KWallet, or set keyring = \"memory\"";
 
-/// What makes a collection. The command takes the place of the running daemon and makes the collection "login" with the
-/// password that it reads; to unlock the running one would not do, since that does not look for the new collection.
+/// The command replaces the running daemon and makes the collection "login" with the password that it reads. To unlock
+/// the running one would not do, since that does not look for the new collection.
 const MAKE_COLLECTION: &str = "make one in Seahorse, KWalletManager or KeePassXC; without a desktop, \
                                gnome-keyring-daemon --replace --unlock reads its password up to Ctrl-D and makes one";

@@ -1,6 +1,6 @@
-//! A request that waits for a profile's token.
-//! Does not: wait (`account` lets it), or decide who is served.
-//! Used by: the account at which it waits; the broker takes it on to another profile of the same server.
+//! A request that waits for an account.
+//! Does not: decide who is served.
+//! Used by: the account; the broker, which takes it to another profile of the same server.
 
 use rally_cred_proto::{Origin, Secret};
 
@@ -9,7 +9,6 @@ use crate::{
     time::Tick,
 };
 
-/// A request that waits for an account.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) id: AskId,
@@ -18,13 +17,12 @@ pub(crate) struct Waiter {
     /// The token's generation when it asked.
     pub(crate) generation: u64,
     pub(crate) wants: Wants,
-    /// Whether it was shown the authorization URL of the pending flow.
+    /// Whether it was sent the authorization URL of the pending flow.
     pub(crate) told: bool,
-    /// Profiles of the same server that turned out to be another user's.
+    /// Profiles of the server that are another user's.
     pub(crate) tried: Vec<String>,
 }
 
-/// What a waiter wants.
 #[derive(Debug)]
 pub(crate) enum Wants {
     Get {
@@ -32,8 +30,10 @@ pub(crate) enum Wants {
         server: Option<Origin>,
         username: Option<String>,
         interactive: bool,
+        /// The caller waits for a person who signs in some other way.
+        awaits_sign_in: bool,
         min_validity: i64,
-        /// The caller named the profile, so that no other is of use.
+        /// The caller named the profile, so no other will do.
         is_named: bool,
     },
     Login {
@@ -41,9 +41,9 @@ pub(crate) enum Wants {
         force: bool,
         can_paste: bool,
     },
-    /// The given token does not work.
+    /// This token does not work.
     Erase(Option<Secret>),
-    /// Only that the vault was read.
+    /// The vault to have been read.
     Reading,
 }
 
@@ -52,12 +52,16 @@ impl Waiter {
         matches!(self.wants, Wants::Login { .. })
     }
 
-    /// Whether it brings the client secret itself.
     pub(crate) fn brings_client_secret(&self) -> bool {
         matches!(self.wants, Wants::Login { client_secret: Some(_), .. })
     }
 
-    /// Whether it may have a person asked, if need be.
+    /// Whether it waits for a person whom it may not have asked.
+    pub(crate) fn awaits_sign_in(&self) -> bool {
+        matches!(self.wants, Wants::Get { interactive: false, awaits_sign_in: true, .. })
+    }
+
+    /// Whether a person may be asked on its behalf.
     pub(crate) fn is_interactive(&self) -> bool {
         matches!(self.wants, Wants::Get { interactive: true, .. } | Wants::Login { .. })
     }

@@ -3,6 +3,9 @@
 //! Does not: repair anything, answer, or know what a request is for (`admit` does). It keeps no more than one head.
 //! Used by: `server`, for every connection that HTTP is read from; `forward`, which answers what it refuses.
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[expect(clippy::unwrap_used, reason = "it is for tests and the fuzzer")]
+pub(crate) mod agreement;
 mod guarded;
 
 use hyper::{Method, StatusCode, Uri, http::request::Parts};
@@ -465,5 +468,7 @@ fn check_trailers(bytes: &[u8]) -> Result<(), Malformed> {
     Ok(())
 }
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod tests;

@@ -3,20 +3,36 @@
 //! Does not: know the broker, a vault or a config file. Whoever opens a gateway says where its tokens come from.
 //! Used by: the daemon.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the server that asks it comes next"))]
 mod admit;
-#[cfg_attr(not(test), expect(dead_code, reason = "the server that speaks TLS comes next"))]
 mod authority;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the server that reads through it comes next")
-)]
+mod counts;
+mod forward;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guard;
+mod headers;
 mod identity;
 mod key;
+mod neighbour;
+mod queue;
+mod refs;
+mod replay;
+mod server;
+mod settings;
+mod socket;
 mod tokens;
+mod trouble;
+mod tunnel;
+mod turns;
+mod upstream;
 
 pub use authority::Authority;
+pub use counts::Counts;
 pub use identity::{Identity, NotMade, Unreadable};
 pub use key::LocalKey;
+pub use server::Gateway;
+pub use settings::{Settings, Share, Ways};
 pub use tokens::{Later, Lease, Tokens};
+
+#[cfg(test)]
+mod tests;

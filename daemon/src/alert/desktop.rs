@@ -1,5 +1,5 @@
-//! One notification of the desktop (freedesktop.org's specification, version 1.2), with a button that opens the sign-in.
-//! Does not: count on anybody to show it: where there is no bus or no service, that is one line in the debug log.
+//! A desktop notification (freedesktop.org's specification, version 1.2) with a button that opens the sign-in.
+//! Does not: rely on it: where there is no bus or no service, that is one line in the debug log.
 //! Used by: `alert`.
 
 use std::{collections::HashMap, env, future::poll_fn, path::PathBuf, pin::Pin, time::Duration};
@@ -17,10 +17,10 @@ use rally_cred_core::event::Alert;
 const SERVICE: &str = "org.freedesktop.Notifications";
 const OBJECT: &str = "/org/freedesktop/Notifications";
 
-/// How long the bus and the service may take. A service that has to be started first needs a second or two.
+/// How long the bus and the service may take; a service that must be started first needs a second or two.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Shows the alert until it is answered, put away or withdrawn. The button starts the client, which opens the browser.
+/// Shows the alert until it is answered, closed or withdrawn. The button starts the client, which opens the browser.
 pub(super) async fn show(alert: Alert, withdrawn: oneshot::Receiver<()>) {
     let profile = alert.profile.as_str();
     if let Err(undone) = worker::rehearse() {
@@ -38,16 +38,14 @@ pub(super) async fn show(alert: Alert, withdrawn: oneshot::Receiver<()>) {
     }
 }
 
-/// A notification on the screen.
 struct Notification {
     bus: Connection,
     signals: MessageStream,
     id: u32,
 }
 
-/// Somebody pressed the button.
 struct Pressed {
-    /// What goes into [`ACTIVATION`].
+    /// The value of [`ACTIVATION`].
     activation: Option<String>,
 }
 
@@ -60,14 +58,19 @@ impl Notification {
             .interface(SERVICE)?
             .path(OBJECT)?
             .build();
-        // Before the notification, so that no signal about it is missed.
+        // Before the notification, so as to miss no signal about it.
         let signals = MessageStream::for_match_rule(rule, &bus, None).await?;
         let Alert { profile, why, remedy, has_button } = alert;
-        let body = format!("Profile {}: {}.\nTry: {}", unmarked(profile), unmarked(why), unmarked(remedy));
-        // `default` is a press on the notification itself.
+        let body = format!(
+            "Profile {}: {}.\nTry: {}",
+            unmarked(profile),
+            unmarked(why),
+            unmarked(&remedy.to_string())
+        );
+        // `default` is a click on the notification itself.
         let actions: &[&str] = if *has_button { &["default", "Sign in", "login", "Sign in"] } else { &[] };
         let normal_urgency = HashMap::from([("urgency", Value::U8(1))]);
-        // Names the program, replaces none, has the desktop's own picture, and stays until somebody comes.
+        // The program, no replacement, the desktop's own icon; it stays until it is closed.
         let notification = (
             "rally-cred",
             0_u32,
@@ -82,7 +85,7 @@ impl Notification {
         Ok(Self { id: reply.body().deserialize()?, bus, signals })
     }
 
-    /// Waits for the button, or for the end of the notification.
+    /// Waits for the button, or the end of the notification.
     async fn answer(mut self, mut withdrawn: oneshot::Receiver<()>) -> zbus::Result<Option<Pressed>> {
         let mut activation = None;
         loop {
@@ -116,12 +119,11 @@ async fn next(signals: &mut MessageStream) -> Option<zbus::Result<Message>> {
     poll_fn(|cx| Pin::new(&mut *signals).poll_next(cx)).await
 }
 
-/// Runs the client's sign-in, which opens the browser.
 async fn sign_in(profile: &str, activation: Option<String>) {
     let client = client();
     let words = ["login", "--force", "--", profile];
     if environment::is_of_a_unit() {
-        // A browser in the daemon's own unit would be in its sandbox, and would end with it.
+        // A browser in the daemon's own unit would share its sandbox and end with it.
         let mut command = program::command("systemd-run");
         command.args(["--user", "--quiet", "--collect", "--service-type=exec"]);
         let ours = env::vars().filter(|(name, _)| name.starts_with("RALLY_CRED_"));
@@ -141,16 +143,16 @@ async fn sign_in(profile: &str, activation: Option<String>) {
     }
 }
 
-/// By this the desktop lets the browser's window come to the front.
+/// Lets the browser's window come to the front.
 const ACTIVATION: &str = "XDG_ACTIVATION_TOKEN";
 
-/// The client beside this daemon, else the one in `PATH`.
+/// The client next to this daemon, else the one in `PATH`.
 fn client() -> PathBuf {
     let beside = env::current_exe().ok().map(|own| own.with_file_name("rally-cred"));
     beside.filter(|path| path.is_file()).unwrap_or_else(|| "rally-cred".into())
 }
 
-/// Fit for a service that reads markup, and for one that does not.
+/// The text for a service that reads markup, or one that does not.
 fn unmarked(text: &str) -> String {
     plain(text).replace(['<', '>', '&'], " ")
 }

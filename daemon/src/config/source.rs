@@ -5,32 +5,27 @@
 use std::path::Path;
 
 use rally_cred_proto::{Fault, FaultKind};
+use strsim::levenshtein;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use rally_cred_core::nearness::distance;
-
-/// A config file's text.
 pub(super) struct Source<'a> {
     pub(super) path: &'a Path,
     pub(super) text: &'a str,
 }
 
-/// A key and its value.
 pub(super) struct Entry<'t> {
     pub(super) key: &'t str,
-    /// Where the key stands, in bytes from the beginning of the file.
+    /// The key's place, in bytes from the start of the file.
     pub(super) at: usize,
     value: &'t DeValue<'t>,
 }
 
-/// The text that is a key's value.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'t> {
     pub(super) text: &'t str,
-    /// Where the key stands.
     pub(super) at: usize,
 }
 
@@ -72,6 +67,7 @@ impl<'a> Source<'a> {
             self.broken(entry.at, &format!("`{key}` must be a table, not {}", with_article(found))).remedy(
                 match key {
                     "static" => "write [static] with its key `hosts` below",
+                    "gateway" => "write gateways as [gateway.NAME] with their keys below",
                     "also" => ALSO_REMEDY,
                     _ => "write profiles as [profile.NAME] with their keys below",
                 },
@@ -92,7 +88,7 @@ impl<'a> Source<'a> {
             .collect())
     }
 
-    /// A text that is not empty, without control characters and without space at its ends.
+    /// A text that is not empty, and has no control characters and no space at its ends.
     pub(super) fn text<'t>(&self, entry: &Entry<'t>) -> Result<Text<'t>, Fault> {
         let (key, at) = (entry.key, entry.at);
         let Some(text) = entry.value.as_str() else {
@@ -113,6 +109,12 @@ impl<'a> Source<'a> {
         Err(self.broken(at, &format!("`{key}` {trouble}")).remedy(format!("{key} = \"…\"")))
     }
 
+    /// A whole number.
+    pub(super) fn number(&self, entry: &Entry<'_>) -> Option<u64> {
+        let number = entry.value.as_integer()?;
+        u64::from_str_radix(number.as_str(), number.radix()).ok()
+    }
+
     /// A list of such texts.
     pub(super) fn texts<'t>(&self, entry: &Entry<'t>) -> Result<Vec<Text<'t>>, Fault> {
         let (key, at) = (entry.key, entry.at);
@@ -130,26 +132,20 @@ impl<'a> Source<'a> {
             .collect()
     }
 
-    /// A fault for a key that is none of `known`; `elsewhere` are the keys of another `place`.
-    pub(super) fn unknown(
-        &self,
-        entry: &Entry<'_>,
-        known: &[&str],
-        elsewhere: &[&str],
-        place: &str,
-    ) -> Fault {
+    /// The fault for a key that is not in `known`; `others` has the keys of another `place`.
+    pub(super) fn unknown(&self, entry: &Entry<'_>, known: &[&str], others: &[&str], place: &str) -> Fault {
         let key = entry.key;
         let written = key.to_ascii_lowercase().replace('-', "_");
-        let near = |known: &&&str| distance(&written, known) <= FARTHEST;
-        let nearest = known.iter().filter(near).min_by_key(|known| distance(&written, known));
+        let near = |known: &&&str| levenshtein(&written, known) <= FARTHEST;
+        let nearest = known.iter().filter(near).min_by_key(|known| levenshtein(&written, known));
         let unknown = self.broken(entry.at, &format!("unknown key `{key}`"));
-        if distance(&written, SECRET_KEY) <= FARTHEST {
+        if levenshtein(&written, SECRET_KEY) <= FARTHEST {
             self.broken(entry.at, &format!("`{key}` does not belong in this file"))
                 .why("the client secret is kept in the vault")
                 .remedy("remove the line; rally-cred login asks for the secret")
         } else if let Some(nearest) = nearest {
             unknown.remedy(format!("write `{nearest}`"))
-        } else if elsewhere.contains(&key) {
+        } else if others.contains(&key) {
             unknown.why(format!("`{key}` belongs to {place}")).remedy("move the line there")
         } else {
             unknown.remedy(format!("remove it; the keys here are {}", known.join(", ")))
@@ -161,7 +157,7 @@ const ALSO_REMEDY: &str = "write [[profile.NAME.also]] with its key `origin` bel
 
 const SECRET_KEY: &str = "client_secret";
 
-/// Largest number of slips that still makes one word of two. With more, `scope` would be near to anything short.
+/// How many typing errors still make one word of two. With more, `scope` would be near to anything short.
 const FARTHEST: usize = 2;
 
 fn with_article(type_name: &str) -> String {

@@ -30,10 +30,11 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
             keyring: Keyring::Auto,
             static_hosts: StaticHosts::default(),
             notify: Notify::Desktop,
+            gateways: BTreeMap::new(),
             profiles: [(
                 "default".to_owned(),
                 Profile {
-                    name: "default".to_owned(),
+                    name: ProfileName::parse("default").unwrap(),
                     base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
                     client_id: "id".to_owned(),
                     redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),
@@ -459,7 +460,7 @@ fn a_file_that_is_not_plainly_ours_is_refused() {
 
 #[test]
 fn a_file_of_another_user_is_not_used() {
-    let fault = refused(Path::new("/c"), &Unusable::OfAnotherUser { owner: 1001, me: 1000 });
+    let fault = refused(Path::new("/c"), &Unusable::OfAnotherUser(1001, 1000));
     assert_eq!(
         fault.to_string(),
         "config file /c is not safe\n  why: it belongs to uid 1001, not to uid 1000 or root\n  try: put a file of your own in its place"
@@ -498,4 +499,72 @@ fn the_file_for_the_client_secret_is_for_profiles_without_a_command() {
     let source = |name: &str| config.profiles[name].client_secret_source.clone().unwrap();
     assert_eq!(source("default"), SecretSource::File("/run/secret".into()));
     assert!(matches!(source("other"), SecretSource::Command { .. }));
+}
+
+#[test]
+fn a_gateway_is_for_the_default_profile_and_every_key_of_one_is_read() {
+    let other = PROFILE.replace("default", "other");
+    let text = format!(
+        "{PROFILE}{other}[gateway.plain]\n[gateway.mcp]\nprofile = \"other\"\nport = 8_479\nmode = \"connect\"\n\
+         paths = [\"/slm/\"]\nwait = \"2m\"\n"
+    );
+    let gateways = parsed(&text).unwrap().gateways;
+    assert_eq!(gateways["plain"], GatewaySettings::new("default".to_owned()));
+    let mcp = GatewaySettings {
+        profile: "other".to_owned(),
+        port: Some(8479),
+        via: Some(Way::Connect),
+        paths: vec!["/slm/".to_owned()],
+        wait: Ticks::seconds(120),
+    };
+    assert_eq!(gateways["mcp"], mcp);
+}
+
+#[test]
+fn what_is_wrong_with_a_gateway_is_told_with_its_line_and_what_to_write() {
+    for (written, expected) in [
+        (
+            "profile = \"mine\"",
+            "line 5: `profile` names no profile of this file\n  try: name one of: default",
+        ),
+        (
+            "port = \"8479\"",
+            "line 5: `port` must be a number from 1024 to 65535\n  try: port = 8479, or no `port`, to have one \
+             chosen once",
+        ),
+        (
+            "port = 80",
+            "line 5: `port` must be a number from 1024 to 65535\n  try: port = 8479, or no `port`, to have one \
+             chosen once",
+        ),
+        (
+            "mode = \"proxy\"",
+            "line 5: invalid value for `mode`\n  try: write \"any\", \"http\", \"https\" or \"connect\"",
+        ),
+        (
+            "paths = [\"slm\"]",
+            "line 5: `paths` has something else than beginnings of paths\n  try: paths = [\"/slm/\"], each with a `/` \
+             at both ends",
+        ),
+        (
+            "paths = [\"/slm/../login/\"]",
+            "line 5: `paths` has something else than beginnings of paths\n  try: paths = [\"/slm/\"], each with a `/` \
+             at both ends",
+        ),
+        (
+            "wait = \"soon\"",
+            "line 5: `wait` is no duration\n  try: wait = \"90s\", with s, m or h behind a number",
+        ),
+        ("ports = 1", "line 5: unknown key `ports`\n  try: write `port`"),
+        (
+            "port = 8479\n[gateway.b]\nport = 8479",
+            "line 7: port 8479 is that of gateway `a` already\n  try: give each gateway a port of its own, or none",
+        ),
+    ] {
+        assert_eq!(fault(&format!("{PROFILE}[gateway.a]\n{written}\n")), expected);
+    }
+    assert_eq!(
+        fault("gateway = 1\n"),
+        "line 1: `gateway` must be a table, not an integer\n  try: write gateways as [gateway.NAME] with their keys below"
+    );
 }

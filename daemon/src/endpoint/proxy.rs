@@ -1,4 +1,4 @@
-//! The proxy on the way to Rally, chosen from the variables that curl and others read, and the same on every request.
+//! Chooses the proxy on the way to Rally from the variables that curl and others read, for every request alike.
 //! Does not: connect.
 //! Used by: the endpoint.
 
@@ -11,35 +11,30 @@ use rally_cred_core::{
     profile::BaseUrl,
 };
 
-/// Variables that name a proxy for https, the most special first. Plain http is for loopback only, which needs none.
+/// Variables that name a proxy for https, by precedence. Plain http is for loopback only, which needs none.
 const NAMING: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// Variables with the servers that are reached without one.
+/// Variables that name servers to be reached without a proxy.
 const SPARING: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// The way to a server.
 #[derive(Debug)]
 pub(super) enum Way {
-    /// No variable says anything; the system's own settings hold, where a system has any.
+    /// No variable is set; the system's settings hold, if it has any.
     Unsaid,
-    /// Without a proxy.
     Direct,
-    /// Through this one; what the variable says may hold a password.
+    /// Through this proxy; the variable's value may hold a password.
     Through(Proxy, Secret),
 }
 
-/// The way to a server. An empty variable counts as none.
-pub(super) fn way_to(
-    base_url: &BaseUrl,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<Way, SendTrouble> {
+/// The way to a server. An empty variable counts as unset.
+pub(super) fn way_to(base_url: &BaseUrl, read: impl Fn(&str) -> Option<String>) -> Result<Way, SendTrouble> {
     let origin = base_url.origin();
     if origin.is_loopback() {
-        // A proxy would look for the loopback address on a machine of its own.
+        // A proxy would take the loopback address for its own machine's.
         return Ok(Way::Direct);
     }
     let find = |names: &[&'static str]| {
-        names.iter().find_map(|name| Some((*name, variable(name).filter(|value| !value.is_empty())?)))
+        names.iter().find_map(|name| Some((*name, read(name).filter(|value| !value.is_empty())?)))
     };
     let Some((variable, proxy)) = find(&NAMING) else { return Ok(Way::Unsaid) };
     let bad = SendTrouble::BadProxy(variable);

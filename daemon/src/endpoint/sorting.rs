@@ -1,5 +1,5 @@
-//! Sorts what goes wrong on the way to Rally: what is to be done about it depends on what exactly it was.
-//! Does not: say it to people (`core::answer` does).
+//! Sorts what goes wrong on the way to Rally, since the remedy depends on the exact cause.
+//! Does not: word it for people (`core::answer` does).
 //! Used by: the endpoint.
 
 use std::{error::Error, io, iter};
@@ -10,17 +10,17 @@ use rustls::{CertificateError, pki_types::UnixTime};
 use crate::worker::Undone;
 use rally_cred_core::answer::{Distrust, Proxy, ProxyTrouble, SendTrouble};
 
-/// Most hosts of a certificate that are named.
+/// How many of a certificate's hosts are named.
 const NAMED_HOSTS: usize = 3;
 
-/// What an error of reqwest means, on a way that may lead through a proxy. Its URL goes first, so that no text can show
+/// What an error of reqwest means, on a way that may lead through a proxy. Its URL is dropped, so that no text shows
 /// one.
 pub(super) fn sort(error: reqwest::Error, proxy: Option<&Proxy>) -> SendTrouble {
     let error = error.without_url();
     if let Some(tls) = causes(&error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
         return SendTrouble::Tls(distrust(tls));
     }
-    // This machine's fault, whatever the way.
+    // This machine's fault, on any way.
     if let Some(undone) = causes(&error).find_map(|cause| cause.downcast_ref::<Undone>()) {
         return exhausted(undone);
     }
@@ -39,15 +39,14 @@ pub(super) fn sort(error: reqwest::Error, proxy: Option<&Proxy>) -> SendTrouble 
     SendTrouble::Unreachable(plain(&last))
 }
 
-/// A job that the system had no room for.
 pub(super) fn exhausted(undone: &Undone) -> SendTrouble {
     SendTrouble::Exhausted(plain(&undone.to_string()))
 }
 
 const NO_SUCH_HOST: &str = "the name of its host was not found";
 
-/// What is the matter with the proxy, if it is the proxy. The library's type for this is not public, but its words are
-/// few, and tests hold them.
+/// What is wrong with the proxy, if it is to blame. The library's type for this is private, but its words are few, and
+/// tests hold them.
 fn proxy_trouble(error: &reqwest::Error, last: &str) -> Option<ProxyTrouble> {
     let tunnel = causes(error).map(ToString::to_string);
     let tunnel = tunnel.filter_map(|cause| cause.strip_prefix("tunnel error: ").map(str::to_owned)).next();
@@ -59,7 +58,7 @@ fn proxy_trouble(error: &reqwest::Error, last: &str) -> Option<ProxyTrouble> {
         }
         Some("failed to create underlying connection") => Some(ProxyTrouble::Unreachable(plain(last))),
         Some(_) => Some(ProxyTrouble::NotAProxy(plain(last.trim_start_matches("tunnel error: ")))),
-        // A proxy of another kind, or one that is silent.
+        // A proxy of another kind, or a silent one.
         None if error.is_connect() && error.is_timeout() => {
             Some(ProxyTrouble::Unreachable("no answer came in time".to_owned()))
         }
@@ -68,7 +67,7 @@ fn proxy_trouble(error: &reqwest::Error, last: &str) -> Option<ProxyTrouble> {
     }
 }
 
-/// The error and what is behind it. `io::Error` skips the error that it wraps, so that one is unwrapped by hand.
+/// The error and its causes. `io::Error` skips the error that it wraps, so it is unwrapped by hand.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     iter::successors(Some(error), |&error| {
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
@@ -132,7 +131,7 @@ fn moment(time: UnixTime) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| "another age".to_owned(), |at| at.to_string())
 }
 
-/// The text with a small first letter, unless it begins with an abbreviation.
+/// The text with a lower-case first letter, unless it begins with an abbreviation.
 pub(super) fn lowered(text: &str) -> String {
     let mut letters = text.chars();
     match (letters.next(), letters.clone().next()) {

@@ -21,10 +21,11 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::*;
 use rally_cred_core::profile::RedirectUri;
+use rally_cred_proto::ProfileName;
 
 fn profile(base_url: &str, ca_file: Option<PathBuf>) -> Profile {
     Profile {
-        name: "default".to_owned(),
+        name: ProfileName::parse("default").unwrap(),
         base_url: BaseUrl::parse(base_url).unwrap(),
         client_id: "the id".to_owned(),
         redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),
@@ -94,7 +95,7 @@ fn http(status: &str, body: &str) -> Vec<u8> {
 #[tokio::test]
 async fn the_token_request_is_the_documented_form_and_nothing_else() {
     let (base_url, server) = serve(vec![http("200 OK", "{}")]).await;
-    let raw = Endpoint::new().post_token(&profile(&base_url, None), &secret("s&="), &code()).await;
+    let raw = post_token(&profile(&base_url, None), &secret("s&="), &code()).await;
     assert_eq!(line(raw), "200 None {}");
     let body = "code=c%2Fd&redirect_uri=http%3A%2F%2Flocalhost%3A8477%2Fcallback&grant_type=authorization_code\
                 &client_id=the+id&client_secret=s%26%3D";
@@ -112,9 +113,8 @@ async fn the_user_query_carries_the_token_in_one_header_and_no_cookie_ever() {
     let greedy =
         b"HTTP/1.1 401 Unauthorized\r\nSet-Cookie: JSESSIONID=x; Path=/\r\nContent-Length: 0\r\n\r\n";
     let (base_url, server) = serve(vec![greedy.to_vec(), http("200 OK", "{}")]).await;
-    let endpoint = Endpoint::new();
-    assert_eq!(line(endpoint.find_user(&profile(&base_url, None), &secret("_t")).await), "401 None ");
-    assert_eq!(line(endpoint.find_user(&profile(&base_url, None), &secret("_t")).await), "200 None {}");
+    assert_eq!(line(find_user(&profile(&base_url, None), &secret("_t")).await), "401 None ");
+    assert_eq!(line(find_user(&profile(&base_url, None), &secret("_t")).await), "200 None {}");
     let expected = format!(
         "GET /slm/webservice/v2.0/user?fetch=UserName,DisplayName,EmailAddress,ObjectID HTTP/1.1\r\n\
          zsessionid: _t\r\naccept: */*\r\nuser-agent: {USER_AGENT}\r\nhost: {}\r\n\r\n",
@@ -126,7 +126,7 @@ async fn the_user_query_carries_the_token_in_one_header_and_no_cookie_ever() {
 #[tokio::test]
 async fn a_token_that_no_header_can_carry_is_not_sent() {
     let nobody = profile("http://127.0.0.1:1", None);
-    assert_eq!(line(Endpoint::new().find_user(&nobody, &secret("a\u{7f}")).await), "BadToken");
+    assert_eq!(line(find_user(&nobody, &secret("a\u{7f}")).await), "BadToken");
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
     let redirect =
         b"HTTP/1.1 307 Moved\r\nLocation: /elsewhere\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
     let (base_url, server) = serve(vec![redirect.to_vec()]).await;
-    let raw = Endpoint::new().post_token(&profile(&base_url, None), &secret("s"), &code()).await;
+    let raw = post_token(&profile(&base_url, None), &secret("s"), &code()).await;
     assert_eq!(line(raw), "307 Some(7) ");
     assert_eq!(server.await.unwrap().len(), 1);
 }
@@ -152,7 +152,7 @@ async fn a_body_up_to_the_limit_is_read_and_one_byte_more_is_not() {
         (chunked.into_bytes(), "TooLarge".to_owned()),
     ] {
         let (base_url, _server) = serve(vec![answer]).await;
-        let raw = Endpoint::new().find_user(&profile(&base_url, None), &secret("t")).await;
+        let raw = find_user(&profile(&base_url, None), &secret("t")).await;
         assert!(line(raw) == expected, "not {}", expected.get(..20).unwrap_or(&expected));
     }
 }
@@ -166,7 +166,7 @@ async fn a_connection_that_breaks_off_is_unreachable_and_is_not_tried_again() {
         (broken, "Unreachable(\"end of file before message length reached\")"),
     ] {
         let (base_url, server) = serve(vec![answer]).await;
-        let raw = Endpoint::new().post_token(&profile(&base_url, None), &secret("s"), &code()).await;
+        let raw = post_token(&profile(&base_url, None), &secret("s"), &code()).await;
         assert_eq!(line(raw), expected);
         assert_eq!(server.await.unwrap().len(), 1);
     }
@@ -174,7 +174,7 @@ async fn a_connection_that_breaks_off_is_unreachable_and_is_not_tried_again() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let closed = socket.local_addr().unwrap();
-    let raw = Endpoint::new().find_user(&profile(&format!("http://{closed}"), None), &secret("t")).await;
+    let raw = find_user(&profile(&format!("http://{closed}"), None), &secret("t")).await;
     assert!(line(raw).starts_with("Unreachable(\"connection refused"));
 }
 
@@ -193,7 +193,7 @@ async fn a_server_that_never_answers_is_left_after_the_time_limit() {
         });
         let ca = Authority::new("some authority");
         let profile = profile(&format!("{scheme}://{address}"), Some(ca.file.path().to_owned()));
-        let mut ask = tokio::spawn(async move { Endpoint::new().find_user(&profile, &secret("t")).await });
+        let mut ask = tokio::spawn(async move { find_user(&profile, &secret("t")).await });
         let asked = tokio::select! {
             asked = asked => asked.unwrap(),
             early = &mut ask => panic!("{scheme}: {}", line(early.unwrap())),
@@ -274,11 +274,11 @@ async fn only_a_certificate_of_a_known_authority_for_this_host_and_time_is_trust
     ] {
         let base_url = ours.serve(host, years.clone()).await;
         let profile = profile(&base_url, Some(ca_file.file.path().to_owned()));
-        let raw = line(Endpoint::new().find_user(&profile, &secret("t")).await);
+        let raw = line(find_user(&profile, &secret("t")).await);
         assert!(raw.starts_with(expected), "{host} {years:?}: {raw}");
     }
     let base_url = ours.serve("127.0.0.1", 1990..4000).await;
-    let raw = Endpoint::new().find_user(&profile(&base_url, None), &secret("t")).await;
+    let raw = find_user(&profile(&base_url, None), &secret("t")).await;
     let expected = if cfg!(target_os = "linux") && env::var_os(BARE).is_some() {
         "Tls(NoAuthorities(\"no CA certificates were loaded from the system\"))"
     } else {
@@ -298,7 +298,7 @@ async fn a_plain_server_behind_an_https_address_is_a_tls_trouble() {
         stream.read_to_end(&mut Vec::new()).await
     });
     let profile = profile(&base_url, Some(ca.file.path().to_owned()));
-    let raw = Endpoint::new().find_user(&profile, &secret("t")).await;
+    let raw = find_user(&profile, &secret("t")).await;
     assert_eq!(line(raw), "Tls(NotTls)");
     server.abort();
 }
@@ -322,9 +322,7 @@ async fn a_ca_file_that_cannot_be_used_is_named_with_the_reason() {
         (".".to_owned(), "it is not an ordinary file"),
     ] {
         let path = folder.path().join(name);
-        let raw = Endpoint::new()
-            .find_user(&profile("https://127.0.0.1:1", Some(path.clone())), &secret("t"))
-            .await;
+        let raw = find_user(&profile("https://127.0.0.1:1", Some(path.clone())), &secret("t")).await;
         let expected = SendTrouble::BadCaFile(format!("{}: {why}", path.display()));
         assert_eq!(line(raw), format!("{expected:?}"));
     }
@@ -400,7 +398,7 @@ async fn another_host_is_reached_through_the_proxy_of_the_system() {
     if env::var_os(BARE).is_some() {
         let ca = Authority::new("ours");
         let profile = profile("https://rally.invalid", Some(ca.file.path().to_owned()));
-        let raw = Endpoint::new().find_user(&profile, &secret("t")).await;
+        let raw = find_user(&profile, &secret("t")).await;
         let told = line(raw);
         assert!(told.starts_with("Proxy(") && told.ends_with("WantsPassword)"), "{told}");
     }

@@ -1,6 +1,6 @@
-//! Serves the connections on the redirect port within bounds, so that junk cannot keep the right redirect out.
+//! Serves the connections on the redirect port within bounds, so that junk cannot keep the redirect out.
 //! Does not: open the port, or judge a request (`request` does).
-//! Used by: `listener`, which owns the sockets and hands on what arrives.
+//! Used by: `listener`, which owns the sockets and passes on what arrives.
 
 use std::{
     collections::VecDeque,
@@ -33,7 +33,7 @@ use rally_cred_core::{
     redirect::{Expected, Redirect},
 };
 
-/// Accepts connections until the sockets' owner is dropped or this is aborted.
+/// Accepts connections until the owner of the sockets is dropped, or this is aborted.
 pub(super) async fn accept_all(sockets: Weak<[TcpListener]>, redirects: Arc<Redirects>) {
     let mut connections = Connections { connections: VecDeque::new(), redirects };
     let mut turn = 0_usize;
@@ -54,19 +54,19 @@ pub(super) async fn accept_all(sockets: Weak<[TcpListener]>, redirects: Arc<Redi
                 sleep(ACCEPT_PAUSE).await;
             }
         }
-        // A request that has come already is read before the next connection could push its own out.
+        // A request that is here already is read before the next connection can push it out.
         task::yield_now().await;
     }
 }
 
-/// Pause after the system refused a connection, for example because all descriptors are in use.
+/// Pause after the system refused a connection, for example because it is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The next connection on any address; `None` once the listener is dropped.
 async fn accept(sockets: &Weak<[TcpListener]>, turn: usize) -> Option<io::Result<TcpStream>> {
     poll_fn(|cx| {
         let Some(sockets) = sockets.upgrade() else { return Poll::Ready(None) };
-        // The addresses take turns, so that a flood on one does not shut the other.
+        // The addresses take turns, so that a flood on one does not block the other.
         let first = turn.checked_rem(sockets.len()).unwrap_or_default();
         for socket in sockets.iter().cycle().skip(first).take(sockets.len()) {
             if let Poll::Ready(accepted) = socket.poll_accept(cx) {
@@ -78,15 +78,14 @@ async fn accept(sockets: &Weak<[TcpListener]>, turn: usize) -> Option<io::Result
     .await
 }
 
-/// The open connections, oldest first.
 struct Connections {
     connections: VecDeque<AbortHandle>,
     redirects: Arc<Redirects>,
 }
 
 impl Connections {
-    /// Takes a connection in. When there are too many, the oldest goes: a browser sends its request at once, so what
-    /// has been here longest is the least likely to be one.
+    /// Admits a connection. If there are too many, the oldest goes: a browser sends its request at once, so the oldest
+    /// is the least likely to be one.
     fn admit(&mut self, stream: TcpStream) {
         self.connections.retain(|connection| !connection.is_finished());
         if self.connections.len() >= self.redirects.limits.connections {
@@ -109,7 +108,7 @@ impl Drop for Connections {
     }
 }
 
-/// Serves one connection, which is good for one request.
+/// Serves one connection for one request.
 async fn serve(stream: TcpStream, redirects: Arc<Redirects>) {
     let headers = redirects.limits.headers;
     let service = service_fn(move |request| Box::pin(answer(request, Arc::clone(&redirects))));
@@ -119,10 +118,10 @@ async fn serve(stream: TcpStream, redirects: Arc<Redirects>) {
         .keep_alive(false)
         .max_buf_size(LARGEST_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    // Hyper itself answers what is no HTTP (400) and what is too large (431); its errors need nothing more from here.
+    // Hyper answers what is not HTTP (400) or too large (431); its errors need no more.
     let _ = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let mut stream = connection.into_parts().io.into_inner();
-    // A connection that is closed with unread input is reset, and its sender may lose the answer: hear it out first.
+    // A connection closed with unread input is reset, and the sender may lose the answer: read it to its end first.
     let rest = pin!(async {
         stream.shutdown().await?;
         copy(&mut stream.take(LARGEST_REST), &mut sink()).await
@@ -130,11 +129,11 @@ async fn serve(stream: TcpStream, redirects: Arc<Redirects>) {
     let _ = timeout(headers, rest).await;
 }
 
-/// Largest request head. Cookies do not know ports, so a browser sends to `localhost` the cookies of every program that
-/// was ever developed on this machine: 16 KiB, the limit of common servers, is known to be too little there.
+/// Largest request head. Cookies ignore ports, so a browser sends `localhost` those of every program ever developed on
+/// this machine: 16 KiB, the limit of common servers, is known to be too little.
 const LARGEST_HEAD: usize = 64 * 1024;
 
-/// How much of a request that was answered before its end is read and thrown away.
+/// How much of a request is read and discarded after its answer.
 const LARGEST_REST: u64 = 4 * 1024 * 1024;
 
 async fn answer(request: Request<Incoming>, redirects: Arc<Redirects>) -> Result<Answer, Infallible> {
@@ -142,21 +141,21 @@ async fn answer(request: Request<Incoming>, redirects: Arc<Redirects>) -> Result
     Ok(redirects.answer(&request).await)
 }
 
-/// The browser came back with the redirect of the pending flow.
+/// The browser came back with the redirect.
 #[derive(Debug)]
 pub struct Arrival {
     /// What Rally answered.
     pub redirect: Redirect,
-    /// Takes the page that the browser waits for, about a minute long; after that, or dropped, it gets a neutral one.
+    /// Takes the page that the browser waits for, for about a minute; after that, or dropped, it gets a neutral one.
     pub page: oneshot::Sender<Page>,
 }
 
-/// What the connections share: what is waited for, and whether it has come.
+/// What the connections share: the redirect that is expected, and whether it came.
 pub(super) struct Redirects {
     expected: Expected,
     host_header: String,
     limits: Limits,
-    /// Set by the first valid redirect, to the task of the connection that brought it.
+    /// Set by the first valid redirect to the task of its connection.
     taken: OnceLock<Option<task::Id>>,
     arrivals: mpsc::Sender<Arrival>,
 }
@@ -185,11 +184,11 @@ impl Redirects {
         }
     }
 
-    /// Sends the redirect on, if it is the first, and gives back where its page will come from.
+    /// Passes the redirect on, if it is the first; returns where its page will come from.
     fn take(&self, redirect: Redirect) -> Result<oneshot::Receiver<Page>, Refusal> {
         self.taken.set(task::try_id()).map_err(|_| Refusal::Used)?;
         let (page, answered) = oneshot::channel();
-        // This fails only when the listener is dropped; the browser then gets the neutral page.
+        // Fails only once the listener is dropped; the browser then gets the neutral page.
         let _ = self.arrivals.try_send(Arrival { redirect, page });
         Ok(answered)
     }
@@ -199,20 +198,19 @@ impl Redirects {
     }
 }
 
-/// Bounds that keep junk from holding up the right redirect.
+/// Bounds that keep junk from delaying the redirect.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Time for a connection to send its headers, and to close after its answer.
     pub(super) headers: Duration,
-    /// Time that a browser waits for its page before it is told that Rally takes its time.
+    /// How long a browser waits for its page before it is told that Rally is slow.
     pub(super) silence: Duration,
-    /// Time after that until it is told that the outcome is not known.
+    /// How long after that it is told that the outcome is unknown.
     pub(super) page: Duration,
-    /// Connections at once.
     pub(super) connections: usize,
 }
 
-/// Rally has 20 seconds to give a token and 20 to tell whose it is, so an outcome that takes a minute is none.
+/// Rally has 20 seconds to issue a token and 20 to say whose it is, so after a minute there is no outcome.
 pub(super) const LIMITS: Limits = Limits {
     headers: Duration::from_secs(5),
     silence: Duration::from_secs(2),

@@ -1,6 +1,6 @@
-//! What an answer on the redirect port consists of: one piece, or one now and another as soon as it is known.
+//! The body of an answer on the redirect port: in one piece, or in two, the second as soon as it is known.
 //! Does not: know what a page says.
-//! Used by: `pages`, which makes both pieces.
+//! Used by: `pages`.
 
 use std::{
     convert::Infallible,
@@ -10,20 +10,18 @@ use std::{
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
-/// A page that may be sent in two pieces on one connection. A page without scripts cannot ask again by itself; and the port
-/// may be closed by the time it could, while the connection that brought the redirect stays.
+/// A page in one or two pieces on one connection. A page without scripts cannot ask again; and by then the port may be
+/// closed, while this connection stays.
 pub(super) struct Content {
     now: Option<Bytes>,
     later: Option<Pin<Box<dyn Future<Output = Bytes> + Send>>>,
 }
 
 impl Content {
-    /// All of it.
     pub(super) fn whole(page: String) -> Self {
         Self { now: Some(page.into()), later: None }
     }
 
-    /// The beginning, and what comes of the rest.
     pub(super) fn begun(page: String, rest: impl Future<Output = String> + Send + 'static) -> Self {
         Self { now: Some(page.into()), later: Some(Box::pin(async { rest.await.into() })) }
     }

@@ -1,6 +1,6 @@
-//! Waits on loopback for the browser that comes back from Rally, and holds its page until the sign-in's outcome is known.
-//! Does not: exchange the code or end the flow: whatever else arrives is refused and forgotten.
-//! Used by: perform, which keeps a [`Listener`] exactly as long as a flow is pending.
+//! Waits on loopback for the browser that comes back from Rally, and holds its page until the outcome is known.
+//! Does not: exchange the code or end the flow; anything else that arrives is refused.
+//! Used by: perform, which keeps a [`Listener`] while a flow is pending.
 
 use std::{future::pending, io, sync::Arc};
 
@@ -14,15 +14,12 @@ use rally_cred_core::{
     redirect::Expected,
 };
 
-/// The redirect port, open as long as this lives.
-///
-/// Dropping it closes the port at once and ends every connection but the one that waits for its page: that one is
-/// answered, with the neutral page if nobody is left to answer it.
+/// The redirect port, open while this lives. Dropping it closes the port at once and ends every connection but the one
+/// that waits for its page, which gets the neutral page if nobody answers it.
 #[derive(Debug)]
 pub struct Listener {
-    /// The only owner: the accepting task borrows it from poll to poll, so dropping it closes the port there and then.
+    /// The only owner: the accepting task borrows it from poll to poll, so dropping it closes the port at once.
     _sockets: Arc<[TcpListener]>,
-    port: u16,
     arrivals: mpsc::Receiver<Arrival>,
     accepting: JoinHandle<()>,
 }
@@ -30,19 +27,13 @@ pub struct Listener {
 /// Why there is no listener. The sign-in goes on with a pasted address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenTrouble {
-    /// Another program has the port.
-    PortTaken {
-        /// The port of the redirect URI.
-        port: u16,
-    },
-    /// This user may not have the port.
-    PortForbidden {
-        /// The port of the redirect URI.
-        port: u16,
-    },
+    /// Another program has this port.
+    PortTaken(u16),
+    /// This user may not open this port.
+    PortForbidden(u16),
     /// The redirect URI does not lead to this machine over http.
     NotLoopback,
-    /// The system refused for another reason, which is plain text.
+    /// The system refused for another reason.
     Failed(String),
 }
 
@@ -50,8 +41,7 @@ pub enum ListenTrouble {
 pub async fn open(expected: Expected) -> Result<Listener, ListenTrouble> {
     let listen_at = expected.redirect_uri.listen_at().ok_or(ListenTrouble::NotLoopback)?;
     let sockets = bind(&listen_at).await?;
-    let ListenAt { port, host_header, .. } = listen_at;
-    Ok(Listener::start(sockets, port, host_header, expected, LIMITS))
+    Ok(Listener::start(sockets, listen_at.host_header, expected, LIMITS))
 }
 
 /// Opens the port and closes it again.
@@ -65,7 +55,7 @@ async fn bind(ListenAt { addresses, port, .. }: &ListenAt) -> Result<Vec<TcpList
     for address in addresses {
         match TcpListener::bind((*address, *port)).await {
             Ok(socket) => sockets.push(socket),
-            // Another program on one of the two addresses of `localhost` would get half of the redirects.
+            // Another program on one of `localhost`'s two addresses would get half of the redirects.
             Err(err) => match ListenTrouble::of(*port, &err) {
                 ListenTrouble::Failed(why) => missing = Some(why),
                 trouble => return Err(trouble),
@@ -82,30 +72,22 @@ async fn bind(ListenAt { addresses, port, .. }: &ListenAt) -> Result<Vec<TcpList
 impl Listener {
     pub(super) fn start(
         sockets: Vec<TcpListener>,
-        port: u16,
         host_header: String,
         expected: Expected,
         limits: Limits,
     ) -> Self {
         let sockets: Arc<[TcpListener]> = sockets.into();
-        // Only the first valid redirect is sent, so there is always room for it.
+        // Only the first valid redirect is sent, so there is always room.
         let (sender, arrivals) = mpsc::channel(1);
         let redirects = Redirects::new(expected, host_header, limits, sender);
         let accepting = tokio::spawn(accept_all(Arc::downgrade(&sockets), redirects));
-        Self { _sockets: sockets, port, arrivals, accepting }
+        Self { _sockets: sockets, arrivals, accepting }
     }
 
-    /// Waits for the valid redirect. It comes once; after it, this waits for ever while later redirects are refused.
+    /// Waits for the valid redirect, which comes once; then for ever, while later ones are refused.
     pub async fn arrival(&mut self) -> Arrival {
-        match self.arrivals.recv().await {
-            Some(arrival) => arrival,
-            None => pending().await,
-        }
-    }
-
-    /// The port that is open.
-    pub fn port(&self) -> u16 {
-        self.port
+        let Some(arrival) = self.arrivals.recv().await else { return pending().await };
+        arrival
     }
 }
 
@@ -118,26 +100,26 @@ impl Drop for Listener {
 impl ListenTrouble {
     fn of(port: u16, err: &io::Error) -> Self {
         match err.kind() {
-            io::ErrorKind::AddrInUse => Self::PortTaken { port },
-            io::ErrorKind::PermissionDenied => Self::PortForbidden { port },
+            io::ErrorKind::AddrInUse => Self::PortTaken(port),
+            io::ErrorKind::PermissionDenied => Self::PortForbidden(port),
             _ => Self::Failed(plain(&err.to_string())),
         }
     }
 
-    /// How it is told to people.
+    /// The fault for people.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::PortTaken { port } => Fault::new(
-                FaultKind::PortTaken,
-                format!("another program listens on the redirect port {port}"),
-            )
-            .remedy(format!("ss -ltnp 'sport = :{port}' names it; or {PASTE}")),
-            Self::PortForbidden { port } => Fault::new(
-                FaultKind::PortForbidden,
-                format!("this user may not listen on the redirect port {port}"),
-            )
-            .why("ports below net.ipv4.ip_unprivileged_port_start (1024 unless set with sysctl) need a right")
-            .remedy(format!("register a callback URL with a port above 1023; or {PASTE}")),
+            Self::PortTaken(port) => {
+                let what = format!("another program listens on the redirect port {port}");
+                let remedy = format!("ss -ltnp 'sport = :{port}' names it; or {PASTE}");
+                Fault::new(FaultKind::PortTaken, what).remedy(remedy)
+            }
+            Self::PortForbidden(port) => {
+                let what = format!("this user may not listen on the redirect port {port}");
+                let why = "ports below net.ipv4.ip_unprivileged_port_start (1024 unless set with sysctl) need a right";
+                let remedy = format!("register a callback URL with a port above 1023; or {PASTE}");
+                Fault::new(FaultKind::PortForbidden, what).why(why).remedy(remedy)
+            }
             Self::NotLoopback => {
                 Fault::new(FaultKind::Failed, "the redirect URI does not lead to this machine over http")
                     .remedy(PASTE)
@@ -156,6 +138,7 @@ mod tests {
     use std::net::{Ipv6Addr, SocketAddr};
 
     use rally_cred_core::event::Page;
+    use rally_cred_proto::remedy::Command;
     use tokio::net::TcpSocket;
 
     use super::*;
@@ -186,7 +169,6 @@ mod tests {
     async fn localhost_is_open_on_every_loopback_address_of_the_machine() {
         let (port, reserved) = reserve();
         let mut listener = open(expected(&format!("http://localhost:{port}/cb"))).await.unwrap();
-        assert_eq!(listener.port(), port);
         let right = format!("GET /cb?code=canary&state=rightful HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
         let addresses: Vec<_> = reserved.iter().map(|socket| socket.local_addr().unwrap()).collect();
         for address in &addresses {
@@ -195,7 +177,7 @@ mod tests {
         }
         let last = *addresses.last().unwrap();
         let (answer, ()) = tokio::join!(exchange(last, right.as_bytes()), async {
-            listener.arrival().await.page.send(Page::Denied { again: String::new() }).unwrap();
+            listener.arrival().await.page.send(Page::Denied(Command::new("rally-cred login"))).unwrap();
         });
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
@@ -207,7 +189,7 @@ mod tests {
             let Ok(other) = std::net::TcpListener::bind(address) else { continue };
             let port = other.local_addr().unwrap().port();
             let trouble = open(expected(&format!("http://localhost:{port}/cb"))).await.unwrap_err();
-            assert_eq!(trouble, ListenTrouble::PortTaken { port });
+            assert_eq!(trouble, ListenTrouble::PortTaken(port));
             assert!(trouble.fault().to_string().contains(&format!("ss -ltnp 'sport = :{port}'")));
         }
     }

@@ -1,12 +1,12 @@
-//! What the browser shows at the end of a sign-in, and at every address that is not its end.
-//! Does not: hold a code, a token or a script; it escapes whatever it shows. How it looks is in `style.css`.
+//! What the browser shows at the end of a sign-in, and at any other address.
+//! Does not: hold a code, a token or a script; all text is escaped. `style.css` has the looks.
 //! Used by: `listener`, and whoever answers an `Arrival` with a `Page`.
 
 use hyper::{
     Response, StatusCode,
     header::{self, HeaderName, HeaderValue},
 };
-use rally_cred_proto::plain::plain;
+use rally_cred_proto::{plain::plain, remedy::Command};
 use uuid::Uuid;
 
 use super::{content::Content, request::Refusal};
@@ -14,12 +14,12 @@ use rally_cred_core::{event::Page, redirect::NotOurs};
 
 pub(super) type Answer = Response<Content>;
 
-/// The page for the outcome; `None` if it does not become known here.
+/// The page for the outcome; `None` if it is unknown.
 pub(super) fn outcome(page: Option<Page>) -> Answer {
     layout(page).answer(StatusCode::OK)
 }
 
-/// A page that says that Rally takes its time, and then the outcome. An error is an outcome that does not become known.
+/// A page that says that Rally is slow, and then the outcome. An error is an unknown outcome.
 pub(super) fn slow_outcome<E>(
     page: impl Future<Output = Result<Result<Page, impl Send>, E>> + Send + 'static,
 ) -> Answer {
@@ -27,7 +27,7 @@ pub(super) fn slow_outcome<E>(
     let (begun, style) = (waiting(&nonce), nonce.clone());
     let rest = async move {
         let layout = layout(page.await.ok().and_then(Result::ok));
-        // The first title in a page is the one that counts, wherever it stands.
+        // The first title in a page counts, wherever it is.
         format!(
             "<style nonce=\"{style}\">.waiting {{ display: none }}</style>\n<title>{} – rally-cred</title>\n{}",
             layout.title,
@@ -39,25 +39,21 @@ pub(super) fn slow_outcome<E>(
 
 fn layout(page: Option<Page>) -> Layout {
     match page {
-        Some(Page::SignedIn { username }) => Layout {
+        Some(Page::SignedIn(username)) => Layout {
             mark: Mark::Done,
             title: "Signed in to Rally",
             lead: "This computer may now use Rally in your name.".to_owned(),
-            facts: username.map(|name| ("Signed in as", Fact::Said(name))).into_iter().collect(),
+            facts: username.map(|name| ("Signed in as", None, name)).into_iter().collect(),
         },
-        Some(Page::Denied { again }) => Layout {
+        Some(Page::Denied(again)) => Layout {
             mark: Mark::Failed,
             title: "Access denied",
             lead: "You pressed “Deny”, so this computer got no access to Rally.".to_owned(),
-            facts: vec![("To try again", Fact::Typed(again))],
+            facts: vec![("To try again", Some(again), String::new())],
         },
         Some(Page::Failed(fault)) => {
-            let why = fault.why.map(|why| ("Why", Fact::Said(why)));
-            let remedy = fault.remedy.map(|remedy| {
-                // Some remedies are a command, others a sentence.
-                let is_command = remedy.starts_with("rally-cred ") && !remedy.contains(['\n', ';']);
-                ("Try", if is_command { Fact::Typed(remedy) } else { Fact::Said(remedy) })
-            });
+            let why = fault.why.map(|why| ("Why", None, why));
+            let remedy = fault.remedy.map(|remedy| ("Try", remedy.command, remedy.words));
             let facts = why.into_iter().chain(remedy).collect();
             Layout { mark: Mark::Failed, title: "Sign-in failed", lead: fault.what, facts }
         }
@@ -65,12 +61,11 @@ fn layout(page: Option<Page>) -> Layout {
             mark: Mark::Open,
             title: "Not known how it ended",
             lead: "This page was not told whether you are signed in. You see it where you began.".to_owned(),
-            facts: vec![("How the sign-in stands", Fact::Typed("rally-cred status".to_owned()))],
+            facts: vec![status()],
         },
     }
 }
 
-/// The page for a request that does not complete the sign-in.
 pub(super) fn refusal(refusal: Refusal) -> Answer {
     let (title, lead) = match refusal {
         Refusal::Used => (
@@ -85,7 +80,7 @@ pub(super) fn refusal(refusal: Refusal) -> Answer {
         ),
         other => ("Not the sign-in page", format!("This request was refused: {other}.")),
     };
-    let facts = vec![("How the sign-in stands", Fact::Typed("rally-cred status".to_owned()))];
+    let facts = vec![status()];
     let mut answer = Layout { mark: Mark::Open, title, lead, facts }.answer(refusal.status());
     if refusal == Refusal::WrongMethod {
         answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
@@ -93,28 +88,26 @@ pub(super) fn refusal(refusal: Refusal) -> Answer {
     answer
 }
 
-/// What one page says.
+type Fact = (&'static str, Option<Command>, String);
+
+fn status() -> Fact {
+    ("How the sign-in stands", Some(Command::new("rally-cred status")), String::new())
+}
+
 struct Layout {
     mark: Mark,
     title: &'static str,
     lead: String,
-    /// Names, and what stands beside them.
-    facts: Vec<(&'static str, Fact)>,
+    /// Names, and beside each something to type, a text or both.
+    facts: Vec<Fact>,
 }
 
-/// The sign beside the title, for people; the title says the same to everybody.
+/// The sign next to the title, for people who see it; the title says the same to everybody.
 #[derive(Clone, Copy)]
 enum Mark {
     Done,
     Failed,
     Open,
-}
-
-/// A text beside a name.
-enum Fact {
-    Said(String),
-    /// Something to type.
-    Typed(String),
 }
 
 impl Layout {
@@ -124,18 +117,18 @@ impl Layout {
         answer(status, &nonce, Content::whole(page))
     }
 
-    /// All that follows the title. No browser lets a page without scripts close its tab, so it says that the person may.
+    /// All that follows the title. No browser lets a page without scripts close its tab, so it says that the user may.
     fn body(&self) -> String {
         let Self { mark, title, lead, facts } = self;
         let (kind, drawing) = mark.drawing();
         let lead = escape(&plain(lead));
+        let text = |text: &str| escape(&plain(text));
         let facts: String = facts
             .iter()
-            .map(|(name, fact)| match fact {
-                Fact::Said(text) => format!("<dt>{name}</dt>\n<dd>{}</dd>\n", escape(&plain(text))),
-                Fact::Typed(text) => {
-                    format!("<dt>{name}</dt>\n<dd><code>{}</code></dd>\n", escape(&plain(text)))
-                }
+            .map(|(name, command, words)| {
+                let command =
+                    command.as_ref().map(|command| format!("<code>{}</code>", text(&command.to_string())));
+                format!("<dt>{name}</dt>\n<dd>{}{}</dd>\n", command.unwrap_or_default(), text(words))
             })
             .collect();
         let facts = if facts.is_empty() { facts } else { format!("<dl>\n{facts}</dl>\n") };
@@ -154,7 +147,7 @@ impl Layout {
     }
 }
 
-/// One random word for each answer lets the browser take our style and no other.
+/// A random word for each answer, by which the browser accepts our style and no other.
 fn nonce() -> String {
     Uuid::new_v4().simple().to_string()
 }
@@ -187,7 +180,7 @@ fn head(nonce: &str) -> String {
     )
 }
 
-/// The beginning of a page whose end is not known yet. It has no title, since the outcome's would come too late then.
+/// The start of a page whose end is unknown. It has no title, or the outcome's would come too late.
 fn waiting(nonce: &str) -> String {
     let (_, drawing) = Mark::Open.drawing();
     format!(
@@ -229,29 +222,19 @@ const HEADERS: [(HeaderName, &str); 4] = [
 ];
 
 fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            _ => escaped.push(c),
-        }
-    }
-    escaped
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
-    use rally_cred_proto::{Fault, FaultKind};
+    use rally_cred_proto::{Fault, FaultKind, Remedy};
 
     use super::*;
 
     fn denied() -> Page {
-        Page::Denied { again: "rally-cred login work".to_owned() }
+        Page::Denied(Command::new("rally-cred login work"))
     }
 
     /// The answer where the outcome comes late, or not at all.
@@ -271,9 +254,7 @@ mod tests {
         let attack = r#"<script>alert('&"')</script>"#.to_owned() + "\u{202e}";
         let harmless = "&lt;script&gt;alert(&#39;&amp;&quot;&#39;)&lt;/script&gt;";
         let fault = Fault::new(FaultKind::CodeRefused, &attack).why(&attack).remedy(&attack);
-        for (page, times) in
-            [(Page::SignedIn { username: Some(attack.clone()) }, 1), (Page::Failed(fault), 3)]
-        {
+        for (page, times) in [(Page::SignedIn(Some(attack.clone())), 1), (Page::Failed(fault), 3)] {
             let (_, _, body) = shown(outcome(Some(page))).await;
             assert_eq!(body.matches(harmless).count(), times);
             assert!(!body.contains("<script") && !body.contains('\u{202e}'));
@@ -281,10 +262,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_a_remedy_only_the_command_is_shown_as_something_to_type() {
+        let login = || Command::new("rally-cred login");
+        for (remedy, expected) in [
+            (Remedy::from(login()), "<dd><code>rally-cred login</code></dd>"),
+            (login().and(", in a few minutes"), "<dd><code>rally-cred login</code>, in a few minutes</dd>"),
+            ("ask again".into(), "<dd>ask again</dd>"),
+        ] {
+            let fault = Fault::new(FaultKind::Failed, "it failed").remedy(remedy);
+            let (_, _, body) = shown(outcome(Some(Page::Failed(fault)))).await;
+            assert!(body.contains(expected), "{expected} is not in {body}");
+        }
+    }
+
+    #[tokio::test]
     async fn every_page_is_strict_whole_and_says_that_the_tab_may_be_closed() {
         let fault = Fault::new(FaultKind::CodeRefused, "Rally did not take the code");
         for answer in [
-            outcome(Some(Page::SignedIn { username: None })),
+            outcome(Some(Page::SignedIn(None))),
             outcome(Some(denied())),
             outcome(Some(Page::Failed(fault))),
             outcome(None),
@@ -316,10 +311,10 @@ mod tests {
     async fn each_outcome_has_a_page_of_its_own() {
         let fault = Fault::new(FaultKind::CodeRefused, "Rally did not take the code")
             .why("it has expired")
-            .remedy("rally-cred login work");
+            .run("rally-cred login work");
         let pages = [
             (
-                outcome(Some(Page::SignedIn { username: Some("me@example.com".to_owned()) })),
+                outcome(Some(Page::SignedIn(Some("me@example.com".to_owned())))),
                 ["Signed in to Rally", "<dt>Signed in as</dt>\n<dd>me@example.com</dd>"],
             ),
             (outcome(Some(denied())), ["Access denied", "<code>rally-cred login work</code>"]),

@@ -1,5 +1,5 @@
-//! Judges one request on the redirect port: the browser coming back to complete the sign-in, or anything else.
-//! Does not: do IO, or know whether a redirect was used already.
+//! Judges a request on the redirect port: the browser that comes back to complete the sign-in, or anything else.
+//! Does not: do IO, or know whether the redirect was used.
 //! Used by: `listener`, for each request whose headers were read.
 
 use hyper::{
@@ -13,16 +13,16 @@ use rally_cred_core::redirect::{Expected, NotOurs, Redirect};
 /// Why a request does not complete the sign-in. It is answered with a status and a page; the sign-in stays pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    /// It was meant for another server, or a foreign name was made to lead to loopback (DNS rebinding).
+    /// It was meant for another server, or another name was pointed at loopback (DNS rebinding).
     #[error("this address belongs to another server")]
     WrongHost,
     /// Only `GET` is a redirect; `HEAD`, `OPTIONS` and `POST` use nothing up.
     #[error("only a browser's GET is answered here")]
     WrongMethod,
-    /// The browser loads it ahead of the user, who may never follow.
+    /// The browser loads it before the user follows, which may never happen.
     #[error("this page is not loaded ahead of time")]
     Prefetch,
-    /// A script, an image or a frame asked for it.
+    /// It was made for a script, an image or a frame.
     #[error("this page opens in a tab of its own only")]
     NotNavigation,
     /// The address is not the redirect.
@@ -34,12 +34,11 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// The status of the answer.
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            // The browser throws an answer of the 5xx class away and asks again when the user follows.
+            // The browser drops a 5xx answer, and asks again when the user follows.
             Self::Prefetch => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotNavigation => StatusCode::FORBIDDEN,
             Self::NotOurs(NotOurs::WrongPath) => StatusCode::NOT_FOUND,
@@ -51,8 +50,8 @@ impl Refusal {
 
 /// Reads the redirect out of a request. `host` is the only `Host` that is answered.
 ///
-/// `Origin` is not looked at: some browsers keep it on a redirect that follows the consent form's POST, and a page that
-/// does not know the state gets nowhere anyway.
+/// `Origin` is ignored: some browsers keep it on the redirect after the consent form's POST, and a page that does not
+/// know the state gets nowhere anyway.
 pub(super) fn read(request: &Parts, host: &str, expected: &Expected) -> Result<Redirect, Refusal> {
     let Parts { headers, method, uri, .. } = request;
     let is_host = |name: &str| name.eq_ignore_ascii_case(host);
@@ -71,7 +70,7 @@ pub(super) fn read(request: &Parts, host: &str, expected: &Expected) -> Result<R
     {
         return Err(Refusal::Prefetch);
     }
-    // The redirect is a cross-site navigation of a whole tab. Browsers that tell (Fetch Metadata) tell it of each request.
+    // The redirect is a cross-site navigation of a whole tab. Browsers with Fetch Metadata say so in each request.
     if !may_be(headers, "sec-fetch-mode", "navigate") || !may_be(headers, "sec-fetch-dest", "document") {
         return Err(Refusal::NotNavigation);
     }
@@ -79,7 +78,7 @@ pub(super) fn read(request: &Parts, host: &str, expected: &Expected) -> Result<R
     expected.read_target(target).map_err(Refusal::NotOurs)
 }
 
-/// The header's value, if the header stands exactly once.
+/// The header's value, if it occurs exactly once.
 fn only(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?.to_str().ok();

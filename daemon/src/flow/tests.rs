@@ -4,7 +4,7 @@
 
 use std::{io::Write, net::SocketAddr, time::Duration};
 
-use rally_cred_proto::{FaultKind, Secret};
+use rally_cred_proto::{FaultKind, Secret, remedy::Command};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -43,7 +43,7 @@ async fn start(limits: Limits) -> (Listener, SocketAddr) {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let expected = expected(&format!("http://{address}/cb"));
-    (Listener::start(vec![socket], address.port(), address.to_string(), expected, limits), address)
+    (Listener::start(vec![socket], address.to_string(), expected, limits), address)
 }
 
 fn request(method: &str, target: &str, address: SocketAddr) -> String {
@@ -78,7 +78,7 @@ async fn check_still_works(listener: &mut Listener, address: SocketAddr) {
     let flow = async {
         let Arrival { redirect, page } = arrival(listener).await;
         assert!(matches!(redirect, Redirect::Code(code) if code.expose() == "canary"));
-        page.send(Page::SignedIn { username: Some("me@example.com".to_owned()) }).unwrap();
+        page.send(Page::SignedIn(Some("me@example.com".to_owned()))).unwrap();
     };
     let (answer, ()) = tokio::join!(browser, flow);
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
@@ -188,7 +188,7 @@ async fn a_redirect_that_waits_for_its_page_or_to_be_read_is_not_pushed_out() {
         late.push(TcpStream::connect(address).await.unwrap());
     }
     assert!(exchange(address, right(address).as_bytes()).await.starts_with("HTTP/1.1 409"));
-    arrived.page.send(Page::Denied { again: String::new() }).unwrap();
+    arrived.page.send(Page::Denied(Command::new("rally-cred login"))).unwrap();
     browser.set_nonblocking(true).unwrap();
     let answer = read_all(TcpStream::from_std(browser).unwrap()).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("Access denied"), "{answer}");
@@ -207,7 +207,7 @@ async fn a_replayed_redirect_is_refused_before_and_after_the_outcome_is_known() 
         let answer = exchange(address, request("GET", target, address).as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 409") && answer.contains("already used"), "{answer}");
     }
-    arrived.page.send(Page::SignedIn { username: None }).unwrap();
+    arrived.page.send(Page::SignedIn(None)).unwrap();
     assert!(browser.await.unwrap().starts_with("HTTP/1.1 200"));
     assert!(exchange(address, right(address).as_bytes()).await.starts_with("HTTP/1.1 409"));
     assert!(timeout(Duration::ZERO, listener.arrival()).await.is_err());
@@ -220,7 +220,7 @@ async fn deny_arrives_as_a_refusal() {
     let flow = async {
         let Arrival { redirect, page } = arrival(&mut listener).await;
         assert_eq!(redirect.fault().unwrap().kind, FaultKind::Denied);
-        page.send(Page::Denied { again: String::new() }).unwrap();
+        page.send(Page::Denied(Command::new("rally-cred login"))).unwrap();
     };
     let (answer, ()) = tokio::join!(exchange(address, denied.as_bytes()), flow);
     assert!(answer.contains("Access denied"), "{answer}");
@@ -257,7 +257,7 @@ async fn the_browser_is_told_that_rally_takes_its_time_and_then_how_it_ended() {
             drop(arrived);
             "Not known how it ended"
         } else {
-            arrived.page.send(Page::Denied { again: String::new() }).unwrap();
+            arrived.page.send(Page::Denied(Command::new("rally-cred login"))).unwrap();
             "Access denied"
         };
         let rest = read_all(browser).await;
@@ -293,6 +293,6 @@ async fn dropping_the_listener_frees_the_port_ends_the_rest_and_still_shows_the_
     let again = std::net::TcpListener::bind(address);
     assert!(again.is_ok(), "{again:?}");
     assert_eq!(read_all(silent).await, "");
-    arrived.page.send(Page::SignedIn { username: None }).unwrap();
+    arrived.page.send(Page::SignedIn(None)).unwrap();
     assert!(browser.await.unwrap().contains("Signed in to Rally"));
 }

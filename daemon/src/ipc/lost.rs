@@ -1,6 +1,6 @@
-//! Notices that the socket's file, its lock or a folder on the way to them was removed, moved or replaced, without ever
-//! looking unasked.
+//! Notices that the socket's file, its lock or a folder on their path was removed, moved or replaced, without polling.
 //! Does not: judge what has become of them (`place` does).
+//! Used by: `ipc`, while it waits for the next client.
 //! Used by: `ipc`, beside its wait for the next client.
 
 #[cfg(target_os = "linux")]
@@ -10,12 +10,11 @@ mod watch {
     use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
     use tokio::io::unix::AsyncFd;
 
-    /// A watch on a path.
     #[derive(Debug)]
     pub(in crate::ipc) struct Watch(Option<AsyncFd<OwnedFd>>);
 
     impl Watch {
-        /// Watches from now on. Where the system has no watch left, nothing is noticed. Must run inside a runtime.
+        /// Watches from now on; if the system has no watch left, nothing is noticed. Must run inside a runtime.
         pub(in crate::ipc) fn begin(socket: &Path) -> Self {
             let watch = open(socket);
             if let Err(err) = &watch {
@@ -24,11 +23,10 @@ mod watch {
             Self(watch.ok())
         }
 
-        /// Waits for the next change.
         pub(in crate::ipc) async fn changed(&mut self) {
             let Some(watch) = &self.0 else { return pending().await };
             let Ok(mut ready) = watch.readable().await else { return pending().await };
-            // What has happened does not matter, since all is looked at anew.
+            // The events do not matter, since everything is looked at again.
             let mut room = [0; 4096];
             while rustix::io::read(watch.get_ref(), &mut room).is_ok_and(|count| count > 0) {}
             ready.clear_ready();
@@ -48,7 +46,7 @@ mod watch {
             inotify::add_watch(&watch, folder, inside | itself | WatchFlags::ONLYDIR)?;
         }
         for folder in folders {
-            // A folder that may not be read may not be watched; most of them stay where they are.
+            // A folder that cannot be read cannot be watched; most of them stay where they are.
             inotify::add_watch(&watch, folder, WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR).ok();
         }
         AsyncFd::new(watch)
@@ -59,17 +57,15 @@ mod watch {
 mod watch {
     use std::{future::pending, path::Path};
 
-    /// Nothing is watched on this system.
+    /// Nothing is watched here.
     #[derive(Debug)]
     pub(in crate::ipc) struct Watch;
 
     impl Watch {
-        /// Does nothing.
         pub(in crate::ipc) fn begin(_socket: &Path) -> Self {
             Self
         }
 
-        /// Waits for ever.
         pub(in crate::ipc) async fn changed(&mut self) {
             pending().await
         }

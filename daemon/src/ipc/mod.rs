@@ -15,6 +15,7 @@ use std::{
 };
 
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
+use rally_cred_proto::{Fault, FaultKind};
 use tokio::{
     sync::{Semaphore, watch},
     task::spawn_local,
@@ -29,17 +30,17 @@ use rally_cred_core::event::{Event, Peer};
 pub use place::adopt;
 pub use place::{Opened, open};
 
-/// Connections served at once. More wait in the socket's queue; each of ours costs a task and a few kilobytes.
+/// Connections served at once; each costs a task and a few kilobytes. More wait in the socket's queue.
 const CONNECTIONS: usize = 1024;
 
-/// Pause after the system refused a connection, for want of descriptors say; without it the loop would spin.
+/// Pause after the system refused a connection, for example because it is out of descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// How long what happens to the socket's file is left alone. Whoever takes the whole folder away begins with the files
-/// in it, and must not find new ones there.
+/// How long changes around the socket's file are left alone: whoever removes the whole folder begins with its files,
+/// and must not find new ones.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// The socket, open and with its place.
+/// The socket, open.
 #[derive(Debug)]
 pub struct Socket {
     listener: Listener,
@@ -55,7 +56,7 @@ pub struct SocketGuard {
 }
 
 impl SocketGuard {
-    /// Takes the socket away, so that a client that was told of the end finds none.
+    /// Removes the socket, so that a client that was told of the end finds none.
     pub fn close(&self) {
         if self.is_closed.send_replace(true) {
             return;
@@ -63,10 +64,10 @@ impl SocketGuard {
         self.place.borrow().vacate();
     }
 
-    /// Whether no client is connected. True until the caller awaits something: the whole daemon runs on one thread, so
-    /// nobody is let in meanwhile.
+    /// Whether no client is connected. Holds until the caller awaits something, since the whole daemon runs on one
+    /// thread.
     pub fn is_deserted(&self) -> bool {
-        // One permit is held ready for whoever comes next.
+        // One permit is held for the next client.
         self.permits.available_permits() + 1 >= CONNECTIONS
     }
 }
@@ -78,7 +79,7 @@ impl Drop for SocketGuard {
 }
 
 impl Socket {
-    /// Begins to accept. The guard closes it; the returned task ends once every session has.
+    /// Begins to accept. The guard closes the socket; the returned task ends once every session has.
     pub fn serve(self, driver: Driver) -> (SocketGuard, tokio::task::JoinHandle<()>) {
         let (is_closed, closing) = watch::channel(false);
         let Self { listener, place } = self;
@@ -100,7 +101,6 @@ impl Socket {
     }
 }
 
-/// Where clients come in.
 struct Reception {
     listener: Listener,
     watch: Watch,
@@ -132,7 +132,7 @@ impl Reception {
         tell_end(&mut self.strangers, "connections of others were refused");
         let Self { listener, permits, .. } = self;
         drop(listener);
-        // Every permit back means that every session has written its last answer.
+        // Once every permit is back, every session has written its last answer.
         permits.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX)).await.map(drop).ok();
     }
 
@@ -162,8 +162,8 @@ impl Reception {
         tokio::time::sleep(ACCEPT_AGAIN).await;
     }
 
-    /// Something has changed around the socket's file. A daemon that no client can reach makes its socket anew, or ends
-    /// in order, so that the next client starts one that can be reached.
+    /// Handles a change around the socket's file. A daemon that no client can reach makes its socket again, or stops in
+    /// order, so that the next client starts one that can be reached.
     async fn look_after_place(&mut self) {
         let Some(place) = self.place.upgrade() else { return };
         if place.borrow().look() != Found::Well {
@@ -178,10 +178,10 @@ impl Reception {
             match place.look() {
                 Found::Well => place.renew_lock().map(|()| None),
                 Found::Removed => place.bind_anew().map(Some),
-                Found::Lost => Err(rally_cred_proto::Fault::new(
-                    rally_cred_proto::FaultKind::NoDaemon,
-                    "the socket is gone, and its folder with it or another in its place",
-                )),
+                Found::Lost => {
+                    let what = "the socket is gone, and its folder with it or another in its place";
+                    Err(Fault::new(FaultKind::NoDaemon, what))
+                }
             }
         };
         match outcome {
@@ -193,34 +193,34 @@ impl Reception {
             }
             Err(fault) => {
                 tracing::warn!(why = fault.why, "{}, so no client can come any more", fault.what);
-                // One that has ended needs not be told.
+                // It may have ended.
                 let _ = self.driver.happened(Event::StopWanted);
             }
         }
     }
 }
 
-/// Says how often something happened that was told once.
+/// Logs how often something happened that was logged once.
 fn tell_end(episode: &mut Episode, what: &str) {
     if let Some(times) = episode.over() {
         tracing::warn!(times, "{what}, which is over");
     }
 }
 
-/// The program that a process runs. It is looked at once for a connection, as soon as there is one, since whoever asks
-/// in haste may be gone when its request is noted.
+/// The program of a process. It is looked up once per connection, at its start, since a caller in haste may be gone
+/// when its request is logged.
 #[cfg(unix)]
 fn program_of(pid: u32) -> Option<Arc<str>> {
     let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     Some(rally_cred_proto::plain::plain(&path.to_string_lossy()).into())
 }
 
-/// Who is at the other end; an error names what is wrong with them.
+/// Who is at the other end, or why they are not served.
 fn peer_of(stream: &Stream) -> Result<Peer, String> {
     let peer = stream.peer_creds().map_err(|err| err.to_string())?;
     #[cfg(unix)]
     {
-        // It stays the same for as long as the daemon runs.
+        // It does not change while the daemon runs.
         static OWN: std::sync::LazyLock<u32> =
             std::sync::LazyLock::new(|| rustix::process::geteuid().as_raw());
         let uid = peer.euid().ok_or("the system does not tell whose it is")?;

@@ -1,5 +1,5 @@
-//! Where the socket is: its folder, its lock and its file; how they are taken, and whether they are still there.
-//! Does not: accept anybody (`ipc` does), or wait for a change (`lost` does).
+//! The socket's place: its folder, lock and file; how they are taken, and whether they are still there.
+//! Does not: accept connections (`ipc` does), or wait for a change (`lost` does).
 //! Used by: `start`, which opens it, and `ipc`.
 
 use std::{
@@ -20,17 +20,17 @@ use rally_cred_proto::{
 
 use super::Socket;
 
-/// How long a new daemon waits for an old one that closed its socket but has not quite ended.
+/// How long a new daemon waits for one that has closed its socket but not quite ended.
 const PREDECESSOR: Duration = Duration::from_secs(3);
 
-/// How long a daemon whose socket the service manager has replaced may take to end, once it is told to.
+/// How long a daemon whose socket the service manager replaced may take to stop.
 #[cfg(target_os = "linux")]
 const REPLACED: Duration = Duration::from_secs(6);
 
-/// How often the lock of the predecessor is looked at.
+/// How often the lock is tried.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What came of opening the socket.
+/// The result of opening the socket.
 #[cfg_attr(
     windows,
     expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")
@@ -43,30 +43,30 @@ pub enum Opened {
     OtherDaemon,
 }
 
-/// The socket's file, and the lock that makes this daemon the only one on it.
+/// The socket's file, and the lock by which this daemon is the only one there.
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
     lock: Lock,
-    /// What clients find at the path, where the system has files for sockets.
+    /// What is at the path, where sockets are files.
     file: Option<FileId>,
     folder: Option<FileId>,
-    /// Whether it is of our own making. A service manager's is its own to take away.
+    /// Whether this daemon made it. A service manager removes its own.
     is_ours: bool,
 }
 
-/// How the place is found when something has changed around it.
+/// What a look at the place finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Clients come to this daemon.
+    /// Clients reach this daemon.
     Well,
-    /// The file is gone, and a new one can take its place.
+    /// The file is gone, and can be made again.
     Removed,
-    /// No client will come here again: the folder is gone, or the path leads to something else.
+    /// No client will reach this place: the folder is gone, or the path leads elsewhere.
     Lost,
 }
 
-/// Makes the socket's folder, closed to others from the start, and the socket in it. Must run inside a runtime.
+/// Makes the socket and its folder, closed to others from the start. Must run inside a runtime.
 pub fn open(path: &Path) -> Result<Opened, Fault> {
     socket::check_length(path)?;
     make_folder(path)?;
@@ -92,8 +92,8 @@ pub fn open(path: &Path) -> Result<Opened, Fault> {
     }))
 }
 
-/// Takes the service manager's socket at this path. A daemon that a client started before the manager made its socket is
-/// out of reach from then on, so it is told to stop. Must run inside a runtime.
+/// Takes over the service manager's socket at this path. A daemon that a client started earlier is out of reach from
+/// now on, so it is told to stop. Must run inside a runtime.
 #[cfg(target_os = "linux")]
 pub fn adopt(listener: std::os::fd::OwnedFd, path: &Path) -> Result<Socket, Fault> {
     use interprocess::os::unix::uds_local_socket::tokio::Listener as UnixListener;
@@ -107,7 +107,7 @@ pub fn adopt(listener: std::os::fd::OwnedFd, path: &Path) -> Result<Socket, Faul
         if begun.elapsed() > REPLACED {
             return Err(locked(path, &lock_path));
         }
-        // A second signal changes nothing.
+        // Further signals change nothing.
         if let Some(holder) = Holder::find(path) {
             holder.terminate();
         }
@@ -123,12 +123,10 @@ pub fn adopt(listener: std::os::fd::OwnedFd, path: &Path) -> Result<Socket, Faul
 }
 
 impl Place {
-    /// The path at which clients look for the socket.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Looks whether clients still come here.
     pub(super) fn look(&self) -> Found {
         match FileId::of(&self.path) {
             Ok(found) if Some(&found) == self.file.as_ref() => Found::Well,
@@ -145,7 +143,7 @@ impl Place {
         }
     }
 
-    /// Makes the socket anew, with the lock, whose file may be gone as well.
+    /// Makes the socket again, and the lock, whose file may be gone too.
     pub(super) fn bind_anew(&mut self) -> Result<Listener, Fault> {
         self.renew_lock()?;
         let (listener, file) = bind(&self.path)?;
@@ -153,7 +151,7 @@ impl Place {
         Ok(listener)
     }
 
-    /// Sees to it that the lock is the one that others come to.
+    /// Ensures that the lock is the one that other daemons try.
     pub(super) fn renew_lock(&mut self) -> Result<(), Fault> {
         let lock_path = lock::path(&self.path)?;
         if !self.lock.is_at(&lock_path) {
@@ -162,7 +160,7 @@ impl Place {
         Ok(())
     }
 
-    /// Takes the socket's file away, unless it is another's, or gone, or has made way for another daemon's.
+    /// Removes the socket's file, unless another daemon has replaced it.
     pub(super) fn vacate(&self) {
         if self.is_ours && self.file.is_some() && FileId::of(&self.path).ok() == self.file {
             fs::remove_file(&self.path).ok();
@@ -186,11 +184,10 @@ fn locked(path: &Path, lock_path: &Path) -> Fault {
     #[cfg(not(unix))]
     let holder = Some(path).and(None::<String>);
     let who = holder.unwrap_or_else(|| "somebody has locked".to_owned());
-    fault.why(format!("{who} {}", lock_path.display())).remedy("rally-cred daemon restart")
+    fault.why(format!("{who} {}", lock_path.display())).run("rally-cred daemon restart")
 }
 
-/// The socket, closed to others before it has a name. Of what is at the path, only a socket on which nobody listens any
-/// more makes way.
+/// The socket, closed to others before it has a name. Only a socket on which nobody listens makes way for it.
 fn bind(path: &Path) -> Result<(Listener, Option<FileId>), Fault> {
     let cannot = |err: io::Error| {
         Fault::new(FaultKind::Failed, format!("the socket {} cannot be made", path.display()))
@@ -220,7 +217,7 @@ fn clear(path: &Path) -> Result<(), Fault> {
     }
 }
 
-/// Whether somebody listens on a socket, without waiting for them.
+/// Whether somebody listens on a socket, found without waiting for them.
 #[cfg(unix)]
 fn has_listener(path: &Path) -> bool {
     use rustix::{
@@ -231,11 +228,11 @@ fn has_listener(path: &Path) -> bool {
         ioctl_fionbio(&ours, true)?;
         connect(&ours, &SocketAddrUnix::new(path)?)
     });
-    // Their queue may be full, which `AGAIN` says.
+    // `AGAIN`: their queue is full.
     matches!(connected, Ok(()) | Err(Errno::AGAIN | Errno::INPROGRESS))
 }
 
-/// Which file it is, whatever it is called.
+/// The identity of a file, whatever its name.
 #[derive(Debug, PartialEq, Eq)]
 struct FileId(u64, u64);
 
@@ -246,7 +243,7 @@ impl FileId {
         fs::symlink_metadata(path).map(|found| Self(found.dev(), found.ino()))
     }
 
-    /// A pipe has no file; it is gone when it is closed.
+    /// A pipe is no file; it is gone once it is closed.
     #[cfg(not(unix))]
     fn of(_path: &Path) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
@@ -257,33 +254,33 @@ fn folder_of(path: &Path) -> Option<FileId> {
     FileId::of(path.parent()?).ok()
 }
 
-/// The mode is on the socket before it has a name.
+/// The socket gets its mode before its name.
 #[cfg(all(unix, not(target_os = "macos")))]
 fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
     Ok(interprocess::os::unix::local_socket::ListenerOptionsExt::mode(options, 0o600))
 }
 
-/// macOS gives no socket a mode ahead of its name; the process's mask does it, and the folder lets nobody in.
+/// macOS sets no mode ahead of the name; the umask does, and the folder lets nobody in.
 #[cfg(target_os = "macos")]
 fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
     Ok(options)
 }
 
-/// Only the pipe's owner may use it, in a session on this machine. The owner is the user, or of a daemon that runs with
-/// raised rights the administrators; the user's other programs are refused then. By default, everyone may read a pipe.
+/// Only the pipe's owner may use it, in a session on this machine; by default, everyone may read a pipe. The owner is
+/// the user, or the administrators if the daemon runs with raised rights, which shuts out the user's other programs.
 #[cfg(windows)]
 fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
     use interprocess::os::windows::{
         local_socket::ListenerOptionsExt, security_descriptor::SecurityDescriptor,
     };
-    // In Windows' notation: protected from inheritance; all denied to the network (NU), all allowed to the owner (OW).
+    // Protected from inheritance; all denied to the network (NU), all allowed to the owner (OW).
     let rights = widestring::u16cstr!("D:P(D;;GA;;;NU)(A;;GA;;;OW)");
     Ok(options.security_descriptor(SecurityDescriptor::deserialize(rights)?))
 }
 
 fn make_folder(path: &Path) -> Result<(), Fault> {
     let folder = socket::lock_folder(path)?;
-    // A pipe has no folder that could be wrong, but its lock needs one.
+    // A pipe needs no folder, but its lock does.
     if socket::check_folder(path)? && (cfg!(unix) || folder.is_dir()) {
         return Ok(());
     }
@@ -295,6 +292,6 @@ fn make_folder(path: &Path) -> Result<(), Fault> {
             _ => told.remedy("set RALLY_CRED_SOCKET to a path in a folder of your own"),
         }
     })?;
-    // Somebody else may have been quicker.
+    // Somebody else may have made it first.
     socket::check_folder(path).map(|_| ())
 }

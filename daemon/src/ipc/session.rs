@@ -1,5 +1,5 @@
-//! One connection: reads a request, has it decided, writes the answers, and begins again.
-//! Does not: decide itself, and does not wait for one client while another waits.
+//! One connection: reads a request, has it decided, writes the answers, and starts over.
+//! Does not: decide, or make one client wait for another.
 //! Used by: `ipc`, which starts one for each connection.
 
 use std::{
@@ -30,22 +30,17 @@ use rally_cred_core::event::Peer;
 /// How long a connection may be silent between requests, and how long a request may take to arrive.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// How long a client may take to take an answer. It is local, so a client this slow has stopped.
+/// How long a client may take to accept an answer. It is local, so a slower one has stopped.
 const WRITING: Duration = Duration::from_secs(10);
 
-/// Serves a connection until its client leaves, breaks the rules, or is silent for too long, or the socket closes and
-/// nothing is left to answer.
-pub(super) async fn serve(
-    mut stream: Stream,
-    peer: Peer,
-    driver: Driver,
-    mut closing: watch::Receiver<bool>,
-) {
+/// Serves a connection until the client leaves, breaks the protocol or is silent for too long, or until the socket
+/// closes and nothing is left to answer.
+pub(super) async fn serve(mut stream: Stream, peer: Peer, driver: Driver, mut closed: watch::Receiver<bool>) {
     let mut lines = Lines::default();
     loop {
         let line = tokio::select! {
             line = timeout(SILENCE, next_line(&mut stream, &mut lines)) => line,
-            _ = closing.wait_for(|closed| *closed) => return,
+            _ = closed.wait_for(|closed| *closed) => return,
         };
         let line = match line {
             Ok(Ok(Some(line))) => line,
@@ -58,7 +53,7 @@ pub(super) async fn serve(
         let ask = match read(&line) {
             Ok(ask) => ask,
             Err(fault) => {
-                // The line was whole, so what follows it can still be understood.
+                // The line was complete, so the next one can be understood.
                 if write(&mut stream, &Answer::Reply(Reply::Error(fault))).await.is_err() {
                     return;
                 }
@@ -72,7 +67,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Writes answers until the result. `false` if the client left before it, or the daemon has ended without one.
+/// Writes answers up to the result. `false` if the client left, or the daemon ended, before it.
 async fn relay(stream: &mut Stream, lines: &mut Lines, mut pending: Pending) -> bool {
     loop {
         let answer = tokio::select! {
@@ -94,7 +89,7 @@ async fn relay(stream: &mut Stream, lines: &mut Lines, mut pending: Pending) -> 
     }
 }
 
-/// The next frame; `None` if the client left between two.
+/// The next frame; `None` if the client left before it.
 async fn next_line(stream: &mut Stream, lines: &mut Lines) -> Result<Option<Zeroizing<Vec<u8>>>, BadFrame> {
     loop {
         if let Some(line) = lines.take()? {
@@ -111,7 +106,7 @@ async fn next_line(stream: &mut Stream, lines: &mut Lines) -> Result<Option<Zero
 /// Reads what has arrived; `false` at the end of the stream.
 async fn fill(stream: &mut Stream, lines: &mut Lines) -> io::Result<bool> {
     poll_fn(|context| {
-        // Not a part of the future, so that a connection on which nothing arrives costs no room for it.
+        // Not in the future, so that an idle connection needs no room for it.
         let mut piece = [MaybeUninit::uninit(); 1024];
         let mut arrived = ReadBuf::uninit(&mut piece);
         ready!(Pin::new(&mut *stream).poll_read(context, &mut arrived))?;
@@ -123,14 +118,14 @@ async fn fill(stream: &mut Stream, lines: &mut Lines) -> io::Result<bool> {
     .await
 }
 
-/// The request in a line. Its version is looked at first, so that skew is told from nonsense.
+/// The request in a line. Its version comes first, so that another version is told from nonsense.
 fn read(line: &[u8]) -> Result<Ask, Fault> {
     let Preamble { v } = frame::decode(line).map_err(|err| bad_request(&err.to_string()))?;
     let ask = frame::decode::<Ask>(line);
     if v != VERSION && !matches!(ask, Ok(Ask::Stop)) {
         return Err(Fault::new(FaultKind::VersionSkew, "client and daemon are of different versions")
             .why(format!("the client speaks version {v}, the daemon {VERSION}"))
-            .remedy("rally-cred daemon restart"));
+            .run("rally-cred daemon restart"));
     }
     let ask = ask.map_err(|err| bad_request(&err.to_string()))?;
     match ask.has_line_breaker() {

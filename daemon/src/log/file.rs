@@ -1,5 +1,5 @@
-//! The log file: bounded while it is written, with one older file beside it.
-//! Does not: make lines, or fail; a daemon without a log serves as well.
+//! The log file: of bounded size, with one older file beside it.
+//! Does not: make lines, or fail; a daemon serves without a log too.
 //! Used by: `log`.
 
 use std::{
@@ -10,8 +10,8 @@ use std::{
 
 use rally_cred_proto::own_file;
 
-/// A file longer than this is set aside for a new one. Together with the older one it holds at least thirty thousand
-/// lines: some days of a machine that builds all day, some years of a person.
+/// A longer file is set aside for a new one. Two of them hold at least thirty thousand lines: some days of a machine
+/// that builds all day, some years of a person.
 pub const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// The log file of this daemon.
@@ -19,13 +19,13 @@ pub const LONGEST: u64 = 4 * 1024 * 1024;
 pub struct LogFile {
     path: PathBuf,
     file: Option<File>,
-    /// What is in it, as far as this daemon knows; others may write there too.
+    /// As far as this daemon knows; others may write there too.
     length: u64,
     longest: u64,
 }
 
 impl LogFile {
-    /// Opens the file for appending, with its folder; an old long one is set aside first.
+    /// Opens the file for appending, with its folder; a long one is set aside first.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::open_with(path, LONGEST)
     }
@@ -40,10 +40,10 @@ impl LogFile {
         Ok(log)
     }
 
-    /// Writes lines, which stay in one file.
+    /// Writes lines, all into one file.
     pub fn write(&mut self, lines: &[u8]) {
         if let Some(file) = &mut self.file {
-            // A full disk is no reason to serve nobody.
+            // A full disk must not stop the daemon.
             if file.write_all(lines).is_ok() {
                 self.length += lines.len() as u64;
             }
@@ -51,7 +51,7 @@ impl LogFile {
         }
     }
 
-    /// Goes on in whatever file is at the path now: somebody may have moved the old one away, or mended what was wrong.
+    /// Continues in the file that is now at the path.
     pub fn reopen(&mut self) {
         self.take_up().ok();
         self.keep_bounds();
@@ -68,12 +68,12 @@ impl LogFile {
         if self.length <= self.longest {
             return;
         }
-        // Another daemon with the same log may have begun a new file already.
+        // Another daemon with the same log may have started a new file.
         let is_long = fs::symlink_metadata(&self.path).is_ok_and(|found| found.len() > self.longest);
         let is_aside = !is_long || fs::rename(&self.path, self.path.with_extension("log.old")).is_ok();
         let is_new = is_aside && self.take_up().is_ok() && self.length <= self.longest;
         if !is_new && let Some(file) = &self.file {
-            // Where no second file can be, the first begins anew.
+            // Where there can be no second file, the first is emptied.
             file.set_len(0).ok();
             self.length = 0;
         }

@@ -1,4 +1,5 @@
-//! Tries what a sign-in needs, for `rally-cred doctor`: the vault, each redirect port, and Rally with its TLS and clock.
+//! Tries what a sign-in needs, for `rally-cred doctor`: the vault, the redirect ports, and Rally with its TLS and
+//! clock.
 //! Does not: use a token, or change what is kept.
 //! Used by: `perform`, when a client asks for it.
 
@@ -10,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     driver::Driver,
-    endpoint::Endpoint,
+    endpoint,
     flow::listener::{self, ListenTrouble},
     vault::Vault,
 };
@@ -22,11 +23,11 @@ use rally_cred_core::{
     vault::{ItemKey, ItemKind},
 };
 
-/// Largest difference of two clocks that nothing notices: tokens are renewed a minute before they end.
+/// The largest clock difference that does no harm: tokens are renewed a minute before they expire.
 const CLOCK_TOLERANCE: u64 = 60;
 
-/// Tries everything at the same time, tells the client each finding, and `done` when nothing is left to try. A client
-/// that has gone is told nothing, and nothing else depends on it.
+/// Tries everything at once, sends the client each finding, and `done` at the end. A client that has gone gets nothing,
+/// and nothing depends on that.
 pub(super) async fn run(
     driver: Driver,
     vault: Vault,
@@ -43,7 +44,7 @@ pub(super) async fn run(
         let (teller, secrets) = (driver.clone(), secrets.clone());
         trials.spawn_local(async move {
             tell(&teller, try_port(&profile, is_listening).await);
-            let (answer, ahead) = Endpoint::new().reach(&profile).await;
+            let (answer, ahead) = endpoint::reach(&profile).await;
             for finding in read_reach(&profile, answer.beside(secrets), ahead) {
                 tell(&teller, finding);
             }
@@ -54,7 +55,7 @@ pub(super) async fn run(
 }
 
 async fn try_vault(vault: &Vault, id: AskId, keyring: Keyring) -> Finding {
-    // Checks at the same time do not meet in one item.
+    // Simultaneous checks use different items.
     let key = ItemKey { kind: ItemKind::Check, name: id.0.to_string() };
     let (note, fault) = match (keyring, vault.try_out(&key).await) {
         (_, Err(trouble)) => (None, Some(trouble.fault())),
@@ -80,7 +81,7 @@ async fn try_port(profile: &Profile, is_listening: bool) -> Finding {
     }
 }
 
-/// What an answer without a token says of Rally, of the connection and of the clock.
+/// What an answer to a request without a token says about Rally, the connection and the clock.
 fn read_reach(profile: &Profile, answer: RawAnswer, ahead: Option<i64>) -> Vec<Finding> {
     let origin = profile.base_url.origin();
     if let RawAnswer::Failed(trouble @ (SendTrouble::Tls(_) | SendTrouble::BadCaFile(_))) = &answer {
@@ -88,7 +89,7 @@ fn read_reach(profile: &Profile, answer: RawAnswer, ahead: Option<i64>) -> Vec<F
     }
     let has_arrived = matches!(answer, RawAnswer::Arrived { .. });
     let mut findings = vec![match read_user_answer(answer) {
-        // Without a token, this is how Rally says that it is there.
+        // Without a token, this is how Rally answers.
         UserAnswer::TokenRefused(_) | UserAnswer::Found { .. } => {
             passed(profile, Tried::Rally, format!("{origin} answers"))
         }
@@ -120,9 +121,9 @@ fn read_clock(profile: &Profile, ahead: i64) -> Finding {
 }
 
 fn passed(profile: &Profile, check: Tried, note: String) -> Finding {
-    Finding { check, profile: Some(profile.name.clone()), note: Some(note), fault: None }
+    Finding { check, profile: Some(profile.name.to_string()), note: Some(note), fault: None }
 }
 
 fn failed(profile: &Profile, check: Tried, fault: Fault) -> Finding {
-    Finding { check, profile: Some(profile.name.clone()), note: None, fault: Some(fault) }
+    Finding { check, profile: Some(profile.name.to_string()), note: None, fault: Some(fault) }
 }

@@ -1,6 +1,6 @@
 //! The OS keyring as a store: Secret Service, Keychain or Credential Manager, and what their errors mean.
-//! Does not: know a deadline, or show anything that a keyring says after it was given a secret.
-//! Used by: `thread`, the only place that may call it, since every call can block for ever.
+//! Does not: have deadlines, or show anything that a keyring says after it was given a secret.
+//! Used by: `thread`, since every call can block for ever.
 
 use std::{collections::HashMap, io, sync::Arc};
 
@@ -12,17 +12,17 @@ use zeroize::Zeroizing;
 use super::thread::{Refusal, Store};
 use rally_cred_core::vault::VaultTrouble;
 
-/// The service name of every item; the account tells them apart.
+/// The service name of every item; the account identifies them.
 const SERVICE: &str = "rally-cred";
 
-/// Opens the keyring of this session. The store of an earlier call is not used again: each knows one connection only,
-/// and a default store of the whole process would keep the first failure for its life.
+/// Opens the keyring of this session. An earlier store is not used again: each knows one connection only, and a default
+/// store of the process would keep the first failure for ever.
 pub(super) fn open() -> Result<Box<dyn Store>, VaultTrouble> {
     #[cfg(all(unix, not(target_os = "macos")))]
     crate::worker::rehearse().map_err(|undone| VaultTrouble::Failed(undone.to_string()))?;
     match native_store() {
         Ok(store) => Ok(Box::new(OsKeyring(store))),
-        // Nothing secret was handed over yet, so what went wrong can be shown in full.
+        // No secret was handed over yet, so the error can be shown in full.
         Err(Error::PlatformFailure(err) | Error::NoStorageAccess(err)) => {
             Err(VaultTrouble::Missing(plain(&err.to_string())))
         }
@@ -45,7 +45,7 @@ fn native_store() -> Result<Arc<CredentialStore>, Error> {
     Ok(windows_native_keyring_store::Store::new()?)
 }
 
-/// Whether a Secret Service answers that it has no default collection. Only then could it not keep anything.
+/// Whether a Secret Service answers that it has no default collection, without which it keeps nothing.
 #[cfg(all(unix, not(target_os = "macos")))]
 fn has_no_collection() -> bool {
     let asked = || {
@@ -68,13 +68,13 @@ const fn has_no_collection() -> bool {
     false
 }
 
-/// What the Credential Manager is told of each item: to stay on this machine. It would roam with the user otherwise.
+/// Tells the Credential Manager to keep each item on this machine; it would roam with the user otherwise.
 #[cfg(windows)]
 const MODIFIERS: &[(&str, &str)] = &[("persistence", "Local")];
 #[cfg(not(windows))]
 const MODIFIERS: &[(&str, &str)] = &[];
 
-/// Values go in and come out as bytes. As passwords, Windows would store them in UTF-16, which halves the room.
+/// Values are bytes. As passwords, Windows would store them in UTF-16, which halves the room.
 struct OsKeyring(Arc<CredentialStore>);
 
 impl Store for OsKeyring {
@@ -82,7 +82,7 @@ impl Store for OsKeyring {
         match self.entry(account)?.get_secret() {
             Ok(bytes) => readable(bytes).map(Some),
             Err(Error::Ambiguous(duplicates)) => first_readable(duplicates),
-            // It finds nothing where nothing is open to be searched, either.
+            // Nothing is found where no collection is open, either.
             Err(Error::NoEntry) if has_no_collection() => {
                 Err(Refusal { trouble: VaultTrouble::NoCollection, reopen: false })
             }
@@ -101,21 +101,16 @@ impl Store for OsKeyring {
                 if let Some(kept) = ours.next() {
                     kept.set_secret(bytes).map_err(|err| refusal(&err))?;
                 }
-                // An older one that stayed could be what the next call reads.
+                // The next call could read an older one that stayed.
                 ours.try_for_each(|twin| erase(&twin))
             }
             Err(err) => Err(refusal(&err)),
         }
     }
 
-    /// Erases everything that bears our names, for what is forgotten must not come back from a twin.
+    /// Erases every item of this name, or a duplicate would bring back what is forgotten.
     fn erase(&self, account: &str) -> Result<(), Refusal> {
-        let entry = self.entry(account)?;
-        match entry.delete_credential() {
-            Err(Error::Ambiguous(duplicates)) => duplicates.iter().try_for_each(erase),
-            Ok(()) | Err(Error::NoEntry) => Ok(()),
-            Err(err) => Err(refusal(&err)),
-        }
+        erase(&self.entry(account)?)
     }
 }
 
@@ -129,22 +124,23 @@ impl OsKeyring {
 fn erase(entry: &Entry) -> Result<(), Refusal> {
     match entry.delete_credential() {
         Ok(()) | Err(Error::NoEntry) => Ok(()),
+        Err(Error::Ambiguous(duplicates)) => duplicates.iter().try_for_each(erase),
         Err(err) => Err(refusal(&err)),
     }
 }
 
-/// Several items that match one name. A Secret Service search also finds items that carry more attributes than it was
-/// asked for; which comes first is the keyring's whim.
+/// Items that match one name. A Secret Service search also finds items with more attributes than it was asked for;
+/// their order is the keyring's whim.
 struct Duplicates {
-    /// With the fewest attributes, as those that are written here. Several of them are in several collections.
+    /// Those with the fewest attributes, as written here; several of them are in several collections.
     ours: Vec<Entry>,
-    /// Another program's, which is read where there is nothing else, and never written.
+    /// Another program's, which are read if there is nothing else, and never written.
     others: Vec<Entry>,
 }
 
 impl Duplicates {
     fn of(entries: Vec<Entry>) -> Self {
-        // gnome-keyring adds `xdg:schema` to some items by itself.
+        // gnome-keyring adds `xdg:schema` to some items.
         let attributes = |entry: &Entry| {
             entry.get_attributes().map_or(usize::MAX, |attributes| {
                 attributes.keys().filter(|name| !name.starts_with("xdg:")).count()
@@ -173,7 +169,7 @@ fn first_readable(duplicates: Vec<Entry>) -> Result<Option<Secret>, Refusal> {
     damaged.map_or(Ok(None), Err)
 }
 
-/// What stands in an item is left alone if it cannot be read, for it may be somebody else's.
+/// An item that cannot be read is left alone, since it may be another program's.
 fn readable(bytes: Vec<u8>) -> Result<Secret, Refusal> {
     let damaged = || Refusal {
         trouble: VaultTrouble::Failed("the item holds something that rally-cred did not write".to_owned()),
@@ -186,10 +182,10 @@ fn readable(bytes: Vec<u8>) -> Result<Secret, Refusal> {
     Secret::parse(text).map_err(|_| damaged())
 }
 
-/// What an error means. Its own texts are not shown, since some carry the item's bytes.
+/// What an error means. Its text is not shown, since it may hold the item's bytes.
 fn refusal(err: &Error) -> Refusal {
     let trouble = match err {
-        // Which of the two it is, only the text tells; the tests with a real keyring hold it to its wording.
+        // Only the text tells which of the two it is; the tests with a real keyring hold it to its wording.
         Error::NoStorageAccess(cause) if cause.to_string().contains("result not returned") => {
             VaultTrouble::NoCollection
         }
@@ -208,12 +204,12 @@ fn refusal(err: &Error) -> Refusal {
         }
         _ => VaultTrouble::Failed("the keyring cannot do what is needed".to_owned()),
     };
-    // A store whose connection broke, or whose session a restarted keyring does not know, fails in this way.
+    // A broken connection, or a session that a restarted keyring does not know, fails like this.
     Refusal { trouble, reopen: matches!(err, Error::PlatformFailure(_)) }
 }
 
-/// The kind of a fault: the name of the D-Bus error, or what the operating system says. What follows a D-Bus name is the
-/// keyring's own text, which may quote what it was given.
+/// The kind of an error: the name of the D-Bus error, or what the operating system says. The rest is the keyring's own
+/// text, which may quote what it was given.
 fn reason(err: &(dyn std::error::Error + 'static)) -> String {
     let text = err.to_string();
     if cfg!(any(windows, target_os = "macos")) {

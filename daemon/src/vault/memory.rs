@@ -11,17 +11,12 @@ use rally_cred_proto::Secret;
 
 use rally_cred_core::vault::{Change, Changed, ItemKey, is_same};
 
-/// The secrets by key.
 #[derive(Default)]
 pub(super) struct Memory(Mutex<HashMap<ItemKey, Secret>>);
 
 impl Memory {
-    pub(super) fn keep(&self, key: &ItemKey, value: Secret) {
-        self.items().insert(key.clone(), value);
-    }
-
-    pub(super) fn forget(&self, key: &ItemKey) {
-        self.items().remove(key);
+    pub(super) fn write(&self, key: ItemKey, value: Option<Secret>) {
+        put(&mut self.items(), key, value);
     }
 
     pub(super) fn find(&self, key: &ItemKey) -> Option<Secret> {
@@ -34,16 +29,20 @@ impl Memory {
         if !is_same(held, from.as_ref()) {
             return Changed::Conflict(held.cloned());
         }
-        match to {
-            Some(value) => items.insert(key, value),
-            None => items.remove(&key),
-        };
+        put(&mut items, key, to);
         Changed::Done
     }
 
     fn items(&self) -> MutexGuard<'_, HashMap<ItemKey, Secret>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn put(items: &mut HashMap<ItemKey, Secret>, key: ItemKey, value: Option<Secret>) {
+    match value {
+        Some(value) => items.insert(key, value),
+        None => items.remove(&key),
+    };
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Keeps tokens and client secrets: in the OS keyring, or in memory where the config file says so.
-//! Does not: decide when something is kept, fall back from one place to the other, or read records.
-//! Used by: the perform layer, which turns the broker's vault effects into calls.
+//! Keeps tokens and client secrets: in the OS keyring, or in memory.
+//! Does not: decide when to keep something, fall back from one to the other, or read records.
+//! Used by: perform, which turns the broker's vault effects into calls.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use rally_cred_proto::Secret;
 
 use rally_cred_core::{
     profile::Keyring,
-    vault::{Change, Changed, ItemKey, VaultTrouble},
+    vault::{Change, Changed, ItemKey, Read, VaultTrouble},
 };
 
 mod keyring;
@@ -17,23 +17,18 @@ mod thread;
 
 /// How long a call waits for the keyring.
 ///
-/// A call usually takes milliseconds; only an unlock prompt takes longer, and then a person types a passphrase, which
-/// 20 s is enough for. A slower person loses nothing: the prompt stays on the screen, and once it is answered the
-/// keyring is unlocked for the next call. Callers of the daemon do not wait for this, since the broker answers each by
-/// its own deadline.
+/// A call usually takes milliseconds, an unlock prompt as long as a person takes to type a passphrase, for which 20 s
+/// will do. A slower person loses nothing: the prompt stays, and once it is answered, the keyring is unlocked for the
+/// next call. The daemon's callers do not wait for this, since the broker answers each by its own deadline.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A handle on the place where secrets are kept. Clones are the same place.
+/// A handle on the place where secrets are kept. Clones share the place.
 #[derive(Clone)]
 pub struct Vault(Place);
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = match &self.0 {
-            Place::Keyring(_) => "keyring",
-            Place::Memory(_) => "memory",
-        };
-        f.debug_tuple("Vault").field(&place).finish()
+        f.write_str("Vault")
     }
 }
 
@@ -44,8 +39,8 @@ enum Place {
 }
 
 impl Vault {
-    /// Takes the configured place. Nothing is touched before the first call. `Auto` and `Os` are one here: what to do
-    /// about a keyring that is missing is the broker's decision.
+    /// Opens the configured place; nothing is touched before the first call. `Auto` and `Os` are the same here: the
+    /// broker decides what to do about a missing keyring.
     pub fn open(choice: Keyring) -> Self {
         match choice {
             Keyring::Auto | Keyring::Os => {
@@ -55,30 +50,22 @@ impl Vault {
         }
     }
 
-    /// What is kept under the key, `None` if nothing is.
-    pub async fn load(&self, key: &ItemKey) -> Result<Option<Secret>, VaultTrouble> {
+    /// What is kept under the key.
+    pub async fn load(&self, key: &ItemKey) -> Read {
         match &self.0 {
             Place::Keyring(keyring) => keyring.load(&key.account()).await,
             Place::Memory(memory) => Ok(memory.find(key)),
         }
     }
 
-    /// Keeps the value under the key, in place of what was there.
-    ///
-    /// After a trouble the value may still be kept later, when a prompt is answered; but never in place of the value of
-    /// a later `save` or `erase`.
+    /// Keeps the value under the key, in place of what was there. After a failure it may still be written later, once a
+    /// prompt is answered; but never over the value of a later `save` or `erase`.
     pub async fn save(&self, key: &ItemKey, value: Secret) -> Result<(), VaultTrouble> {
-        match &self.0 {
-            Place::Keyring(keyring) => keyring.write(&key.account(), Some(value)).await,
-            Place::Memory(memory) => {
-                memory.keep(key, value);
-                Ok(())
-            }
-        }
+        self.write(key, Some(value)).await
     }
 
-    /// Carries the change out if the item holds what is believed. No keyring can do both in one step, so a write of another
-    /// program between the two, a few milliseconds apart, goes unseen.
+    /// Makes the change if the item holds what is believed. No keyring does both in one step, so another program's
+    /// write between the two, a few milliseconds apart, goes unnoticed.
     pub async fn change(&self, change: Change) -> Result<Changed, VaultTrouble> {
         match &self.0 {
             Place::Keyring(keyring) => keyring.change(&change.key.account(), change.from, change.to).await,
@@ -86,7 +73,7 @@ impl Vault {
         }
     }
 
-    /// Writes an item, reads it and deletes it. The first trouble ends it; after one, the item may be left behind.
+    /// Writes an item, reads it and erases it. The first failure ends it, and may leave the item behind.
     pub async fn try_out(&self, key: &ItemKey) -> Result<(), VaultTrouble> {
         let failed = |why: &str| VaultTrouble::Failed(why.to_owned());
         let written = Secret::parse("rally-cred was here".to_owned()).map_err(|_| failed("no item"))?;
@@ -100,12 +87,16 @@ impl Vault {
         }
     }
 
-    /// Forgets what is kept under the key; it is fine if nothing is.
+    /// Erases what is kept under the key, if anything.
     pub async fn erase(&self, key: &ItemKey) -> Result<(), VaultTrouble> {
+        self.write(key, None).await
+    }
+
+    async fn write(&self, key: &ItemKey, value: Option<Secret>) -> Result<(), VaultTrouble> {
         match &self.0 {
-            Place::Keyring(keyring) => keyring.write(&key.account(), None).await,
+            Place::Keyring(keyring) => keyring.write(&key.account(), value).await,
             Place::Memory(memory) => {
-                memory.forget(key);
+                memory.write(key.clone(), value);
                 Ok(())
             }
         }

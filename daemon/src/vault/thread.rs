@@ -2,9 +2,9 @@
 //! Does not: know any keyring; it is given a way to open a [`Store`].
 //! Used by: the vault's handle.
 //!
-//! A call into a keyring can block for ever, in a prompt that nobody answers. No thread can be stopped from outside, so
-//! the one that blocks is left behind together with its store, and the next call gets a new thread and a new store. The
-//! threads are plain ones, since a runtime waits for its blocking threads when it ends.
+//! A call into a keyring can block for ever, in a prompt that nobody answers. A thread cannot be stopped from outside,
+//! so a blocked one is left behind with its store, and the next call gets a new thread and a new store. The threads are
+//! plain ones, since a runtime waits for its blocking threads when it ends.
 
 use std::{
     collections::HashMap,
@@ -22,47 +22,44 @@ use tokio::{
 use crate::worker::Undone;
 use rally_cred_core::vault::{Changed, VaultTrouble, is_same};
 
-/// Where items are kept by account name. Every call may block for ever.
+/// Where items are kept by account name. Any call may block for ever.
 pub(super) trait Store {
     fn load(&self, account: &str) -> Result<Option<Secret>, Refusal>;
     fn save(&self, account: &str, value: &Secret) -> Result<(), Refusal>;
-    /// An absent item is erased already.
+    /// Succeeds if there is no such item.
     fn erase(&self, account: &str) -> Result<(), Refusal>;
 }
 
-/// Why a store did not do what it was asked.
+/// Why a store failed.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) trouble: VaultTrouble,
-    /// The fault may lie in this store alone, so that one opened anew might do it: a restarted keyring does not know the
-    /// session of the old store, and says so for ever.
+    /// The fault may be this store's alone, so that a newly opened one may succeed: a restarted keyring does not know
+    /// the old store's session, and never will.
     pub(super) reopen: bool,
 }
 
 /// How long an open store is kept for the next call. Calls come in bursts, as at a sign-in, and then not for hours; an
-/// open one holds a connection with a thread of its own, and opening takes some 50 ms.
+/// open store holds a connection with a thread of its own, and opening one takes about 50 ms.
 const KEEP_OPEN: Duration = Duration::from_secs(10);
 
 type Open = dyn Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync;
 type Outcome = Result<Done, VaultTrouble>;
 
-/// What a job came to.
 enum Done {
-    /// A load found this.
     Loaded(Option<Secret>),
-    /// A write is in the store.
     Written,
-    /// A write was not carried out, since this stood there in place of what was expected.
+    /// The item held this instead of what was expected, and was left alone.
     Conflict(Option<Secret>),
 }
 
-/// The thread that owns the store now, and what is known about those that were left behind.
+/// The thread that owns the store now, and what is known of those left behind.
 pub(super) struct KeyringThread {
     open: Arc<Open>,
     patience: Duration,
     keep_open: Duration,
     threads: Mutex<Threads>,
-    /// By account: what its unfinished writes are to end in.
+    /// By account, the result of its unfinished writes.
     pending_writes: Mutex<HashMap<String, Weak<Mutex<PendingWrite>>>>,
 }
 
@@ -76,7 +73,7 @@ struct Threads {
 #[derive(Clone)]
 struct Running {
     jobs: mpsc::Sender<Job>,
-    /// Dead as soon as the thread has ended; tells threads apart, too.
+    /// Dead once the thread has ended; also tells threads apart.
     alive: Weak<()>,
 }
 
@@ -87,23 +84,22 @@ struct Job {
     answer: oneshot::Sender<Outcome>,
 }
 
-/// The newest value that was asked for, shared by all unfinished writes of one account.
+/// The newest value for an account, shared by all its unfinished writes.
 ///
-/// A thread that was left behind still holds its write and carries it out once its prompt is answered, perhaps after a
-/// newer one. So whoever has written looks here again, and writes on until the newest is what stands in the store.
+/// A thread that was left behind makes its write once its prompt is answered, perhaps after a newer one. So whatever
+/// has written looks here again, and writes on until the store holds the newest.
 #[derive(Default)]
 struct PendingWrite {
     turn: u64,
     /// `None` erases.
     value: Option<Secret>,
-    /// What must stand there for the newest write, if it matters.
+    /// What the newest write must find in the item, if it matters.
     expected: Option<Option<Secret>>,
-    /// What the writes before it were to end in, while they may still come to their end.
+    /// The values of earlier writes, which may still happen.
     earlier: Vec<Option<Secret>>,
 }
 
 impl PendingWrite {
-    /// Puts a newer write in the place of the newest.
     fn renew(&mut self, expected: Option<Option<Secret>>, value: Option<Secret>) {
         let old = std::mem::replace(&mut self.value, value);
         if self.turn > 0 && !self.earlier.iter().any(|known| is_same(known.as_ref(), old.as_ref())) {
@@ -113,12 +109,12 @@ impl PendingWrite {
         self.expected = expected;
     }
 
-    /// Whether the newest write may go where this stands.
+    /// Whether the newest write may replace what was found.
     fn may_replace(&self, found: Option<&Secret>) -> bool {
         self.expected.iter().chain(&self.earlier).any(|known| is_same(known.as_ref(), found))
     }
 
-    /// Leaves what somebody else has put there.
+    /// Leaves what somebody else has written.
     fn give_way(&mut self, found: Option<Secret>) {
         self.expected = Some(found.clone());
         self.value = found;
@@ -130,14 +126,8 @@ impl KeyringThread {
         open: impl Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync + 'static,
         patience: Duration,
     ) -> Self {
-        let keep_open = KEEP_OPEN;
-        Self {
-            open: Arc::new(open),
-            patience,
-            keep_open,
-            threads: Mutex::default(),
-            pending_writes: Mutex::default(),
-        }
+        let (threads, pending_writes) = (Mutex::default(), Mutex::default());
+        Self { open: Arc::new(open), patience, keep_open: KEEP_OPEN, threads, pending_writes }
     }
 
     pub(super) async fn load(&self, account: &str) -> Result<Option<Secret>, VaultTrouble> {
@@ -147,7 +137,7 @@ impl KeyringThread {
         }
     }
 
-    /// Saves the value, or erases the item if there is none.
+    /// Saves the value, or erases the item.
     pub(super) async fn write(&self, account: &str, value: Option<Secret>) -> Result<(), VaultTrouble> {
         let pending = self.pending(account, None, value);
         self.call(account, Some(pending)).await.map(|_| ())
@@ -183,13 +173,13 @@ impl KeyringThread {
         }
     }
 
-    /// Hands the job to the current thread, or to a new one; refuses it while too many hang.
+    /// Hands the job to the current thread, or to a new one; fails while too many hang.
     fn submit(&self, job: Job) -> Result<Running, VaultTrouble> {
         let mut threads = unpoisoned(&self.threads);
         let job = match &threads.current {
             Some(running) => match running.jobs.send(job) {
                 Ok(()) => return Ok(running.clone()),
-                // It ended in a panic; the job goes to another.
+                // It panicked; another thread gets the job.
                 Err(mpsc::SendError(job)) => job,
             },
             None => job,
@@ -204,7 +194,7 @@ impl KeyringThread {
             )));
         }
         let running = start(Arc::clone(&self.open), self.keep_open)?;
-        // The receiver is alive, for the thread has only just begun; if not, the answer's channel is closed and says so.
+        // The receiver lives, since the thread has just begun; if not, the closed answer channel says so.
         let _ = running.jobs.send(job);
         threads.current = Some(running.clone());
         Ok(running)
@@ -212,7 +202,7 @@ impl KeyringThread {
 
     fn leave_behind(&self, thread: &Running) {
         let mut threads = unpoisoned(&self.threads);
-        // Several calls may have waited for one thread; the first whose deadline passes leaves it behind.
+        // Several calls may wait for one thread; the first deadline leaves it behind.
         if let Some(left) = threads.current.take_if(|current| current.alive.ptr_eq(&thread.alive)) {
             threads.left_behind.push(left.alive);
             threads.last_left = Some(Instant::now());
@@ -234,11 +224,11 @@ impl KeyringThread {
     }
 }
 
-/// How long no new thread is begun after one was left behind, by how many hang.
+/// How long no new thread starts after one was left behind, by the number that hang.
 ///
-/// Three calls in a row may hang for passing reasons, as when a desktop starts or a person is away for a moment. From
-/// then on each new thread would only add a prompt, so the pause is five minutes and doubles with each, which keeps
-/// even a year of hanging under twenty threads.
+/// Three calls in a row may hang for passing reasons, as when a desktop starts or nobody is there for a moment. Each
+/// further thread would only add a prompt, so the pause is five minutes and doubles with each: even a year of hanging
+/// leaves fewer than twenty threads.
 fn rest(hung: usize) -> Duration {
     const FREE: usize = 3;
     const FIRST: Duration = Duration::from_secs(5 * 60);
@@ -259,7 +249,7 @@ fn start(open: Arc<Open>, keep_open: Duration) -> Result<Running, VaultTrouble> 
     Ok(Running { jobs, alive })
 }
 
-/// Ends when its sender is dropped: by the handle, or because the thread was left behind.
+/// Ends when its sender is dropped: by the handle, or when the thread is left behind.
 fn serve(open: &Open, keep_open: Duration, jobs: &mpsc::Receiver<Job>, alive: Arc<()>) {
     let mut store = None;
     loop {
@@ -271,18 +261,18 @@ fn serve(open: &Open, keep_open: Duration, jobs: &mpsc::Receiver<Job>, alive: Ar
             next => next,
         };
         let Ok(job) = next else { break };
-        // The deadline of one that waited behind a blocked call has passed.
+        // The deadline of a job that waited behind a blocked call has passed.
         if !job.answer.is_closed() {
             let done = perform(&mut store, open, &job);
-            // An answer that nobody waits for any more is an answer that came too late.
+            // Nobody may wait for the answer any more.
             let _ = job.answer.send(done);
         }
     }
-    // Before the store, whose end can block as well.
+    // Before the store, whose end can block too.
     drop(alive);
 }
 
-/// Does the job; with a store opened anew, once, if an older one fails in a way that this can heal.
+/// Does the job; once more with a newly opened store, if an older one fails in a way that this can cure.
 fn perform(store: &mut Option<Box<dyn Store>>, open: &Open, job: &Job) -> Outcome {
     let was_open = store.is_some();
     let opened = match store {
@@ -305,7 +295,7 @@ fn perform(store: &mut Option<Box<dyn Store>>, open: &Open, job: &Job) -> Outcom
 
 fn attempt(store: &dyn Store, job: &Job) -> Result<Done, Refusal> {
     let Some(pending) = &job.write else { return store.load(&job.account).map(Done::Loaded) };
-    // After the first round, what stands there is what this thread has put there.
+    // After the first round, the item holds what this thread has written.
     let mut is_ours = false;
     loop {
         let (turn, value, is_conditional) = {
@@ -334,7 +324,7 @@ fn attempt(store: &dyn Store, job: &Job) -> Result<Done, Refusal> {
     }
 }
 
-/// A panic in between leaves nothing half done in what these locks guard.
+/// A panic leaves nothing half done in what these locks guard.
 fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -88,8 +88,8 @@ fn carriage_return_and_nul_are_refused_in_every_attribute_and_at_its_end() {
 
 #[test]
 fn a_line_without_a_key_or_an_equals_sign_is_refused() {
-    assert_eq!(refused("protocol=https\nhost\n"), BadAttributes::NoEquals { at: 15 });
-    assert_eq!(refused("protocol=https\n=a\n"), BadAttributes::NoKey { at: 15 });
+    assert_eq!(refused("protocol=https\nhost\n"), BadAttributes::NoEquals(15));
+    assert_eq!(refused("protocol=https\n=a\n"), BadAttributes::NoKey(15));
 }
 
 #[test]
@@ -239,7 +239,8 @@ const SINGLE: [&str; 7] =
 
 fn line_of_git() -> impl Strategy<Value = (String, String)> {
     let kept = prop::sample::select(SINGLE.as_slice()).prop_map(str::to_owned);
-    let other = "[^=\r\n\0]{1,20}".prop_filter("not a known key", |key| !KNOWN.contains(&key.as_str()));
+    let other =
+        "[^=\r\n\0]{1,20}".prop_filter("not a known key", |key| !KNOWN.split(' ').any(|known| known == key));
     (prop_oneof![kept, other], "[^\r\n\0]{0,40}")
 }
 

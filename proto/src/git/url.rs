@@ -17,7 +17,7 @@ pub(super) fn parse(url: Value<'_>) -> Result<Attributes, BadAttributes> {
     let secret = |key, bytes| Value { key, bytes: &decode(key, bytes, at)?, at }.secret();
 
     let scheme = url.bytes.windows(3).position(|three| three == b"://").filter(|length| *length > 0);
-    let (protocol, rest) = url.bytes.split_at(scheme.ok_or(BadAttributes::NoProtocol { at })?);
+    let (protocol, rest) = url.bytes.split_at(scheme.ok_or(BadAttributes::NoProtocol(at))?);
     let rest = rest.strip_prefix(b"://").unwrap_or_default();
     let host_end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(host_end);
@@ -149,7 +149,7 @@ mod tests {
             assert_eq!(refused(format!("https://u:{encoded}@a").as_bytes()), hidden("password"));
         }
         for url in ["example.com/x", "://example.com", "", "https:/a", "https:a"] {
-            assert_eq!(refused(url.as_bytes()), BadAttributes::NoProtocol { at: 7 }, "{url}");
+            assert_eq!(refused(url.as_bytes()), BadAttributes::NoProtocol(7), "{url}");
         }
         assert_eq!(refused(b"https://a%ff"), BadAttributes::NotUtf8 { key: "host", at: 7 });
     }

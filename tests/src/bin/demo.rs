@@ -5,12 +5,10 @@
 
 use std::{env, path::Path, process::ExitCode};
 
-use rally_cred_tests::{
-    browser::Browser,
-    command_line::{flag, run},
-    sandbox::{Entry, Sandbox},
-    world::{self, Ended, World},
-};
+use rally_cred_tests::browser::Browser;
+use rally_cred_tests::command_line::{flag, run};
+use rally_cred_tests::sandbox::{Entry, Sandbox};
+use rally_cred_tests::world::{self, Ended, World};
 
 fn main() -> ExitCode {
     let about = "Builds rally-cred, starts a stand-in for Rally and a daemon in temporary folders, signs in, and makes a query";
@@ -83,11 +81,9 @@ fn sign_in(world: &World, sandbox: &Sandbox, profile: &str, by_hand: bool) -> Re
     if by_hand {
         println!("  (waiting for you to press \"Allow Access\" in the browser)");
     } else {
-        let visit = Browser::trusting(None).allow_blocking(&url).map_err(|trouble| trouble.to_string())?;
-        println!(
-            "  (the demo follows the consent form as a browser would; the last page says {})",
-            visit.status
-        );
+        let visit = Browser::trusting(None).allow(&url).map_err(|trouble| trouble.to_string())?;
+        let status = visit.status;
+        println!("  (the demo follows the consent form as a browser would; the last page says {status})");
     }
     let Ended { stdout, stderr, code } = login.end();
     print!("{}", indented(&stderr));
@@ -121,7 +117,7 @@ fn explain_flow(log: &[Entry]) -> Result<(), String> {
     pairs(&exchange.form);
     println!("answer: {}", exchange.status.unwrap_or(0));
     let answer: serde_json::Value =
-        serde_json::from_str(exchange.answer.as_deref().unwrap_or("")).map_err(|fault| fault.to_string())?;
+        serde_json::from_str(exchange.answer.as_deref().unwrap_or("")).map_err(|err| err.to_string())?;
     for (name, value) in answer.as_object().into_iter().flatten() {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         println!("  {name:<14} {}", masked(name, &text));
@@ -129,11 +125,8 @@ fn explain_flow(log: &[Entry]) -> Result<(), String> {
 
     let look_up = find("GET", "/slm/webservice/v2.0/user")?;
     step("5. Whose token it is");
-    println!(
-        "GET {}   ZSESSIONID: {}",
-        look_up.path,
-        masked("access_token", look_up.header("zsessionid").unwrap_or(""))
-    );
+    let token = masked("access_token", look_up.header("zsessionid").unwrap_or(""));
+    println!("GET {}   ZSESSIONID: {token}", look_up.path);
     println!("answer: {}", look_up.status.unwrap_or(0));
     Ok(())
 }
@@ -173,19 +166,17 @@ fn use_token(world: &World, sandbox: &Sandbox) -> Result<(), String> {
 }
 
 fn query_wsapi(url: &str, token: &str) -> Result<serde_json::Value, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|fault| fault.to_string())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|err| err.to_string())?;
     runtime.block_on(async {
         let client = rally_cred_tests::browser::client(None).map_err(|trouble| trouble.to_string())?;
         let answer =
-            client.get(url).header("ZSESSIONID", token).send().await.map_err(|fault| fault.to_string())?;
+            client.get(url).header("ZSESSIONID", token).send().await.map_err(|err| err.to_string())?;
         if !answer.status().is_success() {
             return Err(format!("the query was answered with {}", answer.status()));
         }
-        let text = answer.text().await.map_err(|fault| fault.to_string())?;
-        serde_json::from_str(&text).map_err(|fault| fault.to_string())
+        let text = answer.text().await.map_err(|err| err.to_string())?;
+        serde_json::from_str(&text).map_err(|err| err.to_string())
     })
 }
 

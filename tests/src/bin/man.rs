@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 fn main() -> Result<(), String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../man");
     for (name, text) in rally_cred_tests::man::pages()? {
-        fs::write(folder.join(name), text).map_err(|fault| format!("{name}: {fault}"))?;
+        fs::write(folder.join(name), text).map_err(|err| format!("{name}: {err}"))?;
     }
     Ok(())
 }

@@ -2,12 +2,8 @@
 //! Does not: show anything.
 //! Used by: the process tests, as the browser that the client opens.
 
-use std::{
-    env,
-    fs::{self, OpenOptions},
-    io::Write,
-    process::ExitCode,
-};
+use std::fs::{self, OpenOptions};
+use std::{env, io::Write, process::ExitCode};
 
 use rally_cred_tests::browser::Browser;
 
@@ -24,8 +20,8 @@ fn main() -> ExitCode {
     let browser = Browser::trusting(authority.as_deref());
     let visit = match env::var("PRESS").as_deref() {
         Ok("nothing") => return ExitCode::SUCCESS,
-        Ok("deny") => browser.deny_blocking(&url),
-        _ => browser.allow_blocking(&url),
+        Ok("deny") => browser.deny(&url),
+        _ => browser.allow(&url),
     };
     if visit.is_ok_and(|visit| visit.status == 200) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

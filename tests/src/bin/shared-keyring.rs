@@ -5,19 +5,10 @@
 //! Used by: `tests/run`.
 #![expect(clippy::print_stdout, reason = "a program speaks through its standard streams")]
 
-use std::{
-    collections::HashMap,
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::ExitCode,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, thread};
 
 use rally_cred_proto::{
     Client,

@@ -5,10 +5,8 @@
 
 use std::{process::ExitCode, thread};
 
-use rally_cred_tests::{
-    command_line::{number, run},
-    simulation::{History, Violation},
-};
+use rally_cred_tests::command_line::{number, run};
+use rally_cred_tests::simulation::{History, Violation};
 
 fn main() -> ExitCode {
     let flags = [

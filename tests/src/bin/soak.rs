@@ -7,15 +7,8 @@
     reason = "a program speaks through its standard streams"
 )]
 
-use std::{
-    process::ExitCode,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread,
-    time::Instant,
-};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{process::ExitCode, sync::OnceLock, thread, time::Instant};
 
 use rally_cred_proto::{
     Client, Fault, FaultKind, Secret,

@@ -1,6 +1,6 @@
-//! The hands behind the curtain: faults, revocations, planted values, the record.
+//! What a test may ask of a running sandbox, and do to it: faults, revocations, planted values, the record.
 //! Does not: behave like Rally in any way.
-//! Used by: tests in the same process (through `Sandbox`), and `control_paths`, which has the same over HTTP.
+//! Used by: tests, through `Sandbox`, and the handlers of requests.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,7 +22,6 @@ use super::shape::Shape;
 pub struct Control {
     base_url: String,
     ca_pem: Option<String>,
-    initial: Options,
     state: Mutex<Sandboxed>,
     counters: watch::Sender<Counters>,
     clearings: watch::Sender<u64>,
@@ -35,8 +34,6 @@ pub(super) struct Sandboxed {
     pub(super) backlog: Backlog,
     pub(super) plans: VecDeque<Plan>,
     log: Vec<Entry>,
-    /// How many entries earlier resets threw away: an entry's number is this plus its index.
-    forgotten: usize,
 }
 
 /// Longest wait for something a test expects to happen; a safety net, not a time that anything depends on.
@@ -48,14 +45,12 @@ impl Control {
         Arc::new(Control {
             base_url,
             ca_pem,
-            initial: options.clone(),
             state: Mutex::new(Sandboxed {
                 options,
                 grants: Grants::default(),
                 backlog,
                 plans: VecDeque::new(),
                 log: Vec::new(),
-                forgotten: 0,
             }),
             counters: watch::Sender::default(),
             clearings: watch::Sender::default(),
@@ -64,12 +59,7 @@ impl Control {
 
     /// Plans a fault for the next `times` requests at an endpoint (none: until cleared), after those planned before.
     pub fn fault(&self, endpoint: Endpoint, fault: Fault, times: Option<u32>) {
-        self.plan(Plan { endpoint, fault, times });
-    }
-
-    /// The same, as read from a flag or from JSON.
-    pub fn plan(&self, plan: Plan) {
-        self.state().plans.push_back(plan);
+        self.state().plans.push_back(Plan { endpoint, fault, times });
     }
 
     /// Forgets all planned faults and lets every hanging request go on.
@@ -113,22 +103,6 @@ impl Control {
         self.state().grants.expire(Instant::now());
     }
 
-    /// Back to the state of the start: its options, its backlog, no grants, no faults, an empty record.
-    pub fn reset(&self) {
-        let mut state = self.state();
-        state.options = self.initial.clone();
-        state.grants = Grants::default();
-        state.backlog = Backlog::seeded(self.shape(), &self.initial.user);
-        state.forgotten += state.log.len();
-        state.log.clear();
-        drop(state);
-        self.clear_faults();
-        // Requests that are open now will still end.
-        self.counters.send_modify(|counters| {
-            *counters = Counters { in_flight: counters.in_flight, ..Counters::default() };
-        });
-    }
-
     /// `http://127.0.0.1:PORT` or `https://…`, without a slash at the end: what a profile's `base_url` takes.
     pub fn base_url(&self) -> &str {
         &self.base_url
@@ -157,7 +131,7 @@ impl Control {
         self.state().options.clone()
     }
 
-    /// Every request so far, oldest first; those to `/_sandbox/` are not among them.
+    /// Every request so far, oldest first.
     pub fn log(&self) -> Vec<Entry> {
         self.state().log.clone()
     }
@@ -167,20 +141,20 @@ impl Control {
         self.counters.borrow().clone()
     }
 
-    /// Waits until the counters are as a test wants them: `until(|counters| counters.in_flight == 12)`.
-    /// The error is `TimedOut`, after a minute: what was waited for will not come.
-    pub async fn until(&self, wanted: impl FnMut(&Counters) -> bool) -> io::Result<Counters> {
+    /// Waits until the counters are as a test wants them: `until(|counters| counters.tokens() == 1)`.
+    /// The error is `TimedOut`, after a minute: what was waited for will not come. Inside an async runtime it panics.
+    pub fn until(&self, wanted: impl FnMut(&Counters) -> bool) -> io::Result<Counters> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut counters = self.counters.subscribe();
-        let seen = tokio::time::timeout(PATIENCE, counters.wait_for(wanted)).await;
-        match seen {
-            Ok(Ok(counters)) => Ok(counters.clone()),
+        let waited = async {
+            tokio::time::timeout(PATIENCE, counters.wait_for(wanted))
+                .await
+                .map(|seen| seen.map(|seen| seen.clone()))
+        };
+        match runtime.block_on(waited) {
+            Ok(Ok(counters)) => Ok(counters),
             _ => Err(io::ErrorKind::TimedOut.into()),
         }
-    }
-
-    /// [`until`](Control::until) for a thread outside any async runtime; inside one it panics.
-    pub fn until_blocking(&self, wanted: impl FnMut(&Counters) -> bool) -> io::Result<Counters> {
-        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.until(wanted))
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, Sandboxed> {
@@ -219,7 +193,7 @@ impl Control {
         let path = entry.path.clone();
         let grant_type = entry.field("grant_type").unwrap_or_default().to_owned();
         let mut state = self.state();
-        let number = state.forgotten + state.log.len();
+        let number = state.log.len();
         state.log.push(entry);
         drop(state);
         self.counters.send_modify(|counters| match endpoint {
@@ -227,22 +201,9 @@ impl Control {
             Endpoint::Auth => counters.authorizations += 1,
             Endpoint::Token => *counters.token_requests.entry(grant_type).or_default() += 1,
             Endpoint::User => counters.user_lookups += 1,
-            Endpoint::Wsapi => counters.artifact_queries += 1,
+            Endpoint::Wsapi => {}
         });
         Visit { control: self.clone(), path, number }
-    }
-
-    /// Leave for one more open WSAPI request, unless there are `most` already.
-    pub(super) fn permit(self: &Arc<Control>, most: usize) -> Option<Permit> {
-        let entered = self.counters.send_if_modified(|counters| {
-            let free = counters.in_flight < most as u64;
-            if free {
-                counters.in_flight += 1;
-                counters.peak_in_flight = counters.peak_in_flight.max(counters.in_flight);
-            }
-            free
-        });
-        entered.then(|| Permit(self.clone()))
     }
 }
 
@@ -250,15 +211,6 @@ impl Sandboxed {
     /// What WSAPI shows at this moment.
     pub(super) fn catalogue<'a>(&'a self, shape: Shape<'a>) -> Catalogue<'a> {
         Catalogue { shape, user: &self.options.user, backlog: &self.backlog }
-    }
-}
-
-/// An open WSAPI request with a good token; dropping it closes the request.
-pub(super) struct Permit(Arc<Control>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.counters.send_modify(|counters| counters.in_flight -= 1);
     }
 }
 
@@ -270,18 +222,9 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    pub(super) fn answered(self, status: StatusCode) {
-        self.note(status, None);
-    }
-
-    pub(super) fn answered_with(self, status: StatusCode, body: String) {
-        self.note(status, Some(body));
-    }
-
-    fn note(self, status: StatusCode, body: Option<String>) {
-        let mut state = self.control.state();
-        let index = self.number.checked_sub(state.forgotten);
-        if let Some(entry) = index.and_then(|index| state.log.get_mut(index)) {
+    /// Notes the answer's status, and its body if it is to be kept.
+    pub(super) fn answered(self, status: StatusCode, body: Option<String>) {
+        if let Some(entry) = self.control.state().log.get_mut(self.number) {
             entry.status = Some(status.as_u16());
             entry.answer = body;
         }

@@ -1,6 +1,6 @@
 //! What every request passes before its handler: the record, WSAPI's admission, the planned fault, and Rally's cookie.
 //! Does not: know what the handlers answer.
-//! Used by: the router in `serve`; the control paths pass unrecorded.
+//! Used by: the router in `serve`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use url::form_urlencoded;
 use uuid::Uuid;
 
-use super::control::{Control, Permit};
+use super::control::Control;
 use super::fault::{Endpoint, Fault};
 use super::pages;
 use super::record::Entry;
@@ -52,23 +52,16 @@ pub(super) async fn gate(
     let path = entry.path.clone();
     let visit = control.arrived(endpoint, entry.clone());
 
-    let admission = match endpoint {
-        Endpoint::Auth | Endpoint::Token => Ok(None),
-        Endpoint::User | Endpoint::Wsapi => admission(&control, &entry, line.peer),
+    let refusal = match endpoint {
+        Endpoint::Auth | Endpoint::Token => None,
+        Endpoint::User | Endpoint::Wsapi => refusal(&control, &entry, line.peer),
     };
-    if let Err(Refusal::Busy(status)) = admission {
-        let answer = pages::jetty(status, &path, "Too many concurrent requests");
-        visit.answered(answer.status());
-        return answer;
-    }
     let mut cleared = control.clearings();
     let fault = control.next_fault(endpoint);
     let handled = async move {
-        // The permit lives as long as this future, so a request that is held back by a fault counts as open.
-        let _permit = match admission {
-            Ok(permit) => permit,
-            Err(refusal) => return refusal.into_response(&path),
-        };
+        if let Some(refusal) = refusal {
+            return refusal.into_response(&path);
+        }
         let mut request = Request::from_parts(parts, Body::from(body));
         request.extensions_mut().insert(entry);
         next.run(request).await
@@ -85,10 +78,6 @@ pub(super) async fn gate(
             handled.await
         }
         Some(Fault::Truncated) => halved(handled.await).await,
-        Some(Fault::Lose) => {
-            drop(handled.await);
-            hang_up(&line).await
-        }
         Some(Fault::Drop) => hang_up(&line).await,
         Some(Fault::Status { status, retry_after }) => out_of_order(status, retry_after, visit.path()),
         Some(Fault::Html) => pages::maintenance(),
@@ -112,10 +101,10 @@ pub(super) async fn gate(
     if endpoint == Endpoint::Token {
         let (parts, body) = answer.into_parts();
         let body = to_bytes(body, MAX_BODY).await.unwrap_or_default();
-        visit.answered_with(parts.status, String::from_utf8_lossy(&body).into_owned());
+        visit.answered(parts.status, Some(String::from_utf8_lossy(&body).into_owned()));
         Response::from_parts(parts, Body::from(body))
     } else {
-        visit.answered(answer.status());
+        visit.answered(answer.status(), None);
         answer
     }
 }
@@ -133,10 +122,8 @@ enum Refusal {
     Address(IpAddr),
     /// No token, an unknown one, one that is over, or one that may not write.
     Token,
-    /// A cookie beside the token.
-    Cookie(StatusCode),
-    /// One request more than one user may have open.
-    Busy(StatusCode),
+    /// A cookie beside the token. The text is documented (vendor article 127054), the status is not.
+    Cookie,
 }
 
 impl Refusal {
@@ -152,31 +139,29 @@ impl Refusal {
                 let reason = "Full authentication is required to access this resource";
                 pages::jetty(StatusCode::UNAUTHORIZED, path, reason)
             }
-            Refusal::Cookie(status) => {
+            Refusal::Cookie => {
                 let errors = ["Not authorized to perform action: Invalid key"];
-                (status, Json(json!({ "OperationResult": { "Errors": errors, "Warnings": [] } })))
+                (
+                    StatusCode::UNAUTHORIZED,
+                    Json(json!({ "OperationResult": { "Errors": errors, "Warnings": [] } })),
+                )
                     .into_response()
             }
-            Refusal::Busy(status) => pages::jetty(status, path, "Too many concurrent requests"),
         }
     }
 }
 
-fn admission(control: &Arc<Control>, entry: &Entry, peer: IpAddr) -> Result<Option<Permit>, Refusal> {
+fn refusal(control: &Control, entry: &Entry, peer: IpAddr) -> Option<Refusal> {
     let state = control.state();
     if state.options.address_refused {
-        return Err(Refusal::Address(peer));
+        return Some(Refusal::Address(peer));
     }
-    let Some(token) = entry.header("zsessionid") else { return Err(Refusal::Token) };
+    let Some(token) = entry.header("zsessionid") else { return Some(Refusal::Token) };
     if entry.header("cookie").is_some() {
-        return Err(Refusal::Cookie(status_of(state.options.cookie_status)));
+        return Some(Refusal::Cookie);
     }
     let may_not_write = state.options.read_only && entry.method != "GET";
-    if may_not_write || !state.grants.admits(Instant::now(), token) {
-        return Err(Refusal::Token);
-    }
-    let permit = control.permit(state.options.max_concurrent);
-    permit.map(Some).ok_or(Refusal::Busy(status_of(state.options.busy_status)))
+    (may_not_write || !state.grants.admits(Instant::now(), token)).then_some(Refusal::Token)
 }
 
 fn written_down(parts: &Parts, body: &[u8]) -> Entry {
@@ -236,7 +221,7 @@ fn with_type(content_type: &str, body: impl Into<Body>) -> Response {
     answer
 }
 
-/// A status from the options or a fault; one that HTTP does not have becomes 500.
-pub(super) fn status_of(status: u16) -> StatusCode {
+/// The status of a fault; one that HTTP does not have becomes 500.
+fn status_of(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -2,10 +2,9 @@
 //! Does not: speak HTTP or read a clock; every call is told what time it is.
 //! Used by: `login` (which makes and redeems grants) and `gate` (which asks whether a token is good).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::options::Options;
@@ -15,8 +14,9 @@ use super::options::Options;
 pub(super) struct Grants {
     tickets: HashMap<String, Request>,
     codes: HashMap<String, Code>,
+    /// When each ends; none: never.
     access: HashMap<String, Option<Instant>>,
-    refresh: HashMap<String, Option<Instant>>,
+    refresh: HashSet<String>,
     planted: VecDeque<Planted>,
 }
 
@@ -42,8 +42,7 @@ pub(super) struct Tokens {
 
 /// Values to use in place of random ones, for tests that plant a secret and then search for it. Each value is used once,
 /// by the next thing of its kind that is made; several plantings queue up, each kind in its own order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Planted {
     /// The next authorization code.
     pub code: Option<String>,
@@ -53,8 +52,6 @@ pub struct Planted {
     pub refresh_token: Option<String>,
     /// The next `id_token`.
     pub id_token: Option<String>,
-    /// The next press of "Allow Access" is answered with this error code, such as `temporarily_unavailable`.
-    pub consent_error: Option<String>,
 }
 
 /// Why a code or a refresh token was refused; the text becomes the error's description.
@@ -64,8 +61,10 @@ pub(super) enum Refusal {
     CodeExpired,
     OtherRedirect,
     UnknownRefresh,
-    RefreshExpired,
 }
+
+/// From its issue to its end. Rally does not say.
+const CODE_LIFE: Duration = Duration::from_secs(60);
 
 impl Grants {
     /// Remembers a request that is shown to the user; the ticket is the consent form's one-time key to it.
@@ -80,15 +79,10 @@ impl Grants {
         self.tickets.remove(ticket)
     }
 
-    /// The error code that was planted for the next consent, if any.
-    pub(super) fn consent_error(&mut self) -> Option<String> {
-        self.take_planted(|planted| &mut planted.consent_error)
-    }
-
     /// Makes an authorization code, bound to the redirect URI of its request.
-    pub(super) fn issue_code(&mut self, now: Instant, options: &Options, redirect_uri: String) -> String {
+    pub(super) fn issue_code(&mut self, now: Instant, redirect_uri: String) -> String {
         let code = self.take_planted(|planted| &mut planted.code).unwrap_or_else(opaque);
-        let ends = now + Duration::from_secs(options.code_life);
+        let ends = now + CODE_LIFE;
         self.codes.insert(code.clone(), Code { redirect_uri, ends });
         code
     }
@@ -108,7 +102,7 @@ impl Grants {
         if code.redirect_uri != redirect_uri {
             return Err(Refusal::OtherRedirect);
         }
-        let refresh_token = options.allow_refresh.then(|| self.issue_refresh(now, options));
+        let refresh_token = options.allow_refresh.then(|| self.issue_refresh());
         Ok(self.issue_access(now, options, refresh_token))
     }
 
@@ -119,13 +113,12 @@ impl Grants {
         options: &Options,
         refresh_token: &str,
     ) -> Result<Tokens, Refusal> {
-        let ends = *self.refresh.get(refresh_token).ok_or(Refusal::UnknownRefresh)?;
-        if is_over(now, ends) {
-            return Err(Refusal::RefreshExpired);
+        if !self.refresh.contains(refresh_token) {
+            return Err(Refusal::UnknownRefresh);
         }
         let refresh_token = if options.rotate_refresh {
             self.refresh.remove(refresh_token);
-            self.issue_refresh(now, options)
+            self.issue_refresh()
         } else {
             refresh_token.to_owned()
         };
@@ -140,7 +133,7 @@ impl Grants {
     /// Forgets one access token or refresh token; says whether it was known.
     pub(super) fn revoke(&mut self, token: &str) -> bool {
         let access = self.access.remove(token).is_some();
-        self.refresh.remove(token).is_some() || access
+        self.refresh.remove(token) || access
     }
 
     /// Forgets every token, of both kinds, and every code.
@@ -163,7 +156,7 @@ impl Grants {
 
     /// Whether this access token is known and not over.
     pub(super) fn admits(&self, now: Instant, token: &str) -> bool {
-        self.access.get(token).is_some_and(|ends| !is_over(now, *ends))
+        self.access.get(token).is_some_and(|ends| ends.is_none_or(|ends| now < ends))
     }
 
     fn issue_access(&mut self, now: Instant, options: &Options, refresh_token: Option<String>) -> Tokens {
@@ -173,9 +166,9 @@ impl Grants {
         Tokens { id_token, access_token, refresh_token }
     }
 
-    fn issue_refresh(&mut self, now: Instant, options: &Options) -> String {
+    fn issue_refresh(&mut self) -> String {
         let token = self.take_planted(|planted| &mut planted.refresh_token).unwrap_or_else(opaque);
-        self.refresh.insert(token.clone(), options.refresh_life.map(|life| now + Duration::from_secs(life)));
+        self.refresh.insert(token.clone());
         token
     }
 
@@ -195,13 +188,8 @@ impl Refusal {
                 "Invalid value for redirect_uri params - must match the authorization request"
             }
             Refusal::UnknownRefresh => "Invalid refresh token",
-            Refusal::RefreshExpired => "Refresh token has expired",
         }
     }
-}
-
-fn is_over(now: Instant, ends: Option<Instant>) -> bool {
-    ends.is_some_and(|ends| ends <= now)
 }
 
 /// A random value of 42 characters, the length that Rally's tokens were seen to have.
@@ -218,14 +206,14 @@ mod tests {
 
     fn issued() -> (Grants, Options, Instant, String) {
         let (mut grants, options, now) = (Grants::default(), Options::default(), Instant::now());
-        let code = grants.issue_code(now, &options, REDIRECT.into());
+        let code = grants.issue_code(now, REDIRECT.into());
         (grants, options, now, code)
     }
 
     #[test]
     fn a_code_dies_when_its_life_is_over() {
         let (mut grants, options, now, code) = issued();
-        let late = now + Duration::from_secs(options.code_life);
+        let late = now + CODE_LIFE;
         assert_eq!(grants.redeem(late, &options, &code, REDIRECT), Err(Refusal::CodeExpired));
     }
 
@@ -247,23 +235,13 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_token_dies_when_its_life_is_over() {
-        let (mut grants, mut options, now, code) = issued();
-        options.refresh_life = Some(10);
-        let tokens = grants.redeem(now, &options, &code, REDIRECT).unwrap();
-        let late = now + Duration::from_secs(10);
-        let refused = grants.renew(late, &options, &tokens.refresh_token.unwrap());
-        assert_eq!(refused, Err(Refusal::RefreshExpired));
-    }
-
-    #[test]
     fn planted_values_are_used_in_order_and_then_random_ones_again() {
-        let (mut grants, options, now, _) = issued();
+        let (mut grants, _, now, _) = issued();
         for code in ["first", "second"] {
             grants.plant(Planted { code: Some(code.into()), ..Planted::default() });
         }
-        assert_eq!(grants.issue_code(now, &options, REDIRECT.into()), "first");
-        assert_eq!(grants.issue_code(now, &options, REDIRECT.into()), "second");
-        assert_eq!(grants.issue_code(now, &options, REDIRECT.into()).len(), 42);
+        assert_eq!(grants.issue_code(now, REDIRECT.into()), "first");
+        assert_eq!(grants.issue_code(now, REDIRECT.into()), "second");
+        assert_eq!(grants.issue_code(now, REDIRECT.into()).len(), 42);
     }
 }

@@ -64,16 +64,10 @@ pub(super) async fn consent(
     };
     let mut answer = Serializer::new(String::new());
     match entry.field("choice") {
-        Some("allow") => match state.grants.consent_error() {
-            Some(error) => {
-                answer.append_pair("error", &error);
-            }
-            None => {
-                let options = state.options.clone();
-                let code = state.grants.issue_code(Instant::now(), &options, request.redirect_uri.clone());
-                answer.append_pair("code", &code);
-            }
-        },
+        Some("allow") => {
+            let code = state.grants.issue_code(Instant::now(), request.redirect_uri.clone());
+            answer.append_pair("code", &code);
+        }
         Some("deny") => {
             answer.append_pair("error", "access_denied");
             answer.append_pair("error_description", "The user denied the request");
@@ -98,9 +92,10 @@ pub(super) async fn token(
     match redeem(&mut state.grants, &options, &entry) {
         Ok(tokens) => success(&options, tokens),
         Err(refused) => {
+            // Rally's own statuses are not documented.
             let status = match refused.error {
-                "invalid_client" => options.client_error_status,
-                _ => options.error_status,
+                "invalid_client" => StatusCode::UNAUTHORIZED,
+                _ => StatusCode::BAD_REQUEST,
             };
             let body = Refused {
                 client_id: entry.field("client_id"),
@@ -108,7 +103,6 @@ pub(super) async fn token(
                 error_description: refused.description,
                 error: refused.error,
             };
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
             (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
         }
     }

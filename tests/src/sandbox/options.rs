@@ -1,15 +1,10 @@
 //! How a sandbox is set up: the registered client, its user, lives, limits and the switches for unproven answers.
 //! Does not: hold what happens later (tokens, log, faults).
-//! Used by: `Sandbox::start`, the flags of `rally-sandbox`, and `/_sandbox/options`, which changes a running one.
-
-use serde::{Deserialize, Serialize};
+//! Used by: `Sandbox::start`, and `Control::change`, which changes a running one.
 
 /// Everything a sandbox can be told at its start; all but `port`, `tls` and `certificate` can also be changed while
 /// it runs.
-///
-/// In JSON every field may be left out; an unknown one is an error.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Port on 127.0.0.1; 0 lets the system choose.
     pub port: u16,
@@ -27,28 +22,14 @@ pub struct Options {
     pub scope: String,
     /// Who presses the buttons and whom the tokens belong to.
     pub user: User,
-    /// Seconds from its issue after which an authorization code is dead.
-    pub code_life: u64,
     /// Seconds from its issue after which an access token is dead; what `expires_in` says.
     pub token_life: u64,
     /// How `expires_in` is written.
     pub expires_in: ExpiresIn,
-    /// Seconds from its issue after which a refresh token is dead; none: it lives until revoked or rotated.
-    pub refresh_life: Option<u64>,
     /// Give out refresh tokens and take them back. If not, a refresh is answered as any wrong grant type is.
     pub allow_refresh: bool,
     /// A refresh answers with a new refresh token, and the old one dies at once.
     pub rotate_refresh: bool,
-    /// WSAPI requests that one user may have open at the same time (vendor article 95713 says 12).
-    pub max_concurrent: usize,
-    /// Status for the request beyond `max_concurrent`. Rally's own is not documented.
-    pub busy_status: u16,
-    /// Status of a refusal by the token endpoint. Rally's own is not documented.
-    pub error_status: u16,
-    /// Status of a refusal by the token endpoint for a wrong client. Rally's own is not documented.
-    pub client_error_status: u16,
-    /// Status for a cookie beside a `ZSESSIONID`. The text is documented (vendor article 127054), the status is not.
-    pub cookie_status: u16,
     /// Hand out a session cookie with every answer. Rally does (rally-node's issue 6), and is said to refuse one beside
     /// a `ZSESSIONID`; yet pyral keeps cookies and works with keys. So what Rally does with its own is not known.
     pub session_cookies: bool,
@@ -61,8 +42,7 @@ pub struct Options {
 }
 
 /// The certificate that a sandbox shows: by default one for the loopback names and [`HOST`](super::HOST).
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certificate {
     /// As it should be.
     Sound,
@@ -75,8 +55,7 @@ pub enum Certificate {
 }
 
 /// How the token endpoint writes `expires_in`: the documentation shows a number, and promises nothing.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpiresIn {
     /// `86400`
     Number,
@@ -86,9 +65,8 @@ pub enum ExpiresIn {
     Absent,
 }
 
-/// The Rally user behind every token, in WSAPI's own field names.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(default, deny_unknown_fields, rename_all = "PascalCase")]
+/// The Rally user behind every token.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// What the user signs in with.
     pub user_name: String,
@@ -97,7 +75,6 @@ pub struct User {
     /// Mostly the same as the user name.
     pub email_address: String,
     /// WSAPI's key of the user.
-    #[serde(rename = "ObjectID")]
     pub object_id: u64,
 }
 
@@ -112,17 +89,10 @@ impl Default for Options {
             redirect_uri: "http://localhost:8477/callback".into(),
             scope: "alm".into(),
             user: User::default(),
-            code_life: 60,
             token_life: 86_400,
             expires_in: ExpiresIn::Number,
-            refresh_life: None,
             allow_refresh: true,
             rotate_refresh: true,
-            max_concurrent: 12,
-            busy_status: 429,
-            error_status: 400,
-            client_error_status: 401,
-            cookie_status: 401,
             session_cookies: true,
             read_only: false,
             address_refused: false,

@@ -1,6 +1,6 @@
 //! WSAPI v2.0 as it is read: one object, queries in pages, collections, and the schema.
 //! Does not: change anything (`writing` does), or check the token; `gate` has let the request through.
-//! Used by: the daemon's look-up of the user, and whoever tries a ZSESSIONID. It has what pyral and rally-node ask for;
+//! Used by: the daemon's look-up of the user, and tests that try a ZSESSIONID. It has what pyral and rally-node ask for;
 //! it does not sort, and `project` narrows a query while project scopes do not widen it.
 
 use std::sync::Arc;
@@ -111,7 +111,7 @@ fn in_pages(type_name: &'static str, mut found: Vec<Object>, entry: &Entry, unle
         };
         match query::parse(text, type_name, &known) {
             Ok(condition) => found.retain(|object| condition.holds(object)),
-            // An application error is a 200 with the error in the body, and counts that are all nought.
+            // An application error is a 200 with the error in the body, and counts of zero.
             Err(error) => return query_result(Some(error), 0, 0, 0, Vec::new()),
         }
     }

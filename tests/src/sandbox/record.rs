@@ -1,13 +1,11 @@
 //! What a sandbox writes down: every request with its secrets, and how many there were of each kind.
 //! Does not: decide anything.
-//! Used by: `gate` (writes), tests and `/_sandbox/log`, `/_sandbox/counters` (read).
+//! Used by: `gate` (writes) and tests (read).
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 /// One request as it came in. It holds secrets in the clear: the sandbox only ever sees made-up ones.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The HTTP method.
     pub method: String,
@@ -25,8 +23,8 @@ pub struct Entry {
     pub answer: Option<String>,
 }
 
-/// How many requests there were since the start or the last reset. A request counts when it has arrived, whatever comes of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How many requests there were. A request counts when it has arrived, whatever comes of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Authorization pages asked for.
     pub authorizations: u64,
@@ -36,13 +34,7 @@ pub struct Counters {
     pub token_requests: BTreeMap<String, u64>,
     /// Look-ups of the user behind a token.
     pub user_lookups: u64,
-    /// Every other WSAPI request.
-    pub artifact_queries: u64,
-    /// WSAPI requests with a good token that are being handled at this moment.
-    pub in_flight: u64,
-    /// The most there ever were of those at once.
-    pub peak_in_flight: u64,
-    /// Requests of all kinds above that are finished: answered, dropped, or left by the client.
+    /// Requests of all kinds that are finished: answered, dropped, or left by the client.
     pub finished: u64,
 }
 

@@ -182,7 +182,7 @@ pub(super) fn allowed_values(shape: Shape<'_>, attribute_id: i64) -> Option<Vec<
     Some((0..).zip(attribute.values).map(value).collect())
 }
 
-/// Rally numbers the definitions of its own attributes below nought.
+/// Rally numbers the definitions of its own attributes below zero.
 fn definition_id(known: &Type, number: i64) -> i64 {
     -known.first_id / 1000 - number
 }

@@ -27,7 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use super::control::Control;
 use super::gate::{Line, gate};
 use super::options::{Certificate, Options};
-use super::{HOST, control_paths, login, reading, writing};
+use super::{HOST, login, reading, writing};
 
 /// A sandbox that listens and does not answer yet.
 pub(super) struct Bound {
@@ -61,7 +61,6 @@ impl Bound {
             .route("/login/oauth2/token", post(login::token))
             .merge(reading::routes())
             .merge(writing::routes())
-            .merge(control_paths::routes())
             .fallback(reading::not_found)
             .method_not_allowed_fallback(reading::method_not_allowed)
             .layer(middleware::from_fn_with_state(self.control.clone(), gate))

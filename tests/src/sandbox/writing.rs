@@ -1,6 +1,6 @@
 //! WSAPI v2.0 as it is written: artifacts are created, updated and deleted.
 //! Does not: check the token (`gate` has let the request through), or whether a value is allowed.
-//! Used by: pyral, rally-node, and whoever tries a ZSESSIONID that may write. The texts of the errors follow what was seen
+//! Used by: pyral, rally-node, and tests of a ZSESSIONID that may write. The texts of the errors follow what was seen
 //! of Rally; clients must not depend on them.
 
 use std::sync::Arc;

@@ -4,16 +4,12 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use rally_cred_core::{
-    also::{Also, TokenHeader},
-    profile::{BaseUrl, Config, Keyring, Profile, RedirectUri, SecretSource, StaticHosts},
-};
-use rally_cred_proto::Origin;
+use rally_cred_core::also::{Also, TokenHeader};
+use rally_cred_core::profile::{BaseUrl, Config, Keyring, Profile, RedirectUri, SecretSource, StaticHosts};
+use rally_cred_proto::{Origin, ProfileName};
 
-use super::{
-    Seeded,
-    cast::{FIRST_PORT, name_of},
-};
+use super::Seeded;
+use super::cast::{FIRST_PORT, name_of};
 
 /// What it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +109,7 @@ impl ConfigFile {
     fn profile(&self, number: usize) -> Option<Profile> {
         let callback = format!("http://localhost:{}/callback", FIRST_PORT + number);
         Some(Profile {
-            name: name_of(number),
+            name: ProfileName::parse(&name_of(number))?,
             base_url: BaseUrl::parse(RALLY).ok()?,
             client_id: self.client_of(number)?,
             redirect_uri: RedirectUri::parse(&callback).ok()?,

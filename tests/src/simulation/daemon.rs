@@ -4,23 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use rally_cred_core::{
-    Broker,
-    answer::TokenForm,
-    event::Epoch,
-    profile::Keyring,
-    time::{Tick, Ticks},
-};
+use rally_cred_core::time::{Tick, Ticks};
+use rally_cred_core::{Broker, answer::TokenForm, event::Epoch, profile::Keyring};
 use rally_cred_proto::Secret;
 
+use super::vault::{Bugs, Items, SimVault, Wrote};
 use super::{
-    Planted, Seeded,
-    cast::broker,
-    config_file::ConfigFile,
-    planted::BrokerDice,
-    promises::Promises,
+    Planted, Seeded, cast::broker, config_file::ConfigFile, planted::BrokerDice, promises::Promises,
     rally::Mood,
-    vault::{Bugs, Items, SimVault, Wrote},
 };
 
 /// An outcome on its way to the broker.

@@ -187,23 +187,15 @@ impl History {
             }
             74..=78 => self.ask_of_statics(),
             79..=83 => {
-                let moods =
-                    [Mood::Well, Mood::Well, Mood::Unreachable, Mood::Busy, Mood::Maintenance, Mood::Losing];
-                self.mood = self.pick(&moods);
+                use Mood::{Busy, Losing, Maintenance, Unreachable, Well};
+                self.mood = self.pick(&[Well, Well, Unreachable, Busy, Maintenance, Losing]);
                 self.daemons.iter_mut().for_each(|daemon| daemon.promises.forget_reports());
                 self.note(|| "Rally's mood changed".to_owned());
                 Ok(())
             }
             84..=87 => {
-                let healths = [
-                    Health::Works,
-                    Health::Works,
-                    Health::Missing,
-                    Health::Locked,
-                    Health::Fails,
-                    Health::Hangs,
-                ];
-                self.health = self.pick(&healths);
+                use Health::{Fails, Hangs, Locked, Missing, Works};
+                self.health = self.pick(&[Works, Works, Missing, Locked, Fails, Hangs]);
                 self.note(|| "the keyring's health changed".to_owned());
                 Ok(())
             }

@@ -2,10 +2,8 @@
 //! Does not: look into the broker's state, so that it cannot be wrong in the same way.
 //! Used by: `history`, which stops at the first broken promise.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    ops::Range,
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
 use rally_cred_core::{
     event::{AskId, Epoch},
@@ -231,9 +229,7 @@ impl Promises {
     /// At most one question to a profile's source at a time.
     pub(super) fn fetches(&mut self, profile: usize, epoch: Epoch) -> Result<(), Broken> {
         match self.fetches.insert(profile, epoch) {
-            Some(other) => {
-                Err(format!("the source of profile {profile} is asked as {other:?} and {epoch:?}"))
-            }
+            Some(other) => Err(format!("profile {profile}'s source is asked as {other:?} and {epoch:?}")),
             None => Ok(()),
         }
     }

@@ -4,11 +4,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rally_cred_core::{
-    Sent,
-    answer::{RawAnswer, SendTrouble, TokenForm},
-    time::Tick,
-};
+use rally_cred_core::answer::{RawAnswer, SendTrouble, TokenForm};
+use rally_cred_core::{Sent, time::Tick};
 use zeroize::Zeroizing;
 
 use super::Seeded;
@@ -106,7 +103,7 @@ impl Rally {
                 RawAnswer::Arrived {
                     status: 429,
                     retry_after,
-                    body: Zeroizing::new(Vec::new()),
+                    body: Zeroizing::default(),
                     sent: Sent::default(),
                 }
             }
@@ -136,10 +133,7 @@ impl Rally {
             return refused(400, "invalid_grant", "it is expired or was used");
         }
         let access = self.name("access");
-        let life = [15, 90, 600, 3600, 86_400]
-            .get(usize::try_from(chance.below(5)).unwrap_or(0))
-            .copied()
-            .unwrap_or(600);
+        let life = [15, 90, 600, 3600, 86_400].get(chance.index(5)).copied().unwrap_or(600);
         let has_life = !chance.one_in(20);
         let ends = has_life.then(|| Tick(now.0 + life * 1000));
         self.access_tokens.insert(access.clone(), ends);
@@ -181,12 +175,8 @@ pub(super) fn user(mood: Mood, is_taken: bool) -> RawAnswer {
 }
 
 fn refused(status: u16, error: &str, description: &str) -> RawAnswer {
-    arrived(
-        status,
-        &format!(
-            r#"{{"client_id":"c","client_secret":"s","error_description":"{description}","error":"{error}"}}"#
-        ),
-    )
+    let words = format!(r#""error_description":"{description}","error":"{error}""#);
+    arrived(status, &format!(r#"{{"client_id":"c","client_secret":"s",{words}}}"#))
 }
 
 fn arrived(status: u16, body: &str) -> RawAnswer {

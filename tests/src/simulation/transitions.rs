@@ -34,7 +34,7 @@ pub enum Cause {
     Asked,
     /// A client left.
     Left,
-    /// The vault gave its word.
+    /// The vault answered.
     Vault,
     /// The redirect listener opened, or did not.
     Listener,
@@ -61,6 +61,7 @@ impl Cause {
                 Outcome::Listening(_) => Self::Listener,
                 Outcome::Redirected(_) => Self::Redirected,
                 Outcome::Answered(_) | Outcome::UserLookedUp(_) => Self::Rally,
+                Outcome::GatewayOpened(_) => Self::Daemon,
             },
             Event::TimePassed => Self::TimePassed,
             Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,

@@ -4,7 +4,6 @@
 
 mod faults;
 mod login;
-mod program;
 mod tls;
 mod tokens;
 mod writing;
@@ -13,13 +12,15 @@ mod wsapi;
 use rally_cred_tests::browser::Choice;
 use rally_cred_tests::sandbox::{Options, Sandbox};
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Client, Response};
+use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
+use tokio::runtime::{self, Runtime};
 
 /// A sandbox and a client that keeps no cookies and follows no redirects, as the product's does.
 struct Stage {
     sandbox: Sandbox,
     http: Client,
+    runtime: Runtime,
 }
 
 /// An answer, read to its end.
@@ -30,76 +31,88 @@ struct Answer {
 }
 
 impl Stage {
-    async fn new() -> Stage {
-        Stage::with(Options::default()).await
+    fn new() -> Stage {
+        Stage::with(Options::default())
     }
 
-    async fn with(options: Options) -> Stage {
-        let sandbox = Sandbox::start(options).await.unwrap();
+    fn with(options: Options) -> Stage {
+        let sandbox = Sandbox::start(options).unwrap();
         let http = client(sandbox.ca_pem());
-        Stage { sandbox, http }
+        Stage { sandbox, http, runtime: runtime::Builder::new_current_thread().enable_all().build().unwrap() }
     }
 
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.sandbox.base_url())
     }
 
-    async fn get(&self, path: &str) -> Answer {
-        Answer::of(self.http.get(self.url(path)).send().await.unwrap()).await
+    fn try_send(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
+        self.runtime.block_on(async {
+            let answer = request.send().await?;
+            let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+            Ok(Answer { status, headers, text: answer.text().await? })
+        })
     }
 
-    async fn wsapi(&self, token: &str, path: &str) -> Answer {
-        let request =
-            self.http.get(self.url(&format!("/slm/webservice/v2.0/{path}"))).header("ZSESSIONID", token);
-        Answer::of(request.send().await.unwrap()).await
+    fn send(&self, request: RequestBuilder) -> Answer {
+        self.try_send(request).unwrap()
     }
 
-    async fn control(&self, path: &str, body: &str) -> u16 {
-        let request =
-            self.http.post(self.url(path)).header("content-type", "application/json").body(body.to_owned());
-        request.send().await.unwrap().status().as_u16()
+    fn get(&self, path: &str) -> Answer {
+        self.send(self.http.get(self.url(path)))
+    }
+
+    fn wsapi(&self, token: &str, path: &str) -> Answer {
+        let url = self.url(&format!("/slm/webservice/v2.0/{path}"));
+        self.send(self.http.get(url).header("ZSESSIONID", token))
     }
 
     /// Presses "Allow Access" and takes the code from the redirect.
-    async fn code(&self) -> String {
+    fn code(&self) -> String {
         let url = self.sandbox.authorization_url("some-state");
-        let redirect = self.sandbox.browser().consent(&url, Choice::Allow).await.unwrap();
+        let redirect = self.sandbox.browser().consent(&url, Choice::Allow).unwrap();
         redirect.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned()
     }
 
-    async fn post_token(&self, form: &[(&str, &str)]) -> Answer {
-        let request = self.http.post(self.url("/login/oauth2/token")).form(form);
-        Answer::of(request.send().await.unwrap()).await
+    /// A request to the token endpoint, without its body.
+    fn token_request(&self) -> RequestBuilder {
+        self.http.post(self.url("/login/oauth2/token"))
     }
 
-    async fn redeem(&self, code: &str) -> Answer {
-        self.post_token(&exchange(code)).await
+    fn post_token(&self, form: &[(&str, &str)]) -> Answer {
+        self.send(self.token_request().form(form))
     }
 
-    async fn refresh(&self, refresh_token: &str) -> Answer {
-        self.post_token(&renewal(refresh_token)).await
+    fn redeem(&self, code: &str) -> Answer {
+        self.post_token(&exchange(code))
     }
 
-    /// A whole sign-in; the token endpoint's success body.
-    async fn tokens(&self) -> Value {
-        let answer = self.redeem(&self.code().await).await;
+    fn refresh(&self, refresh_token: &str) -> Answer {
+        self.post_token(&renewal(refresh_token))
+    }
+
+    /// A whole sign-in; access token and refresh token.
+    fn tokens(&self) -> (String, String) {
+        let answer = self.redeem(&self.code());
         assert_eq!(answer.status, 200, "{}", answer.text);
-        answer.json()
+        answer.tokens()
     }
 }
 
 impl Answer {
-    async fn of(answer: Response) -> Answer {
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        Answer { status, headers, text: answer.text().await.unwrap() }
-    }
-
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(HeaderValue::to_str).unwrap().unwrap()
     }
 
     fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap()
+    }
+
+    /// Access token and refresh token of a success.
+    fn tokens(&self) -> (String, String) {
+        let body = self.json();
+        let [access, refresh] =
+            ["access_token", "refresh_token"].map(|name| body[name].as_str().unwrap().to_owned());
+        (access, refresh)
     }
 }
 

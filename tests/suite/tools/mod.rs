@@ -72,8 +72,7 @@ impl Stage {
     }
 
     pub(crate) fn token(&self) -> String {
-        let got = self.world.client(&["get", "--format", "token"], "");
-        assert_eq!(got.code, Some(0), "{got:?}");
+        let got = self.world.client(&["get", "--format", "token"], "").succeeded();
         got.stdout.trim_end().to_owned()
     }
 
@@ -92,11 +91,7 @@ impl Stage {
 /// What `tests/tools/install` put there.
 pub(crate) fn installed(name: &str) -> PathBuf {
     let path = root().join("target/tools").join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: tests/run installs it, and so does tests/tools/install",
-        path.display()
-    );
+    assert!(path.exists(), "{} is missing: tests/tools/install installs it", path.display());
     path
 }
 

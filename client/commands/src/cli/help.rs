@@ -122,6 +122,38 @@ Examples:
   rally-cred exec work --for pyral -- python3 report.py
   rally-cred exec --set RALLY_BASE_URL=wsapi-url --min-validity 8h -- node mcp-server.js";
 
+pub(super) const GATEWAY_HELP: &str = "\
+The daemon opens a gateway on this machine. The program gets a key that is good there and nowhere else,
+and every request that it sends through the gateway gets the token of that moment. So a program that
+reads its key once goes on for as long as you are signed in; while you are not, its requests wait, and
+you are notified. The key dies with the program. If the daemon ends, it is started again, and the
+gateway has the same port and key.
+
+The program gets RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, or what --tool and --set say.
+
+  --tool pyral       APIKEY, and RALLY_SERVER as a host; connect
+  --tool rally-node  RALLY_API_KEY; connect
+  --tool clojure     API_KEY, and RALLY_HOST as an address; http
+  --tool mcp         RALLY_API_KEY, RALLY_APIKEY, and RALLY_INSTANCE as an address; http
+
+  --via connect      HTTPS_PROXY is the gateway, which answers for Rally and passes on all else unread;
+                     for programs with Rally's address in their code. Without --tool, this is the way
+  --via http         the server is http://127.0.0.1:PORT
+  --via https        the server is https://localhost:PORT
+
+For connect and https, SSL_CERT_FILE, REQUESTS_CA_BUNDLE, NODE_EXTRA_CA_CERTS and CURL_CA_BUNDLE name a
+file with the authorities that the program trusts anyway, and the gateway's own.
+
+Signals go to the program, and its exit code is the command's; 126 if it cannot be run, or 127 if it is
+not found. A program that starts by itself uses a [gateway.NAME] of the config file, whose port and key
+stay the same: see rally-cred.toml(5).
+
+Examples:
+  rally-cred gateway --tool mcp -- node mcp-server.js
+  rally-cred gateway work --tool pyral -- python3 dashboard.py
+  rally-cred gateway --via http --set RALLY_BASE_URL=wsapi-url -- ./bot
+  rally-cred gateway show mcp";
+
 pub(super) const STATUS_HELP: &str = "\
 The exit code is 0 only if every profile shown can serve a token now, without a sign-in. No daemon is
 started; if none is running, the exit code is 6.

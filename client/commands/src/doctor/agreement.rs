@@ -3,19 +3,15 @@
 //! Does not: decide which is right.
 //! Used by: `doctor`.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use rally_cred::system::System;
 use rally_cred_proto::{Fault, FaultKind, message::Status, network, plain::plain, shell_word::shell_word};
 
 use super::Check;
-use crate::{
-    config,
-    installed::{self, Units},
-};
+use crate::config;
+use crate::installed::{self, Units};
 
 /// The config files to check: the running daemon's, and this shell's.
 pub(super) fn config_paths(status: Option<&Status>, sys: &dyn System) -> Vec<PathBuf> {
@@ -80,13 +76,11 @@ pub(super) fn network(status: Option<&Status>, checks: &[Check], sys: &dyn Syste
     let differences = network::differences(&ours, theirs);
     if differences.is_empty() {
         let all: Vec<_> = theirs.iter().map(|(name, value)| plain(&format!("{name}={value}"))).collect();
-        return Check::of(
-            CHECK,
-            Ok(match all.as_slice() {
-                [] => "no variable names a proxy or certificates".to_owned(),
-                all => format!("the daemon has what this shell has: {}", all.join(" ")),
-            }),
-        );
+        let note = match all.as_slice() {
+            [] => "no variable names a proxy or certificates".to_owned(),
+            all => format!("the daemon has what this shell has: {}", all.join(" ")),
+        };
+        return Check::of(CHECK, Ok(note));
     }
     let value = |value: &Option<String>| value.as_deref().map_or_else(|| "not set".to_owned(), plain);
     let tell = |(name, ours, theirs): &(&str, Option<String>, Option<String>)| {
@@ -101,12 +95,8 @@ pub(super) fn network(status: Option<&Status>, checks: &[Check], sys: &dyn Syste
         true => "rally-cred setup --network yes",
         false => "rally-cred daemon restart",
     };
-    Check::of(
-        CHECK,
-        Err(Fault::new(FaultKind::Failed, "the daemon and this shell have different network variables")
-            .why(told)
-            .remedy(remedy)),
-    )
+    let what = "the daemon and this shell have different network variables";
+    Check::of(CHECK, Err(Fault::new(FaultKind::Failed, what).why(told).remedy(remedy)))
 }
 
 fn is_run_by_systemd(sys: &dyn System) -> bool {

@@ -2,18 +2,12 @@
 //! Does not: show a password, or remove one; the remedy does.
 //! Used by: `doctor`.
 
-use std::{
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use rally_cred::system::System;
-use rally_cred_proto::{
-    Fault, FaultKind, Origin,
-    git::{self, Attributes},
-    own_file,
-    shell_word::shell_word,
-};
+use rally_cred_proto::git::{self, Attributes};
+use rally_cred_proto::{Fault, FaultKind, Origin, own_file, shell_word::shell_word};
 use zeroize::Zeroizing;
 
 use super::Check;
@@ -95,20 +89,14 @@ fn parse(line: &[u8]) -> Option<Attributes> {
 fn fault(line: &Attributes, file: &Path) -> Fault {
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
     let (protocol, host) = (text(&line.protocol), text(&line.host));
-    let attributes = [
-        format!("protocol={protocol}"),
-        format!("host={host}"),
-        format!("username={}", text(&line.username)),
-    ];
-    let words: Vec<_> = attributes.iter().map(|attribute| shell_word(attribute)).collect();
+    let username = text(&line.username);
+    let words = [("protocol", &protocol), ("host", &host), ("username", &username)]
+        .map(|(key, value)| shell_word(&format!("{key}={value}")));
     let file = file.display().to_string();
+    let erase = format!("git credential-store --file {} erase", shell_word(&file));
     Fault::new(FaultKind::Failed, format!("{file} holds a password for {protocol}://{host} in plain text"))
         .why("git's helper `store` kept it, and answers with it even after it has expired")
-        .remedy(format!(
-            "printf '%s\\n' {} | git credential-store --file {} erase",
-            words.join(" "),
-            shell_word(&file)
-        ))
+        .remedy(format!("printf '%s\\n' {} | {erase}", words.join(" ")))
 }
 
 #[cfg(test)]

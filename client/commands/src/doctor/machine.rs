@@ -2,10 +2,8 @@
 //! Does not: read files.
 //! Used by: `doctor`.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use rally_cred::{autostart::find_program, system::System};
 use rally_cred_proto::{
@@ -13,19 +11,17 @@ use rally_cred_proto::{
 };
 
 use super::Check;
-use crate::{
-    installed::{self, By, GIT_HELPER, GitHelper, Units},
-    setup,
-};
+use crate::installed::{self, By, GIT_HELPER, GitHelper, Units};
+use crate::setup;
 
 /// Whether nobody else may change the config, read the log or use the socket.
 pub(super) fn permissions(configs: &[PathBuf], sys: &dyn System) -> Result<String, Fault> {
     for config in configs {
         // A path from a variable may be anything, so the variable has to change and not the file.
-        let elsewhere = (variables::config_file(None).as_ref() != Ok(config)).then(|| {
-            "set RALLY_CRED_CONFIG to a file of your own, in a folder that nobody else may write to"
-                .to_owned()
-        });
+        let other_file =
+            "set RALLY_CRED_CONFIG to a file of your own, in a folder that nobody else may write to";
+        let is_usual = variables::config_file(None).as_ref() == Ok(config);
+        let elsewhere = (!is_usual).then(|| other_file.to_owned());
         if let Some(folder) = config.parent() {
             check_mode(folder, 0o022, "others may write to it", "go-w", elsewhere.clone())?;
         }
@@ -57,11 +53,10 @@ fn check_mode(
     if is_sticky || found.mode() & forbidden == 0 {
         return Ok(());
     }
-    Err(Fault::new(FaultKind::Failed, format!("{} is not safe", path.display()))
+    let path = path.display().to_string();
+    Err(Fault::new(FaultKind::Failed, format!("{path} is not safe"))
         .why(format!("{why} (mode {:04o})", found.mode() & 0o7777))
-        .remedy(
-            remedy.unwrap_or_else(|| format!("chmod {mend} {}", shell_word(&path.display().to_string()))),
-        ))
+        .remedy(remedy.unwrap_or_else(|| format!("chmod {mend} {}", shell_word(&path)))))
 }
 
 /// Other systems use access lists, by which the user's folders are private.
@@ -134,20 +129,18 @@ fn git_about(server: &str, sys: &dyn System) -> Check {
             Check::of("git", Err(fault.remedy(command)))
         }
         // Using git is optional.
-        GitHelper::Absent => Check::skipped(
-            "git",
-            &format!("it does not ask rally-cred about {server}; if it should: {command}"),
-        ),
+        GitHelper::Absent => {
+            let note = format!("it does not ask rally-cred about {server}; if it should: {command}");
+            Check::skipped("git", &note)
+        }
     }
 }
 
 /// The fault of other helpers beside ours.
 fn shared(server: &str, others: &[String], sys: &dyn System) -> Fault {
+    let others = others.join(", ");
     Fault::new(FaultKind::Failed, format!("git asks other helpers than rally-cred about {server}"))
-        .why(format!(
-            "it passes the token on to them, and they may keep it in plain text: {}",
-            others.join(", ")
-        ))
+        .why(format!("it passes the token on to them, and they may keep it in plain text: {others}"))
         .remedy(set_git_helper(server, sys))
 }
 

@@ -2,37 +2,30 @@
 //! Does not: contain secrets: no values of variables, no lines of the config file, and the log has none.
 //! Used by: `doctor --report`.
 
-use std::{
-    fmt::Write as _,
-    fs::File,
-    io::{self, Read, Seek, SeekFrom, Write},
-    path::Path,
-    process::Command,
-};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::{fmt::Write as _, fs::File, path::Path, process::Command};
 
 use rally_cred::system::System;
 use rally_cred_proto::{
     Fault, FaultKind, network, own_file,
     plain::{plain, visible},
-    socket,
+    socket, variables,
 };
 
 use super::{Found, shown};
-use crate::{
-    installed::{self, UNITS, Units},
-    terminal::Terminal,
-};
+use crate::installed::{self, UNITS, Units};
+use crate::terminal::Terminal;
 
 /// How much of the log's end is included: some hundred lines.
 const LOG_END: u64 = 64 * 1024;
 
 /// Variables that affect the programs. The report says only which are set, since some may hold passwords.
 const VARIABLES: [&str; 14] = [
-    "RALLY_CRED_CONFIG",
-    "RALLY_CRED_SOCKET",
-    "RALLY_CRED_PROFILE",
+    variables::CONFIG,
+    socket::OVERRIDE,
+    variables::PROFILE,
     "RALLY_CRED_LOG",
-    "RALLY_CRED_CLIENT_SECRET_FILE",
+    variables::SECRET_FILE,
     "XDG_RUNTIME_DIR",
     "XDG_CONFIG_HOME",
     "XDG_STATE_HOME",
@@ -66,11 +59,8 @@ fn text(found: &Found, sys: &dyn Terminal) -> String {
     let at = jiff::Timestamp::from_second(sys.now()).map(|at| at.to_string()).unwrap_or_default();
     let system = read_line("/etc/os-release", "PRETTY_NAME=").unwrap_or_default();
     let kernel = read_line("/proc/sys/kernel/osrelease", "").unwrap_or_default();
-    let set: Vec<_> = VARIABLES
-        .into_iter()
-        .chain(network::GROUPS.into_iter().flatten().copied())
-        .filter(|name| sys.variable(name).is_some())
-        .collect();
+    let known = VARIABLES.into_iter().chain(network::GROUPS.into_iter().flatten().copied());
+    let set: Vec<_> = known.filter(|name| sys.variable(name).is_some()).collect();
     let mut text = format!(
         "rally-cred support report, version 1\n\
          made     {at}\n\

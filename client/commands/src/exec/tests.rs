@@ -6,10 +6,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::{
-    testing::{Became, Fake, FakeTerminal, Script, answer, run},
-    variables,
-};
+use crate::testing::{Became, Fake, FakeTerminal, Script, answer, run};
+use crate::variables;
 
 fn token() -> Value {
     json!({"type": "token", "profile": "work", "base_url": "https://eu1.rallydev.com", "token": "_abc"})

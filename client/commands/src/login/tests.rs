@@ -6,10 +6,8 @@ use std::{io::Cursor, sync::Mutex};
 
 use serde_json::{Value, json};
 
-use crate::{
-    terminal::Screen,
-    testing::{Act, Fake, FakeTerminal, Script, answer, run},
-};
+use crate::terminal::Screen;
+use crate::testing::{Act, Fake, FakeTerminal, Script, answer, run};
 
 fn signed_in() -> Value {
     json!({"type": "signed_in", "profile": "default", "username": "me@example.com", "expires_at": 1_767_322_985,

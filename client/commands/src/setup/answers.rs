@@ -2,16 +2,14 @@
 //! Does not: know what the daemon takes. The daemon's program judges, in a config file that holds nothing else.
 //! Used by: `setup`.
 
-use std::{
-    io::{self, Write},
-    net::{Ipv4Addr, Ipv6Addr, TcpListener},
-};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use rally_cred::{browser, system::System};
-use rally_cred_proto::{Fault, FaultKind, Origin, plain::plain, shell_word::shell_word};
+use rally_cred_proto::{Fault, FaultKind, Origin, origin::DEFAULT_BASE_URL, plain::plain, remedy::Command};
 
 use super::{
-    DEFAULT_BASE_URL, Options,
+    Options,
     config_text::ConfigText,
     interview::{Interview, Verdict},
 };
@@ -41,17 +39,16 @@ pub(super) struct Answers {
 
 impl Draft {
     /// The command that begins with these answers.
-    pub(super) fn command(&self, profile: &str) -> String {
-        let name = if profile == "default" { String::new() } else { format!(" {}", shell_word(profile)) };
-        let flag = |(flag, value): (&str, &Option<String>)| {
-            value.as_ref().map(|value| format!(" {flag} {}", shell_word(&plain(value))))
-        };
+    pub(super) fn command(&self, profile: &str) -> Command {
         let flags = [
             ("--base-url", &self.base_url),
             ("--callback", &self.callback),
             ("--client-id", &self.client_id),
         ];
-        format!("rally-cred setup{name}{}", flags.into_iter().filter_map(flag).collect::<String>())
+        flags.into_iter().fold(Command::of_profile("setup", profile), |command, (flag, value)| match value {
+            Some(value) => command.arg(flag).arg(plain(value)),
+            None => command,
+        })
     }
 }
 
@@ -81,10 +78,8 @@ pub(super) fn ask(
     let proposal = known("base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
     let judge_base_url = |answer: &str| {
         let answer = answer.trim_end_matches('/');
-        match judge(profile, answer, ANY_CALLBACK, ANY_CLIENT_ID, sys) {
-            Ok(()) => Verdict::Good(answer.to_owned()),
-            Err(fault) => Verdict::Bad { fault, instead: origin_meant_by(answer) },
-        }
+        let judged = judge(profile, answer, ANY_CALLBACK, ANY_CLIENT_ID, sys);
+        Verdict::of(judged, answer, origin_meant_by)
     };
     let base_url = interview.judged(
         "Rally's address",
@@ -96,9 +91,8 @@ pub(super) fn ask(
     draft.base_url = Some(base_url.clone());
 
     let old = known("redirect_uri");
-    let judge_callback = |answer: &str| match judge(profile, &base_url, answer, ANY_CLIENT_ID, sys) {
-        Ok(()) => Verdict::Good(answer.to_owned()),
-        Err(fault) => Verdict::Bad { fault, instead: callback_meant_by(answer) },
+    let judge_callback = |answer: &str| {
+        Verdict::of(judge(profile, &base_url, answer, ANY_CLIENT_ID, sys), answer, callback_meant_by)
     };
     let callback = interview.judged(
         "Callback URL on this machine",
@@ -122,10 +116,7 @@ pub(super) fn ask(
                 .remedy("copy it once more from the page of the OAuth client")),
             None => judge(profile, &base_url, &callback, answer, sys),
         };
-        match judged {
-            Ok(()) => Verdict::Good(answer.to_owned()),
-            Err(fault) => Verdict::Bad { fault, instead: None },
-        }
+        Verdict::of(judged, answer, |_| None)
     };
     let client_id = interview.judged(
         "Client ID",
@@ -267,11 +258,11 @@ mod tests {
     #[test]
     fn the_answers_are_kept_as_a_command_that_begins_with_them() {
         let mut draft = Draft::default();
-        assert_eq!(draft.command("default"), "rally-cred setup");
+        assert_eq!(draft.command("default").to_string(), "rally-cred setup");
         draft.base_url = Some("https://a".to_owned());
         draft.client_id = Some("it's".to_owned());
         assert_eq!(
-            draft.command("work"),
+            draft.command("work").to_string(),
             r"rally-cred setup work --base-url https://a --client-id 'it'\''s'"
         );
     }

@@ -2,33 +2,32 @@
 //! Does not: decide whether it is needed.
 //! Used by: `setup`, which plans them.
 
-use std::{
-    ffi::OsString,
-    fmt, fs, io,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
+use std::{ffi::OsString, fmt, fs, io, process::Command};
 
 use rally_cred::{output::Output, system::System};
 use rally_cred_proto::{Fault, FaultKind, shell_word::shell_word};
 
-use super::{
-    record::{self, Made},
-    whole_file,
-};
+use super::record::{self, Made};
+use super::whole_file;
 use crate::{config, daemon, logout};
 
-/// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// Put this text into the config file, once the daemon's program has found it good.
-    Configure { path: PathBuf, text: String },
-    /// Put this text into a file.
-    Write { path: PathBuf, text: String },
-    /// Delete a file that `setup` made.
+    Configure {
+        path: PathBuf,
+        text: String,
+    },
+    Write {
+        path: PathBuf,
+        text: String,
+    },
     Delete(PathBuf),
-    /// Run a program.
-    Run { program: &'static str, arguments: Vec<OsString> },
+    Run {
+        program: &'static str,
+        arguments: Vec<OsString>,
+    },
     /// Keep in mind that the next change makes this.
     Note(Made),
     /// The opposite, after it is gone.
@@ -37,7 +36,6 @@ pub(super) enum Change {
     SignOut(String),
     /// Have a running daemon read its config file again.
     Reload,
-    /// Stop a running daemon.
     Stop,
 }
 
@@ -56,17 +54,9 @@ impl Change {
 
     /// Whether it is no change of its own, but makes another one count.
     pub(super) fn is_silent(&self) -> bool {
-        match self {
-            Self::Reload | Self::Stop | Self::Note(_) | Self::Forget(_) => true,
-            Self::Configure { .. }
-            | Self::Write { .. }
-            | Self::Delete(_)
-            | Self::Run { .. }
-            | Self::SignOut(_) => false,
-        }
+        matches!(self, Self::Reload | Self::Stop | Self::Note(_) | Self::Forget(_))
     }
 
-    /// Makes it.
     pub(super) fn make(&self, sys: &dyn System, output: &mut Output<'_>) -> Result<(), Fault> {
         match self {
             Self::Configure { path, text } => {

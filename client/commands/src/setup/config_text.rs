@@ -4,10 +4,8 @@
 
 use std::{fmt, io, path::Path};
 
-use rally_cred_proto::{Fault, FaultKind, Origin, own_file};
+use rally_cred_proto::{Fault, FaultKind, Origin, origin::DEFAULT_BASE_URL, own_file};
 use toml_edit::{DocumentMut, Item, RawString, Table, TableLike, Value, value};
-
-use super::DEFAULT_BASE_URL;
 
 /// A config file that is being edited.
 pub(super) struct ConfigText {
@@ -23,7 +21,7 @@ impl ConfigText {
         let broken = |why: String| {
             Fault::new(FaultKind::ConfigBroken, format!("config file {} cannot be edited", path.display()))
                 .why(why)
-                .remedy("rally-cred config check")
+                .run("rally-cred config check")
         };
         let text = match own_file::open_to_read(path).and_then(io::read_to_string) {
             Ok(text) => text,
@@ -75,7 +73,6 @@ impl ConfigText {
         named.or(only).map(str::to_owned)
     }
 
-    /// A text of a profile.
     pub(super) fn value(&self, profile: &str, key: &str) -> Option<String> {
         let profile = self.profiles()?.get(profile)?.as_table_like()?;
         profile.get(key)?.as_str().map(str::to_owned)

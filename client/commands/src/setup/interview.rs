@@ -18,12 +18,21 @@ fn is_about_the_answer(kind: FaultKind) -> bool {
     matches!(kind, FaultKind::ConfigBroken | FaultKind::Usage)
 }
 
-/// The verdict on an answer.
 pub(super) enum Verdict {
     /// It is good, in this form.
     Good(String),
     /// It is not; `instead` was probably meant.
     Bad { fault: Fault, instead: Option<String> },
+}
+
+impl Verdict {
+    /// The verdict of a judge on this answer; a bad one may have been meant as something else.
+    pub(super) fn of(judged: Result<(), Fault>, answer: &str, meant_by: fn(&str) -> Option<String>) -> Self {
+        match judged {
+            Ok(()) => Self::Good(answer.to_owned()),
+            Err(fault) => Self::Bad { fault, instead: meant_by(answer) },
+        }
+    }
 }
 
 /// What a flag has answered to a question.
@@ -44,7 +53,6 @@ impl<'a, 'o> Interview<'a, 'o> {
         Self { lines: sys.stdin_is_terminal().then(|| sys.typed_lines()), output }
     }
 
-    /// Whether a user can answer.
     pub(super) fn has_person(&self) -> bool {
         self.lines.is_some()
     }
@@ -119,7 +127,7 @@ impl<'a, 'o> Interview<'a, 'o> {
         let interrupted = || {
             Fault::new(FaultKind::Denied, "the set-up was interrupted")
                 .why("no more answers came; nothing was changed")
-                .remedy("rally-cred setup")
+                .run("rally-cred setup")
         };
         let lines = self.lines.as_mut().ok_or_else(interrupted)?;
         self.output.show(prompt);

@@ -2,29 +2,19 @@
 //! Does not: carry anything out, or plan what is done already.
 //! Used by: `setup`.
 
-use std::{
-    ffi::{OsStr, OsString},
-    fs, io,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::{fs, io, process::Command};
 
-use clap::{
-    ValueEnum,
-    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
-};
+use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use rally_cred::{autostart, system::System};
-use rally_cred_proto::{Fault, FaultKind, own_file};
+use rally_cred_proto::{Fault, FaultKind, own_file, socket, variables};
 
-use super::{
-    change::Change,
-    interview::{Interview, YesNo},
-    record::Made,
-};
-use crate::{
-    completions::Shell,
-    installed::{self, GitHelper, UNITS, Units},
-};
+use super::interview::{Interview, YesNo};
+use super::{change::Change, record::Made};
+use crate::completions::Shell;
+use crate::installed::{self, GitHelper, UNITS, Units};
 
 /// The units, as they lie in the source.
 const UNIT_TEXTS: [(&str, &str); 2] = [
@@ -47,8 +37,7 @@ pub(super) fn offer_units(
     }
     let is_worth_asking = matches!(state, Units::NotInstalled | Units::Disabled(_));
     // The user manager's daemon would know nothing of these.
-    let is_elsewhere =
-        ["RALLY_CRED_CONFIG", "RALLY_CRED_SOCKET"].iter().any(|name| sys.variable(name).is_some());
+    let is_elsewhere = [variables::CONFIG, socket::OVERRIDE].iter().any(|name| sys.variable(name).is_some());
     if given != Some(YesNo::Yes) && (!is_worth_asking || is_elsewhere) {
         return Ok(Vec::new());
     }
@@ -254,7 +243,6 @@ pub(super) enum CompleteIn {
 }
 
 impl CompleteIn {
-    /// Reads a shell's name, or `no`.
     pub(super) fn parser() -> impl TypedValueParser<Value = Self> {
         let shells = Shell::value_variants().iter().filter_map(Shell::to_possible_value);
         PossibleValuesParser::new(shells.chain([PossibleValue::new("no")]))
@@ -262,7 +250,6 @@ impl CompleteIn {
     }
 }
 
-/// The shell that this user has.
 fn own_shell(sys: &dyn System) -> Option<Shell> {
     let program = PathBuf::from(sys.variable("SHELL")?);
     Shell::from_str(program.file_name()?.to_str()?, false).ok()

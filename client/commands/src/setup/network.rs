@@ -8,12 +8,9 @@ use std::{ffi::OsString, fs, path::PathBuf};
 use rally_cred::system::System;
 use rally_cred_proto::{Fault, network};
 
-use super::{
-    change::Change,
-    interview::{Interview, YesNo},
-    machine::{impossible, systemctl, user_unit, write},
-    record::Made,
-};
+use super::interview::{Interview, YesNo};
+use super::machine::{impossible, systemctl, user_unit, write};
+use super::{change::Change, record::Made};
 use crate::installed::{self, Units};
 
 /// The file, below the folder of the user's units.

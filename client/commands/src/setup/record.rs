@@ -2,10 +2,8 @@
 //! Does not: make or take away anything. The profile and the sign-in are not in it, since `--remove` names these.
 //! Used by: `setup`.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use rally_cred_proto::{Fault, FaultKind, own_file, socket};
 use serde::{Deserialize, Serialize};
@@ -16,7 +14,6 @@ use super::whole_file;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Made {
-    /// A file.
     File(#[serde(with = "lossless")] PathBuf),
     /// The helper `rally` under this key of git's global configuration.
     GitHelper(String),
@@ -109,10 +106,7 @@ fn path() -> Result<PathBuf, Fault> {
 }
 
 fn failed(path: &Path, why: &str) -> Fault {
-    Fault::new(
-        FaultKind::Failed,
-        format!("the record of what setup made, {}, cannot be used", path.display()),
-    )
-    .why(why)
-    .remedy(own_file::owner_remedy(path).unwrap_or_else(|| own_file::put_aside(path)))
+    let what = format!("the record of what setup made, {}, cannot be used", path.display());
+    let remedy = own_file::owner_remedy(path).unwrap_or_else(|| own_file::put_aside(path));
+    Fault::new(FaultKind::Failed, what).why(why).remedy(remedy)
 }

@@ -2,11 +2,8 @@
 //! Does not: know what the text is.
 //! Used by: `change` for the files that it writes, and `record` for its own.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::Path,
-};
+use std::io::{self, Write};
+use std::{fs, path::Path};
 
 use rally_cred_proto::{Fault, FaultKind, own_file, shell_word::shell_word};
 use tempfile::NamedTempFile;

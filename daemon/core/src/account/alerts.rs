@@ -1,5 +1,5 @@
-//! Whether and when the user is notified that a sign-in is needed, while no program of theirs could ask.
-//! Does not: notify (an effect says so), or open a browser.
+//! When to notify the user that a sign-in is needed.
+//! Does not: notify (an effect orders it), or open a browser.
 //! Used by: the account.
 
 use crate::{
@@ -7,30 +7,29 @@ use crate::{
     time::{Now, Tick},
 };
 
-/// The notification that is due, and those that were sent.
 #[derive(Debug, Default)]
 pub(super) struct Alerts {
-    /// When to notify, and why, unless somebody comes who can be asked.
+    /// When and why to notify, unless somebody who can be asked comes first.
     due: Option<(Tick, String)>,
     sent: u32,
     not_before: Option<Tick>,
 }
 
 impl Alerts {
-    /// Notes that nobody but a person can help. They are notified a moment later, unless they are asked meanwhile: a
-    /// client asks without interaction first, and looks for a person only then.
+    /// Notes that only a person can help. They are notified a moment later, unless they are asked meanwhile: a client
+    /// asks without interaction first, and looks for a person only then.
     pub(super) fn want(&mut self, now: Now, why: &str) {
         if self.due.is_none() && self.not_before.is_none_or(|at| at <= now.tick) {
             self.due = Some((now.tick + policy::ALERT_GRACE, why.to_owned()));
         }
     }
 
-    /// Somebody is there who can be asked.
+    /// Somebody who can be asked is there.
     pub(super) fn seen_to(&mut self) {
         self.due = None;
     }
 
-    /// Why to notify now, if the time has come.
+    /// Why to notify now, if it is time.
     pub(super) fn take_due(&mut self, now: Now) -> Option<String> {
         let (_, why) = self.due.take_if(|(at, _)| *at <= now.tick)?;
         self.sent += 1;
@@ -38,17 +37,16 @@ impl Alerts {
         Some(why)
     }
 
-    /// When to notify.
     pub(super) fn due(&self) -> Option<Tick> {
         self.due.as_ref().map(|(at, _)| *at)
     }
 
-    /// A sign-in helped, or was given up on purpose: what comes next is a new matter. Whether a notification stands.
+    /// A sign-in succeeded, or was given up on purpose. Whether a notification is on the screen.
     pub(super) fn end(&mut self) -> bool {
         std::mem::take(self).sent > 0
     }
 
-    /// Whether nothing is due, and no notification stands whose button would be dead without this process.
+    /// Whether nothing is due, and no notification is shown, whose button would be dead without this process.
     pub(super) fn are_over(&self) -> bool {
         self.due.is_none() && self.sent == 0
     }

@@ -1,6 +1,6 @@
-//! The pause after failures that will pass.
+//! The growing pause after passing failures.
 //! Does not: know what failed, or try again.
-//! Used by: the account, once for renewals and once for the question whose a token is.
+//! Used by: the account, for renewals and for looking up the user.
 
 use rally_cred_proto::Fault;
 
@@ -10,7 +10,6 @@ use crate::{
     time::{Now, Tick},
 };
 
-/// The pause after failures that will pass.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     until: Option<Tick>,
@@ -21,17 +20,15 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Whether nothing is tried now.
     pub(super) fn is_on(&self, now: Now) -> bool {
         self.until.is_some_and(|until| now.tick < until)
     }
 
-    /// Why nothing is tried now, while the pause lasts.
+    /// The last failure, while the pause lasts.
     pub(super) fn fault(&self, now: Now) -> Option<Fault> {
         self.fault.clone().filter(|_| self.is_on(now))
     }
 
-    /// When the next attempt may be made, if there was one that failed.
     pub(super) fn until(&self) -> Option<Tick> {
         self.until
     }
@@ -43,7 +40,7 @@ impl Backoff {
         self.fault = Some(fault);
     }
 
-    /// Counts a refusal without a clear cause. Whether there were so many in a row that they are believed.
+    /// Counts a refusal without a clear cause. Whether so many in a row are to be believed.
     pub(super) fn is_believed(&mut self) -> bool {
         self.unclear += 1;
         self.unclear >= policy::REFUSALS

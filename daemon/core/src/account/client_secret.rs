@@ -1,5 +1,5 @@
-//! The client secret: where it comes from, and how far it is believed in.
-//! Does not: read or write the vault, or run the command that gives it (the account orders that).
+//! The client secret: where it comes from, and how far it is trusted.
+//! Does not: read or write the vault, or run the command that prints it (the account orders that).
 //! Used by: the account.
 
 use rally_cred_proto::Secret;
@@ -11,12 +11,11 @@ use crate::{
     time::{Now, Tick},
 };
 
-/// The client secret of one profile.
 #[derive(Debug, Default)]
 pub(super) struct ClientSecret {
     slot: Slot<Known>,
     trust: Trust,
-    /// When the vault may be asked again though no caller waits for it.
+    /// When the vault may be asked again though no caller waits.
     no_load_before: Option<Tick>,
 }
 
@@ -27,14 +26,13 @@ struct Known {
     is_fetched: bool,
 }
 
-/// How far the client secret is believed in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Trust {
     #[default]
     Full,
-    /// Rally refused it so often in a row, and it is tried again.
+    /// Rally refused it this many times in a row; it is tried again.
     Doubted(u32),
-    /// Rally refuses it; it stays in the vault until a better one is there.
+    /// Rally refuses it. It stays in the vault until there is a better one.
     None,
 }
 
@@ -43,15 +41,13 @@ enum Trust {
 pub(super) enum Knowledge<'a> {
     /// The vault or its source has to be asked.
     Unread,
-    /// One of them is being asked.
     Loading,
-    /// There is none.
     Absent,
     /// No keyring answers.
     Missing,
-    /// Rally refuses it. `is_fetched`: it comes from its source.
-    Refused { is_fetched: bool },
-    /// It can be used.
+    Refused {
+        is_fetched: bool,
+    },
     Good(&'a Secret),
 }
 
@@ -69,12 +65,11 @@ impl ClientSecret {
         }
     }
 
-    /// The secret, good or not.
     pub(super) fn held(&self) -> Option<&Secret> {
         self.slot.held().map(|known| &known.secret)
     }
 
-    /// The secret, if the vault is to have it.
+    /// The secret, if it belongs in the vault.
     pub(super) fn for_vault(&self) -> Option<&Secret> {
         self.slot.held().filter(|known| !known.is_fetched).map(|known| &known.secret)
     }
@@ -92,65 +87,56 @@ impl ClientSecret {
         self.trust != Trust::None && !matches!(self.slot, Slot::Empty | Slot::Missing)
     }
 
-    /// Whether Rally refuses it.
     pub(super) fn is_refused(&self) -> bool {
         self.trust == Trust::None
     }
 
-    /// Whether Rally has refused it lately.
-    pub(super) fn is_doubted(&self) -> bool {
-        self.trust != Trust::Full
+    /// Whether Rally has not refused it lately. One that is not trusted must not be forgotten: a new process would ask
+    /// Rally again.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.trust == Trust::Full
     }
 
-    /// Whether it is doubted and may be tried again.
+    /// Whether Rally refused it, and it may be tried once more.
     pub(super) fn is_on_trial(&self) -> bool {
         matches!(self.trust, Trust::Doubted(_)) && !self.is_fetched()
     }
 
-    /// The vault or the source is being asked.
     pub(super) fn loading(&mut self, epoch: Epoch) {
         self.slot = Slot::Loading(epoch);
     }
 
-    /// Neither has one.
     pub(super) fn absent(&mut self) {
         self.slot = Slot::Empty;
     }
 
-    /// It could not be read now; without a caller it is not tried again soon. `is_missing`: no keyring answers, and the
-    /// config file can do without.
+    /// It could not be read; without a caller it is not tried again soon. `is_missing`: no keyring answers, and the
+    /// configuration allows that.
     pub(super) fn failed(&mut self, now: Now, is_missing: bool) {
         self.slot = if is_missing { Slot::Missing } else { Slot::Unread };
         self.no_load_before = Some(now.tick + policy::UNASKED_LOAD);
     }
 
-    /// It has to be read again before it is used.
+    /// It is read again before it is used.
     pub(super) fn unread(&mut self) {
         self.slot = Slot::Unread;
     }
 
-    /// The vault gave it, or is to have it.
-    pub(super) fn loaded(&mut self, secret: Secret) {
-        self.slot = Slot::Held(Known { secret, is_fetched: false });
+    /// Holds it. `is_fetched`: from its source, so that the vault does not get it.
+    pub(super) fn hold(&mut self, secret: Secret, is_fetched: bool) {
+        self.slot = Slot::Held(Known { secret, is_fetched });
     }
 
-    /// Its source gave it.
-    pub(super) fn fetched(&mut self, secret: Secret) {
-        self.slot = Slot::Held(Known { secret, is_fetched: true });
-    }
-
-    /// Rally has taken the held one.
     pub(super) fn accepted(&mut self) {
         self.trust = Trust::Full;
     }
 
-    /// Rally refuses it, and is believed.
+    /// Rally refuses it, which is believed.
     pub(super) fn refused(&mut self) {
         self.trust = Trust::None;
     }
 
-    /// Rally says that it is wrong. Whether it is believed: it is when it has said so several times, or when a person is
-    /// there to give another.
+    /// Rally refuses it. Whether that is believed: after several refusals in a row, or when a person can enter another.
     pub(super) fn doubt(&mut self, is_person_there: bool) -> bool {
         let times = match self.trust {
             Trust::Doubted(times) => times + 1,
@@ -161,7 +147,7 @@ impl ClientSecret {
         is_believed
     }
 
-    /// A refused one from the vault is tried once more.
+    /// Lets a refused one from the vault be tried once more. Whether there is one.
     pub(super) fn reconsider(&mut self) -> bool {
         let is_worth_it = self.trust == Trust::None && !self.is_fetched();
         if is_worth_it {
@@ -170,24 +156,18 @@ impl ClientSecret {
         is_worth_it
     }
 
-    /// Looks for it from the beginning when it is next needed: in the vault, then at its source.
+    /// Forgets it: the next use asks the vault, then the source.
     pub(super) fn look_anew(&mut self) {
         self.slot = Slot::Unread;
         self.trust = Trust::Full;
     }
 
-    /// Gives a keyring that did not answer the last time another chance.
+    /// Lets the next request ask a keyring that did not answer the last time.
     pub(super) fn forget_missing(&mut self) {
         self.slot.forget_missing();
     }
 
-    /// When the vault may be asked without a caller.
     pub(super) fn no_load_before(&self) -> Option<Tick> {
         self.no_load_before
-    }
-
-    /// Whether a new process would know as much of it, once it is in the vault.
-    pub(super) fn is_forgettable(&self) -> bool {
-        self.trust == Trust::Full
     }
 }

@@ -1,4 +1,4 @@
-//! The cool-down after a sign-in that nobody answered: until it is over, no other browser tab is opened unasked.
+//! The cool-down after a sign-in that nobody answered: until it ends, no browser tab is opened unasked.
 //! Does not: hold back a `login`, by which a person asks for one.
 //! Used by: the account.
 
@@ -7,7 +7,7 @@ use crate::{
     time::{Now, Tick, Ticks},
 };
 
-/// The pause before another tab may be opened unasked. It grows with each sign-in in a row that came to nothing.
+/// The cool-down. It grows with each sign-in in a row that nobody answered.
 #[derive(Debug, Default)]
 pub(super) struct CoolDown {
     misses: u32,
@@ -15,18 +15,17 @@ pub(super) struct CoolDown {
 }
 
 impl CoolDown {
-    /// A sign-in came to nothing.
+    /// A sign-in failed or was not answered.
     pub(super) fn missed(&mut self, now: Now) {
         self.misses += 1;
         self.until = Some(now.tick + policy::cool_down(self.misses));
     }
 
-    /// How much is left of it.
     pub(super) fn left(&self, now: Now) -> Option<Ticks> {
         self.until.filter(|until| now.tick < *until).map(|until| until - now.tick)
     }
 
-    /// Whether a new process may begin without it.
+    /// Whether a new process may start without it.
     pub(super) fn is_forgettable(&self, now: Now) -> bool {
         policy::is_cool_down_forgettable(now, self.until)
     }

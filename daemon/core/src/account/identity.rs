@@ -1,8 +1,8 @@
-//! Whose token it is: nobody who wants a certain user's token is given one before Rally has said whose it is.
+//! Whose token it is: a caller who wants a certain user's token gets none before Rally has said whose it is.
 //! Does not: choose among profiles (`broker` does).
 //! Used by: `account`, of which this is a part.
 
-use rally_cred_proto::{Fault, FaultKind, Secret};
+use rally_cred_proto::{Fault, FaultKind, Secret, remedy::Command};
 
 use crate::{
     account::{Account, backoff::Backoff, job::Job},
@@ -13,23 +13,22 @@ use crate::{
     waiter::{Waiter, Wants},
 };
 
-/// Whether the held token is the one of the user who is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Identity {
-    /// It is, or nobody in particular is wanted.
+    /// It is, or any user will do.
     Right,
-    /// Rally was not asked yet, or could not be.
+    /// Rally was not asked, or could not be.
     Unknown,
-    /// It is another user's than the caller wants, who may be served by another profile.
+    /// It is not the user that the caller wants, who may be served by another profile.
     OtherThanAsked,
-    /// It is another user's than the profile is for.
+    /// It is not the user that the profile is for.
     OtherThanConfigured,
 }
 
-/// The user name that clients show while the user is not known; git gives it back with the next request.
+/// The user name that clients show for an unknown user; git sends it back with the next request.
 const UNKNOWN_USER: &str = "oauth";
 
-/// Whether a wanted user name is the one that is known; `None` if that cannot be told.
+/// Whether the wanted user is the known one; `None` if that cannot be told.
 pub(crate) fn is_user(wanted: Option<&str>, known: Option<&str>) -> Option<bool> {
     match (wanted.filter(|wanted| !wanted.is_empty() && *wanted != UNKNOWN_USER), known) {
         (None, _) => Some(true),
@@ -39,7 +38,6 @@ pub(crate) fn is_user(wanted: Option<&str>, known: Option<&str>) -> Option<bool>
 }
 
 impl Account {
-    /// Whether the held token is what somebody wants who wants the one of this user.
     pub(super) fn identity(&self, wanted: Option<&str>) -> Identity {
         let known = self.token.held().and_then(|record| record.username.as_deref());
         match (is_user(self.profile.username.as_deref(), known), is_user(wanted, known)) {
@@ -50,7 +48,7 @@ impl Account {
         }
     }
 
-    /// Whether all that a waiter waits for is Rally's word on whose the token is.
+    /// Whether this waiter waits only for Rally to say whose token it is.
     pub(super) fn awaits_user(&self, step: &Step<'_>, waiter: &Waiter) -> bool {
         match &waiter.wants {
             Wants::Get { username, min_validity, .. } => {
@@ -64,7 +62,7 @@ impl Account {
         }
     }
 
-    /// Asks Rally whose the held token is; refuses those who wait for it while Rally could not say a moment ago.
+    /// Asks Rally whose the held token is; refuses those who wait for that during the pause after a failure.
     pub(super) fn begin_identification(&mut self, step: &mut Step<'_>) {
         if let Some(fault) = self.user_backoff.fault(step.now) {
             return self.refuse_if(step, &user_unknown(&fault), Self::awaits_user);
@@ -75,39 +73,34 @@ impl Account {
         self.job = Job::Identifying(epoch, token);
     }
 
-    /// Takes Rally's word on whose the held token is; `token` is what was asked about.
+    /// Takes Rally's answer on whose token it is.
     pub(super) fn identification_answered(&mut self, step: &mut Step<'_>, token: &Secret, raw: RawAnswer) {
         match answer::read_user_answer(raw) {
-            // Another token may have come in the meantime, of which this says nothing.
+            // Another token may have come meanwhile, about which this says nothing.
             UserAnswer::Found { username: Some(username), .. } => {
                 self.token_is_of(step, token, Some(&username));
             }
             UserAnswer::Found { username: None, .. } => {
                 let fault = Fault::new(FaultKind::BadAnswer, "Rally does not say whose the token is")
                     .remedy("try again later");
-                self.rest_from_identification(step, fault, None);
+                self.not_identified(step, fault, None);
             }
             UserAnswer::Passing { fault, retry_after } => {
-                self.rest_from_identification(step, fault, retry_after);
+                self.not_identified(step, fault, retry_after);
             }
-            UserAnswer::AddressNotAllowed(fault) => self.rest_from_identification(step, fault, None),
+            UserAnswer::AddressNotAllowed(fault) => self.not_identified(step, fault, None),
             UserAnswer::TokenRefused(_) => self.refuted(step, token),
         }
     }
 
-    /// Whoever waits is told when their turn comes; see [`Account::begin_identification`].
-    pub(super) fn rest_from_identification(
-        &mut self,
-        step: &mut Step<'_>,
-        fault: Fault,
-        retry_after: Option<u32>,
-    ) {
+    /// Begins the pause; waiters are refused when their turn comes, see [`Account::begin_identification`].
+    pub(super) fn not_identified(&mut self, step: &mut Step<'_>, fault: Fault, retry_after: Option<u32>) {
         step.recovered(&self.profile.name, &fault);
         self.user_backoff.failed(step, fault, retry_after);
     }
 
-    /// Rally has said whose this token is, on whatever occasion. If it is the held one, and of somebody else than the
-    /// profile is for, it is given up.
+    /// Rally has said whose this token is. If it is the held one, and of another user than the profile is for, it is
+    /// given up.
     pub(crate) fn token_is_of(&mut self, step: &mut Step<'_>, token: &Secret, username: Option<&str>) {
         if !self.token.is_access(token) {
             return;
@@ -139,12 +132,12 @@ impl Account {
         self.refuse(step, &fault);
     }
 
-    /// The held token is of somebody else than the profile is for.
+    /// The held token is not the configured user's.
     pub(super) fn wrong_user(&self) -> Fault {
         self.signed_in_as(self.token.held().and_then(|record| record.username.as_deref()))
     }
 
-    /// Somebody else signed in than the profile is for.
+    /// Somebody other than the configured user signed in.
     pub(super) fn signed_in_as(&self, found: Option<&str>) -> Fault {
         let wanted = self.profile.username.as_deref().unwrap_or_default();
         Fault::new(FaultKind::Denied, format!("the sign-in was by {}", found.unwrap_or("somebody else")))
@@ -153,10 +146,10 @@ impl Account {
     }
 }
 
-/// What those are told who want a certain user's token while nobody knows whose it is.
+/// The fault for callers who want a certain user's token while it is not known whose it is.
 pub(super) fn user_unknown(fault: &Fault) -> Fault {
     let why = fault.why.as_ref().map_or_else(|| fault.what.clone(), |why| format!("{}: {why}", fault.what));
     Fault::new(fault.kind, "it is not known yet whose the token is")
         .why(why)
-        .remedy("rally-cred status --check, which asks Rally again")
+        .remedy(Command::new("rally-cred status --check").and(", which asks Rally again"))
 }

@@ -4,32 +4,63 @@
 
 use rally_cred_proto::{Fault, Secret};
 
-use crate::{account::flow::Flow, event::Epoch, record::TokenRecord, time::Tick};
+use crate::{event::Epoch, record::TokenRecord, redirect::Expected, time::Tick};
 
-/// What the account has under way. Boxed, since nearly always it is nothing.
+/// The job under way. Boxed, since there is rarely one.
 #[derive(Debug, Default)]
 pub(super) enum Job {
     #[default]
     None,
     /// A person is asked to sign in.
     Flow(Box<Flow>),
-    /// The code of this flow is being exchanged.
+    /// The code is being exchanged.
     Exchanging(Epoch, Box<Flow>),
-    /// The user behind this flow's new token is being looked up.
+    /// The user of the new token is being looked up.
     LookingUp(Epoch, Box<Flow>, Box<TokenRecord>),
-    /// The token's item is being read again; past this tick, things go on without it.
+    /// The token's item is being read again; after this tick, the account goes on without it.
     Looking(Epoch, Tick, Look),
-    /// It is read again then.
+    /// It is read again at this tick.
     Pausing(Tick, Look),
-    /// This refresh token is being used.
+    /// Rally is asked to renew by this refresh token.
     Renewing(Epoch, Secret),
-    /// Rally is asked whose this token is.
+    /// Rally is asked whose token this is.
     Identifying(Epoch, Secret),
-    /// A new token is on its way into the vault; past this tick, callers are served from memory.
+    /// A new token is being saved; after this tick, callers are served from memory.
     Saving(Tick),
 }
 
-/// Why the item is read again.
+/// A sign-in while a person has to answer it.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) epoch: Epoch,
+    pub(super) deadline: Tick,
+    pub(super) expected: Expected,
+    pub(super) url: String,
+    pub(super) client_secret: Secret,
+    pub(super) secret_from: SecretFrom,
+    pub(super) began_by_login: bool,
+    pub(super) listener: ListenerState,
+    pub(super) tab_opened: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SecretFrom {
+    /// It came with `login`, and is kept once Rally accepts it.
+    Login,
+    Vault,
+    /// From its source, so the vault does not have it.
+    Source,
+}
+
+/// Whether the browser can come back by itself.
+#[derive(Debug)]
+pub(super) enum ListenerState {
+    Opening,
+    Open,
+    /// Only a pasted address can end the flow.
+    Failed(Fault),
+}
+
 #[derive(Debug)]
 pub(super) enum Look {
     /// Another daemon may have renewed the token.
@@ -40,12 +71,12 @@ pub(super) enum Look {
     AfterRefusal(Box<Refusal>),
 }
 
-/// A refusal that is not believed yet. Boxed, since nearly always there is none.
+/// A refusal that is not believed yet. Boxed, since there is rarely one.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) sent: Secret,
     pub(super) fault: Fault,
-    /// How many looks came before.
+    /// Looks so far.
     pub(super) looks: usize,
 }
 
@@ -54,12 +85,17 @@ impl Job {
         matches!(self, Self::None)
     }
 
-    /// Whether a person is signing in.
     pub(super) fn is_sign_in(&self) -> bool {
-        matches!(self, Self::Flow(_) | Self::Exchanging(..) | Self::LookingUp(..))
+        self.flow().is_some()
     }
 
-    /// When something is to be done though nothing happens.
+    pub(super) fn flow(&self) -> Option<&Flow> {
+        let (Self::Flow(flow) | Self::Exchanging(_, flow) | Self::LookingUp(_, flow, _)) = self else {
+            return None;
+        };
+        Some(flow)
+    }
+
     pub(super) fn deadline(&self) -> Option<Tick> {
         match self {
             Self::Flow(flow) => Some(flow.deadline),

@@ -1,4 +1,4 @@
-//! What is read from the vault for an account, and what is written to it.
+//! What an account reads from the vault and writes to it.
 //! Does not: decide who is served.
 //! Used by: `account`, of which this is a part.
 
@@ -7,8 +7,8 @@ use rally_cred_proto::{Fault, FaultKind, Secret};
 use crate::{
     account::{
         Account,
-        flow::SecretFrom,
         item::{Item, Written},
+        job::SecretFrom,
     },
     event::{AskId, Effect, Epoch, GrantStep},
     jobs::Owner,
@@ -16,29 +16,22 @@ use crate::{
     profile::Keyring,
     record::{self, ClientSecretRecord, Decoded, TokenRecord},
     step::Step,
-    vault::{Change, Changed, ItemKey, ItemKind, VaultTrouble},
+    vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble},
 };
 
 impl Account {
-    /// Asks the vault for the token.
     pub(super) fn load_token(&mut self, step: &mut Step<'_>) {
         let key = self.key(ItemKind::Token);
         self.token.loading(step.begin(self.owner(), |epoch| Effect::Load(epoch, key)));
     }
 
-    /// Asks the vault for the client secret.
     pub(super) fn load_client_secret(&mut self, step: &mut Step<'_>) {
         let key = self.key(ItemKind::ClientSecret);
         self.client_secret.loading(step.begin(self.owner(), |epoch| Effect::Load(epoch, key)));
     }
 
-    /// Takes what the vault gave. `false` if nobody waits for it any more.
-    pub(super) fn loaded(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        outcome: &Result<Option<Secret>, VaultTrouble>,
-    ) -> bool {
+    /// Takes what the vault returned. `false` if nobody waits for it.
+    pub(super) fn loaded(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: &Read) -> bool {
         if self.looked(step, epoch, outcome) {
             return true;
         }
@@ -53,7 +46,7 @@ impl Account {
                 return true;
             }
         };
-        // It answers again; what it did not take is another matter.
+        // It answers again; whether it keeps what is held is another matter.
         if self.token.held().is_none() || self.is_kept() {
             self.vault_fault = None;
         }
@@ -77,7 +70,7 @@ impl Account {
             }
         }
         let fault = trouble.fault();
-        // Where there is never a keyring, every request would log the same again.
+        // Where there never is a keyring, every request would log the same.
         if !may_use_memory || self.vault_fault.as_ref() != Some(&fault) {
             step.recovered(&self.profile.name, &fault);
         }
@@ -87,7 +80,7 @@ impl Account {
         }
     }
 
-    /// The fault to answer everybody with, if the record must not be touched.
+    /// Takes the token's item; a fault if it must not be touched.
     fn token_loaded(&mut self, step: &mut Step<'_>, text: Option<&Secret>) -> Option<Fault> {
         self.token.read(step.now);
         match text.map(|text| TokenRecord::decode(text, &self.profile)) {
@@ -116,7 +109,7 @@ impl Account {
             None | Some(Decoded::OfOther | Decoded::Damaged) => self.fetch_client_secret(step),
             Some(Decoded::Ours(record)) => {
                 self.client_secret_item = Item::read();
-                self.client_secret.loaded(record.client_secret);
+                self.client_secret.hold(record.client_secret, false);
             }
             Some(Decoded::Later) => {
                 self.client_secret.unread();
@@ -126,7 +119,7 @@ impl Account {
         None
     }
 
-    /// Asks the source of the client secret, if there is one, now that the vault has none.
+    /// Asks the source of the client secret, if there is one.
     fn fetch_client_secret(&mut self, step: &mut Step<'_>) {
         if let Some(source) = self.profile.client_secret_source.clone() {
             let epoch = step.begin(self.owner(), |epoch| Effect::FetchClientSecret(epoch, source));
@@ -134,7 +127,7 @@ impl Account {
         }
     }
 
-    /// Takes what the source of the client secret gave. `false` if nobody waits for it any more.
+    /// Takes what the source of the client secret returned. `false` if nobody waits for it.
     pub(super) fn client_secret_fetched(
         &mut self,
         step: &mut Step<'_>,
@@ -145,7 +138,7 @@ impl Account {
             return false;
         }
         match outcome {
-            Ok(secret) => self.client_secret.fetched(secret.clone()),
+            Ok(secret) => self.client_secret.hold(secret.clone(), true),
             Err(fault) => {
                 self.client_secret.failed(step.now, false);
                 step.recovered(&self.profile.name, fault);
@@ -156,25 +149,23 @@ impl Account {
         true
     }
 
-    /// The held token is about to change.
     pub(super) fn note_divergence(&mut self) {
         self.token_item.diverge(|| self.token.text());
     }
 
-    /// Brings the held token into the vault.
     pub(super) fn save_token(&mut self, step: &mut Step<'_>) {
         let text = self.token.text();
         self.order_token_write(step, text);
     }
 
-    /// The token's item is to hold this, or to go.
+    /// Orders the token's item to hold this, or to go.
     pub(super) fn order_token_write(&mut self, step: &mut Step<'_>, to: Option<Secret>) {
         let (owner, key) = (self.owner(), self.key(ItemKind::Token));
         self.token_item
             .order(to, |from, to| step.begin(owner, |epoch| Effect::Change(epoch, Change { key, from, to })));
     }
 
-    /// Brings the client secret into the vault, if that is its place.
+    /// Saves the client secret, if it belongs in the vault.
     pub(super) fn save_client_secret(&mut self, step: &mut Step<'_>) {
         let Some(to) = self.client_secret_text() else { return };
         let (owner, key) = (self.owner(), self.key(ItemKind::ClientSecret));
@@ -185,27 +176,23 @@ impl Account {
 
     fn client_secret_text(&self) -> Option<Secret> {
         let secret = self.client_secret.for_vault()?.clone();
-        ClientSecretRecord::new(&self.profile, secret).encode()
+        record::encode(&ClientSecretRecord::new(&self.profile, secret))
     }
 
-    /// Rally has taken this client secret.
     pub(super) fn keep_client_secret(&mut self, step: &mut Step<'_>, secret: Secret, from: SecretFrom) {
         let is_new = from == SecretFrom::Login;
         if is_new {
             let text = self.client_secret_text();
             self.client_secret_item.diverge(|| text);
         }
-        match from {
-            SecretFrom::Login | SecretFrom::Vault => self.client_secret.loaded(secret),
-            SecretFrom::Source => self.client_secret.fetched(secret),
-        }
+        self.client_secret.hold(secret, from == SecretFrom::Source);
         self.client_secret.accepted();
         if is_new || !self.client_secret_item.is_kept() {
             self.save_client_secret(step);
         }
     }
 
-    /// Takes the vault's word on a write. `false` if nobody waits for it any more.
+    /// Takes the outcome of a write. `false` if nobody waits for it.
     pub(super) fn changed(
         &mut self,
         step: &mut Step<'_>,
@@ -224,7 +211,7 @@ impl Account {
                 self.settle_conflict(step, found.as_ref(), was.as_ref());
             }
             Written::Outdated if is_token => self.save_token(step),
-            // The one that a person has given here, and Rally has taken, is good, whatever stands there.
+            // The one that a person entered here, and Rally accepted, is good, whatever the item holds.
             Written::Outdated | Written::Conflict { .. } => self.save_client_secret(step),
             Written::Failed(trouble) => {
                 self.note_vault_fault(step, trouble.fault());
@@ -237,11 +224,11 @@ impl Account {
         true
     }
 
-    /// Another daemon has changed the item since it was last seen: whose is newer?
+    /// Another daemon has changed the item since it was last read: whose token is newer?
     fn settle_conflict(&mut self, step: &mut Step<'_>, found: Option<&Secret>, was: Option<&Secret>) {
         let decoded = found.map(|text| TokenRecord::decode(text, &self.profile));
         let Some(held) = self.token.held() else {
-            // This one was to go, but what stands there is another's.
+            // The item was to go, but what it holds is another daemon's.
             self.token_item = Item::default();
             if let Some(Decoded::Ours(found)) = decoded {
                 self.adopt_token(step, found);
@@ -252,22 +239,22 @@ impl Account {
             Some(Decoded::Ours(was)) => Some(was),
             _ => None,
         };
-        // A person has signed in here, and the vault has not had it yet.
+        // A person has signed in here, which the vault does not have yet.
         let is_new_sign_in = was.as_ref().is_none_or(|was| was.signed_in_at != held.signed_in_at);
         match decoded {
             None if !is_new_sign_in => self.sign_out_elsewhere(step),
             Some(Decoded::Ours(found)) => {
-                // A refresh token that was used up for the one that is held is older.
+                // A refresh token that was used up for the held one is older.
                 let is_used_up = was.as_ref().is_some_and(|was| found.shares_refresh_token(was));
                 let is_newer = if found.shares_refresh_token(held) {
                     found.obtained_at > held.obtained_at
                 } else if is_new_sign_in && !found.is_of_same_sign_in(held) {
                     found.is_of_later_sign_in(held) && !self.token_item.is_void(found.signed_in_at)
                 } else if was.is_none() {
-                    // Nothing was known of the item, as after a move to another vault.
+                    // Nothing was known of the item, as after a change of vaults.
                     found.obtained_at > held.obtained_at
                 } else {
-                    // The keyring may have taken what is held after all, and another daemon have renewed it since.
+                    // The keyring may have kept the held token after all, and another daemon renewed it since.
                     !is_used_up
                 };
                 match is_newer {
@@ -284,7 +271,7 @@ impl Account {
         }
     }
 
-    /// The item is not to be written now; the token is in memory.
+    /// The item must not be written now; the token is in memory.
     fn leave_item(&mut self, step: &mut Step<'_>, fault: Fault) {
         let (now, dice) = (step.now, &mut *step.dice);
         self.token_item.retry(|failures| now.tick + policy::save_again(failures, dice));
@@ -296,7 +283,7 @@ impl Account {
         self.vault_fault = Some(fault);
     }
 
-    /// Tries again to keep what the vault did not take, when its time has come.
+    /// Retries what the vault did not keep, when that is due.
     pub(super) fn save_again(&mut self, step: &mut Step<'_>) {
         let is_due = |item: &Item| item.again_at().is_some_and(|at| at <= step.now.tick);
         let (token, client_secret) = (is_due(&self.token_item), is_due(&self.client_secret_item));
@@ -308,32 +295,26 @@ impl Account {
         }
     }
 
-    /// Whether a restart would find token and client secret again.
+    /// Whether a restart would find token and client secret.
     pub(super) fn is_kept(&self) -> bool {
         self.token_item.is_kept()
             && (self.client_secret.for_vault().is_none() || self.client_secret_item.is_kept())
     }
 
-    /// Whether the vault is being asked to keep something.
     pub(super) fn is_saving(&self) -> bool {
         self.token_item.is_under_way() || self.client_secret_item.is_under_way()
     }
 
-    /// Signs out: takes the token out of the vault, and the client secret too if it is to be forgotten. The outcomes go to
-    /// this `logout`, under these names.
-    pub(crate) fn sign_out(
-        &mut self,
-        step: &mut Step<'_>,
-        ask: AskId,
-        forget_client_secret: bool,
-    ) -> Vec<Epoch> {
+    /// Signs out: erases the token, and the client secret too if it is to be forgotten. The returned epochs are those
+    /// of the jobs that belong to this `logout`.
+    pub(crate) fn sign_out(&mut self, step: &mut Step<'_>, ask: AskId, forget_secret: bool) -> Vec<Epoch> {
         let fault =
             Fault::new(FaultKind::Denied, format!("profile {} was signed out meanwhile", self.profile.name))
                 .remedy(self.profile.command("login"));
         self.abandon_flow(step, &fault);
         self.forget(step);
         let mut erasing = Vec::new();
-        if forget_client_secret {
+        if forget_secret {
             self.client_secret.look_anew();
             if self.profile.client_secret_source.is_none() {
                 self.client_secret.absent();
@@ -341,7 +322,7 @@ impl Account {
             self.client_secret_item = Item::default();
             erasing.push(self.erase(step, ask, ItemKind::ClientSecret));
         }
-        // The token goes first, so that nobody who waits is given it on the way out.
+        // The token goes first, so that no waiter is given it on the way out.
         self.token.discard();
         self.reports.new_token();
         self.token_item = Item::void(step.now.wall);
@@ -352,11 +333,11 @@ impl Account {
     }
 
     fn erase(&self, step: &mut Step<'_>, ask: AskId, item: ItemKind) -> Epoch {
-        let (profile, key) = (self.profile.name.clone(), self.key(item));
+        let (profile, key) = (self.profile.name.to_string(), self.key(item));
         step.begin(Owner::Logout { ask, profile, item }, |epoch| Effect::Erase(epoch, key))
     }
 
-    /// The vault has erased an item, as it was asked to at a sign-out.
+    /// The vault has erased an item, as ordered at a sign-out.
     pub(crate) fn erased(&mut self, item: ItemKind) {
         if item == ItemKind::Token {
             self.token_item.erased();
@@ -364,6 +345,6 @@ impl Account {
     }
 
     pub(super) fn key(&self, kind: ItemKind) -> ItemKey {
-        ItemKey { kind, name: self.profile.name.clone() }
+        ItemKey { kind, name: self.profile.name.to_string() }
     }
 }

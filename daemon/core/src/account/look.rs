@@ -1,5 +1,5 @@
-//! Reading the token's item again, since another daemon may use the same keyring: before a renewal and before a sign-in,
-//! in case it was quicker; and after a refusal, which is a verdict on the refresh token that was sent and on nothing else.
+//! Reading the token's item again, since another daemon may use the same keyring: before a renewal and a sign-in, in
+//! case it was quicker; and after a refusal, which is a verdict on the refresh token that was sent and on no other.
 //! Does not: write.
 //! Used by: `account`, of which this is a part.
 
@@ -18,25 +18,25 @@ use crate::{
     profile::Keyring,
     record::{Decoded, TokenRecord},
     step::Step,
-    vault::{ItemKind, VaultTrouble},
+    vault::{ItemKind, Read},
 };
 
 impl Account {
-    /// Reads the item again, unless that was done in this very step or there is nothing to be found. Whether it was begun.
+    /// Reads the item again, unless that was done in this step or would find nothing new. Whether a read was begun.
     pub(super) fn look_before_renewal(&mut self, step: &mut Step<'_>) -> bool {
-        // What waits to be saved is newer than what stands there.
+        // What waits to be saved is newer than the item.
         let is_worth_it = self.token_item.is_current() && !self.token.was_read_now(step.now);
         is_worth_it && self.look(step, Look::BeforeRenewal).is_ok()
     }
 
-    /// The same before a person is asked, or a caller is sent away for want of a sign-in.
+    /// The same before a sign-in is asked for, or a caller is refused for want of one.
     pub(super) fn look_before_sign_in(&mut self, step: &mut Step<'_>) -> bool {
         let was_lately = self.token.was_read_within(step.now, policy::LOOK_PAUSE);
         let is_worth_it = self.token_item.is_current() || matches!(self.token.slot(), Slot::Empty);
         is_worth_it && !was_lately && self.look(step, Look::BeforeSignIn).is_ok()
     }
 
-    /// Rally refused this refresh token for good, as it seems.
+    /// Rally refused this refresh token, apparently for good.
     pub(super) fn look_after_refusal(&mut self, step: &mut Step<'_>, sent: Secret, fault: Fault) {
         if let Err(Look::AfterRefusal(refusal)) =
             self.look(step, Look::AfterRefusal(Box::new(Refusal { sent, fault, looks: 0 })))
@@ -45,9 +45,9 @@ impl Account {
         }
     }
 
-    /// Begins a look, or gives it back where there can be nothing to see.
+    /// Begins a look; hands it back where there is nothing to see.
     fn look(&mut self, step: &mut Step<'_>, look: Look) -> Result<(), Look> {
-        // Nobody else has this memory.
+        // No other process shares this memory.
         if step.keyring == Keyring::Memory {
             return Err(look);
         }
@@ -57,12 +57,12 @@ impl Account {
         Ok(())
     }
 
-    /// Looks again when the pause after the last look is over, and goes on without a look that takes too long.
+    /// Looks again after the pause, and goes on without a look that takes too long.
     pub(super) fn look_again_if_due(&mut self, step: &mut Step<'_>) {
         if !matches!(self.job, Job::Pausing(until, _) | Job::Looking(_, until, _) if until <= step.now.tick) {
             return;
         }
-        match std::mem::replace(&mut self.job, Job::None) {
+        match std::mem::take(&mut self.job) {
             Job::Pausing(_, look) => {
                 if let Err(look) = self.look(step, look) {
                     self.look_is_over(step, look);
@@ -73,21 +73,16 @@ impl Account {
         }
     }
 
-    /// Takes what the vault gave. `false` if no look of this account waits for it.
-    pub(super) fn looked(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        outcome: &Result<Option<Secret>, VaultTrouble>,
-    ) -> bool {
-        let look = match std::mem::replace(&mut self.job, Job::None) {
+    /// Takes what the vault returned. `false` if no look waits for it.
+    pub(super) fn looked(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: &Read) -> bool {
+        let look = match std::mem::take(&mut self.job) {
             Job::Looking(own, _, look) if own == epoch => look,
             other => {
                 self.job = other;
                 return false;
             }
         };
-        // A vault that cannot be read has no news: what is held goes on.
+        // An unreadable vault has no news.
         if let Ok(text) = outcome {
             self.take_news(step, text.as_ref());
         }
@@ -98,7 +93,7 @@ impl Account {
     fn look_is_over(&mut self, step: &mut Step<'_>, look: Look) {
         self.token.looked(step.now);
         match look {
-            // What is still wanted is begun by whoever wanted it, in this step.
+            // Whoever wanted it begins it in this step.
             Look::BeforeRenewal | Look::BeforeSignIn => {}
             Look::AfterRefusal(refusal) if !self.token.is_refresh(&refusal.sent) => {}
             Look::AfterRefusal(mut refusal) => match policy::SECOND_LOOKS.get(refusal.looks) {
@@ -111,7 +106,7 @@ impl Account {
         }
     }
 
-    /// Adopts what stands in the item, if it is another grant than the one held, or a newer token of the same.
+    /// Adopts the item's content if it is another grant than the one held, or a newer token of the same.
     fn take_news(&mut self, step: &mut Step<'_>, text: Option<&Secret>) {
         let Some(text) = text else {
             if self.token_item.is_current() && self.token.held().is_some() {
@@ -119,14 +114,14 @@ impl Account {
             }
             return;
         };
-        // A record that is damaged, of a later version or of another client is no news of this grant.
+        // A record that is damaged, of a later version or of another client is not about this grant.
         let Decoded::Ours(found) = TokenRecord::decode(text, &self.profile) else { return };
         let found = self.token.without_refused(found);
         let is_news = match self.token.held() {
-            // Unless it is what was to be erased at a sign-out, and could not be.
+            // Unless it was to be erased at a sign-out, and could not be.
             None => !self.token_item.is_void(found.signed_in_at),
             Some(held) if self.token_item.is_current() => !held.has_same_tokens(&found),
-            // What waits to be saved may have got there all the same, and another daemon may have gone on from it.
+            // What waits to be saved may have been written late, and another daemon may have gone on from it.
             Some(held) => found.is_of_same_sign_in(held) && found.obtained_at > held.obtained_at,
         };
         if is_news {
@@ -146,7 +141,7 @@ impl Account {
         self.token.adopt(step.now, step.dice, found);
     }
 
-    /// The item is gone: somebody has signed out by another daemon, or taken it out of the keyring.
+    /// The item is gone: the user signed out by another daemon, or removed it from the keyring.
     pub(super) fn sign_out_elsewhere(&mut self, step: &mut Step<'_>) {
         step.log(&self.profile.name, GrantStep::SignedOutElsewhere);
         self.token.discard();

@@ -1,5 +1,5 @@
-//! One profile's grant and everybody who waits for it. An account is composed of parts, each with its own state, which
-//! know nothing of it; the files named for what an account does move them.
+//! One profile's grant, and everybody who waits for it. An account is composed of parts, each with its own state and
+//! none aware of the account; the files named for what an account does move them.
 //! Does not: know other profiles, or how a request found this one (`broker` does).
 //! Used by: `broker`.
 
@@ -8,19 +8,16 @@ mod alerts;
 mod backoff;
 mod client_secret;
 mod cool_down;
-mod flow;
 mod item;
 mod job;
 mod reports;
 mod slot;
 mod token;
-mod waiters;
 
 // What an account does with them.
 mod identity;
 mod keeping;
 mod look;
-mod notifying;
 mod renewal;
 mod serving;
 mod sign_in;
@@ -28,14 +25,18 @@ mod status;
 mod suspicion;
 mod view;
 
-use rally_cred_proto::{Fault, FaultKind, Secret, message::WaitingOn};
+use rally_cred_proto::{
+    Fault, FaultKind, Secret,
+    message::WaitingOn,
+    remedy::{Command, Remedy},
+};
 
 use crate::{
     account::{
         alerts::Alerts, backoff::Backoff, client_secret::ClientSecret, cool_down::CoolDown, item::Item,
-        job::Job, reports::Reports, slot::Slot, token::Token, waiters::Waiters,
+        job::Job, reports::Reports, slot::Slot, token::Token,
     },
-    event::{AskId, Epoch, Outcome, Peer},
+    event::{Alert, AskId, Effect, Epoch, GrantStep, Outcome, Peer},
     jobs::Owner,
     policy,
     profile::Profile,
@@ -48,27 +49,26 @@ pub(crate) use identity::is_user;
 pub use sign_in::authorization_url;
 pub(crate) use view::View;
 
-/// One profile's grant, jobs and waiters. Where something is asked of every part, the account is taken apart by name, so
-/// that a new part cannot be left out.
+/// One profile's grant, jobs and waiters. A method that concerns every part destructures the account by name, so that a
+/// new part cannot be left out.
 #[derive(Debug)]
 pub(crate) struct Account {
     profile: Profile,
     token: Token,
-    /// What the vault has of the token.
     token_item: Item,
     client_secret: ClientSecret,
-    /// What the vault has of the client secret.
     client_secret_item: Item,
     job: Job,
-    waiters: Waiters,
+    /// In the order in which they came.
+    waiters: Vec<Waiter>,
     reports: Reports,
     cool_down: CoolDown,
     alerts: Alerts,
     /// The pause after a renewal that failed.
     backoff: Backoff,
-    /// The pause after Rally could not say whose the token is.
+    /// The pause after Rally could not say whose token it is.
     user_backoff: Backoff,
-    /// When those who wait for the vault to give the token are told so.
+    /// When to tell those who wait that the keyring is slow.
     keyring_news_at: Option<Tick>,
     last_used: Option<Tick>,
     fault: Option<Fault>,
@@ -84,7 +84,7 @@ impl Account {
             client_secret: ClientSecret::default(),
             client_secret_item: Item::default(),
             job: Job::None,
-            waiters: Waiters::default(),
+            waiters: Vec::new(),
             reports: Reports::default(),
             cool_down: CoolDown::default(),
             alerts: Alerts::default(),
@@ -101,7 +101,7 @@ impl Account {
         &self.profile
     }
 
-    /// Takes a request in, and answers it at once if that can be done.
+    /// Takes a request in, and answers it at once if possible.
     pub(crate) fn ask(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, deadline: Tick, wants: Wants) {
         let (generation, tried) = (self.token.generation(), Vec::new());
         self.take_in(step, Waiter { id, peer, deadline, generation, wants, told: false, tried });
@@ -123,18 +123,16 @@ impl Account {
         self.advance(step);
     }
 
-    /// Whether this request waits here.
     pub(crate) fn has_waiter(&self, id: AskId) -> bool {
-        self.waiters.has(id)
+        self.waiters.iter().any(|waiter| waiter.id == id)
     }
 
-    /// Lets a client go that waited here and left.
     pub(crate) fn left(&mut self, step: &mut Step<'_>, id: AskId) {
-        self.waiters.left(id);
+        self.waiters.retain(|waiter| waiter.id != id);
         self.drop_deserted_flow(step);
     }
 
-    /// Takes what a job of this account came to. `false` if nobody waits for it any more.
+    /// Takes the outcome of a job. `false` if it is stale.
     pub(crate) fn heard(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) -> bool {
         let is_current = match outcome {
             Outcome::Loaded(outcome) => self.loaded(step, epoch, &outcome),
@@ -144,7 +142,7 @@ impl Account {
             Outcome::Redirected(redirect) => self.redirected(step, epoch, redirect),
             Outcome::Answered(raw) => self.answered(step, epoch, raw),
             Outcome::UserLookedUp(raw) => self.user_looked_up(step, epoch, raw),
-            Outcome::Erased(_) => false,
+            Outcome::Erased(_) | Outcome::GatewayOpened(_) => false,
         };
         if is_current {
             self.advance(step);
@@ -152,7 +150,7 @@ impl Account {
         is_current
     }
 
-    /// Does whatever the time and the state now call for. Every event of the account ends here.
+    /// Does whatever time and state now call for. Every event of the account ends here.
     pub(crate) fn advance(&mut self, step: &mut Step<'_>) {
         self.end_late_flow(step);
         if matches!(self.job, Job::Saving(until) if !self.is_saving() || until <= step.now.tick) {
@@ -172,7 +170,7 @@ impl Account {
         }
         if !matches!(self.token.slot(), Slot::Unread | Slot::Loading(_)) {
             self.serve(step);
-            // Nothing is begun for somebody whose time is up.
+            // Nothing is begun for a caller whose time is up.
             self.turn_away_late(step);
             if self.job.is_none() {
                 self.begin_work(step);
@@ -184,20 +182,20 @@ impl Account {
 
     /// Begins what the remaining waiters need, or refuses them.
     fn begin_work(&mut self, step: &mut Step<'_>) {
-        // Whoever wants a new sign-in at any rate does not wait for the verdict on the old.
+        // Whoever forces a new sign-in does not wait for the verdict on the old token.
         let is_forced = |waiter: &Waiter| matches!(waiter.wants, Wants::Login { force: true, .. });
-        if self.reports.is_open() && !self.waiters.any(is_forced) {
+        if self.reports.is_open() && !self.waiters.iter().any(is_forced) {
             return;
         }
-        if self.waiters.any(|waiter| self.awaits_user(step, waiter)) {
+        if self.waiters.iter().any(|waiter| self.awaits_user(step, waiter)) {
             self.begin_identification(step);
             if !self.job.is_none() {
                 return;
             }
         }
         let needs_more = |waiter: &Waiter| !self.awaits_vault_only(step.now, waiter);
-        let is_waited_for = self.waiters.any(needs_more);
-        if self.waiters.any(|waiter| waiter.is_login() && needs_more(waiter)) {
+        let is_waited_for = self.waiters.iter().any(needs_more);
+        if self.waiters.iter().any(|waiter| waiter.is_login() && needs_more(waiter)) {
             if self.wants_secret_tried() {
                 self.begin_renewal(step);
             } else {
@@ -207,7 +205,7 @@ impl Account {
             if self.has_ended_unserved(step.now) {
                 let fault = Fault::new(FaultKind::TimedOut, "the token ended before it could be given out")
                     .why("Rally gives out tokens that live too short, or the keyring takes too long")
-                    .remedy("rally-cred doctor");
+                    .run("rally-cred doctor");
                 self.back_off(step, fault, Some(1));
             } else if is_waited_for || self.is_renewal_due(step.now) {
                 self.begin_renewal(step);
@@ -221,11 +219,11 @@ impl Account {
         }
     }
 
-    /// When [`Account::advance`] has something to do though nothing happens.
+    /// When [`Account::advance`] has something to do though no event comes.
     pub(crate) fn next_deadline(&self, now: Now) -> Option<Tick> {
         let Self {
             profile: _,
-            // A renewal ahead of time depends on several parts.
+            // Renewal ahead of time depends on several parts.
             token: _,
             backoff: _,
             last_used: _,
@@ -235,10 +233,10 @@ impl Account {
             job,
             waiters,
             reports,
-            // It holds back what somebody asks for, and does nothing by itself.
+            // It holds back what is asked for, and does nothing by itself.
             cool_down: _,
             alerts,
-            // Whoever asks is told of it, and it does nothing by itself.
+            // It is reported to whoever asks, and does nothing by itself.
             user_backoff: _,
             keyring_news_at,
             fault: _,
@@ -249,7 +247,7 @@ impl Account {
             token_item.again_at(),
             client_secret_item.again_at(),
             job.deadline(),
-            waiters.next_deadline(),
+            waiters.iter().map(|waiter| waiter.deadline).min(),
             reports.due(),
             alerts.due(),
             *keyring_news_at,
@@ -259,9 +257,8 @@ impl Account {
         .min()
     }
 
-    /// Whether a new process would find everything again that matters: what is held is in the vault, nobody waits, nobody
-    /// was told what is not yet mended, whose button would be dead, and no pause is forgotten that keeps Rally or a person
-    /// from being asked too often.
+    /// Whether a new process would find everything that matters: what is held is in the vault, nobody waits, no
+    /// notification is shown whose button would be dead, and no pause that spares Rally or the user is forgotten.
     pub(crate) fn is_forgettable(&self, now: Now) -> bool {
         let Self {
             profile: _,
@@ -275,17 +272,17 @@ impl Account {
             cool_down,
             alerts,
             backoff,
-            // The first that asks anew tells.
+            // The next request reports it.
             user_backoff: _,
             keyring_news_at: _,
-            // A token that nobody has used yet is not renewed ahead of time, and is renewed when it is asked for.
+            // A token that nobody has used yet is renewed when it is asked for.
             last_used: _,
             fault: _,
             vault_fault: _,
         } = self;
         (token.held().is_none() || token_item.is_kept())
             && (client_secret.for_vault().is_none() || client_secret_item.is_kept())
-            && client_secret.is_forgettable()
+            && client_secret.is_trusted()
             && job.is_none()
             && waiters.is_empty()
             && !reports.is_open()
@@ -295,7 +292,7 @@ impl Account {
             && !backoff.is_on(now)
     }
 
-    /// Forgets all jobs, whose outcomes become stale, and what belongs to the grant, as at a sign-out.
+    /// Forgets all jobs, whose outcomes become stale, and what belongs to the grant.
     fn forget(&mut self, step: &mut Step<'_>) {
         self.end_alerts(step);
         let Self {
@@ -310,7 +307,7 @@ impl Account {
             // The caller answers them.
             waiters: _,
             reports,
-            // A person who signs out has not answered.
+            // A sign-out is no answer to a sign-in.
             cool_down: _,
             // Ended above.
             alerts: _,
@@ -328,7 +325,7 @@ impl Account {
         (*fault, *vault_fault) = (None, None);
     }
 
-    /// The config file chose another vault: what is held goes there, what is not is looked for there.
+    /// The configuration chose another vault: what is held is saved there, the rest is read from it.
     pub(crate) fn move_to_other_vault(&mut self, step: &mut Step<'_>) {
         let Self {
             profile: _,
@@ -366,7 +363,7 @@ impl Account {
         }
     }
 
-    /// Takes the profile's new shape, whose tokens are the same.
+    /// Takes the changed profile, whose tokens are the same.
     pub(crate) fn adopt(&mut self, profile: &Profile) {
         let has_other_source = self.profile.client_secret_source != profile.client_secret_source;
         if has_other_source && self.client_secret.for_vault().is_none() {
@@ -375,7 +372,7 @@ impl Account {
         self.profile = profile.clone();
     }
 
-    /// Takes the account out of service, whose profile was changed or removed.
+    /// Ends what is under way, since the profile was changed or removed.
     pub(crate) fn retire(&mut self, step: &mut Step<'_>) {
         let what = format!("profile {} was changed meanwhile", self.profile.name);
         self.stop(step, &Fault::new(FaultKind::ConfigBroken, what).remedy("ask again"));
@@ -388,38 +385,29 @@ impl Account {
         self.fail_all(step, fault);
     }
 
-    /// Whether a token is on its way into the vault, or will be once Rally has answered. What is lost then may be the
-    /// only refresh token that still works.
+    /// Whether a token is being saved, or will be once Rally has answered; it may be the only refresh token that works.
     pub(crate) fn is_unsettled(&self) -> bool {
         self.is_saving() || matches!(self.job, Job::Renewing(..))
     }
 
-    /// What was sent to Rally for this account, or is about to be, and what came back.
+    /// Every secret that was sent to Rally for this account, or is about to be, and what came back.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        let (flow, new) = match &self.job {
-            Job::Flow(flow) | Job::Exchanging(_, flow) => (Some(&flow.client_secret), None),
-            Job::LookingUp(_, flow, record) => (Some(&flow.client_secret), Some(&**record)),
-            Job::None
-            | Job::Looking(..)
-            | Job::Pausing(..)
-            | Job::Renewing(..)
-            | Job::Identifying(..)
-            | Job::Saving(_) => (None, None),
-        };
+        let new = if let Job::LookingUp(_, _, record) = &self.job { Some(&**record) } else { None };
         let new = new.into_iter().flat_map(|record| [&record.access_token, &record.refresh_token]).flatten();
+        let flow = self.job.flow().map(|flow| &flow.client_secret);
         self.token.secrets().chain(new).chain(flow).chain(self.client_secret.held())
     }
 
-    /// Whose this account's jobs are.
     fn owner(&self) -> Owner {
-        Owner::Account(self.profile.name.clone())
+        Owner::Account(self.profile.name.to_string())
     }
 
-    /// What Rally's answer gives as the remedy is for any profile; the command that helps this one names it.
+    /// Rally's answer gives a remedy for any profile; this names the profile in it.
     fn name_in_remedy(&self, mut fault: Fault) -> Fault {
-        if let Some(rest) = fault.remedy.as_deref().and_then(|remedy| remedy.strip_prefix("rally-cred login"))
+        if let Some(Remedy { command: Some(command), .. }) = &mut fault.remedy
+            && let Some(flags) = command.words().strip_prefix(Command::new("rally-cred login").words())
         {
-            fault.remedy = Some(self.profile.command("login") + rest);
+            *command = flags.iter().fold(self.profile.command("login"), Command::arg);
         }
         fault
     }
@@ -428,5 +416,37 @@ impl Account {
         Fault::new(FaultKind::SignInNeeded, format!("no sign-in for profile {}", self.profile.name))
             .why(why)
             .remedy(self.profile.command("login"))
+    }
+
+    /// Notes that only a person can help.
+    fn want_alert(&mut self, step: &Step<'_>, why: &str) {
+        if self.cool_down.left(step.now).is_none() {
+            self.alerts.want(step.now, why);
+        }
+    }
+
+    /// Notifies the user when it is time.
+    fn notify_if_due(&mut self, step: &mut Step<'_>) {
+        if self.job.is_sign_in() || self.waiters.iter().any(Waiter::is_interactive) {
+            self.alerts.seen_to();
+        }
+        let Some(why) = self.alerts.take_due(step.now) else { return };
+        let alert = Alert {
+            profile: self.profile.name.to_string(),
+            why,
+            // Until the token ends, a plain `login` would say that all is well.
+            remedy: self.profile.command("login").arg("--force"),
+            // A client secret needs a terminal to be typed on.
+            has_button: !self.client_secret.is_refused(),
+        };
+        step.log(&self.profile.name, GrantStep::Alerted);
+        step.effects.push(Effect::Alert(alert));
+    }
+
+    /// A sign-in succeeded, or was given up on purpose.
+    fn end_alerts(&mut self, step: &mut Step<'_>) {
+        if self.alerts.end() {
+            step.effects.push(Effect::WithdrawAlert(self.profile.name.to_string()));
+        }
     }
 }

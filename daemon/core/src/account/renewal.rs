@@ -1,5 +1,5 @@
-//! Renewal of one profile's token by its refresh token.
-//! Does not: read Rally's answers (`answer` does), or measure its pauses (`backoff` does).
+//! Renewal of a token by its refresh token.
+//! Does not: read Rally's answers (`answer` does), or measure pauses (`backoff` does).
 //! Used by: `account`, of which this is a part.
 
 use rally_cred_proto::{Fault, Secret, message::WaitingOn};
@@ -17,12 +17,11 @@ use crate::{
 };
 
 impl Account {
-    /// Whether the token can be renewed without a person.
     pub(super) fn is_renewable(&self) -> bool {
         self.token.usable_refresh().is_some() && self.client_secret.may_serve()
     }
 
-    /// A person is there who may know a better client secret; the one that Rally refused is tried once more before they
+    /// A person who may know a better client secret is there; the one that Rally refused is tried once more before they
     /// are asked, if a renewal can try it.
     pub(super) fn reconsider_client_secret(&mut self) {
         if self.token.usable_refresh().is_some() && self.client_secret.reconsider() {
@@ -30,21 +29,21 @@ impl Account {
         }
     }
 
-    /// Another daemon may have been given a better client secret: the next attempt takes what the vault has by then.
+    /// Another daemon may have a better client secret: the next attempt takes what the vault has by then.
     fn read_client_secret_again(&mut self) {
         if self.client_secret.for_vault().is_some() && self.client_secret_item.is_kept() {
             self.client_secret.unread();
         }
     }
 
-    /// Whether a renewal is to show that the client secret is good, before a person is asked to sign in with it.
+    /// Whether a renewal should try the client secret before a person is asked to sign in with it.
     pub(super) fn wants_secret_tried(&self) -> bool {
         self.client_secret.is_on_trial()
             && self.is_renewable()
-            && !self.waiters.any(Waiter::brings_client_secret)
+            && !self.waiters.iter().any(Waiter::brings_client_secret)
     }
 
-    /// When renewal ahead of time is due, if the token is in use.
+    /// When to renew ahead of time, if the token is in use.
     pub(super) fn renewal_due(&self, now: Now) -> Option<Tick> {
         let renew_at = self.token.renew_at()?;
         let is_idle = self.job.is_none()
@@ -60,7 +59,7 @@ impl Account {
         self.renewal_due(now).is_some_and(|due| due <= now.tick)
     }
 
-    /// Sends the refresh token, once the client secret is known and nobody else has renewed the token.
+    /// Sends the refresh token, once the client secret is known and no other daemon has renewed the token.
     pub(super) fn begin_renewal(&mut self, step: &mut Step<'_>) {
         let client_secret = match self.client_secret.knowledge() {
             Knowledge::Good(client_secret) => client_secret.clone(),
@@ -78,10 +77,9 @@ impl Account {
         self.job = Job::Renewing(epoch, refresh_token);
     }
 
-    /// Takes Rally's answer to a renewal by this refresh token.
     pub(super) fn renewal_answered(&mut self, step: &mut Step<'_>, sent: Secret, raw: RawAnswer) {
         let answer = answer::read_token_answer(FormKind::Refresh, raw);
-        // Another grant has come in the meantime, and this answer is about the old one.
+        // Another grant has come meanwhile; this answer is about the old one.
         if !self.token.usable_refresh().is_some_and(|held| held.matches(&sent)) {
             return;
         }
@@ -104,7 +102,7 @@ impl Account {
     }
 
     fn doubt_client_secret(&mut self, step: &mut Step<'_>, fault: Fault) {
-        if !self.client_secret.doubt(self.waiters.any(Waiter::is_login)) {
+        if !self.client_secret.doubt(self.waiters.iter().any(Waiter::is_login)) {
             self.read_client_secret_again();
             return self.back_off(step, fault, None);
         }
@@ -117,28 +115,27 @@ impl Account {
     fn renewed(&mut self, step: &mut Step<'_>, grant: Grant) {
         let old = self.token.held();
         let mut record = record_of(&self.profile, step.now, grant, old.and_then(|old| old.username.clone()));
-        // Without a new refresh token the old one stays good.
+        // Without a new refresh token the old one stays valid.
         record.refresh_token = record.refresh_token.or_else(|| old.and_then(|old| old.refresh_token.clone()));
         record.signed_in_at = old.and_then(|old| old.signed_in_at);
         self.backoff = Backoff::default();
         self.client_secret.accepted();
         self.fault = None;
         step.log(&self.profile.name, GrantStep::Renewed);
-        self.take_new_token(step, record);
-        self.token.came_by_renewal();
+        self.take_new_token(step, record, false);
     }
 
-    /// Holds a new token, has it saved, and lets callers wait for that a moment.
-    pub(super) fn take_new_token(&mut self, step: &mut Step<'_>, record: TokenRecord) {
+    /// Holds a new token and has it saved, which callers wait for a moment.
+    pub(super) fn take_new_token(&mut self, step: &mut Step<'_>, record: TokenRecord, is_sign_in: bool) {
         self.reports.new_token();
         self.end_alerts(step);
         self.note_divergence();
-        self.token.obtained(step.now, step.dice, record);
+        self.token.obtained(step.now, step.dice, record, is_sign_in);
         self.save_token(step);
         self.job = Job::Saving(step.now.tick + policy::SAVE_PATIENCE);
     }
 
-    /// Rally does not take this refresh token, and no other is to be found.
+    /// Rally refuses this refresh token, and there is no other.
     pub(super) fn give_up_refresh_token(&mut self, step: &mut Step<'_>, sent: Secret, fault: Fault) {
         step.log(&self.profile.name, GrantStep::RenewalRefused);
         step.recovered(&self.profile.name, &fault);
@@ -146,11 +143,11 @@ impl Account {
         self.want_alert(step, &fault.what);
         self.fault = Some(fault);
         self.backoff = Backoff::default();
-        // The grant may be revoked, and the access token with it.
+        // The grant may be revoked, and its access token with it.
         self.question_token(step);
     }
 
-    /// Pauses, and answers with the fault whoever waited for this attempt; the next request after the pause makes the next.
+    /// Begins a pause, and refuses those who waited for this attempt; the next request after the pause makes another.
     pub(super) fn back_off(&mut self, step: &mut Step<'_>, fault: Fault, retry_after: Option<u32>) {
         step.recovered(&self.profile.name, &fault);
         self.backoff.failed(step, fault.clone(), retry_after);
@@ -159,7 +156,6 @@ impl Account {
     }
 }
 
-/// The record of a grant that was just given.
 pub(super) fn record_of(profile: &Profile, now: Now, grant: Grant, username: Option<String>) -> TokenRecord {
     let mut record = TokenRecord::new(profile, now.wall.0);
     record.expires_at =

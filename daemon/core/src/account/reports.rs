@@ -1,6 +1,7 @@
-//! What callers report of the held token, and what Rally says of it. A reported token is held back until Rally was asked;
-//! a brake keeps callers from having it asked without end, by reporting a good token again and again, or each new one.
-//! Does not: ask by itself, or hold back what a person asks for (`login` does not pass here).
+//! What callers report of the held token, and what Rally says of it. A reported token is held back until Rally was
+//! asked. A brake keeps callers from causing questions without end, by reporting a good token again and again, or each
+//! new one.
+//! Does not: ask Rally, or hold back what a person asks for (`login` does not pass here).
 //! Used by: the account.
 
 use crate::{
@@ -9,54 +10,50 @@ use crate::{
     time::{Now, Tick},
 };
 
-/// What is reported of the held token.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    /// Rally is being asked whether it takes the token, which nobody is given meanwhile.
+    /// Rally is being asked about the token.
     question: Option<Epoch>,
-    /// Reports in a row that did not cost the token its life, and until when further ones are not looked into.
+    /// Reports in a row that were wrong, and until when further ones are not looked into.
     idle_reports: u32,
     deaf_until: Option<Tick>,
     /// A report that waits for that.
     has_report: bool,
-    /// When Rally last said that it takes the token.
+    /// When Rally last accepted the token.
     taken_at: Option<Tick>,
-    /// Tokens in a row that Rally gave out and refused soon after.
+    /// Tokens in a row that Rally issued and refused soon after.
     short_lived: u32,
 }
 
 impl Reports {
-    /// Whether Rally is being asked.
     pub(super) fn is_open(&self) -> bool {
         self.question.is_some()
     }
 
-    /// Whether this is the question that Rally is being asked.
     pub(super) fn is_question(&self, epoch: Epoch) -> bool {
         self.question == Some(epoch)
     }
 
-    /// Rally is asked.
     pub(super) fn asked(&mut self, epoch: Epoch) {
         self.question = Some(epoch);
     }
 
-    /// Rally has answered, or nobody waits for its answer any more.
+    /// Rally has answered, or its answer no longer matters.
     pub(super) fn close(&mut self) {
         self.question = None;
     }
 
-    /// Somebody reports that the token is bad. It is looked into at once, or when the pause after the last one is over.
+    /// A caller reports the token. That is looked into at once, or after the pause that follows a wrong report.
     pub(super) fn report(&mut self) {
         self.has_report = true;
     }
 
-    /// When a report is to be looked into.
+    /// When to look into a report.
     pub(super) fn due(&self) -> Option<Tick> {
         self.has_report.then(|| self.deaf_until.unwrap_or(Tick(0)))
     }
 
-    /// Takes the report that is to be looked into now.
+    /// Takes the report that is due now. Whether there is one.
     pub(super) fn take_report(&mut self, now: Now) -> bool {
         let is_due = self.due().is_some_and(|at| at <= now.tick);
         self.has_report &= !is_due;
@@ -69,23 +66,22 @@ impl Reports {
         self.deaf_until = policy::report_pause(self.idle_reports).map(|pause| now.tick + pause);
     }
 
-    /// Rally takes the token.
     pub(super) fn token_taken(&mut self, now: Now) {
         self.taken_at = Some(now.tick);
     }
 
-    /// Whether Rally took the token so lately that it need not be asked again.
+    /// Whether Rally accepted the token so recently that it need not be asked again.
     pub(super) fn took_lately(&self, now: Now) -> bool {
         self.taken_at.is_some_and(|at| now.tick - at < policy::CHECK_PAUSE)
     }
 
-    /// Rally refuses the token. How many in a row were refused when they were fresh.
+    /// Rally refuses the token. How many fresh ones in a row it refused.
     pub(super) fn token_refused(&mut self, is_fresh: bool) -> u32 {
         self.short_lived = if is_fresh { self.short_lived + 1 } else { 0 };
         self.short_lived
     }
 
-    /// There is another token, of which nothing was reported yet.
+    /// Another token is held, of which nothing was reported yet.
     pub(super) fn new_token(&mut self) {
         *self = Self { short_lived: self.short_lived, ..Self::default() };
     }

@@ -1,4 +1,4 @@
-//! Who is given the held token, who waits on, and who is refused.
+//! Who is given the held token, who waits, and who is refused.
 //! Does not: begin what they wait for (`Account::begin_work` does).
 //! Used by: `account`, of which this is a part.
 
@@ -17,35 +17,26 @@ use crate::{
     waiter::{Waiter, Wants},
 };
 
-/// What became of a waiter.
 enum Served {
-    /// It is answered.
     Done,
-    /// It waits on.
     Waits,
-    /// It wants another user's token than this account has.
+    /// It wants another user's token.
     NotHere,
 }
 
-impl From<bool> for Served {
-    fn from(is_done: bool) -> Self {
-        if is_done { Self::Done } else { Self::Waits }
-    }
-}
-
 impl Account {
-    /// Seconds for which the held token is good, unless it is suspected not to be.
+    /// Seconds until the held token expires, unless it is suspected.
     pub(super) fn validity(&self, now: Now) -> Option<i64> {
         if self.reports.is_open() { None } else { self.token.validity(now) }
     }
 
-    /// Whether the held token was renewed for those who wait, and ended before they could be given it.
+    /// Whether the held token was renewed for those who wait, and expired before they could be given it.
     pub(super) fn has_ended_unserved(&self, now: Now) -> bool {
         self.token.has_ended_after_renewal(now)
-            && self.waiters.any(|waiter| self.token.is_newer_than(waiter.generation))
+            && self.waiters.iter().any(|waiter| self.token.is_newer_than(waiter.generation))
     }
 
-    /// Whether the held token is what this waiter wants, whoever's it is.
+    /// Whether the held token is valid for long enough for this waiter, whoever the user is.
     pub(super) fn is_good_for(&self, now: Now, waiter: &Waiter, min_validity: i64) -> bool {
         self.validity(now).is_some_and(|left| {
             policy::satisfies(left, self.token.life(), min_validity)
@@ -54,21 +45,20 @@ impl Account {
         })
     }
 
-    /// Whether a login has its token, so that only the vault's word is missing.
+    /// Whether a login has its token, and waits only for the vault.
     pub(super) fn awaits_vault_only(&self, now: Now, waiter: &Waiter) -> bool {
         let Wants::Login { force, .. } = &waiter.wants else { return false };
-        // Whoever signed in is done, even if the token was so short-lived that it has ended since.
+        // Whoever signed in is done, even if a short-lived token has expired since.
         self.token.is_sign_in_after(waiter.generation)
             || !*force && self.validity(now).is_some() && !matches!(self.job, Job::Renewing(..))
     }
 
-    /// Answers everybody who can be answered with what is in hand.
     pub(super) fn serve(&mut self, step: &mut Step<'_>) {
-        for mut waiter in self.waiters.take_all() {
+        for mut waiter in std::mem::take(&mut self.waiters) {
             match self.serve_one(step, &mut waiter) {
                 Served::Done => {}
                 Served::Waits => self.waiters.push(waiter),
-                Served::NotHere => step.misdirected.push((self.profile.name.clone(), waiter)),
+                Served::NotHere => step.misdirected.push((self.profile.name.to_string(), waiter)),
             }
         }
     }
@@ -80,9 +70,9 @@ impl Account {
                     return self.hand_out(step, waiter);
                 }
                 if *interactive {
-                    return self.show_flow(step, waiter).into();
+                    return if self.show_flow(step, waiter) { Served::Done } else { Served::Waits };
                 }
-                if self.job.is_sign_in() {
+                if self.job.is_sign_in() && !waiter.awaits_sign_in() {
                     let fault = self.sign_in_needed("somebody is signing in right now");
                     step.reply(waiter.id, Reply::Error(fault));
                     return Served::Done;
@@ -91,7 +81,7 @@ impl Account {
             }
             Wants::Login { .. } => {
                 if !self.awaits_vault_only(step.now, waiter) {
-                    return self.show_flow(step, waiter).into();
+                    return if self.show_flow(step, waiter) { Served::Done } else { Served::Waits };
                 }
                 if self.is_saving() || self.awaits_user(step, waiter) {
                     return Served::Waits;
@@ -105,13 +95,13 @@ impl Account {
                 Served::Done
             }
             Wants::Reading => {
-                step.read.push((waiter.id, self.profile.name.clone()));
+                step.read.push((waiter.id, self.profile.name.to_string()));
                 Served::Done
             }
         }
     }
 
-    /// Gives the held token to whoever is to have it.
+    /// Gives the held token to this waiter, if it is the right user's.
     fn hand_out(&mut self, step: &mut Step<'_>, waiter: &Waiter) -> Served {
         let Wants::Get { server, username, min_validity, .. } = &waiter.wants else { return Served::Waits };
         match self.identity(username.as_deref()) {
@@ -136,7 +126,7 @@ impl Account {
             },
         };
         let answer = TokenAnswer {
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             base_url: self.profile.base_url.origin().to_string(),
             username: record.username.clone(),
             token,
@@ -150,14 +140,14 @@ impl Account {
         let server = answer.also.as_ref().map(|also| also.origin.clone());
         step.reply(waiter.id, Reply::Token(answer));
         step.effects.push(Effect::Log(Entry::Handed {
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             server,
             peer: waiter.peer.clone(),
         }));
         Served::Done
     }
 
-    /// What a caller is told who wants a token to be good for longer than any is.
+    /// The notice for a caller who asks for more validity than any token has.
     fn beyond_life(&self, min_validity: i64) -> Fault {
         let life = self.token.life().unwrap_or_default();
         Fault::new(FaultKind::Failed, format!("no token can be good for {min_validity} s"))
@@ -168,14 +158,14 @@ impl Account {
     fn confirm(&mut self, step: &mut Step<'_>, id: AskId, already: bool) {
         let record = self.token.held();
         if let Some(fault) = &self.vault_fault {
-            // Whoever chose the keyring alone is not done while it does not keep the token.
+            // With `keyring = "os"`, a login is not done while the keyring does not keep the token.
             if step.keyring == Keyring::Os && !self.is_kept() {
                 return step.reply(id, Reply::Error(fault.clone()));
             }
             step.effects.push(Effect::Tell(id, Event::Notice(fault.clone())));
         }
         let answer = SignedIn {
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             username: record.and_then(|record| record.username.clone()),
             expires_at: record.and_then(|record| record.expires_at),
             already,
@@ -186,17 +176,17 @@ impl Account {
 
     /// Answers everybody with this fault; a waiter that can use the current token gets it.
     pub(super) fn fail_all(&mut self, step: &mut Step<'_>, fault: &Fault) {
-        for waiter in self.waiters.take_all() {
+        for waiter in std::mem::take(&mut self.waiters) {
             self.fail(step, waiter, fault);
         }
     }
 
-    /// Answers everybody with this fault who needs more than the vault's word.
+    /// Refuses everybody who waits for more than the vault.
     pub(super) fn refuse(&mut self, step: &mut Step<'_>, fault: &Fault) {
         self.refuse_if(step, fault, |account, step, waiter| !account.awaits_vault_only(step.now, waiter));
     }
 
-    /// Answers those with this fault who are meant; a waiter that can use the current token gets it.
+    /// Refuses those who are meant; a waiter that can use the current token gets it.
     pub(super) fn refuse_if(
         &mut self,
         step: &mut Step<'_>,
@@ -204,22 +194,22 @@ impl Account {
         is_meant: impl Fn(&Self, &Step<'_>, &Waiter) -> bool,
     ) {
         let mut waiters = std::mem::take(&mut self.waiters);
-        let refused = waiters.take_if(|waiter| is_meant(self, step, waiter));
+        let refused: Vec<_> = waiters.extract_if(.., |waiter| is_meant(self, step, waiter)).collect();
         self.waiters = waiters;
         for waiter in refused {
             self.fail(step, waiter, fault);
         }
     }
 
-    /// Answers one waiter with this fault, or with a token that is still good.
+    /// Refuses one waiter, unless it can use the current token.
     fn fail(&mut self, step: &mut Step<'_>, waiter: Waiter, fault: &Fault) {
         match &waiter.wants {
             Wants::Get { .. } if self.validity(step.now).is_some() => match self.hand_out(step, &waiter) {
                 Served::Done => {}
                 Served::Waits => step.reply(waiter.id, Reply::Error(fault.clone())),
-                Served::NotHere => step.misdirected.push((self.profile.name.clone(), waiter)),
+                Served::NotHere => step.misdirected.push((self.profile.name.to_string(), waiter)),
             },
-            Wants::Reading => step.read.push((waiter.id, self.profile.name.clone())),
+            Wants::Reading => step.read.push((waiter.id, self.profile.name.to_string())),
             Wants::Get { .. } | Wants::Login { .. } | Wants::Erase(_) => {
                 step.reply(waiter.id, Reply::Error(fault.clone()));
             }
@@ -228,23 +218,28 @@ impl Account {
 
     pub(super) fn tell_all(&self, step: &mut Step<'_>, on: WaitingOn) {
         for waiter in self.waiters.iter() {
-            let waiting = Waiting { profile: self.profile.name.clone(), on };
+            let waiting = Waiting { profile: self.profile.name.to_string(), on };
             step.effects.push(Effect::Tell(waiter.id, Event::Waiting(waiting)));
         }
     }
 
-    /// Answers those whose time is up: with a token that is still good if there is one, else with an error.
+    /// Refuses those whose time is up, unless they can use the current token.
     pub(super) fn turn_away_late(&mut self, step: &mut Step<'_>) {
         let now = step.now.tick;
-        if self.waiters.next_deadline().is_none_or(|at| at > now) {
+        if self.waiters.iter().all(|waiter| waiter.deadline > now) {
             return;
+        }
+        if self.job.is_none() && !self.reports.is_open() && !self.is_renewable() {
+            // What they waited for was a person.
+            let fault = self.why_not_signed_in();
+            self.refuse_if(step, &fault, |_, _, waiter| waiter.awaits_sign_in() && waiter.deadline <= now);
         }
         let fault =
             Fault::new(FaultKind::TimedOut, format!("no token for profile {} in time", self.profile.name))
                 .why(self.waited_for());
         let fault = match &self.job {
             Job::Flow(_) => fault.remedy(self.after_no_answer()),
-            _ => fault.remedy("rally-cred status"),
+            _ => fault.run("rally-cred status"),
         };
         self.refuse_if(step, &fault, |_, _, waiter| waiter.deadline <= now);
     }

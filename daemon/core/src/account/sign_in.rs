@@ -5,6 +5,7 @@
 use rally_cred_proto::{
     Event, Fault, FaultKind, Reply, Secret,
     message::{Authorize, WaitingOn},
+    remedy::Remedy,
 };
 
 use crate::{
@@ -13,9 +14,8 @@ use crate::{
         backoff::Backoff,
         client_secret::Knowledge,
         cool_down::CoolDown,
-        flow::{Flow, ListenerState, SecretFrom},
         identity::{is_user, user_unknown},
-        job::Job,
+        job::{Flow, Job, ListenerState, SecretFrom},
         renewal,
         slot::Slot,
     },
@@ -31,7 +31,7 @@ use crate::{
     waiter::{Waiter, Wants},
 };
 
-/// Why a browser does not come back.
+/// Why no browser came back.
 pub(super) const NO_ANSWER: &str =
     "nobody pressed \"Allow Access\" in time, or Rally's page showed an error in its place";
 
@@ -51,7 +51,7 @@ impl Account {
     /// Begins a flow for those who may have one; refuses the others.
     pub(super) fn begin_flow(&mut self, step: &mut Step<'_>) {
         let Some((given, deadline)) = self.flow_wanted(step) else { return };
-        let began_by_login = self.waiters.any(Waiter::is_login);
+        let began_by_login = self.waiters.iter().any(Waiter::is_login);
         let secret_from = match given {
             Some(_) => SecretFrom::Login,
             None if self.client_secret.is_fetched() => SecretFrom::Source,
@@ -61,9 +61,9 @@ impl Account {
             (Some(given), _) => given,
             (None, Knowledge::Unread) => return self.load_client_secret(step),
             (None, Knowledge::Loading) => return,
-            // Its source may have a better one by now. Only a person's `login` asks it again, so that nothing goes round.
+            // Its source may have a better one by now. Only a `login` asks it again, or this would never end.
             (None, Knowledge::Good(_) | Knowledge::Refused { .. })
-                if began_by_login && self.client_secret.is_fetched() && self.client_secret.is_doubted() =>
+                if began_by_login && self.client_secret.is_fetched() && !self.client_secret.is_trusted() =>
             {
                 self.client_secret.look_anew();
                 return self.load_client_secret(step);
@@ -76,7 +76,7 @@ impl Account {
         };
         let state = step.dice.uuid().to_string();
         let url = authorization_url(&self.profile, &state);
-        // A UUID holds no line break, so this cannot fail; were it to, nobody could answer the flow.
+        // A UUID holds no line break, so this cannot fail.
         let Ok(state) = Secret::parse(state) else { return };
         let secrets = Sent::new([state.clone(), client_secret.clone()]);
         let expected = Expected { redirect_uri: self.profile.redirect_uri.clone(), state, secrets };
@@ -96,8 +96,8 @@ impl Account {
         self.refuse_background_callers(step);
     }
 
-    /// The client secret that came with a login, and the end of the flow to begin. `None`, and everybody refused, if
-    /// nobody may have one.
+    /// The client secret that came with a login, and the deadline of the flow to begin. `None`, with everybody refused,
+    /// if none may begin.
     fn flow_wanted(&mut self, step: &mut Step<'_>) -> Option<(Option<Secret>, Tick)> {
         let needy = self.waiters.iter().filter(|waiter| !self.awaits_vault_only(step.now, waiter));
         let logins = needy.filter_map(|waiter| match &waiter.wants {
@@ -108,7 +108,8 @@ impl Account {
         {
             return Some(login);
         }
-        let may_ask = self.waiters.any(|waiter| matches!(waiter.wants, Wants::Get { interactive: true, .. }));
+        let may_ask =
+            self.waiters.iter().any(|waiter| matches!(waiter.wants, Wants::Get { interactive: true, .. }));
         let cooling_down = self.cool_down.left(step.now);
         if may_ask && cooling_down.is_none() {
             return Some((None, step.now.tick + policy::FLOW_LIFE));
@@ -116,25 +117,27 @@ impl Account {
         let fault = match cooling_down {
             Some(left) if may_ask => {
                 let pause = left.as_seconds();
-                self.sign_in_needed(&format!(
-                    "the last sign-in came to nothing, so no new one is begun for {pause} s"
-                ))
+                self.sign_in_needed(&format!("the last sign-in failed, so the next may begin in {pause} s"))
             }
             _ => self.why_not_signed_in(),
         };
-        // Whoever never signed in has not come to rely on it.
-        if !may_ask && self.token.held().is_some() {
+        // Who never signed in does not rely on it, unless somebody waits for it.
+        if !may_ask && (self.token.held().is_some() || self.waiters.iter().any(Waiter::awaits_sign_in)) {
             self.want_alert(step, fault.why.as_deref().unwrap_or(&fault.what));
         }
-        self.refuse(step, &fault);
+        self.refuse_if(step, &fault, |account, step, waiter| {
+            // One that waits for a person has no need to while there is a token that will do.
+            let waits = waiter.awaits_sign_in() && account.validity(step.now).is_none();
+            !waits && !account.awaits_vault_only(step.now, waiter)
+        });
         None
     }
 
-    fn why_not_signed_in(&self) -> Fault {
+    pub(super) fn why_not_signed_in(&self) -> Fault {
         match &self.fault {
             Some(fault) => self.sign_in_needed(&fault.what),
             None if self.token.held().is_some() => self.sign_in_needed("the token has ended"),
-            // What is stored there, nobody knows.
+            // Nobody knows what is stored there.
             None if matches!(self.token.slot(), Slot::Missing) => {
                 self.for_want_of_a_keyring(self.sign_in_needed("no keyring answers"))
             }
@@ -143,27 +146,22 @@ impl Account {
     }
 
     fn client_secret_needed(&self) -> Fault {
-        let needed = |why: &str| {
-            Fault::new(
-                FaultKind::ClientSecretNeeded,
-                format!("no client secret for profile {}", self.profile.name),
-            )
-            .why(why)
-            .remedy(self.profile.command("login"))
-        };
-        match self.client_secret.knowledge() {
-            Knowledge::Missing => self.for_want_of_a_keyring(needed("no keyring answers")),
-            Knowledge::Refused { is_fetched: false } => needed("Rally refused the stored one"),
-            Knowledge::Refused { is_fetched: true } => {
-                needed("Rally refused the one from its command or file")
-            }
+        let why = match self.client_secret.knowledge() {
+            Knowledge::Missing => "no keyring answers",
+            Knowledge::Refused { is_fetched: false } => "Rally refused the stored one",
+            Knowledge::Refused { is_fetched: true } => "Rally refused the one from its command or file",
             Knowledge::Unread | Knowledge::Loading | Knowledge::Absent | Knowledge::Good(_) => {
-                needed("none is stored")
+                "none is stored"
             }
-        }
+        };
+        let what = format!("no client secret for profile {}", self.profile.name);
+        let fault =
+            Fault::new(FaultKind::ClientSecretNeeded, what).why(why).remedy(self.profile.command("login"));
+        let is_missing = matches!(self.client_secret.knowledge(), Knowledge::Missing);
+        if is_missing { self.for_want_of_a_keyring(fault) } else { fault }
     }
 
-    /// The fault of somebody who needs what a keyring may hold that cannot be asked.
+    /// The fault, if it may be due to a keyring that does not answer.
     fn for_want_of_a_keyring(&self, fault: Fault) -> Fault {
         match &self.vault_fault {
             Some(Fault { what, remedy: Some(remedy), .. }) => {
@@ -173,15 +171,15 @@ impl Account {
         }
     }
 
-    /// Nobody waits for a person who may not ask one.
+    /// Refuses those who may not ask a person: they do not wait for one.
     fn refuse_background_callers(&mut self, step: &mut Step<'_>) {
         let fault = self.why_not_signed_in();
         self.refuse_if(step, &fault, |_, _, waiter| {
-            matches!(waiter.wants, Wants::Get { interactive: false, .. })
+            matches!(waiter.wants, Wants::Get { interactive: false, awaits_sign_in: false, .. })
         });
     }
 
-    /// Shows a waiter the pending flow, once. Whether that was its answer (it cannot paste, and nobody listens).
+    /// Shows a waiter the pending flow, once. Whether that was its answer: it cannot paste, and nobody listens.
     pub(super) fn show_flow(&mut self, step: &mut Step<'_>, waiter: &mut Waiter) -> bool {
         let Job::Flow(flow) = &mut self.job else { return false };
         let (is_login, can_paste) = match &waiter.wants {
@@ -203,7 +201,7 @@ impl Account {
         }
         waiter.told = true;
         let authorize = Authorize {
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             url: flow.url.clone(),
             open: is_login || !flow.tab_opened,
             timeout: u32::try_from((flow.deadline - step.now.tick).as_seconds()).unwrap_or(u32::MAX),
@@ -213,35 +211,29 @@ impl Account {
         false
     }
 
-    /// Whether the redirect port is open for a pending flow.
     pub(crate) fn is_listening(&self) -> bool {
         matches!(&self.job, Job::Flow(flow) if matches!(flow.listener, ListenerState::Open))
     }
 
-    /// Takes the listener's word on whether it is open. `false` if nobody waits for it any more.
-    pub(super) fn listening(
-        &mut self,
-        step: &mut Step<'_>,
-        epoch: Epoch,
-        outcome: Result<(), Fault>,
-    ) -> bool {
+    /// Takes whether the listener is open. `false` if nobody waits for it.
+    pub(super) fn listening(&mut self, step: &mut Step<'_>, epoch: Epoch, opened: Result<(), Fault>) -> bool {
         let Job::Flow(flow) = &mut self.job else { return false };
         if flow.epoch != epoch {
             return false;
         }
-        flow.listener = match outcome {
+        flow.listener = match opened {
             Ok(()) => ListenerState::Open,
             Err(fault) => {
                 step.recovered(&self.profile.name, &fault);
                 ListenerState::Failed(fault)
             }
         };
-        for mut waiter in self.waiters.take_all() {
+        for mut waiter in std::mem::take(&mut self.waiters) {
             if !self.show_flow(step, &mut waiter) {
                 self.waiters.push(waiter);
             }
         }
-        // A flow that nobody can answer is not left pending.
+        // A flow that nobody can answer does not stay pending.
         if let Job::Flow(flow) = &self.job
             && let ListenerState::Failed(fault) = &flow.listener
             && self.waiters.is_empty()
@@ -253,7 +245,6 @@ impl Account {
         true
     }
 
-    /// Takes an address that a person pasted.
     pub(crate) fn pasted(&mut self, step: &mut Step<'_>, address: &Secret) -> Result<(), Fault> {
         let Job::Flow(flow) = &self.job else {
             let what = format!("no sign-in is pending for profile {}", self.profile.name);
@@ -266,9 +257,9 @@ impl Account {
         Ok(())
     }
 
-    /// Takes the answer that the browser brought. `false` if no flow of this account waits for it.
+    /// Takes the redirect that the browser brought. `false` if no flow waits for it.
     pub(super) fn redirected(&mut self, step: &mut Step<'_>, epoch: Epoch, redirect: Redirect) -> bool {
-        let flow = match std::mem::replace(&mut self.job, Job::None) {
+        let flow = match std::mem::take(&mut self.job) {
             Job::Flow(flow) if flow.epoch == epoch => flow,
             other => {
                 self.job = other;
@@ -282,7 +273,7 @@ impl Account {
                 let fault = fault.unwrap_or_else(|| self.sign_in_needed("Rally refused the sign-in"));
                 let fault = self.name_in_remedy(fault);
                 let page = match fault.kind {
-                    FaultKind::Denied => Page::Denied { again: self.profile.command("login") },
+                    FaultKind::Denied => Page::Denied(self.profile.command("login")),
                     _ => Page::Failed(fault.clone()),
                 };
                 self.end_flow(step, &flow, &fault, page);
@@ -300,9 +291,9 @@ impl Account {
         self.job = Job::Exchanging(epoch, flow);
     }
 
-    /// Takes Rally's answer to a token request. `false` if nobody waits for it any more.
+    /// Takes Rally's answer to a token request. `false` if nobody waits for it.
     pub(super) fn answered(&mut self, step: &mut Step<'_>, epoch: Epoch, raw: RawAnswer) -> bool {
-        match std::mem::replace(&mut self.job, Job::None) {
+        match std::mem::take(&mut self.job) {
             Job::Renewing(own, sent) if own == epoch => self.renewal_answered(step, sent, raw),
             Job::Exchanging(own, flow) if own == epoch => self.exchange_answered(step, flow, raw),
             other => {
@@ -318,7 +309,7 @@ impl Account {
             TokenAnswer::Granted(grant) => return self.look_up_user(step, flow, grant),
             TokenAnswer::Passing { fault, .. } => fault,
             TokenAnswer::Refused(refusal) => {
-                // A stored secret that does not work is asked for again; what the vault holds stays until then.
+                // A stored secret that Rally refuses is asked for again; the vault keeps it until then.
                 if refusal.of == Refused::Client && flow.secret_from != SecretFrom::Login {
                     self.client_secret.refused();
                 }
@@ -336,16 +327,16 @@ impl Account {
         self.job = Job::LookingUp(epoch, flow, Box::new(record));
     }
 
-    /// Takes Rally's word on whose a token is. `false` if nobody waits for it any more.
+    /// Takes Rally's answer on whose token it is. `false` if nobody waits for it.
     pub(super) fn user_looked_up(&mut self, step: &mut Step<'_>, epoch: Epoch, raw: RawAnswer) -> bool {
         if self.reports.is_question(epoch) {
             self.suspicion_answered(step, raw);
             return true;
         }
-        match std::mem::replace(&mut self.job, Job::None) {
+        match std::mem::take(&mut self.job) {
             Job::Identifying(own, token) if own == epoch => self.identification_answered(step, &token, raw),
             Job::LookingUp(own, flow, record) if own == epoch => {
-                self.new_token_looked_up(step, flow, *record, raw);
+                self.looked_up_user(step, flow, *record, raw);
             }
             other => {
                 self.job = other;
@@ -355,7 +346,7 @@ impl Account {
         true
     }
 
-    fn new_token_looked_up(
+    fn looked_up_user(
         &mut self,
         step: &mut Step<'_>,
         flow: Box<Flow>,
@@ -371,7 +362,8 @@ impl Account {
                 record.username = username;
                 self.sign_in(step, flow, record, None);
             }
-            // The token may be good all the same, so it is kept; whoever wants to know its user has Rally asked again.
+            // The token may be good all the same, so it is kept; whoever wants to know its user makes Rally be asked
+            // again.
             UserAnswer::Passing { fault, retry_after } => {
                 if self.profile.username.is_some() {
                     self.user_backoff.failed(step, fault.clone(), retry_after);
@@ -384,24 +376,25 @@ impl Account {
                 let fault = self.name_in_remedy(fault);
                 self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
             }
-            // The token is good on an address that the subscription allows, so it is kept; but nobody is told that all is well.
+            // The token is good from an address that the subscription allows, so it is kept, but the sign-in has not
+            // worked.
             UserAnswer::AddressNotAllowed(fault) => self.sign_in_in_part(step, flow, record, fault),
         }
     }
 
-    /// Keeps the token, and tells everybody why nobody can be given it yet.
+    /// Keeps the token, and answers everybody with the fault that keeps it from being given out.
     fn sign_in_in_part(&mut self, step: &mut Step<'_>, flow: Box<Flow>, record: TokenRecord, fault: Fault) {
         step.recovered(&self.profile.name, &fault);
         self.sign_in(step, flow, record, Some(Page::Failed(fault.clone())));
-        for waiter in self.waiters.take_all() {
+        for waiter in std::mem::take(&mut self.waiters) {
             step.reply(waiter.id, Reply::Error(fault.clone()));
         }
         self.fault = Some(fault);
     }
 
-    /// Holds the token of a flow that has ended well, and ends the flow with this page, or with the one that says so.
+    /// Holds the token of a flow that succeeded, and ends the flow with this page, or with the one for a success.
     fn sign_in(&mut self, step: &mut Step<'_>, flow: Box<Flow>, record: TokenRecord, page: Option<Page>) {
-        let page = page.unwrap_or_else(|| Page::SignedIn { username: record.username.clone() });
+        let page = page.unwrap_or_else(|| Page::SignedIn(record.username.clone()));
         step.end_listening(flow.epoch, page);
         step.log(&self.profile.name, GrantStep::SignedIn);
         self.cool_down = CoolDown::default();
@@ -409,11 +402,10 @@ impl Account {
         self.fault = None;
         // The secret first: a token without it could not be renewed after a crash between the two.
         self.keep_client_secret(step, flow.client_secret, flow.secret_from);
-        self.take_new_token(step, record);
-        self.token.came_by_sign_in();
+        self.take_new_token(step, record, true);
     }
 
-    /// Ends a flow that came to nothing, and answers everybody who waited for it.
+    /// Ends a flow that failed, and refuses everybody who waited for it.
     fn end_flow(&mut self, step: &mut Step<'_>, flow: &Flow, fault: &Fault, page: Page) {
         step.end_listening(flow.epoch, page);
         step.log(&self.profile.name, GrantStep::FlowEnded);
@@ -424,36 +416,30 @@ impl Account {
         self.refuse(step, fault);
     }
 
-    /// Ends a flow that nobody answered in time.
     pub(super) fn end_late_flow(&mut self, step: &mut Step<'_>) {
         if !matches!(&self.job, Job::Flow(flow) if flow.deadline <= step.now.tick) {
             return;
         }
-        if let Job::Flow(flow) = std::mem::replace(&mut self.job, Job::None) {
-            let fault = Fault::new(
-                FaultKind::TimedOut,
-                format!("the sign-in for profile {} timed out", self.profile.name),
-            )
-            .why(NO_ANSWER)
-            .remedy(self.after_no_answer());
+        if let Job::Flow(flow) = std::mem::take(&mut self.job) {
+            let what = format!("the sign-in for profile {} timed out", self.profile.name);
+            let fault = Fault::new(FaultKind::TimedOut, what).why(NO_ANSWER).remedy(self.after_no_answer());
             self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
         }
     }
 
-    /// What to do when nothing came back. A wrong client ID or callback URL ends at a page of Rally's, which the daemon
-    /// does not get to see.
-    pub(super) fn after_no_answer(&self) -> String {
+    /// What to do when no browser came back. A wrong client ID or callback URL ends at a page of Rally's, which the
+    /// daemon never sees.
+    pub(super) fn after_no_answer(&self) -> Remedy {
         let Profile { client_id, redirect_uri, base_url, .. } = &self.profile;
-        format!(
-            "{}; if Rally's page shows an error, first compare client_id {client_id} and redirect_uri {} with the \
-             OAuth client at {}",
-            self.profile.command("login"),
+        self.profile.command("login").and(format!(
+            "; if Rally's page shows an error, first compare client_id {client_id} and redirect_uri {} with the OAuth \
+             client at {}",
             redirect_uri.as_str(),
             base_url.clients_page()
-        )
+        ))
     }
 
-    /// Ends a flow whose `login` was interrupted while nobody else waits: the person changed their mind.
+    /// Ends a flow whose `login` was interrupted, unless somebody else waits for it.
     pub(super) fn drop_deserted_flow(&mut self, step: &mut Step<'_>) {
         if matches!(&self.job, Job::Flow(flow) if flow.began_by_login) && self.waiters.is_empty() {
             let fault = Fault::new(FaultKind::Denied, "the sign-in was interrupted")
@@ -462,19 +448,16 @@ impl Account {
         }
     }
 
-    /// Ends whatever flow there is, without a pause before the next.
+    /// Ends any flow, without a cool-down.
     pub(super) fn abandon_flow(&mut self, step: &mut Step<'_>, fault: &Fault) {
-        match std::mem::replace(&mut self.job, Job::None) {
-            Job::Flow(flow) | Job::Exchanging(_, flow) | Job::LookingUp(_, flow, _) => {
-                step.end_listening(flow.epoch, Page::Failed(fault.clone()));
-                step.log(&self.profile.name, GrantStep::FlowEnded);
-            }
-            other @ (Job::None
-            | Job::Looking(..)
-            | Job::Pausing(..)
-            | Job::Renewing(..)
-            | Job::Identifying(..)
-            | Job::Saving(_)) => self.job = other,
+        if !self.job.is_sign_in() {
+            return;
+        }
+        if let Job::Flow(flow) | Job::Exchanging(_, flow) | Job::LookingUp(_, flow, _) =
+            std::mem::take(&mut self.job)
+        {
+            step.end_listening(flow.epoch, Page::Failed(fault.clone()));
+            step.log(&self.profile.name, GrantStep::FlowEnded);
         }
     }
 }

@@ -1,22 +1,18 @@
-//! What is known of one item of the vault: unread, being read, absent or held.
+//! What is known of an item in the vault: unread, being read, absent or held.
 //! Does not: read it, or know whether the vault has what is held (`item` does).
 //! Used by: `token` and `client_secret`.
 
 use crate::event::Epoch;
 
-/// What is known of one item of the vault.
 #[derive(Debug, Default)]
 pub(super) enum Slot<T> {
     /// The vault was not asked, or could not answer.
     #[default]
     Unread,
-    /// The vault is being asked.
     Loading(Epoch),
-    /// There is none.
     Empty,
-    /// No keyring answers, which for the choice `auto` is as good as none. The next request asks again.
+    /// No keyring answers, which for the choice `auto` counts as none. The next request asks again.
     Missing,
-    /// Here it is.
     Held(T),
 }
 
@@ -32,7 +28,7 @@ impl<T> Slot<T> {
         matches!(self, Self::Loading(own) if *own == epoch)
     }
 
-    /// Gives a keyring that did not answer the last time another chance.
+    /// Lets the next request ask a keyring that did not answer the last time.
     pub(super) fn forget_missing(&mut self) {
         if matches!(self, Self::Missing) {
             *self = Self::Unread;

@@ -1,6 +1,6 @@
-//! An account as `status` shows it.
+//! An account as `status` reports it.
 //! Does not: change it.
-//! Used by: `gather`, and the broker's own view of its states.
+//! Used by: `gather`, and the broker's view of its states.
 
 use rally_cred_proto::{
     Fault, Secret,
@@ -18,7 +18,6 @@ use crate::{
 };
 
 impl Account {
-    /// What the account is doing.
     pub(crate) fn state(&self) -> ProfileState {
         match (&self.job, self.token.slot()) {
             (Job::Flow(_), _) => ProfileState::SigningIn,
@@ -32,11 +31,10 @@ impl Account {
         }
     }
 
-    /// The account as `status` shows it.
     pub(crate) fn status(&self, now: Now, is_default: bool) -> ProfileStatus {
         let record = self.token.held();
         ProfileStatus {
-            profile: self.profile.name.clone(),
+            profile: self.profile.name.to_string(),
             default: is_default,
             base_url: self.profile.base_url.origin().to_string(),
             state: self.state(),
@@ -46,7 +44,7 @@ impl Account {
             expires_at: record.and_then(|record| record.expires_at),
             renews_at: self.renewal_due(now).map(|due| policy::wall_of(now, due).0),
             renewable: self.is_renewable(),
-            // While a newer token is on its way to the vault, what the vault has is not what is held.
+            // While a newer token is being saved, the vault has not got what is held.
             kept: record.is_some() && self.is_kept() && !self.is_saving(),
             waiting: u32::try_from(self.waiters.len()).unwrap_or(u32::MAX),
             checked: None,
@@ -58,22 +56,20 @@ impl Account {
         self.token.held().is_some()
     }
 
-    /// The held token, which Rally can be asked about.
     pub(crate) fn access_token(&self) -> Option<&Secret> {
         self.token.access()
     }
 
-    /// Whether Rally took the held token so lately that it need not be asked again.
+    /// Whether Rally accepted the held token so recently that it need not be asked again.
     pub(crate) fn was_taken_lately(&self, now: Now) -> bool {
         self.reports.took_lately(now)
     }
 
-    /// What is wrong with the vault.
     pub(crate) fn vault_fault(&self) -> Option<&Fault> {
         self.vault_fault.as_ref()
     }
 
-    /// The Rally user, by the config file or by the sign-in.
+    /// The Rally user, from the config file or the sign-in.
     pub(crate) fn known_user(&self) -> Option<&str> {
         let signed_in = self.token.held().and_then(|record| record.username.as_deref());
         self.profile.username.as_deref().or(signed_in)

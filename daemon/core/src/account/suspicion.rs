@@ -1,8 +1,8 @@
-//! What happens when a caller says that a token does not work: it is held back until Rally was asked.
-//! Does not: give up what can renew the token.
+//! What happens when a caller reports that a token does not work: it is held back until Rally was asked.
+//! Does not: give up the refresh token.
 //! Used by: `account`, of which this is a part.
 
-use rally_cred_proto::{Fault, FaultKind, Secret};
+use rally_cred_proto::{Fault, FaultKind, Secret, remedy::Command};
 
 use crate::{
     account::Account,
@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl Account {
-    /// A caller says that a token does not work. If it is the held one, it is not served again before Rally was asked:
-    /// a program that may only read gets the same answer when it tries to write.
+    /// A caller reports that a token does not work. If it is the held one, it is held back until Rally was asked: a
+    /// program without write access gets the same answer when it tries to write.
     pub(super) fn suspect(&mut self, step: &mut Step<'_>, token: Option<&Secret>) {
         let is_held = self.token.access().is_some_and(|held| token.is_none_or(|token| token.matches(held)));
         if is_held && !self.reports.is_open() {
@@ -23,14 +23,14 @@ impl Account {
         }
     }
 
-    /// Asks Rally about a reported token, if its time has come.
+    /// Asks Rally about a reported token, once that is due.
     pub(super) fn look_into_report(&mut self, step: &mut Step<'_>) {
         if self.reports.take_report(step.now) {
             self.question_token(step);
         }
     }
 
-    /// Asks Rally whether it still takes the held token, which nobody is given meanwhile.
+    /// Asks Rally whether it accepts the held token, which is held back meanwhile.
     pub(super) fn question_token(&mut self, step: &mut Step<'_>) {
         let Some(token) = self.token.access().cloned().filter(|_| !self.reports.is_open()) else { return };
         step.log(&self.profile.name, GrantStep::Suspected);
@@ -39,12 +39,12 @@ impl Account {
         self.reports.asked(epoch);
     }
 
-    /// Takes Rally's word on the suspected token.
+    /// Takes Rally's verdict on the suspected token.
     pub(super) fn suspicion_answered(&mut self, step: &mut Step<'_>, raw: RawAnswer) {
         self.reports.close();
         match (answer::read_user_answer(raw), self.token.access().cloned()) {
             (UserAnswer::TokenRefused(_), _) => self.give_up_token(step),
-            // Rally cannot be asked. A token that costs nobody anything is replaced; one that costs a sign-in is kept.
+            // Rally cannot be asked. A token that can be renewed is replaced; one that costs a sign-in is kept.
             (UserAnswer::Passing { .. }, _) if self.is_renewable() => self.give_up_token(step),
             (UserAnswer::Found { username, .. }, Some(token)) => {
                 self.reports.token_stays(step.now);
@@ -54,14 +54,14 @@ impl Account {
         }
     }
 
-    /// Rally does not take this token: if it is the held one, it is given up.
+    /// Rally refuses this token: if it is the held one, it is given up.
     pub(crate) fn refuted(&mut self, step: &mut Step<'_>, token: &Secret) {
         if self.token.is_access(token) {
             self.give_up_token(step);
         }
     }
 
-    /// Gives up the held access token, and keeps what can renew it.
+    /// Gives up the held access token, but not the refresh token.
     fn give_up_token(&mut self, step: &mut Step<'_>) {
         self.reports.close();
         let refused = self.reports.token_refused(self.token.is_fresh(step.now));
@@ -76,7 +76,7 @@ impl Account {
             if let Some(pause) = policy::refusal_pause(refused) {
                 let fault = Fault::new(FaultKind::TokenRefused, "Rally refuses the tokens that it gives out")
                     .why(format!("{refused} in a row were refused at once"))
-                    .remedy("rally-cred status --check, to see whether that goes on");
+                    .remedy(Command::new("rally-cred status --check").and(", to see whether that goes on"));
                 self.back_off(step, fault, Some(pause));
             }
         } else {

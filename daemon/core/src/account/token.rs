@@ -1,5 +1,5 @@
-//! The token that is held, and how long it is good.
-//! Does not: read or write the vault, or renew; `item` knows whether the vault has what is held.
+//! The token held for a profile, and how long it is valid.
+//! Does not: read or write the vault (`item` knows whether the vault has what is held), or renew.
 //! Used by: the account.
 
 use rally_cred_proto::Secret;
@@ -9,25 +9,22 @@ use crate::{
     dice::Dice,
     event::Epoch,
     policy,
-    record::TokenRecord,
+    record::{self, TokenRecord},
     time::{Now, Tick, Ticks, Wall},
 };
 
-/// The token of one profile.
 #[derive(Debug, Default)]
 pub(super) struct Token {
     slot: Slot<TokenRecord>,
-    /// By the boot clock, when the held token ends; it overrules a calendar that was set back.
+    /// When the token expires by the boot clock, which overrules a calendar that was set back.
     ends: Option<Tick>,
-    /// When to renew ahead of time.
     renew_at: Option<Tick>,
-    /// What Rally has refused, so that it is not used again though it may still stand in the vault: a refusal writes
-    /// nothing, since what stands there may be another daemon's by now.
+    /// What Rally refused is not used again, though the vault may still have it: a refusal writes nothing, since the
+    /// item may be another daemon's by now.
     refused_access: Option<Secret>,
     refused_refresh: Option<Secret>,
-    /// When the vault's item was last read.
     looked_at: Option<Tick>,
-    /// Grows with each token obtained, so that a waiter can tell a new one from the one it found.
+    /// Counts the tokens obtained, so that a waiter can tell a new one from the one it found.
     generation: u64,
     /// The generation of the last sign-in.
     signed_in: u64,
@@ -45,7 +42,7 @@ impl Token {
         self.slot = if is_missing { Slot::Missing } else { Slot::Unread };
     }
 
-    /// Gives a keyring that did not answer the last time another chance.
+    /// Lets the next request ask a keyring that did not answer the last time.
     pub(super) fn forget_missing(&mut self) {
         self.slot.forget_missing();
     }
@@ -54,12 +51,10 @@ impl Token {
         self.slot.held()
     }
 
-    /// The held access token.
     pub(super) fn access(&self) -> Option<&Secret> {
         self.held().and_then(|record| record.access_token.as_ref())
     }
 
-    /// Whether this is the held access token.
     pub(super) fn is_access(&self, token: &Secret) -> bool {
         self.access().is_some_and(|held| held.matches(token))
     }
@@ -70,18 +65,15 @@ impl Token {
         held.filter(|held| !self.refused_refresh.as_ref().is_some_and(|refused| refused.matches(held)))
     }
 
-    /// Whether this is the held refresh token.
     pub(super) fn is_refresh(&self, token: &Secret) -> bool {
         let held = self.held().and_then(|record| record.refresh_token.as_ref());
         held.is_some_and(|held| held.matches(token))
     }
 
-    /// The text of the held token for the vault.
     pub(super) fn text(&self) -> Option<Secret> {
-        self.held().and_then(TokenRecord::encode)
+        self.held().and_then(record::encode)
     }
 
-    /// The vault is being asked for it.
     pub(super) fn loading(&mut self, epoch: Epoch) {
         self.slot = Slot::Loading(epoch);
     }
@@ -92,28 +84,24 @@ impl Token {
         self.looked_at = Some(now.tick);
     }
 
-    /// The vault was looked at again.
     pub(super) fn looked(&mut self, now: Now) {
         self.looked_at = Some(now.tick);
     }
 
-    /// Whether the vault was read so lately.
     pub(super) fn was_read_within(&self, now: Now, span: Ticks) -> bool {
         self.looked_at.is_some_and(|at| now.tick - at < span)
     }
 
-    /// Whether the vault was read in this step.
     pub(super) fn was_read_now(&self, now: Now) -> bool {
         self.looked_at == Some(now.tick)
     }
 
-    /// It is gone.
     pub(super) fn discard(&mut self) {
         self.slot = Slot::Empty;
     }
 
-    /// Puts a token in the place of the one held, if any. `age` is by how much it may be older than the record says, whose
-    /// times are whole seconds: the part of this second that is over, or nothing for one that Rally has given just now.
+    /// Holds this token. `age`: by how much it may be older than the record says, which has whole seconds: the part of
+    /// this second that is over, or zero for a token that Rally has just issued.
     pub(super) fn hold(&mut self, now: Now, dice: &mut dyn Dice, record: TokenRecord, age: Ticks) {
         self.ends = record.expires_at.map(|at| Tick(policy::tick_of(now, Wall(at)).0.saturating_sub(age.0)));
         self.renew_at = record.expires_at.map(|at| {
@@ -123,49 +111,38 @@ impl Token {
         self.slot = Slot::Held(record);
     }
 
-    /// Another daemon has put this one into the vault.
+    /// Holds the token that another daemon put into the vault.
     pub(super) fn adopt(&mut self, now: Now, dice: &mut dyn Dice, record: TokenRecord) {
         self.generation += 1;
         self.hold(now, dice, record, now.into_second);
     }
 
-    /// Rally has given this one now.
-    pub(super) fn obtained(&mut self, now: Now, dice: &mut dyn Dice, record: TokenRecord) {
+    /// Holds the token that Rally has just issued, at a sign-in or by a renewal.
+    pub(super) fn obtained(&mut self, now: Now, dice: &mut dyn Dice, record: TokenRecord, is_sign_in: bool) {
         self.generation += 1;
+        *(if is_sign_in { &mut self.signed_in } else { &mut self.renewed }) = self.generation;
         (self.refused_access, self.refused_refresh) = (None, None);
         self.hold(now, dice, record, Ticks(0));
     }
 
-    /// The one obtained last came by a sign-in.
-    pub(super) fn came_by_sign_in(&mut self) {
-        self.signed_in = self.generation;
-    }
-
-    /// The one obtained last came by a renewal.
-    pub(super) fn came_by_renewal(&mut self) {
-        self.renewed = self.generation;
-    }
-
-    /// Rally has said whose it is.
     pub(super) fn identified(&mut self, username: String) {
         if let Slot::Held(record) = &mut self.slot {
             record.username = Some(username);
         }
     }
 
-    /// Rally does not take the held access token: it is given up, and what can renew it is kept. Whether there is such.
+    /// Drops the access token, which Rally refuses. Whether there is a refresh token to renew it by.
     pub(super) fn refuse_access(&mut self) -> bool {
         let Slot::Held(record) = &mut self.slot else { return false };
         self.refused_access = record.access_token.take();
         record.refresh_token.is_some()
     }
 
-    /// Rally does not take this refresh token.
     pub(super) fn refuse_refresh(&mut self, token: Secret) {
         self.refused_refresh = Some(token);
     }
 
-    /// An access token that Rally has refused does not come back from the vault.
+    /// The record without an access token that Rally has refused.
     pub(super) fn without_refused(&self, mut record: TokenRecord) -> TokenRecord {
         record.access_token = record
             .access_token
@@ -173,14 +150,14 @@ impl Token {
         record
     }
 
-    /// Everything of it that was sent to Rally, or came back.
+    /// Every secret in it that was sent to Rally or came back.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let held = self.held().into_iter().flat_map(|record| [&record.access_token, &record.refresh_token]);
         held.chain([&self.refused_access, &self.refused_refresh]).flatten()
     }
 
-    /// Seconds for which it is good: by calendar and by boot clock, whichever is less, so that neither a suspend nor a
-    /// changed clock makes a dead token look alive. What is about to end counts as ended.
+    /// Seconds until it expires, by calendar or boot clock, whichever is less, so that neither a suspend nor a changed
+    /// clock makes an expired token look valid. In its last moments it counts as expired.
     pub(super) fn validity(&self, now: Now) -> Option<i64> {
         let record = self.held()?;
         record.access_token.as_ref()?;
@@ -210,13 +187,12 @@ impl Token {
         self.signed_in == self.generation
     }
 
-    /// Its whole life, in seconds, where Rally said so.
+    /// Its lifetime in seconds, where Rally said so.
     pub(super) fn life(&self) -> Option<i64> {
         let record = self.held()?;
         record.expires_at.map(|at| at.saturating_sub(record.obtained_at))
     }
 
-    /// Whether it is in the first part of its life.
     pub(super) fn is_fresh(&self, now: Now) -> bool {
         match (self.validity(now), self.life()) {
             (Some(left), Some(life)) => policy::is_fresh(left, life),
@@ -224,39 +200,37 @@ impl Token {
         }
     }
 
-    /// When to renew it ahead of time.
     pub(super) fn renew_at(&self) -> Option<Tick> {
         self.renew_at
     }
 
-    /// The number of the one held, by which a waiter tells it from the one it found.
     pub(super) fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Whether a token came after this one.
+    /// Whether a token was obtained after this generation.
     pub(super) fn is_newer_than(&self, generation: u64) -> bool {
         generation < self.generation
     }
 
-    /// Whether a person signed in after this one.
+    /// Whether a sign-in followed this generation.
     pub(super) fn is_sign_in_after(&self, generation: u64) -> bool {
         generation < self.signed_in
     }
 
-    /// Whether this daemon has renewed it, and it has ended since.
+    /// Whether this daemon renewed the token, and it has expired since.
     pub(super) fn has_ended_after_renewal(&self, now: Now) -> bool {
         self.renewed == self.generation && self.ends.is_some_and(|ends| ends <= now.tick)
     }
 
-    /// Forgets everything that belongs to this grant, but for what is held.
+    /// Forgets everything about this grant but the token itself.
     pub(super) fn forget(&mut self) {
         let (slot, generation) = (std::mem::take(&mut self.slot), self.generation);
         let (signed_in, renewed) = (self.signed_in, self.renewed);
         *self = Self { slot, generation, signed_in, renewed, ..Self::default() };
     }
 
-    /// Another vault is in use: what is held stays, and what is not is looked for there. Whether one is held.
+    /// Keeps what is held for the new vault; else it is read there. Whether a token is held.
     pub(super) fn move_to_other_vault(&mut self) -> bool {
         self.looked_at = None;
         let is_held = self.held().is_some();

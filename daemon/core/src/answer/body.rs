@@ -1,4 +1,4 @@
-//! Reads JSON bodies with every field optional and of any type, as far as Rally is known to be loose with them.
+//! Reads JSON bodies with every field optional and of any type, since Rally is loose with them.
 //! Does not: decide what a body means.
 //! Used by: `answer` and `answer::user`.
 
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{Grant, Sent};
 
-/// The body of a token endpoint's answer. `token_type` is left out on purpose: it says Bearer, which WSAPI does not take.
+/// The token endpoint's body. `token_type` is left out: it says Bearer, which WSAPI does not accept.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct TokenBody {
@@ -33,20 +33,19 @@ impl TokenBody {
         parse_object(body)
     }
 
-    /// The OAuth error code, where there is one.
     pub(super) fn error(&self) -> Option<&str> {
         self.error.text()
     }
 
-    /// Whether the description complains about the request's form and not about the code or token in it, as in
-    /// "Invalid value for grant_type params - must be authorization_code".
+    /// Whether the description complains about the request's form rather than the code or token, as in "Invalid value
+    /// for grant_type params - must be authorization_code".
     pub(super) fn blames_the_form(&self) -> bool {
         let description = self.error_description.text().unwrap_or_default().to_ascii_lowercase();
         description.contains("grant_type") || description.contains("param")
     }
 
-    /// What Rally said, fit to be shown: without what was sent, and without what the body has in fields of its own, as
-    /// Rally's has the client secret.
+    /// What Rally said, fit to be shown: without what was sent, and without the body's other fields, among which Rally
+    /// quotes the client secret.
     pub(super) fn reason(&self, status: u16, sent: &Sent) -> String {
         let said: Vec<&str> =
             [&self.error, &self.error_description].into_iter().filter_map(Loose::text).collect();
@@ -60,7 +59,7 @@ impl TokenBody {
         sent.shown_without(&said, &fields)
     }
 
-    /// The tokens, or why the body has none.
+    /// The tokens, or why there are none.
     pub(super) fn into_grant(self) -> Result<Grant, &'static str> {
         let expires_in = self.expires_in.seconds();
         let access_token =
@@ -76,7 +75,7 @@ impl TokenBody {
 
 const UNSAFE: &str = "a token in it holds a character that no token may hold";
 
-/// Parses a JSON object. An array is refused here, since derived readers would take its items for fields.
+/// Parses a JSON object; not an array, whose items a derived reader would take for fields.
 pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     body.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(body).ok()).flatten()
 }
@@ -91,7 +90,7 @@ pub(super) enum Loose {
 }
 
 impl Loose {
-    /// The text; `None` if there is none, or an empty one.
+    /// The text, unless it is empty.
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text.as_str()).filter(|text| !text.is_empty()),
@@ -99,7 +98,7 @@ impl Loose {
         }
     }
 
-    /// A whole number of seconds from a number or a numeric text; `None` for zero or less and for everything else.
+    /// Whole seconds from a number or a numeric text; `None` for zero or less and for anything else.
     fn seconds(&self) -> Option<u64> {
         let number = match self {
             Self::Number(number) => *number,

@@ -57,7 +57,6 @@ fn the_forms_hold_exactly_the_documented_fields() {
             ("client_secret", "s")
         ]
     );
-    assert_eq!((code.kind(), refresh.kind()), (FormKind::Code, FormKind::Refresh));
 }
 
 #[test]
@@ -363,8 +362,11 @@ fn each_reason_to_distrust_and_each_trouble_with_a_proxy_has_a_remedy_of_its_own
         SendTrouble::BadCaFile(why()),
         SendTrouble::Unreachable(why()),
     ];
-    let remedies: std::collections::BTreeSet<_> =
-        troubles.iter().filter_map(|trouble| trouble.fault().remedy).collect();
+    let remedies: std::collections::BTreeSet<_> = troubles
+        .iter()
+        .filter_map(|trouble| trouble.fault().remedy)
+        .map(|remedy| remedy.to_string())
+        .collect();
     assert_eq!(remedies.len(), troubles.len(), "{remedies:#?}");
 }
 
@@ -385,7 +387,7 @@ fn what_passes_says_when_to_ask_again() {
             panic!("{status} is no refusal");
         };
         let remedy = fault.remedy.unwrap();
-        assert!(remedy.contains(expected), "{status}: {remedy}");
+        assert!(remedy.to_string().contains(expected), "{status}: {remedy}");
     }
 }
 

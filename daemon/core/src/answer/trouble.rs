@@ -1,48 +1,48 @@
-//! Why no whole answer came from Rally, and what a person can do about each reason.
-//! Does not: tell the reasons apart (the endpoint does).
-//! Used by: the endpoint, which fills it in, and whoever reads an answer.
+//! Why no whole answer came from Rally, and the remedy for each cause.
+//! Does not: tell the causes apart (the endpoint does).
+//! Used by: the endpoint, and whoever reads an answer.
 
 use rally_cred_proto::{Fault, FaultKind};
 
 use super::{bad_answer, token_refused, unreachable};
 
-/// Why no whole answer came. The texts are plain, lower case, and hold neither a path of a URL nor a secret.
+/// Why no whole answer came. The texts are plain and lower case, and hold neither a URL's path nor a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SendTrouble {
-    /// The other side could not prove that it is Rally.
+    /// The server could not prove that it is Rally.
     Tls(Distrust),
-    /// The way leads through a proxy, and does not get past it.
+    /// The proxy on the way does not let the request through.
     Proxy(Proxy, ProxyTrouble),
-    /// A variable that should name a proxy does not.
+    /// This variable should name a proxy, and does not.
     BadProxy(&'static str),
-    /// No connection, or one that broke off.
+    /// No connection, or a broken one.
     Unreachable(String),
-    /// The system has no room for the work, for a thread say, until something else ends.
+    /// The system has no room for now, such as for a thread.
     Exhausted(String),
     /// A connection or an answer took too long.
     TimedOut,
     /// The body is larger than any answer of Rally's API.
     TooLarge,
-    /// The file that `ca_file` names cannot be used.
+    /// `ca_file` cannot be used.
     BadCaFile(String),
-    /// The token holds a character that no HTTP header can carry, so that Rally cannot have made it.
+    /// The token holds a character that no HTTP header can carry, so it is not Rally's.
     BadToken,
 }
 
-/// Why the other side is not believed to be Rally. What is wrong differs, and so does what mends it.
+/// Why the server is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Distrust {
-    /// Its certificate comes from an authority that this machine does not know.
+    /// The certificate's authority is unknown on this machine.
     UnknownAuthority,
-    /// This machine knows no authority at all.
+    /// This machine knows no authorities.
     NoAuthorities(String),
-    /// Its certificate is for other hosts, which are named.
+    /// The certificate is for other hosts, which the text names.
     OtherHost(String),
-    /// Its certificate is no longer valid; the text says since when, and what time it is here.
+    /// The certificate has expired; the text has both times.
     Expired(String),
-    /// Its certificate is not valid yet; the text says from when, and what time it is here.
+    /// The certificate is not valid yet; the text has both times.
     NotYetValid(String),
-    /// It does not speak TLS.
+    /// The server does not speak TLS.
     NotTls,
     /// Anything else.
     Other(String),
@@ -51,31 +51,31 @@ pub enum Distrust {
 /// A proxy on the way to Rally.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
-    /// Its address, without a user name or password.
+    /// Its address, without user name and password.
     pub address: String,
     /// The variable that names it.
     pub variable: &'static str,
-    /// The server that is to be reached through it.
+    /// The server behind it.
     pub server: String,
     /// Whether the variable gives a user name.
     pub has_user: bool,
 }
 
-/// What is the matter with a proxy.
+/// What is wrong with a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxyTrouble {
-    /// It wants a user name and a password, or others (status 407).
+    /// It asks for other credentials, or any (status 407).
     WantsPassword,
-    /// It does not make the connection.
+    /// It refuses the connection.
     Refuses,
-    /// It does not answer as a proxy does.
+    /// It does not behave like a proxy.
     NotAProxy(String),
     /// It cannot be reached.
     Unreachable(String),
 }
 
 impl SendTrouble {
-    /// How it is told to people.
+    /// The fault for people.
     pub fn fault(&self) -> Fault {
         match self {
             Self::Tls(distrust) => distrust.fault(),
@@ -139,7 +139,7 @@ impl Distrust {
     }
 }
 
-/// How a daemon gets other variables.
+/// How a daemon gets new variables.
 const ANEW: &str = "rally-cred daemon restart, or rally-cred setup where systemd runs the daemon";
 
 impl Proxy {

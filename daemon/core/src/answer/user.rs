@@ -1,6 +1,6 @@
 //! Turns WSAPI's answer to the user query into the user's names, or into what is wrong with the token.
 //! Does not: take an application error for a dead token unless it says so.
-//! Used by: the broker, after a sign-in and for `rally-cred status --check`.
+//! Used by: the broker, after a sign-in and for `status --check`.
 
 use rally_cred_proto::{Fault, plain::plain};
 use serde::Deserialize;
@@ -13,28 +13,20 @@ use super::{
 
 /// What WSAPI knows of the token's owner.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum UserAnswer {
-    /// The token works.
-    Found {
-        /// The user's name for sign-in, an address as a rule; holds no control character.
-        username: Option<String>,
-        /// The name for people, made plain.
-        display_name: Option<String>,
-    },
-    /// Rally does not take the token, whatever the clock says.
+    /// The token works. `username` is for signing in, usually an email address, `display_name` for people; both are
+    /// plain.
+    Found { username: Option<String>, display_name: Option<String> },
+    /// Rally refuses the token, whatever its expiry.
     TokenRefused(Fault),
     /// The subscription does not allow this machine's address. The token may be good.
     AddressNotAllowed(Fault),
-    /// Nothing learnt about the token: keep it and ask again later.
-    Passing {
-        /// What to tell those who wait.
-        fault: Fault,
-        /// Seconds that Rally asked to be left alone.
-        retry_after: Option<u32>,
-    },
+    /// Nothing learnt about the token: keep it, and ask again later. `retry_after`: in as many seconds, as Rally asked.
+    Passing { fault: Fault, retry_after: Option<u32> },
 }
 
-/// Reads the answer to `GET …/user`, which is 200 with `User`, 200 with `Errors`, or an HTML page under an error status.
+/// Reads the answer to `GET …/user`: 200 with `User`, 200 with `Errors`, or an HTML page with an error status.
 pub fn read_user_answer(raw: RawAnswer) -> UserAnswer {
     let (status, retry_after, body, sent) = match raw {
         RawAnswer::Arrived { status, retry_after, body, sent } => (status, retry_after, body, sent),
@@ -55,16 +47,15 @@ pub fn read_user_answer(raw: RawAnswer) -> UserAnswer {
     if matches!(status, 401 | 403) {
         return UserAnswer::TokenRefused(token_refused(&format!("it answered with status {status}")));
     }
-    let answer = parse_object::<UserBody>(&body).filter(|_| (200..300).contains(&status));
-    let Some(answer) = answer else {
+    let Some(answer) = parse_object::<UserBody>(&body).filter(|_| (200..300).contains(&status)) else {
         return passing(not_the_api(status));
     };
-    if let Some(error) = answer.error() {
-        return if speaks_of_the_token(error) {
-            UserAnswer::TokenRefused(token_refused(&sent.shown(error)))
-        } else {
-            passing(bad_answer(&sent.shown(error)))
-        };
+    match answer.error() {
+        Some(error) if speaks_of_the_token(error) => {
+            return UserAnswer::TokenRefused(token_refused(&sent.shown(error)));
+        }
+        Some(error) => return passing(bad_answer(&sent.shown(error))),
+        None => {}
     }
     match answer.user {
         Some(user) => UserAnswer::Found {
@@ -84,8 +75,7 @@ pub fn read_user_answer(raw: RawAnswer) -> UserAnswer {
     }
 }
 
-/// WSAPI words a bad key as "Not authorized to perform action: Invalid key" when it answers with 200 (vendor article
-/// 127054).
+/// With status 200, WSAPI reports a bad key as "Not authorized to perform action: Invalid key" (vendor article 127054).
 fn speaks_of_the_token(error: &str) -> bool {
     let error = error.to_ascii_lowercase();
     ["not authorized", "invalid key", "authentication"].iter().any(|words| error.contains(words))

@@ -1,4 +1,4 @@
-//! Requests about many profiles at once: they are answered when the last profile has had its say.
+//! Requests about several profiles, which are answered once the last profile is done.
 //! Does not: change an account.
 //! Used by: `broker`.
 
@@ -33,35 +33,31 @@ pub struct Facts {
     pub network: BTreeMap<String, String>,
 }
 
-/// A `status` under way.
 #[derive(Debug)]
 pub(super) struct StatusGathering {
     pub(super) id: AskId,
     profiles: Vec<String>,
-    unread: BTreeSet<String>,
+    pub(super) unread: BTreeSet<String>,
     check: Check,
-    until: Tick,
+    pub(super) until: Tick,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Check {
+    #[default]
     Unwanted,
     Wanted,
-    Asked { open: HashMap<Epoch, (String, Secret)>, found: BTreeMap<String, Result<bool, Fault>> },
-}
-
-/// What Rally said of a token on behalf of one or more requests.
-#[derive(Debug)]
-pub(super) struct Checked {
-    pub(super) profile: String,
-    pub(super) token: Secret,
+    Asked {
+        open: HashMap<Epoch, (String, Secret)>,
+        found: BTreeMap<String, Result<bool, Fault>>,
+    },
 }
 
 impl StatusGathering {
-    /// How long the vault may take before the accounts are shown as they are.
+    /// How long the vault may take before the accounts are reported as they are.
     pub(super) const READING: Ticks = Ticks::seconds(5);
 
-    /// How long all of it may take; a look-up has its own, shorter limit.
+    /// How long all of it may take; a look-up has a shorter limit.
     const WHOLE: Ticks = Ticks::seconds(30);
 
     pub(super) fn new(id: AskId, profiles: Vec<String>, check: bool, now: Now) -> Self {
@@ -70,20 +66,12 @@ impl StatusGathering {
         Self { id, profiles, unread, check, until: now.tick + Self::WHOLE }
     }
 
-    pub(super) fn deadline(&self) -> Tick {
-        self.until
-    }
-
-    pub(super) fn was_read(&mut self, profile: &str) {
-        self.unread.remove(profile);
-    }
-
     pub(super) fn forget_missing(&mut self, accounts: &BTreeMap<String, Account>) {
         self.profiles.retain(|name| accounts.contains_key(name));
         self.unread.retain(|name| accounts.contains_key(name));
     }
 
-    /// The questions that are open on its behalf.
+    /// The questions to Rally on its behalf.
     pub(super) fn open_checks(&self) -> impl Iterator<Item = (Epoch, String, Secret)> {
         let open = match &self.check {
             Check::Asked { open, .. } => Some(open),
@@ -92,8 +80,8 @@ impl StatusGathering {
         open.into_iter().flatten().map(|(epoch, (profile, token))| (*epoch, profile.clone(), token.clone()))
     }
 
-    /// Asks Rally about each token, once all are read; joins a question that is open already, and does not ask about a
-    /// token that Rally took a moment ago.
+    /// Asks Rally about each token, once all are read; joins a question that is under way, and skips a token that Rally
+    /// accepted a moment ago.
     pub(super) fn look_up(
         &mut self,
         step: &mut Step<'_>,
@@ -105,10 +93,10 @@ impl StatusGathering {
         }
         let (mut open, mut found) = (HashMap::new(), BTreeMap::new());
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
-            let name = &account.profile().name;
+            let name: &str = &account.profile().name;
             let Some(token) = account.access_token().cloned() else { continue };
             if account.was_taken_lately(step.now) {
-                found.insert(name.clone(), Ok(true));
+                found.insert(name.to_owned(), Ok(true));
                 continue;
             }
             let joined = asked.iter().find(|(_, profile, of)| profile == name && of.matches(&token));
@@ -119,16 +107,16 @@ impl StatusGathering {
                     profile,
                     token: token.clone(),
                 });
-                asked.push((epoch, name.clone(), token.clone()));
+                asked.push((epoch, name.to_owned(), token.clone()));
                 epoch
             });
-            open.insert(epoch, (name.clone(), token));
+            open.insert(epoch, (name.to_owned(), token));
         }
         self.check = Check::Asked { open, found };
     }
 
-    /// Takes Rally's word on a token, if it is for this request too.
-    pub(super) fn looked_up(&mut self, epoch: Epoch, answer: &UserAnswer) -> Option<Checked> {
+    /// Takes Rally's answer, if it is for this request too. Returns the profile and the token that it is about.
+    pub(super) fn looked_up(&mut self, epoch: Epoch, answer: &UserAnswer) -> Option<(String, Secret)> {
         let Check::Asked { open, found } = &mut self.check else { return None };
         let (profile, token) = open.remove(&epoch)?;
         let verdict = match answer {
@@ -137,7 +125,7 @@ impl StatusGathering {
             UserAnswer::AddressNotAllowed(fault) | UserAnswer::Passing { fault, .. } => Err(fault.clone()),
         };
         found.insert(profile.clone(), verdict);
-        Some(Checked { profile, token })
+        Some((profile, token))
     }
 
     pub(super) fn is_complete(&self, now: Now) -> bool {
@@ -149,7 +137,7 @@ impl StatusGathering {
         self.unread.is_empty() && is_checked || self.until <= now.tick
     }
 
-    /// Tells of each profile, then gives the result.
+    /// Reports each profile, then returns the result.
     pub(super) fn answer(
         &self,
         step: &mut Step<'_>,
@@ -159,9 +147,9 @@ impl StatusGathering {
         static_hosts: Vec<String>,
     ) -> Reply {
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
-            let mut status = account.status(step.now, account.profile().name == default);
+            let mut status = account.status(step.now, *account.profile().name == *default);
             if let Check::Asked { found, .. } = &self.check {
-                match found.get(&account.profile().name) {
+                match found.get(&*account.profile().name) {
                     Some(Ok(is_taken)) => {
                         status.checked = Some(*is_taken);
                         status.ready &= *is_taken;
@@ -189,14 +177,13 @@ impl StatusGathering {
     }
 }
 
-/// A `logout` under way.
 #[derive(Debug)]
 pub(super) struct LogoutGathering {
     pub(super) id: AskId,
     open: HashSet<Epoch>,
     done: SignedOut,
     fault: Option<Fault>,
-    /// Why what a keyring may hold was not erased, though the config file can do without a keyring.
+    /// Why an item that may exist was not erased, though the configuration can do without a keyring.
     unasked: Option<Fault>,
 }
 
@@ -206,7 +193,7 @@ impl LogoutGathering {
         Self { id, open: HashSet::new(), done, fault: None, unasked: None }
     }
 
-    /// These items of a profile are being erased.
+    /// Adds items of a profile that are being erased.
     pub(super) fn erasing(&mut self, items: Vec<Epoch>, grants_page: &str) {
         self.open.extend(items);
         if !self.done.revoke_at.iter().any(|page| page == grants_page) {
@@ -214,7 +201,7 @@ impl LogoutGathering {
         }
     }
 
-    /// Takes the vault's word on an item of this profile.
+    /// Takes the vault's answer on an item of this profile.
     pub(super) fn erased(
         &mut self,
         epoch: Epoch,
@@ -225,7 +212,7 @@ impl LogoutGathering {
         self.open.remove(&epoch);
         match outcome {
             Ok(()) => {}
-            // There may never have been one; but if there is, what it holds comes back with it.
+            // There may be none; but if there is, it comes back with the keyring.
             Err(trouble) if trouble.is_missing() && keyring == Keyring::Auto => {
                 self.unasked = Some(trouble.fault());
             }

@@ -1,4 +1,4 @@
-//! When a daemon that its service manager starts again may end: nothing has happened for a while, and nothing would be lost.
+//! When a daemon that its service manager can start again may end: it was idle for a while, and nothing would be lost.
 //! Does not: know whether a client is connected; whoever carries out `Effect::ExitIfDeserted` does.
 //! Used by: `broker`.
 
@@ -7,10 +7,9 @@ use crate::{
     time::{Now, Tick, Ticks},
 };
 
-/// How quiet it has been.
 #[derive(Debug)]
 pub(super) struct Idleness {
-    /// How long it must be quiet.
+    /// How long it must be idle.
     after: Ticks,
     quiet_since: Option<Tick>,
 }
@@ -32,7 +31,7 @@ impl Idleness {
         self.quiet_since.map(|since| since + self.after)
     }
 
-    /// Whether it has been quiet for long enough. If so, it is asked again only after as long a time.
+    /// Whether it was idle for long enough. If so, the time begins anew.
     pub(super) fn is_due(&mut self, now: Now) -> bool {
         let is_due = self.deadline().is_some_and(|at| at <= now.tick);
         if is_due {

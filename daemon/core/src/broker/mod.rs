@@ -1,17 +1,19 @@
-//! The broker: takes one event and says what to do. Finds the account that an event is for; the account decides.
+//! The broker: takes one event and says what to do. It finds the account that an event is for; the account decides.
 //! Does not: block, fail, read a clock or do IO. A refusal is an effect too.
-//! Used by: the driver, which owns the only one.
+//! Used by: the driver, which owns it.
 
+mod gateways;
 mod gather;
 mod idle;
 mod routes;
 mod running;
-mod wake_ups;
 mod watchers;
+
+use std::collections::BTreeMap;
 
 use rally_cred_proto::{
     Ask, Fault, FaultKind, Reply,
-    message::{Get, Login, Logout, ProfileState, Target},
+    message::{Get, ProfileState, Target},
 };
 
 use crate::{
@@ -30,45 +32,48 @@ use crate::{
     waiter::{Waiter, Wants},
 };
 
+use gateways::Gateways;
 use gather::{LogoutGathering, StatusGathering};
 use idle::Idleness;
 use routes::{Accounts, Routes};
 use running::{Stop, stopping};
-use wake_ups::WakeUps;
 use watchers::Watchers;
 
 pub use gather::Facts;
 
-/// Everything that is decided, and all state that decisions need.
+/// All decisions, and all the state that they need.
 #[derive(Debug)]
 pub struct Broker {
     facts: Facts,
     config: Config,
     accounts: Accounts,
     routes: Routes,
-    wake_ups: WakeUps,
+    /// When to wake each account.
+    wake_ups: BTreeMap<String, Tick>,
     statics: StaticCredentials,
+    gateways: Gateways,
     statuses: Vec<StatusGathering>,
     logouts: Vec<LogoutGathering>,
     watchers: Watchers,
     reloads: Vec<AskId>,
     stop: Option<Stop>,
-    /// Only where the service manager starts the daemon again when it is needed.
+    /// Only where the service manager can start the daemon again.
     idleness: Option<Idleness>,
     jobs: Jobs,
-    /// How often the config file is being read.
+    /// How many reads of the config file are under way.
     config_reads: u32,
 }
 
 impl Broker {
-    /// A broker that knows nothing but its configuration.
+    /// A broker that knows only its configuration.
     pub fn new(facts: Facts, config: Config) -> Self {
-        let account = |profile: &Profile| (profile.name.clone(), Account::new(profile.clone()));
+        let account = |profile: &Profile| (profile.name.to_string(), Account::new(profile.clone()));
         Self {
             accounts: config.profiles.values().map(account).collect(),
             routes: Routes::new(&config, facts.config.clone()),
-            wake_ups: WakeUps::default(),
+            wake_ups: BTreeMap::new(),
             statics: StaticCredentials::new(config.static_hosts.clone()),
+            gateways: Gateways::new(&config),
             statuses: Vec::new(),
             logouts: Vec::new(),
             watchers: Watchers::default(),
@@ -82,13 +87,13 @@ impl Broker {
         }
     }
 
-    /// The same broker, which orders the exit once nothing has happened for this long and nothing would be lost.
+    /// The same broker, which ends once it was idle for this long and nothing would be lost.
     #[must_use]
     pub fn with_idle_exit(self, after: Ticks) -> Self {
         Self { idleness: Some(Idleness::new(after)), ..self }
     }
 
-    /// Takes one event and says what to do, in order.
+    /// Takes one event, and says what to do, in order.
     pub fn handle(&mut self, now: Now, dice: &mut dyn Dice, event: Event) -> Vec<Effect> {
         let mut step = Step {
             now,
@@ -117,14 +122,17 @@ impl Broker {
         self.accounts.iter().map(|(name, account)| (name.as_str(), account.state()))
     }
 
-    /// When to call again with [`Event::TimePassed`]. May change after any [`Broker::handle`].
+    /// When to call again with [`Event::TimePassed`]. May change after each [`Broker::handle`].
     pub fn next_deadline(&self) -> Option<Tick> {
-        let accounts = self.wake_ups.first();
+        let accounts = self.wake_ups.values().min().copied();
         let stop = self.stop.as_ref().map(|stop| stop.until);
-        let checks = self.statuses.iter().map(StatusGathering::deadline).min();
+        let checks = self.statuses.iter().map(|status| status.until).min();
         let idle = self.idleness.as_ref().and_then(Idleness::deadline);
-        let watched = self.watchers.next_deadline();
-        [accounts, stop, checks, self.statics.next_deadline(), idle, watched].into_iter().flatten().min()
+        let (gateways, watched) = (self.gateways.next_deadline(), self.watchers.next_deadline());
+        [accounts, stop, checks, self.statics.next_deadline(), gateways, idle, watched]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn dispatch(&mut self, step: &mut Step<'_>, event: Event) {
@@ -139,12 +147,12 @@ impl Broker {
         }
     }
 
-    /// What was sent to Rally some time, and may be quoted by any answer of it.
+    /// Every secret that was sent to Rally, and may be quoted in any of its answers.
     fn secrets(&self) -> Sent {
         Sent::new(self.accounts.values().flat_map(Account::secrets).cloned())
     }
 
-    /// Takes what a job came to, to whoever ordered it.
+    /// Takes an outcome to the owner of its job.
     fn heard(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) {
         let outcome = match outcome {
             Outcome::Answered(raw) => Outcome::Answered(raw.beside(self.secrets())),
@@ -160,6 +168,7 @@ impl Broker {
                 is_current
             }
             Some(Owner::Statics(server)) => self.statics.heard(step, server, epoch, &outcome),
+            Some(Owner::Gateway(name)) => self.gateways.heard(step, &name, epoch, outcome),
             Some(Owner::Checks) => self.checked(step, epoch, outcome),
             Some(Owner::Logout { ask, profile, item }) => {
                 self.erased(step, epoch, ask, &profile, item, &outcome)
@@ -191,31 +200,28 @@ impl Broker {
     }
 
     /// Lets an account act, and reschedules it.
-    fn with_account(
-        &mut self,
-        step: &mut Step<'_>,
-        name: &str,
-        act: impl FnOnce(&mut Account, &mut Step<'_>),
-    ) {
+    fn with_account(&mut self, step: &mut Step<'_>, name: &str, f: impl FnOnce(&mut Account, &mut Step<'_>)) {
         let Some(account) = self.accounts.get_mut(name) else { return };
-        act(account, step);
-        let at = account.next_deadline(step.now);
-        self.wake_ups.set(name, at);
+        f(account, step);
+        match account.next_deadline(step.now) {
+            Some(at) => self.wake_ups.insert(name.to_owned(), at),
+            None => self.wake_ups.remove(name),
+        };
     }
 
-    /// Settles what accounts have handed on: status requests for which one was read, and requests of another one's user.
+    /// Settles what accounts passed on: status requests that waited for a read, and requests for another user.
     fn settle(&mut self, step: &mut Step<'_>) {
         while let Some((from, waiter)) = step.misdirected.pop() {
             self.redirect(step, &from, waiter);
         }
         for (id, name) in step.read.drain(..) {
             for status in self.statuses.iter_mut().filter(|status| status.id == id) {
-                status.was_read(&name);
+                status.unread.remove(&name);
             }
         }
     }
 
-    /// Takes a request whose user is not this profile's to the next that may be right.
+    /// Takes a request for another user than this profile's to the next profile that may match.
     fn redirect(&mut self, step: &mut Step<'_>, from: &str, mut waiter: Waiter) {
         waiter.tried.push(from.to_owned());
         let (Wants::Get { server, username, is_named: false, .. }, Some(account)) =
@@ -236,23 +242,41 @@ impl Broker {
     }
 
     fn asked(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, ask: Ask) {
+        if let Err(fault) = self.try_asked(step, id, peer, ask) {
+            step.reply(id, Reply::Error(fault));
+        }
+    }
+
+    /// Takes a request; a fault answers it.
+    fn try_asked(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, ask: Ask) -> Result<(), Fault> {
         if self.stop.is_some() && !matches!(ask, Ask::Stop) {
-            step.reply(id, Reply::Error(stopping()));
-            return;
+            return Err(stopping());
         }
         match ask {
-            Ask::Get(get) => self.asked_get(step, id, peer, get),
-            Ask::Erase(erase) => match self.routes.find(&self.accounts, &erase.target) {
-                Ok(Some(route)) => {
-                    let deadline = step.now.tick + Ticks::seconds(u64::from(Get::default_wait()));
+            Ask::Get(get) => match self.routes.find(&self.accounts, &get.target)? {
+                Some(route) => {
+                    let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
+                    let wants = Wants::Get {
+                        server: route.server,
+                        is_named: get.target.profile.is_some(),
+                        username: get.target.username,
+                        interactive: get.interactive,
+                        awaits_sign_in: get.awaits_sign_in,
+                        min_validity: i64::from(get.min_validity),
+                    };
+                    self.ask_account(step, &route.profile, id, peer, wait, wants);
+                }
+                None if self.statics.get(step, id, peer, &get) => {}
+                None => step.reply(id, Reply::NoMatch),
+            },
+            Ask::Erase(erase) => match self.routes.find(&self.accounts, &erase.target)? {
+                Some(route) => {
+                    let wait = Ticks::seconds(u64::from(Get::default_wait()));
                     // Where it was given with a scheme, it comes back as what follows the scheme.
                     let wants = Wants::Erase(erase.token.or(erase.credential));
-                    self.with_account(step, &route.profile, |account, step| {
-                        account.ask(step, id, peer, deadline, wants)
-                    });
+                    self.ask_account(step, &route.profile, id, peer, wait, wants);
                 }
-                Ok(None) => self.statics.erase(step, id, erase),
-                Err(fault) => step.reply(id, Reply::Error(fault)),
+                None => self.statics.erase(step, id, erase),
             },
             Ask::Store(store) => {
                 let target = Target {
@@ -261,130 +285,103 @@ impl Broker {
                     username: store.credential.username.clone(),
                     ..Target::default()
                 };
-                match self.routes.find(&self.accounts, &target) {
-                    // A token that the daemon gave out itself, it has already.
-                    Ok(Some(_)) => step.reply(id, Reply::Done),
-                    Ok(None) => self.statics.store(step, id, store),
-                    Err(fault) => step.reply(id, Reply::Error(fault)),
+                match self.routes.find(&self.accounts, &target)? {
+                    // The daemon has every token that it issued.
+                    Some(_) => step.reply(id, Reply::Done),
+                    None => self.statics.store(step, id, store),
                 }
             }
-            Ask::Login(login) => self.asked_login(step, id, peer, login),
-            Ask::Paste(paste) => match self.routes.named(&self.accounts, paste.profile.as_deref()) {
-                Ok(name) => self.with_account(step, &name, |account, step| {
-                    let reply =
-                        account.pasted(step, &paste.redirect).map_or_else(Reply::Error, |()| Reply::Done);
-                    step.reply(id, reply);
+            Ask::Login(login) => {
+                let name = self.routes.named(&self.accounts, login.profile.as_deref())?;
+                let timeout = Ticks::seconds(u64::from(login.timeout)).min(policy::LONGEST_FLOW);
+                let wants = Wants::Login {
+                    // A secret is verified by a sign-in, so a valid token is no reason to skip it.
+                    force: login.force || login.client_secret.is_some(),
+                    client_secret: login.client_secret,
+                    can_paste: login.can_paste,
+                };
+                self.ask_account(step, &name, id, peer, timeout, wants);
+            }
+            Ask::Paste(paste) => {
+                let name = self.routes.named(&self.accounts, paste.profile.as_deref())?;
+                self.with_account(step, &name, |account, step| {
+                    let pasted = account.pasted(step, &paste.redirect);
+                    step.reply(id, pasted.map_or_else(Reply::Error, |()| Reply::Done));
                     account.advance(step);
-                }),
-                Err(fault) => step.reply(id, Reply::Error(fault)),
-            },
-            Ask::Logout(logout) => self.asked_logout(step, id, &logout),
+                });
+            }
+            Ask::Logout(logout) => {
+                let names = match logout.profile.as_deref() {
+                    None if logout.all => self.accounts.keys().cloned().collect(),
+                    name => vec![self.routes.named(&self.accounts, name)?],
+                };
+                let mut gathering = LogoutGathering::new(id);
+                for name in names {
+                    self.with_account(step, &name, |account, step| {
+                        let erasing = account.sign_out(step, id, logout.client_secret);
+                        gathering.erasing(erasing, account.profile().base_url.grants_page().as_str());
+                    });
+                }
+                self.logouts.push(gathering);
+            }
             Ask::Status(status) => {
-                match self.routes.named_or_all(&self.accounts, status.profile.as_deref()) {
-                    Ok(names) => {
-                        self.statuses.push(StatusGathering::new(id, names.clone(), status.check, step.now));
-                        self.read_all(step, id, &peer, &names);
-                    }
-                    Err(fault) => step.reply(id, Reply::Error(fault)),
+                let names = self.routes.named_or_all(&self.accounts, status.profile.as_deref())?;
+                self.statuses.push(StatusGathering::new(id, names.clone(), status.check, step.now));
+                self.read_all(step, id, &peer, &names);
+            }
+            Ask::Check(check) => {
+                let names = self.routes.named_or_all(&self.accounts, check.profile.as_deref())?;
+                let accounts = names.iter().filter_map(|name| self.accounts.get(name));
+                let profiles =
+                    accounts.map(|account| (account.profile().clone(), account.is_listening())).collect();
+                let secrets = self.secrets();
+                step.effects.push(Effect::Check { id, keyring: step.keyring, profiles, secrets });
+            }
+            Ask::Watch(watch) => {
+                let names = self.routes.named_or_all(&self.accounts, watch.profile.as_deref())?;
+                self.watchers.add(id, watch.profile);
+                self.read_all(step, id, &peer, &names);
+            }
+            Ask::OpenGateway(open) => {
+                let name = self.routes.named(&self.accounts, open.profile.as_deref())?;
+                if let Some(account) = self.accounts.get(&name) {
+                    self.gateways.open(step, id, &peer, open, account.profile().clone());
                 }
             }
-            Ask::Check(check) => match self.routes.named_or_all(&self.accounts, check.profile.as_deref()) {
-                Ok(names) => {
-                    let accounts = names.iter().filter_map(|name| self.accounts.get(name));
-                    let profiles =
-                        accounts.map(|account| (account.profile().clone(), account.is_listening())).collect();
-                    let secrets = self.secrets();
-                    step.effects.push(Effect::Check { id, keyring: step.keyring, profiles, secrets });
-                }
-                Err(fault) => step.reply(id, Reply::Error(fault)),
-            },
-            Ask::Watch(watch) => match self.routes.named_or_all(&self.accounts, watch.profile.as_deref()) {
-                Ok(names) => {
-                    self.watchers.add(id, watch.profile);
-                    self.read_all(step, id, &peer, &names);
-                }
-                Err(fault) => step.reply(id, Reply::Error(fault)),
-            },
+            Ask::ShowGateway(ask) => self.gateways.show(step, id, &ask.name),
+            Ask::RevokeGateway(ask) => self.gateways.revoke(step, id, &ask.name),
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
             }
             Ask::Stop => self.stop(step, Some(id)),
             _ => {
-                let fault = Fault::new(FaultKind::BadRequest, "this request is not known")
+                return Err(Fault::new(FaultKind::BadRequest, "this request is not known")
                     .why("the daemon is older than the program that asked")
-                    .remedy("rally-cred daemon restart");
-                step.reply(id, Reply::Error(fault));
+                    .run("rally-cred daemon restart"));
             }
         }
+        Ok(())
     }
 
     /// Has the vault read for these profiles, if it was not yet.
     fn read_all(&mut self, step: &mut Step<'_>, id: AskId, peer: &Peer, names: &[String]) {
-        let deadline = step.now.tick + StatusGathering::READING;
         for name in names {
-            self.with_account(step, name, |account, step| {
-                account.ask(step, id, peer.clone(), deadline, Wants::Reading)
-            });
+            self.ask_account(step, name, id, peer.clone(), StatusGathering::READING, Wants::Reading);
         }
     }
 
-    fn asked_get(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, get: Get) {
-        let route = match self.routes.find(&self.accounts, &get.target) {
-            Ok(Some(route)) => route,
-            Ok(None) => {
-                if !self.statics.get(step, id, peer, &get) {
-                    step.reply(id, Reply::NoMatch);
-                }
-                return;
-            }
-            Err(fault) => return step.reply(id, Reply::Error(fault)),
-        };
-        let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
-        let wants = Wants::Get {
-            server: route.server,
-            is_named: get.target.profile.is_some(),
-            username: get.target.username,
-            interactive: get.interactive,
-            min_validity: i64::from(get.min_validity),
-        };
+    fn ask_account(
+        &mut self,
+        step: &mut Step<'_>,
+        name: &str,
+        id: AskId,
+        peer: Peer,
+        wait: Ticks,
+        wants: Wants,
+    ) {
         let deadline = step.now.tick + wait;
-        self.with_account(step, &route.profile, |account, step| account.ask(step, id, peer, deadline, wants));
-    }
-
-    fn asked_login(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, login: Login) {
-        let name = match self.routes.named(&self.accounts, login.profile.as_deref()) {
-            Ok(name) => name,
-            Err(fault) => return step.reply(id, Reply::Error(fault)),
-        };
-        let timeout = Ticks::seconds(u64::from(login.timeout)).min(policy::LONGEST_FLOW);
-        let wants = Wants::Login {
-            // A secret is proved by signing in with it, so a valid token is no reason to leave it.
-            force: login.force || login.client_secret.is_some(),
-            client_secret: login.client_secret,
-            can_paste: login.can_paste,
-        };
-        let deadline = step.now.tick + timeout;
-        self.with_account(step, &name, |account, step| account.ask(step, id, peer, deadline, wants));
-    }
-
-    fn asked_logout(&mut self, step: &mut Step<'_>, id: AskId, logout: &Logout) {
-        let names = match logout.profile.as_deref() {
-            None if logout.all => Ok(self.accounts.keys().cloned().collect()),
-            name => self.routes.named(&self.accounts, name).map(|name| vec![name]),
-        };
-        let names = match names {
-            Ok(names) => names,
-            Err(fault) => return step.reply(id, Reply::Error(fault)),
-        };
-        let mut gathering = LogoutGathering::new(id);
-        for name in names {
-            self.with_account(step, &name, |account, step| {
-                let erasing = account.sign_out(step, id, logout.client_secret);
-                gathering.erasing(erasing, account.profile().base_url.grants_page().as_str());
-            });
-        }
-        self.logouts.push(gathering);
+        self.with_account(step, name, |account, step| account.ask(step, id, peer, deadline, wants));
     }
 
     fn left(&mut self, step: &mut Step<'_>, id: AskId) {
@@ -396,6 +393,7 @@ impl Broker {
             stop.left(id);
         }
         self.statics.left(id);
+        self.gateways.left(step, id);
         let waited_at = self.accounts.iter().filter(|(_, account)| account.has_waiter(id));
         let names: Vec<_> = waited_at.map(|(name, _)| name.clone()).collect();
         for name in names {
@@ -403,19 +401,19 @@ impl Broker {
         }
     }
 
-    /// Takes Rally's word on a token that a `status` has asked about.
+    /// Takes Rally's answer on a token that a `status` asked about.
     fn checked(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) -> bool {
         let Outcome::UserLookedUp(raw) = outcome else { return false };
         let answer = answer::read_user_answer(raw);
-        // One question may be on behalf of several requests; what it says of the token is said once.
+        // One question may serve several requests; its answer counts once.
         let checked = self.statuses.iter_mut().filter_map(|status| status.looked_up(epoch, &answer)).last();
-        let Some(checked) = checked else { return false };
-        self.with_account(step, &checked.profile, |account, step| {
+        let Some((profile, token)) = checked else { return false };
+        self.with_account(step, &profile, |account, step| {
             match &answer {
-                // A 401 is believed over the clock, whoever asked.
-                UserAnswer::TokenRefused(_) => account.refuted(step, &checked.token),
+                // A 401 counts more than the expiry, whoever asked.
+                UserAnswer::TokenRefused(_) => account.refuted(step, &token),
                 UserAnswer::Found { username, .. } => {
-                    account.token_is_of(step, &checked.token, username.as_deref());
+                    account.token_is_of(step, &token, username.as_deref());
                 }
                 UserAnswer::AddressNotAllowed(_) | UserAnswer::Passing { .. } => {}
             }
@@ -431,24 +429,27 @@ impl Broker {
 
     fn time_passed(&mut self, step: &mut Step<'_>) {
         self.statics.time_passed(step);
-        for name in self.wake_ups.due(step.now.tick) {
+        self.gateways.time_passed(step);
+        let due = self.wake_ups.iter().filter(|(_, at)| **at <= step.now.tick);
+        for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.with_account(step, &name, |account, step| account.advance(step));
         }
     }
 
-    /// Orders the exit if nothing has happened for long and a new process would find everything again.
+    /// Ends the daemon if it was idle for long and a new process would find everything.
     fn leave_if_idle(&mut self, step: &mut Step<'_>) {
         let Some(idleness) = &mut self.idleness else { return };
         if !idleness.is_due(step.now) {
             return;
         }
-        // It may take now what it did not take when it was asked to.
+        // The vault may take now what it did not take before.
         self.statics.keep_what_memory_has(step);
         if step.jobs.is_empty()
             && self.config_reads == 0
             && self.stop.is_none()
             && self.statuses.is_empty()
             && self.logouts.is_empty()
+            && self.gateways.is_empty()
             && self.statics.is_forgettable(step.keyring)
             && self.accounts.values().all(|account| account.is_forgettable(step.now))
         {
@@ -468,6 +469,7 @@ impl Broker {
         self.statuses = waiting;
         for status in done {
             let reply = status.answer(step, &self.facts, &self.accounts, default, self.statics.host_names());
+            self.gateways.tell(step, status.id);
             step.reply(status.id, reply);
         }
         let (done, waiting): (Vec<_>, _) =

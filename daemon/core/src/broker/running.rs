@@ -1,12 +1,12 @@
-//! The broker's own life: a new configuration put into force, and the stop in order.
-//! Does not: answer requests, or end for want of work (`idle` does).
+//! The broker's own life: a new configuration, and the stop in order.
+//! Does not: answer requests, or end when idle (`idle` does).
 //! Used by: `broker`, of which this is a part.
 
 use rally_cred_proto::{Fault, FaultKind, Reply};
 
 use crate::{
     account::Account,
-    broker::{Broker, routes::Routes, wake_ups::WakeUps},
+    broker::{Broker, routes::Routes},
     event::{AskId, Effect, Entry},
     policy,
     profile::Config,
@@ -14,7 +14,7 @@ use crate::{
     time::Tick,
 };
 
-/// A stop under way: who asked for it, and when it no longer waits for the vault.
+/// A stop under way: who asked for it, and until when it waits for the vault.
 #[derive(Debug)]
 pub(super) struct Stop {
     asks: Vec<AskId>,
@@ -22,14 +22,13 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// Lets a client go that left.
     pub(super) fn left(&mut self, id: AskId) {
         self.asks.retain(|ask| *ask != id);
     }
 }
 
 impl Broker {
-    /// Takes what is in the config file, or why it cannot be used, and answers whoever asked for a reload.
+    /// Takes the configuration, or why it cannot be used, and answers whoever asked for a reload.
     pub(super) fn config_read(&mut self, step: &mut Step<'_>, outcome: Result<Config, Fault>) {
         self.config_reads = self.config_reads.saturating_sub(1);
         let asks = std::mem::take(&mut self.reloads);
@@ -49,7 +48,7 @@ impl Broker {
         }
     }
 
-    /// Puts a new configuration into force. A token stays only while base URL, client ID and scope are the same.
+    /// Applies a new configuration. A token stays only while base URL, client ID and scope are the same.
     fn apply(&mut self, step: &mut Step<'_>, config: Config) {
         let has_other_vault = self.config.keyring != config.keyring;
         if has_other_vault {
@@ -58,7 +57,7 @@ impl Broker {
         }
         let mut old = std::mem::take(&mut self.accounts);
         for profile in config.profiles.values() {
-            let account = match old.remove(&profile.name) {
+            let account = match old.remove(&*profile.name) {
                 Some(account) if *account.profile() == *profile => account,
                 Some(mut account) if account.profile().shapes_same_token(profile) => {
                     account.retire(step);
@@ -71,18 +70,21 @@ impl Broker {
                 }
                 None => Account::new(profile.clone()),
             };
-            self.accounts.insert(profile.name.clone(), account);
+            self.accounts.insert(profile.name.to_string(), account);
         }
         for account in old.values_mut() {
             account.retire(step);
         }
         self.statics.apply(step, config.static_hosts.clone(), has_other_vault);
+        if self.stop.is_none() {
+            self.gateways.apply(step, &config, has_other_vault);
+        }
         if self.config.notify != config.notify {
             step.effects.push(Effect::AlertBy(config.notify.clone()));
         }
         self.routes = Routes::new(&config, self.facts.config.clone());
         self.config = config;
-        self.wake_ups = WakeUps::default();
+        self.wake_ups.clear();
         let names: Vec<_> = self.accounts.keys().cloned().collect();
         for name in names {
             self.with_account(step, &name, |account, step| {
@@ -92,13 +94,12 @@ impl Broker {
                 account.advance(step);
             });
         }
-        // Whoever waited for a profile that is gone has nothing left to wait for.
+        // Nobody waits for a profile that is gone.
         for status in &mut self.statuses {
             status.forget_missing(&self.accounts);
         }
     }
 
-    /// Begins a stop, or joins the one that is under way.
     pub(super) fn stop(&mut self, step: &mut Step<'_>, ask: Option<AskId>) {
         match &mut self.stop {
             Some(stop) => stop.asks.extend(ask),
@@ -112,6 +113,7 @@ impl Broker {
                     step.reply(id, Reply::Error(stopping()));
                 }
                 self.statics.fail_all(step, &stopping());
+                self.gateways.stop(step, &stopping());
                 self.watchers.fail_all(step, &stopping());
                 for account in self.accounts.values_mut() {
                     account.stop(step, &stopping());
@@ -120,7 +122,7 @@ impl Broker {
         }
     }
 
-    /// Ends once the vault has what is on its way to it, or has had its time.
+    /// Ends once the vault has what is being written, or its time is up.
     pub(super) fn finish_stop(&mut self, step: &mut Step<'_>) {
         let Some(stop) = &mut self.stop else { return };
         let is_unsettled = self.accounts.values().any(Account::is_unsettled)
@@ -139,7 +141,6 @@ impl Broker {
     }
 }
 
-/// What everybody is told from then on.
 pub(super) fn stopping() -> Fault {
-    Fault::new(FaultKind::Stopping, "the daemon is stopping").remedy("rally-cred daemon start")
+    Fault::new(FaultKind::Stopping, "the daemon is stopping").run("rally-cred daemon start")
 }

@@ -60,7 +60,7 @@ impl Watchers {
             };
             let fault = Fault::new(FaultKind::UnknownProfile, format!("there is no profile {gone} any more"))
                 .why("the config file was changed")
-                .remedy("rally-cred status");
+                .run("rally-cred status");
             step.reply(watcher.id, Reply::Error(fault));
             false
         });

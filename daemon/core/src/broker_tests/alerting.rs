@@ -2,6 +2,8 @@
 //! Does not: touch anything real.
 //! Used by: `cargo test`.
 
+use rally_cred_proto::remedy::Command;
+
 use super::*;
 use crate::{event::Alert, policy};
 
@@ -40,7 +42,7 @@ fn a_renewal_that_is_refused_for_good_behind_everybodys_back_is_told_once() {
     let told = [Alert {
         profile: "default".to_owned(),
         why: "Rally no longer accepts the stored refresh token".to_owned(),
-        remedy: "rally-cred login --force".to_owned(),
+        remedy: Command::new("rally-cred login --force"),
         has_button: true,
     }];
     assert_eq!(stage.alerts(), told.iter().collect::<Vec<_>>());
@@ -139,4 +141,46 @@ fn a_revoked_token_that_cannot_be_renewed_is_told() {
     stage.lose_token();
     stage.wait(policy::ALERT_GRACE);
     assert_eq!(stage.alerts().len(), 1);
+}
+
+impl Stage {
+    /// A program without a person at hand, which can wait for one.
+    fn patient_get(&mut self, wait: u32) -> AskId {
+        self.ask(Ask::Get(Get { awaits_sign_in: true, wait, ..Get::default() }))
+    }
+}
+
+#[test]
+fn a_program_that_can_wait_has_its_person_told_and_gets_the_token_of_their_sign_in() {
+    let mut stage = Stage::new();
+    let waits = stage.patient_get(600);
+    stage.wait(policy::ALERT_GRACE);
+    assert_eq!(stage.result(waits).map(|_| ()), None);
+    assert_eq!(
+        stage.alerts().iter().map(|alert| alert.why.as_str()).collect::<Vec<_>>(),
+        ["nothing is stored"]
+    );
+    stage.login(Some("client-secret"));
+    let joins = stage.patient_get(600);
+    stage.allow("access", Some("refresh"), HOUR);
+    assert_eq!((stage.token(waits), stage.token(joins)), ("access", "access"));
+}
+
+#[test]
+fn a_program_that_waited_in_vain_for_a_person_is_told_that_a_sign_in_is_needed() {
+    let mut stage = Stage::new();
+    let waits = stage.patient_get(60);
+    stage.wait(Ticks::seconds(59));
+    assert_eq!(stage.result(waits).map(|_| ()), None);
+    stage.wait(Ticks::seconds(1));
+    assert_eq!(stage.fault(waits), FaultKind::SignInNeeded);
+}
+
+#[test]
+fn a_program_that_can_wait_does_not_while_a_token_that_nothing_renews_is_still_good() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", None, HOUR);
+    stage.wait(Ticks::seconds(HOUR - 30));
+    let get = stage.patient_get(600);
+    assert_eq!(stage.token(get), "access");
 }

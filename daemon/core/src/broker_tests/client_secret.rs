@@ -133,7 +133,7 @@ fn a_check_tries_each_profile_and_knows_whose_port_is_ours() {
     };
     assert_eq!((*own, *keyring), (id, Keyring::Os));
     let ports: Vec<_> =
-        profiles.iter().map(|(profile, is_listening)| (profile.name.as_str(), *is_listening)).collect();
+        profiles.iter().map(|(profile, is_listening)| (&*profile.name, *is_listening)).collect();
     assert_eq!(ports, [("a", true), ("b", false)]);
 }
 

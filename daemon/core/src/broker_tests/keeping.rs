@@ -3,6 +3,7 @@
 //! Used by: `cargo test`.
 
 use super::*;
+use rally_cred_proto::remedy::Remedy;
 
 #[test]
 fn a_restarted_daemon_answers_from_the_vault_without_a_sign_in() {
@@ -296,7 +297,7 @@ fn the_command_for_a_record_that_is_not_understood_leaves_the_usual_profile_out(
             stage.vault.insert(format!("token:{name}"), secret(record));
             stage.ask(Ask::Status(StatusAsk { profile: None, check: false }));
             let fault = stage.profiles()[0].fault.clone().unwrap();
-            assert_eq!(fault.remedy.as_deref(), Some(remedy), "{fault:?}");
+            assert_eq!(fault.remedy.as_ref().map(Remedy::to_string).as_deref(), Some(remedy), "{fault:?}");
         }
     }
 }

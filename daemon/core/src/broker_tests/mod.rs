@@ -5,6 +5,7 @@
 mod alerting;
 mod client_secret;
 mod further_servers;
+mod gateways;
 mod identifying;
 mod idling;
 mod keeping;
@@ -20,7 +21,7 @@ mod watching;
 use std::collections::BTreeMap;
 
 use rally_cred_proto::{
-    Ask, FaultKind, Reply, Secret,
+    Ask, FaultKind, ProfileName, Reply, Secret,
     message::{
         self, Authorize, CheckAsk, Erase, Get, Login, Logout, Paste, ProfileState, ProfileStatus, StatusAsk,
         Target, Token,
@@ -310,7 +311,7 @@ impl Stage {
 
 fn profile(name: &str) -> Profile {
     Profile {
-        name: name.to_owned(),
+        name: ProfileName::parse(name).unwrap(),
         base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
         client_id: "client".to_owned(),
         redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),

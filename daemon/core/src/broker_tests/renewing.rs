@@ -166,3 +166,35 @@ fn the_first_get_after_idle_days_is_served_though_the_last_renewal_went_unused()
     stage.answer_post(granted("new", Some("refresh3"), 24 * HOUR));
     assert_eq!(stage.token(get), "new");
 }
+
+#[test]
+fn programs_whose_token_is_refused_at_once_cost_one_renewal_and_none_is_given_the_refused_token_again() {
+    let mut stage = Stage::new();
+    stage.sign_in("refused", Some("refresh"), HOUR);
+    let mut gets = Vec::new();
+    for _ in 0..3 {
+        stage.ask(erase("refused"));
+        gets.push(stage.ask(Ask::Get(Get { awaits_sign_in: true, ..Get::default() })));
+    }
+    stage.answer_look_up(unauthorized());
+    stage.answer_post(granted("next", Some("refresh-2"), HOUR));
+    stage.ask(erase("refused"));
+    gets.push(stage.get(false));
+    assert_eq!((stage.look_ups(), stage.posts().len()), (1, 1));
+    assert!(gets.into_iter().all(|get| stage.token(get) == "next"));
+}
+
+#[test]
+fn a_token_that_looks_valid_after_a_long_sleep_and_is_refused_is_not_given_again() {
+    let mut stage = Stage::new();
+    stage.sign_in("asleep", Some("refresh"), 24 * HOUR);
+    stage.wait(Ticks::seconds(8 * HOUR));
+    let before = stage.get(false);
+    assert_eq!(stage.token(before), "asleep");
+    stage.ask(erase("asleep"));
+    let get = stage.ask(Ask::Get(Get { awaits_sign_in: true, ..Get::default() }));
+    assert_eq!(stage.result(get).map(|_| ()), None);
+    stage.answer_look_up(unauthorized());
+    stage.answer_post(granted("awake", Some("refresh-2"), HOUR));
+    assert_eq!(stage.token(get), "awake");
+}

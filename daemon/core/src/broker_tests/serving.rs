@@ -105,3 +105,14 @@ fn a_get_ends_at_its_own_time_and_the_flow_goes_on() {
     stage.answer_look_up(user());
     assert_eq!(stage.token(joined), "new");
 }
+
+#[test]
+fn a_profile_is_offered_to_be_made_only_if_it_can_have_the_name() {
+    for (name, is_offered) in [("wrok", true), ("a b", false)] {
+        let mut stage = Stage::new();
+        let target = Target { profile: Some(name.to_owned()), ..Target::default() };
+        let get = stage.ask(Ask::Get(Get { target, ..Get::default() }));
+        let Some(Reply::Error(fault)) = stage.result(get) else { panic!("{:?}", stage.result(get)) };
+        assert_eq!(fault.to_string().contains("rally-cred setup"), is_offered, "{fault}");
+    }
+}

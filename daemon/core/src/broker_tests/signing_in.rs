@@ -3,6 +3,7 @@
 //! Used by: `cargo test`.
 
 use super::*;
+use rally_cred_proto::remedy::Command;
 
 #[test]
 fn a_new_client_secret_is_proved_by_a_sign_in_even_while_a_token_is_valid() {
@@ -60,7 +61,7 @@ fn denial_ends_the_flow_for_everybody_and_the_next_tab_waits() {
     let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
     stage.hear(epoch, Outcome::Redirected(denied));
     assert_eq!((stage.fault(get), stage.fault(login)), (FaultKind::Denied, FaultKind::Denied));
-    assert_eq!(*stage.page(), Page::Denied { again: "rally-cred login".to_owned() });
+    assert_eq!(*stage.page(), Page::Denied(Command::new("rally-cred login")));
     stage.effects.clear();
     let storm = stage.get(true);
     assert_eq!(stage.fault(storm), FaultKind::SignInNeeded);
@@ -82,14 +83,14 @@ fn the_command_that_is_said_to_help_is_for_the_profile_that_failed() {
     let epoch = stage.open_listener();
     let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
     stage.hear(epoch, Outcome::Redirected(denied));
-    assert_eq!(remedy(&stage, id), "rally-cred login work");
-    assert_eq!(*stage.page(), Page::Denied { again: "rally-cred login work".to_owned() });
+    assert_eq!(remedy(&stage, id).to_string(), "rally-cred login work");
+    assert_eq!(*stage.page(), Page::Denied(Command::new("rally-cred login work")));
 
     let id = stage.ask(Ask::Login(ask));
     let epoch = stage.open_listener();
     stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     stage.answer_post(refused("invalid_client", "Invalid client_id or client_secret"));
-    assert_eq!(remedy(&stage, id), "rally-cred login work --client-secret-stdin");
+    assert_eq!(remedy(&stage, id).to_string(), "rally-cred login work --client-secret-stdin");
     assert!(matches!(stage.page(), Page::Failed(fault) if fault.remedy == Some(remedy(&stage, id))));
 }
 
@@ -105,7 +106,7 @@ fn a_flow_that_nobody_answers_ends_and_its_late_redirect_changes_nothing() {
         panic!("no remedy")
     };
     for part in ["rally-cred login; ", "client_id client", "redirect_uri http://", "/index.html#/clients"] {
-        assert!(remedy.contains(part), "no {part:?} in {remedy}");
+        assert!(remedy.to_string().contains(part), "no {part:?} in {remedy}");
     }
     stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
     assert!(stage.posts().is_empty());

@@ -2,10 +2,7 @@
 //! Does not: test how they are matched (`static_record` does).
 //! Used by: `cargo test`.
 
-use rally_cred_proto::{
-    git::Credential,
-    message::{StaticCredential, Store},
-};
+use rally_cred_proto::{git::Credential, message::Store};
 
 use super::*;
 use crate::profile::StaticHosts;
@@ -52,8 +49,8 @@ impl Stage {
     fn password(&mut self, host: &str) -> Option<String> {
         let id = self.ask(for_host("https", host));
         match self.result(id) {
-            Some(Reply::StaticCredential(StaticCredential { credential, .. })) => {
-                Some(credential.password.as_ref().unwrap().expose().to_owned())
+            Some(Reply::StaticCredential(given)) => {
+                Some(given.credential.password.as_ref().unwrap().expose().to_owned())
             }
             Some(Reply::NoMatch) => None,
             other => panic!("{other:?}"),

@@ -1,5 +1,5 @@
-//! The writings that a secret may come back in: escapes of URLs, JSON, JavaScript and HTML, one over another, and base64.
-//! Does not: know which text is a secret. It undoes every escape, and remembers where each byte stood.
+//! The encodings in which a secret may come back: escapes of URLs, JSON, JavaScript and HTML, also nested, and base64.
+//! Does not: know which text is a secret. It undoes every escape, and records where each byte was.
 //! Used by: `sent`, for the text to be shown and for what must not be in it.
 
 use std::ops::Range;
@@ -13,13 +13,13 @@ use zeroize::Zeroizing;
 
 use super::{LONGEST_PIECE, SHORTEST_PIECE};
 
-/// So many escapes over one another are undone: JSON in a URL in HTML in JSON.
+/// How many nested escapes are undone: JSON in a URL in HTML in JSON.
 const DEEPEST: usize = 4;
 
 /// Longest name or number of an HTML character reference, without `&` and `;`.
 const LONGEST_REFERENCE: usize = 10;
 
-/// A text as it is read, and where in the line each of its bytes stands.
+/// A decoded text, and the place of each of its bytes in the line.
 pub(super) struct Text {
     bytes: Zeroizing<Vec<u8>>,
     places: Vec<Range<usize>>,
@@ -46,7 +46,7 @@ impl Text {
         readings
     }
 
-    /// `None` if there is no escape in it.
+    /// `None` if it holds no escape.
     fn unescaped(&self) -> Option<Self> {
         let mut read =
             Self { bytes: Zeroizing::new(Vec::with_capacity(self.bytes.len())), places: Vec::new() };
@@ -56,7 +56,7 @@ impl Text {
             let mut letters = [0; 4];
             let bytes: &[u8] = match written {
                 Written::Plain => rest.get(..1).unwrap_or_default(),
-                // What plain text drops, here and inside the secret, is dropped in its writings too.
+                // What plain text drops is dropped in its escapes too.
                 Written::Byte(byte) if byte.is_ascii_control() => &[],
                 Written::Letter(letter) if one_line(letter.encode_utf8(&mut letters)).is_empty() => &[],
                 Written::Byte(byte) => {
@@ -73,7 +73,6 @@ impl Text {
         (*read.bytes != *self.bytes).then_some(read)
     }
 
-    /// Where in the line these bytes stand.
     fn place(&self, bytes: Range<usize>) -> Range<usize> {
         let places = self.places.get(bytes).unwrap_or_default();
         match (places.first(), places.last()) {
@@ -82,7 +81,7 @@ impl Text {
         }
     }
 
-    /// Finds every piece of what is sought that is long enough to matter, whatever the case of its letters.
+    /// Finds every piece of what is sought that is long enough to matter, in upper or lower case.
     pub(super) fn find(&self, sought: &Self, found: &mut dyn FnMut(Range<usize>)) {
         let length = sought.bytes.len().min(LONGEST_PIECE);
         if length == 0 {
@@ -99,13 +98,13 @@ impl Text {
     pub(super) fn holds(&self, sought: &Self) -> bool {
         let mut is_found = false;
         self.find(sought, &mut |_| is_found = true);
-        // Letters of ordinary words, taken for base64, give a byte or two of anything.
+        // Ordinary words, read as base64, give a byte or two of anything.
         is_found
             && (sought.bytes.len() >= SHORTEST_PIECE
                 || self.bytes.iter().all(|byte| matches!(byte, b' '..=b'~')))
     }
 
-    /// Whether no letter or digit stands beside these bytes.
+    /// Whether no letter or digit is beside these bytes.
     fn is_word(&self, bytes: Range<usize>) -> bool {
         let is_apart = |at: Option<usize>| {
             at.and_then(|at| self.bytes.get(at)).is_none_or(|byte| !byte.is_ascii_alphanumeric())
@@ -113,8 +112,8 @@ impl Text {
         is_apart(bytes.start.checked_sub(1)) && is_apart(Some(bytes.end))
     }
 
-    /// Every word that could be base64, with what it says: read from each of its first four characters, since what stands
-    /// before base64 may look like a part of it; its escapes undone.
+    /// Every word that could be base64, with its decoded texts: read from each of its first four characters, since what
+    /// precedes base64 may look like a part of it.
     pub(super) fn base64_words(&self) -> Vec<(Range<usize>, Vec<Self>)> {
         let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
         let mut words = Vec::new();
@@ -131,7 +130,7 @@ impl Text {
     }
 }
 
-/// What whole groups of the word say, in either alphabet.
+/// The bytes of the word's whole groups, in either alphabet.
 fn decoded(word: &[u8]) -> Option<Text> {
     const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
@@ -139,21 +138,17 @@ fn decoded(word: &[u8]) -> Option<Text> {
     const ENGINE: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
     // One character alone holds no byte.
     let length = if word.len() % 4 == 1 { word.len() - 1 } else { word.len() };
-    let standard: Zeroizing<Vec<u8>> = Zeroizing::new(
-        word.iter()
-            .take(length)
-            .map(|byte| match byte {
-                b'-' => b'+',
-                b'_' => b'/',
-                byte => *byte,
-            })
-            .collect(),
-    );
+    let standard = |byte: &u8| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        byte => *byte,
+    };
+    let standard: Zeroizing<Vec<u8>> = Zeroizing::new(word.iter().take(length).map(standard).collect());
     let bytes = ENGINE.decode(&*standard).ok().filter(|bytes| !bytes.is_empty())?;
     Some(Text::of_bytes(Zeroizing::new(bytes)))
 }
 
-/// Without regard to case, and to how a form writes a blank.
+/// Ignores case, and how a form writes a blank.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     let folded = |byte: &u8| if *byte == b'+' { b' ' } else { byte.to_ascii_lowercase() };
     one.len() == other.len() && one.iter().zip(other).all(|(one, other)| folded(one) == folded(other))
@@ -170,7 +165,7 @@ enum Written {
     Letter(char),
 }
 
-/// The escape at the beginning of the text, and its length.
+/// The escape at the start of the text, and its length.
 fn escape(text: &[u8]) -> Option<(Written, usize)> {
     match text {
         [b'%' | b'\\', b'u' | b'U', ..] => utf16_escape(text),
@@ -187,7 +182,7 @@ fn escape(text: &[u8]) -> Option<(Written, usize)> {
     }
 }
 
-/// `\u002F` and `%u002F`, and two of them for a character beyond 16 bits.
+/// `\u002F` and `%u002F`, or a pair of them for a character beyond 16 bits.
 fn utf16_escape(text: &[u8]) -> Option<(Written, usize)> {
     let unit = |text: &[u8]| u16::try_from(hex(text.get(2..6)?)?).ok();
     let first = unit(text)?;
@@ -197,46 +192,18 @@ fn utf16_escape(text: &[u8]) -> Option<(Written, usize)> {
     Some((Written::Letter(letters), 6 * letters.len_utf16()))
 }
 
-/// The character that an HTML reference names, as far as it is ASCII.
+/// The character of an HTML reference, as far as it is ASCII.
 fn referred(reference: &[u8]) -> Option<char> {
-    const NAMES: [(&str, char); 30] = [
-        ("excl", '!'),
-        ("quot", '"'),
-        ("num", '#'),
-        ("dollar", '$'),
-        ("percnt", '%'),
-        ("amp", '&'),
-        ("apos", '\''),
-        ("lpar", '('),
-        ("rpar", ')'),
-        ("ast", '*'),
-        ("plus", '+'),
-        ("comma", ','),
-        ("period", '.'),
-        ("sol", '/'),
-        ("colon", ':'),
-        ("semi", ';'),
-        ("lt", '<'),
-        ("equals", '='),
-        ("gt", '>'),
-        ("quest", '?'),
-        ("commat", '@'),
-        ("lsqb", '['),
-        ("bsol", '\\'),
-        ("rsqb", ']'),
-        ("hat", '^'),
-        ("lowbar", '_'),
-        ("grave", '`'),
-        ("lcub", '{'),
-        ("verbar", '|'),
-        ("rcub", '}'),
-    ];
+    /// Each name, followed by its character.
+    const NAMES: &str = "excl! quot\" num# dollar$ percnt% amp& apos' lpar( rpar) ast* plus+ comma, period. sol/ colon: \
+                         semi; lt< equals= gt> quest? commat@ lsqb[ bsol\\ rsqb] hat^ lowbar_ grave` lcub{ verbar| rcub}";
     match reference {
         [b'#', b'x' | b'X', digits @ ..] => char::from_u32(hex(digits)?),
         [b'#', digits @ ..] => char::from_u32(std::str::from_utf8(digits).ok()?.parse().ok()?),
-        name => NAMES
-            .iter()
-            .find_map(|(known, letter)| name.eq_ignore_ascii_case(known.as_bytes()).then_some(*letter)),
+        name => NAMES.split(' ').find_map(|known| {
+            let letter = known.chars().next_back()?;
+            known.strip_suffix(letter)?.as_bytes().eq_ignore_ascii_case(name).then_some(letter)
+        }),
     }
 }
 

@@ -3,131 +3,26 @@
 //! Does not: ask anything of a network; the connections are in memory.
 //! Used by: `guard`.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex},
-};
+use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, body::Bytes, body::Incoming, server::conn::http1, service::service_fn};
+use http_body_util::Empty;
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    time::timeout,
+};
 
-use super::*;
-
-/// A request as somebody understood it: method and target, and the body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Message {
-    pub(super) line: String,
-    pub(super) body: Vec<u8>,
-}
-
-/// The requests in a stream of bytes as the guard understands it, the last of which may be cut off, and what it refuses.
-pub(super) fn guarded(bytes: &[u8]) -> (Vec<Message>, Option<Malformed>) {
-    let mut guard = Guard::new();
-    let mut rest = bytes;
-    let mut messages: Vec<Message> = Vec::new();
-    loop {
-        let (is_head, is_body) =
-            (guard.is_between_requests(), matches!(guard.state, State::Length(_) | State::Chunk(_)));
-        let count = match guard.step(rest) {
-            Ok(0) => return (messages, None),
-            Ok(count) => count,
-            Err(malformed) => return (messages, Some(malformed)),
-        };
-        let (taken, after) = rest.split_at(count);
-        if is_head {
-            let line = String::from_utf8_lossy(taken);
-            let words: Vec<_> = line.split_whitespace().take(2).collect();
-            messages.push(Message { line: words.join(" "), body: Vec::new() });
-        } else if is_body {
-            messages.last_mut().unwrap().body.extend_from_slice(taken);
-        }
-        rest = after;
-    }
-}
-
-/// What a service behind guard and HTTP library is asked, if these bytes are sent in pieces of this size; then what it
-/// was told is refused; and what the client is answered.
-pub(super) async fn served(bytes: &[u8], piece: usize) -> (Vec<Message>, Vec<Malformed>, String) {
-    let asked = Arc::new(Mutex::new((Vec::new(), Vec::new())));
-    let (client, server) = duplex(1024);
-    let guarded = Guarded::new(server);
-    let verdict: Verdict = guarded.verdict();
-    let service = service_fn(|request: Request<Incoming>| {
-        let (asked, verdict) = (Arc::clone(&asked), verdict.clone());
-        async move {
-            let (head, body) = request.into_parts();
-            verdict.no_tunnel();
-            let is_connect = head.method == Method::CONNECT;
-            let refused = match (Malformed::of(&head), body.collect().await) {
-                (Some(malformed), _) => Some(malformed),
-                (None, Err(error)) => Malformed::in_error(&error),
-                (None, Ok(body)) => {
-                    let line = format!("{} {}", head.method, head.uri);
-                    asked.lock().unwrap().0.push(Message { line, body: body.to_bytes().to_vec() });
-                    None
-                }
-            };
-            let mut answer = Response::new(Full::new(Bytes::from("answer")));
-            if is_connect {
-                *answer.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
-            }
-            if let Some(malformed) = refused {
-                asked.lock().unwrap().1.push(malformed);
-                *answer.status_mut() = malformed.status();
-            }
-            Ok::<_, Infallible>(answer)
-        }
-    });
-    let serve = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(guarded), service);
-    let (mut reads, mut writes) = tokio::io::split(client);
-    let write = async {
-        for piece in bytes.chunks(piece) {
-            writes.write_all(piece).await.unwrap();
-        }
-        writes.shutdown().await.unwrap();
-    };
-    let read = async {
-        let mut answers = Vec::new();
-        reads.read_to_end(&mut answers).await.unwrap();
-        String::from_utf8_lossy(&answers).into_owned()
-    };
-    // A request that is cut off ends the connection with an error, which is as it should be.
-    let (_, (), answers) = tokio::join!(serve, write, read);
-    let (messages, refused) = asked.lock().unwrap().clone();
-    (messages, refused, answers)
-}
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(future)
-}
-
-/// Checks that guard and library understand the same of these bytes, however they are cut; and gives that.
-pub(super) fn agree(bytes: &[u8]) -> (Vec<Message>, Option<Malformed>) {
-    let (seen, refused) = guarded(bytes);
-    let text = String::from_utf8_lossy(bytes);
-    // After such a request nothing more is read.
-    let may_close = text.contains("HTTP/1.0") || text.contains("close");
-    for piece in [bytes.len().max(1), 1, 7] {
-        let (messages, told, answers) = run(served(bytes, piece));
-        assert!(seen.starts_with(&messages), "{text:?}: {messages:?} {seen:?}");
-        if !may_close {
-            // The last request may be cut off or refused in its body; then the service has no whole one.
-            assert!(messages.len() + 1 >= seen.len(), "{text:?}: {messages:?} {seen:?}");
-            assert_eq!(told, Vec::from_iter(refused), "{text:?} in pieces of {piece}");
-        }
-        let answered = answers.matches("HTTP/1.").count();
-        assert!(answered >= messages.len() + told.len(), "{text:?}: {answers}");
-    }
-    (seen, refused)
-}
+use super::{
+    agreement::{Message, agree, guarded, run, served},
+    *,
+};
 
 fn check(text: &str, expected: Result<&[(&str, &str)], Malformed>) {
     let (seen, refused) = agree(text.as_bytes());
@@ -156,6 +51,9 @@ fn a_refusal_says_something_in_the_status_line_and_is_found_again_in_its_stand_i
         assert_eq!(Malformed::of(&head), None);
     }
 }
+
+/// Until then, whatever can happen has happened: time passes only when nothing else does.
+const LONG: Duration = Duration::from_secs(60);
 
 const HOST: &str = "Host: a\r\n";
 
@@ -353,6 +251,52 @@ fn after_a_refused_tunnel_the_connection_goes_on_and_is_guarded() {
         assert_eq!(messages[1].line, "GET /1");
         assert_eq!(told, [Malformed::Host]);
     }
+}
+
+#[test]
+fn a_client_that_waits_for_the_refusal_of_its_tunnel_is_heard_afterwards() {
+    run(async {
+        let (mut client, server) = duplex(1024);
+        let guarded = Guarded::new(server);
+        let verdict = guarded.verdict();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let verdict = verdict.clone();
+            async move {
+                // As one who asks somebody else.
+                tokio::task::yield_now().await;
+                verdict.no_tunnel();
+                let is_connect = request.method() == Method::CONNECT;
+                let status = if is_connect { StatusCode::FORBIDDEN } else { StatusCode::OK };
+                Response::builder().status(status).body(Empty::<Bytes>::new())
+            }
+        });
+        // In a task of its own, so that nothing but its own connection wakes it.
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(guarded), service));
+        for (head, status) in [("CONNECT a:443", "403"), ("CONNECT b:443", "403"), ("GET /", "200")] {
+            client.write_all(format!("{head} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                answer.push(timeout(LONG, client.read_u8()).await.expect("an answer").unwrap());
+            }
+            assert_eq!(&answer[9..12], status.as_bytes(), "{head}");
+        }
+    });
+}
+
+#[test]
+fn what_is_sent_before_a_tunnel_is_there_is_not_kept() {
+    run(async {
+        let (mut client, server) = duplex(1024);
+        let mut guarded = Guarded::new(server);
+        client.write_all(b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut head = [0; 35];
+        guarded.read_exact(&mut head).await.unwrap();
+        let mut byte = [0];
+        let either = async {
+            tokio::select!(_ = guarded.read(&mut byte) => (), _ = client.write_all(&[b'x'; 4096]) => ())
+        };
+        assert!(timeout(LONG, either).await.is_err());
+    });
 }
 
 #[test]

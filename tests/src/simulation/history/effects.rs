@@ -41,6 +41,10 @@ impl History {
             | Effect::AlertBy(_)
             | Effect::WithdrawAlert(_)
             | Effect::Check { .. }
+            // The histories' config files have no gateway.
+            | Effect::OpenGateway(..)
+            | Effect::CloseGateway(_)
+            | Effect::TellGateways(..)
             | Effect::CloseSocket => {}
             Effect::OpenVault(keyring) => self.me().open_vault(keyring),
             Effect::ReadConfig => {

@@ -3,18 +3,12 @@
 //! Does not: say when; chance and the broker do.
 //! Used by: `history`, of which this is a part.
 
-use rally_cred_core::{
-    event::{Epoch, Event},
-    policy::STOP_PATIENCE,
-    profile::{Config, Keyring},
-    time::Ticks,
-};
+use rally_cred_core::event::{Epoch, Event};
+use rally_cred_core::profile::{Config, Keyring};
+use rally_cred_core::{policy::STOP_PATIENCE, time::Ticks};
 use rally_cred_proto::{Ask, Fault, FaultKind, message::ProfileState};
 
-use super::{
-    super::{Planted, config_file::ConfigFile, promises::Broken},
-    History, IDLE_EXIT,
-};
+use super::{super::Planted, super::config_file::ConfigFile, super::promises::Broken, History, IDLE_EXIT};
 
 /// What a profile is doing, and the sign-in that waits for a person.
 type Standing = (ProfileState, Option<Epoch>);

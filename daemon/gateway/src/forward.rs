@@ -1,0 +1,341 @@
+//! One request to Rally and back: with a token in the place of the local key, and once more with another where Rally
+//! refuses the first.
+//! Does not: listen, or let a request in (`admit` does).
+//! Used by: `server`.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http_body_util::{BodyExt, Empty};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode, Uri, Version,
+    body::{Body, Bytes, Frame, Incoming, SizeHint},
+    header::{HOST, HeaderValue},
+    http::request::Parts,
+};
+use rally_cred_proto::{Fault, FaultKind};
+
+use crate::{
+    admit::Way,
+    counts::{Present, Tally, add_bytes, add_one},
+    headers,
+    key::ZSESSIONID,
+    queue::Held,
+    refs::Rewriter,
+    replay::{Attempt, Meaning, Outgoing, Verdicts},
+    settings::Share,
+    socket::Ending,
+    tokens::{Lease, Tokens},
+    trouble::{Answer, BoxError, Trouble},
+    upstream::Upstream,
+};
+
+/// A question that Rally answers to every token that is worth something.
+const QUESTION: &str = "/slm/webservice/v2.0/user?fetch=ObjectID";
+
+/// Passes requests on.
+pub(crate) struct Forward {
+    name: String,
+    upstream: Upstream,
+    tokens: Arc<dyn Tokens>,
+    patience: Duration,
+    share: Share,
+    verdicts: Mutex<Verdicts>,
+    tally: Arc<Tally>,
+}
+
+/// A request that can be sent again.
+struct Prepared {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Outgoing,
+}
+
+impl Forward {
+    /// For a gateway of this name.
+    pub(crate) fn new(
+        name: String,
+        upstream: Upstream,
+        tokens: Arc<dyn Tokens>,
+        patience: Duration,
+        share: Share,
+        tally: Arc<Tally>,
+    ) -> Self {
+        Self { name, upstream, tokens, patience, share, verdicts: Mutex::default(), tally }
+    }
+
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// Passes a request that was let in on to Rally, and its answer back.
+    pub(crate) async fn pass_on(
+        &self,
+        way: Way,
+        head: Parts,
+        body: Incoming,
+        ending: &Ending,
+    ) -> Result<Answer, Trouble> {
+        let Parts { method, uri, version, mut headers, .. } = head;
+        let gateway = named(way, &headers);
+        // What is to be rewritten must not come compressed.
+        headers::to_rally(&mut headers, gateway.is_some());
+        let body = Outgoing::new(body.map_err(Into::into).boxed_unsync(), Arc::clone(&self.tally));
+        let request = Prepared { method, uri, headers, body };
+        let turn = {
+            let _waits = Present::new(&self.tally, |tally| &tally.waiting);
+            let turn = self.share.0.turn(&self.name).await.map_err(Trouble::crowded);
+            turn.map_err(|trouble| if request.body.is_over() { trouble } else { trouble.closing() })?
+        };
+        let active = Present::new(&self.tally, |tally| &tally.active);
+        let answer = self.exchange(&request).await.map_err(|trouble| match request.body.malformed() {
+            Some(malformed) => malformed.into(),
+            None if request.body.is_over() => trouble,
+            None => trouble.closing(),
+        })?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Trouble::broken_off("it began to speak another protocol"));
+        }
+        let (mut head, body) = answer.into_parts();
+        headers::to_tool(&mut head.headers);
+        let mut rewriter = None;
+        if let Some(gateway) = gateway {
+            let rally = self.upstream.origin().to_string();
+            headers::redirect_to(&mut head.headers, &rally, &gateway);
+            if headers::may_have_refs(&head) {
+                headers::forget_length(&mut head.headers);
+                rewriter = (!body.is_end_stream()).then(|| Rewriter::new(&rally, &gateway));
+            }
+        }
+        head.version = Version::HTTP_11;
+        let body = Streamed {
+            body,
+            rewriter,
+            trailers: None,
+            // Only there does an answer without a length end with its connection, as it does when that breaks.
+            ending: (version == Version::HTTP_10).then(|| ending.clone()),
+            tally: Arc::clone(&self.tally),
+            _held: (turn, active),
+        };
+        Ok(Response::from_parts(head, body.boxed_unsync()))
+    }
+
+    /// Rally's answer, from a second try if the first was refused. The first answer is kept until the second is there.
+    async fn exchange(&self, request: &Prepared) -> Result<Response<Incoming>, Trouble> {
+        let lease = {
+            let _waits = Present::new(&self.tally, |tally| &tally.waiting);
+            self.lease().await.map_err(|fault| Trouble::no_token(&fault))?
+        };
+        let first = self.send(request, &lease).await?;
+        if first.status() != StatusCode::UNAUTHORIZED {
+            return Ok(first);
+        }
+        request.body.pause();
+        if !self.is_refused(&request.method, &lease).await {
+            request.body.resume();
+            return Ok(first);
+        }
+        let lease = {
+            let _waits = Present::new(&self.tally, |tally| &tally.waiting);
+            self.replace(&lease).await.map_err(|fault| Trouble::no_token(&fault))?
+        };
+        add_one(&self.tally.renewals);
+        match self.send(request, &lease).await {
+            Ok(second) if second.status() == StatusCode::UNAUTHORIZED => {
+                request.body.pause();
+                self.ask_about(&lease).await;
+                request.body.resume();
+                Ok(second)
+            }
+            Ok(second) => Ok(second),
+            Err(trouble) if trouble.is_bad_gateway() => {
+                self.tally.failed(trouble.reason());
+                Ok(first)
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Sends a request. One that changes nothing is sent again if its connection breaks before an answer, as one does
+    /// that the other side closed while it was idle.
+    async fn send(&self, request: &Prepared, lease: &Lease) -> Result<Response<Incoming>, Trouble> {
+        let Some(attempt) = request.body.attempt() else { return Err(Trouble::sent_once()) };
+        let outcome = self.send_once(request, attempt, lease).await;
+        match outcome {
+            Err(trouble)
+                if trouble.is_broken_off() && matches!(request.method, Method::GET | Method::HEAD) =>
+            {
+                let Some(attempt) = request.body.attempt() else { return Err(trouble) };
+                self.send_once(request, attempt, lease).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn send_once(
+        &self,
+        request: &Prepared,
+        attempt: Attempt,
+        lease: &Lease,
+    ) -> Result<Response<Incoming>, Trouble> {
+        let mut sent = Request::new(attempt);
+        *sent.method_mut() = request.method.clone();
+        *sent.uri_mut() = request.uri.clone();
+        *sent.headers_mut() = request.headers.clone();
+        let mut token = HeaderValue::from_str(lease.token.expose()).map_err(|_| {
+            Trouble::no_token(&Fault::new(FaultKind::BadAnswer, "Rally's token fits no header"))
+        })?;
+        token.set_sensitive(true);
+        sent.headers_mut().insert(ZSESSIONID, token);
+        self.upstream.send(sent).await
+    }
+
+    /// A token that Rally has not refused.
+    async fn lease(&self) -> Result<Lease, Fault> {
+        let lease = self.tokens.token(self.patience).await?;
+        let is_refused = self.verdicts().is_refused(&lease.token);
+        if is_refused { self.replace(&lease).await } else { Ok(lease) }
+    }
+
+    async fn replace(&self, refused: &Lease) -> Result<Lease, Fault> {
+        let lease = self.tokens.replace(refused, self.patience).await?;
+        if self.verdicts().is_refused(&lease.token) {
+            return Err(Fault::new(
+                FaultKind::TokenRefused,
+                "Rally refuses the token, and there is no other",
+            ));
+        }
+        Ok(lease)
+    }
+
+    /// Whether a 401 means that the token is worth nothing.
+    async fn is_refused(&self, method: &Method, lease: &Lease) -> bool {
+        let meaning = self.verdicts().meaning(method, &lease.token);
+        match meaning {
+            Meaning::TokenRefused => {
+                self.verdicts().refuse(&lease.token);
+                true
+            }
+            Meaning::Unclear => self.ask_about(lease).await,
+        }
+    }
+
+    /// Asks Rally itself whether it refuses this token, and remembers the answer.
+    async fn ask_about(&self, lease: &Lease) -> bool {
+        let body = Outgoing::new(
+            Empty::new().map_err(|never| match never {}).boxed_unsync(),
+            Arc::clone(&self.tally),
+        );
+        let uri = Uri::from_static(QUESTION);
+        let question = Prepared { method: Method::GET, uri, headers: HeaderMap::new(), body };
+        let is_taken = self.send(&question, lease).await.is_ok_and(|answer| answer.status().is_success());
+        if is_taken {
+            self.verdicts().prove(&lease.token);
+        } else {
+            self.verdicts().refuse(&lease.token);
+        }
+        !is_taken
+    }
+
+    fn verdicts(&self) -> std::sync::MutexGuard<'_, Verdicts> {
+        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The gateway as the tool has named it; `None` where the tool knows the server only.
+fn named(way: Way, headers: &HeaderMap) -> Option<String> {
+    let scheme = match way {
+        Way::Http => "http",
+        Way::Https => "https",
+        Way::Tunnel => return None,
+    };
+    Some(format!("{scheme}://{}", headers.get(HOST)?.to_str().ok()?))
+}
+
+/// The body of an answer on its way to the tool.
+struct Streamed {
+    body: Incoming,
+    rewriter: Option<Rewriter>,
+    /// What comes after what the rewriter had kept.
+    trailers: Option<HeaderMap>,
+    ending: Option<Ending>,
+    tally: Arc<Tally>,
+    _held: (Held<String>, Present),
+}
+
+impl Streamed {
+    /// What goes on to the tool at this frame; `None` if it has to wait for the next.
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        match frame.into_data() {
+            Ok(data) => {
+                let data = match &mut self.rewriter {
+                    Some(rewriter) => rewriter.push(&data).into(),
+                    None => data,
+                };
+                (!data.is_empty()).then(|| self.data(data))
+            }
+            Err(frame) => match self.kept() {
+                Some(kept) => {
+                    self.trailers = frame.into_trailers().ok();
+                    Some(kept)
+                }
+                None => Some(frame),
+            },
+        }
+    }
+
+    /// What the rewriter has kept, at the end of the body.
+    fn kept(&mut self) -> Option<Frame<Bytes>> {
+        let kept = self.rewriter.take().map(Rewriter::finish).filter(|kept| !kept.is_empty());
+        kept.map(|kept| self.data(kept.into()))
+    }
+
+    fn data(&self, data: Bytes) -> Frame<Bytes> {
+        add_bytes(&self.tally.down, data.len());
+        Frame::data(data)
+    }
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        loop {
+            if let Some(trailers) = self.trailers.take() {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let Some(frame) = self.pass(frame) {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                }
+                Some(Err(error)) => {
+                    self.tally.failed("Rally Broke Off In Its Answer");
+                    if let Some(ending) = &self.ending {
+                        ending.breaks();
+                    }
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                None => return Poll::Ready(self.kept().map(Ok)),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rewriter.is_none() && self.trailers.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.rewriter.is_some() { SizeHint::new() } else { self.body.size_hint() }
+    }
+}

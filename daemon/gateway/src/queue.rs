@@ -1,0 +1,166 @@
+//! Waits for a turn (`turns` says whose it is).
+//! Does not: decide.
+//! Used by: `forward`, before it asks Rally for anything.
+
+use std::{
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::turns::{Busy, Limits, Ticket, Turn, Turns};
+
+/// The queue of the requests for one user of Rally, which all gateways for that user share. `K` names a key.
+pub(crate) struct Queue<K>(Arc<Mutex<Inner<K>>>);
+
+struct Inner<K> {
+    turns: Turns<K>,
+    /// Those who wait; whoever is no longer here has a turn.
+    waiting: Vec<(Ticket, oneshot::Sender<()>)>,
+}
+
+/// A turn, until it is dropped.
+pub(crate) struct Held<K: Clone + Eq + Hash> {
+    queue: Queue<K>,
+    since: Instant,
+}
+
+/// Somebody who waits, until they have their turn or go.
+struct Waiting<'a, K: Clone + Eq + Hash> {
+    queue: &'a Queue<K>,
+    key: &'a K,
+    ticket: Ticket,
+}
+
+impl<K: Clone + Eq + Hash> Queue<K> {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self(Arc::new(Mutex::new(Inner { turns: Turns::new(limits), waiting: Vec::new() })))
+    }
+
+    /// A turn, when it comes. An error at once if too many wait already.
+    pub(crate) async fn turn(&self, key: &K) -> Result<Held<K>, Busy> {
+        let (ticket, turn) = {
+            let mut inner = self.inner();
+            match inner.turns.ask(key)? {
+                Turn::Now => return Ok(self.held()),
+                Turn::Later(ticket) => {
+                    let (has_come, turn) = oneshot::channel();
+                    inner.waiting.push((ticket, has_come));
+                    (ticket, turn)
+                }
+            }
+        };
+        let waiting = Waiting { queue: self, key, ticket };
+        // The other end is dropped only after it was used.
+        let _ = turn.await;
+        std::mem::forget(waiting);
+        Ok(self.held())
+    }
+
+    /// How many have a turn, and how many wait.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let inner = self.inner();
+        (inner.turns.running(), inner.turns.waiting())
+    }
+
+    fn held(&self) -> Held<K> {
+        Held { queue: self.clone(), since: Instant::now() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner<K>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, lasted: std::time::Duration) {
+        let mut inner = self.inner();
+        if let Some(next) = inner.turns.end(lasted)
+            && let Some(at) = inner.waiting.iter().position(|(ticket, _)| *ticket == next)
+        {
+            let (_, has_come) = inner.waiting.swap_remove(at);
+            // Whoever does not hear it gives the turn back.
+            let _ = has_come.send(());
+        }
+    }
+}
+
+impl<K> Clone for Queue<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K: Clone + Eq + Hash> Drop for Held<K> {
+    fn drop(&mut self) {
+        self.queue.end(self.since.elapsed());
+    }
+}
+
+impl<K: Clone + Eq + Hash> Drop for Waiting<'_, K> {
+    fn drop(&mut self) {
+        let mut inner = self.queue.inner();
+        match inner.waiting.iter().position(|(ticket, _)| *ticket == self.ticket) {
+            Some(at) => {
+                inner.waiting.swap_remove(at);
+                inner.turns.leave(self.key, self.ticket);
+            }
+            // The turn came as they went.
+            None => {
+                drop(inner);
+                self.queue.end(std::time::Duration::ZERO);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, pin::pin, task::Poll};
+
+    use super::*;
+
+    /// Whether a future waits, without waiting for it.
+    async fn waits<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
+        poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await
+    }
+
+    fn run(future: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future);
+    }
+
+    #[test]
+    fn a_turn_that_ends_is_the_next_ones() {
+        run(async {
+            let queue = Queue::new(Limits { at_once: 1, waiting: 1 });
+            let first = queue.turn(&'a').await.unwrap();
+            let mut second = pin!(queue.turn(&'a'));
+            assert!(waits(second.as_mut()).await);
+            assert!(queue.turn(&'a').await.is_err());
+            assert_eq!(queue.counts(), (1, 1));
+            drop(first);
+            let second = second.await.unwrap();
+            assert_eq!(queue.counts(), (1, 0));
+            drop(second);
+            assert_eq!(queue.counts(), (0, 0));
+        });
+    }
+
+    #[test]
+    fn a_tool_that_goes_while_it_waits_or_just_as_its_turn_comes_blocks_nobody() {
+        run(async {
+            let queue = Queue::new(Limits { at_once: 1, waiting: 9 });
+            let first = queue.turn(&'a').await.unwrap();
+            let mut gone_before = Box::pin(queue.turn(&'a'));
+            let mut gone_as_it_comes = Box::pin(queue.turn(&'a'));
+            let mut stays = Box::pin(queue.turn(&'a'));
+            assert!(waits(gone_before.as_mut()).await && waits(gone_as_it_comes.as_mut()).await);
+            assert!(waits(stays.as_mut()).await);
+            drop(gone_before);
+            drop(first);
+            assert_eq!(queue.counts(), (1, 1));
+            drop(gone_as_it_comes);
+            drop(stays.await.unwrap());
+            assert_eq!(queue.counts(), (0, 0));
+        });
+    }
+}

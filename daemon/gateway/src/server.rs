@@ -1,0 +1,345 @@
+//! The gateway's listener and its connections: what protocol each speaks, and who answers its requests.
+//! Does not: pass a request on (`forward` does) or read a tunnel to another server (`tunnel` joins it).
+//! Used by: the daemon, which opens and closes gateways.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{SocketAddr, TcpListener},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http_body_util::{BodyExt, Empty};
+use hyper::{
+    Method, Request, Response,
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::service_fn,
+    upgrade::OnUpgrade,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rally_cred_proto::{Fault, FaultKind, Secret};
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    admit::{Admitted, Rules, Way, admit},
+    authority::Names,
+    counts::{Counts, Tally, add_one},
+    forward::Forward,
+    guard::{Guarded, Malformed, Verdict},
+    identity::Identity,
+    neighbour,
+    settings::{Settings, Ways},
+    socket::{Ending, Socket},
+    tokens::Tokens,
+    trouble::{Answer, Trouble},
+    tunnel,
+    upstream::{Upstream, Wire},
+};
+
+/// Most connections at once. Tools hold a few each.
+const MOST_CONNECTIONS: usize = 512;
+
+/// How long a connection may be idle, or take for a head.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// How long the listener rests when the system has no room for another connection.
+const REST: Duration = Duration::from_millis(100);
+
+/// An open gateway. It serves until it is closed or dropped; then its listener and all its connections end.
+#[derive(Debug)]
+pub struct Gateway {
+    tally: Arc<Tally>,
+    serving: AbortHandle,
+    ended: watch::Receiver<()>,
+}
+
+impl Gateway {
+    /// Serves a listener on loopback. Blocks for some milliseconds, while it reads the certificates that are trusted.
+    ///
+    /// `proxy` is the way out to servers that are not on this machine. An error says which of the settings cannot be
+    /// used.
+    pub async fn open(
+        listener: TcpListener,
+        settings: Settings,
+        identity: Identity,
+        tokens: Arc<dyn Tokens>,
+        proxy: Option<Secret>,
+    ) -> Result<Self, Fault> {
+        let not_listening = |err: io::Error| {
+            Fault::new(FaultKind::Failed, format!("gateway {} cannot listen", settings.name))
+                .why(err.to_string())
+        };
+        listener.set_nonblocking(true).map_err(not_listening)?;
+        let port = listener.local_addr().map_err(not_listening)?.port();
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(not_listening)?;
+        let upstream = Upstream::new(
+            settings.upstream.clone(),
+            settings.ca_file.as_deref(),
+            proxy.as_ref(),
+            &settings.no_proxy,
+        )?;
+        let tls = |names| {
+            identity.authority().tls(names).map(Arc::new).map_err(|error| {
+                Fault::new(FaultKind::TlsFailed, "no certificate for the gateway").why(error.to_string())
+            })
+        };
+        let tally = Arc::new(Tally::default());
+        let server = Arc::new(Server {
+            rules: Rules {
+                port,
+                upstream: settings.upstream,
+                key: identity.key().clone(),
+                paths: settings.paths,
+            },
+            ways: settings.ways,
+            own_tls: tls(Names::Own)?,
+            upstream_tls: tls(Names::Server)?,
+            forward: Forward::new(
+                settings.name,
+                upstream,
+                tokens,
+                settings.patience,
+                settings.share,
+                Arc::clone(&tally),
+            ),
+            tally: Arc::clone(&tally),
+        });
+        let (end, ended) = watch::channel(());
+        let serving = tokio::spawn(async move {
+            let _end = end;
+            accept(listener, server).await;
+        });
+        Ok(Self { tally, serving: serving.abort_handle(), ended })
+    }
+
+    /// What it has done so far.
+    pub fn counts(&self) -> Counts {
+        self.tally.counts()
+    }
+
+    /// Ends the listener and all connections.
+    pub fn close(&self) {
+        self.serving.abort();
+    }
+
+    /// Comes back once the gateway serves no more.
+    pub async fn closed(&self) {
+        // Nothing is ever sent; an error says that the sender is gone.
+        while self.ended.clone().changed().await.is_ok() {}
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Server {
+    rules: Rules,
+    ways: Ways,
+    own_tls: Arc<ServerConfig>,
+    upstream_tls: Arc<ServerConfig>,
+    forward: Forward,
+    tally: Arc<Tally>,
+}
+
+async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            // A slot is free only once its connection is gone.
+            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
+                Ok((stream, peer)) if is_ours(peer, &stream) => {
+                    connections.spawn(connect(Arc::clone(&server), stream));
+                }
+                Ok(_) => {
+                    add_one(&server.tally.refused);
+                    server.tally.failed("Another User Connected");
+                }
+                // The tool has left already, or the system has no room for it now.
+                Err(_) => tokio::time::sleep(REST).await,
+            },
+            Some(_) = connections.join_next() => (),
+        }
+    }
+}
+
+/// Whether a connection is from a program of this user, or of root, which can read any key; also where that cannot be
+/// told, since the local key is asked for anyway.
+fn is_ours(peer: SocketAddr, stream: &TcpStream) -> bool {
+    let uid = stream.local_addr().and_then(|own| neighbour::uid_of(peer, own)).ok().flatten();
+    #[cfg(unix)]
+    return uid.is_none_or(|uid| uid == 0 || uid == rustix::process::geteuid().as_raw());
+    #[cfg(not(unix))]
+    return uid.is_none();
+}
+
+/// What a TLS client sends first.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+async fn connect(server: Arc<Server>, stream: TcpStream) {
+    // A socket that cannot be set so is slower, and no worse.
+    let _ = stream.set_nodelay(true);
+    let mut first = [0];
+    match timeout(IDLE, stream.peek(&mut first)).await {
+        Ok(Ok(1)) => (),
+        _ => return,
+    }
+    let socket = Socket::new(stream);
+    let ending = socket.ending();
+    if first != [TLS_HANDSHAKE] {
+        serve(server, Way::Http, ending, socket).await;
+    } else if server.ways.https
+        && let Some(stream) = shake_hands(&server.own_tls, socket).await
+    {
+        serve(server, Way::Https, ending, stream).await;
+    }
+}
+
+async fn shake_hands<IO: AsyncRead + AsyncWrite + Unpin>(
+    config: &Arc<ServerConfig>,
+    io: IO,
+) -> Option<tokio_rustls::server::TlsStream<IO>> {
+    timeout(IDLE, TlsAcceptor::from(Arc::clone(config)).accept(io)).await.ok()?.ok()
+}
+
+/// What becomes of a connection after its last request.
+enum Onward {
+    /// A tunnel to Rally, which ends here.
+    Own(OnUpgrade),
+    /// A tunnel to another server.
+    Far(OnUpgrade, Box<TokioIo<Wire>>),
+}
+
+/// Where a connection is told what becomes of it.
+struct Handover {
+    /// To the guard, which lets nothing pass behind a CONNECT before that.
+    verdict: Verdict,
+    onward: Mutex<Option<Onward>>,
+}
+
+impl Handover {
+    /// The last answer of a connection of requests.
+    fn to(&self, onward: Onward) -> Answer {
+        self.verdict.tunnel();
+        *self.onward.lock().unwrap_or_else(PoisonError::into_inner) = Some(onward);
+        Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync())
+    }
+}
+
+/// Answers the requests of a connection, and then of what is in its tunnel.
+fn serve<IO>(
+    server: Arc<Server>,
+    way: Way,
+    ending: Ending,
+    io: IO,
+) -> Pin<Box<dyn Future<Output = ()> + Send>>
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    Box::pin(async move {
+        let io = Guarded::new(io);
+        let handover = Handover { verdict: io.verdict(), onward: Mutex::new(None) };
+        let service = service_fn(|request| async {
+            Ok::<_, Infallible>(server.answer(way, request, &ending, &handover).await)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE)
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades();
+        // A connection that breaks is the tool's affair; it has seen it.
+        let _ = connection.await;
+        match handover.onward.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(Onward::Own(upgrade)) => {
+                if let Ok(near) = upgrade.await
+                    && let Some(stream) = shake_hands(&server.upstream_tls, TokioIo::new(near)).await
+                {
+                    serve(server, Way::Tunnel, ending, stream).await;
+                }
+            }
+            Some(Onward::Far(upgrade, far)) => {
+                if let Ok(near) = upgrade.await {
+                    tunnel::join(near, far, &ending, &server.tally).await;
+                }
+            }
+            None => (),
+        }
+    })
+}
+
+impl Server {
+    async fn answer(
+        &self,
+        way: Way,
+        mut request: Request<Incoming>,
+        ending: &Ending,
+        handover: &Handover,
+    ) -> Answer {
+        let is_connect = request.method() == Method::CONNECT;
+        let upgrade = is_connect.then(|| hyper::upgrade::on(&mut request));
+        let (head, body) = request.into_parts();
+        let outcome = match self.admit(way, &head) {
+            Err(trouble) => {
+                add_one(&self.tally.refused);
+                Err(if body.is_end_stream() { trouble } else { trouble.closing() })
+            }
+            Ok(admitted) => {
+                add_one(&self.tally.requests);
+                match (admitted, upgrade) {
+                    (Admitted::Request, _) => self.forward.pass_on(way, head, body, ending).await,
+                    (Admitted::OwnTunnel, Some(upgrade)) => Ok(handover.to(Onward::Own(upgrade))),
+                    (Admitted::Tunnel { host, port }, Some(upgrade)) => {
+                        add_one(&self.tally.tunnels);
+                        let far = self.forward.upstream().road().connect(&host, port).await;
+                        far.map(|far| handover.to(Onward::Far(upgrade, Box::new(far))))
+                    }
+                    (Admitted::OwnTunnel | Admitted::Tunnel { .. }, None) => {
+                        Err(Trouble::bad_request("a tunnel begins with CONNECT"))
+                    }
+                }
+            }
+        };
+        outcome.unwrap_or_else(|trouble| {
+            if is_connect {
+                handover.verdict.no_tunnel();
+            }
+            self.tally.failed(trouble.reason());
+            trouble.into_answer()
+        })
+    }
+
+    fn admit(&self, way: Way, head: &hyper::http::request::Parts) -> Result<Admitted, Trouble> {
+        if let Some(malformed) = Malformed::of(head) {
+            return Err(malformed.into());
+        }
+        let admitted = admit(&self.rules, way, head)?;
+        if head.method == Method::TRACE {
+            return Err(Trouble::echo());
+        }
+        let is_open = match (&admitted, way) {
+            (Admitted::Request, Way::Http) => self.ways.http,
+            (Admitted::Request, Way::Https) => self.ways.https,
+            (Admitted::Request, Way::Tunnel) | (Admitted::OwnTunnel | Admitted::Tunnel { .. }, _) => {
+                self.ways.connect
+            }
+        };
+        if is_open {
+            Ok(admitted)
+        } else {
+            Err(Trouble::other_way("this gateway is not open for this way in"))
+        }
+    }
+}

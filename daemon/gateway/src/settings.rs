@@ -1,0 +1,82 @@
+//! What a gateway is told when it is opened.
+//! Does not: read a config file.
+//! Used by: the daemon, which fills it; `server` and `forward`.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use rally_cred_proto::Origin;
+
+use crate::{admit::USUAL_PATHS, queue::Queue, turns::Limits};
+
+/// How a gateway serves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of the gateway, for people.
+    pub name: String,
+    /// The profile's server.
+    pub upstream: Origin,
+    /// Authorities that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Hosts that are reached without the parent's proxy, as in NO_PROXY.
+    pub no_proxy: String,
+    /// The ways in that are open.
+    pub ways: Ways,
+    /// The paths that are open, each with all that is below it.
+    pub paths: Vec<String>,
+    /// How long a request waits for a token, where a person has to sign in first.
+    pub patience: Duration,
+    /// What this gateway shares with all others for the same user of Rally.
+    pub share: Share,
+}
+
+/// Rally serves twelve requests of one user at once. All gateways for that user share one of these, in which each has
+/// its turns.
+#[derive(Clone)]
+pub struct Share(pub(crate) Queue<String>);
+
+impl Default for Share {
+    fn default() -> Self {
+        Self(Queue::new(Limits::default()))
+    }
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (running, waiting) = self.0.counts();
+        f.debug_struct("Share").field("running", &running).field("waiting", &waiting).finish()
+    }
+}
+
+/// The ways into a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ways {
+    /// As `http://127.0.0.1:PORT` in the place of the server's address.
+    pub http: bool,
+    /// As `https://localhost:PORT`, with a certificate of the gateway's own authority.
+    pub https: bool,
+    /// As HTTPS_PROXY.
+    pub connect: bool,
+}
+
+impl Settings {
+    /// All ways and Rally's usual paths, no authorities beside the system's, patience for half a minute, and a share of its
+    /// own.
+    pub fn new(name: impl Into<String>, upstream: Origin) -> Self {
+        Self {
+            name: name.into(),
+            upstream,
+            ca_file: None,
+            no_proxy: String::new(),
+            ways: Ways::default(),
+            paths: USUAL_PATHS.map(str::to_owned).to_vec(),
+            patience: Duration::from_secs(30),
+            share: Share::default(),
+        }
+    }
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self { http: true, https: true, connect: true }
+    }
+}

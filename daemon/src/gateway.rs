@@ -1,0 +1,275 @@
+//! The open gateways, on a thread of their own, so that what they pass on delays nobody who asks the daemon.
+//! Does not: decide which are open or renew a token (the broker does), or pass on a request (`rally_cred_gateway` does).
+//! Used by: `perform`.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    env, io,
+    net::{Ipv4Addr, TcpListener},
+    rc::Rc,
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use rally_cred_gateway::{Gateway, Identity, Later, Lease, Settings, Tokens, Ways};
+use rally_cred_proto::{
+    Answer, Ask, Fault, FaultKind, Reply, Secret,
+    gateway::{GatewayStatus, Way, WayOut},
+    message::{Erase, Get, Target},
+    network,
+};
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::{mpsc, oneshot},
+    task::spawn_local,
+};
+
+use crate::driver::{Driver, Pending};
+use rally_cred_core::event::{Epoch, GatewayPlan, GatewayReady, Peer};
+
+/// The open gateways. Their thread is there while at least one is open or being opened.
+pub struct Gateways {
+    questions: mpsc::UnboundedSender<Question>,
+    thread: Option<Thread>,
+    /// `None` while one is being opened.
+    open: Rc<RefCell<HashMap<Epoch, Option<Gateway>>>>,
+}
+
+/// A thread that ends when this is dropped.
+struct Thread {
+    runtime: Handle,
+    _end: oneshot::Sender<()>,
+}
+
+impl Gateways {
+    /// None so far. Their tokens come from this driver.
+    pub fn new(driver: Driver) -> Self {
+        let (questions, asked) = mpsc::unbounded_channel();
+        spawn_local(answer(driver, asked));
+        Self { questions, thread: None, open: Rc::default() }
+    }
+
+    /// Opens one, which has this epoch as its name until it is closed.
+    pub fn open(
+        &mut self,
+        epoch: Epoch,
+        plan: GatewayPlan,
+    ) -> impl Future<Output = Result<GatewayReady, Fault>> + 'static {
+        let tokens = Questions {
+            questions: self.questions.clone(),
+            profile: plan.profile.name.to_string(),
+            peer: Peer { program: Some(format!("gateway {}", plan.name).into()), ..Peer::default() },
+        };
+        let opening = self.runtime().map(|runtime| runtime.spawn(open(plan, tokens)));
+        self.open.borrow_mut().insert(epoch, None);
+        let all = Rc::clone(&self.open);
+        async move {
+            let opened = match opening {
+                Ok(opening) => opening.await.unwrap_or_else(|_| Err(failed("a part of the daemon failed"))),
+                Err(err) => Err(failed(&format!("the system starts no thread for it ({err})"))),
+            };
+            let (gateway, ready) = opened?;
+            // One that was closed meanwhile ends here.
+            if let Some(place) = all.borrow_mut().get_mut(&epoch) {
+                *place = Some(gateway);
+            }
+            Ok(ready)
+        }
+    }
+
+    /// Closes one, with its connections.
+    pub fn close(&mut self, epoch: Epoch) {
+        let mut open = self.open.borrow_mut();
+        open.remove(&epoch);
+        if open.is_empty() {
+            self.thread = None;
+        }
+    }
+
+    /// Adds what an open gateway has passed on to what is known of it.
+    pub fn count(&self, epoch: Option<Epoch>, status: GatewayStatus) -> GatewayStatus {
+        let open = self.open.borrow();
+        let Some(gateway) = epoch.and_then(|epoch| open.get(&epoch)?.as_ref()) else { return status };
+        let counts = gateway.counts();
+        GatewayStatus {
+            requests: counts.requests,
+            waiting: counts.waiting,
+            bytes_up: counts.up,
+            bytes_down: counts.down,
+            renewals: counts.renewals,
+            last_error: counts.last_error,
+            ..status
+        }
+    }
+
+    fn runtime(&mut self) -> io::Result<&Handle> {
+        let thread = match self.thread.take() {
+            Some(thread) => thread,
+            None => Thread::start()?,
+        };
+        Ok(&self.thread.insert(thread).runtime)
+    }
+}
+
+impl Thread {
+    fn start() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (end, ended) = oneshot::channel::<()>();
+        // An error says that the sender is gone, which is what is waited for.
+        thread::Builder::new().name("gateway".to_owned()).spawn(move || runtime.block_on(ended).ok())?;
+        Ok(Self { runtime: handle, _end: end })
+    }
+}
+
+/// Opens a gateway with the identity that it had before, as far as that still fits.
+async fn open(plan: GatewayPlan, tokens: Questions) -> Result<(Gateway, GatewayReady), Fault> {
+    let GatewayPlan { name, settings, profile, way_out, identity } = plan;
+    let origin = profile.base_url.origin().clone();
+    // What cannot be read is made anew, as if there had been none.
+    let before = identity.and_then(|identity| Identity::read(&identity).ok());
+    let listener = listen(&name, settings.port.or(before.as_ref().map(Identity::port)).unwrap_or(0))?;
+    let port = listener.local_addr().map_err(|err| failed(&err.to_string()))?.port();
+    let now = SystemTime::now();
+    let identity = match before.map(|before| before.at_port(port)) {
+        Some(before) if before.authority().serves(origin.host(), now) => Ok(before),
+        Some(before) => before.with_new_authority(origin.host(), now),
+        None => Identity::fresh(port, origin.host(), now),
+    };
+    let identity = identity.map_err(|err| failed(&err.to_string()))?;
+    let ready = GatewayReady {
+        port,
+        identity: identity.to_secret().map_err(|err| failed(&err.to_string()))?,
+        key: identity.key().secret().clone(),
+        authority: identity.authority().certificate_pem().to_owned(),
+    };
+    let WayOut { proxy, no_proxy } = way_out.unwrap_or_else(own_way_out);
+    let settings = Settings {
+        ca_file: profile.ca_file,
+        no_proxy: no_proxy.unwrap_or_default(),
+        ways: ways(settings.via),
+        paths: settings.paths,
+        patience: settings.wait.as_duration(),
+        ..Settings::new(name, origin)
+    };
+    let gateway = Gateway::open(listener, settings, identity, Arc::new(tokens), proxy).await?;
+    Ok((gateway, ready))
+}
+
+fn ways(via: Option<Way>) -> Ways {
+    let is_open = |way| via.is_none_or(|via| via == way);
+    Ways { http: is_open(Way::Http), https: is_open(Way::Https), connect: is_open(Way::Connect) }
+}
+
+fn listen(name: &str, port: u16) -> Result<TcpListener, Fault> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|err| match err.kind() {
+        io::ErrorKind::AddrInUse => Fault::new(
+            FaultKind::PortTaken,
+            format!("port {port} of gateway {name} is taken"),
+        )
+        .why("another program listens on it")
+        .remedy(format!(
+            "end that program (ss -ltnp sport = :{port} names it), or give [gateway.{name}] another port"
+        )),
+        _ => failed(&err.to_string()),
+    })
+}
+
+/// What the daemon's own variables say of the way out.
+fn own_way_out() -> WayOut {
+    let [proxies, spared, ..] = network::GROUPS;
+    let first =
+        |names: &[&str]| names.iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
+    WayOut { proxy: first(proxies).and_then(|proxy| Secret::parse(proxy).ok()), no_proxy: first(spared) }
+}
+
+fn failed(why: &str) -> Fault {
+    Fault::new(FaultKind::Failed, "a gateway cannot be opened").why(why)
+}
+
+/// What a gateway asks the broker, on another thread.
+struct Question {
+    peer: Peer,
+    get: Get,
+    /// A token that Rally does not take.
+    refused: Option<Secret>,
+    answer: oneshot::Sender<Result<Lease, Fault>>,
+}
+
+/// The way from a gateway to the broker.
+struct Questions {
+    questions: mpsc::UnboundedSender<Question>,
+    profile: String,
+    peer: Peer,
+}
+
+impl Questions {
+    fn ask(&self, refused: Option<Secret>, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
+        let target = Target { profile: Some(self.profile.clone()), ..Target::default() };
+        let wait = u32::try_from(patience.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+        let get = Get { target, wait, awaits_sign_in: true, ..Get::default() };
+        let (answer, answered) = oneshot::channel();
+        // Without a broker there is nobody who drops the question later.
+        self.questions.send(Question { peer: self.peer.clone(), get, refused, answer }).ok();
+        Box::pin(async { answered.await.unwrap_or_else(|_| Err(stopping())) })
+    }
+}
+
+impl Tokens for Questions {
+    fn token(&self, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
+        self.ask(None, patience)
+    }
+
+    fn replace(&self, refused: &Lease, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
+        self.ask(Some(refused.token.clone()), patience)
+    }
+}
+
+/// Has the broker answer, each question beside the others.
+async fn answer(driver: Driver, mut questions: mpsc::UnboundedReceiver<Question>) {
+    while let Some(Question { peer, get, refused, mut answer }) = questions.recv().await {
+        let driver = driver.clone();
+        spawn_local(async move {
+            let found = tokio::select! {
+                found = find(&driver, &peer, get, refused) => found,
+                // The request that it was for is over.
+                () = answer.closed() => return,
+            };
+            answer.send(found).ok();
+        });
+    }
+}
+
+/// A token other than the refused one. The broker hears of that first, and gives none out before it has asked Rally.
+async fn find(driver: &Driver, peer: &Peer, get: Get, refused: Option<Secret>) -> Result<Lease, Fault> {
+    if let Some(token) = &refused {
+        let erase = Erase { target: get.target.clone(), token: Some(token.clone()), credential: None };
+        reply(driver.ask(peer.clone(), Ask::Erase(erase))).await?;
+    }
+    match reply(driver.ask(peer.clone(), Ask::Get(get))).await? {
+        Reply::Token(token) if refused.is_some_and(|refused| refused.matches(&token.token)) => {
+            Err(Fault::new(FaultKind::TokenRefused, "Rally refuses this request, but not its token")
+                .why("the sign-in may not have the right to it")
+                .remedy("rally-cred status --check"))
+        }
+        Reply::Token(token) => Ok(Lease { token: token.token }),
+        _ => Err(failed("the profile has no token")),
+    }
+}
+
+async fn reply(mut pending: Pending) -> Result<Reply, Fault> {
+    loop {
+        match pending.next().await {
+            Some(Answer::Event(_)) => {}
+            Some(Answer::Reply(Reply::Error(fault))) => return Err(fault),
+            Some(Answer::Reply(reply)) => return Ok(reply),
+            None => return Err(stopping()),
+        }
+    }
+}
+
+fn stopping() -> Fault {
+    Fault::new(FaultKind::Stopping, "the daemon is stopping").remedy("rally-cred daemon start")
+}

@@ -1,0 +1,218 @@
+//! Programs that read their key once, behind a gateway: what they get when their token ends, the daemon is killed, or nobody
+//! is signed in; and gateways of the config file.
+//! Does not: test what a gateway does with a request; its own crate does.
+//! Used by: `main`.
+
+use std::fs;
+
+use rally_cred_tests::{
+    sandbox::Sandbox,
+    world::{self, Running, World},
+};
+use serde_json::Value;
+
+use crate::{
+    sign_in::{sign_in, signed_in, signed_in_with_keyring, with_daemon},
+    tools::Stage,
+};
+
+/// Asks for the user once for each line that it reads, with the key and the server that it had at its start, and prints
+/// the status. While nobody listens, it asks again.
+const TOOL: &str = r#"
+while read -r line; do
+    until status=$(curl --silent --output body --write-out '%{http_code}' --header "ZSESSIONID: $RALLY_API_KEY" \
+        "$SERVER/slm/webservice/v2.0/user"); do :; done
+    echo "$status"
+done"#;
+
+/// A tool that reads its server from `SERVER`, started by these words.
+fn start(world: &World, words: &[&str]) -> Running {
+    world.start("rally-cred", &[words, &["--", "sh", "-c", TOOL]].concat())
+}
+
+fn status(tool: &mut Running) -> String {
+    tool.write("ask\n");
+    tool.next_line_of_stdout().unwrap()
+}
+
+/// Holds that Rally has seen no key but tokens of its own.
+fn check_that_rally_saw_tokens_only(sandbox: &Sandbox) {
+    let log = sandbox.log();
+    let sent: Vec<_> = log.iter().filter_map(|entry| entry.header("zsessionid")).collect();
+    assert!(!sent.is_empty() && sent.iter().all(|key| key.len() != 44), "{sent:?}");
+}
+
+fn shown(world: &World, name: &str) -> Value {
+    world.client(&["gateway", "show", name, "--json"], "").succeeded().json()
+}
+
+/// The status of one request to a gateway, as curl prints it; 000 where nobody listens.
+fn ask_once(world: &World, server: &str, key: &str) -> String {
+    let header = format!("ZSESSIONID: {key}");
+    let url = format!("{server}/slm/webservice/v2.0/user");
+    let body = ["--silent", "--output", "body", "--write-out", "%{http_code}", "--header"];
+    world.run("curl", &[&body[..], &[&header, &url]].concat(), "").stdout
+}
+
+fn port_of(shown: &Value) -> String {
+    format!("http://127.0.0.1:{}", shown["port"])
+}
+
+#[test]
+fn a_tool_that_reads_its_key_once_outlives_its_token_behind_a_gateway_and_not_with_exec() {
+    let (sandbox, mut world, _daemon) = signed_in();
+    world.set("SERVER", sandbox.base_url());
+    let mut alone = start(&world, &["exec"]);
+    let mut behind = start(&world, &["gateway", "--via", "http", "--set", "SERVER=base-url"]);
+    assert_eq!((status(&mut alone), status(&mut behind)), ("200".to_owned(), "200".to_owned()));
+    for _ in 0..3 {
+        sandbox.expire_tokens();
+        assert_eq!((status(&mut alone), status(&mut behind)), ("401".to_owned(), "200".to_owned()));
+    }
+    check_that_rally_saw_tokens_only(&sandbox);
+}
+
+#[test]
+fn https_on_loopback_and_a_proxy_serve_tools_whose_token_ends_too() {
+    let mut stage = Stage::new();
+    stage.world.set("SERVER", stage.sandbox.base_url());
+    let https = ["gateway", "--via", "https", "--set", "SERVER=base-url"];
+    for words in [&https[..], &["gateway"]] {
+        let mut tool = start(&stage.world, words);
+        assert_eq!(status(&mut tool), "200");
+        stage.sandbox.expire_tokens();
+        assert_eq!(status(&mut tool), "200");
+        tool.end().succeeded();
+    }
+    check_that_rally_saw_tokens_only(&stage.sandbox);
+    let left = fs::read_dir(stage.world.path("run/rally-cred")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(left.iter().filter(|name| name.ends_with(".pem")).count(), 0, "{left:?}");
+}
+
+#[test]
+fn a_script_in_python_with_rallys_address_in_its_code_outlives_its_token() {
+    let stage = Stage::new();
+    let script = format!(
+        "import os, sys, urllib.request\n\
+         for line in sys.stdin:\n    \
+         request = urllib.request.Request('{}/slm/webservice/v2.0/user', \
+         headers={{'ZSESSIONID': os.environ['RALLY_API_KEY']}})\n    \
+         print(urllib.request.urlopen(request).status, flush=True)\n",
+        stage.sandbox.base_url()
+    );
+    let mut tool = stage.world.start("rally-cred", &["gateway", "--", "python3", "-c", &script]);
+    assert_eq!(status(&mut tool), "200");
+    stage.sandbox.expire_tokens();
+    assert_eq!(status(&mut tool), "200");
+}
+
+#[test]
+fn a_tool_goes_on_after_its_daemon_was_killed() {
+    let (sandbox, world, _keyring, mut daemon) = signed_in_with_keyring();
+    let mut tool = start(&world, &["gateway", "--via", "http", "--set", "SERVER=base-url"]);
+    assert_eq!(status(&mut tool), "200");
+    daemon.kill();
+    assert_eq!(status(&mut tool), "200");
+    sandbox.expire_tokens();
+    assert_eq!(status(&mut tool), "200");
+}
+
+#[test]
+fn a_key_dies_with_its_program() {
+    let (_sandbox, world, _daemon) = signed_in();
+    let script = "echo \"$SERVER $RALLY_API_KEY\"; read -r line || :";
+    let words = ["gateway", "--via", "http", "--set", "SERVER=base-url", "--", "sh", "-c", script];
+    let mut tool = world.start("rally-cred", &words);
+    let line = tool.next_line_of_stdout().unwrap();
+    let (server, key) = line.split_once(' ').unwrap();
+    assert_eq!(ask_once(&world, server, key), "200");
+    assert_eq!(ask_once(&world, server, "_another"), "401");
+    tool.end().succeeded();
+    // The daemon hears of the end a moment later.
+    while ask_once(&world, server, key) != "000" {}
+}
+
+#[test]
+fn a_revoked_key_is_refused_and_its_program_is_told() {
+    let (_sandbox, world, _daemon) = signed_in();
+    let mut tool = world.start("rally-cred", &["gateway", "--", "sh", "-c", "echo; read -r line"]);
+    tool.next_line_of_stdout();
+    let listed = world.client(&["gateway", "list"], "").succeeded().stdout;
+    let name = listed.split_whitespace().nth(1).unwrap().to_owned();
+    assert!(name.starts_with("sh-"), "{listed}");
+    world.client(&["gateway", "revoke", &name], "").succeeded();
+    assert!(tool.next_line_of_stderr().unwrap().contains("the gateway was revoked"));
+    assert_eq!(world.client(&["gateway", "list"], "").succeeded().stdout, "no gateway is open\n");
+}
+
+#[test]
+fn signals_go_to_the_program_and_its_exit_code_is_the_commands() {
+    let (_sandbox, world, _daemon) = signed_in();
+    let gateway = |script| ["gateway", "--", "sh", "-c", script];
+    let mut tool = world.start("rally-cred", &gateway("trap 'echo caught; exit 7' TERM; echo; read -r line"));
+    tool.next_line_of_stdout();
+    tool.signal("TERM");
+    assert_eq!(tool.next_line_of_stdout().as_deref(), Some("caught"));
+    assert_eq!(tool.wait().code(), Some(7));
+    assert_eq!(world.client(&gateway("exit 99"), "").code, Some(99));
+    assert_eq!(world.client(&gateway("kill -TERM $$"), "").code, Some(143));
+    let missing = world.client(&["gateway", "--", "no-such-program"], "");
+    assert_eq!(missing.code, Some(127), "{missing:?}");
+}
+
+#[test]
+fn without_a_sign_in_a_tool_is_told_what_to_do_in_rallys_own_shape() {
+    let (_sandbox, world, _daemon) = with_daemon(&[]);
+    let words = ["gateway", "--via", "http", "--wait", "1s", "--set", "SERVER=base-url"];
+    let mut tool = start(&world, &words);
+    assert_ne!(status(&mut tool), "200");
+    let body: Value = serde_json::from_slice(&fs::read(world.path("body")).unwrap()).unwrap();
+    let error = body["OperationResult"]["Errors"][0].as_str().unwrap();
+    assert!(error.contains("sign-in") && error.contains("rally-cred login"), "{error}");
+}
+
+#[test]
+fn a_tool_that_was_started_before_the_sign_in_is_served_after_it() {
+    let (sandbox, world, _daemon) = with_daemon(&[]);
+    let mut tool = start(&world, &["gateway", "--via", "http", "--wait", "1h", "--set", "SERVER=base-url"]);
+    tool.write("ask\n");
+    sign_in(&world, &sandbox);
+    assert_eq!(tool.next_line_of_stdout().as_deref(), Some("200"));
+}
+
+#[test]
+fn a_gateway_of_the_config_file_has_the_same_port_and_key_after_a_restart_and_goes_with_its_entry() {
+    let (sandbox, world, _keyring, daemon) = signed_in_with_keyring();
+    world.configure(&format!("{}[gateway.mcp]\nmode = \"http\"\n", world::profile_for(&sandbox)));
+    world.client(&["daemon", "reload"], "").succeeded();
+    let before = shown(&world, "mcp");
+    let key = before["key"].as_str().unwrap();
+    assert_eq!(ask_once(&world, &port_of(&before), key), "200");
+    // The keyring is to have it before the daemon is killed.
+    while !world.client(&["gateway", "list"], "").stdout.contains("the same after a restart") {}
+    drop(daemon);
+    let _daemon = world.start_daemon();
+    let after = shown(&world, "mcp");
+    assert_eq!((&after["port"], &after["key"]), (&before["port"], &before["key"]));
+    assert_eq!(ask_once(&world, &port_of(&before), key), "200");
+    world.client(&["gateway", "revoke", "mcp"], "").succeeded();
+    let revoked = shown(&world, "mcp");
+    assert_eq!((revoked["port"] == before["port"], revoked["key"] == before["key"]), (true, false));
+    assert_eq!(ask_once(&world, &port_of(&before), key), "401");
+    world.configure_for(&sandbox);
+    world.client(&["daemon", "reload"], "").succeeded();
+    assert_eq!(ask_once(&world, &port_of(&before), key), "000");
+}
+
+#[test]
+fn a_taken_port_is_one_clear_fault() {
+    let (sandbox, world, _daemon) = signed_in();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    world.configure(&format!("{}[gateway.mcp]\nport = {port}\n", world::profile_for(&sandbox)));
+    world.client(&["daemon", "reload"], "").succeeded();
+    let told = world.client(&["gateway", "show", "mcp"], "");
+    assert!(told.stderr.contains(&format!("port {port} of gateway mcp is taken")), "{told:?}");
+    assert!(world.client(&["status"], "").stdout.contains("is taken"));
+}
