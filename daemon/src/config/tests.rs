@@ -302,7 +302,7 @@ fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_be
         ),
         (
             "pony = 1",
-            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, notify, notify_command, profile, static",
+            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, notify, notify_command, profile, static, gateway",
         ),
         (
             "client_secret = \"canary\"",

@@ -103,13 +103,12 @@ impl Routes {
             }
             false => {
                 let names = nearest_first(wanted, accounts.keys().map(String::as_str));
-                let remedy = match ProfileName::parse(wanted) {
-                    Some(name) => format!("name one of these, or make it: rally-cred setup {name}"),
-                    None => "name one of these".to_owned(),
-                };
                 Err(Fault::new(FaultKind::UnknownProfile, format!("there is no profile {wanted}"))
                     .why(format!("there are: {names}"))
-                    .remedy(remedy))
+                    .remedy(match ProfileName::parse(wanted) {
+                        Some(name) => format!("name one of these, or make it: rally-cred setup {name}"),
+                        None => "name one of these".to_owned(),
+                    }))
             }
         }
     }
