@@ -9,7 +9,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::output::Output;
-use crate::static_credential::{self, Header};
+use crate::static_credential::{self, AUTHORIZATION, Header, behind};
 
 /// The user name that git gets while the Rally user is not known.
 const UNKNOWN_USER: &str = "oauth";
@@ -25,6 +25,8 @@ pub(crate) enum Format {
     EngFlow,
     Token,
     Header,
+    /// A JSON object of headers.
+    Headers,
     /// All that is known about the token, as JSON.
     Json,
     /// Assignments of the variables that Rally tools read, for a shell to evaluate.
@@ -44,11 +46,12 @@ pub(crate) enum Syntax {
 
 impl Format {
     /// Every format with its name for `--format`.
-    pub(crate) const ALL: [(&str, Self); 9] = [
+    pub(crate) const ALL: [(&str, Self); 10] = [
         ("git", Self::Git),
         ("engflow", Self::EngFlow),
         ("token", Self::Token),
         ("header", Self::Header),
+        ("headers", Self::Headers),
         ("json", Self::Json),
         ("env", Self::Env(Syntax::Sh)),
         ("env-fish", Self::Env(Syntax::Fish)),
@@ -84,7 +87,11 @@ pub(crate) struct Given<'a> {
 
 #[derive(Clone, Copy)]
 enum Source<'a> {
-    Profile(&'a str),
+    Profile {
+        name: &'a str,
+        /// The scheme in the header `Authorization`, where the token stands in that.
+        scheme: Option<&'a str>,
+    },
     Static(&'a git::Credential),
 }
 
@@ -95,14 +102,27 @@ pub(crate) fn give_token(
     request: Option<&git::Attributes>,
     output: &mut Output<'_>,
 ) -> Result<(), Fault> {
-    let Token { profile, base_url, username, token, expires_at } = token;
+    let server = token.server();
+    let Token { profile, base_url: _, username, token, expires_at, also } = token;
+    let header = also.as_ref().map_or(engflow::HEADER, |also| &also.header);
+    let scheme = also.as_ref().and_then(|also| also.scheme.as_deref());
+    let in_header = match scheme {
+        Some(scheme) => &behind(scheme, token).ok_or_else(|| {
+            Fault::new(FaultKind::Failed, "the daemon gave a header that cannot be written")
+        })?,
+        None => token,
+    };
     let given = Given {
-        source: Source::Profile(profile),
-        base_url,
+        // git knows the one header.
+        source: Source::Profile {
+            name: profile,
+            scheme: scheme.filter(|_| header.eq_ignore_ascii_case(AUTHORIZATION)),
+        },
+        base_url: server,
         username: username.as_deref(),
         secret: token,
-        header: engflow::HEADER,
-        header_value: token,
+        header,
+        header_value: in_header,
         expires_at: *expires_at,
     };
     give(&given, format, request, output)
@@ -153,12 +173,13 @@ fn give(
         }
         Format::Token => joined(&[given.secret.expose().as_bytes(), b"\n"]),
         Format::Header => joined(&[header.as_bytes(), b": ", value.expose().as_bytes(), b"\n"]),
-        Format::Env(_) if header != engflow::HEADER => {
+        Format::Headers => headers(header, value.expose()).map_err(|err| unwritable(err.to_string()))?,
+        Format::Env(_) if matches!(given.source, Source::Static(_)) && header != engflow::HEADER => {
             return Err(Fault::new(FaultKind::NoMatch, "this is not a credential of Rally")
                 .why("the variables are those of Rally's tools")
                 .remedy("--format header or --format json"));
         }
-        Format::Env(syntax) => assignments(syntax, value.expose()),
+        Format::Env(syntax) => assignments(syntax, given.secret.expose()),
         Format::Curl => curl_config(header, value.expose()),
     };
     output.answer(&bytes)
@@ -166,9 +187,9 @@ fn give(
 
 fn git_lines(given: &Given<'_>, request: &git::Attributes) -> Result<Zeroizing<Vec<u8>>, git::BadAttributes> {
     match given.source {
-        Source::Profile(profile) => {
+        Source::Profile { name, scheme } => {
             let username = given.username.unwrap_or(UNKNOWN_USER);
-            git::encode_answer(request, profile, username, given.secret, given.expires_at)
+            git::encode_answer(request, name, scheme, username, given.secret, given.expires_at)
         }
         Source::Static(credential) => git::encode_credential(request, credential),
     }
@@ -179,6 +200,19 @@ fn joined(pieces: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     let mut joined = Zeroizing::new(Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum()));
     pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
     joined
+}
+
+/// An object with one header, as programs read it from a command of their user's, and nothing else in it: they would send
+/// that too.
+fn headers(name: &str, value: &str) -> serde_json::Result<Zeroizing<Vec<u8>>> {
+    // JSON writes no byte with more than six.
+    let mut json = Zeroizing::new(Vec::with_capacity(6 * (name.len() + value.len()) + 8));
+    json.push(b'{');
+    serde_json::to_writer(&mut *json, name)?;
+    json.push(b':');
+    serde_json::to_writer(&mut *json, value)?;
+    json.extend_from_slice(b"}\n");
+    Ok(json)
 }
 
 /// One line for each variable, in single quotes, in which little has to be escaped: [`Secret`] holds no line break, and a
@@ -249,7 +283,7 @@ struct Shown<'a> {
 impl<'a> From<&Given<'a>> for Shown<'a> {
     fn from(given: &Given<'a>) -> Self {
         let profile = match given.source {
-            Source::Profile(name) => Some(name),
+            Source::Profile { name, .. } => Some(name),
             Source::Static(_) => None,
         };
         Self {

@@ -44,7 +44,7 @@ impl Call<'_> {
             return no_match(format);
         }
         match self.ask(request, format, output) {
-            Ok(Got::Token(token)) if request.may_have(&token.base_url) => {
+            Ok(Got::Token(token)) if request.may_have(token.server()) => {
                 format::give_token(&token, format, request.attributes(), output).map(|()| 0)
             }
             Ok(Got::StaticCredential(of)) if request.may_have_static(&of) => {
@@ -236,7 +236,7 @@ impl Request {
 
     /// Whether a token is for the requested server. The daemon has checked that; a token for the wrong server would be the
     /// worst failure, so it is checked here too.
-    fn may_have(&self, base_url: &str) -> bool {
+    fn may_have(&self, server: &str) -> bool {
         let asked = match self {
             Self::Empty => return true,
             Self::Git(git::Attributes { protocol: Some(protocol), host: Some(host), .. }) => {
@@ -245,7 +245,7 @@ impl Request {
             Self::Git(_) => None,
             Self::EngFlow(request) => Origin::from_uri(&request.uri),
         };
-        asked.is_some() && asked == Origin::from_uri(base_url)
+        asked.is_some() && asked == Origin::from_uri(server)
     }
 
     /// The same for a static credential, whose server need not be a web server.

@@ -50,13 +50,14 @@ pub fn main_with(commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u
 }
 
 /// The interactive commands; any other word may be an operation of a future git.
-pub const COMMANDS: [&str; 12] = [
+pub const COMMANDS: [&str; 13] = [
     "setup",
     "login",
     "logout",
     "exec",
     "gateway",
     "status",
+    "watch",
     "doctor",
     "daemon",
     "config",

@@ -73,7 +73,7 @@ pub static FLAGS: [Flag; 6] = [
     },
     Flag {
         name: "format",
-        value: Some("git|engflow|token|header|json|env|env-fish|env-powershell|curl"),
+        value: Some("git|engflow|token|header|headers|json|env|env-fish|env-powershell|curl"),
         help: "Format of the answer [default: that of the request; git without one]",
         set: |options, text| Format::parse(text).map(|format| options.format = Some(format)),
     },
@@ -269,7 +269,7 @@ mod tests {
             ("get --wait soon", "--wait takes DURATION"),
             (
                 "get --format xml",
-                "--format takes git|engflow|token|header|json|env|env-fish|env-powershell|curl",
+                "--format takes git|engflow|token|header|headers|json|env|env-fish|env-powershell|curl",
             ),
             ("get --interactive=yes", "--interactive takes auto|always|never"),
             ("get store", "there is more than one operation"),

@@ -6,6 +6,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use rally_cred_proto::{Secret, engflow, git::Credential, message::StaticCredential};
 use zeroize::Zeroizing;
 
+/// The header of HTTP's own authentication schemes.
+pub(crate) const AUTHORIZATION: &str = "Authorization";
+
 /// A header that proves who asks.
 #[derive(Debug)]
 pub(crate) struct Header {
@@ -20,8 +23,7 @@ pub(crate) struct Header {
 pub(crate) fn header(of: &StaticCredential) -> Option<Header> {
     let Credential { username, password, authtype, credential, .. } = &of.credential;
     if let (Some(authtype), Some(credential)) = (authtype, credential) {
-        let value = Zeroizing::new(format!("{authtype} {}", credential.expose()));
-        return Secret::parse(value.to_string()).ok().map(|value| Header { name: "Authorization", value });
+        return behind(authtype, credential).map(|value| Header { name: AUTHORIZATION, value });
     }
     let password = password.as_ref()?;
     if is_rally_key(&of.host, password) {
@@ -29,7 +31,12 @@ pub(crate) fn header(of: &StaticCredential) -> Option<Header> {
     }
     let pair = Zeroizing::new(format!("{}:{}", username.as_deref().unwrap_or_default(), password.expose()));
     let encoded = Zeroizing::new(BASE64_STANDARD.encode(pair.as_bytes()));
-    Secret::parse(format!("Basic {}", *encoded)).ok().map(|value| Header { name: "Authorization", value })
+    Secret::parse(format!("Basic {}", *encoded)).ok().map(|value| Header { name: AUTHORIZATION, value })
+}
+
+/// What stands in a header with an authentication scheme. `None` if the scheme would break the line.
+pub(crate) fn behind(scheme: &str, credential: &Secret) -> Option<Secret> {
+    Secret::parse([scheme, " ", credential.expose()].concat()).ok()
 }
 
 /// Rally's API keys begin with an underscore; on Rally's own hosts there is nothing else.

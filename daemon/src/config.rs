@@ -2,6 +2,7 @@
 //! Does not: guess, repair, search the working directory, or hold a secret.
 //! Used by: start, and the reload on SIGHUP.
 
+mod also;
 mod source;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 };
 
 use rally_cred_proto::{
-    Fault, FaultKind, ProfileName, duration,
+    Fault, FaultKind, Origin, ProfileName, duration,
     gateway::Way,
     origin::DEFAULT_BASE_URL,
     shell_word::shell_word,
@@ -71,7 +72,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let source = Source { path, text };
     let table = source.parse()?;
     let (mut default_profile, mut keyring, mut profiles) = (None, Keyring::default(), Vec::new());
-    let mut static_hosts = StaticHosts::default();
+    let (mut static_hosts, mut further) = (StaticHosts::default(), Vec::new());
     let (mut notify, mut notify_command) = (Notify::default(), None);
     let mut gateways = Vec::new();
     for entry in source.entries(table.get_ref()) {
@@ -82,7 +83,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
             "notify_command" => notify_command = Some(parse_command(&source, &entry)?),
             "profile" => {
                 for profile in source.entries(source.table(&entry)?) {
-                    profiles.push(parse_profile(&source, &profile)?);
+                    profiles.push(parse_profile(&source, &profile, &mut further)?);
                 }
             }
             "gateway" => gateways = source.entries(source.table(&entry)?),
@@ -99,6 +100,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
             _ => return Err(source.unknown(&entry, TOP_KEYS, PROFILE_KEYS, "[profile.NAME]")),
         }
     }
+    also::check(&source, &profiles, &further)?;
     let names: Vec<&str> = profiles.iter().map(|profile| &*profile.name).collect();
     let default_profile = match (&default_profile, names.as_slice()) {
         // The file is for static credentials alone.
@@ -122,8 +124,10 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
 
 const TOP_KEYS: &[&str] =
     &["default_profile", "keyring", "notify", "notify_command", "profile", "static", "gateway"];
-const PROFILE_KEYS: &[&str] =
-    &["base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command"];
+#[rustfmt::skip]
+const PROFILE_KEYS: &[&str] = &[
+    "base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command", "also",
+];
 const STATIC_KEYS: &[&str] = &["hosts"];
 const GATEWAY_KEYS: &[&str] = &["profile", "port", "mode", "paths", "wait"];
 
@@ -260,14 +264,19 @@ fn parse_paths(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Vec<Str
     Ok(paths.iter().map(|path| path.text.to_owned()).collect())
 }
 
-fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profile, Fault> {
+/// Reads a profile. The further servers that it names go to `further`, with the places where they stand.
+fn parse_profile(
+    source: &Source<'_>,
+    entry: &source::Entry<'_>,
+    further: &mut Vec<(Origin, usize)>,
+) -> Result<Profile, Fault> {
     let name = ProfileName::parse(entry.key).ok_or_else(|| {
         source
             .broken(entry.at, "this profile name cannot be used")
             .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`")
     })?;
     let mut found = BTreeMap::new();
-    let mut client_secret_source = None;
+    let (mut client_secret_source, mut also) = (None, Vec::new());
     for value in source.entries(source.table(entry)?) {
         let Some(key) = PROFILE_KEYS.iter().find(|key| **key == value.key) else {
             return Err(source.unknown(&value, PROFILE_KEYS, TOP_KEYS, "the top of the file"));
@@ -276,6 +285,11 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
             "client_secret_command" => {
                 let (program, arguments) = parse_command(source, &value)?;
                 client_secret_source = Some(SecretSource::Command { program, arguments });
+            }
+            "also" => {
+                let found = also::parse(source, &value)?;
+                further.extend(found.iter().map(|(also, at)| (also.origin.clone(), *at)));
+                also.extend(found.into_iter().map(|(also, _)| also));
             }
             key => drop(found.insert(key, source.text(&value)?)),
         }
@@ -307,6 +321,7 @@ fn parse_profile(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Profi
         ca_file: found.get("ca_file").map(|text| parse_ca_file(source, *text)).transpose()?,
         username: found.get("username").map(|username| username.text.to_owned()),
         client_secret_source,
+        also,
     })
 }
 

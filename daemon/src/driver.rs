@@ -232,6 +232,7 @@ mod tests {
             ca_file: None,
             username: None,
             client_secret_source: None,
+            also: Vec::new(),
         };
         let profiles = BTreeMap::from([("default".to_owned(), profile)]);
         let config = Config { default_profile: "default".to_owned(), profiles, ..Config::default() };

@@ -144,9 +144,9 @@ pub fn catch_up() {
 
 fn write_line(entry: &Entry) {
     match entry {
-        Entry::Handed { profile, peer } => {
+        Entry::Handed { profile, server, peer } => {
             let Peer { pid, uid, program } = peer;
-            tracing::info!(profile, pid, uid, exe = program.as_deref(), "handed out a token");
+            tracing::info!(profile, server, pid, uid, exe = program.as_deref(), "handed out a token");
         }
         Entry::HandedStatic { server, peer } => {
             let Peer { pid, uid, program } = peer;

@@ -21,7 +21,7 @@
 //! assert_eq!(request.host.as_deref(), Some("rally1.rallydev.com"));
 //!
 //! let token = Secret::parse("_abc".to_owned()).unwrap();
-//! let answer = git::encode_answer(&request, "work", "me@example.com", &token, Some(1767322985))?;
+//! let answer = git::encode_answer(&request, "work", None, "me@example.com", &token, Some(1767322985))?;
 //! assert_eq!(*answer, b"capability[]=authtype\nephemeral=1\n\
 //!     username=me@example.com\npassword=_abc\npassword_expiry_utc=1767322985\n");
 //! # Ok::<(), git::BadAttributes>(())

@@ -57,6 +57,9 @@ pub enum Ask {
     Status(StatusAsk),
     /// Try what a sign-in needs: answered by an [`Event::Finding`] for each thing tried, then [`Reply::Done`].
     Check(CheckAsk),
+    /// Tell what becomes of tokens, until the client leaves: answered by an [`Event::News`] for each change, and by no
+    /// result but an error.
+    Watch(WatchAsk),
     /// Open a gateway: told of by an [`Event::GatewayOpen`], and answered only when it closes before the client leaves, by
     /// [`Reply::Done`] if it was revoked.
     OpenGateway(OpenGateway),
@@ -98,7 +101,8 @@ impl Ask {
             | Self::Paste(Paste { profile, redirect: _ })
             | Self::Logout(Logout { profile, all: _, client_secret: _ })
             | Self::Status(StatusAsk { profile, check: _ })
-            | Self::Check(CheckAsk { profile }) => breaks(profile),
+            | Self::Check(CheckAsk { profile })
+            | Self::Watch(WatchAsk { profile }) => breaks(profile),
             Self::OpenGateway(OpenGateway { profile, tool, via: _, wait: _, way_out, identity: _ }) => {
                 breaks(profile) || breaks(&way_out.no_proxy) || line_breaker(tool.as_bytes()).is_some()
             }
@@ -281,6 +285,14 @@ pub struct CheckAsk {
     pub profile: Option<String>,
 }
 
+/// Fields of [`Ask::Watch`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchAsk {
+    /// The profile's name; all profiles without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+}
+
 /// What the daemon sends. On the wire, the two kinds differ by nothing but their names.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged, from = "Message")]
@@ -349,6 +361,8 @@ answers! {
         Profile(Box<ProfileStatus>),
         /// Of a check: one thing that was tried.
         Finding(Finding),
+        /// Of a watch: what became of a profile's token.
+        News(News),
         /// Of a status: one gateway.
         Gateway(Box<GatewayStatus>),
         /// The gateway that was asked for is open, until the request ends.
@@ -459,6 +473,7 @@ requests! {
     Logout as Self::Logout => SignedOut { Reply::SignedOut(signed_out) => signed_out }
     StatusAsk as Self::Status => Box<Status> { Reply::Status(status) => status }
     CheckAsk as Self::Check => () { Reply::Done => () }
+    WatchAsk as Self::Watch => () { Reply::Done => () }
     OpenGateway as Self::OpenGateway => () { Reply::Done => () }
     ShowGateway as |ShowGateway(name)| Self::ShowGateway(name) => Box<OpenedGateway> {
         Reply::ShownGateway(shown) => shown
@@ -542,12 +557,49 @@ pub enum Tried {
     Other,
 }
 
+/// Fields of [`Event::News`]. It holds no token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct News {
+    /// Whose token.
+    pub profile: String,
+    /// What became of it.
+    pub what: Became,
+    /// When it ends, in seconds since 1970, where Rally said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+    /// Why a person is needed, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+}
+
+/// What became of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Became {
+    /// It was found: in the keyring, or held already when the watch began.
+    Held,
+    /// Somebody has signed in.
+    Obtained,
+    /// It is a new one without a sign-in.
+    Renewed,
+    /// Its time is over, or somebody has signed out.
+    Ended,
+    /// Rally does not take it any more.
+    Refused,
+    /// There is none, and nothing that could renew one: a person has to sign in.
+    SignInNeeded,
+    /// Something that a newer daemon knows.
+    #[serde(other)]
+    Other,
+}
+
 /// Fields of [`Reply::Token`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Token {
     /// The profile that it belongs to.
     pub profile: String,
-    /// The server that it is for, as an origin.
+    /// Rally's address in the profile, as an origin. The token is for this server unless `also` names another.
     pub base_url: String,
     /// The Rally user, while known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -557,6 +609,28 @@ pub struct Token {
     /// When it ends, in seconds since 1970, where Rally said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
+    /// The server that was asked for, if it is not `base_url` but one that the profile's token is for as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also: Option<Also>,
+}
+
+impl Token {
+    /// The one server that it may be sent to, as an origin.
+    pub fn server(&self) -> &str {
+        self.also.as_ref().map_or(&self.base_url, |also| &also.origin)
+    }
+}
+
+/// A server beside Rally's own that takes a profile's token, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Also {
+    /// The server, as an origin.
+    pub origin: String,
+    /// The name of the header in which it takes the token.
+    pub header: String,
+    /// The authentication scheme that stands before the token in that header, with a space between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
 }
 
 /// Fields of [`Reply::StaticCredential`].
@@ -745,6 +819,7 @@ mod tests {
             username: None,
             token: canary(),
             expires_at: None,
+            also: None,
         });
         let shown = format!("{erase:?} {login:?} {paste:?} {token:?}");
         assert!(!shown.contains("canary"), "{shown}");

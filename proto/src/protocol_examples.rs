@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::message::{Preamble, ProfileState, Tried, Versioned, WaitingOn};
+use crate::message::{Became, Preamble, ProfileState, Tried, Versioned, WaitingOn};
 use crate::{Answer, Ask, Event, FaultKind, Reply, VERSION, frame};
 
 const PAGE: &str = include_str!("../PROTOCOL.md");
@@ -33,13 +33,15 @@ macro_rules! variants {
     };
 }
 
-variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Check OpenGateway
+variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Check Watch OpenGateway
     ShowGateway RevokeGateway Reload Stop);
-variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding Gateway GatewayOpen Unknown);
+variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding News Gateway GatewayOpen
+    Unknown);
 variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status
     ShownGateway Done Error);
 variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Other);
 variants!(tried_variant, TRIED, Tried: Vault RedirectPort Rally Tls Clock Other);
+variants!(became_variant, BECAME, Became: Held Obtained Renewed Ended Refused SignInNeeded Other);
 variants!(state_variant, STATES, ProfileState:
     Unread Loading SignedOut SigningIn Exchanging Renewing SignedIn Other);
 
@@ -234,7 +236,7 @@ fn version_and_limit_are_the_ones_of_the_code() {
 }
 
 #[test]
-fn every_state_every_reason_to_wait_and_everything_that_is_tried_is_listed() {
+fn every_state_every_reason_to_wait_everything_that_is_tried_and_all_news_are_listed() {
     let (_, answers) = PAGE.split_once("\n## Events\n").unwrap();
     let read = |name: &str| Value::String(name.to_owned());
 
@@ -247,6 +249,11 @@ fn every_state_every_reason_to_wait_and_everything_that_is_tried_is_listed() {
     let tried = listed.iter().map(|name| serde_json::from_value(read(name)).unwrap());
     let known = tried.map(|tried: Tried| tried_variant(&tried)).chain(["Other"]);
     assert_eq!(known.collect::<Vec<_>>(), TRIED);
+
+    let listed = bullets(section(answers, "### `news`"));
+    let became = listed.iter().map(|name| serde_json::from_value(read(name)).unwrap());
+    let known = became.map(|became: Became| became_variant(&became)).chain(["Other"]);
+    assert_eq!(known.collect::<Vec<_>>(), BECAME);
 
     let listed = bullets(section(answers, "### `profile`"));
     let states = listed.iter().map(|name| serde_json::from_value(read(name)).unwrap());

@@ -31,6 +31,10 @@ ca_file = "~/.config/rally-cred/ca.pem"
 username = "me@example.com"
 client_secret_command = ["pass", "show", "rally/client-secret"]
 
+[[profile.europe.also]]
+origin = "https://mcp-eu.rallydev.com"
+header = "Authorization: Bearer"
+
 [static]
 hosts = ["https://git.example.com"]
 

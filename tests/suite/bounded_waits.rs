@@ -102,7 +102,7 @@ fn a_token_is_had_over_an_input_that_nobody_closes() {
     let (sandbox, world, _daemon) = signed_in();
     let request = question(&sandbox);
     let token = world.client(&["get", "--format", "token"], "").stdout;
-    for format in ["token", "header", "env", "curl", "json"] {
+    for format in ["token", "header", "headers", "env", "curl", "json"] {
         let ended = with_open_input(&world, &format!("get --format {format}"), "");
         assert_eq!(ended.code, Some(0), "{format}: {ended:?}");
         assert!(ended.stdout.contains(token.trim()), "{format}: {ended:?}");

@@ -2,7 +2,7 @@
 //! Does not: try what the tools do when something fails (`tools` does).
 //! Used by: `main`.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use rally_cred_tests::{git_server::GitServer, man, world::Ended};
 
@@ -12,12 +12,13 @@ use crate::tools::{Stage, installed};
 const PAGE: &str = include_str!("../../INTEGRATIONS.md");
 
 /// Every section, and what its last block prints. A new section fails here until it says.
-const PRINTED: [(&str, &str); 10] = [
+const PRINTED: [(&str, &str); 11] = [
     ("curl", "UserName"),
     ("Python with requests", "@"),
     ("pyral", "Example Project"),
     ("rally for Node", "DE1"),
     ("MCP servers", "UserName"),
+    ("A headers command", "{\"Authorization\":\"Bearer "),
     ("Programs that run for days", "@"),
     ("cron", "Example Project"),
     ("git", ""),
@@ -82,6 +83,16 @@ impl Reader {
         self.stage.world.run("bash", &["-c", &format!("set -euo pipefail\n{line}")], "")
     }
 
+    /// As Claude Code takes headers from a command: of a shell, within ten seconds, by exit code 0 and an object of texts.
+    fn headers(&self, helper: &str, url: &str) -> Ended {
+        let command = format!("export CLAUDE_CODE_MCP_SERVER_URL='{url}'\n{helper}");
+        let ended = self.stage.world.run("timeout", &["10", "sh", "-c", &command], "");
+        let headers: BTreeMap<String, String> = serde_json::from_str(&ended.stdout).unwrap();
+        let expected = ("Authorization".to_owned(), format!("Bearer {}", self.stage.token()));
+        assert_eq!(headers.into_iter().collect::<Vec<_>>(), [expected]);
+        ended
+    }
+
     /// Does what a block says; what it printed, if it is one to run.
     fn follow(&self, block: &Block<'_>) -> Option<Ended> {
         let world = &self.stage.world;
@@ -100,6 +111,9 @@ impl Reader {
             "json" => {
                 let hosts: serde_json::Value = serde_json::from_str(&text).unwrap();
                 let server = &hosts["mcpServers"]["rally"];
+                if let Some(helper) = server["headersHelper"].as_str() {
+                    return Some(self.headers(helper, server["url"].as_str().unwrap()));
+                }
                 let arguments: Vec<&str> = server["args"]
                     .as_array()
                     .unwrap()

@@ -13,7 +13,7 @@ use rally_cred_proto::{Fault, plain::visible_line};
 use self::help::*;
 use crate::{
     completions, config, daemon, doctor, exec, flags::HelpOnly, gateway, login, logout, setup, status,
-    terminal::Terminal,
+    terminal::Terminal, watch,
 };
 
 /// A command line.
@@ -53,6 +53,9 @@ enum Command {
     /// Show daemon, keyring and profile status
     #[command(after_help = STATUS_HELP)]
     Status(status::Options),
+    /// Print a line of JSON whenever something becomes of a token
+    #[command(after_help = WATCH_HELP)]
+    Watch(watch::Options),
     /// Check everything that a sign-in needs, and say what fixes it
     #[command(after_help = DOCTOR_HELP)]
     Doctor(doctor::Options),
@@ -123,6 +126,7 @@ fn dispatch(command: Command, sys: &dyn Terminal, output: &mut Output<'_>) -> Re
         }
         // The variable chooses whom to serve; what to show is every profile.
         Command::Status(options) => status::run(options, sys, output),
+        Command::Watch(options) => watch::run(options, sys, output),
         Command::Doctor(options) => doctor::run(&options, sys, output),
         Command::Daemon(command) => daemon::run(command, sys, output),
         Command::Config(command) => config::run(&command, sys, output),

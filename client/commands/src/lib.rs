@@ -22,6 +22,7 @@ mod terminal;
 #[cfg(test)]
 mod testing;
 mod variables;
+mod watch;
 
 use std::process::ExitCode;
 

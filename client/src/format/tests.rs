@@ -19,6 +19,7 @@ fn token(secret: &str) -> Token {
         username: Some("me@example.com".to_owned()),
         token: Secret::parse(secret.to_owned()).unwrap(),
         expires_at: Some(1_767_322_985),
+        also: None,
     }
 }
 
@@ -90,6 +91,14 @@ proptest! {
             let secret = format!("_{secret}");
             prop_assert_eq!(sent_by_curl(&written_as(&secret, "curl")), format!("ZSESSIONID: {secret}"));
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_a_reader_of_json_finds_among_the_headers_is_the_token(secret in secrets()) {
+        let headers: Value = serde_json::from_str(&written_as(&secret, "headers")).unwrap();
+        prop_assert_eq!(headers, serde_json::json!({"ZSESSIONID": secret}));
     }
 }
 

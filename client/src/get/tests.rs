@@ -50,10 +50,77 @@ fn the_answer_has_the_format_of_the_request_unless_one_is_given() {
         ("get --format engflow", GIT, engflow),
         ("get --format token", GIT, "_abc\n"),
         ("get --format header", "", "ZSESSIONID: _abc\n"),
+        ("get --format headers", "", "{\"ZSESSIONID\":\"_abc\"}\n"),
         ("get --format json", "", json),
     ] {
         check(line, stdin, vec![token()], (0, stdout, ""));
     }
+}
+
+#[test]
+fn a_server_that_the_profile_names_beside_rally_gets_the_token_in_the_header_that_it_wants() {
+    let at = |header: Value| {
+        let mut token = token();
+        token["also"] = header;
+        token
+    };
+    let mcp = "https://mcp.rallydev.com";
+    let bearer = at(json!({"origin": mcp, "header": "Authorization", "scheme": "Bearer"}));
+    let engflow = r#"{"uri":"https://mcp.rallydev.com/mcp"}"#;
+    let git = "protocol=https\nhost=mcp.rallydev.com\n\n";
+    let with_authtype = format!("capability[]=authtype\n{git}");
+    let variables =
+        "export RALLY_API_KEY='_abc'\nexport RALLY_APIKEY='_abc'\nexport RALLY_ZSESSIONID='_abc'\n";
+    let json = "{\"version\":1,\"profile\":\"default\",\"base_url\":\"https://mcp.rallydev.com\",\
+                \"username\":\"me@example.com\",\"header\":\"Authorization\",\"token\":\"Bearer _abc\",\
+                \"expires_at\":1767322985,\"expires\":\"2026-01-02T03:03:05Z\"}\n";
+    let as_password = "username=me@example.com\npassword=_abc\npassword_expiry_utc=1767322985\n";
+    for (line, stdin, stdout) in [
+        (
+            "get",
+            engflow,
+            "{\"headers\":{\"Authorization\":[\"Bearer _abc\"]},\"expires\":\"2026-01-02T03:03:05Z\"}\n",
+        ),
+        (
+            "get --format headers",
+            "url=https://mcp.rallydev.com/mcp\n",
+            "{\"Authorization\":\"Bearer _abc\"}\n",
+        ),
+        ("get --format header", git, "Authorization: Bearer _abc\n"),
+        ("get --format curl", git, "header = \"Authorization: Bearer _abc\"\n"),
+        ("get --format token", git, "_abc\n"),
+        ("get --format env", git, variables),
+        ("get --format json", engflow, json),
+        ("get", git, as_password),
+        (
+            "get",
+            &with_authtype,
+            "capability[]=authtype\nephemeral=1\nauthtype=Bearer\ncredential=_abc\n\
+             password_expiry_utc=1767322985\n",
+        ),
+    ] {
+        check(line, stdin, vec![bearer.clone()], (0, stdout, ""));
+    }
+    // git knows no other header, so there it is a password.
+    let own = at(json!({"origin": mcp, "header": "X-Key", "scheme": "Token"}));
+    check("get --format headers", engflow, vec![own.clone()], (0, "{\"X-Key\":\"Token _abc\"}\n", ""));
+    check(
+        "get",
+        &with_authtype,
+        vec![own],
+        (0, &format!("capability[]=authtype\nephemeral=1\n{as_password}"), ""),
+    );
+    // What the daemon gives for one server is for no other.
+    let no_match = "rally-cred: no profile is for this server\n  try: rally-cred status\n";
+    check("get", ENGFLOW, vec![bearer.clone()], (1, "", no_match));
+    check("get", GIT, vec![bearer], (0, "", ""));
+    check("get", engflow, vec![token()], (1, "", no_match));
+    let broken = at(json!({"origin": mcp, "header": "Authorization", "scheme": "a\nb"}));
+    let cannot = "rally-cred: the daemon gave a header that cannot be written\n";
+    let script = Script::new([answer([broken])]);
+    let done = run("get", &script.sys().reading(engflow));
+    assert_eq!((done.code, done.stdout.as_str()), (1, ""));
+    assert!(done.stderr.starts_with(cannot), "{}", done.stderr);
 }
 
 #[test]
@@ -265,6 +332,7 @@ fn other_callers_get_the_exit_code_of_the_fault() {
         check("get", ENGFLOW, vec![fault(kind)], (code, "", FAULT));
         check("get", "", vec![fault(kind)], (code, "", FAULT));
         check("get --format token", GIT, vec![fault(kind)], (code, "", FAULT));
+        check("get --format headers", "", vec![fault(kind)], (code, "", FAULT));
         let json = format!(
             "{{\"version\":1,\"error\":{{\"kind\":\"{kind}\",\"what\":\"it is so\",\"why\":\"because\",\"try\":\"this\"}}}}\n"
         );

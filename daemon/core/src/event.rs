@@ -191,7 +191,8 @@ pub enum Page {
 #[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Entry {
     /// A token was handed out.
-    Handed { profile: String, peer: Peer },
+    /// With the server that it is for, if that is not the profile's Rally.
+    Handed { profile: String, server: Option<String>, peer: Peer },
     /// A static credential was handed out.
     HandedStatic { server: String, peer: Peer },
     /// Something happened to a grant.

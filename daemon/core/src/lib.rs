@@ -3,6 +3,7 @@
 //! Used by: the driver, which feeds it, and the shells, which use its plain types.
 
 mod account;
+pub mod also;
 pub mod answer;
 mod broker;
 pub mod dice;

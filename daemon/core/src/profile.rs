@@ -11,6 +11,7 @@ use rally_cred_proto::{
 };
 use url::{Host, Url};
 
+use crate::also::{Also, TokenHeader};
 use crate::time::Ticks;
 
 /// The whole configuration. The default, with no profile, holds without a config file.
@@ -160,6 +161,8 @@ pub struct Profile {
     pub username: Option<String>,
     /// The source of the client secret while the vault has none.
     pub client_secret_source: Option<SecretSource>,
+    /// The servers beside Rally's own that its token is for.
+    pub also: Vec<Also>,
 }
 
 /// A source of the client secret outside the vault.
@@ -176,6 +179,14 @@ impl Profile {
     /// A command for this profile, such as `rally-cred login work`.
     pub fn command(&self, verb: &str) -> Command {
         Command::of_profile(verb, &self.name)
+    }
+
+    /// The header in which a server wants this profile's token; `None` if the token is not for that server.
+    pub fn header_for(&self, server: &Origin) -> Option<&TokenHeader> {
+        if server == self.base_url.origin() {
+            return Some(&TokenHeader::RALLYS);
+        }
+        self.also.iter().find(|also| also.origin == *server).map(|also| &also.header)
     }
 
     /// Whether a token for one is good for the other: base URL, client ID and scope are the same.

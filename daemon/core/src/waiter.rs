@@ -2,7 +2,7 @@
 //! Does not: decide who is served.
 //! Used by: the account; the broker, which takes it to another profile of the same server.
 
-use rally_cred_proto::Secret;
+use rally_cred_proto::{Origin, Secret};
 
 use crate::{
     event::{AskId, Peer},
@@ -26,6 +26,8 @@ pub(crate) struct Waiter {
 #[derive(Debug)]
 pub(crate) enum Wants {
     Get {
+        /// The server that the request names.
+        server: Option<Origin>,
         username: Option<String>,
         interactive: bool,
         /// The caller waits for a person who signs in some other way.

@@ -68,10 +68,24 @@ impl<'a> Source<'a> {
                 match key {
                     "static" => "write [static] with its key `hosts` below",
                     "gateway" => "write gateways as [gateway.NAME] with their keys below",
+                    "also" => ALSO_REMEDY,
                     _ => "write profiles as [profile.NAME] with their keys below",
                 },
             )
         })
+    }
+
+    /// A list of tables, each as an entry of its own.
+    pub(super) fn tables<'t>(&self, entry: &Entry<'t>) -> Result<Vec<Entry<'t>>, Fault> {
+        let items = entry.value.as_array().ok_or_else(|| {
+            let (key, found) = (entry.key, entry.value.type_str());
+            self.broken(entry.at, &format!("`{key}` must be a list of tables, not {}", with_article(found)))
+                .remedy(ALSO_REMEDY)
+        })?;
+        Ok(items
+            .iter()
+            .map(|item| Entry { key: entry.key, at: item.span().start, value: item.get_ref() })
+            .collect())
     }
 
     /// A text that is not empty, and has no control characters and no space at its ends.
@@ -138,6 +152,8 @@ impl<'a> Source<'a> {
         }
     }
 }
+
+const ALSO_REMEDY: &str = "write [[profile.NAME.also]] with its key `origin` below";
 
 const SECRET_KEY: &str = "client_secret";
 

@@ -42,6 +42,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
                     ca_file: None,
                     username: None,
                     client_secret_source: None,
+                    also: Vec::new(),
                 }
             )]
             .into(),
@@ -62,6 +63,11 @@ fn every_key_is_read() {
         ca_file = "/etc/ca.pem"
         username = "me@example.com"
         client_secret_command = ["~/bin/secret", "show", "rally"]
+        [[profile."work.1".also]]
+        origin = "https://mcp.rallydev.com"
+        header = "Authorization: Bearer"
+        [[profile."work.1".also]]
+        origin = "http://localhost:8080/"
         [profile.B_2-x]
         client_id = 'its'
         redirect_uri = "https://tools.example.com/callback?x=1"
@@ -80,6 +86,88 @@ fn every_key_is_read() {
         arguments: vec!["show".to_owned(), "rally".to_owned()],
     };
     assert_eq!(work.client_secret_source, Some(command));
+    let header_for = |server| {
+        let header = work.header_for(&Origin::from_uri(server).unwrap());
+        header.map(|header| (header.name(), header.scheme()))
+    };
+    assert_eq!(header_for("https://mcp.rallydev.com/mcp"), Some(("Authorization", Some("Bearer"))));
+    assert_eq!(header_for("http://localhost:8080"), Some(("ZSESSIONID", None)));
+    assert_eq!(header_for("https://eu1.rallydev.com"), Some(("ZSESSIONID", None)));
+    for other in ["https://localhost:8080", "https://mcp.rallydev.com:444", "https://rally1.rallydev.com"] {
+        assert_eq!(header_for(other), None, "{other}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_further_server_is_named_with_its_line() {
+    let also = |lines: &str| fault(&format!("{PROFILE}[[profile.default.also]]\n{lines}\n"));
+    let origin = |text: &str| also(&format!("origin = \"{text}\""));
+    for (found, expected) in [
+        (
+            also("header = \"Authorization: Bearer\""),
+            "line 4: `also` has no `origin`\n  try: add origin = \"…\", the server that the token is for as well",
+        ),
+        (
+            origin("http://mcp.rallydev.com"),
+            "line 5: `origin` cannot be used\n  why: it must begin with https:// (http:// is for loopback addresses \
+             only)\n  try: origin = \"https://mcp.rallydev.com\"",
+        ),
+        (
+            origin("https://mcp.rallydev.com/mcp"),
+            "line 5: `origin` cannot be used\n  why: it must end after the host and port\n  try: origin = \
+             \"https://mcp.rallydev.com\"",
+        ),
+        (
+            also("origin = \"https://a\"\nheader = \"Authorization Bearer\""),
+            "line 6: `header` cannot be used\n  why: it is not a header's name, nor one with a scheme behind it\n  try: \
+             header = \"Authorization: Bearer\", or no such line for ZSESSIONID",
+        ),
+        (
+            also("origin = \"https://a\"\n[[profile.default.also]]\norigin = \"https://A:443\""),
+            "line 7: a server stands twice in `also` of one profile\n  try: remove one of them",
+        ),
+        (
+            origin("https://rally1.rallydev.com"),
+            "line 5: this `origin` is the `base_url` of profile `default`\n  why: a profile's own server takes its \
+             tokens anyway, and no other's\n  try: remove it from `also`",
+        ),
+        (also("origins = \"https://a\""), "line 5: unknown key `origins`\n  try: write `origin`"),
+        (
+            also("scope = \"alm\""),
+            "line 5: unknown key `scope`\n  why: `scope` belongs to [profile.NAME]\n  try: move the line there",
+        ),
+    ] {
+        assert_eq!(found, expected);
+    }
+    let remedy = "\n  try: write [[profile.NAME.also]] with its key `origin` below";
+    for (written, expected) in [
+        ("also = \"https://a\"", "line 4: `also` must be a list of tables, not a string"),
+        ("also = [\"https://a\"]", "line 4: `also` must be a table, not a string"),
+        (
+            "[profile.default.also]\norigin = \"https://a\"",
+            "line 4: `also` must be a list of tables, not a table",
+        ),
+    ] {
+        assert_eq!(fault(&format!("{PROFILE}{written}\n")), format!("{expected}{remedy}"));
+    }
+}
+
+#[test]
+fn another_profiles_rally_is_no_further_server_and_two_profiles_may_share_one() {
+    let other = PROFILE
+        .replace("default", "other")
+        .replace("client_id", "base_url = \"https://eu1.rallydev.com\"\nclient_id");
+    let also = |name: &str, server: &str| format!("[[profile.{name}.also]]\norigin = \"{server}\"\n");
+    let text = format!("{PROFILE}{}{other}", also("default", "https://eu1.rallydev.com"));
+    assert!(
+        fault(&text).starts_with("line 5: this `origin` is the `base_url` of profile `other`"),
+        "{}",
+        fault(&text)
+    );
+    let shared = "https://mcp.rallydev.com";
+    let config =
+        parsed(&format!("{PROFILE}{}{other}{}", also("default", shared), also("other", shared))).unwrap();
+    assert!(config.profiles.values().all(|profile| profile.also.len() == 1));
 }
 
 #[test]
@@ -183,7 +271,7 @@ fn static_hosts_are_listed_or_all_and_need_no_profile() {
 
 #[test]
 fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_belong() {
-    let keys = "base_url, client_id, redirect_uri, scope, ca_file, username, client_secret_command";
+    let keys = "base_url, client_id, redirect_uri, scope, ca_file, username, client_secret_command, also";
     for (line, expected) in [
         ("clientid = 1", "unknown key `clientid`\n  try: write `client_id`"),
         ("Base-URI = 1", "unknown key `Base-URI`\n  try: write `base_url`"),

@@ -33,6 +33,7 @@ fn profile(base_url: &str, ca_file: Option<PathBuf>) -> Profile {
         ca_file,
         username: None,
         client_secret_source: None,
+        also: Vec::new(),
     }
 }
 

@@ -41,25 +41,32 @@ impl Credential {
 }
 
 /// The answer to `get` with a token of Rally. A caller that announced `authtype` is told not to store it, and one that
-/// announced `state` is told whose it is.
+/// announced `state` is told whose it is. A token that goes behind an authentication scheme is a credential to a caller
+/// that announced `authtype`, and a password to any other.
 ///
 /// Host, protocol and refresh token are never part of it: what a helper answers overwrites what git knows.
 pub fn encode_answer(
     request: &Attributes,
     profile: &str,
+    scheme: Option<&str>,
     username: &str,
-    password: &Secret,
+    token: &Secret,
     expires_at: Option<i64>,
 ) -> Result<Zeroizing<Vec<u8>>, BadAttributes> {
     let is_told = request.takes_authtype.then_some("1");
+    let scheme = scheme.filter(|_| request.takes_authtype);
+    let in_header = scheme.map(|_| token.expose());
+    let in_pair = |text| Some(text).filter(|_| scheme.is_none());
     let expiry = expiry(expires_at);
     let note = request.takes_state.then(|| format!("{NOTE}{profile}"));
     encode(&[
         ("capability[]", is_told.and(Some("authtype"))),
         ("capability[]", note.as_ref().and(Some("state"))),
         ("ephemeral", is_told),
-        ("username", Some(username)),
-        ("password", Some(password.expose())),
+        ("authtype", scheme),
+        ("credential", in_header),
+        ("username", in_pair(username)),
+        ("password", in_pair(token.expose())),
         ("password_expiry_utc", expiry.as_deref()),
         ("state[]", note.as_deref()),
     ])
@@ -148,7 +155,7 @@ mod tests {
     fn the_answer_with_a_token_announces_only_what_the_request_announced() {
         let answer = |request: &str, expires_at| {
             let request = parse(request.as_bytes()).unwrap();
-            let answer = encode_answer(&request, "work", "oauth", &secret("_abc"), expires_at).unwrap();
+            let answer = encode_answer(&request, "work", None, "oauth", &secret("_abc"), expires_at).unwrap();
             String::from_utf8(answer.to_vec()).unwrap()
         };
         assert_eq!(answer("", None), "username=oauth\npassword=_abc\n");
@@ -160,6 +167,21 @@ mod tests {
             answer("capability[]=authtype\n", None),
             "capability[]=authtype\nephemeral=1\nusername=oauth\npassword=_abc\n"
         );
+    }
+
+    #[test]
+    fn a_token_behind_a_scheme_is_a_credential_to_a_caller_that_takes_one_and_a_password_to_others() {
+        let answer = |request: &str| {
+            let request = parse(request.as_bytes()).unwrap();
+            let answer = encode_answer(&request, "work", Some("Bearer"), "oauth", &secret("_abc"), Some(7));
+            String::from_utf8(answer.unwrap().to_vec()).unwrap()
+        };
+        assert_eq!(
+            answer("capability[]=authtype\ncapability[]=state\n"),
+            "capability[]=authtype\ncapability[]=state\nephemeral=1\nauthtype=Bearer\ncredential=_abc\n\
+             password_expiry_utc=7\nstate[]=rally-cred:profile=work\n"
+        );
+        assert_eq!(answer(""), "username=oauth\npassword=_abc\npassword_expiry_utc=7\n");
     }
 
     #[test]
@@ -203,7 +225,7 @@ mod tests {
         let request = parse(b"capability[]=authtype\n").unwrap();
         for breaker in ["\n", "\r", "\0"] {
             let text = format!("canary{breaker}host=evil");
-            let fault = encode_answer(&request, "work", &text, &secret("t"), None).unwrap_err();
+            let fault = encode_answer(&request, "work", None, &text, &secret("t"), None).unwrap_err();
             assert!(matches!(fault, BadAttributes::LineBreaker { key: "username", .. }));
             for (key, credential) in [
                 ("username", Credential { username: Some(text.clone()), ..whole() }),
@@ -215,8 +237,9 @@ mod tests {
             }
         }
         let room = MAX_LINE - "password=\n".len();
-        assert!(encode_answer(&request, "work", "", &secret(&"a".repeat(room)), None).is_ok());
-        let fault = encode_answer(&request, "work", "", &secret(&"a".repeat(room + 1)), None).unwrap_err();
+        assert!(encode_answer(&request, "work", None, "", &secret(&"a".repeat(room)), None).is_ok());
+        let fault =
+            encode_answer(&request, "work", None, "", &secret(&"a".repeat(room + 1)), None).unwrap_err();
         assert!(matches!(fault, BadAttributes::LineTooLong { length, .. } if length == MAX_LINE + 1));
     }
 

@@ -48,8 +48,8 @@ pub(super) fn word_for(ask: &Ask) -> String {
             format!("to erase a credential of {host}")
         }
         Ask::Get(get) => format!(
-            "for a token, interactive {}, {} s, at least {} s good",
-            get.interactive, get.wait, get.min_validity
+            "for a token of {:?} for {:?}, interactive {}, {} s, at least {} s good",
+            get.target.profile, get.target.uri, get.interactive, get.wait, get.min_validity
         ),
         Ask::Login(login) => format!("to sign in, force {}, {} s", login.force, login.timeout),
         Ask::Erase(_) => "to erase".to_owned(),

@@ -4,8 +4,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use rally_cred_core::also::{Also, TokenHeader};
 use rally_cred_core::profile::{BaseUrl, Config, Keyring, Profile, RedirectUri, SecretSource, StaticHosts};
-use rally_cred_proto::ProfileName;
+use rally_cred_proto::{Origin, ProfileName};
 
 use super::Seeded;
 use super::cast::{FIRST_PORT, name_of};
@@ -24,16 +25,25 @@ struct Lines {
     is_there: bool,
     has_other_client: bool,
     has_source: bool,
+    names_mcp: bool,
 }
+
+/// The Rally of every profile.
+pub(super) const RALLY: &str = "https://rally1.rallydev.com";
+
+/// A server beside Rally's own that profiles may name, and the header that it wants.
+pub(super) const MCP: &str = "https://mcp.rallydev.com";
+const MCP_HEADER: &str = "Authorization: Bearer";
 
 impl ConfigFile {
     pub(super) fn new(chance: &mut Seeded) -> Self {
         let profiles = 1 + chance.below(3);
-        let lines = |has_source| Lines { is_there: true, has_other_client: false, has_source };
+        let lines =
+            |has_source, names_mcp| Lines { is_there: true, has_other_client: false, has_source, names_mcp };
         Self {
             keyring: Keyring::Auto,
             has_statics: !chance.one_in(3),
-            profiles: (0..profiles).map(|_| lines(chance.one_in(3))).collect(),
+            profiles: (0..profiles).map(|_| lines(chance.one_in(3), chance.one_in(2))).collect(),
         }
     }
 
@@ -45,6 +55,7 @@ impl ConfigFile {
             0 | 1 => lines.has_other_client = !lines.has_other_client,
             2 => lines.has_source = !lines.has_source,
             3 | 4 if number > 0 => lines.is_there = !lines.is_there,
+            7 => lines.names_mcp = !lines.names_mcp,
             5 => self.has_statics = !self.has_statics,
             6 => {
                 self.keyring = match self.keyring {
@@ -68,6 +79,11 @@ impl ConfigFile {
 
     pub(super) fn has_source(&self, number: usize) -> bool {
         self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.has_source)
+    }
+
+    /// Whether a profile's token is for the server beside Rally's.
+    pub(super) fn names_mcp(&self, number: usize) -> bool {
+        self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.names_mcp)
     }
 
     /// The OAuth client of a profile that it has.
@@ -94,7 +110,7 @@ impl ConfigFile {
         let callback = format!("http://localhost:{}/callback", FIRST_PORT + number);
         Some(Profile {
             name: ProfileName::parse(&name_of(number))?,
-            base_url: BaseUrl::parse("https://rally1.rallydev.com").ok()?,
+            base_url: BaseUrl::parse(RALLY).ok()?,
             client_id: self.client_of(number)?,
             redirect_uri: RedirectUri::parse(&callback).ok()?,
             scope: "alm".to_owned(),
@@ -103,6 +119,13 @@ impl ConfigFile {
             client_secret_source: self
                 .has_source(number)
                 .then(|| SecretSource::File(PathBuf::from(name_of(number)))),
+            also: match self.names_mcp(number) {
+                true => vec![Also {
+                    origin: Origin::from_uri(MCP)?,
+                    header: TokenHeader::parse(MCP_HEADER).ok()?,
+                }],
+                false => Vec::new(),
+            },
         })
     }
 }

@@ -417,7 +417,11 @@ impl History {
         self.play_event(Event::Outcome(epoch, outcome))
     }
 
-    fn play_event(&mut self, event: Event) -> Result<(), Broken> {
+    fn play_event(&mut self, mut event: Event) -> Result<(), Broken> {
+        if let (Some(Planted::AnyPort), Event::Asked { ask: Ask::Get(get), .. }) = (self.planted, &mut event)
+        {
+            get.target.uri = get.target.uri.take().map(|uri| uri.replace(":444", ""));
+        }
         match (self.planted, &event) {
             (Some(Planted::NeverWakes), Event::TimePassed)
             | (Some(Planted::NoAnswers), Event::Outcome(_, Outcome::Answered(_)))

@@ -55,11 +55,13 @@ pub enum Planted {
     KeptSource,
     /// Every source of a client secret is asked twice.
     TwoFetches,
+    /// The port of a server is not compared.
+    AnyPort,
 }
 
 impl Planted {
     /// Every bug, with the promise that it breaks.
-    pub const ALL: [(Self, &'static str); 23] = [
+    pub const ALL: [(Self, &'static str); 24] = [
         (Self::LongLives, "no expired token is ever answered"),
         (Self::DeafToErase, "no erased token is ever answered"),
         (Self::AnswersTwice, "every caller gets exactly one answer"),
@@ -85,6 +87,10 @@ impl Planted {
         (Self::DeafToStaticErase, "no static credential is answered that was erased"),
         (Self::OtherServer, "a static credential is answered to its own server and user only"),
         (Self::KeptSource, "no client secret from a source is kept"),
+        (
+            Self::AnyPort,
+            "a token is answered for a server of its profile only, with the header that it wants",
+        ),
         (Self::TwoFetches, "at most one question to a profile's source at a time"),
     ];
 }

@@ -11,7 +11,11 @@ use rally_cred_core::{
 };
 use rally_cred_proto::Reply;
 
-use super::{cast::number_of, config_file::ConfigFile, rally::Rally};
+use super::{
+    cast::number_of,
+    config_file::{ConfigFile, MCP, RALLY},
+    rally::Rally,
+};
 
 /// Most token requests of one profile in a minute in which every one of them fails. Pauses double from one second, with
 /// full jitter, so this many mean that they do not grow.
@@ -27,6 +31,8 @@ pub(super) struct Promises {
     /// The open requests, and their deadlines.
     open: BTreeMap<AskId, Tick>,
     answered: HashSet<AskId>,
+    /// The servers that requests name.
+    servers: HashMap<AskId, String>,
     signed_in: HashSet<AskId>,
     /// Tokens that a caller reported as bad, in this life of the daemon.
     erased: HashSet<String>,
@@ -50,6 +56,10 @@ pub(super) type Broken = String;
 impl Promises {
     pub(super) fn asked(&mut self, id: AskId, deadline: Tick) {
         self.open.insert(id, deadline);
+    }
+
+    pub(super) fn names(&mut self, id: AskId, server: &str) {
+        self.servers.insert(id, server.to_owned());
     }
 
     pub(super) fn left(&mut self, id: AskId) {
@@ -83,6 +93,31 @@ impl Promises {
     pub(super) fn not_signed_in(&self, login: AskId, profile: usize) -> Option<Broken> {
         (!self.signed_in.contains(&login))
             .then(|| format!("profile {profile} cannot be signed in to though all is well"))
+    }
+
+    /// A token is answered for a server only that its profile is for, and with the header that this one wants.
+    pub(super) fn goes_to(&self, id: AskId, answer: &Reply, config: &ConfigFile) -> Result<(), Broken> {
+        let Reply::Token(token) = answer else { return Ok(()) };
+        let told = token
+            .also
+            .as_ref()
+            .map(|also| (also.origin.as_str(), also.header.as_str(), also.scheme.as_deref()));
+        let is_right = match self.servers.get(&id).map(String::as_str) {
+            None | Some(RALLY) => told.is_none(),
+            Some(MCP) => {
+                told == Some((MCP, "Authorization", Some("Bearer")))
+                    && config.names_mcp(number_of(&token.profile))
+            }
+            Some(_) => false,
+        };
+        match is_right {
+            true => Ok(()),
+            false => Err(format!(
+                "{} was answered for {:?}, as for {told:?}",
+                token.profile,
+                self.servers.get(&id)
+            )),
+        }
     }
 
     /// No expired or erased token is ever answered.

@@ -49,12 +49,26 @@ Formats:
   engflow  {\"headers\":{\"ZSESSIONID\":[…]},\"expires\":…}
   token    the ZSESSIONID alone
   header   ZSESSIONID: …
+  headers  {\"ZSESSIONID\":…}, for a program that takes its headers from a command
   env      RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, for sh to evaluate;
            env-fish and env-powershell for these shells
   curl     a config for curl -K -
   json     {\"version\":1,\"profile\":…,\"base_url\":…,\"username\":…,\"header\":\"ZSESSIONID\",\"token\":…,
             \"expires_at\":SECONDS,\"expires\":RFC 3339}; unknown fields are left out;
             on failure {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}";
+
+pub(super) const WATCH_HELP: &str = "\
+Each line is {\"version\":1,\"profile\":…,\"what\":…,\"expires_at\":SECONDS}, never with a token. \"what\" is
+\"held\" (found, as when the watch begins), \"obtained\" (by a sign-in), \"renewed\", \"ended\" (also by a
+sign-out), \"refused\" (by Rally) or \"sign_in_needed\" (with \"fault\", where the reason is known).
+
+Watching keeps no token in use: one that nobody asks for ends, and is renewed when somebody does. When the
+daemon ends there is {\"version\":1,\"what\":\"disconnected\"}, and \"reconnected\" once another runs; watch
+starts one only at its own beginning.
+
+Examples:
+  rally-cred watch
+  rally-cred watch work | while read -r line; do rally-mcp-restart; done";
 
 pub(super) const SETUP_HELP: &str = "\
 At a terminal it asks for what no flag gives, and proposes what it knows. Without a terminal, a missing

@@ -23,6 +23,7 @@ mod serving;
 mod sign_in;
 mod status;
 mod suspicion;
+mod view;
 
 use rally_cred_proto::{
     Fault, FaultKind, Secret,
@@ -46,6 +47,7 @@ use crate::{
 
 pub(crate) use identity::is_user;
 pub use sign_in::authorization_url;
+pub(crate) use view::View;
 
 /// One profile's grant, jobs and waiters. A method that concerns every part destructures the account by name, so that a
 /// new part cannot be left out.

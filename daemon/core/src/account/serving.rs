@@ -65,9 +65,9 @@ impl Account {
 
     fn serve_one(&mut self, step: &mut Step<'_>, waiter: &mut Waiter) -> Served {
         match &waiter.wants {
-            Wants::Get { username, min_validity, interactive, .. } => {
+            Wants::Get { min_validity, interactive, .. } => {
                 if self.is_good_for(step.now, waiter, *min_validity) && !matches!(self.job, Job::Saving(_)) {
-                    return self.hand_out(step, waiter, username.as_deref());
+                    return self.hand_out(step, waiter);
                 }
                 if *interactive {
                     return if self.show_flow(step, waiter) { Served::Done } else { Served::Waits };
@@ -102,8 +102,9 @@ impl Account {
     }
 
     /// Gives the held token to this waiter, if it is the right user's.
-    fn hand_out(&mut self, step: &mut Step<'_>, waiter: &Waiter, username: Option<&str>) -> Served {
-        match self.identity(username) {
+    fn hand_out(&mut self, step: &mut Step<'_>, waiter: &Waiter) -> Served {
+        let Wants::Get { server, username, min_validity, .. } = &waiter.wants else { return Served::Waits };
+        match self.identity(username.as_deref()) {
             Identity::Right => {}
             Identity::Unknown => return Served::Waits,
             Identity::OtherThanAsked => return Served::NotHere,
@@ -114,22 +115,33 @@ impl Account {
         }
         let Some(record) = self.token.held() else { return Served::Waits };
         let Some(token) = record.access_token.clone() else { return Served::Waits };
+        let also = match server.as_ref().filter(|server| *server != self.profile.base_url.origin()) {
+            None => None,
+            Some(server) => match self.profile.header_for(server) {
+                Some(header) => Some(header.at(server)),
+                None => {
+                    step.reply(waiter.id, Reply::NoMatch);
+                    return Served::Done;
+                }
+            },
+        };
         let answer = TokenAnswer {
             profile: self.profile.name.to_string(),
             base_url: self.profile.base_url.origin().to_string(),
             username: record.username.clone(),
             token,
             expires_at: record.expires_at,
+            also,
         };
-        if let Wants::Get { min_validity, .. } = waiter.wants
-            && policy::is_beyond_life(self.token.life(), min_validity)
-        {
-            step.effects.push(Effect::Tell(waiter.id, Event::Notice(self.beyond_life(min_validity))));
+        if policy::is_beyond_life(self.token.life(), *min_validity) {
+            step.effects.push(Effect::Tell(waiter.id, Event::Notice(self.beyond_life(*min_validity))));
         }
         self.last_used = Some(step.now.tick);
+        let server = answer.also.as_ref().map(|also| also.origin.clone());
         step.reply(waiter.id, Reply::Token(answer));
         step.effects.push(Effect::Log(Entry::Handed {
             profile: self.profile.name.to_string(),
+            server,
             peer: waiter.peer.clone(),
         }));
         Served::Done
@@ -192,13 +204,11 @@ impl Account {
     /// Refuses one waiter, unless it can use the current token.
     fn fail(&mut self, step: &mut Step<'_>, waiter: Waiter, fault: &Fault) {
         match &waiter.wants {
-            Wants::Get { username, .. } if self.validity(step.now).is_some() => {
-                match self.hand_out(step, &waiter, username.as_deref()) {
-                    Served::Done => {}
-                    Served::Waits => step.reply(waiter.id, Reply::Error(fault.clone())),
-                    Served::NotHere => step.misdirected.push((self.profile.name.to_string(), waiter)),
-                }
-            }
+            Wants::Get { .. } if self.validity(step.now).is_some() => match self.hand_out(step, &waiter) {
+                Served::Done => {}
+                Served::Waits => step.reply(waiter.id, Reply::Error(fault.clone())),
+                Served::NotHere => step.misdirected.push((self.profile.name.to_string(), waiter)),
+            },
             Wants::Reading => step.read.push((waiter.id, self.profile.name.to_string())),
             Wants::Get { .. } | Wants::Login { .. } | Wants::Erase(_) => {
                 step.reply(waiter.id, Reply::Error(fault.clone()));

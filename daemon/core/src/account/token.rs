@@ -171,6 +171,22 @@ impl Token {
         (!is_over).then_some(left)
     }
 
+    /// When it counts as ended, by the boot clock.
+    pub(super) fn over_at(&self) -> Option<Tick> {
+        let last = policy::last_moments(self.life().unwrap_or_default());
+        self.ends.map(|ends| Tick(ends.0.saturating_sub(last.0)))
+    }
+
+    /// Whether Rally has refused the access token, and there was none since.
+    pub(super) fn is_access_refused(&self) -> bool {
+        self.refused_access.is_some()
+    }
+
+    /// Whether it came by a sign-in.
+    pub(super) fn is_of_sign_in(&self) -> bool {
+        self.signed_in == self.generation
+    }
+
     /// Its lifetime in seconds, where Rally said so.
     pub(super) fn life(&self) -> Option<i64> {
         let record = self.held()?;

@@ -7,6 +7,7 @@ mod gather;
 mod idle;
 mod routes;
 mod running;
+mod watchers;
 
 use std::collections::BTreeMap;
 
@@ -36,6 +37,7 @@ use gather::{LogoutGathering, StatusGathering};
 use idle::Idleness;
 use routes::{Accounts, Routes};
 use running::{Stop, stopping};
+use watchers::Watchers;
 
 pub use gather::Facts;
 
@@ -52,6 +54,7 @@ pub struct Broker {
     gateways: Gateways,
     statuses: Vec<StatusGathering>,
     logouts: Vec<LogoutGathering>,
+    watchers: Watchers,
     reloads: Vec<AskId>,
     stop: Option<Stop>,
     /// Only where the service manager can start the daemon again.
@@ -73,6 +76,7 @@ impl Broker {
             gateways: Gateways::new(&config),
             statuses: Vec::new(),
             logouts: Vec::new(),
+            watchers: Watchers::default(),
             reloads: Vec::new(),
             stop: None,
             idleness: None,
@@ -106,6 +110,7 @@ impl Broker {
         self.dispatch(&mut step, event);
         self.settle(&mut step);
         self.finish_gatherings(&mut step);
+        self.watchers.tell(&mut step, &self.accounts);
         self.finish_stop(&mut step);
         self.leave_if_idle(&mut step);
         self.jobs = step.jobs;
@@ -123,7 +128,8 @@ impl Broker {
         let stop = self.stop.as_ref().map(|stop| stop.until);
         let checks = self.statuses.iter().map(|status| status.until).min();
         let idle = self.idleness.as_ref().and_then(Idleness::deadline);
-        [accounts, stop, checks, self.statics.next_deadline(), self.gateways.next_deadline(), idle]
+        let (gateways, watched) = (self.gateways.next_deadline(), self.watchers.next_deadline());
+        [accounts, stop, checks, self.statics.next_deadline(), gateways, idle, watched]
             .into_iter()
             .flatten()
             .min()
@@ -218,12 +224,12 @@ impl Broker {
     /// Takes a request for another user than this profile's to the next profile that may match.
     fn redirect(&mut self, step: &mut Step<'_>, from: &str, mut waiter: Waiter) {
         waiter.tried.push(from.to_owned());
-        let (Wants::Get { username, is_named: false, .. }, Some(account)) =
+        let (Wants::Get { server, username, is_named: false, .. }, Some(account)) =
             (&waiter.wants, self.accounts.get(from))
         else {
             return step.reply(waiter.id, Reply::NoMatch);
         };
-        let origin = account.profile().base_url.origin();
+        let origin = server.as_ref().unwrap_or_else(|| account.profile().base_url.origin());
         let next = self
             .routes
             .candidates(&self.accounts, origin, username.as_deref())
@@ -248,24 +254,27 @@ impl Broker {
         }
         match ask {
             Ask::Get(get) => match self.routes.find(&self.accounts, &get.target)? {
-                Some(name) => {
+                Some(route) => {
                     let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
                     let wants = Wants::Get {
+                        server: route.server,
                         is_named: get.target.profile.is_some(),
                         username: get.target.username,
                         interactive: get.interactive,
                         awaits_sign_in: get.awaits_sign_in,
                         min_validity: i64::from(get.min_validity),
                     };
-                    self.ask_account(step, &name, id, peer, wait, wants);
+                    self.ask_account(step, &route.profile, id, peer, wait, wants);
                 }
                 None if self.statics.get(step, id, peer, &get) => {}
                 None => step.reply(id, Reply::NoMatch),
             },
             Ask::Erase(erase) => match self.routes.find(&self.accounts, &erase.target)? {
-                Some(name) => {
+                Some(route) => {
                     let wait = Ticks::seconds(u64::from(Get::default_wait()));
-                    self.ask_account(step, &name, id, peer, wait, Wants::Erase(erase.token));
+                    // Where it was given with a scheme, it comes back as what follows the scheme.
+                    let wants = Wants::Erase(erase.token.or(erase.credential));
+                    self.ask_account(step, &route.profile, id, peer, wait, wants);
                 }
                 None => self.statics.erase(step, id, erase),
             },
@@ -318,10 +327,7 @@ impl Broker {
             Ask::Status(status) => {
                 let names = self.routes.named_or_all(&self.accounts, status.profile.as_deref())?;
                 self.statuses.push(StatusGathering::new(id, names.clone(), status.check, step.now));
-                for name in names {
-                    let (peer, wait) = (peer.clone(), StatusGathering::READING);
-                    self.ask_account(step, &name, id, peer, wait, Wants::Reading);
-                }
+                self.read_all(step, id, &peer, &names);
             }
             Ask::Check(check) => {
                 let names = self.routes.named_or_all(&self.accounts, check.profile.as_deref())?;
@@ -330,6 +336,11 @@ impl Broker {
                     accounts.map(|account| (account.profile().clone(), account.is_listening())).collect();
                 let secrets = self.secrets();
                 step.effects.push(Effect::Check { id, keyring: step.keyring, profiles, secrets });
+            }
+            Ask::Watch(watch) => {
+                let names = self.routes.named_or_all(&self.accounts, watch.profile.as_deref())?;
+                self.watchers.add(id, watch.profile);
+                self.read_all(step, id, &peer, &names);
             }
             Ask::OpenGateway(open) => {
                 let name = self.routes.named(&self.accounts, open.profile.as_deref())?;
@@ -353,6 +364,13 @@ impl Broker {
         Ok(())
     }
 
+    /// Has the vault read for these profiles, if it was not yet.
+    fn read_all(&mut self, step: &mut Step<'_>, id: AskId, peer: &Peer, names: &[String]) {
+        for name in names {
+            self.ask_account(step, name, id, peer.clone(), StatusGathering::READING, Wants::Reading);
+        }
+    }
+
     fn ask_account(
         &mut self,
         step: &mut Step<'_>,
@@ -369,6 +387,7 @@ impl Broker {
     fn left(&mut self, step: &mut Step<'_>, id: AskId) {
         self.statuses.retain(|status| status.id != id);
         self.logouts.retain(|logout| logout.id != id);
+        self.watchers.left(id);
         self.reloads.retain(|ask| *ask != id);
         if let Some(stop) = &mut self.stop {
             stop.left(id);

@@ -14,6 +14,12 @@ use crate::{
 
 pub(super) type Accounts = BTreeMap<String, Account>;
 
+/// The profile of a request, and the server that it names.
+pub(super) struct Route {
+    pub(super) profile: String,
+    pub(super) server: Option<Origin>,
+}
+
 #[derive(Debug)]
 pub(super) struct Routes {
     default: String,
@@ -29,7 +35,11 @@ impl Routes {
         let is_default = |profile: &&Profile| *profile.name == *config.default_profile;
         let (first, others): (Vec<_>, Vec<_>) = config.profiles.values().partition(is_default);
         for profile in first.into_iter().chain(others) {
-            by_origin.entry(profile.base_url.origin().clone()).or_default().push(profile.name.to_string());
+            let servers =
+                [profile.base_url.origin()].into_iter().chain(profile.also.iter().map(|also| &also.origin));
+            for server in servers {
+                by_origin.entry(server.clone()).or_default().push(profile.name.to_string());
+            }
         }
         Self { default: config.default_profile.clone(), by_origin, config_file }
     }
@@ -40,18 +50,22 @@ impl Routes {
 
     /// The profile of a request; `None` if its server has none. A profile that is named beside a server must be for
     /// that server, so that a default set in a shell gives no token away.
-    pub(super) fn find(&self, accounts: &Accounts, target: &Target) -> Result<Option<String>, Fault> {
+    pub(super) fn find(&self, accounts: &Accounts, target: &Target) -> Result<Option<Route>, Fault> {
         let named = target.profile.as_deref().map(|name| self.named(accounts, Some(name))).transpose()?;
         let origin = match (&target.uri, &target.protocol, &target.host) {
             (Some(uri), _, _) => Origin::from_uri(uri),
-            (None, None, None) => return named.map_or_else(|| self.named(accounts, None), Ok).map(Some),
+            (None, None, None) => {
+                let profile = named.map_or_else(|| self.named(accounts, None), Ok)?;
+                return Ok(Some(Route { profile, server: None }));
+            }
             (None, protocol, host) => {
                 Origin::from_git(protocol.as_deref().unwrap_or(""), host.as_deref().unwrap_or(""))
             }
         };
         let Some(origin) = origin else { return Ok(None) };
         let is_wanted = |name: &&String| named.as_ref().is_none_or(|named| named == *name);
-        Ok(self.candidates(accounts, &origin, target.username.as_deref()).find(is_wanted).cloned())
+        let profile = self.candidates(accounts, &origin, target.username.as_deref()).find(is_wanted).cloned();
+        Ok(profile.map(|profile| Route { profile, server: Some(origin) }))
     }
 
     /// The profiles of a server that may have this user's token, those known to have it first.

@@ -114,6 +114,7 @@ impl Broker {
                 }
                 self.statics.fail_all(step, &stopping());
                 self.gateways.stop(step, &stopping());
+                self.watchers.fail_all(step, &stopping());
                 for account in self.accounts.values_mut() {
                     account.stop(step, &stopping());
                 }

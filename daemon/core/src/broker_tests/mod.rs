@@ -4,6 +4,7 @@
 
 mod alerting;
 mod client_secret;
+mod further_servers;
 mod gateways;
 mod identifying;
 mod idling;
@@ -15,6 +16,7 @@ mod serving;
 mod sharing;
 mod signing_in;
 mod static_credentials;
+mod watching;
 
 use std::collections::BTreeMap;
 
@@ -317,6 +319,7 @@ fn profile(name: &str) -> Profile {
         ca_file: None,
         username: None,
         client_secret_source: None,
+        also: Vec::new(),
     }
 }
 

@@ -9,18 +9,22 @@ use rally_cred_core::{
 };
 use rally_cred_proto::{
     Ask,
-    message::{Erase, Get, Login, Logout},
+    message::{Erase, Get, Login, Logout, Target},
 };
 
 use super::{
     super::{
         cast::{name_of, secret, target, word_for},
+        config_file::{MCP, RALLY},
         daemon::Coming,
         promises::Broken,
         rally::{CLIENT_SECRET, Mood},
     },
     History,
 };
+
+/// Nobody's server, though its name is one's.
+const OTHER_PORT: &str = "https://mcp.rallydev.com:444";
 
 impl History {
     pub(super) fn ask(&mut self, ask: Ask, wait: Ticks) -> Result<AskId, Broken> {
@@ -29,14 +33,27 @@ impl History {
         self.note(|| format!("{id:?} asks {}", word_for(&ask)));
         let deadline = self.tick + wait;
         self.me().promises.asked(id, deadline);
+        if let Ask::Get(Get { target: Target { uri: Some(server), .. }, .. }) = &ask {
+            self.me().promises.names(id, server);
+        }
         self.play_event(Event::Asked { id, peer: Peer::default(), ask })?;
         Ok(id)
     }
 
     pub(super) fn get(&mut self, profile: usize) -> Result<(), Broken> {
         let wait = u32::try_from(self.chance.below(180)).unwrap_or(0);
+        let server = match self.chance.below(12) {
+            0 => Some(RALLY),
+            1 => Some(MCP),
+            2 => Some(OTHER_PORT),
+            _ => None,
+        };
+        let is_named = server.is_none() || self.chance.one_in(2);
         let get = Get {
-            target: target(profile),
+            target: Target {
+                uri: server.map(str::to_owned),
+                ..if is_named { target(profile) } else { Target::default() }
+            },
             interactive: self.chance.one_in(3),
             wait,
             min_validity: self.pick(&[0, 60, 60, 600]),

@@ -65,6 +65,7 @@ impl History {
                 }
                 let (rally, grants) = (&self.rally, &self.grants);
                 let now = (self.tick, self.calendar_off);
+                daemon.promises.goes_to(id, &answer, &daemon.config)?;
                 daemon.promises.handed_out(&answer, &daemon.config, rally, grants, now)?;
                 let (items, is_alone) = (daemon.vault.items(&self.items), self.is_alone);
                 self.statics.answered(id, &answer, items, is_alone)?;
