@@ -201,7 +201,7 @@ fn a_connected_client_and_a_token_in_memory_only_keep_a_daemon_running() {
     manager.world.set("DBUS_SESSION_BUS_ADDRESS", "disabled:");
     let _daemon = manager.start("--idle-exit 1s");
     sign_in(&manager.world, &manager.sandbox);
-    manager.hear("STATUS=profile default: the vault does not keep it");
+    manager.hear("STATUS=profile default: the vault did not keep it");
     manager.told.set_read_timeout(Some(Duration::from_millis(2500))).unwrap();
     while let Ok(count) = manager.told.recv(&mut message) {
         let told = String::from_utf8_lossy(&message[..count]);
