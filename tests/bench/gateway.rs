@@ -198,7 +198,7 @@ fn load(world: &World, base_url: &str, key: &str, at_once: u32, effort: Effort) 
     let requests =
         ended.stdout.lines().find_map(|line| line.split_once(" requests in ")?.0.trim().parse().ok());
     let measured =
-        after("50%").and_then(micros).zip(after("Requests/sec:").and_then(|rate| rate.parse().ok()));
+        after("     50%").and_then(micros).zip(after("Requests/sec:").and_then(|rate| rate.parse().ok()));
     match (measured, requests) {
         (Some((median_micros, per_second)), Some(requests)) if !ended.stdout.contains("Non-2xx") => {
             Ok(Load { median_micros, per_second, requests })
