@@ -66,9 +66,11 @@ impl Item {
         Self { keeping: Keeping::Yes { lasts: true }, ..Self::default() }
     }
 
-    /// An item whose user signs out now: what it holds is to be erased.
-    pub(super) fn void(now: Wall) -> Self {
-        Self { void_since: Some(now.0), ..Self::default() }
+    /// The user signs out now, and what the item holds is to be erased. `held`: when the held token was signed in, which
+    /// is later than now where the calendar was set back.
+    pub(super) fn void(&mut self, now: Wall, held: Option<i64>) {
+        let held = held.map(|at| at.saturating_add(1));
+        *self = Self { void_since: self.void_since.max(held).max(Some(now.0)), ..Self::default() };
     }
 
     /// Whether a token of this sign-in was to be erased, and is still there.

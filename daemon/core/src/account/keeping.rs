@@ -323,9 +323,10 @@ impl Account {
             erasing.push(self.erase(step, ask, ItemKind::ClientSecret));
         }
         // The token goes first, so that no waiter is given it on the way out.
+        let signed_in_at = self.token.held().and_then(|held| held.signed_in_at);
         self.token.discard();
         self.reports.new_token();
-        self.token_item = Item::void(step.now.wall);
+        self.token_item.void(step.now.wall, signed_in_at);
         erasing.push(self.erase(step, ask, ItemKind::Token));
         self.fail_all(step, &fault);
         step.log(&self.profile.name, GrantStep::SignedOut);

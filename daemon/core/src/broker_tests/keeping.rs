@@ -218,6 +218,20 @@ fn logout_forgets_the_client_secret_only_when_asked_to() {
 }
 
 #[test]
+fn a_token_that_a_sign_out_could_not_erase_stays_away_though_the_calendar_was_set_back() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    stage.now.wall = stage.now.wall.after(-900);
+    stage.vault_trouble = Some(VaultTrouble::Locked("prompt dismissed".to_owned()));
+    let logout = stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    assert_eq!(stage.fault(logout), FaultKind::VaultLocked);
+    stage.vault_trouble = None;
+    stage.wait(crate::policy::LOOK_PAUSE);
+    let get = stage.get(false);
+    assert_eq!(stage.fault(get), FaultKind::SignInNeeded);
+}
+
+#[test]
 fn logout_gives_nobody_the_token_on_the_way_out() {
     let mut stage = Stage::new();
     stage.sign_in("access", Some("refresh"), HOUR);
