@@ -7,6 +7,7 @@ use std::{
     collections::HashMap,
     env, io,
     net::{Ipv4Addr, TcpListener},
+    ops::Range,
     rc::Rc,
     sync::Arc,
     thread,
@@ -130,7 +131,7 @@ async fn open(plan: GatewayPlan, tokens: Questions) -> Result<(Gateway, GatewayR
     let origin = profile.base_url.origin().clone();
     // What cannot be read is made anew, as if there had been none.
     let before = identity.and_then(|identity| Identity::read(&identity).ok());
-    let listener = listen(&name, settings.port.or(before.as_ref().map(Identity::port)).unwrap_or(0))?;
+    let listener = listen(&name, settings.port.or(before.as_ref().map(Identity::port)))?;
     let port = listener.local_addr().map_err(|err| failed(&err.to_string()))?.port();
     let now = SystemTime::now();
     let identity = match before.map(|before| before.at_port(port)) {
@@ -163,7 +164,22 @@ fn ways(via: Option<Way>) -> Ways {
     Ways { http: is_open(Way::Http), https: is_open(Way::Https), connect: is_open(Way::Connect) }
 }
 
-fn listen(name: &str, port: u16) -> Result<TcpListener, Fault> {
+/// Ports that no system gives to outgoing connections, so that a gateway finds its own again: Linux begins at 32768.
+const LASTING_PORTS: Range<u16> = 20_000..32_768;
+
+/// A free port, of the lasting ones as long as some are free.
+fn any_port() -> io::Result<TcpListener> {
+    let tries = (0..64).filter_map(|_| getrandom::u32().ok());
+    let ports = tries.map(|dice| {
+        let count = u32::from(LASTING_PORTS.end - LASTING_PORTS.start);
+        LASTING_PORTS.start + u16::try_from(dice % count).unwrap_or_default()
+    });
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    ports.map(bind).find_map(Result::ok).map_or_else(|| bind(0), Ok)
+}
+
+fn listen(name: &str, port: Option<u16>) -> Result<TcpListener, Fault> {
+    let Some(port) = port else { return any_port().map_err(|err| failed(&err.to_string())) };
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|err| match err.kind() {
         io::ErrorKind::AddrInUse => Fault::new(
             FaultKind::PortTaken,

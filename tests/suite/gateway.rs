@@ -187,6 +187,8 @@ fn a_gateway_of_the_config_file_has_the_same_port_and_key_after_a_restart_and_go
     world.configure(&format!("{}[gateway.mcp]\nmode = \"http\"\n", world::profile_for(&sandbox)));
     world.client(&["daemon", "reload"], "").succeeded();
     let before = shown(&world, "mcp");
+    // From 32768 up, a connection of another program could take it while no daemon runs.
+    assert!(before["port"].as_u64() < Some(32768), "{before}");
     let key = before["key"].as_str().unwrap();
     assert_eq!(ask_once(&world, &port_of(&before), key), "200");
     // The keyring is to have it before the daemon is killed.
