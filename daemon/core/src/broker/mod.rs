@@ -7,9 +7,8 @@ mod gather;
 mod idle;
 mod routes;
 mod running;
+mod wake_ups;
 mod watchers;
-
-use std::collections::BTreeMap;
 
 use rally_cred_proto::{
     Ask, Fault, FaultKind, Reply,
@@ -37,6 +36,7 @@ use gather::{LogoutGathering, StatusGathering};
 use idle::Idleness;
 use routes::{Accounts, Routes};
 use running::{Stop, stopping};
+use wake_ups::WakeUps;
 use watchers::Watchers;
 
 pub use gather::Facts;
@@ -48,8 +48,7 @@ pub struct Broker {
     config: Config,
     accounts: Accounts,
     routes: Routes,
-    /// When to wake each account.
-    wake_ups: BTreeMap<String, Tick>,
+    wake_ups: WakeUps,
     statics: StaticCredentials,
     gateways: Gateways,
     statuses: Vec<StatusGathering>,
@@ -71,7 +70,7 @@ impl Broker {
         Self {
             accounts: config.profiles.values().map(account).collect(),
             routes: Routes::new(&config, facts.config.clone()),
-            wake_ups: BTreeMap::new(),
+            wake_ups: WakeUps::default(),
             statics: StaticCredentials::new(config.static_hosts.clone()),
             gateways: Gateways::new(&config),
             statuses: Vec::new(),
@@ -124,7 +123,7 @@ impl Broker {
 
     /// When to call again with [`Event::TimePassed`]. May change after each [`Broker::handle`].
     pub fn next_deadline(&self) -> Option<Tick> {
-        let accounts = self.wake_ups.values().min().copied();
+        let accounts = self.wake_ups.first();
         let stop = self.stop.as_ref().map(|stop| stop.until);
         let checks = self.statuses.iter().map(|status| status.until).min();
         let idle = self.idleness.as_ref().and_then(Idleness::deadline);
@@ -203,10 +202,7 @@ impl Broker {
     fn with_account(&mut self, step: &mut Step<'_>, name: &str, f: impl FnOnce(&mut Account, &mut Step<'_>)) {
         let Some(account) = self.accounts.get_mut(name) else { return };
         f(account, step);
-        match account.next_deadline(step.now) {
-            Some(at) => self.wake_ups.insert(name.to_owned(), at),
-            None => self.wake_ups.remove(name),
-        };
+        self.wake_ups.set(name, account.next_deadline(step.now));
     }
 
     /// Settles what accounts passed on: status requests that waited for a read, and requests for another user.
@@ -430,8 +426,7 @@ impl Broker {
     fn time_passed(&mut self, step: &mut Step<'_>) {
         self.statics.time_passed(step);
         self.gateways.time_passed(step);
-        let due = self.wake_ups.iter().filter(|(_, at)| **at <= step.now.tick);
-        for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+        for name in self.wake_ups.due(step.now.tick) {
             self.with_account(step, &name, |account, step| account.advance(step));
         }
     }

@@ -6,7 +6,7 @@ use rally_cred_proto::{Fault, FaultKind, Reply};
 
 use crate::{
     account::Account,
-    broker::{Broker, routes::Routes},
+    broker::{Broker, routes::Routes, wake_ups::WakeUps},
     event::{AskId, Effect, Entry},
     policy,
     profile::Config,
@@ -84,7 +84,7 @@ impl Broker {
         }
         self.routes = Routes::new(&config, self.facts.config.clone());
         self.config = config;
-        self.wake_ups.clear();
+        self.wake_ups = WakeUps::default();
         let names: Vec<_> = self.accounts.keys().cloned().collect();
         for name in names {
             self.with_account(step, &name, |account, step| {
