@@ -14,9 +14,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rally_cred_gateway::{Gateway, Identity, Later, Lease, Settings, Tokens, Ways};
+use rally_cred_gateway::{Gateway, Identity, Later, Lease, Settings, Share, Tokens, Ways};
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, Reply, Secret,
+    Answer, Ask, Fault, FaultKind, ProfileName, Reply, Secret,
     gateway::{GatewayStatus, Way, WayOut},
     message::{Erase, Get, Target},
     network,
@@ -36,6 +36,8 @@ pub struct Gateways {
     thread: Option<Thread>,
     /// `None` while one is being opened.
     open: Rc<RefCell<HashMap<Epoch, Option<Gateway>>>>,
+    /// By profile, which stands for a user of Rally.
+    shares: HashMap<ProfileName, Share>,
 }
 
 /// A thread that ends when this is dropped.
@@ -49,7 +51,7 @@ impl Gateways {
     pub fn new(driver: Driver) -> Self {
         let (questions, asked) = mpsc::unbounded_channel();
         spawn_local(answer(driver, asked));
-        Self { questions, thread: None, open: Rc::default() }
+        Self { questions, thread: None, open: Rc::default(), shares: HashMap::new() }
     }
 
     /// Opens one, which has this epoch as its name until it is closed.
@@ -63,7 +65,8 @@ impl Gateways {
             profile: plan.profile.name.to_string(),
             peer: Peer { program: Some(format!("gateway {}", plan.name).into()), ..Peer::default() },
         };
-        let opening = self.runtime().map(|runtime| runtime.spawn(open(plan, tokens)));
+        let share = self.shares.entry(plan.profile.name.clone()).or_default().clone();
+        let opening = self.runtime().map(|runtime| runtime.spawn(open(plan, tokens, share)));
         self.open.borrow_mut().insert(epoch, None);
         let all = Rc::clone(&self.open);
         async move {
@@ -126,7 +129,7 @@ impl Thread {
 }
 
 /// Opens a gateway with the identity that it had before, as far as that still fits.
-async fn open(plan: GatewayPlan, tokens: Questions) -> Result<(Gateway, GatewayReady), Fault> {
+async fn open(plan: GatewayPlan, tokens: Questions, share: Share) -> Result<(Gateway, GatewayReady), Fault> {
     let GatewayPlan { name, settings, profile, way_out, identity } = plan;
     let origin = profile.base_url.origin().clone();
     // What cannot be read is made anew, as if there had been none.
@@ -153,6 +156,7 @@ async fn open(plan: GatewayPlan, tokens: Questions) -> Result<(Gateway, GatewayR
         ways: ways(settings.via),
         paths: settings.paths,
         patience: settings.wait.as_duration(),
+        share,
         ..Settings::new(name, origin)
     };
     let gateway = Gateway::open(listener, settings, identity, Arc::new(tokens), proxy).await?;

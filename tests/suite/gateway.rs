@@ -6,7 +6,7 @@
 use std::fs;
 
 use rally_cred_tests::{
-    sandbox::Sandbox,
+    sandbox::{Endpoint, Fault, Sandbox},
     world::{self, Running, World},
 };
 use serde_json::Value;
@@ -88,6 +88,32 @@ fn https_on_loopback_and_a_proxy_serve_tools_whose_token_ends_too() {
     let left = fs::read_dir(stage.world.path("run/rally-cred")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(left.iter().filter(|name| name.ends_with(".pem")).count(), 0, "{left:?}");
+}
+
+/// Asks for the user twelve times at once, and says when all are answered.
+const TWELVE: &str = r#"
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
+    curl --silent --output /dev/null --header "ZSESSIONID: $RALLY_API_KEY" "$SERVER/slm/webservice/v2.0/user" &
+done
+wait
+echo done"#;
+
+#[test]
+fn tools_of_one_user_have_twelve_requests_at_once_between_them() {
+    let (sandbox, mut world, _daemon) = signed_in();
+    world.set("SERVER", sandbox.base_url());
+    let words = ["gateway", "--via", "http", "--set", "SERVER=base-url"];
+    sandbox.fault(Endpoint::User, Fault::Hang, None);
+    let before = sandbox.counters().user_lookups;
+    let mut busy = world.start("rally-cred", &[&words[..], &["--", "sh", "-c", TWELVE]].concat());
+    sandbox.until(|counters| counters.user_lookups == before + 12).unwrap();
+    let mut other = start(&world, &words);
+    other.write("ask\n");
+    while !world.client(&["gateway", "list"], "").stdout.contains("waiting  1 requests") {}
+    assert_eq!(sandbox.counters().user_lookups, before + 12);
+    sandbox.clear_faults();
+    assert_eq!(busy.next_line_of_stdout().as_deref(), Some("done"));
+    assert_eq!(other.next_line_of_stdout().as_deref(), Some("200"));
 }
 
 #[test]
