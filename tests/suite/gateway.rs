@@ -109,7 +109,8 @@ fn tools_of_one_user_have_twelve_requests_at_once_between_them() {
     sandbox.until(|counters| counters.user_lookups == before + 12).unwrap();
     let mut other = start(&world, &words);
     other.write("ask\n");
-    while !world.client(&["gateway", "list"], "").stdout.contains("waiting  1 requests") {}
+    let waits = || world.client(&["gateway", "list"], "").stdout.contains("waiting  1 requests");
+    while sandbox.counters().user_lookups == before + 12 && !waits() {}
     assert_eq!(sandbox.counters().user_lookups, before + 12);
     sandbox.clear_faults();
     assert_eq!(busy.next_line_of_stdout().as_deref(), Some("done"));
