@@ -23,27 +23,36 @@ use rally_cred_proto::{
 };
 use tokio::{
     runtime::{Builder, Handle},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::spawn_local,
 };
 
 use crate::driver::{Driver, Pending};
 use rally_cred_core::event::{Epoch, GatewayPlan, GatewayReady, Peer};
 
-/// The open gateways. Their thread is there while at least one is open or being opened.
+/// The open gateways. Their thread is there while at least one is open, or is being opened or closed.
 pub struct Gateways {
     questions: mpsc::UnboundedSender<Question>,
-    thread: Option<Thread>,
-    /// `None` while one is being opened.
-    open: Rc<RefCell<HashMap<Epoch, Option<Gateway>>>>,
+    open: Rc<RefCell<HashMap<Epoch, Place>>>,
+    /// How many are being closed. None is opened before that is over, since it may be at the port of one.
+    closing: watch::Sender<usize>,
     /// By profile, which stands for a user of Rally.
     shares: HashMap<ProfileName, Share>,
 }
 
-/// A thread that ends when this is dropped.
+/// What is closed when this is dropped.
+struct Place {
+    /// `None` while it is being opened.
+    gateway: Option<Arc<Gateway>>,
+    thread: Thread,
+    _end: oneshot::Sender<()>,
+}
+
+/// A thread that ends when the last of these is dropped.
+#[derive(Clone)]
 struct Thread {
     runtime: Handle,
-    _end: oneshot::Sender<()>,
+    _end: Arc<oneshot::Sender<()>>,
 }
 
 impl Gateways {
@@ -51,7 +60,8 @@ impl Gateways {
     pub fn new(driver: Driver) -> Self {
         let (questions, asked) = mpsc::unbounded_channel();
         spawn_local(answer(driver, asked));
-        Self { questions, thread: None, open: Rc::default(), shares: HashMap::new() }
+        let (closing, _) = watch::channel(0);
+        Self { questions, open: Rc::default(), closing, shares: HashMap::new() }
     }
 
     /// Opens one, which has this epoch as its name until it is closed.
@@ -66,36 +76,40 @@ impl Gateways {
             peer: Peer { program: Some(format!("gateway {}", plan.name).into()), ..Peer::default() },
         };
         let share = self.shares.entry(plan.profile.name.clone()).or_default().clone();
-        let opening = self.runtime().map(|runtime| runtime.spawn(open(plan, tokens, share)));
-        self.open.borrow_mut().insert(epoch, None);
-        let all = Rc::clone(&self.open);
+        let (end, ended) = oneshot::channel();
+        let (told, opened) = oneshot::channel();
+        let thread = self.thread().map(|thread| {
+            let life = live(open(plan, tokens, share), told, ended, self.closing.clone(), thread.clone());
+            thread.runtime.spawn(life);
+            self.open.borrow_mut().insert(epoch, Place { gateway: None, thread, _end: end });
+        });
+        let (all, closing) = (Rc::clone(&self.open), self.closing.clone());
         async move {
-            let opened = match opening {
-                Ok(opening) => opening.await.unwrap_or_else(|_| Err(failed("a part of the daemon failed"))),
-                Err(err) => Err(failed(&format!("the system starts no thread for it ({err})"))),
-            };
-            let (gateway, ready) = opened?;
-            // One that was closed meanwhile ends here.
-            if let Some(place) = all.borrow_mut().get_mut(&epoch) {
-                *place = Some(gateway);
+            thread.map_err(|err| failed(&format!("the system starts no thread for it ({err})")))?;
+            match opened.await.unwrap_or_else(|_| Err(failed("it was closed again"))) {
+                Ok((gateway, ready)) => {
+                    if let Some(place) = all.borrow_mut().get_mut(&epoch) {
+                        place.gateway = Some(gateway);
+                    }
+                    Ok(ready)
+                }
+                Err(fault) => {
+                    let_go(&all, &closing, epoch);
+                    Err(fault)
+                }
             }
-            Ok(ready)
         }
     }
 
     /// Closes one, with its connections.
     pub fn close(&mut self, epoch: Epoch) {
-        let mut open = self.open.borrow_mut();
-        open.remove(&epoch);
-        if open.is_empty() {
-            self.thread = None;
-        }
+        let_go(&self.open, &self.closing, epoch);
     }
 
     /// Adds what an open gateway has passed on to what is known of it.
     pub fn count(&self, epoch: Option<Epoch>, status: GatewayStatus) -> GatewayStatus {
         let open = self.open.borrow();
-        let Some(gateway) = epoch.and_then(|epoch| open.get(&epoch)?.as_ref()) else { return status };
+        let Some(gateway) = epoch.and_then(|epoch| open.get(&epoch)?.gateway.as_ref()) else { return status };
         let counts = gateway.counts();
         GatewayStatus {
             requests: counts.requests,
@@ -108,12 +122,16 @@ impl Gateways {
         }
     }
 
-    fn runtime(&mut self) -> io::Result<&Handle> {
-        let thread = match self.thread.take() {
-            Some(thread) => thread,
-            None => Thread::start()?,
-        };
-        Ok(&self.thread.insert(thread).runtime)
+    fn thread(&self) -> io::Result<Thread> {
+        let of_another = self.open.borrow().values().next().map(|place| place.thread.clone());
+        of_another.map_or_else(Thread::start, Ok)
+    }
+}
+
+fn let_go(open: &RefCell<HashMap<Epoch, Place>>, closing: &watch::Sender<usize>, epoch: Epoch) {
+    if let Some(place) = open.borrow_mut().remove(&epoch) {
+        closing.send_modify(|closing| *closing += 1);
+        drop(place);
     }
 }
 
@@ -124,8 +142,36 @@ impl Thread {
         let (end, ended) = oneshot::channel::<()>();
         // An error says that the sender is gone, which is what is waited for.
         thread::Builder::new().name("gateway".to_owned()).spawn(move || runtime.block_on(ended).ok())?;
-        Ok(Self { runtime: handle, _end: end })
+        Ok(Self { runtime: handle, _end: Arc::new(end) })
     }
+}
+
+/// The life of one gateway, from the end of those before it to its own, which is when its port is free again.
+async fn live(
+    opening: impl Future<Output = Result<(Gateway, GatewayReady), Fault>>,
+    told: oneshot::Sender<Result<(Arc<Gateway>, GatewayReady), Fault>>,
+    mut ended: oneshot::Receiver<()>,
+    closing: watch::Sender<usize>,
+    _thread: Thread,
+) {
+    let mut others = closing.subscribe();
+    let others_are_closed = async { others.wait_for(|closing| *closing == 0).await.map(drop).is_ok() };
+    let is_wanted = tokio::select! {
+        are_closed = others_are_closed => are_closed,
+        _ = &mut ended => false,
+    };
+    if is_wanted {
+        let opened = opening.await.map(|(gateway, ready)| (Arc::new(gateway), ready));
+        let gateway = opened.as_ref().ok().map(|(gateway, _)| Arc::clone(gateway));
+        told.send(opened).ok();
+        // An error says that its place is gone.
+        ended.await.ok();
+        if let Some(gateway) = gateway {
+            gateway.close();
+            gateway.closed().await;
+        }
+    }
+    closing.send_modify(|closing| *closing -= 1);
 }
 
 /// Opens a gateway with the identity that it had before, as far as that still fits.

@@ -235,6 +235,18 @@ fn a_gateway_of_the_config_file_has_the_same_port_and_key_after_a_restart_and_go
 }
 
 #[test]
+fn a_gateway_that_is_closed_and_opened_at_once_finds_its_port_free() {
+    let (sandbox, world, _daemon) = signed_in();
+    world.configure(&format!("{}[gateway.mcp]\n", world::profile_for(&sandbox)));
+    world.client(&["daemon", "reload"], "").succeeded();
+    let first = shown(&world, "mcp");
+    for _ in 0..30 {
+        world.client(&["gateway", "revoke", "mcp"], "").succeeded();
+        assert_eq!(shown(&world, "mcp")["port"], first["port"]);
+    }
+}
+
+#[test]
 fn a_taken_port_is_one_clear_fault() {
     let (sandbox, world, _daemon) = signed_in();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
