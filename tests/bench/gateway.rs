@@ -234,26 +234,24 @@ fn make_certificate(folder: &Path) -> Result<(), String> {
     if made.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&made.stderr).into_owned()) }
 }
 
-/// nginx with one worker and these servers; the returned process is its master, which ends with it.
+/// nginx as one process, with these servers.
 fn start_nginx(world: &World, folder: &Path, name: &str, servers: &str) -> Result<Running, String> {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {}/{kind};\n", folder.display()))
         .concat();
     let path = folder.join(format!("{name}.conf"));
     let text = format!(
-        "daemon off; master_process off; pid {name}.pid; error_log stderr warn;\n\
+        "daemon off; master_process off; pid {name}.pid; error_log stderr notice;\n\
          events {{ worker_connections 1024; }}\nhttp {{\n  access_log off;\n{temporary}{servers}}}\n"
     );
     fs::write(&path, text).map_err(|err| err.to_string())?;
-    let nginx =
+    let mut nginx =
         world.start("nginx", &["-p", &folder.display().to_string(), "-c", &path.display().to_string()]);
-    // It says nothing when it is ready, but writes its pid after it has bound its ports.
-    let pid = folder.join(format!("{name}.pid"));
-    for _ in 0..500 {
-        if fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')) {
+    // It says what system it runs on once it listens.
+    while let Some(line) = nginx.next_line_of_stderr() {
+        if line.contains(" OS: ") {
             return Ok(nginx);
         }
-        std::thread::sleep(std::time::Duration::from_millis(10));
     }
     Err(format!("nginx did not start: {:?}", nginx.end()))
 }

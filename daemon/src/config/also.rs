@@ -21,9 +21,7 @@ pub(super) fn parse(source: &Source<'_>, entry: &Entry<'_>) -> Result<Vec<(Also,
     for table in source.tables(entry)? {
         let (also, at) = parse_one(source, &table)?;
         if found.iter().any(|(known, _)| known.origin == also.origin) {
-            return Err(source
-                .broken(at, "a server stands twice in `also` of one profile")
-                .remedy("remove one of them"));
+            return Err(source.broken(at, "duplicate server in `also`").remedy("remove one of them"));
         }
         found.push((also, at));
     }

@@ -124,7 +124,7 @@ fn what_is_wrong_with_a_further_server_is_named_with_its_line() {
         ),
         (
             also("origin = \"https://a\"\n[[profile.default.also]]\norigin = \"https://A:443\""),
-            "line 7: a server stands twice in `also` of one profile\n  try: remove one of them",
+            "line 7: duplicate server in `also`\n  try: remove one of them",
         ),
         (
             origin("https://rally1.rallydev.com"),
