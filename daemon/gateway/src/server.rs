@@ -36,7 +36,7 @@ use crate::{
     authority::Names,
     counts::{Counts, Tally, add_one},
     forward::Forward,
-    guard::{Guarded, Malformed, Verdict},
+    guard::{Guarded, HEAD_LIMIT, Malformed, Verdict},
     identity::Identity,
     neighbour,
     settings::{Settings, Ways},
@@ -52,6 +52,10 @@ const MOST_CONNECTIONS: usize = 512;
 
 /// How long a connection may be idle, or take for a head.
 const IDLE: Duration = Duration::from_secs(300);
+
+/// Most that is read or written at once: more than the longest head. The system's allocator keeps what was once used for
+/// larger pieces.
+const READ_AT_ONCE: usize = HEAD_LIMIT + 8 * 1024;
 
 /// How long the listener rests when the system has no room for another connection.
 const REST: Duration = Duration::from_millis(100);
@@ -258,6 +262,7 @@ where
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(IDLE)
+            .max_buf_size(READ_AT_ONCE)
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades();
         // A connection that breaks is the tool's affair; it has seen it.
