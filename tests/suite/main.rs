@@ -24,6 +24,7 @@ mod limits;
 mod lost_socket;
 mod manual;
 mod memory;
+mod neighbours;
 mod network;
 mod no_keyring;
 mod odd_names;
