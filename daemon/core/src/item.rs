@@ -165,7 +165,8 @@ impl Item {
                 Written::Failed(VaultTrouble::Failed("another program keeps changing the item".to_owned()))
             }
             Err(trouble) => {
-                if !self.wrote_late(text.as_ref()) {
+                // Where no keyring answers, none makes the write later.
+                if !trouble.is_missing() && !self.wrote_late(text.as_ref()) {
                     self.unsure.truncate(MOST_UNSURE - 1);
                     self.unsure.insert(0, text);
                 }
@@ -173,6 +174,11 @@ impl Item {
                 Written::Failed(trouble)
             }
         })
+    }
+
+    /// Whether the vault may hold this text, though it is out of date.
+    pub(crate) fn may_hold(&self, text: Option<&Secret>) -> bool {
+        is_same(self.believed.as_ref(), text) || self.wrote_late(text)
     }
 
     fn wrote_late(&self, text: Option<&Secret>) -> bool {

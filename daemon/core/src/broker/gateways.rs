@@ -35,13 +35,16 @@ impl Gateways {
         for (name, mut old) in std::mem::take(&mut self.0) {
             if let Some(id) = old.lives_for() {
                 let profile = config.profiles.get(old.profile());
-                if profile.is_some_and(|profile| old.is_reached_by(profile)) {
-                    self.0.insert(name, old);
-                } else {
-                    let fault = profile_changed(old.profile());
-                    old.end(step, &name, &fault);
-                    step.reply(id, Reply::Error(fault));
-                }
+                let fault = match profile.is_some_and(|profile| old.is_reached_by(profile)) {
+                    true if wanted.contains_key(&name) => name_taken(&name),
+                    true => {
+                        self.0.insert(name, old);
+                        continue;
+                    }
+                    false => profile_changed(old.profile()),
+                };
+                old.end(step, &name, &fault);
+                step.reply(id, Reply::Error(fault));
                 continue;
             }
             let Some(new) = wanted.remove(&name) else {
@@ -97,10 +100,10 @@ impl Gateways {
             gateway.end(step, name, &unknown(name));
             self.0.remove(name);
             step.reply(owner, Reply::Done);
+            step.reply(id, Reply::Done);
         } else {
-            gateway.revoke(step, name);
+            gateway.revoke(step, name, id);
         }
-        step.reply(id, Reply::Done);
     }
 
     /// Lets a gateway go whose client left.
@@ -125,18 +128,14 @@ impl Gateways {
         true
     }
 
-    /// Opens what is due.
+    /// Does what is due.
     pub(super) fn time_passed(&mut self, step: &mut Step<'_>) {
-        for (name, gateway) in &mut self.0 {
-            if gateway.due().is_some_and(|at| at <= step.now.tick) {
-                gateway.begin(step, name);
-            }
-        }
+        self.0.iter_mut().for_each(|(name, gateway)| gateway.time_passed(step, name));
     }
 
     /// When to call [`Gateways::time_passed`].
     pub(super) fn next_deadline(&self) -> Option<Tick> {
-        self.0.values().filter_map(Gateway::due).min()
+        self.0.values().filter_map(Gateway::next_deadline).min()
     }
 
     /// Closes all of them for good.
@@ -156,7 +155,7 @@ impl Gateways {
 
     /// Tells a client of each, as far as is known here.
     pub(super) fn tell(&self, step: &mut Step<'_>, id: AskId) {
-        let of = |(name, gateway): (&String, &Gateway)| (gateway.epoch(), gateway.status(name, step.keyring));
+        let of = |(name, gateway): (&String, &Gateway)| (gateway.epoch(), gateway.status(name));
         let shown: Vec<_> = self.0.iter().map(of).collect();
         if !shown.is_empty() {
             step.effects.push(Effect::TellGateways(id, shown));
@@ -189,5 +188,11 @@ fn standing(config: &Config) -> impl Iterator<Item = (String, Gateway)> {
 
 fn profile_changed(profile: &str) -> Fault {
     Fault::new(FaultKind::ConfigBroken, format!("profile {profile} was changed or removed meanwhile"))
+        .remedy("run the command again")
+}
+
+/// Its client asks again, and gets another name.
+fn name_taken(name: &str) -> Fault {
+    Fault::new(FaultKind::ConfigBroken, format!("the config file has a gateway {name} of its own now"))
         .remedy("run the command again")
 }

@@ -3,19 +3,20 @@
 //! Used by: `gateways`.
 
 use rally_cred_proto::{
-    Fault, Reply, Secret,
+    Fault, FaultKind, Reply, Secret,
     gateway::{GatewayStatus, OpenedGateway, WayOut},
     message::Event,
 };
 
 use crate::{
     event::{AskId, Effect, Entry, Epoch, GatewayPlan, GatewayReady, Outcome},
+    item::{Item, Written},
     jobs::Owner,
     policy,
     profile::{GatewaySettings, Keyring, Profile},
     step::Step,
     time::Tick,
-    vault::{Change, Changed, ItemKey, ItemKind, is_same},
+    vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble, is_same},
 };
 
 /// One of them.
@@ -35,7 +36,20 @@ pub(super) struct Gateway {
     trouble: Option<Fault>,
     /// Who wants to know how it is reached.
     asks: Vec<AskId>,
+    /// Whether the vault was read, or need not be.
+    is_read: bool,
     item: Item,
+    /// Why the vault does not keep its identity.
+    vault_fault: Option<Fault>,
+    revocation: Revocation,
+}
+
+/// A key that is to be worthless for good, which is so once the vault has it no more.
+#[derive(Debug, Default)]
+struct Revocation {
+    asks: Vec<AskId>,
+    /// The identity that had it last.
+    revoked: Option<Secret>,
 }
 
 /// How far a gateway is.
@@ -48,17 +62,6 @@ enum State {
     /// It is being opened.
     Opening(Epoch),
     Open(Epoch, GatewayReady),
-}
-
-/// What the vault has of a standing gateway.
-#[derive(Debug, Default)]
-struct Item {
-    /// Whether it has been read, or need not be.
-    is_read: bool,
-    /// What it holds, as far as is known.
-    holds: Option<Secret>,
-    writing: Option<Epoch>,
-    fault: Option<Fault>,
 }
 
 impl Gateway {
@@ -74,7 +77,10 @@ impl Gateway {
             state: State::Due(Tick(0)),
             trouble: None,
             asks: Vec::new(),
+            is_read: false,
             item: Item::default(),
+            vault_fault: None,
+            revocation: Revocation::default(),
         }
     }
 
@@ -90,7 +96,7 @@ impl Gateway {
             lives_for: Some(id),
             way_out: Some(way_out),
             identity,
-            item: Item { is_read: true, ..Item::default() },
+            is_read: true,
             ..Self::standing(settings, profile)
         }
     }
@@ -115,9 +121,20 @@ impl Gateway {
         self.trouble.as_ref()
     }
 
-    /// When it is to be opened.
-    pub(super) fn due(&self) -> Option<Tick> {
-        if let State::Due(at) = self.state { Some(at) } else { None }
+    /// When [`Gateway::time_passed`] has something to do.
+    pub(super) fn next_deadline(&self) -> Option<Tick> {
+        let opens_at = if let State::Due(at) = self.state { Some(at) } else { None };
+        [opens_at, self.item.again_at()].into_iter().flatten().min()
+    }
+
+    /// Opens it, or has the vault keep its identity, if that is due.
+    pub(super) fn time_passed(&mut self, step: &mut Step<'_>, name: &str) {
+        if self.item.again_at().is_some_and(|at| at <= step.now.tick) {
+            self.save(step, name);
+        }
+        if matches!(self.state, State::Due(at) if at <= step.now.tick) {
+            self.begin(step, name);
+        }
     }
 
     /// What it is called by whoever opened it.
@@ -132,9 +149,15 @@ impl Gateway {
         }
         (self.settings, self.profile) = (new.settings, new.profile);
         if has_other_vault {
-            // Whoever was given the key goes on using it.
-            self.item = Item { is_read: self.identity.is_some(), ..Item::default() };
-            self.save(step, name);
+            let moved = Fault::new(FaultKind::ConfigBroken, "the keyring was changed meanwhile");
+            self.revocation.answer(step, &Reply::Error(moved.remedy("run the command again")));
+            // Whoever was given the key goes on using it, unless the other vault has one already.
+            (self.item, self.is_read) = (Item::default(), self.identity.is_some());
+            match self.is_read {
+                true => self.save(step, name),
+                false if matches!(self.state, State::Reading(_)) => self.begin(step, name),
+                false => {}
+            }
         }
     }
 
@@ -144,22 +167,54 @@ impl Gateway {
         self.answer(step, name);
     }
 
-    /// Makes its key worthless, and gives it another.
-    pub(super) fn revoke(&mut self, step: &mut Step<'_>, name: &str) {
+    /// Makes its key worthless, and gives it another. Whoever asks hears so once a new daemon could not find it either.
+    pub(super) fn revoke(&mut self, step: &mut Step<'_>, name: &str, id: AskId) {
+        self.revocation.asks.push(id);
+        if !self.is_read {
+            // What the vault gives is not taken. Perhaps it is asked already.
+            return if matches!(self.state, State::Due(_)) {
+                self.begin(step, name)
+            };
+        }
         self.close(step, name);
-        (self.identity, self.item.is_read) = (None, true);
+        self.discard(step, name);
         self.begin(step, name);
+    }
+
+    /// Has the vault forget the identity. Another is made when it is opened next.
+    fn discard(&mut self, step: &mut Step<'_>, name: &str) {
+        if let Some(revoked) = self.identity.clone() {
+            self.revocation.revoked = Some(revoked);
+        }
+        self.take_on(step, name, None);
+        if self.item.is_current() {
+            self.revocation.answer(step, &Reply::Done);
+        }
+    }
+
+    /// Has this identity from now on, and the vault keep it.
+    fn take_on(&mut self, step: &mut Step<'_>, name: &str, identity: Option<Secret>) {
+        if !is_same(self.identity.as_ref(), identity.as_ref()) {
+            let before = std::mem::replace(&mut self.identity, identity);
+            self.item.diverge(|| before);
+            self.save(step, name);
+        } else if !self.item.is_current() && !self.item.is_under_way() {
+            self.save(step, name);
+        }
     }
 
     /// Lets go whoever wants to know how it is reached.
     pub(super) fn left(&mut self, id: AskId) {
         self.asks.retain(|ask| *ask != id);
+        self.revocation.asks.retain(|ask| *ask != id);
     }
 
     /// Closes it for good.
     pub(super) fn end(&mut self, step: &mut Step<'_>, name: &str, fault: &Fault) {
         self.close(step, name);
-        self.asks.drain(..).for_each(|id| step.reply(id, Reply::Error(fault.clone())));
+        let reply = Reply::Error(fault.clone());
+        self.revocation.answer(step, &reply);
+        self.asks.drain(..).for_each(|id| step.reply(id, reply.clone()));
     }
 
     /// Closes it, if it is open or about to be.
@@ -180,7 +235,7 @@ impl Gateway {
     /// Opens it, after its identity was looked for.
     pub(super) fn begin(&mut self, step: &mut Step<'_>, name: &str) {
         let owner = Owner::Gateway(name.to_owned());
-        if !self.item.is_read {
+        if !self.is_read {
             let key = key_of(name);
             self.state = State::Reading(step.begin(owner, |epoch| Effect::Load(epoch, key)));
             return;
@@ -204,57 +259,95 @@ impl Gateway {
         (self.state, self.trouble) = (State::Due(step.now.tick + policy::GATEWAY_PAUSE), Some(fault));
     }
 
-    /// Has the vault keep its identity, if that holds another.
+    /// Has the vault keep its identity, or forget it.
     fn save(&mut self, step: &mut Step<'_>, name: &str) {
-        if self.lives_for.is_some()
-            || self.item.writing.is_some()
-            || is_same(self.item.holds.as_ref(), self.identity.as_ref())
-        {
+        if self.lives_for.is_some() {
             return;
         }
-        let change = Change { key: key_of(name), from: self.item.holds.clone(), to: self.identity.clone() };
-        let owner = Owner::Gateway(name.to_owned());
-        self.item.writing = Some(step.begin(owner, |epoch| Effect::Change(epoch, change)));
+        let (owner, key) = (Owner::Gateway(name.to_owned()), key_of(name));
+        self.item.order(self.identity.clone(), |from, to| {
+            step.begin(owner, |epoch| Effect::Change(epoch, Change { key, from, to }))
+        });
     }
 
     /// Takes what a job came to. `false` if nobody waits for it any more.
     pub(super) fn heard(&mut self, step: &mut Step<'_>, name: &str, epoch: Epoch, outcome: Outcome) -> bool {
         match (outcome, &self.state) {
             (Outcome::Loaded(outcome), State::Reading(own)) if *own == epoch => {
-                match outcome {
-                    Ok(held) => (self.identity, self.item.holds) = (held.clone(), held),
-                    Err(trouble) if trouble.is_missing() && step.keyring == Keyring::Auto => {
-                        self.item.fault = Some(trouble.fault());
-                    }
-                    Err(trouble) => {
-                        self.put_off(step, name, trouble.fault());
-                        return true;
-                    }
-                }
-                self.item.is_read = true;
-                self.begin(step, name);
+                self.loaded(step, name, outcome);
             }
             (Outcome::GatewayOpened(outcome), State::Opening(own)) if *own == epoch => {
                 self.opened(step, name, epoch, outcome);
             }
-            (Outcome::Changed(outcome), _) if self.item.writing == Some(epoch) => {
-                self.item.writing = None;
-                match outcome {
-                    Ok(Changed::Done) => {
-                        (self.item.holds, self.item.fault) = (self.identity.clone(), None);
-                    }
-                    // Another daemon of the same keyring was quicker; whoever knows its key is to be let in here too.
-                    Ok(Changed::Conflict(held)) => {
-                        (self.identity, self.item.holds) = (held.clone(), held);
-                        self.close(step, name);
-                        self.begin(step, name);
-                    }
-                    Err(trouble) => self.item.fault = Some(trouble.fault()),
-                }
+            (Outcome::Changed(outcome), _) if self.item.is_writing(epoch) => {
+                self.changed(step, name, epoch, outcome);
             }
             _ => return false,
         }
         true
+    }
+
+    fn loaded(&mut self, step: &mut Step<'_>, name: &str, outcome: Read) {
+        match outcome {
+            Ok(held) => {
+                (self.identity, self.item, self.vault_fault) = (held, Item::read(), None);
+                if !self.revocation.asks.is_empty() || self.is_revoked(self.identity.as_ref()) {
+                    self.discard(step, name);
+                }
+            }
+            Err(trouble) if trouble.is_missing() && step.keyring == Keyring::Auto => {
+                self.revocation.answer(step, &Reply::Done);
+                self.vault_fault = Some(trouble.fault());
+            }
+            Err(trouble) => {
+                self.revocation.answer(step, &Reply::Error(trouble.fault()));
+                return self.put_off(step, name, trouble.fault());
+            }
+        }
+        self.is_read = true;
+        self.begin(step, name);
+    }
+
+    /// Takes the outcome of the write that is under way.
+    fn changed(
+        &mut self,
+        step: &mut Step<'_>,
+        name: &str,
+        epoch: Epoch,
+        outcome: Result<Changed, VaultTrouble>,
+    ) {
+        let lasts = step.keyring != Keyring::Memory;
+        let (now, dice) = (step.now, &mut *step.dice);
+        let retry_at = |failures| now.tick + policy::save_again(failures, dice);
+        match self.item.written(epoch, outcome, lasts, retry_at) {
+            None => {}
+            Some(Written::Done) => {
+                self.vault_fault = None;
+                self.revocation.answer(step, &Reply::Done);
+            }
+            Some(Written::Outdated) => self.save(step, name),
+            Some(Written::Conflict { found, .. }) if self.is_revoked(found.as_ref()) => self.save(step, name),
+            // Another daemon of the same keyring was quicker; whoever knows its key is to be let in here too.
+            Some(Written::Conflict { found, .. }) => {
+                self.close(step, name);
+                (self.identity, self.item, self.vault_fault) = (found, Item::read(), None);
+                self.revocation.answer(step, &Reply::Done);
+                self.begin(step, name);
+            }
+            Some(Written::Failed(trouble)) => {
+                let fault = trouble.fault();
+                let is_gone = trouble.is_missing()
+                    && step.keyring == Keyring::Auto
+                    && !self.item.may_hold(self.revocation.revoked.as_ref());
+                let reply = if is_gone { Reply::Done } else { Reply::Error(still_kept(name, &fault)) };
+                self.revocation.answer(step, &reply);
+                self.vault_fault = Some(fault);
+            }
+        }
+    }
+
+    fn is_revoked(&self, identity: Option<&Secret>) -> bool {
+        identity.is_some() && is_same(self.revocation.revoked.as_ref(), identity)
     }
 
     fn opened(
@@ -266,13 +359,13 @@ impl Gateway {
     ) {
         match (outcome, self.lives_for) {
             (Ok(ready), id) => {
-                (self.identity, self.trouble) = (Some(ready.identity.clone()), None);
-                self.port = Some(ready.port);
+                (self.port, self.trouble) = (Some(ready.port), None);
+                let identity = ready.identity.clone();
                 let (profile, port) = (self.profile.name.to_string(), ready.port);
                 let entry = Entry::GatewayOpened { name: name.to_owned(), profile, port };
                 step.effects.push(Effect::Log(entry));
                 self.state = State::Open(epoch, ready);
-                self.save(step, name);
+                self.take_on(step, name, Some(identity));
                 if let (Some(id), Some(opened)) = (id, self.shown(name)) {
                     let opened = OpenedGateway { identity: self.identity.clone(), ..opened };
                     step.effects.push(Effect::Tell(id, Event::GatewayOpen(Box::new(opened))));
@@ -308,28 +401,43 @@ impl Gateway {
     }
 
     /// What is known of it here.
-    pub(super) fn status(&self, name: &str, keyring: Keyring) -> GatewayStatus {
+    pub(super) fn status(&self, name: &str) -> GatewayStatus {
         let port = match &self.state {
             State::Open(_, ready) => Some(ready.port),
             State::Due(_) | State::Reading(_) | State::Opening(_) => None,
         };
-        let is_kept = self.item.holds.is_some() && is_same(self.item.holds.as_ref(), self.identity.as_ref());
         GatewayStatus {
             name: name.to_owned(),
             profile: self.profile.name.to_string(),
             standing: self.lives_for.is_none(),
             port,
             via: self.settings.via,
-            kept: self.lives_for.is_none() && is_kept && keyring != Keyring::Memory,
+            kept: self.lives_for.is_none() && self.identity.is_some() && self.item.is_kept(),
             requests: 0,
             waiting: 0,
             bytes_up: 0,
             bytes_down: 0,
             renewals: 0,
             last_error: None,
-            fault: self.trouble.clone().or_else(|| self.item.fault.clone()),
+            fault: self.trouble.clone().or_else(|| self.vault_fault.clone()),
         }
     }
+}
+
+impl Revocation {
+    fn answer(&mut self, step: &mut Step<'_>, reply: &Reply) {
+        self.asks.drain(..).for_each(|id| step.reply(id, reply.clone()));
+    }
+}
+
+/// A revocation that would not outlive the daemon.
+fn still_kept(name: &str, fault: &Fault) -> Fault {
+    Fault::new(
+        fault.kind,
+        format!("the key of gateway {name} is worth nothing now, but the keyring still has it"),
+    )
+    .why(fault.what.clone())
+    .remedy("unlock the keyring, then run the command again, before the daemon ends")
 }
 
 fn key_of(name: &str) -> ItemKey {
