@@ -34,7 +34,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use rustls_platform_verifier::Verifier;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tower_service::Service;
 
 use crate::{
@@ -46,6 +46,9 @@ use pool::{NoAnswer, Pool};
 
 /// Longest wait for a TCP connection.
 const CONNECT_IN: Duration = Duration::from_secs(10);
+
+/// Longest wait until a new connection can be used, with the parent's proxy and the TLS handshake.
+const READY_IN: Duration = Duration::from_secs(15);
 
 /// A connection on which nothing comes for so long is asked whether it lives, so that one that a sleep of the machine
 /// has cut does not hold its requests for ever.
@@ -150,8 +153,8 @@ impl Road {
     pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<TokioIo<Wire>, Trouble> {
         let uri = format!("https://{host}:{port}").parse();
         let uri = uri.map_err(|_| Trouble::bad_request("a tunnel leads to a name or an address"))?;
-        let wire = self.clone().call(uri).await.map_err(|error| sort(error.as_ref(), true))?;
-        Ok(TokioIo::new(wire))
+        let wire = timeout(READY_IN, self.clone().call(uri)).await.map_err(|_| Trouble::silent())?;
+        Ok(TokioIo::new(wire.map_err(|error| sort(error.as_ref(), true))?))
     }
 }
 

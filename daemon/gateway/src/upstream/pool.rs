@@ -31,11 +31,8 @@ use tower_service::Service;
 use crate::{
     replay::Attempt,
     trouble::BoxError,
-    upstream::{ALIVE_EVERY, Road, Wire},
+    upstream::{ALIVE_EVERY, READY_IN, Road, Wire},
 };
-
-/// Longest wait until a new connection can be used: the way through the parent's proxy and the TLS handshake included.
-const READY_IN: Duration = Duration::from_secs(20);
 
 /// How long a connection is kept for the next request. Rally's load balancers close theirs after a minute or more.
 const KEEP_IDLE: Duration = Duration::from_secs(55);
@@ -77,7 +74,7 @@ struct Kept {
 pub(crate) enum NoAnswer {
     /// There is no connection.
     Unreachable(BoxError),
-    /// There is one on which nothing comes.
+    /// There is none in time.
     Silent,
     /// It ended.
     BrokenOff(hyper::Error),
@@ -89,12 +86,14 @@ enum Link {
     Shared(http2::SendRequest<Attempt>),
 }
 
+type Connection = http1::Connection<MaybeHttpsStream<Wire>, Attempt>;
+
 /// A connection of HTTP/1.1. Whoever has it drives it in their own task: to hand each piece from one task to another costs
 /// as much as all else that is done with a small answer.
 struct Single {
     sender: http1::SendRequest<Attempt>,
     /// `None` once it has ended.
-    connection: Option<Pin<Box<http1::Connection<MaybeHttpsStream<Wire>, Attempt>>>>,
+    connection: Option<Pin<Box<Connection>>>,
 }
 
 /// The place of a connection that is in use, to which it is given back if another request can be sent by it.
@@ -129,7 +128,7 @@ impl Pool {
             let is_new = kept.is_none();
             let link = match kept {
                 Some(link) => link,
-                None => self.connect().await?,
+                None => timeout(READY_IN, self.connect()).await.unwrap_or(Err(NoAnswer::Silent))?,
             };
             self.sweep();
             let sent = match link {
@@ -178,10 +177,6 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Link, NoAnswer> {
-        timeout(READY_IN, self.reach()).await.unwrap_or(Err(NoAnswer::Silent))
-    }
-
-    async fn reach(&self) -> Result<Link, NoAnswer> {
         let wire = self.connector.clone().call(self.to.clone()).await.map_err(NoAnswer::Unreachable)?;
         if wire.connected().is_negotiated_h2() {
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
