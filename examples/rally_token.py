@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Prints a ZSESSIONID, asked of rally-credd as proto/PROTOCOL.md has it: `rally_token.py [PROFILE]`."""
-import json, os, pathlib, socket, stat, sys
+import json, os, pathlib, socket, stat, struct, sys
 
 
 def socket_path():
@@ -15,11 +15,17 @@ def socket_path():
 
 def ask(request, results):
     path = socket_path()
-    folder = os.lstat(path.parent)  # in a folder of somebody else's, the socket may be too
-    if not stat.S_ISDIR(folder.st_mode) or folder.st_uid != os.geteuid() or folder.st_mode & 0o077:
+    folder, above = os.lstat(path.parent), os.stat(path.parent.parent)
+    is_ours = stat.S_ISDIR(folder.st_mode) and folder.st_uid == os.geteuid() and not folder.st_mode & 0o077
+    # In a folder of somebody else's, or one that they can rename, the socket may be theirs too.
+    if not is_ours or above.st_uid not in (0, os.geteuid()) or 0 < above.st_mode & 0o1022 < 0o1000:
         sys.exit(f"the socket folder {path.parent} is not safe")
     with socket.socket(socket.AF_UNIX) as daemon:
         daemon.connect(str(path))
+        if sys.platform == "linux":  # elsewhere getpeereid, which Python lacks
+            _, uid, _ = struct.unpack("iII", daemon.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if uid not in (0, os.geteuid()):
+                sys.exit(f"the socket {path} is not safe: uid {uid} listens there")
         daemon.sendall(json.dumps({"v": 1, **request}).encode() + b"\n")
         for line in daemon.makefile(encoding="utf-8"):
             answer = json.loads(line)

@@ -7,6 +7,8 @@ use std::{io, path::Path, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
+#[cfg(unix)]
+use crate::client::check_listener;
 use crate::client::{CONNECTION, broken, check, ended, garbled, line_of, not_connected, too_late};
 use crate::frame::{self, Lines};
 use crate::{Answer, Event, Fault, Reply, Request, process::Process};
@@ -37,14 +39,16 @@ pub struct AsyncClient {
 }
 
 impl AsyncClient {
-    /// Connects, after a check that nobody else could have put the socket there. A daemon that does not let anybody in is
-    /// given up after five seconds.
+    /// Connects, after a check that nobody else could have put the socket there, and before a byte is sent one that nobody
+    /// else has. A daemon that does not let anybody in is given up after five seconds.
     ///
     /// [`FaultKind::NoDaemon`](crate::FaultKind::NoDaemon) if nobody listens: start a daemon and try again. Any other
     /// fault names what to mend.
     pub async fn connect(socket: &Path) -> Result<Self, Fault> {
         check(socket)?;
         let stream = connect(socket).await.map_err(|err| not_connected(socket, &err))?;
+        #[cfg(unix)]
+        check_listener(socket, crate::stream::listener_uid(&stream).map(Some))?;
         Ok(Self { stream, lines: Lines::default(), patience: None })
     }
 

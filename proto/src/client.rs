@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::frame::{self, BadFrame, Lines};
 use crate::{
-    Answer, Ask, Deadline, Event, Fault, FaultKind, Reply, Request, VERSION, message::Versioned,
+    Answer, Ask, Deadline, Event, Fault, FaultKind, Reply, Request, VERSION, message::Versioned, own_file,
     process::Process, socket, stream::Stream,
 };
 
@@ -37,8 +37,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, after a check that nobody else could have put the socket there. A daemon that does not let anybody in is
-    /// given up after five seconds.
+    /// Connects, after a check that nobody else could have put the socket there, and before a byte is sent one that nobody
+    /// else has. A daemon that does not let anybody in is given up after five seconds.
     ///
     /// [`FaultKind::NoDaemon`] if nobody listens: start a daemon and try again. Any other fault names what to mend.
     pub fn connect(socket: &Path) -> Result<Self, Fault> {
@@ -49,6 +49,7 @@ impl Client {
     pub fn connect_by(socket: &Path, deadline: &mut Deadline) -> Result<Self, Fault> {
         check(socket)?;
         let stream = Stream::connect(socket, deadline).map_err(|err| not_connected(socket, &err))?;
+        check_listener(socket, stream.listener_uid())?;
         Ok(Self { stream, lines: Lines::default(), is_usable: true, patience: None })
     }
 
@@ -134,6 +135,22 @@ impl Client {
 pub(crate) fn check(socket: &Path) -> Result<(), Fault> {
     socket::check_length(socket)?;
     if socket::check_folder(socket)? { Ok(()) } else { Err(no_daemon("there is no socket")) }
+}
+
+/// Refuses a socket on which another user listens. Root may, which can read whatever is sent.
+pub(crate) fn check_listener(socket: &Path, uid: io::Result<Option<u32>>) -> Result<(), Fault> {
+    let refuse = |why: String| {
+        let what = format!("the socket {} is not served by a daemon of this user", socket.display());
+        Err(socket::in_the_way(Fault::new(FaultKind::Failed, what).why(why), socket, socket))
+    };
+    match uid {
+        Ok(None | Some(0)) => Ok(()),
+        Ok(Some(uid)) => match own_file::other_user(uid) {
+            None => Ok(()),
+            Some(me) => refuse(format!("uid {uid} listens there, and this program runs as uid {me}")),
+        },
+        Err(err) => refuse(format!("the system does not tell who listens there: {err}")),
+    }
 }
 
 /// Why there is no connection.
@@ -259,6 +276,56 @@ mod tests {
             thread::spawn(move || (0..=count).map(|_| listener.accept().unwrap().0).collect::<Vec<_>>());
         crate::AsyncClient::connect(&socket).await.unwrap();
         assert_eq!(letting_in.join().unwrap().len(), count + 1);
+    }
+
+    /// A socket on which another user listens, in a folder of this user's; `None` where only this user can be had.
+    fn of_another_user(socket: &Path) -> Option<UnixListener> {
+        use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let shared = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(shared.path(), Permissions::from_mode(0o777)).unwrap();
+        let path = shared.path().join("socket");
+        let listener = thread::scope(|scope| {
+            let listen = || {
+                let (uid, gid) = (rustix::fs::Uid::from_raw(65_534), rustix::fs::Gid::from_raw(65_534));
+                set_thread_groups(&[]).unwrap();
+                set_thread_res_gid(gid, gid, gid).unwrap();
+                set_thread_res_uid(uid, uid, uid).unwrap();
+                UnixListener::bind(&path).unwrap()
+            };
+            scope.spawn(listen).join().unwrap()
+        });
+        std::fs::rename(path, socket).unwrap();
+        Some(listener)
+    }
+
+    /// What the next who has connected has sent, up to their end.
+    fn sent_to(listener: &UnixListener) -> Vec<u8> {
+        let mut sent = Vec::new();
+        std::io::Read::read_to_end(&mut listener.accept().unwrap().0, &mut sent).unwrap();
+        sent
+    }
+
+    #[test]
+    fn a_socket_of_another_user_is_sent_nothing() {
+        let (_folder, socket) = private_folder();
+        let Some(listener) = of_another_user(&socket) else { return };
+        let fault = Client::connect(&socket).unwrap_err();
+        let why = "uid 65534 listens there, and this program runs as uid 0";
+        assert_eq!((fault.kind, fault.why.as_deref()), (FaultKind::Failed, Some(why)));
+        assert_eq!(sent_to(&listener), b"");
+    }
+
+    #[cfg(feature = "tokio")]
+    #[tokio::test]
+    async fn an_asynchronous_client_sends_a_socket_of_another_user_nothing_either() {
+        let (_folder, socket) = private_folder();
+        let Some(listener) = of_another_user(&socket) else { return };
+        let fault = crate::AsyncClient::connect(&socket).await.unwrap_err();
+        assert!(fault.why.is_some_and(|why| why.starts_with("uid 65534 listens there")));
+        assert_eq!(sent_to(&listener), b"");
     }
 
     #[test]

@@ -86,8 +86,9 @@ pub fn check_owners(socket: &Path) -> Result<(), Fault> {
         .map_err(|fault| if is_default(socket) { fault } else { fault.remedy(OTHER_PATH) })
 }
 
-/// Refuses a socket folder that somebody else could have made or can write to: it must be a folder and no link, belong
-/// to this user, and be closed to everyone else. `Ok(false)` if there is none yet.
+/// Refuses a socket folder that somebody else could have made, can write to or can rename: it must be a folder and no
+/// link, belong to this user, and be closed to everyone else, and in the folder above it nobody but this user and root
+/// may change what it holds. `Ok(false)` if there is none yet.
 #[cfg(unix)]
 pub fn check_folder(socket: &Path) -> Result<bool, Fault> {
     use std::os::unix::fs::MetadataExt;
@@ -124,7 +125,35 @@ pub fn check_folder(socket: &Path) -> Result<bool, Fault> {
     if found.mode() & 0o077 != 0 {
         return refuse(format!("its mode is {:o}", found.mode() & 0o7777), format!("chmod 700 {}", word("")));
     }
-    Ok(true)
+    let above = folder.parent().unwrap_or(folder);
+    match std::fs::metadata(above) {
+        Ok(found) if !is_open_to_others(&found, me) => Ok(true),
+        Ok(found) => {
+            let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+            let mend = match owner == me {
+                true => format!("chmod go-w {}", crate::shell_word::shell_word(&above.display().to_string())),
+                false => "set XDG_RUNTIME_DIR to a folder of your own, or unset it".to_owned(),
+            };
+            let above = above.display();
+            refuse(
+                format!("others may put another in its place: {above} belongs to uid {owner}, mode {mode:o}"),
+                mend,
+            )
+        }
+        Err(err) => refuse(err.to_string(), format!("ls -ld {}", word(""))),
+    }
+}
+
+/// Whether others may rename what this folder holds. Where it has the sticky bit, as /tmp does, they may rename only what
+/// is theirs.
+#[cfg(unix)]
+fn is_open_to_others(folder: &std::fs::Metadata, me: u32) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    // Inside a user namespace, root's folders have whatever number stands for the users outside.
+    let is_the_systems = |uid| uid == 0 || std::fs::metadata("/").is_ok_and(|root| root.uid() == uid);
+    let is_writable = folder.mode() & 0o022 != 0 && folder.mode() & 0o1000 == 0;
+    is_writable || folder.uid() != me && !is_the_systems(folder.uid())
 }
 
 /// Adds to a fault how something in the place of the socket's files is got out of the way: in the folder that we choose
@@ -191,5 +220,26 @@ mod tests {
             check_folder(&link.join("agent.sock")).unwrap_err().why.as_deref(),
             Some("it is a link or a file")
         );
+    }
+
+    #[test]
+    fn a_folder_that_others_can_rename_is_refused_with_owner_and_mode_of_the_one_above() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("rally-cred");
+        let socket = folder.join("agent.sock");
+        fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
+        let above = |mode| fs::set_permissions(home.path(), fs::Permissions::from_mode(mode)).unwrap();
+        for mode in [0o700, 0o755, 0o1777, 0o1770] {
+            above(mode);
+            assert_eq!(check_folder(&socket), Ok(true), "{mode:o}");
+        }
+        let me = rustix::process::geteuid().as_raw();
+        for mode in [0o777, 0o775, 0o702] {
+            above(mode);
+            let why = check_folder(&socket).unwrap_err().why.unwrap();
+            let place = format!("{} belongs to uid {me}, mode {mode:o}", home.path().display());
+            assert!(why.ends_with(&place), "{why}");
+        }
+        above(0o700);
     }
 }

@@ -1,11 +1,11 @@
-//! The connection to the daemon as bytes, none of which is waited for beyond a deadline.
-//! Does not: know what the bytes say.
+//! The connection to the daemon as bytes, none of which is waited for beyond a deadline, and whose process listens.
+//! Does not: know what the bytes say, or judge who may listen.
 //! Used by: the blocking client; on Unix the asynchronous one too, for the connection.
 
 #[cfg(unix)]
 pub(crate) use unix::Stream;
 #[cfg(all(unix, feature = "tokio"))]
-pub(crate) use unix::connect;
+pub(crate) use unix::{connect, listener_uid};
 #[cfg(not(unix))]
 pub(crate) use windows::Stream;
 
@@ -60,6 +60,11 @@ mod unix {
             if has_come { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
         }
 
+        /// The user whose process listens.
+        pub(crate) fn listener_uid(&self) -> io::Result<Option<u32>> {
+            listener_uid(&self.0).map(Some)
+        }
+
         /// The process that listens, where the system tells.
         pub(crate) fn peer(&self) -> Option<u32> {
             #[cfg(target_os = "linux")]
@@ -69,6 +74,20 @@ mod unix {
             #[cfg(not(target_os = "linux"))]
             None
         }
+    }
+
+    /// The user who began to listen at the other end. The path does not tell: whoever can rename one of its folders may
+    /// have put another in its place between the look at it and the connection.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn listener_uid(stream: &impl std::os::fd::AsFd) -> io::Result<u32> {
+        Ok(rustix::net::sockopt::socket_peercred(stream)?.uid.as_raw())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn listener_uid(stream: &impl std::os::fd::AsFd) -> io::Result<u32> {
+        use interprocess::{local_socket::traits::StreamCommon, os::unix::uds_local_socket::Stream};
+        let stream = UnixStream::from(stream.as_fd().try_clone_to_owned()?);
+        Stream::from(stream).peer_creds()?.euid().ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     /// A connected socket on which no call blocks.
@@ -148,6 +167,11 @@ mod windows {
         pub(crate) fn read(&mut self, room: &mut [u8], deadline: &mut Deadline) -> io::Result<usize> {
             self.0.set_recv_timeout(deadline.left()).ok();
             self.0.read(room)
+        }
+
+        /// A pipe's rights are checked by the system.
+        pub(crate) fn listener_uid(&self) -> io::Result<Option<u32>> {
+            Ok(None)
         }
 
         pub(crate) fn peer(&self) -> Option<u32> {
