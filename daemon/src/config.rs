@@ -107,7 +107,11 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
         (None, []) if static_hosts != StaticHosts::default() => String::new(),
         _ => choose_default(&source, default_profile, &names)?,
     };
-    let profiles = profiles.into_iter().map(|profile| (profile.name.to_string(), profile)).collect();
+    let profiles = profiles.into_iter().map(|profile| {
+        let is_default = *profile.name == *default_profile;
+        (profile.name.to_string(), Profile { is_default, ..profile })
+    });
+    let profiles = profiles.collect();
     // A command replaces the desktop's notification; whoever writes `off` wants neither.
     let notify = match (notify, notify_command) {
         (Notify::Desktop, Some((program, arguments))) => Notify::Command { program, arguments },
@@ -310,6 +314,8 @@ fn parse_profile(
     let base_url = found.get("base_url").copied().unwrap_or(Text { text: DEFAULT_BASE_URL, at: entry.at });
     Ok(Profile {
         name,
+        // Known once every profile is.
+        is_default: false,
         base_url: BaseUrl::parse(base_url.text).map_err(|why| {
             bad_url("base_url", base_url, why).remedy(format!("base_url = \"{DEFAULT_BASE_URL}\""))
         })?,

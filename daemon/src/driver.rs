@@ -225,6 +225,7 @@ mod tests {
     fn driver() -> (Driver, Rc<RefCell<Vec<Effect>>>, oneshot::Receiver<()>) {
         let profile = Profile {
             name: ProfileName::parse("default").unwrap(),
+            is_default: true,
             base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
             client_id: "id".to_owned(),
             redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),

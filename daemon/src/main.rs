@@ -10,6 +10,11 @@ use rally_credd::{
     start::{self, Command},
 };
 
+/// Whatever is freed is overwritten: the libraries for HTTP, TLS, JSON and D-Bus copy secrets into buffers of their own.
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
+    zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
 fn main() -> ExitCode {
     environment::drop_empty_variables();
     let arguments = match command_line::command().try_get_matches() {

@@ -35,10 +35,11 @@ impl Command {
         Self(words.split(' ').map(str::to_owned).collect())
     }
 
-    /// A command of ours for a profile, such as `rally-cred login work`. The profile `default` need not be named.
-    pub fn of_profile(verb: &str, profile: &str) -> Self {
+    /// A command of ours for a profile, such as `rally-cred login work`. A profile called `default` need not be named
+    /// where it is the one that is meant by no name.
+    pub fn of_profile(verb: &str, profile: &str, is_default: bool) -> Self {
         let command = Self::new("rally-cred").arg(verb);
-        if profile == "default" { command } else { command.arg(profile) }
+        if is_default && profile == "default" { command } else { command.arg(profile) }
     }
 
     /// Adds an argument, whatever is in it.

@@ -36,7 +36,7 @@ fn status(tool: &mut Running) -> String {
 }
 
 /// Holds that Rally has seen no key but tokens of its own.
-fn check_that_rally_saw_tokens_only(sandbox: &Sandbox) {
+pub(crate) fn check_that_rally_saw_tokens_only(sandbox: &Sandbox) {
     let log = sandbox.log();
     let sent: Vec<_> = log.iter().filter_map(|entry| entry.header("zsessionid")).collect();
     assert!(!sent.is_empty() && sent.iter().all(|key| key.len() != 44), "{sent:?}");

@@ -2,24 +2,29 @@
 //! Does not: try what the tools do when something fails (`tools` does).
 //! Used by: `main`.
 
+mod played;
+
 use std::{collections::BTreeMap, fs};
 
-use rally_cred_tests::{git_server::GitServer, man, world::Ended};
+use rally_cred_tests::toolkits::{file, installed, python};
+use rally_cred_tests::{git_server::GitServer, keyring::KeyringSession, man, world::Ended};
 
+use crate::gateway::check_that_rally_saw_tokens_only;
 use crate::tidy::document;
-use crate::tools::{Stage, installed};
+use crate::tools::Stage;
 
 const PAGE: &str = include_str!("../../INTEGRATIONS.md");
 
-/// Every section, and what its last block prints. A new section fails here until it says.
+/// Every section, and what its last block prints. A new section fails here until it says. Those with nothing have
+/// transcripts.
 const PRINTED: [(&str, &str); 11] = [
     ("curl", "UserName"),
     ("Python with requests", "@"),
     ("pyral", "Example Project"),
     ("rally for Node", "DE1"),
-    ("MCP servers", "UserName"),
+    ("MCP servers", ""),
     ("A headers command", "{\"Authorization\":\"Bearer "),
-    ("Programs that run for days", "@"),
+    ("Programs that run for days", ""),
     ("cron", "Example Project"),
     ("git", ""),
     ("Bazel", "ZSESSIONID"),
@@ -31,6 +36,14 @@ struct Block<'a> {
     language: &'a str,
     file: Option<&'a str>,
     text: &'a str,
+}
+
+/// The sections, by their names.
+fn sections() -> Vec<(&'static str, Vec<Block<'static>>)> {
+    let (preface, sections) = PAGE.split_once("\n## ").unwrap();
+    assert!(blocks(preface).is_empty());
+    let sections = sections.split("\n## ").map(|text| text.split_once('\n').unwrap());
+    sections.map(|(name, text)| (name, blocks(text))).collect()
 }
 
 fn blocks(section: &str) -> Vec<Block<'_>> {
@@ -54,18 +67,18 @@ struct Reader {
 }
 
 impl Reader {
-    fn new() -> Self {
+    fn new(keyring: Option<KeyringSession>) -> Self {
         // pyral keeps cookies, and works with Rally all the same.
-        let mut stage = Stage::with(|options| options.session_cookies = false);
+        let mut stage = Stage::with_keyring(|options| options.session_cookies = false, keyring);
         let path = stage.world.variable("PATH").to_owned();
         stage.world.set("PATH", format!("{}:{path}", installed("venv/bin").display()));
         stage.world.set("GIT_TERMINAL_PROMPT", "0");
-        // What the page leaves to the reader: an MCP server, which asks Rally with what it was given.
-        stage.world.stand_in(
-            "rally-mcp-server",
-            "printf 'header = \"ZSESSIONID: %s\"\\n' \"$RALLY_API_KEY\" |\n\
-             exec curl -K - --silent --fail \"$RALLY_INSTANCE/slm/webservice/v2.0/user\"\n",
-        );
+        // What the page leaves to the reader: an MCP server, and its host.
+        let python = python();
+        for (name, script) in [("rally-mcp-server", "mcp_server.py"), ("mcp-host", "with_mcp.py")] {
+            let script = file(&format!("tests/tools/{script}"));
+            stage.world.stand_in(name, &format!("exec '{python}' '{script}' \"$@\"\n"));
+        }
         // `me` with `the-password`.
         Self { stage, server: GitServer::start("Basic bWU6dGhlLXBhc3N3b3Jk") }
     }
@@ -107,20 +120,11 @@ impl Reader {
                 fs::write(&config, format!("{}\n{text}", fs::read_to_string(&config).unwrap())).unwrap();
                 Some(self.shell("rally-cred daemon reload"))
             }
-            // As a host of MCP servers starts one.
             "json" => {
                 let hosts: serde_json::Value = serde_json::from_str(&text).unwrap();
                 let server = &hosts["mcpServers"]["rally"];
-                if let Some(helper) = server["headersHelper"].as_str() {
-                    return Some(self.headers(helper, server["url"].as_str().unwrap()));
-                }
-                let arguments: Vec<&str> = server["args"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|argument| argument.as_str().unwrap())
-                    .collect();
-                Some(world.run(server["command"].as_str().unwrap(), &arguments, ""))
+                let helper = server["headersHelper"].as_str()?;
+                Some(self.headers(helper, server["url"].as_str().unwrap()))
             }
             // As cron starts a line: by sh, with hardly a variable. Trust in the authority is the machine's, not its.
             "crontab" => {
@@ -137,29 +141,45 @@ impl Reader {
 
 #[test]
 fn every_block_does_what_the_page_says() {
-    let (preface, sections) = PAGE.split_once("\n## ").unwrap();
-    assert!(blocks(preface).is_empty());
-    let sections: Vec<_> = sections.split("\n## ").map(|text| text.split_once('\n').unwrap()).collect();
-    let names: Vec<_> = sections.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> = sections().iter().map(|(name, _)| *name).collect();
     assert_eq!(names, PRINTED.map(|(name, _)| name));
 
-    let reader = Reader::new();
-    for ((name, text), (_, expected)) in sections.iter().zip(PRINTED) {
+    let reader = Reader::new(None);
+    for ((name, blocks), (_, expected)) in sections().iter().zip(PRINTED) {
         let mut last = None;
-        for block in blocks(text) {
-            let is_known = ["python", "js", "sh", "toml", "json", "crontab"].contains(&block.language);
+        for block in blocks {
+            let is_known =
+                ["python", "js", "sh", "toml", "json", "crontab", "console"].contains(&block.language);
             assert!(is_known, "{name}: a block in {}, which nobody runs", block.language);
-            if let Some(ended) = reader.follow(&block) {
+            if let Some(ended) = reader.follow(block) {
                 assert_eq!(ended.code, Some(0), "{name}: {}\n{ended:?}", block.text);
                 last = Some(ended);
             }
         }
-        let last = last.unwrap_or_else(|| panic!("{name} has nothing to run"));
-        assert!(last.stdout.contains(expected), "{name}: {last:?}");
+        let has_transcript = blocks.iter().any(|block| block.language == "console");
+        assert!(last.is_some() || has_transcript, "{name} has nothing to run");
+        let printed = last.map(|last| last.stdout).unwrap_or_default();
+        assert!(printed.contains(expected), "{name}: {printed}");
     }
     let cloned = reader.stage.world.path("tools/README");
     assert_eq!(fs::read_to_string(cloned).unwrap(), "served\n");
     reader.stage.check_requests(&reader.stage.token(), 6);
+}
+
+#[test]
+fn every_transcript_shows_what_a_person_sees_and_each_program_outlives_its_token() {
+    let reader = Reader::new(Some(KeyringSession::start()));
+    let mut played = 0;
+    for block in sections().iter().flat_map(|(_, blocks)| blocks) {
+        if block.language == "console" {
+            played::play(&reader, block.text);
+            played += 1;
+        } else if block.file.is_some() {
+            fs::write(reader.stage.world.path(block.file.unwrap()), reader.here(block.text)).unwrap();
+        }
+    }
+    assert!(played >= 5, "{played}");
+    check_that_rally_saw_tokens_only(&reader.stage.sandbox);
 }
 
 #[test]

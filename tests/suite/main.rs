@@ -23,6 +23,7 @@ mod integrations;
 mod limits;
 mod lost_socket;
 mod manual;
+mod memory;
 mod neighbours;
 mod network;
 mod no_keyring;

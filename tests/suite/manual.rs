@@ -45,7 +45,8 @@ fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
     assert_ne!(*notify, Notify::default());
     #[rustfmt::skip]
     let Profile {
-        name: _, base_url: _, client_id: _, redirect_uri: _, scope: _, ca_file, username, client_secret_source, also,
+        name: _, is_default: _, base_url: _, client_id: _, redirect_uri: _, scope: _, ca_file, username,
+        client_secret_source, also,
     } = &profiles["europe"];
     assert!(ca_file.is_some() && username.is_some() && client_secret_source.is_some() && !also.is_empty());
     let GatewaySettings { profile: _, port, via, paths: _, wait: _ } = &gateways["mcp"];

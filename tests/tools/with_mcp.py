@@ -1,5 +1,7 @@
-# Starts the MCP server that its arguments name, and has it call its tool for each line of standard input.
+# A host of MCP servers: starts the server "rally" of the JSON file that its argument names, and for each line of standard
+# input has it call the tool of that name.
 import asyncio
+import json
 import os
 import sys
 
@@ -8,14 +10,14 @@ from mcp.client.stdio import stdio_client
 
 
 async def main():
-    server = StdioServerParameters(command=sys.argv[1], args=sys.argv[2:], env=dict(os.environ))
+    with open(sys.argv[1]) as file:
+        wanted = json.load(file)["mcpServers"]["rally"]
+    server = StdioServerParameters(command=wanted["command"], args=wanted["args"], env=dict(os.environ))
     async with stdio_client(server) as (read, write), ClientSession(read, write) as session:
         await session.initialize()
-        print("ready", flush=True)
-        while await asyncio.to_thread(sys.stdin.readline):
-            result = await session.call_tool("project_names", {})
-            text = " ".join(content.text for content in result.content)
-            print("error" if result.is_error else "ok", text, flush=True)
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            result = await session.call_tool(line.strip(), {})
+            print(" ".join(content.text for content in result.content), flush=True)
 
 
 asyncio.run(main())

@@ -257,7 +257,7 @@ fn sign_in(profile: &ProfileStatus) -> Check {
             let kind = if refused { FaultKind::TokenRefused } else { FaultKind::SignInNeeded };
             Fault::new(kind, format!("no sign-in for profile {name}"))
                 .why(if refused { "Rally does not take the token" } else { "there is no token" })
-                .remedy(Command::of_profile("login", &name))
+                .remedy(Command::of_profile("login", &name, profile.default))
         }))
     };
     Check::of("sign_in", outcome).for_profile(Some(name))

@@ -76,6 +76,7 @@ fn make(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Resul
     let config = ConfigText::load(&path)?;
     let profile = options.profile.clone().or_else(|| config.default_profile());
     let profile = profile.unwrap_or_else(|| "default".to_owned());
+    let is_default = config.default_profile().is_none_or(|name| name == profile);
     autostart::daemon_program(sys)?;
     answers::check_before(&profile, &config, sys)?;
 
@@ -85,7 +86,7 @@ fn make(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Resul
     // Whatever failed, nothing has to be typed twice.
     let has_person = sys.stdin_is_terminal();
     let has_changed = made.map_err(|fault| {
-        let command = draft.command(&profile);
+        let command = draft.command(&profile, is_default);
         match fault.kind {
             FaultKind::Denied if has_person => return fault.remedy(command),
             _ if has_person => output.say(format_args!("your answers are kept in this command: {command}")),
@@ -95,7 +96,7 @@ fn make(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Resul
     })?;
     if options.dry_run {
         return output
-            .tell_line(format!("would sign in: {}", Command::of_profile("login", &profile)))
+            .tell_line(format!("would sign in: {}", Command::of_profile("login", &profile, is_default)))
             .map(|()| 0);
     }
     if has_changed && has_person {

@@ -180,7 +180,7 @@ fn state(profile: &ProfileStatus) -> String {
         _ => "",
     };
     let login = if needs_login {
-        format!("; {}", Command::of_profile("login", &profile.profile))
+        format!("; {}", Command::of_profile("login", &profile.profile, profile.default))
     } else {
         String::new()
     };
@@ -208,13 +208,14 @@ mod tests {
 
     #[test]
     fn the_command_of_a_profile_that_needs_a_sign_in_signs_in_that_profile() {
-        for (name, state, shown) in [
-            ("default", "signed_out", "signed out; rally-cred login"),
-            ("work", "signed_out", "signed out; rally-cred login work"),
-            ("work", "signed_in", "the token has ended, in memory only; rally-cred login work"),
+        for (name, default, state, shown) in [
+            ("default", true, "signed_out", "signed out; rally-cred login"),
+            ("default", false, "signed_out", "signed out; rally-cred login default"),
+            ("work", true, "signed_out", "signed out; rally-cred login work"),
+            ("work", false, "signed_in", "the token has ended, in memory only; rally-cred login work"),
         ] {
             let profile = serde_json::json!({
-                "profile": name, "default": false, "base_url": "https://rally1.rallydev.com", "state": state,
+                "profile": name, "default": default, "base_url": "https://rally1.rallydev.com", "state": state,
                 "ready": false, "renewable": false, "kept": false, "waiting": 0,
             });
             assert_eq!(super::state(&serde_json::from_value(profile).unwrap()), shown);

@@ -8,6 +8,7 @@ pub mod answer;
 mod broker;
 pub mod dice;
 pub mod event;
+mod item;
 mod jobs;
 pub mod policy;
 pub mod profile;

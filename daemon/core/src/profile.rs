@@ -147,6 +147,8 @@ impl Keyring {
 pub struct Profile {
     /// Its name in the config file.
     pub name: ProfileName,
+    /// Whether it is the one served when none is named.
+    pub is_default: bool,
     /// Rally's address.
     pub base_url: BaseUrl,
     /// The OAuth client's public identifier.
@@ -178,7 +180,7 @@ pub enum SecretSource {
 impl Profile {
     /// A command for this profile, such as `rally-cred login work`.
     pub fn command(&self, verb: &str) -> Command {
-        Command::of_profile(verb, &self.name)
+        Command::of_profile(verb, &self.name, self.is_default)
     }
 
     /// The header in which a server wants this profile's token; `None` if the token is not for that server.

@@ -1,6 +1,6 @@
 //! What the fuzzer calls: each function panics if something is wrong with what it made of the bytes.
 //! Does not: belong to the product; it is built only with the feature `fuzzing`.
-//! Used by: `fuzz/`.
+//! Used by: `tests/fuzz`.
 
 use crate::{guard, refs};
 

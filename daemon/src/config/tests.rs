@@ -35,6 +35,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
                 "default".to_owned(),
                 Profile {
                     name: ProfileName::parse("default").unwrap(),
+                    is_default: true,
                     base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
                     client_id: "id".to_owned(),
                     redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),
@@ -211,7 +212,12 @@ fn the_default_profile_is_the_named_one_else_default_else_the_only_one() {
         (format!("{}{PROFILE}", profile("a")), "default"),
         (profile("a"), "a"),
     ] {
-        assert_eq!(parsed(&text).unwrap().default_profile, expected, "{text}");
+        let Config { default_profile, profiles, .. } = parsed(&text).unwrap();
+        assert_eq!(default_profile, expected, "{text}");
+        assert!(
+            profiles.values().all(|profile| profile.is_default == (*profile.name == *expected)),
+            "{text}"
+        );
     }
     assert_eq!(
         fault(&format!("{}{}", profile("b"), profile("a"))),

@@ -26,6 +26,7 @@ use rally_cred_proto::ProfileName;
 fn profile(base_url: &str, ca_file: Option<PathBuf>) -> Profile {
     Profile {
         name: ProfileName::parse("default").unwrap(),
+        is_default: true,
         base_url: BaseUrl::parse(base_url).unwrap(),
         client_id: "the id".to_owned(),
         redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),

@@ -110,6 +110,7 @@ impl ConfigFile {
         let callback = format!("http://localhost:{}/callback", FIRST_PORT + number);
         Some(Profile {
             name: ProfileName::parse(&name_of(number))?,
+            is_default: number == 0,
             base_url: BaseUrl::parse(RALLY).ok()?,
             client_id: self.client_of(number)?,
             redirect_uri: RedirectUri::parse(&callback).ok()?,

@@ -2,50 +2,51 @@
 //! Does not: test the SDK.
 //! Used by: the suite.
 
-use rally_cred_tests::world::Running;
+use std::fs;
 
-use super::{Stage, file, python};
+use rally_cred_tests::toolkits::{file, python};
+use rally_cred_tests::world::Running;
+use serde_json::json;
+
+use super::Stage;
 use crate::sign_in::sign_in;
 
-const PROJECTS: &str = "ok Example Project, Second Project";
+const PROJECTS: &str = "Example Project, Second Project";
 
-/// An MCP client whose server is started by `rally-cred` with these words. It calls the server's tool for each line that
-/// it reads.
+/// A host whose MCP server is started by `rally-cred` with these words.
 fn start(stage: &Stage, words: &[&str]) -> Running {
-    let (python, client, server) =
-        (python(), file("tests/tools/with_mcp.py"), file("tests/tools/mcp_server.py"));
-    let mut program = stage
-        .world
-        .start(&python, &[&[client.as_str(), "rally-cred"], words, &["--", &python, &server]].concat());
-    assert_eq!(program.next_line_of_stdout().as_deref(), Some("ready"));
-    program
+    let (python, server) = (python(), file("tests/tools/mcp_server.py"));
+    let args = [words, &["--", &python, &server]].concat();
+    let servers = json!({ "mcpServers": { "rally": { "command": "rally-cred", "args": args } } });
+    fs::write(stage.world.path("mcp.json"), servers.to_string()).unwrap();
+    stage.world.start(&python, &[&file("tests/tools/with_mcp.py"), "mcp.json"])
 }
 
-fn call(program: &mut Running) -> String {
-    program.write("\n");
-    program.next_line_of_stdout().unwrap()
+fn call(host: &mut Running) -> String {
+    host.write("project_names\n");
+    host.next_line_of_stdout().unwrap()
 }
 
 #[test]
 fn an_mcp_server_that_exec_started_dies_with_its_token() {
     let stage = Stage::new();
-    let mut program = start(&stage, &["exec", "--for", "mcp"]);
-    assert_eq!(call(&mut program), PROJECTS);
+    let mut host = start(&stage, &["exec", "--for", "mcp"]);
+    assert_eq!(call(&mut host), PROJECTS);
     stage.sandbox.expire_tokens();
-    assert_eq!(call(&mut program), "error Error executing tool project_names");
+    assert_eq!(call(&mut host), "Error executing tool project_names");
 }
 
 #[test]
 fn an_mcp_server_behind_a_gateway_outlives_its_token_its_daemon_and_a_sign_in() {
     let mut stage = Stage::new();
-    let mut program = start(&stage, &["gateway", "--tool", "mcp"]);
-    assert_eq!(call(&mut program), PROJECTS);
+    let mut host = start(&stage, &["gateway", "--tool", "mcp"]);
+    assert_eq!(call(&mut host), PROJECTS);
     for _ in 0..3 {
         stage.sandbox.expire_tokens();
-        assert_eq!(call(&mut program), PROJECTS);
+        assert_eq!(call(&mut host), PROJECTS);
     }
     stage.restart_daemon();
     // Without a keyring the new daemon has no token.
     sign_in(&stage.world, &stage.sandbox);
-    assert_eq!(call(&mut program), PROJECTS);
+    assert_eq!(call(&mut host), PROJECTS);
 }

@@ -8,9 +8,9 @@ mod plain;
 mod pyral;
 mod rally_node;
 
-use std::path::{Path, PathBuf};
-
+use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::{Options, Sandbox};
+use rally_cred_tests::toolkits::installed;
 use rally_cred_tests::world::{self, Ended, Running, World};
 
 use crate::sign_in::{question, sign_in, world_with_browser};
@@ -21,6 +21,7 @@ pub(crate) struct Stage {
     daemon: Running,
     pub(crate) world: World,
     pub(crate) sandbox: Sandbox,
+    _keyring: Option<KeyringSession>,
 }
 
 impl Stage {
@@ -29,6 +30,10 @@ impl Stage {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Stage {
+        Stage::with_keyring(change, None)
+    }
+
+    pub(crate) fn with_keyring(change: impl FnOnce(&mut Options), keyring: Option<KeyringSession>) -> Stage {
         let sandbox = world::sandbox_with(|options| {
             options.tls = true;
             change(options);
@@ -42,16 +47,23 @@ impl Stage {
             world.set(variable, authority.display());
         }
         world.set("NODE_PATH", installed("node_modules").display());
+        if let Some(keyring) = &keyring {
+            world.join(keyring);
+        }
         let daemon = world.start_daemon();
         sign_in(&world, &sandbox);
-        Stage { daemon, world, sandbox }
+        Stage { daemon, world, sandbox, _keyring: keyring }
     }
 
     /// Another daemon, which those who are connected take up again.
     fn restart_daemon(&mut self) {
         self.daemon.stop();
         self.daemon = self.world.start_daemon();
-        // A gateway is back at its port once its command has found the daemon.
+        self.wait_for_gateway();
+    }
+
+    /// A gateway is back at its port once its command has found the daemon.
+    pub(crate) fn wait_for_gateway(&self) {
         while !self.world.client(&["gateway", "list"], "").stdout.contains("127.0.0.1:") {}
     }
 
@@ -94,27 +106,6 @@ impl Stage {
             assert_eq!(request.header("cookie"), None, "{request:#?}");
         }
     }
-}
-
-/// What `tests/tools/install` put there.
-pub(crate) fn installed(name: &str) -> PathBuf {
-    let path = root().join("target/tools").join(name);
-    assert!(path.exists(), "{} is missing: tests/tools/install installs it", path.display());
-    path
-}
-
-/// A file of this repository, as an argument.
-fn file(path: &str) -> String {
-    root().join(path).display().to_string()
-}
-
-/// The Python that has the toolkits.
-fn python() -> String {
-    installed("venv/bin/python").display().to_string()
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
 /// Holds that a program failed and said this, and that it did not say the token.

@@ -2,9 +2,10 @@
 //! Does not: test `--header @-`; `git` does.
 //! Used by: the suite.
 
+use rally_cred_tests::toolkits::{file, python};
 use rally_cred_tests::world::Ended;
 
-use super::{Stage, check_failed, check_worked, file, python};
+use super::{Stage, check_failed, check_worked};
 
 const STORIES: &str = "\
 US1 Sign in once a day

@@ -2,9 +2,10 @@
 //! Does not: test rally-node itself.
 //! Used by: the suite.
 
+use rally_cred_tests::toolkits::file;
 use rally_cred_tests::world::Ended;
 
-use super::{Stage, check_failed, check_worked, file};
+use super::{Stage, check_failed, check_worked};
 
 const OUTPUT: &str = "\
 stories US1, US5, US9, US13, US17, US21, US25

@@ -39,15 +39,17 @@ pub(super) struct Answers {
 
 impl Draft {
     /// The command that begins with these answers.
-    pub(super) fn command(&self, profile: &str) -> Command {
+    pub(super) fn command(&self, profile: &str, is_default: bool) -> Command {
         let flags = [
             ("--base-url", &self.base_url),
             ("--callback", &self.callback),
             ("--client-id", &self.client_id),
         ];
-        flags.into_iter().fold(Command::of_profile("setup", profile), |command, (flag, value)| match value {
-            Some(value) => command.arg(flag).arg(plain(value)),
-            None => command,
+        flags.into_iter().fold(Command::of_profile("setup", profile, is_default), |command, (flag, value)| {
+            match value {
+                Some(value) => command.arg(flag).arg(plain(value)),
+                None => command,
+            }
         })
     }
 }
@@ -258,11 +260,11 @@ mod tests {
     #[test]
     fn the_answers_are_kept_as_a_command_that_begins_with_them() {
         let mut draft = Draft::default();
-        assert_eq!(draft.command("default").to_string(), "rally-cred setup");
+        assert_eq!(draft.command("default", true).to_string(), "rally-cred setup");
         draft.base_url = Some("https://a".to_owned());
         draft.client_id = Some("it's".to_owned());
         assert_eq!(
-            draft.command("work").to_string(),
+            draft.command("work", false).to_string(),
             r"rally-cred setup work --base-url https://a --client-id 'it'\''s'"
         );
     }

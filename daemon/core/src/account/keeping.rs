@@ -5,12 +5,9 @@
 use rally_cred_proto::{Fault, FaultKind, Secret};
 
 use crate::{
-    account::{
-        Account,
-        item::{Item, Written},
-        job::SecretFrom,
-    },
+    account::{Account, job::SecretFrom},
     event::{AskId, Effect, Epoch, GrantStep},
+    item::{Item, Written},
     jobs::Owner,
     policy,
     profile::Keyring,

@@ -9,11 +9,11 @@ use crate::{
     account::{
         Account,
         backoff::Backoff,
-        item::Item,
         job::{Job, Look, Refusal},
         slot::Slot,
     },
     event::{Effect, Epoch, GrantStep},
+    item::Item,
     policy,
     profile::Keyring,
     record::{Decoded, TokenRecord},

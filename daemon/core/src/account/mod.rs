@@ -8,7 +8,6 @@ mod alerts;
 mod backoff;
 mod client_secret;
 mod cool_down;
-mod item;
 mod job;
 mod reports;
 mod slot;
@@ -33,10 +32,11 @@ use rally_cred_proto::{
 
 use crate::{
     account::{
-        alerts::Alerts, backoff::Backoff, client_secret::ClientSecret, cool_down::CoolDown, item::Item,
-        job::Job, reports::Reports, slot::Slot, token::Token,
+        alerts::Alerts, backoff::Backoff, client_secret::ClientSecret, cool_down::CoolDown, job::Job,
+        reports::Reports, slot::Slot, token::Token,
     },
     event::{Alert, AskId, Effect, Epoch, GrantStep, Outcome, Peer},
+    item::Item,
     jobs::Owner,
     policy,
     profile::Profile,

@@ -281,3 +281,133 @@ fn a_gateway_of_a_command_ends_with_the_profile_that_it_is_for() {
     stage.reload(Config { default_profile: "default".to_owned(), profiles, ..Config::default() });
     assert_eq!((stage.fault(id), stage.closed().len()), (FaultKind::ConfigBroken, 1));
 }
+
+impl Stage {
+    fn revoke(&mut self, name: &str) -> AskId {
+        self.ask(Ask::RevokeGateway(NamedGateway { name: name.to_owned() }))
+    }
+
+    fn kept(&self) -> Option<&str> {
+        self.vault.get("gateway:mcp").map(Secret::expose)
+    }
+
+    /// Plays the vault's answer to what it was asked first while it was silent.
+    fn vault_answers(&mut self, outcome: impl FnOnce(&Effect) -> (Epoch, Outcome)) {
+        let asked = self.unanswered.remove(0);
+        let (epoch, outcome) = outcome(&asked);
+        self.hear(epoch, outcome);
+    }
+}
+
+/// The vault writes what it was asked to.
+fn done(effect: &Effect) -> (Epoch, Outcome) {
+    let Effect::Change(epoch, _) = effect else { panic!("no write but {effect:?}") };
+    (*epoch, Outcome::Changed(Ok(Changed::Done)))
+}
+
+/// What the vault was asked to put in the place of what.
+fn change(effect: &Effect) -> (Option<&str>, Option<&str>) {
+    let Effect::Change(_, Change { from, to, .. }) = effect else { panic!("no write but {effect:?}") };
+    (from.as_ref().map(Secret::expose), to.as_ref().map(Secret::expose))
+}
+
+#[test]
+fn a_key_that_was_revoked_while_it_was_being_saved_is_not_back_after_a_restart() {
+    let mut stage = stage(Keyring::Os, &[("mcp", None)]);
+    stage.vault_is_silent = true;
+    stage.gateway_opens("old");
+    let revoked = stage.revoke("mcp");
+    stage.gateway_opens("new");
+    assert!(stage.result(revoked).is_none(), "the keyring may have it");
+    stage.vault_answers(done);
+    assert_eq!(change(&stage.unanswered[0]), (Some("old"), Some("new")));
+    stage.vault_answers(done);
+    assert!(matches!(stage.result(revoked), Some(Reply::Done)));
+}
+
+#[test]
+fn a_key_that_was_revoked_before_the_keyring_gave_it_is_not_used() {
+    let mut stage = Stage::with(Keyring::Os, &["default"]);
+    stage.vault.insert("gateway:mcp".to_owned(), secret("old"));
+    stage.vault_is_silent = true;
+    stage.broker = Broker::new(Facts::default(), config(Keyring::Os, &[("mcp", None)]));
+    stage.wait(Ticks(0));
+    let revoked = stage.revoke("mcp");
+    assert!(stage.result(revoked).is_none(), "nobody knows what the keyring has");
+    stage.vault_is_silent = false;
+    stage.vault_answers(|asked| {
+        let Effect::Load(epoch, _) = asked else { panic!("no read but {asked:?}") };
+        (*epoch, Outcome::Loaded(Ok(Some(secret("old")))))
+    });
+    assert!(matches!(stage.result(revoked), Some(Reply::Done)));
+    assert!(stage.plans().iter().all(|(_, plan)| plan.identity.is_none()), "{:?}", stage.effects);
+    stage.gateway_opens("new");
+    assert_eq!(stage.kept(), Some("new"));
+}
+
+#[test]
+fn a_key_that_the_keyring_does_not_let_go_is_reported_and_erased_once_it_does() {
+    let mut stage = stage(Keyring::Os, &[("mcp", None)]);
+    let epoch = stage.gateway_opens("old");
+    stage.vault_trouble = Some(VaultTrouble::Locked("dismissed".to_owned()));
+    let revoked = stage.revoke("mcp");
+    assert_eq!(stage.fault(revoked), FaultKind::VaultLocked);
+    assert_eq!(stage.closed(), [epoch], "here it is worth nothing all the same");
+    stage.gateway_opens("new");
+    stage.vault_trouble = None;
+    stage.wait(Ticks::seconds(60));
+    assert_eq!(stage.kept(), Some("new"));
+}
+
+#[test]
+fn a_gateway_that_was_opened_while_the_keyring_was_locked_is_kept_once_that_is_unlocked() {
+    let mut stage = stage(Keyring::Os, &[("mcp", None)]);
+    stage.vault_trouble = Some(VaultTrouble::Locked("dismissed".to_owned()));
+    stage.gateway_opens("key");
+    assert!(!stage.shown()[0].kept);
+    stage.vault_trouble = None;
+    stage.wait(Ticks::seconds(60));
+    assert_eq!(stage.kept(), Some("key"));
+    assert!(stage.shown()[0].kept);
+}
+
+#[test]
+fn without_a_keyring_a_key_can_be_revoked() {
+    let mut stage = Stage::new();
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    stage.broker = Broker::new(Facts::default(), config(Keyring::Auto, &[("mcp", None)]));
+    stage.wait(Ticks(0));
+    stage.gateway_opens("old");
+    let revoked = stage.revoke("mcp");
+    assert!(matches!(stage.result(revoked), Some(Reply::Done)), "{:?}", stage.result(revoked));
+}
+
+#[test]
+fn a_gateway_whose_key_was_asked_of_another_keyring_reads_the_new_one() {
+    let mut stage = Stage::with(Keyring::Os, &["default"]);
+    stage.vault_is_silent = true;
+    stage.broker = Broker::new(Facts::default(), config(Keyring::Os, &[("mcp", None)]));
+    stage.wait(Ticks(0));
+    let read = stage.unanswered.len();
+    stage.reload(config(Keyring::Auto, &[("mcp", None)]));
+    let again = stage.unanswered[read..].iter().filter(|asked| matches!(asked, Effect::Load(..)));
+    assert_eq!(again.count(), 1);
+    stage.vault_answers(|asked| {
+        let Effect::Load(epoch, _) = asked else { panic!("no read but {asked:?}") };
+        (*epoch, Outcome::Loaded(Ok(Some(secret("of the other keyring")))))
+    });
+    assert!(stage.plans().is_empty(), "{:?}", stage.effects);
+}
+
+#[test]
+fn a_new_gateway_of_the_config_file_leaves_none_behind_that_has_its_name() {
+    let mut stage = Stage::with(Keyring::Memory, &["default"]);
+    let id = stage.open_for_a_command(None);
+    let of_command = stage.gateway_opens("key");
+    let name = stage.told_open(id).unwrap().name.clone();
+    stage.reload(config(Keyring::Memory, &[(&name, None)]));
+    assert_eq!((stage.fault(id), stage.closed()), (FaultKind::ConfigBroken, vec![of_command]));
+    let client_comes_back = stage.open_for_a_command(Some("key"));
+    stage.gateway_opens("key");
+    assert_ne!(stage.told_open(client_comes_back).unwrap().name, name);
+}

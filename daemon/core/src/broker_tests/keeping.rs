@@ -301,15 +301,21 @@ fn callers_hear_of_the_keyring_only_if_it_keeps_them_waiting() {
 }
 
 #[test]
-fn the_command_for_a_record_that_is_not_understood_leaves_the_usual_profile_out() {
-    for (name, login, logout) in [
-        ("default", "rally-cred login", "run that version, or rally-cred logout"),
-        ("work", "rally-cred login work", "run that version, or rally-cred logout work"),
+fn the_command_for_a_record_that_is_not_understood_means_its_profile_however_it_is_called() {
+    for (names, name, login, logout) in [
+        (&["default"][..], "default", "rally-cred login", "run that version, or rally-cred logout"),
+        (&["work"], "work", "rally-cred login work", "run that version, or rally-cred logout work"),
+        (
+            &["work", "default"],
+            "default",
+            "rally-cred login default",
+            "run that version, or rally-cred logout default",
+        ),
     ] {
         for (record, remedy) in [("damaged", login), (r#"{"v":2,"future":true}"#, logout)] {
-            let mut stage = Stage::with(Keyring::Auto, &[name]);
+            let mut stage = Stage::with(Keyring::Auto, names);
             stage.vault.insert(format!("token:{name}"), secret(record));
-            stage.ask(Ask::Status(StatusAsk { profile: None, check: false }));
+            stage.ask(Ask::Status(StatusAsk { profile: Some(name.to_owned()), check: false }));
             let fault = stage.profiles()[0].fault.clone().unwrap();
             assert_eq!(fault.remedy.as_ref().map(Remedy::to_string).as_deref(), Some(remedy), "{fault:?}");
         }

@@ -77,13 +77,10 @@ impl Stage {
     }
 
     fn with(keyring: Keyring, names: &[&str]) -> Self {
-        let profiles = names.iter().map(|name| ((*name).to_owned(), profile(name))).collect();
-        let config = Config {
-            default_profile: names.first().unwrap().to_string(),
-            keyring,
-            profiles,
-            ..Config::default()
-        };
+        let default_profile = names.first().unwrap().to_string();
+        let of = |name: &str| Profile { is_default: name == default_profile, ..profile(name) };
+        let profiles = names.iter().map(|name| ((*name).to_owned(), of(name))).collect();
+        let config = Config { default_profile, keyring, profiles, ..Config::default() };
         let facts =
             Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned(), ..Facts::default() };
         Self {
@@ -312,6 +309,7 @@ impl Stage {
 fn profile(name: &str) -> Profile {
     Profile {
         name: ProfileName::parse(name).unwrap(),
+        is_default: name == "default",
         base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
         client_id: "client".to_owned(),
         redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),

@@ -1,6 +1,6 @@
 //! What is known of an item in the vault: whether it is up to date, and the write that brings it up to date. One write
 //! runs at a time, and only where the item is as believed, since another daemon may use the same keyring.
-//! Does not: know what the item is for, or order the write (the account does).
+//! Does not: know what the item is for, or order the write (its owner does).
 //! Used by: the account, for the token and for the client secret.
 
 use rally_cred_proto::Secret;
@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[derive(Debug, Default)]
-pub(super) struct Item {
+pub(crate) struct Item {
     keeping: Keeping,
     /// While the item is out of date: what it is believed to hold.
     believed: Option<Secret>,
@@ -42,7 +42,7 @@ enum Keeping {
 }
 
 #[derive(Debug)]
-pub(super) enum Written {
+pub(crate) enum Written {
     Done,
     /// The item holds what the account held when the write began.
     Outdated,
@@ -62,50 +62,50 @@ const MOST_UNSURE: usize = 16;
 
 impl Item {
     /// An item that was just read.
-    pub(super) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         Self { keeping: Keeping::Yes { lasts: true }, ..Self::default() }
     }
 
     /// The user signs out now, and what the item holds is to be erased. `held`: when the held token was signed in, which
     /// is later than now where the calendar was set back.
-    pub(super) fn void(&mut self, now: Wall, held: Option<i64>) {
+    pub(crate) fn void(&mut self, now: Wall, held: Option<i64>) {
         let held = held.map(|at| at.saturating_add(1));
         *self = Self { void_since: self.void_since.max(held).max(Some(now.0)), ..Self::default() };
     }
 
     /// Whether a token of this sign-in was to be erased, and is still there.
-    pub(super) fn is_void(&self, signed_in_at: Option<i64>) -> bool {
+    pub(crate) fn is_void(&self, signed_in_at: Option<i64>) -> bool {
         self.void_since.is_some() && signed_in_at < self.void_since
     }
 
-    pub(super) fn erased(&mut self) {
+    pub(crate) fn erased(&mut self) {
         self.void_since = None;
     }
 
     /// Whether a restart would find what is held.
-    pub(super) fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         matches!(self.keeping, Keeping::Yes { lasts: true })
     }
 
     /// Whether the item is believed up to date, for however long.
-    pub(super) fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         matches!(self.keeping, Keeping::Yes { .. })
     }
 
-    pub(super) fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         matches!(self.keeping, Keeping::Writing { .. })
     }
 
-    pub(super) fn is_writing(&self, epoch: Epoch) -> bool {
+    pub(crate) fn is_writing(&self, epoch: Epoch) -> bool {
         matches!(self.keeping, Keeping::Writing { epoch: own, .. } if own == epoch)
     }
 
-    pub(super) fn again_at(&self) -> Option<Tick> {
+    pub(crate) fn again_at(&self) -> Option<Tick> {
         if let Keeping::RetryAt(at) = self.keeping { Some(at) } else { None }
     }
 
     /// What the account holds is about to change; `held` is its text until now.
-    pub(super) fn diverge(&mut self, held: impl FnOnce() -> Option<Secret>) {
+    pub(crate) fn diverge(&mut self, held: impl FnOnce() -> Option<Secret>) {
         if self.is_current() {
             *self = Self { believed: held(), ..Self::default() };
         }
@@ -113,7 +113,7 @@ impl Item {
 
     /// Orders the item to hold this text, or to go. Unless a write is under way, `begin` starts one; it is given what
     /// the item must hold before, and the text.
-    pub(super) fn order(
+    pub(crate) fn order(
         &mut self,
         text: Option<Secret>,
         begin: impl FnOnce(Option<Secret>, Option<Secret>) -> Epoch,
@@ -128,7 +128,7 @@ impl Item {
 
     /// Takes the outcome of a write; `None` if it is not the one under way. `lasts`: whether the vault outlives the
     /// daemon.
-    pub(super) fn written(
+    pub(crate) fn written(
         &mut self,
         epoch: Epoch,
         outcome: Result<Changed, VaultTrouble>,
@@ -165,7 +165,8 @@ impl Item {
                 Written::Failed(VaultTrouble::Failed("another program keeps changing the item".to_owned()))
             }
             Err(trouble) => {
-                if !self.wrote_late(text.as_ref()) {
+                // Where no keyring answers, none makes the write later.
+                if !trouble.is_missing() && !self.wrote_late(text.as_ref()) {
                     self.unsure.truncate(MOST_UNSURE - 1);
                     self.unsure.insert(0, text);
                 }
@@ -175,12 +176,17 @@ impl Item {
         })
     }
 
+    /// Whether the vault may hold this text, though it is out of date.
+    pub(crate) fn may_hold(&self, text: Option<&Secret>) -> bool {
+        is_same(self.believed.as_ref(), text) || self.wrote_late(text)
+    }
+
     fn wrote_late(&self, text: Option<&Secret>) -> bool {
         self.unsure.iter().any(|unsure| is_same(unsure.as_ref(), text))
     }
 
     /// Leaves the item alone for a while.
-    pub(super) fn retry(&mut self, retry_at: impl FnOnce(u32) -> Tick) {
+    pub(crate) fn retry(&mut self, retry_at: impl FnOnce(u32) -> Tick) {
         self.failures += 1;
         self.keeping = Keeping::RetryAt(retry_at(self.failures));
     }

@@ -1,0 +1,445 @@
+//! One gateway: its states from its identity in the vault to the open port, and its item in the vault.
+//! Does not: know the other gateways, or which are to be (`gateways` does).
+//! Used by: `gateways`.
+
+use rally_cred_proto::{
+    Fault, FaultKind, Reply, Secret,
+    gateway::{GatewayStatus, OpenedGateway, WayOut},
+    message::Event,
+};
+
+use crate::{
+    event::{AskId, Effect, Entry, Epoch, GatewayPlan, GatewayReady, Outcome},
+    item::{Item, Written},
+    jobs::Owner,
+    policy,
+    profile::{GatewaySettings, Keyring, Profile},
+    step::Step,
+    time::Tick,
+    vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble, is_same},
+};
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    settings: GatewaySettings,
+    profile: Profile,
+    /// The request that it lives for; `None` for one of the config file.
+    lives_for: Option<AskId>,
+    way_out: Option<WayOut>,
+    /// Port, key and authority, once there are any.
+    identity: Option<Secret>,
+    /// The port that it had last.
+    port: Option<u16>,
+    state: State,
+    /// Why it could not be opened, until it can.
+    trouble: Option<Fault>,
+    /// Who wants to know how it is reached.
+    asks: Vec<AskId>,
+    /// Whether the vault was read, or need not be.
+    is_read: bool,
+    item: Item,
+    /// Why the vault does not keep its identity.
+    vault_fault: Option<Fault>,
+    revocation: Revocation,
+}
+
+/// A key that is to be worthless for good, which is so once the vault has it no more.
+#[derive(Debug, Default)]
+struct Revocation {
+    asks: Vec<AskId>,
+    /// The identity that had it last.
+    revoked: Option<Secret>,
+}
+
+/// How far a gateway is.
+#[derive(Debug)]
+enum State {
+    /// It is to be opened at this time.
+    Due(Tick),
+    /// The vault is asked for its identity.
+    Reading(Epoch),
+    /// It is being opened.
+    Opening(Epoch),
+    Open(Epoch, GatewayReady),
+}
+
+impl Gateway {
+    /// One of the config file.
+    pub(super) fn standing(settings: GatewaySettings, profile: Profile) -> Self {
+        Self {
+            settings,
+            profile,
+            lives_for: None,
+            way_out: None,
+            identity: None,
+            port: None,
+            state: State::Due(Tick(0)),
+            trouble: None,
+            asks: Vec::new(),
+            is_read: false,
+            item: Item::default(),
+            vault_fault: None,
+            revocation: Revocation::default(),
+        }
+    }
+
+    /// One that lives as long as this request, perhaps with the identity that it had before.
+    pub(super) fn of_command(
+        id: AskId,
+        settings: GatewaySettings,
+        profile: Profile,
+        way_out: WayOut,
+        identity: Option<Secret>,
+    ) -> Self {
+        Self {
+            lives_for: Some(id),
+            way_out: Some(way_out),
+            identity,
+            is_read: true,
+            ..Self::standing(settings, profile)
+        }
+    }
+
+    /// The request that it lives for; `None` for one of the config file.
+    pub(super) fn lives_for(&self) -> Option<AskId> {
+        self.lives_for
+    }
+
+    /// The name of its profile.
+    pub(super) fn profile(&self) -> &str {
+        &self.settings.profile
+    }
+
+    /// Whether it passes on to where this profile's Rally is.
+    pub(super) fn is_reached_by(&self, profile: &Profile) -> bool {
+        profile.base_url == self.profile.base_url && profile.ca_file == self.profile.ca_file
+    }
+
+    /// Why it could not be opened, until it can.
+    pub(super) fn trouble(&self) -> Option<&Fault> {
+        self.trouble.as_ref()
+    }
+
+    /// When [`Gateway::time_passed`] has something to do.
+    pub(super) fn next_deadline(&self) -> Option<Tick> {
+        let opens_at = if let State::Due(at) = self.state { Some(at) } else { None };
+        [opens_at, self.item.again_at()].into_iter().flatten().min()
+    }
+
+    /// Opens it, or has the vault keep its identity, if that is due.
+    pub(super) fn time_passed(&mut self, step: &mut Step<'_>, name: &str) {
+        if self.item.again_at().is_some_and(|at| at <= step.now.tick) {
+            self.save(step, name);
+        }
+        if matches!(self.state, State::Due(at) if at <= step.now.tick) {
+            self.begin(step, name);
+        }
+    }
+
+    /// What it is called by whoever opened it.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        if let State::Open(epoch, _) = self.state { Some(epoch) } else { None }
+    }
+
+    /// Takes what the config file says of it now.
+    pub(super) fn follow(&mut self, step: &mut Step<'_>, name: &str, new: Self, has_other_vault: bool) {
+        if new.settings != self.settings || !self.is_reached_by(&new.profile) {
+            self.close(step, name);
+        }
+        (self.settings, self.profile) = (new.settings, new.profile);
+        if has_other_vault {
+            let moved = Fault::new(FaultKind::ConfigBroken, "the keyring was changed meanwhile");
+            self.revocation.answer(step, &Reply::Error(moved.remedy("run the command again")));
+            // Whoever was given the key goes on using it, unless the other vault has one already.
+            (self.item, self.is_read) = (Item::default(), self.identity.is_some());
+            match self.is_read {
+                true => self.save(step, name),
+                false if matches!(self.state, State::Reading(_)) => self.begin(step, name),
+                false => {}
+            }
+        }
+    }
+
+    /// Shows how it is reached, once it is open or cannot be opened.
+    pub(super) fn show(&mut self, step: &mut Step<'_>, name: &str, id: AskId) {
+        self.asks.push(id);
+        self.answer(step, name);
+    }
+
+    /// Makes its key worthless, and gives it another. Whoever asks hears so once a new daemon could not find it either.
+    pub(super) fn revoke(&mut self, step: &mut Step<'_>, name: &str, id: AskId) {
+        self.revocation.asks.push(id);
+        if !self.is_read {
+            // What the vault gives is not taken. Perhaps it is asked already.
+            return if matches!(self.state, State::Due(_)) {
+                self.begin(step, name)
+            };
+        }
+        self.close(step, name);
+        self.discard(step, name);
+        self.begin(step, name);
+    }
+
+    /// Has the vault forget the identity. Another is made when it is opened next.
+    fn discard(&mut self, step: &mut Step<'_>, name: &str) {
+        if let Some(revoked) = self.identity.clone() {
+            self.revocation.revoked = Some(revoked);
+        }
+        self.take_on(step, name, None);
+        if self.item.is_current() {
+            self.revocation.answer(step, &Reply::Done);
+        }
+    }
+
+    /// Has this identity from now on, and the vault keep it.
+    fn take_on(&mut self, step: &mut Step<'_>, name: &str, identity: Option<Secret>) {
+        if !is_same(self.identity.as_ref(), identity.as_ref()) {
+            let before = std::mem::replace(&mut self.identity, identity);
+            self.item.diverge(|| before);
+            self.save(step, name);
+        } else if !self.item.is_current() && !self.item.is_under_way() {
+            self.save(step, name);
+        }
+    }
+
+    /// Lets go whoever wants to know how it is reached.
+    pub(super) fn left(&mut self, id: AskId) {
+        self.asks.retain(|ask| *ask != id);
+        self.revocation.asks.retain(|ask| *ask != id);
+    }
+
+    /// Closes it for good.
+    pub(super) fn end(&mut self, step: &mut Step<'_>, name: &str, fault: &Fault) {
+        self.close(step, name);
+        let reply = Reply::Error(fault.clone());
+        self.revocation.answer(step, &reply);
+        self.asks.drain(..).for_each(|id| step.reply(id, reply.clone()));
+    }
+
+    /// Closes it, if it is open or about to be.
+    fn close(&mut self, step: &mut Step<'_>, name: &str) {
+        match std::mem::replace(&mut self.state, State::Due(Tick(0))) {
+            State::Opening(epoch) => {
+                step.jobs.end(epoch);
+                step.effects.push(Effect::CloseGateway(epoch));
+            }
+            State::Open(epoch, _) => {
+                step.effects.push(Effect::CloseGateway(epoch));
+                step.effects.push(Effect::Log(Entry::GatewayClosed { name: name.to_owned() }));
+            }
+            State::Due(_) | State::Reading(_) => {}
+        }
+    }
+
+    /// Opens it, after its identity was looked for.
+    pub(super) fn begin(&mut self, step: &mut Step<'_>, name: &str) {
+        let owner = Owner::Gateway(name.to_owned());
+        if !self.is_read {
+            let key = key_of(name);
+            self.state = State::Reading(step.begin(owner, |epoch| Effect::Load(epoch, key)));
+            return;
+        }
+        let plan = GatewayPlan {
+            name: name.to_owned(),
+            settings: GatewaySettings { port: self.settings.port.or(self.port), ..self.settings.clone() },
+            profile: self.profile.clone(),
+            way_out: self.way_out.clone(),
+            identity: self.identity.clone(),
+        };
+        self.state = State::Opening(step.begin(owner, |epoch| Effect::OpenGateway(epoch, Box::new(plan))));
+    }
+
+    /// It cannot be opened now.
+    fn put_off(&mut self, step: &mut Step<'_>, name: &str, fault: Fault) {
+        if self.trouble.as_ref() != Some(&fault) {
+            let name = name.to_owned();
+            step.effects.push(Effect::Log(Entry::GatewayFailed { name, fault: fault.clone() }));
+        }
+        (self.state, self.trouble) = (State::Due(step.now.tick + policy::GATEWAY_PAUSE), Some(fault));
+    }
+
+    /// Has the vault keep its identity, or forget it.
+    fn save(&mut self, step: &mut Step<'_>, name: &str) {
+        if self.lives_for.is_some() {
+            return;
+        }
+        let (owner, key) = (Owner::Gateway(name.to_owned()), key_of(name));
+        self.item.order(self.identity.clone(), |from, to| {
+            step.begin(owner, |epoch| Effect::Change(epoch, Change { key, from, to }))
+        });
+    }
+
+    /// Takes what a job came to. `false` if nobody waits for it any more.
+    pub(super) fn heard(&mut self, step: &mut Step<'_>, name: &str, epoch: Epoch, outcome: Outcome) -> bool {
+        match (outcome, &self.state) {
+            (Outcome::Loaded(outcome), State::Reading(own)) if *own == epoch => {
+                self.loaded(step, name, outcome);
+            }
+            (Outcome::GatewayOpened(outcome), State::Opening(own)) if *own == epoch => {
+                self.opened(step, name, epoch, outcome);
+            }
+            (Outcome::Changed(outcome), _) if self.item.is_writing(epoch) => {
+                self.changed(step, name, epoch, outcome);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn loaded(&mut self, step: &mut Step<'_>, name: &str, outcome: Read) {
+        match outcome {
+            Ok(held) => {
+                (self.identity, self.item, self.vault_fault) = (held, Item::read(), None);
+                if !self.revocation.asks.is_empty() || self.is_revoked(self.identity.as_ref()) {
+                    self.discard(step, name);
+                }
+            }
+            Err(trouble) if trouble.is_missing() && step.keyring == Keyring::Auto => {
+                self.revocation.answer(step, &Reply::Done);
+                self.vault_fault = Some(trouble.fault());
+            }
+            Err(trouble) => {
+                self.revocation.answer(step, &Reply::Error(trouble.fault()));
+                return self.put_off(step, name, trouble.fault());
+            }
+        }
+        self.is_read = true;
+        self.begin(step, name);
+    }
+
+    /// Takes the outcome of the write that is under way.
+    fn changed(
+        &mut self,
+        step: &mut Step<'_>,
+        name: &str,
+        epoch: Epoch,
+        outcome: Result<Changed, VaultTrouble>,
+    ) {
+        let lasts = step.keyring != Keyring::Memory;
+        let (now, dice) = (step.now, &mut *step.dice);
+        let retry_at = |failures| now.tick + policy::save_again(failures, dice);
+        match self.item.written(epoch, outcome, lasts, retry_at) {
+            None => {}
+            Some(Written::Done) => {
+                self.vault_fault = None;
+                self.revocation.answer(step, &Reply::Done);
+            }
+            Some(Written::Outdated) => self.save(step, name),
+            Some(Written::Conflict { found, .. }) if self.is_revoked(found.as_ref()) => self.save(step, name),
+            // Another daemon of the same keyring was quicker; whoever knows its key is to be let in here too.
+            Some(Written::Conflict { found, .. }) => {
+                self.close(step, name);
+                (self.identity, self.item, self.vault_fault) = (found, Item::read(), None);
+                self.revocation.answer(step, &Reply::Done);
+                self.begin(step, name);
+            }
+            Some(Written::Failed(trouble)) => {
+                let fault = trouble.fault();
+                let is_gone = trouble.is_missing()
+                    && step.keyring == Keyring::Auto
+                    && !self.item.may_hold(self.revocation.revoked.as_ref());
+                let reply = if is_gone { Reply::Done } else { Reply::Error(still_kept(name, &fault)) };
+                self.revocation.answer(step, &reply);
+                self.vault_fault = Some(fault);
+            }
+        }
+    }
+
+    fn is_revoked(&self, identity: Option<&Secret>) -> bool {
+        identity.is_some() && is_same(self.revocation.revoked.as_ref(), identity)
+    }
+
+    fn opened(
+        &mut self,
+        step: &mut Step<'_>,
+        name: &str,
+        epoch: Epoch,
+        outcome: Result<GatewayReady, Fault>,
+    ) {
+        match (outcome, self.lives_for) {
+            (Ok(ready), id) => {
+                (self.port, self.trouble) = (Some(ready.port), None);
+                let identity = ready.identity.clone();
+                let (profile, port) = (self.profile.name.to_string(), ready.port);
+                let entry = Entry::GatewayOpened { name: name.to_owned(), profile, port };
+                step.effects.push(Effect::Log(entry));
+                self.state = State::Open(epoch, ready);
+                self.take_on(step, name, Some(identity));
+                if let (Some(id), Some(opened)) = (id, self.shown(name)) {
+                    let opened = OpenedGateway { identity: self.identity.clone(), ..opened };
+                    step.effects.push(Effect::Tell(id, Event::GatewayOpen(Box::new(opened))));
+                }
+            }
+            // Whoever asked is told by `Gateways::heard`, which lets it go.
+            (Err(fault), _) => self.put_off(step, name, fault),
+        }
+    }
+
+    /// How it is reached, if it is open.
+    fn shown(&self, name: &str) -> Option<OpenedGateway> {
+        let State::Open(_, ready) = &self.state else { return None };
+        Some(OpenedGateway {
+            name: name.to_owned(),
+            profile: self.profile.name.to_string(),
+            base_url: self.profile.base_url.origin().to_string(),
+            port: ready.port,
+            key: ready.key.clone(),
+            authority: ready.authority.clone(),
+            identity: None,
+        })
+    }
+
+    /// Answers whoever wants to know how it is reached, if that is known.
+    pub(super) fn answer(&mut self, step: &mut Step<'_>, name: &str) {
+        let reply = match (self.shown(name), &self.trouble) {
+            (Some(shown), _) => Reply::ShownGateway(Box::new(shown)),
+            (None, Some(fault)) => Reply::Error(fault.clone()),
+            (None, None) => return,
+        };
+        self.asks.drain(..).for_each(|id| step.reply(id, reply.clone()));
+    }
+
+    /// What is known of it here.
+    pub(super) fn status(&self, name: &str) -> GatewayStatus {
+        let port = match &self.state {
+            State::Open(_, ready) => Some(ready.port),
+            State::Due(_) | State::Reading(_) | State::Opening(_) => None,
+        };
+        GatewayStatus {
+            name: name.to_owned(),
+            profile: self.profile.name.to_string(),
+            standing: self.lives_for.is_none(),
+            port,
+            via: self.settings.via,
+            kept: self.lives_for.is_none() && self.identity.is_some() && self.item.is_kept(),
+            requests: 0,
+            waiting: 0,
+            bytes_up: 0,
+            bytes_down: 0,
+            renewals: 0,
+            last_error: None,
+            fault: self.trouble.clone().or_else(|| self.vault_fault.clone()),
+        }
+    }
+}
+
+impl Revocation {
+    fn answer(&mut self, step: &mut Step<'_>, reply: &Reply) {
+        self.asks.drain(..).for_each(|id| step.reply(id, reply.clone()));
+    }
+}
+
+/// A revocation that would not outlive the daemon.
+fn still_kept(name: &str, fault: &Fault) -> Fault {
+    Fault::new(
+        fault.kind,
+        format!("the key of gateway {name} is worth nothing now, but the keyring still has it"),
+    )
+    .why(fault.what.clone())
+    .remedy("unlock the keyring, then run the command again, before the daemon ends")
+}
+
+fn key_of(name: &str) -> ItemKey {
+    ItemKey { kind: ItemKind::Gateway, name: name.to_owned() }
+}

@@ -1,0 +1,124 @@
+//! What the daemon's memory holds of secrets: one copy of what it needs, and none of what it has given up.
+//! Does not: look into the client, which ends with its request.
+//! Used by: `main`.
+
+use std::{fs, fs::File, os::unix::fs::FileExt};
+
+use memchr::memmem;
+use rally_cred_tests::keyring::KeyringSession;
+use rally_cred_tests::sandbox::{Planted, Sandbox};
+use rally_cred_tests::world::{self, Running};
+
+use crate::sign_in::{question, value, world_with_browser};
+
+const CLIENT_SECRET: &str = "canary-of-the-client-secret";
+const PASSWORD: &str = "canary-of-a-password";
+
+/// What a gateway's tool does: shows its key, asks Rally once, and waits for the end of its input.
+const TOOL: &str = r#"echo "$RALLY_API_KEY"
+curl --silent --output body --header "ZSESSIONID: $RALLY_API_KEY" "$SERVER/slm/webservice/v2.0/user"
+echo asked
+cat"#;
+
+/// All memory of a process that it can write to. `None` where that may not be read: it takes root, or a system that lets
+/// one process of a user look into another.
+fn memory_of(daemon: &Running) -> Option<Vec<Vec<u8>>> {
+    let process = format!("/proc/{}", daemon.0.id());
+    let maps = fs::read_to_string(format!("{process}/maps")).ok()?;
+    let memory = File::open(format!("{process}/mem")).ok()?;
+    let areas = maps.lines().filter_map(|line| {
+        let (range, rest) = line.split_once(' ')?;
+        let (from, to) = range.split_once('-')?;
+        let (from, to) = (u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?);
+        let mut area = vec![0; usize::try_from(to - from).ok()?];
+        (rest.starts_with("rw") && memory.read_exact_at(&mut area, from).is_ok()).then_some(area)
+    });
+    Some(areas.collect())
+}
+
+fn copies(memory: &[Vec<u8>], secret: &str) -> usize {
+    memory.iter().map(|area| memmem::find_iter(area, secret).count()).sum()
+}
+
+/// What Rally gives in a round.
+fn given(kind: &str, round: usize) -> String {
+    format!("canary-of-{kind}-{round}-to-its-end")
+}
+
+fn plant(sandbox: &Sandbox, round: usize) {
+    let of = |kind| Some(given(kind, round));
+    let (code, access_token) = (of("code"), of("access"));
+    sandbox.plant(Planted { code, access_token, refresh_token: of("refresh"), id_token: of("id") });
+}
+
+#[test]
+fn a_secret_that_is_not_needed_any_more_is_nowhere_in_the_daemons_memory() {
+    const ROUNDS: usize = 4;
+    let sandbox = world::sandbox_with(|options| options.client_secret = CLIENT_SECRET.to_owned());
+    let mut world = world_with_browser(&sandbox);
+    world.configure(&format!(
+        "{}[static]\nhosts = [\"https://git.example.com\"]\n",
+        world::profile_for(&sandbox)
+    ));
+    let keyring = KeyringSession::start();
+    world.join(&keyring);
+    let mut daemon = world.start_daemon();
+    if memory_of(&daemon).is_none() {
+        eprintln!("not tried: this user may not read another process's memory");
+        return daemon.stop();
+    }
+    // What is held of a round, and nothing of those before.
+    let check = |daemon: &Running, round: Option<usize>| {
+        let memory = memory_of(daemon).unwrap();
+        for given_in in 0..=ROUNDS {
+            let counts =
+                ["code", "id", "access", "refresh"].map(|kind| copies(&memory, &given(kind, given_in)));
+            let held = usize::from(Some(given_in) == round);
+            assert_eq!(counts, [0, 0, held, held], "{given_in} of {round:?}");
+        }
+        assert_eq!(copies(&memory, CLIENT_SECRET), usize::from(round.is_some()));
+    };
+    let get = || {
+        let got = world.client(&["get"], question(&sandbox));
+        value(&got.stdout, "password").map(str::to_owned)
+    };
+
+    for round in 0..ROUNDS {
+        plant(&sandbox, round);
+        let stdin = if round == 0 { CLIENT_SECRET } else { "" };
+        let flag = (round == 0).then_some("--client-secret-stdin");
+        let login: Vec<_> = ["login", "--force"].into_iter().chain(flag).collect();
+        world.client(&login, stdin).succeeded();
+        assert_eq!(get(), Some(given("access", round)));
+        check(&daemon, Some(round));
+    }
+
+    plant(&sandbox, ROUNDS);
+    let refused = given("access", ROUNDS - 1);
+    assert!(sandbox.revoke(&refused));
+    let erase = question(&sandbox).replace("\n\n", &format!("\npassword={refused}\n\n"));
+    world.client(&["erase"], erase).succeeded();
+    assert_eq!(get(), Some(given("access", ROUNDS)), "it is renewed");
+    check(&daemon, Some(ROUNDS));
+
+    let server = "protocol=https\nhost=git.example.com\n";
+    world.client(&["store"], format!("{server}username=me\npassword={PASSWORD}\n\n")).succeeded();
+    let stored = world.client(&["get"], format!("{server}\n"));
+    assert_eq!(value(&stored.stdout, "password"), Some(PASSWORD));
+    world.client(&["erase"], format!("{server}\n")).succeeded();
+    assert_eq!(copies(&memory_of(&daemon).unwrap(), PASSWORD), 0);
+
+    let gateway = ["gateway", "--via", "http", "--set", "SERVER=base-url", "--", "sh", "-c", TOOL];
+    let mut tool = world.start("rally-cred", &gateway);
+    let key = tool.next_line_of_stdout().unwrap();
+    assert_eq!(tool.next_line_of_stdout().as_deref(), Some("asked"));
+    assert_ne!(copies(&memory_of(&daemon).unwrap(), &key), 0);
+    tool.end().succeeded();
+    while !world.status()["gateways"].as_array().is_none_or(Vec::is_empty) {}
+    assert_eq!(copies(&memory_of(&daemon).unwrap(), &key), 0);
+    check(&daemon, Some(ROUNDS));
+
+    world.client(&["logout", "--all", "--forget-client-secret"], "").succeeded();
+    check(&daemon, None);
+    daemon.stop();
+}
