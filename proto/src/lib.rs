@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod git;
 pub mod lock;
 pub mod message;
+pub mod neighbour;
 pub mod network;
 pub mod origin;
 pub mod own_file;
