@@ -16,6 +16,7 @@ pub mod git;
 pub mod lock;
 pub mod message;
 pub mod network;
+pub mod object;
 pub mod origin;
 pub mod own_file;
 pub mod plain;

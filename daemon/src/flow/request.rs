@@ -12,7 +12,7 @@ use rally_cred_core::redirect::{Expected, NotOurs, Redirect};
 
 /// Why a request does not complete the sign-in. It is answered with a status and a page; the sign-in stays pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub enum Refusal {
     /// It was meant for another server, or another name was pointed at loopback (DNS rebinding).
     #[error("this address belongs to another server")]
     WrongHost,
@@ -34,7 +34,8 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn status(self) -> StatusCode {
+    /// What the request is answered with.
+    pub fn status(self) -> StatusCode {
         match self {
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
@@ -52,7 +53,7 @@ impl Refusal {
 ///
 /// `Origin` is ignored: some browsers keep it on the redirect after the consent form's POST, and a page that does not
 /// know the state gets nowhere anyway.
-pub(super) fn read(request: &Parts, host: &str, expected: &Expected) -> Result<Redirect, Refusal> {
+pub fn read(request: &Parts, host: &str, expected: &Expected) -> Result<Redirect, Refusal> {
     let Parts { headers, method, uri, .. } = request;
     let is_host = |name: &str| name.eq_ignore_ascii_case(host);
     if !only(headers, header::HOST).is_some_and(is_host)
