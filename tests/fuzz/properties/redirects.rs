@@ -101,9 +101,12 @@ pub(super) fn redirect(bytes: &[u8]) {
     assert!(values("sec-fetch-mode").iter().all(|mode| *mode == "navigate"), "{headers:?}");
     assert!(values("sec-fetch-dest").iter().all(|dest| *dest == "document"), "{headers:?}");
 
-    let path = request.uri.path_and_query().unwrap();
-    let pasted = expected.read_pasted(&format!("http://{HOST}{path}")).unwrap();
-    assert_eq!(exposed(&pasted), exposed(&redirect));
+    // A browser encodes whatever else is in an address.
+    let path = request.uri.path_and_query().unwrap().as_str();
+    if path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let pasted = expected.read_pasted(&format!("http://{HOST}{path}")).unwrap();
+        assert_eq!(exposed(&pasted), exposed(&redirect));
+    }
 }
 
 fn exposed(redirect: &Redirect) -> String {
@@ -153,8 +156,7 @@ pub(super) fn pasted(bytes: &[u8]) {
         if let Ok(redirect) = expected.read_target(text) {
             check(&redirect);
             let origin = Url::parse(redirect_uri).unwrap().origin().ascii_serialization();
-            let is_address = !text.bytes().any(|byte| byte <= b' ' || byte == b'\\' || byte == 0x7f);
-            if is_address && text.starts_with('/') && text.trim() == text {
+            if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
                 let pasted = expected.read_pasted(&format!("{origin}{text}")).unwrap();
                 assert_eq!(exposed(&pasted), exposed(&redirect));
             }
