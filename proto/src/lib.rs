@@ -17,6 +17,7 @@ pub mod lock;
 pub mod message;
 pub mod neighbour;
 pub mod network;
+pub mod object;
 pub mod origin;
 pub mod own_file;
 pub mod plain;

@@ -12,7 +12,7 @@ use rally_cred_core::redirect::{Expected, NotOurs, Target};
 
 /// Why a request does not complete the sign-in. It is answered with a status and a page; the sign-in stays pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub enum Refusal {
     /// It was meant for another server, or another name was pointed at loopback (DNS rebinding).
     #[error("this address belongs to another server")]
     WrongHost,
@@ -43,7 +43,8 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn status(self) -> StatusCode {
+    /// What the request is answered with.
+    pub fn status(self) -> StatusCode {
         match self {
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
@@ -60,18 +61,18 @@ impl Refusal {
 
 /// The only `Host` headers that are answered.
 #[derive(Debug)]
-pub(super) struct Hosts {
+pub struct Hosts {
     /// At the address of the redirect.
-    pub(super) redirect: String,
+    pub redirect: String,
     /// At a one-time address: a literal one of loopback, so that no name leads elsewhere and no browser insists on https.
-    pub(super) start: String,
+    pub start: String,
 }
 
 /// Reads the redirect, or a one-time address, out of a request.
 ///
 /// `Origin` is ignored: some browsers keep it on the redirect after the consent form's POST, and a page that does not
 /// know the state gets nowhere anyway.
-pub(super) fn read(request: &Parts, hosts: &Hosts, expected: &Expected) -> Result<Target, Refusal> {
+pub fn read(request: &Parts, hosts: &Hosts, expected: &Expected) -> Result<Target, Refusal> {
     let Parts { headers, method, uri, .. } = request;
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let host = if expected.is_start(target) { &hosts.start } else { &hosts.redirect };
