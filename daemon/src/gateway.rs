@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rally_cred_gateway::{Gateway, Identity, Later, Lease, Settings, Share, Tokens, Ways};
+use rally_cred_gateway::{Answered, Audit, Gateway, Identity, Later, Lease, Settings, Share, Tokens, Ways};
 use rally_cred_proto::{
     Answer, Ask, Fault, FaultKind, ProfileName, Reply, Secret,
     gateway::{GatewayStatus, Way, WayOut},
@@ -43,9 +43,14 @@ pub struct Gateways {
     open: Rc<RefCell<HashMap<Epoch, Place>>>,
     /// How many are being closed. None is opened before that is over, since it may be at the port of one.
     closing: watch::Sender<usize>,
+    /// Where each gateway's requests are written down.
+    log: Log,
     /// By profile, which stands for a user of Rally.
     shares: HashMap<ProfileName, Share>,
 }
+
+/// Writes down a request to the gateway of this name.
+type Log = fn(&str, &Answered);
 
 /// What is closed when this is dropped.
 struct Place {
@@ -63,13 +68,13 @@ struct Thread {
 }
 
 impl Gateways {
-    /// None so far. Their tokens come from this driver.
-    pub fn new(driver: Driver) -> Self {
+    /// None so far. Their tokens come from this driver, their requests are written down by this log.
+    pub fn new(driver: Driver, log: Log) -> Self {
         let (questions, asked) = mpsc::unbounded_channel();
         let loans = driver.loans().clone();
         spawn_local(answer(driver, asked));
         let (closing, _) = watch::channel(0);
-        Self { questions, loans, open: Rc::default(), closing, shares: HashMap::new() }
+        Self { questions, loans, open: Rc::default(), closing, log, shares: HashMap::new() }
     }
 
     /// Opens one, which has this epoch as its name until it is closed.
@@ -88,7 +93,8 @@ impl Gateways {
         let (end, ended) = oneshot::channel();
         let (told, opened) = oneshot::channel();
         let thread = self.thread().map(|thread| {
-            let life = live(open(plan, tokens, share), told, ended, self.closing.clone(), thread.clone());
+            let life =
+                live(open(plan, tokens, share, self.log), told, ended, self.closing.clone(), thread.clone());
             thread.runtime.spawn(life);
             self.open.borrow_mut().insert(epoch, Place { gateway: None, thread, _end: end });
         });
@@ -184,7 +190,12 @@ async fn live(
 }
 
 /// Opens a gateway with the identity that it had before, as far as that still fits.
-async fn open(plan: GatewayPlan, tokens: Questions, share: Share) -> Result<(Gateway, GatewayReady), Fault> {
+async fn open(
+    plan: GatewayPlan,
+    tokens: Questions,
+    share: Share,
+    log: Log,
+) -> Result<(Gateway, GatewayReady), Fault> {
     let GatewayPlan { name, settings, profile, way_out, identity } = plan;
     let origin = profile.base_url.origin().clone();
     // What cannot be read is made anew, as if there had been none.
@@ -212,6 +223,10 @@ async fn open(plan: GatewayPlan, tokens: Questions, share: Share) -> Result<(Gat
         paths: settings.paths,
         patience: settings.wait.as_duration(),
         share,
+        audit: Audit::to({
+            let name = name.clone();
+            move |answered| log(&name, answered)
+        }),
         ..Settings::new(name, origin)
     };
     let gateway = Gateway::open(listener, settings, identity, Arc::new(tokens), proxy).await?;

@@ -1,4 +1,5 @@
-//! The log: where it goes, and how a decision of the broker becomes a line.
+//! The log: where it goes, and how a decision of the broker becomes a line, and each
+//! request through a gateway.
 //! Does not: take lines from libraries, which may hold headers and bodies; all lines are our own.
 //! Used by: `start`, which opens it, and `perform`, which writes what the broker orders.
 
@@ -12,7 +13,8 @@ use std::{
     },
 };
 
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_gateway::Answered;
+use rally_cred_proto::{Fault, FaultKind, plain};
 use tracing_subscriber::{
     filter::Targets, fmt::format::Writer, layer::SubscriberExt, util::SubscriberInitExt,
 };
@@ -130,6 +132,12 @@ pub fn write(entry: Entry) {
         drop(late);
         catch_up();
     }
+}
+
+/// Writes that a gateway has answered a request.
+pub fn answered(gateway: &str, Answered { method, path, status }: &Answered) {
+    let [method, path] = [method, path].map(|text| plain::cut(&plain::visible_line(text)));
+    tracing::info!(gateway, method, path, status, "answered a request");
 }
 
 /// Writes what waits, in one call.

@@ -42,7 +42,7 @@ impl Performer {
         manager: Rc<ServiceManager>,
     ) -> Self {
         Self {
-            gateways: Gateways::new(driver.clone()),
+            gateways: Gateways::new(driver.clone(), log::answered),
             driver,
             vault: Vault::open(keyring),
             alerts,

@@ -4,6 +4,7 @@
 //! Used by: the daemon.
 
 mod admit;
+mod audit;
 mod authority;
 mod counts;
 mod forward;
@@ -25,6 +26,7 @@ mod tunnel;
 mod turns;
 mod upstream;
 
+pub use audit::{Answered, Audit};
 pub use authority::Authority;
 pub use counts::Counts;
 pub use identity::{Identity, NotMade, Unreadable};

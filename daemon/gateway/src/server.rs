@@ -34,6 +34,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     admit::{Admitted, Rules, Way, admit},
+    audit::{Answered, Audit},
     authority::Names,
     counts::{Counts, Tally, add_one},
     forward::Forward,
@@ -118,6 +119,7 @@ impl Gateway {
                 Arc::clone(&tally),
             ),
             tally: Arc::clone(&tally),
+            audit: settings.audit,
         });
         let (end, ended) = watch::channel(());
         let serving = tokio::spawn(async move {
@@ -157,6 +159,7 @@ struct Server {
     upstream_tls: Arc<ServerConfig>,
     forward: Forward,
     tally: Arc<Tally>,
+    audit: Audit,
 }
 
 async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
@@ -308,6 +311,7 @@ impl Server {
             handover.asked(hyper::upgrade::on(&mut request));
         }
         let (head, body) = request.into_parts();
+        let mut answered = Answered::of(&head);
         let outcome = match self.admit(way, &head) {
             Err(trouble) => {
                 add_one(&self.tally.refused);
@@ -326,13 +330,16 @@ impl Server {
                 }
             }
         };
-        outcome.unwrap_or_else(|trouble| {
+        let answer = outcome.unwrap_or_else(|trouble| {
             if is_connect {
                 handover.verdict.no_tunnel();
             }
             self.tally.failed(trouble.reason());
             trouble.into_answer()
-        })
+        });
+        answered.status = answer.status().as_u16();
+        self.audit.tell(&answered);
+        answer
     }
 
     fn admit(&self, way: Way, head: &hyper::http::request::Parts) -> Result<Admitted, Trouble> {

@@ -6,7 +6,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use rally_cred_proto::Origin;
 
-use crate::{admit::USUAL_PATHS, queue::Queue, turns::Limits};
+use crate::{admit::USUAL_PATHS, audit::Audit, queue::Queue, turns::Limits};
 
 /// How a gateway serves.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Settings {
     pub patience: Duration,
     /// What this gateway shares with all others for the same user of Rally.
     pub share: Share,
+    /// Who is told of each request.
+    pub audit: Audit,
 }
 
 /// Rally serves twelve requests of one user at once. All gateways for that user share one of these, in which each has
@@ -59,8 +61,8 @@ pub struct Ways {
 }
 
 impl Settings {
-    /// All ways and Rally's usual paths, no authorities beside the system's, patience for half a minute, and a share of its
-    /// own.
+    /// All ways and Rally's usual paths, no authorities beside the system's, patience for half a minute, a share of its
+    /// own, and nobody who is told.
     pub fn new(name: impl Into<String>, upstream: Origin) -> Self {
         Self {
             name: name.into(),
@@ -71,6 +73,7 @@ impl Settings {
             paths: USUAL_PATHS.map(str::to_owned).to_vec(),
             patience: Duration::from_secs(30),
             share: Share::default(),
+            audit: Audit::to(|_| ()),
         }
     }
 }

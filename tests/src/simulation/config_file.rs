@@ -123,6 +123,11 @@ impl ConfigFile {
         Some(format!("client-{number}{}", if lines.has_other_client { "-other" } else { "" }))
     }
 
+    /// Whether a history of it is one of gateways.
+    pub(super) fn may_have_gateways(&self) -> bool {
+        !self.gateways.is_empty()
+    }
+
     /// Whether it has this gateway for this profile, at this port if it is open.
     pub(super) fn has_gateway(&self, name: &str, profile: usize, port: Option<u16>) -> bool {
         let wanted = self.wanted_gateways().find(|(own, _)| own == name);

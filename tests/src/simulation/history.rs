@@ -172,7 +172,9 @@ impl History {
     fn step_by_chance(&mut self) -> Result<(), Broken> {
         let profile = self.chance.index(self.file.profiles());
         self.at = self.chance.index(self.daemons.len());
-        match self.chance.below(118) {
+        // What two daemons do to one refresh token takes all of a history.
+        let has_tools = self.is_alone || self.file.may_have_gateways();
+        match self.chance.below(if has_tools { 118 } else { 100 }) {
             0..=26 => {
                 let span = match self.chance.below(12) {
                     0..=5 => Ticks(self.chance.below(2000)),

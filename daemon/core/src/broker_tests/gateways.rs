@@ -426,3 +426,18 @@ fn a_new_gateway_of_the_config_file_leaves_none_behind_that_has_its_name() {
     stage.gateway_opens("key");
     assert_ne!(stage.told_open(client_comes_back).unwrap().name, name);
 }
+
+#[test]
+fn a_key_that_is_revoked_after_a_change_of_the_keyring_lets_nobody_in() {
+    let mut stage = stage(Keyring::Os, &[("mcp", None)]);
+    let (opening, _) = stage.plans()[0];
+    stage.vault_is_silent = true;
+    stage.reload(config(Keyring::Auto, &[("mcp", None)]));
+    let revoked = stage.revoke("mcp");
+    assert_eq!(stage.closed(), [opening], "it would open with a key that nobody revoked");
+    stage.vault_answers(|asked| {
+        let Effect::Load(epoch, _) = asked else { panic!("no read but {asked:?}") };
+        (*epoch, Outcome::Loaded(Ok(None)))
+    });
+    assert!(matches!(stage.result(revoked), Some(Reply::Done)));
+}

@@ -2,6 +2,7 @@
 //! Does not: leave loopback, sleep, or use a daemon.
 //! Used by: `cargo test`.
 
+mod audited;
 mod breaking;
 mod passing_on;
 mod renewal;

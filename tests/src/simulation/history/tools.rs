@@ -148,7 +148,10 @@ impl History {
         let Some(name) = reads.iter().find(|(_, read)| **read == epoch).map(|(name, _)| name.clone()) else {
             return;
         };
-        self.gateways.has_read(self.at, &name, held.as_ref().map(Secret::expose));
+        // What another daemon reads, writes and revokes meanwhile is not followed here.
+        if self.is_alone {
+            self.gateways.has_read(self.at, &name, held.as_ref().map(Secret::expose));
+        }
         if self.planted == Some(Planted::LosesIdentity) {
             *held = None;
         }

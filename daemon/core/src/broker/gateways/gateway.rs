@@ -158,8 +158,11 @@ impl Gateway {
             (self.item, self.is_read) = (Item::default(), self.identity.is_some());
             match self.is_read {
                 true => self.save(step, name),
-                false if matches!(self.state, State::Reading(_)) => self.begin(step, name),
-                false => {}
+                false if matches!(self.state, State::Due(_)) => {}
+                false => {
+                    self.close(step, name);
+                    self.begin(step, name);
+                }
             }
         }
     }
@@ -175,9 +178,10 @@ impl Gateway {
         self.revocation.asks.push(id);
         if !self.is_read {
             // What the vault gives is not taken. Perhaps it is asked already.
-            return if matches!(self.state, State::Due(_)) {
-                self.begin(step, name)
-            };
+            if matches!(self.state, State::Due(_)) {
+                self.begin(step, name);
+            }
+            return;
         }
         self.close(step, name);
         self.discard(step, name);
