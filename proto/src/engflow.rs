@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{Secret, secret::line_breaker};
+use crate::{Secret, object::Object, secret::line_breaker};
 
 /// The header in which Rally takes a token.
 pub const HEADER: &str = "ZSESSIONID";
@@ -79,10 +79,11 @@ pub fn parse_request(input: &[u8]) -> Result<Request, BadRequest> {
     }
     let text = str::from_utf8(input).map_err(|err| BadRequest::NotUtf8(err.valid_up_to()))?;
     // serde's own message can quote the value that it stumbled over, so only the place is passed on.
-    let request: Request = serde_json::from_str(text).map_err(|err| match err.is_data() {
-        true => BadRequest::NoUri,
-        false => BadRequest::NotJson { line: err.line(), column: err.column() },
-    })?;
+    let Object(request) =
+        serde_json::from_str::<Object<Request>>(text).map_err(|err| match err.is_data() {
+            true => BadRequest::NoUri,
+            false => BadRequest::NotJson { line: err.line(), column: err.column() },
+        })?;
     match line_breaker(request.uri.as_bytes()) {
         Some(_) => Err(BadRequest::LineBreaker),
         None => Ok(request),
@@ -152,6 +153,7 @@ mod tests {
             (r#"{"uri":null}"#, BadRequest::NoUri),
             (r#"{"uri":"canary","uri":"b"}"#, BadRequest::NoUri),
             (r#""canary""#, BadRequest::NoUri),
+            (r#"["canary"]"#, BadRequest::NoUri),
             (r#"{"uri":"canary"} x"#, BadRequest::NotJson { line: 1, column: 18 }),
             ("{\n\"uri\":canary", BadRequest::NotJson { line: 2, column: 7 }),
             ("", BadRequest::NotJson { line: 1, column: 0 }),

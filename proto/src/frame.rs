@@ -7,7 +7,7 @@ use std::io;
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use crate::secret;
+use crate::{object::Object, secret};
 
 /// Longest frame in bytes, with its line feed. The largest honest one is a `status` of many profiles; every request
 /// is far below it, so a longer one is a mistake or an attack.
@@ -39,7 +39,8 @@ pub fn encode(message: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, BadFrame> 
 /// The message in a frame, with or without its line feed.
 pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, BadFrame> {
     // serde's own message can quote the value it stumbled over, so only the place is passed on.
-    serde_json::from_slice(line).map_err(|err| BadFrame::NotUnderstood(err.column()))
+    let read = serde_json::from_slice::<Object<T>>(line);
+    read.map(|Object(message)| message).map_err(|err| BadFrame::NotUnderstood(err.column()))
 }
 
 /// Bytes that arrive in pieces, cut into frames. What it holds is wiped when dropped.
@@ -112,6 +113,15 @@ mod tests {
         assert_eq!(lines.take().unwrap().unwrap().len(), MAX_FRAME - 1);
         lines.add(&[b'a'; MAX_FRAME]);
         assert_eq!(lines.take().unwrap_err(), BadFrame::TooLong);
+    }
+
+    #[test]
+    fn a_list_is_no_message() {
+        assert!(decode::<crate::Answer>(br#"{"type":"done"}"#).is_ok());
+        for list in [&br#"["done"]"#[..], br#" ["signed_out",[],[]]"#] {
+            assert!(matches!(decode::<crate::Answer>(list), Err(BadFrame::NotUnderstood(_))));
+        }
+        assert!(matches!(decode::<crate::Ask>(br#"["stop"]"#), Err(BadFrame::NotUnderstood(_))));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! Does not: touch a vault. A record of a later version is left as it is.
 //! Used by: `account`, which encodes what it saves and decodes what it loads.
 
-use rally_cred_proto::{Fault, FaultKind, Secret};
+use rally_cred_proto::{Fault, FaultKind, Secret, object::Object};
 use serde::{Deserialize, Serialize};
 
 use super::{profile::Profile, vault::is_same};
@@ -143,11 +143,11 @@ pub(super) fn damaged(profile: &Profile) -> Fault {
 }
 
 pub(super) fn decode<T: for<'de> Deserialize<'de>>(text: &Secret, fits: impl Fn(&T) -> bool) -> Decoded<T> {
-    if serde_json::from_str(text.expose()).is_ok_and(|Versioned { v }| v > VERSION) {
+    if serde_json::from_str(text.expose()).is_ok_and(|Object(Versioned { v })| v > VERSION) {
         return Decoded::Later;
     }
-    match serde_json::from_str::<T>(text.expose()) {
-        Ok(record) if fits(&record) => Decoded::Ours(record),
+    match serde_json::from_str::<Object<T>>(text.expose()) {
+        Ok(Object(record)) if fits(&record) => Decoded::Ours(record),
         Ok(_) => Decoded::OfOther,
         Err(_) => Decoded::Damaged,
     }

@@ -225,5 +225,6 @@ mod tests {
         assert_eq!(password_of(&back, &user("é")).as_deref(), Some("\"quoted\" \\ \t"));
         assert!(matches!(StaticRecord::decode(&secret(r#"{"v":2,"entries":5}"#)), Decoded::Later));
         assert!(matches!(StaticRecord::decode(&secret("{")), Decoded::Damaged));
+        assert!(matches!(StaticRecord::decode(&secret("[1,[]]")), Decoded::Damaged));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use rally_cred_proto::Secret;
+use rally_cred_proto::{Secret, object::Object};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -53,7 +53,7 @@ impl Identity {
 
     /// The identity that [`Identity::to_secret`] wrote. Fields that another version added are ignored.
     pub fn read(text: &Secret) -> Result<Self, Unreadable> {
-        let record: Record = serde_json::from_str(text.expose()).map_err(|_| Unreadable)?;
+        let Object(record) = serde_json::from_str::<Object<Record>>(text.expose()).map_err(|_| Unreadable)?;
         let key = LocalKey::parse(record.key).ok_or(Unreadable)?;
         let authority = Authority::read(&record.authority).ok_or(Unreadable)?;
         let port = Some(record.port).filter(|port| *port != 0).ok_or(Unreadable)?;

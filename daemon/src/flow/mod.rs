@@ -6,7 +6,7 @@ mod connections;
 mod content;
 pub mod listener;
 pub mod pages;
-mod request;
+pub mod request;
 
 #[cfg(test)]
 mod tests;

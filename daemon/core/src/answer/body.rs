@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use rally_cred_proto::Secret;
+use rally_cred_proto::{Secret, object::Object};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
@@ -75,9 +75,9 @@ impl TokenBody {
 
 const UNSAFE: &str = "a token in it holds a character that no token may hold";
 
-/// Parses a JSON object; not an array, whose items a derived reader would take for fields.
+/// Parses a JSON object.
 pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
-    body.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(body).ok()).flatten()
+    serde_json::from_slice(body).map(|Object(read)| read).ok()
 }
 
 /// A JSON value of any type, of which only a text or a number is kept. Texts are wiped when dropped.

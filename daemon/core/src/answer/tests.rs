@@ -228,6 +228,10 @@ fn a_users_name_that_is_the_token_is_none() {
         r#"{"User":{"UserName":"a-token-of-many-letters","DisplayName":"Open a-token-of-many-letters"}}"#;
     let found = read_user_answer(quoting(200, names, &["a-token-of-many-letters"]));
     assert_eq!(found, UserAnswer::Found { username: None, display_name: None });
+    let broken_up = r#"{"User":{"DisplayName":"Open a-token-of\u200b-many-letters"}}"#;
+    let found = read_user_answer(quoting(200, broken_up, &["a-token-of-many-letters"]));
+    assert_eq!(found, UserAnswer::Found { username: None, display_name: None });
+
     // A short secret may be a part of an honest name.
     let names = r#"{"User":{"UserName":"sesame@example.com"}}"#;
     let found = read_user_answer(quoting(200, names, &["sesame"]));
@@ -455,6 +459,8 @@ fn the_user_query_finds_names_refused_tokens_and_passing_trouble() {
         (200, r#"{"User":{"UserName":"me","Errors":["Odd"]}}"#, passing(bad_answer("Odd"))),
         (200, "{}", passing(bad_answer("it has no User"))),
         (200, r#"{"User":7}"#, passing(not_the_api(200))),
+        (200, r#"{"User":["me","Me",[]]}"#, passing(not_the_api(200))),
+        (200, r#"{"OperationResult":[["Invalid key"]]}"#, passing(not_the_api(200))),
         (200, "<html>Sign in to the network</html>", passing(not_the_api(200))),
         (404, "<html>Not found</html>", passing(not_the_api(404))),
         (404, r#"{"User":{"UserName":"me"}}"#, passing(not_the_api(404))),

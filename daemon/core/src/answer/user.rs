@@ -2,7 +2,11 @@
 //! Does not: take an application error for a dead token unless it says so.
 //! Used by: the broker, after a sign-in and for `status --check`.
 
-use rally_cred_proto::{Fault, plain::plain};
+use rally_cred_proto::{
+    Fault,
+    object::Object,
+    plain::{cut, one_line, plain},
+};
 use serde::Deserialize;
 
 use super::{
@@ -58,7 +62,7 @@ pub fn read_user_answer(raw: RawAnswer) -> UserAnswer {
         None => {}
     }
     match answer.user {
-        Some(user) => UserAnswer::Found {
+        Some(Object(user)) => UserAnswer::Found {
             username: user
                 .username
                 .text()
@@ -67,9 +71,9 @@ pub fn read_user_answer(raw: RawAnswer) -> UserAnswer {
             display_name: user
                 .display_name
                 .text()
-                .filter(|name| sent.is_not_in(name))
-                .map(plain)
-                .filter(|name| !name.is_empty()),
+                .map(one_line)
+                .filter(|name| !name.is_empty() && sent.is_not_in(name))
+                .map(|name| cut(&name)),
         },
         None => passing(bad_answer("it has no User")),
     }
@@ -84,11 +88,11 @@ fn speaks_of_the_token(error: &str) -> bool {
 #[derive(Deserialize)]
 struct UserBody {
     #[serde(rename = "User")]
-    user: Option<User>,
+    user: Option<Object<User>>,
     #[serde(rename = "OperationResult")]
-    operation: Option<Errors>,
+    operation: Option<Object<Errors>>,
     #[serde(rename = "QueryResult")]
-    query: Option<Errors>,
+    query: Option<Object<Errors>>,
 }
 
 #[derive(Deserialize)]
@@ -111,9 +115,9 @@ impl UserBody {
     /// The first error, wherever WSAPI put it.
     fn error(&self) -> Option<&str> {
         let lists = [
-            self.user.as_ref().and_then(|user| user.errors.as_ref()),
-            self.operation.as_ref().and_then(|result| result.errors.as_ref()),
-            self.query.as_ref().and_then(|result| result.errors.as_ref()),
+            self.user.as_ref().and_then(|Object(user)| user.errors.as_ref()),
+            self.operation.as_ref().and_then(|Object(result)| result.errors.as_ref()),
+            self.query.as_ref().and_then(|Object(result)| result.errors.as_ref()),
         ];
         lists.into_iter().flatten().flatten().find_map(Loose::text)
     }
