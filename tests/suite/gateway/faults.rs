@@ -24,9 +24,11 @@ done"#;
 /// What it prints where all is well.
 const SERVED: &str = "200 0";
 
+/// A tool whose command says what it has to say in the file `told`.
 fn start(world: &World, wait: &str) -> Running {
-    let words = ["gateway", "--via", "http", "--wait", wait, "--set", "SERVER=base-url"];
-    let mut tool = world.start("rally-cred", &[&words[..], &["--", "sh", "-c", TOOL]].concat());
+    let words = ["rally-cred", "gateway", "--via", "http", "--wait", wait, "--set", "SERVER=base-url"];
+    let program = ["--", "sh", "-c", TOOL];
+    let mut tool = world.start("sh", &[&["-c", "exec \"$@\" 2>>told", "sh"], &words[..], &program].concat());
     assert_eq!(ask(&mut tool), SERVED);
     tool
 }
@@ -129,7 +131,11 @@ fn a_daemon_that_was_told_to_stop_is_not_started_by_a_gateway_and_the_next_clien
     let (_sandbox, world, _keyring, _daemon) = signed_in_with_keyring();
     let mut tool = start(&world, "1s");
     world.client(&["daemon", "stop"], "").succeeded();
-    tool.wait_for_line("the daemon was stopped");
+    let told = || fs::read_to_string(world.path("told")).unwrap_or_default();
+    while !told().contains("the daemon was stopped") {
+        let listed = world.client(&["gateway", "list"], "");
+        assert!(!listed.stdout.contains("127.0.0.1:"), "{listed:?}");
+    }
     assert_eq!(ask(&mut tool), "000 7");
     assert!(!world.path("run/rally-cred/agent.sock").exists());
     world.client(&["get", "--format", "token"], "").succeeded();

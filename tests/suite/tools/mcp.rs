@@ -49,4 +49,6 @@ fn an_mcp_server_behind_a_gateway_outlives_its_token_its_daemon_and_a_sign_in() 
     // Without a keyring the new daemon has no token.
     sign_in(&stage.world, &stage.sandbox);
     assert_eq!(call(&mut host), PROJECTS);
+    // Killed, it would leave the gateway's command behind, which would start a daemon for it.
+    host.end().succeeded();
 }
