@@ -30,9 +30,10 @@ pub fn react(event: &Event, audience: Audience, sys: &dyn System, output: &mut O
 }
 
 fn show(authorize: &Authorize, audience: Audience, sys: &dyn System, output: &mut Output<'_>) {
-    let Authorize { profile, url, open, timeout: _ } = authorize;
-    // The tab may get closed, or the user may sit at another machine, so the address is always shown.
-    let opened = *open && audience.has_browser && browser::open(url, sys);
+    let Authorize { profile, url, start, open, timeout: _ } = authorize;
+    // Other users can read a browser's arguments, so the state stays out of them.
+    let opened = *open && audience.has_browser && browser::open(start.as_ref().unwrap_or(url), sys);
+    // The tab may get closed, or the user may sit at another machine, so Rally's own address is always shown.
     let how = if opened { "the browser opens" } else { "open" };
     let (profile, url) = (plain(profile), url.chars().filter(char::is_ascii_graphic).collect::<String>());
     let what = format_args!("{how} this address to sign in, press \"Allow Access\" there:\n  {url}");

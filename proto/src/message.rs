@@ -488,8 +488,13 @@ requests! {
 pub struct Authorize {
     /// The profile that signs in.
     pub profile: String,
-    /// The authorization URL, fully encoded. It holds no secret.
+    /// The authorization URL, fully encoded: what a person is shown. It holds the state, so other users should not see
+    /// it before Rally does.
     pub url: String,
+    /// A one-time address of the daemon's that leads to the same page: what a browser is started with, since other users
+    /// can read its arguments. `None` if `open` is not set, or no browser could reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
     /// Whether this client opens the browser. Of all that wait for one sign-in, only one is told so, and each `login`.
     pub open: bool,
     /// Seconds until the sign-in ends unanswered.

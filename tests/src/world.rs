@@ -294,6 +294,12 @@ impl Running {
         String::from_utf8_lossy(&seen).into_owned()
     }
 
+    /// Writes a line to standard input, and returns the next of standard output; `None` if the program has ended.
+    pub fn try_ask(&mut self, line: &str) -> Option<String> {
+        self.0.stdin.as_mut()?.write_all(format!("{line}\n").as_bytes()).ok()?;
+        self.next_line_of_stdout()
+    }
+
     /// Writes to standard input.
     pub fn write(&mut self, text: &str) {
         let input = self.0.stdin.as_mut().expect("an open standard input");

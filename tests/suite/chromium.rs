@@ -2,14 +2,14 @@
 //! Does not: repeat what `daemon/src/flow` proves about requests that no browser makes.
 //! Used by: `main`.
 
-use std::fs;
+use std::{fs, thread};
 
 use rally_cred_tests::sandbox::{Endpoint, Fault, Planted, Sandbox};
 use rally_cred_tests::webdriver::{Scheme, WebDriver};
 use rally_cred_tests::world::{self, Running, World};
 use rally_cred_tests::{generated, picture};
 
-use crate::sign_in::begin;
+use crate::sign_in::{begin, opened, world_with_browser};
 
 /// A person at a browser, and the world in which they sign in.
 struct Stage {
@@ -23,16 +23,27 @@ impl Stage {
     /// Rally speaks https, as it does, so the way back to this machine leads from https to http.
     fn new() -> Self {
         let sandbox = world::sandbox_with(|options| options.tls = true);
-        let mut world = World::new();
-        world.trust(&sandbox);
+        let mut world = world_with_browser(&sandbox);
+        world.set("PRESS", "nothing").trust(&sandbox);
         let daemon = world.start_daemon();
         Self { sandbox, world, browser: WebDriver::start(), daemon }
     }
 
-    /// Begins a sign-in and opens its address in the browser.
+    /// Begins a sign-in, and opens in the browser what a browser is started with: an address of the daemon's that leads to
+    /// Rally.
     fn begin(&self, arguments: &[&str]) -> Running {
-        let (login, url) = self.begin_unseen(arguments);
-        self.browser.open(&url);
+        let before = opened(&self.world).len();
+        let mut login =
+            self.world.start("rally-cred", &[&["login", "--client-secret-stdin"], arguments].concat());
+        login.write(&format!("{}\n", self.sandbox.options().client_secret));
+        let start = loop {
+            match opened(&self.world).get(before) {
+                Some(start) => break start.clone(),
+                None => thread::yield_now(),
+            }
+        };
+        assert!(start.contains("/start/"), "{start}");
+        self.browser.open(&start);
         self.browser.wait_for_page("Authorization Request - Rally sandbox");
         login
     }

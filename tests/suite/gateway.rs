@@ -3,6 +3,9 @@
 //! Does not: test what a gateway does with a request; its own crate does.
 //! Used by: `main`.
 
+mod faults;
+mod reports;
+
 use std::fs;
 
 use rally_cred_tests::{

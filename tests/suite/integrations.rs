@@ -186,7 +186,7 @@ fn every_transcript_shows_what_a_person_sees_and_each_program_outlives_its_token
 fn the_readme_names_every_preset_of_exec() {
     let readme = document("README.md");
     for preset in man::choices("exec", "for") {
-        let ways = [format!("--for {preset}"), format!("\"--for\", \"{preset}\"")];
+        let ways = [format!("--for {preset}"), format!("\"--tool\", \"{preset}\"")];
         assert!(ways.iter().any(|way| readme.contains(way)), "{preset}");
     }
 }

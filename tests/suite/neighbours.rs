@@ -2,12 +2,18 @@
 //! Does not: use `sudo` or another user's variables (`ownership` does).
 //! Used by: `main`.
 
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::os::unix::{fs::PermissionsExt, net::UnixListener};
-use std::{fs, io::Read, path::Path};
+use std::{
+    fs,
+    io::{Read, Write},
+    path::Path,
+    thread,
+};
 
 use rally_cred_tests::world::{Ended, World};
 
-use crate::sign_in::signed_in;
+use crate::sign_in::{opened, question, signed_in, value, with_daemon};
 
 /// The user whom systems call `nobody`.
 const NOBODY: u32 = 65_534;
@@ -37,7 +43,7 @@ fn become_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> Option<T> {
         set_thread_res_uid(uid, uid, uid).unwrap();
         act()
     };
-    std::thread::scope(|scope| Some(scope.spawn(as_nobody).join().unwrap()))
+    thread::scope(|scope| Some(scope.spawn(as_nobody).join().unwrap()))
 }
 
 fn set_mode(path: &Path, mode: u32) {
@@ -113,4 +119,65 @@ fn a_socket_folder_that_others_can_rename_is_refused_with_owner_mode_and_remedy(
     // As in /tmp, others cannot rename what is not theirs.
     set_mode(&run, 0o1777);
     world.client(&["get", "--format", "token"], "").succeeded();
+}
+
+/// The lines of the command lines of all processes, which every user can read.
+fn command_lines() -> String {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ") + "\n").collect()
+}
+
+/// What a server on loopback answers to a request for this address.
+fn ask_loopback(url: &url::Url) -> String {
+    let port = url.port().unwrap();
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let (path, query) = (url.path(), url.query().map_or_else(String::new, |query| format!("?{query}")));
+    let host = url.host_str().unwrap();
+    write!(stream, "GET {path}{query} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn whoever_reads_the_browsers_arguments_gets_neither_the_state_nor_the_sign_in() {
+    let (sandbox, mut world, _daemon) = with_daemon(&[]);
+    // A browser that stays as long as the sign-in, with its arguments for everybody to read, and opens nothing.
+    let browser = world.path("browser");
+    let script = "#!/bin/sh\necho $1 > new; mv new opened\ntail --pid=$PPID -f opened\n";
+    fs::write(&browser, script).unwrap();
+    set_mode(&browser, 0o755);
+    world.set("BROWSER", browser.display());
+    let mut login = world.start("rally-cred", &["login", "--client-secret-stdin"]);
+    login.write(&format!("{}\n", sandbox.options().client_secret));
+    let line = login.wait_for_line("/login/oauth2/auth?");
+    while opened(&world).is_empty() {
+        thread::yield_now();
+    }
+    let shown = url::Url::parse(&line[line.find("http").unwrap()..]).unwrap();
+    let of = |name: &str| shown.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
+    let state = of("state");
+    let start = url::Url::parse(&opened(&world)[0]).unwrap();
+    assert!(command_lines().contains(start.as_str()), "{start}");
+    assert!(!command_lines().contains(&state));
+
+    // They are first at that address, and, should they know the state all the same, with an answer of their own.
+    let mut answer = url::Url::parse(&of("redirect_uri")).unwrap();
+    answer.query_pairs_mut().append_pair("code", "theirs").append_pair("state", &state);
+    for url in [&start, &answer] {
+        let got = as_nobody!(|| ask_loopback(url));
+        assert!(got.starts_with("HTTP/1.1 403 ") && got.contains("user 65534"), "{got}");
+        assert!(!got.contains(&state) && !got.contains("location"), "{got}");
+    }
+    assert!(world.log().contains("refused another user's request for a sign-in"), "{}", world.log());
+
+    // The address still leads to Rally, once, and the sign-in ends as it should.
+    let visit = sandbox.browser().allow(start.as_str()).unwrap();
+    assert_eq!(visit.status, 200, "{visit:?}");
+    let by = visit.steps.iter().map(|step| step.url.path().to_owned()).collect::<Vec<_>>();
+    assert_eq!(by[0], start.path(), "{by:?}");
+    login.end().succeeded();
+    assert!(value(&world.client(&["get"], question(&sandbox)).stdout, "password").is_some());
 }

@@ -77,6 +77,22 @@ fn clients_that_say_nothing_or_stop_halfway_keep_nobody_waiting() {
 }
 
 #[test]
+fn a_client_that_comes_after_a_thousand_silent_ones_takes_the_place_of_the_longest_silent() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    let (_sandbox, world, _daemon) = signed_in();
+    let mut silent: Vec<_> = (0..1100).map(|_| connect(&world)).collect();
+    assert_still_serving(&world);
+    let mut is_open = |at: usize| {
+        silent[at].set_nonblocking(true).unwrap();
+        silent[at].read(&mut [0]).is_err_and(|err| err.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    assert_eq!([is_open(0), is_open(1099)], [false, true]);
+    assert_eq!(world.log().matches("the longest idle are dropped").count(), 1, "{}", world.log());
+}
+
+#[test]
 fn several_requests_follow_each_other_on_one_connection() {
     let (_sandbox, world, _daemon) = signed_in();
     let mut stream = connect(&world);

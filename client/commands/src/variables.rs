@@ -21,6 +21,8 @@ pub(crate) enum Tool {
     Pyral,
     RallyNode,
     Clojure,
+    #[value(alias = "rally-cli")]
+    RallyTui,
     Mcp,
 }
 
@@ -36,6 +38,8 @@ impl Tool {
             Self::RallyNode => &[("RALLY_API_KEY", Value::Token)],
             // RallyRestAPIForClojure, api.clj.
             Self::Clojure => &[("API_KEY", Value::Token), ("RALLY_HOST", Value::BaseUrl)],
+            // rally-tui 1.2 and its rally-cli, rally_api.py: a host, always by https.
+            Self::RallyTui => &[("RALLY_APIKEY", Value::Token), ("RALLY_SERVER", Value::Server)],
             // mcp-Rally and others read the first, ibm-rally-mcp the others.
             Self::Mcp => &[
                 ("RALLY_API_KEY", Value::Token),

@@ -479,6 +479,17 @@ fn a_person_who_may_be_asked_signs_in_and_the_browser_opens_once() {
 }
 
 #[test]
+fn the_state_is_shown_and_stands_in_no_browsers_arguments() {
+    let mut authorize = authorize(true);
+    authorize["start"] = json!("http://127.0.0.1:8477/start/word");
+    let script = Script::new([answer([authorize, token()])]);
+    let sys = Fake { has_terminal: true, ..script.sys() }.with("BROWSER", "firefox").reading(GIT);
+    let done = run("get", &sys);
+    assert!(done.stderr.ends_with("\n  https://rally1.rallydev.com/auth?x=1\n"), "{}", done.stderr);
+    assert_eq!(*sys.launched.lock().unwrap(), ["firefox http://127.0.0.1:8477/start/word"]);
+}
+
+#[test]
 fn nobody_is_asked_where_that_is_ruled_out() {
     for (flags, git_setting, variable, asked) in [
         ("--interactive never", None, None, [false].as_slice()),

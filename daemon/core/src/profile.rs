@@ -296,6 +296,8 @@ pub struct ListenAt {
     pub port: u16,
     /// The only `Host` header that is answered.
     pub host_header: String,
+    /// The same for the first address, whatever its name in the redirect URI.
+    pub address_header: String,
 }
 
 impl RedirectUri {
@@ -338,7 +340,13 @@ impl RedirectUri {
         let host = self.url.host_str()?;
         // Browsers omit the scheme's own port from `Host`, and so does the URL type.
         let host_header = self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        Some(ListenAt { addresses, port: self.url.port_or_known_default()?, host_header })
+        let address = match *addresses.first()? {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        let address_header =
+            self.url.port().map_or_else(|| address.clone(), |port| format!("{address}:{port}"));
+        Some(ListenAt { addresses, port: self.url.port_or_known_default()?, host_header, address_header })
     }
 }
 
@@ -379,6 +387,9 @@ mod tests {
     fn localhost_listens_on_both_loopback_addresses_and_port_80_has_a_bare_host() {
         let both = RedirectUri::parse("http://localhost").unwrap().listen_at().unwrap();
         assert_eq!((both.addresses.len(), both.port, both.host_header.as_str()), (2, 80, "localhost"));
+        assert_eq!(both.address_header, "127.0.0.1");
+        let sixth = RedirectUri::parse("http://[::1]:8477/cb").unwrap().listen_at().unwrap();
+        assert_eq!(sixth.address_header, "[::1]:8477");
         let one = RedirectUri::parse("http://127.0.0.1:8477/callback?x=1").unwrap().listen_at().unwrap();
         assert_eq!((one.addresses.len(), one.port, one.host_header.as_str()), (1, 8477, "127.0.0.1:8477"));
         assert_eq!(RedirectUri::parse("https://tools.example.com/callback").unwrap().listen_at(), None);

@@ -19,6 +19,31 @@ pub struct Expected {
     pub state: Secret,
     /// What Rally knows, and may quote in a refusal.
     pub secrets: Sent,
+    /// The authorization URL, and the words of the one-time addresses that lead to it.
+    pub start: Start,
+}
+
+/// One-time addresses on the redirect port, each of which leads a browser to the authorization URL. They stand in a
+/// browser's arguments in its place: arguments are for every user of the machine to read, and with the state in them
+/// anybody could send the browser's answer first.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The authorization URL.
+    pub leads_to: Secret,
+    /// A word for each address, good for one use; the caller sees to that.
+    pub words: Vec<Secret>,
+}
+
+/// What precedes the word in the path of a one-time address.
+const START: &str = "/start/";
+
+/// What a request on the redirect port is.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// The one-time address with this number.
+    Start(usize),
+    /// The redirect.
+    Redirect(Redirect),
 }
 
 /// How Rally answered the authorization request (RFC 6749 §4.1.2).
@@ -50,6 +75,9 @@ pub enum NotOurs {
     /// A part of the registered URI's own query is missing.
     #[error("it lacks a part of the redirect URI's own query")]
     WrongQuery,
+    /// The pasted address is one that only leads to Rally's page.
+    #[error("it only leads to Rally's page")]
+    StartAddress,
     /// There is no state.
     #[error("it carries no state")]
     NoState,
@@ -72,10 +100,36 @@ pub enum NotOurs {
 
 impl Expected {
     /// Reads the target of a request on the redirect port: path and query, as the browser sent them.
-    pub fn read_target(&self, path_and_query: &str) -> Result<Redirect, NotOurs> {
+    pub fn read_target(&self, path_and_query: &str) -> Result<Target, NotOurs> {
         let target = path_and_query.split_once('#').map_or(path_and_query, |(before, _)| before);
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        self.read(path, query)
+        match self.start_word(path) {
+            Some(word) => self.read_start(word),
+            None => self.read(path, query).map(Target::Redirect),
+        }
+    }
+
+    /// The one-time address with this number, if there is one and it can lead to this machine.
+    pub fn start_address(&self, number: usize) -> Option<String> {
+        let word = self.start.words.get(number)?;
+        Some(format!("http://{}{START}{}", self.redirect_uri.listen_at()?.address_header, word.expose()))
+    }
+
+    /// Whether a target is that of a one-time address, good or not.
+    pub fn is_start(&self, path_and_query: &str) -> bool {
+        self.start_word(path_and_query).is_some()
+    }
+
+    /// The word in the path of a one-time address, if the redirect's own path does not look like one.
+    fn start_word<'a>(&self, path: &'a str) -> Option<&'a str> {
+        path.strip_prefix(START).filter(|_| !self.redirect_uri.url().path().starts_with(START))
+    }
+
+    fn read_start(&self, word: &str) -> Result<Target, NotOurs> {
+        // An earlier sign-in's, most likely.
+        let word = Secret::parse(word.to_owned()).map_err(|_| NotOurs::WrongState)?;
+        let number = self.start.words.iter().position(|good| good.matches(&word));
+        number.map(Target::Start).ok_or(NotOurs::WrongState)
     }
 
     /// Reads a whole address from a browser's address bar; white space and quotes around it are ignored.
@@ -94,6 +148,9 @@ impl Expected {
         let is_local = own.is_loopback() && origin.is_loopback() && is_same_port(&own, &origin);
         if !is_local && own != origin {
             return Err(NotOurs::WrongServer);
+        }
+        if is_local && self.is_start(url.path()) {
+            return Err(NotOurs::StartAddress);
         }
         let is_same_path = is_local && bare_path(url.path()) == bare_path(registered.path());
         let path = if is_same_path { registered.path() } else { url.path() };
@@ -198,6 +255,7 @@ impl NotOurs {
     pub fn fault(self) -> Fault {
         let remedy = match self {
             Self::NotAnAddress => "paste the whole address, from http to its end",
+            Self::StartAddress => "open the address of Rally's that rally-cred shows, in any browser",
             Self::WrongState => "use the newest authorization page, and paste the address that it leads to",
             Self::WrongServer
             | Self::WrongPath
@@ -226,7 +284,22 @@ mod tests {
             redirect_uri: RedirectUri::parse(redirect_uri).unwrap(),
             secrets: Sent::new([state.clone(), Secret::parse("sesame".to_owned()).unwrap()]),
             state,
+            start: Start {
+                leads_to: secret("https://rally.example/auth?state=sesame"),
+                words: vec![secret("first"), secret("second")],
+            },
         }
+    }
+
+    fn secret(text: &str) -> Secret {
+        Secret::parse(text.to_owned()).unwrap()
+    }
+
+    fn redirect(read: Result<Target, NotOurs>) -> Result<Redirect, NotOurs> {
+        read.map(|target| match target {
+            Target::Redirect(redirect) => redirect,
+            Target::Start(number) => panic!("the one-time address {number}"),
+        })
     }
 
     /// What was read, as one text to compare.
@@ -243,7 +316,7 @@ mod tests {
     fn check(redirect_uri: &str, target: &str, wanted: &str) {
         let target = target.replace('§', STATE);
         let expected = expected(redirect_uri);
-        assert_eq!(shown(expected.read_target(&target)), wanted, "target {target}");
+        assert_eq!(shown(redirect(expected.read_target(&target))), wanted, "target {target}");
         let origin = expected.redirect_uri.url().origin().ascii_serialization();
         assert_eq!(shown(expected.read_pasted(&format!(" {origin}{target}\r\n"))), wanted, "pasted {target}");
     }
@@ -318,8 +391,41 @@ mod tests {
     fn the_port_answers_at_its_one_path_only() {
         for target in ["/cb/?code=abc&state=§", "/c%62?code=abc&state=§"] {
             let read = expected("http://localhost:8477/cb").read_target(&target.replace('§', STATE));
-            assert_eq!(shown(read), "WrongPath", "{target}");
+            assert_eq!(shown(redirect(read)), "WrongPath", "{target}");
         }
+    }
+
+    #[test]
+    fn a_one_time_address_is_known_by_its_word_and_leads_to_loopback() {
+        let start = |uri: &str, target: &str| match expected(uri).read_target(target) {
+            Ok(Target::Start(number)) => format!("start {number}"),
+            read => shown(redirect(read)),
+        };
+        let uri = "http://localhost:8477/cb";
+        for (target, wanted) in [
+            ("/start/first", "start 0"),
+            ("/start/second#x", "start 1"),
+            ("/start/third", "WrongState"),
+            ("/start/", "WrongState"),
+            ("/start/first/", "WrongState"),
+            ("/start/firs", "WrongState"),
+            ("/start/%66irst", "WrongState"),
+            ("/start", "WrongPath"),
+            ("/Start/first", "WrongPath"),
+        ] {
+            assert_eq!(start(uri, target), wanted, "{target}");
+        }
+        // A redirect URI that looks like one keeps its path.
+        let target = format!("/start/first?code=abc&state={STATE}");
+        assert_eq!(start("http://localhost:8477/start/first", &target), "code abc");
+        let address = |uri: &str, number| expected(uri).start_address(number);
+        assert_eq!(address(uri, 1).as_deref(), Some("http://127.0.0.1:8477/start/second"));
+        assert_eq!(address("http://[::1]/cb", 0).as_deref(), Some("http://[::1]/start/first"));
+        assert_eq!(address(uri, 2), None);
+        assert_eq!(address("https://tools.example/cb", 0), None);
+        let pasted = expected(uri).read_pasted("http://127.0.0.1:8477/start/first").unwrap_err();
+        assert_eq!(pasted, NotOurs::StartAddress);
+        assert!(!format!("{:?}", expected(uri)).contains("sesame"));
     }
 
     #[test]

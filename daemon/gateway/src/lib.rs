@@ -13,7 +13,6 @@ mod guard;
 mod headers;
 mod identity;
 mod key;
-mod neighbour;
 mod queue;
 mod refs;
 mod replay;

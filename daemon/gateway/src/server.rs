@@ -21,7 +21,7 @@ use hyper::{
     upgrade::OnUpgrade,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rally_cred_proto::{Fault, FaultKind, Secret};
+use rally_cred_proto::{Fault, FaultKind, Secret, neighbour::Neighbour};
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -39,7 +39,6 @@ use crate::{
     forward::Forward,
     guard::{Guarded, HEAD_LIMIT, Malformed, Verdict},
     identity::Identity,
-    neighbour,
     settings::{Settings, Ways},
     socket::{Ending, Socket},
     tokens::Tokens,
@@ -184,11 +183,7 @@ async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
 /// Whether a connection is from a program of this user, or of root, which can read any key; also where that cannot be
 /// told, since the local key is asked for anyway.
 fn is_ours(peer: SocketAddr, stream: &TcpStream) -> bool {
-    let uid = stream.local_addr().and_then(|own| neighbour::uid_of(peer, own)).ok().flatten();
-    #[cfg(unix)]
-    return uid.is_none_or(|uid| uid == 0 || uid == rustix::process::geteuid().as_raw());
-    #[cfg(not(unix))]
-    return uid.is_none();
+    !stream.local_addr().is_ok_and(|own| Neighbour::find(peer, own).stranger().is_some())
 }
 
 /// What a TLS client sends first.

@@ -7,6 +7,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     io,
+    net::SocketAddr,
     pin::pin,
     sync::{Arc, OnceLock, Weak},
     task::Poll,
@@ -25,13 +26,14 @@ use tokio::{
 
 use super::{
     pages::{self, Answer},
-    request::{self, Refusal},
+    request::{self, Hosts, Refusal},
 };
 use crate::episode::Episode;
 use rally_cred_core::{
     event::Page,
-    redirect::{Expected, Redirect},
+    redirect::{Expected, Redirect, Target},
 };
+use rally_cred_proto::neighbour::Neighbour;
 
 /// Accepts connections until the owner of the sockets is dropped, or this is aborted.
 pub(super) async fn accept_all(sockets: Weak<[TcpListener]>, redirects: Arc<Redirects>) {
@@ -111,7 +113,8 @@ impl Drop for Connections {
 /// Serves one connection for one request.
 async fn serve(stream: TcpStream, redirects: Arc<Redirects>) {
     let headers = redirects.limits.headers;
-    let service = service_fn(move |request| Box::pin(answer(request, Arc::clone(&redirects))));
+    let Ok(ends) = stream.peer_addr().and_then(|peer| Ok((peer, stream.local_addr()?))) else { return };
+    let service = service_fn(move |request| Box::pin(answer(request, ends, Arc::clone(&redirects))));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(headers)
@@ -136,9 +139,13 @@ const LARGEST_HEAD: usize = 64 * 1024;
 /// How much of a request is read and discarded after its answer.
 const LARGEST_REST: u64 = 4 * 1024 * 1024;
 
-async fn answer(request: Request<Incoming>, redirects: Arc<Redirects>) -> Result<Answer, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    ends: (SocketAddr, SocketAddr),
+    redirects: Arc<Redirects>,
+) -> Result<Answer, Infallible> {
     let (request, _) = request.into_parts();
-    Ok(redirects.answer(&request).await)
+    Ok(redirects.answer(&request, ends).await)
 }
 
 /// The browser came back with the redirect.
@@ -153,35 +160,60 @@ pub struct Arrival {
 /// What the connections share: the redirect that is expected, and whether it came.
 pub(super) struct Redirects {
     expected: Expected,
-    host_header: String,
+    hosts: Hosts,
     limits: Limits,
     /// Set by the first valid redirect to the task of its connection.
     taken: OnceLock<Option<task::Id>>,
+    /// The one-time addresses, each set by its first request.
+    started: Vec<OnceLock<()>>,
     arrivals: mpsc::Sender<Arrival>,
 }
 
 impl Redirects {
     pub(super) fn new(
         expected: Expected,
-        host_header: String,
+        hosts: Hosts,
         limits: Limits,
         arrivals: mpsc::Sender<Arrival>,
     ) -> Arc<Self> {
-        Arc::new(Self { expected, host_header, limits, taken: OnceLock::new(), arrivals })
+        let started = expected.start.words.iter().map(|_| OnceLock::new()).collect();
+        Arc::new(Self { expected, hosts, limits, taken: OnceLock::new(), started, arrivals })
     }
 
-    async fn answer(&self, request: &Parts) -> Answer {
-        let read = request::read(request, &self.host_header, &self.expected);
-        match read.and_then(|redirect| self.take(redirect)) {
-            Ok(mut page) => match timeout(self.limits.silence, &mut page).await {
+    async fn answer(&self, request: &Parts, ends: (SocketAddr, SocketAddr)) -> Answer {
+        let outcome = match request::read(request, &self.hosts, &self.expected) {
+            // Not sooner: the kernel's table is long while somebody floods the port.
+            Ok(target) => from_this_user(ends).and_then(|()| match target {
+                Target::Start(number) => self.start(number).map(Err),
+                Target::Redirect(redirect) => self.take(redirect).map(Ok),
+            }),
+            Err(refusal) => Err(refusal),
+        };
+        match outcome {
+            Ok(Ok(mut page)) => match timeout(self.limits.silence, &mut page).await {
                 Ok(page) => pages::outcome(page.ok()),
                 Err(_) => pages::slow_outcome(timeout(self.limits.page, page)),
             },
+            Ok(Err(leads_to_rally)) => leads_to_rally,
             Err(refusal) => {
+                if let Refusal::AnotherUser(uid) = refusal {
+                    tracing::warn!(
+                        flow = "another_user",
+                        uid,
+                        "refused another user's request for a sign-in"
+                    );
+                }
                 tracing::debug!(flow = "request_refused", status = refusal.status().as_u16(), why = %refusal);
                 pages::refusal(refusal)
             }
         }
+    }
+
+    /// Uses a one-time address up; returns what leads the browser to Rally.
+    fn start(&self, number: usize) -> Result<Answer, Refusal> {
+        let started = self.started.get(number).ok_or(Refusal::StartUsed)?;
+        started.set(()).map_err(|()| Refusal::StartUsed)?;
+        Ok(pages::leading_to(self.expected.start.leads_to.expose()))
     }
 
     /// Passes the redirect on, if it is the first; returns where its page will come from.
@@ -195,6 +227,17 @@ impl Redirects {
 
     fn is_taken_by(&self, connection: &AbortHandle) -> bool {
         self.taken.get() == Some(&Some(connection.id()))
+    }
+}
+
+/// Refuses a request of another user, who may know a one-time address or the state from a program's arguments. A program
+/// that is gone before it was answered is no browser, and may be anybody's.
+fn from_this_user((peer, own): (SocketAddr, SocketAddr)) -> Result<(), Refusal> {
+    let neighbour = Neighbour::find(peer, own);
+    match neighbour.stranger() {
+        Some(uid) => Err(Refusal::AnotherUser(uid)),
+        None if neighbour == Neighbour::Gone => Err(Refusal::Gone),
+        None => Ok(()),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Waits on loopback for the browser that comes back from Rally, and holds its page until the outcome is known.
+//! Leads a browser to Rally from a one-time address on loopback, waits for it to come back, and holds its page until the
+//! outcome is known.
 //! Does not: exchange the code or end the flow; anything else that arrives is refused.
 //! Used by: perform, which keeps a [`Listener`] while a flow is pending.
 
@@ -8,7 +9,10 @@ use rally_cred_proto::{Fault, FaultKind, plain::plain};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 pub use super::connections::Arrival;
-use super::connections::{LIMITS, Limits, Redirects, accept_all};
+use super::{
+    connections::{LIMITS, Limits, Redirects, accept_all},
+    request::Hosts,
+};
 use rally_cred_core::{
     profile::{ListenAt, RedirectUri},
     redirect::Expected,
@@ -41,7 +45,8 @@ pub enum ListenTrouble {
 pub async fn open(expected: Expected) -> Result<Listener, ListenTrouble> {
     let listen_at = expected.redirect_uri.listen_at().ok_or(ListenTrouble::NotLoopback)?;
     let sockets = bind(&listen_at).await?;
-    Ok(Listener::start(sockets, listen_at.host_header, expected, LIMITS))
+    let hosts = Hosts { redirect: listen_at.host_header, start: listen_at.address_header };
+    Ok(Listener::start(sockets, hosts, expected, LIMITS))
 }
 
 /// Opens the port and closes it again.
@@ -70,16 +75,11 @@ async fn bind(ListenAt { addresses, port, .. }: &ListenAt) -> Result<Vec<TcpList
 }
 
 impl Listener {
-    pub(super) fn start(
-        sockets: Vec<TcpListener>,
-        host_header: String,
-        expected: Expected,
-        limits: Limits,
-    ) -> Self {
+    pub(super) fn start(sockets: Vec<TcpListener>, hosts: Hosts, expected: Expected, limits: Limits) -> Self {
         let sockets: Arc<[TcpListener]> = sockets.into();
         // Only the first valid redirect is sent, so there is always room.
         let (sender, arrivals) = mpsc::channel(1);
-        let redirects = Redirects::new(expected, host_header, limits, sender);
+        let redirects = Redirects::new(expected, hosts, limits, sender);
         let accepting = tokio::spawn(accept_all(Arc::downgrade(&sockets), redirects));
         Self { _sockets: sockets, arrivals, accepting }
     }

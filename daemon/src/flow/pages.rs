@@ -66,8 +66,35 @@ fn layout(page: Option<Page>) -> Layout {
     }
 }
 
+/// An answer that leads the browser to this address.
+pub(super) fn leading_to(address: &str) -> Answer {
+    let mut answer = answer(StatusCode::FOUND, &nonce(), Content::whole(String::new()));
+    // A URL is of visible ASCII, so this cannot fail.
+    if let Ok(address) = HeaderValue::try_from(address) {
+        answer.headers_mut().insert(header::LOCATION, address);
+    }
+    answer
+}
+
 pub(super) fn refusal(refusal: Refusal) -> Answer {
     let (title, lead) = match refusal {
+        Refusal::StartUsed => (
+            "This address was already used",
+            "It leads to Rally's page once. If it was not you who opened it, somebody else on this computer may have: \
+             then end the sign-in with Ctrl-C, and begin another. To go on, open the address of Rally's that rally-cred \
+             shows."
+                .to_owned(),
+        ),
+        Refusal::AnotherUser(uid) => {
+            (
+                "Another user's browser",
+                format!(
+                    "This browser runs as user {uid} of this computer, and the sign-in is another user's, so it does \
+                     not go on from here. If both are you, as with a browser in a container, open the address of \
+                     Rally's that rally-cred shows, and paste the one that it ends at where you began."
+                ),
+            )
+        }
         Refusal::Used => (
             "This address was already used",
             "It completes a sign-in once. The tab that was here first shows how that ended.".to_owned(),

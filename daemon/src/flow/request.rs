@@ -1,5 +1,5 @@
 //! Judges a request on the redirect port: the browser that comes back to complete the sign-in, or anything else.
-//! Does not: do IO, or know whether the redirect was used.
+//! Does not: do IO, or know whether the redirect or a one-time address was used.
 //! Used by: `listener`, for each request whose headers were read.
 
 use hyper::{
@@ -8,7 +8,7 @@ use hyper::{
     http::request::Parts,
 };
 
-use rally_cred_core::redirect::{Expected, NotOurs, Redirect};
+use rally_cred_core::redirect::{Expected, NotOurs, Target};
 
 /// Why a request does not complete the sign-in. It is answered with a status and a page; the sign-in stays pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +31,15 @@ pub enum Refusal {
     /// A valid redirect came before.
     #[error("this address was already used")]
     Used,
+    /// A browser was led to Rally before, by this one-time address.
+    #[error("this address was already used")]
+    StartUsed,
+    /// A program of this other user asks, which may have read the address off another program's arguments.
+    #[error("this is the sign-in of another user")]
+    AnotherUser(u32),
+    /// It is not known whose program asked, since it has gone.
+    #[error("the program that asked is gone")]
+    Gone,
 }
 
 impl Refusal {
@@ -44,17 +53,29 @@ impl Refusal {
             Self::NotNavigation => StatusCode::FORBIDDEN,
             Self::NotOurs(NotOurs::WrongPath) => StatusCode::NOT_FOUND,
             Self::NotOurs(_) => StatusCode::BAD_REQUEST,
-            Self::Used => StatusCode::CONFLICT,
+            Self::Used | Self::StartUsed => StatusCode::CONFLICT,
+            Self::AnotherUser(_) | Self::Gone => StatusCode::FORBIDDEN,
         }
     }
 }
 
-/// Reads the redirect out of a request. `host` is the only `Host` that is answered.
+/// The only `Host` headers that are answered.
+#[derive(Debug)]
+pub struct Hosts {
+    /// At the address of the redirect.
+    pub redirect: String,
+    /// At a one-time address: a literal one of loopback, so that no name leads elsewhere and no browser insists on https.
+    pub start: String,
+}
+
+/// Reads the redirect, or a one-time address, out of a request.
 ///
 /// `Origin` is ignored: some browsers keep it on the redirect after the consent form's POST, and a page that does not
 /// know the state gets nowhere anyway.
-pub fn read(request: &Parts, host: &str, expected: &Expected) -> Result<Redirect, Refusal> {
+pub fn read(request: &Parts, hosts: &Hosts, expected: &Expected) -> Result<Target, Refusal> {
     let Parts { headers, method, uri, .. } = request;
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let host = if expected.is_start(target) { &hosts.start } else { &hosts.redirect };
     let is_host = |name: &str| name.eq_ignore_ascii_case(host);
     if !only(headers, header::HOST).is_some_and(is_host)
         || !uri.authority().is_none_or(|name| is_host(name.as_str()))
@@ -75,7 +96,6 @@ pub fn read(request: &Parts, host: &str, expected: &Expected) -> Result<Redirect
     if !may_be(headers, "sec-fetch-mode", "navigate") || !may_be(headers, "sec-fetch-dest", "document") {
         return Err(Refusal::NotNavigation);
     }
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
     expected.read_target(target).map_err(Refusal::NotOurs)
 }
 
@@ -103,7 +123,7 @@ mod tests {
     use rally_cred_proto::Secret;
 
     use super::*;
-    use rally_cred_core::{Sent, profile::RedirectUri};
+    use rally_cred_core::{Sent, profile::RedirectUri, redirect::Start};
 
     const HOST: (&str, &str) = ("host", "localhost:8477");
 
@@ -112,13 +132,16 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        let secret = |text: &str| Secret::parse(text.to_owned()).unwrap();
         let expected = Expected {
             redirect_uri: RedirectUri::parse("http://localhost:8477/cb").unwrap(),
-            state: Secret::parse("right".to_owned()).unwrap(),
+            state: secret("right"),
             secrets: Sent::default(),
+            start: Start { leads_to: secret("https://rally.example/auth"), words: vec![secret("word")] },
         };
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        read(&parts, HOST.1, &expected).map(drop).map_err(|refusal| (refusal, refusal.status().as_u16()))
+        let hosts = Hosts { redirect: HOST.1.to_owned(), start: "127.0.0.1:8477".to_owned() };
+        read(&parts, &hosts, &expected).map(drop).map_err(|refusal| (refusal, refusal.status().as_u16()))
     }
 
     #[test]
@@ -138,6 +161,23 @@ mod tests {
         }
         assert_eq!(judge("GET", "/cb?code=abc&state=right", &[("host", "LocalHost:8477")]), Ok(()));
         assert_eq!(judge("GET", "http://localhost:8477/cb?code=abc&state=right", &[HOST]), Ok(()));
+    }
+
+    #[test]
+    fn a_one_time_address_is_answered_at_loopback_itself_and_under_no_name() {
+        let by_address = ("host", "127.0.0.1:8477");
+        assert_eq!(judge("GET", "/start/word", &[by_address]), Ok(()));
+        assert_eq!(judge("GET", "/start/word", &[HOST]), Err((Refusal::WrongHost, 421)));
+        let stale = judge("GET", "/start/other", &[by_address]);
+        assert_eq!(stale, Err((Refusal::NotOurs(NotOurs::WrongState), 400)));
+        for (name, value, refusal, status) in [
+            ("sec-purpose", "prefetch", Refusal::Prefetch, 503),
+            ("sec-fetch-dest", "iframe", Refusal::NotNavigation, 403),
+            ("sec-fetch-mode", "no-cors", Refusal::NotNavigation, 403),
+        ] {
+            let refused = judge("GET", "/start/word", &[by_address, (name, value)]);
+            assert_eq!(refused, Err((refusal, status)), "{name}: {value}");
+        }
     }
 
     #[test]

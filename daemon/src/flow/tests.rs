@@ -14,12 +14,13 @@ use tokio::{
 use super::{
     connections::Limits,
     listener::{Arrival, Listener},
+    request::Hosts,
 };
 use rally_cred_core::{
     Sent,
     event::Page,
     profile::RedirectUri,
-    redirect::{Expected, Redirect},
+    redirect::{Expected, Redirect, Start},
 };
 
 /// Far longer than any test: what ends a wait here is an event and not the time.
@@ -30,11 +31,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const PATIENT: Limits = Limits { headers: NEVER, silence: NEVER, page: NEVER, connections: 64 };
 
+/// Where a one-time address leads.
+const AUTHORIZE: &str = "https://rally.example/auth?state=rightful&x=a%20b";
+
 pub(super) fn expected(redirect_uri: &str) -> Expected {
+    let secret = |text: &str| Secret::parse(text.to_owned()).unwrap();
     Expected {
         redirect_uri: RedirectUri::parse(redirect_uri).unwrap(),
-        state: Secret::parse("rightful".to_owned()).unwrap(),
+        state: secret("rightful"),
         secrets: Sent::default(),
+        start: Start { leads_to: secret(AUTHORIZE), words: vec![secret("first"), secret("second")] },
     }
 }
 
@@ -43,7 +49,8 @@ async fn start(limits: Limits) -> (Listener, SocketAddr) {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let expected = expected(&format!("http://{address}/cb"));
-    (Listener::start(vec![socket], address.to_string(), expected, limits), address)
+    let hosts = Hosts { redirect: address.to_string(), start: address.to_string() };
+    (Listener::start(vec![socket], hosts, expected, limits), address)
 }
 
 fn request(method: &str, target: &str, address: SocketAddr) -> String {
@@ -85,6 +92,35 @@ async fn check_still_works(listener: &mut Listener, address: SocketAddr) {
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     assert!(answer.contains("me@example.com"), "{answer}");
     assert!(!answer.contains("canary") && !answer.contains("rightful"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_one_time_address_leads_to_rally_once_and_the_flow_goes_on() {
+    let (mut listener, address) = start(PATIENT).await;
+    for word in ["second", "first"] {
+        let get = request("GET", &format!("/start/{word}"), address);
+        let led = exchange(address, get.as_bytes()).await;
+        assert!(led.starts_with("HTTP/1.1 302 Found\r\n"), "{led}");
+        assert!(led.contains(&format!("\r\nlocation: {AUTHORIZE}\r\n")), "{led}");
+        assert!(led.contains("\r\ncache-control: no-store\r\n"), "{led}");
+        let again = exchange(address, get.as_bytes()).await;
+        assert!(again.starts_with("HTTP/1.1 409") && !again.contains("rightful"), "{again}");
+        assert!(again.contains("somebody else"), "{again}");
+    }
+    let invented = exchange(address, request("GET", "/start/third", address).as_bytes()).await;
+    assert!(invented.starts_with("HTTP/1.1 400") && invented.contains("sign-in is over"), "{invented}");
+    check_still_works(&mut listener, address).await;
+}
+
+/// Somebody who knows the state and leaves before anybody could see whose they are.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_redirect_by_a_program_that_is_gone_does_not_end_the_flow() {
+    let (mut listener, address) = start(PATIENT).await;
+    let mut gone = std::net::TcpStream::connect(address).unwrap();
+    gone.write_all(right(address).as_bytes()).unwrap();
+    drop(gone);
+    check_still_works(&mut listener, address).await;
 }
 
 #[tokio::test]

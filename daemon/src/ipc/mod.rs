@@ -2,6 +2,7 @@
 //! Does not: understand requests (`session` reads them, the broker decides).
 //! Used by: `start`, which opens it, and `perform`, which closes the guard.
 
+mod connections;
 mod lost;
 mod place;
 mod session;
@@ -17,11 +18,12 @@ use std::{
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
 use rally_cred_proto::{Fault, FaultKind};
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::spawn_local,
 };
 
 use crate::{driver::Driver, episode::Episode};
+use connections::{Connections, Idle};
 use lost::Watch;
 use place::{Found, Place};
 use rally_cred_core::event::{Event, Peer};
@@ -30,7 +32,8 @@ use rally_cred_core::event::{Event, Peer};
 pub use place::adopt;
 pub use place::{Opened, open};
 
-/// Connections served at once; each costs a task and a few kilobytes. More wait in the socket's queue.
+/// Connections served at once; each costs a task and a few kilobytes. For one more, the longest idle is dropped; if there
+/// is none, it waits in the socket's queue.
 const CONNECTIONS: usize = 1024;
 
 /// Pause after the system refused a connection, for example because it is out of descriptors.
@@ -94,6 +97,8 @@ impl Socket {
             driver,
             closing,
             permits: Arc::clone(&permits),
+            connections: Connections::default(),
+            crowded: Episode::default(),
             refused: Episode::default(),
             strangers: Episode::default(),
         };
@@ -108,6 +113,8 @@ struct Reception {
     driver: Driver,
     closing: watch::Receiver<bool>,
     permits: Arc<Semaphore>,
+    connections: Connections,
+    crowded: Episode,
     refused: Episode,
     strangers: Episode,
 }
@@ -115,7 +122,7 @@ struct Reception {
 impl Reception {
     async fn run(mut self) {
         loop {
-            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
+            let Some(permit) = self.room().await else { return };
             let accepted = tokio::select! {
                 biased;
                 _ = self.closing.wait_for(|closed| *closed) => break,
@@ -136,7 +143,32 @@ impl Reception {
         permits.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX)).await.map(drop).ok();
     }
 
-    fn admit(&mut self, stream: Stream, permit: tokio::sync::OwnedSemaphorePermit) {
+    /// Room for one more client, of which there is always some unless each of the others waits for an answer. `None` once
+    /// the daemon ends.
+    async fn room(&mut self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            tell_end(&mut self.crowded, "idle clients were dropped to make room for others");
+            return Some(permit);
+        }
+        loop {
+            let again = self.drop_longest_idle().err().unwrap_or(ACCEPT_AGAIN);
+            let permit = Arc::clone(&self.permits).acquire_owned();
+            match tokio::time::timeout(again, permit).await {
+                Ok(permit) => return permit.ok(),
+                Err(_) => continue,
+            }
+        }
+    }
+
+    fn drop_longest_idle(&mut self) -> Result<(), Duration> {
+        self.connections.drop_longest_idle()?;
+        if self.crowded.happened("") {
+            tracing::warn!("so many clients are connected that the longest idle are dropped");
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, stream: Stream, permit: OwnedSemaphorePermit) {
         tell_end(&mut self.refused, "clients could not be accepted");
         let peer = match peer_of(&stream) {
             Ok(peer) => peer,
@@ -149,15 +181,26 @@ impl Reception {
         };
         tell_end(&mut self.strangers, "connections of others were refused");
         let (driver, closing) = (self.driver.clone(), self.closing.clone());
-        spawn_local(async move {
-            session::serve(stream, peer, driver, closing).await;
+        let idle = Idle::default();
+        let of_session = idle.clone();
+        let session = spawn_local(async move {
+            session::serve(stream, peer, driver, closing, of_session).await;
             drop(permit);
         });
+        self.connections.add(session.abort_handle(), idle);
     }
 
     async fn pause(&mut self, err: &io::Error) {
         if self.refused.happened(&err.to_string()) {
             tracing::warn!("cannot accept a connection: {err}");
+        }
+        // Whose descriptor the next client gets.
+        #[cfg(unix)]
+        if [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
+            .iter()
+            .any(|errno| err.raw_os_error() == Some(errno.raw_os_error()))
+        {
+            let _ = self.drop_longest_idle();
         }
         tokio::time::sleep(ACCEPT_AGAIN).await;
     }

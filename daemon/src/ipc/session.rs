@@ -24,6 +24,7 @@ use tokio::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
+use super::connections::Idle;
 use crate::driver::{Driver, Pending};
 use rally_cred_core::event::Peer;
 
@@ -35,13 +36,21 @@ const WRITING: Duration = Duration::from_secs(10);
 
 /// Serves a connection until the client leaves, breaks the protocol or is silent for too long, or until the socket
 /// closes and nothing is left to answer.
-pub(super) async fn serve(mut stream: Stream, peer: Peer, driver: Driver, mut closed: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    mut stream: Stream,
+    peer: Peer,
+    driver: Driver,
+    mut closed: watch::Receiver<bool>,
+    idle: Idle,
+) {
     let mut lines = Lines::default();
     loop {
+        idle.begins();
         let line = tokio::select! {
             line = timeout(SILENCE, next_line(&mut stream, &mut lines)) => line,
             _ = closed.wait_for(|closed| *closed) => return,
         };
+        idle.ends();
         let line = match line {
             Ok(Ok(Some(line))) => line,
             Ok(Ok(None)) | Err(_) => return,

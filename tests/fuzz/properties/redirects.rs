@@ -17,21 +17,25 @@ use hyper_util::rt::TokioIo;
 use rally_cred_core::{
     Sent,
     profile::RedirectUri,
-    redirect::{Expected, Redirect},
+    redirect::{Expected, Redirect, Start, Target},
 };
-use rally_credd::flow::request;
+use rally_credd::flow::request::{self, Hosts};
 use url::{Url, form_urlencoded};
 
 use super::{CANARY, LONG_CANARY, is_harmless, is_harmless_fault, secret};
 
 const STATE: &str = "0b5ff0a5-9d4e-4f7c-8a6d-1f7a6f0c2b11";
 const HOST: &str = "localhost:8477";
+const START_HOST: &str = "127.0.0.1:8477";
+/// The word of a one-time address.
+const WORD: &str = "7d1f0f3e-one-time";
 
 fn expected(redirect_uri: &str) -> Expected {
     Expected {
         redirect_uri: RedirectUri::parse(redirect_uri).unwrap(),
         state: secret(STATE),
         secrets: Sent::new([STATE, CANARY, LONG_CANARY].map(secret)),
+        start: Start { leads_to: secret(CANARY), words: vec![secret(WORD)] },
     }
 }
 
@@ -80,8 +84,13 @@ fn query(address: &str) -> &str {
 pub(super) fn redirect(bytes: &[u8]) {
     let Some(request) = heard(bytes) else { return };
     let expected = expected("http://localhost:8477/cb");
-    let redirect = match request::read(&request, HOST, &expected) {
-        Ok(redirect) => redirect,
+    let hosts = Hosts { redirect: HOST.to_owned(), start: START_HOST.to_owned() };
+    let redirect = match request::read(&request, &hosts, &expected) {
+        Ok(Target::Redirect(redirect)) => redirect,
+        Ok(Target::Start(number)) => {
+            assert_eq!(number, 0);
+            return assert!(String::from_utf8_lossy(bytes).contains(WORD));
+        }
         Err(refusal) => {
             assert!(refusal.status().is_client_error() || refusal.status().is_server_error());
             return is_harmless(&format!("{refusal} {refusal:?}"));
@@ -153,7 +162,7 @@ pub(super) fn pasted(bytes: &[u8]) {
             }
             Err(not_ours) => is_harmless_fault(&not_ours.fault()),
         }
-        if let Ok(redirect) = expected.read_target(text) {
+        if let Ok(Target::Redirect(redirect)) = expected.read_target(text) {
             check(&redirect);
             let origin = Url::parse(redirect_uri).unwrap().origin().ascii_serialization();
             if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {

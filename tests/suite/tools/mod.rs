@@ -4,6 +4,7 @@
 //! Used by: `main`. `tests/run` installs the toolkits, `tests/tools/` pins them and has the scripts that use them.
 
 mod mcp;
+mod other_languages;
 mod plain;
 mod pyral;
 mod rally_node;

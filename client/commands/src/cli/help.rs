@@ -112,6 +112,7 @@ reads its variables once, so one that runs for longer than the token is valid ha
   --for pyral       APIKEY, and RALLY_SERVER as a host
   --for rally-node  RALLY_API_KEY
   --for clojure     API_KEY, and RALLY_HOST as an address
+  --for rally-tui   RALLY_APIKEY, and RALLY_SERVER as a host; the same is rally-cli
   --for mcp         RALLY_API_KEY, RALLY_APIKEY, and RALLY_INSTANCE as an address
 
 The program replaces rally-cred, so signals and exit code are its own. If it does not start, the exit
@@ -126,14 +127,15 @@ pub(super) const GATEWAY_HELP: &str = "\
 The daemon opens a gateway on this machine. The program gets a key that is good there and nowhere else,
 and every request that it sends through the gateway gets the token of that moment. So a program that
 reads its key once goes on for as long as you are signed in; while you are not, its requests wait, and
-you are notified. The key dies with the program. If the daemon ends, it is started again, and the
-gateway has the same port and key.
+you are notified. The key dies with the program. If the daemon crashes, it is started again, and the
+gateway has the same port and key; after `rally-cred daemon stop`, it is back with the next daemon.
 
 The program gets RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, or what --tool and --set say.
 
   --tool pyral       APIKEY, and RALLY_SERVER as a host; connect
   --tool rally-node  RALLY_API_KEY; connect
   --tool clojure     API_KEY, and RALLY_HOST as an address; http
+  --tool rally-tui   RALLY_APIKEY, and RALLY_SERVER as a host; the same is rally-cli; connect
   --tool mcp         RALLY_API_KEY, RALLY_APIKEY, and RALLY_INSTANCE as an address; http
 
   --via connect      HTTPS_PROXY is the gateway, which answers for Rally and passes on all else unread;

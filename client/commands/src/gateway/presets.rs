@@ -21,9 +21,9 @@ const PROXIES: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
 /// follow the addresses in its answers, or know https only.
 pub(super) fn way(tools: &[Tool]) -> Way {
     let suits = |tool: &Tool| match tool {
-        // pyral knows https only, follows absolute addresses, and minds no NO_PROXY. rally for Node takes its server in
-        // code.
-        Tool::Pyral | Tool::RallyNode => Way::Connect,
+        // pyral and rally-tui know https only, and follow absolute addresses; pyral minds no NO_PROXY. rally for Node takes
+        // its server in code.
+        Tool::Pyral | Tool::RallyNode | Tool::RallyTui => Way::Connect,
         // Node's fetch knows no HTTPS_PROXY before version 24.
         Tool::Clojure | Tool::Mcp => Way::Http,
     };
@@ -183,6 +183,7 @@ mod tests {
     #[test]
     fn tools_that_need_different_ways_get_the_one_that_suits_all() {
         assert_eq!(way(&[]), Way::Connect);
+        assert_eq!(way(&[Tool::RallyTui]), Way::Connect);
         assert_eq!(way(&[Tool::Mcp, Tool::Clojure]), Way::Http);
         assert_eq!(way(&[Tool::Mcp, Tool::Pyral]), Way::Connect);
     }

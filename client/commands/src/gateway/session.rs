@@ -19,9 +19,9 @@ use crate::terminal::Terminal;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// First pause before a lost daemon is looked for, doubling up to the longest: soon enough that a tool sees one failed
-/// request at most, and rare enough for a night without a daemon that starts.
+/// request at most, and rare enough for a night without a daemon.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Has the daemon open a gateway, which is there until this process ends or the gateway is revoked.
 pub(super) fn open(ask: OpenGateway, sys: &dyn Terminal) -> Result<OpenedGateway, Fault> {
@@ -41,12 +41,13 @@ pub(super) fn open(ask: OpenGateway, sys: &dyn Terminal) -> Result<OpenedGateway
     })
 }
 
-/// Keeps the gateway open. The first outcome is told.
+/// Keeps the gateway open. The first outcome is told. A daemon that is lost is started anew; for one that was told to stop,
+/// this waits until another client starts one.
 fn keep(mut ask: OpenGateway, told: &mpsc::Sender<Result<OpenedGateway, Fault>>) {
-    let (mut was_open, mut pause, mut shown) = (false, FIRST_PAUSE, None);
+    let (mut was_open, mut was_stopped, mut pause, mut shown) = (false, false, FIRST_PAUSE, None);
     loop {
         let mut identity: Option<Secret> = None;
-        let outcome = autostart::connect(&Process, was_open, &mut Deadline::after(PATIENCE));
+        let outcome = autostart::connect(&Process, was_open && !was_stopped, &mut Deadline::after(PATIENCE));
         let outcome = outcome.and_then(|mut client| {
             client.ask(ask.clone(), &mut |event| {
                 if let Event::GatewayOpen(opened) = event {
@@ -57,7 +58,7 @@ fn keep(mut ask: OpenGateway, told: &mpsc::Sender<Result<OpenedGateway, Fault>>)
             })
         });
         if identity.is_some() {
-            (was_open, pause, shown) = (true, FIRST_PAUSE, None);
+            (was_open, was_stopped, pause, shown) = (true, false, FIRST_PAUSE, None);
             ask.identity = identity;
         }
         match outcome {
@@ -72,8 +73,11 @@ fn keep(mut ask: OpenGateway, told: &mpsc::Sender<Result<OpenedGateway, Fault>>)
                 return;
             }
             Err(fault) => {
+                was_stopped |= fault.kind == FaultKind::Stopping;
+                let is_gone = matches!(fault.kind, FaultKind::NoDaemon | FaultKind::Stopping);
+                let fault = if is_gone && was_stopped { stopped() } else { fault };
                 // A daemon that ends and starts anew is nothing to worry people with.
-                let is_worth_telling = !matches!(fault.kind, FaultKind::NoDaemon | FaultKind::Stopping);
+                let is_worth_telling = !is_gone || (was_stopped && pause == LONGEST_PAUSE);
                 if is_worth_telling && shown.as_ref() != Some(&fault) {
                     Process.warn(&fault);
                     shown = Some(fault);
@@ -83,4 +87,10 @@ fn keep(mut ask: OpenGateway, told: &mpsc::Sender<Result<OpenedGateway, Fault>>)
         thread::sleep(pause);
         pause = (2 * pause).min(LONGEST_PAUSE);
     }
+}
+
+fn stopped() -> Fault {
+    Fault::new(FaultKind::NoDaemon, "the daemon was stopped")
+        .why("the program cannot reach its gateway until a daemon runs again")
+        .run("rally-cred daemon start")
 }

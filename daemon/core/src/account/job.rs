@@ -40,7 +40,7 @@ pub(super) struct Flow {
     pub(super) secret_from: SecretFrom,
     pub(super) began_by_login: bool,
     pub(super) listener: ListenerState,
-    pub(super) tab_opened: bool,
+    pub(super) tabs_opened: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use crate::{
     policy,
     profile::Profile,
     record::TokenRecord,
-    redirect::{Expected, NotOurs, Redirect},
+    redirect::{Expected, NotOurs, Redirect, Start},
     sent::Sent,
     step::Step,
     time::Tick,
@@ -34,6 +34,10 @@ use crate::{
 /// Why no browser came back.
 pub(super) const NO_ANSWER: &str =
     "nobody pressed \"Allow Access\" in time, or Rally's page showed an error in its place";
+
+/// How many clients get a one-time address for one sign-in, since each `login` opens a tab. More at once are hardly a
+/// person's; their browsers are given the authorization URL itself.
+const STARTS: usize = 4;
 
 /// The authorization URL, with exactly the documented parameters.
 pub fn authorization_url(profile: &Profile, state: &str) -> String {
@@ -76,10 +80,15 @@ impl Account {
         };
         let state = step.dice.uuid().to_string();
         let url = authorization_url(&self.profile, &state);
-        // A UUID holds no line break, so this cannot fail.
-        let Ok(state) = Secret::parse(state) else { return };
+        let words = (0..STARTS).map(|_| Secret::parse(step.dice.uuid().to_string())).collect();
+        // Neither a UUID nor a URL holds a line break, so this cannot fail.
+        let (Ok(state), Ok(leads_to), Ok(words)) = (Secret::parse(state), Secret::parse(url.clone()), words)
+        else {
+            return;
+        };
         let secrets = Sent::new([state.clone(), client_secret.clone()]);
-        let expected = Expected { redirect_uri: self.profile.redirect_uri.clone(), state, secrets };
+        let start = Start { leads_to, words };
+        let expected = Expected { redirect_uri: self.profile.redirect_uri.clone(), state, secrets, start };
         step.log(&self.profile.name, GrantStep::FlowBegan);
         let epoch = step.begin(self.owner(), |epoch| Effect::Listen(epoch, expected.clone()));
         self.job = Job::Flow(Box::new(Flow {
@@ -91,7 +100,7 @@ impl Account {
             secret_from,
             began_by_login,
             listener: ListenerState::Opening,
-            tab_opened: false,
+            tabs_opened: 0,
         }));
         self.refuse_background_callers(step);
     }
@@ -200,13 +209,17 @@ impl Account {
             }
         }
         waiter.told = true;
+        let open = is_login || flow.tabs_opened == 0;
+        let is_open = matches!(flow.listener, ListenerState::Open);
+        let start = if open && is_open { flow.expected.start_address(flow.tabs_opened) } else { None };
         let authorize = Authorize {
             profile: self.profile.name.to_string(),
             url: flow.url.clone(),
-            open: is_login || !flow.tab_opened,
+            start,
+            open,
             timeout: u32::try_from((flow.deadline - step.now.tick).as_seconds()).unwrap_or(u32::MAX),
         };
-        flow.tab_opened = true;
+        flow.tabs_opened += usize::from(open);
         step.effects.push(Effect::Tell(waiter.id, Event::Authorize(authorize)));
         false
     }

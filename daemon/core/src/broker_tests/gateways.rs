@@ -282,6 +282,21 @@ fn a_gateway_of_a_command_ends_with_the_profile_that_it_is_for() {
     assert_eq!((stage.fault(id), stage.closed().len()), (FaultKind::ConfigBroken, 1));
 }
 
+#[test]
+fn a_tool_that_asks_after_a_sleep_of_eight_hours_waits_for_a_new_token_and_never_gets_the_ended_one() {
+    let mut stage = Stage::new();
+    stage.sign_in("evening", Some("refresh"), 4 * HOUR);
+    stage.open_for_a_command(None);
+    let gateway = stage.gateway_opens("key");
+    // Nothing happens while the machine sleeps, and then everything is late at once.
+    stage.pass_to(stage.now.tick + Ticks::seconds(8 * HOUR));
+    let get = stage.ask(Ask::Get(Get { awaits_sign_in: true, wait: 120, ..Get::default() }));
+    assert!(stage.result(get).is_none());
+    stage.answer_post(granted("morning", Some("refresh-2"), HOUR));
+    assert_eq!(stage.token(get), "morning");
+    assert!(!stage.closed().contains(&gateway));
+}
+
 impl Stage {
     fn revoke(&mut self, name: &str) -> AskId {
         self.ask(Ask::RevokeGateway(NamedGateway { name: name.to_owned() }))
