@@ -18,6 +18,8 @@ pub mod message;
 pub mod network;
 pub mod origin;
 pub mod own_file;
+#[cfg(windows)]
+mod pipe;
 pub mod plain;
 pub mod process;
 pub mod profile_name;
