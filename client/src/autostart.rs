@@ -2,8 +2,10 @@
 //! Does not: know what the daemon does. Holds the lock `start.lock` beside the socket while it starts one.
 //! Used by: `connection`, `daemon`, and `config`, which runs the daemon's program too.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+#[cfg(unix)]
 use std::process::{Child, Command, Stdio};
 use std::{env::consts::EXE_SUFFIX, sync::mpsc, thread, time::Duration};
 
@@ -12,14 +14,15 @@ use rally_cred_proto::{
     socket, variables,
 };
 
-use crate::system::{System, hold_back_descriptors, no_thread};
+#[cfg(windows)]
+use rally_cred_windows::Started as Child;
+
+#[cfg(unix)]
+use crate::system::hold_back_descriptors;
+use crate::system::{System, no_thread};
 
 /// Longest time for the daemon to start. It takes a tenth of a second; this is for a very busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Windows' flag for a process that has no console.
-#[cfg(windows)]
-const DETACHED_PROCESS: u32 = 8;
 
 /// The address of the session bus, on which the keyring is.
 #[cfg(unix)]
@@ -119,33 +122,42 @@ impl Starter {
             Err(fault) if fault.kind == FaultKind::NoDaemon => {}
             done => return done.map(|client| Started { client, notices: Vec::new() }),
         }
-        let child = self.spawn().map_err(|err| match err.kind() {
+        let (output, mut child) = self.spawn().map_err(|err| match err.kind() {
             io::ErrorKind::WouldBlock => no_thread(&err),
             _ => cannot(&self.daemon.display().to_string(), &err),
         })?;
         let mut notices = Vec::new();
-        let outcome = await_ready(child, &mut notices);
+        let outcome = await_ready(output, || child.wait(), &mut notices);
         // A daemon that was started in some other way meanwhile is as good.
         let client = Client::connect(&self.socket).map_err(|fault| outcome.err().unwrap_or(fault))?;
         Ok(Started { client, notices })
     }
 
-    fn spawn(&self) -> io::Result<Child> {
+    /// Starts the daemon, with a pipe through which it says that it is ready.
+    #[cfg(unix)]
+    fn spawn(&self) -> io::Result<(PipeReader, Child)> {
+        let (output, its_end) = io::pipe()?;
         let mut command = Command::new(&self.daemon);
-        command.arg("--detach").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.arg("--detach").stdin(Stdio::null()).stdout(its_end).stderr(Stdio::null());
         command.current_dir("/");
         // A shell may outlive its session's bus. The daemon then looks for the user's usual one.
-        #[cfg(unix)]
         if std::env::var_os(BUS).is_some_and(|address| is_dead(&address)) {
             command.env_remove(BUS);
         }
         // Client and daemon must use the same socket.
         command.env(socket::OVERRIDE, &self.socket);
-        // It must not end with this console.
-        #[cfg(windows)]
-        std::os::windows::process::CommandExt::creation_flags(&mut command, DETACHED_PROCESS);
         hold_back_descriptors();
-        command.spawn()
+        command.spawn().map(|child| (output, child))
+    }
+
+    /// Starts the daemon, with a pipe through which it says that it is ready. It does not end with this console.
+    #[cfg(windows)]
+    fn spawn(&self) -> io::Result<(PipeReader, Child)> {
+        let (output, its_end) = io::pipe()?;
+        // Client and daemon must use the same pipe.
+        let variable = (socket::OVERRIDE, self.socket.as_os_str());
+        let daemon = rally_cred_windows::start_detached(&self.daemon, "--detach", variable, its_end)?;
+        Ok((output, daemon))
     }
 }
 
@@ -160,25 +172,27 @@ fn is_dead(address: &std::ffi::OsStr) -> bool {
 }
 
 /// Waits until the daemon is ready. It says so in frames on its standard output: notices, then `done` or an error.
-fn await_ready(mut child: Child, notices: &mut Vec<Fault>) -> Result<(), Fault> {
-    if let Some(stdout) = child.stdout.take() {
-        let mut stdout = BufReader::new(stdout).take(frame::MAX_FRAME as u64);
-        loop {
-            let mut line = Vec::new();
-            stdout.read_until(b'\n', &mut line).map_err(|err| not_started(err.to_string()))?;
-            if line.is_empty() {
-                break;
-            }
-            match frame::decode(&line) {
-                Ok(Answer::Event(Event::Notice(notice))) => notices.push(notice),
-                Ok(Answer::Reply(Reply::Error(fault))) => return Err(fault),
-                Ok(_) => return Ok(()),
-                Err(err) => return Err(not_started(err.to_string())),
-            }
+fn await_ready(
+    output: PipeReader,
+    wait: impl FnOnce() -> io::Result<ExitStatus>,
+    notices: &mut Vec<Fault>,
+) -> Result<(), Fault> {
+    let mut output = BufReader::new(output).take(frame::MAX_FRAME as u64);
+    loop {
+        let mut line = Vec::new();
+        output.read_until(b'\n', &mut line).map_err(|err| not_started(err.to_string()))?;
+        if line.is_empty() {
+            break;
+        }
+        match frame::decode(&line) {
+            Ok(Answer::Event(Event::Notice(notice))) => notices.push(notice),
+            Ok(Answer::Reply(Reply::Error(fault))) => return Err(fault),
+            Ok(_) => return Ok(()),
+            Err(err) => return Err(not_started(err.to_string())),
         }
     }
     // It closed its output without a result, so it has ended.
-    let ended = child.wait().map_or_else(|err| err.to_string(), |status| status.to_string());
+    let ended = wait().map_or_else(|err| err.to_string(), |status| status.to_string());
     Err(not_started(format!("it ended before it was ready, with {ended}")))
 }
 

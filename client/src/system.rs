@@ -108,9 +108,12 @@ impl System for Process {
         Err(std::os::unix::process::CommandExt::exec(command))
     }
 
-    #[cfg(not(unix))]
+    /// Exit codes have 32 bits here, so that of the program is passed on without a detour.
+    #[cfg(windows)]
     fn run_in_place(&self, command: &mut Command) -> io::Result<u8> {
-        command.status().map(exit_code)
+        rally_cred_windows::leave_interrupts_to_children();
+        let status = command.status()?;
+        std::process::exit(status.code().unwrap_or(FaultKind::Failed.exit_code().into()))
     }
 }
 
@@ -126,11 +129,13 @@ pub fn no_thread(err: &io::Error) -> Fault {
         .remedy("end programs that you do not need, or raise the limit (ulimit -u), and run it again")
 }
 
-/// Has started programs not inherit descriptors beyond the three standard streams: a pipe in a browser or daemon would
-/// stay open until that ends.
+/// Has started programs not inherit descriptors beyond the three standard streams that they are given: a pipe in a browser
+/// or daemon would stay open until that ends. On Windows, it is this process's standard streams that they would inherit.
 pub fn hold_back_descriptors() {
     #[cfg(unix)]
     close_fds::set_fds_cloexec(3, &[]);
+    #[cfg(windows)]
+    rally_cred_windows::hold_back_standard_handles();
 }
 
 /// Standard input with a deadline. It has no buffer, since poll does not see buffered bytes.

@@ -24,8 +24,14 @@ pub fn tick() -> Tick {
     Tick(u64::try_from(milliseconds).unwrap_or(0))
 }
 
+/// The time since the start, which counts suspend.
+#[cfg(windows)]
+pub fn tick() -> Tick {
+    Tick(rally_cred_windows::milliseconds_since_boot())
+}
+
 /// The steady clock. Where it stops during suspend, only the calendar ends tokens.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
 pub fn tick() -> Tick {
     use std::{sync::LazyLock, time::Instant};
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -22,6 +22,7 @@ use rally_cred_proto::{
     gateway::{GatewayStatus, Way, WayOut},
     message::{Erase, Get, Target, Token},
     network,
+    shell_word::who_listens_on,
 };
 use tokio::{
     runtime::{Builder, Handle},
@@ -255,14 +256,14 @@ fn any_port() -> io::Result<TcpListener> {
 fn listen(name: &str, port: Option<u16>) -> Result<TcpListener, Fault> {
     let Some(port) = port else { return any_port().map_err(|err| failed(&err.to_string())) };
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|err| match err.kind() {
-        io::ErrorKind::AddrInUse => Fault::new(
-            FaultKind::PortTaken,
-            format!("port {port} of gateway {name} is taken"),
-        )
-        .why("another program listens on it")
-        .remedy(format!(
-            "end that program (ss -ltnp sport = :{port} names it), or give [gateway.{name}] another port"
-        )),
+        io::ErrorKind::AddrInUse => {
+            Fault::new(FaultKind::PortTaken, format!("port {port} of gateway {name} is taken"))
+                .why("another program listens on it")
+                .remedy(format!(
+                    "end that program ({} names it), or give [gateway.{name}] another port",
+                    who_listens_on(port)
+                ))
+        }
         _ => failed(&err.to_string()),
     })
 }

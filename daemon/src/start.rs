@@ -320,8 +320,11 @@ fn close_output() {
     }
 }
 
-#[cfg(not(unix))]
-fn close_output() {}
+/// Gives up standard output; nobody waits for standard error, which is nowhere.
+#[cfg(windows)]
+fn close_output() {
+    rally_cred_windows::close_standard_output();
+}
 
 /// Tells the client that started the daemon how it went, in a frame on standard output: `done`, or the error.
 fn report(answer: &Answer) {

@@ -49,6 +49,8 @@ impl AsyncClient {
         let stream = connect(socket).await.map_err(|err| not_connected(socket, &err))?;
         #[cfg(unix)]
         check_listener(socket, crate::stream::listener_uid(&stream).map(Some))?;
+        #[cfg(windows)]
+        check_owner(&stream, socket)?;
         Ok(Self { stream, lines: Lines::default(), patience: None })
     }
 
@@ -127,6 +129,13 @@ async fn connect(socket: &Path) -> io::Result<Stream> {
     use interprocess::local_socket::{GenericFilePath, tokio::prelude::*};
     let connecting = Stream::connect(socket.to_fs_name::<GenericFilePath>()?);
     tokio::time::timeout(CONNECTION, connecting).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+#[cfg(windows)]
+fn check_owner(stream: &Stream, socket: &Path) -> Result<(), Fault> {
+    use std::os::windows::io::AsHandle;
+    let Stream::NamedPipe(pipe) = stream;
+    crate::pipe::check(socket, pipe.inner().as_handle(), || pipe.inner().server_process_id())
 }
 
 /// The process that listens, where the system tells.

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::frame::{self, BadFrame, Lines};
 use crate::{
-    Answer, Ask, Deadline, Event, Fault, FaultKind, Reply, Request, VERSION, message::Versioned, own_file,
+    Answer, Ask, Deadline, Event, Fault, FaultKind, Reply, Request, VERSION, message::Versioned,
     process::Process, socket, stream::Stream,
 };
 
@@ -49,7 +49,10 @@ impl Client {
     pub fn connect_by(socket: &Path, deadline: &mut Deadline) -> Result<Self, Fault> {
         check(socket)?;
         let stream = Stream::connect(socket, deadline).map_err(|err| not_connected(socket, &err))?;
+        #[cfg(unix)]
         check_listener(socket, stream.listener_uid())?;
+        #[cfg(windows)]
+        stream.check_owner(socket)?;
         Ok(Self { stream, lines: Lines::default(), is_usable: true, patience: None })
     }
 
@@ -138,6 +141,7 @@ pub(crate) fn check(socket: &Path) -> Result<(), Fault> {
 }
 
 /// Refuses a socket on which another user listens. Root may, which can read whatever is sent.
+#[cfg(unix)]
 pub(crate) fn check_listener(socket: &Path, uid: io::Result<Option<u32>>) -> Result<(), Fault> {
     let refuse = |why: String| {
         let what = format!("the socket {} is not served by a daemon of this user", socket.display());
@@ -145,7 +149,7 @@ pub(crate) fn check_listener(socket: &Path, uid: io::Result<Option<u32>>) -> Res
     };
     match uid {
         Ok(None | Some(0)) => Ok(()),
-        Ok(Some(uid)) => match own_file::other_user(uid) {
+        Ok(Some(uid)) => match crate::own_file::other_user(uid) {
             None => Ok(()),
             Some(me) => refuse(format!("uid {uid} listens there, and this program runs as uid {me}")),
         },

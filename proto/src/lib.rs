@@ -20,6 +20,8 @@ pub mod network;
 pub mod object;
 pub mod origin;
 pub mod own_file;
+#[cfg(windows)]
+mod pipe;
 pub mod plain;
 pub mod process;
 pub mod profile_name;

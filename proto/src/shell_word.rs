@@ -1,4 +1,4 @@
-//! Words of a command line that a person is to copy into a shell.
+//! Words of a command line that a person is to copy into a shell, and commands that each system has a way of its own for.
 //! Does not: run a shell; nothing here does.
 //! Used by: remedies that name a file.
 
@@ -15,6 +15,21 @@ pub fn shell_word(text: &str) -> String {
         return text.to_owned();
     }
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The command that sets a variable. On Windows, that of PowerShell, whose quotes are the same.
+pub fn set_variable(name: &str, value: &str) -> String {
+    let value = shell_word(value);
+    if cfg!(windows) { format!("$env:{name} = {value}") } else { format!("export {name}={value}") }
+}
+
+/// The command that says which process listens on a port.
+pub fn who_listens_on(port: u16) -> String {
+    match std::env::consts::OS {
+        "windows" => format!("netstat -ano | findstr :{port}"),
+        "macos" => format!("lsof -nP -iTCP:{port} -sTCP:LISTEN"),
+        _ => format!("ss -ltnp 'sport = :{port}'"),
+    }
 }
 
 /// A character in the format of printf(1), between single quotes.

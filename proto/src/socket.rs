@@ -34,10 +34,12 @@ fn default_path() -> Result<PathBuf, Fault> {
 
 #[cfg(windows)]
 fn default_path() -> Result<PathBuf, Fault> {
-    let text = |name| variable(name).unwrap_or_default().to_string_lossy().into_owned();
-    let (user, domain) = (text("USERNAME"), text("USERDOMAIN"));
-    let plain = |text: String| text.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    Ok(PathBuf::from(format!(r"\\.\pipe\rally-cred-{}-{}", plain(domain), plain(user))))
+    // A name of a user can be another's in another domain, or once it is free.
+    let user = rally_cred_windows::own_user().map_err(|err| {
+        Fault::new(crate::FaultKind::Failed, "the system does not tell which user this is")
+            .why(err.to_string())
+    })?;
+    Ok(PathBuf::from(format!(r"\\.\pipe\rally-cred-{user}")))
 }
 
 /// The user's folder for logs and for state that may be lost: `~/.local/state/rally-cred` on Linux.
@@ -176,7 +178,7 @@ pub fn is_default(socket: &Path) -> bool {
     default_path().is_ok_and(|path| path == socket)
 }
 
-/// Pipes have no folder; their security descriptor is checked by the system.
+/// Pipes have no folder; whose one is, is looked at once it is open.
 #[cfg(windows)]
 pub fn check_folder(_socket: &Path) -> Result<bool, Fault> {
     Ok(true)

@@ -169,9 +169,12 @@ mod windows {
             self.0.read(room)
         }
 
-        /// A pipe's rights are checked by the system.
-        pub(crate) fn listener_uid(&self) -> io::Result<Option<u32>> {
-            Ok(None)
+        /// Refuses a pipe of another user.
+        #[cfg(windows)]
+        pub(crate) fn check_owner(&self, socket: &Path) -> Result<(), crate::Fault> {
+            use std::os::windows::io::AsHandle;
+            let interprocess::local_socket::Stream::NamedPipe(pipe) = &self.0;
+            crate::pipe::check(socket, pipe.inner().as_handle(), || pipe.inner().server_process_id())
         }
 
         pub(crate) fn peer(&self) -> Option<u32> {

@@ -5,7 +5,7 @@
 use std::path::{PathBuf, absolute};
 use std::{env, ffi::OsString};
 
-use crate::{Fault, FaultKind, shell_word::shell_word};
+use crate::{Fault, FaultKind, shell_word::set_variable};
 
 /// Name of the variable with the config file's path.
 pub const CONFIG: &str = "RALLY_CRED_CONFIG";
@@ -30,7 +30,7 @@ pub fn path(name: &str, value: Option<OsString>) -> Result<Option<PathBuf>, Faul
     let whole = absolute(&path).unwrap_or(path);
     Err(Fault::new(FaultKind::ConfigBroken, format!("{name} is not an absolute path"))
         .why("a relative one would mean another file in every folder")
-        .remedy(format!("export {name}={}", shell_word(&whole.display().to_string()))))
+        .remedy(set_variable(name, &whole.display().to_string())))
 }
 
 /// The config file's path: [`CONFIG`], whose value is given, else `config.toml` in the user's config folder.

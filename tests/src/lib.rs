@@ -16,4 +16,5 @@ pub mod simulation;
 pub mod toolkits;
 pub mod user_manager;
 pub mod webdriver;
+pub mod wine;
 pub mod world;

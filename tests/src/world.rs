@@ -424,7 +424,7 @@ pub fn programs() -> PathBuf {
             return Ok(folder.into());
         }
         run(&mut building())?;
-        if folder_of_this_program().ends_with("release") && has_static_target() {
+        if folder_of_this_program().ends_with("release") && has_target(STATIC_TARGET) {
             run(&mut cargo(["fast", "--quiet"]))?;
         }
         Ok(folder_of_this_program())
@@ -443,7 +443,25 @@ pub fn building() -> Command {
     cargo
 }
 
-fn folder_of_this_program() -> PathBuf {
+/// The same programs in the dev profile for another system, whose folder this returns.
+pub(crate) fn build_for(target: &str) -> Result<PathBuf, String> {
+    let folder = folder_of_this_program();
+    let folder = folder.parent().unwrap_or(&folder);
+    let mut cargo = cargo(["build", "--bins", "--quiet", "--locked", "--offline", "--target", target]);
+    cargo
+        .args(["-p", "rally-cred", "-p", "rally-cred-commands", "-p", "rally-credd", "--target-dir"])
+        .arg(folder);
+    run(&mut cargo)?;
+    Ok(folder.join(target).join("debug"))
+}
+
+/// Whether Rust can build for this target here.
+pub(crate) fn has_target(target: &str) -> bool {
+    let asked = Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output();
+    asked.is_ok_and(|asked| Path::new(String::from_utf8_lossy(&asked.stdout).trim()).is_dir())
+}
+
+pub(crate) fn folder_of_this_program() -> PathBuf {
     let own = std::env::current_exe().expect("the path of this program");
     own.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).expect("its folder").to_owned()
 }
@@ -470,12 +488,6 @@ fn run(cargo: &mut Command) -> Result<(), String> {
 
 /// The target of the client as one static program.
 const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
-
-/// Whether Rust can build for it here.
-fn has_static_target() -> bool {
-    let asked = Command::new("rustc").args(["--print", "target-libdir", "--target", STATIC_TARGET]).output();
-    asked.is_ok_and(|asked| Path::new(String::from_utf8_lossy(&asked.stdout).trim()).is_dir())
-}
 
 /// The folder of the static client, if this is a release build and it is there.
 pub fn static_programs() -> Option<PathBuf> {

@@ -52,5 +52,6 @@ mod trouble;
 mod variables;
 mod vault;
 mod watch;
+mod windows;
 mod wire;
 mod wrong_host;

@@ -77,6 +77,7 @@ fn stuck(fault: Fault, daemon: Option<Process>) -> Fault {
     let fault = silence(fault).why("it is stuck; what it holds only in memory ends with it");
     fault.remedy(match daemon {
         Some(Process { pid, .. }) => format!("kill -KILL {pid}"),
+        None if cfg!(windows) => format!("taskkill /F /IM {DAEMON}.exe"),
         None => format!("pkill -KILL -u \"$(id -u)\" -x {DAEMON}"),
     })
 }

@@ -82,9 +82,14 @@ pub(crate) fn cannot_be_run(program: &OsStr, err: &io::Error, output: &mut Outpu
     let program = program.display();
     let told = Fault::new(FaultKind::Failed, format!("{program} cannot be run")).why(err.to_string());
     let (code, remedy) = match err.kind() {
-        io::ErrorKind::NotFound => {
-            (127, "install it, or give its path; a shell's own words need sh -c \"…\"")
-        }
+        io::ErrorKind::NotFound => (
+            127,
+            match cfg!(windows) {
+                true => "install it, or give its path; a shell's own words and scripts need cmd /c …",
+                false => "install it, or give its path; a shell's own words need sh -c \"…\"",
+            },
+        ),
+        _ if cfg!(windows) => (126, "name a program that you may run; icacls shows whether it is one"),
         _ => (126, "name a program that you may run; ls -l shows whether it is one"),
     };
     output.say(told.remedy(remedy));

@@ -157,7 +157,8 @@ fn quoted_bytes(path: &OsStr) -> OsString {
     path.to_owned()
 }
 
-/// The state of the units in systemd's user manager.
+/// The state of what starts the daemon beside its clients: systemd's units, or an entry in the registry of Windows.
+#[cfg_attr(windows, expect(dead_code, reason = "an entry in the registry is there or not"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Units {
     NoManager,
@@ -170,7 +171,29 @@ pub(crate) enum Units {
     Enabled(&'static str),
 }
 
+/// Why nothing here starts the daemon but its clients.
+pub(crate) const NO_MANAGER: &str =
+    if cfg!(windows) { "reg.exe is not there" } else { "systemd runs nothing for this user here" };
+
+/// The registry's key of what Windows starts when this user signs in, and the name of our value in it.
+pub(crate) const RUN_KEY: [&str; 3] =
+    [r"HKCU\Software\Microsoft\Windows\CurrentVersion\Run", "/v", "rally-cred"];
+
+/// The state of the entry by which Windows starts the daemon; there is nothing between none and a good one.
+#[cfg(windows)]
+pub(crate) fn units(sys: &dyn System) -> Units {
+    let mut reg = Command::new("reg");
+    match sys.output_of(reg.arg("query").args(RUN_KEY)) {
+        Ok(answer) if answer.status.success() => {
+            Units::Enabled("the entry rally-cred of the registry's key Run")
+        }
+        Ok(_) => Units::NotInstalled,
+        Err(_) => Units::NoManager,
+    }
+}
+
 /// The state of the units in systemd's user manager.
+#[cfg(not(windows))]
 pub(crate) fn units(sys: &dyn System) -> Units {
     let ask = |arguments: &[&str]| {
         let mut systemctl = Command::new("systemctl");

@@ -5,7 +5,7 @@
 
 use std::{future::pending, io, sync::Arc};
 
-use rally_cred_proto::{Fault, FaultKind, plain::plain};
+use rally_cred_proto::{Fault, FaultKind, plain::plain, shell_word::who_listens_on};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 pub use super::connections::Arrival;
@@ -111,12 +111,19 @@ impl ListenTrouble {
         match self {
             Self::PortTaken(port) => {
                 let what = format!("another program listens on the redirect port {port}");
-                let remedy = format!("ss -ltnp 'sport = :{port}' names it; or {PASTE}");
+                let remedy = format!("{} names it; or {PASTE}", who_listens_on(*port));
                 Fault::new(FaultKind::PortTaken, what).remedy(remedy)
             }
             Self::PortForbidden(port) => {
                 let what = format!("this user may not listen on the redirect port {port}");
-                let why = "ports below net.ipv4.ip_unprivileged_port_start (1024 unless set with sysctl) need a right";
+                let why = match cfg!(windows) {
+                    true => {
+                        "netsh interface ipv4 show excludedportrange tcp lists those that Windows keeps for itself"
+                    }
+                    false => {
+                        "ports below net.ipv4.ip_unprivileged_port_start (1024 unless set with sysctl) need a right"
+                    }
+                };
                 let remedy = format!("register a callback URL with a port above 1023; or {PASTE}");
                 Fault::new(FaultKind::PortForbidden, what).why(why).remedy(remedy)
             }

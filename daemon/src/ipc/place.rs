@@ -266,16 +266,18 @@ fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<
     Ok(options)
 }
 
-/// Only the pipe's owner may use it, in a session on this machine; by default, everyone may read a pipe. The owner is
-/// the user, or the administrators if the daemon runs with raised rights, which shuts out the user's other programs.
+/// Only this user may use the pipe, in a session on this machine; by default, everyone may read one. The user owns it by
+/// name: what is made with raised rights would belong to the administrators, and clients look at the owner.
 #[cfg(windows)]
 fn closed_to_others(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
     use interprocess::os::windows::{
         local_socket::ListenerOptionsExt, security_descriptor::SecurityDescriptor,
     };
-    // Protected from inheritance; all denied to the network (NU), all allowed to the owner (OW).
-    let rights = widestring::u16cstr!("D:P(D;;GA;;;NU)(A;;GA;;;OW)");
-    Ok(options.security_descriptor(SecurityDescriptor::deserialize(rights)?))
+    let user = rally_cred_windows::own_user()?;
+    // Protected from inheritance; all denied to the network (NU), all allowed to the user.
+    let rights = format!("O:{user}D:P(D;;GA;;;NU)(A;;GA;;;{user})");
+    let rights = widestring::U16CString::from_str(rights).map_err(io::Error::other)?;
+    Ok(options.security_descriptor(SecurityDescriptor::deserialize(&rights)?))
 }
 
 fn make_folder(path: &Path) -> Result<(), Fault> {

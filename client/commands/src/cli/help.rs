@@ -116,7 +116,9 @@ reads its variables once, so one that runs for longer than the token is valid ha
   --for mcp         RALLY_API_KEY, RALLY_APIKEY, and RALLY_INSTANCE as an address
 
 The program replaces rally-cred, so signals and exit code are its own. If it does not start, the exit
-code is one of rally-cred's, 126 if it cannot be run, or 127 if it is not found.
+code is one of rally-cred's, 126 if it cannot be run, or 127 if it is not found. On Windows, where no
+program replaces another, rally-cred waits for it: Ctrl-C is the program's to obey, and the exit code is
+passed on; but whoever ends rally-cred leaves the program running.
 
 Examples:
   rally-cred exec -- npm test

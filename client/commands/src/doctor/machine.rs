@@ -2,8 +2,8 @@
 //! Does not: read files.
 //! Used by: `doctor`.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::{collections::BTreeSet, env::consts::EXE_SUFFIX};
 
 use rally_cred::{autostart::find_program, system::System};
 use rally_cred_proto::{
@@ -79,10 +79,13 @@ pub(super) fn path(profiles: &[ProfileStatus], sys: &dyn System) -> Check {
     }
     let fault = Fault::new(FaultKind::Failed, format!("{GIT_HELPER} is not in PATH"));
     let folder = sys.executable().and_then(|program| Some(program.parent()?.to_owned()));
-    let fault = match folder.filter(|folder| folder.join(GIT_HELPER).is_file()) {
+    let fault = match folder.filter(|folder| folder.join(format!("{GIT_HELPER}{EXE_SUFFIX}")).is_file()) {
         Some(folder) => fault
             .why(format!("it lies in {}, which PATH does not name", folder.display()))
-            .remedy(format!("export PATH=\"{}:$PATH\"", folder.display())),
+            .remedy(match cfg!(windows) {
+                true => format!("$env:Path += ';{}'", folder.display()),
+                false => format!("export PATH=\"{}:$PATH\"", folder.display()),
+            }),
         None => fault.why("it is not installed").remedy("cargo install --locked --path client"),
     };
     Check::of("path", Err(fault))
@@ -159,8 +162,11 @@ fn add_git_helper(server: &str, sys: &dyn System) -> String {
 /// Whether installed units are enabled and healthy, and the running daemon is theirs.
 pub(super) fn units(daemon: Option<u32>, sys: &dyn System) -> Check {
     let outcome = match installed::units(sys) {
-        Units::NoManager => return Check::skipped("units", "systemd runs nothing for this user here"),
+        Units::NoManager => return Check::skipped("units", installed::NO_MANAGER),
         Units::NotInstalled => Ok("not installed; rally-cred starts the daemon itself".to_owned()),
+        Units::Enabled(unit) if cfg!(windows) => {
+            Ok(format!("{unit} starts the daemon when you sign in to Windows"))
+        }
         Units::Enabled(unit) => match (daemon, installed::process_behind_socket(sys)) {
             (Some(answers), Some(behind)) if answers != behind => {
                 Err(Fault::new(FaultKind::Failed, format!("clients do not come to {unit}"))

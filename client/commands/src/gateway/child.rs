@@ -50,5 +50,7 @@ fn has_the_terminal() -> bool {
 /// Runs it to its end, and returns its exit code.
 #[cfg(not(unix))]
 pub(super) fn run(command: &mut Command) -> io::Result<u8> {
+    #[cfg(windows)]
+    rally_cred_windows::leave_interrupts_to_children();
     command.status().map(rally_cred::system::exit_code)
 }

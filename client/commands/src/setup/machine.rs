@@ -3,12 +3,16 @@
 //! Used by: `setup`.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+#[cfg(not(windows))]
+use std::path::Path;
+use std::path::PathBuf;
 use std::{fs, io, process::Command};
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use rally_cred::{autostart, system::System};
+#[cfg(not(windows))]
+use rally_cred::autostart;
+use rally_cred::system::System;
 use rally_cred_proto::{Fault, FaultKind, own_file, socket, variables};
 
 use super::interview::{Interview, YesNo};
@@ -17,6 +21,7 @@ use crate::completions::Shell;
 use crate::installed::{self, GitHelper, UNITS, Units};
 
 /// The units, as they lie in the source.
+#[cfg(not(windows))]
 const UNIT_TEXTS: [(&str, &str); 2] = [
     ("rally-cred.socket", include_str!("../../../../systemd/rally-cred.socket")),
     ("rally-cred.service", include_str!("../../../../systemd/rally-cred.service")),
@@ -33,7 +38,7 @@ pub(super) fn offer_units(
 ) -> Result<Vec<Change>, Fault> {
     let state = installed::units(sys);
     if given == Some(YesNo::Yes) && state == Units::NoManager {
-        return Err(impossible("systemd runs nothing for this user here", "--units no"));
+        return Err(impossible(installed::NO_MANAGER, "--units no"));
     }
     let is_worth_asking = matches!(state, Units::NotInstalled | Units::Disabled(_));
     // The user manager's daemon would know nothing of these.
@@ -41,11 +46,39 @@ pub(super) fn offer_units(
     if given != Some(YesNo::Yes) && (!is_worth_asking || is_elsewhere) {
         return Ok(Vec::new());
     }
-    if !interview.yes("Have systemd start the daemon when it is needed?", given)? {
+    let question = match cfg!(windows) {
+        true => "Have Windows start the daemon when you sign in?",
+        false => "Have systemd start the daemon when it is needed?",
+    };
+    if !interview.yes(question, given)? {
         return Ok(Vec::new());
     }
+    #[cfg(windows)]
+    return Ok(if state == Units::NotInstalled { add_run_entry(sys) } else { Vec::new() });
+    #[cfg(not(windows))]
+    plan_units(&state, sys)
+}
+
+/// Windows starts the client, not the daemon, whose console would stay open.
+#[cfg(windows)]
+fn add_run_entry(sys: &dyn System) -> Vec<Change> {
+    let client = sys.executable().map(|own| own.with_file_name("rally-cred.exe")).unwrap_or_default();
+    // The long form of a path is for programs.
+    let client = client.display().to_string();
+    let line = format!("\"{}\" daemon start", client.strip_prefix(r"\\?\").unwrap_or(&client));
+    vec![Change::Note(Made::Units), reg("add", &["/t", "REG_SZ", "/d", &line, "/f"])]
+}
+
+fn reg(verb: &str, arguments: &[&str]) -> Change {
+    let arguments =
+        std::iter::once(&verb).chain(&installed::RUN_KEY).chain(arguments).map(Into::into).collect();
+    Change::Run { program: "reg", arguments }
+}
+
+#[cfg(not(windows))]
+fn plan_units(state: &Units, sys: &dyn System) -> Result<Vec<Change>, Fault> {
     let mut plan = Vec::new();
-    if state == Units::NotInstalled || user_unit(UNITS[0], sys).is_some_and(|path| path.exists()) {
+    if *state == Units::NotInstalled || user_unit(UNITS[0], sys).is_some_and(|path| path.exists()) {
         let daemon = autostart::daemon_program(sys)?;
         for (name, text) in UNIT_TEXTS {
             if let Some(path) = user_unit(name, sys) {
@@ -64,6 +97,7 @@ pub(super) fn offer_units(
 }
 
 /// The text of a unit, for a daemon that may lie where the unit does not look.
+#[cfg(not(windows))]
 fn unit_text(text: &str, daemon: &Path, sys: &dyn System) -> Result<String, Fault> {
     const SEARCHED: &str = "ExecSearchPath=";
     let folder = daemon.parent().unwrap_or(Path::new("/"));
@@ -173,6 +207,11 @@ pub(super) fn undo(all: impl IntoIterator<Item = Made>, sys: &dyn System) -> Vec
                 plan.push(take_out(key, helper.as_os_str()));
             }
             Made::GitReset(key) => plan.extend(undo_reset(key, sys)),
+            Made::Units if cfg!(windows) => {
+                if matches!(installed::units(sys), Units::Enabled(_)) {
+                    plan.push(reg("delete", &["/f"]));
+                }
+            }
             Made::Units if has_manager => plan.push(systemctl(&[&["disable", "--now"][..], &UNITS].concat())),
             Made::GitHelper(_) | Made::GitHelperAt(..) | Made::Units => {}
         }

@@ -34,13 +34,16 @@ pub(super) fn write(
     if old.as_ref().is_some_and(fs::Permissions::readonly) {
         return Err(Fault::new(FaultKind::Failed, format!("{} is read-only", path.display()))
             .why("its mode lets nobody change it")
-            .remedy(format!("chmod u+w {}", shell_word(&path.display().to_string()))));
+            .remedy(format!("{} {}", MAKE_WRITABLE, shell_word(&path.display().to_string()))));
     }
     let beside = write_beside(&target, text).map_err(cannot)?;
     judge(beside.path())?;
     old.map_or(Ok(()), |mode| fs::set_permissions(beside.path(), mode)).map_err(cannot)?;
     beside.persist(&target).map(drop).map_err(|err| cannot(err.error))
 }
+
+/// The command that lets this user write to a file.
+const MAKE_WRITABLE: &str = if cfg!(windows) { "attrib -R" } else { "chmod u+w" };
 
 fn write_beside(target: &Path, text: &str) -> io::Result<NamedTempFile> {
     let folder = target.parent().unwrap_or(Path::new("/"));
