@@ -5,7 +5,9 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    env, io,
+    env,
+    future::ready,
+    io,
     net::{Ipv4Addr, TcpListener},
     ops::Range,
     rc::Rc,
@@ -18,7 +20,7 @@ use rally_cred_gateway::{Gateway, Identity, Later, Lease, Settings, Share, Token
 use rally_cred_proto::{
     Answer, Ask, Fault, FaultKind, ProfileName, Reply, Secret,
     gateway::{GatewayStatus, Way, WayOut},
-    message::{Erase, Get, Target},
+    message::{Erase, Get, Target, Token},
     network,
 };
 use tokio::{
@@ -27,12 +29,17 @@ use tokio::{
     task::spawn_local,
 };
 
-use crate::driver::{Driver, Pending};
+use crate::{
+    clock,
+    driver::{Driver, Pending},
+    loans::Loans,
+};
 use rally_cred_core::event::{Epoch, GatewayPlan, GatewayReady, Peer};
 
 /// The open gateways. Their thread is there while at least one is open, or is being opened or closed.
 pub struct Gateways {
     questions: mpsc::UnboundedSender<Question>,
+    loans: Loans,
     open: Rc<RefCell<HashMap<Epoch, Place>>>,
     /// How many are being closed. None is opened before that is over, since it may be at the port of one.
     closing: watch::Sender<usize>,
@@ -59,9 +66,10 @@ impl Gateways {
     /// None so far. Their tokens come from this driver.
     pub fn new(driver: Driver) -> Self {
         let (questions, asked) = mpsc::unbounded_channel();
+        let loans = driver.loans().clone();
         spawn_local(answer(driver, asked));
         let (closing, _) = watch::channel(0);
-        Self { questions, open: Rc::default(), closing, shares: HashMap::new() }
+        Self { questions, loans, open: Rc::default(), closing, shares: HashMap::new() }
     }
 
     /// Opens one, which has this epoch as its name until it is closed.
@@ -72,6 +80,7 @@ impl Gateways {
     ) -> impl Future<Output = Result<GatewayReady, Fault>> + 'static {
         let tokens = Questions {
             questions: self.questions.clone(),
+            loans: self.loans.clone(),
             profile: plan.profile.name.to_string(),
             peer: Peer { program: Some(format!("gateway {}", plan.name).into()), ..Peer::default() },
         };
@@ -267,6 +276,7 @@ struct Question {
 /// The way from a gateway to the broker.
 struct Questions {
     questions: mpsc::UnboundedSender<Question>,
+    loans: Loans,
     profile: String,
     peer: Peer,
 }
@@ -285,7 +295,10 @@ impl Questions {
 
 impl Tokens for Questions {
     fn token(&self, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
-        self.ask(None, patience)
+        match self.loans.current(clock::tick(), &self.profile) {
+            Some(token) => Box::pin(ready(Ok(Lease { token }))),
+            None => self.ask(None, patience),
+        }
     }
 
     fn replace(&self, refused: &Lease, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
@@ -314,13 +327,17 @@ async fn find(driver: &Driver, peer: &Peer, get: Get, refused: Option<Secret>) -
         let erase = Erase { target: get.target.clone(), token: Some(token.clone()), credential: None };
         reply(driver.ask(peer.clone(), Ask::Erase(erase))).await?;
     }
+    let as_of = driver.loans().as_of();
     match reply(driver.ask(peer.clone(), Ask::Get(get))).await? {
         Reply::Token(token) if refused.is_some_and(|refused| refused.matches(&token.token)) => {
             Err(Fault::new(FaultKind::TokenRefused, "Rally refuses this request, but not its token")
                 .why("the sign-in may not have the right to it")
                 .remedy("rally-cred status --check"))
         }
-        Reply::Token(token) => Ok(Lease { token: token.token }),
+        Reply::Token(Token { token, profile, expires_at, .. }) => {
+            driver.loans().lend(clock::now(), &profile, &token, expires_at, as_of);
+            Ok(Lease { token })
+        }
         _ => Err(failed("the profile has no token")),
     }
 }

@@ -14,6 +14,7 @@ pub mod episode;
 pub mod flow;
 pub mod gateway;
 pub mod ipc;
+pub mod loans;
 pub mod log;
 pub mod notify;
 pub mod perform;

@@ -20,10 +20,12 @@ const TURNS: usize = 5;
 /// Bytes of the large body.
 const LARGE: u64 = 2 << 30;
 
-/// nginx before the sandbox, where Rally would be: it answers what is measured itself.
+/// nginx before the sandbox, where Rally would be: it answers what is measured itself. As a proxy it speaks HTTP/1.1 to
+/// servers, so the two are compared by that; the other port shows what HTTP/2 costs.
 const RALLY: &str = "
   server {
-    listen 127.0.0.1:RALLY_PORT ssl http2;
+    listen 127.0.0.1:RALLY_PORT ssl;
+    listen 127.0.0.1:RALLY_HTTP_2_PORT ssl http2;
     ssl_certificate cert.pem;
     ssl_certificate_key key.pem;
     keepalive_requests 100000000;
@@ -58,8 +60,8 @@ const PROXY: &str = "
 pub(crate) fn measure(effort: Effort, report: &mut Report) -> Result<(), String> {
     let sandbox = world::sandbox();
     let mut world = World::new();
-    let [rally_port, sink_port, proxy_port] =
-        [free_port(), free_port(), free_port()].map(|port| port.to_string());
+    let ports = [free_port(), free_port(), free_port(), free_port()];
+    let [rally_port, http_2_port, sink_port, proxy_port] = ports.map(|port| port.to_string());
     let folder = world.path("nginx");
     fs::create_dir(&folder).map_err(|err| err.to_string())?;
     make_certificate(&folder)?;
@@ -68,6 +70,7 @@ pub(crate) fn measure(effort: Effort, report: &mut Report) -> Result<(), String>
     large.set_len(LARGE).map_err(|err| err.to_string())?;
     let fill = |text: &str, token: &str| {
         text.replace("RALLY_PORT", &rally_port)
+            .replace("RALLY_HTTP_2_PORT", &http_2_port)
             .replace("RALLY_SINK", &sink_port)
             .replace("PROXY_PORT", &proxy_port)
             .replace("SANDBOX", sandbox.base_url())
@@ -76,29 +79,41 @@ pub(crate) fn measure(effort: Effort, report: &mut Report) -> Result<(), String>
     };
     let _rally = start_nginx(&world, &folder, "rally", &fill(RALLY, ""))?;
 
-    let rally = format!("https://127.0.0.1:{rally_port}");
     let authority = folder.join("cert.pem").display().to_string();
-    let profile = world::profile_for(&sandbox).replace(sandbox.base_url(), &rally);
-    world.configure(&format!("{profile}ca_file = \"{authority}\"\n"));
+    let rally = format!("https://127.0.0.1:{rally_port}");
+    let profiles = [("default", rally.clone()), ("http-2", format!("https://127.0.0.1:{http_2_port}"))];
+    let config = profiles.map(|(name, base_url)| {
+        let profile = world::profile_for(&sandbox).replace(sandbox.base_url(), &base_url);
+        format!("{}ca_file = \"{authority}\"\n", profile.replace("default", name))
+    });
+    world.configure(&config.concat());
     world.set("PRESS_CA", &authority);
     world.set("BROWSER", world::programs().join("press-allow").display());
     world.set("DISPLAY", ":0");
     let daemon = world.start_daemon();
-    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
-    let token = world.client(&["get", "--format", "token"], "");
-    if token.code != Some(0) {
-        return Err(format!("the sign-in failed: {login:?}"));
+    for profile in ["default", "http-2"] {
+        let login =
+            world.client(&["login", profile, "--client-secret-stdin"], &sandbox.options().client_secret);
+        if login.code != Some(0) {
+            return Err(format!("the sign-in failed: {login:?}"));
+        }
     }
+    let token = world.client(&["get", "--format", "token"], "");
     let idle = world::proportional_set_size(daemon.0.id())?;
     let _proxy = start_nginx(&world, &folder, "proxy", &fill(PROXY, token.stdout.trim_end()))?;
 
-    let gateway = Gateway::start(&world)?;
+    let gateways = [Gateway::start(&world, "default")?, Gateway::start(&world, "http-2")?];
+    let [gateway, http_2] = &gateways;
     let proxy = format!("http://127.0.0.1:{proxy_port}");
-    let routes =
-        [("straight to the server", rally.as_str()), ("nginx", &proxy), ("gateway", &gateway.base_url)];
+    let routes = [
+        ("straight to the server", rally.as_str(), gateway),
+        ("nginx", &proxy, gateway),
+        ("gateway", &gateway.base_url, gateway),
+        ("gateway, HTTP/2 to the server", &http_2.base_url, http_2),
+    ];
     let mut found = vec![Vec::new(); routes.len()];
     for _ in 0..TURNS {
-        for ((_, base_url), found) in routes.iter().zip(&mut found) {
+        for ((_, base_url, gateway), found) in routes.iter().zip(&mut found) {
             let latency = load(&world, base_url, &gateway.key, 1, effort)?.median_micros;
             found.push((latency, load(&world, base_url, &gateway.key, AT_ONCE, effort)?.per_second));
         }
@@ -106,29 +121,30 @@ pub(crate) fn measure(effort: Effort, report: &mut Report) -> Result<(), String>
     report.line(&format!("\n== The gateway: answers of 1 KiB, median of {TURNS}"));
     report.line(&format!("{:<42} {:>10} {:>10}", "", "latency µs", "a second"));
     let mut medians = Vec::new();
-    for ((name, _), found) in routes.iter().zip(found) {
+    for ((name, ..), found) in routes.iter().zip(found) {
         let (latencies, rates): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         let (latency, rate) = (median(latencies), median(rates));
         report.line(&format!("{name:<42} {latency:>10.0} {rate:>10.0}"));
         medians.push((latency, rate));
     }
-    if let [straight, nginx, ours] = medians.as_slice() {
+    if let [straight, nginx, ours, ..] = medians.as_slice() {
         let added = (ours.0 - straight.0) / (nginx.0 - straight.0);
         report.at_most("latency that the gateway adds, to nginx's", added, 1.3, "times");
         report.at_least("answers of 1 KiB a second, to nginx's", ours.1 / nginx.1, 0.8, "times");
     }
-    memory(&world, &gateway, &daemon, idle, effort, report)
+    memory(&world, &gateways, &daemon, idle, effort, report)
 }
 
 /// Memory after more and more requests, and during a large body in each direction.
 fn memory(
     world: &World,
-    gateway: &Gateway,
+    gateways: &[Gateway; 2],
     daemon: &Running,
     idle: u64,
     effort: Effort,
     report: &mut Report,
 ) -> Result<(), String> {
+    let [gateway, http_2] = gateways;
     let size = || world::proportional_set_size(daemon.0.id());
     report.line("\n== The daemon's memory with a gateway (PSS in KiB)");
     report.line(&format!("{:<42} {idle:>10}", "before there was one"));
@@ -141,11 +157,12 @@ fn memory(
     let later = size()?;
     report.line(&format!("{:<42} {later:>10}", format!("after {requests} requests more")));
     report.at_most("growth over these requests", as_float(later.saturating_sub(first)), 256.0, "KiB");
-    let header = format!("ZSESSIONID: {}", gateway.key);
-    for (name, arguments) in [
-        ("2 GiB down", vec!["-o", "/dev/null", "/slm/large"]),
-        ("2 GiB up", vec!["-T", "large", "/slm/sink"]),
+    for (name, gateway, arguments) in [
+        ("2 GiB down", gateway, vec!["-o", "/dev/null", "/slm/large"]),
+        ("2 GiB up", gateway, vec!["-T", "large", "/slm/sink"]),
+        ("2 GiB down by HTTP/2", http_2, vec!["-o", "/dev/null", "/slm/large"]),
     ] {
+        let header = format!("ZSESSIONID: {}", gateway.key);
         let mut arguments: Vec<_> = arguments.into_iter().map(str::to_owned).collect();
         if let Some(path) = arguments.last_mut() {
             *path = format!("{}{path}", gateway.base_url);
@@ -174,9 +191,10 @@ struct Gateway {
 }
 
 impl Gateway {
-    fn start(world: &World) -> Result<Self, String> {
+    fn start(world: &World, profile: &str) -> Result<Self, String> {
         let tell = "echo $RALLY_INSTANCE; echo $RALLY_API_KEY; exec cat";
-        let mut program = world.start("rally-cred", &["gateway", "--tool", "mcp", "--", "sh", "-c", tell]);
+        let mut program =
+            world.start("rally-cred", &["gateway", profile, "--tool", "mcp", "--", "sh", "-c", tell]);
         let mut line = || program.next_line_of_stdout().ok_or("the gateway did not start");
         let (base_url, key) = (line()?, line()?);
         Ok(Self { base_url, key, _program: program })

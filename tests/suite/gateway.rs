@@ -200,6 +200,18 @@ fn without_a_sign_in_a_tool_is_told_what_to_do_in_rallys_own_shape() {
 }
 
 #[test]
+fn a_sign_out_ends_what_a_tool_that_was_just_served_may_send() {
+    let (sandbox, world, _daemon) = signed_in();
+    let words = ["gateway", "--via", "http", "--wait", "1s", "--set", "SERVER=base-url"];
+    let mut tool = start(&world, &words);
+    assert_eq!(status(&mut tool), "200");
+    world.client(&["logout"], "").succeeded();
+    let before = sandbox.log().len();
+    assert_ne!(status(&mut tool), "200");
+    assert_eq!(sandbox.log().len(), before, "Rally was asked with a token of before");
+}
+
+#[test]
 fn a_tool_that_was_started_before_the_sign_in_is_served_after_it() {
     let (sandbox, world, _daemon) = with_daemon(&[]);
     let mut tool = start(&world, &["gateway", "--via", "http", "--wait", "1h", "--set", "SERVER=base-url"]);

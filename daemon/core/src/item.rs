@@ -176,9 +176,9 @@ impl Item {
         })
     }
 
-    /// Whether the vault may hold this text, though it is out of date.
-    pub(crate) fn may_hold(&self, text: Option<&Secret>) -> bool {
-        is_same(self.believed.as_ref(), text) || self.wrote_late(text)
+    /// Whether the vault may hold any text, though it is out of date.
+    pub(crate) fn may_hold_some(&self) -> bool {
+        self.believed.is_some() || self.unsure.iter().any(Option::is_some)
     }
 
     fn wrote_late(&self, text: Option<&Secret>) -> bool {

@@ -50,7 +50,7 @@ pub const KEYRING_NEWS: Ticks = Ticks(500);
 /// start of git, and to ask again.
 pub const ALERT_GRACE: Ticks = Ticks::seconds(5);
 
-/// Pause before a gateway that could not be opened is tried again: its port may be free again, or the keyring unlocked.
+/// Pause before a gateway whose port was taken is tried again.
 pub const GATEWAY_PAUSE: Ticks = Ticks::seconds(10);
 
 /// How long a stopping daemon waits for the vault.

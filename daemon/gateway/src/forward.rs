@@ -31,7 +31,7 @@ use crate::{
     socket::Ending,
     tokens::{Lease, Tokens},
     trouble::{Answer, BoxError, Trouble},
-    upstream::Upstream,
+    upstream::{Inflow, Upstream},
 };
 
 /// A question that Rally answers to every token that is worth something.
@@ -105,11 +105,11 @@ impl Forward {
         headers::to_tool(&mut head.headers);
         let mut rewriter = None;
         if let Some(gateway) = gateway {
-            let rally = self.upstream.origin().to_string();
-            headers::redirect_to(&mut head.headers, &rally, &gateway);
+            let rally = self.upstream.origin();
+            headers::redirect_to(&mut head.headers, rally, &gateway);
             if headers::may_have_refs(&head) {
                 headers::forget_length(&mut head.headers);
-                rewriter = (!body.is_end_stream()).then(|| Rewriter::new(&rally, &gateway));
+                rewriter = (!body.is_end_stream()).then(|| Rewriter::new(rally, &gateway));
             }
         }
         head.version = Version::HTTP_11;
@@ -126,7 +126,7 @@ impl Forward {
     }
 
     /// Rally's answer, from a second try if the first was refused. The first answer is kept until the second is there.
-    async fn exchange(&self, request: &Prepared) -> Result<Response<Incoming>, Trouble> {
+    async fn exchange(&self, request: &Prepared) -> Result<Response<Inflow>, Trouble> {
         let lease = {
             let _waits = Present::new(&self.tally, |tally| &tally.waiting);
             self.lease().await.map_err(|fault| Trouble::no_token(&fault))?
@@ -163,9 +163,15 @@ impl Forward {
 
     /// Sends a request. One that changes nothing is sent again if its connection breaks before an answer, as one does
     /// that the other side closed while it was idle.
-    async fn send(&self, request: &Prepared, lease: &Lease) -> Result<Response<Incoming>, Trouble> {
+    async fn send(&self, request: &Prepared, lease: &Lease) -> Result<Response<Inflow>, Trouble> {
         let Some(attempt) = request.body.attempt() else { return Err(Trouble::sent_once()) };
-        let outcome = self.send_once(request, attempt, lease).await;
+        let mut outcome = self.send_once(request, attempt, lease).await;
+        if let Ok(answer) = &mut outcome
+            && answer.status() == StatusCode::UNAUTHORIZED
+        {
+            // It waits for what Rally says of the token.
+            answer.body_mut().take_in().await;
+        }
         match outcome {
             Err(trouble)
                 if trouble.is_broken_off() && matches!(request.method, Method::GET | Method::HEAD) =>
@@ -182,7 +188,7 @@ impl Forward {
         request: &Prepared,
         attempt: Attempt,
         lease: &Lease,
-    ) -> Result<Response<Incoming>, Trouble> {
+    ) -> Result<Response<Inflow>, Trouble> {
         let mut sent = Request::new(attempt);
         *sent.method_mut() = request.method.clone();
         *sent.uri_mut() = request.uri.clone();
@@ -259,7 +265,7 @@ fn named(way: Way, headers: &HeaderMap) -> Option<String> {
 
 /// The body of an answer on its way to the tool.
 struct Streamed {
-    body: Incoming,
+    body: Inflow,
     rewriter: Option<Rewriter>,
     /// What comes after what the rewriter had kept.
     trailers: Option<HeaderMap>,

@@ -13,7 +13,7 @@ use hyper::{Method, StatusCode, Uri, http::request::Parts};
 pub(crate) use guarded::{Guarded, Verdict};
 
 /// Longest request line and headers together: more than any toolkit sends, whose queries stand in the URL.
-const HEAD_LIMIT: usize = 64 * 1024;
+pub(crate) const HEAD_LIMIT: usize = 64 * 1024;
 
 /// Most headers; the HTTP library takes no more either.
 const FIELD_LIMIT: usize = 100;

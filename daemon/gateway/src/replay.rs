@@ -171,6 +171,13 @@ pub(crate) struct Attempt {
     is_done: bool,
 }
 
+impl Attempt {
+    /// The body that it sends.
+    pub(crate) fn outgoing(&self) -> Outgoing {
+        self.body.clone()
+    }
+}
+
 impl Body for Attempt {
     type Data = Bytes;
     type Error = BoxError;

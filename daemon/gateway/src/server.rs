@@ -7,7 +7,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{
     Method, Request, Response,
     body::{Body, Incoming},
+    header::UPGRADE,
     server::conn::http1,
     service::service_fn,
     upgrade::OnUpgrade,
@@ -23,7 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rally_cred_proto::{Fault, FaultKind, Secret, neighbour::Neighbour};
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
     task::{AbortHandle, JoinSet},
@@ -36,7 +37,7 @@ use crate::{
     authority::Names,
     counts::{Counts, Tally, add_one},
     forward::Forward,
-    guard::{Guarded, Malformed, Verdict},
+    guard::{Guarded, HEAD_LIMIT, Malformed, Verdict},
     identity::Identity,
     settings::{Settings, Ways},
     socket::{Ending, Socket},
@@ -51,6 +52,10 @@ const MOST_CONNECTIONS: usize = 512;
 
 /// How long a connection may be idle, or take for a head.
 const IDLE: Duration = Duration::from_secs(300);
+
+/// Most that is read or written at once: more than the longest head. The system's allocator keeps what was once used for
+/// larger pieces.
+const READ_AT_ONCE: usize = HEAD_LIMIT + 8 * 1024;
 
 /// How long the listener rests when the system has no room for another connection.
 const REST: Duration = Duration::from_millis(100);
@@ -212,25 +217,39 @@ async fn shake_hands<IO: AsyncRead + AsyncWrite + Unpin>(
 
 /// What becomes of a connection after its last request.
 enum Onward {
+    /// Nothing: a tunnel, or another protocol, was asked for and not granted.
+    Nowhere,
     /// A tunnel to Rally, which ends here.
-    Own(OnUpgrade),
+    Own,
     /// A tunnel to another server.
-    Far(OnUpgrade, Box<TokioIo<Wire>>),
+    Far(Box<TokioIo<Wire>>),
 }
 
 /// Where a connection is told what becomes of it.
 struct Handover {
     /// To the guard, which lets nothing pass behind a CONNECT before that.
     verdict: Verdict,
-    onward: Mutex<Option<Onward>>,
+    /// Once anything but a plain request has come. The HTTP library then leaves the connection open behind its last
+    /// answer, for whoever goes on with it.
+    onward: Mutex<Option<(OnUpgrade, Onward)>>,
 }
 
 impl Handover {
+    fn asked(&self, upgrade: OnUpgrade) {
+        *self.onward() = Some((upgrade, Onward::Nowhere));
+    }
+
     /// The last answer of a connection of requests.
     fn to(&self, onward: Onward) -> Answer {
         self.verdict.tunnel();
-        *self.onward.lock().unwrap_or_else(PoisonError::into_inner) = Some(onward);
+        if let Some((_, place)) = &mut *self.onward() {
+            *place = onward;
+        }
         Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync())
+    }
+
+    fn onward(&self) -> MutexGuard<'_, Option<(OnUpgrade, Onward)>> {
+        self.onward.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -253,24 +272,25 @@ where
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(IDLE)
+            .max_buf_size(READ_AT_ONCE)
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades();
         // A connection that breaks is the tool's affair; it has seen it.
         let _ = connection.await;
-        match handover.onward.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(Onward::Own(upgrade)) => {
-                if let Ok(near) = upgrade.await
-                    && let Some(stream) = shake_hands(&server.upstream_tls, TokioIo::new(near)).await
-                {
+        let onward = handover.onward.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Some((upgrade, onward)) = onward else { return };
+        let Ok(near) = upgrade.await else { return };
+        match onward {
+            Onward::Nowhere => {
+                // A tool that still sends reads its last answer after that. It may have left.
+                let _ = TokioIo::new(near).shutdown().await;
+            }
+            Onward::Own => {
+                if let Some(stream) = shake_hands(&server.upstream_tls, TokioIo::new(near)).await {
                     serve(server, Way::Tunnel, ending, stream).await;
                 }
             }
-            Some(Onward::Far(upgrade, far)) => {
-                if let Ok(near) = upgrade.await {
-                    tunnel::join(near, far, &ending, &server.tally).await;
-                }
-            }
-            None => (),
+            Onward::Far(far) => tunnel::join(near, far, &ending, &server.tally).await,
         }
     })
 }
@@ -284,7 +304,9 @@ impl Server {
         handover: &Handover,
     ) -> Answer {
         let is_connect = request.method() == Method::CONNECT;
-        let upgrade = is_connect.then(|| hyper::upgrade::on(&mut request));
+        if is_connect || request.headers().contains_key(UPGRADE) {
+            handover.asked(hyper::upgrade::on(&mut request));
+        }
         let (head, body) = request.into_parts();
         let outcome = match self.admit(way, &head) {
             Err(trouble) => {
@@ -293,16 +315,13 @@ impl Server {
             }
             Ok(admitted) => {
                 add_one(&self.tally.requests);
-                match (admitted, upgrade) {
-                    (Admitted::Request, _) => self.forward.pass_on(way, head, body, ending).await,
-                    (Admitted::OwnTunnel, Some(upgrade)) => Ok(handover.to(Onward::Own(upgrade))),
-                    (Admitted::Tunnel { host, port }, Some(upgrade)) => {
+                match admitted {
+                    Admitted::Request => self.forward.pass_on(way, head, body, ending).await,
+                    Admitted::OwnTunnel => Ok(handover.to(Onward::Own)),
+                    Admitted::Tunnel { host, port } => {
                         add_one(&self.tally.tunnels);
                         let far = self.forward.upstream().road().connect(&host, port).await;
-                        far.map(|far| handover.to(Onward::Far(upgrade, Box::new(far))))
-                    }
-                    (Admitted::OwnTunnel | Admitted::Tunnel { .. }, None) => {
-                        Err(Trouble::bad_request("a tunnel begins with CONNECT"))
+                        far.map(|far| handover.to(Onward::Far(Box::new(far))))
                     }
                 }
             }

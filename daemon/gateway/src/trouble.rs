@@ -80,6 +80,12 @@ impl Trouble {
         Self::bad_gateway("Certificate Is Not Trusted", why)
     }
 
+    /// The server is there, and does not say so much that it could be asked.
+    pub(crate) fn silent() -> Self {
+        let words = "the server took the connection and then said nothing";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Server Does Not Answer", words.to_owned())
+    }
+
     /// Rally broke off before it answered.
     pub(crate) fn broken_off(why: &str) -> Self {
         Self::bad_gateway(BROKE_OFF, why)
@@ -87,7 +93,7 @@ impl Trouble {
 
     /// Whether the other side is to blame.
     pub(crate) fn is_bad_gateway(&self) -> bool {
-        self.status == StatusCode::BAD_GATEWAY
+        matches!(self.status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT)
     }
 
     pub(crate) fn is_broken_off(&self) -> bool {

@@ -1,7 +1,8 @@
-//! The way out: to Rally with pooled connections, HTTP/2 where it is offered, and through the parent's proxy if there is
-//! one.
-//! Does not: know tokens or what an answer means, follow redirects, or send anything again that was begun.
+//! The way out: to Rally, with HTTP/2 where it is offered, and through the parent's proxy if there is one.
+//! Does not: know tokens or what an answer means, follow redirects, or keep connections (`pool` does).
 //! Used by: `forward`; `tunnel`, for other servers.
+
+mod pool;
 
 use std::{
     error::Error,
@@ -15,20 +16,17 @@ use std::{
     time::Duration,
 };
 
-use hyper::{Request, Response, Uri, body::Incoming, http::uri::PathAndQuery};
+use hyper::{Request, Response, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
     client::{
-        legacy::{
-            Client,
-            connect::{
-                HttpConnector,
-                proxy::{SocksV5, Tunnel},
-            },
+        legacy::connect::{
+            HttpConnector,
+            proxy::{SocksV5, Tunnel},
         },
         proxy::matcher::Matcher,
     },
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::TokioIo,
 };
 use rally_cred_proto::{Fault, FaultKind, Origin, Secret, own_file, plain::plain};
 use rustls::{
@@ -36,29 +34,25 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use rustls_platform_verifier::Verifier;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tower_service::Service;
 
 use crate::{
     replay::Attempt,
     trouble::{BoxError, Trouble},
 };
+pub(crate) use pool::Inflow;
+use pool::{NoAnswer, Pool};
 
 /// Longest wait for a TCP connection.
 const CONNECT_IN: Duration = Duration::from_secs(10);
 
-/// How long a connection is kept for the next request. Rally's load balancers close theirs after a minute or more.
-const KEEP_IDLE: Duration = Duration::from_secs(55);
+/// Longest wait until a new connection can be used, with the parent's proxy and the TLS handshake.
+const READY_IN: Duration = Duration::from_secs(15);
 
 /// A connection on which nothing comes for so long is asked whether it lives, so that one that a sleep of the machine
 /// has cut does not hold its requests for ever.
 const ALIVE_EVERY: Duration = Duration::from_secs(20);
-
-/// Most bytes of one answer that are taken in before the tool reads them, where many share a connection.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-
-/// More answers than there are at once, so that tools which do not read hold up nobody else.
-const MOST_STREAMS: u32 = 16;
 
 /// Largest `ca_file`; the bundles of whole operating systems have about 250 kB.
 const LARGEST_CA_FILE: u64 = 4 * 1024 * 1024;
@@ -68,8 +62,9 @@ pub(crate) type Wire = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// Rally, as requests reach it.
 pub(crate) struct Upstream {
-    client: Client<HttpsConnector<Road>, Attempt>,
-    origin: Origin,
+    pool: Pool,
+    /// The server as it stands in an address.
+    origin: String,
     road: Road,
 }
 
@@ -88,26 +83,23 @@ impl Upstream {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(road.clone());
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(KEEP_IDLE)
-            .http2_keep_alive_interval(ALIVE_EVERY)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(STREAM_WINDOW * MOST_STREAMS)
-            .build(connector);
-        Ok(Self { client, origin, road })
+        let pool = Pool::new(connector, &origin).map_err(|error| {
+            Fault::new(FaultKind::ConfigBroken, "Rally's address fits no request").why(error.to_string())
+        })?;
+        Ok(Self { pool, origin: origin.to_string(), road })
     }
 
     /// Sends a request whose URI is a path, and gives the answer once its head is there.
-    pub(crate) async fn send(&self, mut request: Request<Attempt>) -> Result<Response<Incoming>, Trouble> {
-        let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-        let uri = format!("{}{path}", self.origin).parse();
-        *request.uri_mut() = uri.map_err(|_| Trouble::bad_request("the path is not one of a URL"))?;
-        self.client.request(request).await.map_err(|error| sort(&error, error.is_connect()))
+    pub(crate) async fn send(&self, request: Request<Attempt>) -> Result<Response<Inflow>, Trouble> {
+        self.pool.send(request).await.map_err(|error| match error {
+            NoAnswer::Unreachable(error) => sort(error.as_ref(), true),
+            NoAnswer::Silent => Trouble::silent(),
+            NoAnswer::BrokenOff(error) => sort(&error, false),
+        })
     }
 
-    pub(crate) fn origin(&self) -> &Origin {
+    /// Scheme, name, and port if it is not the scheme's own.
+    pub(crate) fn origin(&self) -> &str {
         &self.origin
     }
 
@@ -161,8 +153,8 @@ impl Road {
     pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<TokioIo<Wire>, Trouble> {
         let uri = format!("https://{host}:{port}").parse();
         let uri = uri.map_err(|_| Trouble::bad_request("a tunnel leads to a name or an address"))?;
-        let wire = self.clone().call(uri).await.map_err(|error| sort(error.as_ref(), true))?;
-        Ok(TokioIo::new(wire))
+        let wire = timeout(READY_IN, self.clone().call(uri)).await.map_err(|_| Trouble::silent())?;
+        Ok(TokioIo::new(wire.map_err(|error| sort(error.as_ref(), true))?))
     }
 }
 

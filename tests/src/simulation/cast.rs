@@ -60,6 +60,13 @@ pub(super) fn word_for(ask: &Ask) -> String {
         }
         Ask::Reload => "for a reload".to_owned(),
         Ask::Stop => "for a stop".to_owned(),
+        Ask::Watch(watch) => format!("to watch {:?}", watch.profile),
+        Ask::OpenGateway(open) => {
+            let before = open.identity.as_ref().map(Secret::expose);
+            format!("for a gateway of {:?}, before {before:?}", open.profile)
+        }
+        Ask::ShowGateway(gateway) => format!("how gateway {} is reached", gateway.name),
+        Ask::RevokeGateway(gateway) => format!("to revoke gateway {}", gateway.name),
         _ => "for the status".to_owned(),
     }
 }

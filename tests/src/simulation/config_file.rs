@@ -5,7 +5,9 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use rally_cred_core::also::{Also, TokenHeader};
-use rally_cred_core::profile::{BaseUrl, Config, Keyring, Profile, RedirectUri, SecretSource, StaticHosts};
+use rally_cred_core::profile::{
+    BaseUrl, Config, GatewaySettings, Keyring, Profile, RedirectUri, SecretSource, StaticHosts,
+};
 use rally_cred_proto::{Origin, ProfileName};
 
 use super::Seeded;
@@ -17,6 +19,7 @@ pub(super) struct ConfigFile {
     pub(super) keyring: Keyring,
     pub(super) has_statics: bool,
     profiles: Vec<Lines>,
+    gateways: Vec<GatewayLines>,
 }
 
 /// What it says of a profile.
@@ -28,6 +31,17 @@ struct Lines {
     names_mcp: bool,
 }
 
+/// What it says of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct GatewayLines {
+    is_there: bool,
+    has_port: bool,
+    profile: usize,
+}
+
+/// The first port that the config file gives to a gateway.
+const FIRST_PORT_OF_GATEWAYS: u16 = 30_000;
+
 /// The Rally of every profile.
 pub(super) const RALLY: &str = "https://rally1.rallydev.com";
 
@@ -36,20 +50,37 @@ pub(super) const MCP: &str = "https://mcp.rallydev.com";
 const MCP_HEADER: &str = "Authorization: Bearer";
 
 impl ConfigFile {
-    pub(super) fn new(chance: &mut Seeded) -> Self {
+    /// With gateways or without: those of two daemons on one machine are in each other's way for as long as both live.
+    pub(super) fn new(chance: &mut Seeded, daemons: usize) -> Self {
         let profiles = 1 + chance.below(3);
+        let has_gateways = chance.one_in(if daemons == 1 { 2 } else { 8 });
+        let gateway = |chance: &mut Seeded| GatewayLines {
+            is_there: chance.one_in(2),
+            has_port: chance.one_in(2),
+            profile: chance.index(usize::try_from(profiles).unwrap_or(1)),
+        };
+        let gateways = (0..if has_gateways { 2 } else { 0 }).map(|_| gateway(chance)).collect();
         let lines =
             |has_source, names_mcp| Lines { is_there: true, has_other_client: false, has_source, names_mcp };
         Self {
             keyring: Keyring::Auto,
             has_statics: !chance.one_in(3),
             profiles: (0..profiles).map(|_| lines(chance.one_in(3), chance.one_in(2))).collect(),
+            gateways,
         }
     }
 
     /// Somebody changes one thing. The first profile stays.
     pub(super) fn edit(&mut self, chance: &mut Seeded) {
-        let (number, what) = (chance.index(self.profiles.len()), chance.below(8));
+        let (number, what) = (chance.index(self.profiles.len()), chance.below(10));
+        if let (8 | 9, Some(lines)) = (what, self.gateways.get_mut(chance.index(2))) {
+            match chance.below(4) {
+                0 | 1 => lines.is_there = !lines.is_there,
+                2 => lines.has_port = !lines.has_port,
+                _ => lines.profile = number,
+            }
+            return;
+        }
         let Some(lines) = self.profiles.get_mut(number) else { return };
         match what {
             0 | 1 => lines.has_other_client = !lines.has_other_client,
@@ -92,6 +123,24 @@ impl ConfigFile {
         Some(format!("client-{number}{}", if lines.has_other_client { "-other" } else { "" }))
     }
 
+    /// Whether it has this gateway for this profile, at this port if it is open.
+    pub(super) fn has_gateway(&self, name: &str, profile: usize, port: Option<u16>) -> bool {
+        let wanted = self.wanted_gateways().find(|(own, _)| own == name);
+        wanted.is_some_and(|(_, settings)| {
+            let is_at_port = port.is_none_or(|port| settings.port.is_none_or(|own| own == port));
+            settings.profile == name_of(profile) && is_at_port
+        })
+    }
+
+    /// Each of its gateways, if its profile is there.
+    pub(super) fn wanted_gateways(&self) -> impl Iterator<Item = (String, GatewaySettings)> {
+        let is_wanted = |lines: &GatewayLines| lines.is_there && self.has(lines.profile);
+        (0_u16..).zip(&self.gateways).filter(move |(_, lines)| is_wanted(lines)).map(|(number, lines)| {
+            let port = lines.has_port.then(|| FIRST_PORT_OF_GATEWAYS + number);
+            (format!("g{number}"), GatewaySettings { port, ..GatewaySettings::new(name_of(lines.profile)) })
+        })
+    }
+
     /// Whether both say the same of a profile.
     pub(super) fn is_same_for(&self, other: &Self, number: usize) -> bool {
         self.profiles.get(number) == other.profiles.get(number)
@@ -103,7 +152,8 @@ impl ConfigFile {
             .collect();
         let static_hosts = if self.has_statics { StaticHosts::All } else { StaticHosts::default() };
         let (default_profile, keyring) = (name_of(0), self.keyring);
-        Config { default_profile, keyring, profiles, static_hosts, ..Config::default() }
+        let gateways = self.wanted_gateways().collect();
+        Config { default_profile, keyring, profiles, static_hosts, gateways, ..Config::default() }
     }
 
     fn profile(&self, number: usize) -> Option<Profile> {

@@ -5,23 +5,42 @@
 use std::collections::BTreeMap;
 
 use rally_cred_core::time::{Tick, Ticks};
-use rally_cred_core::{Broker, answer::TokenForm, event::Epoch, profile::Keyring};
+use rally_cred_core::{
+    Broker,
+    answer::TokenForm,
+    event::{AskId, Epoch, GatewayPlan},
+    profile::Keyring,
+};
 use rally_cred_proto::Secret;
 
 use super::vault::{Bugs, Items, SimVault, Wrote};
 use super::{
     Planted, Seeded, cast::broker, config_file::ConfigFile, planted::BrokerDice, promises::Promises,
-    rally::Mood,
+    rally::Mood, watchers::Watchers,
 };
 
 /// An outcome on its way to the broker.
 #[derive(Debug)]
 pub(super) enum Coming {
     Listening,
-    Answered { profile: usize, form: TokenForm, client_id: String, client_secret: String, mood: Mood },
-    LookedUp { mood: Mood, token: String },
-    Fetched { profile: usize },
+    Answered {
+        profile: usize,
+        form: TokenForm,
+        client_id: String,
+        client_secret: String,
+        mood: Mood,
+    },
+    LookedUp {
+        mood: Mood,
+        token: String,
+    },
+    Fetched {
+        profile: usize,
+    },
     ConfigRead,
+    GatewayOpens(Box<GatewayPlan>),
+    /// A request is over for whoever asked.
+    Leaves(AskId),
 }
 
 /// A daemon.
@@ -35,6 +54,11 @@ pub(super) struct Daemon {
     /// The token requests that Rally has answered.
     pub(super) answered: Vec<Epoch>,
     pub(super) promises: Promises,
+    pub(super) watchers: Watchers,
+    /// By gateway: the newest question to the keyring.
+    pub(super) gateway_reads: BTreeMap<String, Epoch>,
+    /// The profile that each request for a token names.
+    pub(super) asked_of: BTreeMap<AskId, usize>,
     /// What it has read in the config file.
     pub(super) config: ConfigFile,
     /// After how long it ends that nobody needs; `None` where nobody would start it again.
@@ -76,6 +100,9 @@ impl Daemon {
             outcomes: Vec::new(),
             answered: Vec::new(),
             promises: Promises::default(),
+            watchers: Watchers::default(),
+            gateway_reads: BTreeMap::new(),
+            asked_of: BTreeMap::new(),
             config: config.clone(),
             idle_exit,
             life: 0,
@@ -103,6 +130,9 @@ impl Daemon {
         self.outcomes.clear();
         self.answered.clear();
         self.promises.ended();
+        self.watchers.ended();
+        self.gateway_reads.clear();
+        self.asked_of.clear();
         self.fresh.clear();
         self.config = config.clone();
         self.vault = SimVault::open(config.keyring, self.bugs);

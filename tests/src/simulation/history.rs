@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rally_cred_core::{
     Sent,
     answer::{RawAnswer, TokenForm},
-    event::{Effect, Epoch, Event, Outcome},
+    event::{AskId, Effect, Epoch, Event, Outcome},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
 };
@@ -22,6 +22,7 @@ use super::{
     cast::{name_of, number_of, secret},
     config_file::ConfigFile,
     daemon::{Coming, Daemon, field},
+    gateways::Gateways,
     planted::with_life,
     promises::{Broken, Grants, LATENCY},
     rally::{self, CLIENT_SECRET, Mood, Rally, SOURCE_SECRET},
@@ -33,6 +34,7 @@ use super::{
 mod asks;
 mod effects;
 mod life;
+mod tools;
 
 /// A broken promise, with what is needed to see it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +77,10 @@ pub struct History {
     mood: Mood,
     grants: Grants,
     statics: Statics,
+    gateways: Gateways,
     last_ask: u64,
+    /// The request that is being decided.
+    asking: Option<AskId>,
     step: usize,
     /// Events that the brokers have taken.
     events: usize,
@@ -104,10 +109,10 @@ impl History {
     /// The same, with a bug planted.
     pub fn with_bug(seed: u64, planted: Option<Planted>) -> Self {
         let mut chance = Seeded::new(seed);
-        let file = ConfigFile::new(&mut chance);
         let daemons = if chance.one_in(2) { 2 } else { 1 };
+        let file = ConfigFile::new(&mut chance, daemons);
         let idle_exit = chance.one_in(2).then_some(IDLE_EXIT);
-        let daemon = |number: u64| Daemon::new(seed ^ number << 32, planted, &file, idle_exit);
+        let daemon = |number: usize| Daemon::new(seed ^ (number as u64) << 32, planted, &file, idle_exit);
         Self {
             seed,
             planted,
@@ -124,7 +129,9 @@ impl History {
             mood: Mood::Well,
             grants: Grants::default(),
             statics: Statics::default(),
+            gateways: Gateways::default(),
             last_ask: 0,
+            asking: None,
             step: 0,
             events: 0,
             transitions: BTreeSet::new(),
@@ -165,7 +172,7 @@ impl History {
     fn step_by_chance(&mut self) -> Result<(), Broken> {
         let profile = self.chance.index(self.file.profiles());
         self.at = self.chance.index(self.daemons.len());
-        match self.chance.below(100) {
+        match self.chance.below(118) {
             0..=26 => {
                 let span = match self.chance.below(12) {
                     0..=5 => Ticks(self.chance.below(2000)),
@@ -229,7 +236,13 @@ impl History {
             }
             93..=95 => self.reload(),
             96..=97 => self.stop(),
-            _ => self.crash(),
+            98..=99 => self.crash(),
+            100..=102 => self.open_for_command(profile),
+            103 => self.show_gateway(),
+            104..=106 => self.revoke(),
+            107..=111 => self.lend(),
+            112..=114 => self.lend_another(),
+            _ => self.watch(profile),
         }
     }
 
@@ -263,8 +276,10 @@ impl History {
                 let deadline = history.me().broker.next_deadline().filter(|_| keeps_time);
                 history.deliver_due()?;
                 if deadline.is_some_and(|at| at <= history.tick) {
+                    let life = history.me().life;
                     history.play_event(Event::TimePassed)?;
-                    if history.me().broker.next_deadline().is_some_and(|at| at <= history.tick) {
+                    let is_same = history.me().life == life;
+                    if is_same && history.me().broker.next_deadline().is_some_and(|at| at <= history.tick) {
                         return Err("the broker wants to be woken at a time that has passed".to_owned());
                     }
                 }
@@ -296,7 +311,8 @@ impl History {
             let Some(vault) = daemon.due_vault(self.tick) else { break };
             let (outcome, wrote) = vault.finish_one(&mut self.items);
             self.wrote(wrote)?;
-            if let Some((epoch, outcome)) = outcome {
+            if let Some((epoch, mut outcome)) = outcome {
+                self.gateway_is_read(epoch, &mut outcome);
                 if let Outcome::Changed(_) | Outcome::Erased(_) = &outcome {
                     self.me().promises.came_back(epoch);
                 }
@@ -376,6 +392,12 @@ impl History {
             }
             Coming::LookedUp { mood, token } => return self.deliver_look_up(epoch, mood, &token),
             Coming::ConfigRead => return self.config_is_read(),
+            Coming::Leaves(id) => return self.leaves(id),
+            Coming::GatewayOpens(plan) => {
+                let fails = self.is_troubled && self.chance.one_in(20);
+                let shares = self.planted == Some(Planted::SharedPort);
+                Outcome::GatewayOpened(self.gateways.opens((self.at, epoch), &plan, fails, shares)?)
+            }
             Coming::Fetched { profile } => {
                 self.note(|| format!("the source of profile {profile} answers"));
                 self.me().promises.fetched(epoch);
@@ -428,9 +450,14 @@ impl History {
             | (Some(Planted::NeverEnds), Event::StopWanted | Event::Asked { ask: Ask::Stop, .. }) => {
                 return Ok(());
             }
-            (Some(bug), Event::Asked { id, ask: Ask::Erase(erase), .. }) => {
+            (Some(Planted::DeafToRevocation), Event::Asked { id, ask: Ask::RevokeGateway(_), .. }) => {
+                return self.take(Effect::Reply(*id, Reply::Done));
+            }
+            (Some(bug), Event::Asked { id, peer, ask: Ask::Erase(erase) }) => {
                 let is_deaf = match erase.target.host {
-                    None => bug == Planted::DeafToErase,
+                    None => {
+                        bug == Planted::DeafToErase || bug == Planted::DeafToRefusal && peer.program.is_some()
+                    }
                     Some(_) => bug == Planted::DeafToStaticErase,
                 };
                 if is_deaf {
@@ -440,6 +467,7 @@ impl History {
             _ => {}
         }
         self.events += 1;
+        self.gateways.begins();
         let cause = Cause::of(&event);
         let in_haste = match (self.planted, &event) {
             (Some(Planted::EndsInHaste), Event::StopWanted | Event::Asked { ask: Ask::Stop, .. }) => {
@@ -464,10 +492,10 @@ impl History {
         for effect in effects.into_iter().chain(in_haste) {
             self.take(effect)?;
             if self.me().life != life {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
+        self.tools_are_served()
     }
 
     /// An outcome comes a second time.
@@ -502,6 +530,7 @@ impl History {
         self.mood = Mood::Well;
         self.health = Health::Works;
         self.note(|| "faults stop".to_owned());
+        self.each_daemon(Self::tools_leave)?;
         self.each_daemon(|history| history.play_event(Event::ReloadWanted))?;
         // Longer than any pause that the broker may take: an hour at most, and the flows that are still open.
         self.pass(Ticks::seconds(2 * 3600))?;
@@ -520,6 +549,7 @@ impl History {
             self.signs_in(profile)?.map_or(Ok(()), Err)?;
         }
         self.owed_is_kept()?;
+        self.gateways_are_kept()?;
         self.serves_statics()?;
         self.daemons.iter().try_for_each(|daemon| daemon.promises.nobody_waits_too_long(self.tick))?;
         self.ends_when_idle()

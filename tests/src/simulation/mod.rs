@@ -5,6 +5,7 @@
 mod cast;
 mod config_file;
 mod daemon;
+mod gateways;
 mod history;
 mod planted;
 mod promises;
@@ -12,6 +13,7 @@ mod rally;
 mod static_credentials;
 mod transitions;
 mod vault;
+mod watchers;
 
 use rally_cred_core::dice::Dice;
 

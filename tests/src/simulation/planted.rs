@@ -57,11 +57,37 @@ pub enum Planted {
     TwoFetches,
     /// The port of a server is not compared.
     AnyPort,
+    /// A gateway that is to be closed stays open.
+    NeverCloses,
+    /// A revocation is answered and not heard.
+    DeafToRevocation,
+    /// The vault says that it took a gateway's identity, or erased it, and did not.
+    SwallowedIdentity,
+    /// The vault has lost the identity of a gateway that it gives.
+    LosesIdentity,
+    /// The identity that a command's client brings back gets lost.
+    StrangeCommand,
+    /// Every gateway is opened twice.
+    TwoGateways,
+    /// A port is given to a gateway though another has it.
+    SharedPort,
+    /// A gateway asks for the token of another profile.
+    OtherProfile,
+    /// Of several requests of gateways that wait for one token, the first is answered.
+    ServesOne,
+    /// That Rally refused a token is answered to a gateway, and not heard.
+    DeafToRefusal,
+    /// No watcher hears of a new token.
+    UnheardToken,
+    /// No watcher hears of an end.
+    UnheardEnd,
+    /// No watcher hears that a person is needed.
+    UnheardNeed,
 }
 
 impl Planted {
     /// Every bug, with the promise that it breaks.
-    pub const ALL: [(Self, &'static str); 24] = [
+    pub const ALL: [(Self, &'static str); 37] = [
         (Self::LongLives, "no expired token is ever answered"),
         (Self::DeafToErase, "no erased token is ever answered"),
         (Self::AnswersTwice, "every caller gets exactly one answer"),
@@ -92,6 +118,19 @@ impl Planted {
             "a token is answered for a server of its profile only, with the header that it wants",
         ),
         (Self::TwoFetches, "at most one question to a profile's source at a time"),
+        (Self::NeverCloses, "no gateway is open that neither the config file nor a client has"),
+        (Self::DeafToRevocation, "a revoked key lets nobody in"),
+        (Self::SwallowedIdentity, "a key is revoked once the keyring has it no more"),
+        (Self::LosesIdentity, "a gateway of the config file has its key and port again after a restart"),
+        (Self::StrangeCommand, "a command's gateway is the same to it after a restart"),
+        (Self::TwoGateways, "under one name there is one gateway at a time"),
+        (Self::SharedPort, "two gateways never have one port"),
+        (Self::OtherProfile, "a gateway lends the token of its own profile"),
+        (Self::ServesOne, "one renewal serves all who wait"),
+        (Self::DeafToRefusal, "a token that a gateway found refused is never lent again"),
+        (Self::UnheardToken, "no caller gets a token that a watcher of its profile did not hear of"),
+        (Self::UnheardEnd, "a watcher hears of the end of a token"),
+        (Self::UnheardNeed, "a watcher hears that a person is needed"),
     ];
 }
 

@@ -67,6 +67,10 @@ impl Promises {
         self.answered.insert(id);
     }
 
+    pub(super) fn is_open(&self, id: AskId) -> bool {
+        self.open.contains_key(&id)
+    }
+
     pub(super) fn open_asks(&self) -> Vec<AskId> {
         self.open.keys().copied().collect()
     }

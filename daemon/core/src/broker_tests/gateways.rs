@@ -137,7 +137,7 @@ fn a_gateway_whose_key_is_in_a_locked_keyring_opens_once_that_is_unlocked() {
     stage.wait(Ticks(0));
     assert!(stage.plans().is_empty());
     stage.vault_trouble = None;
-    stage.wait(Ticks(policy::GATEWAY_PAUSE.0 + 1));
+    stage.wait(Ticks(policy::UNASKED_LOAD.0 + 1));
     assert_eq!(stage.plans()[0].1.identity.as_ref().map(Secret::expose), Some("kept"));
 }
 

@@ -79,6 +79,30 @@ async fn a_refusal_reaches_a_tool_that_sends_all_before_it_reads() {
 }
 
 #[tokio::test]
+async fn a_refusal_reaches_a_tool_whose_wish_for_another_protocol_or_a_tunnel_was_not_granted_before() {
+    for (refused, status) in [
+        (
+            "GET /elsewhere HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nConnection: upgrade\nUpgrade: h2c\n\n",
+            "403",
+        ),
+        ("CONNECT other.example:443 HTTP/1.1\nHost: other.example:443\n\n", "407"),
+    ] {
+        let world = World::open().await;
+        let mut tool = world.tool().await;
+        let length = 32 * 1024 * 1024;
+        let large = "POST /slm/x HTTP/1.1\nHost: {host}\nZSESSIONID: _wrong\nContent-Length:";
+        tool.send(&format!("{refused}{large} {length}\n\n")).await;
+        tool.stream.write_all(&vec![0; length]).await.unwrap();
+        for status in [status, "401"] {
+            let head = tool.head().await;
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+            tool.text_until("}}").await;
+        }
+        assert_eq!(tool.rest().await, (String::new(), End::Closed));
+    }
+}
+
+#[tokio::test]
 async fn an_early_refusal_of_rallys_reaches_a_tool_that_is_still_sending() {
     let world = World::open().await;
     let mut tool = world.tool().await;

@@ -2,6 +2,8 @@
 //! Does not: end a token (`renewal` does).
 //! Used by: `cargo test`.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::world::{End, World};
@@ -276,6 +278,54 @@ async fn more_requests_than_rally_serves_of_a_user_wait_for_their_turn_and_a_sto
     second.text_until("\r\n\r\nc").await;
     let mut rally = other.rally().await;
     assert!(rally.head().await.starts_with("GET /slm/4 "));
+}
+
+#[tokio::test]
+async fn connections_to_rally_are_used_again_and_closed_once_nobody_needs_them() {
+    let world = World::open().await;
+    let (mut one, mut other) = (world.tool().await, world.tool().await);
+    one.ask("GET /slm/1").await;
+    let mut first = world.rally().await;
+    first.head().await;
+    other.ask("GET /slm/2").await;
+    let mut second = world.rally().await;
+    second.head().await;
+    for (rally, tool) in [(&mut first, &mut one), (&mut second, &mut other)] {
+        rally.answer("200 OK", "hello").await;
+        tool.text_until("\r\n\r\nhello").await;
+    }
+    for _ in 0..3 {
+        one.ask("GET /slm/3").await;
+        assert!(second.head().await.starts_with("GET /slm/3"));
+        second.answer("200 OK", "hello").await;
+        one.text_until("\r\n\r\nhello").await;
+    }
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    assert_eq!(first.rest().await, (String::new(), End::Closed));
+    assert_eq!(second.rest().await, (String::new(), End::Closed));
+    assert!(world.nobody_else_asked().await);
+}
+
+#[tokio::test]
+async fn what_a_tool_left_unread_is_not_the_next_ones_answer() {
+    let world = World::open().await;
+    let mut tool = world.tool().await;
+    tool.ask("GET /slm/x").await;
+    let mut rally = world.rally().await;
+    rally.head().await;
+    rally.send("HTTP/1.1 200 OK\nContent-Length: 100\n\nfor one").await;
+    tool.text_until("for one").await;
+    drop(tool);
+    // What was begun for the first is ended with it.
+    assert_eq!(rally.rest().await.0, "");
+    let mut tool = world.tool().await;
+    tool.ask("GET /slm/x").await;
+    let mut rally = world.rally().await;
+    rally.head().await;
+    rally.answer("200 OK", "for another").await;
+    assert!(tool.text_until("for another").await.starts_with("HTTP/1.1 200 OK\r\n"));
 }
 
 #[tokio::test]

@@ -203,6 +203,28 @@ async fn a_rally_whose_certificate_is_not_trusted_gets_no_token() {
 }
 
 #[tokio::test]
+async fn a_rally_or_proxy_that_takes_a_connection_and_says_nothing_is_given_up() {
+    let secure = Secure::open(&["http/1.1"], true).await;
+    let mut tool = secure.world.tool().await;
+    tool.ask("GET /slm/x").await;
+    let _silent = secure.world.rally.accept().await.unwrap();
+    tokio::time::pause();
+    assert!(tool.head().await.starts_with("HTTP/1.1 504 Server Does Not Answer"));
+    tokio::time::resume();
+
+    let (proxy, address) = server().await;
+    let (rally, _) = server().await;
+    let world =
+        World::before(rally, "https://rally.example", Some(&format!("http://{address}")), 1, |_| ()).await;
+    let mut tool = world.tool().await;
+    tool.send(&connect("other.example:8443")).await;
+    let mut silent = accept(&proxy).await;
+    silent.head().await;
+    tokio::time::pause();
+    assert!(tool.head().await.starts_with("HTTP/1.1 504 Server Does Not Answer"));
+}
+
+#[tokio::test]
 async fn the_parents_proxy_leads_to_rally_and_to_every_other_server_that_is_not_on_this_machine() {
     let (proxy, address) = server().await;
     let (rally, _) = server().await;

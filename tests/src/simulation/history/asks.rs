@@ -14,7 +14,7 @@ use rally_cred_proto::{
 
 use super::{
     super::{
-        cast::{name_of, secret, target, word_for},
+        cast::{name_of, number_of, secret, target, word_for},
         config_file::{MCP, RALLY},
         daemon::Coming,
         promises::Broken,
@@ -36,7 +36,13 @@ impl History {
         if let Ask::Get(Get { target: Target { uri: Some(server), .. }, .. }) = &ask {
             self.me().promises.names(id, server);
         }
-        self.play_event(Event::Asked { id, peer: Peer::default(), ask })?;
+        if let Ask::Get(Get { target: Target { profile: Some(profile), .. }, .. }) = &ask {
+            self.me().asked_of.insert(id, number_of(profile));
+        }
+        let program = self.gateways.is_of_gateway(id).then(|| "gateway".into());
+        self.asking = Some(id);
+        self.play_event(Event::Asked { id, peer: Peer { program, ..Peer::default() }, ask })?;
+        self.asking = None;
         Ok(id)
     }
 
@@ -99,28 +105,36 @@ impl History {
         let known =
             self.me().tokens.iter().rev().filter(|(of, _)| *of == profile).map(|(_, token)| token.clone());
         let Some(token) = known.take(back + 1).last() else { return Ok(()) };
+        self.report(profile, &token, false).map(drop)
+    }
+
+    /// A caller, or a gateway, reports that a token does not work. Whether the daemon has heard.
+    pub(super) fn report(&mut self, profile: usize, token: &str, is_gateway: bool) -> Result<bool, Broken> {
         // Half of the callers were right, the others may only read.
         if self.chance.one_in(2) {
-            self.rally.revoke(&token);
+            self.rally.revoke(token);
         }
         let was_well = self.mood == Mood::Well;
         // A question that is on its way already may meet the mood that Rally was in when it was sent.
-        let is_asked = |(_, _, outcome): &(Tick, Epoch, Coming)| matches!(outcome, Coming::LookedUp { token: of, .. } if *of == token);
+        let is_asked = |(_, _, outcome): &(Tick, Epoch, Coming)| matches!(outcome, Coming::LookedUp { token: of, .. } if of == token);
         let was_asked = self.me().outcomes.iter().any(is_asked);
         self.me().fresh.remove(&profile);
-        let erase = Erase { target: target(profile), token: secret(&token), credential: None };
+        let erase = Erase { target: target(profile), token: secret(token), credential: None };
+        if is_gateway {
+            self.gateways.reports(AskId(self.last_ask + 1));
+        }
         let id = self.ask(Ask::Erase(erase), Ticks::seconds(120))?;
         // It counts once the daemon has said that it heard, if Rally can confirm it. While the config file has it keep
         // tokens in memory, it does not know what the keyring holds.
         let was_heard = !self.me().promises.open_asks().contains(&id) && !self.me().vault.is_memory();
-        if was_heard && was_well && !was_asked && !self.rally.takes(&token, self.tick) {
+        if was_heard && was_well && !was_asked && !self.rally.takes(token, self.tick) {
             let tick = self.tick;
             match self.me().outcomes.iter().any(is_asked) {
-                true => drop(self.me().promises.erased(&token)),
-                false => self.me().promises.reported(&token, tick),
+                true => drop(self.me().promises.erased(token)),
+                false => self.me().promises.reported(token, tick),
             }
         }
-        Ok(())
+        Ok(!self.me().promises.is_open(id))
     }
 
     pub(super) fn leave(&mut self) -> Result<(), Broken> {
@@ -129,9 +143,20 @@ impl History {
             return Ok(());
         }
         let id = self.pick(&open);
+        self.leaves(id)
+    }
+
+    /// Whoever asked this goes, if it was not answered.
+    pub(super) fn leaves(&mut self, id: AskId) -> Result<(), Broken> {
+        if !self.me().promises.is_open(id) {
+            return Ok(());
+        }
         self.note(|| format!("{id:?} leaves"));
         self.me().promises.left(id);
+        self.me().watchers.left(id);
+        self.me().asked_of.remove(&id);
         self.statics.left(id);
+        self.gateways.left(id);
         self.play_event(Event::Left(id))
     }
 

@@ -35,15 +35,17 @@ impl History {
                 self.note(|| format!("{id:?} is told: {}", fault.what));
                 self.statics.told(id);
             }
+            Effect::Tell(id, Event::News(news)) => self.told_news(id, &news),
+            Effect::Tell(id, Event::GatewayOpen(opened)) => self.gateways.told(id, &opened)?,
+            Effect::OpenGateway(epoch, plan) => self.open_gateway(epoch, plan)?,
+            Effect::CloseGateway(_) if self.planted == Some(Planted::NeverCloses) => {}
+            Effect::CloseGateway(epoch) => self.close_gateway(epoch),
             Effect::Tell(..)
             | Effect::Log(_)
             | Effect::Alert(_)
             | Effect::AlertBy(_)
             | Effect::WithdrawAlert(_)
             | Effect::Check { .. }
-            // The histories' config files have no gateway.
-            | Effect::OpenGateway(..)
-            | Effect::CloseGateway(_)
             | Effect::TellGateways(..)
             | Effect::CloseSocket => {}
             Effect::OpenVault(keyring) => self.me().open_vault(keyring),
@@ -54,10 +56,17 @@ impl History {
             Effect::FetchClientSecret(epoch, source) => self.fetch(epoch, &source)?,
             Effect::Exit => self.ends()?,
             Effect::ExitIfDeserted if self.planted == Some(Planted::NeverIdle) => {}
+            // Whoever watches, or has a gateway, is connected.
+            Effect::ExitIfDeserted if self.has_lasting_client() => {}
             Effect::ExitIfDeserted => self.ends_idle()?,
+            Effect::Reply(id, Reply::Token(token))
+                if self.planted == Some(Planted::ServesOne)
+                    && self.gateways.is_lent_to(id)
+                    && self.gateways.has_served(number_of(&token.profile)) => {}
             Effect::Reply(id, answer) => {
                 self.note(|| format!("{id:?} is answered: {}", kind_of(&answer)));
                 let answers_twice = self.planted == Some(Planted::AnswersTwice);
+                self.tools_are_answered(id, &answer)?;
                 let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
                 daemon.promises.replied(id)?;
                 if answers_twice {
@@ -80,6 +89,10 @@ impl History {
             Effect::Load(epoch, mut key) => {
                 if self.planted == Some(Planted::OtherServer) && key.kind == ItemKind::StaticCredentials {
                     key.name = key.name.replace("git0", "git1");
+                }
+                if key.kind == ItemKind::Gateway {
+                    self.gateways.reads(self.at, &key.name);
+                    self.me().gateway_reads.insert(key.name.clone(), epoch);
                 }
                 self.call_vault(epoch, Call::Load(key));
             }
@@ -162,11 +175,16 @@ impl History {
         {
             return Err(format!("the client secret of {} has a source, and is kept", key.name));
         }
-        let is_static = key.kind == ItemKind::StaticCredentials;
-        self.me().promises.awaits(epoch, (!is_static).then(|| number_of(&key.name)));
+        match key.kind {
+            // A stop does not wait for it: whoever wants a key revoked is told that it was not.
+            ItemKind::Gateway => {}
+            ItemKind::StaticCredentials => self.me().promises.awaits(epoch, None),
+            _ => self.me().promises.awaits(epoch, Some(number_of(&key.name))),
+        }
         match (self.planted, key.kind) {
             (Some(Planted::SwallowedSave), ItemKind::Token)
-            | (Some(Planted::SwallowedStore), ItemKind::StaticCredentials) => {
+            | (Some(Planted::SwallowedStore), ItemKind::StaticCredentials)
+            | (Some(Planted::SwallowedIdentity), ItemKind::Gateway) => {
                 self.call_vault(epoch, Call::Swallow);
             }
             _ => self.call_vault(epoch, Call::Change(change)),

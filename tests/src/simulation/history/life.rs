@@ -80,6 +80,7 @@ impl History {
             }
             if old.keyring != new.keyring {
                 self.me().promises.moved(profile);
+                self.gateways.moved(self.at);
                 self.me().fresh.remove(&profile);
                 self.grants.wants_kept(self.at, profile, None);
             }
@@ -127,7 +128,9 @@ impl History {
     /// Once all is well and nobody asks for anything, a daemon ends that will be started again.
     pub(super) fn ends_when_idle(&mut self) -> Result<(), Broken> {
         // What is in memory alone would be lost, and tokens that are used are renewed ahead of their end.
-        let is_busy = self.me().config.keyring == Keyring::Memory || self.me().has_served;
+        let config = &self.me().config;
+        let has_gateways = config.wanted_gateways().next().is_some();
+        let is_busy = config.keyring == Keyring::Memory || has_gateways || self.me().has_served;
         if self.me().idle_exit.is_none() || is_busy {
             return Ok(());
         }
@@ -150,6 +153,7 @@ impl History {
         self.note(|| format!("a daemon starts, and the config file says {new:?}"));
         let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
         let wrote = daemon.start_again(&mut self.chance, &mut self.items, &new);
+        self.gateways.ended(self.at);
         wrote.into_iter().try_for_each(|wrote| self.wrote(Some(wrote)))?;
         match new.keyring {
             Keyring::Memory => self.statics.moved(),

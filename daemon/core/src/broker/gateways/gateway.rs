@@ -15,7 +15,7 @@ use crate::{
     policy,
     profile::{GatewaySettings, Keyring, Profile},
     step::Step,
-    time::Tick,
+    time::{Tick, Ticks},
     vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble, is_same},
 };
 
@@ -29,6 +29,8 @@ pub(super) struct Gateway {
     way_out: Option<WayOut>,
     /// Port, key and authority, once there are any.
     identity: Option<Secret>,
+    /// Those before it with the same key.
+    earlier: Vec<Secret>,
     /// The port that it had last.
     port: Option<u16>,
     state: State,
@@ -48,8 +50,8 @@ pub(super) struct Gateway {
 #[derive(Debug, Default)]
 struct Revocation {
     asks: Vec<AskId>,
-    /// The identity that had it last.
-    revoked: Option<Secret>,
+    /// The identities that have it: port and authority may change.
+    revoked: Vec<Secret>,
 }
 
 /// How far a gateway is.
@@ -73,6 +75,7 @@ impl Gateway {
             lives_for: None,
             way_out: None,
             identity: None,
+            earlier: Vec::new(),
             port: None,
             state: State::Due(Tick(0)),
             trouble: None,
@@ -183,9 +186,8 @@ impl Gateway {
 
     /// Has the vault forget the identity. Another is made when it is opened next.
     fn discard(&mut self, step: &mut Step<'_>, name: &str) {
-        if let Some(revoked) = self.identity.clone() {
-            self.revocation.revoked = Some(revoked);
-        }
+        self.revocation.revoked.append(&mut self.earlier);
+        self.revocation.revoked.extend(self.identity.clone());
         self.take_on(step, name, None);
         if self.item.is_current() {
             self.revocation.answer(step, &Reply::Done);
@@ -196,6 +198,7 @@ impl Gateway {
     fn take_on(&mut self, step: &mut Step<'_>, name: &str, identity: Option<Secret>) {
         if !is_same(self.identity.as_ref(), identity.as_ref()) {
             let before = std::mem::replace(&mut self.identity, identity);
+            self.earlier.extend(before.clone().filter(|_| self.identity.is_some()));
             self.item.diverge(|| before);
             self.save(step, name);
         } else if !self.item.is_current() && !self.item.is_under_way() {
@@ -251,12 +254,12 @@ impl Gateway {
     }
 
     /// It cannot be opened now.
-    fn put_off(&mut self, step: &mut Step<'_>, name: &str, fault: Fault) {
+    fn put_off(&mut self, step: &mut Step<'_>, name: &str, pause: Ticks, fault: Fault) {
         if self.trouble.as_ref() != Some(&fault) {
             let name = name.to_owned();
             step.effects.push(Effect::Log(Entry::GatewayFailed { name, fault: fault.clone() }));
         }
-        (self.state, self.trouble) = (State::Due(step.now.tick + policy::GATEWAY_PAUSE), Some(fault));
+        (self.state, self.trouble) = (State::Due(step.now.tick + pause), Some(fault));
     }
 
     /// Has the vault keep its identity, or forget it.
@@ -296,12 +299,12 @@ impl Gateway {
                 }
             }
             Err(trouble) if trouble.is_missing() && step.keyring == Keyring::Auto => {
-                self.revocation.answer(step, &Reply::Done);
+                self.revocation.answer(step, &Reply::Error(trouble.fault()));
                 self.vault_fault = Some(trouble.fault());
             }
             Err(trouble) => {
                 self.revocation.answer(step, &Reply::Error(trouble.fault()));
-                return self.put_off(step, name, trouble.fault());
+                return self.put_off(step, name, policy::UNASKED_LOAD, trouble.fault());
             }
         }
         self.is_read = true;
@@ -326,6 +329,10 @@ impl Gateway {
                 self.revocation.answer(step, &Reply::Done);
             }
             Some(Written::Outdated) => self.save(step, name),
+            Some(Written::Conflict { found, .. }) if !self.revocation.asks.is_empty() => {
+                self.revocation.revoked.extend(found);
+                self.save(step, name);
+            }
             Some(Written::Conflict { found, .. }) if self.is_revoked(found.as_ref()) => self.save(step, name),
             // Another daemon of the same keyring was quicker; whoever knows its key is to be let in here too.
             Some(Written::Conflict { found, .. }) => {
@@ -336,9 +343,8 @@ impl Gateway {
             }
             Some(Written::Failed(trouble)) => {
                 let fault = trouble.fault();
-                let is_gone = trouble.is_missing()
-                    && step.keyring == Keyring::Auto
-                    && !self.item.may_hold(self.revocation.revoked.as_ref());
+                let is_gone =
+                    trouble.is_missing() && step.keyring == Keyring::Auto && !self.item.may_hold_some();
                 let reply = if is_gone { Reply::Done } else { Reply::Error(still_kept(name, &fault)) };
                 self.revocation.answer(step, &reply);
                 self.vault_fault = Some(fault);
@@ -347,7 +353,8 @@ impl Gateway {
     }
 
     fn is_revoked(&self, identity: Option<&Secret>) -> bool {
-        identity.is_some() && is_same(self.revocation.revoked.as_ref(), identity)
+        identity
+            .is_some_and(|identity| self.revocation.revoked.iter().any(|revoked| revoked.matches(identity)))
     }
 
     fn opened(
@@ -372,7 +379,7 @@ impl Gateway {
                 }
             }
             // Whoever asked is told by `Gateways::heard`, which lets it go.
-            (Err(fault), _) => self.put_off(step, name, fault),
+            (Err(fault), _) => self.put_off(step, name, policy::GATEWAY_PAUSE, fault),
         }
     }
 
