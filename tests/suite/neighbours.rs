@@ -3,10 +3,13 @@
 //! Used by: `main`.
 
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
-use std::os::unix::{fs::PermissionsExt, net::UnixListener};
+use std::os::unix::{
+    fs::{PermissionsExt, symlink},
+    net::{UnixListener, UnixStream},
+};
 use std::{
     fs,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     path::Path,
     thread,
 };
@@ -92,6 +95,73 @@ fn a_socket_that_another_user_serves_gets_not_one_byte() {
     // What is said to help, helps.
     world.follow(&world.client(&["status"], ""));
     world.client(&["daemon", "start"], "").succeeded();
+}
+
+#[test]
+fn another_user_can_neither_reach_nor_read_nor_change_what_is_ours() {
+    let (sandbox, world, _daemon) = signed_in();
+    world.client(&["get"], question(&sandbox)).succeeded();
+    // All that leads there is open, so that only our own folders and files are in the way.
+    for above in ["", "run", "state", "config"] {
+        set_mode(&world.path(above), 0o755);
+    }
+    let (folder, state) = (world.path("run/rally-cred"), world.path("state/rally-cred"));
+    let (socket, log, config) =
+        (folder.join("agent.sock"), state.join("daemon.log"), world.path("config/rally-cred/config.toml"));
+    let tried = as_nobody!(|| {
+        let append = |path: &Path| fs::File::options().append(true).open(path).map(drop);
+        let mut tried = vec![
+            ("connect", UnixStream::connect(&socket).map(drop)),
+            ("read the log", fs::read(&log).map(drop)),
+            ("change the log", append(&log)),
+            ("change the config", append(&config)),
+            ("replace the config", fs::rename(&config, world.path("config/rally-cred/other"))),
+            ("replace the folder", fs::rename(&folder, world.path("run/other"))),
+            ("read the lock", fs::read(folder.join("agent.lock")).map(drop)),
+            ("change the lock", append(&folder.join("agent.lock"))),
+        ];
+        for place in [&folder, &state] {
+            tried.push(("look into a folder", fs::read_dir(place).map(drop)));
+            tried.push(("make a file", fs::write(place.join("start.lock"), "")));
+            tried.push(("make a link", symlink("/tmp", place.join("link"))));
+        }
+        for file in [&socket, &log, &config] {
+            tried.push(("remove a file", fs::remove_file(file)));
+        }
+        tried
+    });
+    for (what, outcome) in tried {
+        assert_eq!(outcome.map_err(|err| err.kind()), Err(ErrorKind::PermissionDenied), "{what}");
+    }
+    world.client(&["get"], question(&sandbox)).succeeded();
+}
+
+#[test]
+fn what_another_user_has_made_in_our_place_is_refused_with_its_owner_and_nothing_is_put_there() {
+    type Make = fn(&Path);
+    let folder: Make = |place| fs::create_dir(place).unwrap();
+    let link: Make = |place| symlink(place.with_extension("theirs"), place).unwrap();
+    for (below, make, why) in [
+        ("run/rally-cred", folder, "it belongs to uid 65534, not 0"),
+        ("run/rally-cred", link, "it is a link or a file"),
+        ("state/rally-cred", folder, "it belongs to uid 65534, and this program runs as uid 0"),
+    ] {
+        let world = World::new();
+        set_mode(&world.path(""), 0o755);
+        let place = world.path(below);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        // As in /tmp, whoever comes first has the name.
+        set_mode(place.parent().unwrap(), 0o1777);
+        as_nobody!(|| make(&place));
+        for command in [&["daemon", "start"][..], &["get", "--profile", "default"]] {
+            let ended = world.client(command, "");
+            assert_eq!(ended.code, Some(1), "{below} {command:?}: {ended:?}");
+            assert!(ended.stderr.contains(why), "{below} {command:?}: {ended:?}");
+            assert!(!ended.remedy().is_empty());
+        }
+        assert_eq!(fs::read_dir(&place).map_or(0, Iterator::count), 0, "{below}");
+        assert!(!place.with_extension("theirs").exists());
+    }
 }
 
 #[test]

@@ -31,8 +31,8 @@ fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
 
 pub(crate) fn all_sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    let folders = "proto/src daemon/src daemon/core/src daemon/gateway/src client/src client/commands/src windows/src \
-                   tests/src tests/suite tests/bench tests/fuzz";
+    let folders = "proto/src proto/windows/src daemon/src daemon/core/src daemon/gateway/src client/src \
+                   client/commands/src tests/src tests/suite tests/bench tests/fuzz";
     for folder in folders.split(' ') {
         sources(&root().join(folder), &mut found);
     }
