@@ -15,6 +15,7 @@ mod exec;
 mod foreign_input;
 mod further_servers;
 mod gateway;
+mod gateway_audit;
 mod git;
 mod git_attributes;
 mod git_store;

@@ -441,3 +441,17 @@ fn a_key_that_is_revoked_after_a_change_of_the_keyring_lets_nobody_in() {
     });
     assert!(matches!(stage.result(revoked), Some(Reply::Done)));
 }
+
+#[test]
+fn a_key_that_a_keyring_may_still_have_under_its_other_name_is_not_called_revoked_while_none_answers() {
+    let mut stage = stage(Keyring::Os, &[("mcp", None)]);
+    stage.gateway_opens("old");
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    stage.reload(config(Keyring::Auto, &[("mcp", None)]));
+    let revoked = stage.revoke("mcp");
+    assert_eq!(stage.fault(revoked), FaultKind::VaultMissing);
+    stage.gateway_opens("new");
+    stage.vault_trouble = None;
+    stage.wait(Ticks::seconds(60));
+    assert_eq!(stage.kept(), Some("new"));
+}

@@ -41,6 +41,8 @@ pub(super) struct Gateway {
     /// Whether the vault was read, or need not be.
     is_read: bool,
     item: Item,
+    /// Whether it was kept in another vault before, which may be this one by another name.
+    was_moved: bool,
     /// Why the vault does not keep its identity.
     vault_fault: Option<Fault>,
     revocation: Revocation,
@@ -82,6 +84,7 @@ impl Gateway {
             asks: Vec::new(),
             is_read: false,
             item: Item::default(),
+            was_moved: false,
             vault_fault: None,
             revocation: Revocation::default(),
         }
@@ -156,6 +159,7 @@ impl Gateway {
             self.revocation.answer(step, &Reply::Error(moved.remedy("run the command again")));
             // Whoever was given the key goes on using it, unless the other vault has one already.
             (self.item, self.is_read) = (Item::default(), self.identity.is_some());
+            self.was_moved = true;
             match self.is_read {
                 true => self.save(step, name),
                 false if matches!(self.state, State::Due(_)) => {}
@@ -347,8 +351,10 @@ impl Gateway {
             }
             Some(Written::Failed(trouble)) => {
                 let fault = trouble.fault();
-                let is_gone =
-                    trouble.is_missing() && step.keyring == Keyring::Auto && !self.item.may_hold_some();
+                let is_gone = trouble.is_missing()
+                    && step.keyring == Keyring::Auto
+                    && !self.was_moved
+                    && !self.item.may_hold_some();
                 let reply = if is_gone { Reply::Done } else { Reply::Error(still_kept(name, &fault)) };
                 self.revocation.answer(step, &reply);
                 self.vault_fault = Some(fault);
