@@ -90,6 +90,12 @@ pub(crate) fn other_user(uid: u32) -> Option<u32> {
     (me != uid).then_some(me)
 }
 
+/// Users have no numbers here.
+#[cfg(not(unix))]
+pub(crate) fn other_user(_uid: u32) -> Option<u32> {
+    None
+}
+
 /// Refuses a place for files that is in somebody else's folder, as with another user's `HOME` under sudo: what is made
 /// there would be in their way, and they could not remove it. Root's folders are nobody's, and neither are those that
 /// everybody shares, such as /tmp; whether this user may write there, the system knows.

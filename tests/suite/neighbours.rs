@@ -2,7 +2,7 @@
 //! Does not: use `sudo` or another user's variables (`ownership` does).
 //! Used by: `main`.
 
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::{
     fs::{PermissionsExt, symlink},
     net::{UnixListener, UnixStream},
@@ -205,7 +205,6 @@ fn ask_loopback(url: &url::Url) -> String {
     let (path, query) = (url.path(), url.query().map_or_else(String::new, |query| format!("?{query}")));
     let host = url.host_str().unwrap();
     write!(stream, "GET {path}{query} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n").unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
