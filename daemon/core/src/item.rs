@@ -73,6 +73,11 @@ impl Item {
         *self = Self { void_since: self.void_since.max(held).max(Some(now.0)), ..Self::default() };
     }
 
+    /// What is known once another vault was chosen, which may be the same by another name: what was to be erased still is.
+    pub(crate) fn moved(&self) -> Self {
+        Self { void_since: self.void_since, ..Self::default() }
+    }
+
     /// Whether a token of this sign-in was to be erased, and is still there.
     pub(crate) fn is_void(&self, signed_in_at: Option<i64>) -> bool {
         self.void_since.is_some() && signed_in_at < self.void_since

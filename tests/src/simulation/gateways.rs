@@ -27,6 +27,9 @@ pub(super) struct Gateways {
     reports: HashSet<AskId>,
     /// Profiles of which a gateway was lent a token by the event that is being played.
     served: BTreeSet<usize>,
+    /// The first of the requests that this event has done, among which are reports of a token. Who asked after it waits for
+    /// what Rally says of that token.
+    done: Option<AskId>,
     commands: BTreeMap<AskId, Command>,
     /// Clients that lost their daemon, and come back.
     lost: Vec<Command>,
@@ -284,6 +287,9 @@ impl Gateways {
         items: Option<&Items>,
         now: Tick,
     ) -> Result<(), Broken> {
+        if matches!(reply, Reply::Done) {
+            self.done = Some(self.done.map_or(id, |first| first.min(id)));
+        }
         if let Some(command) = self.commands.remove(&id)
             && let (Reply::Error(_), true) = (reply, command.identity.is_some())
         {
@@ -339,6 +345,7 @@ impl Gateways {
     /// An event begins.
     pub(super) fn begins(&mut self) {
         self.served.clear();
+        self.done = None;
     }
 
     /// An event is over: who waited for the same token has it, each gateway is one of the config file or of a client that
@@ -350,8 +357,10 @@ impl Gateways {
         is_ending: bool,
         is_open: impl Fn(AskId) -> bool,
     ) -> Result<(), Broken> {
-        let waits =
-            |(_, loan): &(&AskId, &Loan)| loan.daemon == daemon && self.served.contains(&loan.profile);
+        let waits = |(id, loan): &(&AskId, &Loan)| {
+            let came_before = self.done.is_none_or(|done| **id < done);
+            loan.daemon == daemon && came_before && self.served.contains(&loan.profile)
+        };
         if let Some((id, loan)) = self.loans.iter().find(waits) {
             return Err(format!("{id:?} waits for profile {}, though others were served", loan.profile));
         }

@@ -82,6 +82,8 @@ impl Account {
         self.token.read(step.now);
         match text.map(|text| TokenRecord::decode(text, &self.profile)) {
             None | Some(Decoded::OfOther) => {}
+            // A sign-out is erasing it, under the other name of this vault.
+            Some(Decoded::Ours(record)) if self.token_item.is_void(record.signed_in_at) => {}
             Some(Decoded::Ours(record)) => {
                 step.log(&self.profile.name, GrantStep::Loaded);
                 self.token_item = Item::read();

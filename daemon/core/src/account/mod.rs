@@ -345,7 +345,7 @@ impl Account {
             fault: _,
             vault_fault,
         } = self;
-        (*token_item, *client_secret_item, *vault_fault) = (Item::default(), Item::default(), None);
+        (*token_item, *client_secret_item, *vault_fault) = (token_item.moved(), Item::default(), None);
         if matches!(job, Job::Looking(..) | Job::Pausing(..)) {
             *job = Job::None;
         }

@@ -232,6 +232,21 @@ fn a_token_that_a_sign_out_could_not_erase_stays_away_though_the_calendar_was_se
 }
 
 #[test]
+fn a_token_that_is_being_signed_out_does_not_come_back_by_another_name_of_the_keyring() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), HOUR);
+    stage.vault_is_silent = true;
+    stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    stage.vault_is_silent = false;
+    let profiles = BTreeMap::from([("default".to_owned(), profile("default"))]);
+    let default_profile = "default".to_owned();
+    let config = Config { default_profile, keyring: Keyring::Os, profiles, ..Config::default() };
+    stage.play(Event::ConfigRead(Ok(config)));
+    let get = stage.get(false);
+    assert_eq!(stage.fault(get), FaultKind::SignInNeeded);
+}
+
+#[test]
 fn logout_gives_nobody_the_token_on_the_way_out() {
     let mut stage = Stage::new();
     stage.sign_in("access", Some("refresh"), HOUR);
