@@ -1,5 +1,4 @@
-//! The log: where it goes, and how a decision of the broker becomes a line, and each
-//! request through a gateway.
+//! The log: where it goes, and how decisions of the broker and requests through a gateway become lines.
 //! Does not: take lines from libraries, which may hold headers and bodies; all lines are our own.
 //! Used by: `start`, which opens it, and `perform`, which writes what the broker orders.
 

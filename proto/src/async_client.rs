@@ -48,7 +48,7 @@ impl AsyncClient {
         check(socket)?;
         let stream = connect(socket).await.map_err(|err| not_connected(socket, &err))?;
         #[cfg(unix)]
-        check_listener(socket, crate::stream::listener_uid(&stream).map(Some))?;
+        check_listener(socket, crate::stream::listener_uid(&stream))?;
         #[cfg(windows)]
         check_owner(&stream, socket)?;
         Ok(Self { stream, lines: Lines::default(), patience: None })

@@ -142,14 +142,14 @@ pub(crate) fn check(socket: &Path) -> Result<(), Fault> {
 
 /// Refuses a socket on which another user listens. Root may, which can read whatever is sent.
 #[cfg(unix)]
-pub(crate) fn check_listener(socket: &Path, uid: io::Result<Option<u32>>) -> Result<(), Fault> {
+pub(crate) fn check_listener(socket: &Path, uid: io::Result<u32>) -> Result<(), Fault> {
     let refuse = |why: String| {
         let what = format!("the socket {} is not served by a daemon of this user", socket.display());
         Err(socket::in_the_way(Fault::new(FaultKind::Failed, what).why(why), socket, socket))
     };
     match uid {
-        Ok(None | Some(0)) => Ok(()),
-        Ok(Some(uid)) => match crate::own_file::other_user(uid) {
+        Ok(0) => Ok(()),
+        Ok(uid) => match crate::own_file::other_user(uid) {
             None => Ok(()),
             Some(me) => refuse(format!("uid {uid} listens there, and this program runs as uid {me}")),
         },

@@ -61,8 +61,8 @@ mod unix {
         }
 
         /// The user whose process listens.
-        pub(crate) fn listener_uid(&self) -> io::Result<Option<u32>> {
-            listener_uid(&self.0).map(Some)
+        pub(crate) fn listener_uid(&self) -> io::Result<u32> {
+            listener_uid(&self.0)
         }
 
         /// The process that listens, where the system tells.

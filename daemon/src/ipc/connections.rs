@@ -29,7 +29,10 @@ impl Idle {
 
 impl Connections {
     pub(super) fn add(&mut self, session: AbortHandle, idle: Idle) {
-        self.0.retain(|(session, _)| !session.is_finished());
+        // Not each time: with a thousand clients, that would be a thousand looks for each new one.
+        if self.0.len() == self.0.capacity() {
+            self.0.retain(|(session, _)| !session.is_finished());
+        }
         self.0.push((session, idle));
     }
 
