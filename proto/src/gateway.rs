@@ -90,6 +90,9 @@ pub struct OpenedGateway {
     pub profile: String,
     /// The server that it answers for, as an origin.
     pub base_url: String,
+    /// The other servers that it answers for as a proxy, as origins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// Its port on 127.0.0.1.
     pub port: u16,
     /// What a tool presents in the place of a ZSESSIONID.

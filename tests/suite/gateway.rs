@@ -149,6 +149,42 @@ fn a_tool_goes_on_after_its_daemon_was_killed() {
 }
 
 #[test]
+fn a_further_server_of_the_profile_gets_the_live_token_through_the_proxy_in_its_own_header() {
+    // What the further server answers with a token that is not its own, every server may: 401.
+    let further = world::sandbox_with(|options| options.tls = true);
+    let mut stage = Stage::new();
+    let authorities = [stage.sandbox.ca_pem().unwrap(), further.ca_pem().unwrap()].concat();
+    fs::write(stage.world.path("ca.pem"), authorities).unwrap();
+    let config = fs::read_to_string(stage.world.path("config/rally-cred/config.toml")).unwrap();
+    let origin = further.base_url();
+    let also =
+        format!("[[profile.default.also]]\norigin = \"{origin}\"\nheader = \"Authorization: Bearer\"\n");
+    stage.world.configure(&format!("{config}{also}"));
+    stage.world.client(&["daemon", "reload"], "").succeeded();
+    stage.world.set("SERVER", origin);
+    stage.world.set("NO_PROXY", "127.0.0.1,localhost");
+    let mut tool = start(&stage.world, &["gateway"]);
+    let seen = || {
+        further
+            .log()
+            .iter()
+            .filter_map(|entry| entry.header("authorization").map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    let first = stage.token();
+    assert_eq!(status(&mut tool), "401");
+    assert_eq!(seen(), [format!("Bearer {first}")]);
+    stage.sandbox.expire_tokens();
+    assert_eq!(status(&mut tool), "401");
+    let second = stage.token();
+    assert_ne!(first, second);
+    assert_eq!(seen()[1..], [format!("Bearer {first}"), format!("Bearer {second}")]);
+    assert!(further.log().iter().all(|entry| entry.header("zsessionid").is_none()));
+    let shown = stage.world.client(&["gateway", "list"], "").succeeded().stdout;
+    assert!(shown.contains("1 renewals"), "{shown}");
+}
+
+#[test]
 fn a_key_dies_with_its_program() {
     let (_sandbox, world, _daemon) = signed_in();
     let script = "echo \"$SERVER $RALLY_API_KEY\"; read -r line || :";

@@ -74,5 +74,5 @@ fn a_program_in_java_outlives_its_token_by_http_and_sees_reasons_in_the_status_l
         stage.sandbox.expire_tokens();
     }
     stage.sandbox.fault(Endpoint::Wsapi, Fault::Drop, None);
-    assert_eq!(client.try_ask("ask").as_deref(), Some("502 Rally Broke Off"));
+    assert_eq!(client.try_ask("ask").as_deref(), Some("502 Server Broke Off"));
 }

@@ -2,7 +2,7 @@
 //! Does not: know which variables a tool reads its key and server from (`variables` does).
 //! Used by: `gateway`.
 
-use std::process::Command;
+use std::{iter, process::Command};
 
 use rally_cred::system::System;
 use rally_cred_proto::{
@@ -72,8 +72,10 @@ pub(super) fn reach(
             }
             // Node from version 24 on minds the others only then.
             command.env("NODE_USE_ENV_PROXY", "1");
-            let server = server(opened, via)?;
-            before.map(|before| without(&before, &server)).filter(|after| !after.is_empty())
+            let further = opened.also.iter().filter_map(|also| Origin::from_uri(also));
+            let servers = iter::once(server(opened, via)?).chain(further);
+            let after = before.map(|before| servers.fold(before, |left, server| without(&left, &server)));
+            after.filter(|after| !after.is_empty())
         }
         Way::Http | Way::Https => {
             let has_proxy =
@@ -123,6 +125,7 @@ mod tests {
             name: "x".to_owned(),
             profile: "default".to_owned(),
             base_url: "https://rally1.rallydev.com".to_owned(),
+            also: vec!["https://mcp.example".to_owned()],
             port: 4004,
             key: Secret::parse("_key".to_owned()).unwrap(),
             authority: String::new(),
@@ -147,7 +150,10 @@ mod tests {
         let proxy = "http://rally:_key@127.0.0.1:4004";
         let found = reached(
             Way::Connect,
-            &[("HTTPS_PROXY", "http://corp:3128"), ("no_proxy", "localhost,.rallydev.com,10.0.0.0/8")],
+            &[
+                ("HTTPS_PROXY", "http://corp:3128"),
+                ("no_proxy", "localhost,.rallydev.com,10.0.0.0/8,mcp.example"),
+            ],
         );
         assert_eq!((found["HTTPS_PROXY"].as_str(), found["https_proxy"].as_str()), (proxy, proxy));
         assert_eq!(found["NO_PROXY"], "localhost,10.0.0.0/8");
