@@ -123,7 +123,8 @@ impl Peer<TcpStream> {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let connector = TlsConnector::from(Arc::new(config));
-        let stream = connector.connect(name.try_into().unwrap(), self.stream).await.unwrap();
+        let connected = connector.connect(name.try_into().unwrap(), self.stream);
+        let stream = timeout(SOON, connected).await.expect("no TLS").unwrap();
         Peer { stream, host: self.host, key: self.key }
     }
 }
