@@ -33,6 +33,7 @@ mod no_keyring;
 mod odd_names;
 mod own_files;
 mod ownership;
+mod places;
 mod quoted_secrets;
 mod remedies;
 mod sandbox;
