@@ -20,7 +20,7 @@ use rally_cred_gateway::{
     Answered, Audit, Further, Gateway, Identity, Later, Lease, Settings, Share, TokenHeader, Tokens, Ways,
 };
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, ProfileName, Reply, Secret,
+    Answer, Ask, Fault, FaultKind, Reply, Secret,
     gateway::{GatewayStatus, Way, WayOut},
     message::{Erase, Get, Target, Token},
     network,
@@ -50,7 +50,7 @@ pub struct Gateways {
     /// Where each gateway's requests are written down.
     log: Log,
     /// By profile, which stands for a user of Rally.
-    shares: HashMap<ProfileName, Share>,
+    shares: HashMap<String, Share>,
 }
 
 /// Writes down a request to the gateway of this name.
@@ -93,7 +93,7 @@ impl Gateways {
             profile: plan.profile.name.to_string(),
             peer: Peer { program: Some(format!("gateway {}", plan.name).into()), ..Peer::default() },
         };
-        let share = self.shares.entry(plan.profile.name.clone()).or_default().clone();
+        let share = self.shares.entry(plan.profile.name.to_string()).or_default().clone();
         let (end, ended) = oneshot::channel();
         let (told, opened) = oneshot::channel();
         let thread = self.thread().map(|thread| {
@@ -118,6 +118,11 @@ impl Gateways {
                 }
             }
         }
+    }
+
+    /// Leaves so many turns of a profile's user to programs that go to Rally by themselves.
+    pub fn reserve(&mut self, profile: &str, turns: u8) {
+        self.shares.entry(profile.to_owned()).or_default().reserve(turns);
     }
 
     /// Closes one, with its connections.

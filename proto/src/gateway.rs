@@ -74,6 +74,23 @@ pub struct WayOut {
     pub no_proxy: Option<String>,
 }
 
+/// Fields of [`crate::Ask::HoldTurns`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldTurns {
+    /// The profile's name; the default profile without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// How many requests the program sends at once: 1 to 11.
+    pub turns: u8,
+}
+
+/// Fields of [`crate::Event::TurnsHeld`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnsHeld {
+    /// The profile's name.
+    pub profile: String,
+}
+
 /// Fields of [`crate::Ask::ShowGateway`] and [`crate::Ask::RevokeGateway`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedGateway {

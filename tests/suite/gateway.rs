@@ -121,6 +121,30 @@ fn tools_of_one_user_have_twelve_requests_at_once_between_them() {
 }
 
 #[test]
+fn a_program_without_a_gateway_has_its_share_of_the_turns_while_it_runs() {
+    let (sandbox, mut world, _daemon) = signed_in();
+    world.set("SERVER", sandbox.base_url());
+    let share = ["exec", "--requests", "10", "--", "sh", "-c", "echo started; read -r line; exit 7"];
+    let mut alone = world.start("rally-cred", &share);
+    assert_eq!(alone.next_line_of_stdout().as_deref(), Some("started"));
+    assert!(world.client(&["status"], "").stdout.contains("turns    10 of Rally's 12 are held by programs"));
+    let refused = world.client(&["exec", "--requests", "2", "--", "true"], "");
+    assert!(refused.stderr.contains("Rally serves 12 of a user, and 1 of them are free"), "{refused:?}");
+
+    sandbox.fault(Endpoint::User, Fault::Hang, None);
+    let before = sandbox.counters().user_lookups;
+    let words = ["gateway", "--via", "http", "--set", "SERVER=base-url", "--", "sh", "-c", TWELVE];
+    let mut behind = world.start("rally-cred", &words);
+    while !world.client(&["gateway", "list"], "").stdout.contains("waiting  10 requests") {}
+    assert_eq!(sandbox.counters().user_lookups, before + 2);
+    alone.write("go\n");
+    assert_eq!(alone.wait().code(), Some(7));
+    sandbox.until(|counters| counters.user_lookups == before + 12).unwrap();
+    sandbox.clear_faults();
+    assert_eq!(behind.next_line_of_stdout().as_deref(), Some("done"));
+}
+
+#[test]
 fn a_script_in_python_with_rallys_address_in_its_code_outlives_its_token() {
     let stage = Stage::new();
     let script = format!(

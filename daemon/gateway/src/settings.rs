@@ -53,6 +53,14 @@ impl Default for Share {
     }
 }
 
+impl Share {
+    /// So many of the turns belong to programs that go to Rally by themselves, from now on. What is at Rally stays there
+    /// to its end.
+    pub fn reserve(&self, turns: u8) {
+        self.0.reserve(turns.into());
+    }
+}
+
 impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (running, waiting) = self.0.counts();

@@ -22,8 +22,8 @@ const PROXIES: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
 pub(super) fn way(tools: &[Tool]) -> Way {
     let suits = |tool: &Tool| match tool {
         // pyral and rally-tui know https only, and follow absolute addresses; pyral minds no NO_PROXY. rally for Node takes
-        // its server in code.
-        Tool::Pyral | Tool::RallyNode | Tool::RallyTui => Way::Connect,
+        // its server in code, and so does the toolkit for Ruby.
+        Tool::Pyral | Tool::RallyNode | Tool::RallyTui | Tool::Ruby => Way::Connect,
         // Node's fetch knows no HTTPS_PROXY before version 24.
         Tool::Clojure | Tool::Mcp => Way::Http,
     };
@@ -59,6 +59,7 @@ pub(super) fn reach(
     command: &mut Command,
     opened: &OpenedGateway,
     via: Way,
+    tools: &[Tool],
     sys: &dyn System,
 ) -> Result<(), Fault> {
     let [proxies, spared, ..] = network::GROUPS;
@@ -69,6 +70,9 @@ pub(super) fn reach(
             let proxy = Zeroizing::new(format!("http://rally:{key}@127.0.0.1:{port}"));
             for name in PROXIES {
                 command.env(name, proxy.as_str());
+            }
+            if tools.contains(&Tool::Ruby) {
+                command.env("http_proxy", proxy.as_str());
             }
             // Node from version 24 on minds the others only then.
             command.env("NODE_USE_ENV_PROXY", "1");
@@ -135,12 +139,16 @@ mod tests {
 
     /// What `reach` sets, and what it takes away as `-`.
     fn reached(via: Way, variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+        reached_by(&[], via, variables)
+    }
+
+    fn reached_by(tools: &[Tool], via: Way, variables: &[(&str, &str)]) -> BTreeMap<String, String> {
         let mut sys = Fake::default();
         for (name, value) in variables {
             sys.variables.insert((*name).to_owned(), (*value).into());
         }
         let mut command = Command::new("x");
-        reach(&mut command, &opened(), via, &sys).unwrap();
+        reach(&mut command, &opened(), via, tools, &sys).unwrap();
         let text = |text: &std::ffi::OsStr| text.to_str().unwrap().to_owned();
         command.get_envs().map(|(name, value)| (text(name), value.map_or("-".to_owned(), text))).collect()
     }
@@ -168,6 +176,14 @@ mod tests {
     }
 
     #[test]
+    fn rubys_toolkit_which_knows_one_proxy_for_all_gets_it_where_it_looks() {
+        let found = reached_by(&[Tool::Ruby], Way::Connect, &[]);
+        assert_eq!(found["http_proxy"], found["https_proxy"]);
+        assert!(!reached(Way::Connect, &[]).contains_key("http_proxy"));
+        assert!(!reached_by(&[Tool::Ruby], Way::Https, &[]).contains_key("http_proxy"));
+    }
+
+    #[test]
     fn only_what_covers_the_server_is_taken_out_of_no_proxy() {
         let server = Origin::from_uri("https://rally1.rallydev.com").unwrap();
         for (spared, left) in [
@@ -189,7 +205,7 @@ mod tests {
     #[test]
     fn tools_that_need_different_ways_get_the_one_that_suits_all() {
         assert_eq!(way(&[]), Way::Connect);
-        assert_eq!(way(&[Tool::RallyTui]), Way::Connect);
+        assert_eq!(way(&[Tool::RallyTui, Tool::Ruby]), Way::Connect);
         assert_eq!(way(&[Tool::Mcp, Tool::Clojure]), Way::Http);
         assert_eq!(way(&[Tool::Mcp, Tool::Pyral]), Way::Connect);
     }
