@@ -4,7 +4,12 @@
 
 use std::{ffi::OsStr, io, process::Stdio};
 
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    runtime::Handle,
+};
+
+use crate::outside;
 
 /// What the service manager tells the daemon alone; the first would let a program speak for the daemon.
 const OF_THE_MANAGER: &str =
@@ -22,14 +27,23 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Starts what [`command`] made, which the daemon's confinement does not touch.
+pub fn start(mut command: Command) -> io::Result<Child> {
+    let runtime = Handle::current();
+    outside::run(move || {
+        let _of_this = runtime.enter();
+        command.spawn()
+    })?
+}
+
 /// A running program. Dropped before [`Group::child`] was waited for, it is killed with all that it started.
 #[derive(Debug)]
 pub struct Group(Child);
 
 impl Group {
-    /// Starts what [`command`] made.
-    pub fn start(command: &mut Command) -> io::Result<Self> {
-        command.spawn().map(Self)
+    /// As [`start`].
+    pub fn start(command: Command) -> io::Result<Self> {
+        start(command).map(Self)
     }
 
     /// The program itself.
@@ -62,7 +76,7 @@ mod tests {
     async fn what_the_program_started_ends_with_it() {
         let mut command = command("sh");
         command.args(["-c", "tail -f /dev/null & echo started; wait"]).stdout(Stdio::piped());
-        let mut group = Group::start(&mut command).unwrap();
+        let mut group = Group::start(command).unwrap();
         let mut stdout = group.child().stdout.take().unwrap();
         let mut started = [0; 8];
         stdout.read_exact(&mut started).await.unwrap();

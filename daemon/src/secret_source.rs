@@ -53,7 +53,7 @@ async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
     command.env_clear().envs(VARIABLES.split(' ').filter_map(|name| Some((name, env::var_os(name)?))));
     #[cfg(unix)]
     command.current_dir("/");
-    let mut group = Group::start(&mut command).map_err(|err| format!("cannot be run: {err}"))?;
+    let mut group = Group::start(command).map_err(|err| format!("cannot be run: {err}"))?;
     let mut kept = Zeroizing::new(Vec::with_capacity(LONGEST));
     if let Some(mut stdout) = group.child().stdout.take() {
         let mut piece = Zeroizing::new([0; 1024]);
