@@ -17,6 +17,8 @@ pub mod gateway;
 pub mod ipc;
 pub mod loans;
 pub mod log;
+#[cfg(target_os = "linux")]
+pub mod logind;
 pub mod notify;
 pub mod outside;
 pub mod perform;

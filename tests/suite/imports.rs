@@ -146,7 +146,7 @@ const PARTS: [&str; 6] = [
     "clock environment episode loans outside private_file words worker",
     "confinement notify program",
     "driver",
-    "activation alert command_line config endpoint flow gateway ipc log secret_source vault",
+    "activation alert command_line config endpoint flow gateway ipc log logind secret_source vault",
     "perform",
     "start",
 ];
