@@ -204,7 +204,7 @@ async fn serve_until_told(
     let (alerts, mut all_gone) = Alerts::new(config.notify.clone());
     let manager = Rc::new(manager);
     let mut performer =
-        Performer::new(driver.clone(), config.keyring, alerts, config_path, guard, Rc::clone(&manager));
+        Performer::new(driver.clone(), &config.keyring, alerts, config_path, guard, Rc::clone(&manager));
     when_ready();
     let broker = Broker::new(facts, config);
     let broker = match idle_exit {

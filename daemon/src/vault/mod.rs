@@ -1,4 +1,4 @@
-//! Keeps tokens and client secrets: in the OS keyring, or in memory.
+//! Keeps tokens and client secrets: in the OS keyring, in memory, or in a vault that many machines share.
 //! Does not: decide when to keep something, fall back from one to the other, or read records.
 //! Used by: perform, which turns the broker's vault effects into calls.
 
@@ -12,6 +12,7 @@ use rally_cred_core::{
 };
 
 mod keyring;
+mod kv2;
 mod memory;
 mod thread;
 
@@ -36,17 +37,27 @@ impl fmt::Debug for Vault {
 enum Place {
     Keyring(Arc<thread::KeyringThread>),
     Memory(Arc<memory::Memory>),
+    Server(Arc<kv2::Server>),
 }
 
 impl Vault {
     /// Opens the configured place; nothing is touched before the first call. `Auto` and `Os` are the same here: the
     /// broker decides what to do about a missing keyring.
-    pub fn open(choice: Keyring) -> Self {
+    pub fn open(choice: &Keyring) -> Self {
         match choice {
             Keyring::Auto | Keyring::Os => {
                 Self(Place::Keyring(Arc::new(thread::KeyringThread::new(keyring::open, PATIENCE))))
             }
             Keyring::Memory => Self(Place::Memory(Arc::default())),
+            Keyring::Kv2(settings) => Self(Place::Server(Arc::new(kv2::Server::new(Arc::clone(settings))))),
+        }
+    }
+
+    /// By how many milliseconds the calendar of a shared vault is ahead of this machine's, at least and at most.
+    pub fn calendar(&self) -> Option<(i64, i64)> {
+        match &self.0 {
+            Place::Server(server) => server.calendar(),
+            Place::Keyring(_) | Place::Memory(_) => None,
         }
     }
 
@@ -55,6 +66,7 @@ impl Vault {
         match &self.0 {
             Place::Keyring(keyring) => keyring.load(&key.account()).await,
             Place::Memory(memory) => Ok(memory.find(key)),
+            Place::Server(server) => server.load(key).await,
         }
     }
 
@@ -70,6 +82,7 @@ impl Vault {
         match &self.0 {
             Place::Keyring(keyring) => keyring.change(&change.key.account(), change.from, change.to).await,
             Place::Memory(memory) => Ok(memory.change(change)),
+            Place::Server(server) => server.change(change).await,
         }
     }
 
@@ -99,6 +112,7 @@ impl Vault {
                 memory.write(key.clone(), value);
                 Ok(())
             }
+            Place::Server(server) => server.write(key, value).await,
         }
     }
 }
