@@ -153,9 +153,9 @@ fn parse_keyring(source: &Source<'_>, text: Text<'_>) -> Result<Keyring, Fault> 
             .remedy("add [kv2] with the server's `address` below"));
     }
     Keyring::parse(text.text).ok_or_else(|| {
-        source
-            .broken(text.at, "invalid value for `keyring`")
-            .remedy("write \"auto\", \"os\", \"memory\" or \"kv2\"")
+        source.broken(text.at, "invalid value for `keyring`").remedy(
+            "write \"auto\", \"os\", \"memory\", \"keyutils\", \"kv2\", or \"helper:pass\" for docker-credential-pass",
+        )
     })
 }
 

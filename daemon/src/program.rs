@@ -1,8 +1,8 @@
 //! A program that the daemon runs: no shell, no terminal, nothing of the service manager's, and a group of its own.
 //! Does not: know its purpose, or how long it may take.
-//! Used by: `secret_source` and `alert`.
+//! Used by: `secret_source`, `vault` and `alert`.
 
-use std::{ffi::OsStr, io, process::Stdio};
+use std::{env, ffi::OsStr, io, process::Stdio};
 
 use tokio::process::{Child, Command};
 
@@ -20,6 +20,19 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     #[cfg(unix)]
     command.process_group(0);
     command
+}
+
+/// The variables that password stores need: where their files, agents and prompts are.
+pub const VARIABLES_OF_STORES: &str = "PATH HOME USER LOGNAME LANG LC_ALL TMPDIR XDG_RUNTIME_DIR XDG_CONFIG_HOME XDG_DATA_HOME \
+     DBUS_SESSION_BUS_ADDRESS DISPLAY WAYLAND_DISPLAY XAUTHORITY SSH_AUTH_SOCK GNUPGHOME GPG_TTY \
+     PASSWORD_STORE_DIR SYSTEMROOT USERPROFILE USERNAME APPDATA LOCALAPPDATA PATHEXT TEMP";
+
+/// Leaves a password store the variables that it needs, and none of the daemon's others.
+pub fn keep_variables_of_stores(command: &mut Command) {
+    let kept = VARIABLES_OF_STORES.split(' ').filter_map(|name| Some((name, env::var_os(name)?)));
+    command.env_clear().envs(kept);
+    #[cfg(unix)]
+    command.current_dir("/");
 }
 
 /// A running program. Dropped before [`Group::child`] was waited for, it is killed with all that it started.

@@ -698,7 +698,7 @@ pub struct Status {
 /// Where tokens are kept, and whether that works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VaultStatus {
-    /// `auto`, `os` or `memory`, as configured.
+    /// `auto`, `os` or another value of `keyring`, as configured.
     pub kind: String,
     /// Whether a token that is saved now outlives the daemon; absent while nobody has tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -147,7 +147,7 @@ const PARTS: [&str; 7] = [
     "http secret_source",
     "notify",
     "driver",
-    "activation alert command_line config endpoint flow gateway ipc log vault",
+    "activation alert command_line config endpoint flow gateway ipc log logind vault",
     "perform",
     "start",
 ];

@@ -130,6 +130,10 @@ pub enum Keyring {
     Os,
     /// Memory: signed in until the daemon stops.
     Memory,
+    /// The Linux kernel's keyring of this user: signed in until the machine restarts.
+    Keyutils,
+    /// A program that speaks the protocol of docker-credential-helpers.
+    Helper(HelperName),
     /// KV version 2 over HTTP, which many daemons share.
     Kv2(Arc<Kv2>),
 }
@@ -141,7 +145,8 @@ impl Keyring {
             "auto" => Some(Self::Auto),
             "os" => Some(Self::Os),
             "memory" => Some(Self::Memory),
-            _ => None,
+            "keyutils" => Some(Self::Keyutils),
+            _ => text.strip_prefix("helper:").and_then(HelperName::parse).map(Self::Helper),
         }
     }
 
@@ -151,6 +156,8 @@ impl Keyring {
             Self::Auto => "auto".to_owned(),
             Self::Os => "os".to_owned(),
             Self::Memory => "memory".to_owned(),
+            Self::Keyutils => "keyutils".to_owned(),
+            Self::Helper(name) => format!("helper:{}", name.0),
             Self::Kv2(_) => "kv2".to_owned(),
         }
     }
@@ -178,6 +185,25 @@ impl Keyring {
     /// Whether a sign-in is done only once the place keeps its token.
     pub fn must_keep(&self) -> bool {
         !self.may_use_memory() && !self.is_memory()
+    }
+}
+
+/// What follows `docker-credential-` in a helper's name: a name of a program, so that no path and no option can stand
+/// there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HelperName(Arc<str>);
+
+impl HelperName {
+    /// Letters, digits, `-` and `_`, beginning with none of the last two, and at most 64 of them.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let begins_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        (begins_well && text.len() <= 64 && text.bytes().all(is_plain)).then(|| Self(text.into()))
+    }
+
+    /// The program, which is looked for in `PATH`.
+    pub fn program(&self) -> String {
+        format!("docker-credential-{}", self.0)
     }
 }
 

@@ -362,8 +362,8 @@ fn values_that_cannot_be_used_are_named_with_their_reason() {
     for (text, expected) in [
         ("keyring = 1", "line 1: `keyring` must be a string, not an integer\n  try: keyring = \"…\""),
         (
-            "\n\nkeyring = \"file\"",
-            "line 3: invalid value for `keyring`\n  try: write \"auto\", \"os\", \"memory\" or \"kv2\"",
+            "\n\nkeyring = \"helper:../pass\"",
+            "line 3: invalid value for `keyring`\n  try: write \"auto\", \"os\", \"memory\", \"keyutils\", \"kv2\", or \"helper:pass\" for docker-credential-pass",
         ),
         (
             "default_profile = [1]",

@@ -37,6 +37,9 @@ const LARGEST_BODY: usize = 1024 * 1024;
 /// How often an item is read and written anew because another daemon was quicker.
 const ATTEMPTS: usize = 5;
 
+/// The kinds of items that are kept here.
+const KINDS: [&str; 3] = ["token", "client-secret", "static"];
+
 /// The field of the server's item that holds ours, letter by letter.
 const FIELD: &str = "record";
 
@@ -102,6 +105,27 @@ impl Server {
         Ok(self.put_by_force(&path(key), value.as_ref()).await?)
     }
 
+    /// The account names of all items, in no order.
+    pub(super) async fn accounts(&self) -> Result<Vec<String>, VaultTrouble> {
+        let mut accounts = self.own.accounts();
+        for kind in KINDS {
+            let full = format!("{}/metadata/{}/{kind}?list=true", self.settings.mount, self.settings.path);
+            let (status, answer) = self.exchange(Method::GET, &full, None).await?;
+            let names = match answer.pointer("/data/keys").and_then(Value::as_array) {
+                Some(names) => names.iter().filter_map(Value::as_str),
+                None if status == 404 && answer.pointer("/errors/0").is_none() => continue,
+                None => return Err(self.refusal(status, &answer).into()),
+            };
+            for name in names {
+                // One that was erased is listed as well.
+                if self.read(&format!("{kind}/{name}")).await?.item.is_some() {
+                    accounts.extend(decoded(name).map(|name| format!("{kind}:{name}")));
+                }
+            }
+        }
+        Ok(accounts)
+    }
+
     fn is_own(&self, key: &ItemKey) -> bool {
         key.kind == ItemKind::Gateway || self.settings.is_read_only && key.kind != ItemKind::Token
     }
@@ -163,7 +187,7 @@ impl Server {
     }
 
     async fn read(&self, path: &str) -> Result<Seen, ServerTrouble> {
-        let (status, answer) = self.exchange(Method::GET, path, None).await?;
+        let (status, answer) = self.exchange(Method::GET, &self.full_path(path), None).await?;
         let version = answer.pointer("/data/metadata/version").and_then(Value::as_u64);
         let seen = match (status, version) {
             // Deleted by another program; the versions go on from there.
@@ -197,7 +221,7 @@ impl Server {
         let data = item.map_or_else(|| json!({}), |item| json!({ FIELD: item.expose() }));
         let body = json!({ "options": { "cas": version }, "data": data });
         let body = Zeroizing::new(body.to_string().into_bytes());
-        let (status, answer) = self.exchange(Method::POST, path, Some(body)).await?;
+        let (status, answer) = self.exchange(Method::POST, &self.full_path(path), Some(body)).await?;
         match (status, answer.pointer("/data/version").and_then(Value::as_u64)) {
             (200, Some(version)) => {
                 let seen = Seen { version, item: item.cloned() };
@@ -222,7 +246,7 @@ impl Server {
         if status != 403 {
             return Ok((status, answer));
         }
-        let denied = || ServerTrouble::Denied { path: self.full_path(path), has_token: token.is_some() };
+        let denied = || ServerTrouble::Denied { path: path.to_owned(), has_token: token.is_some() };
         let other = self.token.get_anew().await.map_err(ServerTrouble::NoToken)?;
         if is_same(other.as_ref(), token.as_ref()) {
             return Err(denied());
@@ -242,7 +266,7 @@ impl Server {
     ) -> Result<(u16, Value), ServerTrouble> {
         let exchange = async {
             let (client, base) = self.client().await?;
-            let mut request = client.request(method.clone(), format!("{base}/v1/{}", self.full_path(path)));
+            let mut request = client.request(method.clone(), format!("{base}/v1/{path}"));
             if let Some(token) = token {
                 let value = HeaderValue::from_bytes(token.expose().as_bytes());
                 let mut value = value.map_err(|_| SendTrouble::BadToken)?;
@@ -319,6 +343,19 @@ fn path(key: &ItemKey) -> String {
         _ => format!("={byte:02x}"),
     };
     format!("{kind}/{}", name.bytes().map(encode).collect::<String>())
+}
+
+/// The name that was put into a path.
+fn decoded(name: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = name.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'=' => u8::from_str_radix(str::from_utf8(&[rest.next()?, rest.next()?]).ok()?, 16).ok()?,
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// Where the token of a profile is for those who may only read.

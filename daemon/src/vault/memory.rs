@@ -23,6 +23,10 @@ impl Memory {
         self.items().get(key).cloned()
     }
 
+    pub(super) fn accounts(&self) -> Vec<String> {
+        self.items().keys().map(ItemKey::account).collect()
+    }
+
     pub(super) fn change(&self, Change { key, from, to }: Change) -> Changed {
         let mut items = self.items();
         let held = items.get(&key);

@@ -1,4 +1,5 @@
-//! Keeps tokens and client secrets: in the OS keyring, in memory, or in a vault that many machines share.
+//! Keeps tokens and client secrets in the place that the config file chooses: the OS keyring, memory, the kernel's
+//! keyring, a helper program, or a vault that many machines share.
 //! Does not: decide when to keep something, fall back from one to the other, or read records.
 //! Used by: perform, which turns the broker's vault effects into calls.
 
@@ -10,8 +11,12 @@ use rally_cred_core::{
     profile::Keyring,
     vault::{Change, Changed, ItemKey, Read, VaultTrouble},
 };
+use thread::Store;
 
+mod helper;
 mod keyring;
+#[cfg(target_os = "linux")]
+mod keyutils;
 mod kv2;
 mod memory;
 mod thread;
@@ -33,6 +38,14 @@ impl fmt::Debug for Vault {
     }
 }
 
+#[cfg(target_os = "linux")]
+use keyutils::open as open_keyutils;
+
+#[cfg(not(target_os = "linux"))]
+fn open_keyutils() -> Result<Box<dyn Store>, VaultTrouble> {
+    Err(VaultTrouble::Missing("only Linux has a keyring in its kernel".to_owned()))
+}
+
 #[derive(Clone)]
 enum Place {
     Keyring(Arc<thread::KeyringThread>),
@@ -45,10 +58,13 @@ impl Vault {
     /// broker decides what to do about a missing keyring.
     pub fn open(choice: &Keyring) -> Self {
         match choice {
-            Keyring::Auto | Keyring::Os => {
-                Self(Place::Keyring(Arc::new(thread::KeyringThread::new(keyring::open, PATIENCE))))
-            }
+            Keyring::Auto | Keyring::Os => Self::on_thread(keyring::open),
             Keyring::Memory => Self(Place::Memory(Arc::default())),
+            Keyring::Keyutils => Self::on_thread(open_keyutils),
+            Keyring::Helper(name) => {
+                let name = name.clone();
+                Self::on_thread(move || Ok(Box::new(helper::Helper::new(name.clone()))))
+            }
             Keyring::Kv2(settings) => Self(Place::Server(Arc::new(kv2::Server::new(Arc::clone(settings))))),
         }
     }
@@ -59,6 +75,11 @@ impl Vault {
             Place::Server(server) => server.calendar(),
             Place::Keyring(_) | Place::Memory(_) => None,
         }
+    }
+
+    /// A place whose calls may block.
+    fn on_thread(open: impl Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync + 'static) -> Self {
+        Self(Place::Keyring(Arc::new(thread::KeyringThread::new(open, PATIENCE))))
     }
 
     /// What is kept under the key.
@@ -103,6 +124,17 @@ impl Vault {
     /// Erases what is kept under the key, if anything.
     pub async fn erase(&self, key: &ItemKey) -> Result<(), VaultTrouble> {
         self.write(key, None).await
+    }
+
+    /// The account names of all items, in alphabetical order.
+    pub async fn accounts(&self) -> Result<Vec<String>, VaultTrouble> {
+        let mut accounts = match &self.0 {
+            Place::Keyring(keyring) => keyring.accounts().await?,
+            Place::Memory(memory) => memory.accounts(),
+            Place::Server(server) => server.accounts().await?,
+        };
+        accounts.sort();
+        Ok(accounts)
     }
 
     async fn write(&self, key: &ItemKey, value: Option<Secret>) -> Result<(), VaultTrouble> {

@@ -33,6 +33,11 @@ impl Stage {
         if let Some((status, body)) = self.answers.pop() {
             return Some((status, body.to_owned()));
         }
+        if let Some(folder) = path.strip_suffix("?list=true") {
+            let folder = format!("{}/", folder.replace("/metadata/", "/data/"));
+            let keys: Vec<_> = self.items.keys().filter_map(|path| path.strip_prefix(&folder)).collect();
+            return Some((200, json!({"data": {"keys": keys}}).to_string()));
+        }
         if method == "GET" {
             return Some(match self.items.get(path) {
                 None => (404, r#"{"errors":[]}"#.to_owned()),
@@ -247,6 +252,18 @@ async fn what_belongs_to_this_machine_stays_here() {
     assert!(world.stage().requests.is_empty());
 }
 
+#[tokio::test]
+async fn the_items_are_listed_by_name_without_those_that_were_erased() {
+    let world = World::with(|_| {}).await;
+    let server = ItemKey { kind: ItemKind::StaticCredentials, name: "https://git.example.com".to_owned() };
+    for key in [&token_key(), &server] {
+        world.server.write(key, Some(secret("x"))).await.unwrap();
+    }
+    assert_eq!(world.server.accounts().await.unwrap(), ["token:work", "static:https://git.example.com"]);
+    world.server.write(&token_key(), None).await.unwrap();
+    assert_eq!(world.server.accounts().await.unwrap(), ["static:https://git.example.com"]);
+}
+
 const RECORD: &str = r#"{"v":1,"base_url":"https://rally1.rallydev.com","client_id":"c","scope":"alm","access_token":"A2","refresh_token":"R2","obtained_at":1,"generation":2}"#;
 
 #[tokio::test]
@@ -280,5 +297,6 @@ fn no_name_leads_out_of_the_folder() {
         (ItemKind::StaticCredentials, "../../x", "static/=2e=2e=2f=2e=2e=2fx"),
     ] {
         assert_eq!(path(&ItemKey { kind, name: name.to_owned() }), expected);
+        assert_eq!(decoded(expected.split_once('/').unwrap().1).as_deref(), Some(name));
     }
 }
