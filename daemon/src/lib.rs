@@ -14,6 +14,7 @@ pub mod environment;
 pub mod episode;
 pub mod flow;
 pub mod gateway;
+mod http;
 pub mod ipc;
 pub mod loans;
 pub mod log;
