@@ -98,6 +98,7 @@ impl Performer {
                 let opening = self.gateways.open(epoch, *plan);
                 self.report(async move { Event::Outcome(epoch, Outcome::GatewayOpened(opening.await)) });
             }
+            Effect::ReserveTurns { profile, turns } => self.gateways.reserve(&profile, turns),
             Effect::CloseGateway(epoch) => self.gateways.close(epoch),
             Effect::TellGateways(id, gateways) => {
                 for (epoch, status) in gateways {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Fault, FaultKind, Secret,
-    gateway::{GatewayStatus, NamedGateway, OpenGateway, OpenedGateway},
+    gateway::{GatewayStatus, HoldTurns, NamedGateway, OpenGateway, OpenedGateway, TurnsHeld},
     git::Credential,
     secret::line_breaker,
 };
@@ -67,6 +67,9 @@ pub enum Ask {
     ShowGateway(NamedGateway),
     /// Make a gateway's key worthless: answered by [`Reply::Done`]. One of the config file gets another.
     RevokeGateway(NamedGateway),
+    /// Take turns at Rally away from the gateways of a profile, for a program that goes there by itself: told of by an
+    /// [`Event::TurnsHeld`], and answered only with an error. They come back when the client leaves.
+    HoldTurns(HoldTurns),
     /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
@@ -102,7 +105,8 @@ impl Ask {
             | Self::Logout(Logout { profile, all: _, client_secret: _ })
             | Self::Status(StatusAsk { profile, check: _ })
             | Self::Check(CheckAsk { profile })
-            | Self::Watch(WatchAsk { profile }) => breaks(profile),
+            | Self::Watch(WatchAsk { profile })
+            | Self::HoldTurns(HoldTurns { profile, turns: _ }) => breaks(profile),
             Self::OpenGateway(OpenGateway { profile, tool, via: _, wait: _, way_out, identity: _ }) => {
                 breaks(profile) || breaks(&way_out.no_proxy) || line_breaker(tool.as_bytes()).is_some()
             }
@@ -367,6 +371,8 @@ answers! {
         Gateway(Box<GatewayStatus>),
         /// The gateway that was asked for is open, until the request ends.
         GatewayOpen(Box<OpenedGateway>),
+        /// The turns that were asked for are held, until the request ends.
+        TurnsHeld(TurnsHeld),
     }
     /// What ends a request. Unknown fields are ignored.
     Reply {
@@ -479,6 +485,7 @@ requests! {
         Reply::ShownGateway(shown) => shown
     }
     RevokeGateway as |RevokeGateway(name)| Self::RevokeGateway(name) => () { Reply::Done => () }
+    HoldTurns as Self::HoldTurns => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
 }
@@ -753,6 +760,9 @@ pub struct ProfileStatus {
     pub kept: bool,
     /// Callers that wait for it.
     pub waiting: u32,
+    /// Turns at Rally that programs hold which go there by themselves; absent if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_turns: Option<u8>,
     /// What `--check` found: whether Rally takes the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked: Option<bool>,

@@ -171,6 +171,9 @@ fn lines(profile: &ProfileStatus, now: i64) -> Vec<(&'static str, String)> {
         let takes = if is_taken { "takes" } else { "does not take" };
         lines.push(("check", format!("Rally {takes} the token")));
     }
+    if let Some(turns) = profile.held_turns {
+        lines.push(("turns", format!("{turns} of Rally's 12 are held by programs")));
+    }
     if profile.waiting > 0 {
         lines.push(("waiting", format!("{} callers", profile.waiting)));
     }

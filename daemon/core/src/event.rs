@@ -118,6 +118,8 @@ pub enum Effect {
     /// Try what a sign-in needs, send the client each finding, and answer it. Of each profile, whether its redirect
     /// port is open already, for a sign-in. Rally may quote these secrets.
     Check { id: AskId, keyring: Keyring, profiles: Vec<(Profile, bool)>, secrets: Sent },
+    /// Leave so many turns at Rally to programs that go there by themselves, from now on.
+    ReserveTurns { profile: String, turns: u8 },
     /// Open a gateway; comes back as [`Outcome::GatewayOpened`], whose epoch names it from then on.
     OpenGateway(Epoch, Box<GatewayPlan>),
     /// Close a gateway that is open, or is being opened.

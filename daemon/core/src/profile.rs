@@ -256,6 +256,11 @@ impl Profile {
         self.also.iter().find(|also| also.origin == *server).map(|also| &also.header)
     }
 
+    /// The further servers whose tunnels end at a gateway: a tunnel is for https.
+    pub fn also_through_gateways(&self) -> impl Iterator<Item = &Also> {
+        self.also.iter().filter(|also| also.origin.is_https())
+    }
+
     /// Whether a token for one is good for the other: base URL, client ID and scope are the same.
     pub fn shapes_same_token(&self, other: &Self) -> bool {
         self.base_url == other.base_url && self.client_id == other.client_id && self.scope == other.scope

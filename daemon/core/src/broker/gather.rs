@@ -12,6 +12,7 @@ use rally_cred_proto::{
 use crate::{
     account::Account,
     answer::UserAnswer,
+    broker::turns::Turns,
     event::{AskId, Effect, Epoch},
     jobs::Owner,
     profile::Keyring,
@@ -147,9 +148,11 @@ impl StatusGathering {
         accounts: &BTreeMap<String, Account>,
         default: &str,
         static_hosts: Vec<String>,
+        turns: &Turns,
     ) -> Reply {
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
             let mut status = account.status(step.now, *account.profile().name == *default);
+            status.held_turns = Some(turns.held(&account.profile().name)).filter(|turns| *turns > 0);
             if let Check::Asked { found, .. } = &self.check {
                 match found.get(&*account.profile().name) {
                     Some(Ok(is_taken)) => {

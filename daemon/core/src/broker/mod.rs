@@ -8,6 +8,7 @@ mod gather;
 mod idle;
 mod routes;
 mod running;
+mod turns;
 mod wake_ups;
 mod watchers;
 
@@ -38,6 +39,7 @@ use gather::{LogoutGathering, StatusGathering};
 use idle::Idleness;
 use routes::{Accounts, Routes};
 use running::{Stop, stopping};
+use turns::Turns;
 use wake_ups::WakeUps;
 use watchers::Watchers;
 
@@ -57,6 +59,7 @@ pub struct Broker {
     statuses: Vec<StatusGathering>,
     logouts: Vec<LogoutGathering>,
     watchers: Watchers,
+    turns: Turns,
     reloads: Vec<AskId>,
     stop: Option<Stop>,
     /// Only where the service manager can start the daemon again.
@@ -80,6 +83,7 @@ impl Broker {
             statuses: Vec::new(),
             logouts: Vec::new(),
             watchers: Watchers::default(),
+            turns: Turns::default(),
             reloads: Vec::new(),
             stop: None,
             idleness: None,
@@ -361,6 +365,10 @@ impl Broker {
                     self.gateways.open(step, id, &peer, open, account.profile().clone());
                 }
             }
+            Ask::HoldTurns(ask) => {
+                let name = self.routes.named(&self.accounts, ask.profile.as_deref())?;
+                self.turns.hold(step, id, name, &ask)?;
+            }
             Ask::ShowGateway(ask) => self.gateways.show(step, id, &ask.name),
             Ask::RevokeGateway(ask) => self.gateways.revoke(step, id, &ask.name),
             Ask::Reload => {
@@ -401,6 +409,7 @@ impl Broker {
         self.statuses.retain(|status| status.id != id);
         self.logouts.retain(|logout| logout.id != id);
         self.watchers.left(id);
+        self.turns.left(step, id);
         self.reloads.retain(|ask| *ask != id);
         if let Some(stop) = &mut self.stop {
             stop.left(id);
@@ -480,7 +489,14 @@ impl Broker {
             .partition(|status| status.is_complete(step.now) || self.stop.is_some());
         self.statuses = waiting;
         for status in done {
-            let reply = status.answer(step, &self.facts, &self.accounts, default, self.statics.host_names());
+            let reply = status.answer(
+                step,
+                &self.facts,
+                &self.accounts,
+                default,
+                self.statics.host_names(),
+                &self.turns,
+            );
             self.gateways.tell(step, status.id);
             step.reply(status.id, reply);
         }

@@ -79,6 +79,7 @@ impl Broker {
         self.statics.apply(step, config.static_hosts.clone(), has_other_vault);
         if self.stop.is_none() {
             self.gateways.apply(step, &config, has_other_vault);
+            self.turns.apply(step, &self.accounts);
         }
         if self.config.notify != config.notify {
             step.effects.push(Effect::AlertBy(config.notify.clone()));
@@ -116,6 +117,7 @@ impl Broker {
                 self.statics.fail_all(step, &stopping());
                 self.gateways.stop(step, &stopping());
                 self.watchers.fail_all(step, &stopping());
+                self.turns.fail_all(step, &stopping());
                 for account in self.accounts.values_mut() {
                     account.stop(step, &stopping());
                 }

@@ -17,6 +17,7 @@ mod serving;
 mod sharing;
 mod signing_in;
 mod static_credentials;
+mod turning;
 mod watching;
 
 use std::collections::BTreeMap;

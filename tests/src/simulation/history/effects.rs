@@ -47,6 +47,7 @@ impl History {
             | Effect::WithdrawAlert(_)
             | Effect::Check { .. }
             | Effect::TellGateways(..)
+            | Effect::ReserveTurns { .. }
             | Effect::CloseSocket => {}
             Effect::OpenVault(keyring) => self.me().open_vault(&keyring),
             Effect::ReadConfig => {

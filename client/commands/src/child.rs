@@ -1,7 +1,7 @@
 //! Runs a program as a child that is treated as if it stood in this one's place: it gets the signals, and its exit code is
 //! ours.
 //! Does not: read or write what it says.
-//! Used by: `gateway`, which has to stay while the program runs.
+//! Used by: `gateway`, and `exec` where it holds turns, which have to stay while the program runs.
 
 use std::{io, process::Command};
 
