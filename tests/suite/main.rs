@@ -28,6 +28,7 @@ mod manual;
 mod memory;
 mod neighbours;
 mod network;
+mod no_browser;
 mod no_keyring;
 mod odd_names;
 mod own_files;
