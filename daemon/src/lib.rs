@@ -16,6 +16,8 @@ pub mod gateway;
 pub mod ipc;
 pub mod loans;
 pub mod log;
+#[cfg(target_os = "linux")]
+pub mod logind;
 pub mod notify;
 pub mod perform;
 pub mod private_file;

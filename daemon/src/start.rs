@@ -213,6 +213,8 @@ async fn serve_until_told(
     };
     // Before anything is awaited, so that nobody finds the driver without a broker.
     let end = driver.open(broker, Box::new(move |effect| performer.begin(effect)));
+    #[cfg(target_os = "linux")]
+    spawn_local(crate::logind::watch(driver.clone()));
     // As a task, since waking the runtime's own future takes a system call.
     spawn_local(driver.run(manager));
     end.await.map_err(|_| Fault::new(FaultKind::Failed, "the daemon failed").remedy("see its log"))?;

@@ -146,7 +146,7 @@ const PARTS: [&str; 6] = [
     "clock environment episode loans private_file program words worker",
     "notify",
     "driver",
-    "activation alert command_line config endpoint flow gateway ipc log secret_source vault",
+    "activation alert command_line config endpoint flow gateway ipc log logind secret_source vault",
     "perform",
     "start",
 ];

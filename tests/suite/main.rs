@@ -23,6 +23,7 @@ mod git_suite;
 mod imports;
 mod integrations;
 mod limits;
+mod logind;
 mod lost_socket;
 mod manual;
 mod memory;

@@ -28,14 +28,11 @@ use super::connections::Idle;
 use crate::driver::{Driver, Pending};
 use rally_cred_core::event::Peer;
 
-/// How long a connection may be silent between requests, and how long a request may take to arrive.
-const SILENCE: Duration = Duration::from_secs(60);
-
 /// How long a client may take to accept an answer. It is local, so a slower one has stopped.
 const WRITING: Duration = Duration::from_secs(10);
 
-/// Serves a connection until the client leaves, breaks the protocol or is silent for too long, or until the socket
-/// closes and nothing is left to answer.
+/// Serves a connection until the client leaves or breaks the protocol, or until the socket closes and nothing is left to
+/// answer. Whoever holds `idle` ends it when the client is silent for too long.
 pub(super) async fn serve(
     mut stream: Stream,
     peer: Peer,
@@ -47,14 +44,14 @@ pub(super) async fn serve(
     loop {
         idle.begins();
         let line = tokio::select! {
-            line = timeout(SILENCE, next_line(&mut stream, &mut lines)) => line,
+            line = next_line(&mut stream, &mut lines) => line,
             _ = closed.wait_for(|closed| *closed) => return,
         };
         idle.ends();
         let line = match line {
-            Ok(Ok(Some(line))) => line,
-            Ok(Ok(None)) | Err(_) => return,
-            Ok(Err(broken)) => {
+            Ok(Some(line)) => line,
+            Ok(None) => return,
+            Err(broken) => {
                 write(&mut stream, &Answer::Reply(Reply::Error(bad_request(&broken.to_string())))).await.ok();
                 return;
             }

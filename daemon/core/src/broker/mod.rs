@@ -143,6 +143,7 @@ impl Broker {
             Event::TimePassed => self.time_passed(step),
             Event::ReloadWanted => self.read_config(step),
             Event::StopWanted => self.stop(step, None),
+            Event::SessionLocked | Event::Sleeping | Event::Woke => {}
         }
     }
 
