@@ -22,6 +22,8 @@ pub mod notify;
 pub mod perform;
 pub mod private_file;
 pub mod program;
+#[cfg(unix)]
+mod refusal;
 pub mod secret_source;
 pub mod start;
 pub mod vault;

@@ -3,6 +3,7 @@
 //! Used by: `driver`, which has each effect begun in order; `start`, which makes it.
 
 mod checkup;
+mod handed_in;
 
 use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
@@ -60,7 +61,7 @@ impl Performer {
             Effect::Reply(id, reply) => self.driver.reply(id, reply),
             Effect::Load(epoch, key) => {
                 let vault = self.vault.clone();
-                self.run(epoch, async move { Outcome::Loaded(vault.load(&key).await) });
+                self.run(epoch, async move { Outcome::Loaded(handed_in::load(&vault, &key).await) });
             }
             Effect::FetchClientSecret(epoch, source) => {
                 let job = async move { Outcome::ClientSecretFetched(secret_source::fetch(&source).await) };
@@ -68,7 +69,7 @@ impl Performer {
             }
             Effect::Change(epoch, change) => {
                 let vault = self.vault.clone();
-                self.run(epoch, async move { Outcome::Changed(vault.change(change).await) });
+                self.run(epoch, async move { Outcome::Changed(handed_in::change(&vault, change).await) });
             }
             Effect::Erase(epoch, key) => {
                 let vault = self.vault.clone();
