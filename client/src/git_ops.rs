@@ -6,6 +6,7 @@
 use rally_cred_proto::message::{Erase, Store};
 use rally_cred_proto::{Deadline, Fault, FaultKind, git};
 
+use crate::autostart::Start;
 use crate::events::{self, Audience};
 use crate::{connection::Connection, get, options::Options, output::Output, system::System};
 
@@ -26,7 +27,7 @@ pub(crate) fn erase(options: &Options, sys: &dyn System) -> Result<u8, Fault> {
         return Ok(0);
     }
     let erase = Erase { target, token: attributes.password, credential: attributes.credential };
-    let outcome = Connection::new(sys, options.autostart).ask(erase, &mut deadline, &mut |_| {});
+    let outcome = Connection::new(sys, options.start).ask(erase, &mut deadline, &mut |_| {});
     done_or_nothing_to_do(outcome, options)
 }
 
@@ -37,7 +38,7 @@ fn done_or_nothing_to_do(outcome: Result<(), Fault>, options: &Options) -> Resul
         Err(fault) if fault.kind == FaultKind::NotConfigured => Ok(0),
         // The profile that the token came from no longer exists.
         Err(fault) if fault.kind == FaultKind::UnknownProfile && options.profile.is_none() => Ok(0),
-        Err(fault) if fault.kind == FaultKind::NoDaemon && !options.autostart => Ok(0),
+        Err(fault) if fault.kind == FaultKind::NoDaemon && options.start == Start::Never => Ok(0),
         Err(fault) => Err(fault),
     }
 }
@@ -69,7 +70,7 @@ pub(crate) fn store(options: &Options, sys: &dyn System, output: &mut Output<'_>
     let store = Store { protocol, host, path, credential };
     let audience = Audience { has_browser: false, listens: true };
     let mut react = |event| events::react(&event, audience, sys, output);
-    let outcome = Connection::new(sys, options.autostart).ask(store, &mut deadline, &mut react);
+    let outcome = Connection::new(sys, options.start).ask(store, &mut deadline, &mut react);
     done_or_nothing_to_do(outcome, options)
 }
 

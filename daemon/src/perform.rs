@@ -3,6 +3,7 @@
 //! Used by: `driver`, which has each effect begun in order; `start`, which makes it.
 
 mod checkup;
+mod handed_in;
 
 use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
@@ -59,14 +60,14 @@ impl Performer {
             Effect::Tell(id, event) => self.driver.tell(id, event),
             Effect::Reply(id, reply) => self.driver.reply(id, reply),
             Effect::Load(epoch, key) => {
-                self.ask_vault(epoch, async move |vault: Vault| Outcome::Loaded(vault.load(&key).await));
+                self.ask_vault(epoch, async move |vault: Vault| Outcome::Loaded(handed_in::load(&vault, &key).await));
             }
             Effect::FetchClientSecret(epoch, source) => {
                 let job = async move { Outcome::ClientSecretFetched(secret_source::fetch(&source).await) };
                 self.run(epoch, job);
             }
             Effect::Change(epoch, change) => {
-                self.ask_vault(epoch, async move |vault: Vault| Outcome::Changed(vault.change(change).await));
+                self.ask_vault(epoch, async move |vault: Vault| Outcome::Changed(handed_in::change(&vault, change).await));
             }
             Effect::Erase(epoch, key) => {
                 self.ask_vault(epoch, async move |vault: Vault| Outcome::Erased(vault.erase(&key).await));

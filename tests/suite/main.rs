@@ -6,6 +6,7 @@
 mod alerts;
 mod bounded_waits;
 mod chromium;
+mod ci;
 mod client_secret;
 mod confinement;
 mod crashes;
@@ -30,6 +31,8 @@ mod manual;
 mod memory;
 mod neighbours;
 mod network;
+mod no_browser;
+mod no_daemon;
 mod no_keyring;
 mod odd_names;
 mod own_files;

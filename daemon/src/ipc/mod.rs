@@ -4,6 +4,7 @@
 
 mod connections;
 mod lost;
+mod only_client;
 mod place;
 mod session;
 
@@ -28,6 +29,7 @@ use lost::Watch;
 use place::{Found, Place};
 use rally_cred_core::event::{Event, Peer};
 
+pub use only_client::OnlyClient;
 #[cfg(target_os = "linux")]
 pub use place::adopt;
 pub use place::{Opened, open};
@@ -53,7 +55,8 @@ pub struct Socket {
 /// Closes the socket to new connections.
 #[derive(Debug)]
 pub struct SocketGuard {
-    place: Rc<RefCell<Place>>,
+    /// None where there is only one client.
+    place: Option<Rc<RefCell<Place>>>,
     is_closed: watch::Sender<bool>,
     permits: Arc<Semaphore>,
 }
@@ -64,7 +67,9 @@ impl SocketGuard {
         if self.is_closed.send_replace(true) {
             return;
         }
-        self.place.borrow().vacate();
+        if let Some(place) = &self.place {
+            place.borrow().vacate();
+        }
     }
 
     /// Whether no client is connected. Holds until the caller awaits something, since the whole daemon runs on one
@@ -102,7 +107,7 @@ impl Socket {
             refused: Episode::default(),
             strangers: Episode::default(),
         };
-        (SocketGuard { place, is_closed, permits }, spawn_local(reception.run()))
+        (SocketGuard { place: Some(place), is_closed, permits }, spawn_local(reception.run()))
     }
 }
 
