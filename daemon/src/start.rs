@@ -98,7 +98,7 @@ fn check_config(path: Option<PathBuf>) -> Result<String, Fault> {
 fn serve_detached() -> Result<(), Fault> {
     harden()?;
     leave_session()?;
-    socket::check_owners(&socket::path()?)?;
+    socket::check_owners(&socket::own_path()?)?;
     let (sink, trouble) = match open_log() {
         Ok(file) => (Sink::File(file), None),
         // Standard error leads nowhere from here.
@@ -127,7 +127,7 @@ fn open_log() -> Result<LogFile, Fault> {
 }
 
 fn serve_in_foreground(idle_exit: Option<u32>) -> Result<(), Fault> {
-    let path = socket::path()?;
+    let path = socket::own_path()?;
     socket::check_owners(&path)?;
     let inherited = Inherited::take(&path)?;
     let idle_exit = idle_exit.map_or(policy::IDLE_EXIT, |seconds| Ticks::seconds(u64::from(seconds)));
@@ -180,7 +180,7 @@ async fn serve_until_told(
     Origins { inherited, idle_exit, manager }: Origins,
     when_ready: impl FnOnce(),
 ) -> Result<(), Fault> {
-    let path = socket::path()?;
+    let path = socket::own_path()?;
     let shown = visible_line(&path.to_string_lossy()).into_owned();
     let socket = match open_socket(inherited, &path)? {
         Opened::Ours(socket) => socket,

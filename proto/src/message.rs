@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Fault, FaultKind, Secret,
+    forwarding::ForwardOpen,
     gateway::{GatewayStatus, NamedGateway, OpenGateway, OpenedGateway},
     git::Credential,
     secret::line_breaker,
@@ -67,6 +68,9 @@ pub enum Ask {
     ShowGateway(NamedGateway),
     /// Make a gateway's key worthless: answered by [`Reply::Done`]. One of the config file gets another.
     RevokeGateway(NamedGateway),
+    /// Open the restricted socket that may be forwarded to another machine: told of by an [`Event::ForwardOpen`], and
+    /// answered by no result but an error. It closes when the last such client has left, unless the config file wants it.
+    Forward,
     /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
@@ -109,7 +113,7 @@ impl Ask {
             Self::ShowGateway(NamedGateway { name }) | Self::RevokeGateway(NamedGateway { name }) => {
                 line_breaker(name.as_bytes()).is_some()
             }
-            Self::Reload | Self::Stop => false,
+            Self::Forward | Self::Reload | Self::Stop => false,
         }
     }
 }
@@ -135,6 +139,13 @@ pub struct Target {
     /// The user name that the profile, or the static credential, must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
+}
+
+impl Target {
+    /// Whether it names a server, or a part of one.
+    pub fn names_server(&self) -> bool {
+        self.uri.is_some() || self.protocol.is_some() || self.host.is_some()
+    }
 }
 
 /// Fields of [`Ask::Get`].
@@ -367,6 +378,8 @@ answers! {
         Gateway(Box<GatewayStatus>),
         /// The gateway that was asked for is open, until the request ends.
         GatewayOpen(Box<OpenedGateway>),
+        /// The restricted socket is open.
+        ForwardOpen(ForwardOpen),
     }
     /// What ends a request. Unknown fields are ignored.
     Reply {
@@ -419,6 +432,10 @@ pub enum Got {
     /// Neither a profile nor a static credential is for the server.
     NoMatch,
 }
+
+/// [`Ask::Forward`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Forward;
 
 /// [`Ask::Reload`] as a request.
 #[derive(Clone, Copy, Debug)]
@@ -479,6 +496,7 @@ requests! {
         Reply::ShownGateway(shown) => shown
     }
     RevokeGateway as |RevokeGateway(name)| Self::RevokeGateway(name) => () { Reply::Done => () }
+    Forward as |Forward| Self::Forward => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
 }
@@ -693,6 +711,12 @@ pub struct Status {
     /// without a proxy's user name and password. A daemon that does not tell is older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<BTreeMap<String, String>>,
+    /// The profiles whose tokens the forwarded socket gives, while it is open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forwards: Vec<String>,
+    /// The machine that this daemon runs on, where the question came by the forwarded socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded_by: Option<String>,
 }
 
 /// Where tokens are kept, and whether that works.

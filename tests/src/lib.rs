@@ -13,6 +13,7 @@ pub mod man;
 pub mod picture;
 pub mod sandbox;
 pub mod simulation;
+pub mod sshd;
 pub mod toolkits;
 pub mod user_manager;
 pub mod webdriver;

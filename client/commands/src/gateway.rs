@@ -4,7 +4,7 @@
 //! Used by: people, and whatever starts their tools.
 
 mod bundle;
-mod child;
+pub(crate) mod child;
 mod presets;
 mod session;
 pub(crate) mod shown;

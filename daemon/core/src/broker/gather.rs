@@ -145,6 +145,7 @@ impl StatusGathering {
         accounts: &BTreeMap<String, Account>,
         default: &str,
         static_hosts: Vec<String>,
+        forwards: Vec<String>,
     ) -> Reply {
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
             let mut status = account.status(step.now, *account.profile().name == *default);
@@ -173,6 +174,8 @@ impl StatusGathering {
             vault: VaultStatus { kind: step.keyring.name().to_owned(), keeps, fault },
             static_hosts,
             network: Some(facts.network.clone()),
+            forwards,
+            forwarded_by: None,
         }))
     }
 }

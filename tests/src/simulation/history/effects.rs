@@ -47,6 +47,9 @@ impl History {
             | Effect::WithdrawAlert(_)
             | Effect::Check { .. }
             | Effect::TellGateways(..)
+            // Nobody forwards in a history.
+            | Effect::OpenForward(_)
+            | Effect::CloseForward
             | Effect::CloseSocket => {}
             Effect::OpenVault(keyring) => self.me().open_vault(keyring),
             Effect::ReadConfig => {
