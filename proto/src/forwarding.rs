@@ -110,8 +110,17 @@ impl Answer {
 
 /// What concerns this machine alone stays here.
 fn status_of_near(status: Status, near: &str) -> Status {
-    let Status { release, pid, config, vault, static_hosts: _, network: _, forwards: _, forwarded_by: _ } =
-        status;
+    let Status {
+        release,
+        pid,
+        config,
+        vault,
+        static_hosts: _,
+        network: _,
+        confinement: _,
+        forwards: _,
+        forwarded_by: _,
+    } = status;
     let VaultStatus { kind, keeps, fault } = vault;
     let vault = VaultStatus { kind, keeps, fault: fault.map(|fault| of_near(fault, near)) };
     Status {
@@ -121,6 +130,7 @@ fn status_of_near(status: Status, near: &str) -> Status {
         vault,
         static_hosts: Vec::new(),
         network: None,
+        confinement: None,
         forwards: Vec::new(),
         forwarded_by: Some(near.to_owned()),
     }
@@ -185,6 +195,7 @@ mod tests {
             vault: VaultStatus { kind: "auto".to_owned(), keeps: None, fault: None },
             static_hosts: vec!["https://git.example.com".to_owned()],
             network: Some([("HTTPS_PROXY".to_owned(), "http://proxy".to_owned())].into()),
+            confinement: None,
             forwards: vec!["work".to_owned()],
             forwarded_by: None,
         };

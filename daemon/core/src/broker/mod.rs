@@ -102,7 +102,7 @@ impl Broker {
         let mut step = Step {
             now,
             dice,
-            keyring: self.config.keyring,
+            keyring: self.config.keyring.clone(),
             jobs: std::mem::take(&mut self.jobs),
             effects: Vec::new(),
             read: Vec::new(),
@@ -150,6 +150,7 @@ impl Broker {
             Event::TimePassed => self.time_passed(step),
             Event::ReloadWanted => self.read_config(step),
             Event::StopWanted => self.stop(step, None),
+            Event::SessionLocked | Event::Sleeping | Event::Woke => {}
         }
     }
 
@@ -201,7 +202,7 @@ impl Broker {
             account.erased(item);
         }
         for logout in self.logouts.iter_mut().filter(|logout| logout.id == ask) {
-            logout.erased(epoch, profile, outcome, step.keyring);
+            logout.erased(epoch, profile, outcome, &step.keyring);
         }
         true
     }
@@ -345,7 +346,7 @@ impl Broker {
                 let profiles =
                     accounts.map(|account| (account.profile().clone(), account.is_listening())).collect();
                 let secrets = self.secrets();
-                step.effects.push(Effect::Check { id, keyring: step.keyring, profiles, secrets });
+                step.effects.push(Effect::Check { id, keyring: step.keyring.clone(), profiles, secrets });
             }
             Ask::Watch(watch) => {
                 let names = self.routes.named_or_all(&self.accounts, watch.profile.as_deref())?;
@@ -488,7 +489,7 @@ impl Broker {
             && self.logouts.is_empty()
             && self.gateways.is_empty()
             && !self.forwarding.is_standing()
-            && self.statics.is_forgettable(step.keyring)
+            && self.statics.is_forgettable(&step.keyring)
             && self.accounts.values().all(|account| account.is_forgettable(step.now))
         {
             step.effects.push(Effect::ExitIfDeserted);
