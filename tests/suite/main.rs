@@ -15,6 +15,7 @@ mod engflow;
 mod examples;
 mod exec;
 mod foreign_input;
+mod forwarding;
 mod further_servers;
 mod gateway;
 mod gateway_audit;

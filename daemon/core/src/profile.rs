@@ -30,6 +30,8 @@ pub struct Config {
     pub notify: Notify,
     /// The gateways that are open at all times, by name.
     pub gateways: BTreeMap<String, GatewaySettings>,
+    /// The profiles that may be forwarded to another machine. If given, the socket for that is open at all times.
+    pub forward: Option<Vec<String>>,
 }
 
 /// What a gateway is for, and whom it lets in.

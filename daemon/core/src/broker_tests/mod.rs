@@ -5,6 +5,7 @@
 mod alerting;
 mod client_secret;
 mod fleet;
+mod forwarding;
 mod further_servers;
 mod gateways;
 mod identifying;
