@@ -158,8 +158,17 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     Ok(config)
 }
 
-const TOP_KEYS: &[&str] =
-    &["default_profile", "keyring", "kv2", "notify", "notify_command", "profile", "static", "gateway", "forward"];
+const TOP_KEYS: &[&str] = &[
+    "default_profile",
+    "keyring",
+    "kv2",
+    "notify",
+    "notify_command",
+    "profile",
+    "static",
+    "gateway",
+    "forward",
+];
 #[rustfmt::skip]
 const PROFILE_KEYS: &[&str] = &[
     "base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command", "also",

@@ -64,6 +64,7 @@ impl Ask {
             Self::OpenGateway(_) | Self::ShowGateway(_) | Self::RevokeGateway(_) => {
                 refuse("a gateway", "rally-cred gateway --help")
             }
+            Self::HoldTurns(_) => refuse("holding turns", "rally-cred exec --help"),
             Self::Forward => refuse("forwarding", "rally-cred forward --help"),
             Self::Reload => refuse("a reload", "rally-cred daemon reload"),
             Self::Stop => refuse("a stop", "rally-cred daemon stop"),
@@ -88,6 +89,7 @@ impl Answer {
                 | Event::News(_)
                 | Event::Gateway(_)
                 | Event::GatewayOpen(_)
+                | Event::TurnsHeld(_)
                 | Event::ForwardOpen(_)
                 | Event::Unknown => None,
             },

@@ -78,7 +78,11 @@ impl SocketGuard {
 
     /// Opens the restricted socket beside this one, and returns its path and guard. It needs no lock of its own.
     pub fn open_restricted(&self, driver: Driver) -> Result<(PathBuf, Self), Fault> {
-        let path = self.place.borrow().path().with_file_name(RESTRICTED);
+        let place = self.place.as_ref().ok_or_else(|| {
+            Fault::new(FaultKind::Failed, "a daemon for one client forwards nothing")
+                .run("rally-cred forward --help")
+        })?;
+        let path = place.borrow().path().with_file_name(RESTRICTED);
         let (guard, _sessions) = place::open_beside(&path)?.serve_by(Door::Forwarded, driver);
         Ok((path, guard))
     }
