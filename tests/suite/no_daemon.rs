@@ -11,6 +11,9 @@ use crate::sign_in::{sign_in, signed_in_with_keyring, with_browser, world_with_b
 
 const TOKEN: [&str; 6] = ["get", "--no-daemon", "--profile", "default", "--format", "token"];
 
+/// The item of the token in the keyring.
+const ITEM: [&str; 4] = ["service", "rally-cred", "username", "token:default"];
+
 /// The sign-in of a person with a keyring, as a file beside one with the client secret.
 pub(crate) fn handed_in(sandbox: &Sandbox, world: &mut World) {
     let mut person = world_with_browser(sandbox);
@@ -19,8 +22,7 @@ pub(crate) fn handed_in(sandbox: &Sandbox, world: &mut World) {
     let mut daemon = person.start_daemon();
     sign_in(&person, sandbox);
     daemon.stop();
-    let lookup = ["lookup", "service", "rally-cred", "username", "token:default"];
-    let record = person.run("secret-tool", &lookup, "").succeeded().stdout;
+    let record = person.run("secret-tool", &[&["lookup"], &ITEM[..]].concat(), "").succeeded().stdout;
     for (name, text) in [("sign-in", &record), ("client-secret", &sandbox.options().client_secret)] {
         fs::write(world.path(name), format!("{text}\n")).unwrap();
     }
@@ -55,7 +57,12 @@ fn a_daemon_that_runs_goes_on_and_keeps_its_gateways() {
     assert_eq!((own.code, own.stderr.as_str()), (Some(0), ""), "{own:?}");
     assert_eq!(own.stdout, world.client(&["get", "--profile", "default", "--format", "token"], "").stdout);
     let after = world.status();
-    assert_eq!((&before["daemon"], &before["gateways"]), (&after["daemon"], &after["gateways"]));
+    assert_eq!(before["gateways"][0]["port"], port);
+    for what in ["pid", "profiles"] {
+        assert!(!before[what].is_null());
+        assert_eq!(before[what], after[what]);
+    }
+    assert_eq!(after["gateways"][0]["port"], port);
 }
 
 #[test]
@@ -65,11 +72,12 @@ fn a_token_that_it_renews_is_saved_before_the_client_ends() {
     sign_in(&world, &sandbox);
     daemon.stop();
     sandbox.change(|options| options.rotate_refresh = true);
-    sandbox.expire_tokens();
-    let life = ["get", "--no-daemon", "--profile", "default", "--format", "token", "--min-validity", "2d"];
-    let first = world.client(&life, "").succeeded().stdout;
+    let lookup = [&["lookup"], &ITEM[..]].concat();
+    let record = without_access_token(&world.run("secret-tool", &lookup, "").succeeded().stdout);
+    world.run("secret-tool", &[&["store", "--label=x"], &ITEM[..]].concat(), record).succeeded();
+    let first = world.client(&TOKEN, "").succeeded().stdout;
     assert_eq!(sandbox.counters().refreshes(), 1);
-    // The old refresh token is dead, so this needs the new one.
+    // The old refresh token is dead, and the new access token is where the next one finds it.
     let second = world.client(&TOKEN, "").succeeded().stdout;
     assert_eq!((first, sandbox.counters().refreshes()), (second, 1));
 }
@@ -90,15 +98,15 @@ fn a_container_without_keyring_home_and_runtime_folder_is_served_from_files() {
     assert_eq!(world.files(), files);
     // A token that has ended is renewed by what the files hold.
     sandbox.revoke(got.stdout.trim());
-    fs::write(world.path("sign-in"), without_access_token(&world)).unwrap();
+    let record = fs::read_to_string(world.path("sign-in")).unwrap();
+    fs::write(world.path("sign-in"), without_access_token(&record)).unwrap();
     let renewed = world.client(&TOKEN, "").succeeded();
     assert_ne!(renewed.stdout, got.stdout);
     assert_eq!(sandbox.counters().refreshes(), 1);
 }
 
-fn without_access_token(world: &World) -> String {
-    let text = fs::read_to_string(world.path("sign-in")).unwrap();
-    let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
+fn without_access_token(record: &str) -> String {
+    let mut record: serde_json::Value = serde_json::from_str(record).unwrap();
     record.as_object_mut().unwrap().remove("access_token");
     record.to_string()
 }
