@@ -12,6 +12,7 @@ mod doctor;
 mod engflow;
 mod examples;
 mod exec;
+mod fleet;
 mod foreign_input;
 mod further_servers;
 mod gateway;
