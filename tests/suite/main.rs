@@ -14,6 +14,7 @@ mod doctor;
 mod engflow;
 mod examples;
 mod exec;
+mod fleet;
 mod foreign_input;
 mod forwarding;
 mod further_servers;
