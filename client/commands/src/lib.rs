@@ -10,6 +10,7 @@ mod daemon;
 mod doctor;
 mod exec;
 mod flags;
+mod forward;
 mod gateway;
 mod hidden_input;
 mod installed;

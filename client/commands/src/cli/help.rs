@@ -57,6 +57,24 @@ Formats:
             \"expires_at\":SECONDS,\"expires\":RFC 3339}; unknown fields are left out;
             on failure {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}";
 
+pub(super) const FORWARD_HELP: &str = "\
+The host needs rally-cred, and nothing set up: \"rally-cred get\" there is answered by this machine's daemon, if the
+host's user has no config file. It gives the tokens of signed-in profiles and their status; it signs nobody in,
+stores nothing, and gives no static credential. Which profiles it gives, [forward] profiles in the config file says;
+without it, the default profile.
+
+It forwards until it is interrupted, and makes a broken connection again. With a program, that runs on the host, at
+this terminal if there is one; its exit code is passed on, and the forwarding ends with it. RALLY_CRED_SOCKET is set
+for it, so it is answered by this machine whatever the host's user has.
+
+ssh takes its settings from its config file and from --ssh. The connection is one of its own, unless --ssh names a
+ControlPath to share.
+
+Examples:
+  rally-cred forward build.example.com
+  rally-cred forward me@build --ssh=-p2222 --ssh=-oProxyJump=gate.example.com
+  rally-cred forward build -- make report";
+
 pub(super) const WATCH_HELP: &str = "\
 Each line is {\"version\":1,\"profile\":…,\"what\":…,\"expires_at\":SECONDS}, never with a token. \"what\" is
 \"held\" (found, as when the watch begins), \"obtained\" (by a sign-in), \"renewed\", \"ended\" (also by a

@@ -149,6 +149,7 @@ impl StatusGathering {
         default: &str,
         static_hosts: Vec<String>,
         turns: &Turns,
+        forwards: Vec<String>,
     ) -> Reply {
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
             let mut status = account.status(step.now, *account.profile().name == *default);
@@ -179,6 +180,8 @@ impl StatusGathering {
             static_hosts,
             network: Some(facts.network.clone()),
             confinement: facts.confinement,
+            forwards,
+            forwarded_by: None,
         }))
     }
 }

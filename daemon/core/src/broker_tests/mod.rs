@@ -4,6 +4,8 @@
 
 mod alerting;
 mod client_secret;
+mod fleet;
+mod forwarding;
 mod further_servers;
 mod gateways;
 mod identifying;
