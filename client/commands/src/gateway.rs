@@ -181,7 +181,10 @@ fn run_program(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -
             command.env(name, bundle.path());
         }
     }
-    child::run(&mut command).or_else(|err| Ok(exec::cannot_be_run(program, &err, output)))
+    let ended = child::run(&mut command);
+    // The exit code may end this process at once.
+    drop(bundle);
+    ended.map(child::exit_code).or_else(|err| Ok(exec::cannot_be_run(program, &err, output)))
 }
 
 fn whose(opened: &OpenedGateway, via: Way) -> String {
