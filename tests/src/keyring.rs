@@ -79,6 +79,11 @@ impl KeyringSession {
         vec![("DBUS_SESSION_BUS_ADDRESS".to_owned(), self.address.clone())]
     }
 
+    /// Where the bus listens.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Ends the keyring daemon with SIGKILL.
     pub fn kill_keyring(&mut self) {
         end(&mut self.keyring);

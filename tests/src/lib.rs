@@ -9,6 +9,7 @@ pub mod desktop;
 pub mod generated;
 pub mod git_server;
 pub mod keyring;
+pub mod logind;
 pub mod man;
 pub mod picture;
 pub mod sandbox;

@@ -87,6 +87,7 @@ impl World {
         world.set("XDG_RUNTIME_DIR", runtime.display());
         // Without this, a bus of the machine could be found.
         world.set("DBUS_SESSION_BUS_ADDRESS", "disabled:");
+        world.set("DBUS_SYSTEM_BUS_ADDRESS", "disabled:");
         world.set("GIT_CONFIG_NOSYSTEM", "1");
         world
     }

@@ -51,6 +51,7 @@ fn word(cause: Cause) -> &'static str {
         Cause::Rally => "Rally",
         Cause::TimePassed => "time",
         Cause::Daemon => "daemon",
+        Cause::System => "system",
     }
 }
 

@@ -56,6 +56,12 @@ pub enum Event {
     ReloadWanted,
     /// The user or the system wants the daemon to stop (SIGTERM, SIGINT).
     StopWanted,
+    /// A session of this user was locked.
+    SessionLocked,
+    /// The machine is about to sleep.
+    Sleeping,
+    /// The machine has slept.
+    Woke,
 }
 
 /// The outcome of a job.

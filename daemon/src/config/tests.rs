@@ -75,7 +75,7 @@ fn every_key_is_read() {
         ca_file = "~/ca.pem"
     "#;
     let config = parsed(text).unwrap();
-    assert_eq!((config.default_profile.as_str(), config.keyring), ("work.1", Keyring::Memory));
+    assert_eq!((config.default_profile.as_str(), &config.keyring), ("work.1", &Keyring::Memory));
     let work = &config.profiles["work.1"];
     assert_eq!(work.base_url.origin().to_string(), "https://eu1.rallydev.com");
     assert_eq!((work.scope.as_str(), work.username.as_deref()), ("alm other", Some("me@example.com")));
@@ -325,8 +325,8 @@ fn values_that_cannot_be_used_are_named_with_their_reason() {
     for (text, expected) in [
         ("keyring = 1", "line 1: `keyring` must be a string, not an integer\n  try: keyring = \"…\""),
         (
-            "\n\nkeyring = \"file\"",
-            "line 3: invalid value for `keyring`\n  try: write \"auto\", \"os\" or \"memory\"",
+            "\n\nkeyring = \"helper:../pass\"",
+            "line 3: invalid value for `keyring`\n  try: write \"auto\", \"os\", \"memory\", \"keyutils\", or \"helper:pass\" for docker-credential-pass",
         ),
         (
             "default_profile = [1]",

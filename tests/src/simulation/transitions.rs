@@ -46,6 +46,8 @@ pub enum Cause {
     TimePassed,
     /// The daemon was told to reload or to stop.
     Daemon,
+    /// The session was locked, or the machine sleeps or wakes.
+    System,
 }
 
 impl Cause {
@@ -65,6 +67,7 @@ impl Cause {
             },
             Event::TimePassed => Self::TimePassed,
             Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,
+            Event::SessionLocked | Event::Sleeping | Event::Woke => Self::System,
         }
     }
 }

@@ -97,7 +97,7 @@ impl Broker {
         let mut step = Step {
             now,
             dice,
-            keyring: self.config.keyring,
+            keyring: self.config.keyring.clone(),
             jobs: std::mem::take(&mut self.jobs),
             effects: Vec::new(),
             read: Vec::new(),
@@ -143,6 +143,7 @@ impl Broker {
             Event::TimePassed => self.time_passed(step),
             Event::ReloadWanted => self.read_config(step),
             Event::StopWanted => self.stop(step, None),
+            Event::SessionLocked | Event::Sleeping | Event::Woke => {}
         }
     }
 
@@ -193,7 +194,7 @@ impl Broker {
             account.erased(item);
         }
         for logout in self.logouts.iter_mut().filter(|logout| logout.id == ask) {
-            logout.erased(epoch, profile, outcome, step.keyring);
+            logout.erased(epoch, profile, outcome, &step.keyring);
         }
         true
     }
@@ -331,7 +332,7 @@ impl Broker {
                 let profiles =
                     accounts.map(|account| (account.profile().clone(), account.is_listening())).collect();
                 let secrets = self.secrets();
-                step.effects.push(Effect::Check { id, keyring: step.keyring, profiles, secrets });
+                step.effects.push(Effect::Check { id, keyring: step.keyring.clone(), profiles, secrets });
             }
             Ask::Watch(watch) => {
                 let names = self.routes.named_or_all(&self.accounts, watch.profile.as_deref())?;
@@ -445,7 +446,7 @@ impl Broker {
             && self.statuses.is_empty()
             && self.logouts.is_empty()
             && self.gateways.is_empty()
-            && self.statics.is_forgettable(step.keyring)
+            && self.statics.is_forgettable(&step.keyring)
             && self.accounts.values().all(|account| account.is_forgettable(step.now))
         {
             step.effects.push(Effect::ExitIfDeserted);
