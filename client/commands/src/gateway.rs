@@ -178,7 +178,7 @@ fn run_program(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -
     presets::reach(&mut command, &opened, via, sys)?;
     if let Some(bundle) = &bundle {
         for name in bundle::NAMED_BY {
-            command.env(name, bundle.path());
+            command.env(name, bundle.as_os_str());
         }
     }
     let ended = child::run(&mut command);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rally_cred_proto::{Fault, FaultKind, own_file, socket};
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 
 use crate::terminal::Terminal;
 
@@ -33,7 +33,7 @@ const SYSTEMS: [&str; 5] = [
 const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// Writes the file for this user only, beside the daemon's socket. It is removed when it is dropped.
-pub(super) fn write(own: &str, sys: &dyn Terminal) -> Result<NamedTempFile, Fault> {
+pub(super) fn write(own: &str, sys: &dyn Terminal) -> Result<TempPath, Fault> {
     let cannot = |err: io::Error| {
         Fault::new(FaultKind::Failed, "the certificates for the program cannot be written")
             .why(err.to_string())
@@ -58,5 +58,6 @@ pub(super) fn write(own: &str, sys: &dyn Terminal) -> Result<NamedTempFile, Faul
         file.write_all(authority.as_bytes()).map_err(cannot)?;
     }
     file.write_all(own.as_bytes()).and_then(|()| file.flush()).map_err(cannot)?;
-    Ok(file)
+    // On Windows, many programs cannot read what another has open to write.
+    Ok(file.into_temp_path())
 }
