@@ -2,12 +2,15 @@
 //! Does not: run a shell; nothing here does.
 //! Used by: remedies that name a file, and settings that git passes to a shell.
 
-use crate::{native, plain::is_deceptive};
+use crate::plain::is_deceptive;
 
 /// A word as the user's shell reads it, in quotes only if it needs them. What a terminal would not show is written in a
 /// way that the shell undoes.
 pub fn shell_word(text: &str) -> String {
-    native!(posix_word(text), windows: powershell_word(text))
+    #[cfg(windows)]
+    return powershell_word(text);
+    #[cfg(not(windows))]
+    posix_word(text)
 }
 
 /// A word as every shell of POSIX reads it.

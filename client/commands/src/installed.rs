@@ -2,14 +2,14 @@
 //! Does not: change any of it.
 //! Used by: `doctor`, which checks it, and `setup`, which completes it.
 
+#[cfg(any(target_os = "macos", all(test, unix)))]
+pub(crate) mod launchd;
+
 use std::ffi::{OsStr, OsString};
 use std::{env::consts::EXE_SUFFIX, io, path::PathBuf, process::Command};
 
 use rally_cred::{autostart::find_program, system::System};
 use rally_cred_proto::{Origin, native, plain::plain, shell_word::posix_word};
-
-#[cfg(target_os = "macos")]
-use crate::launchd;
 
 /// The name under which git runs this program.
 pub(crate) const GIT_HELPER: &str = "git-credential-rally";

@@ -12,8 +12,6 @@ mod flags;
 mod gateway;
 mod hidden_input;
 mod installed;
-#[cfg(any(target_os = "macos", all(test, unix)))]
-mod launchd;
 mod login;
 mod logout;
 mod progress;

@@ -6,8 +6,6 @@ mod answers;
 mod change;
 mod config_text;
 mod interview;
-#[cfg(any(target_os = "macos", all(test, unix)))]
-mod launchd;
 mod machine;
 mod network;
 mod record;

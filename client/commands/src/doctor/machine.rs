@@ -11,9 +11,9 @@ use rally_cred_proto::shell_word::shell_word;
 use rally_cred_proto::{Fault, FaultKind, message::ProfileStatus, native, plain::plain, socket, variables};
 
 use super::Check;
-use crate::installed::{self, By, GIT_HELPER, GitHelper, Units};
 #[cfg(target_os = "macos")]
-use crate::launchd;
+use crate::installed::launchd;
+use crate::installed::{self, By, GIT_HELPER, GitHelper, Units};
 use crate::setup;
 
 /// Whether nobody else may change the config, read the log or use the socket.

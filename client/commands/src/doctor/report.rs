@@ -115,7 +115,7 @@ fn read_line(path: &str, name: &str) -> Option<String> {
 /// The log of a daemon that launchd runs.
 #[cfg(target_os = "macos")]
 fn managers_log(sys: &dyn System) -> io::Result<String> {
-    end_of(&crate::launchd::log(sys).ok_or(io::ErrorKind::NotFound)?)
+    end_of(&installed::launchd::log(sys).ok_or(io::ErrorKind::NotFound)?)
 }
 
 /// Windows starts the client, and that the daemon.

@@ -2,6 +2,9 @@
 //! Does not: carry anything out, or plan what is done already.
 //! Used by: `setup`.
 
+#[cfg(any(target_os = "macos", all(test, unix)))]
+mod launchd;
+
 use std::ffi::{OsStr, OsString};
 #[cfg(not(any(windows, target_os = "macos")))]
 use std::path::Path;
@@ -16,8 +19,6 @@ use rally_cred::system::System;
 use rally_cred_proto::{Fault, FaultKind, native, own_file, socket, variables};
 
 use super::interview::{Interview, YesNo};
-#[cfg(target_os = "macos")]
-use super::launchd;
 use super::{change::Change, record::Made};
 use crate::completions::Shell;
 #[cfg(not(any(windows, target_os = "macos")))]

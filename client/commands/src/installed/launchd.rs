@@ -7,10 +7,10 @@ use std::process::Command;
 
 use rally_cred::system::System;
 
-use crate::installed::Units;
+use super::Units;
 
 /// The agent, which finds the daemon in usual folders and writes its log where Console shows it.
-const TEXT: &str = include_str!("../../../contrib/launchd/rally-cred.plist");
+const TEXT: &str = include_str!("../../../../contrib/launchd/rally-cred.plist");
 
 /// Its label, and the name of its file.
 const LABEL: &str = "rally-cred";

@@ -7,10 +7,9 @@ use std::path::PathBuf;
 use rally_cred::{autostart, system::System};
 use rally_cred_proto::Fault;
 
-use super::machine::{impossible, write};
-use super::{change::Change, record::Made};
+use super::{Change, Made, impossible, write};
 use crate::installed::Units;
-use crate::launchd::{file, session, target, text};
+use crate::installed::launchd::{file, session, target, text};
 
 /// Plans its file, and that launchd loads it at once.
 pub(super) fn plan(state: &Units, sys: &dyn System) -> Result<Vec<Change>, Fault> {
