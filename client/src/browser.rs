@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use rally_cred_proto::Origin;
 
-use crate::system::System;
+use crate::{interactive::has_display, system::System};
 
 /// Opens an http or https address; `false` if no browser could be started. `$BROWSER` comes first.
 pub fn open(url: &str, sys: &dyn System) -> bool {
@@ -18,7 +18,8 @@ pub fn open(url: &str, sys: &dyn System) -> bool {
     };
     // Nothing but an http or https URL, since browsers also take options and other schemes.
     Origin::from_uri(url).is_some()
-        && (commands(url, sys.variable("BROWSER")).into_iter().any(launch) || is_opened_by_windows(url))
+        && (commands(url, sys.variable("BROWSER"), has_desktop(sys)).into_iter().any(launch)
+            || is_opened_by_windows(url))
 }
 
 /// Windows opens it itself, by the program that the user has chosen, and no command has to be made of it.
@@ -32,13 +33,20 @@ const fn is_opened_by_windows(_url: &str) -> bool {
     false
 }
 
+/// Whether there is a desktop to open a browser on. Without one, xdg-open can be started all the same, and then opens
+/// nothing, or a browser for terminals that nobody sees. Windows' own browser opens from WSL.
+fn has_desktop(sys: &dyn System) -> bool {
+    has_display(sys) || sys.variable("WSL_DISTRO_NAME").is_some()
+}
+
 /// What to try, in this order: the entries of `$BROWSER`, read as xdg-open reads them but without a shell, then what
-/// the desktop offers.
-fn commands(url: &str, browser: Option<OsString>) -> Vec<Command> {
+/// the desktop offers. Windows opens the address itself.
+#[cfg_attr(windows, expect(unused_variables, reason = "the desktop is asked otherwise"))]
+fn commands(url: &str, browser: Option<OsString>, has_desktop: bool) -> Vec<Command> {
     let browser = browser.and_then(|browser| browser.into_string().ok()).unwrap_or_default();
     let named = entries(&browser).into_iter().filter_map(|words| named_command(&words, url));
     #[cfg(not(windows))]
-    let named = named.chain(open::commands(url));
+    let named = named.chain(has_desktop.then(|| open::commands(url)).into_iter().flatten());
     named.collect()
 }
 
@@ -109,7 +117,7 @@ mod tests {
             let words = std::iter::once(command.get_program()).chain(command.get_args());
             words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join("|")
         };
-        commands(URL, Some(browser.into())).iter().map(shown).collect()
+        commands(URL, Some(browser.into()), true).iter().map(shown).collect()
     }
 
     #[test]
@@ -146,7 +154,7 @@ mod tests {
         let lines = lines(":first:second %s::");
         assert_eq!(lines[..2], [format!("first|{URL}"), format!("second|{URL}")]);
         assert!(lines.len() > 2, "{lines:?}");
-        assert_eq!(commands(URL, None).len(), lines.len() - 2);
+        assert_eq!(commands(URL, None, true).len(), lines.len() - 2);
     }
 
     #[test]
@@ -155,6 +163,19 @@ mod tests {
         let sys = sys.with("BROWSER", "absent:there");
         assert!(open(URL, &sys));
         assert_eq!(*sys.launched.lock().unwrap(), [format!("there {URL}")]);
+    }
+
+    #[cfg(all(unix, not(target_os = "macos")))]
+    #[test]
+    fn where_no_desktop_is_nothing_is_said_to_open() {
+        let bare = Fake::default();
+        assert!(!open(URL, &bare));
+        assert!(bare.launched.lock().unwrap().is_empty());
+        for (name, value) in
+            [("DISPLAY", ":0"), ("WAYLAND_DISPLAY", "wayland-0"), ("WSL_DISTRO_NAME", "Debian")]
+        {
+            assert!(open(URL, &Fake::default().with(name, value)), "{name}");
+        }
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Runs a program as a child that is treated as if it stood in this one's place: it gets the signals, and its exit code is
 //! ours.
 //! Does not: read or write what it says.
-//! Used by: `gateway`, which has to stay while the program runs.
+//! Used by: `gateway` and `forward`, and `exec` where it holds turns, which have to stay while the program runs.
 
 use std::io;
 use std::process::{Command, ExitStatus};
 
 /// Runs it to its end.
 #[cfg(unix)]
-pub(super) fn run(command: &mut Command) -> io::Result<ExitStatus> {
+pub(crate) fn run(command: &mut Command) -> io::Result<ExitStatus> {
     use std::thread;
 
     use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -41,7 +41,7 @@ pub(super) fn run(command: &mut Command) -> io::Result<ExitStatus> {
 
 /// The program's exit code, or as shells have it for a signal.
 #[cfg(unix)]
-pub(super) fn exit_code(status: ExitStatus) -> u8 {
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt;
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
@@ -49,7 +49,7 @@ pub(super) fn exit_code(status: ExitStatus) -> u8 {
 
 /// Exit codes have 32 bits here, so that of the program is passed on without a detour: this process ends.
 #[cfg(windows)]
-pub(super) fn exit_code(status: ExitStatus) -> u8 {
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     rally_cred::system::end_as(status)
 }
 
@@ -62,7 +62,7 @@ fn has_the_terminal() -> bool {
 
 /// Runs it to its end. Ctrl-C comes to both, and is the program's to obey.
 #[cfg(windows)]
-pub(super) fn run(command: &mut Command) -> io::Result<ExitStatus> {
+pub(crate) fn run(command: &mut Command) -> io::Result<ExitStatus> {
     rally_cred_windows::leave_interrupts_to_children();
     command.status()
 }
