@@ -210,7 +210,10 @@ async fn halved(answer: Response) -> Response {
 }
 
 /// Half of a body, then an error, whereupon the server closes the connection.
-struct Half(Option<Bytes>);
+struct Half {
+    half: Option<Bytes>,
+    is_flushed: bool,
+}
 
 impl HttpBody for Half {
     type Data = Bytes;
@@ -218,10 +221,18 @@ impl HttpBody for Half {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let half = self.0.take().map(Frame::data);
-        Poll::Ready(Some(half.ok_or_else(|| io::ErrorKind::ConnectionReset.into())))
+        if let Some(half) = self.half.take() {
+            return Poll::Ready(Some(Ok(Frame::data(half))));
+        }
+        if !self.is_flushed {
+            // What was not sent when the error comes never is.
+            self.is_flushed = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())))
     }
 }
 
@@ -229,7 +240,10 @@ async fn broken_off(answer: Response) -> Response {
     let (mut parts, body) = answer.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    Response::from_parts(parts, Body::new(Half(Some(body.slice(..body.len() / 2)))))
+    Response::from_parts(
+        parts,
+        Body::new(Half { half: Some(body.slice(..body.len() / 2)), is_flushed: false }),
+    )
 }
 
 fn out_of_order(status: u16, retry_after: Option<u64>, path: &str) -> Response {
