@@ -3,12 +3,14 @@
 //! Used by: start, and the reload on SIGHUP.
 
 mod also;
+mod kv2;
 mod source;
 
 use std::{
     collections::BTreeMap,
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rally_cred_proto::{
@@ -71,14 +73,15 @@ const LARGEST: u64 = 1024 * 1024;
 pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let source = Source { path, text };
     let table = source.parse()?;
-    let (mut default_profile, mut keyring, mut profiles) = (None, Keyring::default(), Vec::new());
+    let (mut default_profile, mut keyring, mut shared, mut profiles) = (None, None, None, Vec::new());
     let (mut static_hosts, mut further) = (StaticHosts::default(), Vec::new());
     let (mut notify, mut notify_command) = (Notify::default(), None);
     let mut gateways = Vec::new();
     for entry in source.entries(table.get_ref()) {
         match entry.key {
             "default_profile" => default_profile = Some(source.text(&entry)?),
-            "keyring" => keyring = parse_keyring(&source, source.text(&entry)?)?,
+            "keyring" => keyring = Some(source.text(&entry)?),
+            "kv2" => shared = Some(kv2::parse(&source, &entry)?),
             "notify" => notify = parse_notify(&source, source.text(&entry)?)?,
             "notify_command" => notify_command = Some(parse_command(&source, &entry)?),
             "profile" => {
@@ -100,6 +103,11 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
             _ => return Err(source.unknown(&entry, TOP_KEYS, PROFILE_KEYS, "[profile.NAME]")),
         }
     }
+    let keyring = match (keyring, shared) {
+        (None, _) => Keyring::default(),
+        (Some(Text { text: "kv2", .. }), Some(shared)) => Keyring::Kv2(Arc::new(shared)),
+        (Some(text), _) => parse_keyring(&source, text)?,
+    };
     also::check(&source, &profiles, &further)?;
     let names: Vec<&str> = profiles.iter().map(|profile| &*profile.name).collect();
     let default_profile = match (&default_profile, names.as_slice()) {
@@ -127,7 +135,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
 }
 
 const TOP_KEYS: &[&str] =
-    &["default_profile", "keyring", "notify", "notify_command", "profile", "static", "gateway"];
+    &["default_profile", "keyring", "kv2", "notify", "notify_command", "profile", "static", "gateway"];
 #[rustfmt::skip]
 const PROFILE_KEYS: &[&str] = &[
     "base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command", "also",
@@ -139,14 +147,16 @@ const GATEWAY_KEYS: &[&str] = &["profile", "port", "mode", "paths", "wait"];
 const DEFAULT_SCOPE: &str = "alm";
 
 fn parse_keyring(source: &Source<'_>, text: Text<'_>) -> Result<Keyring, Fault> {
-    [Keyring::Auto, Keyring::Os, Keyring::Memory]
-        .into_iter()
-        .find(|keyring| keyring.name() == text.text)
-        .ok_or_else(|| {
-            source
-                .broken(text.at, "invalid value for `keyring`")
-                .remedy("write \"auto\", \"os\" or \"memory\"")
-        })
+    if text.text == "kv2" {
+        return Err(source
+            .broken(text.at, "`keyring` is \"kv2\", and [kv2] is missing")
+            .remedy("add [kv2] with the server's `address` below"));
+    }
+    Keyring::parse(text.text).ok_or_else(|| {
+        source.broken(text.at, "invalid value for `keyring`").remedy(
+            "write \"auto\", \"os\", \"memory\", \"keyutils\", \"kv2\", or \"helper:pass\" for docker-credential-pass",
+        )
+    })
 }
 
 fn parse_notify(source: &Source<'_>, text: Text<'_>) -> Result<Notify, Fault> {

@@ -36,7 +36,7 @@ impl Performer {
     /// Opens nothing: keyring and TLS are set up by their first use.
     pub fn new(
         driver: Driver,
-        keyring: Keyring,
+        keyring: &Keyring,
         alerts: Alerts,
         config_path: PathBuf,
         guard: SocketGuard,
@@ -60,22 +60,19 @@ impl Performer {
             Effect::Tell(id, event) => self.driver.tell(id, event),
             Effect::Reply(id, reply) => self.driver.reply(id, reply),
             Effect::Load(epoch, key) => {
-                let vault = self.vault.clone();
-                self.run(epoch, async move { Outcome::Loaded(handed_in::load(&vault, &key).await) });
+                self.ask_vault(epoch, async move |vault: Vault| Outcome::Loaded(handed_in::load(&vault, &key).await));
             }
             Effect::FetchClientSecret(epoch, source) => {
                 let job = async move { Outcome::ClientSecretFetched(secret_source::fetch(&source).await) };
                 self.run(epoch, job);
             }
             Effect::Change(epoch, change) => {
-                let vault = self.vault.clone();
-                self.run(epoch, async move { Outcome::Changed(handed_in::change(&vault, change).await) });
+                self.ask_vault(epoch, async move |vault: Vault| Outcome::Changed(handed_in::change(&vault, change).await));
             }
             Effect::Erase(epoch, key) => {
-                let vault = self.vault.clone();
-                self.run(epoch, async move { Outcome::Erased(vault.erase(&key).await) });
+                self.ask_vault(epoch, async move |vault: Vault| Outcome::Erased(vault.erase(&key).await));
             }
-            Effect::OpenVault(keyring) => self.vault = Vault::open(keyring),
+            Effect::OpenVault(keyring) => self.vault = Vault::open(&keyring),
             Effect::Listen(epoch, expected) => self.listen(epoch, expected),
             Effect::EndListening(epoch, page) => {
                 if let Some(listener) = self.listeners.remove(&epoch) {
@@ -162,6 +159,20 @@ impl Performer {
                 // The browser may have gone; the port closes with the listener either way.
                 arrival.page.send(page).ok();
             }
+        });
+    }
+
+    /// Asks the vault. What it says of its calendar is decided first, since the outcome may hold times.
+    fn ask_vault(&self, epoch: Epoch, ask: impl AsyncFnOnce(Vault) -> Outcome + 'static) {
+        let (driver, vault) = (self.driver.clone(), self.vault.clone());
+        self.run(epoch, async move {
+            let before = vault.calendar();
+            let outcome = ask(vault.clone()).await;
+            if let Some((least, most)) = vault.calendar().filter(|bounds| Some(*bounds) != before) {
+                // A daemon that has ended needs no calendar.
+                let _ = driver.happened(Event::VaultCalendar { least, most });
+            }
+            outcome
         });
     }
 

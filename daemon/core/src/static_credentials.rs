@@ -128,8 +128,8 @@ impl StaticCredentials {
     }
 
     /// Whether a new process would find everything, and nobody waits.
-    pub(super) fn is_forgettable(&self, keyring: Keyring) -> bool {
-        let is_memory = keyring == Keyring::Memory;
+    pub(super) fn is_forgettable(&self, keyring: &Keyring) -> bool {
+        let is_memory = keyring.is_memory();
         !self.stores.values().any(|store| store.has_work() || is_memory && store.has_credentials())
     }
 
@@ -144,7 +144,7 @@ impl StaticCredentials {
     /// vault is known to be unchanged.
     pub(super) fn apply(&mut self, step: &mut Step<'_>, hosts: StaticHosts, has_other_vault: bool) {
         self.hosts = hosts;
-        let is_known = step.keyring == Keyring::Memory && !has_other_vault;
+        let is_known = step.keyring.is_memory() && !has_other_vault;
         let servers: Vec<_> = self.stores.keys().filter(|_| !is_known).cloned().collect();
         self.with_each(servers, |store| store.read_again(step));
     }

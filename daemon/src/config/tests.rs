@@ -3,6 +3,7 @@
 //! Used by: `cargo test`.
 
 use super::*;
+use rally_cred_core::kv2::{Address, ServerToken};
 
 const PATH: &str = "/x/config.toml";
 
@@ -75,7 +76,7 @@ fn every_key_is_read() {
         ca_file = "~/ca.pem"
     "#;
     let config = parsed(text).unwrap();
-    assert_eq!((config.default_profile.as_str(), config.keyring), ("work.1", Keyring::Memory));
+    assert_eq!((config.default_profile.as_str(), &config.keyring), ("work.1", &Keyring::Memory));
     let work = &config.profiles["work.1"];
     assert_eq!(work.base_url.origin().to_string(), "https://eu1.rallydev.com");
     assert_eq!((work.scope.as_str(), work.username.as_deref()), ("alm other", Some("me@example.com")));
@@ -308,7 +309,7 @@ fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_be
         ),
         (
             "pony = 1",
-            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, notify, notify_command, profile, static, gateway",
+            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, kv2, notify, notify_command, profile, static, gateway",
         ),
         (
             "client_secret = \"canary\"",
@@ -320,13 +321,49 @@ fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_be
 }
 
 #[test]
+fn a_shared_vault_is_read_from_its_table() {
+    let profile = "[profile.a]\nclient_id = \"c\"\nredirect_uri = \"http://localhost:1/c\"\n";
+    let config = |keys: &str| parsed(&format!("keyring = \"kv2\"\n{profile}[kv2]\n{keys}"));
+    let kv2 = |keys: &str| match config(keys).unwrap().keyring {
+        Keyring::Kv2(kv2) => (*kv2).clone(),
+        other => panic!("{other:?}"),
+    };
+    let least = kv2("address = \"https://bao.example.com:8200\"");
+    assert_eq!((&*least.mount, &*least.path, &least.token), ("secret", "rally-cred", &None));
+    assert_eq!((least.is_read_only, least.has_reader_items), (false, false));
+    let most = kv2(
+        "address = \"unix:///run/bao.sock\"\nmount = \"teams/kv\"\npath = \"build\"\nnamespace = \"eu\"\n\
+         token_file = \"/run/token\"\nca_file = \"/etc/ca.pem\"\nmode = \"renew-and-publish\"",
+    );
+    assert_eq!(most.address, Address::Socket("/run/bao.sock".into()));
+    assert_eq!(most.token, Some(ServerToken::Source(SecretSource::File("/run/token".into()))));
+    assert!(most.has_reader_items);
+    assert!(kv2("address = \"unix:/run/bao.sock\"\nmode = \"read-only\"").is_read_only);
+    for (keys, expected) in [
+        ("mount = \"kv\"", "[kv2] has no `address`"),
+        ("address = \"http://bao.example.com\"", "`address` cannot be used"),
+        ("address = \"unix:bao.sock\"", "`address` names no socket by its whole path"),
+        ("address = \"https://b\"\npath = \"a/../b\"", "`path` cannot be used"),
+        ("address = \"https://b\"\nmode = \"write\"", "invalid value for `mode`"),
+        ("address = \"https://b\"\ntoken_env = \"A\"\ntoken_file = \"/b\"", "[kv2] names two tokens"),
+        ("address = \"https://b\"\ntoken_credential = \"bao\"", "`token_credential` names no credential"),
+        ("address = \"https://b\"\ntoken_flie = \"/b\"", "unknown key `token_flie`"),
+    ] {
+        let fault = config(keys).unwrap_err();
+        assert!(fault.what.contains(expected), "{keys}: {fault:?}");
+    }
+    let fault = parsed(&format!("keyring = \"kv2\"\n{profile}")).unwrap_err();
+    assert!(fault.what.contains("[kv2] is missing"), "{fault:?}");
+}
+
+#[test]
 fn values_that_cannot_be_used_are_named_with_their_reason() {
     let uri = "redirect_uri = \"http://localhost\"";
     for (text, expected) in [
         ("keyring = 1", "line 1: `keyring` must be a string, not an integer\n  try: keyring = \"…\""),
         (
-            "\n\nkeyring = \"file\"",
-            "line 3: invalid value for `keyring`\n  try: write \"auto\", \"os\" or \"memory\"",
+            "\n\nkeyring = \"helper:../pass\"",
+            "line 3: invalid value for `keyring`\n  try: write \"auto\", \"os\", \"memory\", \"keyutils\", \"kv2\", or \"helper:pass\" for docker-credential-pass",
         ),
         (
             "default_profile = [1]",

@@ -1,4 +1,5 @@
-//! Keeps tokens and client secrets: in the OS keyring, or in memory.
+//! Keeps tokens and client secrets in the place that the config file chooses: the OS keyring, memory, the kernel's
+//! keyring, a helper program, or a vault that many machines share.
 //! Does not: decide when to keep something, fall back from one to the other, or read records.
 //! Used by: perform, which turns the broker's vault effects into calls.
 
@@ -10,8 +11,13 @@ use rally_cred_core::{
     profile::Keyring,
     vault::{Change, Changed, ItemKey, Read, VaultTrouble},
 };
+use thread::Store;
 
+mod helper;
 mod keyring;
+#[cfg(target_os = "linux")]
+mod keyutils;
+mod kv2;
 mod memory;
 mod thread;
 
@@ -32,22 +38,48 @@ impl fmt::Debug for Vault {
     }
 }
 
+#[cfg(target_os = "linux")]
+use keyutils::open as open_keyutils;
+
+#[cfg(not(target_os = "linux"))]
+fn open_keyutils() -> Result<Box<dyn Store>, VaultTrouble> {
+    Err(VaultTrouble::Missing("only Linux has a keyring in its kernel".to_owned()))
+}
+
 #[derive(Clone)]
 enum Place {
     Keyring(Arc<thread::KeyringThread>),
     Memory(Arc<memory::Memory>),
+    Server(Arc<kv2::Server>),
 }
 
 impl Vault {
     /// Opens the configured place; nothing is touched before the first call. `Auto` and `Os` are the same here: the
     /// broker decides what to do about a missing keyring.
-    pub fn open(choice: Keyring) -> Self {
+    pub fn open(choice: &Keyring) -> Self {
         match choice {
-            Keyring::Auto | Keyring::Os => {
-                Self(Place::Keyring(Arc::new(thread::KeyringThread::new(keyring::open, PATIENCE))))
-            }
+            Keyring::Auto | Keyring::Os => Self::on_thread(keyring::open),
             Keyring::Memory => Self(Place::Memory(Arc::default())),
+            Keyring::Keyutils => Self::on_thread(open_keyutils),
+            Keyring::Helper(name) => {
+                let name = name.clone();
+                Self::on_thread(move || Ok(Box::new(helper::Helper::new(name.clone()))))
+            }
+            Keyring::Kv2(settings) => Self(Place::Server(Arc::new(kv2::Server::new(Arc::clone(settings))))),
         }
+    }
+
+    /// By how many milliseconds the calendar of a shared vault is ahead of this machine's, at least and at most.
+    pub fn calendar(&self) -> Option<(i64, i64)> {
+        match &self.0 {
+            Place::Server(server) => server.calendar(),
+            Place::Keyring(_) | Place::Memory(_) => None,
+        }
+    }
+
+    /// A place whose calls may block.
+    fn on_thread(open: impl Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync + 'static) -> Self {
+        Self(Place::Keyring(Arc::new(thread::KeyringThread::new(open, PATIENCE))))
     }
 
     /// What is kept under the key.
@@ -55,6 +87,7 @@ impl Vault {
         match &self.0 {
             Place::Keyring(keyring) => keyring.load(&key.account()).await,
             Place::Memory(memory) => Ok(memory.find(key)),
+            Place::Server(server) => server.load(key).await,
         }
     }
 
@@ -70,6 +103,7 @@ impl Vault {
         match &self.0 {
             Place::Keyring(keyring) => keyring.change(&change.key.account(), change.from, change.to).await,
             Place::Memory(memory) => Ok(memory.change(change)),
+            Place::Server(server) => server.change(change).await,
         }
     }
 
@@ -92,6 +126,17 @@ impl Vault {
         self.write(key, None).await
     }
 
+    /// The account names of all items, in alphabetical order.
+    pub async fn accounts(&self) -> Result<Vec<String>, VaultTrouble> {
+        let mut accounts = match &self.0 {
+            Place::Keyring(keyring) => keyring.accounts().await?,
+            Place::Memory(memory) => memory.accounts(),
+            Place::Server(server) => server.accounts().await?,
+        };
+        accounts.sort();
+        Ok(accounts)
+    }
+
     async fn write(&self, key: &ItemKey, value: Option<Secret>) -> Result<(), VaultTrouble> {
         match &self.0 {
             Place::Keyring(keyring) => keyring.write(&key.account(), value).await,
@@ -99,6 +144,7 @@ impl Vault {
                 memory.write(key.clone(), value);
                 Ok(())
             }
+            Place::Server(server) => server.write(key, value).await,
         }
     }
 }

@@ -6,7 +6,7 @@ use rally_cred_proto::{Fault, FaultKind, Reply};
 
 use crate::{
     account::Account,
-    broker::{Broker, routes::Routes, wake_ups::WakeUps},
+    broker::{Broker, calendar::Calendar, routes::Routes, wake_ups::WakeUps},
     event::{AskId, Effect, Entry},
     policy,
     profile::Config,
@@ -52,8 +52,9 @@ impl Broker {
     fn apply(&mut self, step: &mut Step<'_>, config: Config) {
         let has_other_vault = self.config.keyring != config.keyring;
         if has_other_vault {
-            step.keyring = config.keyring;
-            step.effects.push(Effect::OpenVault(config.keyring));
+            step.keyring = config.keyring.clone();
+            self.calendar = Calendar::default();
+            step.effects.push(Effect::OpenVault(config.keyring.clone()));
         }
         let mut old = std::mem::take(&mut self.accounts);
         for profile in config.profiles.values() {
