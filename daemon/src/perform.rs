@@ -60,14 +60,18 @@ impl Performer {
             Effect::Tell(id, event) => self.driver.tell(id, event),
             Effect::Reply(id, reply) => self.driver.reply(id, reply),
             Effect::Load(epoch, key) => {
-                self.ask_vault(epoch, async move |vault: Vault| Outcome::Loaded(handed_in::load(&vault, &key).await));
+                self.ask_vault(epoch, async move |vault: Vault| {
+                    Outcome::Loaded(handed_in::load(&vault, &key).await)
+                });
             }
             Effect::FetchClientSecret(epoch, source) => {
                 let job = async move { Outcome::ClientSecretFetched(secret_source::fetch(&source).await) };
                 self.run(epoch, job);
             }
             Effect::Change(epoch, change) => {
-                self.ask_vault(epoch, async move |vault: Vault| Outcome::Changed(handed_in::change(&vault, change).await));
+                self.ask_vault(epoch, async move |vault: Vault| {
+                    Outcome::Changed(handed_in::change(&vault, change).await)
+                });
             }
             Effect::Erase(epoch, key) => {
                 self.ask_vault(epoch, async move |vault: Vault| Outcome::Erased(vault.erase(&key).await));

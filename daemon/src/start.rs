@@ -221,22 +221,21 @@ async fn serve_until_told(
     when_ready: impl FnOnce(),
 ) -> Result<(), Fault> {
     let driver = Driver::default();
-    let (shown, (guard, sessions)) = match clients {
-        Clients::Only(client) => ("none".to_owned(), client.serve(driver.clone())?),
+    let (path, (guard, sessions)) = match clients {
+        Clients::Only(client) => (None, client.serve(driver.clone())?),
         Clients::Socket(inherited) => {
             let path = socket::path()?;
-            let shown = visible_line(&path.to_string_lossy()).into_owned();
             match open_socket(inherited, &path)? {
-                Opened::Ours(socket) => (shown, socket.serve(driver.clone())),
+                Opened::Ours(socket) => (Some(path), socket.serve(driver.clone())),
                 Opened::OtherDaemon => {
-                    tracing::info!("another daemon serves {shown}");
+                    tracing::info!("another daemon serves {}", shown(&path));
                     when_ready();
                     return Ok(());
                 }
             }
         }
     };
-    let confinement = confinement::begin(&path);
+    let confinement = confinement::begin(path.as_deref());
     let facts = Facts {
         release: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -245,7 +244,7 @@ async fn serve_until_told(
         confinement,
     };
     watch_signals(&driver)?;
-    tracing::info!(profiles = config.profiles.len(), socket = %shown, "ready");
+    tracing::info!(profiles = config.profiles.len(), socket = path.as_deref().map(shown), "ready");
     manager.ready(config.profiles.len());
     let (alerts, mut all_gone) = Alerts::new(config.notify.clone());
     let manager = Rc::new(manager);
@@ -269,6 +268,10 @@ async fn serve_until_told(
     log::catch_up();
     tracing::info!("stopped");
     Ok(())
+}
+
+fn shown(path: &Path) -> String {
+    visible_line(&path.to_string_lossy()).into_owned()
 }
 
 #[cfg(target_os = "linux")]
