@@ -17,6 +17,7 @@ use rally_cred_proto::{
 #[cfg(windows)]
 use rally_cred_windows::Started as Child;
 
+use crate::forwarded;
 #[cfg(unix)]
 use crate::system::hold_back_descriptors;
 use crate::system::{System, no_thread};
@@ -50,6 +51,9 @@ impl From<bool> for Start {
 pub fn connect(sys: &dyn System, autostart: bool, deadline: &mut Deadline) -> Result<Client, Fault> {
     let socket = sys.socket()?;
     match Client::connect_by(&socket, deadline) {
+        Err(fault) if fault.kind == FaultKind::NoDaemon && socket::is_forwarded(&socket) => {
+            return Err(forwarded::explain(&socket, fault));
+        }
         Err(fault) if fault.kind == FaultKind::NoDaemon && autostart => {}
         Err(fault) if fault.kind == FaultKind::NoDaemon => return Err(out_of_reach(&socket).unwrap_or(fault)),
         done => return done,

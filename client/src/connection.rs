@@ -10,7 +10,7 @@ use rally_cred_proto::{Ask, Client, Deadline, Event, Fault, FaultKind, Reply, Re
 #[cfg(unix)]
 use crate::autostart::Own;
 use crate::autostart::{self, Start};
-use crate::system::System;
+use crate::{forwarded, system::System};
 
 /// How much longer than asked the client waits, so that the daemon's own timeout arrives first. The daemon is told whole
 /// seconds, which may be half a second more than there is.
@@ -83,7 +83,14 @@ impl<'a> Connection<'a> {
             }
             outcome => outcome,
         }
-        .map_err(Lost::into_fault)
+        .map_err(|lost| self.explain(lost.into_fault()))
+    }
+
+    fn explain(&self, fault: Fault) -> Fault {
+        match self.sys.socket() {
+            Ok(socket) => forwarded::explain(&socket, fault),
+            Err(_) => fault,
+        }
     }
 
     fn ask_once(

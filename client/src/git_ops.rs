@@ -4,7 +4,7 @@
 //! Used by: git, after a password was used.
 
 use rally_cred_proto::message::{Erase, Store};
-use rally_cred_proto::{Deadline, Fault, FaultKind, git};
+use rally_cred_proto::{Deadline, Fault, FaultKind, git, socket};
 
 use crate::autostart::Start;
 use crate::events::{self, Audience};
@@ -64,7 +64,9 @@ pub(crate) fn store(options: &Options, sys: &dyn System, output: &mut Output<'_>
     let path = attributes.path.as_deref().map(get::text_of_path);
     let is_ephemeral = attributes.ephemeral;
     let credential = attributes.into_credential();
-    if is_ephemeral || protocol.is_empty() || host.is_empty() || !credential.is_complete() {
+    // Nothing is kept on another machine, and git stores after each use.
+    let is_forwarded = socket::is_forwarded(&sys.socket()?);
+    if is_forwarded || is_ephemeral || protocol.is_empty() || host.is_empty() || !credential.is_complete() {
         return Ok(0);
     }
     let store = Store { protocol, host, path, credential };

@@ -110,7 +110,7 @@ fn check_config(path: Option<PathBuf>) -> Result<String, Fault> {
 fn serve_detached() -> Result<(), Fault> {
     harden()?;
     leave_session()?;
-    socket::check_owners(&socket::path()?)?;
+    socket::check_owners(&socket::own_path()?)?;
     let (sink, trouble) = match open_log() {
         Ok(file) => (Sink::File(file), None),
         // Standard error leads nowhere from here.
@@ -141,7 +141,7 @@ fn open_log() -> Result<LogFile, Fault> {
 }
 
 fn serve_in_foreground(idle_exit: Option<u32>) -> Result<(), Fault> {
-    let path = socket::path()?;
+    let path = socket::own_path()?;
     socket::check_owners(&path)?;
     let inherited = Inherited::take(&path)?;
     let idle_exit = idle_exit.map_or(policy::IDLE_EXIT, |seconds| Ticks::seconds(u64::from(seconds)));
@@ -224,11 +224,11 @@ async fn serve_until_told(
     let (path, (guard, sessions)) = match clients {
         Clients::Only(client) => (None, client.serve(driver.clone())?),
         Clients::Socket(inherited) => {
-            let path = socket::path()?;
+            let path = socket::own_path()?;
             match open_socket(inherited, &path)? {
                 Opened::Ours(socket) => (Some(path), socket.serve(driver.clone())),
                 Opened::OtherDaemon => {
-                    tracing::info!("another daemon serves {}", shown(&path));
+                    tracing::info!("another daemon serves {}", visible_line(&path.to_string_lossy()));
                     when_ready();
                     return Ok(());
                 }
@@ -236,6 +236,8 @@ async fn serve_until_told(
         }
     };
     let confinement = confinement::begin(path.as_deref());
+    let shown = path.as_deref().map_or("none".into(), Path::to_string_lossy);
+    let shown = visible_line(&shown).into_owned();
     let facts = Facts {
         release: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -244,7 +246,7 @@ async fn serve_until_told(
         confinement,
     };
     watch_signals(&driver)?;
-    tracing::info!(profiles = config.profiles.len(), socket = path.as_deref().map(shown), "ready");
+    tracing::info!(profiles = config.profiles.len(), socket = %shown, "ready");
     manager.ready(config.profiles.len());
     let (alerts, mut all_gone) = Alerts::new(config.notify.clone());
     let manager = Rc::new(manager);
@@ -268,10 +270,6 @@ async fn serve_until_told(
     log::catch_up();
     tracing::info!("stopped");
     Ok(())
-}
-
-fn shown(path: &Path) -> String {
-    visible_line(&path.to_string_lossy()).into_owned()
 }
 
 #[cfg(target_os = "linux")]

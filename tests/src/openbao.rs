@@ -1,5 +1,5 @@
-//! An OpenBao of a test: file-backed, unsealed, with a mount for rally-cred and a policy for each role; and a way to it that
-//! a test may hold up, cut, or count.
+//! An OpenBao of a test: file-backed, unsealed, and set up by the lines of docs/fleets.md; and a way to it that a test may
+//! hold up, cut, or count.
 //! Does not: serve anybody but this machine. `tests/tools/install` brings the program.
 //! Used by: `cargo fleet`, and the tests of shared vaults.
 #![expect(
@@ -21,7 +21,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{sandbox::Sandbox, toolkits, world};
+use crate::{generated, sandbox::Sandbox, toolkits, world};
 
 /// The server. Dropped, it ends and leaves nothing.
 #[derive(Debug)]
@@ -51,13 +51,13 @@ impl Role {
     }
 }
 
-/// The policies, as the documents have them.
-pub const AGENT_POLICY: &str = r#"path "rally/data/agents/*" { capabilities = ["create", "read", "update"] }
-path "rally/metadata/agents/*" { capabilities = ["list"] }
-"#;
-/// The same for those who may only read access tokens.
-pub const READER_POLICY: &str = r#"path "rally/data/agents/access/*" { capabilities = ["read"] }
-"#;
+/// The blocks of this language in the document on fleets, in order.
+fn documented(language: &str) -> Vec<String> {
+    let path = generated::root().join("docs/fleets.md");
+    let text = fs::read_to_string(path).expect("the document on fleets");
+    let begin = format!("```{language}\n");
+    text.split(&begin).skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
+}
 
 impl OpenBao {
     /// Starts one, which keeps its data in files of its own.
@@ -90,12 +90,16 @@ impl OpenBao {
             |pointer: &str| init.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         (bao.unseal_key, bao.root_token) = (text("/unseal_keys_b64/0"), text("/root_token"));
         bao.unseal();
-        bao.run(&["secrets", "enable", "-path=rally", "-version=2", "kv"]);
-        bao.until(&["write", "rally/config", "max_versions=1", "cas_required=true"]);
-        for (role, policy) in [(Role::Agent, AGENT_POLICY), (Role::Reader, READER_POLICY)] {
-            let file = bao.folder.path().join(role.name());
-            fs::write(&file, policy).expect("a policy");
-            bao.run(&["policy", "write", role.name(), &file.display().to_string()]);
+        // The lines that the document gives, with the files that it shows.
+        for (role, policy) in [Role::Agent, Role::Reader].into_iter().zip(documented("hcl")) {
+            let file = bao.folder.path().join(format!("{}.hcl", role.name()));
+            fs::write(file, policy).expect("a policy");
+        }
+        bao.until(&["token", "lookup"]);
+        let lines = documented("sh").into_iter().next().unwrap_or_default();
+        for line in lines.lines() {
+            let words: Vec<_> = line.split(' ').skip(1).collect();
+            bao.until(&words);
         }
         bao
     }
@@ -156,6 +160,7 @@ impl OpenBao {
             .env("HOME", self.folder.path())
             .env("BAO_ADDR", self.address())
             .env("BAO_TOKEN", &self.root_token)
+            .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .output()
             .map_err(|err| err.to_string())?;
@@ -173,12 +178,14 @@ impl Drop for OpenBao {
     }
 }
 
-/// A config file with one profile for the sandbox, whose tokens are in the vault at this address.
-pub fn config_for(sandbox: &Sandbox, address: &str, path: &str, mode: &str, token: &str) -> String {
-    format!(
-        "keyring = \"kv2\"\n\n{}\n[kv2]\naddress = \"{address}\"\nmount = \"rally\"\npath = \"{path}\"\nmode = \"{mode}\"\n{token}\n",
-        world::profile_for(sandbox)
-    )
+/// The documented config file for an agent, with one profile for the sandbox, and with these words in place of others.
+pub fn config_for(sandbox: &Sandbox, changes: &[(&str, &str)]) -> String {
+    let documented = documented("toml").into_iter().next().unwrap_or_default();
+    let config = changes.iter().fold(documented, |config, (from, to)| {
+        assert!(config.contains(from), "the documented config file has no {from}");
+        config.replace(from, to)
+    });
+    format!("{config}\n{}", world::profile_for(sandbox))
 }
 
 /// A way to a server through this process, on which a test holds requests up or cuts them. Each request of a daemon has a

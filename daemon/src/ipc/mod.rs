@@ -11,13 +11,14 @@ mod session;
 use std::{
     cell::RefCell,
     io,
+    path::PathBuf,
     rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
 };
 
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{Fault, FaultKind, forwarding::Door};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
     task::spawn_local,
@@ -37,6 +38,9 @@ pub use place::{Opened, open};
 /// Connections served at once; each costs a task and a few kilobytes. For one more, the longest idle is dropped; if there
 /// is none, it waits in the socket's queue.
 const CONNECTIONS: usize = 1024;
+
+/// Name of the socket that is forwarded to another machine, in the folder of the first.
+const RESTRICTED: &str = "forward.sock";
 
 /// Pause after the system refused a connection, for example because it is out of descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -72,6 +76,17 @@ impl SocketGuard {
         }
     }
 
+    /// Opens the restricted socket beside this one, and returns its path and guard. It needs no lock of its own.
+    pub fn open_restricted(&self, driver: Driver) -> Result<(PathBuf, Self), Fault> {
+        let place = self.place.as_ref().ok_or_else(|| {
+            Fault::new(FaultKind::Failed, "a daemon for one client forwards nothing")
+                .run("rally-cred forward --help")
+        })?;
+        let path = place.borrow().path().with_file_name(RESTRICTED);
+        let (guard, _sessions) = place::open_beside(&path)?.serve_by(Door::Forwarded, driver);
+        Ok((path, guard))
+    }
+
     /// Whether no client is connected. Holds until the caller awaits something, since the whole daemon runs on one
     /// thread.
     pub fn is_deserted(&self) -> bool {
@@ -89,6 +104,10 @@ impl Drop for SocketGuard {
 impl Socket {
     /// Begins to accept. The guard closes the socket; the returned task ends once every session has.
     pub fn serve(self, driver: Driver) -> (SocketGuard, tokio::task::JoinHandle<()>) {
+        self.serve_by(Door::Own, driver)
+    }
+
+    fn serve_by(self, door: Door, driver: Driver) -> (SocketGuard, tokio::task::JoinHandle<()>) {
         let (is_closed, closing) = watch::channel(false);
         let Self { listener, place } = self;
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
@@ -96,6 +115,7 @@ impl Socket {
         let place = Rc::new(RefCell::new(place));
         let reception = Reception {
             listener,
+            door,
             watch,
             // The lock ends with the guard.
             place: Rc::downgrade(&place),
@@ -113,6 +133,7 @@ impl Socket {
 
 struct Reception {
     listener: Listener,
+    door: Door,
     watch: Watch,
     place: Weak<RefCell<Place>>,
     driver: Driver,
@@ -176,7 +197,7 @@ impl Reception {
     fn admit(&mut self, stream: Stream, permit: OwnedSemaphorePermit) {
         tell_end(&mut self.refused, "clients could not be accepted");
         let peer = match peer_of(&stream) {
-            Ok(peer) => peer,
+            Ok(peer) => Peer { door: self.door, ..peer },
             Err(stranger) => {
                 if self.strangers.happened(&stranger) {
                     tracing::warn!("refused a connection: {stranger}");
@@ -242,8 +263,12 @@ impl Reception {
             }
             Err(fault) => {
                 tracing::warn!(why = fault.why, "{}, so no client can come any more", fault.what);
-                // It may have ended.
-                let _ = self.driver.happened(Event::StopWanted);
+                match self.door {
+                    // It may have ended.
+                    Door::Own => drop(self.driver.happened(Event::StopWanted)),
+                    // What is lost with the folder is the own socket too, which sees to it.
+                    Door::Forwarded => {}
+                }
             }
         }
     }
@@ -278,8 +303,8 @@ fn peer_of(stream: &Stream) -> Result<Peer, String> {
             return Err(format!("it comes from uid {uid}"));
         }
         let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-        Ok(Peer { pid, uid: Some(uid), program: None })
+        Ok(Peer { pid, uid: Some(uid), program: None, door: Door::Own })
     }
     #[cfg(not(unix))]
-    Ok(Peer { pid: peer.pid(), uid: None, program: None })
+    Ok(Peer { pid: peer.pid(), ..Peer::default() })
 }

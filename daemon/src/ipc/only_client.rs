@@ -56,9 +56,9 @@ mod connected {
             let stream = self.0.set_nonblocking(true).and_then(|()| Stream::try_from(OwnedFd::from(self.0)));
             let stream = stream.map_err(|err| unusable(&err))?.into();
             let peer = peer_of(&stream).map_err(|why| unusable(&io::Error::other(why)))?;
-            let program = program_of(peer.pid);
             let (is_closed, closing) = watch::channel(false);
             let session = spawn_local(async move {
+                let program = program_of(peer.pid);
                 session::serve(stream, peer, program, driver.clone(), closing, Idle::default()).await;
                 // It may have ended.
                 let _ = driver.happened(Event::StopWanted);

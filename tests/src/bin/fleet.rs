@@ -58,8 +58,14 @@ impl Agent {
         let world = World::new();
         let token = token_file(world.path(""), &bao.token(role, "1h"));
         let mode = if role == Role::Agent { "renew-and-publish" } else { "read-only" };
-        let token = format!("token_file = \"{}\"", token.display());
-        world.configure(&config_for(sandbox, &bao.address(), "agents", mode, &token));
+        world.configure(&config_for(
+            sandbox,
+            &[
+                ("https://bao.example.com:8200", &bao.address()),
+                ("/run/rally-cred/bao-token", &token.display().to_string()),
+                ("renew-and-publish", mode),
+            ],
+        ));
         let daemon = world.start_daemon();
         Self { socket: world.path("run/rally-cred/agent.sock"), _daemon: daemon, _world: world }
     }

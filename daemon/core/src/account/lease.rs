@@ -76,9 +76,9 @@ impl Lease {
         self.extend_at = Some(began + policy::LEASE_EXTENSION);
     }
 
-    /// What the lease was for has ended.
+    /// What the lease was for has ended: Rally has answered, or another daemon has renewed.
     pub(super) fn over(&mut self) {
-        self.extend_at = None;
+        (self.extend_at, self.seen, self.found) = (None, None, 0);
     }
 
     pub(super) fn extend_at(&self) -> Option<Tick> {

@@ -151,6 +151,7 @@ impl Account {
         let found = self.token.without_refused(found);
         step.log(&self.profile.name, GrantStep::Adopted);
         self.token_item = Item::read();
+        self.lease.over();
         self.reports.new_token();
         self.backoff = Backoff::default();
         self.fault = None;
