@@ -61,7 +61,7 @@ async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
     let mut command = program::command(program);
     command.args(arguments).stdout(Stdio::piped());
     program::keep_variables_of_stores(&mut command);
-    let mut group = Group::start(&mut command).map_err(|err| format!("cannot be run: {err}"))?;
+    let mut group = Group::start(command).map_err(|err| format!("cannot be run: {err}"))?;
     let mut kept = Zeroizing::new(Vec::with_capacity(LONGEST));
     if let Some(mut stdout) = group.child().stdout.take() {
         let mut piece = Zeroizing::new([0; 1024]);
