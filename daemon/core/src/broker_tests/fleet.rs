@@ -5,7 +5,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::*;
-use crate::kv2::{Address, Kv2, ServerTrouble};
+use crate::profile::kv2::{Address, Kv2, ServerTrouble};
 
 fn kv2(is_read_only: bool) -> Keyring {
     Keyring::Kv2(Arc::new(Kv2 {
