@@ -4,7 +4,7 @@
 
 use rally_cred_proto::{Fault, FaultKind, Secret, native};
 
-use crate::kv2::ServerTrouble;
+use crate::profile::kv2::ServerTrouble;
 
 /// Names one item in the vault.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
