@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::{env::consts::EXE_SUFFIX, sync::mpsc, thread, time::Duration};
 
 use rally_cred_proto::{
-    Answer, Client, Deadline, Event, Fault, FaultKind, Reply, frame, lock::Lock, own_file, process::DAEMON,
-    socket, variables,
+    Answer, Client, Deadline, Event, Fault, FaultKind, Reply, frame, lock::Lock, native, own_file,
+    process::DAEMON, socket, variables,
 };
 
 #[cfg(windows)]
@@ -277,7 +277,7 @@ fn not_started(why: impl AsRef<str>) -> Fault {
     match log {
         Ok(log) => fault.remedy(format!("see {log}")),
         // Without a home folder there is no log either.
-        Err(_) => fault.remedy("set HOME to a folder of yours"),
+        Err(_) => fault.remedy(native!("set HOME to a folder of yours", windows: "sign in to Windows again")),
     }
 }
 

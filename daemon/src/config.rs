@@ -16,6 +16,7 @@ use std::{
 use rally_cred_proto::{
     Fault, FaultKind, Origin, ProfileName, duration,
     gateway::Way,
+    native,
     origin::DEFAULT_BASE_URL,
     shell_word::shell_word,
     variables::{self, CONFIG, SECRET_FILE, variable},
@@ -470,10 +471,16 @@ fn refused(path: &Path, unusable: &Unusable) -> Fault {
         Unusable::OfAnotherUser { .. } => broken(path, "is not safe")
             .why(unusable.to_string())
             .remedy(mend("put a file of your own in its place")),
-        Unusable::WritableByOthers { .. } => broken(path, "is not safe")
-            .why(unusable.to_string())
-            .remedy(mend(&format!("chmod go-w {}", shell_word(&path.display().to_string())))),
+        Unusable::WritableByOthers { .. } => {
+            broken(path, "is not safe").why(unusable.to_string()).remedy(mend(&close_to_others(path)))
+        }
     }
+}
+
+/// The command after which nobody else can write to a file.
+fn close_to_others(path: &Path) -> String {
+    let path = shell_word(&path.display().to_string());
+    native!(format!("chmod go-w {path}"), windows: format!("icacls {path} /reset"))
 }
 
 #[cfg(test)]

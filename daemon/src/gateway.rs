@@ -23,8 +23,8 @@ use rally_cred_proto::{
     Answer, Ask, Fault, FaultKind, Reply, Secret,
     gateway::{GatewayStatus, Way, WayOut},
     message::{Erase, Get, Target, Token},
+    native::who_listens_on,
     network,
-    shell_word::who_listens_on,
 };
 use tokio::{
     runtime::{Builder, Handle},

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind, Reply, frame, message, network, own_file,
+    Answer, Fault, FaultKind, Reply, frame, message, native, network, own_file,
     plain::{visible, visible_line},
     socket,
 };
@@ -128,11 +128,15 @@ fn serve_detached() -> Result<(), Fault> {
 
 /// The log of a daemon that a client started. If it fails, the daemon serves without one, and tells that client.
 fn open_log() -> Result<LogFile, Fault> {
-    let path = socket::state_folder()?.join("daemon.log");
+    let folder = socket::state_folder()?;
+    let path = folder.join("daemon.log");
     LogFile::open(&path).map_err(|err| {
         let remedy = own_file::owner_remedy(&path).unwrap_or_else(|| match path.symlink_metadata() {
             Ok(_) => own_file::put_aside(&path),
-            Err(_) => "set XDG_STATE_HOME to a folder in which you may write".to_owned(),
+            Err(_) => native!(
+                "set XDG_STATE_HOME to a folder in which you may write".to_owned(),
+                windows: format!("icacls {} shows who may write there", folder.display())
+            ),
         });
         Fault::new(FaultKind::Failed, format!("the log {} cannot be opened, so none is kept", path.display()))
             .why(err.to_string())

@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod git;
 pub mod lock;
 pub mod message;
+pub mod native;
 pub mod neighbour;
 pub mod network;
 pub mod object;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[cfg(unix)]
 use crate::FaultKind;
 use crate::variables::{self, variable};
-use crate::{Fault, own_file};
+use crate::{Fault, native, own_file};
 
 /// Name of the variable that overrides the path, for tests and unusual set-ups.
 pub const OVERRIDE: &str = "RALLY_CRED_SOCKET";
@@ -135,7 +135,7 @@ pub fn check_folder(socket: &Path) -> Result<bool, Fault> {
     let put_aside = || {
         let above = folder.parent().unwrap_or(Path::new("/"));
         match std::fs::metadata(above) {
-            Ok(above) if above.uid() == me => format!("mv {} {}", word(""), word(".old")),
+            Ok(above) if above.uid() == me => native::put_aside(folder, ".old"),
             _ => "set XDG_RUNTIME_DIR to a folder of your own, or unset it".to_owned(),
         }
     };
@@ -196,8 +196,10 @@ pub fn in_the_way(fault: Fault, socket: &Path, thing: &Path) -> Fault {
 }
 
 /// What helps where the path comes from the variable, whatever is the matter with it.
-pub const OTHER_PATH: &str =
-    "unset RALLY_CRED_SOCKET, or set it to a path in a folder of your own that is closed to others";
+pub const OTHER_PATH: &str = native!(
+    "unset RALLY_CRED_SOCKET, or set it to a path in a folder of your own that is closed to others",
+    windows: r"remove the variable RALLY_CRED_SOCKET, or set it to a name of your own, such as \\.\pipe\rally-cred-mine"
+);
 
 /// Whether this is the path that we choose ourselves, so that its folder is ours.
 pub fn is_default(socket: &Path) -> bool {

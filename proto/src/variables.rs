@@ -5,7 +5,7 @@
 use std::path::{PathBuf, absolute};
 use std::{env, ffi::OsString};
 
-use crate::{Fault, FaultKind, shell_word::set_variable};
+use crate::{Fault, FaultKind, native::set_variable};
 
 /// Name of the variable with the config file's path.
 pub const CONFIG: &str = "RALLY_CRED_CONFIG";

@@ -224,7 +224,7 @@ fn a_proxys_socket_takes_the_place_of_a_token() {
     let program = rally_cred_tests::toolkits::installed("bao").display().to_string();
     let mut proxy =
         world.start(&program, &["proxy", "-config", &world.path("proxy.hcl").display().to_string()]);
-    while proxy.next_line_of_stdout().is_some_and(|line| !line.contains("proxy started")) {}
+    proxy.wait_for_line("authentication successful");
     world.configure(&config_for(
         &sandbox,
         &[

@@ -10,7 +10,7 @@ use std::{path::Path, process::Command};
 
 use clap::Args;
 use rally_cred::{events::warn, output::Output};
-use rally_cred_proto::{Fault, FaultKind, Origin, Secret, gateway::HoldTurns, own_file};
+use rally_cred_proto::{Fault, FaultKind, Origin, Secret, gateway::HoldTurns, native, own_file};
 use serde::Deserialize;
 
 use crate::child;
@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
         None => sys.run_in_place(&mut command),
         Some(requests) => {
             turns::hold(HoldTurns { profile: Some(got.profile), turns: requests })?;
-            child::run(&mut command)
+            child::run(&mut command).map(child::exit_code)
         }
     };
     ran.or_else(|err| Ok(cannot_be_run(program, &err, output)))
@@ -97,13 +97,18 @@ pub(crate) fn cannot_be_run(program: &OsStr, err: &io::Error, output: &mut Outpu
     let (code, remedy) = match err.kind() {
         io::ErrorKind::NotFound => (
             127,
-            match cfg!(windows) {
-                true => "install it, or give its path; a shell's own words and scripts need cmd /c …",
-                false => "install it, or give its path; a shell's own words need sh -c \"…\"",
-            },
+            native!(
+                "install it, or give its path; a shell's own words need sh -c \"…\"",
+                windows: "install it, or give its path; a shell's own words and scripts need cmd /c …"
+            ),
         ),
-        _ if cfg!(windows) => (126, "name a program that you may run; icacls shows whether it is one"),
-        _ => (126, "name a program that you may run; ls -l shows whether it is one"),
+        _ => (
+            126,
+            native!(
+                "name a program that you may run; ls -l shows whether it is one",
+                windows: "name a program that you may run; icacls shows whether it is one"
+            ),
+        ),
     };
     output.say(told.remedy(remedy));
     code

@@ -59,7 +59,9 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
         command
     };
     if !options.program.is_empty() {
-        return child::run(&mut connection()).or_else(|err| Ok(cannot_be_run(ssh.as_os_str(), &err, output)));
+        return child::run(&mut connection())
+            .map(child::exit_code)
+            .or_else(|err| Ok(cannot_be_run(ssh.as_os_str(), &err, output)));
     }
     let (mut was_there, mut pause) = (false, FIRST_PAUSE);
     loop {

@@ -176,16 +176,19 @@ fn run_program(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -
         Way::Https | Way::Connect => Some(bundle::write(&opened.authority, sys)?),
     };
     presets::reach(&mut command, &opened, via, &options.tools, sys)?;
-    let trust_store = bundle.as_ref().map(|bundle| trust_store::write(bundle.path())).transpose()?;
+    let trust_store = bundle.as_ref().map(|bundle| trust_store::write(bundle)).transpose()?;
     if let Some(bundle) = &bundle {
         for name in bundle::NAMED_BY {
-            command.env(name, bundle.path());
+            command.env(name, bundle.as_os_str());
         }
     }
     if let Some(store) = &trust_store {
-        command.envs(trust_store::variable(store.path(), sys));
+        command.envs(trust_store::variable(store, sys));
     }
-    child::run(&mut command).or_else(|err| Ok(exec::cannot_be_run(program, &err, output)))
+    let ended = child::run(&mut command);
+    // The exit code may end this process at once.
+    drop((bundle, trust_store));
+    ended.map(child::exit_code).or_else(|err| Ok(exec::cannot_be_run(program, &err, output)))
 }
 
 fn whose(opened: &OpenedGateway, via: Way) -> String {

@@ -11,9 +11,11 @@ use rally_cred_proto::{
 };
 use url::{Host, Url};
 
+pub mod kv2;
+
 use crate::also::{Also, TokenHeader};
-use crate::kv2::Kv2;
 use crate::time::Ticks;
+use kv2::Kv2;
 
 /// The whole configuration. The default, with no profile, holds without a config file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -36,7 +36,7 @@ pub enum FleetBug {
     BlindChange,
     /// No daemon sees another's lease.
     HiddenLease,
-    /// A lease changes for ever, though nobody extends it.
+    /// The lease of a daemon that died changes for ever, though nobody extends it.
     EternalLease,
     /// Every machine's own calendar is believed.
     TrustedClocks,
@@ -134,6 +134,8 @@ pub struct Fleet {
     sent: HashMap<String, Of>,
     /// When the vault last took a lease of a daemon.
     leased: HashMap<Of, Tick>,
+    /// Who took the lease last.
+    holder: Option<Of>,
     /// By refresh token, also a used one: the sign-in that it goes back to.
     origins: HashMap<String, u64>,
     /// By sign-in: the refresh token that Rally gave last, and who got it.
@@ -197,6 +199,7 @@ impl Fleet {
             known_ends: HashMap::new(),
             sent: HashMap::new(),
             leased: HashMap::new(),
+            holder: None,
             origins: HashMap::new(),
             given: HashMap::new(),
             counts: Counts::default(),
@@ -612,7 +615,8 @@ impl Fleet {
 
     /// What the vault gives out.
     fn read(&mut self, account: &str) -> Option<Secret> {
-        if account == ITEM && self.bug == Some(FleetBug::EternalLease) {
+        let is_left = self.holder.is_some_and(|holder| !self.is_there(holder));
+        if account == ITEM && is_left && self.bug == Some(FleetBug::EternalLease) {
             let turn = self.chance.below(u64::MAX);
             let item = self.items.get_mut(account)?;
             let mut record = json(item);
@@ -643,6 +647,7 @@ impl Fleet {
         let (old, new) = (self.items.get(ITEM).map(json), json(&to));
         if new.pointer("/lease").is_some() {
             self.leased.insert(of, self.tick);
+            self.holder = Some(of);
         }
         let number = |record: &serde_json::Value| record["generation"].as_u64().unwrap_or(0);
         if let Some(old) = old.as_ref().filter(|old| old["signed_in_at"] == new["signed_in_at"])

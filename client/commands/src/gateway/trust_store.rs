@@ -10,7 +10,7 @@ use std::{
 
 use rally_cred_proto::{Fault, FaultKind};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 use yasna::{DERWriter, Tag, construct_der, models::ObjectIdentifier};
 
 use crate::terminal::Terminal;
@@ -31,7 +31,7 @@ const TRUSTED_FOR: &[u64] = &[2, 16, 840, 1, 113_894, 746_875, 1, 1];
 const ANY_USE: &[u64] = &[2, 5, 29, 37, 0];
 
 /// Writes the store beside the bundle. It is removed when it is dropped.
-pub(super) fn write(bundle: &Path) -> Result<NamedTempFile, Fault> {
+pub(super) fn write(bundle: &Path) -> Result<TempPath, Fault> {
     let cannot = |err: io::Error| {
         Fault::new(FaultKind::Failed, "the certificates for a program in Java cannot be written")
             .why(err.to_string())
@@ -41,7 +41,7 @@ pub(super) fn write(bundle: &Path) -> Result<NamedTempFile, Fault> {
     let mut file =
         tempfile::Builder::new().prefix("gateway-").suffix(".p12").tempfile_in(folder).map_err(cannot)?;
     file.write_all(&store(&pem)).and_then(|()| file.flush()).map_err(cannot)?;
-    Ok(file)
+    Ok(file.into_temp_path())
 }
 
 /// The variable that leads every JVM to the store, beside the options that it has; `None` if one of these names another.

@@ -21,6 +21,10 @@ use crate::{
 impl Account {
     /// Takes the next step towards a renewal.
     pub(super) fn begin_shared_renewal(&mut self, step: &mut Step<'_>) {
+        if self.token_item.is_under_way() {
+            self.job = Job::Saving(step.now.tick + policy::SHARED_LOOK_PATIENCE);
+            return;
+        }
         if !self.token_item.is_current() {
             // The vault may have it all the same, and another daemon may have gone on from it.
             let fault = self.vault_fault.clone().unwrap_or_else(|| {

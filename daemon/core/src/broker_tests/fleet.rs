@@ -5,7 +5,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::*;
-use crate::kv2::{Address, Kv2, ServerTrouble};
+use crate::profile::kv2::{Address, Kv2, ServerTrouble};
 
 fn kv2(is_read_only: bool) -> Keyring {
     Keyring::Kv2(Arc::new(Kv2 {
@@ -154,6 +154,26 @@ fn a_new_token_that_the_vault_did_not_take_is_offered_again_soon_and_is_not_rene
     assert_eq!(stage.field("refresh_token"), "R2");
     stage.get(false);
     assert_eq!(stage.posts().len(), 2);
+}
+
+#[test]
+fn a_get_that_comes_while_the_vault_is_being_written_waits_and_is_not_refused() {
+    let mut stage = Stage::with(kv2(false), &["default"]);
+    stage.sign_in("access", Some("R1"), HOUR);
+    stage.ask(erase("access"));
+    stage.vault_is_silent = true;
+    stage.answer_look_up(unauthorized());
+    let get = stage.get(false);
+    stage.wait(Ticks::seconds(1));
+    assert!(stage.result(get).is_none());
+    stage.vault_is_silent = false;
+    for effect in std::mem::take(&mut stage.unanswered) {
+        let Effect::Change(epoch, change) = effect else { continue };
+        stage.vault.insert(change.key.account(), change.to.unwrap());
+        stage.hear(epoch, Outcome::Changed(Ok(Changed::Done)));
+    }
+    stage.answer_post(granted("new", Some("R2"), HOUR));
+    assert_eq!(stage.token(get), "new");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rally_cred_proto::{Fault, FaultKind};
 
-use crate::profile::{BaseUrl, SecretSource};
+use super::{BaseUrl, SecretSource};
 
 /// Where the vault is, and how this daemon may use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
