@@ -36,6 +36,13 @@ pub struct Facts {
     pub confinement: Option<Confinement>,
 }
 
+/// What a status says that neither the accounts nor the daemon itself know.
+pub(super) struct Beside<'a> {
+    pub(super) static_hosts: Vec<String>,
+    pub(super) turns: &'a Turns,
+    pub(super) forwards: Vec<String>,
+}
+
 #[derive(Debug)]
 pub(super) struct StatusGathering {
     pub(super) id: AskId,
@@ -147,10 +154,9 @@ impl StatusGathering {
         facts: &Facts,
         accounts: &BTreeMap<String, Account>,
         default: &str,
-        static_hosts: Vec<String>,
-        turns: &Turns,
-        forwards: Vec<String>,
+        beside: Beside<'_>,
     ) -> Reply {
+        let Beside { static_hosts, turns, forwards } = beside;
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
             let mut status = account.status(step.now, *account.profile().name == *default);
             status.held_turns = Some(turns.held(&account.profile().name)).filter(|turns| *turns > 0);

@@ -38,7 +38,7 @@ use crate::{
 use calendar::Calendar;
 use forwarding::Forwarding;
 use gateways::Gateways;
-use gather::{LogoutGathering, StatusGathering};
+use gather::{Beside, LogoutGathering, StatusGathering};
 use idle::Idleness;
 use routes::{Accounts, Route, Routes};
 use running::{Stop, stopping};
@@ -532,9 +532,9 @@ impl Broker {
             .partition(|status| status.is_complete(step.now) || self.stop.is_some());
         self.statuses = waiting;
         for status in done {
-            let (hosts, forwards) = (self.statics.host_names(), self.forwarding.shown());
-            let reply =
-                status.answer(step, &self.facts, &self.accounts, default, hosts, &self.turns, forwards);
+            let (static_hosts, forwards) = (self.statics.host_names(), self.forwarding.shown());
+            let beside = Beside { static_hosts, turns: &self.turns, forwards };
+            let reply = status.answer(step, &self.facts, &self.accounts, default, beside);
             self.gateways.tell(step, status.id);
             step.reply(status.id, reply);
         }
