@@ -7,27 +7,47 @@ use std::process::{Command, Stdio};
 
 use rally_cred_proto::Origin;
 
-use crate::system::System;
+use crate::{interactive::has_display, system::System};
 
 /// Opens an http or https address; `false` if no browser could be started. `$BROWSER` comes first.
 pub fn open(url: &str, sys: &dyn System) -> bool {
+    let launch = |mut command: Command| {
+        // A browser outlives this program, so it gets none of its streams.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        sys.launch(&mut command).is_ok()
+    };
     // Nothing but an http or https URL, since browsers also take options and other schemes.
     Origin::from_uri(url).is_some()
-        && commands(url, sys.variable("BROWSER")).iter_mut().any(|command| {
-            // A browser outlives this program, so it gets none of its streams.
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            sys.launch(command).is_ok()
-        })
+        && (commands(url, sys.variable("BROWSER"), has_desktop(sys)).into_iter().any(launch)
+            || is_opened_by_windows(url))
+}
+
+/// Windows opens it itself, by the program that the user has chosen, and no command has to be made of it.
+#[cfg(windows)]
+fn is_opened_by_windows(url: &str) -> bool {
+    rally_cred_windows::open_address(url).is_ok()
+}
+
+#[cfg(not(windows))]
+const fn is_opened_by_windows(_url: &str) -> bool {
+    false
+}
+
+/// Whether there is a desktop to open a browser on. Without one, xdg-open can be started all the same, and then opens
+/// nothing, or a browser for terminals that nobody sees. Windows' own browser opens from WSL.
+fn has_desktop(sys: &dyn System) -> bool {
+    has_display(sys) || sys.variable("WSL_DISTRO_NAME").is_some()
 }
 
 /// What to try, in this order: the entries of `$BROWSER`, read as xdg-open reads them but without a shell, then what
-/// the desktop offers.
-fn commands(url: &str, browser: Option<OsString>) -> Vec<Command> {
+/// the desktop offers. Windows opens the address itself.
+#[cfg_attr(windows, expect(unused_variables, reason = "the desktop is asked otherwise"))]
+fn commands(url: &str, browser: Option<OsString>, has_desktop: bool) -> Vec<Command> {
     let browser = browser.and_then(|browser| browser.into_string().ok()).unwrap_or_default();
-    let mut commands: Vec<_> =
-        entries(&browser).into_iter().filter_map(|words| named_command(&words, url)).collect();
-    commands.extend(open::commands(url));
-    commands
+    let named = entries(&browser).into_iter().filter_map(|words| named_command(&words, url));
+    #[cfg(not(windows))]
+    let named = named.chain(has_desktop.then(|| open::commands(url)).into_iter().flatten());
+    named.collect()
 }
 
 /// The words of each entry of `$BROWSER`, by the rules of a shell: quotes hold blanks and colons together.
@@ -53,10 +73,24 @@ fn entries(browser: &str) -> Vec<Vec<String>> {
     browser.split(is_between_entries).filter_map(shlex::split).collect()
 }
 
-/// On Windows a path has a colon and backslashes, so the variable is one entry without quotes.
+/// On Windows a path has a colon and backslashes, so the variable is one entry: the path of a program that is there, or
+/// words of which double quotes hold blanks together.
 #[cfg(windows)]
 fn entries(browser: &str) -> Vec<Vec<String>> {
-    vec![browser.split_whitespace().map(str::to_owned).collect()]
+    match std::path::Path::new(browser).is_file() {
+        true => vec![vec![browser.to_owned()]],
+        false => vec![quoted_words(browser)],
+    }
+}
+
+#[cfg(any(windows, test))]
+fn quoted_words(text: &str) -> Vec<String> {
+    let mut is_quoted = false;
+    let is_between_words = |letter: char| {
+        is_quoted ^= letter == '"';
+        letter.is_whitespace() && !is_quoted
+    };
+    text.split(is_between_words).map(|word| word.replace('"', "")).filter(|word| !word.is_empty()).collect()
 }
 
 /// A program and perhaps arguments, with `%s` where the address goes if not at the end.
@@ -83,7 +117,7 @@ mod tests {
             let words = std::iter::once(command.get_program()).chain(command.get_args());
             words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join("|")
         };
-        commands(URL, Some(browser.into())).iter().map(shown).collect()
+        commands(URL, Some(browser.into()), true).iter().map(shown).collect()
     }
 
     #[test]
@@ -104,21 +138,44 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
+    #[test]
+    fn on_windows_double_quotes_hold_a_path_with_blanks_together() {
+        for (browser, expected) in [
+            (r#""C:\Program Files\a.exe" --new "%s""#, &[r"C:\Program Files\a.exe", "--new", "%s"][..]),
+            (r"C:\a.exe  -x", &[r"C:\a.exe", "-x"]),
+            ("", &[]),
+        ] {
+            assert_eq!(quoted_words(browser), expected);
+        }
+    }
+
     #[test]
     fn the_entries_are_tried_in_order_and_the_desktop_last() {
         let lines = lines(":first:second %s::");
         assert_eq!(lines[..2], [format!("first|{URL}"), format!("second|{URL}")]);
         assert!(lines.len() > 2, "{lines:?}");
-        assert_eq!(commands(URL, None).len(), lines.len() - 2);
+        assert_eq!(commands(URL, None, true).len(), lines.len() - 2);
     }
 
     #[test]
     fn the_next_browser_is_tried_if_one_cannot_be_started() {
         let sys = Fake { missing_programs: vec!["absent".to_owned()], ..Fake::default() };
-        let sys = sys.with("BROWSER", if cfg!(windows) { "there" } else { "absent:there" });
+        let sys = sys.with("BROWSER", "absent:there");
         assert!(open(URL, &sys));
         assert_eq!(*sys.launched.lock().unwrap(), [format!("there {URL}")]);
+    }
+
+    #[cfg(all(unix, not(target_os = "macos")))]
+    #[test]
+    fn where_no_desktop_is_nothing_is_said_to_open() {
+        let bare = Fake::default();
+        assert!(!open(URL, &bare));
+        assert!(bare.launched.lock().unwrap().is_empty());
+        for (name, value) in
+            [("DISPLAY", ":0"), ("WAYLAND_DISPLAY", "wayland-0"), ("WSL_DISTRO_NAME", "Debian")]
+        {
+            assert!(open(URL, &Fake::default().with(name, value)), "{name}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use rally_cred_proto::message::{Get, Got, StaticCredential, StatusAsk, Target};
-use rally_cred_proto::{Deadline, Event, Fault, FaultKind, Origin, engflow, git};
+use rally_cred_proto::{Deadline, Event, Fault, FaultKind, Origin, engflow, git, native};
 use zeroize::Zeroizing;
 
 use crate::events::{self, Audience};
@@ -18,7 +18,7 @@ const BEGINNING: Duration = Duration::from_secs(1);
 
 /// Answers one request. `Ok` is the exit code, which for a caller that speaks git is mostly 0 (see [`refuse`]).
 pub(crate) fn run(options: &Options, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let connection = Connection::new(sys, options.autostart);
+    let connection = Connection::new(sys, options.start);
     let mut call = Call { options, sys, connection, deadline: options.deadline(), last_notice: None };
     let outcome = call.read_request().and_then(|request| call.answer(&request, output));
     if let (Err(fault), Some(Format::Json)) = (&outcome, options.format) {
@@ -174,8 +174,10 @@ enum Request {
 }
 
 /// The remedy for a bad request.
-pub(crate) const WHAT_TO_WRITE: &str =
-    "write lines such as protocol=https and host=HOST, or nothing: rally-cred get </dev/null";
+pub(crate) const WHAT_TO_WRITE: &str = native!(
+    "write lines such as protocol=https and host=HOST, or nothing: rally-cred get </dev/null",
+    windows: "write lines such as protocol=https and host=HOST, or nothing: $null | rally-cred get"
+);
 
 /// Reads all of standard input.
 pub(crate) fn read_input(
@@ -187,7 +189,7 @@ pub(crate) fn read_input(
         git::BadAttributes::Unreadable(std::io::ErrorKind::TimedOut) => {
             Fault::new(FaultKind::TimedOut, "the request did not come to an end in time")
                 .why("the caller left standard input open")
-                .remedy(format!("rally-cred {operation} </dev/null"))
+                .remedy(native::without_input(&format!("rally-cred {operation}")))
         }
         err => Fault::new(FaultKind::BadRequest, err.to_string()).remedy(WHAT_TO_WRITE),
     })

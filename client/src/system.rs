@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::{env, ffi::OsString, fs, path::PathBuf, time::Duration};
 
-use rally_cred_proto::{Deadline, Fault, FaultKind, socket};
+use rally_cred_proto::{Deadline, Fault, FaultKind, native, socket};
 
 /// The process that a command runs in.
 pub trait System {
@@ -112,9 +112,14 @@ impl System for Process {
     #[cfg(windows)]
     fn run_in_place(&self, command: &mut Command) -> io::Result<u8> {
         rally_cred_windows::leave_interrupts_to_children();
-        let status = command.status()?;
-        std::process::exit(status.code().unwrap_or(FaultKind::Failed.exit_code().into()))
+        end_as(command.status()?)
     }
+}
+
+/// Ends this process with the exit code of a program that stood in its place, all 32 bits of it.
+#[cfg(windows)]
+pub fn end_as(status: ExitStatus) -> ! {
+    std::process::exit(status.code().unwrap_or(FaultKind::Failed.exit_code().into()))
 }
 
 /// The exit code of a program; `Failed` for a signal, or a code that does not fit.
@@ -126,7 +131,7 @@ pub fn exit_code(status: ExitStatus) -> u8 {
 pub fn no_thread(err: &io::Error) -> Fault {
     Fault::new(FaultKind::Failed, "the system starts no more threads or processes for this user")
         .why(err.to_string())
-        .remedy("end programs that you do not need, or raise the limit (ulimit -u), and run it again")
+        .remedy(format!("{}, and run it again", native::MORE_THREADS))
 }
 
 /// Has started programs not inherit descriptors beyond the three standard streams that they are given: a pipe in a browser

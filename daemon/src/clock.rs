@@ -4,6 +4,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+#[cfg(unix)]
+use rustix::time::{ClockId, clock_gettime};
+
 use rally_cred_core::time::{Now, Tick, Ticks, Wall};
 
 /// The time by both clocks.
@@ -18,8 +21,17 @@ pub fn now() -> Now {
 
 /// The boot clock, which counts suspend.
 #[cfg(any(target_os = "linux", target_os = "android"))]
+const COUNTS_SUSPEND: ClockId = ClockId::Boottime;
+
+/// The clock that macOS lets go on while it sleeps, unlike that of the standard library. Where the same name means one that
+/// stops then, only the calendar ends tokens.
+#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
+const COUNTS_SUSPEND: ClockId = ClockId::Monotonic;
+
+/// The time by a clock that never goes back.
+#[cfg(unix)]
 pub fn tick() -> Tick {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let time = clock_gettime(COUNTS_SUSPEND);
     let milliseconds = time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000);
     Tick(u64::try_from(milliseconds).unwrap_or(0))
 }
@@ -28,12 +40,4 @@ pub fn tick() -> Tick {
 #[cfg(windows)]
 pub fn tick() -> Tick {
     Tick(rally_cred_windows::milliseconds_since_boot())
-}
-
-/// The steady clock. Where it stops during suspend, only the calendar ends tokens.
-#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
-pub fn tick() -> Tick {
-    use std::{sync::LazyLock, time::Instant};
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    Tick(u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX))
 }

@@ -3,17 +3,20 @@
 //! Used by: start, and the reload on SIGHUP.
 
 mod also;
+mod kv2;
 mod source;
 
 use std::{
     collections::BTreeMap,
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rally_cred_proto::{
     Fault, FaultKind, Origin, ProfileName, duration,
     gateway::Way,
+    native,
     origin::DEFAULT_BASE_URL,
     shell_word::shell_word,
     variables::{self, CONFIG, SECRET_FILE, variable},
@@ -71,14 +74,15 @@ const LARGEST: u64 = 1024 * 1024;
 pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let source = Source { path, text };
     let table = source.parse()?;
-    let (mut default_profile, mut keyring, mut profiles) = (None, Keyring::default(), Vec::new());
+    let (mut default_profile, mut keyring, mut shared, mut profiles) = (None, None, None, Vec::new());
     let (mut static_hosts, mut further) = (StaticHosts::default(), Vec::new());
     let (mut notify, mut notify_command) = (Notify::default(), None);
-    let mut gateways = Vec::new();
+    let (mut gateways, mut forward) = (Vec::new(), None);
     for entry in source.entries(table.get_ref()) {
         match entry.key {
             "default_profile" => default_profile = Some(source.text(&entry)?),
-            "keyring" => keyring = parse_keyring(&source, source.text(&entry)?)?,
+            "keyring" => keyring = Some(source.text(&entry)?),
+            "kv2" => shared = Some(kv2::parse(&source, &entry)?),
             "notify" => notify = parse_notify(&source, source.text(&entry)?)?,
             "notify_command" => notify_command = Some(parse_command(&source, &entry)?),
             "profile" => {
@@ -87,6 +91,22 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
                 }
             }
             "gateway" => gateways = source.entries(source.table(&entry)?),
+            "forward" => {
+                forward = Some((entry.at, Vec::new()));
+                for value in source.entries(source.table(&entry)?) {
+                    match value.key {
+                        "profiles" => forward = Some((value.at, source.texts(&value)?)),
+                        _ => {
+                            return Err(source.unknown(
+                                &value,
+                                FORWARD_KEYS,
+                                TOP_KEYS,
+                                "the top of the file",
+                            ));
+                        }
+                    }
+                }
+            }
             "static" => {
                 for value in source.entries(source.table(&entry)?) {
                     match value.key {
@@ -100,6 +120,11 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
             _ => return Err(source.unknown(&entry, TOP_KEYS, PROFILE_KEYS, "[profile.NAME]")),
         }
     }
+    let keyring = match (keyring, shared) {
+        (None, _) => Keyring::default(),
+        (Some(Text { text: "kv2", .. }), Some(shared)) => Keyring::Kv2(Arc::new(shared)),
+        (Some(text), _) => parse_keyring(&source, text)?,
+    };
     also::check(&source, &profiles, &further)?;
     let names: Vec<&str> = profiles.iter().map(|profile| &*profile.name).collect();
     let default_profile = match (&default_profile, names.as_slice()) {
@@ -117,8 +142,16 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
         (Notify::Desktop, Some((program, arguments))) => Notify::Command { program, arguments },
         (notify, _) => notify,
     };
-    let mut config =
-        Config { default_profile, keyring, profiles, static_hosts, notify, gateways: BTreeMap::new() };
+    let mut config = Config {
+        default_profile,
+        keyring,
+        profiles,
+        static_hosts,
+        notify,
+        gateways: BTreeMap::new(),
+        forward: None,
+    };
+    config.forward = forward.map(|(at, named)| parse_forward(&source, at, &named, &config)).transpose()?;
     for gateway in gateways {
         let settings = parse_gateway(&source, &gateway, &config)?;
         config.gateways.insert(gateway.key.to_owned(), settings);
@@ -126,22 +159,37 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     Ok(config)
 }
 
-const TOP_KEYS: &[&str] =
-    &["default_profile", "keyring", "notify", "notify_command", "profile", "static", "gateway"];
+const TOP_KEYS: &[&str] = &[
+    "default_profile",
+    "keyring",
+    "kv2",
+    "notify",
+    "notify_command",
+    "profile",
+    "static",
+    "gateway",
+    "forward",
+];
 #[rustfmt::skip]
 const PROFILE_KEYS: &[&str] = &[
     "base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command", "also",
 ];
 const STATIC_KEYS: &[&str] = &["hosts"];
+const FORWARD_KEYS: &[&str] = &["profiles"];
 const GATEWAY_KEYS: &[&str] = &["profile", "port", "mode", "paths", "wait"];
 
 /// The only scope in Rally's documentation.
 const DEFAULT_SCOPE: &str = "alm";
 
 fn parse_keyring(source: &Source<'_>, text: Text<'_>) -> Result<Keyring, Fault> {
+    if text.text == "kv2" {
+        return Err(source
+            .broken(text.at, "`keyring` is \"kv2\", and [kv2] is missing")
+            .remedy("add [kv2] with the server's `address` below"));
+    }
     Keyring::parse(text.text).ok_or_else(|| {
         source.broken(text.at, "invalid value for `keyring`").remedy(
-            "write \"auto\", \"os\", \"memory\", \"keyutils\", or \"helper:pass\" for docker-credential-pass",
+            "write \"auto\", \"os\", \"memory\", \"keyutils\", \"kv2\", or \"helper:pass\" for docker-credential-pass",
         )
     })
 }
@@ -170,6 +218,27 @@ fn parse_static_hosts(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<
             .remedy("hosts = [\"https://git.example.com\"], or [\"*\"] for every server")),
     };
     hosts.iter().map(parse).collect::<Result<_, _>>().map(StaticHosts::Listed)
+}
+
+/// The profiles that may be forwarded to another machine.
+fn parse_forward(
+    source: &Source<'_>,
+    at: usize,
+    named: &[Text<'_>],
+    config: &Config,
+) -> Result<Vec<String>, Fault> {
+    let names = || config.profiles.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    if named.is_empty() {
+        return Err(source
+            .broken(at, "[forward] names no profile")
+            .remedy(format!("name some of: {}; or take [forward] out", names())));
+    }
+    match named.iter().find(|name| !config.profiles.contains_key(name.text)) {
+        None => Ok(named.iter().map(|name| name.text.to_owned()).collect()),
+        Some(unknown) => Err(source
+            .broken(unknown.at, "`profiles` names no profile of this file")
+            .remedy(format!("name some of: {}", names()))),
+    }
 }
 
 /// Reads a gateway beside the profiles, one of which it is for.
@@ -402,10 +471,16 @@ fn refused(path: &Path, unusable: &Unusable) -> Fault {
         Unusable::OfAnotherUser { .. } => broken(path, "is not safe")
             .why(unusable.to_string())
             .remedy(mend("put a file of your own in its place")),
-        Unusable::WritableByOthers { .. } => broken(path, "is not safe")
-            .why(unusable.to_string())
-            .remedy(mend(&format!("chmod go-w {}", shell_word(&path.display().to_string())))),
+        Unusable::WritableByOthers { .. } => {
+            broken(path, "is not safe").why(unusable.to_string()).remedy(mend(&close_to_others(path)))
+        }
     }
+}
+
+/// The command after which nobody else can write to a file.
+fn close_to_others(path: &Path) -> String {
+    let path = shell_word(&path.display().to_string());
+    native!(format!("chmod go-w {path}"), windows: format!("icacls {path} /reset"))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod environment;
 pub mod episode;
 pub mod flow;
 pub mod gateway;
+mod http;
 pub mod ipc;
 pub mod loans;
 pub mod log;
@@ -24,6 +25,8 @@ pub mod outside;
 pub mod perform;
 pub mod private_file;
 pub mod program;
+#[cfg(unix)]
+mod refusal;
 pub mod secret_source;
 pub mod start;
 pub mod vault;

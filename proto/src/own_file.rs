@@ -6,7 +6,9 @@
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::{ffi::OsStr, io, path::Path};
 
-use crate::{Fault, shell_word::shell_word};
+#[cfg(unix)]
+use crate::shell_word::shell_word;
+use crate::{Fault, native};
 
 /// Opens a file for reading. It must be an ordinary one, at the end of whatever links lead to it: a named pipe or a device
 /// in its place would hold up whoever reads it.
@@ -65,11 +67,10 @@ fn check_ordinary(found: &Metadata) -> io::Result<()> {
 /// The command that takes what is in the place of a file of ours out of the way, unseen and therefore not deleted. What has
 /// a name that somebody else has chosen, as a variable can name it, is left alone.
 pub fn put_aside(thing: &Path) -> String {
-    let word = |end: &str| shell_word(&format!("{}{end}", thing.display()));
     let is_ours =
         |name: Option<&OsStr>| name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"rally-cred"));
     match is_ours(thing.file_name()) || is_ours(thing.parent().and_then(Path::file_name)) {
-        true => format!("mv {} {}", word(""), word(".aside")),
+        true => native::put_aside(thing, ".aside"),
         false => format!("use another path than {}", thing.display()),
     }
 }

@@ -21,11 +21,7 @@ pub(crate) fn check(
         Err(err) => format!("the system does not tell whose it is: {err}"),
     };
     let what = format!("the pipe {} is not served by a daemon of this user", pipe.display());
-    Err(Fault::new(FaultKind::Failed, what).why(why).remedy(format!(
-        "set {} to a name of your own, such as {}",
-        socket::OVERRIDE,
-        r"\\.\pipe\rally-cred-mine"
-    )))
+    Err(Fault::new(FaultKind::Failed, what).why(why).remedy(socket::OTHER_PATH))
 }
 
 /// Who it is if it is somebody else.

@@ -7,14 +7,40 @@ use std::path::{Path, PathBuf};
 #[cfg(unix)]
 use crate::FaultKind;
 use crate::variables::{self, variable};
-use crate::{Fault, own_file};
+use crate::{Fault, native, own_file};
 
 /// Name of the variable that overrides the path, for tests and unusual set-ups.
 pub const OVERRIDE: &str = "RALLY_CRED_SOCKET";
 
-/// The socket's path: `RALLY_CRED_SOCKET`, else `rally-cred/agent.sock` in `$XDG_RUNTIME_DIR`, else the same in the
-/// user's state folder. On Windows the name of a pipe. Fails only if the user has no home folder.
+/// Name of the file by which another machine's daemon is reached, in the folder of the own socket.
+pub const FORWARDED: &str = "forwarded.sock";
+
+/// The path of the socket that clients connect to: `RALLY_CRED_SOCKET`; else the one of another machine's daemon, if it is
+/// forwarded here and this user has no config file; else [`own_path`].
 pub fn path() -> Result<PathBuf, Fault> {
+    match variables::path(OVERRIDE, variable(OVERRIDE))? {
+        Some(path) => Ok(path),
+        None => default_path().map(|own| forwarded(&own).unwrap_or(own)),
+    }
+}
+
+/// The forwarded socket beside the own one. A config file means that this machine has sign-ins of its own.
+fn forwarded(own: &Path) -> Option<PathBuf> {
+    let forwarded = own.with_file_name(FORWARDED);
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    let has_config =
+        || variables::config_file(variable(variables::CONFIG)).is_ok_and(|config| is_there(&config));
+    (cfg!(unix) && is_there(&forwarded) && !has_config()).then_some(forwarded)
+}
+
+/// Whether another machine's daemon is reached by this path.
+pub fn is_forwarded(socket: &Path) -> bool {
+    socket.file_name().is_some_and(|name| name == FORWARDED)
+}
+
+/// The path of the socket that the daemon makes: `RALLY_CRED_SOCKET`, else `rally-cred/agent.sock` in `$XDG_RUNTIME_DIR`,
+/// else the same in the user's state folder. On Windows the name of a pipe. Fails only if the user has no home folder.
+pub fn own_path() -> Result<PathBuf, Fault> {
     match variables::path(OVERRIDE, variable(OVERRIDE))? {
         Some(path) => Ok(path),
         None => default_path(),
@@ -109,7 +135,7 @@ pub fn check_folder(socket: &Path) -> Result<bool, Fault> {
     let put_aside = || {
         let above = folder.parent().unwrap_or(Path::new("/"));
         match std::fs::metadata(above) {
-            Ok(above) if above.uid() == me => format!("mv {} {}", word(""), word(".old")),
+            Ok(above) if above.uid() == me => native::put_aside(folder, ".old"),
             _ => "set XDG_RUNTIME_DIR to a folder of your own, or unset it".to_owned(),
         }
     };
@@ -170,12 +196,14 @@ pub fn in_the_way(fault: Fault, socket: &Path, thing: &Path) -> Fault {
 }
 
 /// What helps where the path comes from the variable, whatever is the matter with it.
-pub const OTHER_PATH: &str =
-    "unset RALLY_CRED_SOCKET, or set it to a path in a folder of your own that is closed to others";
+pub const OTHER_PATH: &str = native!(
+    "unset RALLY_CRED_SOCKET, or set it to a path in a folder of your own that is closed to others",
+    windows: r"remove the variable RALLY_CRED_SOCKET, or set it to a name of your own, such as \\.\pipe\rally-cred-mine"
+);
 
 /// Whether this is the path that we choose ourselves, so that its folder is ours.
 pub fn is_default(socket: &Path) -> bool {
-    default_path().is_ok_and(|path| path == socket)
+    default_path().is_ok_and(|path| path == socket || path.with_file_name(FORWARDED) == socket)
 }
 
 /// Pipes have no folder; whose one is, is looked at once it is open.

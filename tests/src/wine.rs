@@ -27,7 +27,7 @@ const TARGET: &str = "x86_64-pc-windows-gnu";
 pub const INSTALLED: &str = r"C:\Program Files\Rally Crëd";
 
 /// How long a program may take, or keep its output open. Nothing here takes longer than a second.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One user's Windows machine. Dropping it ends every process that runs on it.
 #[derive(Debug)]
@@ -150,9 +150,31 @@ impl Machine {
         self.run("rally-cred", arguments, stdin)
     }
 
+    /// Sets the default value of a key of the registry.
+    #[track_caller]
+    pub fn import(&self, key: &str, value: &str) {
+        let quoted = value.replace('\\', r"\\").replace('"', "\\\"");
+        let text =
+            format!("\u{feff}Windows Registry Editor Version 5.00\r\n\r\n[{key}]\r\n@=\"{quoted}\"\r\n");
+        // As Windows writes such files, which is how their letters are understood.
+        let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        fs::write(self.path(r"C:\value.reg"), bytes).expect("a file");
+        self.run("reg", &["import", r"C:\value.reg"], "").succeeded();
+    }
+
+    /// The texts in one of our programs, as the compiler has put them into it, one after the other.
+    pub fn texts(&self, program: &str) -> Vec<u8> {
+        let texts = self.home.path().join("texts");
+        let mut objcopy = Command::new("x86_64-w64-mingw32-objcopy");
+        objcopy.args(["-O", "binary", "-j", ".rdata"]);
+        objcopy.arg(self.path(&format!(r"{INSTALLED}\{program}.exe"))).arg(&texts);
+        assert!(objcopy.status().is_ok_and(|status| status.success()), "the texts of {program}");
+        fs::read(texts).expect("texts")
+    }
+
     /// Compiles a small program in C, and installs it beside ours.
     pub fn compile(&self, name: &str, source: &str) {
-        compile(&self.path(INSTALLED), &format!("{name}.exe"), source, &["-ladvapi32"])
+        compile(&self.path(INSTALLED), &format!("{name}.exe"), source, &["-ladvapi32", "-lws2_32"])
             .expect("a program in C");
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use rally_cred_tests::generated;
-use rally_cred_tests::simulation::{Cause, History, Planted, Transition};
+use rally_cred_tests::simulation::{Cause, Counts, Fleet, FleetBug, History, Planted, Transition};
 
 use crate::tidy::document;
 
@@ -32,6 +32,36 @@ fn each_promise_has_a_planted_bug_that_is_found() {
         let violation = found.unwrap_or_else(|| panic!("{bug:?} was not found, though it breaks: {promise}"));
         println!("{bug:?}: seed {}, step {}: {}", violation.seed, violation.step, violation.broken);
     }
+}
+
+#[test]
+fn every_promise_of_a_fleet_holds_in_a_thousand_histories() {
+    for seed in 0..1000 {
+        if let Err(violation) = Fleet::new(seed, None).play(60) {
+            panic!("{violation:#?}");
+        }
+    }
+}
+
+#[test]
+fn each_promise_of_a_fleet_has_a_planted_bug_that_is_found() {
+    for (bug, promise) in FleetBug::ALL {
+        let found = (0..2000).find_map(|seed| Fleet::new(seed, Some(bug)).play(60).err());
+        let violation = found.unwrap_or_else(|| panic!("{bug:?} was not found, though it breaks: {promise}"));
+        println!("{bug:?}: seed {}, step {}: {}", violation.seed, violation.step, violation.broken);
+    }
+}
+
+#[test]
+fn the_table_of_fleets_says_what_a_thousand_daemons_ask_for() {
+    let mut table =
+        "| daemons | requests to Rally | reads of the vault | changes of the vault |\n|---|---|---|---|\n"
+            .to_owned();
+    for size in [1, 20, 200, 1000] {
+        let Counts { renewals, reads, changes, .. } = Fleet::count(size);
+        table += &format!("| {size} | {renewals} | {reads} | {changes} |\n");
+    }
+    generated::check_after("docs/fleets.md", "| daemons", &table);
 }
 
 /// Every change of state that six thousand histories show.

@@ -1,14 +1,13 @@
 //! The programs for Windows, run under Wine: sign-in, every format, autostart, Credential Manager, whose pipe it is.
 //! Does not: prove what Wine does not show, which rests on Microsoft's documentation: what a second user may do to a pipe,
-//! since Wine runs everything as one; that a pipe of a taken name is not made once more; that Ctrl-C reaches each process of
-//! a console; that the tick counts sleep; and that standard error is as free of the daemon as standard output, since Wine
-//! leaves the real one to each process.
+//! since Wine runs everything as one; that a pipe of a taken name is not made once more; that the tick counts sleep; and that
+//! standard error is as free of the daemon as standard output, since Wine leaves the real one to each process.
 //! Used by: `main`; without Wine, each says so and passes.
 
 use std::{fs, process::Command, thread};
 
 use rally_cred_tests::sandbox::Sandbox;
-use rally_cred_tests::wine::{INSTALLED, Machine};
+use rally_cred_tests::wine::{self, INSTALLED, Machine};
 use rally_cred_tests::world::{self, Ended, profile_for};
 
 use crate::sign_in::{question, value};
@@ -160,6 +159,179 @@ fn a_program_gets_the_token_and_its_exit_code_comes_back_whole() {
     assert!(absent.code == Some(127) && absent.stderr.contains("no-such-program"), "{absent:?}");
 }
 
+/// Gives a program a console of its own, and says how it ended.
+const CONSOLE: &str = r#"
+#include <windows.h>
+#include <stdio.h>
+static BOOL WINAPI live_on(DWORD event) { return TRUE; }
+int main(void) {
+    STARTUPINFOW how = { sizeof how };
+    PROCESS_INFORMATION made;
+    DWORD code = 0;
+    how.dwFlags = STARTF_USESTDHANDLES;
+    how.hStdInput = GetStdHandle(STD_INPUT_HANDLE);
+    how.hStdOutput = GetStdHandle(STD_OUTPUT_HANDLE);
+    how.hStdError = GetStdHandle(STD_ERROR_HANDLE);
+    FreeConsole();
+    AllocConsole();
+    SetConsoleCtrlHandler(live_on, TRUE);
+    if (!CreateProcessW(NULL, wcsstr(GetCommandLineW(), L" -- ") + 4, NULL, NULL, TRUE, 0, NULL, NULL, &how, &made)) return 1;
+    WaitForSingleObject(made.hProcess, INFINITE);
+    GetExitCodeProcess(made.hProcess, &code);
+    printf("ended with %lu\n", code);
+    return 0;
+}
+"#;
+
+/// Presses Ctrl-C in its console, and ends in order once it has heard of it.
+const PRESS: &str = r#"
+#include <windows.h>
+#include <stdio.h>
+static HANDLE heard;
+static BOOL WINAPI hear(DWORD event) { printf("heard %lu\n", event); fflush(stdout); SetEvent(heard); return TRUE; }
+int main(void) {
+    heard = CreateEventA(NULL, TRUE, FALSE, NULL);
+    SetConsoleCtrlHandler(hear, TRUE);
+    if (!GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0)) return 1;
+    WaitForSingleObject(heard, 10000);
+    return 70000;
+}
+"#;
+
+#[test]
+fn ctrl_c_is_the_programs_to_obey_and_whoever_started_it_has_all_of_its_exit_code() {
+    let Some((_sandbox, machine)) = signed_in() else { return };
+    machine.compile("console", CONSOLE);
+    machine.compile("press", PRESS);
+    let [client, press] = ["rally-cred", "press"].map(|name| format!(r"{INSTALLED}\{name}.exe"));
+    for way in [&["exec"][..], &["gateway", "--via", "http"]] {
+        let command = [&["--", &client], way, &["--", &press]].concat();
+        let ended = machine.run("console", &command, "");
+        assert_eq!(ended.stdout.replace('\r', ""), "heard 0\nended with 70000\n", "{way:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_program_behind_a_gateway_trusts_it_and_whom_windows_trusts() {
+    let Some((_sandbox, machine)) = signed_in() else { return };
+    let command = ["gateway", "--tool", "pyral", "--", "cmd", "/c", "type %SSL_CERT_FILE% & echo %APIKEY%"];
+    let shown = machine.client(&command, "").succeeded().stdout;
+    assert!(shown.matches("-----BEGIN CERTIFICATE-----").count() > 1, "{shown}");
+    let key = shown.trim_end().lines().last().unwrap();
+    assert!(!key.is_empty() && !key.contains('%'), "{shown}");
+    let folder = machine.path(&format!(r"{}\AppData\Local\rally-cred\data", machine.profile()));
+    let left = fs::read_dir(folder).unwrap().flatten().map(|file| file.file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().ends_with(".pem")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Tells a port of loopback, which its first argument names, what its second is.
+const BROWSER: &str = r#"
+#include <winsock2.h>
+#include <stdlib.h>
+int main(int count, char **words) {
+    WSADATA data;
+    struct sockaddr_in to = { AF_INET };
+    WSAStartup(MAKEWORD(2, 2), &data);
+    SOCKET out = socket(AF_INET, SOCK_STREAM, 0);
+    to.sin_port = htons(atoi(words[1]));
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (connect(out, (struct sockaddr *)&to, sizeof to)) return 1;
+    send(out, words[2], strlen(words[2]), 0);
+    closesocket(out);
+    return 0;
+}
+"#;
+
+#[test]
+fn the_browser_that_the_user_has_chosen_is_opened_by_windows_and_no_shell_sees_the_address() {
+    let Some((sandbox, machine)) = configured() else { return };
+    machine.compile("browser", BROWSER);
+    // These come first for whoever asks for them by name.
+    for shell in ["cmd", "powershell", "explorer", "winebrowser"] {
+        machine.compile(shell, "int main(void) { return 7; }");
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let line = format!(r#""{INSTALLED}\browser.exe" {} "%1""#, port.local_addr().unwrap().port());
+    machine.import(r"HKEY_LOCAL_MACHINE\Software\Classes\http\shell\open\command", &line);
+    let (told, opened) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let text = port.accept().and_then(|(stream, _)| std::io::read_to_string(stream));
+        told.send(text.unwrap()).ok();
+    });
+    machine.client(&["daemon", "start"], "").succeeded();
+    let login = ["login", "--client-secret-stdin"];
+    let address = thread::scope(|scope| {
+        let login = scope.spawn(|| machine.client(&login, sandbox.options().client_secret));
+        let address = opened.recv_timeout(wine::PATIENCE).expect("no browser was opened");
+        sandbox.browser().allow(&address).unwrap();
+        login.join().unwrap().succeeded();
+        address
+    });
+    assert!(
+        address.starts_with("http://localhost:") || address.starts_with("http://127.0.0.1:"),
+        "{address}"
+    );
+}
+
+/// What no text of a program for Windows may name: commands, files and services that are elsewhere.
+const FOREIGN: [&str; 25] = [
+    "chmod",
+    "chown",
+    "ulimit",
+    "sudo",
+    "systemctl",
+    "systemd",
+    "journalctl",
+    "launchctl",
+    "launchd",
+    "lsof",
+    "ss -ltnp",
+    "pkill",
+    "kill -",
+    "ls -l",
+    "sh -c",
+    "id -u",
+    "</dev/null",
+    "/etc/",
+    "SIGTERM",
+    "SIGHUP",
+    "gnome-keyring",
+    "KWallet",
+    "Keychain",
+    "XDG_STATE_HOME to",
+    "umask",
+];
+
+#[test]
+fn no_program_for_windows_names_a_command_a_file_or_a_service_that_only_other_systems_have() {
+    let Some(machine) = Machine::new() else { return };
+    let scripts = fs::read_dir(root().join("client/completions")).unwrap().flatten();
+    // Git brings these shells to Windows too.
+    let scripts: Vec<_> = scripts.map(|script| fs::read(script.path()).unwrap()).collect();
+    for program in ["rally-cred", "git-credential-rally", "rally-cred-commands", "rally-credd"] {
+        let mut texts = machine.texts(program);
+        let finder = |text: &[u8]| memchr::memmem::Finder::new(text).into_owned();
+        for script in &scripts {
+            if let Some(at) = finder(script).find(&texts) {
+                texts.drain(at..at + script.len());
+            }
+        }
+        assert!(finder(b"rally-cred daemon start").find(&texts).is_some(), "{program} has no texts");
+        for word in FOREIGN {
+            let at: Vec<_> = finder(word.as_bytes()).find_iter(&texts).collect();
+            let around = |at: usize| {
+                let end = texts.len().min(at + 60);
+                String::from_utf8_lossy(&texts[at.saturating_sub(60)..end]).into_owned()
+            };
+            // The library for time zones names the file of other systems in an error of its own.
+            let found: Vec<_> =
+                at.into_iter().map(around).filter(|text| !text.contains("/etc/localtime")).collect();
+            assert!(found.is_empty(), "{program} says {word}: {found:#?}");
+        }
+    }
+}
+
 #[test]
 fn a_config_file_of_notepad_is_read_wherever_it_lies() {
     let Some(mut machine) = Machine::new() else { return };
@@ -271,4 +443,53 @@ fn the_zip_has_what_a_machine_needs_and_each_manifest_is_of_this_version_and_its
     }
     let scoop = fs::read_to_string(made.join("scoop/rally-cred.json")).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&scoop).unwrap()["version"], version);
+
+    let msi = made.join(format!("rally-cred-{version}-x86_64.msi"));
+    let table = |name: &str| run("msiinfo", &["export".as_ref(), msi.as_os_str(), name.as_ref()]);
+    assert!(table("Property").contains(&format!("ProductVersion\t{version}\r\n")), "{}", table("Property"));
+    for program in programs {
+        assert!(table("File").contains(program), "{}", table("File"));
+    }
+}
+
+/// Keeps what it was told in a file.
+const TOLD: &str = r#"
+#include <windows.h>
+#include <stdio.h>
+int main(void) {
+    FILE *told = fopen("C:\\told.txt", "a");
+    fputs(GetCommandLineA(), told);
+    fclose(told);
+    return 0;
+}
+"#;
+
+#[test]
+fn the_installer_puts_the_programs_into_path_and_takes_them_away_after_the_daemon() {
+    let Some(machine) = Machine::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    machine.compile("told", TOLD);
+    for program in
+        ["git-credential-rally.exe", "rally-cred-commands.exe", "rally-cred.exe", "rally-credd.exe"]
+    {
+        fs::copy(machine.path(&format!(r"{INSTALLED}\told.exe")), folder.path().join(program)).unwrap();
+    }
+    let mut packaging = Command::new("packaging/windows");
+    packaging
+        .current_dir(root())
+        .arg("https://example.org")
+        .arg(folder.path())
+        .arg(folder.path().join("made"));
+    assert!(packaging.output().unwrap().status.success());
+    let msi = format!("made/rally-cred-{}-x86_64.msi", env!("CARGO_PKG_VERSION"));
+    let msi = format!("Z:{}", folder.path().join(msi).display()).replace('/', r"\");
+    let path = || machine.run("reg", &["query", r"HKCU\Environment", "/v", "PATH"], "").stdout;
+    let client =
+        machine.path(&format!(r"{}\AppData\Local\Programs\rally-cred\rally-cred.exe", machine.profile()));
+    machine.run("msiexec", &["/i", &msi, "/qn"], "").succeeded();
+    assert!(client.exists() && path().contains(r"\Programs\rally-cred\"), "{}", path());
+    machine.run("msiexec", &["/x", &msi, "/qn"], "").succeeded();
+    assert!(!client.exists() && !path().contains("rally-cred"), "{}", path());
+    let told = fs::read_to_string(machine.path(r"C:\told.txt")).unwrap();
+    assert!(told.contains("daemon stop"), "{told}");
 }

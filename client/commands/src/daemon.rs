@@ -10,7 +10,7 @@ use rally_cred::{autostart, connection::silence, output::Output, system::System}
 use rally_cred_proto::lock::Holder;
 use rally_cred_proto::message::{Reload, StatusAsk, Stop};
 use rally_cred_proto::process::{DAEMON, Process};
-use rally_cred_proto::{Deadline, Fault, FaultKind};
+use rally_cred_proto::{Deadline, Fault, FaultKind, native};
 
 /// Time for the daemon to read its config, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -76,9 +76,11 @@ fn stuck(fault: Fault, daemon: Option<Process>) -> Fault {
     }
     let fault = silence(fault).why("it is stuck; what it holds only in memory ends with it");
     fault.remedy(match daemon {
-        Some(Process { pid, .. }) => format!("kill -KILL {pid}"),
-        None if cfg!(windows) => format!("taskkill /F /IM {DAEMON}.exe"),
-        None => format!("pkill -KILL -u \"$(id -u)\" -x {DAEMON}"),
+        Some(Process { pid, .. }) => native::end_process(pid),
+        None => native!(
+            format!("pkill -KILL -u \"$(id -u)\" -x {DAEMON}"),
+            windows: format!("taskkill /F /IM {DAEMON}.exe")
+        ),
     })
 }
 
@@ -95,7 +97,7 @@ fn stop_unreachable(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fau
     let pid = daemon.pid();
     Err(Fault::new(FaultKind::TimedOut, format!("the daemon, process {pid}, does not end"))
         .why(format!("it was told to {} seconds ago", PATIENCE.as_secs()))
-        .remedy(format!("kill -KILL {pid}")))
+        .remedy(native::end_process(pid)))
 }
 
 #[cfg(not(unix))]

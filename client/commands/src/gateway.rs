@@ -4,10 +4,10 @@
 //! Used by: people, and whatever starts their tools.
 
 mod bundle;
-mod child;
 mod presets;
 mod session;
 pub(crate) mod shown;
+mod trust_store;
 
 use std::{ffi::OsString, process::Command as Program, time::Duration};
 
@@ -23,7 +23,7 @@ use rally_cred_proto::{
 };
 
 use crate::{
-    exec,
+    child, exec,
     flags::parse_duration,
     terminal::Terminal,
     variables::{Tool, Variable, stale},
@@ -175,13 +175,20 @@ fn run_program(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -
         Way::Http => None,
         Way::Https | Way::Connect => Some(bundle::write(&opened.authority, sys)?),
     };
-    presets::reach(&mut command, &opened, via, sys)?;
+    presets::reach(&mut command, &opened, via, &options.tools, sys)?;
+    let trust_store = bundle.as_ref().map(|bundle| trust_store::write(bundle)).transpose()?;
     if let Some(bundle) = &bundle {
         for name in bundle::NAMED_BY {
-            command.env(name, bundle.path());
+            command.env(name, bundle.as_os_str());
         }
     }
-    child::run(&mut command).or_else(|err| Ok(exec::cannot_be_run(program, &err, output)))
+    if let Some(store) = &trust_store {
+        command.envs(trust_store::variable(store, sys));
+    }
+    let ended = child::run(&mut command);
+    // The exit code may end this process at once.
+    drop((bundle, trust_store));
+    ended.map(child::exit_code).or_else(|err| Ok(exec::cannot_be_run(program, &err, output)))
 }
 
 fn whose(opened: &OpenedGateway, via: Way) -> String {

@@ -1,17 +1,21 @@
-//! How rally-cred is set up on this machine: git's credential helper, systemd's units, the programs in PATH.
+//! How rally-cred is set up on this machine: git's credential helper, what starts the daemon, the programs in PATH.
 //! Does not: change any of it.
 //! Used by: `doctor`, which checks it, and `setup`, which completes it.
+
+#[cfg(any(target_os = "macos", all(test, unix)))]
+pub(crate) mod launchd;
 
 use std::ffi::{OsStr, OsString};
 use std::{env::consts::EXE_SUFFIX, io, path::PathBuf, process::Command};
 
 use rally_cred::{autostart::find_program, system::System};
-use rally_cred_proto::{Origin, plain::plain, shell_word::shell_word};
+use rally_cred_proto::{Origin, native, plain::plain, shell_word::posix_word};
 
 /// The name under which git runs this program.
 pub(crate) const GIT_HELPER: &str = "git-credential-rally";
 
 /// The units, the one that is enabled first.
+#[cfg(not(any(windows, target_os = "macos")))]
 pub(crate) const UNITS: [&str; 2] = ["rally-cred.socket", "rally-cred.service"];
 
 /// Whether git asks rally-cred about a server.
@@ -133,7 +137,7 @@ pub(crate) fn helper_for_git(sys: &dyn System) -> OsString {
 /// git passes a helper's path to a shell. With a leading quote git would not recognise the path, so one that needs quotes
 /// is written as a command.
 fn path_for_git(path: OsString) -> OsString {
-    let quoted = shell_word(&path.to_string_lossy());
+    let quoted = posix_word(&path.to_string_lossy());
     match path.to_str() {
         Some(text) if text == quoted => path,
         Some(_) => format!("!{quoted}").into(),
@@ -157,25 +161,45 @@ fn quoted_bytes(path: &OsStr) -> OsString {
     path.to_owned()
 }
 
-/// The state of what starts the daemon beside its clients: systemd's units, or an entry in the registry of Windows.
-#[cfg_attr(windows, expect(dead_code, reason = "an entry in the registry is there or not"))]
+/// The state of what starts the daemon beside its clients: systemd's units, an agent of launchd, or an entry in the registry
+/// of Windows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Units {
     NoManager,
     NotInstalled,
     /// This one is installed but not enabled.
+    #[cfg(not(windows))]
     Disabled(&'static str),
     /// This one has failed.
+    #[cfg(not(any(windows, target_os = "macos")))]
     Failed(&'static str),
     /// This one is enabled, and none has failed.
     Enabled(&'static str),
 }
 
+impl Units {
+    /// Whether the daemon comes from there, or would if it could.
+    pub(crate) fn are_enabled(&self) -> bool {
+        match self {
+            Self::NoManager | Self::NotInstalled => false,
+            #[cfg(not(windows))]
+            Self::Disabled(_) => false,
+            #[cfg(not(any(windows, target_os = "macos")))]
+            Self::Failed(_) => true,
+            Self::Enabled(_) => true,
+        }
+    }
+}
+
 /// Why nothing here starts the daemon but its clients.
-pub(crate) const NO_MANAGER: &str =
-    if cfg!(windows) { "reg.exe is not there" } else { "systemd runs nothing for this user here" };
+pub(crate) const NO_MANAGER: &str = native!(
+    "systemd runs nothing for this user here",
+    macos: "launchd runs nothing for this user here, as without a desktop",
+    windows: "reg.exe is not there"
+);
 
 /// The registry's key of what Windows starts when this user signs in, and the name of our value in it.
+#[cfg(windows)]
 pub(crate) const RUN_KEY: [&str; 3] =
     [r"HKCU\Software\Microsoft\Windows\CurrentVersion\Run", "/v", "rally-cred"];
 
@@ -192,8 +216,14 @@ pub(crate) fn units(sys: &dyn System) -> Units {
     }
 }
 
+/// The state of the agent.
+#[cfg(target_os = "macos")]
+pub(crate) fn units(sys: &dyn System) -> Units {
+    launchd::state(sys)
+}
+
 /// The state of the units in systemd's user manager.
-#[cfg(not(windows))]
+#[cfg(not(any(windows, target_os = "macos")))]
 pub(crate) fn units(sys: &dyn System) -> Units {
     let ask = |arguments: &[&str]| {
         let mut systemctl = Command::new("systemctl");
@@ -225,6 +255,7 @@ pub(crate) fn units(sys: &dyn System) -> Units {
 }
 
 /// The process of the service if the socket unit is active, 0 while it is not running. Clients reach no other then.
+#[cfg(not(any(windows, target_os = "macos")))]
 pub(crate) fn process_behind_socket(sys: &dyn System) -> Option<u32> {
     let [socket, service] = UNITS;
     let show = |unit: &str, property: &str| {

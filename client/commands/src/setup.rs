@@ -16,7 +16,9 @@ use std::path::PathBuf;
 use clap::Args;
 use machine::CompleteIn;
 use rally_cred::{autostart, output::Output, system::System};
-use rally_cred_proto::{Fault, FaultKind, origin::DEFAULT_BASE_URL, own_file, remedy::Command, socket};
+use rally_cred_proto::{
+    Fault, FaultKind, native, origin::DEFAULT_BASE_URL, own_file, remedy::Command, socket,
+};
 
 use crate::{config, login, terminal::Terminal};
 use answers::Draft;
@@ -39,8 +41,7 @@ pub(crate) struct Options {
     /// The client ID of the OAuth client
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
-    /// Whether systemd starts the daemon
-    #[arg(long, value_name = "yes|no", hide_possible_values = true)]
+    #[arg(long, value_name = "yes|no", hide_possible_values = true, help = UNITS_HELP)]
     units: Option<YesNo>,
     /// Whether git uses rally-cred for Rally's server
     #[arg(long, value_name = "yes|no", hide_possible_values = true)]
@@ -60,6 +61,12 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with_all = ANSWERS)]
     remove: bool,
 }
+
+const UNITS_HELP: &str = native!(
+    "Whether systemd starts the daemon",
+    macos: "Whether launchd starts the daemon when you sign in",
+    windows: "Whether Windows starts the daemon when you sign in"
+);
 
 /// What means nothing to `--remove`.
 const ANSWERS: [&str; 8] =

@@ -11,8 +11,11 @@ use rally_cred_proto::{
 };
 use url::{Host, Url};
 
+pub mod kv2;
+
 use crate::also::{Also, TokenHeader};
 use crate::time::Ticks;
+use kv2::Kv2;
 
 /// The whole configuration. The default, with no profile, holds without a config file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct Config {
     pub notify: Notify,
     /// The gateways that are open at all times, by name.
     pub gateways: BTreeMap<String, GatewaySettings>,
+    /// The profiles that may be forwarded to another machine. If given, the socket for that is open at all times.
+    pub forward: Option<Vec<String>>,
 }
 
 /// What a gateway is for, and whom it lets in.
@@ -133,6 +138,8 @@ pub enum Keyring {
     Keyutils,
     /// A program that speaks the protocol of docker-credential-helpers.
     Helper(HelperName),
+    /// KV version 2 over HTTP, which many daemons share.
+    Kv2(Arc<Kv2>),
 }
 
 impl Keyring {
@@ -155,6 +162,7 @@ impl Keyring {
             Self::Memory => "memory".to_owned(),
             Self::Keyutils => "keyutils".to_owned(),
             Self::Helper(name) => format!("helper:{}", name.0),
+            Self::Kv2(_) => "kv2".to_owned(),
         }
     }
 
@@ -166,6 +174,16 @@ impl Keyring {
     /// Whether the place is the daemon's own memory, which no other daemon sees and no restart survives.
     pub fn is_memory(&self) -> bool {
         *self == Self::Memory
+    }
+
+    /// Whether other machines' daemons renew what is kept there, so that each renewal takes a lease.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Kv2(kv2) if !kv2.is_read_only)
+    }
+
+    /// Whether this daemon may only read what others put there.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::Kv2(kv2) if kv2.is_read_only)
     }
 
     /// Whether a sign-in is done only once the place keeps its token.
@@ -240,6 +258,11 @@ impl Profile {
             return Some(&TokenHeader::RALLYS);
         }
         self.also.iter().find(|also| also.origin == *server).map(|also| &also.header)
+    }
+
+    /// The further servers whose tunnels end at a gateway: a tunnel is for https.
+    pub fn also_through_gateways(&self) -> impl Iterator<Item = &Also> {
+        self.also.iter().filter(|also| also.origin.is_https())
     }
 
     /// Whether a token for one is good for the other: base URL, client ID and scope are the same.

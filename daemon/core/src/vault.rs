@@ -2,7 +2,9 @@
 //! Does not: touch a keyring (the shell `vault` does) or read records (`record` does).
 //! Used by: the broker and the vault.
 
-use rally_cred_proto::{Fault, FaultKind, Secret};
+use rally_cred_proto::{Fault, FaultKind, Secret, native};
+
+use crate::profile::kv2::ServerTrouble;
 
 /// Names one item in the vault.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,6 +87,14 @@ pub enum VaultTrouble {
     Locked(String),
     /// The keyring answers, but with an error.
     Failed(String),
+    /// The server of a vault that many daemons share.
+    Server(ServerTrouble),
+}
+
+impl From<ServerTrouble> for VaultTrouble {
+    fn from(trouble: ServerTrouble) -> Self {
+        Self::Server(trouble)
+    }
 }
 
 impl VaultTrouble {
@@ -110,16 +120,27 @@ impl VaultTrouble {
             Self::Failed(why) => {
                 Fault::new(FaultKind::VaultFailed, "the keyring failed").why(why).run("rally-cred status")
             }
+            Self::Server(trouble) => trouble.fault(),
         }
     }
 }
 
 /// A daemon knows the bus of the session that started it, so one started from the desktop reaches the desktop's
 /// keyring.
-const FIND_KEYRING: &str = "rally-cred daemon restart, in a terminal of your desktop; without one, start gnome-keyring \
-                            or KWallet, or set keyring = \"memory\"";
+const FIND_KEYRING: &str = native!(
+    "rally-cred daemon restart, in a terminal of your desktop; without one, start gnome-keyring or KWallet, or set \
+     keyring = \"memory\"",
+    macos: "rally-cred daemon restart, in a terminal of your desktop; over ssh, after security unlock-keychain, or set \
+            keyring = \"memory\"",
+    windows: "rally-cred daemon restart, in a session of your desktop, since services and some sessions of ssh have no \
+              Credential Manager; or set keyring = \"memory\""
+);
 
 /// The command replaces the running daemon and makes the collection "login" with the password that it reads. To unlock
 /// the running one would not do, since that does not look for the new collection.
-const MAKE_COLLECTION: &str = "make one in Seahorse, KWalletManager or KeePassXC; without a desktop, \
-                               gnome-keyring-daemon --replace --unlock reads its password up to Ctrl-D and makes one";
+const MAKE_COLLECTION: &str = native!(
+    "make one in Seahorse, KWalletManager or KeePassXC; without a desktop, gnome-keyring-daemon --replace --unlock \
+     reads its password up to Ctrl-D and makes one",
+    macos: "security create-keychain login.keychain-db makes one",
+    windows: "sign in to Windows again"
+);

@@ -5,7 +5,7 @@
 
 use std::{future::pending, io, sync::Arc};
 
-use rally_cred_proto::{Fault, FaultKind, plain::plain, shell_word::who_listens_on};
+use rally_cred_proto::{Fault, FaultKind, native, native::who_listens_on, plain::plain};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 pub use super::connections::Arrival;
@@ -116,14 +116,11 @@ impl ListenTrouble {
             }
             Self::PortForbidden(port) => {
                 let what = format!("this user may not listen on the redirect port {port}");
-                let why = match cfg!(windows) {
-                    true => {
-                        "netsh interface ipv4 show excludedportrange tcp lists those that Windows keeps for itself"
-                    }
-                    false => {
-                        "ports below net.ipv4.ip_unprivileged_port_start (1024 unless set with sysctl) need a right"
-                    }
-                };
+                let why = native!(
+                    "ports below net.ipv4.ip_unprivileged_port_start (1024 unless set with sysctl) need a right",
+                    macos: "ports below 1024 need a right",
+                    windows: "netsh interface ipv4 show excludedportrange tcp lists those that Windows keeps for itself"
+                );
                 let remedy = format!("register a callback URL with a port above 1023; or {PASTE}");
                 Fault::new(FaultKind::PortForbidden, what).why(why).remedy(remedy)
             }

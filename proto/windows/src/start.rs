@@ -147,7 +147,7 @@ fn environment((name, value): (&str, &OsStr)) -> io::Result<Vec<u16>> {
 }
 
 /// A text in UTF-16 with a zero at its end, and none before.
-fn wide(text: &OsStr) -> io::Result<Vec<u16>> {
+pub(crate) fn wide(text: &OsStr) -> io::Result<Vec<u16>> {
     let mut letters: Vec<u16> = text.encode_wide().collect();
     if letters.contains(&0) {
         return Err(io::ErrorKind::InvalidInput.into());

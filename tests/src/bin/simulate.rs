@@ -6,21 +6,30 @@
 use std::{process::ExitCode, thread};
 
 use rally_cred_tests::command_line::{number, run};
-use rally_cred_tests::simulation::{History, Violation};
+use rally_cred_tests::simulation::{Fleet, History, Violation};
 
 fn main() -> ExitCode {
     let flags = [
         number("seed", 0, "1", "The first seed"),
         number("histories", 1, "100000", "How many seeds, one after the other"),
         number("events", 1, "200", "Events of a history, at least"),
+        number("fleets", 0, "2000", "How many seeds of fleets on one vault as well"),
     ];
     run("simulate", "Plays seeded histories of the broker against a failing world", flags, |given| {
         let (seed, histories) = (given.number("seed"), given.number("histories"));
-        simulate(seed, histories, usize::try_from(given.number("events")).unwrap_or(usize::MAX))
+        let events = usize::try_from(given.number("events")).unwrap_or(usize::MAX);
+        simulate("histories", seed, histories, |seed| Ok(History::new(seed).play(events)?.events))?;
+        simulate("fleets", seed, given.number("fleets"), |seed| Ok(Fleet::new(seed, None).play(60)?.events))
     })
 }
 
-fn simulate(seed: u64, histories: u64, events: usize) -> Result<(), String> {
+fn simulate(
+    what: &str,
+    seed: u64,
+    histories: u64,
+    play: impl Fn(u64) -> Result<usize, Violation> + Sync,
+) -> Result<(), String> {
+    let play = &play;
     let workers = thread::available_parallelism().map_or(1, |count| count.get() as u64);
     let played: Vec<_> = thread::scope(|scope| {
         let workers: Vec<_> = (0..workers)
@@ -28,7 +37,7 @@ fn simulate(seed: u64, histories: u64, events: usize) -> Result<(), String> {
                 scope.spawn(move || {
                     (seed..seed.saturating_add(histories))
                         .filter(|seed| seed % workers == worker)
-                        .map(|seed| History::new(seed).play(events).map(|played| played.events))
+                        .map(play)
                         .try_fold((u64::MAX, 0), |(fewest, sum), played| {
                             let played = played? as u64;
                             Ok((played.min(fewest), sum + played))
@@ -44,7 +53,7 @@ fn simulate(seed: u64, histories: u64, events: usize) -> Result<(), String> {
     match found {
         None => {
             println!(
-                "{histories} histories from seed {seed}, {sum} events, {fewest} or more in each: every promise held"
+                "{histories} {what} from seed {seed}, {sum} events, {fewest} or more in each: every promise held"
             );
             Ok(())
         }
@@ -53,7 +62,7 @@ fn simulate(seed: u64, histories: u64, events: usize) -> Result<(), String> {
                 println!("  {line}");
             }
             Err(format!(
-                "seed {seed}, step {step}: {broken}\nagain: cargo simulate --seed {seed} --histories 1"
+                "seed {seed}, step {step}: {broken}\nagain: cargo simulate --seed {seed} --histories 1 --fleets 1"
             ))
         }
     }

@@ -5,6 +5,7 @@
 mod cast;
 mod config_file;
 mod daemon;
+mod fleet;
 mod gateways;
 mod history;
 mod planted;
@@ -17,6 +18,7 @@ mod watchers;
 
 use rally_cred_core::dice::Dice;
 
+pub use fleet::{Counts, Fleet, FleetBug};
 pub use history::{History, Violation};
 pub use planted::Planted;
 pub use transitions::{Cause, Played, Transition};

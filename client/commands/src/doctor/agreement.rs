@@ -7,11 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rally_cred::system::System;
-use rally_cred_proto::{Fault, FaultKind, message::Status, network, plain::plain, shell_word::shell_word};
+use rally_cred_proto::{
+    Fault, FaultKind, message::Status, native, network, plain::plain, shell_word::shell_word,
+};
 
 use super::Check;
 use crate::config;
-use crate::installed::{self, Units};
+use crate::installed;
 use crate::status;
 
 /// The config files to check: the running daemon's, and this shell's.
@@ -59,8 +61,11 @@ fn disagreement(ours: &Path, theirs: &Path, sys: &dyn System) -> Fault {
     let what = format!("the daemon reads {}, and this shell names {}", theirs.display(), ours.display());
     let ours = shell_word(&ours.display().to_string());
     Fault::new(FaultKind::Failed, what)
-        .why("it was started with another HOME, XDG_CONFIG_HOME or RALLY_CRED_CONFIG")
-        .remedy(match is_run_by_systemd(sys) {
+        .why(native!(
+            "it was started with another HOME, XDG_CONFIG_HOME or RALLY_CRED_CONFIG",
+            windows: "it was started with another RALLY_CRED_CONFIG"
+        ))
+        .remedy(match cfg!(target_os = "linux") && is_run_by_systemd(sys) {
             true => format!(
                 "systemctl --user set-environment RALLY_CRED_CONFIG={ours} && rally-cred daemon restart"
             ),
@@ -92,7 +97,7 @@ pub(super) fn network(status: Option<&Status>, checks: &[Check], sys: &dyn Syste
     if !checks.iter().any(is_trouble) {
         return Check::of(CHECK, Ok(format!("{told}; Rally answers anyway")));
     }
-    let remedy = match is_run_by_systemd(sys) {
+    let remedy = match cfg!(target_os = "linux") && is_run_by_systemd(sys) {
         true => "rally-cred setup --network yes",
         false => "rally-cred daemon restart",
     };
@@ -111,5 +116,5 @@ pub(super) fn confinement(status: Option<&Status>) -> Check {
 }
 
 fn is_run_by_systemd(sys: &dyn System) -> bool {
-    matches!(installed::units(sys), Units::Enabled(_) | Units::Failed(_))
+    installed::units(sys).are_enabled()
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rally_cred::system::System;
 use rally_cred_proto::git::{self, Attributes};
-use rally_cred_proto::{Fault, FaultKind, Origin, own_file, shell_word::shell_word};
+use rally_cred_proto::{Fault, FaultKind, Origin, native, own_file, shell_word::shell_word};
 use zeroize::Zeroizing;
 
 use super::Check;
@@ -94,9 +94,10 @@ fn fault(line: &Attributes, file: &Path) -> Fault {
         .map(|(key, value)| shell_word(&format!("{key}={value}")));
     let file = file.display().to_string();
     let erase = format!("git credential-store --file {} erase", shell_word(&file));
+    let lines = native!(format!("printf '%s\\n' {}", words.join(" ")), windows: words.join(", "));
     Fault::new(FaultKind::Failed, format!("{file} holds a password for {protocol}://{host} in plain text"))
         .why("git's helper `store` kept it, and answers with it even after it has expired")
-        .remedy(format!("printf '%s\\n' {} | {erase}", words.join(" ")))
+        .remedy(format!("{lines} | {erase}"))
 }
 
 #[cfg(test)]

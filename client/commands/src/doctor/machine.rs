@@ -1,4 +1,4 @@
-//! The checks that need no daemon: file modes, programs in PATH, git's configuration, systemd's units.
+//! The checks that need no daemon: file modes, programs in PATH, git's configuration, what starts the daemon.
 //! Does not: read files.
 //! Used by: `doctor`.
 
@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::{collections::BTreeSet, env::consts::EXE_SUFFIX};
 
 use rally_cred::{autostart::find_program, system::System};
-use rally_cred_proto::{
-    Fault, FaultKind, message::ProfileStatus, plain::plain, shell_word::shell_word, socket, variables,
-};
+#[cfg(not(windows))]
+use rally_cred_proto::shell_word::shell_word;
+use rally_cred_proto::{Fault, FaultKind, message::ProfileStatus, native, plain::plain, socket, variables};
 
 use super::Check;
+#[cfg(target_os = "macos")]
+use crate::installed::launchd;
 use crate::installed::{self, By, GIT_HELPER, GitHelper, Units};
 use crate::setup;
 
@@ -80,12 +82,12 @@ pub(super) fn path(profiles: &[ProfileStatus], sys: &dyn System) -> Check {
     let fault = Fault::new(FaultKind::Failed, format!("{GIT_HELPER} is not in PATH"));
     let folder = sys.executable().and_then(|program| Some(program.parent()?.to_owned()));
     let fault = match folder.filter(|folder| folder.join(format!("{GIT_HELPER}{EXE_SUFFIX}")).is_file()) {
-        Some(folder) => fault
-            .why(format!("it lies in {}, which PATH does not name", folder.display()))
-            .remedy(match cfg!(windows) {
-                true => format!("$env:Path += ';{}'", folder.display()),
-                false => format!("export PATH=\"{}:$PATH\"", folder.display()),
-            }),
+        Some(folder) => {
+            fault.why(format!("it lies in {}, which PATH does not name", folder.display())).remedy(native!(
+                format!("export PATH=\"{}:$PATH\"", folder.display()),
+                windows: format!("$env:Path += ';{}'", folder.display())
+            ))
+        }
         None => fault.why("it is not installed").remedy("cargo install --locked --path client"),
     };
     Check::of("path", Err(fault))
@@ -148,25 +150,50 @@ fn shared(server: &str, others: &[String], sys: &dyn System) -> Fault {
 }
 
 /// As [`add_git_helper`], but behind all other settings.
+#[cfg(not(windows))]
 fn set_git_helper(server: &str, sys: &dyn System) -> String {
     format!("git config --global --unset-all credential.{server}.helper; {}", add_git_helper(server, sys))
 }
 
 /// The commands by which git asks this program alone: an empty helper resets the list, since others would keep the token.
+#[cfg(not(windows))]
 fn add_git_helper(server: &str, sys: &dyn System) -> String {
     let add = format!("git config --global --add credential.{server}.helper");
     let helper = installed::helper_for_git(sys);
     format!("{add} '' && {add} {}", shell_word(&helper.to_string_lossy()))
 }
 
-/// Whether installed units are enabled and healthy, and the running daemon is theirs.
+/// No shell of Windows passes an empty word on as another does, so it is left to `setup`.
+#[cfg(windows)]
+fn set_git_helper(_server: &str, _sys: &dyn System) -> String {
+    "rally-cred setup --git yes".to_owned()
+}
+
+#[cfg(windows)]
+use set_git_helper as add_git_helper;
+
+/// Whether what starts the daemon is enabled and healthy, and the running daemon is from there.
+#[cfg_attr(
+    any(windows, target_os = "macos"),
+    expect(unused_variables, reason = "only systemd tells which daemon is its own")
+)]
 pub(super) fn units(daemon: Option<u32>, sys: &dyn System) -> Check {
     let outcome = match installed::units(sys) {
         Units::NoManager => return Check::skipped("units", installed::NO_MANAGER),
         Units::NotInstalled => Ok("not installed; rally-cred starts the daemon itself".to_owned()),
-        Units::Enabled(unit) if cfg!(windows) => {
-            Ok(format!("{unit} starts the daemon when you sign in to Windows"))
-        }
+        #[cfg(any(windows, target_os = "macos"))]
+        Units::Enabled(unit) => Ok(format!(
+            "{unit} starts the daemon when you sign in to {}",
+            native!("", macos: "macOS", windows: "Windows")
+        )),
+        #[cfg(target_os = "macos")]
+        Units::Disabled(unit) => Err(Fault::new(FaultKind::Failed, format!("{unit} is not loaded"))
+            .why("launchd does not start the daemon")
+            .remedy(format!(
+                "launchctl bootstrap {} ~/Library/LaunchAgents/rally-cred.plist",
+                launchd::session()
+            ))),
+        #[cfg(not(any(windows, target_os = "macos")))]
         Units::Enabled(unit) => match (daemon, installed::process_behind_socket(sys)) {
             (Some(answers), Some(behind)) if answers != behind => {
                 Err(Fault::new(FaultKind::Failed, format!("clients do not come to {unit}"))
@@ -175,9 +202,11 @@ pub(super) fn units(daemon: Option<u32>, sys: &dyn System) -> Check {
             }
             _ => Ok(format!("{unit} is enabled")),
         },
+        #[cfg(not(any(windows, target_os = "macos")))]
         Units::Disabled(unit) => Err(Fault::new(FaultKind::Failed, format!("{unit} is not enabled"))
             .why("systemd does not start the daemon")
             .remedy(format!("systemctl --user enable --now {unit}"))),
+        #[cfg(not(any(windows, target_os = "macos")))]
         Units::Failed(unit) => Err(Fault::new(FaultKind::Failed, format!("{unit} has failed"))
             .why(format!("journalctl --user -u {unit} says more"))
             .remedy(format!("systemctl --user restart {unit}"))),

@@ -3,7 +3,7 @@
 //! Used by: `doctor --report`.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::{fmt::Write as _, fs::File, path::Path, process::Command};
+use std::{fmt::Write as _, fs::File, path::Path};
 
 use rally_cred::system::System;
 use rally_cred_proto::{
@@ -13,7 +13,9 @@ use rally_cred_proto::{
 };
 
 use super::{Found, shown};
-use crate::installed::{self, UNITS, Units};
+use crate::installed;
+#[cfg(not(any(windows, target_os = "macos")))]
+use crate::installed::UNITS;
 use crate::terminal::Terminal;
 
 /// How much of the log's end is included: some hundred lines.
@@ -57,8 +59,7 @@ pub(super) fn write(path: &Path, found: &Found, sys: &dyn Terminal) -> Result<()
 
 fn text(found: &Found, sys: &dyn Terminal) -> String {
     let at = jiff::Timestamp::from_second(sys.now()).map(|at| at.to_string()).unwrap_or_default();
-    let system = read_line("/etc/os-release", "PRETTY_NAME=").unwrap_or_default();
-    let kernel = read_line("/proc/sys/kernel/osrelease", "").unwrap_or_default();
+    let [system, kernel] = release();
     let known = VARIABLES.into_iter().chain(network::GROUPS.into_iter().flatten().copied());
     let set: Vec<_> = known.filter(|name| sys.variable(name).is_some()).collect();
     let mut text = format!(
@@ -80,9 +81,9 @@ fn text(found: &Found, sys: &dyn Terminal) -> String {
     // Writing to a string cannot fail.
     status.chain(profiles).flatten().for_each(|line| writeln!(text, "{line}").unwrap_or_default());
     text.push_str("\n# log\n");
-    let log = match installed::units(sys) {
-        Units::Enabled(_) | Units::Failed(_) => journal_end(sys),
-        Units::NoManager | Units::NotInstalled | Units::Disabled(_) => log_end(),
+    let log = match installed::units(sys).are_enabled() {
+        true => managers_log(sys),
+        false => log_end(),
     };
     match log {
         Ok(lines) => lines.lines().for_each(|line| writeln!(text, "{}", plain(line)).unwrap_or_default()),
@@ -91,16 +92,43 @@ fn text(found: &Found, sys: &dyn Terminal) -> String {
     text
 }
 
+/// Names of the system's release and of its kernel's.
+#[cfg(unix)]
+fn release() -> [String; 2] {
+    [("/etc/os-release", "PRETTY_NAME="), ("/proc/sys/kernel/osrelease", "")]
+        .map(|(path, name)| read_line(path, name).unwrap_or_default())
+}
+
+/// Windows has no file that tells, and anybody may make one of such a name.
+#[cfg(windows)]
+fn release() -> [String; 2] {
+    Default::default()
+}
+
 /// The rest of the first line with this prefix.
+#[cfg(unix)]
 fn read_line(path: &str, name: &str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)).map(|value| plain(value.trim_matches('"')))
 }
 
+/// The log of a daemon that launchd runs.
+#[cfg(target_os = "macos")]
+fn managers_log(sys: &dyn System) -> io::Result<String> {
+    end_of(&installed::launchd::log(sys).ok_or(io::ErrorKind::NotFound)?)
+}
+
+/// Windows starts the client, and that the daemon.
+#[cfg(windows)]
+fn managers_log(_sys: &dyn System) -> io::Result<String> {
+    log_end()
+}
+
 /// The log of a daemon that systemd runs.
-fn journal_end(sys: &dyn System) -> io::Result<String> {
+#[cfg(not(any(windows, target_os = "macos")))]
+fn managers_log(sys: &dyn System) -> io::Result<String> {
     let [_, service] = UNITS;
-    let mut journal = Command::new("journalctl");
+    let mut journal = std::process::Command::new("journalctl");
     journal.args(["--user", &format!("--unit={service}"), "--lines=500", "--no-pager"]);
     let done = sys.output_of(&mut journal)?;
     Ok(String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr))
@@ -108,11 +136,14 @@ fn journal_end(sys: &dyn System) -> io::Result<String> {
 
 /// The end of the log of a daemon that a client started; it may begin in the rotated file.
 fn log_end() -> io::Result<String> {
-    let path = socket::state_folder().map_err(io::Error::other)?.join("daemon.log");
+    end_of(&socket::state_folder().map_err(io::Error::other)?.join("daemon.log"))
+}
+
+fn end_of(path: &Path) -> io::Result<String> {
     let mut end = Vec::new();
     // The rotated file often does not exist.
     read_end(&path.with_extension("log.old"), &mut end).ok();
-    read_end(&path, &mut end)?;
+    read_end(path, &mut end)?;
     let begin = end.len().saturating_sub(usize::try_from(LOG_END).unwrap_or(usize::MAX));
     Ok(String::from_utf8_lossy(end.get(begin..).unwrap_or_default()).into_owned())
 }

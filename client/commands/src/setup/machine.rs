@@ -1,27 +1,32 @@
-//! What `setup` offers beside the profile: systemd's units, git's credential helper, a shell's completions.
+//! What `setup` offers beside the profile: a start with the session, git's credential helper, a shell's completions.
 //! Does not: carry anything out, or plan what is done already.
 //! Used by: `setup`.
 
+#[cfg(any(target_os = "macos", all(test, unix)))]
+mod launchd;
+
 use std::ffi::{OsStr, OsString};
-#[cfg(not(windows))]
+#[cfg(not(any(windows, target_os = "macos")))]
 use std::path::Path;
 use std::path::PathBuf;
 use std::{fs, io, process::Command};
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-#[cfg(not(windows))]
+#[cfg(not(any(windows, target_os = "macos")))]
 use rally_cred::autostart;
 use rally_cred::system::System;
-use rally_cred_proto::{Fault, FaultKind, own_file, socket, variables};
+use rally_cred_proto::{Fault, FaultKind, native, own_file, socket, variables};
 
 use super::interview::{Interview, YesNo};
 use super::{change::Change, record::Made};
 use crate::completions::Shell;
-use crate::installed::{self, GitHelper, UNITS, Units};
+#[cfg(not(any(windows, target_os = "macos")))]
+use crate::installed::UNITS;
+use crate::installed::{self, GitHelper, Units};
 
 /// The units, as they lie in the source.
-#[cfg(not(windows))]
+#[cfg(not(any(windows, target_os = "macos")))]
 const UNIT_TEXTS: [(&str, &str); 2] = [
     ("rally-cred.socket", include_str!("../../../../systemd/rally-cred.socket")),
     ("rally-cred.service", include_str!("../../../../systemd/rally-cred.service")),
@@ -30,7 +35,7 @@ const UNIT_TEXTS: [(&str, &str); 2] = [
 /// The helper's name in git's configuration.
 const NAME: &str = "rally";
 
-/// Plans the units, where systemd has a manager for this user that could run them.
+/// Plans what starts the daemon, where systemd or launchd could run it for this user, or Windows could.
 pub(super) fn offer_units(
     interview: &mut Interview<'_, '_>,
     given: Option<YesNo>,
@@ -40,42 +45,50 @@ pub(super) fn offer_units(
     if given == Some(YesNo::Yes) && state == Units::NoManager {
         return Err(impossible(installed::NO_MANAGER, "--units no"));
     }
-    let is_worth_asking = matches!(state, Units::NotInstalled | Units::Disabled(_));
+    let is_worth_asking = state != Units::NoManager && !state.are_enabled();
     // The user manager's daemon would know nothing of these.
     let is_elsewhere = [variables::CONFIG, socket::OVERRIDE].iter().any(|name| sys.variable(name).is_some());
     if given != Some(YesNo::Yes) && (!is_worth_asking || is_elsewhere) {
         return Ok(Vec::new());
     }
-    let question = match cfg!(windows) {
-        true => "Have Windows start the daemon when you sign in?",
-        false => "Have systemd start the daemon when it is needed?",
-    };
+    let question = native!(
+        "Have systemd start the daemon when it is needed?",
+        macos: "Have launchd start the daemon when you sign in?",
+        windows: "Have Windows start the daemon when you sign in?"
+    );
     if !interview.yes(question, given)? {
         return Ok(Vec::new());
     }
-    #[cfg(windows)]
-    return Ok(if state == Units::NotInstalled { add_run_entry(sys) } else { Vec::new() });
-    #[cfg(not(windows))]
     plan_units(&state, sys)
 }
 
 /// Windows starts the client, not the daemon, whose console would stay open.
 #[cfg(windows)]
-fn add_run_entry(sys: &dyn System) -> Vec<Change> {
+fn plan_units(state: &Units, sys: &dyn System) -> Result<Vec<Change>, Fault> {
+    if state.are_enabled() {
+        return Ok(Vec::new());
+    }
     let client = sys.executable().map(|own| own.with_file_name("rally-cred.exe")).unwrap_or_default();
     // The long form of a path is for programs.
     let client = client.display().to_string();
     let line = format!("\"{}\" daemon start", client.strip_prefix(r"\\?\").unwrap_or(&client));
-    vec![Change::Note(Made::Units), reg("add", &["/t", "REG_SZ", "/d", &line, "/f"])]
+    Ok(vec![Change::Note(Made::Units), reg("add", &["/t", "REG_SZ", "/d", &line, "/f"])])
 }
 
+#[cfg(windows)]
 fn reg(verb: &str, arguments: &[&str]) -> Change {
     let arguments =
         std::iter::once(&verb).chain(&installed::RUN_KEY).chain(arguments).map(Into::into).collect();
     Change::Run { program: "reg", arguments }
 }
 
-#[cfg(not(windows))]
+/// The agent, which launchd loads at once and whenever the user signs in.
+#[cfg(target_os = "macos")]
+fn plan_units(state: &Units, sys: &dyn System) -> Result<Vec<Change>, Fault> {
+    launchd::plan(state, sys)
+}
+
+#[cfg(not(any(windows, target_os = "macos")))]
 fn plan_units(state: &Units, sys: &dyn System) -> Result<Vec<Change>, Fault> {
     let mut plan = Vec::new();
     if *state == Units::NotInstalled || user_unit(UNITS[0], sys).is_some_and(|path| path.exists()) {
@@ -97,7 +110,7 @@ fn plan_units(state: &Units, sys: &dyn System) -> Result<Vec<Change>, Fault> {
 }
 
 /// The text of a unit, for a daemon that may lie where the unit does not look.
-#[cfg(not(windows))]
+#[cfg(not(any(windows, target_os = "macos")))]
 fn unit_text(text: &str, daemon: &Path, sys: &dyn System) -> Result<String, Fault> {
     const SEARCHED: &str = "ExecSearchPath=";
     let folder = daemon.parent().unwrap_or(Path::new("/"));
@@ -207,20 +220,30 @@ pub(super) fn undo(all: impl IntoIterator<Item = Made>, sys: &dyn System) -> Vec
                 plan.push(take_out(key, helper.as_os_str()));
             }
             Made::GitReset(key) => plan.extend(undo_reset(key, sys)),
-            Made::Units if cfg!(windows) => {
-                if matches!(installed::units(sys), Units::Enabled(_)) {
-                    plan.push(reg("delete", &["/f"]));
-                }
-            }
-            Made::Units if has_manager => plan.push(systemctl(&[&["disable", "--now"][..], &UNITS].concat())),
+            Made::Units if has_manager => plan.extend(undo_units(sys)),
             Made::GitHelper(_) | Made::GitHelperAt(..) | Made::Units => {}
         }
         plan.push(Change::Forget(made));
     }
-    if has_unit_files && has_manager {
+    if cfg!(target_os = "linux") && has_unit_files && has_manager {
         plan.push(systemctl(&["daemon-reload"]));
     }
     plan
+}
+
+#[cfg(not(any(windows, target_os = "macos")))]
+fn undo_units(_sys: &dyn System) -> Option<Change> {
+    Some(systemctl(&[&["disable", "--now"][..], &UNITS].concat()))
+}
+
+#[cfg(target_os = "macos")]
+fn undo_units(sys: &dyn System) -> Option<Change> {
+    installed::units(sys).are_enabled().then(launchd::unload)
+}
+
+#[cfg(windows)]
+fn undo_units(sys: &dyn System) -> Option<Change> {
+    installed::units(sys).are_enabled().then(|| reg("delete", &["/f"]))
 }
 
 /// Plans the end of the last empty helper, which is ours; the user may have one of their own before it.
@@ -347,8 +370,10 @@ fn completions_file(shell: Shell, sys: &dyn System) -> Option<PathBuf> {
 }
 
 pub(super) fn user_unit(name: &str, sys: &dyn System) -> Option<PathBuf> {
-    let folder = folder("XDG_CONFIG_HOME", ".config", sys).filter(|_| cfg!(target_os = "linux"))?;
-    Some(folder.join("systemd/user").join(name))
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    Some(folder("XDG_CONFIG_HOME", ".config", sys)?.join("systemd/user").join(name))
 }
 
 /// A folder of the user, by its variable or below the home folder.

@@ -11,7 +11,7 @@ use rally_cred_proto::{Fault, network};
 use super::interview::{Interview, YesNo};
 use super::machine::{impossible, systemctl, user_unit, write};
 use super::{change::Change, record::Made};
-use crate::installed::{self, Units};
+use crate::installed;
 
 /// The file, below the folder of the user's units.
 const DROP_IN: &str = "rally-cred.service.d/network.conf";
@@ -26,9 +26,11 @@ pub(super) fn offer(
     will_be_enabled: bool,
     sys: &dyn System,
 ) -> Result<Vec<Change>, Fault> {
+    if !cfg!(target_os = "linux") {
+        return Ok(if given == Some(YesNo::Yes) { vec![Change::Stop] } else { Vec::new() });
+    }
     let set = network::set(|name| sys.variable(name));
-    let is_run_by_systemd =
-        will_be_enabled || matches!(installed::units(sys), Units::Enabled(_) | Units::Failed(_));
+    let is_run_by_systemd = will_be_enabled || installed::units(sys).are_enabled();
     let path = user_unit(DROP_IN, sys).filter(|_| is_run_by_systemd);
     let Some(path) = path else {
         // The next one has what this shell has.

@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 use std::{fs, path::Path};
 
-use rally_cred_proto::{Fault, FaultKind, own_file, shell_word::shell_word};
+use rally_cred_proto::{Fault, FaultKind, native, own_file, shell_word::shell_word};
 use tempfile::NamedTempFile;
 
 /// Writes the new text beside the file, has it judged, and puts it in the file's place: at no time is there half a file.
@@ -43,7 +43,7 @@ pub(super) fn write(
 }
 
 /// The command that lets this user write to a file.
-const MAKE_WRITABLE: &str = if cfg!(windows) { "attrib -R" } else { "chmod u+w" };
+const MAKE_WRITABLE: &str = native!("chmod u+w", windows: "attrib -R");
 
 fn write_beside(target: &Path, text: &str) -> io::Result<NamedTempFile> {
     let folder = target.parent().unwrap_or(Path::new("/"));

@@ -101,6 +101,7 @@ impl Account {
             began_by_login,
             listener: ListenerState::Opening,
             tabs_opened: 0,
+            was_pasted: false,
         }));
         self.refuse_background_callers(step);
     }
@@ -259,13 +260,14 @@ impl Account {
     }
 
     pub(crate) fn pasted(&mut self, step: &mut Step<'_>, address: &Secret) -> Result<(), Fault> {
-        let Job::Flow(flow) = &self.job else {
+        let Job::Flow(flow) = &mut self.job else {
             let what = format!("no sign-in is pending for profile {}", self.profile.name);
             return Err(Fault::new(FaultKind::BadRedirect, what).remedy(self.profile.command("login")));
         };
         let epoch = flow.epoch;
         let redirect =
             flow.expected.read_pasted(address.expose()).map_err(|not_ours: NotOurs| not_ours.fault())?;
+        flow.was_pasted = true;
         self.redirected(step, epoch, redirect);
         Ok(())
     }
@@ -307,7 +309,7 @@ impl Account {
     /// Takes Rally's answer to a token request. `false` if nobody waits for it.
     pub(super) fn answered(&mut self, step: &mut Step<'_>, epoch: Epoch, raw: RawAnswer) -> bool {
         match std::mem::take(&mut self.job) {
-            Job::Renewing(own, sent) if own == epoch => self.renewal_answered(step, sent, raw),
+            Job::Renewing(own, sent, _) if own == epoch => self.renewal_answered(step, sent, raw),
             Job::Exchanging(own, flow) if own == epoch => self.exchange_answered(step, flow, raw),
             other => {
                 self.job = other;
@@ -326,16 +328,39 @@ impl Account {
                 if refusal.of == Refused::Client && flow.secret_from != SecretFrom::Login {
                     self.client_secret.refused();
                 }
-                self.name_in_remedy(refusal.fault)
+                let fault = self.name_in_remedy(refusal.fault);
+                if refusal.of == Refused::Grant && flow.was_pasted {
+                    return self.ask_again(step, &flow, fault);
+                }
+                fault
             }
         };
         self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
     }
 
+    /// Begins the sign-in anew after a pasted code that had ended, or was used before: a person brought it, and can bring
+    /// another. Who cannot paste is refused.
+    fn ask_again(&mut self, step: &mut Step<'_>, flow: &Flow, fault: Fault) {
+        let can_paste = |waiter: &Waiter| matches!(waiter.wants, Wants::Login { can_paste: true, .. });
+        if !self.waiters.iter().any(can_paste) {
+            return self.end_flow(step, flow, &fault, Page::Failed(fault.clone()));
+        }
+        self.refuse_if(step, &fault, |_, _, waiter| !can_paste(waiter));
+        step.end_listening(flow.epoch, Page::Failed(fault.clone()));
+        step.log(&self.profile.name, GrantStep::FlowEnded);
+        let notice = fault.remedy("open the new address below, which leads to another code");
+        for waiter in &mut self.waiters {
+            waiter.told = false;
+            step.effects.push(Effect::Tell(waiter.id, Event::Notice(notice.clone())));
+        }
+        self.begin_flow(step);
+    }
+
     fn look_up_user(&mut self, step: &mut Step<'_>, flow: Box<Flow>, grant: Grant) {
         let (profile, token) = (self.profile.clone(), grant.access_token.clone());
         let epoch = step.begin(self.owner(), |epoch| Effect::LookUpUser { epoch, profile, token });
-        let mut record = renewal::record_of(&self.profile, step.now, grant, None);
+        let mut record = renewal::record_of(&self.profile, step.issued, grant, None);
+        record.generation = self.next_generation(step);
         record.signed_in_at = Some(step.now.wall.0);
         self.job = Job::LookingUp(epoch, flow, Box::new(record));
     }

@@ -2,7 +2,7 @@
 //! Does not: tell the causes apart (the endpoint does).
 //! Used by: the endpoint, and whoever reads an answer.
 
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{Fault, FaultKind, native};
 
 use super::{bad_answer, token_refused, unreachable};
 
@@ -88,7 +88,7 @@ impl SendTrouble {
             Self::Unreachable(why) => unreachable(why),
             Self::Exhausted(why) => Fault::new(FaultKind::Unreachable, "Rally could not be asked")
                 .why(why)
-                .remedy("end programs that you do not need, or raise the limit (ulimit -u), and ask again"),
+                .remedy(format!("{}, and ask again", native::MORE_THREADS)),
             Self::TimedOut => unreachable("no answer came in time"),
             Self::TooLarge => bad_answer("the answer is too large"),
             Self::BadCaFile(why) => Fault::new(FaultKind::TlsFailed, "the profile's ca_file cannot be used")
@@ -140,7 +140,11 @@ impl Distrust {
 }
 
 /// How a daemon gets new variables.
-const ANEW: &str = "rally-cred daemon restart, or rally-cred setup where systemd runs the daemon";
+const ANEW: &str = native!(
+    "rally-cred daemon restart, or rally-cred setup where systemd runs the daemon",
+    macos: "rally-cred daemon restart",
+    windows: "rally-cred daemon restart"
+);
 
 impl Proxy {
     fn fault(&self, trouble: &ProxyTrouble) -> Fault {

@@ -6,7 +6,7 @@ use rally_cred_proto::{Fault, FaultKind, Reply};
 
 use crate::{
     account::Account,
-    broker::{Broker, routes::Routes, wake_ups::WakeUps},
+    broker::{Broker, calendar::Calendar, routes::Routes, wake_ups::WakeUps},
     event::{AskId, Effect, Entry},
     policy,
     profile::Config,
@@ -53,6 +53,7 @@ impl Broker {
         let has_other_vault = self.config.keyring != config.keyring;
         if has_other_vault {
             step.keyring = config.keyring.clone();
+            self.calendar = Calendar::default();
             step.effects.push(Effect::OpenVault(config.keyring.clone()));
         }
         let mut old = std::mem::take(&mut self.accounts);
@@ -78,6 +79,8 @@ impl Broker {
         self.statics.apply(step, config.static_hosts.clone(), has_other_vault);
         if self.stop.is_none() {
             self.gateways.apply(step, &config, has_other_vault);
+            self.turns.apply(step, &self.accounts);
+            self.forwarding.apply(step, &config);
         }
         if self.config.notify != config.notify {
             step.effects.push(Effect::AlertBy(config.notify.clone()));
@@ -114,7 +117,9 @@ impl Broker {
                 }
                 self.statics.fail_all(step, &stopping());
                 self.gateways.stop(step, &stopping());
+                self.forwarding.stop(step, &stopping());
                 self.watchers.fail_all(step, &stopping());
+                self.turns.fail_all(step, &stopping());
                 for account in self.accounts.values_mut() {
                     account.stop(step, &stopping());
                 }

@@ -1,14 +1,15 @@
 //! Runs a program as a child that is treated as if it stood in this one's place: it gets the signals, and its exit code is
 //! ours.
 //! Does not: read or write what it says.
-//! Used by: `gateway`, which has to stay while the program runs.
+//! Used by: `gateway` and `forward`, and `exec` where it holds turns, which have to stay while the program runs.
 
-use std::{io, process::Command};
+use std::io;
+use std::process::{Command, ExitStatus};
 
-/// Runs it to its end. The exit code is its own, or as shells have it for a signal.
+/// Runs it to its end.
 #[cfg(unix)]
-pub(super) fn run(command: &mut Command) -> io::Result<u8> {
-    use std::{os::unix::process::ExitStatusExt, thread};
+pub(crate) fn run(command: &mut Command) -> io::Result<ExitStatus> {
+    use std::thread;
 
     use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
     use signal_hook::{
@@ -35,9 +36,21 @@ pub(super) fn run(command: &mut Command) -> io::Result<u8> {
     {}
     handle.close();
     passing_on.join().ok();
-    let status = child.wait()?;
+    child.wait()
+}
+
+/// The program's exit code, or as shells have it for a signal.
+#[cfg(unix)]
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+}
+
+/// Exit codes have 32 bits here, so that of the program is passed on without a detour: this process ends.
+#[cfg(windows)]
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
+    rally_cred::system::end_as(status)
 }
 
 /// Whether keys of the terminal send their signals to this process, and so to its child too.
@@ -47,10 +60,9 @@ fn has_the_terminal() -> bool {
         .is_ok_and(|terminal| rustix::termios::tcgetpgrp(terminal) == Ok(rustix::process::getpgrp()))
 }
 
-/// Runs it to its end, and returns its exit code.
-#[cfg(not(unix))]
-pub(super) fn run(command: &mut Command) -> io::Result<u8> {
-    #[cfg(windows)]
+/// Runs it to its end. Ctrl-C comes to both, and is the program's to obey.
+#[cfg(windows)]
+pub(crate) fn run(command: &mut Command) -> io::Result<ExitStatus> {
     rally_cred_windows::leave_interrupts_to_children();
-    command.status().map(rally_cred::system::exit_code)
+    command.status()
 }

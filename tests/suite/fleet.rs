@@ -1,0 +1,242 @@
+//! Daemons that share a vault on a real OpenBao, where something goes wrong: one is killed at each step of a renewal, the
+//! vault is out of reach, sealed, or refuses the token, and clocks differ by an hour.
+//! Does not: have many of them at work for long (`cargo fleet` does), or play every order of events (`cargo simulate` does).
+//! Used by: `main`.
+
+use std::{fs, thread};
+
+use rally_cred_proto::Client;
+use rally_cred_tests::{
+    openbao::{Gate, Hold, OpenBao, Role, config_for, token_file},
+    sandbox::Sandbox,
+    world::{self, Ended, Running, World},
+};
+
+/// A token that ends while a test waits for it.
+const SHORT: u64 = 3;
+
+/// A machine of the fleet, with its own way to the vault.
+struct Machine {
+    daemon: Running,
+    world: World,
+    gate: Gate,
+}
+
+impl Machine {
+    fn start(bao: &OpenBao, sandbox: &Sandbox, path: &str, prepare: impl FnOnce(&mut World)) -> Self {
+        let (gate, mut world) = (Gate::to(&bao.address()), World::new());
+        let token = token_file(world.path(""), &bao.token(Role::Agent, "1h"));
+        world.configure(&config_for(
+            sandbox,
+            &[
+                ("https://bao.example.com:8200", &gate.address()),
+                ("/run/rally-cred/bao-token", &token.display().to_string()),
+                ("\"agents\"", &format!("\"agents/{path}\"")),
+                ("renew-and-publish", "renew"),
+            ],
+        ));
+        prepare(&mut world);
+        Self { daemon: world.start_daemon(), world, gate }
+    }
+
+    fn sign_in(&self, sandbox: &Sandbox) {
+        let mut client = Client::connect(&self.world.path("run/rally-cred/agent.sock")).unwrap();
+        world::sign_in(&mut client, None, sandbox).unwrap();
+    }
+
+    fn get(&self) -> Ended {
+        self.world.client(&["get", "--interactive", "never", "--format", "token", "--wait", "90s"], "")
+    }
+
+    /// Asks until the token is another than this one.
+    fn get_another_than(&self, token: &Ended) -> Ended {
+        loop {
+            let next = self.get();
+            if next != *token {
+                return next;
+            }
+        }
+    }
+
+    /// Asks until it is refused.
+    fn until_refused(&self) -> Ended {
+        loop {
+            let ended = self.get();
+            if ended.code != Some(0) {
+                return ended;
+            }
+        }
+    }
+
+    /// Asks until it is served.
+    fn until_served(&self) -> Ended {
+        loop {
+            let ended = self.get();
+            if ended.code == Some(0) {
+                return ended;
+            }
+        }
+    }
+}
+
+fn short_lived() -> Sandbox {
+    world::sandbox_with(|options| options.token_life = SHORT)
+}
+
+/// The token request that renews.
+fn renewals(sandbox: &Sandbox) -> usize {
+    let log = sandbox.log();
+    log.iter().filter(|request| request.field("grant_type") == Some("refresh_token")).count()
+}
+
+#[test]
+fn whoever_is_killed_at_any_step_of_a_renewal_leaves_the_others_a_token_or_a_plain_answer() {
+    let bao = OpenBao::start();
+    let post = "POST /v1/rally/data/agents/";
+    let get = "GET /v1/rally/data/agents/";
+    thread::scope(|scope| {
+        for (path, begins, number, is_answer, is_lost) in [
+            ("look", get, 1, true, false),
+            ("before-lease", post, 1, false, false),
+            ("lease", post, 1, true, false),
+            ("before-save", post, 2, false, true),
+            ("save", post, 2, true, false),
+        ] {
+            let bao = &bao;
+            scope.spawn(move || {
+                let sandbox = short_lived();
+                let mut first = Machine::start(bao, &sandbox, path, |_| {});
+                first.sign_in(&sandbox);
+                let old = first.get().succeeded();
+                first.gate.hold(Hold { begins, number, is_answer });
+                // It asks for the next token, and its daemon is killed in the middle of getting that.
+                thread::scope(|asking| {
+                    asking.spawn(|| {
+                        let held = loop {
+                            let ended =
+                                first.world.client(&["get", "--no-autostart", "--format", "token"], "");
+                            if ended != old {
+                                break ended;
+                            }
+                        };
+                        assert_ne!(held.code, Some(0), "{path}: {held:?}");
+                    });
+                    first.gate.until_held();
+                    first.daemon.signal("KILL");
+                });
+                first.gate.let_go();
+                first.daemon.wait();
+                let second = Machine::start(bao, &sandbox, path, |_| {});
+                let ended = second.get();
+                match is_lost {
+                    // Only the dead one had what Rally gave.
+                    true => assert!(
+                        ended.code == Some(3) && ended.said().contains("rally-cred login"),
+                        "{path}: {ended:?}"
+                    ),
+                    false => assert!(ended.code == Some(0) && ended != old, "{path}: {ended:?}"),
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn without_the_vault_a_good_token_is_given_out_nothing_is_renewed_and_the_message_says_why() {
+    let (bao, sandbox) = (OpenBao::start(), short_lived());
+    let machine = Machine::start(&bao, &sandbox, "trouble", |_| {});
+    machine.sign_in(&sandbox);
+    let token = machine.world.path("bao-token");
+    let revoke = || bao.run(&["token", "revoke", &fs::read_to_string(&token).unwrap()]);
+    let give = || fs::write(&token, bao.token(Role::Agent, "1h")).unwrap();
+    let breaks: [(&str, i32, &dyn Fn(), &dyn Fn()); 3] = [
+        ("cannot be reached", 7, &|| machine.gate.cut(true), &|| machine.gate.cut(false)),
+        ("is sealed", 7, &|| bao.seal(), &|| bao.unseal()),
+        ("refuses the daemon's token", 7, &|| drop(revoke()), &give),
+    ];
+    for (says, code, break_it, mend) in breaks {
+        machine.until_served();
+        break_it();
+        let before = renewals(&sandbox);
+        let refused = machine.until_refused();
+        assert_eq!(renewals(&sandbox), before, "{says}");
+        assert!(refused.code == Some(code) && refused.said().contains(says), "{says}: {refused:?}");
+        mend();
+        machine.until_served();
+        assert!(renewals(&sandbox) > before);
+    }
+}
+
+#[test]
+fn an_hour_between_two_clocks_ends_no_token_early_or_late() {
+    let (bao, sandbox) = (OpenBao::start(), world::sandbox());
+    let machines = ["-3600", "+0", "+3600"].map(|off| {
+        Machine::start(&bao, &sandbox, "clocks", |world| {
+            let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+            world.set("LD_PRELOAD", library).set("FAKETIME", off).set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        })
+    });
+    let [behind, right, ahead] = &machines;
+    behind.sign_in(&sandbox);
+    let token = behind.get().succeeded();
+    for machine in [right, ahead] {
+        assert_eq!(machine.get().succeeded(), token);
+        let expires = machine.world.status()["profiles"][0]["expires_at"].as_i64().unwrap();
+        let off = if std::ptr::eq(machine, ahead) { 3600 } else { 0 };
+        let life = i64::try_from(sandbox.options().token_life).unwrap();
+        let left = expires - off - jiff::Timestamp::now().as_second();
+        assert!((life - 60..=life).contains(&left), "by its own clock it ends in {left} s");
+    }
+    assert_eq!(renewals(&sandbox), 0);
+
+    sandbox.change(|options| options.token_life = SHORT);
+    sandbox.expire_tokens();
+    ahead
+        .world
+        .client(
+            &["erase"],
+            format!("protocol=http\nhost={}\npassword={}\n\n", host(&sandbox), token.stdout.trim()),
+        )
+        .succeeded();
+    let next = ahead.get_another_than(&token).succeeded();
+    assert!(sandbox.admits(next.stdout.trim(), std::time::Instant::now()));
+}
+
+fn host(sandbox: &Sandbox) -> String {
+    sandbox.base_url().trim_start_matches("http://").to_owned()
+}
+
+#[test]
+fn a_proxys_socket_takes_the_place_of_a_token() {
+    let (bao, sandbox, mut world) = (OpenBao::start(), world::sandbox(), World::new());
+    let (token, socket) =
+        (token_file(world.path(""), &bao.token(Role::Agent, "1h")), world.path("proxy.sock"));
+    let config = format!(
+        "vault {{ address = \"{}\" }}\n\
+         auto_auth {{\n  method \"token_file\" {{ config = {{ token_file_path = \"{}\" }} }}\n}}\n\
+         api_proxy {{ use_auto_auth_token = true }}\n\
+         listener \"unix\" {{\n  address = \"{}\"\n  tls_disable = true\n  require_request_header = true\n}}\n",
+        bao.address(),
+        token.display(),
+        socket.display()
+    );
+    fs::write(world.path("proxy.hcl"), config).unwrap();
+    let program = rally_cred_tests::toolkits::installed("bao").display().to_string();
+    let mut proxy =
+        world.start(&program, &["proxy", "-config", &world.path("proxy.hcl").display().to_string()]);
+    proxy.wait_for_line("authentication successful");
+    world.configure(&config_for(
+        &sandbox,
+        &[
+            ("https://bao.example.com:8200", &format!("unix:{}", socket.display())),
+            ("token_file = \"/run/rally-cred/bao-token\"\n", ""),
+        ],
+    ));
+    world.set("RALLY_CRED_LOG", "debug");
+    let _daemon = world.start_daemon();
+    let mut client = Client::connect(&world.path("run/rally-cred/agent.sock")).unwrap();
+    world::sign_in(&mut client, None, &sandbox).unwrap();
+    assert!(bao.field("agents/token/default", "refresh_token").is_some());
+    assert!(bao.field("agents/access/default", "access_token").is_some());
+    assert!(bao.field("agents/access/default", "refresh_token").is_none());
+}
