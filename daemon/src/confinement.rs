@@ -83,7 +83,7 @@ mod linux {
         let architecture = std::env::consts::ARCH.try_into().map_err(|err| format!("{err:?}"))?;
         // What is denied looks as if the user may not do it. A library that asks goes on without.
         let denied = SeccompAction::Errno(rustix::io::Errno::PERM.raw_os_error().unsigned_abs());
-        let rules = needless_calls().map(|call| (call, Vec::new())).collect();
+        let rules = NEEDLESS.iter().map(|call| (*call, Vec::new())).collect();
         let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, architecture);
         let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(|err| err.to_string())?;
         seccompiler::apply_filter(&program).map_err(|err| err.to_string())
@@ -91,14 +91,6 @@ mod linux {
 
     /// The numbers of the calls that the daemon never makes and that serve attacks: on other processes, on the kernel by
     /// its less trodden paths, and on the machine, if the daemon is root's. The keyring of the kernel stays open.
-    fn needless_calls() -> impl Iterator<Item = i64> {
-        let numbers = NEEDLESS.iter().copied();
-        // The same by the numbers of the kernel's third kind of program, x32, which has some of its own from 512 on.
-        #[cfg(target_arch = "x86_64")]
-        let numbers = numbers.clone().chain(numbers.chain(512..=547).map(|number| number | 0x4000_0000));
-        numbers
-    }
-
     const NEEDLESS: &[i64] = &[
         // Programs, and other processes.
         libc::SYS_execve,
