@@ -12,7 +12,7 @@ use rally_cred_tests::sshd::{FarSide, HOST};
 use rally_cred_tests::world::{Ended, Running, World, profile_for};
 
 use crate::sign_in::{opened, question, sign_in, signed_in, signed_in_with_keyring, with_browser};
-use crate::tidy::document;
+use crate::{setup::newcomer, tidy::document, transcript::is_alike};
 
 /// A config file that a host's user may have.
 const OWN: &str = "keyring = \"memory\"\n[profile.default]\nclient_id = \"id\"\nredirect_uri = \"http://localhost:8477/callback\"\n";
@@ -241,6 +241,55 @@ fn a_program_on_the_far_side_gets_its_tokens_from_here_and_its_exit_code_is_pass
     assert_eq!(ended.stdout, format!("from here\n{}a b|it's|$HOME||", token_of(&near_side)));
     let unknown = near_side.client(&["forward", HOST, "--", "no-such-program"], "");
     assert_eq!(unknown.code, Some(127), "{unknown:?}");
+}
+
+/// The sessions in docs/remote.md.
+fn transcripts() -> Vec<String> {
+    let page = document("docs/remote.md");
+    let blocks = page.split("```console\n").skip(1).map(|rest| rest.split_once("```").unwrap().0.to_owned());
+    blocks.collect()
+}
+
+/// Plays a session, of which each command is run by `run`, and holds what it prints to what is shown, up to a `…`.
+fn play(session: &str, run: impl Fn(&str) -> Ended) {
+    for part in session.split("$ ").skip(1) {
+        let (line, shown) = part.split_once('\n').unwrap();
+        let printed = run(line).said();
+        let mut lines = printed.lines();
+        for expected in shown.lines().take_while(|line| *line != "…") {
+            let found = lines.next().unwrap_or_default();
+            assert!(is_alike(found, expected), "{found:?} is not {expected:?} of {line:?} in\n{printed}");
+        }
+    }
+}
+
+#[test]
+fn from_nothing_to_a_token_on_the_far_side_it_takes_the_two_commands_of_the_documents() {
+    let [first, forwarding, there, gone] = <[String; 4]>::try_from(transcripts()).unwrap();
+    let (sandbox, mut near_side, _keyring) = newcomer();
+    let far = FarSide::start(&mut near_side);
+    let options = sandbox.options();
+    let (setup, second) = first.strip_prefix("$ ").unwrap().split_once('\n').unwrap();
+    assert_eq!(second.matches("$ ").count(), 1);
+    // What it asks, `transcript` answers at a terminal.
+    let answers = format!(
+        "{setup} --base-url {} --client-id {} --callback {} --client-secret-stdin --units no --git no --completions no",
+        sandbox.base_url(),
+        options.client_id,
+        options.redirect_uri,
+    );
+    near_side.run("sh", &["-c", &answers], &options.client_secret).succeeded();
+    play(second, |line| near_side.run("sh", &["-c", line], "").succeeded());
+
+    let (line, shown) = forwarding.strip_prefix("$ ").unwrap().split_once('\n').unwrap();
+    let words: Vec<_> = line.split(' ').collect();
+    let mut forward = near_side.start(words[0], &words[1..]);
+    let ready = forward.next_line_of_stdout().unwrap();
+    assert!(is_alike(&ready, shown.trim_end()), "{ready}");
+    play(&there, |line| far.run(&["sh", "-c", line], "").succeeded());
+    forward.kill();
+    gone_in_the_end(&far);
+    play(&gone, |line| far.run(&["sh", "-c", line], ""));
 }
 
 #[test]

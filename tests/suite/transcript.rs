@@ -32,7 +32,7 @@ fn compare(printed: &str, shown: &[String]) {
     assert_eq!(lines.next(), None);
 }
 
-fn is_alike(line: &str, expected: &str) -> bool {
+pub(crate) fn is_alike(line: &str, expected: &str) -> bool {
     let mut rest = line;
     for (at, piece) in expected.split('…').enumerate() {
         match rest.find(piece) {
