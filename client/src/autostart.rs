@@ -17,6 +17,7 @@ use rally_cred_proto::{
 #[cfg(windows)]
 use rally_cred_windows::Started as Child;
 
+use crate::forwarded;
 #[cfg(unix)]
 use crate::system::hold_back_descriptors;
 use crate::system::{System, no_thread};
@@ -28,18 +29,36 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[cfg(unix)]
 const BUS: &str = "DBUS_SESSION_BUS_ADDRESS";
 
+/// Which daemon answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The running one, or none.
+    Never,
+    /// The running one; it is started if there is none.
+    Shared,
+    /// One that is started for this client alone, and ends with it.
+    Own,
+}
+
+impl From<bool> for Start {
+    /// Whether the daemon may be started.
+    fn from(autostart: bool) -> Self {
+        if autostart { Self::Shared } else { Self::Never }
+    }
+}
+
 /// Connects to the daemon; starts it if it is not running and `autostart` allows it.
 pub fn connect(sys: &dyn System, autostart: bool, deadline: &mut Deadline) -> Result<Client, Fault> {
     let socket = sys.socket()?;
     match Client::connect_by(&socket, deadline) {
+        Err(fault) if fault.kind == FaultKind::NoDaemon && socket::is_forwarded(&socket) => {
+            return Err(forwarded::explain(&socket, fault));
+        }
         Err(fault) if fault.kind == FaultKind::NoDaemon && autostart => {}
         Err(fault) if fault.kind == FaultKind::NoDaemon => return Err(out_of_reach(&socket).unwrap_or(fault)),
         done => return done,
     }
-    for name in [variables::CONFIG, variables::SECRET_FILE] {
-        // The daemon would refuse a relative path too, but it runs in another folder.
-        variables::path(name, sys.variable(name))?;
-    }
+    check_paths(sys)?;
     let daemon = daemon_program(sys)?;
     let starter = Starter { socket, daemon };
     let (done, outcome) = mpsc::channel();
@@ -53,6 +72,66 @@ pub fn connect(sys: &dyn System, autostart: bool, deadline: &mut Deadline) -> Re
         .unwrap_or_else(|_| Err(not_started(format!("it was not ready after {} ms", most.as_millis()))))?;
     started.notices.iter().for_each(|notice| sys.warn(notice));
     Ok(started.client)
+}
+
+/// The daemon would refuse a relative path too, but it runs in another folder.
+fn check_paths(sys: &dyn System) -> Result<(), Fault> {
+    let mut names = [variables::CONFIG, variables::SECRET_FILE, variables::SIGN_IN_FILE].into_iter();
+    names.try_for_each(|name| variables::path(name, sys.variable(name)).map(drop))
+}
+
+/// A daemon of this client alone. Dropping it waits for its end, since it may still have to save a token that it renewed;
+/// the client is dropped before.
+#[cfg(unix)]
+pub(crate) struct Own(Option<Child>);
+
+#[cfg(unix)]
+impl Own {
+    /// Starts a daemon with one end of a connection as its standard input. It opens no socket and takes no lock, so that
+    /// one that runs already goes on as it is.
+    pub(crate) fn start(sys: &dyn System) -> Result<(Client, Self), Fault> {
+        use std::os::{fd::OwnedFd, unix::net::UnixStream};
+        check_paths(sys)?;
+        let daemon = daemon_program(sys)?;
+        let cannot = |err: &io::Error| match err.kind() {
+            io::ErrorKind::WouldBlock => no_thread(err),
+            _ => Fault::new(FaultKind::NoDaemon, "the daemon did not start")
+                .why(format!("{}: {err}", daemon.display())),
+        };
+        let (ours, theirs) = UnixStream::pair().map_err(|err| cannot(&err))?;
+        let client = Client::over(ours).map_err(|err| cannot(&err))?;
+        let mut command = Command::new(&daemon);
+        command.arg("--only-client").stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
+        // What concerns the caller is in the answer.
+        let is_log_wanted = sys.variable("RALLY_CRED_LOG").is_some();
+        command.stderr(if is_log_wanted { Stdio::inherit() } else { Stdio::null() });
+        in_usual_place(&mut command);
+        hold_back_descriptors();
+        let child = command.spawn().map_err(|err| cannot(&err))?;
+        Ok((client, Self(Some(child))))
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Own {
+    fn drop(&mut self) {
+        let Some(mut child) = self.0.take() else { return };
+        let (ended, end) = mpsc::channel();
+        let waiting = thread::Builder::new().spawn(move || ended.send(child.wait()).ok());
+        if waiting.is_ok() {
+            // It limits its own end, so this is for one that hangs.
+            end.recv_timeout(2 * PATIENCE).ok();
+        }
+    }
+}
+
+/// A daemon holds no folder, and looks for the user's usual bus if that of a shell is gone, which may outlive its session.
+#[cfg(unix)]
+fn in_usual_place(command: &mut Command) {
+    command.current_dir("/");
+    if std::env::var_os(BUS).is_some_and(|address| is_dead(&address)) {
+        command.env_remove(BUS);
+    }
 }
 
 /// A daemon that has just been started.
@@ -139,11 +218,7 @@ impl Starter {
         let (output, its_end) = io::pipe()?;
         let mut command = Command::new(&self.daemon);
         command.arg("--detach").stdin(Stdio::null()).stdout(its_end).stderr(Stdio::null());
-        command.current_dir("/");
-        // A shell may outlive its session's bus. The daemon then looks for the user's usual one.
-        if std::env::var_os(BUS).is_some_and(|address| is_dead(&address)) {
-            command.env_remove(BUS);
-        }
+        in_usual_place(&mut command);
         // Client and daemon must use the same socket.
         command.env(socket::OVERRIDE, &self.socket);
         hold_back_descriptors();

@@ -7,26 +7,34 @@ use std::process::{Command, Stdio};
 
 use rally_cred_proto::Origin;
 
-use crate::system::System;
+use crate::{interactive::has_display, system::System};
 
 /// Opens an http or https address; `false` if no browser could be started. `$BROWSER` comes first.
 pub fn open(url: &str, sys: &dyn System) -> bool {
     // Nothing but an http or https URL, since browsers also take options and other schemes.
     Origin::from_uri(url).is_some()
-        && commands(url, sys.variable("BROWSER")).iter_mut().any(|command| {
+        && commands(url, sys.variable("BROWSER"), has_desktop(sys)).iter_mut().any(|command| {
             // A browser outlives this program, so it gets none of its streams.
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             sys.launch(command).is_ok()
         })
 }
 
+/// Whether there is a desktop to open a browser on. Without one, xdg-open can be started all the same, and then opens
+/// nothing, or a browser for terminals that nobody sees. Windows' own browser opens from WSL.
+fn has_desktop(sys: &dyn System) -> bool {
+    has_display(sys) || sys.variable("WSL_DISTRO_NAME").is_some()
+}
+
 /// What to try, in this order: the entries of `$BROWSER`, read as xdg-open reads them but without a shell, then what
 /// the desktop offers.
-fn commands(url: &str, browser: Option<OsString>) -> Vec<Command> {
+fn commands(url: &str, browser: Option<OsString>, has_desktop: bool) -> Vec<Command> {
     let browser = browser.and_then(|browser| browser.into_string().ok()).unwrap_or_default();
     let mut commands: Vec<_> =
         entries(&browser).into_iter().filter_map(|words| named_command(&words, url)).collect();
-    commands.extend(open::commands(url));
+    if has_desktop {
+        commands.extend(open::commands(url));
+    }
     commands
 }
 
@@ -83,7 +91,7 @@ mod tests {
             let words = std::iter::once(command.get_program()).chain(command.get_args());
             words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join("|")
         };
-        commands(URL, Some(browser.into())).iter().map(shown).collect()
+        commands(URL, Some(browser.into()), true).iter().map(shown).collect()
     }
 
     #[test]
@@ -110,7 +118,7 @@ mod tests {
         let lines = lines(":first:second %s::");
         assert_eq!(lines[..2], [format!("first|{URL}"), format!("second|{URL}")]);
         assert!(lines.len() > 2, "{lines:?}");
-        assert_eq!(commands(URL, None).len(), lines.len() - 2);
+        assert_eq!(commands(URL, None, true).len(), lines.len() - 2);
     }
 
     #[test]
@@ -119,6 +127,19 @@ mod tests {
         let sys = sys.with("BROWSER", if cfg!(windows) { "there" } else { "absent:there" });
         assert!(open(URL, &sys));
         assert_eq!(*sys.launched.lock().unwrap(), [format!("there {URL}")]);
+    }
+
+    #[cfg(all(unix, not(target_os = "macos")))]
+    #[test]
+    fn where_no_desktop_is_nothing_is_said_to_open() {
+        let bare = Fake::default();
+        assert!(!open(URL, &bare));
+        assert!(bare.launched.lock().unwrap().is_empty());
+        for (name, value) in
+            [("DISPLAY", ":0"), ("WAYLAND_DISPLAY", "wayland-0"), ("WSL_DISTRO_NAME", "Debian")]
+        {
+            assert!(open(URL, &Fake::default().with(name, value)), "{name}");
+        }
     }
 
     #[test]

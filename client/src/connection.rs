@@ -7,7 +7,10 @@ use std::time::Duration;
 use rally_cred_proto::message::{ProfileStatus, Status, StatusAsk};
 use rally_cred_proto::{Ask, Client, Deadline, Event, Fault, FaultKind, Reply, Request};
 
-use crate::{autostart, system::System};
+#[cfg(unix)]
+use crate::autostart::Own;
+use crate::autostart::{self, Start};
+use crate::{forwarded, system::System};
 
 /// How much longer than asked the client waits, so that the daemon's own timeout arrives first. The daemon is told whole
 /// seconds, which may be half a second more than there is.
@@ -16,14 +19,23 @@ pub const GRACE: Duration = Duration::from_millis(750);
 /// A connection to the daemon.
 pub struct Connection<'a> {
     sys: &'a dyn System,
-    autostart: bool,
+    start: Start,
     client: Option<Client>,
+    /// Dropped after the client, for whose end it waits.
+    #[cfg(unix)]
+    own: Option<Own>,
 }
 
 impl<'a> Connection<'a> {
-    /// A connection that is not made yet. `autostart` says whether the daemon may be started for it.
-    pub fn new(sys: &'a dyn System, autostart: bool) -> Self {
-        Self { sys, autostart, client: None }
+    /// A connection that is not made yet.
+    pub fn new(sys: &'a dyn System, start: impl Into<Start>) -> Self {
+        Self {
+            sys,
+            start: start.into(),
+            client: None,
+            #[cfg(unix)]
+            own: None,
+        }
     }
 
     /// Sends a request and returns its result; the deadline covers connection and answer.
@@ -71,7 +83,14 @@ impl<'a> Connection<'a> {
             }
             outcome => outcome,
         }
-        .map_err(Lost::into_fault)
+        .map_err(|lost| self.explain(lost.into_fault()))
+    }
+
+    fn explain(&self, fault: Fault) -> Fault {
+        match self.sys.socket() {
+            Ok(socket) => forwarded::explain(&socket, fault),
+            Err(_) => fault,
+        }
     }
 
     fn ask_once(
@@ -83,7 +102,16 @@ impl<'a> Connection<'a> {
         let client = match &mut self.client {
             Some(client) => client,
             none => {
-                let connected = autostart::connect(self.sys, self.autostart, deadline);
+                let connected = match self.start {
+                    #[cfg(unix)]
+                    Start::Own => Own::start(self.sys).map(|(client, own)| {
+                        self.own = Some(own);
+                        client
+                    }),
+                    #[cfg(not(unix))]
+                    Start::Own => Err(Fault::new(FaultKind::Usage, "--no-daemon is not for this system")),
+                    start => autostart::connect(self.sys, start == Start::Shared, deadline),
+                };
                 none.insert(connected.map_err(|fault| Lost::Answer(silence(fault)))?)
             }
         };

@@ -18,7 +18,7 @@ const BEGINNING: Duration = Duration::from_secs(1);
 
 /// Answers one request. `Ok` is the exit code, which for a caller that speaks git is mostly 0 (see [`refuse`]).
 pub(crate) fn run(options: &Options, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let connection = Connection::new(sys, options.autostart);
+    let connection = Connection::new(sys, options.start);
     let mut call = Call { options, sys, connection, deadline: options.deadline(), last_notice: None };
     let outcome = call.read_request().and_then(|request| call.answer(&request, output));
     if let (Err(fault), Some(Format::Json)) = (&outcome, options.format) {

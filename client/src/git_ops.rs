@@ -4,8 +4,9 @@
 //! Used by: git, after a password was used.
 
 use rally_cred_proto::message::{Erase, Store};
-use rally_cred_proto::{Deadline, Fault, FaultKind, git};
+use rally_cred_proto::{Deadline, Fault, FaultKind, git, socket};
 
+use crate::autostart::Start;
 use crate::events::{self, Audience};
 use crate::{connection::Connection, get, options::Options, output::Output, system::System};
 
@@ -26,7 +27,7 @@ pub(crate) fn erase(options: &Options, sys: &dyn System) -> Result<u8, Fault> {
         return Ok(0);
     }
     let erase = Erase { target, token: attributes.password, credential: attributes.credential };
-    let outcome = Connection::new(sys, options.autostart).ask(erase, &mut deadline, &mut |_| {});
+    let outcome = Connection::new(sys, options.start).ask(erase, &mut deadline, &mut |_| {});
     done_or_nothing_to_do(outcome, options)
 }
 
@@ -37,7 +38,7 @@ fn done_or_nothing_to_do(outcome: Result<(), Fault>, options: &Options) -> Resul
         Err(fault) if fault.kind == FaultKind::NotConfigured => Ok(0),
         // The profile that the token came from no longer exists.
         Err(fault) if fault.kind == FaultKind::UnknownProfile && options.profile.is_none() => Ok(0),
-        Err(fault) if fault.kind == FaultKind::NoDaemon && !options.autostart => Ok(0),
+        Err(fault) if fault.kind == FaultKind::NoDaemon && options.start == Start::Never => Ok(0),
         Err(fault) => Err(fault),
     }
 }
@@ -63,13 +64,15 @@ pub(crate) fn store(options: &Options, sys: &dyn System, output: &mut Output<'_>
     let path = attributes.path.as_deref().map(get::text_of_path);
     let is_ephemeral = attributes.ephemeral;
     let credential = attributes.into_credential();
-    if is_ephemeral || protocol.is_empty() || host.is_empty() || !credential.is_complete() {
+    // Nothing is kept on another machine, and git stores after each use.
+    let is_forwarded = socket::is_forwarded(&sys.socket()?);
+    if is_forwarded || is_ephemeral || protocol.is_empty() || host.is_empty() || !credential.is_complete() {
         return Ok(0);
     }
     let store = Store { protocol, host, path, credential };
     let audience = Audience { has_browser: false, listens: true };
     let mut react = |event| events::react(&event, audience, sys, output);
-    let outcome = Connection::new(sys, options.autostart).ask(store, &mut deadline, &mut react);
+    let outcome = Connection::new(sys, options.start).ask(store, &mut deadline, &mut react);
     done_or_nothing_to_do(outcome, options)
 }
 

@@ -1,6 +1,6 @@
 //! How `--interactive auto` decides whether the user may be asked to sign in.
 //! Does not: run on the hot path. It may start git, so it is used only once a sign-in is needed.
-//! Used by: `get`.
+//! Used by: `get`; `browser`, which asks for the display.
 
 use std::{ffi::OsStr, process::Command};
 
@@ -22,7 +22,8 @@ fn git_says_no(sys: &dyn System) -> bool {
     })
 }
 
-fn has_display(sys: &dyn System) -> bool {
+/// Whether programs can open windows here.
+pub(crate) fn has_display(sys: &dyn System) -> bool {
     cfg!(any(windows, target_os = "macos"))
         || ["WAYLAND_DISPLAY", "DISPLAY"].iter().any(|name| sys.variable(name).is_some())
 }

@@ -8,6 +8,7 @@ pub mod browser;
 pub mod connection;
 pub mod events;
 mod format;
+pub mod forwarded;
 mod get;
 mod git_ops;
 mod hand_over;
@@ -50,12 +51,13 @@ pub fn main_with(commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u
 }
 
 /// The interactive commands; any other word may be an operation of a future git.
-pub const COMMANDS: [&str; 13] = [
+pub const COMMANDS: [&str; 14] = [
     "setup",
     "login",
     "logout",
     "exec",
     "gateway",
+    "forward",
     "status",
     "watch",
     "doctor",

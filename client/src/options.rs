@@ -7,7 +7,7 @@ use std::{ffi::OsString, time::Duration};
 
 use rally_cred_proto::{Deadline, Fault, FaultKind, duration, message::Get, variables::PROFILE};
 
-use crate::{connection::GRACE, format::Format, system::System};
+use crate::{autostart::Start, connection::GRACE, format::Format, system::System};
 
 /// What the flags of a helper operation say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) struct Options {
     pub(crate) wait: u32,
     /// A token that ends sooner than this many seconds from now is renewed first.
     pub(crate) min_validity: u32,
-    pub(crate) autostart: bool,
+    pub(crate) start: Start,
     /// Whether the flags say all that a request could, so that standard input is not read: a script that loops over its
     /// own input would lose the rest of it.
     pub(crate) leaves_stdin: bool,
@@ -34,7 +34,7 @@ impl Default for Options {
             interactive: Interactive::Auto,
             wait: Get::default_wait(),
             min_validity: Get::default_min_validity(),
-            autostart: true,
+            start: Start::Shared,
             leaves_stdin: false,
         }
     }
@@ -61,7 +61,7 @@ pub struct Flag {
 }
 
 /// Every flag of the helper operations.
-pub static FLAGS: [Flag; 6] = [
+pub static FLAGS: [Flag; 7] = [
     Flag {
         name: "profile",
         value: Some("NAME"),
@@ -108,7 +108,16 @@ pub static FLAGS: [Flag; 6] = [
         value: None,
         help: "Fail if no daemon is running, instead of starting one",
         set: |options, _| {
-            options.autostart = false;
+            options.start = Start::Never;
+            Some(())
+        },
+    },
+    Flag {
+        name: "no-daemon",
+        value: None,
+        help: "Read the keyring once, answer, and leave nothing running, as for CI",
+        set: |options, _| {
+            options.start = Start::Own;
             Some(())
         },
     },
@@ -223,7 +232,7 @@ mod tests {
             interactive: Interactive::Never,
             wait: 30,
             min_validity: 600,
-            autostart: false,
+            start: Start::Never,
             leaves_stdin: true,
         };
         assert_eq!(

@@ -5,24 +5,25 @@
 #[cfg(target_os = "linux")]
 mod inherited {
     use std::{
-        fs,
-        io::{self, BufRead, BufReader, Read, Write},
+        fs, io,
         os::{
             fd::OwnedFd,
             unix::{
                 fs::{FileTypeExt, MetadataExt},
-                net::{UnixListener, UnixStream},
+                net::UnixListener,
             },
         },
         path::Path,
         time::Duration,
     };
 
-    use rally_cred_proto::{Fault, FaultKind, Reply, frame, socket};
+    use rally_cred_proto::{Fault, FaultKind, socket};
     use rustix::{
         io::{FdFlags, fcntl_setfd},
         net::{AddressFamily, SocketType, sockopt},
     };
+
+    use crate::refusal;
 
     /// How long a refused client may take to send its request.
     const PATIENCE: Duration = Duration::from_secs(1);
@@ -62,11 +63,10 @@ mod inherited {
 
         /// Answers all waiting clients with this fault. Later ones have the daemon started again.
         pub fn refuse_waiting(&self, fault: &Fault) {
-            let Ok(answer) = frame::encode(&Reply::Error(fault.clone())) else { return };
             if self.0.set_nonblocking(true).is_ok() {
                 while let Ok((stream, _)) = self.0.accept() {
                     // A client that does not take its answer has left.
-                    refuse(stream, &answer).ok();
+                    refusal::refuse(stream, fault, PATIENCE).ok();
                 }
             }
         }
@@ -76,16 +76,6 @@ mod inherited {
         fn from(Inherited(listener): Inherited) -> Self {
             listener.into()
         }
-    }
-
-    fn refuse(stream: UnixStream, answer: &[u8]) -> io::Result<()> {
-        stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        // Unread input would reset the connection before the answer is read.
-        let mut request = zeroize::Zeroizing::new(Vec::new());
-        BufReader::new(&stream).take(frame::MAX_FRAME as u64).read_until(b'\n', &mut request)?;
-        (&stream).write_all(answer)
     }
 
     fn check(listener: &UnixListener, path: &Path) -> Result<(), Fault> {

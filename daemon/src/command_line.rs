@@ -25,6 +25,8 @@ Variables:
   RALLY_CRED_SOCKET  the socket
   RALLY_CRED_CLIENT_SECRET_FILE
                      a file with the client secret, for when the keyring has none
+  RALLY_CRED_SIGN_IN_FILE
+                     a file with a sign-in, as the keyring holds it, for when the keyring has none
   RALLY_CRED_LOG     error, warn, info, debug or trace; info unless set
   HTTPS_PROXY, ALL_PROXY, NO_PROXY
                      the proxy on the way to Rally, and the servers that are reached without it
@@ -56,12 +58,19 @@ pub fn command() -> Command {
                 .help("Under socket activation, end after this long without a client [default: 1h; 0 for never]"),
         )
         .arg(
+            Arg::new("only-client")
+                .long("only-client")
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["detach", "idle-exit"])
+                .help("Serve the one client whose connection is standard input, and end with it"),
+        )
+        .arg(
             Arg::new("check-config")
                 .long("check-config")
                 .value_name("FILE")
                 .num_args(0..=1)
                 .value_parser(value_parser!(PathBuf))
-                .conflicts_with("detach")
+                .conflicts_with_all(["detach", "only-client"])
                 .help("Read the config file, say what is wrong with it, and end"),
         )
 }

@@ -76,7 +76,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let (mut default_profile, mut keyring, mut shared, mut profiles) = (None, None, None, Vec::new());
     let (mut static_hosts, mut further) = (StaticHosts::default(), Vec::new());
     let (mut notify, mut notify_command) = (Notify::default(), None);
-    let mut gateways = Vec::new();
+    let (mut gateways, mut forward) = (Vec::new(), None);
     for entry in source.entries(table.get_ref()) {
         match entry.key {
             "default_profile" => default_profile = Some(source.text(&entry)?),
@@ -90,6 +90,22 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
                 }
             }
             "gateway" => gateways = source.entries(source.table(&entry)?),
+            "forward" => {
+                forward = Some((entry.at, Vec::new()));
+                for value in source.entries(source.table(&entry)?) {
+                    match value.key {
+                        "profiles" => forward = Some((value.at, source.texts(&value)?)),
+                        _ => {
+                            return Err(source.unknown(
+                                &value,
+                                FORWARD_KEYS,
+                                TOP_KEYS,
+                                "the top of the file",
+                            ));
+                        }
+                    }
+                }
+            }
             "static" => {
                 for value in source.entries(source.table(&entry)?) {
                     match value.key {
@@ -125,8 +141,16 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
         (Notify::Desktop, Some((program, arguments))) => Notify::Command { program, arguments },
         (notify, _) => notify,
     };
-    let mut config =
-        Config { default_profile, keyring, profiles, static_hosts, notify, gateways: BTreeMap::new() };
+    let mut config = Config {
+        default_profile,
+        keyring,
+        profiles,
+        static_hosts,
+        notify,
+        gateways: BTreeMap::new(),
+        forward: None,
+    };
+    config.forward = forward.map(|(at, named)| parse_forward(&source, at, &named, &config)).transpose()?;
     for gateway in gateways {
         let settings = parse_gateway(&source, &gateway, &config)?;
         config.gateways.insert(gateway.key.to_owned(), settings);
@@ -134,13 +158,23 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     Ok(config)
 }
 
-const TOP_KEYS: &[&str] =
-    &["default_profile", "keyring", "kv2", "notify", "notify_command", "profile", "static", "gateway"];
+const TOP_KEYS: &[&str] = &[
+    "default_profile",
+    "keyring",
+    "kv2",
+    "notify",
+    "notify_command",
+    "profile",
+    "static",
+    "gateway",
+    "forward",
+];
 #[rustfmt::skip]
 const PROFILE_KEYS: &[&str] = &[
     "base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command", "also",
 ];
 const STATIC_KEYS: &[&str] = &["hosts"];
+const FORWARD_KEYS: &[&str] = &["profiles"];
 const GATEWAY_KEYS: &[&str] = &["profile", "port", "mode", "paths", "wait"];
 
 /// The only scope in Rally's documentation.
@@ -183,6 +217,27 @@ fn parse_static_hosts(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<
             .remedy("hosts = [\"https://git.example.com\"], or [\"*\"] for every server")),
     };
     hosts.iter().map(parse).collect::<Result<_, _>>().map(StaticHosts::Listed)
+}
+
+/// The profiles that may be forwarded to another machine.
+fn parse_forward(
+    source: &Source<'_>,
+    at: usize,
+    named: &[Text<'_>],
+    config: &Config,
+) -> Result<Vec<String>, Fault> {
+    let names = || config.profiles.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    if named.is_empty() {
+        return Err(source
+            .broken(at, "[forward] names no profile")
+            .remedy(format!("name some of: {}; or take [forward] out", names())));
+    }
+    match named.iter().find(|name| !config.profiles.contains_key(name.text)) {
+        None => Ok(named.iter().map(|name| name.text.to_owned()).collect()),
+        Some(unknown) => Err(source
+            .broken(unknown.at, "`profiles` names no profile of this file")
+            .remedy(format!("name some of: {}", names()))),
+    }
 }
 
 /// Reads a gateway beside the profiles, one of which it is for.

@@ -8,8 +8,8 @@ use std::path::Path;
 use rally_cred_proto::message::Confinement;
 
 /// Confines this thread and all that it starts from now on, and says how far that went; `None` on systems that have
-/// nothing of the kind. Files may still be made beside the socket and in the state folder.
-pub fn begin(socket: &Path) -> Option<Confinement> {
+/// nothing of the kind. Files may still be made beside the socket, if there is one, and in the state folder.
+pub fn begin(socket: Option<&Path>) -> Option<Confinement> {
     #[cfg(target_os = "linux")]
     return Some(linux::begin(socket));
     #[cfg(not(target_os = "linux"))]
@@ -32,7 +32,7 @@ mod linux {
 
     use crate::outside;
 
-    pub(super) fn begin(socket: &Path) -> Confinement {
+    pub(super) fn begin(socket: Option<&Path>) -> Confinement {
         if let Err(err) = outside::open() {
             // What is configured could not be started any more.
             tracing::warn!(why = %err, "the daemon is not confined, as the system starts no more threads for this user");
@@ -50,13 +50,13 @@ mod linux {
     }
 
     /// Where the socket and its lock, the log, and a store of secrets in a file lie.
-    fn own_folders(socket: &Path) -> Vec<PathBuf> {
+    fn own_folders(socket: Option<&Path>) -> Vec<PathBuf> {
         let state = socket::state_folder().ok();
         if let Some(state) = &state {
             // What is not there now could not be made later. Where it cannot be, nothing will be kept there.
             own_file::make_folder(state).ok();
         }
-        socket.parent().map(Path::to_owned).into_iter().chain(state).collect()
+        socket.and_then(Path::parent).map(Path::to_owned).into_iter().chain(state).collect()
     }
 
     fn confine_files(folders: &[PathBuf]) -> Result<(), String> {

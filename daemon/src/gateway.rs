@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     env,
     future::ready,
-    io,
+    io, iter,
     net::{Ipv4Addr, TcpListener},
     ops::Range,
     rc::Rc,
@@ -16,9 +16,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rally_cred_gateway::{Answered, Audit, Gateway, Identity, Later, Lease, Settings, Share, Tokens, Ways};
+use rally_cred_gateway::{
+    Answered, Audit, Further, Gateway, Identity, Later, Lease, Settings, Share, TokenHeader, Tokens, Ways,
+};
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, ProfileName, Reply, Secret,
+    Answer, Ask, Fault, FaultKind, Reply, Secret,
     gateway::{GatewayStatus, Way, WayOut},
     message::{Erase, Get, Target, Token},
     network,
@@ -35,6 +37,7 @@ use crate::{
     driver::{Driver, Pending},
     loans::Loans,
 };
+use rally_cred_core::also::Also;
 use rally_cred_core::event::{Epoch, GatewayPlan, GatewayReady, Peer};
 
 /// The open gateways. Their thread is there while at least one is open, or is being opened or closed.
@@ -47,7 +50,7 @@ pub struct Gateways {
     /// Where each gateway's requests are written down.
     log: Log,
     /// By profile, which stands for a user of Rally.
-    shares: HashMap<ProfileName, Share>,
+    shares: HashMap<String, Share>,
 }
 
 /// Writes down a request to the gateway of this name.
@@ -90,7 +93,7 @@ impl Gateways {
             profile: plan.profile.name.to_string(),
             peer: Peer { program: Some(format!("gateway {}", plan.name).into()), ..Peer::default() },
         };
-        let share = self.shares.entry(plan.profile.name.clone()).or_default().clone();
+        let share = self.shares.entry(plan.profile.name.to_string()).or_default().clone();
         let (end, ended) = oneshot::channel();
         let (told, opened) = oneshot::channel();
         let thread = self.thread().map(|thread| {
@@ -115,6 +118,11 @@ impl Gateways {
                 }
             }
         }
+    }
+
+    /// Leaves so many turns of a profile's user to programs that go to Rally by themselves.
+    pub fn reserve(&mut self, profile: &str, turns: u8) {
+        self.shares.entry(profile.to_owned()).or_default().reserve(turns);
     }
 
     /// Closes one, with its connections.
@@ -199,15 +207,18 @@ async fn open(
 ) -> Result<(Gateway, GatewayReady), Fault> {
     let GatewayPlan { name, settings, profile, way_out, identity } = plan;
     let origin = profile.base_url.origin().clone();
+    let further: Vec<_> = profile.also_through_gateways().filter_map(further).collect();
+    let hosts: Vec<_> =
+        iter::once(origin.host()).chain(further.iter().map(|further| further.origin.host())).collect();
     // What cannot be read is made anew, as if there had been none.
     let before = identity.and_then(|identity| Identity::read(&identity).ok());
     let listener = listen(&name, settings.port.or(before.as_ref().map(Identity::port)))?;
     let port = listener.local_addr().map_err(|err| failed(&err.to_string()))?.port();
     let now = SystemTime::now();
     let identity = match before.map(|before| before.at_port(port)) {
-        Some(before) if before.authority().serves(origin.host(), now) => Ok(before),
-        Some(before) => before.with_new_authority(origin.host(), now),
-        None => Identity::fresh(port, origin.host(), now),
+        Some(before) if before.authority().serves(&hosts, now) => Ok(before),
+        Some(before) => before.with_new_authority(&hosts, now),
+        None => Identity::fresh(port, &hosts, now),
     };
     let identity = identity.map_err(|err| failed(&err.to_string()))?;
     let ready = GatewayReady {
@@ -218,6 +229,7 @@ async fn open(
     };
     let WayOut { proxy, no_proxy } = way_out.unwrap_or_else(own_way_out);
     let settings = Settings {
+        further,
         ca_file: profile.ca_file,
         no_proxy: no_proxy.unwrap_or_default(),
         ways: ways(settings.via),
@@ -232,6 +244,11 @@ async fn open(
     };
     let gateway = Gateway::open(listener, settings, identity, Arc::new(tokens), proxy).await?;
     Ok((gateway, ready))
+}
+
+fn further(also: &Also) -> Option<Further> {
+    let header = TokenHeader::new(also.header.name(), also.header.scheme())?;
+    Some(Further { origin: also.origin.clone(), header })
 }
 
 fn ways(via: Option<Way>) -> Ways {

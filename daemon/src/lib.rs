@@ -25,6 +25,8 @@ pub mod outside;
 pub mod perform;
 pub mod private_file;
 pub mod program;
+#[cfg(unix)]
+mod refusal;
 pub mod secret_source;
 pub mod start;
 pub mod vault;

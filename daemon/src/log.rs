@@ -13,7 +13,7 @@ use std::{
 };
 
 use rally_cred_gateway::Answered;
-use rally_cred_proto::{Fault, FaultKind, plain};
+use rally_cred_proto::{Fault, FaultKind, forwarding::Door, plain};
 use tracing_subscriber::{
     filter::Targets, fmt::format::Writer, layer::SubscriberExt, util::SubscriberInitExt,
 };
@@ -149,15 +149,25 @@ pub fn catch_up() {
     write_line(last);
 }
 
+/// How lines tell whose asking was carried here from another machine.
+fn by(door: Door) -> &'static str {
+    match door {
+        Door::Own => "",
+        Door::Forwarded => " by the forwarded socket",
+    }
+}
+
 fn write_line(entry: &Entry) {
     match entry {
         Entry::Handed { profile, server, peer } => {
-            let Peer { pid, uid, program } = peer;
-            tracing::info!(profile, server, pid, uid, exe = program.as_deref(), "handed out a token");
+            let Peer { pid, uid, program, door } = peer;
+            let exe = program.as_deref();
+            tracing::info!(profile, server, pid, uid, exe, "handed out a token{}", by(*door));
         }
         Entry::HandedStatic { server, peer } => {
-            let Peer { pid, uid, program } = peer;
-            tracing::info!(server, pid, uid, exe = program.as_deref(), "handed out a static credential");
+            let Peer { pid, uid, program, door } = peer;
+            let exe = program.as_deref();
+            tracing::info!(server, pid, uid, exe, "handed out a static credential{}", by(*door));
         }
         Entry::Grant { profile, step } => match step {
             GrantStep::Loaded | GrantStep::Kept => tracing::debug!(profile, "{}", words::grant_step(*step)),
@@ -184,6 +194,15 @@ fn write_line(entry: &Entry) {
         Entry::GatewayClosed { name } => tracing::info!(gateway = name, "the gateway is closed"),
         Entry::GatewayFailed { name, fault: Fault { kind, what, why, remedy: _ } } => {
             tracing::error!(gateway = name, kind = kind.name(), why, "{what}");
+        }
+        Entry::Forwarding { socket, profiles } => {
+            tracing::info!(socket, profiles = profiles.join(","), "the socket for another machine is open");
+        }
+        Entry::ForwardFailed(Fault { kind, what, why, remedy: _ }) => {
+            tracing::error!(kind = kind.name(), why, "{what}");
+        }
+        Entry::RefusedAfar { what, peer: Peer { pid, uid, program, door } } => {
+            tracing::warn!(pid, uid, exe = program.as_deref(), "refused{}: {what}", by(*door));
         }
         Entry::Reloaded { profiles } => tracing::info!(profiles, "read the config file again"),
         Entry::ReloadFailed(fault) => {

@@ -29,6 +29,8 @@ fn main() -> ExitCode {
         Command::CheckConfig(arguments.get_one("check-config").cloned())
     } else if arguments.get_flag("detach") {
         Command::ServeDetached
+    } else if arguments.get_flag("only-client") {
+        Command::ServeOnlyClient
     } else {
         Command::Serve { idle_exit: arguments.get_one("idle-exit").copied() }
     };

@@ -76,6 +76,9 @@ impl ServiceManager {
             | Entry::GatewayOpened { .. }
             | Entry::GatewayClosed { .. }
             | Entry::GatewayFailed { .. }
+            | Entry::Forwarding { .. }
+            | Entry::ForwardFailed(_)
+            | Entry::RefusedAfar { .. }
             | Entry::Stale(_) => {}
         }
     }

@@ -3,6 +3,7 @@
 //! Used by: `driver`, which has each effect begun in order; `start`, which makes it.
 
 mod checkup;
+mod handed_in;
 
 use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
@@ -26,6 +27,7 @@ pub struct Performer {
     alerts: Alerts,
     config_path: PathBuf,
     guard: SocketGuard,
+    forward: Option<SocketGuard>,
     manager: Rc<ServiceManager>,
     listeners: HashMap<Epoch, oneshot::Sender<Page>>,
     gateways: Gateways,
@@ -48,6 +50,7 @@ impl Performer {
             alerts,
             config_path,
             guard,
+            forward: None,
             manager,
             listeners: HashMap::new(),
         }
@@ -59,14 +62,18 @@ impl Performer {
             Effect::Tell(id, event) => self.driver.tell(id, event),
             Effect::Reply(id, reply) => self.driver.reply(id, reply),
             Effect::Load(epoch, key) => {
-                self.ask_vault(epoch, async move |vault: Vault| Outcome::Loaded(vault.load(&key).await));
+                self.ask_vault(epoch, async move |vault: Vault| {
+                    Outcome::Loaded(handed_in::load(&vault, &key).await)
+                });
             }
             Effect::FetchClientSecret(epoch, source) => {
                 let job = async move { Outcome::ClientSecretFetched(secret_source::fetch(&source).await) };
                 self.run(epoch, job);
             }
             Effect::Change(epoch, change) => {
-                self.ask_vault(epoch, async move |vault: Vault| Outcome::Changed(vault.change(change).await));
+                self.ask_vault(epoch, async move |vault: Vault| {
+                    Outcome::Changed(handed_in::change(&vault, change).await)
+                });
             }
             Effect::Erase(epoch, key) => {
                 self.ask_vault(epoch, async move |vault: Vault| Outcome::Erased(vault.erase(&key).await));
@@ -98,6 +105,7 @@ impl Performer {
                 let opening = self.gateways.open(epoch, *plan);
                 self.report(async move { Event::Outcome(epoch, Outcome::GatewayOpened(opening.await)) });
             }
+            Effect::ReserveTurns { profile, turns } => self.gateways.reserve(&profile, turns),
             Effect::CloseGateway(epoch) => self.gateways.close(epoch),
             Effect::TellGateways(id, gateways) => {
                 for (epoch, status) in gateways {
@@ -105,6 +113,14 @@ impl Performer {
                     self.driver.tell(id, message::Event::Gateway(Box::new(status)));
                 }
             }
+            Effect::OpenForward(epoch) => {
+                let outcome = self.guard.open_restricted(self.driver.clone()).map(|(path, guard)| {
+                    self.forward = Some(guard);
+                    path.display().to_string()
+                });
+                self.run(epoch, async { Outcome::ForwardOpened(outcome) });
+            }
+            Effect::CloseForward => self.forward = None,
             Effect::Alert(alert) => self.alerts.raise(alert),
             Effect::WithdrawAlert(profile) => self.alerts.withdraw(&profile),
             Effect::AlertBy(way) => self.alerts.change(way),
@@ -116,7 +132,10 @@ impl Performer {
                 );
             }
             Effect::Log(entry) => self.note(entry),
-            Effect::CloseSocket => self.guard.close(),
+            Effect::CloseSocket => {
+                self.forward = None;
+                self.guard.close();
+            }
             Effect::Exit => return ControlFlow::Break(()),
             // Nothing is awaited before the guard closes, so no client can come in between. Later ones wait in the
             // service manager's queue.

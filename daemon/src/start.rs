@@ -25,12 +25,18 @@ use crate::{
     alert::Alerts,
     config, confinement,
     driver::Driver,
-    ipc::{self, Opened},
+    ipc::{self, OnlyClient, Opened},
     log::{self, LogFile, Sink},
     notify::ServiceManager,
     perform::Performer,
 };
-use rally_cred_core::{Broker, Facts, event::Event, policy, profile::Config, time::Ticks};
+use rally_cred_core::{
+    Broker, Facts,
+    event::Event,
+    policy,
+    profile::{Config, Notify},
+    time::Ticks,
+};
 
 /// How long sessions may take to write their last answers, and notifications to disappear.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -48,6 +54,8 @@ pub enum Command {
     },
     /// Leave the session of the client that started it, and report readiness on standard output.
     ServeDetached,
+    /// Serve the client that started it, whose connection is standard input, and end with it.
+    ServeOnlyClient,
     /// Read the config file, say what is wrong with it, and end.
     CheckConfig(Option<PathBuf>),
 }
@@ -74,6 +82,10 @@ pub fn run(command: Command) -> ExitCode {
                 ExitCode::from(fault.kind.exit_code())
             }
         },
+        Command::ServeOnlyClient => match harden().and_then(|()| serve_only_client()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(fault) => complain(&fault),
+        },
         Command::Serve { idle_exit } => match harden().and_then(|()| serve_in_foreground(idle_exit)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(fault) => complain(&fault),
@@ -98,14 +110,16 @@ fn check_config(path: Option<PathBuf>) -> Result<String, Fault> {
 fn serve_detached() -> Result<(), Fault> {
     harden()?;
     leave_session()?;
-    socket::check_owners(&socket::path()?)?;
+    socket::check_owners(&socket::own_path()?)?;
     let (sink, trouble) = match open_log() {
         Ok(file) => (Sink::File(file), None),
         // Standard error leads nowhere from here.
         Err(fault) => (Sink::Stderr, Some(fault)),
     };
     // A service manager's variables are meant for whoever started the client.
-    serve(sink, Origins { inherited: None, idle_exit: None, manager: ServiceManager::default() }, || {
+    let origins =
+        Origins { clients: Clients::Socket(None), idle_exit: None, manager: ServiceManager::default() };
+    serve(sink, origins, || {
         trouble.into_iter().for_each(|fault| report(&Answer::Event(message::Event::Notice(fault))));
         report(&Answer::Reply(Reply::Done));
         close_output();
@@ -127,7 +141,7 @@ fn open_log() -> Result<LogFile, Fault> {
 }
 
 fn serve_in_foreground(idle_exit: Option<u32>) -> Result<(), Fault> {
-    let path = socket::path()?;
+    let path = socket::own_path()?;
     socket::check_owners(&path)?;
     let inherited = Inherited::take(&path)?;
     let idle_exit = idle_exit.map_or(policy::IDLE_EXIT, |seconds| Ticks::seconds(u64::from(seconds)));
@@ -135,7 +149,7 @@ fn serve_in_foreground(idle_exit: Option<u32>) -> Result<(), Fault> {
     let origins = Origins {
         // Without a socket that outlives it, a daemon that ends could lose a request.
         idle_exit: inherited.is_some().then_some(idle_exit).filter(|after| *after > Ticks(0)),
-        inherited,
+        clients: Clients::Socket(inherited),
         manager: ServiceManager::from_environment(),
     };
     let outcome = serve(Sink::Stderr, origins, || {});
@@ -145,9 +159,30 @@ fn serve_in_foreground(idle_exit: Option<u32>) -> Result<(), Fault> {
     outcome
 }
 
-/// What the service manager passed on to the daemon.
+/// Serves without a socket and a lock, so that a daemon which runs already is not disturbed.
+fn serve_only_client() -> Result<(), Fault> {
+    let client = OnlyClient::take()?;
+    let waiting = client.try_clone()?;
+    let origins =
+        Origins { clients: Clients::Only(client), idle_exit: None, manager: ServiceManager::default() };
+    let outcome = serve(Sink::Stderr, origins, || {});
+    if let Err(fault) = &outcome {
+        waiting.refuse(fault);
+    }
+    outcome
+}
+
+/// Where clients come from.
+enum Clients {
+    /// From the socket, which the service manager may have made.
+    Socket(Option<Inherited>),
+    /// There is one, connected from the start.
+    Only(OnlyClient),
+}
+
+/// What whoever started the daemon passed on to it.
 struct Origins {
-    inherited: Option<Inherited>,
+    clients: Clients,
     idle_exit: Option<Ticks>,
     manager: ServiceManager,
 }
@@ -157,7 +192,12 @@ fn serve(sink: Sink, origins: Origins, when_ready: impl FnOnce()) -> Result<(), 
     let cannot =
         |err: std::io::Error| Fault::new(FaultKind::Failed, "the daemon cannot start").why(err.to_string());
     let config_path = config::path()?;
-    let config = config::read(&config_path)?.unwrap_or_default();
+    let mut config = config::read(&config_path)?.unwrap_or_default();
+    if let Clients::Only(_) = origins.clients {
+        // They are for as long as a daemon runs. Who asked for a token hears at once that a person is needed.
+        config.gateways.clear();
+        config.notify = Notify::Off;
+    }
     log::open(sink, std::env::var("RALLY_CRED_LOG").ok().as_deref())?;
     std::panic::set_hook(Box::new(|panic| {
         // The place helps to find the cause; the message could quote anything.
@@ -177,20 +217,27 @@ fn serve(sink: Sink, origins: Origins, when_ready: impl FnOnce()) -> Result<(), 
 async fn serve_until_told(
     config: Config,
     config_path: PathBuf,
-    Origins { inherited, idle_exit, manager }: Origins,
+    Origins { clients, idle_exit, manager }: Origins,
     when_ready: impl FnOnce(),
 ) -> Result<(), Fault> {
-    let path = socket::path()?;
-    let shown = visible_line(&path.to_string_lossy()).into_owned();
-    let socket = match open_socket(inherited, &path)? {
-        Opened::Ours(socket) => socket,
-        Opened::OtherDaemon => {
-            tracing::info!("another daemon serves {shown}");
-            when_ready();
-            return Ok(());
+    let driver = Driver::default();
+    let (path, (guard, sessions)) = match clients {
+        Clients::Only(client) => (None, client.serve(driver.clone())?),
+        Clients::Socket(inherited) => {
+            let path = socket::own_path()?;
+            match open_socket(inherited, &path)? {
+                Opened::Ours(socket) => (Some(path), socket.serve(driver.clone())),
+                Opened::OtherDaemon => {
+                    tracing::info!("another daemon serves {}", visible_line(&path.to_string_lossy()));
+                    when_ready();
+                    return Ok(());
+                }
+            }
         }
     };
-    let confinement = confinement::begin(&path);
+    let confinement = confinement::begin(path.as_deref());
+    let shown = path.as_deref().map_or("none".into(), Path::to_string_lossy);
+    let shown = visible_line(&shown).into_owned();
     let facts = Facts {
         release: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -198,9 +245,7 @@ async fn serve_until_told(
         network: network::shown(|name| std::env::var_os(name)),
         confinement,
     };
-    let driver = Driver::default();
     watch_signals(&driver)?;
-    let (guard, sessions) = socket.serve(driver.clone());
     tracing::info!(profiles = config.profiles.len(), socket = %shown, "ready");
     manager.ready(config.profiles.len());
     let (alerts, mut all_gone) = Alerts::new(config.notify.clone());

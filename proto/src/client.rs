@@ -56,6 +56,13 @@ impl Client {
         Ok(Self { stream, lines: Lines::default(), is_usable: true, patience: None })
     }
 
+    /// A client over a connection that is there already, such as one end of a pair whose other end a daemon was given.
+    #[cfg(unix)]
+    pub fn over(connection: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        let stream = Stream::over(connection)?;
+        Ok(Self { stream, lines: Lines::default(), is_usable: true, patience: None })
+    }
+
     /// The longest time that each [`Client::ask`] may take; without it, that waits as long as the daemon does.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = Some(patience);

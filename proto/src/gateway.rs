@@ -74,6 +74,23 @@ pub struct WayOut {
     pub no_proxy: Option<String>,
 }
 
+/// Fields of [`crate::Ask::HoldTurns`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldTurns {
+    /// The profile's name; the default profile without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// How many requests the program sends at once: 1 to 11.
+    pub turns: u8,
+}
+
+/// Fields of [`crate::Event::TurnsHeld`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnsHeld {
+    /// The profile's name.
+    pub profile: String,
+}
+
 /// Fields of [`crate::Ask::ShowGateway`] and [`crate::Ask::RevokeGateway`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedGateway {
@@ -90,6 +107,9 @@ pub struct OpenedGateway {
     pub profile: String,
     /// The server that it answers for, as an origin.
     pub base_url: String,
+    /// The other servers that it answers for as a proxy, as origins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// Its port on 127.0.0.1.
     pub port: u16,
     /// What a tool presents in the place of a ZSESSIONID.

@@ -10,6 +10,7 @@ pub mod deadline;
 pub mod duration;
 pub mod engflow;
 pub mod fault;
+pub mod forwarding;
 pub mod frame;
 pub mod gateway;
 pub mod git;

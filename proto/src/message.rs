@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Fault, FaultKind, Secret,
-    gateway::{GatewayStatus, NamedGateway, OpenGateway, OpenedGateway},
+    forwarding::ForwardOpen,
+    gateway::{GatewayStatus, HoldTurns, NamedGateway, OpenGateway, OpenedGateway, TurnsHeld},
     git::Credential,
     secret::line_breaker,
 };
@@ -67,6 +68,12 @@ pub enum Ask {
     ShowGateway(NamedGateway),
     /// Make a gateway's key worthless: answered by [`Reply::Done`]. One of the config file gets another.
     RevokeGateway(NamedGateway),
+    /// Take turns at Rally away from the gateways of a profile, for a program that goes there by itself: told of by an
+    /// [`Event::TurnsHeld`], and answered only with an error. They come back when the client leaves.
+    HoldTurns(HoldTurns),
+    /// Open the restricted socket that may be forwarded to another machine: told of by an [`Event::ForwardOpen`], and
+    /// answered by no result but an error. It closes when the last such client has left, unless the config file wants it.
+    Forward,
     /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
@@ -102,14 +109,15 @@ impl Ask {
             | Self::Logout(Logout { profile, all: _, client_secret: _ })
             | Self::Status(StatusAsk { profile, check: _ })
             | Self::Check(CheckAsk { profile })
-            | Self::Watch(WatchAsk { profile }) => breaks(profile),
+            | Self::Watch(WatchAsk { profile })
+            | Self::HoldTurns(HoldTurns { profile, turns: _ }) => breaks(profile),
             Self::OpenGateway(OpenGateway { profile, tool, via: _, wait: _, way_out, identity: _ }) => {
                 breaks(profile) || breaks(&way_out.no_proxy) || line_breaker(tool.as_bytes()).is_some()
             }
             Self::ShowGateway(NamedGateway { name }) | Self::RevokeGateway(NamedGateway { name }) => {
                 line_breaker(name.as_bytes()).is_some()
             }
-            Self::Reload | Self::Stop => false,
+            Self::Forward | Self::Reload | Self::Stop => false,
         }
     }
 }
@@ -135,6 +143,13 @@ pub struct Target {
     /// The user name that the profile, or the static credential, must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
+}
+
+impl Target {
+    /// Whether it names a server, or a part of one.
+    pub fn names_server(&self) -> bool {
+        self.uri.is_some() || self.protocol.is_some() || self.host.is_some()
+    }
 }
 
 /// Fields of [`Ask::Get`].
@@ -367,6 +382,10 @@ answers! {
         Gateway(Box<GatewayStatus>),
         /// The gateway that was asked for is open, until the request ends.
         GatewayOpen(Box<OpenedGateway>),
+        /// The turns that were asked for are held, until the request ends.
+        TurnsHeld(TurnsHeld),
+        /// The restricted socket is open.
+        ForwardOpen(ForwardOpen),
     }
     /// What ends a request. Unknown fields are ignored.
     Reply {
@@ -419,6 +438,10 @@ pub enum Got {
     /// Neither a profile nor a static credential is for the server.
     NoMatch,
 }
+
+/// [`Ask::Forward`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Forward;
 
 /// [`Ask::Reload`] as a request.
 #[derive(Clone, Copy, Debug)]
@@ -479,6 +502,8 @@ requests! {
         Reply::ShownGateway(shown) => shown
     }
     RevokeGateway as |RevokeGateway(name)| Self::RevokeGateway(name) => () { Reply::Done => () }
+    HoldTurns as Self::HoldTurns => () { Reply::Done => () }
+    Forward as |Forward| Self::Forward => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
 }
@@ -696,6 +721,12 @@ pub struct Status {
     /// What the daemon has given up since it started. One that does not tell is older, or its system knows no such thing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confinement: Option<Confinement>,
+    /// The profiles whose tokens the forwarded socket gives, while it is open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forwards: Vec<String>,
+    /// The machine that this daemon runs on, where the question came by the forwarded socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded_by: Option<String>,
 }
 
 /// What a daemon can no longer do, even by a fault of its own. The programs that it starts are not confined.
@@ -753,6 +784,9 @@ pub struct ProfileStatus {
     pub kept: bool,
     /// Callers that wait for it.
     pub waiting: u32,
+    /// Turns at Rally that programs hold which go there by themselves; absent if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_turns: Option<u8>,
     /// What `--check` found: whether Rally takes the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked: Option<bool>,

@@ -12,9 +12,35 @@ use crate::{Fault, own_file};
 /// Name of the variable that overrides the path, for tests and unusual set-ups.
 pub const OVERRIDE: &str = "RALLY_CRED_SOCKET";
 
-/// The socket's path: `RALLY_CRED_SOCKET`, else `rally-cred/agent.sock` in `$XDG_RUNTIME_DIR`, else the same in the
-/// user's state folder. On Windows the name of a pipe. Fails only if the user has no home folder.
+/// Name of the file by which another machine's daemon is reached, in the folder of the own socket.
+pub const FORWARDED: &str = "forwarded.sock";
+
+/// The path of the socket that clients connect to: `RALLY_CRED_SOCKET`; else the one of another machine's daemon, if it is
+/// forwarded here and this user has no config file; else [`own_path`].
 pub fn path() -> Result<PathBuf, Fault> {
+    match variables::path(OVERRIDE, variable(OVERRIDE))? {
+        Some(path) => Ok(path),
+        None => default_path().map(|own| forwarded(&own).unwrap_or(own)),
+    }
+}
+
+/// The forwarded socket beside the own one. A config file means that this machine has sign-ins of its own.
+fn forwarded(own: &Path) -> Option<PathBuf> {
+    let forwarded = own.with_file_name(FORWARDED);
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    let has_config =
+        || variables::config_file(variable(variables::CONFIG)).is_ok_and(|config| is_there(&config));
+    (cfg!(unix) && is_there(&forwarded) && !has_config()).then_some(forwarded)
+}
+
+/// Whether another machine's daemon is reached by this path.
+pub fn is_forwarded(socket: &Path) -> bool {
+    socket.file_name().is_some_and(|name| name == FORWARDED)
+}
+
+/// The path of the socket that the daemon makes: `RALLY_CRED_SOCKET`, else `rally-cred/agent.sock` in `$XDG_RUNTIME_DIR`,
+/// else the same in the user's state folder. On Windows the name of a pipe. Fails only if the user has no home folder.
+pub fn own_path() -> Result<PathBuf, Fault> {
     match variables::path(OVERRIDE, variable(OVERRIDE))? {
         Some(path) => Ok(path),
         None => default_path(),
@@ -175,7 +201,7 @@ pub const OTHER_PATH: &str =
 
 /// Whether this is the path that we choose ourselves, so that its folder is ours.
 pub fn is_default(socket: &Path) -> bool {
-    default_path().is_ok_and(|path| path == socket)
+    default_path().is_ok_and(|path| path == socket || path.with_file_name(FORWARDED) == socket)
 }
 
 /// Pipes have no folder; whose one is, is looked at once it is open.

@@ -27,6 +27,11 @@ mod unix {
             connect(socket, deadline).map(Self)
         }
 
+        pub(crate) fn over(stream: UnixStream) -> io::Result<Self> {
+            stream.set_nonblocking(true)?;
+            Ok(Self(stream))
+        }
+
         pub(crate) fn write_all(&mut self, mut bytes: &[u8], deadline: &mut Deadline) -> io::Result<()> {
             while !bytes.is_empty() {
                 match self.0.write(bytes) {

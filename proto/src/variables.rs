@@ -13,6 +13,9 @@ pub const CONFIG: &str = "RALLY_CRED_CONFIG";
 /// Name of the variable with the path of a file that holds the client secret, for machines without a keyring.
 pub const SECRET_FILE: &str = "RALLY_CRED_CLIENT_SECRET_FILE";
 
+/// Name of the variable with the path of a file that holds a token record, for machines on which nobody signs in.
+pub const SIGN_IN_FILE: &str = "RALLY_CRED_SIGN_IN_FILE";
+
 /// Name of the variable with the profile that `get`, `store`, `erase` and `exec` are for.
 pub const PROFILE: &str = "RALLY_CRED_PROFILE";
 

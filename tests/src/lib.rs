@@ -15,6 +15,7 @@ pub mod openbao;
 pub mod picture;
 pub mod sandbox;
 pub mod simulation;
+pub mod sshd;
 pub mod toolkits;
 pub mod user_manager;
 pub mod webdriver;

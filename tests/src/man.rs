@@ -44,6 +44,9 @@ port = 8479
 mode = "http"
 paths = ["/slm/"]
 wait = "2m"
+
+[forward]
+profiles = ["work"]
 "#;
 
 /// Every page, by its file name in `man/`. Fails if a source cannot be read or lacks a section that is needed.

@@ -80,8 +80,8 @@ fn all_is_well_on_a_machine_that_is_set_up_and_nothing_is_left_in_the_keyring() 
     assert_eq!((code, &json["ok"]), (Some(0), &true.into()), "{json:#}");
     let checks: Vec<_> =
         json["checks"].as_array().unwrap().iter().map(|check| check["check"].as_str().unwrap()).collect();
-    let expected = "config permissions path socket daemon vault redirect_port rally tls clock sign_in network git \
-                    git_store units";
+    let expected = "config permissions path socket daemon vault redirect_port rally tls clock sign_in network \
+                    confinement git git_store units";
     assert_eq!(checks.join(" "), expected);
     assert!(!before.contains("check:") && items() == before, "{before}");
     assert!(world.log().lines().all(|line| !line.contains("WARN")), "{}", world.log());

@@ -121,6 +121,30 @@ fn tools_of_one_user_have_twelve_requests_at_once_between_them() {
 }
 
 #[test]
+fn a_program_without_a_gateway_has_its_share_of_the_turns_while_it_runs() {
+    let (sandbox, mut world, _daemon) = signed_in();
+    world.set("SERVER", sandbox.base_url());
+    let share = ["exec", "--requests", "10", "--", "sh", "-c", "echo started; read -r line; exit 7"];
+    let mut alone = world.start("rally-cred", &share);
+    assert_eq!(alone.next_line_of_stdout().as_deref(), Some("started"));
+    assert!(world.client(&["status"], "").stdout.contains("turns    10 of Rally's 12 are held by programs"));
+    let refused = world.client(&["exec", "--requests", "2", "--", "true"], "");
+    assert!(refused.stderr.contains("Rally serves 12 of a user, and 1 of them are free"), "{refused:?}");
+
+    sandbox.fault(Endpoint::User, Fault::Hang, None);
+    let before = sandbox.counters().user_lookups;
+    let words = ["gateway", "--via", "http", "--set", "SERVER=base-url", "--", "sh", "-c", TWELVE];
+    let mut behind = world.start("rally-cred", &words);
+    while !world.client(&["gateway", "list"], "").stdout.contains("waiting  10 requests") {}
+    assert_eq!(sandbox.counters().user_lookups, before + 2);
+    alone.write("go\n");
+    assert_eq!(alone.wait().code(), Some(7));
+    sandbox.until(|counters| counters.user_lookups == before + 12).unwrap();
+    sandbox.clear_faults();
+    assert_eq!(behind.next_line_of_stdout().as_deref(), Some("done"));
+}
+
+#[test]
 fn a_script_in_python_with_rallys_address_in_its_code_outlives_its_token() {
     let stage = Stage::new();
     let script = format!(
@@ -146,6 +170,42 @@ fn a_tool_goes_on_after_its_daemon_was_killed() {
     assert_eq!(status(&mut tool), "200");
     sandbox.expire_tokens();
     assert_eq!(status(&mut tool), "200");
+}
+
+#[test]
+fn a_further_server_of_the_profile_gets_the_live_token_through_the_proxy_in_its_own_header() {
+    // What the further server answers with a token that is not its own, every server may: 401.
+    let further = world::sandbox_with(|options| options.tls = true);
+    let mut stage = Stage::new();
+    let authorities = [stage.sandbox.ca_pem().unwrap(), further.ca_pem().unwrap()].concat();
+    fs::write(stage.world.path("ca.pem"), authorities).unwrap();
+    let config = fs::read_to_string(stage.world.path("config/rally-cred/config.toml")).unwrap();
+    let origin = further.base_url();
+    let also =
+        format!("[[profile.default.also]]\norigin = \"{origin}\"\nheader = \"Authorization: Bearer\"\n");
+    stage.world.configure(&format!("{config}{also}"));
+    stage.world.client(&["daemon", "reload"], "").succeeded();
+    stage.world.set("SERVER", origin);
+    stage.world.set("NO_PROXY", "127.0.0.1,localhost");
+    let mut tool = start(&stage.world, &["gateway"]);
+    let seen = || {
+        further
+            .log()
+            .iter()
+            .filter_map(|entry| entry.header("authorization").map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    let first = stage.token();
+    assert_eq!(status(&mut tool), "401");
+    assert_eq!(seen(), [format!("Bearer {first}")]);
+    stage.sandbox.expire_tokens();
+    assert_eq!(status(&mut tool), "401");
+    let second = stage.token();
+    assert_ne!(first, second);
+    assert_eq!(seen()[1..], [format!("Bearer {first}"), format!("Bearer {second}")]);
+    assert!(further.log().iter().all(|entry| entry.header("zsessionid").is_none()));
+    let shown = stage.world.client(&["gateway", "list"], "").succeeded().stdout;
+    assert!(shown.contains("1 renewals"), "{shown}");
 }
 
 #[test]

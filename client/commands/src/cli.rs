@@ -12,8 +12,8 @@ use rally_cred_proto::{Fault, plain::visible_line};
 
 use self::help::*;
 use crate::{
-    completions, config, daemon, doctor, exec, flags::HelpOnly, gateway, login, logout, setup, status,
-    terminal::Terminal, watch,
+    completions, config, daemon, doctor, exec, flags::HelpOnly, forward, gateway, login, logout, setup,
+    status, terminal::Terminal, watch,
 };
 
 /// A command line.
@@ -50,6 +50,9 @@ enum Command {
     /// Run a program behind a gateway, so that it outlives its token; show and revoke gateways
     #[command(after_help = GATEWAY_HELP)]
     Gateway(gateway::Options),
+    /// Have this machine's sign-in used on another one, over SSH
+    #[command(after_help = FORWARD_HELP)]
+    Forward(forward::Options),
     /// Show daemon, keyring and profile status
     #[command(after_help = STATUS_HELP)]
     Status(status::Options),
@@ -124,6 +127,7 @@ fn dispatch(command: Command, sys: &dyn Terminal, output: &mut Output<'_>) -> Re
             options.or_profile(|| named_profile(sys))?;
             gateway::run(options, sys, output)
         }
+        Command::Forward(options) => forward::run(&options, sys, output),
         // The variable chooses whom to serve; what to show is every profile.
         Command::Status(options) => status::run(options, sys, output),
         Command::Watch(options) => watch::run(options, sys, output),

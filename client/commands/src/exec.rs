@@ -1,6 +1,8 @@
 //! `rally-cred exec`: runs a program with the variables from which Rally's tools take a token and a server.
-//! Does not: put the token into an argument list, or stay: on Unix it execs the program.
+//! Does not: put the token into an argument list, or stay: on Unix it execs the program, unless it holds turns for it.
 //! Used by: people and scripts whose tools know nothing of credential helpers.
+
+mod turns;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -8,9 +10,10 @@ use std::{path::Path, process::Command};
 
 use clap::Args;
 use rally_cred::{events::warn, output::Output};
-use rally_cred_proto::{Fault, FaultKind, Origin, Secret, own_file};
+use rally_cred_proto::{Fault, FaultKind, Origin, Secret, gateway::HoldTurns, own_file};
 use serde::Deserialize;
 
+use crate::child;
 use crate::variables::{Tool, Variable, names_server, stale};
 use crate::{flags::GetFlags, terminal::Terminal};
 
@@ -25,6 +28,9 @@ pub(crate) struct Options {
     /// Set this variable as well
     #[arg(long = "set", value_name = "NAME[=token|server|base-url|wsapi-url]", value_parser = Variable::parse)]
     set: Vec<Variable>,
+    /// Leave it so many of the 12 requests that Rally serves at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=11))]
+    requests: Option<u8>,
     #[command(flatten)]
     get: GetFlags,
     /// The program and its arguments
@@ -74,7 +80,14 @@ pub(crate) fn run(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>
     if variables.iter().any(|variable| variable.name == "APIKEY") {
         warn_of_pyral_config(&server, sys, output);
     }
-    sys.run_in_place(&mut command).or_else(|err| Ok(cannot_be_run(program, &err, output)))
+    let ran = match options.requests {
+        None => sys.run_in_place(&mut command),
+        Some(requests) => {
+            turns::hold(HoldTurns { profile: Some(got.profile), turns: requests })?;
+            child::run(&mut command)
+        }
+    };
+    ran.or_else(|err| Ok(cannot_be_run(program, &err, output)))
 }
 
 /// Says why a program does not start; the exit code is that of shells and env(1).

@@ -4,10 +4,10 @@
 //! Used by: people, and whatever starts their tools.
 
 mod bundle;
-mod child;
 mod presets;
 mod session;
 pub(crate) mod shown;
+mod trust_store;
 
 use std::{ffi::OsString, process::Command as Program, time::Duration};
 
@@ -23,7 +23,7 @@ use rally_cred_proto::{
 };
 
 use crate::{
-    exec,
+    child, exec,
     flags::parse_duration,
     terminal::Terminal,
     variables::{Tool, Variable, stale},
@@ -175,11 +175,15 @@ fn run_program(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -
         Way::Http => None,
         Way::Https | Way::Connect => Some(bundle::write(&opened.authority, sys)?),
     };
-    presets::reach(&mut command, &opened, via, sys)?;
+    presets::reach(&mut command, &opened, via, &options.tools, sys)?;
+    let trust_store = bundle.as_ref().map(|bundle| trust_store::write(bundle.path())).transpose()?;
     if let Some(bundle) = &bundle {
         for name in bundle::NAMED_BY {
             command.env(name, bundle.path());
         }
+    }
+    if let Some(store) = &trust_store {
+        command.envs(trust_store::variable(store.path(), sys));
     }
     child::run(&mut command).or_else(|err| Ok(exec::cannot_be_run(program, &err, output)))
 }

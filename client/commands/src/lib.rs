@@ -2,6 +2,7 @@
 //! Does not: get linked into the program that tools run, which execs this one instead.
 //! Used by: the program `rally-cred-commands`, and the manual pages.
 
+mod child;
 mod cli;
 mod completions;
 mod config;
@@ -9,6 +10,7 @@ mod daemon;
 mod doctor;
 mod exec;
 mod flags;
+mod forward;
 mod gateway;
 mod hidden_input;
 mod installed;

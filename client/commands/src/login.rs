@@ -5,6 +5,8 @@
 //! Three things can happen at any time: the daemon says something, the person pastes an address, the sign-in ends. The
 //! first two each have a thread that waits for them, and this one takes them in turn, so that only it writes.
 
+mod elsewhere;
+
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 use std::{io::BufRead, thread};
@@ -23,6 +25,9 @@ use crate::{flags::parse_duration, progress::Progress, terminal::Terminal};
 
 /// The longest line that can be a redirect address. A longer one was pasted by mistake.
 const LONGEST_LINE: u64 = 16 * 1024;
+
+/// The longest address that is put together from lines.
+const LONGEST_ADDRESS: usize = 16 * 1024;
 
 /// Time for the daemon to check an address.
 const PASTING: Duration = Duration::from_secs(5);
@@ -48,6 +53,9 @@ pub(crate) struct SignIn {
     /// Open no browser, only show addresses
     #[arg(long = "no-browser", action = ArgAction::SetFalse)]
     pub(crate) browser: bool,
+    /// Show the address as a QR code too, for a telephone's camera
+    #[arg(long)]
+    pub(crate) qr: bool,
     /// Longest time for the sign-in, such as 90s or 10m [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     #[arg(default_value_t = Login::default_timeout(), hide_default_value = true)]
@@ -97,6 +105,7 @@ fn sign_in(
     ask_in_background(login, options, sys, happened.clone())?;
     let mut typist = can_paste.then(|| sys.typed_lines());
     let mut progress = Progress::new(sys);
+    let mut begun = Zeroizing::default();
     loop {
         // A sender is here, so nothing fails but a wait that has become too long.
         let next = match progress.draw(Instant::now(), output) {
@@ -115,6 +124,15 @@ fn sign_in(
                 if let Event::Authorize(authorize) = event {
                     let most = Duration::from_secs(authorize.timeout.into());
                     progress.wait_for(Instant::now(), "\"Allow Access\" in the browser", Some(most));
+                    if options.sign_in.qr {
+                        match elsewhere::picture(&authorize.url, sys.screen()) {
+                            Ok(picture) => output.draw(&picture),
+                            Err(why) => output.say(why),
+                        }
+                    }
+                    if let Some(command) = elsewhere::forwarding(authorize.start.as_deref(), sys) {
+                        output.say(format_args!("{HOW_TO_FORWARD}\n  {command}"));
+                    }
                     output.say(how_to_go_on(authorize.timeout, progress.is_live(), can_paste));
                     // Not before there is something to paste: until then, a prompt may want the terminal.
                     if let Some(lines) = typist.take() {
@@ -125,7 +143,7 @@ fn sign_in(
                     }
                 }
             }
-            Happened::Pasted(line) => match paste(&line, options, sys) {
+            Happened::Pasted(line) => match paste_part(&line, &mut begun, options, sys) {
                 Ok(()) => output.say("the address is right"),
                 Err(fault) => output.say(fault),
             },
@@ -133,6 +151,10 @@ fn sign_in(
         }
     }
 }
+
+/// What a command for SSH is shown for.
+const HOW_TO_FORWARD: &str =
+    "this came over SSH; the browser comes back by itself once this runs on its own machine:";
 
 /// What the user can do while the sign-in waits for them.
 fn how_to_go_on(timeout: u32, is_live: bool, can_paste: bool) -> String {
@@ -186,6 +208,26 @@ fn read_line(lines: &mut dyn BufRead) -> std::io::Result<Option<Zeroizing<String
     let mut line = Zeroizing::new(String::with_capacity(1024));
     let count = std::io::Read::take(lines, LONGEST_LINE).read_line(&mut line)?;
     Ok((count > 0).then_some(line))
+}
+
+/// Takes a line of what is pasted. A terminal that breaks a long address into lines gives it in parts, so a line without a
+/// scheme may go on where the last one ended.
+fn paste_part(
+    line: &str,
+    begun: &mut Zeroizing<String>,
+    options: &Options,
+    sys: &dyn System,
+) -> Result<(), Fault> {
+    let alone = paste(line, options, sys);
+    if alone.is_ok() || line.contains("://") {
+        *begun = Zeroizing::new(line.to_owned());
+        return alone;
+    }
+    if begun.is_empty() || begun.len() + line.len() > LONGEST_ADDRESS {
+        return alone;
+    }
+    *begun = Zeroizing::new([begun.trim_end(), line.trim_start()].concat());
+    paste(begun, options, sys).map_err(|fault| alone.err().unwrap_or(fault))
 }
 
 /// Sends a pasted address to the daemon, on a second connection while `login` waits on the first.

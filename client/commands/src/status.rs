@@ -94,11 +94,18 @@ fn exit_code(status: &Shown) -> u8 {
 
 fn shown(status: &Shown, now: i64) -> String {
     let Shown { status, profiles, gateways } = status;
-    let Status { release, pid, config, vault, static_hosts, network, confinement } = status;
+    let Status { release, pid, config, vault, static_hosts, network, confinement, forwards, forwarded_by } =
+        status;
     let (release, config, kept) = (plain(release), plain(config), kept(vault));
     let mut text = format!("daemon   {release} (process {pid})\nconfig   {config}\nkeyring  {kept}\n");
-    if !static_hosts.is_empty() {
+    if let Some(near) = forwarded_by {
         // Writing to a string cannot fail.
+        writeln!(text, "machine  {}, by the forwarded socket", plain(near)).ok();
+    }
+    if !forwards.is_empty() {
+        writeln!(text, "forward  {} (by the forwarded socket)", plain(&forwards.join(", "))).ok();
+    }
+    if !static_hosts.is_empty() {
         writeln!(text, "stores   {}", plain(&static_hosts.join(", "))).ok();
     }
     for (name, value) in network.iter().flatten() {
@@ -113,7 +120,7 @@ fn shown(status: &Shown, now: i64) -> String {
     for profile in profiles {
         let default = if profile.default { " (default)" } else { "" };
         write!(text, "\n{}{default}  {}\n", plain(&profile.profile), plain(&profile.base_url)).ok();
-        for (name, value) in lines(profile, now) {
+        for (name, value) in lines(profile, forwarded_by.as_deref(), now) {
             writeln!(text, "  {name:<8} {value}").ok();
         }
     }
@@ -151,8 +158,8 @@ fn kept(vault: &VaultStatus) -> String {
     format!("{} ({how})", plain(kind))
 }
 
-fn lines(profile: &ProfileStatus, now: i64) -> Vec<(&'static str, String)> {
-    let mut lines = vec![("state", state(profile))];
+fn lines(profile: &ProfileStatus, near: Option<&str>, now: i64) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("state", state(profile, near))];
     if let Some(name) = &profile.username {
         lines.push(("user", plain(name)));
     }
@@ -171,6 +178,9 @@ fn lines(profile: &ProfileStatus, now: i64) -> Vec<(&'static str, String)> {
         let takes = if is_taken { "takes" } else { "does not take" };
         lines.push(("check", format!("Rally {takes} the token")));
     }
+    if let Some(turns) = profile.held_turns {
+        lines.push(("turns", format!("{turns} of Rally's 12 are held by programs")));
+    }
     if profile.waiting > 0 {
         lines.push(("waiting", format!("{} callers", profile.waiting)));
     }
@@ -182,7 +192,7 @@ fn lines(profile: &ProfileStatus, now: i64) -> Vec<(&'static str, String)> {
     lines
 }
 
-fn state(profile: &ProfileStatus) -> String {
+fn state(profile: &ProfileStatus, near: Option<&str>) -> String {
     let (state, needs_login) = match profile.state {
         ProfileState::Unread => ("the keyring was not read yet", false),
         ProfileState::Loading => ("waiting for the keyring", false),
@@ -200,7 +210,8 @@ fn state(profile: &ProfileStatus) -> String {
         _ => "",
     };
     let login = if needs_login {
-        format!("; {}", Command::of_profile("login", &profile.profile, profile.default))
+        let on = near.map_or_else(String::new, |near| format!("on {}: ", plain(near)));
+        format!("; {on}{}", Command::of_profile("login", &profile.profile, profile.default))
     } else {
         String::new()
     };
@@ -238,7 +249,7 @@ mod tests {
                 "profile": name, "default": default, "base_url": "https://rally1.rallydev.com", "state": state,
                 "ready": false, "renewable": false, "kept": false, "waiting": 0,
             });
-            assert_eq!(super::state(&serde_json::from_value(profile).unwrap()), shown);
+            assert_eq!(super::state(&serde_json::from_value(profile).unwrap(), None), shown);
         }
     }
 

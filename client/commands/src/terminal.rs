@@ -28,6 +28,8 @@ pub(crate) trait Terminal: System {
     fn typed_secret(&self, prompt: &str) -> io::Result<Zeroizing<String>>;
     /// The folder in which relative paths begin.
     fn working_folder(&self) -> PathBuf;
+    /// The name of this machine, where the system tells.
+    fn host_name(&self) -> Option<String>;
     /// Runs this program in another process without standard input; returns its exit code and standard output.
     fn run_self(&self, arguments: &[OsString]) -> io::Result<(u8, Zeroizing<Vec<u8>>)>;
 }
@@ -76,6 +78,16 @@ impl Terminal for Process {
 
     fn working_folder(&self) -> PathBuf {
         ".".into()
+    }
+
+    #[cfg(unix)]
+    fn host_name(&self) -> Option<String> {
+        rustix::system::uname().nodename().to_str().ok().map(str::to_owned)
+    }
+
+    #[cfg(not(unix))]
+    fn host_name(&self) -> Option<String> {
+        self.variable("COMPUTERNAME")?.into_string().ok()
     }
 
     fn run_self(&self, arguments: &[OsString]) -> io::Result<(u8, Zeroizing<Vec<u8>>)> {

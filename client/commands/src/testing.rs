@@ -26,6 +26,7 @@ pub(crate) struct FakeTerminal {
     pub(crate) prompts: Mutex<Vec<String>>,
     pub(crate) screen: Option<Screen>,
     pub(crate) working_folder: PathBuf,
+    pub(crate) host_name: Option<String>,
 }
 
 impl Terminal for Fake {
@@ -57,6 +58,10 @@ impl Terminal for Fake {
 
     fn working_folder(&self) -> PathBuf {
         self.terminal.working_folder.clone()
+    }
+
+    fn host_name(&self) -> Option<String> {
+        self.terminal.host_name.clone()
     }
 
     fn run_self(&self, arguments: &[OsString]) -> io::Result<(u8, Zeroizing<Vec<u8>>)> {

@@ -23,6 +23,7 @@ pub(crate) enum Tool {
     Clojure,
     #[value(alias = "rally-cli")]
     RallyTui,
+    Ruby,
     Mcp,
 }
 
@@ -40,6 +41,8 @@ impl Tool {
             Self::Clojure => &[("API_KEY", Value::Token), ("RALLY_HOST", Value::BaseUrl)],
             // rally-tui 1.2 and its rally-cli, rally_api.py: a host, always by https.
             Self::RallyTui => &[("RALLY_APIKEY", Value::Token), ("RALLY_SERVER", Value::Server)],
+            // rally_api for Ruby, rally_json_connection.rb and its examples: key and server are options in the code.
+            Self::Ruby => &[("RALLY_API_KEY", Value::Token)],
             // mcp-Rally and others read the first, ibm-rally-mcp the others.
             Self::Mcp => &[
                 ("RALLY_API_KEY", Value::Token),

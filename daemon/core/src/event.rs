@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rally_cred_proto::{
     Ask, Fault, Reply, Secret,
+    forwarding::Door,
     gateway::{GatewayStatus, WayOut},
     message,
     remedy::Command,
@@ -36,6 +37,8 @@ pub struct Peer {
     pub uid: Option<u32>,
     /// Its program when it connected, as plain text.
     pub program: Option<Arc<str>>,
+    /// The socket that it came by.
+    pub door: Door,
 }
 
 /// Something that happened.
@@ -87,6 +90,8 @@ pub enum Outcome {
     UserLookedUp(RawAnswer),
     /// The gateway is open, or why it is not.
     GatewayOpened(Result<GatewayReady, Fault>),
+    /// The restricted socket is open at this path, or why it is not.
+    ForwardOpened(Result<String, Fault>),
 }
 
 /// Something to do. Those of one list are begun in its order.
@@ -118,12 +123,18 @@ pub enum Effect {
     /// Try what a sign-in needs, send the client each finding, and answer it. Of each profile, whether its redirect
     /// port is open already, for a sign-in. Rally may quote these secrets.
     Check { id: AskId, keyring: Keyring, profiles: Vec<(Profile, bool)>, secrets: Sent },
+    /// Leave so many turns at Rally to programs that go there by themselves, from now on.
+    ReserveTurns { profile: String, turns: u8 },
     /// Open a gateway; comes back as [`Outcome::GatewayOpened`], whose epoch names it from then on.
     OpenGateway(Epoch, Box<GatewayPlan>),
     /// Close a gateway that is open, or is being opened.
     CloseGateway(Epoch),
     /// Tell a client of each gateway, of the open ones also what they have passed on.
     TellGateways(AskId, Vec<(Option<Epoch>, GatewayStatus)>),
+    /// Open the restricted socket; comes back as [`Outcome::ForwardOpened`].
+    OpenForward(Epoch),
+    /// Close the restricted socket, if it is open.
+    CloseForward,
     /// Notify the user that a sign-in is needed.
     Alert(Alert),
     /// Withdraw the profile's alert.
@@ -213,6 +224,12 @@ pub enum Entry {
     GatewayClosed { name: String },
     /// A gateway cannot be opened.
     GatewayFailed { name: String, fault: Fault },
+    /// The restricted socket is open, for these profiles.
+    Forwarding { socket: String, profiles: Vec<String> },
+    /// The restricted socket cannot be opened.
+    ForwardFailed(Fault),
+    /// A request was refused that came by the restricted socket.
+    RefusedAfar { what: String, peer: Peer },
     /// The config file was read again.
     Reloaded { profiles: usize },
     /// The config file cannot be used, so the old configuration stays in force.

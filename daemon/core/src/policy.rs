@@ -17,6 +17,9 @@ pub const LONGEST_FLOW: Ticks = Ticks::seconds(3600);
 /// Longest a `get` may wait, whatever it asks for.
 pub const LONGEST_WAIT: Ticks = Ticks::seconds(3600);
 
+/// Requests of one user that Rally serves at once.
+pub const RALLY_AT_ONCE: u8 = 12;
+
 /// First pause after a flow that nobody answered, doubling up to [`LONGEST_COOL_DOWN`].
 const FIRST_COOL_DOWN: Ticks = Ticks::seconds(60);
 

@@ -32,6 +32,8 @@ pub struct Config {
     pub notify: Notify,
     /// The gateways that are open at all times, by name.
     pub gateways: BTreeMap<String, GatewaySettings>,
+    /// The profiles that may be forwarded to another machine. If given, the socket for that is open at all times.
+    pub forward: Option<Vec<String>>,
 }
 
 /// What a gateway is for, and whom it lets in.
@@ -256,6 +258,11 @@ impl Profile {
             return Some(&TokenHeader::RALLYS);
         }
         self.also.iter().find(|also| also.origin == *server).map(|also| &also.header)
+    }
+
+    /// The further servers whose tunnels end at a gateway: a tunnel is for https.
+    pub fn also_through_gateways(&self) -> impl Iterator<Item = &Also> {
+        self.also.iter().filter(|also| also.origin.is_https())
     }
 
     /// Whether a token for one is good for the other: base URL, client ID and scope are the same.

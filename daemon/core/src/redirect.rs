@@ -63,9 +63,15 @@ pub enum Redirect {
 /// Why an address is not the redirect. The sign-in stays pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotOurs {
-    /// The pasted text is not a URL with a scheme and a host.
+    /// The pasted text is not a URL with a host.
     #[error("it is not a whole address")]
     NotAnAddress,
+    /// The pasted text looks like a code without its address, and so without the state that tells whose it is.
+    #[error("it is the code alone, which does not tell which sign-in it belongs to")]
+    OnlyCode,
+    /// The pasted address ends before its state does.
+    #[error("its end is missing")]
+    CutShort,
     /// The pasted address leads to another machine or port.
     #[error("it leads to another server than the redirect URI")]
     WrongServer,
@@ -132,17 +138,18 @@ impl Expected {
         number.map(Target::Start).ok_or(NotOurs::WrongState)
     }
 
-    /// Reads a whole address from a browser's address bar; white space and quotes around it are ignored.
+    /// Reads an address from a browser's address bar. White space anywhere, and quotes around it, come from the way that it
+    /// was copied: a terminal breaks it into lines, a mail puts it in brackets.
     ///
-    /// An address of this machine is read leniently: browsers turn http into https, and people try `127.0.0.1` where
-    /// `localhost` does not open. Whoever knows the state got it from Rally, so the state decides.
-    pub fn read_pasted(&self, address: &str) -> Result<Redirect, NotOurs> {
-        let address = unquoted(address);
+    /// An address of this machine is read leniently: browsers turn http into https or hide it, and people try `127.0.0.1`
+    /// where `localhost` does not open. Whoever knows the state got it from Rally, so the state decides.
+    pub fn read_pasted(&self, pasted: &str) -> Result<Redirect, NotOurs> {
+        let address = self.whole(pasted);
         // Behind the path, a backslash is a character as any other.
         let place = address.split(['?', '#']).next().unwrap_or_default();
         let is_whole = address.bytes().all(|byte| byte > b' ' && byte != 0x7f);
-        let origin = Origin::from_uri(place).filter(|_| is_whole).ok_or(NotOurs::NotAnAddress)?;
-        let url = Url::parse(address).map_err(|_| NotOurs::NotAnAddress)?;
+        let origin = Origin::from_uri(place).filter(|_| is_whole).ok_or_else(|| no_address(pasted))?;
+        let url = Url::parse(&address).map_err(|_| NotOurs::NotAnAddress)?;
         let registered = self.redirect_uri.url();
         let own = Origin::from_uri(registered.as_str()).ok_or(NotOurs::WrongServer)?;
         let is_local = own.is_loopback() && origin.is_loopback() && is_same_port(&own, &origin);
@@ -154,7 +161,38 @@ impl Expected {
         }
         let is_same_path = is_local && bare_path(url.path()) == bare_path(registered.path());
         let path = if is_same_path { registered.path() } else { url.path() };
-        self.read(path, url.query().unwrap_or_default())
+        let query = url.query().unwrap_or_default();
+        self.read(path, query).map_err(|not_ours| match not_ours {
+            NotOurs::NoState | NotOurs::WrongState if self.is_cut_short(query) => NotOurs::CutShort,
+            not_ours => not_ours,
+        })
+    }
+
+    /// The address as it was before it was copied, with the scheme that browsers hide in front of a host.
+    fn whole(&self, pasted: &str) -> String {
+        let address: String = unquoted(pasted).chars().filter(|letter| !letter.is_whitespace()).collect();
+        let own = self.redirect_uri.url();
+        let with_scheme = format!("{}://{address}", own.scheme());
+        let place = with_scheme.split(['?', '#']).next().unwrap_or_default();
+        let origin = Origin::from_uri(place).filter(|_| !address.contains("://"));
+        match origin
+            .filter(|origin| origin.is_loopback() || Some(origin) == Origin::from_uri(own.as_str()).as_ref())
+        {
+            Some(_) => with_scheme,
+            None => address,
+        }
+    }
+
+    /// Whether the query ends before its state does. Only who pasted it is told: to the port anybody can come, and would
+    /// learn how near a guess is.
+    fn is_cut_short(&self, query: &str) -> bool {
+        let last = query.rsplit('&').next().unwrap_or_default();
+        match last.split_once('=') {
+            Some(("state", value)) => self.state.expose().starts_with(value),
+            Some(("code", _)) => !query.contains("state="),
+            Some(_) => false,
+            None => "state".starts_with(last) && !query.contains("state="),
+        }
     }
 
     fn read(&self, path: &str, query: &str) -> Result<Redirect, NotOurs> {
@@ -192,13 +230,32 @@ impl Expected {
     }
 }
 
-/// The text without white space around it, or a pair of quotes or brackets.
+/// The text without what it was wrapped in: white space, quotes or brackets, and the marks that a terminal puts around what
+/// is pasted (bracketed paste).
 fn unquoted(text: &str) -> &str {
-    const QUOTES: [(char, char); 6] =
-        [('"', '"'), ('\'', '\''), ('`', '`'), ('<', '>'), ('“', '”'), ('„', '“')];
+    const QUOTES: [(&str, &str); 8] = [
+        ("\"", "\""),
+        ("'", "'"),
+        ("`", "`"),
+        ("<", ">"),
+        ("(", ")"),
+        ("“", "”"),
+        ("„", "“"),
+        ("\x1b[200~", "\x1b[201~"),
+    ];
     let text = text.trim();
     let inner = |(open, close)| text.strip_prefix(open)?.strip_suffix(close);
-    QUOTES.into_iter().find_map(inner).map_or(text, str::trim)
+    QUOTES.into_iter().find_map(inner).map_or(text, unquoted)
+}
+
+/// What a text is that has no address in it.
+fn no_address(text: &str) -> NotOurs {
+    let text = unquoted(text).trim_end_matches('=');
+    // Shorter ones are words.
+    const SHORTEST_CODE: usize = 8;
+    let is_code = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+".contains(&byte);
+    let is_only_code = text.len() >= SHORTEST_CODE && text.bytes().all(is_code);
+    if is_only_code { NotOurs::OnlyCode } else { NotOurs::NotAnAddress }
 }
 
 /// The same port, or each its scheme's own: a browser that turns http into https goes from 80 to 443 (RFC 6797 §8.3).
@@ -254,7 +311,8 @@ impl NotOurs {
     /// The fault for the person who pasted the address.
     pub fn fault(self) -> Fault {
         let remedy = match self {
-            Self::NotAnAddress => "paste the whole address, from http to its end",
+            Self::NotAnAddress | Self::OnlyCode => "paste the whole address, from http to its end",
+            Self::CutShort => "paste the rest of it, or the whole address once more",
             Self::StartAddress => "open the address of Rally's that rally-cred shows, in any browser",
             Self::WrongState => "use the newest authorization page, and paste the address that it leads to",
             Self::WrongServer
@@ -312,13 +370,19 @@ mod tests {
         }
     }
 
-    /// Checks a request target (`§` stands for the state) and, where it can be one, the same as a pasted address.
+    /// Checks a request target (`§` stands for the state) and, where it can be one, the same as a pasted address. What is
+    /// wanted of that stands behind a `¦` if it differs.
     fn check(redirect_uri: &str, target: &str, wanted: &str) {
+        let (wanted, of_pasted) = wanted.split_once('¦').unwrap_or((wanted, wanted));
         let target = target.replace('§', STATE);
         let expected = expected(redirect_uri);
         assert_eq!(shown(redirect(expected.read_target(&target))), wanted, "target {target}");
         let origin = expected.redirect_uri.url().origin().ascii_serialization();
-        assert_eq!(shown(expected.read_pasted(&format!(" {origin}{target}\r\n"))), wanted, "pasted {target}");
+        assert_eq!(
+            shown(expected.read_pasted(&format!(" {origin}{target}\r\n"))),
+            of_pasted,
+            "pasted {target}"
+        );
     }
 
     #[test]
@@ -357,13 +421,13 @@ mod tests {
             ("/favicon.ico", "WrongPath"),
             ("/CB?code=abc&state=§", "WrongPath"),
             ("//cb?code=abc&state=§", "WrongPath"),
-            ("/cb", "NoState"),
-            ("/cb?", "NoState"),
-            ("/cb?code=abc", "NoState"),
-            ("/cb?code=abc#state=§", "NoState"),
+            ("/cb", "NoState¦CutShort"),
+            ("/cb?", "NoState¦CutShort"),
+            ("/cb?code=abc", "NoState¦CutShort"),
+            ("/cb?code=abc#state=§", "NoState¦CutShort"),
             ("/cb?error=access_denied", "NoState"),
-            ("/cb?code=abc&state=", "WrongState"),
-            ("/cb?code=abc&state", "WrongState"),
+            ("/cb?code=abc&state=", "WrongState¦CutShort"),
+            ("/cb?code=abc&state", "WrongState¦CutShort"),
             ("/cb?code=abc&state=§0", "WrongState"),
             ("/cb?code=abc&state=§%00", "WrongState"),
             ("/cb?code=abc&state=§+", "WrongState"),
@@ -477,11 +541,13 @@ mod tests {
                 "http://localhost:8477@evil.example/cb?code=abc&state=§",
                 "NotAnAddress",
             ),
-            ("http://localhost:8477/cb", "localhost:8477/cb?code=abc&state=§", "NotAnAddress"),
+            ("http://localhost:8477/cb", "localhost:8478/cb?code=abc&state=§", "WrongServer"),
+            ("http://localhost:8477/cb", "evil.example:8477/cb?code=abc&state=§", "NotAnAddress"),
             ("http://localhost:8477/cb", "/cb?code=abc&state=§", "NotAnAddress"),
+            ("http://localhost:8477/cb", "?code=abc&state=§", "NotAnAddress"),
             ("http://localhost:8477/cb", "abc", "NotAnAddress"),
             ("http://localhost:8477/cb", "", "NotAnAddress"),
-            ("http://localhost:8477/cb", "http://localhost:8477/cb?code=a\nbc&state=§", "NotAnAddress"),
+            ("http://localhost:8477/cb", "http://localhost:8477/cb?code=a\0bc&state=§", "NotAnAddress"),
         ] {
             let address = address.replace("=§", &format!("={STATE}"));
             assert_eq!(shown(expected(uri).read_pasted(&address)), wanted, "{address}");
@@ -517,6 +583,13 @@ mod tests {
             ("http://localhost:8477/cb", "`http://localhost:8477/cb?code=abc&state=§`"),
             ("http://localhost:8477/cb", "“http://localhost:8477/cb?code=abc&state=§”"),
             ("https://tools.example/cb", "<https://tools.example/cb?code=abc&state=§>"),
+            ("http://localhost:8477/cb", "\n(\"<http://localhost:8477/cb?code=abc&state=§>\")\r\n"),
+            ("http://localhost:8477/cb", "\x1b[200~http://localhost:8477/cb?code=abc&state=§\x1b[201~"),
+            // A terminal or a mail broke it into lines.
+            ("http://localhost:8477/cb", "http://localhost:8477/cb?co\n  de=ab\r\nc&state=§"),
+            // A browser hid the scheme.
+            ("http://localhost:8477/cb", "localhost:8477/cb?code=abc&state=§"),
+            ("https://tools.example/cb", "Tools.Example/cb?code=abc&state=§"),
         ] {
             let address = address.replace("=§", &format!("={STATE}"));
             assert_eq!(shown(expected(uri).read_pasted(&address)), "code abc", "{uri}: {address}");
@@ -524,6 +597,37 @@ mod tests {
             let other = address.replace(STATE, "another");
             assert_eq!(shown(expected(uri).read_pasted(&other)), "WrongState", "{uri}: {other}");
         }
+    }
+
+    #[test]
+    fn half_an_address_and_a_code_alone_are_told_from_a_wrong_address() {
+        let begun = format!("http://localhost:8477/cb?code=abc&state={STATE}");
+        for (length, wanted) in [
+            (begun.len() - 1, "CutShort"),
+            (begun.len() - STATE.len(), "CutShort"),
+            (begun.len() - STATE.len() - 1, "CutShort"),
+            (begun.len() - STATE.len() - "state=".len(), "CutShort"),
+            ("http://localhost:8477/cb?code=a".len(), "CutShort"),
+            ("http://localhost:8477/cb".len(), "CutShort"),
+            ("http://localhost".len(), "WrongServer"),
+            ("htt".len(), "NotAnAddress"),
+        ] {
+            let read = expected("http://localhost:8477/cb").read_pasted(&begun[..length]);
+            assert_eq!(shown(read), wanted, "{}", &begun[..length]);
+        }
+        for (pasted, wanted) in [
+            (format!("{}3", &begun[..begun.len() - 1]), "WrongState"),
+            ("wXyz-0123_456.789~a+bcde==".to_owned(), "OnlyCode"),
+            ("of two words".to_owned(), "NotAnAddress"),
+            ("yes".to_owned(), "NotAnAddress"),
+            ("code=wXyz0123456".to_owned(), "NotAnAddress"),
+        ] {
+            let read = expected("http://localhost:8477/cb").read_pasted(&pasted);
+            assert_eq!(shown(read), wanted, "{pasted}");
+        }
+        // The port tells nobody how near a guess is.
+        let target = &begun["http://localhost:8477".len()..begun.len() - 1];
+        assert_eq!(shown(redirect(expected("http://localhost:8477/cb").read_target(target))), "WrongState");
     }
 
     #[test]

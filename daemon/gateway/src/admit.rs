@@ -13,16 +13,23 @@ use hyper::{
 use percent_encoding::percent_decode_str;
 use rally_cred_proto::Origin;
 
-use crate::key::{LocalKey, Presented};
+use crate::{
+    key::{LocalKey, Presented},
+    token_header::TokenHeader,
+};
 
 /// What one gateway lets through.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     /// The port that it listens on.
     pub(crate) port: u16,
-    /// The server that it is for.
+    /// The server that its requests are for.
     pub(crate) upstream: Origin,
+    /// The servers beside it whose tunnels end here too.
+    pub(crate) further: Vec<Origin>,
     pub(crate) key: LocalKey,
+    /// How the server takes its token. The key may stand there too.
+    pub(crate) header: TokenHeader,
     /// The paths that are open, each with all that is below it.
     pub(crate) paths: Vec<String>,
 }
@@ -37,7 +44,7 @@ pub(crate) enum Way {
     Http,
     /// The same, over TLS.
     Https,
-    /// Within a tunnel to the profile's server that ends here.
+    /// Within a tunnel to the server that ends here.
     Tunnel,
 }
 
@@ -46,8 +53,8 @@ pub(crate) enum Way {
 pub(crate) enum Admitted {
     /// It is passed on with a token.
     Request,
-    /// It opens a tunnel to the profile's server, which ends here.
-    OwnTunnel,
+    /// It opens a tunnel to a server of the profile's, which ends here.
+    OwnTunnel(Origin),
     /// It opens a tunnel to another server, which nobody reads.
     Tunnel {
         /// Its name or address, an IPv6 address in brackets.
@@ -172,7 +179,7 @@ pub(crate) fn admit(rules: &Rules, way: Way, head: &Parts) -> Result<Admitted, R
     if is_from_a_page(&head.headers) {
         return Err(Refusal::Browser);
     }
-    match rules.key.presented(&head.headers) {
+    match rules.key.presented(&head.headers, rules.header.name()) {
         Presented::Right => admit_path(&rules.paths, head.uri.path()).map(|()| Admitted::Request),
         Presented::Wrong => Err(Refusal::WrongKey),
         Presented::Disagreeing => Err(Refusal::KeysDisagree),
@@ -181,7 +188,7 @@ pub(crate) fn admit(rules: &Rules, way: Way, head: &Parts) -> Result<Admitted, R
 }
 
 fn admit_tunnel(rules: &Rules, way: Way, head: &Parts) -> Result<Admitted, Refusal> {
-    match rules.key.presented(&head.headers) {
+    match rules.key.presented(&head.headers, rules.header.name()) {
         Presented::Right => (),
         Presented::Disagreeing => return Err(Refusal::KeysDisagree),
         Presented::Wrong | Presented::Missing => return Err(Refusal::NoProxyKey),
@@ -189,13 +196,13 @@ fn admit_tunnel(rules: &Rules, way: Way, head: &Parts) -> Result<Admitted, Refus
     let target = head.uri.authority().filter(|authority| authority.port().is_some());
     let target = target.and_then(|target| Origin::from_git("https", target.as_str()));
     let target = target.filter(|_| way != Way::Tunnel).ok_or(Refusal::NoTunnel)?;
-    if target == rules.upstream {
-        return Ok(Admitted::OwnTunnel);
+    if target == rules.upstream || rules.further.contains(&target) {
+        return Ok(Admitted::OwnTunnel(target));
     }
     Ok(Admitted::Tunnel { host: target.host().to_owned(), port: target.port() })
 }
 
-/// Whether Host names this gateway, or the profile's server within a tunnel to it. A name that a page can lead anywhere
+/// Whether Host names this gateway, or the server within a tunnel to it. A name that a page can lead anywhere
 /// (DNS rebinding) is neither, and over plain HTTP a page sends nothing else that gives it away.
 fn is_for_here(rules: &Rules, way: Way, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
@@ -264,6 +271,10 @@ mod tests {
 
     const KEY: &str = "_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+    fn rally() -> Origin {
+        Origin::from_uri("https://rally1.rallydev.com").unwrap()
+    }
+
     /// Checks a request by its request line and headers, in which KEY stands for the key.
     fn check(way: Way, text: &str, expected: Result<Admitted, Refusal>) {
         let mut lines = text.lines();
@@ -275,8 +286,10 @@ mod tests {
         }
         let rules = Rules {
             port: 4004,
-            upstream: Origin::from_uri("https://rally1.rallydev.com").unwrap(),
+            upstream: rally(),
+            further: vec![Origin::from_uri("https://mcp.rallydev.com:8443").unwrap()],
             key: LocalKey::parse(Secret::parse(KEY.to_owned()).unwrap()).unwrap(),
+            header: TokenHeader::RALLYS,
             paths: USUAL_PATHS.map(str::to_owned).to_vec(),
         };
         let (head, ()) = request.body(()).unwrap().into_parts();
@@ -456,14 +469,22 @@ mod tests {
     }
 
     #[test]
-    fn a_tunnel_needs_the_key_and_ends_here_for_the_profiles_server_only() {
+    fn a_tunnel_needs_the_key_and_ends_here_for_the_profiles_servers_only() {
         let check_to = |target: &str, expected| {
             let text = format!("CONNECT {target}\nProxy-Authorization: Bearer KEY\nHost: {target}");
             check(Way::Http, &text, expected);
         };
-        check_to("rally1.rallydev.com:443", Ok(Admitted::OwnTunnel));
-        check_to("RALLY1.rallydev.com:443", Ok(Admitted::OwnTunnel));
-        for (host, port) in [("rally1.rallydev.com", 8443), ("pypi.example", 443), ("[::1]", 22)] {
+        check_to("rally1.rallydev.com:443", Ok(Admitted::OwnTunnel(rally())));
+        check_to("RALLY1.rallydev.com:443", Ok(Admitted::OwnTunnel(rally())));
+        let further = Origin::from_uri("https://mcp.rallydev.com:8443").unwrap();
+        check_to("mcp.rallydev.com:8443", Ok(Admitted::OwnTunnel(further)));
+        for (host, port) in [
+            ("rally1.rallydev.com", 8443),
+            ("mcp.rallydev.com", 443),
+            ("x.mcp.rallydev.com", 8443),
+            ("pypi.example", 443),
+            ("[::1]", 22),
+        ] {
             let tunnel = Admitted::Tunnel { host: host.to_owned(), port };
             check_to(&format!("{host}:{port}"), Ok(tunnel));
         }

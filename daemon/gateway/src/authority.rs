@@ -4,6 +4,7 @@
 //! Used by: `identity`, which keeps it; `server`, for TLS to the gateway's own port and in tunnels that end here.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
@@ -41,10 +42,11 @@ const LEAF_LIFE: Duration = DAY;
 /// How far a tool's clock may be behind, such as that of a virtual machine.
 const SKEW: Duration = HOUR;
 
-/// A certificate authority for one server's name and this machine's own: made on the spot, known to nobody but the tools
+/// A certificate authority for the names of a profile's servers and this machine's own: made on the spot, known to nobody but the tools
 /// that it is given to, and limited by name constraints, so that its key can do no harm elsewhere.
 pub struct Authority {
-    host: String,
+    /// Sorted, each once.
+    hosts: Vec<String>,
     pem: String,
     key: Zeroizing<Vec<u8>>,
     ends: SystemTime,
@@ -53,7 +55,7 @@ pub struct Authority {
 /// What is kept of an [`Authority`].
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Record {
-    host: String,
+    hosts: Vec<String>,
     /// In PEM.
     certificate: String,
     key: Secret,
@@ -62,30 +64,40 @@ pub(crate) struct Record {
 }
 
 /// Whose certificate is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Names {
     /// The gateway's own: `localhost`, 127.0.0.1 and ::1.
     Own,
-    /// The profile's server, within a tunnel to it.
-    Server,
+    /// One of the profile's servers, within a tunnel to it.
+    Server(String),
+}
+
+impl Names {
+    fn sans(&self) -> Result<Vec<SanType>, rcgen::Error> {
+        match self {
+            Self::Own => own_names(),
+            Self::Server(host) => Ok(vec![san(host)?]),
+        }
+    }
 }
 
 impl Authority {
-    /// A new authority for the server at `host`, a name, or an address as [`rally_cred_proto::Origin::host`] has it.
-    pub(crate) fn fresh(host: &str, now: SystemTime) -> Result<Self, rcgen::Error> {
+    /// A new authority for the servers at `hosts`, names, or addresses as [`rally_cred_proto::Origin::host`] has them.
+    pub(crate) fn fresh(hosts: &[&str], now: SystemTime) -> Result<Self, rcgen::Error> {
         let key = Zeroizing::new(KeyPair::generate()?);
         let mut params = issuer_params(&key);
         let ends = now + LIFE;
         params.not_before = (now - DAY).into();
         params.not_after = ends.into();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        let names = [san(host)?].into_iter().chain(own_names()?);
+        let hosts = sorted(hosts);
+        let names: Result<Vec<_>, _> = hosts.iter().map(|host| san(host)).collect();
         params.name_constraints = Some(NameConstraints {
-            permitted_subtrees: names.filter_map(subtree).collect(),
+            permitted_subtrees: names?.into_iter().chain(own_names()?).filter_map(subtree).collect(),
             excluded_subtrees: Vec::new(),
         });
         let pem = params.self_signed(&*key)?.pem();
-        Ok(Self { host: host.to_owned(), pem, key: Zeroizing::new(key.serialize_der()), ends })
+        Ok(Self { hosts, pem, key: Zeroizing::new(key.serialize_der()), ends })
     }
 
     /// The authority that was kept, if that can be read and has its right key.
@@ -95,23 +107,23 @@ impl Authority {
         let ends = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(record.ends))?;
         ends.checked_sub(LIFE)?;
         certified(&certificate, &key).ok()?;
-        Some(Self { host: record.host.clone(), pem: record.certificate.clone(), key, ends })
+        Some(Self { hosts: record.hosts.clone(), pem: record.certificate.clone(), key, ends })
     }
 
     /// What is to be kept of it.
     pub(crate) fn record(&self) -> Option<Record> {
         Some(Record {
-            host: self.host.clone(),
+            hosts: self.hosts.clone(),
             certificate: self.pem.clone(),
             key: Secret::parse(BASE64_STANDARD.encode(&*self.key)).ok()?,
             ends: self.ends.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs(),
         })
     }
 
-    /// Whether a tool that is started now can use it for this server for a good while.
-    pub fn serves(&self, host: &str, now: SystemTime) -> bool {
+    /// Whether a tool that is started now can use it for these servers, and for no others, for a good while.
+    pub fn serves(&self, hosts: &[&str], now: SystemTime) -> bool {
         let begins = self.ends - LIFE;
-        self.host == host && now >= begins && now + ENOUGH_LIFE < self.ends
+        self.hosts == sorted(hosts) && now >= begins && now + ENOUGH_LIFE < self.ends
     }
 
     /// The authority's certificate in PEM, for a bundle that a tool trusts. It ends with a line break.
@@ -128,13 +140,6 @@ impl Authority {
             .with_cert_resolver(Arc::new(leaf));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
-    }
-
-    fn names(&self, names: Names) -> Result<Vec<SanType>, rcgen::Error> {
-        match names {
-            Names::Own => own_names(),
-            Names::Server => Ok(vec![san(&self.host)?]),
-        }
     }
 
     fn certify(&self, names: &[SanType], now: SystemTime) -> Result<CertifiedKey, rcgen::Error> {
@@ -171,7 +176,7 @@ impl Leaf {
                 return Some(Arc::clone(leaf));
             }
         }
-        let names = self.authority.names(self.names).ok()?;
+        let names = self.names.sans().ok()?;
         let leaf = Arc::new(self.authority.certify(&names, now).ok()?);
         *held = Some((now, Arc::clone(&leaf)));
         Some(leaf)
@@ -193,7 +198,7 @@ impl fmt::Debug for Leaf {
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authority")
-            .field("host", &self.host)
+            .field("hosts", &self.hosts)
             .field("ends", &self.ends)
             .finish_non_exhaustive()
     }
@@ -210,6 +215,11 @@ fn issuer_params(key: &KeyPair) -> CertificateParams {
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     params.use_authority_key_identifier_extension = true;
     params
+}
+
+fn sorted(hosts: &[&str]) -> Vec<String> {
+    let hosts: BTreeSet<_> = hosts.iter().copied().map(str::to_owned).collect();
+    hosts.into_iter().collect()
 }
 
 fn own_names() -> Result<Vec<SanType>, rcgen::Error> {
@@ -282,27 +292,45 @@ mod tests {
         verifier.verify_server_cert(leaf.end_entity_cert().unwrap(), &[], &name, &[], at).map(drop)
     }
 
+    fn server(host: &str) -> Names {
+        Names::Server(host.to_owned())
+    }
+
     fn leaf(authority: &Authority, names: Names) -> CertifiedKey {
-        authority.certify(&authority.names(names).unwrap(), now()).unwrap()
+        authority.certify(&names.sans().unwrap(), now()).unwrap()
     }
 
     #[test]
     fn a_tool_that_trusts_the_authority_trusts_the_names_that_the_gateway_serves() {
-        let authority = Authority::fresh(HOST, now()).unwrap();
+        let authority = Authority::fresh(&[HOST], now()).unwrap();
         for name in ["localhost", "127.0.0.1", "::1"] {
             assert_eq!(verify(&authority, &leaf(&authority, Names::Own), name, now()), Ok(()), "{name}");
         }
-        assert_eq!(verify(&authority, &leaf(&authority, Names::Server), HOST, now()), Ok(()));
+        assert_eq!(verify(&authority, &leaf(&authority, server(HOST)), HOST, now()), Ok(()));
         for host in ["127.0.0.1", "[::1]", "192.0.2.7"] {
-            let authority = Authority::fresh(host, now()).unwrap();
+            let authority = Authority::fresh(&[host], now()).unwrap();
             let name = host.trim_matches(['[', ']']);
-            assert_eq!(verify(&authority, &leaf(&authority, Names::Server), name, now()), Ok(()), "{host}");
+            assert_eq!(verify(&authority, &leaf(&authority, server(host)), name, now()), Ok(()), "{host}");
+        }
+    }
+
+    #[test]
+    fn each_server_of_a_profile_has_its_own_certificate_and_a_change_of_them_needs_another_authority() {
+        let both = ["mcp.example", HOST];
+        let authority = Authority::fresh(&both, now()).unwrap();
+        for host in both {
+            assert_eq!(verify(&authority, &leaf(&authority, server(host)), host, now()), Ok(()), "{host}");
+        }
+        assert!(verify(&authority, &leaf(&authority, server(HOST)), "mcp.example", now()).is_err());
+        assert!(authority.serves(&[HOST, "mcp.example", HOST], now()));
+        for other in [&[HOST][..], &[HOST, "other.example"], &[HOST, "mcp.example", "other.example"]] {
+            assert!(!authority.serves(other, now()), "{other:?}");
         }
     }
 
     #[test]
     fn a_certificate_for_another_name_is_refused_even_if_somebody_has_the_key() {
-        let authority = Authority::fresh(HOST, now()).unwrap();
+        let authority = Authority::fresh(&[HOST], now()).unwrap();
         for name in
             ["evil.example", "rallydev.com", "xrally1.rallydev.com", "127.0.0.2", "10.0.0.1", "fe80::1"]
         {
@@ -314,8 +342,8 @@ mod tests {
 
     #[test]
     fn a_certificate_is_made_anew_before_it_ends_and_when_the_clock_was_set_back() {
-        let authority = Arc::new(Authority::fresh(HOST, now()).unwrap());
-        let leaf = Leaf { authority: Arc::clone(&authority), names: Names::Server, held: Mutex::default() };
+        let authority = Arc::new(Authority::fresh(&[HOST], now()).unwrap());
+        let leaf = Leaf { authority: Arc::clone(&authority), names: server(HOST), held: Mutex::default() };
         let first = leaf.at(now()).unwrap();
         assert!(Arc::ptr_eq(&first, &leaf.at(now() + 11 * HOUR).unwrap()));
         let later = now() + 13 * HOUR;
@@ -333,35 +361,36 @@ mod tests {
 
     #[test]
     fn an_authority_lives_a_year_and_is_replaced_a_month_before_its_end() {
-        let authority = Authority::fresh(HOST, now()).unwrap();
-        assert!(authority.serves(HOST, now()) && authority.serves(HOST, now() + 300 * DAY));
-        assert!(!authority.serves(HOST, now() + 340 * DAY));
-        assert!(!authority.serves(HOST, now() - 2 * DAY));
-        assert!(!authority.serves("eu1.rallydev.com", now()));
-        let leaf = authority.certify(&authority.names(Names::Own).unwrap(), now() + 364 * DAY + 12 * HOUR);
+        let authority = Authority::fresh(&[HOST], now()).unwrap();
+        assert!(authority.serves(&[HOST], now()) && authority.serves(&[HOST], now() + 300 * DAY));
+        assert!(!authority.serves(&[HOST], now() + 340 * DAY));
+        assert!(!authority.serves(&[HOST], now() - 2 * DAY));
+        assert!(!authority.serves(&["eu1.rallydev.com"], now()));
+        let leaf = authority.certify(&Names::Own.sans().unwrap(), now() + 364 * DAY + 12 * HOUR);
         assert!(verify(&authority, &leaf.unwrap(), "localhost", now() + 365 * DAY + HOUR).is_err());
     }
 
     #[test]
     fn what_is_kept_of_an_authority_makes_the_same_one() {
-        let one = Authority::fresh(HOST, now()).unwrap();
+        let one = Authority::fresh(&[HOST], now()).unwrap();
         let mut record = one.record().unwrap();
         let same = Authority::read(&record).unwrap();
         assert_eq!(same.certificate_pem(), one.certificate_pem());
-        assert_eq!(verify(&one, &leaf(&same, Names::Server), HOST, now()), Ok(()));
-        assert!(same.serves(HOST, now()));
+        assert_eq!(verify(&one, &leaf(&same, server(HOST)), HOST, now()), Ok(()));
+        assert!(same.serves(&[HOST], now()));
         // Another's key is not taken for its own.
-        record.key = Authority::fresh(HOST, now()).unwrap().record().unwrap().key;
+        record.key = Authority::fresh(&[HOST], now()).unwrap().record().unwrap().key;
         assert!(Authority::read(&record).is_none());
         for ends in [0, u64::MAX / 2, u64::MAX] {
             let authority = Authority::read(&Record { ends, ..one.record().unwrap() });
-            assert!(!authority.is_some_and(|authority| authority.serves(HOST, now())), "{ends}");
+            assert!(!authority.is_some_and(|authority| authority.serves(&[HOST], now())), "{ends}");
         }
     }
 
     #[test]
     fn two_authorities_have_two_names_and_the_key_is_not_shown() {
-        let (one, other) = (Authority::fresh(HOST, now()).unwrap(), Authority::fresh(HOST, now()).unwrap());
+        let (one, other) =
+            (Authority::fresh(&[HOST], now()).unwrap(), Authority::fresh(&[HOST], now()).unwrap());
         let name =
             |of: &Authority| issuer_params(&KeyPair::try_from(of.key.as_slice()).unwrap()).distinguished_name;
         assert_ne!(name(&one), name(&other));

@@ -1,4 +1,4 @@
-//! One request to Rally and back: with a token in the place of the local key, and once more with another where Rally
+//! One request to Rally, or to a further server, and back: with a token in the place of the local key, and once more with another where Rally
 //! refuses the first.
 //! Does not: listen, or let a request in (`admit` does).
 //! Used by: `server`.
@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Uri, Version,
     body::{Body, Bytes, Frame, Incoming, SizeHint},
-    header::{HOST, HeaderValue},
+    header::HOST,
     http::request::Parts,
 };
 use rally_cred_proto::{Fault, FaultKind};
@@ -23,12 +23,12 @@ use crate::{
     admit::Way,
     counts::{Present, Tally, add_bytes, add_one},
     headers,
-    key::ZSESSIONID,
     queue::Held,
     refs::Rewriter,
     replay::{Attempt, Meaning, Outgoing, Verdicts},
     settings::Share,
     socket::Ending,
+    token_header::TokenHeader,
     tokens::{Lease, Tokens},
     trouble::{Answer, BoxError, Trouble},
     upstream::{Inflow, Upstream},
@@ -37,10 +37,18 @@ use crate::{
 /// A question that Rally answers to every token that is worth something.
 const QUESTION: &str = "/slm/webservice/v2.0/user?fetch=ObjectID";
 
+/// Rally, or another server that takes its tokens.
+pub(crate) struct Destination {
+    pub(crate) upstream: Upstream,
+    pub(crate) header: TokenHeader,
+    /// Whether it is Rally, which alone knows what a token is worth, and serves so many requests at once.
+    pub(crate) is_rally: bool,
+}
+
 /// Passes requests on.
 pub(crate) struct Forward {
     name: String,
-    upstream: Upstream,
+    rally: Arc<Destination>,
     tokens: Arc<dyn Tokens>,
     patience: Duration,
     share: Share,
@@ -60,22 +68,19 @@ impl Forward {
     /// For a gateway of this name.
     pub(crate) fn new(
         name: String,
-        upstream: Upstream,
+        rally: Arc<Destination>,
         tokens: Arc<dyn Tokens>,
         patience: Duration,
         share: Share,
         tally: Arc<Tally>,
     ) -> Self {
-        Self { name, upstream, tokens, patience, share, verdicts: Mutex::default(), tally }
+        Self { name, rally, tokens, patience, share, verdicts: Mutex::default(), tally }
     }
 
-    pub(crate) fn upstream(&self) -> &Upstream {
-        &self.upstream
-    }
-
-    /// Passes a request that was let in on to Rally, and its answer back.
+    /// Passes a request that was let in on to its server, and the answer back.
     pub(crate) async fn pass_on(
         &self,
+        to: &Destination,
         way: Way,
         head: Parts,
         body: Incoming,
@@ -87,13 +92,16 @@ impl Forward {
         headers::to_rally(&mut headers, gateway.is_some());
         let body = Outgoing::new(body.map_err(Into::into).boxed_unsync(), Arc::clone(&self.tally));
         let request = Prepared { method, uri, headers, body };
-        let turn = {
+        // Only Rally counts them, and another server's stream of events may last for days.
+        let turn = if to.is_rally {
             let _waits = Present::new(&self.tally, |tally| &tally.waiting);
             let turn = self.share.0.turn(&self.name).await.map_err(Trouble::crowded);
-            turn.map_err(|trouble| if request.body.is_over() { trouble } else { trouble.closing() })?
+            Some(turn.map_err(|trouble| if request.body.is_over() { trouble } else { trouble.closing() })?)
+        } else {
+            None
         };
         let active = Present::new(&self.tally, |tally| &tally.active);
-        let answer = self.exchange(&request).await.map_err(|trouble| match request.body.malformed() {
+        let answer = self.exchange(to, &request).await.map_err(|trouble| match request.body.malformed() {
             Some(malformed) => malformed.into(),
             None if request.body.is_over() => trouble,
             None => trouble.closing(),
@@ -105,7 +113,7 @@ impl Forward {
         headers::to_tool(&mut head.headers);
         let mut rewriter = None;
         if let Some(gateway) = gateway {
-            let rally = self.upstream.origin();
+            let rally = to.upstream.origin();
             headers::redirect_to(&mut head.headers, rally, &gateway);
             if headers::may_have_refs(&head) {
                 headers::forget_length(&mut head.headers);
@@ -125,18 +133,18 @@ impl Forward {
         Ok(Response::from_parts(head, body.boxed_unsync()))
     }
 
-    /// Rally's answer, from a second try if the first was refused. The first answer is kept until the second is there.
-    async fn exchange(&self, request: &Prepared) -> Result<Response<Inflow>, Trouble> {
+    /// The server's answer, from a second try if the first was refused. The first answer is kept until the second is there.
+    async fn exchange(&self, to: &Destination, request: &Prepared) -> Result<Response<Inflow>, Trouble> {
         let lease = {
             let _waits = Present::new(&self.tally, |tally| &tally.waiting);
             self.lease().await.map_err(|fault| Trouble::no_token(&fault))?
         };
-        let first = self.send(request, &lease).await?;
+        let first = self.send(to, request, &lease).await?;
         if first.status() != StatusCode::UNAUTHORIZED {
             return Ok(first);
         }
         request.body.pause();
-        if !self.is_refused(&request.method, &lease).await {
+        if !self.is_refused(to, &request.method, &lease).await {
             request.body.resume();
             return Ok(first);
         }
@@ -145,7 +153,7 @@ impl Forward {
             self.replace(&lease).await.map_err(|fault| Trouble::no_token(&fault))?
         };
         add_one(&self.tally.renewals);
-        match self.send(request, &lease).await {
+        match self.send(to, request, &lease).await {
             Ok(second) if second.status() == StatusCode::UNAUTHORIZED => {
                 request.body.pause();
                 self.ask_about(&lease).await;
@@ -163,9 +171,14 @@ impl Forward {
 
     /// Sends a request. One that changes nothing is sent again if its connection breaks before an answer, as one does
     /// that the other side closed while it was idle.
-    async fn send(&self, request: &Prepared, lease: &Lease) -> Result<Response<Inflow>, Trouble> {
+    async fn send(
+        &self,
+        to: &Destination,
+        request: &Prepared,
+        lease: &Lease,
+    ) -> Result<Response<Inflow>, Trouble> {
         let Some(attempt) = request.body.attempt() else { return Err(Trouble::sent_once()) };
-        let mut outcome = self.send_once(request, attempt, lease).await;
+        let mut outcome = self.send_once(to, request, attempt, lease).await;
         if let Ok(answer) = &mut outcome
             && answer.status() == StatusCode::UNAUTHORIZED
         {
@@ -177,7 +190,7 @@ impl Forward {
                 if trouble.is_broken_off() && matches!(request.method, Method::GET | Method::HEAD) =>
             {
                 let Some(attempt) = request.body.attempt() else { return Err(trouble) };
-                self.send_once(request, attempt, lease).await
+                self.send_once(to, request, attempt, lease).await
             }
             outcome => outcome,
         }
@@ -185,6 +198,7 @@ impl Forward {
 
     async fn send_once(
         &self,
+        to: &Destination,
         request: &Prepared,
         attempt: Attempt,
         lease: &Lease,
@@ -193,12 +207,9 @@ impl Forward {
         *sent.method_mut() = request.method.clone();
         *sent.uri_mut() = request.uri.clone();
         *sent.headers_mut() = request.headers.clone();
-        let mut token = HeaderValue::from_str(lease.token.expose()).map_err(|_| {
-            Trouble::no_token(&Fault::new(FaultKind::BadAnswer, "Rally's token fits no header"))
-        })?;
-        token.set_sensitive(true);
-        sent.headers_mut().insert(ZSESSIONID, token);
-        self.upstream.send(sent).await
+        let put = to.header.put(&lease.token, sent.headers_mut());
+        put.map_err(|fault| Trouble::no_token(&fault))?;
+        to.upstream.send(sent).await
     }
 
     /// A token that Rally has not refused.
@@ -219,9 +230,10 @@ impl Forward {
         Ok(lease)
     }
 
-    /// Whether a 401 means that the token is worth nothing.
-    async fn is_refused(&self, method: &Method, lease: &Lease) -> bool {
-        let meaning = self.verdicts().meaning(method, &lease.token);
+    /// Whether a 401 of this server means that the token is worth nothing.
+    async fn is_refused(&self, to: &Destination, method: &Method, lease: &Lease) -> bool {
+        let is_telling = to.is_rally && matches!(*method, Method::GET | Method::HEAD);
+        let meaning = self.verdicts().meaning(is_telling, &lease.token);
         match meaning {
             Meaning::TokenRefused => {
                 self.verdicts().refuse(&lease.token);
@@ -239,7 +251,8 @@ impl Forward {
         );
         let uri = Uri::from_static(QUESTION);
         let question = Prepared { method: Method::GET, uri, headers: HeaderMap::new(), body };
-        let is_taken = self.send(&question, lease).await.is_ok_and(|answer| answer.status().is_success());
+        let is_taken =
+            self.send(&self.rally, &question, lease).await.is_ok_and(|answer| answer.status().is_success());
         if is_taken {
             self.verdicts().prove(&lease.token);
         } else {
@@ -271,7 +284,7 @@ struct Streamed {
     trailers: Option<HeaderMap>,
     ending: Option<Ending>,
     tally: Arc<Tally>,
-    _held: (Held<String>, Present),
+    _held: (Option<Held<String>>, Present),
 }
 
 impl Streamed {
@@ -326,7 +339,7 @@ impl Body for Streamed {
                     }
                 }
                 Some(Err(error)) => {
-                    self.tally.failed("Rally Broke Off In Its Answer");
+                    self.tally.failed("Server Broke Off In Its Answer");
                     if let Some(ending) = &self.ending {
                         ending.breaks();
                     }

@@ -27,7 +27,7 @@ pub struct Identity {
 #[error("what was kept of the gateway's port, key and certificate cannot be read")]
 pub struct Unreadable;
 
-/// No identity can be made: the system gives no randomness, or the server has a name that no certificate can hold.
+/// No identity can be made: the system gives no randomness, or a server has a name that no certificate can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no key and certificate can be made for the gateway")]
 pub struct NotMade;
@@ -43,11 +43,11 @@ struct Record {
 const LONGEST: usize = 8 * 1024;
 
 impl Identity {
-    /// A new identity on a port that the gateway listens on, for the server at `host`
+    /// A new identity on a port that the gateway listens on, for the servers at `hosts`
     /// ([`rally_cred_proto::Origin::host`]).
-    pub fn fresh(port: u16, host: &str, now: SystemTime) -> Result<Self, NotMade> {
+    pub fn fresh(port: u16, hosts: &[&str], now: SystemTime) -> Result<Self, NotMade> {
         let key = LocalKey::fresh().map_err(|_| NotMade)?;
-        let authority = Authority::fresh(host, now).map_err(|_| NotMade)?;
+        let authority = Authority::fresh(hosts, now).map_err(|_| NotMade)?;
         Ok(Self { port, key, authority: Arc::new(authority) })
     }
 
@@ -79,8 +79,8 @@ impl Identity {
 
     /// The same port and key with a new authority, where a tool that is started now needs one
     /// ([`Authority::serves`]).
-    pub fn with_new_authority(self, host: &str, now: SystemTime) -> Result<Self, NotMade> {
-        let authority = Authority::fresh(host, now).map_err(|_| NotMade)?;
+    pub fn with_new_authority(self, hosts: &[&str], now: SystemTime) -> Result<Self, NotMade> {
+        let authority = Authority::fresh(hosts, now).map_err(|_| NotMade)?;
         Ok(Self { authority: Arc::new(authority), ..self })
     }
 
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn identity() -> Identity {
-        Identity::fresh(4004, "rally1.rallydev.com", SystemTime::now()).unwrap()
+        Identity::fresh(4004, &["rally1.rallydev.com"], SystemTime::now()).unwrap()
     }
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
             ("\"key\":\"_", "\"key\":\""),
             ("BEGIN", "END"),
             ("\\nMII", "\\nAAA"),
-            ("\"host\"", "\"place\""),
+            ("\"hosts\"", "\"places\""),
         ] {
             assert_eq!(change(from, to), Err(Unreadable), "{from} {to}");
         }
@@ -148,8 +148,8 @@ mod tests {
     fn a_new_authority_or_port_keeps_the_key() {
         let old = identity();
         let new =
-            old.clone().at_port(4005).with_new_authority("eu1.rallydev.com", SystemTime::now()).unwrap();
+            old.clone().at_port(4005).with_new_authority(&["eu1.rallydev.com"], SystemTime::now()).unwrap();
         assert!(new.key().secret().matches(old.key().secret()) && new.port() == 4005);
-        assert!(new.authority().serves("eu1.rallydev.com", SystemTime::now()));
+        assert!(new.authority().serves(&["eu1.rallydev.com"], SystemTime::now()));
     }
 }

@@ -53,11 +53,16 @@ impl LocalKey {
         &self.0
     }
 
-    /// What these headers show of the key: in ZSESSIONID, in a cookie of that name, in Authorization, or in
-    /// Proxy-Authorization; with the scheme Basic as user, as password, or as both; with any other, such as Bearer, as
-    /// the one word after it. Compared in constant time.
-    pub(crate) fn presented(&self, headers: &HeaderMap) -> Presented {
+    /// What these headers show of the key: in ZSESSIONID, in a cookie of that name, in Authorization, in
+    /// Proxy-Authorization, or in the server's own header; with the scheme Basic as user, as password, or as both; with
+    /// any other, such as Bearer, as the one word after it. Compared in constant time.
+    pub(crate) fn presented(&self, headers: &HeaderMap, own: &HeaderName) -> Presented {
         let mut shown = Shown::default();
+        if ![ZSESSIONID, COOKIE, AUTHORIZATION, PROXY_AUTHORIZATION].contains(own) {
+            for value in headers.get_all(own) {
+                shown.add(self.is(value.as_bytes()) || self.is_authorized(value.as_bytes()));
+            }
+        }
         for value in headers.get_all(ZSESSIONID) {
             shown.add(self.is(value.as_bytes()));
         }
@@ -150,7 +155,7 @@ mod tests {
                 HeaderValue::from_str(value).unwrap(),
             );
         }
-        assert_eq!(key.presented(&headers), expected, "{lines:?}");
+        assert_eq!(key.presented(&headers, &HeaderName::from_static("x-own")), expected, "{lines:?}");
     }
 
     #[test]
@@ -173,6 +178,8 @@ mod tests {
             "Authorization: Basic <KEY:KEY>",
             "Proxy-Authorization: Basic <rally:KEY>",
             "Proxy-Authorization: Bearer KEY",
+            "X-Own: KEY",
+            "X-Own: Token KEY",
         ] {
             check(&[line], Presented::Right);
         }
@@ -214,6 +221,7 @@ mod tests {
     fn a_key_beside_another_is_refused() {
         check(&["ZSESSIONID: KEY", "ZSESSIONID: OTHER"], Presented::Disagreeing);
         check(&["Cookie: ZSESSIONID=KEY; ZSESSIONID=OTHER"], Presented::Disagreeing);
+        check(&["ZSESSIONID: KEY", "X-Own: OTHER"], Presented::Disagreeing);
         check(&["ZSESSIONID: KEY", "Authorization: Basic <user:password>"], Presented::Disagreeing);
         check(&["Proxy-Authorization: Basic <rally:OTHER>", "ZSESSIONID: KEY"], Presented::Disagreeing);
     }

@@ -20,6 +20,7 @@ mod replay;
 mod server;
 mod settings;
 mod socket;
+mod token_header;
 mod tokens;
 mod trouble;
 mod tunnel;
@@ -32,7 +33,8 @@ pub use counts::Counts;
 pub use identity::{Identity, NotMade, Unreadable};
 pub use key::LocalKey;
 pub use server::Gateway;
-pub use settings::{Settings, Share, Ways};
+pub use settings::{Further, Settings, Share, Ways};
+pub use token_header::TokenHeader;
 pub use tokens::{Later, Lease, Tokens};
 
 #[cfg(test)]

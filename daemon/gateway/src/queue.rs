@@ -58,6 +58,13 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         Ok(self.held())
     }
 
+    /// So many turns are others' from now on.
+    pub(crate) fn reserve(&self, count: usize) {
+        let mut inner = self.inner();
+        let next = inner.turns.reserve(count);
+        inner.wake(next);
+    }
+
     /// How many have a turn, and how many wait.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let inner = self.inner();
@@ -74,12 +81,19 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
     fn end(&self, lasted: std::time::Duration) {
         let mut inner = self.inner();
-        if let Some(next) = inner.turns.end(lasted)
-            && let Some(at) = inner.waiting.iter().position(|(ticket, _)| *ticket == next)
-        {
-            let (_, has_come) = inner.waiting.swap_remove(at);
-            // Whoever does not hear it gives the turn back.
-            let _ = has_come.send(());
+        let next = inner.turns.end(lasted);
+        inner.wake(next);
+    }
+}
+
+impl<K> Inner<K> {
+    fn wake(&mut self, next: impl IntoIterator<Item = Ticket>) {
+        for next in next {
+            if let Some(at) = self.waiting.iter().position(|(ticket, _)| *ticket == next) {
+                let (_, has_come) = self.waiting.swap_remove(at);
+                // Whoever does not hear it gives the turn back.
+                let _ = has_come.send(());
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::{
-    HeaderMap, Method,
+    HeaderMap,
     body::{Body, Bytes, Frame, SizeHint},
 };
 use rally_cred_proto::Secret;
@@ -44,14 +44,14 @@ pub(crate) enum Meaning {
 }
 
 impl Verdicts {
-    /// What it means that a request of this method with this token got a 401.
-    pub(crate) fn meaning(&self, method: &Method, token: &Secret) -> Meaning {
+    /// What it means that a request with this token got a 401. `is_telling`: Rally answers it to every token that is worth
+    /// something.
+    pub(crate) fn meaning(&self, is_telling: bool, token: &Secret) -> Meaning {
         if self.is_refused(token) {
             return Meaning::TokenRefused;
         }
-        let is_read = matches!(*method, Method::GET | Method::HEAD);
         let is_proven = self.proven.as_ref().is_some_and(|proven| proven.matches(token));
-        if is_read && !is_proven { Meaning::TokenRefused } else { Meaning::Unclear }
+        if is_telling && !is_proven { Meaning::TokenRefused } else { Meaning::Unclear }
     }
 
     /// Whether Rally has refused this token.

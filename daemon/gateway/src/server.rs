@@ -4,7 +4,7 @@
 
 use std::{
     convert::Infallible,
-    io,
+    io, iter,
     net::{SocketAddr, TcpListener},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -21,8 +21,8 @@ use hyper::{
     upgrade::OnUpgrade,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rally_cred_proto::{Fault, FaultKind, Secret, neighbour::Neighbour};
-use rustls::ServerConfig;
+use rally_cred_proto::{Fault, FaultKind, Origin, Secret, neighbour::Neighbour};
+use rustls::{ClientConfig, ServerConfig};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -33,19 +33,20 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    admit::{Admitted, Rules, Way, admit},
+    admit::{Admitted, Refusal, Rules, Way, admit},
     audit::{Answered, Audit},
     authority::Names,
     counts::{Counts, Tally, add_one},
-    forward::Forward,
+    forward::{Destination, Forward},
     guard::{Guarded, HEAD_LIMIT, Malformed, Verdict},
     identity::Identity,
-    settings::{Settings, Ways},
+    settings::{Further, Settings, Ways},
     socket::{Ending, Socket},
+    token_header::TokenHeader,
     tokens::Tokens,
     trouble::{Answer, Trouble},
     tunnel,
-    upstream::{Upstream, Wire},
+    upstream::{Road, Upstream, Wire, trust},
 };
 
 /// Most connections at once. Tools hold a few each.
@@ -88,36 +89,43 @@ impl Gateway {
         listener.set_nonblocking(true).map_err(not_listening)?;
         let port = listener.local_addr().map_err(not_listening)?.port();
         let listener = tokio::net::TcpListener::from_std(listener).map_err(not_listening)?;
-        let upstream = Upstream::new(
-            settings.upstream.clone(),
-            settings.ca_file.as_deref(),
-            proxy.as_ref(),
-            &settings.no_proxy,
-        )?;
-        let tls = |names| {
-            identity.authority().tls(names).map(Arc::new).map_err(|error| {
-                Fault::new(FaultKind::TlsFailed, "no certificate for the gateway").why(error.to_string())
-            })
+        let further = settings.further.into_iter().filter(|further| further.origin.is_https());
+        let further: Vec<_> = further.filter(|further| further.origin != settings.upstream).collect();
+        let needs_tls = settings.upstream.is_https() || !further.is_empty();
+        let trusted = trust(needs_tls, settings.ca_file.as_deref())?;
+        let road = Road::new(&trusted, proxy.as_ref(), &settings.no_proxy)?;
+        let rules = |upstream, header, further, paths| Rules {
+            port,
+            upstream,
+            further,
+            key: identity.key().clone(),
+            header,
+            paths,
         };
+        let origins = further.iter().map(|further| further.origin.clone()).collect();
+        let of_rally = rules(settings.upstream, TokenHeader::RALLYS, origins, settings.paths);
+        let rally = Place::new(of_rally, true, &identity, &trusted, &road)?;
+        let of_further = further.into_iter().map(|Further { origin, header }| {
+            // Nothing is known of its paths.
+            rules(origin, header, Vec::new(), vec!["/".to_owned()])
+        });
+        let further = of_further.map(|rules| Place::new(rules, false, &identity, &trusted, &road));
+        let further = further.collect::<Result<_, _>>()?;
         let tally = Arc::new(Tally::default());
         let server = Arc::new(Server {
-            rules: Rules {
-                port,
-                upstream: settings.upstream,
-                key: identity.key().clone(),
-                paths: settings.paths,
-            },
             ways: settings.ways,
-            own_tls: tls(Names::Own)?,
-            upstream_tls: tls(Names::Server)?,
+            own_tls: tls(&identity, Names::Own)?,
+            road,
             forward: Forward::new(
                 settings.name,
-                upstream,
+                Arc::clone(&rally.to),
                 tokens,
                 settings.patience,
                 settings.share,
                 Arc::clone(&tally),
             ),
+            rally,
+            further,
             tally: Arc::clone(&tally),
             audit: settings.audit,
         });
@@ -153,13 +161,45 @@ impl Drop for Gateway {
 }
 
 struct Server {
-    rules: Rules,
     ways: Ways,
     own_tls: Arc<ServerConfig>,
-    upstream_tls: Arc<ServerConfig>,
+    /// The way to servers that it does not answer for.
+    road: Road,
     forward: Forward,
+    rally: Arc<Place>,
+    /// The other servers whose tunnels end here.
+    further: Vec<Arc<Place>>,
     tally: Arc<Tally>,
     audit: Audit,
+}
+
+/// A server that a gateway answers for: whom it lets in, and where it passes them on.
+struct Place {
+    rules: Rules,
+    /// For tunnels to it.
+    tls: Arc<ServerConfig>,
+    to: Arc<Destination>,
+}
+
+impl Place {
+    fn new(
+        rules: Rules,
+        is_rally: bool,
+        identity: &Identity,
+        trusted: &ClientConfig,
+        road: &Road,
+    ) -> Result<Arc<Self>, Fault> {
+        let upstream = Upstream::new(&rules.upstream, trusted.clone(), road.clone())?;
+        let to = Arc::new(Destination { upstream, header: rules.header.clone(), is_rally });
+        let tls = tls(identity, Names::Server(rules.upstream.host().to_owned()))?;
+        Ok(Arc::new(Self { rules, tls, to }))
+    }
+}
+
+fn tls(identity: &Identity, names: Names) -> Result<Arc<ServerConfig>, Fault> {
+    identity.authority().tls(names).map(Arc::new).map_err(|error| {
+        Fault::new(FaultKind::TlsFailed, "no certificate for the gateway").why(error.to_string())
+    })
 }
 
 async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
@@ -202,12 +242,13 @@ async fn connect(server: Arc<Server>, stream: TcpStream) {
     }
     let socket = Socket::new(stream);
     let ending = socket.ending();
+    let place = Arc::clone(&server.rally);
     if first != [TLS_HANDSHAKE] {
-        serve(server, Way::Http, ending, socket).await;
+        serve(server, place, Way::Http, ending, socket).await;
     } else if server.ways.https
         && let Some(stream) = shake_hands(&server.own_tls, socket).await
     {
-        serve(server, Way::Https, ending, stream).await;
+        serve(server, place, Way::Https, ending, stream).await;
     }
 }
 
@@ -222,8 +263,8 @@ async fn shake_hands<IO: AsyncRead + AsyncWrite + Unpin>(
 enum Onward {
     /// Nothing: a tunnel, or another protocol, was asked for and not granted.
     Nowhere,
-    /// A tunnel to Rally, which ends here.
-    Own,
+    /// A tunnel to a server that it answers for.
+    Own(Arc<Place>),
     /// A tunnel to another server.
     Far(Box<TokioIo<Wire>>),
 }
@@ -259,6 +300,7 @@ impl Handover {
 /// Answers the requests of a connection, and then of what is in its tunnel.
 fn serve<IO>(
     server: Arc<Server>,
+    place: Arc<Place>,
     way: Way,
     ending: Ending,
     io: IO,
@@ -270,7 +312,7 @@ where
         let io = Guarded::new(io);
         let handover = Handover { verdict: io.verdict(), onward: Mutex::new(None) };
         let service = service_fn(|request| async {
-            Ok::<_, Infallible>(server.answer(way, request, &ending, &handover).await)
+            Ok::<_, Infallible>(server.answer(&place, way, request, &ending, &handover).await)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -288,9 +330,9 @@ where
                 // A tool that still sends reads its last answer after that. It may have left.
                 let _ = TokioIo::new(near).shutdown().await;
             }
-            Onward::Own => {
-                if let Some(stream) = shake_hands(&server.upstream_tls, TokioIo::new(near)).await {
-                    serve(server, Way::Tunnel, ending, stream).await;
+            Onward::Own(place) => {
+                if let Some(stream) = shake_hands(&place.tls, TokioIo::new(near)).await {
+                    serve(server, place, Way::Tunnel, ending, stream).await;
                 }
             }
             Onward::Far(far) => tunnel::join(near, far, &ending, &server.tally).await,
@@ -301,6 +343,7 @@ where
 impl Server {
     async fn answer(
         &self,
+        place: &Place,
         way: Way,
         mut request: Request<Incoming>,
         ending: &Ending,
@@ -312,7 +355,7 @@ impl Server {
         }
         let (head, body) = request.into_parts();
         let mut answered = Answered::of(&head);
-        let outcome = match self.admit(way, &head) {
+        let outcome = match self.admit(&place.rules, way, &head) {
             Err(trouble) => {
                 add_one(&self.tally.refused);
                 Err(if body.is_end_stream() { trouble } else { trouble.closing() })
@@ -320,11 +363,14 @@ impl Server {
             Ok(admitted) => {
                 add_one(&self.tally.requests);
                 match admitted {
-                    Admitted::Request => self.forward.pass_on(way, head, body, ending).await,
-                    Admitted::OwnTunnel => Ok(handover.to(Onward::Own)),
+                    Admitted::Request => self.forward.pass_on(&place.to, way, head, body, ending).await,
+                    Admitted::OwnTunnel(origin) => match self.place(&origin) {
+                        Some(place) => Ok(handover.to(Onward::Own(Arc::clone(place)))),
+                        None => Err(Refusal::NoTunnel.into()),
+                    },
                     Admitted::Tunnel { host, port } => {
                         add_one(&self.tally.tunnels);
-                        let far = self.forward.upstream().road().connect(&host, port).await;
+                        let far = self.road.connect(&host, port).await;
                         far.map(|far| handover.to(Onward::Far(Box::new(far))))
                     }
                 }
@@ -342,18 +388,28 @@ impl Server {
         answer
     }
 
-    fn admit(&self, way: Way, head: &hyper::http::request::Parts) -> Result<Admitted, Trouble> {
+    /// The one that is exactly this server.
+    fn place(&self, origin: &Origin) -> Option<&Arc<Place>> {
+        iter::once(&self.rally).chain(&self.further).find(|place| place.rules.upstream == *origin)
+    }
+
+    fn admit(
+        &self,
+        rules: &Rules,
+        way: Way,
+        head: &hyper::http::request::Parts,
+    ) -> Result<Admitted, Trouble> {
         if let Some(malformed) = Malformed::of(head) {
             return Err(malformed.into());
         }
-        let admitted = admit(&self.rules, way, head)?;
+        let admitted = admit(rules, way, head)?;
         if head.method == Method::TRACE {
             return Err(Trouble::echo());
         }
         let is_open = match (&admitted, way) {
             (Admitted::Request, Way::Http) => self.ways.http,
             (Admitted::Request, Way::Https) => self.ways.https,
-            (Admitted::Request, Way::Tunnel) | (Admitted::OwnTunnel | Admitted::Tunnel { .. }, _) => {
+            (Admitted::Request, Way::Tunnel) | (Admitted::OwnTunnel(_) | Admitted::Tunnel { .. }, _) => {
                 self.ways.connect
             }
         };

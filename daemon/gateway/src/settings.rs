@@ -6,7 +6,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use rally_cred_proto::Origin;
 
-use crate::{admit::USUAL_PATHS, audit::Audit, queue::Queue, turns::Limits};
+use crate::{admit::USUAL_PATHS, audit::Audit, queue::Queue, token_header::TokenHeader, turns::Limits};
 
 /// How a gateway serves.
 #[derive(Clone, Debug)]
@@ -15,13 +15,15 @@ pub struct Settings {
     pub name: String,
     /// The profile's server.
     pub upstream: Origin,
+    /// Other servers that its token is for. Tunnels to them end here, and their requests get the token.
+    pub further: Vec<Further>,
     /// Authorities that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
     /// Hosts that are reached without the parent's proxy, as in NO_PROXY.
     pub no_proxy: String,
     /// The ways in that are open.
     pub ways: Ways,
-    /// The paths that are open, each with all that is below it.
+    /// The paths of the profile's server that are open, each with all that is below it.
     pub paths: Vec<String>,
     /// How long a request waits for a token, where a person has to sign in first.
     pub patience: Duration,
@@ -29,6 +31,15 @@ pub struct Settings {
     pub share: Share,
     /// Who is told of each request.
     pub audit: Audit,
+}
+
+/// A server beside Rally that takes its tokens.
+#[derive(Clone, Debug)]
+pub struct Further {
+    /// The server: https, or no tunnel to it ends here.
+    pub origin: Origin,
+    /// How it takes a token.
+    pub header: TokenHeader,
 }
 
 /// Rally serves twelve requests of one user at once. All gateways for that user share one of these, in which each has
@@ -39,6 +50,14 @@ pub struct Share(pub(crate) Queue<String>);
 impl Default for Share {
     fn default() -> Self {
         Self(Queue::new(Limits::default()))
+    }
+}
+
+impl Share {
+    /// So many of the turns belong to programs that go to Rally by themselves, from now on. What is at Rally stays there
+    /// to its end.
+    pub fn reserve(&self, turns: u8) {
+        self.0.reserve(turns.into());
     }
 }
 
@@ -61,12 +80,13 @@ pub struct Ways {
 }
 
 impl Settings {
-    /// All ways and Rally's usual paths, no authorities beside the system's, patience for half a minute, a share of its
+    /// All ways and Rally's usual paths, no further servers, no authorities beside the system's, patience for half a minute, a share of its
     /// own, and nobody who is told.
     pub fn new(name: impl Into<String>, upstream: Origin) -> Self {
         Self {
             name: name.into(),
             upstream,
+            further: Vec::new(),
             ca_file: None,
             no_proxy: String::new(),
             ways: Ways::default(),

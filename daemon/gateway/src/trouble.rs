@@ -20,7 +20,7 @@ use crate::{admit::Refusal, guard::Malformed, turns::Busy};
 /// Most characters of a status line's reason.
 const LONGEST_REASON: usize = 120;
 
-const BROKE_OFF: &str = "Rally Broke Off";
+const BROKE_OFF: &str = "Server Broke Off";
 
 /// What a tool gets.
 pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;

@@ -29,6 +29,8 @@ impl Default for Limits {
 pub(crate) struct Turns<K> {
     limits: Limits,
     running: usize,
+    /// Turns of programs that go to Rally by themselves.
+    reserved: usize,
     /// The tickets of those who wait.
     waiting: HashMap<K, VecDeque<Ticket>>,
     /// The keys of those who wait, in the order of their turns.
@@ -59,12 +61,20 @@ pub(crate) struct Busy {
 impl<K: Clone + Eq + Hash> Turns<K> {
     pub(crate) fn new(limits: Limits) -> Self {
         let usual = Duration::from_secs(1);
-        Self { limits, running: 0, waiting: HashMap::new(), order: VecDeque::new(), next: 0, usual }
+        Self {
+            limits,
+            running: 0,
+            reserved: 0,
+            waiting: HashMap::new(),
+            order: VecDeque::new(),
+            next: 0,
+            usual,
+        }
     }
 
     /// A request came by this key.
     pub(crate) fn ask(&mut self, key: &K) -> Result<Turn, Busy> {
-        if self.running < self.limits.at_once {
+        if self.has_room() {
             self.running += 1;
             return Ok(Turn::Now);
         }
@@ -85,11 +95,14 @@ impl<K: Clone + Eq + Hash> Turns<K> {
     /// A turn has ended that lasted so long; whose turn it is now.
     pub(crate) fn end(&mut self, lasted: Duration) -> Option<Ticket> {
         self.usual = (self.usual * 7 + lasted) / 8;
-        let next = self.take_next();
-        if next.is_none() {
-            self.running = self.running.saturating_sub(1);
-        }
-        next
+        self.running = self.running.saturating_sub(1);
+        self.next()
+    }
+
+    /// So many turns are others' from now on. Whoever has one keeps it to its end. Whose turn it is now.
+    pub(crate) fn reserve(&mut self, count: usize) -> Vec<Ticket> {
+        self.reserved = count;
+        std::iter::from_fn(|| self.next()).collect()
     }
 
     /// Whoever waited by this key and ticket has gone.
@@ -113,6 +126,16 @@ impl<K: Clone + Eq + Hash> Turns<K> {
         self.waiting.values().map(VecDeque::len).sum()
     }
 
+    fn has_room(&self) -> bool {
+        self.running + self.reserved < self.limits.at_once
+    }
+
+    fn next(&mut self) -> Option<Ticket> {
+        let next = if self.has_room() { self.take_next() } else { None };
+        self.running += usize::from(next.is_some());
+        next
+    }
+
     fn take_next(&mut self) -> Option<Ticket> {
         let key = self.order.pop_front()?;
         let tickets = self.waiting.get_mut(&key)?;
@@ -127,7 +150,8 @@ impl<K: Clone + Eq + Hash> Turns<K> {
 
     /// When those who wait now will about have had their turns.
     fn retry_after(&self, ahead: usize) -> u64 {
-        let rounds = ahead.div_ceil(self.limits.at_once.max(1));
+        let at_once = self.limits.at_once.saturating_sub(self.reserved);
+        let rounds = ahead.div_ceil(at_once.max(1));
         let wait = self.usual.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
         (wait.as_secs() + 1).min(60)
     }
@@ -204,14 +228,30 @@ mod tests {
         assert_eq!(turns.ask(&'a'), Err(Busy { retry_after: 60 }));
     }
 
+    #[test]
+    fn turns_that_others_hold_are_not_given_and_come_back() {
+        let mut turns = turns(3, 100);
+        assert_eq!(turns.ask(&'a'), Ok(Turn::Now));
+        assert_eq!(turns.ask(&'a'), Ok(Turn::Now));
+        assert_eq!(turns.reserve(2), []);
+        let (first, second) = (wait(&mut turns, 'a'), wait(&mut turns, 'a'));
+        // What was under way is one too many, so its turn goes to nobody.
+        assert_eq!(turns.end(SECOND), None);
+        assert_eq!(turns.end(SECOND), Some(first));
+        assert_eq!(turns.reserve(1), [second]);
+        assert_eq!(turns.reserve(0), []);
+        assert_eq!(turns.ask(&'a'), Ok(Turn::Now));
+        assert_eq!((turns.running(), turns.waiting()), (3, 0));
+    }
+
     proptest! {
         #[test]
         fn never_more_than_allowed_run_or_wait_and_nobody_waits_while_there_is_room(
-            steps in proptest::collection::vec((0..4u8, 0..3usize), 0..200)
+            steps in proptest::collection::vec((0..5u8, 0..3usize), 0..200)
         ) {
             let mut turns = turns(3, 4);
             let mut waiting: Vec<(char, Ticket)> = Vec::new();
-            let mut running = 0;
+            let (mut running, mut reserved) = (0, 0);
             for (step, which) in steps {
                 let key = ['a', 'b', 'c'][which];
                 match step {
@@ -236,10 +276,17 @@ mod tests {
                         let (key, ticket) = waiting.remove(which);
                         turns.leave(&key, ticket);
                     }
+                    4 => {
+                        reserved = which;
+                        for next in turns.reserve(which) {
+                            running += 1;
+                            waiting.retain(|(_, ticket)| *ticket != next);
+                        }
+                    }
                     _ => (),
                 }
                 prop_assert_eq!((turns.running(), turns.waiting()), (running, waiting.len()));
-                prop_assert!(running <= 3 && (running == 3 || waiting.is_empty()));
+                prop_assert!(running <= 3 && (running + reserved >= 3 || waiting.is_empty()));
             }
         }
     }

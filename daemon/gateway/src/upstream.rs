@@ -1,6 +1,6 @@
-//! The way out: to Rally, with HTTP/2 where it is offered, and through the parent's proxy if there is one.
+//! The way out: to Rally and further servers, with HTTP/2 where it is offered, and through the parent's proxy if there is one.
 //! Does not: know tokens or what an answer means, follow redirects, or keep connections (`pool` does).
-//! Used by: `forward`; `tunnel`, for other servers.
+//! Used by: `forward`; `server`, for tunnels to other servers.
 
 mod pool;
 
@@ -60,33 +60,24 @@ const LARGEST_CA_FILE: u64 = 4 * 1024 * 1024;
 /// A connection to a server or to the proxy before it.
 pub(crate) type Wire = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// Rally, as requests reach it.
+/// Rally or another server, as requests reach it.
 pub(crate) struct Upstream {
     pool: Pool,
     /// The server as it stands in an address.
     origin: String,
-    road: Road,
 }
 
 impl Upstream {
-    /// Reads the certificates that are trusted, so it may block for some milliseconds.
-    pub(crate) fn new(
-        origin: Origin,
-        ca_file: Option<&Path>,
-        proxy: Option<&Secret>,
-        spared: &str,
-    ) -> Result<Self, Fault> {
-        let tls = trust(&origin, ca_file)?;
-        let road = Road::new(&tls, proxy, spared)?;
+    pub(crate) fn new(origin: &Origin, tls: ClientConfig, road: Road) -> Result<Self, Fault> {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(road.clone());
-        let pool = Pool::new(connector, &origin).map_err(|error| {
-            Fault::new(FaultKind::ConfigBroken, "Rally's address fits no request").why(error.to_string())
+            .wrap_connector(road);
+        let pool = Pool::new(connector, origin).map_err(|error| {
+            Fault::new(FaultKind::ConfigBroken, "the server's address fits no request").why(error.to_string())
         })?;
-        Ok(Self { pool, origin: origin.to_string(), road })
+        Ok(Self { pool, origin: origin.to_string() })
     }
 
     /// Sends a request whose URI is a path, and gives the answer once its head is there.
@@ -102,11 +93,6 @@ impl Upstream {
     pub(crate) fn origin(&self) -> &str {
         &self.origin
     }
-
-    /// The way to any server.
-    pub(crate) fn road(&self) -> &Road {
-        &self.road
-    }
 }
 
 /// Connects, by way of the parent's proxy where there is one. Loopback is reached directly: a proxy would look for it on
@@ -119,7 +105,7 @@ pub(crate) struct Road {
 }
 
 impl Road {
-    fn new(tls: &ClientConfig, proxy: Option<&Secret>, spared: &str) -> Result<Self, Fault> {
+    pub(crate) fn new(tls: &ClientConfig, proxy: Option<&Secret>, spared: &str) -> Result<Self, Fault> {
         let mut direct = HttpConnector::new();
         direct.enforce_http(false);
         direct.set_nodelay(true);
@@ -229,12 +215,13 @@ impl Error for AtProxy {
 }
 
 /// The system's authorities and those of the profile. Without TLS none are needed, and a machine without any must do.
-fn trust(origin: &Origin, ca_file: Option<&Path>) -> Result<ClientConfig, Fault> {
+/// May block for some milliseconds.
+pub(crate) fn trust(needs_tls: bool, ca_file: Option<&Path>) -> Result<ClientConfig, Fault> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| distrust(&error.to_string()))?;
-    if !origin.is_https() {
+    if !needs_tls {
         return Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
     }
     let extra = ca_file.map(certificates).transpose()?.unwrap_or_default();

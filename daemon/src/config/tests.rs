@@ -32,6 +32,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
             static_hosts: StaticHosts::default(),
             notify: Notify::Desktop,
             gateways: BTreeMap::new(),
+            forward: None,
             profiles: [(
                 "default".to_owned(),
                 Profile {
@@ -309,7 +310,7 @@ fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_be
         ),
         (
             "pony = 1",
-            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, kv2, notify, notify_command, profile, static, gateway",
+            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, kv2, notify, notify_command, profile, static, gateway, forward",
         ),
         (
             "client_secret = \"canary\"",
@@ -542,6 +543,26 @@ fn the_file_for_the_client_secret_is_for_profiles_without_a_command() {
     let source = |name: &str| config.profiles[name].client_secret_source.clone().unwrap();
     assert_eq!(source("default"), SecretSource::File("/run/secret".into()));
     assert!(matches!(source("other"), SecretSource::Command { .. }));
+}
+
+#[test]
+fn what_is_forwarded_is_named_and_is_there() {
+    let other = PROFILE.replace("default", "other");
+    let config = parsed(&format!("{PROFILE}{other}[forward]\nprofiles = [\"other\"]\n")).unwrap();
+    assert_eq!(config.forward, Some(vec!["other".to_owned()]));
+    assert_eq!(parsed(PROFILE).unwrap().forward, None);
+    for (section, expected) in [
+        (
+            "[forward]\nprofiles = [\"othr\"]",
+            "`profiles` names no profile of this file\n  try: name some of: default",
+        ),
+        ("[forward]", "[forward] names no profile\n  try: name some of: default; or take [forward] out"),
+        ("[forward]\nprofile = \"default\"", "unknown key `profile`\n  try: did you mean `profiles`?"),
+    ] {
+        let told = fault(&format!("{PROFILE}{section}\n"));
+        let told = told.split_once(": ").unwrap().1;
+        assert_eq!(told, expected);
+    }
 }
 
 #[test]

@@ -4,19 +4,21 @@
 
 mod connections;
 mod lost;
+mod only_client;
 mod place;
 mod session;
 
 use std::{
     cell::RefCell,
     io,
+    path::PathBuf,
     rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
 };
 
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{Fault, FaultKind, forwarding::Door};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
     task::spawn_local,
@@ -28,6 +30,7 @@ use lost::Watch;
 use place::{Found, Place};
 use rally_cred_core::event::{Event, Peer};
 
+pub use only_client::OnlyClient;
 #[cfg(target_os = "linux")]
 pub use place::adopt;
 pub use place::{Opened, open};
@@ -35,6 +38,9 @@ pub use place::{Opened, open};
 /// Connections served at once; each costs a task and a few kilobytes. For one more, the longest idle is dropped; if there
 /// is none, it waits in the socket's queue.
 const CONNECTIONS: usize = 1024;
+
+/// Name of the socket that is forwarded to another machine, in the folder of the first.
+const RESTRICTED: &str = "forward.sock";
 
 /// Pause after the system refused a connection, for example because it is out of descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -53,7 +59,8 @@ pub struct Socket {
 /// Closes the socket to new connections.
 #[derive(Debug)]
 pub struct SocketGuard {
-    place: Rc<RefCell<Place>>,
+    /// None where there is only one client.
+    place: Option<Rc<RefCell<Place>>>,
     is_closed: watch::Sender<bool>,
     permits: Arc<Semaphore>,
 }
@@ -64,7 +71,20 @@ impl SocketGuard {
         if self.is_closed.send_replace(true) {
             return;
         }
-        self.place.borrow().vacate();
+        if let Some(place) = &self.place {
+            place.borrow().vacate();
+        }
+    }
+
+    /// Opens the restricted socket beside this one, and returns its path and guard. It needs no lock of its own.
+    pub fn open_restricted(&self, driver: Driver) -> Result<(PathBuf, Self), Fault> {
+        let place = self.place.as_ref().ok_or_else(|| {
+            Fault::new(FaultKind::Failed, "a daemon for one client forwards nothing")
+                .run("rally-cred forward --help")
+        })?;
+        let path = place.borrow().path().with_file_name(RESTRICTED);
+        let (guard, _sessions) = place::open_beside(&path)?.serve_by(Door::Forwarded, driver);
+        Ok((path, guard))
     }
 
     /// Whether no client is connected. Holds until the caller awaits something, since the whole daemon runs on one
@@ -84,6 +104,10 @@ impl Drop for SocketGuard {
 impl Socket {
     /// Begins to accept. The guard closes the socket; the returned task ends once every session has.
     pub fn serve(self, driver: Driver) -> (SocketGuard, tokio::task::JoinHandle<()>) {
+        self.serve_by(Door::Own, driver)
+    }
+
+    fn serve_by(self, door: Door, driver: Driver) -> (SocketGuard, tokio::task::JoinHandle<()>) {
         let (is_closed, closing) = watch::channel(false);
         let Self { listener, place } = self;
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
@@ -91,6 +115,7 @@ impl Socket {
         let place = Rc::new(RefCell::new(place));
         let reception = Reception {
             listener,
+            door,
             watch,
             // The lock ends with the guard.
             place: Rc::downgrade(&place),
@@ -102,12 +127,13 @@ impl Socket {
             refused: Episode::default(),
             strangers: Episode::default(),
         };
-        (SocketGuard { place, is_closed, permits }, spawn_local(reception.run()))
+        (SocketGuard { place: Some(place), is_closed, permits }, spawn_local(reception.run()))
     }
 }
 
 struct Reception {
     listener: Listener,
+    door: Door,
     watch: Watch,
     place: Weak<RefCell<Place>>,
     driver: Driver,
@@ -171,7 +197,7 @@ impl Reception {
     fn admit(&mut self, stream: Stream, permit: OwnedSemaphorePermit) {
         tell_end(&mut self.refused, "clients could not be accepted");
         let peer = match peer_of(&stream) {
-            Ok(peer) => peer,
+            Ok(peer) => Peer { door: self.door, ..peer },
             Err(stranger) => {
                 if self.strangers.happened(&stranger) {
                     tracing::warn!("refused a connection: {stranger}");
@@ -237,8 +263,12 @@ impl Reception {
             }
             Err(fault) => {
                 tracing::warn!(why = fault.why, "{}, so no client can come any more", fault.what);
-                // It may have ended.
-                let _ = self.driver.happened(Event::StopWanted);
+                match self.door {
+                    // It may have ended.
+                    Door::Own => drop(self.driver.happened(Event::StopWanted)),
+                    // What is lost with the folder is the own socket too, which sees to it.
+                    Door::Forwarded => {}
+                }
             }
         }
     }
@@ -273,8 +303,8 @@ fn peer_of(stream: &Stream) -> Result<Peer, String> {
             return Err(format!("it comes from uid {uid}"));
         }
         let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-        Ok(Peer { pid, uid: Some(uid), program: None })
+        Ok(Peer { pid, uid: Some(uid), program: None, door: Door::Own })
     }
     #[cfg(not(unix))]
-    Ok(Peer { pid: peer.pid(), uid: None, program: None })
+    Ok(Peer { pid: peer.pid(), ..Peer::default() })
 }

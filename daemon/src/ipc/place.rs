@@ -47,7 +47,8 @@ pub enum Opened {
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
-    lock: Lock,
+    /// None for a socket beside the first, whose lock holds off other daemons.
+    lock: Option<Lock>,
     /// What is at the path, where sockets are files.
     file: Option<FileId>,
     folder: Option<FileId>,
@@ -88,8 +89,22 @@ pub fn open(path: &Path) -> Result<Opened, Fault> {
     let folder = folder_of(path);
     Ok(Opened::Ours(Socket {
         listener,
-        place: Place { path: path.to_owned(), lock, file, folder, is_ours: true },
+        place: Place { path: path.to_owned(), lock: Some(lock), file, folder, is_ours: true },
     }))
+}
+
+/// Makes a further socket in the folder of one that this daemon has. Must run inside a runtime.
+pub(super) fn open_beside(path: &Path) -> Result<Socket, Fault> {
+    if !cfg!(unix) {
+        return Err(Fault::new(FaultKind::Failed, "nothing can be forwarded to another machine here")
+            .why("ssh forwards sockets that are files, which this system does not have")
+            .remedy("forward from a machine with Linux or macOS"));
+    }
+    socket::check_length(path)?;
+    socket::check_folder(path)?;
+    let (listener, file) = bind(path)?;
+    let place = Place { path: path.to_owned(), lock: None, file, folder: folder_of(path), is_ours: true };
+    Ok(Socket { listener, place })
 }
 
 /// Takes over the service manager's socket at this path. A daemon that a client started earlier is out of reach from
@@ -118,7 +133,7 @@ pub fn adopt(listener: std::os::fd::OwnedFd, path: &Path) -> Result<Socket, Faul
             .why(err.to_string())
     })?;
     let (file, folder) = (FileId::of(path).ok(), folder_of(path));
-    let place = Place { path: path.to_owned(), lock, file, folder, is_ours: false };
+    let place = Place { path: path.to_owned(), lock: Some(lock), file, folder, is_ours: false };
     Ok(Socket { listener: listener.into(), place })
 }
 
@@ -153,9 +168,10 @@ impl Place {
 
     /// Ensures that the lock is the one that other daemons try.
     pub(super) fn renew_lock(&mut self) -> Result<(), Fault> {
+        let Some(lock) = &mut self.lock else { return Ok(()) };
         let lock_path = lock::path(&self.path)?;
-        if !self.lock.is_at(&lock_path) {
-            self.lock = take_lock(&self.path, &lock_path)?.ok_or_else(|| locked(&self.path, &lock_path))?;
+        if !lock.is_at(&lock_path) {
+            *lock = take_lock(&self.path, &lock_path)?.ok_or_else(|| locked(&self.path, &lock_path))?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use std::{
 use interprocess::local_socket::tokio::Stream;
 use rally_cred_proto::{
     Answer, Ask, Fault, FaultKind, Reply, VERSION,
+    forwarding::{self, Door},
     frame::{self, BadFrame, Lines},
     message::Preamble,
 };
@@ -42,6 +43,7 @@ pub(super) async fn serve(
     mut closed: watch::Receiver<bool>,
     idle: Idle,
 ) {
+    let door = peer.door;
     let mut lines = Lines::default();
     let mut program = Some(program);
     loop {
@@ -55,7 +57,9 @@ pub(super) async fn serve(
             Ok(Some(line)) => line,
             Ok(None) => return,
             Err(broken) => {
-                write(&mut stream, &Answer::Reply(Reply::Error(bad_request(&broken.to_string())))).await.ok();
+                write(&mut stream, door, Answer::Reply(Reply::Error(bad_request(&broken.to_string()))))
+                    .await
+                    .ok();
                 return;
             }
         };
@@ -63,7 +67,7 @@ pub(super) async fn serve(
             Ok(ask) => ask,
             Err(fault) => {
                 // The line was complete, so the next one can be understood.
-                if write(&mut stream, &Answer::Reply(Reply::Error(fault))).await.is_err() {
+                if write(&mut stream, door, Answer::Reply(Reply::Error(fault))).await.is_err() {
                     return;
                 }
                 continue;
@@ -73,14 +77,14 @@ pub(super) async fn serve(
         if let Some(found) = program.take() {
             peer.program = found.await.ok().flatten();
         }
-        if !relay(&mut stream, &mut lines, driver.ask(peer.clone(), ask)).await {
+        if !relay(&mut stream, &mut lines, door, driver.ask(peer.clone(), ask)).await {
             return;
         }
     }
 }
 
 /// Writes answers up to the result. `false` if the client left, or the daemon ended, before it.
-async fn relay(stream: &mut Stream, lines: &mut Lines, mut pending: Pending) -> bool {
+async fn relay(stream: &mut Stream, lines: &mut Lines, door: Door, mut pending: Pending) -> bool {
     loop {
         let answer = tokio::select! {
             biased;
@@ -92,10 +96,11 @@ async fn relay(stream: &mut Stream, lines: &mut Lines, mut pending: Pending) -> 
             },
         };
         let Some(answer) = answer else { return false };
-        if write(stream, &answer).await.is_err() {
+        let is_result = matches!(answer, Answer::Reply(_));
+        if write(stream, door, answer).await.is_err() {
             return false;
         }
-        if matches!(answer, Answer::Reply(_)) {
+        if is_result {
             return true;
         }
     }
@@ -150,8 +155,15 @@ fn bad_request(why: &str) -> Fault {
     Fault::new(FaultKind::BadRequest, "the request is not understood").why(why)
 }
 
-async fn write(stream: &mut Stream, answer: &Answer) -> io::Result<()> {
-    let line = frame::encode(answer).or_else(|_| {
+async fn write(stream: &mut Stream, door: Door, answer: Answer) -> io::Result<()> {
+    let answer = match door {
+        Door::Own => answer,
+        Door::Forwarded => match answer.to_afar(&forwarding::near()) {
+            Some(answer) => answer,
+            None => return Ok(()),
+        },
+    };
+    let line = frame::encode(&answer).or_else(|_| {
         let fault = Fault::new(FaultKind::Failed, "the answer is too long").remedy("ask for one profile");
         frame::encode(&Reply::Error(fault))
     });

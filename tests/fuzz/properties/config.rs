@@ -34,7 +34,8 @@ pub(super) fn config(bytes: &[u8]) {
     let written = written(&config).to_string();
     assert_eq!(parse(&written, path), Ok(config.clone()), "{written}");
 
-    let Config { default_profile, keyring: _, profiles, static_hosts, notify: _, gateways } = &config;
+    let Config { default_profile, keyring: _, profiles, static_hosts, notify: _, gateways, forward } =
+        &config;
     assert_eq!(profiles.contains_key(default_profile), !profiles.is_empty(), "{config:?}");
     assert!(!profiles.is_empty() || !static_hosts.names().is_empty() && gateways.is_empty(), "{config:?}");
     for (name, profile) in profiles {
@@ -43,6 +44,7 @@ pub(super) fn config(bytes: &[u8]) {
             assert!(profiles.values().all(|profile| profile.base_url.origin() != origin), "{origin}");
         }
     }
+    assert!(forward.iter().flatten().all(|name| profiles.contains_key(name)), "{forward:?}");
     for GatewaySettings { profile, port, via: _, paths, wait: _ } in gateways.values() {
         assert!(profiles.contains_key(profile), "{profile}");
         assert!(!paths.is_empty() && paths.iter().all(|path| path.starts_with('/') && path.ends_with('/')));
@@ -53,7 +55,7 @@ pub(super) fn config(bytes: &[u8]) {
 
 /// The config file that says this.
 fn written(config: &Config) -> Table {
-    let Config { default_profile, keyring, profiles, static_hosts, notify, gateways } = config;
+    let Config { default_profile, keyring, profiles, static_hosts, notify, gateways, forward } = config;
     let (way, command) = match notify {
         Notify::Desktop => ("desktop", None),
         Notify::Off => ("off", None),
@@ -72,6 +74,7 @@ fn written(config: &Config) -> Table {
         ("profile", Some(profiles.into())),
         ("static", Some(hosts.into())),
         ("gateway", Some(gateways.into())),
+        ("forward", forward.clone().map(|names| table([("profiles", Some(names.into()))]).into())),
     ])
 }
 

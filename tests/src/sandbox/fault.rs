@@ -46,6 +46,8 @@ pub enum Fault {
     Garbage,
     /// The request is handled, and the second half of the answer's body is cut off.
     Truncated,
+    /// The request is handled, and the connection breaks in the middle of the answer's body.
+    BreaksOff,
     /// Nothing is handled; the connection closes without an answer.
     Drop,
     /// No answer while the faults are not cleared; after that the request is handled.

@@ -2,17 +2,21 @@
 //! Does not: know what the handlers answer.
 //! Used by: the router in `serve`.
 
+use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use hyper::body::Frame;
 use jiff::{Timestamp, ToSpan, fmt::rfc2822::DateTimePrinter};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -78,6 +82,7 @@ pub(super) async fn gate(
             handled.await
         }
         Some(Fault::Truncated) => halved(handled.await).await,
+        Some(Fault::BreaksOff) => broken_off(handled.await).await,
         Some(Fault::Drop) => hang_up(&line).await,
         Some(Fault::Status { status, retry_after }) => out_of_order(status, retry_after, visit.path()),
         Some(Fault::Html) => pages::maintenance(),
@@ -202,6 +207,29 @@ async fn halved(answer: Response) -> Response {
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(body.slice(..body.len() / 2)))
+}
+
+/// Half of a body, then an error, whereupon the server closes the connection.
+struct Half(Option<Bytes>);
+
+impl HttpBody for Half {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let half = self.0.take().map(Frame::data);
+        Poll::Ready(Some(half.ok_or_else(|| io::ErrorKind::ConnectionReset.into())))
+    }
+}
+
+async fn broken_off(answer: Response) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    Response::from_parts(parts, Body::new(Half(Some(body.slice(..body.len() / 2)))))
 }
 
 fn out_of_order(status: u16, retry_after: Option<u64>, path: &str) -> Response {

@@ -63,7 +63,7 @@ impl Cause {
                 Outcome::Listening(_) => Self::Listener,
                 Outcome::Redirected(_) => Self::Redirected,
                 Outcome::Answered(_) | Outcome::UserLookedUp(_) => Self::Rally,
-                Outcome::GatewayOpened(_) => Self::Daemon,
+                Outcome::GatewayOpened(_) | Outcome::ForwardOpened(_) => Self::Daemon,
             },
             Event::TimePassed | Event::VaultCalendar { .. } => Self::TimePassed,
             Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,

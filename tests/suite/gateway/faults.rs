@@ -1,6 +1,5 @@
 //! What a tool behind a gateway sees when something fails, as the table in docs/troubleshooting.md has it.
-//! Does not: have the machine sleep, which the broker's own tests do with virtual time, or break an answer off, which the
-//! gateway's do.
+//! Does not: have the machine sleep, which the broker's own tests do with virtual time.
 //! Used by: `gateway`.
 
 use std::{fs, os::unix::fs::MetadataExt};
@@ -12,7 +11,10 @@ use rally_cred_tests::{
 use serde_json::Value;
 
 use super::{ask_once, port_of, shown};
-use crate::sign_in::{sign_in, signed_in, signed_in_with_keyring};
+use crate::{
+    sign_in::{sign_in, signed_in, signed_in_with_keyring},
+    tools::Stage,
+};
 
 /// Asks for the user once for each line that it reads, and prints the status and curl's exit code.
 const TOOL: &str = r#"
@@ -72,6 +74,27 @@ fn a_slow_rally_is_waited_for_as_long_as_the_tool_waits() {
     sandbox.until(|counters| counters.user_lookups > before).unwrap();
     sandbox.clear_faults();
     assert_eq!(tool.next_line_of_stdout().as_deref(), Some(SERVED));
+}
+
+#[test]
+fn an_answer_that_breaks_off_breaks_at_the_tool_by_every_way_and_the_next_request_is_served() {
+    let mut stage = Stage::new();
+    stage.world.set("SERVER", stage.sandbox.base_url());
+    for via in ["http", "https", "connect"] {
+        let words = ["gateway", "--via", via, "--set", "SERVER=base-url", "--", "sh", "-c", TOOL];
+        let mut tool = stage.world.start("rally-cred", &words);
+        assert_eq!(ask(&mut tool), SERVED);
+        let whole = fs::read(stage.world.path("body")).unwrap();
+        stage.sandbox.fault(Endpoint::User, Fault::BreaksOff, Some(1));
+        // A partial file, or a broken transfer in chunks.
+        let broken = ask(&mut tool);
+        assert!(["200 18", "200 56"].contains(&broken.as_str()), "{via}: {broken}");
+        assert!(fs::read(stage.world.path("body")).unwrap().len() < whole.len(), "{via}");
+        let listed = stage.world.client(&["gateway", "list"], "").stdout;
+        assert!(listed.contains("Server Broke Off In Its Answer"), "{listed}");
+        assert_eq!(ask(&mut tool), SERVED);
+        tool.end().succeeded();
+    }
 }
 
 #[test]

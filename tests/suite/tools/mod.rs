@@ -73,7 +73,12 @@ impl Stage {
         self.world.client(&[&["exec"], flags, &["--"], program].concat(), "")
     }
 
-    /// The same, left running.
+    /// Runs a program behind a gateway of these flags.
+    fn run_behind(&self, flags: &[&str], program: &[&str]) -> Ended {
+        self.world.client(&[&["gateway"], flags, &["--"], program].concat(), "").succeeded()
+    }
+
+    /// The same as `run`, left running.
     fn start(&self, flags: &[&str], program: &[&str]) -> Running {
         self.world.start("rally-cred", &[&["exec"], flags, &["--"], program].concat())
     }

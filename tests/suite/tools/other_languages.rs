@@ -40,7 +40,7 @@ fn a_client_like_rubys_follows_addresses_of_https_back_to_the_gateway_and_outliv
     assert!(paths.count() >= 4);
 }
 
-/// As Java's toolkit: a URI in code, of http here, since a JVM has its own list of authorities and minds no variables.
+/// As Java's toolkit: a URI in code. A JVM minds no proxy, and has its own list of authorities.
 const JAVA: &str = r#"
 import java.net.*;
 import java.util.Scanner;
@@ -60,19 +60,38 @@ class Client {
 "#;
 
 #[test]
-fn a_program_in_java_outlives_its_token_by_http_and_sees_reasons_in_the_status_line() {
+fn a_program_in_java_outlives_its_token_by_http_and_https_and_sees_reasons_in_the_status_line() {
     let stage = Stage::new();
     if stage.world.command("java").arg("-version").output().is_err() {
         eprintln!("not tried: there is no java");
         return;
     }
     fs::write(stage.world.path("Client.java"), JAVA).unwrap();
-    let words = ["gateway", "--via", "http", "--set", "RALLY_BASE_URL=base-url", "--set", "RALLY_API_KEY"];
-    let mut client = stage.world.start("rally-cred", &[&words[..], &["--", "java", "Client.java"]].concat());
-    for _ in 0..2 {
-        assert_eq!(client.try_ask("ask").as_deref(), Some("200 OK"));
-        stage.sandbox.expire_tokens();
+    for via in ["http", "https"] {
+        let words = ["gateway", "--via", via, "--set", "RALLY_BASE_URL=base-url", "--set", "RALLY_API_KEY"];
+        let java = ["--", "java", "Client.java"];
+        let mut client = stage.world.start("rally-cred", &[&words[..], &java].concat());
+        for _ in 0..2 {
+            assert_eq!(client.try_ask("ask").as_deref(), Some("200 OK"), "{via}");
+            stage.sandbox.expire_tokens();
+        }
+        stage.sandbox.fault(Endpoint::Wsapi, Fault::Drop, None);
+        assert_eq!(client.try_ask("ask").as_deref(), Some("502 Server Broke Off"), "{via}");
+        stage.sandbox.clear_faults();
     }
-    stage.sandbox.fault(Endpoint::Wsapi, Fault::Drop, None);
-    assert_eq!(client.try_ask("ask").as_deref(), Some("502 Rally Broke Off"));
+}
+
+/// How many certificates a JVM is led to, as OpenSSL reads them, and how many other programs are.
+const COUNTED: &str = r#"
+eval "set -- $JAVA_TOOL_OPTIONS"
+openssl pkcs12 -in "${1#-Djavax.net.ssl.trustStore=}" -nokeys -nomacver -passin pass: 2>/dev/null | grep -c BEGIN
+grep -c BEGIN "$SSL_CERT_FILE""#;
+
+#[test]
+fn a_jvm_is_led_to_the_same_certificates_as_other_programs() {
+    let stage = Stage::new();
+    let counted = stage.run_behind(&["--via", "https"], &["sh", "-c", COUNTED]);
+    let [java, others] = counted.stdout.lines().collect::<Vec<_>>()[..] else { panic!("{counted:?}") };
+    assert_eq!(java, others);
+    assert!(others.parse::<u32>().unwrap() > 1, "{others}");
 }

@@ -57,6 +57,24 @@ Formats:
             \"expires_at\":SECONDS,\"expires\":RFC 3339}; unknown fields are left out;
             on failure {\"version\":1,\"error\":{\"kind\":…,\"what\":…,\"why\":…,\"try\":…}}";
 
+pub(super) const FORWARD_HELP: &str = "\
+The host needs rally-cred, and nothing set up: \"rally-cred get\" there is answered by this machine's daemon, if the
+host's user has no config file. It gives the tokens of signed-in profiles and their status; it signs nobody in,
+stores nothing, and gives no static credential. Which profiles it gives, [forward] profiles in the config file says;
+without it, the default profile.
+
+It forwards until it is interrupted, and makes a broken connection again. With a program, that runs on the host, at
+this terminal if there is one; its exit code is passed on, and the forwarding ends with it. RALLY_CRED_SOCKET is set
+for it, so it is answered by this machine whatever the host's user has.
+
+ssh takes its settings from its config file and from --ssh. The connection is one of its own, unless --ssh names a
+ControlPath to share.
+
+Examples:
+  rally-cred forward build.example.com
+  rally-cred forward me@build --ssh=-p2222 --ssh=-oProxyJump=gate.example.com
+  rally-cred forward build -- make report";
+
 pub(super) const WATCH_HELP: &str = "\
 Each line is {\"version\":1,\"profile\":…,\"what\":…,\"expires_at\":SECONDS}, never with a token. \"what\" is
 \"held\" (found, as when the watch begins), \"obtained\" (by a sign-in), \"renewed\", \"ended\" (also by a
@@ -113,6 +131,7 @@ reads its variables once, so one that runs for longer than the token is valid ha
   --for rally-node  RALLY_API_KEY
   --for clojure     API_KEY, and RALLY_HOST as an address
   --for rally-tui   RALLY_APIKEY, and RALLY_SERVER as a host; the same is rally-cli
+  --for ruby        RALLY_API_KEY
   --for mcp         RALLY_API_KEY, RALLY_APIKEY, and RALLY_INSTANCE as an address
 
 The program replaces rally-cred, so signals and exit code are its own. If it does not start, the exit
@@ -120,9 +139,13 @@ code is one of rally-cred's, 126 if it cannot be run, or 127 if it is not found.
 program replaces another, rally-cred waits for it: Ctrl-C is the program's to obey, and the exit code is
 passed on; but whoever ends rally-cred leaves the program running.
 
+Rally serves twelve requests of a user at once, and gateways keep to that between them. With --requests,
+they leave the program its share while it runs; rally-cred then stays, and passes signals on.
+
 Examples:
   rally-cred exec -- npm test
   rally-cred exec work --for pyral -- python3 report.py
+  rally-cred exec --requests 4 -- ./sync-all
   rally-cred exec --set RALLY_BASE_URL=wsapi-url --min-validity 8h -- node mcp-server.js";
 
 pub(super) const GATEWAY_HELP: &str = "\
@@ -138,6 +161,7 @@ The program gets RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, or what --too
   --tool rally-node  RALLY_API_KEY; connect
   --tool clojure     API_KEY, and RALLY_HOST as an address; http
   --tool rally-tui   RALLY_APIKEY, and RALLY_SERVER as a host; the same is rally-cli; connect
+  --tool ruby        RALLY_API_KEY; connect, with http_proxy too
   --tool mcp         RALLY_API_KEY, RALLY_APIKEY, and RALLY_INSTANCE as an address; http
 
   --via connect      HTTPS_PROXY is the gateway, which answers for Rally and passes on all else unread;
@@ -146,7 +170,8 @@ The program gets RALLY_API_KEY, RALLY_APIKEY and RALLY_ZSESSIONID, or what --too
   --via https        the server is https://localhost:PORT
 
 For connect and https, SSL_CERT_FILE, REQUESTS_CA_BUNDLE, NODE_EXTRA_CA_CERTS and CURL_CA_BUNDLE name a
-file with the authorities that the program trusts anyway, and the gateway's own.
+file with the authorities that the program trusts anyway, and the gateway's own; JAVA_TOOL_OPTIONS names
+them to a JVM, unless a trust store is named there already.
 
 Signals go to the program, and its exit code is the command's; 126 if it cannot be run, or 127 if it is
 not found. A program that starts by itself uses a [gateway.NAME] of the config file, whose port and key

@@ -34,6 +34,7 @@ fn the_program_gets_the_usual_three_unless_a_tool_or_a_variable_is_named() {
         ("", three),
         ("--for pyral", &[("APIKEY", "_abc"), ("RALLY_SERVER", "eu1.rallydev.com")]),
         ("--for rally-node", &[("RALLY_API_KEY", "_abc")]),
+        ("--for ruby", &[("RALLY_API_KEY", "_abc")]),
         ("--for rally-tui", &[("RALLY_APIKEY", "_abc"), ("RALLY_SERVER", "eu1.rallydev.com")]),
         ("--for rally-cli", &[("RALLY_APIKEY", "_abc"), ("RALLY_SERVER", "eu1.rallydev.com")]),
         ("--for clojure", &[("API_KEY", "_abc"), ("RALLY_HOST", "https://eu1.rallydev.com")]),

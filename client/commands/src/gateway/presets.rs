@@ -2,7 +2,7 @@
 //! Does not: know which variables a tool reads its key and server from (`variables` does).
 //! Used by: `gateway`.
 
-use std::process::Command;
+use std::{iter, process::Command};
 
 use rally_cred::system::System;
 use rally_cred_proto::{
@@ -22,8 +22,8 @@ const PROXIES: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
 pub(super) fn way(tools: &[Tool]) -> Way {
     let suits = |tool: &Tool| match tool {
         // pyral and rally-tui know https only, and follow absolute addresses; pyral minds no NO_PROXY. rally for Node takes
-        // its server in code.
-        Tool::Pyral | Tool::RallyNode | Tool::RallyTui => Way::Connect,
+        // its server in code, and so does the toolkit for Ruby.
+        Tool::Pyral | Tool::RallyNode | Tool::RallyTui | Tool::Ruby => Way::Connect,
         // Node's fetch knows no HTTPS_PROXY before version 24.
         Tool::Clojure | Tool::Mcp => Way::Http,
     };
@@ -59,6 +59,7 @@ pub(super) fn reach(
     command: &mut Command,
     opened: &OpenedGateway,
     via: Way,
+    tools: &[Tool],
     sys: &dyn System,
 ) -> Result<(), Fault> {
     let [proxies, spared, ..] = network::GROUPS;
@@ -70,10 +71,15 @@ pub(super) fn reach(
             for name in PROXIES {
                 command.env(name, proxy.as_str());
             }
+            if tools.contains(&Tool::Ruby) {
+                command.env("http_proxy", proxy.as_str());
+            }
             // Node from version 24 on minds the others only then.
             command.env("NODE_USE_ENV_PROXY", "1");
-            let server = server(opened, via)?;
-            before.map(|before| without(&before, &server)).filter(|after| !after.is_empty())
+            let further = opened.also.iter().filter_map(|also| Origin::from_uri(also));
+            let servers = iter::once(server(opened, via)?).chain(further);
+            let after = before.map(|before| servers.fold(before, |left, server| without(&left, &server)));
+            after.filter(|after| !after.is_empty())
         }
         Way::Http | Way::Https => {
             let has_proxy =
@@ -123,6 +129,7 @@ mod tests {
             name: "x".to_owned(),
             profile: "default".to_owned(),
             base_url: "https://rally1.rallydev.com".to_owned(),
+            also: vec!["https://mcp.example".to_owned()],
             port: 4004,
             key: Secret::parse("_key".to_owned()).unwrap(),
             authority: String::new(),
@@ -132,12 +139,16 @@ mod tests {
 
     /// What `reach` sets, and what it takes away as `-`.
     fn reached(via: Way, variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+        reached_by(&[], via, variables)
+    }
+
+    fn reached_by(tools: &[Tool], via: Way, variables: &[(&str, &str)]) -> BTreeMap<String, String> {
         let mut sys = Fake::default();
         for (name, value) in variables {
             sys.variables.insert((*name).to_owned(), (*value).into());
         }
         let mut command = Command::new("x");
-        reach(&mut command, &opened(), via, &sys).unwrap();
+        reach(&mut command, &opened(), via, tools, &sys).unwrap();
         let text = |text: &std::ffi::OsStr| text.to_str().unwrap().to_owned();
         command.get_envs().map(|(name, value)| (text(name), value.map_or("-".to_owned(), text))).collect()
     }
@@ -147,7 +158,10 @@ mod tests {
         let proxy = "http://rally:_key@127.0.0.1:4004";
         let found = reached(
             Way::Connect,
-            &[("HTTPS_PROXY", "http://corp:3128"), ("no_proxy", "localhost,.rallydev.com,10.0.0.0/8")],
+            &[
+                ("HTTPS_PROXY", "http://corp:3128"),
+                ("no_proxy", "localhost,.rallydev.com,10.0.0.0/8,mcp.example"),
+            ],
         );
         assert_eq!((found["HTTPS_PROXY"].as_str(), found["https_proxy"].as_str()), (proxy, proxy));
         assert_eq!(found["NO_PROXY"], "localhost,10.0.0.0/8");
@@ -159,6 +173,14 @@ mod tests {
         let found = reached(Way::Http, &[("HTTP_PROXY", "http://corp:3128"), ("NO_PROXY", "intra.example")]);
         assert_eq!(found["no_proxy"], "intra.example,127.0.0.1,localhost");
         assert!(!found.contains_key("HTTPS_PROXY"));
+    }
+
+    #[test]
+    fn rubys_toolkit_which_knows_one_proxy_for_all_gets_it_where_it_looks() {
+        let found = reached_by(&[Tool::Ruby], Way::Connect, &[]);
+        assert_eq!(found["http_proxy"], found["https_proxy"]);
+        assert!(!reached(Way::Connect, &[]).contains_key("http_proxy"));
+        assert!(!reached_by(&[Tool::Ruby], Way::Https, &[]).contains_key("http_proxy"));
     }
 
     #[test]
@@ -183,7 +205,7 @@ mod tests {
     #[test]
     fn tools_that_need_different_ways_get_the_one_that_suits_all() {
         assert_eq!(way(&[]), Way::Connect);
-        assert_eq!(way(&[Tool::RallyTui]), Way::Connect);
+        assert_eq!(way(&[Tool::RallyTui, Tool::Ruby]), Way::Connect);
         assert_eq!(way(&[Tool::Mcp, Tool::Clojure]), Way::Http);
         assert_eq!(way(&[Tool::Mcp, Tool::Pyral]), Way::Connect);
     }

@@ -61,10 +61,12 @@ pub(crate) fn lines(gateway: &GatewayStatus) -> String {
 
 /// How a gateway is reached, as lines.
 pub(crate) fn reached(opened: &OpenedGateway) -> String {
-    let OpenedGateway { name, profile, base_url, port, key, authority: _, identity: _ } = opened;
+    let OpenedGateway { name, profile, base_url, also, port, key, authority: _, identity: _ } = opened;
     let key = key.expose();
+    let also: String =
+        also.iter().map(|server| format!("         by connect also for {}\n", plain(server))).collect();
     format!(
-        "gateway  {}, for {} (profile {})\nhttp     http://127.0.0.1:{port}\nhttps    https://localhost:{port}\n\
+        "gateway  {}, for {} (profile {})\n{also}http     http://127.0.0.1:{port}\nhttps    https://localhost:{port}\n\
          connect  http://rally:{key}@127.0.0.1:{port}\nkey      {key}\n",
         plain(name),
         plain(base_url),

@@ -185,6 +185,50 @@ fn a_refused_paste_is_told_and_the_next_one_taken() {
 }
 
 #[test]
+fn an_address_that_the_terminal_broke_into_lines_is_put_together() {
+    let parts = ["http://localhost:8477/callback?co", "de=c&sta", "te=s"];
+    let refused = || answer([fault("bad_redirect")]);
+    let script = Script::new([
+        Act::AnswerAround(vec![authorize()], vec![signed_in()]),
+        refused(),
+        refused(),
+        refused(),
+        refused(),
+        answer([json!({"type": "done"})]),
+    ]);
+    let lines = format!("{}\n  {}  \n{}\n", parts[0], parts[1], parts[2]);
+    let sys = Fake { stdin_is_terminal: true, terminal: typing_lines(lines), ..script.sys() };
+    let done = run("login --no-browser", &sys);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let pasted: Vec<_> = script.asked().iter().skip(1).map(|ask| ask["redirect"].clone()).collect();
+    let first_two = format!("{}{}", parts[0], parts[1]);
+    let expected = [parts[0], parts[1], &first_two, parts[2], &parts.concat()];
+    assert_eq!(pasted, expected);
+}
+
+#[test]
+fn over_ssh_the_way_back_for_the_browser_is_shown_ready_to_copy() {
+    let mut authorize = authorize();
+    authorize["start"] = "http://127.0.0.1:8477/start/word".into();
+    let script = Script::new([answer([authorize, signed_in()])]);
+    let terminal = FakeTerminal { host_name: Some("build-box".to_owned()), ..FakeTerminal::default() };
+    let sys = Fake { terminal, ..script.sys() }
+        .with("SSH_CONNECTION", "192.0.2.7 50222 198.51.100.4 22")
+        .with("LOGNAME", "dana");
+    let shown = run("login", &sys).stderr;
+    assert!(shown.contains("own machine:\n  ssh -N -L 8477:127.0.0.1:8477 dana@build-box\n"), "{shown}");
+}
+
+#[test]
+fn the_address_is_drawn_for_a_telephone_only_if_that_is_wanted() {
+    for (line, is_drawn) in [("login", false), ("login --qr", true)] {
+        let script = Script::new([answer([authorize(), signed_in()])]);
+        let shown = run(line, &script.sys()).stderr;
+        assert_eq!(shown.contains("█▀▀"), is_drawn, "{shown}");
+    }
+}
+
+#[test]
 fn on_a_terminal_one_line_at_its_foot_says_what_is_waited_for() {
     let waiting = |on: &str| json!({"type": "waiting", "profile": "default", "on": on});
     let script = Script::new([answer([waiting("keyring"), authorize(), waiting("exchange"), signed_in()])]);

@@ -48,6 +48,8 @@ pub(super) struct Flow {
     pub(super) began_by_login: bool,
     pub(super) listener: ListenerState,
     pub(super) tabs_opened: usize,
+    /// Whether a person brought its answer, and not the browser.
+    pub(super) was_pasted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

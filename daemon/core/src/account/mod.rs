@@ -147,7 +147,7 @@ impl Account {
             Outcome::Redirected(redirect) => self.redirected(step, epoch, redirect),
             Outcome::Answered(raw) => self.answered(step, epoch, raw),
             Outcome::UserLookedUp(raw) => self.user_looked_up(step, epoch, raw),
-            Outcome::Erased(_) | Outcome::GatewayOpened(_) => false,
+            Outcome::Erased(_) | Outcome::GatewayOpened(_) | Outcome::ForwardOpened(_) => false,
         };
         if is_current {
             self.advance(step);

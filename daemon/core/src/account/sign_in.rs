@@ -101,6 +101,7 @@ impl Account {
             began_by_login,
             listener: ListenerState::Opening,
             tabs_opened: 0,
+            was_pasted: false,
         }));
         self.refuse_background_callers(step);
     }
@@ -259,13 +260,14 @@ impl Account {
     }
 
     pub(crate) fn pasted(&mut self, step: &mut Step<'_>, address: &Secret) -> Result<(), Fault> {
-        let Job::Flow(flow) = &self.job else {
+        let Job::Flow(flow) = &mut self.job else {
             let what = format!("no sign-in is pending for profile {}", self.profile.name);
             return Err(Fault::new(FaultKind::BadRedirect, what).remedy(self.profile.command("login")));
         };
         let epoch = flow.epoch;
         let redirect =
             flow.expected.read_pasted(address.expose()).map_err(|not_ours: NotOurs| not_ours.fault())?;
+        flow.was_pasted = true;
         self.redirected(step, epoch, redirect);
         Ok(())
     }
@@ -326,10 +328,32 @@ impl Account {
                 if refusal.of == Refused::Client && flow.secret_from != SecretFrom::Login {
                     self.client_secret.refused();
                 }
-                self.name_in_remedy(refusal.fault)
+                let fault = self.name_in_remedy(refusal.fault);
+                if refusal.of == Refused::Grant && flow.was_pasted {
+                    return self.ask_again(step, &flow, fault);
+                }
+                fault
             }
         };
         self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
+    }
+
+    /// Begins the sign-in anew after a pasted code that had ended, or was used before: a person brought it, and can bring
+    /// another. Who cannot paste is refused.
+    fn ask_again(&mut self, step: &mut Step<'_>, flow: &Flow, fault: Fault) {
+        let can_paste = |waiter: &Waiter| matches!(waiter.wants, Wants::Login { can_paste: true, .. });
+        if !self.waiters.iter().any(can_paste) {
+            return self.end_flow(step, flow, &fault, Page::Failed(fault.clone()));
+        }
+        self.refuse_if(step, &fault, |_, _, waiter| !can_paste(waiter));
+        step.end_listening(flow.epoch, Page::Failed(fault.clone()));
+        step.log(&self.profile.name, GrantStep::FlowEnded);
+        let notice = fault.remedy("open the new address below, which leads to another code");
+        for waiter in &mut self.waiters {
+            waiter.told = false;
+            step.effects.push(Effect::Tell(waiter.id, Event::Notice(notice.clone())));
+        }
+        self.begin_flow(step);
     }
 
     fn look_up_user(&mut self, step: &mut Step<'_>, flow: Box<Flow>, grant: Grant) {

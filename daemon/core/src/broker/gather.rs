@@ -12,6 +12,7 @@ use rally_cred_proto::{
 use crate::{
     account::Account,
     answer::UserAnswer,
+    broker::turns::Turns,
     event::{AskId, Effect, Epoch},
     jobs::Owner,
     profile::Keyring,
@@ -147,9 +148,12 @@ impl StatusGathering {
         accounts: &BTreeMap<String, Account>,
         default: &str,
         static_hosts: Vec<String>,
+        turns: &Turns,
+        forwards: Vec<String>,
     ) -> Reply {
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
             let mut status = account.status(step.now, *account.profile().name == *default);
+            status.held_turns = Some(turns.held(&account.profile().name)).filter(|turns| *turns > 0);
             if let Check::Asked { found, .. } = &self.check {
                 match found.get(&*account.profile().name) {
                     Some(Ok(is_taken)) => {
@@ -176,6 +180,8 @@ impl StatusGathering {
             static_hosts,
             network: Some(facts.network.clone()),
             confinement: facts.confinement,
+            forwards,
+            forwarded_by: None,
         }))
     }
 }

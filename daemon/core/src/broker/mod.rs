@@ -3,16 +3,19 @@
 //! Used by: the driver, which owns it.
 
 mod calendar;
+mod forwarding;
 mod gateways;
 mod gather;
 mod idle;
 mod routes;
 mod running;
+mod turns;
 mod wake_ups;
 mod watchers;
 
 use rally_cred_proto::{
     Ask, Fault, FaultKind, Reply,
+    forwarding::Door,
     message::{Get, ProfileState, Target},
 };
 
@@ -33,11 +36,13 @@ use crate::{
 };
 
 use calendar::Calendar;
+use forwarding::Forwarding;
 use gateways::Gateways;
 use gather::{LogoutGathering, StatusGathering};
 use idle::Idleness;
-use routes::{Accounts, Routes};
+use routes::{Accounts, Route, Routes};
 use running::{Stop, stopping};
+use turns::Turns;
 use wake_ups::WakeUps;
 use watchers::Watchers;
 
@@ -54,9 +59,11 @@ pub struct Broker {
     wake_ups: WakeUps,
     statics: StaticCredentials,
     gateways: Gateways,
+    forwarding: Forwarding,
     statuses: Vec<StatusGathering>,
     logouts: Vec<LogoutGathering>,
     watchers: Watchers,
+    turns: Turns,
     reloads: Vec<AskId>,
     stop: Option<Stop>,
     /// Only where the service manager can start the daemon again.
@@ -77,9 +84,11 @@ impl Broker {
             calendar: Calendar::default(),
             statics: StaticCredentials::new(config.static_hosts.clone()),
             gateways: Gateways::new(&config),
+            forwarding: Forwarding::new(&config),
             statuses: Vec::new(),
             logouts: Vec::new(),
             watchers: Watchers::default(),
+            turns: Turns::default(),
             reloads: Vec::new(),
             stop: None,
             idleness: None,
@@ -121,6 +130,7 @@ impl Broker {
         }
         self.dispatch(&mut step, event);
         self.settle(&mut step);
+        self.forwarding.settle(&mut step);
         self.finish_gatherings(&mut step);
         self.watchers.tell(&mut step, &self.accounts);
         self.finish_stop(&mut step);
@@ -142,7 +152,8 @@ impl Broker {
         let checks = self.statuses.iter().map(|status| status.until).min();
         let idle = self.idleness.as_ref().and_then(Idleness::deadline);
         let (gateways, watched) = (self.gateways.next_deadline(), self.watchers.next_deadline());
-        [accounts, stop, checks, self.statics.next_deadline(), gateways, idle, watched]
+        let forwarding = self.forwarding.next_deadline();
+        [accounts, stop, checks, self.statics.next_deadline(), gateways, forwarding, idle, watched]
             .into_iter()
             .flatten()
             .min()
@@ -185,6 +196,7 @@ impl Broker {
             }
             Some(Owner::Statics(server)) => self.statics.heard(step, server, epoch, &outcome),
             Some(Owner::Gateway(name)) => self.gateways.heard(step, &name, epoch, outcome),
+            Some(Owner::Forwarding) => self.forwarding.heard(step, epoch, outcome),
             Some(Owner::Checks) => self.checked(step, epoch, outcome),
             Some(Owner::Logout { ask, profile, item }) => {
                 self.erased(step, epoch, ask, &profile, item, &outcome)
@@ -246,6 +258,7 @@ impl Broker {
         let next = self
             .routes
             .candidates(&self.accounts, origin, username.as_deref())
+            .filter(|name| self.forwarding.lets_have(&waiter.peer, name))
             .find(|name| !waiter.tried.contains(name))
             .cloned();
         match next {
@@ -265,8 +278,12 @@ impl Broker {
         if self.stop.is_some() && !matches!(ask, Ask::Stop) {
             return Err(stopping());
         }
+        let ask = match peer.door {
+            Door::Own => ask,
+            Door::Forwarded => self.taken_from_afar(step, &peer, ask)?,
+        };
         match ask {
-            Ask::Get(get) => match self.routes.find(&self.accounts, &get.target)? {
+            Ask::Get(get) => match self.route(&peer, &get.target)? {
                 Some(route) => {
                     let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
                     let wants = Wants::Get {
@@ -279,10 +296,10 @@ impl Broker {
                     };
                     self.ask_account(step, &route.profile, id, peer, wait, wants);
                 }
-                None if self.statics.get(step, id, peer, &get) => {}
+                None if peer.door == Door::Own && self.statics.get(step, id, peer, &get) => {}
                 None => step.reply(id, Reply::NoMatch),
             },
-            Ask::Erase(erase) => match self.routes.find(&self.accounts, &erase.target)? {
+            Ask::Erase(erase) => match self.route(&peer, &erase.target)? {
                 Some(route) => {
                     let wait = Ticks::seconds(u64::from(Get::default_wait()));
                     // Where it was given with a scheme, it comes back as what follows the scheme.
@@ -298,7 +315,7 @@ impl Broker {
                     username: store.credential.username.clone(),
                     ..Target::default()
                 };
-                match self.routes.find(&self.accounts, &target)? {
+                match self.route(&peer, &target)? {
                     // The daemon has every token that it issued.
                     Some(_) => step.reply(id, Reply::Done),
                     None => self.statics.store(step, id, store),
@@ -338,7 +355,8 @@ impl Broker {
                 self.logouts.push(gathering);
             }
             Ask::Status(status) => {
-                let names = self.routes.named_or_all(&self.accounts, status.profile.as_deref())?;
+                let mut names = self.routes.named_or_all(&self.accounts, status.profile.as_deref())?;
+                names.retain(|name| self.forwarding.lets_have(&peer, name));
                 self.statuses.push(StatusGathering::new(id, names.clone(), status.check, step.now));
                 self.read_all(step, id, &peer, &names);
             }
@@ -361,8 +379,13 @@ impl Broker {
                     self.gateways.open(step, id, &peer, open, account.profile().clone());
                 }
             }
+            Ask::HoldTurns(ask) => {
+                let name = self.routes.named(&self.accounts, ask.profile.as_deref())?;
+                self.turns.hold(step, id, name, &ask)?;
+            }
             Ask::ShowGateway(ask) => self.gateways.show(step, id, &ask.name),
             Ask::RevokeGateway(ask) => self.gateways.revoke(step, id, &ask.name),
+            Ask::Forward => self.forwarding.hold(step, id),
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
@@ -375,6 +398,32 @@ impl Broker {
             }
         }
         Ok(())
+    }
+
+    /// What another machine may have of a request; what it may not have is noted.
+    fn taken_from_afar(&self, step: &mut Step<'_>, peer: &Peer, ask: Ask) -> Result<Ask, Fault> {
+        let taken = ask.from_afar().and_then(|ask| {
+            let named = match &ask {
+                Ask::Get(Get { target, .. }) if target.profile.is_none() && target.names_server() => {
+                    return Ok(ask);
+                }
+                Ask::Get(Get { target, .. }) => Some(target.profile.as_deref()),
+                Ask::Status(status) => status.profile.as_deref().map(Some),
+                _ => None,
+            };
+            let check = |name| self.forwarding.check(peer, name, self.routes.default_name());
+            named.map_or(Ok(()), check).map(|()| ask)
+        });
+        if let Err(fault) = &taken {
+            let (what, peer) = (fault.what.clone(), peer.clone());
+            step.effects.push(Effect::Log(Entry::RefusedAfar { what, peer }));
+        }
+        taken
+    }
+
+    /// The profile of a request, among those that whoever asks may have; `None` if its server has none.
+    fn route(&self, peer: &Peer, target: &Target) -> Result<Option<Route>, Fault> {
+        self.routes.find(&self.accounts, target, |name| self.forwarding.lets_have(peer, name))
     }
 
     /// Has the vault read for these profiles, if it was not yet.
@@ -401,12 +450,14 @@ impl Broker {
         self.statuses.retain(|status| status.id != id);
         self.logouts.retain(|logout| logout.id != id);
         self.watchers.left(id);
+        self.turns.left(step, id);
         self.reloads.retain(|ask| *ask != id);
         if let Some(stop) = &mut self.stop {
             stop.left(id);
         }
         self.statics.left(id);
         self.gateways.left(step, id);
+        self.forwarding.left(id);
         let waited_at = self.accounts.iter().filter(|(_, account)| account.has_waiter(id));
         let names: Vec<_> = waited_at.map(|(name, _)| name.clone()).collect();
         for name in names {
@@ -462,6 +513,7 @@ impl Broker {
             && self.statuses.is_empty()
             && self.logouts.is_empty()
             && self.gateways.is_empty()
+            && !self.forwarding.is_standing()
             && self.statics.is_forgettable(&step.keyring)
             && self.accounts.values().all(|account| account.is_forgettable(step.now))
         {
@@ -480,7 +532,9 @@ impl Broker {
             .partition(|status| status.is_complete(step.now) || self.stop.is_some());
         self.statuses = waiting;
         for status in done {
-            let reply = status.answer(step, &self.facts, &self.accounts, default, self.statics.host_names());
+            let (hosts, forwards) = (self.statics.host_names(), self.forwarding.shown());
+            let reply =
+                status.answer(step, &self.facts, &self.accounts, default, hosts, &self.turns, forwards);
             self.gateways.tell(step, status.id);
             step.reply(status.id, reply);
         }

@@ -49,8 +49,14 @@ impl Routes {
     }
 
     /// The profile of a request; `None` if its server has none. A profile that is named beside a server must be for
-    /// that server, so that a default set in a shell gives no token away.
-    pub(super) fn find(&self, accounts: &Accounts, target: &Target) -> Result<Option<Route>, Fault> {
+    /// that server, so that a default set in a shell gives no token away. Of a server's profiles, only those are looked at
+    /// that whoever asks may have.
+    pub(super) fn find(
+        &self,
+        accounts: &Accounts,
+        target: &Target,
+        may_have: impl Fn(&str) -> bool,
+    ) -> Result<Option<Route>, Fault> {
         let named = target.profile.as_deref().map(|name| self.named(accounts, Some(name))).transpose()?;
         let origin = match (&target.uri, &target.protocol, &target.host) {
             (Some(uri), _, _) => Origin::from_uri(uri),
@@ -63,7 +69,8 @@ impl Routes {
             }
         };
         let Some(origin) = origin else { return Ok(None) };
-        let is_wanted = |name: &&String| named.as_ref().is_none_or(|named| named == *name);
+        let is_wanted =
+            |name: &&String| may_have(name.as_str()) && named.as_ref().is_none_or(|named| named == *name);
         let profile = self.candidates(accounts, &origin, target.username.as_deref()).find(is_wanted).cloned();
         Ok(profile.map(|profile| Route { profile, server: Some(origin) }))
     }

@@ -79,6 +79,8 @@ impl Broker {
         self.statics.apply(step, config.static_hosts.clone(), has_other_vault);
         if self.stop.is_none() {
             self.gateways.apply(step, &config, has_other_vault);
+            self.turns.apply(step, &self.accounts);
+            self.forwarding.apply(step, &config);
         }
         if self.config.notify != config.notify {
             step.effects.push(Effect::AlertBy(config.notify.clone()));
@@ -115,7 +117,9 @@ impl Broker {
                 }
                 self.statics.fail_all(step, &stopping());
                 self.gateways.stop(step, &stopping());
+                self.forwarding.stop(step, &stopping());
                 self.watchers.fail_all(step, &stopping());
+                self.turns.fail_all(step, &stopping());
                 for account in self.accounts.values_mut() {
                     account.stop(step, &stopping());
                 }

@@ -3,13 +3,14 @@
 //! Used by: `cargo test`.
 
 use rally_cred_proto::{
-    Fault,
+    Fault, Origin,
     gateway::{GatewayStatus, NamedGateway, OpenGateway, OpenedGateway, WayOut},
     message,
 };
 
 use super::*;
 use crate::{
+    also::{Also, TokenHeader},
     event::{GatewayPlan, GatewayReady},
     policy,
     profile::GatewaySettings,
@@ -272,14 +273,18 @@ fn a_stop_closes_every_gateway_and_tells_the_clients_that_have_one() {
 
 #[test]
 fn a_gateway_of_a_command_ends_with_the_profile_that_it_is_for() {
-    let mut stage = Stage::new();
-    let id = stage.open_for_a_command(None);
-    stage.gateway_opens("key");
-    let moved =
-        Profile { base_url: BaseUrl::parse("https://eu1.rallydev.com").unwrap(), ..profile("default") };
-    let profiles = [("default".to_owned(), moved)].into();
-    stage.reload(Config { default_profile: "default".to_owned(), profiles, ..Config::default() });
-    assert_eq!((stage.fault(id), stage.closed().len()), (FaultKind::ConfigBroken, 1));
+    let moved = BaseUrl::parse("https://eu1.rallydev.com").unwrap();
+    let origin = Origin::from_uri("https://mcp.example").unwrap();
+    let also = vec![Also { origin, header: TokenHeader::RALLYS }];
+    for changed in [Profile { base_url: moved, ..profile("default") }, Profile { also, ..profile("default") }]
+    {
+        let mut stage = Stage::new();
+        let id = stage.open_for_a_command(None);
+        stage.gateway_opens("key");
+        let profiles = [("default".to_owned(), changed)].into();
+        stage.reload(Config { default_profile: "default".to_owned(), profiles, ..Config::default() });
+        assert_eq!((stage.fault(id), stage.closed().len()), (FaultKind::ConfigBroken, 1));
+    }
 }
 
 #[test]

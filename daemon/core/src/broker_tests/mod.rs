@@ -5,6 +5,7 @@
 mod alerting;
 mod client_secret;
 mod fleet;
+mod forwarding;
 mod further_servers;
 mod gateways;
 mod identifying;
@@ -17,6 +18,7 @@ mod serving;
 mod sharing;
 mod signing_in;
 mod static_credentials;
+mod turning;
 mod watching;
 
 use std::collections::BTreeMap;

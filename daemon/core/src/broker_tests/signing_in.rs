@@ -184,6 +184,56 @@ fn a_taken_port_leaves_the_paste_and_who_cannot_paste_is_told() {
     assert!(matches!(stage.result(login), Some(Reply::SignedIn(_))));
 }
 
+/// The address that the newest authorization page leads to.
+fn redirect_of(stage: &Stage) -> Ask {
+    let url = url::Url::parse(&stage.urls_shown().last().unwrap().url).unwrap();
+    let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let address = format!("http://localhost:8477/callback?code=c&state={state}");
+    Ask::Paste(Paste { profile: None, redirect: secret(&address) })
+}
+
+#[test]
+fn a_pasted_code_that_has_ended_is_told_and_the_sign_in_goes_on_with_a_new_address() {
+    let mut stage = Stage::new();
+    let login = stage.login(Some("client-secret"));
+    let get = stage.get(true);
+    stage.open_listener();
+    let first = redirect_of(&stage);
+    let pasted = stage.ask(first.clone());
+    assert!(matches!(stage.result(pasted), Some(Reply::Done)));
+    stage.answer_post(refused("invalid_grant", "code is expired"));
+    // Who cannot paste another is not kept waiting.
+    assert_eq!(stage.fault(get), FaultKind::CodeRefused);
+    assert!(stage.result(login).is_none());
+    let notices: Vec<_> = stage.effects.iter().filter(|effect| matches!(effect, Effect::Tell(id, message::Event::Notice(fault)) if *id == login && fault.kind == FaultKind::CodeRefused)).collect();
+    assert_eq!(notices.len(), 1, "{notices:?}");
+
+    stage.open_listener();
+    let old = stage.ask(first);
+    assert_eq!(stage.fault(old), FaultKind::BadRedirect);
+    let second = redirect_of(&stage);
+    stage.ask(second);
+    stage.answer_post(granted("access", None, HOUR));
+    stage.answer_look_up(user());
+    assert!(matches!(stage.result(login), Some(Reply::SignedIn(_))));
+}
+
+#[test]
+fn a_sign_in_does_not_outlive_its_time_however_many_ended_codes_are_pasted() {
+    let mut stage = Stage::new();
+    let login = stage.login(Some("client-secret"));
+    for _ in 0..3 {
+        stage.open_listener();
+        let paste = redirect_of(&stage);
+        stage.ask(paste);
+        stage.wait(Ticks::seconds(60));
+        stage.answer_post(refused("invalid_grant", "code is expired"));
+    }
+    stage.open_listener();
+    stage.wait(Ticks::seconds(120));
+    assert_eq!(stage.fault(login), FaultKind::TimedOut);
+}
+
 #[test]
 fn a_token_that_rally_does_not_take_is_not_kept() {
     let mut stage = Stage::new();

@@ -102,9 +102,10 @@ fn run(program: Program, name: &str, authority: &Authority, config: ServerConfig
 
 #[test]
 fn programs_trust_what_the_gateway_shows() {
-    let authority = Arc::new(Authority::fresh(HOST, SystemTime::now()).unwrap());
+    let authority = Arc::new(Authority::fresh(&[HOST], SystemTime::now()).unwrap());
     for (program, by) in PROGRAMS {
-        for (name, names) in [("127.0.0.1", Names::Own), ("localhost", Names::Own), (HOST, Names::Server)] {
+        let server = Names::Server(HOST.to_owned());
+        for (name, names) in [("127.0.0.1", Names::Own), ("localhost", Names::Own), (HOST, server)] {
             let (output, was_asked) = run(by, name, &authority, authority.tls(names).unwrap());
             assert!(output.status.success() && was_asked, "{program} {name}: {output:?}");
         }
@@ -113,7 +114,7 @@ fn programs_trust_what_the_gateway_shows() {
 
 #[test]
 fn programs_refuse_a_certificate_for_another_name_from_one_who_has_the_key() {
-    let authority = Authority::fresh(HOST, SystemTime::now()).unwrap();
+    let authority = Authority::fresh(&[HOST], SystemTime::now()).unwrap();
     for (program, by) in PROGRAMS {
         let leaf = authority.certify(&[san(EVIL).unwrap()], SystemTime::now()).unwrap();
         let config = ServerConfig::builder_with_provider(ring::default_provider().into())

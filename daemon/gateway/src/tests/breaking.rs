@@ -26,7 +26,7 @@ async fn an_answer_that_breaks_off_is_seen_as_broken_whatever_its_framing() {
         let (rest, end) = tool.rest().await;
         assert_eq!(end, seen, "{answered}");
         assert!(!rest.contains("0\r\n"), "{rest}");
-        assert_eq!(world.gateway.counts().last_error.as_deref(), Some("Rally Broke Off In Its Answer"));
+        assert_eq!(world.gateway.counts().last_error.as_deref(), Some("Server Broke Off In Its Answer"));
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod audited;
 mod breaking;
+mod further;
 mod passing_on;
 mod renewal;
 mod secure;

@@ -252,7 +252,7 @@ async fn a_connection_that_rally_closed_while_it_was_idle_costs_a_read_nothing()
     tool.send("POST /slm/z HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nContent-Length: 0\n\n").await;
     rally.head().await;
     drop(rally);
-    assert!(tool.head().await.starts_with("HTTP/1.1 502 Rally Broke Off"));
+    assert!(tool.head().await.starts_with("HTTP/1.1 502 Server Broke Off"));
     assert!(world.nobody_else_asked().await);
     tool.text_until("}}").await;
     tool.send("GET /slm/x HTTP/1.1\nConnection: close\nHost: {host}\n\n").await;

@@ -3,6 +3,7 @@
 //! Used by: the tests beside it.
 
 use std::{
+    iter,
     net::{Ipv4Addr, TcpListener},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
@@ -93,10 +94,12 @@ impl World {
         let upstream = Origin::from_uri(upstream).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let identity = Identity::fresh(port, upstream.host(), SystemTime::now()).unwrap();
         let purse = Arc::new(Purse { current: Mutex::new(1), most });
         let mut settings = Settings::new("test", upstream);
         change(&mut settings);
+        let further = settings.further.iter().map(|further| further.origin.host());
+        let hosts: Vec<_> = iter::once(settings.upstream.host()).chain(further).collect();
+        let identity = Identity::fresh(port, &hosts, SystemTime::now()).unwrap();
         let tokens = Arc::clone(&purse) as Arc<dyn Tokens>;
         let proxy = proxy.map(|proxy| Secret::parse(proxy.to_owned()).unwrap());
         let gateway = Gateway::open(listener, settings, identity.clone(), tokens, proxy).await.unwrap();

@@ -47,6 +47,10 @@ impl History {
             | Effect::WithdrawAlert(_)
             | Effect::Check { .. }
             | Effect::TellGateways(..)
+            | Effect::ReserveTurns { .. }
+            // Nobody forwards in a history.
+            | Effect::OpenForward(_)
+            | Effect::CloseForward
             | Effect::CloseSocket => {}
             Effect::OpenVault(keyring) => self.me().open_vault(&keyring),
             Effect::ReadConfig => {

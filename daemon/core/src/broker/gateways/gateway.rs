@@ -117,9 +117,11 @@ impl Gateway {
         &self.settings.profile
     }
 
-    /// Whether it passes on to where this profile's Rally is.
+    /// Whether it passes on to where this profile's servers are, and nowhere else.
     pub(super) fn is_reached_by(&self, profile: &Profile) -> bool {
-        profile.base_url == self.profile.base_url && profile.ca_file == self.profile.ca_file
+        let of =
+            |profile: &Profile| (profile.base_url.clone(), profile.ca_file.clone(), profile.also.clone());
+        of(profile) == of(&self.profile)
     }
 
     /// Why it could not be opened, until it can.
@@ -400,6 +402,7 @@ impl Gateway {
             name: name.to_owned(),
             profile: self.profile.name.to_string(),
             base_url: self.profile.base_url.origin().to_string(),
+            also: self.profile.also_through_gateways().map(|also| also.origin.to_string()).collect(),
             port: ready.port,
             key: ready.key.clone(),
             authority: ready.authority.clone(),

@@ -1,13 +1,13 @@
 //! Runs a program as a child that is treated as if it stood in this one's place: it gets the signals, and its exit code is
 //! ours.
 //! Does not: read or write what it says.
-//! Used by: `gateway`, which has to stay while the program runs.
+//! Used by: `gateway` and `forward`, and `exec` where it holds turns, which have to stay while the program runs.
 
 use std::{io, process::Command};
 
 /// Runs it to its end. The exit code is its own, or as shells have it for a signal.
 #[cfg(unix)]
-pub(super) fn run(command: &mut Command) -> io::Result<u8> {
+pub(crate) fn run(command: &mut Command) -> io::Result<u8> {
     use std::{os::unix::process::ExitStatusExt, thread};
 
     use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -49,7 +49,7 @@ fn has_the_terminal() -> bool {
 
 /// Runs it to its end, and returns its exit code.
 #[cfg(not(unix))]
-pub(super) fn run(command: &mut Command) -> io::Result<u8> {
+pub(crate) fn run(command: &mut Command) -> io::Result<u8> {
     #[cfg(windows)]
     rally_cred_windows::leave_interrupts_to_children();
     command.status().map(rally_cred::system::exit_code)
