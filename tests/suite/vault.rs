@@ -91,7 +91,7 @@ async fn a_copy_of_this_program_plays_its_part() {
             Err(VaultTrouble::NoCollection) => println!("vault: no collection"),
             Err(VaultTrouble::Locked(_)) => println!("vault: locked"),
             Err(VaultTrouble::Failed(why)) => println!("vault: failed ({why})"),
-            Err(VaultTrouble::Server(trouble)) => println!("vault: {trouble:?}"),
+            Err(trouble @ VaultTrouble::Server(_)) => println!("vault: failed ({})", trouble.fault()),
         }
     }
 }
