@@ -56,9 +56,8 @@ pub(crate) async fn client_for(
 
 /// A client whose requests all go to the program that listens on this Unix socket.
 pub(crate) fn client_through(socket: &Path) -> Result<Client, SendTrouble> {
-    let builder = plain_client(Client::builder()).no_proxy().tls_certs_only([]);
     #[cfg(unix)]
-    let builder = builder.unix_socket(socket);
+    let builder = plain_client(Client::builder()).no_proxy().tls_certs_only([]).unix_socket(socket);
     #[cfg(not(unix))]
     return Err(SendTrouble::Unreachable(format!("there is no Unix socket {} here", socket.display())));
     #[cfg(unix)]

@@ -275,7 +275,7 @@ fn the_browser_that_the_user_has_chosen_is_opened_by_windows_and_no_shell_sees_t
 }
 
 /// What no text of a program for Windows may name: commands, files and services that are elsewhere.
-const FOREIGN: [&str; 25] = [
+const FOREIGN: [&str; 24] = [
     "chmod",
     "chown",
     "ulimit",
@@ -300,7 +300,6 @@ const FOREIGN: [&str; 25] = [
     "KWallet",
     "Keychain",
     "XDG_STATE_HOME to",
-    "umask",
 ];
 
 #[test]

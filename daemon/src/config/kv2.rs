@@ -4,7 +4,7 @@
 
 use std::{env, path::PathBuf};
 
-use rally_cred_proto::Fault;
+use rally_cred_proto::{Fault, native};
 
 use super::{
     from_home, parse_ca_file, parse_command,
@@ -93,8 +93,14 @@ pub(super) fn parse(source: &Source<'_>, entry: &Entry<'_>) -> Result<Kv2, Fault
                 let path = path.ok_or_else(|| {
                     source
                         .broken(text.at, "`token_credential` names no credential of this service")
-                        .why(format!("systemd sets {CREDENTIALS} for a service with LoadCredential="))
-                        .remedy(format!("add LoadCredential={} to the unit", text.text))
+                        .why(native!(
+                            format!("systemd sets {CREDENTIALS} for a service with LoadCredential="),
+                            windows: format!("{CREDENTIALS} names the folder that it would be in")
+                        ))
+                        .remedy(native!(
+                            format!("add LoadCredential={} to the unit", text.text),
+                            windows: "name a file instead"
+                        ))
                 })?;
                 ServerToken::Source(SecretSource::File(path))
             }
