@@ -18,9 +18,9 @@ use std::{
 
 use rally_cred_gateway::{Answered, Audit, Gateway, Identity, Later, Lease, Settings, Share, Tokens, Ways};
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, ProfileName, Reply, Secret,
+    Answer, Ask, Event, Fault, FaultKind, ProfileName, Reply, Secret,
     gateway::{GatewayStatus, Way, WayOut},
-    message::{Erase, Get, Target, Token},
+    message::{Erase, Get, Target, Token, Waiting, WaitingOn},
     network,
     shell_word::who_listens_on,
 };
@@ -361,6 +361,10 @@ async fn find(driver: &Driver, peer: &Peer, get: Get, refused: Option<Secret>) -
 async fn reply(mut pending: Pending) -> Result<Reply, Fault> {
     loop {
         match pending.next().await {
+            // A tool is told at once.
+            Some(Answer::Event(Event::Waiting(Waiting { on: WaitingOn::Unlock, .. }))) => {
+                return Err(Fault::new(FaultKind::Locked, "rally-cred is locked"));
+            }
             Some(Answer::Event(_)) => {}
             Some(Answer::Reply(Reply::Error(fault))) => return Err(fault),
             Some(Answer::Reply(reply)) => return Ok(reply),

@@ -76,6 +76,8 @@ impl ServiceManager {
             | Entry::GatewayOpened { .. }
             | Entry::GatewayClosed { .. }
             | Entry::GatewayFailed { .. }
+            | Entry::Locked(_)
+            | Entry::Unlocked
             | Entry::Stale(_) => {}
         }
     }

@@ -67,6 +67,11 @@ pub enum Ask {
     ShowGateway(NamedGateway),
     /// Make a gateway's key worthless: answered by [`Reply::Done`]. One of the config file gets another.
     RevokeGateway(NamedGateway),
+    /// Forget what the vault has, and hand out nothing until it is unlocked: answered by [`Reply::Done`] once that is so,
+    /// after a notice for each secret that stays in memory since no vault has it.
+    Lock,
+    /// Ask the vault to open, and hand out again: answered by [`Reply::Done`], also if it is not locked.
+    Unlock,
     /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
@@ -109,7 +114,7 @@ impl Ask {
             Self::ShowGateway(NamedGateway { name }) | Self::RevokeGateway(NamedGateway { name }) => {
                 line_breaker(name.as_bytes()).is_some()
             }
-            Self::Reload | Self::Stop => false,
+            Self::Lock | Self::Unlock | Self::Reload | Self::Stop => false,
         }
     }
 }
@@ -420,6 +425,14 @@ pub enum Got {
     NoMatch,
 }
 
+/// [`Ask::Lock`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Lock;
+
+/// [`Ask::Unlock`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Unlock;
+
 /// [`Ask::Reload`] as a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Reload;
@@ -479,6 +492,8 @@ requests! {
         Reply::ShownGateway(shown) => shown
     }
     RevokeGateway as |RevokeGateway(name)| Self::RevokeGateway(name) => () { Reply::Done => () }
+    Lock as |Lock| Self::Lock => () { Reply::Done => () }
+    Unlock as |Unlock| Self::Unlock => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
 }
@@ -521,6 +536,8 @@ pub enum WaitingOn {
     Renewal,
     /// Rally's answer to an authorization code.
     Exchange,
+    /// The user, who has locked the daemon or had it locked.
+    Unlock,
     /// Something that a newer daemon knows.
     #[serde(other)]
     Other,
@@ -693,6 +710,18 @@ pub struct Status {
     /// without a proxy's user name and password. A daemon that does not tell is older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<BTreeMap<String, String>>,
+    /// Whether the daemon is locked, and hands out nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<LockStatus>,
+}
+
+/// Since when the daemon is locked, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockStatus {
+    /// In seconds since 1970.
+    pub since: i64,
+    /// `user`, `session`, `sleep` or `idle`.
+    pub by: String,
 }
 
 /// Where tokens are kept, and whether that works.

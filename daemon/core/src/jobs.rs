@@ -20,6 +20,8 @@ pub(super) enum Owner {
     Checks,
     /// The gateway of this name.
     Gateway(String),
+    /// The lock, which asks the vault to open.
+    Lock,
     /// A `logout`, which erases an item of this profile.
     Logout { ask: AskId, profile: String, item: ItemKind },
 }

@@ -16,6 +16,7 @@ mod token;
 // What an account does with them.
 mod identity;
 mod keeping;
+mod locking;
 mod look;
 mod renewal;
 mod serving;
@@ -38,6 +39,7 @@ use crate::{
     event::{Alert, AskId, Effect, Epoch, GrantStep, Outcome, Peer},
     item::Item,
     jobs::Owner,
+    lock::tell_waiting,
     policy,
     profile::Profile,
     step::Step,
@@ -114,6 +116,9 @@ impl Account {
     }
 
     fn take_in(&mut self, step: &mut Step<'_>, waiter: Waiter) {
+        if step.is_locked {
+            tell_waiting(step, waiter.id, &self.profile.name);
+        }
         self.token.forget_missing();
         self.client_secret.forget_missing();
         if waiter.is_login() && !waiter.brings_client_secret() {
@@ -142,7 +147,7 @@ impl Account {
             Outcome::Redirected(redirect) => self.redirected(step, epoch, redirect),
             Outcome::Answered(raw) => self.answered(step, epoch, raw),
             Outcome::UserLookedUp(raw) => self.user_looked_up(step, epoch, raw),
-            Outcome::Erased(_) | Outcome::GatewayOpened(_) => false,
+            Outcome::Erased(_) | Outcome::Unlocked(_) | Outcome::GatewayOpened(_) => false,
         };
         if is_current {
             self.advance(step);
@@ -152,6 +157,9 @@ impl Account {
 
     /// Does whatever time and state now call for. Every event of the account ends here.
     pub(crate) fn advance(&mut self, step: &mut Step<'_>) {
+        if step.is_locked {
+            return self.rest(step);
+        }
         self.end_late_flow(step);
         if matches!(self.job, Job::Saving(until) if !self.is_saving() || until <= step.now.tick) {
             self.job = Job::None;
@@ -220,7 +228,10 @@ impl Account {
     }
 
     /// When [`Account::advance`] has something to do though no event comes.
-    pub(crate) fn next_deadline(&self, now: Now) -> Option<Tick> {
+    pub(crate) fn next_deadline(&self, step: &Step<'_>) -> Option<Tick> {
+        if step.is_locked {
+            return self.rest_until();
+        }
         let Self {
             profile: _,
             // Renewal ahead of time depends on several parts.
@@ -243,7 +254,7 @@ impl Account {
             vault_fault: _,
         } = self;
         [
-            self.renewal_due(now),
+            self.renewal_due(step.now),
             token_item.again_at(),
             client_secret_item.again_at(),
             job.deadline(),

@@ -230,6 +230,17 @@ impl Token {
         *self = Self { slot, generation, signed_in, renewed, ..Self::default() };
     }
 
+    /// Forgets every secret, all of which the vault has or nobody needs. It is read again when it is needed.
+    pub(super) fn lock(&mut self) {
+        let slot = match self.slot {
+            // There is none to be read.
+            Slot::Empty => Slot::Empty,
+            _ => Slot::Unread,
+        };
+        let Self { generation, signed_in, renewed, .. } = *self;
+        *self = Self { slot, generation, signed_in, renewed, ..Self::default() };
+    }
+
     /// Keeps what is held for the new vault; else it is read there. Whether a token is held.
     pub(super) fn move_to_other_vault(&mut self) -> bool {
         self.looked_at = None;

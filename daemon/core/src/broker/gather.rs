@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rally_cred_proto::{
     Event, Fault, Reply, Secret,
-    message::{SignedOut, Status, VaultStatus},
+    message::{LockStatus, SignedOut, Status, VaultStatus},
 };
 
 use crate::{
@@ -145,6 +145,7 @@ impl StatusGathering {
         accounts: &BTreeMap<String, Account>,
         default: &str,
         static_hosts: Vec<String>,
+        locked: Option<LockStatus>,
     ) -> Reply {
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
             let mut status = account.status(step.now, *account.profile().name == *default);
@@ -173,6 +174,7 @@ impl StatusGathering {
             vault: VaultStatus { kind: step.keyring.name().to_owned(), keeps, fault },
             static_hosts,
             network: Some(facts.network.clone()),
+            locked,
         }))
     }
 }

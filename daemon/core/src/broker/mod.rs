@@ -5,6 +5,7 @@
 mod gateways;
 mod gather;
 mod idle;
+mod lock;
 mod routes;
 mod running;
 mod wake_ups;
@@ -19,8 +20,9 @@ use crate::{
     account::Account,
     answer::{self, UserAnswer},
     dice::Dice,
-    event::{AskId, Effect, Entry, Epoch, Event, Outcome, Peer},
+    event::{AskId, Effect, Entry, Epoch, Event, LockedBy, Outcome, Peer},
     jobs::{Jobs, Owner},
+    lock::locked,
     policy,
     profile::{Config, Profile},
     sent::Sent,
@@ -34,6 +36,7 @@ use crate::{
 use gateways::Gateways;
 use gather::{LogoutGathering, StatusGathering};
 use idle::Idleness;
+use lock::Lock;
 use routes::{Accounts, Routes};
 use running::{Stop, stopping};
 use wake_ups::WakeUps;
@@ -55,6 +58,7 @@ pub struct Broker {
     logouts: Vec<LogoutGathering>,
     watchers: Watchers,
     reloads: Vec<AskId>,
+    lock: Lock,
     stop: Option<Stop>,
     /// Only where the service manager can start the daemon again.
     idleness: Option<Idleness>,
@@ -77,6 +81,7 @@ impl Broker {
             logouts: Vec::new(),
             watchers: Watchers::default(),
             reloads: Vec::new(),
+            lock: Lock::new(config.lock),
             stop: None,
             idleness: None,
             jobs: Jobs::default(),
@@ -98,6 +103,7 @@ impl Broker {
             now,
             dice,
             keyring: self.config.keyring,
+            is_locked: self.lock.is_closed(),
             jobs: std::mem::take(&mut self.jobs),
             effects: Vec::new(),
             read: Vec::new(),
@@ -106,8 +112,13 @@ impl Broker {
         if let Some(idleness) = &mut self.idleness {
             idleness.heard(now, &event);
         }
+        if let Some(by) = self.lock.closes_by_itself(now, &event) {
+            self.lock(&mut step, by);
+        }
+        self.lock.heard(now, &event);
         self.dispatch(&mut step, event);
         self.settle(&mut step);
+        self.tell_locked(&mut step);
         self.finish_gatherings(&mut step);
         self.watchers.tell(&mut step, &self.accounts);
         self.finish_stop(&mut step);
@@ -127,8 +138,9 @@ impl Broker {
         let stop = self.stop.as_ref().map(|stop| stop.until);
         let checks = self.statuses.iter().map(|status| status.until).min();
         let idle = self.idleness.as_ref().and_then(Idleness::deadline);
+        let lock = self.lock.deadline();
         let (gateways, watched) = (self.gateways.next_deadline(), self.watchers.next_deadline());
-        [accounts, stop, checks, self.statics.next_deadline(), gateways, idle, watched]
+        [accounts, stop, checks, self.statics.next_deadline(), gateways, idle, watched, lock]
             .into_iter()
             .flatten()
             .min()
@@ -169,6 +181,7 @@ impl Broker {
             }
             Some(Owner::Statics(server)) => self.statics.heard(step, server, epoch, &outcome),
             Some(Owner::Gateway(name)) => self.gateways.heard(step, &name, epoch, outcome),
+            Some(Owner::Lock) => self.unlocked(step, epoch, outcome),
             Some(Owner::Checks) => self.checked(step, epoch, outcome),
             Some(Owner::Logout { ask, profile, item }) => {
                 self.erased(step, epoch, ask, &profile, item, &outcome)
@@ -203,7 +216,7 @@ impl Broker {
     fn with_account(&mut self, step: &mut Step<'_>, name: &str, f: impl FnOnce(&mut Account, &mut Step<'_>)) {
         let Some(account) = self.accounts.get_mut(name) else { return };
         f(account, step);
-        self.wake_ups.set(name, account.next_deadline(step.now));
+        self.wake_ups.set(name, account.next_deadline(step));
     }
 
     /// Settles what accounts passed on: status requests that waited for a read, and requests for another user.
@@ -347,6 +360,13 @@ impl Broker {
             }
             Ask::ShowGateway(ask) => self.gateways.show(step, id, &ask.name),
             Ask::RevokeGateway(ask) => self.gateways.revoke(step, id, &ask.name),
+            Ask::Lock => {
+                if !step.is_locked {
+                    self.lock(step, LockedBy::User);
+                }
+                self.lock.tell_when_closed(step, id);
+            }
+            Ask::Unlock => self.lock.ask_vault(step, id, self.routes.default_name()),
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
@@ -377,6 +397,14 @@ impl Broker {
         wait: Ticks,
         wants: Wants,
     ) {
+        match wants {
+            Wants::Login { .. } | Wants::Erase(_) if step.is_locked => {
+                return step.reply(id, Reply::Error(locked()));
+            }
+            // It is shown as it is.
+            Wants::Reading if step.is_locked => return step.read.push((id, name.to_owned())),
+            _ => {}
+        }
         let deadline = step.now.tick + wait;
         self.with_account(step, name, |account, step| account.ask(step, id, peer, deadline, wants));
     }
@@ -389,6 +417,7 @@ impl Broker {
         if let Some(stop) = &mut self.stop {
             stop.left(id);
         }
+        self.lock.left(id);
         self.statics.left(id);
         self.gateways.left(step, id);
         let waited_at = self.accounts.iter().filter(|(_, account)| account.has_waiter(id));
@@ -419,6 +448,47 @@ impl Broker {
         true
     }
 
+    fn lock(&mut self, step: &mut Step<'_>, by: LockedBy) {
+        let held = self.accounts.iter().filter(|(_, account)| account.has_token());
+        let held = held.map(|(name, _)| name.clone()).collect();
+        self.lock.close(step, by, held);
+        self.statics.lock(step);
+        self.with_each_account(step, Account::lock);
+    }
+
+    /// Takes the vault's answer to an `unlock`.
+    fn unlocked(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) -> bool {
+        let Some(opened) = self.lock.answered(step, epoch, outcome) else { return false };
+        if let Some(held) = opened {
+            self.statics.unlock(step);
+            self.with_each_account(step, |account, step| {
+                let was_held = held.iter().any(|name| **name == *account.profile().name);
+                account.unlock(step, was_held);
+            });
+        }
+        true
+    }
+
+    /// Tells whoever locked once all is forgotten that can be, and what is not.
+    fn tell_locked(&mut self, step: &mut Step<'_>) {
+        let is_unsettled =
+            self.accounts.values().any(Account::is_unsettled) || self.statics.is_unsettled();
+        for id in self.lock.take_told(step.now, is_unsettled) {
+            let accounts = self.accounts.values().filter_map(Account::unforgotten);
+            for fault in accounts.chain(self.statics.unforgotten(step.keyring)) {
+                step.effects.push(Effect::Tell(id, rally_cred_proto::Event::Notice(fault)));
+            }
+            step.reply(id, Reply::Done);
+        }
+    }
+
+    fn with_each_account(&mut self, step: &mut Step<'_>, mut act: impl FnMut(&mut Account, &mut Step<'_>)) {
+        let names: Vec<_> = self.accounts.keys().cloned().collect();
+        for name in names {
+            self.with_account(step, &name, &mut act);
+        }
+    }
+
     fn read_config(&mut self, step: &mut Step<'_>) {
         self.config_reads += 1;
         step.effects.push(Effect::ReadConfig);
@@ -443,6 +513,7 @@ impl Broker {
         if step.jobs.is_empty()
             && self.config_reads == 0
             && self.stop.is_none()
+            && !self.lock.needs_this_process()
             && self.statuses.is_empty()
             && self.logouts.is_empty()
             && self.gateways.is_empty()
@@ -464,7 +535,7 @@ impl Broker {
             .partition(|status| status.is_complete(step.now) || self.stop.is_some());
         self.statuses = waiting;
         for status in done {
-            let reply = status.answer(step, &self.facts, &self.accounts, default, self.statics.host_names());
+            let reply = status.answer(step, &self.facts, &self.accounts, default, self.statics.host_names(), self.lock.status());
             self.gateways.tell(step, status.id);
             step.reply(status.id, reply);
         }
