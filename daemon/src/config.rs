@@ -22,8 +22,8 @@ use rally_cred_proto::{
 use crate::private_file::{self, Unusable};
 use rally_cred_core::{
     profile::{
-        BadUrl, BaseUrl, Config, GatewaySettings, Keyring, LockSettings, Notify, Profile, RedirectUri, SecretSource,
-        StaticHosts,
+        BadUrl, BaseUrl, Config, GatewaySettings, Keyring, LockSettings, Notify, Profile, RedirectUri,
+        SecretSource, StaticHosts,
     },
     time::Ticks,
 };
@@ -194,7 +194,9 @@ fn parse_lock(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<LockSett
                     }
                 }
             }
-            "idle" => settings.idle = Some(parse_span(source, &value, "30m")?).filter(|idle| *idle > Ticks(0)),
+            "idle" => {
+                settings.idle = Some(parse_span(source, &value, "30m")?).filter(|idle| *idle > Ticks(0))
+            }
             _ => return Err(source.unknown(&value, LOCK_KEYS, TOP_KEYS, "the top of the file")),
         }
     }

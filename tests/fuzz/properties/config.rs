@@ -34,7 +34,7 @@ pub(super) fn config(bytes: &[u8]) {
     let written = written(&config).to_string();
     assert_eq!(parse(&written, path), Ok(config.clone()), "{written}");
 
-    let Config { default_profile, keyring: _, profiles, static_hosts, notify: _, gateways } = &config;
+    let Config { default_profile, keyring: _, profiles, static_hosts, notify: _, gateways, lock: _ } = &config;
     assert_eq!(profiles.contains_key(default_profile), !profiles.is_empty(), "{config:?}");
     assert!(!profiles.is_empty() || !static_hosts.names().is_empty() && gateways.is_empty(), "{config:?}");
     for (name, profile) in profiles {
@@ -53,7 +53,14 @@ pub(super) fn config(bytes: &[u8]) {
 
 /// The config file that says this.
 fn written(config: &Config) -> Table {
-    let Config { default_profile, keyring, profiles, static_hosts, notify, gateways } = config;
+    let Config { default_profile, keyring, profiles, static_hosts, notify, gateways, lock } = config;
+    let LockSettings { on_session, on_sleep, idle } = lock;
+    let occasions = [("session", on_session), ("sleep", on_sleep)].into_iter().filter(|(_, is_one)| **is_one);
+    let occasions: Vec<_> = occasions.map(|(name, _)| Value::from(name)).collect();
+    let lock = table([
+        ("on", Some(occasions.into())),
+        ("idle", idle.map(|idle| format!("{}s", idle.as_seconds()).into())),
+    ]);
     let (way, command) = match notify {
         Notify::Desktop => ("desktop", None),
         Notify::Off => ("off", None),
@@ -72,6 +79,7 @@ fn written(config: &Config) -> Table {
         ("profile", Some(profiles.into())),
         ("static", Some(hosts.into())),
         ("gateway", Some(gateways.into())),
+        ("lock", Some(lock.into())),
     ])
 }
 

@@ -37,7 +37,7 @@ impl Account {
         if !matches!(self.job, Job::Renewing(..)) {
             self.job = Job::None;
         }
-        self.reports.close();
+        self.reports.put_off();
         self.keyring_news_at = None;
         self.save_again(step);
         if !self.is_unsettled() {

@@ -230,15 +230,14 @@ impl Token {
         *self = Self { slot, generation, signed_in, renewed, ..Self::default() };
     }
 
-    /// Forgets every secret, all of which the vault has or nobody needs. It is read again when it is needed.
+    /// Forgets the token, which the vault has. It is read again when it is needed. What Rally has refused is worth nothing,
+    /// and must not come back.
     pub(super) fn lock(&mut self) {
-        let slot = match self.slot {
-            // There is none to be read.
-            Slot::Empty => Slot::Empty,
-            _ => Slot::Unread,
-        };
-        let Self { generation, signed_in, renewed, .. } = *self;
-        *self = Self { slot, generation, signed_in, renewed, ..Self::default() };
+        // Where there is none, none is read.
+        if !matches!(self.slot, Slot::Empty) {
+            self.slot = Slot::Unread;
+        }
+        (self.ends, self.renew_at) = (None, None);
     }
 
     /// Keeps what is held for the new vault; else it is read there. Whether a token is held.

@@ -471,8 +471,7 @@ impl Broker {
 
     /// Tells whoever locked once all is forgotten that can be, and what is not.
     fn tell_locked(&mut self, step: &mut Step<'_>) {
-        let is_unsettled =
-            self.accounts.values().any(Account::is_unsettled) || self.statics.is_unsettled();
+        let is_unsettled = self.accounts.values().any(Account::is_unsettled) || self.statics.is_unsettled();
         for id in self.lock.take_told(step.now, is_unsettled) {
             let accounts = self.accounts.values().filter_map(Account::unforgotten);
             for fault in accounts.chain(self.statics.unforgotten(step.keyring)) {
@@ -535,7 +534,14 @@ impl Broker {
             .partition(|status| status.is_complete(step.now) || self.stop.is_some());
         self.statuses = waiting;
         for status in done {
-            let reply = status.answer(step, &self.facts, &self.accounts, default, self.statics.host_names(), self.lock.status());
+            let reply = status.answer(
+                step,
+                &self.facts,
+                &self.accounts,
+                default,
+                self.statics.host_names(),
+                self.lock.status(),
+            );
             self.gateways.tell(step, status.id);
             step.reply(status.id, reply);
         }
