@@ -141,14 +141,11 @@ const GATEWAY_KEYS: &[&str] = &["profile", "port", "mode", "paths", "wait"];
 const DEFAULT_SCOPE: &str = "alm";
 
 fn parse_keyring(source: &Source<'_>, text: Text<'_>) -> Result<Keyring, Fault> {
-    [Keyring::Auto, Keyring::Os, Keyring::Memory]
-        .into_iter()
-        .find(|keyring| keyring.name() == text.text)
-        .ok_or_else(|| {
-            source
-                .broken(text.at, "invalid value for `keyring`")
-                .remedy("write \"auto\", \"os\" or \"memory\"")
-        })
+    Keyring::parse(text.text).ok_or_else(|| {
+        source.broken(text.at, "invalid value for `keyring`").remedy(
+            "write \"auto\", \"os\", \"memory\", \"keyutils\", or \"helper:pass\" for docker-credential-pass",
+        )
+    })
 }
 
 fn parse_notify(source: &Source<'_>, text: Text<'_>) -> Result<Notify, Fault> {

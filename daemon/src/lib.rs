@@ -7,6 +7,7 @@ pub mod alert;
 pub mod clock;
 pub mod command_line;
 pub mod config;
+pub mod confinement;
 pub mod driver;
 pub mod endpoint;
 pub mod environment;
@@ -19,6 +20,7 @@ pub mod log;
 #[cfg(target_os = "linux")]
 pub mod logind;
 pub mod notify;
+pub mod outside;
 pub mod perform;
 pub mod private_file;
 pub mod program;

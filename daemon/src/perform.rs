@@ -35,7 +35,7 @@ impl Performer {
     /// Opens nothing: keyring and TLS are set up by their first use.
     pub fn new(
         driver: Driver,
-        keyring: Keyring,
+        keyring: &Keyring,
         alerts: Alerts,
         config_path: PathBuf,
         guard: SocketGuard,
@@ -78,7 +78,7 @@ impl Performer {
                 let vault = self.vault.clone();
                 self.run(epoch, async move { Outcome::Unlocked(vault.unlock(&key).await) });
             }
-            Effect::OpenVault(keyring) => self.vault = Vault::open(keyring),
+            Effect::OpenVault(keyring) => self.vault = Vault::open(&keyring),
             Effect::Listen(epoch, expected) => self.listen(epoch, expected),
             Effect::EndListening(epoch, page) => {
                 if let Some(listener) = self.listeners.remove(&epoch) {

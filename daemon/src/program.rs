@@ -1,10 +1,15 @@
 //! A program that the daemon runs: no shell, no terminal, nothing of the service manager's, and a group of its own.
 //! Does not: know its purpose, or how long it may take.
-//! Used by: `secret_source` and `alert`.
+//! Used by: `secret_source`, `vault` and `alert`.
 
-use std::{ffi::OsStr, io, process::Stdio};
+use std::{env, ffi::OsStr, io, process::Stdio};
 
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    runtime::Handle,
+};
+
+use crate::outside;
 
 /// What the service manager tells the daemon alone; the first would let a program speak for the daemon.
 const OF_THE_MANAGER: &str =
@@ -22,14 +27,36 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Starts what [`command`] made, which the daemon's confinement does not touch.
+pub fn start(mut command: Command) -> io::Result<Child> {
+    let runtime = Handle::current();
+    outside::run(move || {
+        let _of_this = runtime.enter();
+        command.spawn()
+    })?
+}
+
+/// The variables that password stores need: where their files, agents and prompts are.
+pub const VARIABLES_OF_STORES: &str = "PATH HOME USER LOGNAME LANG LC_ALL TMPDIR XDG_RUNTIME_DIR XDG_CONFIG_HOME XDG_DATA_HOME \
+     DBUS_SESSION_BUS_ADDRESS DISPLAY WAYLAND_DISPLAY XAUTHORITY SSH_AUTH_SOCK GNUPGHOME GPG_TTY \
+     PASSWORD_STORE_DIR SYSTEMROOT USERPROFILE USERNAME APPDATA LOCALAPPDATA PATHEXT TEMP";
+
+/// Leaves a password store the variables that it needs, and none of the daemon's others.
+pub fn keep_variables_of_stores(command: &mut Command) {
+    let kept = VARIABLES_OF_STORES.split(' ').filter_map(|name| Some((name, env::var_os(name)?)));
+    command.env_clear().envs(kept);
+    #[cfg(unix)]
+    command.current_dir("/");
+}
+
 /// A running program. Dropped before [`Group::child`] was waited for, it is killed with all that it started.
 #[derive(Debug)]
 pub struct Group(Child);
 
 impl Group {
-    /// Starts what [`command`] made.
-    pub fn start(command: &mut Command) -> io::Result<Self> {
-        command.spawn().map(Self)
+    /// As [`start`].
+    pub fn start(command: Command) -> io::Result<Self> {
+        start(command).map(Self)
     }
 
     /// The program itself.
@@ -62,7 +89,7 @@ mod tests {
     async fn what_the_program_started_ends_with_it() {
         let mut command = command("sh");
         command.args(["-c", "tail -f /dev/null & echo started; wait"]).stdout(Stdio::piped());
-        let mut group = Group::start(&mut command).unwrap();
+        let mut group = Group::start(command).unwrap();
         let mut stdout = group.child().stdout.take().unwrap();
         let mut started = [0; 8];
         stdout.read_exact(&mut started).await.unwrap();

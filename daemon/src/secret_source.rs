@@ -2,7 +2,7 @@
 //! Does not: keep it, show any of it, or use a shell.
 //! Used by: perform, when the broker finds none in the vault.
 
-use std::{env, io::Read, path::Path, process::Stdio, time::Duration};
+use std::{io::Read, path::Path, process::Stdio, time::Duration};
 
 use rally_cred_proto::{Fault, FaultKind, Secret, variables::SECRET_FILE};
 use tokio::io::AsyncReadExt;
@@ -19,11 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest first line. A client secret has about 40 characters.
 const LONGEST: usize = 4096;
-
-/// The variables that password stores need: where their files, agents and prompts are.
-const VARIABLES: &str = "PATH HOME USER LOGNAME LANG LC_ALL TMPDIR XDG_RUNTIME_DIR XDG_CONFIG_HOME XDG_DATA_HOME \
-                         DBUS_SESSION_BUS_ADDRESS DISPLAY WAYLAND_DISPLAY XAUTHORITY SSH_AUTH_SOCK GNUPGHOME GPG_TTY \
-                         PASSWORD_STORE_DIR SYSTEMROOT USERPROFILE USERNAME APPDATA LOCALAPPDATA PATHEXT TEMP";
 
 /// Asks the source. A fault shows nothing that the source gave.
 pub async fn fetch(source: &SecretSource) -> Result<Secret, Fault> {
@@ -50,10 +45,8 @@ pub async fn fetch(source: &SecretSource) -> Result<Secret, Fault> {
 async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
     let mut command = program::command(program);
     command.args(arguments).stdout(Stdio::piped());
-    command.env_clear().envs(VARIABLES.split(' ').filter_map(|name| Some((name, env::var_os(name)?))));
-    #[cfg(unix)]
-    command.current_dir("/");
-    let mut group = Group::start(&mut command).map_err(|err| format!("cannot be run: {err}"))?;
+    program::keep_variables_of_stores(&mut command);
+    let mut group = Group::start(command).map_err(|err| format!("cannot be run: {err}"))?;
     let mut kept = Zeroizing::new(Vec::with_capacity(LONGEST));
     if let Some(mut stdout) = group.child().stdout.take() {
         let mut piece = Zeroizing::new([0; 1024]);
@@ -141,7 +134,9 @@ mod tests {
         let foreign: Vec<_> = names
             .expose()
             .split(' ')
-            .filter(|name| !name.is_empty() && !VARIABLES.contains(name) && !own.contains(name))
+            .filter(|name| {
+                !name.is_empty() && !program::VARIABLES_OF_STORES.contains(name) && !own.contains(name)
+            })
             .collect();
         assert!(std::env::vars().any(|(name, _)| name.starts_with("CARGO")));
         assert_eq!(foreign, [""; 0]);

@@ -23,7 +23,7 @@ use tokio::{
 use crate::{
     activation::Inherited,
     alert::Alerts,
-    config,
+    config, confinement,
     driver::Driver,
     ipc::{self, Opened},
     log::{self, LogFile, Sink},
@@ -190,11 +190,13 @@ async fn serve_until_told(
             return Ok(());
         }
     };
+    let confinement = confinement::begin(&path);
     let facts = Facts {
         release: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         config: config_path.display().to_string(),
         network: network::shown(|name| std::env::var_os(name)),
+        confinement,
     };
     let driver = Driver::default();
     watch_signals(&driver)?;
@@ -204,7 +206,7 @@ async fn serve_until_told(
     let (alerts, mut all_gone) = Alerts::new(config.notify.clone());
     let manager = Rc::new(manager);
     let mut performer =
-        Performer::new(driver.clone(), config.keyring, alerts, config_path, guard, Rc::clone(&manager));
+        Performer::new(driver.clone(), &config.keyring, alerts, config_path, guard, Rc::clone(&manager));
     when_ready();
     let broker = Broker::new(facts, config);
     let broker = match idle_exit {

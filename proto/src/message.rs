@@ -713,6 +713,9 @@ pub struct Status {
     /// Whether the daemon is locked, and hands out nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked: Option<LockStatus>,
+    /// What the daemon has given up since it started. One that does not tell is older, or its system knows no such thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Confinement>,
 }
 
 /// Since when the daemon is locked, and why.
@@ -724,10 +727,21 @@ pub struct LockStatus {
     pub by: String,
 }
 
+/// What a daemon can no longer do, even by a fault of its own. The programs that it starts are not confined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Write elsewhere than beside its socket and in its state folder, by Landlock.
+    pub files: bool,
+    /// Make the system calls that it does not need, by seccomp.
+    pub system_calls: bool,
+    /// Gain privileges by running a program.
+    pub privileges: bool,
+}
+
 /// Where tokens are kept, and whether that works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VaultStatus {
-    /// `auto`, `os` or `memory`, as configured.
+    /// `auto`, `os` or another value of `keyring`, as configured.
     pub kind: String,
     /// Whether a token that is saved now outlives the daemon; absent while nobody has tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -67,7 +67,12 @@ pub(crate) fn read_more(
 ) -> io::Result<usize> {
     make_room(held, PIECE);
     let (length, room) = (held.len(), held.capacity());
-    held.resize(room, 0);
+    // Copied in pieces, since `resize` writes byte by byte in a program that is built for size.
+    while let Some(blank) = [0; PIECE].get(..(room - held.len()).min(PIECE))
+        && !blank.is_empty()
+    {
+        held.extend_from_slice(blank);
+    }
     let count = read(held.get_mut(length..).unwrap_or_default());
     held.truncate(length + count.as_ref().copied().unwrap_or(0));
     count

@@ -143,8 +143,8 @@ fn files_import_each_other_in_one_direction_only() {
 
 /// The daemon's parts: each knows parts of earlier lines only, so no shell knows another.
 const PARTS: [&str; 6] = [
-    "clock environment episode loans private_file program words worker",
-    "notify",
+    "clock environment episode loans outside private_file words worker",
+    "confinement notify program",
     "driver",
     "activation alert command_line config endpoint flow gateway ipc log logind secret_source vault",
     "perform",

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use rally_cred_core::profile::{Config, GatewaySettings, Notify, Profile, StaticHosts};
+use rally_cred_core::profile::{Config, GatewaySettings, LockSettings, Notify, Profile, StaticHosts};
 use rally_cred_proto::FaultKind;
 use rally_cred_tests::{man, world::Ended, world::World};
 use rally_credd::config;

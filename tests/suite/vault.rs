@@ -13,6 +13,9 @@ use rally_credd::vault::Vault;
 /// Names the scenario that a copy of this program plays, in an environment of its own.
 const SCENARIO: &str = "RALLY_CRED_VAULT_SCENARIO";
 
+/// The place that it uses, as in the config file; the OS keyring if not set.
+pub(crate) const PLACE: &str = "RALLY_CRED_VAULT_PLACE";
+
 fn key() -> ItemKey {
     ItemKey { kind: ItemKind::Token, name: "default".to_owned() }
 }
@@ -27,11 +30,11 @@ fn play(session: &KeyringSession, action: &str) -> String {
     play_in(session.env(), action)
 }
 
-fn play_in(keyring: Vec<(String, String)>, action: &str) -> String {
+pub(crate) fn play_in(env: Vec<(String, String)>, action: &str) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "vault::a_copy_of_this_program_plays_its_part", "--nocapture"])
         .env(SCENARIO, action)
-        .envs(keyring)
+        .envs(env)
         .output()
         .unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -42,11 +45,18 @@ fn play_in(keyring: Vec<(String, String)>, action: &str) -> String {
 #[tokio::test]
 async fn a_copy_of_this_program_plays_its_part() {
     let Ok(scenario) = std::env::var(SCENARIO) else { return };
-    let vault = Vault::open(Keyring::Os);
+    let place = std::env::var(PLACE).map_or(Keyring::Os, |place| Keyring::parse(&place).unwrap());
+    let vault = Vault::open(&place);
+    let mut key = key();
     for action in scenario.split(' ') {
         let outcome = match action.split_once('=').unwrap_or((action, "")) {
-            ("save", value) => vault.save(&key(), text(value)).await.map(|()| "saved".to_owned()),
-            ("erase", _) => vault.erase(&key()).await.map(|()| "erased".to_owned()),
+            ("name", name) => {
+                name.clone_into(&mut key.name);
+                continue;
+            }
+            ("save", value) => vault.save(&key, text(value)).await.map(|()| "saved".to_owned()),
+            ("list", _) => vault.accounts().await.map(|accounts| accounts.join("+")),
+            ("erase", _) => vault.erase(&key).await.map(|()| "erased".to_owned()),
             ("wait", path) => {
                 // The other process removes the file when it has done its part.
                 std::fs::write(path, "").unwrap();
@@ -64,14 +74,14 @@ async fn a_copy_of_this_program_plays_its_part() {
                     }
                     tokio::time::pause();
                 };
-                let (key, started) = (key(), std::time::Instant::now());
+                let started = std::time::Instant::now();
                 let (loaded, ()) = tokio::join!(vault.load(&key), jump);
                 tokio::time::resume();
                 assert!(started.elapsed().as_secs() < 15, "it was not the clock's jump");
                 loaded.map(|_| "loaded".to_owned())
             }
             _ => vault
-                .load(&key())
+                .load(&key)
                 .await
                 .map(|text| text.map_or("nothing".to_owned(), |text| text.expose().to_owned())),
         };

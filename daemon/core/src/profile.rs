@@ -2,7 +2,7 @@
 //! Does not: read the file (`config` does).
 //! Used by: the broker and every shell that talks to Rally.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use rally_cred_proto::{
     Origin, ProfileName,
@@ -133,7 +133,7 @@ impl StaticHosts {
 }
 
 /// Where tokens and client secrets are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Keyring {
     /// The OS keyring; where none answers, memory, with a warning.
     #[default]
@@ -142,16 +142,67 @@ pub enum Keyring {
     Os,
     /// Memory: signed in until the daemon stops.
     Memory,
+    /// The Linux kernel's keyring of this user: signed in until the machine restarts.
+    Keyutils,
+    /// A program that speaks the protocol of docker-credential-helpers.
+    Helper(HelperName),
 }
 
 impl Keyring {
-    /// The name in the config file.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Os => "os",
-            Self::Memory => "memory",
+    /// Reads the config file's value; `None` if there is no such place.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Auto),
+            "os" => Some(Self::Os),
+            "memory" => Some(Self::Memory),
+            "keyutils" => Some(Self::Keyutils),
+            _ => text.strip_prefix("helper:").and_then(HelperName::parse).map(Self::Helper),
         }
+    }
+
+    /// The value in the config file.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Auto => "auto".to_owned(),
+            Self::Os => "os".to_owned(),
+            Self::Memory => "memory".to_owned(),
+            Self::Keyutils => "keyutils".to_owned(),
+            Self::Helper(name) => format!("helper:{}", name.0),
+        }
+    }
+
+    /// Whether memory may stand in while the place does not answer.
+    pub fn may_use_memory(&self) -> bool {
+        *self == Self::Auto
+    }
+
+    /// Whether the place is the daemon's own memory, which no other daemon sees and no restart survives.
+    pub fn is_memory(&self) -> bool {
+        *self == Self::Memory
+    }
+
+    /// Whether a sign-in is done only once the place keeps its token.
+    pub fn must_keep(&self) -> bool {
+        !self.may_use_memory() && !self.is_memory()
+    }
+}
+
+/// What follows `docker-credential-` in a helper's name: a name of a program, so that no path and no option can stand
+/// there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HelperName(Arc<str>);
+
+impl HelperName {
+    /// Letters, digits, `-` and `_`, beginning with none of the last two, and at most 64 of them.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let begins_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        (begins_well && text.len() <= 64 && text.bytes().all(is_plain)).then(|| Self(text.into()))
+    }
+
+    /// The program, which is looked for in `PATH`.
+    pub fn program(&self) -> String {
+        format!("docker-credential-{}", self.0)
     }
 }
 

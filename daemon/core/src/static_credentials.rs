@@ -130,8 +130,8 @@ impl StaticCredentials {
     }
 
     /// What stays in memory of a locked daemon, as whoever locked is told.
-    pub(super) fn unforgotten(&self, keyring: Keyring) -> Option<Fault> {
-        let is_memory = keyring == Keyring::Memory && self.hosts != StaticHosts::default();
+    pub(super) fn unforgotten(&self, keyring: &Keyring) -> Option<Fault> {
+        let is_memory = *keyring == Keyring::Memory && self.hosts != StaticHosts::default();
         let unkept = self.stores.values().find(|store| store.has_unkept()).map(|store| store.server().name());
         let whose = unkept.or_else(|| is_memory.then(|| "every server".to_owned()))?;
         let what = format!("the credentials of {whose} stay in memory");
@@ -158,8 +158,8 @@ impl StaticCredentials {
     }
 
     /// Whether a new process would find everything, and nobody waits.
-    pub(super) fn is_forgettable(&self, keyring: Keyring) -> bool {
-        let is_memory = keyring == Keyring::Memory;
+    pub(super) fn is_forgettable(&self, keyring: &Keyring) -> bool {
+        let is_memory = keyring.is_memory();
         !self.stores.values().any(|store| store.has_work() || is_memory && store.has_credentials())
     }
 
@@ -174,7 +174,7 @@ impl StaticCredentials {
     /// vault is known to be unchanged.
     pub(super) fn apply(&mut self, step: &mut Step<'_>, hosts: StaticHosts, has_other_vault: bool) {
         self.hosts = hosts;
-        let is_known = step.keyring == Keyring::Memory && !has_other_vault;
+        let is_known = step.keyring.is_memory() && !has_other_vault;
         let servers: Vec<_> = self.stores.keys().filter(|_| !is_known).cloned().collect();
         self.with_each(servers, |store| store.read_again(step));
     }

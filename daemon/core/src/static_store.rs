@@ -11,7 +11,6 @@ use super::{
     event::{AskId, Effect, Entry as LogEntry, Epoch, Outcome, Peer},
     jobs::Owner,
     lock::{locked, tell_waiting},
-    profile::Keyring,
     record::{self, Decoded},
     static_record::{Entry, Server, StaticRecord, Wanted},
     step::Step,
@@ -302,7 +301,7 @@ impl HostStore {
                 Decoded::OfOther | Decoded::Damaged => Err(self.unreadable("it is damaged")),
                 Decoded::Later => Err(self.unreadable("a later version of rally-cred wrote it")),
             },
-            Err(trouble) if trouble.is_missing() && step.keyring == Keyring::Auto => {
+            Err(trouble) if trouble.is_missing() && step.keyring.may_use_memory() => {
                 // What was read from it is all there is now.
                 if let Some(mut was) = was {
                     was.put_all(std::mem::take(&mut self.unkept));
@@ -391,7 +390,8 @@ impl HostStore {
             }
             Err(trouble) => {
                 if trouble.is_missing()
-                    && let (Keyring::Auto, Known::Held(held)) = (step.keyring, &self.known)
+                    && step.keyring.may_use_memory()
+                    && let Known::Held(held) = &self.known
                 {
                     // The keyring left between read and write: what is held is all there is.
                     self.unkept = held.record.clone();

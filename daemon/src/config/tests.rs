@@ -31,6 +31,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
             static_hosts: StaticHosts::default(),
             notify: Notify::Desktop,
             gateways: BTreeMap::new(),
+            lock: LockSettings::default(),
             profiles: [(
                 "default".to_owned(),
                 Profile {
@@ -75,7 +76,7 @@ fn every_key_is_read() {
         ca_file = "~/ca.pem"
     "#;
     let config = parsed(text).unwrap();
-    assert_eq!((config.default_profile.as_str(), config.keyring), ("work.1", Keyring::Memory));
+    assert_eq!((config.default_profile.as_str(), &config.keyring), ("work.1", &Keyring::Memory));
     let work = &config.profiles["work.1"];
     assert_eq!(work.base_url.origin().to_string(), "https://eu1.rallydev.com");
     assert_eq!((work.scope.as_str(), work.username.as_deref()), ("alm other", Some("me@example.com")));
@@ -325,8 +326,8 @@ fn values_that_cannot_be_used_are_named_with_their_reason() {
     for (text, expected) in [
         ("keyring = 1", "line 1: `keyring` must be a string, not an integer\n  try: keyring = \"…\""),
         (
-            "\n\nkeyring = \"file\"",
-            "line 3: invalid value for `keyring`\n  try: write \"auto\", \"os\" or \"memory\"",
+            "\n\nkeyring = \"helper:../pass\"",
+            "line 3: invalid value for `keyring`\n  try: write \"auto\", \"os\", \"memory\", \"keyutils\", or \"helper:pass\" for docker-credential-pass",
         ),
         (
             "default_profile = [1]",
@@ -573,4 +574,21 @@ fn what_is_wrong_with_a_gateway_is_told_with_its_line_and_what_to_write() {
         fault("gateway = 1\n"),
         "line 1: `gateway` must be a table, not an integer\n  try: write gateways as [gateway.NAME] with their keys below"
     );
+}
+
+#[test]
+fn the_daemon_locks_by_itself_only_on_what_is_named() {
+    let lock = |lines: &str| parsed(&format!("{PROFILE}[lock]\n{lines}")).map(|config| config.lock);
+    assert_eq!(lock("").unwrap(), LockSettings::default());
+    let all = LockSettings { on_session: true, on_sleep: true, idle: Some(Ticks::seconds(1800)) };
+    assert_eq!(lock("on = [\"session\", \"sleep\"]\nidle = \"30m\"").unwrap(), all);
+    assert_eq!(lock("on = []\nidle = \"0\"").unwrap(), LockSettings::default());
+    for (lines, what, remedy) in [
+        ("on = [\"screen\"]", "something else than occasions", "on = [\"session\", \"sleep\"]"),
+        ("idle = \"soon\"", "`idle` is no duration", "idle = \"30m\""),
+        ("after = \"30m\"", "unknown key `after`", ""),
+    ] {
+        let told = fault(&format!("{PROFILE}[lock]\n{lines}"));
+        assert!(told.contains(what) && told.contains(remedy), "{told}");
+    }
 }

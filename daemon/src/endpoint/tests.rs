@@ -208,6 +208,34 @@ async fn a_server_that_never_answers_is_left_after_the_time_limit() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_that_trickles_or_only_promises_one_is_left_after_the_same_time() {
+    // A byte of the body now and then, and the beginnings that may come before an answer, without end.
+    let body = ("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "x");
+    for (first, again) in [body, ("", "HTTP/1.1 103 Early Hints\r\n\r\n")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let profile = profile(&format!("http://{}", listener.local_addr().unwrap()), None);
+        let mut ask = tokio::spawn(async move { find_user(&profile, &secret("t")).await });
+        let (mut stream, _) = tokio::select! {
+            accepted = listener.accept() => accepted.unwrap(),
+            early = &mut ask => panic!("{}", line(early.unwrap())),
+        };
+        request(&mut stream).await;
+        stream.write_all(first.as_bytes()).await.unwrap();
+        let asked = tokio::time::Instant::now();
+        let server = tokio::spawn(async move {
+            while stream.write_all(again.as_bytes()).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        tokio::time::pause();
+        assert_eq!(line(ask.await.unwrap()), "TimedOut", "{again}");
+        assert!(asked.elapsed() < ANSWER_IN + Duration::from_secs(2), "{again}");
+        tokio::time::resume();
+        server.abort();
+    }
+}
+
 /// A certificate authority with its `ca_file`.
 struct Authority {
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,

@@ -60,7 +60,7 @@ async fn try_vault(vault: &Vault, id: AskId, keyring: Keyring) -> Finding {
     let (note, fault) = match (keyring, vault.try_out(&key).await) {
         (_, Err(trouble)) => (None, Some(trouble.fault())),
         (Keyring::Memory, Ok(())) => (Some("memory, as configured: signed in until the daemon stops"), None),
-        (Keyring::Auto | Keyring::Os, Ok(())) => (Some("an item was written, read and deleted"), None),
+        (_, Ok(())) => (Some("an item was written, read and deleted"), None),
     };
     Finding { check: Tried::Vault, profile: None, note: note.map(str::to_owned), fault }
 }

@@ -108,6 +108,15 @@ impl Store for OsKeyring {
         }
     }
 
+    fn accounts(&self) -> Result<Vec<String>, Refusal> {
+        let ours = HashMap::from([("service", SERVICE)]);
+        let entries = self.0.search(&ours).map_err(|err| refusal(&err))?;
+        let mut accounts: Vec<_> = entries.iter().filter_map(account_of).collect();
+        accounts.sort();
+        accounts.dedup();
+        Ok(accounts)
+    }
+
     /// Erases every item of this name, or a duplicate would bring back what is forgotten.
     fn erase(&self, account: &str) -> Result<(), Refusal> {
         erase(&self.entry(account)?)
@@ -118,6 +127,14 @@ impl OsKeyring {
     fn entry(&self, account: &str) -> Result<Entry, Refusal> {
         let modifiers = HashMap::from_iter(MODIFIERS.iter().copied());
         self.0.build(SERVICE, account, Some(&modifiers)).map_err(|err| refusal(&err))
+    }
+}
+
+/// Under which name an item was found.
+fn account_of(entry: &Entry) -> Option<String> {
+    match entry.get_specifiers() {
+        Some((_, account)) => Some(account),
+        None => entry.get_attributes().ok()?.remove("username"),
     }
 }
 
@@ -170,7 +187,7 @@ fn first_readable(duplicates: Vec<Entry>) -> Result<Option<Secret>, Refusal> {
 }
 
 /// An item that cannot be read is left alone, since it may be another program's.
-fn readable(bytes: Vec<u8>) -> Result<Secret, Refusal> {
+pub(super) fn readable(bytes: Vec<u8>) -> Result<Secret, Refusal> {
     let damaged = || Refusal {
         trouble: VaultTrouble::Failed("the item holds something that rally-cred did not write".to_owned()),
         reopen: false,

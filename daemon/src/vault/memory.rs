@@ -23,6 +23,10 @@ impl Memory {
         self.items().get(key).cloned()
     }
 
+    pub(super) fn accounts(&self) -> Vec<String> {
+        self.items().keys().map(ItemKey::account).collect()
+    }
+
     pub(super) fn change(&self, Change { key, from, to }: Change) -> Changed {
         let mut items = self.items();
         let held = items.get(&key);
@@ -53,7 +57,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn memory_keeps_each_kind_apart_until_it_is_erased() {
-        let vault = Vault::open(Keyring::Memory);
+        let vault = Vault::open(&Keyring::Memory);
         let token = ItemKey { kind: ItemKind::Token, name: "work".to_owned() };
         let client_secret = ItemKey { kind: ItemKind::ClientSecret, ..token.clone() };
         vault.save(&token, Secret::parse("one".to_owned()).unwrap()).await.unwrap();

@@ -1,4 +1,5 @@
-//! Keeps tokens and client secrets: in the OS keyring, or in memory.
+//! Keeps tokens and client secrets in the place that the config file chooses: the OS keyring, memory, the kernel's
+//! keyring, or a helper program.
 //! Does not: decide when to keep something, fall back from one to the other, or read records.
 //! Used by: perform, which turns the broker's vault effects into calls.
 
@@ -10,8 +11,12 @@ use rally_cred_core::{
     profile::Keyring,
     vault::{Change, Changed, ItemKey, Read, VaultTrouble},
 };
+use thread::Store;
 
+mod helper;
 mod keyring;
+#[cfg(target_os = "linux")]
+mod keyutils;
 mod memory;
 mod thread;
 
@@ -32,6 +37,14 @@ impl fmt::Debug for Vault {
     }
 }
 
+#[cfg(target_os = "linux")]
+use keyutils::open as open_keyutils;
+
+#[cfg(not(target_os = "linux"))]
+fn open_keyutils() -> Result<Box<dyn Store>, VaultTrouble> {
+    Err(VaultTrouble::Missing("only Linux has a keyring in its kernel".to_owned()))
+}
+
 #[derive(Clone)]
 enum Place {
     Keyring(Arc<thread::KeyringThread>),
@@ -41,13 +54,21 @@ enum Place {
 impl Vault {
     /// Opens the configured place; nothing is touched before the first call. `Auto` and `Os` are the same here: the
     /// broker decides what to do about a missing keyring.
-    pub fn open(choice: Keyring) -> Self {
+    pub fn open(choice: &Keyring) -> Self {
         match choice {
-            Keyring::Auto | Keyring::Os => {
-                Self(Place::Keyring(Arc::new(thread::KeyringThread::new(keyring::open, PATIENCE))))
-            }
+            Keyring::Auto | Keyring::Os => Self::on_thread(keyring::open),
             Keyring::Memory => Self(Place::Memory(Arc::default())),
+            Keyring::Keyutils => Self::on_thread(open_keyutils),
+            Keyring::Helper(name) => {
+                let name = name.clone();
+                Self::on_thread(move || Ok(Box::new(helper::Helper::new(name.clone()))))
+            }
         }
+    }
+
+    /// A place whose calls may block.
+    fn on_thread(open: impl Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync + 'static) -> Self {
+        Self(Place::Keyring(Arc::new(thread::KeyringThread::new(open, PATIENCE))))
     }
 
     /// What is kept under the key.
@@ -98,6 +119,16 @@ impl Vault {
     /// Erases what is kept under the key, if anything.
     pub async fn erase(&self, key: &ItemKey) -> Result<(), VaultTrouble> {
         self.write(key, None).await
+    }
+
+    /// The account names of all items, in alphabetical order.
+    pub async fn accounts(&self) -> Result<Vec<String>, VaultTrouble> {
+        let mut accounts = match &self.0 {
+            Place::Keyring(keyring) => keyring.accounts().await?,
+            Place::Memory(memory) => memory.accounts(),
+        };
+        accounts.sort();
+        Ok(accounts)
     }
 
     async fn write(&self, key: &ItemKey, value: Option<Secret>) -> Result<(), VaultTrouble> {

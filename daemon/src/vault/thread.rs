@@ -28,6 +28,8 @@ pub(super) trait Store {
     fn save(&self, account: &str, value: &Secret) -> Result<(), Refusal>;
     /// Succeeds if there is no such item.
     fn erase(&self, account: &str) -> Result<(), Refusal>;
+    /// The account names of all items, in no order.
+    fn accounts(&self) -> Result<Vec<String>, Refusal>;
 }
 
 /// Why a store failed.
@@ -48,6 +50,7 @@ type Outcome = Result<Done, VaultTrouble>;
 
 enum Done {
     Loaded(Option<Secret>),
+    Listed(Vec<String>),
     Written,
     /// The item held this instead of what was expected, and was left alone.
     Conflict(Option<Secret>),
@@ -78,10 +81,14 @@ struct Running {
 }
 
 struct Job {
-    account: String,
-    /// `None` loads.
-    write: Option<Arc<Mutex<PendingWrite>>>,
+    what: What,
     answer: oneshot::Sender<Outcome>,
+}
+
+enum What {
+    Load(String),
+    Write(String, Arc<Mutex<PendingWrite>>),
+    List,
 }
 
 /// The newest value for an account, shared by all its unfinished writes.
@@ -131,16 +138,24 @@ impl KeyringThread {
     }
 
     pub(super) async fn load(&self, account: &str) -> Result<Option<Secret>, VaultTrouble> {
-        match self.call(account, None).await? {
+        match self.call(What::Load(account.to_owned())).await? {
             Done::Loaded(found) => Ok(found),
-            Done::Written | Done::Conflict(_) => Ok(None),
+            Done::Listed(_) | Done::Written | Done::Conflict(_) => Ok(None),
+        }
+    }
+
+    /// The account names of all items.
+    pub(super) async fn accounts(&self) -> Result<Vec<String>, VaultTrouble> {
+        match self.call(What::List).await? {
+            Done::Listed(accounts) => Ok(accounts),
+            Done::Loaded(_) | Done::Written | Done::Conflict(_) => Ok(Vec::new()),
         }
     }
 
     /// Saves the value, or erases the item.
     pub(super) async fn write(&self, account: &str, value: Option<Secret>) -> Result<(), VaultTrouble> {
         let pending = self.pending(account, None, value);
-        self.call(account, Some(pending)).await.map(|_| ())
+        self.call(What::Write(account.to_owned(), pending)).await.map(|_| ())
     }
 
     /// The same, if the item holds what is expected.
@@ -151,15 +166,15 @@ impl KeyringThread {
         value: Option<Secret>,
     ) -> Result<Changed, VaultTrouble> {
         let pending = self.pending(account, Some(expected), value);
-        match self.call(account, Some(pending)).await? {
+        match self.call(What::Write(account.to_owned(), pending)).await? {
             Done::Conflict(found) => Ok(Changed::Conflict(found)),
-            Done::Written | Done::Loaded(_) => Ok(Changed::Done),
+            Done::Written | Done::Loaded(_) | Done::Listed(_) => Ok(Changed::Done),
         }
     }
 
-    async fn call(&self, account: &str, write: Option<Arc<Mutex<PendingWrite>>>) -> Outcome {
+    async fn call(&self, what: What) -> Outcome {
         let (answer, answered) = oneshot::channel();
-        let thread = self.submit(Job { account: account.to_owned(), write, answer })?;
+        let thread = self.submit(Job { what, answer })?;
         match timeout(self.patience, answered).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(VaultTrouble::Failed("the keyring's thread ended".to_owned())),
@@ -294,7 +309,11 @@ fn perform(store: &mut Option<Box<dyn Store>>, open: &Open, job: &Job) -> Outcom
 }
 
 fn attempt(store: &dyn Store, job: &Job) -> Result<Done, Refusal> {
-    let Some(pending) = &job.write else { return store.load(&job.account).map(Done::Loaded) };
+    let (account, pending) = match &job.what {
+        What::Load(account) => return store.load(account).map(Done::Loaded),
+        What::List => return store.accounts().map(Done::Listed),
+        What::Write(account, pending) => (account, pending),
+    };
     // After the first round, the item holds what this thread has written.
     let mut is_ours = false;
     loop {
@@ -304,7 +323,7 @@ fn attempt(store: &dyn Store, job: &Job) -> Result<Done, Refusal> {
         };
         let mut is_there = false;
         if is_conditional && !is_ours {
-            let found = store.load(&job.account)?;
+            let found = store.load(account)?;
             is_there = is_same(found.as_ref(), value.as_ref());
             let mut pending = unpoisoned(pending);
             if pending.turn == turn && !is_there && !pending.may_replace(found.as_ref()) {
@@ -314,8 +333,8 @@ fn attempt(store: &dyn Store, job: &Job) -> Result<Done, Refusal> {
         }
         match value {
             _ if is_there => {}
-            Some(value) => store.save(&job.account, &value)?,
-            None => store.erase(&job.account)?,
+            Some(value) => store.save(account, &value)?,
+            None => store.erase(account)?,
         }
         is_ours = true;
         if unpoisoned(pending).turn == turn {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rally_cred_core::{
     also::{Also, TokenHeader},
-    profile::{Config, GatewaySettings, Notify, Profile, SecretSource},
+    profile::{Config, GatewaySettings, LockSettings, Notify, Profile, SecretSource},
 };
 use rally_cred_proto::FaultKind;
 use rally_credd::config::parse;
@@ -34,7 +34,8 @@ pub(super) fn config(bytes: &[u8]) {
     let written = written(&config).to_string();
     assert_eq!(parse(&written, path), Ok(config.clone()), "{written}");
 
-    let Config { default_profile, keyring: _, profiles, static_hosts, notify: _, gateways, lock: _ } = &config;
+    let Config { default_profile, keyring: _, profiles, static_hosts, notify: _, gateways, lock: _ } =
+        &config;
     assert_eq!(profiles.contains_key(default_profile), !profiles.is_empty(), "{config:?}");
     assert!(!profiles.is_empty() || !static_hosts.names().is_empty() && gateways.is_empty(), "{config:?}");
     for (name, profile) in profiles {

@@ -94,7 +94,7 @@ impl ConfigFile {
                 self.keyring = match self.keyring {
                     Keyring::Auto if chance.one_in(2) => Keyring::Memory,
                     Keyring::Auto => Keyring::Os,
-                    Keyring::Os | Keyring::Memory => Keyring::Auto,
+                    _ => Keyring::Auto,
                 }
             }
             _ => {}
@@ -158,7 +158,7 @@ impl ConfigFile {
             .filter_map(|number| Some((name_of(number), self.profile(number)?)))
             .collect();
         let static_hosts = if self.has_statics { StaticHosts::All } else { StaticHosts::default() };
-        let (default_profile, keyring) = (name_of(0), self.keyring);
+        let (default_profile, keyring) = (name_of(0), self.keyring.clone());
         let gateways = self.wanted_gateways().collect();
         let lock = LockSettings { on_session: self.locks_with_session, ..LockSettings::default() };
         Config { default_profile, keyring, profiles, static_hosts, gateways, lock, ..Config::default() }

@@ -95,7 +95,7 @@ impl Daemon {
                 chance: Seeded::new(seed ^ 0xd1ce),
                 has_jitter: planted != Some(Planted::NoBackoff),
             },
-            vault: SimVault::open(config.keyring, bugs),
+            vault: SimVault::open(&config.keyring, bugs),
             left_vaults: Vec::new(),
             outcomes: Vec::new(),
             answered: Vec::new(),
@@ -135,13 +135,13 @@ impl Daemon {
         self.asked_of.clear();
         self.fresh.clear();
         self.config = config.clone();
-        self.vault = SimVault::open(config.keyring, self.bugs);
+        self.vault = SimVault::open(&config.keyring, self.bugs);
         self.broker = broker(config, self.idle_exit);
         wrote
     }
 
     /// It uses another keyring from now on; calls that are under way go on.
-    pub(super) fn open_vault(&mut self, keyring: Keyring) {
+    pub(super) fn open_vault(&mut self, keyring: &Keyring) {
         let old = std::mem::replace(&mut self.vault, SimVault::open(keyring, self.bugs));
         self.left_vaults.retain(|vault| vault.next_at().is_some());
         self.left_vaults.push(old);

@@ -98,8 +98,8 @@ const LONGEST_PROMPT: Ticks = Ticks::seconds(1800);
 
 impl SimVault {
     /// A way to the keyring, or to memory, perhaps with bugs.
-    pub(super) fn open(keyring: Keyring, bugs: Bugs) -> Self {
-        Self { memory: (keyring == Keyring::Memory).then(Items::new), bugs, ..Self::default() }
+    pub(super) fn open(keyring: &Keyring, bugs: Bugs) -> Self {
+        Self { memory: keyring.is_memory().then(Items::new), bugs, ..Self::default() }
     }
 
     /// What is kept at its end.

@@ -10,7 +10,6 @@ use crate::{
     item::{Item, Written},
     jobs::Owner,
     policy,
-    profile::Keyring,
     record::{self, ClientSecretRecord, Decoded, TokenRecord},
     step::Step,
     vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble},
@@ -57,7 +56,7 @@ impl Account {
     }
 
     fn load_failed(&mut self, step: &mut Step<'_>, is_token: bool, trouble: &VaultTrouble) {
-        let may_use_memory = trouble.is_missing() && step.keyring == Keyring::Auto;
+        let may_use_memory = trouble.is_missing() && step.keyring.may_use_memory();
         if is_token {
             self.token.failed(may_use_memory);
         } else {
@@ -202,7 +201,7 @@ impl Account {
     ) -> bool {
         let is_token = self.token_item.is_writing(epoch);
         let item = if is_token { &mut self.token_item } else { &mut self.client_secret_item };
-        let lasts = step.keyring != Keyring::Memory;
+        let lasts = !step.keyring.is_memory();
         let (now, dice) = (step.now, &mut *step.dice);
         let retry_at = |failures| now.tick + policy::save_again(failures, dice);
         let Some(written) = item.written(epoch, outcome, lasts, retry_at) else { return false };

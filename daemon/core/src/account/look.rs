@@ -15,7 +15,6 @@ use crate::{
     event::{Effect, Epoch, GrantStep},
     item::Item,
     policy,
-    profile::Keyring,
     record::{Decoded, TokenRecord},
     step::Step,
     vault::{ItemKind, Read},
@@ -48,7 +47,7 @@ impl Account {
     /// Begins a look; hands it back where there is nothing to see.
     fn look(&mut self, step: &mut Step<'_>, look: Look) -> Result<(), Look> {
         // No other process shares this memory.
-        if step.keyring == Keyring::Memory {
+        if step.keyring.is_memory() {
             return Err(look);
         }
         let key = self.key(ItemKind::Token);

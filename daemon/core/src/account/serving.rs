@@ -11,7 +11,6 @@ use crate::{
     account::{Account, identity::Identity, job::Job, sign_in::NO_ANSWER, slot::Slot},
     event::{AskId, Effect, Entry},
     policy,
-    profile::Keyring,
     step::Step,
     time::Now,
     waiter::{Waiter, Wants},
@@ -161,8 +160,8 @@ impl Account {
     fn confirm(&mut self, step: &mut Step<'_>, id: AskId, already: bool) {
         let record = self.token.held();
         if let Some(fault) = &self.vault_fault {
-            // With `keyring = "os"`, a login is not done while the keyring does not keep the token.
-            if step.keyring == Keyring::Os && !self.is_kept() {
+            // Where memory does not stand in, a login is not done while the keyring does not keep the token.
+            if step.keyring.must_keep() && !self.is_kept() {
                 return step.reply(id, Reply::Error(fault.clone()));
             }
             step.effects.push(Effect::Tell(id, Event::Notice(fault.clone())));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rally_cred_proto::{
     Event, Fault, Reply, Secret,
-    message::{LockStatus, SignedOut, Status, VaultStatus},
+    message::{Confinement, LockStatus, SignedOut, Status, VaultStatus},
 };
 
 use crate::{
@@ -31,6 +31,8 @@ pub struct Facts {
     pub config: String,
     /// The variables that decide how Rally is reached, fit to be shown.
     pub network: BTreeMap<String, String>,
+    /// What the daemon has given up, where the system knows such a thing.
+    pub confinement: Option<Confinement>,
 }
 
 #[derive(Debug)]
@@ -165,15 +167,16 @@ impl StatusGathering {
         let was_used = accounts.values().any(Account::has_token);
         let keeps = match step.keyring {
             Keyring::Memory => Some(false),
-            Keyring::Auto | Keyring::Os => (was_used || fault.is_some()).then_some(fault.is_none()),
+            _ => (was_used || fault.is_some()).then_some(fault.is_none()),
         };
         Reply::Status(Box::new(Status {
             release: facts.release.clone(),
             pid: facts.pid,
             config: facts.config.clone(),
-            vault: VaultStatus { kind: step.keyring.name().to_owned(), keeps, fault },
+            vault: VaultStatus { kind: step.keyring.name(), keeps, fault },
             static_hosts,
             network: Some(facts.network.clone()),
+            confinement: facts.confinement,
             locked,
         }))
     }
@@ -209,13 +212,13 @@ impl LogoutGathering {
         epoch: Epoch,
         profile: &str,
         outcome: &Result<(), VaultTrouble>,
-        keyring: Keyring,
+        keyring: &Keyring,
     ) {
         self.open.remove(&epoch);
         match outcome {
             Ok(()) => {}
             // There may be none; but if there is, it comes back with the keyring.
-            Err(trouble) if trouble.is_missing() && keyring == Keyring::Auto => {
+            Err(trouble) if trouble.is_missing() && keyring.may_use_memory() => {
                 self.unasked = Some(trouble.fault());
             }
             Err(trouble) => self.fault = Some(trouble.fault()),

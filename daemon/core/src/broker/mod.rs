@@ -102,7 +102,7 @@ impl Broker {
         let mut step = Step {
             now,
             dice,
-            keyring: self.config.keyring,
+            keyring: self.config.keyring.clone(),
             is_locked: self.lock.is_closed(),
             jobs: std::mem::take(&mut self.jobs),
             effects: Vec::new(),
@@ -207,7 +207,7 @@ impl Broker {
             account.erased(item);
         }
         for logout in self.logouts.iter_mut().filter(|logout| logout.id == ask) {
-            logout.erased(epoch, profile, outcome, step.keyring);
+            logout.erased(epoch, profile, outcome, &step.keyring);
         }
         true
     }
@@ -345,7 +345,7 @@ impl Broker {
                 let profiles =
                     accounts.map(|account| (account.profile().clone(), account.is_listening())).collect();
                 let secrets = self.secrets();
-                step.effects.push(Effect::Check { id, keyring: step.keyring, profiles, secrets });
+                step.effects.push(Effect::Check { id, keyring: step.keyring.clone(), profiles, secrets });
             }
             Ask::Watch(watch) => {
                 let names = self.routes.named_or_all(&self.accounts, watch.profile.as_deref())?;
@@ -474,7 +474,7 @@ impl Broker {
         let is_unsettled = self.accounts.values().any(Account::is_unsettled) || self.statics.is_unsettled();
         for id in self.lock.take_told(step.now, is_unsettled) {
             let accounts = self.accounts.values().filter_map(Account::unforgotten);
-            for fault in accounts.chain(self.statics.unforgotten(step.keyring)) {
+            for fault in accounts.chain(self.statics.unforgotten(&step.keyring)) {
                 step.effects.push(Effect::Tell(id, rally_cred_proto::Event::Notice(fault)));
             }
             step.reply(id, Reply::Done);
@@ -516,7 +516,7 @@ impl Broker {
             && self.statuses.is_empty()
             && self.logouts.is_empty()
             && self.gateways.is_empty()
-            && self.statics.is_forgettable(step.keyring)
+            && self.statics.is_forgettable(&step.keyring)
             && self.accounts.values().all(|account| account.is_forgettable(step.now))
         {
             step.effects.push(Effect::ExitIfDeserted);

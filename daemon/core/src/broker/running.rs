@@ -52,8 +52,8 @@ impl Broker {
     fn apply(&mut self, step: &mut Step<'_>, config: Config) {
         let has_other_vault = self.config.keyring != config.keyring;
         if has_other_vault {
-            step.keyring = config.keyring;
-            step.effects.push(Effect::OpenVault(config.keyring));
+            step.keyring = config.keyring.clone();
+            step.effects.push(Effect::OpenVault(config.keyring.clone()));
         }
         let mut old = std::mem::take(&mut self.accounts);
         for profile in config.profiles.values() {

@@ -131,7 +131,7 @@ fn a_check_tries_each_profile_and_knows_whose_port_is_ours() {
     let Some(Effect::Check { id: own, keyring, profiles, .. }) = stage.effects.last() else {
         panic!("no check in {:?}", stage.effects)
     };
-    assert_eq!((*own, *keyring), (id, Keyring::Os));
+    assert_eq!((*own, keyring), (id, &Keyring::Os));
     let ports: Vec<_> =
         profiles.iter().map(|(profile, is_listening)| (&*profile.name, *is_listening)).collect();
     assert_eq!(ports, [("a", true), ("b", false)]);

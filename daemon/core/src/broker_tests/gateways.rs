@@ -92,7 +92,7 @@ fn config(keyring: Keyring, gateways: &[(&str, Option<u16>)]) -> Config {
 }
 
 fn stage(keyring: Keyring, gateways: &[(&str, Option<u16>)]) -> Stage {
-    let mut stage = Stage::with(keyring, &["default"]);
+    let mut stage = Stage::with(keyring.clone(), &["default"]);
     stage.broker = Broker::new(Facts::default(), config(keyring, gateways));
     stage.wait(Ticks(0));
     stage

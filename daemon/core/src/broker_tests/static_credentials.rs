@@ -10,7 +10,7 @@ use crate::profile::StaticHosts;
 const HOST: &str = "git.example.com";
 
 fn stage(keyring: Keyring) -> Stage {
-    let mut stage = Stage::with(keyring, &["default"]);
+    let mut stage = Stage::with(keyring.clone(), &["default"]);
     stage.broker = broker(keyring, StaticHosts::All);
     stage
 }

@@ -62,6 +62,11 @@ impl Store for Fake {
         unpoisoned(&self.items).remove(account);
         Ok(())
     }
+
+    fn accounts(&self) -> Result<Vec<String>, Refusal> {
+        self.step()?;
+        Ok(unpoisoned(&self.items).keys().cloned().collect())
+    }
 }
 
 /// A keyring whose stores share their items; the last is followed by none.

@@ -49,7 +49,7 @@ impl History {
             | Effect::Check { .. }
             | Effect::TellGateways(..)
             | Effect::CloseSocket => {}
-            Effect::OpenVault(keyring) => self.me().open_vault(keyring),
+            Effect::OpenVault(keyring) => self.me().open_vault(&keyring),
             Effect::ReadConfig => {
                 let at = self.tick + Ticks(self.chance.below(20));
                 self.me().outcomes.push((at, Epoch(0), Coming::ConfigRead));

@@ -87,7 +87,7 @@ impl History {
                 self.grants.wants_kept(self.at, profile, None);
             }
         }
-        if (old.keyring, old.has_statics) != (new.keyring, new.has_statics) {
+        if (&old.keyring, old.has_statics) != (&new.keyring, new.has_statics) {
             self.statics.moved();
         }
     }
@@ -191,7 +191,7 @@ impl History {
         wrote.into_iter().try_for_each(|wrote| self.wrote(Some(wrote)))?;
         match new.keyring {
             Keyring::Memory => self.statics.moved(),
-            Keyring::Auto | Keyring::Os => self.statics.ended(),
+            _ => self.statics.ended(),
         }
         self.follows(&old, &new);
         for profile in 0..new.profiles() {

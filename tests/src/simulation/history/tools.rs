@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use rally_cred_core::{
     event::{AskId, Epoch, GatewayPlan, Outcome},
-    profile::Keyring,
     time::Ticks,
 };
 use rally_cred_proto::{
@@ -200,7 +199,7 @@ impl History {
             return Ok(());
         }
         let config = self.me().config.clone();
-        let items = (config.keyring != Keyring::Memory).then_some(&self.items);
+        let items = (!config.keyring.is_memory()).then_some(&self.items);
         config.wanted_gateways().try_for_each(|(name, _)| self.gateways.is_kept(self.at, &name, items))
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     item::{Item, Written},
     jobs::Owner,
     policy,
-    profile::{GatewaySettings, Keyring, Profile},
+    profile::{GatewaySettings, Profile},
     step::Step,
     time::{Tick, Ticks},
     vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble, is_same},
@@ -306,7 +306,7 @@ impl Gateway {
                     self.discard(step, name);
                 }
             }
-            Err(trouble) if trouble.is_missing() && step.keyring == Keyring::Auto => {
+            Err(trouble) if trouble.is_missing() && step.keyring.may_use_memory() => {
                 self.revocation.answer(step, &Reply::Error(trouble.fault()));
                 self.vault_fault = Some(trouble.fault());
             }
@@ -327,7 +327,7 @@ impl Gateway {
         epoch: Epoch,
         outcome: Result<Changed, VaultTrouble>,
     ) {
-        let lasts = step.keyring != Keyring::Memory;
+        let lasts = !step.keyring.is_memory();
         let (now, dice) = (step.now, &mut *step.dice);
         let retry_at = |failures| now.tick + policy::save_again(failures, dice);
         match self.item.written(epoch, outcome, lasts, retry_at) {
@@ -352,7 +352,7 @@ impl Gateway {
             Some(Written::Failed(trouble)) => {
                 let fault = trouble.fault();
                 let is_gone = trouble.is_missing()
-                    && step.keyring == Keyring::Auto
+                    && step.keyring.may_use_memory()
                     && !self.was_moved
                     && !self.item.may_hold_some();
                 let reply = if is_gone { Reply::Done } else { Reply::Error(still_kept(name, &fault)) };
