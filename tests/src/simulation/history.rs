@@ -543,6 +543,8 @@ impl History {
         self.note(|| "faults stop".to_owned());
         self.each_daemon(Self::tools_leave)?;
         self.each_daemon(|history| history.play_event(Event::ReloadWanted))?;
+        // A question to the vault that is under way may still end as the vault was.
+        self.pass(Ticks::seconds(600))?;
         self.each_daemon(|history| history.ask(Ask::Unlock, A_NIGHT).map(drop))?;
         // Longer than any pause that the broker may take: an hour at most, and the flows that are still open.
         self.pass(Ticks::seconds(2 * 3600))?;
