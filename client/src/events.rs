@@ -20,7 +20,8 @@ pub struct Audience {
 pub fn react(event: &Event, audience: Audience, sys: &dyn System, output: &mut Output<'_>) {
     match event {
         Event::Authorize(authorize) => show(authorize, audience, sys, output),
-        Event::Waiting(Waiting { profile, on }) if audience.listens => {
+        // Who does not hear of this would take it for a daemon that hangs.
+        Event::Waiting(Waiting { profile, on }) if audience.listens || *on == WaitingOn::Unlock => {
             output.say(format_args!("profile {}: waiting for {}", plain(profile), awaited(*on)));
         }
         Event::Notice(notice) if audience.listens => warn(notice, output),
@@ -46,6 +47,7 @@ pub fn awaited(on: WaitingOn) -> &'static str {
         WaitingOn::Keyring => "the keyring; it may ask to be unlocked",
         WaitingOn::Renewal => "Rally to renew the token",
         WaitingOn::Exchange => "Rally to give the token",
+        WaitingOn::Unlock => "you to unlock; run rally-cred unlock",
         _ => "the daemon",
     }
 }

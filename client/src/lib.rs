@@ -51,10 +51,12 @@ pub fn main_with(commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u
 }
 
 /// The interactive commands; any other word may be an operation of a future git.
-pub const COMMANDS: [&str; 14] = [
+pub const COMMANDS: [&str; 16] = [
     "setup",
     "login",
     "logout",
+    "lock",
+    "unlock",
     "exec",
     "gateway",
     "forward",

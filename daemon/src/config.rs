@@ -25,8 +25,8 @@ use rally_cred_proto::{
 use crate::private_file::{self, Unusable};
 use rally_cred_core::{
     profile::{
-        BadUrl, BaseUrl, Config, GatewaySettings, Keyring, Notify, Profile, RedirectUri, SecretSource,
-        StaticHosts,
+        BadUrl, BaseUrl, Config, GatewaySettings, Keyring, LockSettings, Notify, Profile, RedirectUri,
+        SecretSource, StaticHosts,
     },
     time::Ticks,
 };
@@ -77,7 +77,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let (mut default_profile, mut keyring, mut shared, mut profiles) = (None, None, None, Vec::new());
     let (mut static_hosts, mut further) = (StaticHosts::default(), Vec::new());
     let (mut notify, mut notify_command) = (Notify::default(), None);
-    let (mut gateways, mut forward) = (Vec::new(), None);
+    let (mut gateways, mut forward, mut lock) = (Vec::new(), None, LockSettings::default());
     for entry in source.entries(table.get_ref()) {
         match entry.key {
             "default_profile" => default_profile = Some(source.text(&entry)?),
@@ -107,6 +107,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
                     }
                 }
             }
+            "lock" => lock = parse_lock(&source, &entry)?,
             "static" => {
                 for value in source.entries(source.table(&entry)?) {
                     match value.key {
@@ -148,6 +149,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
         profiles,
         static_hosts,
         notify,
+        lock,
         gateways: BTreeMap::new(),
         forward: None,
     };
@@ -169,6 +171,7 @@ const TOP_KEYS: &[&str] = &[
     "static",
     "gateway",
     "forward",
+    "lock",
 ];
 #[rustfmt::skip]
 const PROFILE_KEYS: &[&str] = &[
@@ -176,6 +179,7 @@ const PROFILE_KEYS: &[&str] = &[
 ];
 const STATIC_KEYS: &[&str] = &["hosts"];
 const FORWARD_KEYS: &[&str] = &["profiles"];
+const LOCK_KEYS: &[&str] = &["on", "idle"];
 const GATEWAY_KEYS: &[&str] = &["profile", "port", "mode", "paths", "wait"];
 
 /// The only scope in Rally's documentation.
@@ -241,6 +245,42 @@ fn parse_forward(
     }
 }
 
+fn parse_lock(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<LockSettings, Fault> {
+    let mut settings = LockSettings::default();
+    for value in source.entries(source.table(entry)?) {
+        match value.key {
+            "on" => {
+                for occasion in source.texts(&value)? {
+                    match occasion.text {
+                        "session" => settings.on_session = true,
+                        "sleep" => settings.on_sleep = true,
+                        _ => {
+                            return Err(source
+                                .broken(occasion.at, "`on` has something else than occasions to lock")
+                                .remedy("on = [\"session\", \"sleep\"], or one of them"));
+                        }
+                    }
+                }
+            }
+            "idle" => {
+                settings.idle = Some(parse_span(source, &value, "30m")?).filter(|idle| *idle > Ticks(0))
+            }
+            _ => return Err(source.unknown(&value, LOCK_KEYS, TOP_KEYS, "the top of the file")),
+        }
+    }
+    Ok(settings)
+}
+
+fn parse_span(source: &Source<'_>, entry: &source::Entry<'_>, example: &str) -> Result<Ticks, Fault> {
+    let (text, key) = (source.text(entry)?, entry.key);
+    let seconds = duration::parse(text.text).ok_or_else(|| {
+        source
+            .broken(text.at, &format!("`{key}` is no duration"))
+            .remedy(format!("{key} = \"{example}\", with s, m or h behind a number"))
+    })?;
+    Ok(Ticks::seconds(u64::from(seconds)))
+}
+
 /// Reads a gateway beside the profiles, one of which it is for.
 fn parse_gateway(
     source: &Source<'_>,
@@ -268,15 +308,7 @@ fn parse_gateway(
             "port" => settings.port = Some(parse_port(source, &value, config)?),
             "mode" => settings.via = parse_mode(source, source.text(&value)?)?,
             "paths" => settings.paths = parse_paths(source, &value)?,
-            "wait" => {
-                let text = source.text(&value)?;
-                let seconds = duration::parse(text.text).ok_or_else(|| {
-                    source
-                        .broken(text.at, "`wait` is no duration")
-                        .remedy("wait = \"90s\", with s, m or h behind a number")
-                })?;
-                settings.wait = Ticks::seconds(u64::from(seconds));
-            }
+            "wait" => settings.wait = parse_span(source, &value, "90s")?,
             _ => return Err(source.unknown(&value, GATEWAY_KEYS, PROFILE_KEYS, "[profile.NAME]")),
         }
     }

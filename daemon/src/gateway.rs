@@ -20,9 +20,9 @@ use rally_cred_gateway::{
     Answered, Audit, Further, Gateway, Identity, Later, Lease, Settings, Share, TokenHeader, Tokens, Ways,
 };
 use rally_cred_proto::{
-    Answer, Ask, Fault, FaultKind, Reply, Secret,
+    Answer, Ask, Event, Fault, FaultKind, ProfileName, Reply, Secret,
     gateway::{GatewayStatus, Way, WayOut},
-    message::{Erase, Get, Target, Token},
+    message::{Erase, Get, Target, Token, Waiting, WaitingOn},
     native::who_listens_on,
     network,
 };
@@ -378,6 +378,10 @@ async fn find(driver: &Driver, peer: &Peer, get: Get, refused: Option<Secret>) -
 async fn reply(mut pending: Pending) -> Result<Reply, Fault> {
     loop {
         match pending.next().await {
+            // A tool is told at once.
+            Some(Answer::Event(Event::Waiting(Waiting { on: WaitingOn::Unlock, .. }))) => {
+                return Err(Fault::new(FaultKind::Locked, "rally-cred is locked"));
+            }
             Some(Answer::Event(_)) => {}
             Some(Answer::Reply(Reply::Error(fault))) => return Err(fault),
             Some(Answer::Reply(reply)) => return Ok(reply),

@@ -209,6 +209,8 @@ fn write_line(entry: &Entry) {
             tracing::error!(why = fault.why, "{}, so the old configuration stays in force", fault.what);
         }
         Entry::Stale(epoch) => tracing::debug!(epoch = epoch.0, "dropped an outcome that nobody waits for"),
+        Entry::Locked(by) => tracing::info!(by = by.name(), "locked"),
+        Entry::Unlocked => tracing::info!("unlocked"),
         Entry::Stopping => tracing::info!("stopping"),
         Entry::Idle => tracing::info!("nothing to do, so it ends until the next client comes"),
     }

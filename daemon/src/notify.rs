@@ -79,6 +79,8 @@ impl ServiceManager {
             | Entry::Forwarding { .. }
             | Entry::ForwardFailed(_)
             | Entry::RefusedAfar { .. }
+            | Entry::Locked(_)
+            | Entry::Unlocked
             | Entry::Stale(_) => {}
         }
     }

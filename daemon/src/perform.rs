@@ -78,6 +78,10 @@ impl Performer {
             Effect::Erase(epoch, key) => {
                 self.ask_vault(epoch, async move |vault: Vault| Outcome::Erased(vault.erase(&key).await));
             }
+            Effect::Unlock(epoch, key) => {
+                let vault = self.vault.clone();
+                self.run(epoch, async move { Outcome::Unlocked(vault.unlock(&key).await) });
+            }
             Effect::OpenVault(keyring) => self.vault = Vault::open(&keyring),
             Effect::Listen(epoch, expected) => self.listen(epoch, expected),
             Effect::EndListening(epoch, page) => {

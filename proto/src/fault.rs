@@ -168,6 +168,8 @@ kinds! {
     VaultMissing = 7, "vault_missing", run "rally-cred doctor";
     /// The keyring answers with an error: see the cause.
     VaultFailed = 7, "vault_failed", run "rally-cred doctor";
+    /// The daemon is locked, and hands out nothing: unlock it.
+    Locked = 9, "locked", run "rally-cred unlock";
     /// Rally cannot be reached: it will pass, ask again later.
     Unreachable = 8, "unreachable", say "ask again in a few minutes; if it stays, rally-cred doctor";
     /// The connection is not trusted: check the certificate authority.
@@ -194,6 +196,7 @@ impl FaultKind {
             | Self::VaultLocked
             | Self::VaultMissing
             | Self::VaultFailed
+            | Self::Locked
             | Self::Unreachable
             | Self::TlsFailed
             | Self::BadAnswer => true,

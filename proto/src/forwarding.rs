@@ -66,6 +66,7 @@ impl Ask {
             }
             Self::HoldTurns(_) => refuse("holding turns", "rally-cred exec --help"),
             Self::Forward => refuse("forwarding", "rally-cred forward --help"),
+            Self::Lock | Self::Unlock => refuse("locking", "rally-cred lock"),
             Self::Reload => refuse("a reload", "rally-cred daemon reload"),
             Self::Stop => refuse("a stop", "rally-cred daemon stop"),
         }

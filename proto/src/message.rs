@@ -74,6 +74,11 @@ pub enum Ask {
     /// Open the restricted socket that may be forwarded to another machine: told of by an [`Event::ForwardOpen`], and
     /// answered by no result but an error. It closes when the last such client has left, unless the config file wants it.
     Forward,
+    /// Forget what the vault has, and hand out nothing until it is unlocked: answered by [`Reply::Done`] once that is so,
+    /// after a notice for each secret that stays in memory since no vault has it.
+    Lock,
+    /// Ask the vault to open, and hand out again: answered by [`Reply::Done`], also if it is not locked.
+    Unlock,
     /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
@@ -117,7 +122,7 @@ impl Ask {
             Self::ShowGateway(NamedGateway { name }) | Self::RevokeGateway(NamedGateway { name }) => {
                 line_breaker(name.as_bytes()).is_some()
             }
-            Self::Forward | Self::Reload | Self::Stop => false,
+            Self::Forward | Self::Lock | Self::Unlock | Self::Reload | Self::Stop => false,
         }
     }
 }
@@ -443,6 +448,14 @@ pub enum Got {
 #[derive(Clone, Copy, Debug)]
 pub struct Forward;
 
+/// [`Ask::Lock`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Lock;
+
+/// [`Ask::Unlock`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Unlock;
+
 /// [`Ask::Reload`] as a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Reload;
@@ -504,6 +517,8 @@ requests! {
     RevokeGateway as |RevokeGateway(name)| Self::RevokeGateway(name) => () { Reply::Done => () }
     HoldTurns as Self::HoldTurns => () { Reply::Done => () }
     Forward as |Forward| Self::Forward => () { Reply::Done => () }
+    Lock as |Lock| Self::Lock => () { Reply::Done => () }
+    Unlock as |Unlock| Self::Unlock => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
 }
@@ -546,6 +561,8 @@ pub enum WaitingOn {
     Renewal,
     /// Rally's answer to an authorization code.
     Exchange,
+    /// The user, who has locked the daemon or had it locked.
+    Unlock,
     /// Something that a newer daemon knows.
     #[serde(other)]
     Other,
@@ -718,6 +735,9 @@ pub struct Status {
     /// without a proxy's user name and password. A daemon that does not tell is older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<BTreeMap<String, String>>,
+    /// Whether the daemon is locked, and hands out nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<LockStatus>,
     /// What the daemon has given up since it started. One that does not tell is older, or its system knows no such thing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confinement: Option<Confinement>,
@@ -727,6 +747,15 @@ pub struct Status {
     /// The machine that this daemon runs on, where the question came by the forwarded socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forwarded_by: Option<String>,
+}
+
+/// Since when the daemon is locked, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockStatus {
+    /// In seconds since 1970.
+    pub since: i64,
+    /// `user`, `session`, `sleep` or `idle`.
+    pub by: String,
 }
 
 /// What a daemon can no longer do, even by a fault of its own. The programs that it starts are not confined.

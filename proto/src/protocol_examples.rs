@@ -34,12 +34,12 @@ macro_rules! variants {
 }
 
 variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Check Watch OpenGateway
-    ShowGateway RevokeGateway HoldTurns Forward Reload Stop);
+    ShowGateway RevokeGateway HoldTurns Forward Lock Unlock Reload Stop);
 variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding News Gateway GatewayOpen
     TurnsHeld ForwardOpen Unknown);
 variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status
     ShownGateway Done Error);
-variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Other);
+variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Unlock Other);
 variants!(tried_variant, TRIED, Tried: Vault RedirectPort Rally Tls Clock Other);
 variants!(became_variant, BECAME, Became: Held Obtained Renewed Ended Refused SignInNeeded Other);
 variants!(state_variant, STATES, ProfileState:

@@ -38,6 +38,10 @@ header = "Authorization: Bearer"
 [static]
 hosts = ["https://git.example.com"]
 
+[lock]
+on = ["session", "sleep"]
+idle = "30m"
+
 [gateway.mcp]
 profile = "work"
 port = 8479

@@ -27,6 +27,7 @@ mod git_suite;
 mod imports;
 mod integrations;
 mod limits;
+mod lock;
 mod logind;
 mod lost_socket;
 mod manual;

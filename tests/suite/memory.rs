@@ -134,3 +134,48 @@ fn a_secret_that_is_not_needed_any_more_is_nowhere_in_the_daemons_memory() {
     check(&daemon, None);
     daemon.stop();
 }
+
+#[test]
+fn after_a_lock_no_copy_of_a_secret_is_left_and_an_unlock_finds_them_again() {
+    let sandbox = world::sandbox_with(|options| options.client_secret = CLIENT_SECRET.to_owned());
+    let mut world = world_with_browser(&sandbox);
+    let profile = world::profile_for(&sandbox);
+    world.configure(&format!("{profile}[static]\nhosts = [\"https://git.example.com\"]\n"));
+    let keyring = KeyringSession::start();
+    world.join(&keyring);
+    let mut daemon = world.start_daemon();
+    if memory_of(&daemon).is_none() {
+        eprintln!("not tried: this user may not read another process's memory");
+        return daemon.stop();
+    }
+    plant(&sandbox, 0);
+    world.client(&["login", "--client-secret-stdin"], CLIENT_SECRET).succeeded();
+    let server = "protocol=https\nhost=git.example.com\n";
+    world.client(&["store"], format!("{server}username=me\npassword={PASSWORD}\n\n")).succeeded();
+    let ask_for_both = || {
+        let token = world.client(&["get"], question(&sandbox));
+        assert_eq!(value(&token.stdout, "password"), Some(given("access", 0).as_str()));
+        let stored = world.client(&["get"], format!("{server}\n"));
+        assert_eq!(value(&stored.stdout, "password"), Some(PASSWORD));
+    };
+    ask_for_both();
+    let counts = || {
+        let memory = memory_of(&daemon).unwrap();
+        let tokens = ["code", "id", "access", "refresh"].map(|kind| copies(&memory, &given(kind, 0)));
+        (tokens, copies(&memory, CLIENT_SECRET), copies(&memory, PASSWORD))
+    };
+    let (tokens, ..) = counts();
+    assert!(tokens[2] > 0 && tokens[3] > 0, "{tokens:?}");
+    world.client(&["lock"], "").succeeded();
+    // The thread of the keyring may not have put aside what it was given.
+    for _ in 0..100 {
+        if counts() == ([0; 4], 0, 0) {
+            break;
+        }
+        world.status();
+    }
+    assert_eq!(counts(), ([0; 4], 0, 0));
+    world.client(&["unlock"], "").succeeded();
+    ask_for_both();
+    daemon.stop();
+}

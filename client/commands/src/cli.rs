@@ -12,7 +12,7 @@ use rally_cred_proto::{Fault, plain::visible_line};
 
 use self::help::*;
 use crate::{
-    completions, config, daemon, doctor, exec, flags::HelpOnly, forward, gateway, login, logout, setup,
+    completions, config, daemon, doctor, exec, flags::HelpOnly, forward, gateway, lock, login, logout, setup,
     status, terminal::Terminal, watch,
 };
 
@@ -44,6 +44,10 @@ enum Command {
     Login(login::Options),
     /// Forget tokens
     Logout(logout::Options),
+    /// Forget what the keyring has, and hand out nothing until `unlock`
+    Lock,
+    /// Have the keyring opened, and hand out again
+    Unlock,
     /// Run a program with the variables that Rally's tools read
     #[command(after_help = EXEC_HELP)]
     Exec(exec::Options),
@@ -122,6 +126,8 @@ fn dispatch(command: Command, sys: &dyn Terminal, output: &mut Output<'_>) -> Re
             options.profile = if options.all { None } else { or_named(options.profile)? };
             logout::run(options, sys, output)
         }
+        Command::Lock => lock::lock(sys, output),
+        Command::Unlock => lock::unlock(sys, output),
         Command::Exec(options) => exec::run(&options, sys, output),
         Command::Gateway(mut options) => {
             options.or_profile(|| named_profile(sys))?;

@@ -13,7 +13,7 @@ use rally_cred::{
 use rally_cred_proto::{
     Deadline, Event, Fault, FaultKind,
     gateway::GatewayStatus,
-    message::{Confinement, ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus},
+    message::{Confinement, LockStatus, ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus},
     plain::plain,
     remedy::Command,
 };
@@ -81,6 +81,7 @@ struct Shown {
 fn exit_code(status: &Shown) -> u8 {
     let unready = status.profiles.iter().find(|profile| !profile.ready);
     match unready {
+        _ if status.status.locked.is_some() => FaultKind::Locked.exit_code(),
         None if status.profiles.is_empty() && status.status.static_hosts.is_empty() => {
             FaultKind::NotConfigured.exit_code()
         }
@@ -94,10 +95,23 @@ fn exit_code(status: &Shown) -> u8 {
 
 fn shown(status: &Shown, now: i64) -> String {
     let Shown { status, profiles, gateways } = status;
-    let Status { release, pid, config, vault, static_hosts, network, confinement, forwards, forwarded_by } =
-        status;
+    let Status {
+        release,
+        pid,
+        config,
+        vault,
+        static_hosts,
+        network,
+        confinement,
+        forwards,
+        forwarded_by,
+        locked,
+    } = status;
     let (release, config, kept) = (plain(release), plain(config), kept(vault));
     let mut text = format!("daemon   {release} (process {pid})\nconfig   {config}\nkeyring  {kept}\n");
+    if let Some(locked) = locked {
+        writeln!(text, "lock     {}", lock(locked, now)).ok();
+    }
     if let Some(near) = forwarded_by {
         // Writing to a string cannot fail.
         writeln!(text, "machine  {}, by the forwarded socket", plain(near)).ok();
@@ -126,6 +140,16 @@ fn shown(status: &Shown, now: i64) -> String {
     }
     text.extend(gateways.iter().map(gateway::shown::lines));
     text
+}
+
+fn lock(LockStatus { since, by }: &LockStatus, now: i64) -> String {
+    let why = match by.as_str() {
+        "session" => ", since the session was locked",
+        "sleep" => ", since the machine went to sleep",
+        "idle" => ", since nobody asked for long",
+        _ => "",
+    };
+    format!("locked {} ago{why}; rally-cred unlock", span(now - since))
 }
 
 /// What a daemon has given up, and what its kernel lacks for the rest.

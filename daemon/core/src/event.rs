@@ -88,6 +88,8 @@ pub enum Outcome {
     Answered(RawAnswer),
     /// Rally answered the user query.
     UserLookedUp(RawAnswer),
+    /// The vault is open, or why it is not.
+    Unlocked(Result<(), VaultTrouble>),
     /// The gateway is open, or why it is not.
     GatewayOpened(Result<GatewayReady, Fault>),
     /// The restricted socket is open at this path, or why it is not.
@@ -110,6 +112,8 @@ pub enum Effect {
     Change(Epoch, Change),
     /// Erase an item from the vault; comes back as [`Outcome::Erased`].
     Erase(Epoch, ItemKey),
+    /// Ask the vault to open, for whoever may read this item; comes back as [`Outcome::Unlocked`].
+    Unlock(Epoch, ItemKey),
     /// Use this vault from now on.
     OpenVault(Keyring),
     /// Open the redirect listener; comes back as [`Outcome::Listening`], then perhaps [`Outcome::Redirected`].
@@ -236,6 +240,10 @@ pub enum Entry {
     ReloadFailed(Fault),
     /// A stale outcome came.
     Stale(Epoch),
+    /// The daemon was locked.
+    Locked(LockedBy),
+    /// It is open again.
+    Unlocked,
     /// The daemon stops.
     Stopping,
     /// The daemon ends until it is needed again.
@@ -273,4 +281,29 @@ pub enum GrantStep {
     NotKept,
     /// The user is notified that a sign-in is needed.
     Alerted,
+}
+
+/// Why the daemon was locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockedBy {
+    /// `rally-cred lock`.
+    User,
+    /// The user's session was locked.
+    Session,
+    /// The machine went to sleep.
+    Sleep,
+    /// Nobody asked for long.
+    Idleness,
+}
+
+impl LockedBy {
+    /// The word for it on the wire and in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Session => "session",
+            Self::Sleep => "sleep",
+            Self::Idleness => "idle",
+        }
+    }
 }

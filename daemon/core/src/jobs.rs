@@ -22,6 +22,8 @@ pub(super) enum Owner {
     Gateway(String),
     /// The restricted socket.
     Forwarding,
+    /// The lock, which asks the vault to open.
+    Lock,
     /// A `logout`, which erases an item of this profile.
     Logout { ask: AskId, profile: String, item: ItemKind },
 }

@@ -30,10 +30,23 @@ pub struct Config {
     pub static_hosts: StaticHosts,
     /// How the user is notified that a sign-in is needed.
     pub notify: Notify,
+    /// When the daemon locks by itself.
+    pub lock: LockSettings,
     /// The gateways that are open at all times, by name.
     pub gateways: BTreeMap<String, GatewaySettings>,
     /// The profiles that may be forwarded to another machine. If given, the socket for that is open at all times.
     pub forward: Option<Vec<String>>,
+}
+
+/// When the daemon locks by itself; by default, never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LockSettings {
+    /// When a session of the user is locked.
+    pub on_session: bool,
+    /// When the machine goes to sleep.
+    pub on_sleep: bool,
+    /// When nobody has asked for this long.
+    pub idle: Option<Ticks>,
 }
 
 /// What a gateway is for, and whom it lets in.

@@ -11,6 +11,7 @@ use rally_cred_proto::{
 
 use super::{
     event::{AskId, Epoch, Outcome, Peer},
+    lock::{locked, tell_waiting},
     policy,
     profile::{Keyring, StaticHosts},
     static_record::{Entry, Server, Wanted},
@@ -67,6 +68,12 @@ impl StaticCredentials {
     }
 
     fn ask(&mut self, step: &mut Step<'_>, server: Server, waiting: Waiting) {
+        if step.is_locked {
+            if !matches!(waiting.wants, Wants::Get { .. }) {
+                return step.reply(waiting.id, Reply::Error(locked()));
+            }
+            tell_waiting(step, waiting.id, &server.name());
+        }
         let store = self.stores.entry(server.clone()).or_insert_with(|| HostStore::new(server.clone()));
         store.ask(step, waiting);
         self.settle(server);
@@ -111,11 +118,34 @@ impl StaticCredentials {
         self.busy_stores().filter_map(HostStore::next_deadline).min()
     }
 
+    /// Forgets what the vault has; whoever asks for a credential waits from now on, and others are refused.
+    pub(super) fn lock(&mut self, step: &mut Step<'_>) {
+        let servers = self.stores.keys().cloned().collect();
+        self.with_each(servers, |store| store.lock(step));
+    }
+
+    /// Serves those who waited.
+    pub(super) fn unlock(&mut self, step: &mut Step<'_>) {
+        self.with_each_busy(|store| store.unlock(step));
+    }
+
+    /// What stays in memory of a locked daemon, as whoever locked is told.
+    pub(super) fn unforgotten(&self, keyring: &Keyring) -> Option<Fault> {
+        let is_memory = *keyring == Keyring::Memory && self.hosts != StaticHosts::default();
+        let unkept = self.stores.values().find(|store| store.has_unkept()).map(|store| store.server().name());
+        let whose = unkept.or_else(|| is_memory.then(|| "every server".to_owned()))?;
+        let what = format!("the credentials of {whose} stay in memory");
+        Some(Fault::new(FaultKind::VaultMissing, what).why("no keyring has them"))
+    }
+
     /// Refuses those whose time is up.
     pub(super) fn time_passed(&mut self, step: &mut Step<'_>) {
         let now = step.now.tick;
-        let fault = Fault::new(FaultKind::TimedOut, "the keyring did not answer in time")
-            .remedy("unlock the keyring, then ask again");
+        let fault = match step.is_locked {
+            true => locked(),
+            false => Fault::new(FaultKind::TimedOut, "the keyring did not answer in time")
+                .remedy("unlock the keyring, then ask again"),
+        };
         self.with_each_busy(|store| store.turn_away(step, &fault, |deadline| deadline <= now));
     }
 

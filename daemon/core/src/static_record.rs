@@ -21,6 +21,13 @@ pub(super) struct Server {
     pub(super) host: String,
 }
 
+impl Server {
+    /// As a URL names it.
+    pub(super) fn name(&self) -> String {
+        format!("{}://{}", self.protocol, self.host)
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct StaticRecord {
     v: u32,

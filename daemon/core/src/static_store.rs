@@ -10,6 +10,7 @@ use rally_cred_proto::{Event, Fault, FaultKind, Reply, Secret, git::Credential, 
 use super::{
     event::{AskId, Effect, Entry as LogEntry, Epoch, Outcome, Peer},
     jobs::Owner,
+    lock::{locked, tell_waiting},
     record::{self, Decoded},
     static_record::{Entry, Server, StaticRecord, Wanted},
     step::Step,
@@ -105,8 +106,8 @@ impl HostStore {
         !self.has_work() && holds_nothing
     }
 
-    fn name(&self) -> String {
-        format!("{}://{}", self.server.protocol, self.server.host)
+    pub(super) fn server(&self) -> &Server {
+        &self.server
     }
 
     fn owner(&self) -> Owner {
@@ -114,7 +115,7 @@ impl HostStore {
     }
 
     fn key(&self) -> ItemKey {
-        ItemKey { kind: ItemKind::StaticCredentials, name: self.name() }
+        ItemKey { kind: ItemKind::StaticCredentials, name: self.server.name() }
     }
 
     pub(super) fn ask(&mut self, step: &mut Step<'_>, waiting: Waiting) {
@@ -190,7 +191,31 @@ impl HostStore {
         true
     }
 
+    /// Whoever asks for a credential waits from now on, and others are refused; a write goes on.
+    pub(super) fn lock(&mut self, step: &mut Step<'_>) {
+        let (waiting, refused): (VecDeque<_>, _) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|waiting| matches!(waiting.wants, Wants::Get { .. }));
+        self.waiting = waiting;
+        for waiting in &self.waiting {
+            tell_waiting(step, waiting.id, &self.server.name());
+        }
+        refused.into_iter().for_each(|waiting: Waiting| refuse(step, &waiting, &locked()));
+        self.advance(step);
+    }
+
+    pub(super) fn unlock(&mut self, step: &mut Step<'_>) {
+        self.advance(step);
+    }
+
     fn advance(&mut self, step: &mut Step<'_>) {
+        if step.is_locked {
+            // What is on its way to the vault is needed until it is there.
+            if self.writing.is_none() && self.unkept.is_empty() {
+                self.known = Known::Unread;
+            }
+            return;
+        }
         while self.writing.is_none()
             && let Some(waiting) = self.waiting.pop_front()
         {
@@ -251,7 +276,7 @@ impl HostStore {
 
     fn answer_get(&self, step: &mut Step<'_>, id: AskId, peer: Peer, found: Option<Credential>) {
         let Some(credential) = found else { return step.reply(id, Reply::NoMatch) };
-        step.effects.push(Effect::Log(LogEntry::HandedStatic { server: self.name(), peer }));
+        step.effects.push(Effect::Log(LogEntry::HandedStatic { server: self.server.name(), peer }));
         let Server { protocol, host } = self.server.clone();
         step.reply(id, Reply::StaticCredential(Box::new(StaticCredential { protocol, host, credential })));
     }
@@ -301,7 +326,7 @@ impl HostStore {
                     let (record, text) = (*was, None);
                     self.known = Known::Held(Box::new(Held { record, text, is_fresh: false }));
                 }
-                step.recovered(&self.name(), &fault);
+                step.recovered(&self.server.name(), &fault);
                 for waiting in std::mem::take(&mut self.waiting) {
                     refuse(step, &waiting, &fault);
                 }
@@ -377,7 +402,7 @@ impl HostStore {
                     }
                 } else {
                     let fault = trouble.fault();
-                    step.recovered(&self.name(), &fault);
+                    step.recovered(&self.server.name(), &fault);
                     if let Some((id, _)) = ask {
                         step.reply(id, Reply::Error(fault));
                     }
@@ -393,7 +418,7 @@ impl HostStore {
     }
 
     fn unreadable(&self, why: &str) -> Fault {
-        let name = self.name();
+        let name = self.server.name();
         Fault::new(FaultKind::VaultFailed, format!("the stored credentials of {name} are not understood"))
             .why(why)
             .remedy(format!("take the item {} out of the keyring", self.key().account()))
@@ -402,7 +427,7 @@ impl HostStore {
     /// It goes to the keyring with the next request once there is one.
     fn in_memory_only(&self, trouble: &VaultTrouble) -> Fault {
         let Fault { what, remedy, .. } = trouble.fault();
-        let told = format!("the credential of {} is kept in memory only", self.name());
+        let told = format!("the credential of {} is kept in memory only", self.server.name());
         let told = Fault::new(FaultKind::VaultMissing, told).why(what);
         match remedy {
             Some(remedy) => told.remedy(remedy),

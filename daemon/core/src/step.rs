@@ -19,6 +19,8 @@ pub(super) struct Step<'a> {
     pub(super) issued: Wall,
     pub(super) dice: &'a mut dyn Dice,
     pub(super) keyring: Keyring,
+    /// Nothing is handed out.
+    pub(super) is_locked: bool,
     pub(super) jobs: Jobs,
     pub(super) effects: Vec<Effect>,
     /// Requests that waited for this profile to be read, which it is.

@@ -33,6 +33,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
             notify: Notify::Desktop,
             gateways: BTreeMap::new(),
             forward: None,
+            lock: LockSettings::default(),
             profiles: [(
                 "default".to_owned(),
                 Profile {
@@ -310,7 +311,7 @@ fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_be
         ),
         (
             "pony = 1",
-            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, kv2, notify, notify_command, profile, static, gateway, forward",
+            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, kv2, notify, notify_command, profile, static, gateway, forward, lock",
         ),
         (
             "client_secret = \"canary\"",
@@ -631,4 +632,21 @@ fn what_is_wrong_with_a_gateway_is_told_with_its_line_and_what_to_write() {
         fault("gateway = 1\n"),
         "line 1: `gateway` must be a table, not an integer\n  try: write gateways as [gateway.NAME] with their keys below"
     );
+}
+
+#[test]
+fn the_daemon_locks_by_itself_only_on_what_is_named() {
+    let lock = |lines: &str| parsed(&format!("{PROFILE}[lock]\n{lines}")).map(|config| config.lock);
+    assert_eq!(lock("").unwrap(), LockSettings::default());
+    let all = LockSettings { on_session: true, on_sleep: true, idle: Some(Ticks::seconds(1800)) };
+    assert_eq!(lock("on = [\"session\", \"sleep\"]\nidle = \"30m\"").unwrap(), all);
+    assert_eq!(lock("on = []\nidle = \"0\"").unwrap(), LockSettings::default());
+    for (lines, what, remedy) in [
+        ("on = [\"screen\"]", "something else than occasions", "on = [\"session\", \"sleep\"]"),
+        ("idle = \"soon\"", "`idle` is no duration", "idle = \"30m\""),
+        ("after = \"30m\"", "unknown key `after`", ""),
+    ] {
+        let told = fault(&format!("{PROFILE}[lock]\n{lines}"));
+        assert!(told.contains(what) && told.contains(remedy), "{told}");
+    }
 }

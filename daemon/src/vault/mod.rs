@@ -91,6 +91,14 @@ impl Vault {
         }
     }
 
+    /// Opens the place if it is locked: a keyring asks the user when an item is read.
+    pub async fn unlock(&self, key: &ItemKey) -> Result<(), VaultTrouble> {
+        match &self.0 {
+            Place::Keyring(keyring) => keyring.load(&key.account()).await.map(drop),
+            Place::Memory(_) => Ok(()),
+        }
+    }
+
     /// Keeps the value under the key, in place of what was there. After a failure it may still be written later, once a
     /// prompt is answered; but never over the value of a later `save` or `erase`.
     pub async fn save(&self, key: &ItemKey, value: Secret) -> Result<(), VaultTrouble> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rally_cred_core::{
     also::{Also, TokenHeader},
-    profile::{Config, GatewaySettings, Notify, Profile, SecretSource},
+    profile::{Config, GatewaySettings, LockSettings, Notify, Profile, SecretSource},
 };
 use rally_cred_proto::FaultKind;
 use rally_credd::config::parse;
@@ -34,7 +34,7 @@ pub(super) fn config(bytes: &[u8]) {
     let written = written(&config).to_string();
     assert_eq!(parse(&written, path), Ok(config.clone()), "{written}");
 
-    let Config { default_profile, keyring: _, profiles, static_hosts, notify: _, gateways, forward } =
+    let Config { default_profile, keyring: _, profiles, static_hosts, notify: _, gateways, forward, lock: _ } =
         &config;
     assert_eq!(profiles.contains_key(default_profile), !profiles.is_empty(), "{config:?}");
     assert!(!profiles.is_empty() || !static_hosts.names().is_empty() && gateways.is_empty(), "{config:?}");
@@ -55,7 +55,14 @@ pub(super) fn config(bytes: &[u8]) {
 
 /// The config file that says this.
 fn written(config: &Config) -> Table {
-    let Config { default_profile, keyring, profiles, static_hosts, notify, gateways, forward } = config;
+    let Config { default_profile, keyring, profiles, static_hosts, notify, gateways, forward, lock } = config;
+    let LockSettings { on_session, on_sleep, idle } = lock;
+    let occasions = [("session", on_session), ("sleep", on_sleep)].into_iter().filter(|(_, is_one)| **is_one);
+    let occasions: Vec<_> = occasions.map(|(name, _)| Value::from(name)).collect();
+    let lock = table([
+        ("on", Some(occasions.into())),
+        ("idle", idle.map(|idle| format!("{}s", idle.as_seconds()).into())),
+    ]);
     let (way, command) = match notify {
         Notify::Desktop => ("desktop", None),
         Notify::Off => ("off", None),
@@ -75,6 +82,7 @@ fn written(config: &Config) -> Table {
         ("static", Some(hosts.into())),
         ("gateway", Some(gateways.into())),
         ("forward", forward.clone().map(|names| table([("profiles", Some(names.into()))]).into())),
+        ("lock", Some(lock.into())),
     ])
 }
 

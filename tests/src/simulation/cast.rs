@@ -58,6 +58,8 @@ pub(super) fn word_for(ask: &Ask) -> String {
             let password = password.as_ref().map(Secret::expose);
             format!("to store {password:?} for {username:?} at {host}")
         }
+        Ask::Lock => "for a lock".to_owned(),
+        Ask::Unlock => "to unlock".to_owned(),
         Ask::Reload => "for a reload".to_owned(),
         Ask::Stop => "for a stop".to_owned(),
         Ask::Watch(watch) => format!("to watch {:?}", watch.profile),

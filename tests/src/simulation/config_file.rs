@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use rally_cred_core::also::{Also, TokenHeader};
 use rally_cred_core::profile::{
-    BaseUrl, Config, GatewaySettings, Keyring, Profile, RedirectUri, SecretSource, StaticHosts,
+    BaseUrl, Config, GatewaySettings, Keyring, LockSettings, Profile, RedirectUri, SecretSource, StaticHosts,
 };
 use rally_cred_proto::{Origin, ProfileName};
 
@@ -18,6 +18,7 @@ use super::cast::{FIRST_PORT, name_of};
 pub(super) struct ConfigFile {
     pub(super) keyring: Keyring,
     pub(super) has_statics: bool,
+    pub(super) locks_with_session: bool,
     profiles: Vec<Lines>,
     gateways: Vec<GatewayLines>,
 }
@@ -65,6 +66,7 @@ impl ConfigFile {
         Self {
             keyring: Keyring::Auto,
             has_statics: !chance.one_in(3),
+            locks_with_session: chance.one_in(3),
             profiles: (0..profiles).map(|_| lines(chance.one_in(3), chance.one_in(2))).collect(),
             gateways,
         }
@@ -158,7 +160,8 @@ impl ConfigFile {
         let static_hosts = if self.has_statics { StaticHosts::All } else { StaticHosts::default() };
         let (default_profile, keyring) = (name_of(0), self.keyring.clone());
         let gateways = self.wanted_gateways().collect();
-        Config { default_profile, keyring, profiles, static_hosts, gateways, ..Config::default() }
+        let lock = LockSettings { on_session: self.locks_with_session, ..LockSettings::default() };
+        Config { default_profile, keyring, profiles, static_hosts, gateways, lock, ..Config::default() }
     }
 
     fn profile(&self, number: usize) -> Option<Profile> {

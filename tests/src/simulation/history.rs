@@ -97,6 +97,9 @@ impl std::fmt::Debug for History {
 const START: Tick = Tick(1_000_000);
 const EPOCH_1970: i64 = 1_780_000_000;
 
+/// Longer than the machine sleeps: what takes more than one call of the vault goes on after that.
+const A_NIGHT: Ticks = Ticks::seconds(9 * 3600);
+
 /// How long nothing must happen before a daemon ends whose service manager starts it again.
 const IDLE_EXIT: Ticks = Ticks::seconds(900);
 
@@ -188,7 +191,8 @@ impl History {
             49..=54 => self.login(profile),
             55..=62 => self.answer_flow(profile),
             63..=67 => self.erase(profile),
-            68..=70 => self.leave(),
+            68..=69 => self.leave(),
+            70 => self.lock_or_unlock(),
             71 => self.logout(profile),
             72..=73 => {
                 let status = StatusAsk { profile: None, check: self.chance.one_in(2) };
@@ -318,6 +322,7 @@ impl History {
                 if let Outcome::Changed(_) | Outcome::Erased(_) = &outcome {
                     self.me().promises.came_back(epoch);
                 }
+                self.vault_answers(&outcome);
                 self.hear(epoch, outcome)?;
             }
         }
@@ -452,6 +457,10 @@ impl History {
             | (Some(Planted::NeverEnds), Event::StopWanted | Event::Asked { ask: Ask::Stop, .. }) => {
                 return Ok(());
             }
+            (Some(Planted::DeafToLock), Event::SessionLocked) => return Ok(()),
+            (Some(Planted::DeafToLock), Event::Asked { id, ask: Ask::Lock, .. }) => {
+                return self.take(Effect::Reply(*id, Reply::Done));
+            }
             (Some(Planted::DeafToRevocation), Event::Asked { id, ask: Ask::RevokeGateway(_), .. }) => {
                 return self.take(Effect::Reply(*id, Reply::Done));
             }
@@ -534,6 +543,9 @@ impl History {
         self.note(|| "faults stop".to_owned());
         self.each_daemon(Self::tools_leave)?;
         self.each_daemon(|history| history.play_event(Event::ReloadWanted))?;
+        // A question to the vault that is under way may still end as the vault was.
+        self.pass(Ticks::seconds(600))?;
+        self.each_daemon(|history| history.ask(Ask::Unlock, A_NIGHT).map(drop))?;
         // Longer than any pause that the broker may take: an hour at most, and the flows that are still open.
         self.pass(Ticks::seconds(2 * 3600))?;
         for daemon in &self.daemons {

@@ -83,11 +83,15 @@ pub enum Planted {
     UnheardEnd,
     /// No watcher hears that a person is needed.
     UnheardNeed,
+    /// A lock is answered and not heard.
+    DeafToLock,
+    /// What a locked daemon saves gets lost.
+    LossyLock,
 }
 
 impl Planted {
     /// Every bug, with the promise that it breaks.
-    pub const ALL: [(Self, &'static str); 37] = [
+    pub const ALL: [(Self, &'static str); 39] = [
         (Self::LongLives, "no expired token is ever answered"),
         (Self::DeafToErase, "no erased token is ever answered"),
         (Self::AnswersTwice, "every caller gets exactly one answer"),
@@ -131,6 +135,8 @@ impl Planted {
         (Self::UnheardToken, "no caller gets a token that a watcher of its profile did not hear of"),
         (Self::UnheardEnd, "a watcher hears of the end of a token"),
         (Self::UnheardNeed, "a watcher hears that a person is needed"),
+        (Self::DeafToLock, "a locked daemon hands out nothing"),
+        (Self::LossyLock, "nothing that is to be saved is lost by a lock"),
     ];
 }
 

@@ -48,6 +48,9 @@ pub(super) struct Promises {
     awaited: BTreeMap<Epoch, Option<usize>>,
     /// When it must have ended, once it was told to.
     ends_by: Option<Tick>,
+    is_locked: bool,
+    /// Whether the last that the vault said is that it is open.
+    is_vault_open: bool,
 }
 
 /// A promise that was broken.
@@ -194,6 +197,37 @@ impl Promises {
         self.erased.remove(token);
     }
 
+    pub(super) fn locked(&mut self) {
+        self.is_locked = true;
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        self.is_locked
+    }
+
+    pub(super) fn vault_answers(&mut self, is_open: bool) {
+        self.is_vault_open = is_open;
+    }
+
+    /// Only the vault unlocks.
+    pub(super) fn unlocked(&mut self) -> Result<(), Broken> {
+        self.is_locked = false;
+        match self.is_vault_open {
+            true => Ok(()),
+            false => Err("the daemon was unlocked, and the vault was not asked".to_owned()),
+        }
+    }
+
+    /// A locked daemon hands out nothing.
+    pub(super) fn may_hand_out(&self, answer: &Reply) -> Result<(), Broken> {
+        match answer {
+            Reply::Token(_) | Reply::StaticCredential(_) if self.is_locked => {
+                Err("a locked daemon handed out a secret".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// At most one flow per profile at a time.
     pub(super) fn listens(&mut self, profile: usize, epoch: Epoch) -> Result<(), Broken> {
         match self.listeners.insert(profile, epoch) {
@@ -320,6 +354,7 @@ impl Promises {
         self.fetches.clear();
         self.awaited.clear();
         self.ends_by = None;
+        self.is_locked = false;
     }
 }
 

@@ -59,7 +59,8 @@ impl Cause {
                 Outcome::Loaded(_)
                 | Outcome::ClientSecretFetched(_)
                 | Outcome::Changed(_)
-                | Outcome::Erased(_) => Self::Vault,
+                | Outcome::Erased(_)
+                | Outcome::Unlocked(_) => Self::Vault,
                 Outcome::Listening(_) => Self::Listener,
                 Outcome::Redirected(_) => Self::Redirected,
                 Outcome::Answered(_) | Outcome::UserLookedUp(_) => Self::Rally,

@@ -32,6 +32,7 @@ const DEADLINE: Ticks = Ticks::seconds(20);
 #[derive(Debug)]
 pub(super) enum Call {
     Load(ItemKey),
+    Unlock,
     Change(Change),
     Erase(ItemKey),
     /// A save that is reported as done and is not.
@@ -121,7 +122,7 @@ impl SimVault {
                 Some((change.key.account(), change.to.clone(), Some(change.from.clone())))
             }
             Call::Erase(key) => Some((key.account(), None, None)),
-            Call::Load(_) | Call::Swallow => None,
+            Call::Load(_) | Call::Unlock | Call::Swallow => None,
         };
         if let Some((account, to, from)) = write {
             let is_open = self.late.iter().any(|(_, late, _)| *late == account);
@@ -178,6 +179,7 @@ impl SimVault {
         };
         let (outcome, wrote) = match (call, trouble) {
             (Call::Load(_), Some(trouble)) => (Outcome::Loaded(Err(trouble)), None),
+            (Call::Unlock, trouble) => (Outcome::Unlocked(trouble.map_or(Ok(()), Err)), None),
             (Call::Change(_) | Call::Swallow, Some(trouble)) => (Outcome::Changed(Err(trouble)), None),
             (Call::Erase(_), Some(trouble)) => (Outcome::Erased(Err(trouble)), None),
             (Call::Load(key), None) => (Outcome::Loaded(Ok(items.get(&key.account()).cloned())), None),

@@ -20,7 +20,7 @@ Exit codes:
   1  a failure not listed        6  no daemon
   2  wrong usage                 7  keyring locked or missing
   3  a sign-in is needed         8  Rally cannot be reached
-  4  refused by the user or by Rally";
+  4  refused by the user or by Rally  9  locked";
 
 pub(super) const GET_HELP: &str = concat!(
     "\

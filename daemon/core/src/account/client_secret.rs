@@ -117,6 +117,13 @@ impl ClientSecret {
         self.no_load_before = Some(now.tick + policy::UNASKED_LOAD);
     }
 
+    /// Forgets it, which the vault or its source has. It is read again before it is used.
+    pub(super) fn lock(&mut self) {
+        if !matches!(self.slot, Slot::Empty) {
+            self.slot = Slot::Unread;
+        }
+    }
+
     /// It is read again before it is used.
     pub(super) fn unread(&mut self) {
         self.slot = Slot::Unread;

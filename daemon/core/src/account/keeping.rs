@@ -87,6 +87,8 @@ impl Account {
             Some(Decoded::Ours(record)) => {
                 step.log(&self.profile.name, GrantStep::Loaded);
                 self.token_item = Item::read();
+                // Before a lock, Rally may have refused it.
+                let record = self.token.without_refused(record);
                 self.token.hold(step.now, step.dice, record, step.now.into_second);
             }
             Some(Decoded::Damaged) => {

@@ -18,6 +18,7 @@ mod token;
 mod identity;
 mod keeping;
 mod leasing;
+mod locking;
 mod look;
 mod renewal;
 mod serving;
@@ -40,6 +41,7 @@ use crate::{
     event::{Alert, AskId, Effect, Epoch, GrantStep, Outcome, Peer},
     item::Item,
     jobs::Owner,
+    lock::tell_waiting,
     policy,
     profile::Profile,
     step::Step,
@@ -119,6 +121,9 @@ impl Account {
     }
 
     fn take_in(&mut self, step: &mut Step<'_>, waiter: Waiter) {
+        if step.is_locked {
+            tell_waiting(step, waiter.id, &self.profile.name);
+        }
         self.token.forget_missing();
         self.client_secret.forget_missing();
         if waiter.is_login() && !waiter.brings_client_secret() {
@@ -147,7 +152,8 @@ impl Account {
             Outcome::Redirected(redirect) => self.redirected(step, epoch, redirect),
             Outcome::Answered(raw) => self.answered(step, epoch, raw),
             Outcome::UserLookedUp(raw) => self.user_looked_up(step, epoch, raw),
-            Outcome::Erased(_) | Outcome::GatewayOpened(_) | Outcome::ForwardOpened(_) => false,
+            Outcome::Erased(_) | Outcome::Unlocked(_) => false,
+            Outcome::GatewayOpened(_) | Outcome::ForwardOpened(_) => false,
         };
         if is_current {
             self.advance(step);
@@ -157,6 +163,9 @@ impl Account {
 
     /// Does whatever time and state now call for. Every event of the account ends here.
     pub(crate) fn advance(&mut self, step: &mut Step<'_>) {
+        if step.is_locked {
+            return self.rest(step);
+        }
         self.end_late_flow(step);
         if matches!(self.job, Job::Saving(until) if !self.is_saving() || until <= step.now.tick) {
             self.job = Job::None;
@@ -230,7 +239,10 @@ impl Account {
     }
 
     /// When [`Account::advance`] has something to do though no event comes.
-    pub(crate) fn next_deadline(&self, now: Now) -> Option<Tick> {
+    pub(crate) fn next_deadline(&self, step: &Step<'_>) -> Option<Tick> {
+        if step.is_locked {
+            return self.rest_until();
+        }
         let Self {
             profile: _,
             // Renewal ahead of time depends on several parts.
@@ -254,7 +266,7 @@ impl Account {
             vault_fault: _,
         } = self;
         [
-            self.renewal_due(now),
+            self.renewal_due(step.now),
             token_item.again_at(),
             client_secret_item.again_at(),
             job.deadline(),

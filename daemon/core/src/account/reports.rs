@@ -43,6 +43,11 @@ impl Reports {
         self.question = None;
     }
 
+    /// Rally's answer is not waited for, and the question is to be asked again.
+    pub(super) fn put_off(&mut self) {
+        self.has_report |= self.question.take().is_some();
+    }
+
     /// A caller reports the token. That is looked into at once, or after the pause that follows a wrong report.
     pub(super) fn report(&mut self) {
         self.has_report = true;

@@ -103,6 +103,9 @@ impl Account {
     /// Gives the held token to this waiter, if it is the right user's.
     fn hand_out(&mut self, step: &mut Step<'_>, waiter: &Waiter) -> Served {
         let Wants::Get { server, username, min_validity, .. } = &waiter.wants else { return Served::Waits };
+        if step.is_locked {
+            return Served::Waits;
+        }
         match self.identity(username.as_deref()) {
             Identity::Right => {}
             Identity::Unknown => return Served::Waits,

@@ -237,6 +237,16 @@ impl Token {
         *self = Self { slot, generation, signed_in, renewed, ..Self::default() };
     }
 
+    /// Forgets the token, which the vault has. It is read again when it is needed. What Rally has refused is worth nothing,
+    /// and must not come back.
+    pub(super) fn lock(&mut self) {
+        // Where there is none, none is read.
+        if !matches!(self.slot, Slot::Empty) {
+            self.slot = Slot::Unread;
+        }
+        (self.ends, self.renew_at) = (None, None);
+    }
+
     /// Keeps what is held for the new vault; else it is read there. Whether a token is held.
     pub(super) fn move_to_other_vault(&mut self) -> bool {
         self.looked_at = None;

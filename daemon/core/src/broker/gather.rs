@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rally_cred_proto::{
     Event, Fault, Reply, Secret,
-    message::{Confinement, SignedOut, Status, VaultStatus},
+    message::{Confinement, LockStatus, SignedOut, Status, VaultStatus},
 };
 
 use crate::{
@@ -41,6 +41,7 @@ pub(super) struct Beside<'a> {
     pub(super) static_hosts: Vec<String>,
     pub(super) turns: &'a Turns,
     pub(super) forwards: Vec<String>,
+    pub(super) locked: Option<LockStatus>,
 }
 
 #[derive(Debug)]
@@ -156,7 +157,7 @@ impl StatusGathering {
         default: &str,
         beside: Beside<'_>,
     ) -> Reply {
-        let Beside { static_hosts, turns, forwards } = beside;
+        let Beside { static_hosts, turns, forwards, locked } = beside;
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
             let mut status = account.status(step.now, *account.profile().name == *default);
             status.held_turns = Some(turns.held(&account.profile().name)).filter(|turns| *turns > 0);
@@ -188,6 +189,7 @@ impl StatusGathering {
             confinement: facts.confinement,
             forwards,
             forwarded_by: None,
+            locked,
         }))
     }
 }

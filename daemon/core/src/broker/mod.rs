@@ -7,6 +7,7 @@ mod forwarding;
 mod gateways;
 mod gather;
 mod idle;
+mod lock;
 mod routes;
 mod running;
 mod turns;
@@ -23,8 +24,9 @@ use crate::{
     account::Account,
     answer::{self, UserAnswer},
     dice::Dice,
-    event::{AskId, Effect, Entry, Epoch, Event, Outcome, Peer},
+    event::{AskId, Effect, Entry, Epoch, Event, LockedBy, Outcome, Peer},
     jobs::{Jobs, Owner},
+    lock::locked,
     policy,
     profile::{Config, Keyring, Profile},
     sent::Sent,
@@ -40,6 +42,7 @@ use forwarding::Forwarding;
 use gateways::Gateways;
 use gather::{Beside, LogoutGathering, StatusGathering};
 use idle::Idleness;
+use lock::Lock;
 use routes::{Accounts, Route, Routes};
 use running::{Stop, stopping};
 use turns::Turns;
@@ -65,6 +68,7 @@ pub struct Broker {
     watchers: Watchers,
     turns: Turns,
     reloads: Vec<AskId>,
+    lock: Lock,
     stop: Option<Stop>,
     /// Only where the service manager can start the daemon again.
     idleness: Option<Idleness>,
@@ -90,6 +94,7 @@ impl Broker {
             watchers: Watchers::default(),
             turns: Turns::default(),
             reloads: Vec::new(),
+            lock: Lock::new(config.lock),
             stop: None,
             idleness: None,
             jobs: Jobs::default(),
@@ -120,6 +125,7 @@ impl Broker {
             issued,
             dice,
             keyring: self.config.keyring.clone(),
+            is_locked: self.lock.is_closed(),
             jobs: std::mem::take(&mut self.jobs),
             effects: Vec::new(),
             read: Vec::new(),
@@ -128,9 +134,14 @@ impl Broker {
         if let Some(idleness) = &mut self.idleness {
             idleness.heard(now, &event);
         }
+        if let Some(by) = self.lock.closes_by_itself(now, &event) {
+            self.lock(&mut step, by);
+        }
+        self.lock.heard(now, &event);
         self.dispatch(&mut step, event);
         self.settle(&mut step);
         self.forwarding.settle(&mut step);
+        self.tell_locked(&mut step);
         self.finish_gatherings(&mut step);
         self.watchers.tell(&mut step, &self.accounts);
         self.finish_stop(&mut step);
@@ -151,9 +162,10 @@ impl Broker {
         let stop = self.stop.as_ref().map(|stop| stop.until);
         let checks = self.statuses.iter().map(|status| status.until).min();
         let idle = self.idleness.as_ref().and_then(Idleness::deadline);
+        let lock = self.lock.deadline();
         let (gateways, watched) = (self.gateways.next_deadline(), self.watchers.next_deadline());
         let forwarding = self.forwarding.next_deadline();
-        [accounts, stop, checks, self.statics.next_deadline(), gateways, forwarding, idle, watched]
+        [accounts, stop, checks, self.statics.next_deadline(), gateways, forwarding, idle, watched, lock]
             .into_iter()
             .flatten()
             .min()
@@ -197,6 +209,7 @@ impl Broker {
             Some(Owner::Statics(server)) => self.statics.heard(step, server, epoch, &outcome),
             Some(Owner::Gateway(name)) => self.gateways.heard(step, &name, epoch, outcome),
             Some(Owner::Forwarding) => self.forwarding.heard(step, epoch, outcome),
+            Some(Owner::Lock) => self.unlocked(step, epoch, outcome),
             Some(Owner::Checks) => self.checked(step, epoch, outcome),
             Some(Owner::Logout { ask, profile, item }) => {
                 self.erased(step, epoch, ask, &profile, item, &outcome)
@@ -231,7 +244,7 @@ impl Broker {
     fn with_account(&mut self, step: &mut Step<'_>, name: &str, f: impl FnOnce(&mut Account, &mut Step<'_>)) {
         let Some(account) = self.accounts.get_mut(name) else { return };
         f(account, step);
-        self.wake_ups.set(name, account.next_deadline(step.now));
+        self.wake_ups.set(name, account.next_deadline(step));
     }
 
     /// Settles what accounts passed on: status requests that waited for a read, and requests for another user.
@@ -386,6 +399,13 @@ impl Broker {
             Ask::ShowGateway(ask) => self.gateways.show(step, id, &ask.name),
             Ask::RevokeGateway(ask) => self.gateways.revoke(step, id, &ask.name),
             Ask::Forward => self.forwarding.hold(step, id),
+            Ask::Lock => {
+                if !step.is_locked {
+                    self.lock(step, LockedBy::User);
+                }
+                self.lock.tell_when_closed(step, id);
+            }
+            Ask::Unlock => self.lock.ask_vault(step, id, self.routes.default_name()),
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
@@ -442,6 +462,14 @@ impl Broker {
         wait: Ticks,
         wants: Wants,
     ) {
+        match wants {
+            Wants::Login { .. } | Wants::Erase(_) if step.is_locked => {
+                return step.reply(id, Reply::Error(locked()));
+            }
+            // It is shown as it is.
+            Wants::Reading if step.is_locked => return step.read.push((id, name.to_owned())),
+            _ => {}
+        }
         let deadline = step.now.tick + wait;
         self.with_account(step, name, |account, step| account.ask(step, id, peer, deadline, wants));
     }
@@ -455,6 +483,7 @@ impl Broker {
         if let Some(stop) = &mut self.stop {
             stop.left(id);
         }
+        self.lock.left(id);
         self.statics.left(id);
         self.gateways.left(step, id);
         self.forwarding.left(id);
@@ -486,6 +515,46 @@ impl Broker {
         true
     }
 
+    fn lock(&mut self, step: &mut Step<'_>, by: LockedBy) {
+        let held = self.accounts.iter().filter(|(_, account)| account.has_token());
+        let held = held.map(|(name, _)| name.clone()).collect();
+        self.lock.close(step, by, held);
+        self.statics.lock(step);
+        self.with_each_account(step, Account::lock);
+    }
+
+    /// Takes the vault's answer to an `unlock`.
+    fn unlocked(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) -> bool {
+        let Some(opened) = self.lock.answered(step, epoch, outcome) else { return false };
+        if let Some(held) = opened {
+            self.statics.unlock(step);
+            self.with_each_account(step, |account, step| {
+                let was_held = held.iter().any(|name| **name == *account.profile().name);
+                account.unlock(step, was_held);
+            });
+        }
+        true
+    }
+
+    /// Tells whoever locked once all is forgotten that can be, and what is not.
+    fn tell_locked(&mut self, step: &mut Step<'_>) {
+        let is_unsettled = self.accounts.values().any(Account::is_unsettled) || self.statics.is_unsettled();
+        for id in self.lock.take_told(step.now, is_unsettled) {
+            let accounts = self.accounts.values().filter_map(Account::unforgotten);
+            for fault in accounts.chain(self.statics.unforgotten(&step.keyring)) {
+                step.effects.push(Effect::Tell(id, rally_cred_proto::Event::Notice(fault)));
+            }
+            step.reply(id, Reply::Done);
+        }
+    }
+
+    fn with_each_account(&mut self, step: &mut Step<'_>, mut act: impl FnMut(&mut Account, &mut Step<'_>)) {
+        let names: Vec<_> = self.accounts.keys().cloned().collect();
+        for name in names {
+            self.with_account(step, &name, &mut act);
+        }
+    }
+
     fn read_config(&mut self, step: &mut Step<'_>) {
         self.config_reads += 1;
         step.effects.push(Effect::ReadConfig);
@@ -510,6 +579,7 @@ impl Broker {
         if step.jobs.is_empty()
             && self.config_reads == 0
             && self.stop.is_none()
+            && !self.lock.needs_this_process()
             && self.statuses.is_empty()
             && self.logouts.is_empty()
             && self.gateways.is_empty()
@@ -533,7 +603,7 @@ impl Broker {
         self.statuses = waiting;
         for status in done {
             let (static_hosts, forwards) = (self.statics.host_names(), self.forwarding.shown());
-            let beside = Beside { static_hosts, turns: &self.turns, forwards };
+            let beside = Beside { static_hosts, turns: &self.turns, forwards, locked: self.lock.status() };
             let reply = status.answer(step, &self.facts, &self.accounts, default, beside);
             self.gateways.tell(step, status.id);
             step.reply(status.id, reply);

@@ -82,21 +82,19 @@ impl Broker {
             self.turns.apply(step, &self.accounts);
             self.forwarding.apply(step, &config);
         }
+        self.lock.follow(config.lock);
         if self.config.notify != config.notify {
             step.effects.push(Effect::AlertBy(config.notify.clone()));
         }
         self.routes = Routes::new(&config, self.facts.config.clone());
         self.config = config;
         self.wake_ups = WakeUps::default();
-        let names: Vec<_> = self.accounts.keys().cloned().collect();
-        for name in names {
-            self.with_account(step, &name, |account, step| {
-                if has_other_vault {
-                    account.move_to_other_vault(step);
-                }
-                account.advance(step);
-            });
-        }
+        self.with_each_account(step, |account, step| {
+            if has_other_vault {
+                account.move_to_other_vault(step);
+            }
+            account.advance(step);
+        });
         // Nobody waits for a profile that is gone.
         for status in &mut self.statuses {
             status.forget_missing(&self.accounts);
@@ -120,6 +118,7 @@ impl Broker {
                 self.forwarding.stop(step, &stopping());
                 self.watchers.fail_all(step, &stopping());
                 self.turns.fail_all(step, &stopping());
+                self.lock.fail_all(step, &stopping());
                 for account in self.accounts.values_mut() {
                     account.stop(step, &stopping());
                 }

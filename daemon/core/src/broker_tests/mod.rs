@@ -11,6 +11,7 @@ mod gateways;
 mod identifying;
 mod idling;
 mod keeping;
+mod locking;
 mod renewing;
 mod restraint;
 mod running;
@@ -106,7 +107,9 @@ impl Stage {
         while let Some(event) = events.pop() {
             for effect in self.broker.handle(self.now, &mut self.dice, event) {
                 match effect {
-                    Effect::Load(..) | Effect::Change(..) | Effect::Erase(..) if self.vault_is_silent => {
+                    Effect::Load(..) | Effect::Change(..) | Effect::Erase(..) | Effect::Unlock(..)
+                        if self.vault_is_silent =>
+                    {
                         self.unanswered.push(effect);
                     }
                     Effect::Load(epoch, key) => {
@@ -116,6 +119,10 @@ impl Stage {
                             epoch,
                             Outcome::Loaded(self.vault_trouble.clone().map_or(Ok(held), Err)),
                         ));
+                    }
+                    Effect::Unlock(epoch, _) => {
+                        let outcome = self.vault_trouble.clone().map_or(Ok(()), Err);
+                        events.push(Event::Outcome(epoch, Outcome::Unlocked(outcome)));
                     }
                     Effect::Change(epoch, Change { key, from, to }) => {
                         self.saves += 1;
@@ -211,6 +218,14 @@ impl Stage {
             Some(Reply::Error(fault)) => fault.kind,
             other => panic!("no fault but {other:?}"),
         }
+    }
+
+    fn notices(&self) -> Vec<FaultKind> {
+        let told = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Tell(_, message::Event::Notice(fault)) => Some(fault.kind),
+            _ => None,
+        });
+        told.collect()
     }
 
     fn urls_shown(&self) -> Vec<&Authorize> {

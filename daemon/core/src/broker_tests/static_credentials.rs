@@ -56,14 +56,6 @@ impl Stage {
             other => panic!("{other:?}"),
         }
     }
-
-    fn notices(&self) -> Vec<FaultKind> {
-        let told = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(_, message::Event::Notice(fault)) => Some(fault.kind),
-            _ => None,
-        });
-        told.collect()
-    }
 }
 
 #[test]

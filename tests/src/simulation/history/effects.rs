@@ -27,6 +27,7 @@ impl History {
     pub(super) fn take(&mut self, effect: Effect) -> Result<(), Broken> {
         match effect {
             Effect::Log(Entry::Stale(_)) => self.me().was_stale = true,
+            Effect::Log(Entry::Unlocked) => self.me().promises.unlocked()?,
             Effect::Log(Entry::Grant { profile, step: GrantStep::Adopted }) => {
                 self.note(|| format!("{profile} takes over what the other daemon has stored"));
                 self.me().fresh.remove(&number_of(&profile));
@@ -78,6 +79,7 @@ impl History {
                 }
                 let (rally, grants) = (&self.rally, &self.grants);
                 let now = (self.tick, self.calendar_off);
+                daemon.promises.may_hand_out(&answer)?;
                 daemon.promises.goes_to(id, &answer, &daemon.config)?;
                 daemon.promises.handed_out(&answer, &daemon.config, rally, grants, now)?;
                 let (items, is_alone) = (daemon.vault.items(&self.items), self.is_alone);
@@ -100,6 +102,7 @@ impl History {
                 }
                 self.call_vault(epoch, Call::Load(key));
             }
+            Effect::Unlock(epoch, _) => self.call_vault(epoch, Call::Unlock),
             Effect::Change(epoch, change) => self.change(epoch, change)?,
             Effect::Erase(epoch, key) => {
                 self.me().promises.awaits(epoch, None);
@@ -185,7 +188,9 @@ impl History {
             ItemKind::StaticCredentials => self.me().promises.awaits(epoch, None),
             _ => self.me().promises.awaits(epoch, Some(number_of(&key.name))),
         }
+        let is_locked = self.me().promises.is_locked();
         match (self.planted, key.kind) {
+            (Some(Planted::LossyLock), ItemKind::Token) if is_locked => self.call_vault(epoch, Call::Swallow),
             (Some(Planted::SwallowedSave), ItemKind::Token)
             | (Some(Planted::SwallowedStore), ItemKind::StaticCredentials)
             | (Some(Planted::SwallowedIdentity), ItemKind::Gateway) => {

@@ -3,12 +3,14 @@
 //! Does not: say when; chance and the broker do.
 //! Used by: `history`, of which this is a part.
 
-use rally_cred_core::event::{Epoch, Event};
+use rally_cred_core::event::{Epoch, Event, Outcome};
 use rally_cred_core::profile::{Config, Keyring};
 use rally_cred_core::{policy::STOP_PATIENCE, time::Ticks};
 use rally_cred_proto::{Ask, Fault, FaultKind, message::ProfileState};
 
-use super::{super::Planted, super::config_file::ConfigFile, super::promises::Broken, History, IDLE_EXIT};
+use super::{
+    super::Planted, super::config_file::ConfigFile, super::promises::Broken, A_NIGHT, History, IDLE_EXIT,
+};
 
 /// What a profile is doing, and the sign-in that waits for a person.
 type Standing = (ProfileState, Option<Epoch>);
@@ -90,6 +92,37 @@ impl History {
         }
     }
 
+    /// The user locks, by a command or together with the session, or unlocks.
+    pub(super) fn lock_or_unlock(&mut self) -> Result<(), Broken> {
+        match self.chance.below(5) {
+            0 => {
+                // A daemon that ends has other worries.
+                if !self.me().promises.is_ending() {
+                    self.me().promises.locked();
+                }
+                self.ask(Ask::Lock, STOP_PATIENCE).map(drop)
+            }
+            1 => {
+                self.note(|| "the session is locked".to_owned());
+                if self.me().config.locks_with_session {
+                    self.me().promises.locked();
+                }
+                self.play_event(Event::SessionLocked)
+            }
+            _ => self.ask(Ask::Unlock, A_NIGHT).map(drop),
+        }
+    }
+
+    /// The vault answers, perhaps that it is open.
+    pub(super) fn vault_answers(&mut self, outcome: &Outcome) {
+        let is_open = match outcome {
+            Outcome::Unlocked(Ok(())) => true,
+            Outcome::Unlocked(Err(trouble)) => trouble.is_missing(),
+            _ => false,
+        };
+        self.me().promises.vault_answers(is_open);
+    }
+
     /// Somebody stops the daemon, by a command or by a signal.
     pub(super) fn stop(&mut self) -> Result<(), Broken> {
         self.note(|| "a daemon is told to stop".to_owned());
@@ -130,7 +163,8 @@ impl History {
         // What is in memory alone would be lost, and tokens that are used are renewed ahead of their end.
         let config = &self.me().config;
         let has_gateways = config.wanted_gateways().next().is_some();
-        let is_busy = config.keyring == Keyring::Memory || has_gateways || self.me().has_served;
+        let is_busy = config.keyring == Keyring::Memory || config.locks_with_session || has_gateways;
+        let is_busy = is_busy || self.me().has_served;
         if self.me().idle_exit.is_none() || is_busy {
             return Ok(());
         }

@@ -23,14 +23,11 @@ use super::{
         promises::{Broken, LATENCY},
         vault::{Health, Items},
     },
-    History,
+    A_NIGHT, History,
 };
 
 /// Longer than any history.
 const FOR_LIFE: Ticks = Ticks::seconds(1 << 30);
-
-/// Longer than the machine sleeps: what takes more than one call of the vault goes on after that.
-const A_NIGHT: Ticks = Ticks::seconds(9 * 3600);
 
 /// How long a request of a gateway's tool waits for a token.
 const PATIENCE: u32 = 120;

@@ -1,0 +1,24 @@
+//! What whoever asks a locked daemon is told.
+//! Does not: say when it is locked (`broker::lock` does).
+//! Used by: the broker, the account and the static credentials.
+
+use rally_cred_proto::{
+    Event, Fault, FaultKind,
+    message::{Waiting, WaitingOn},
+};
+
+use crate::{
+    event::{AskId, Effect},
+    step::Step,
+};
+
+/// Nothing is handed out until the user unlocks.
+pub(crate) fn locked() -> Fault {
+    Fault::new(FaultKind::Locked, "rally-cred is locked")
+}
+
+/// Tells a client that it waits for that. `whose`: the profile or the server.
+pub(crate) fn tell_waiting(step: &mut Step<'_>, id: AskId, whose: &str) {
+    let waiting = Waiting { profile: whose.to_owned(), on: WaitingOn::Unlock };
+    step.effects.push(Effect::Tell(id, Event::Waiting(waiting)));
+}
