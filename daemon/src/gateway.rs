@@ -20,7 +20,7 @@ use rally_cred_gateway::{
     Answered, Audit, Further, Gateway, Identity, Later, Lease, Settings, Share, TokenHeader, Tokens, Ways,
 };
 use rally_cred_proto::{
-    Answer, Ask, Event, Fault, FaultKind, ProfileName, Reply, Secret,
+    Answer, Ask, Event, Fault, FaultKind, Reply, Secret,
     gateway::{GatewayStatus, Way, WayOut},
     message::{Erase, Get, Target, Token, Waiting, WaitingOn},
     native::who_listens_on,

@@ -123,6 +123,7 @@ fn status_of_near(status: Status, near: &str) -> Status {
         confinement: _,
         forwards: _,
         forwarded_by: _,
+        locked,
     } = status;
     let VaultStatus { kind, keeps, fault } = vault;
     let vault = VaultStatus { kind, keeps, fault: fault.map(|fault| of_near(fault, near)) };
@@ -136,6 +137,7 @@ fn status_of_near(status: Status, near: &str) -> Status {
         confinement: None,
         forwards: Vec::new(),
         forwarded_by: Some(near.to_owned()),
+        locked,
     }
 }
 
@@ -201,6 +203,7 @@ mod tests {
             confinement: None,
             forwards: vec!["work".to_owned()],
             forwarded_by: None,
+            locked: None,
         };
         let answer = Answer::Reply(Reply::Status(Box::new(status))).to_afar("laptop");
         let shown = serde_json::to_string(&answer).unwrap();

@@ -96,6 +96,8 @@ impl Vault {
         match &self.0 {
             Place::Keyring(keyring) => keyring.load(&key.account()).await.map(drop),
             Place::Memory(_) => Ok(()),
+            // Whether it is sealed, only its owner can change.
+            Place::Server(server) => server.load(key).await.map(drop),
         }
     }
 
