@@ -50,7 +50,7 @@ pub fn main_with(commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u
 }
 
 /// The interactive commands; any other word may be an operation of a future git.
-pub const COMMANDS: [&str; 13] = [
+pub const COMMANDS: [&str; 14] = [
     "setup",
     "login",
     "logout",
@@ -60,6 +60,7 @@ pub const COMMANDS: [&str; 13] = [
     "watch",
     "doctor",
     "daemon",
+    "keyring",
     "config",
     "completions",
     "help",

@@ -7,6 +7,7 @@ mod source;
 
 use std::{
     collections::BTreeMap,
+    env,
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
@@ -22,8 +23,8 @@ use rally_cred_proto::{
 use crate::private_file::{self, Unusable};
 use rally_cred_core::{
     profile::{
-        BadUrl, BaseUrl, Config, GatewaySettings, Keyring, Notify, Profile, RedirectUri, SecretSource,
-        StaticHosts,
+        BadUrl, BaseUrl, Config, FileKey, GatewaySettings, Keyring, Notify, Profile, RedirectUri,
+        SecretSource, StaticHosts,
     },
     time::Ticks,
 };
@@ -71,14 +72,18 @@ const LARGEST: u64 = 1024 * 1024;
 pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let source = Source { path, text };
     let table = source.parse()?;
-    let (mut default_profile, mut keyring, mut profiles) = (None, Keyring::default(), Vec::new());
+    let (mut default_profile, mut keyring, mut profiles) = (None, None, Vec::new());
+    let mut file_key = file_key_of_the_manager();
     let (mut static_hosts, mut further) = (StaticHosts::default(), Vec::new());
     let (mut notify, mut notify_command) = (Notify::default(), None);
     let mut gateways = Vec::new();
     for entry in source.entries(table.get_ref()) {
         match entry.key {
             "default_profile" => default_profile = Some(source.text(&entry)?),
-            "keyring" => keyring = parse_keyring(&source, source.text(&entry)?)?,
+            "keyring" => keyring = Some(source.text(&entry)?),
+            "keyring_key" => {
+                file_key = FileKey::File(parse_file(&source, "keyring_key", source.text(&entry)?)?);
+            }
             "notify" => notify = parse_notify(&source, source.text(&entry)?)?,
             "notify_command" => notify_command = Some(parse_command(&source, &entry)?),
             "profile" => {
@@ -100,6 +105,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
             _ => return Err(source.unknown(&entry, TOP_KEYS, PROFILE_KEYS, "[profile.NAME]")),
         }
     }
+    let keyring =
+        keyring.map(|text| parse_keyring(&source, text, &file_key)).transpose()?.unwrap_or_default();
     also::check(&source, &profiles, &further)?;
     let names: Vec<&str> = profiles.iter().map(|profile| &*profile.name).collect();
     let default_profile = match (&default_profile, names.as_slice()) {
@@ -117,8 +124,15 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
         (Notify::Desktop, Some((program, arguments))) => Notify::Command { program, arguments },
         (notify, _) => notify,
     };
-    let mut config =
-        Config { default_profile, keyring, profiles, static_hosts, notify, gateways: BTreeMap::new() };
+    let mut config = Config {
+        default_profile,
+        keyring,
+        file_key,
+        profiles,
+        static_hosts,
+        notify,
+        gateways: BTreeMap::new(),
+    };
     for gateway in gateways {
         let settings = parse_gateway(&source, &gateway, &config)?;
         config.gateways.insert(gateway.key.to_owned(), settings);
@@ -126,8 +140,16 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     Ok(config)
 }
 
-const TOP_KEYS: &[&str] =
-    &["default_profile", "keyring", "notify", "notify_command", "profile", "static", "gateway"];
+const TOP_KEYS: &[&str] = &[
+    "default_profile",
+    "keyring",
+    "keyring_key",
+    "notify",
+    "notify_command",
+    "profile",
+    "static",
+    "gateway",
+];
 #[rustfmt::skip]
 const PROFILE_KEYS: &[&str] = &[
     "base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command", "also",
@@ -138,10 +160,20 @@ const GATEWAY_KEYS: &[&str] = &["profile", "port", "mode", "paths", "wait"];
 /// The only scope in Rally's documentation.
 const DEFAULT_SCOPE: &str = "alm";
 
-fn parse_keyring(source: &Source<'_>, text: Text<'_>) -> Result<Keyring, Fault> {
-    Keyring::parse(text.text).ok_or_else(|| {
+/// The name of a systemd credential with the key of the encrypted files.
+const CREDENTIAL: &str = "rally-cred.key";
+
+/// What opens the encrypted files if the config file does not say: the credential that the service manager hands over, or
+/// else a passphrase.
+fn file_key_of_the_manager() -> FileKey {
+    let credential = env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(CREDENTIAL));
+    credential.filter(|file| file.is_file()).map_or(FileKey::Passphrase, FileKey::File)
+}
+
+fn parse_keyring(source: &Source<'_>, text: Text<'_>, key: &FileKey) -> Result<Keyring, Fault> {
+    Keyring::parse(text.text, key).ok_or_else(|| {
         source.broken(text.at, "invalid value for `keyring`").remedy(
-            "write \"auto\", \"os\", \"memory\", \"keyutils\", or \"helper:pass\" for docker-credential-pass",
+            "write \"auto\", \"os\", \"memory\", \"file\", \"keyutils\", or \"helper:pass\" for docker-credential-pass",
         )
     })
 }
@@ -321,7 +353,7 @@ fn parse_profile(
             bad_url("redirect_uri", redirect_uri, why).remedy("copy the callback URL of your OAuth client")
         })?,
         scope: found.get("scope").map_or(DEFAULT_SCOPE, |scope| scope.text).to_owned(),
-        ca_file: found.get("ca_file").map(|text| parse_ca_file(source, *text)).transpose()?,
+        ca_file: found.get("ca_file").map(|text| parse_file(source, "ca_file", *text)).transpose()?,
         username: found.get("username").map(|username| username.text.to_owned()),
         client_secret_source,
         also,
@@ -352,10 +384,10 @@ fn from_home(text: &str) -> Option<PathBuf> {
     }
 }
 
-fn parse_ca_file(source: &Source<'_>, text: Text<'_>) -> Result<PathBuf, Fault> {
+fn parse_file(source: &Source<'_>, key: &str, text: Text<'_>) -> Result<PathBuf, Fault> {
     from_home(text.text).filter(|path| path.is_absolute()).ok_or_else(|| {
         source
-            .broken(text.at, "`ca_file` is not an absolute path")
+            .broken(text.at, &format!("`{key}` is not an absolute path"))
             .remedy("write the whole path, or begin it with ~/")
     })
 }

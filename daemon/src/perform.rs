@@ -6,16 +6,25 @@ mod checkup;
 
 use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
-use rally_cred_proto::message;
+use rally_cred_proto::{Reply, message};
 use tokio::{sync::oneshot, task::spawn_local};
 
 use crate::{
-    alert::Alerts, config, driver::Driver, endpoint, flow::listener, gateway::Gateways, ipc::SocketGuard,
-    log, notify::ServiceManager, secret_source, vault::Vault,
+    alert::Alerts,
+    config,
+    driver::Driver,
+    endpoint,
+    flow::listener,
+    gateway::Gateways,
+    ipc::SocketGuard,
+    log,
+    notify::ServiceManager,
+    secret_source,
+    vault::{EncryptedFiles, Vault},
 };
 use rally_cred_core::{
     event::{Effect, Entry, Epoch, Event, Outcome, Page},
-    profile::Keyring,
+    profile::{FileKey, Keyring},
     redirect::Expected,
 };
 
@@ -23,6 +32,7 @@ use rally_cred_core::{
 pub struct Performer {
     driver: Driver,
     vault: Vault,
+    files: EncryptedFiles,
     alerts: Alerts,
     config_path: PathBuf,
     guard: SocketGuard,
@@ -41,10 +51,13 @@ impl Performer {
         guard: SocketGuard,
         manager: Rc<ServiceManager>,
     ) -> Self {
+        let key = if let Keyring::File(key) = keyring { key.clone() } else { FileKey::default() };
+        let files = EncryptedFiles::of_user(key);
         Self {
             gateways: Gateways::new(driver.clone(), log::answered),
             driver,
-            vault: Vault::open(keyring),
+            vault: Vault::open(keyring, &files),
+            files,
             alerts,
             config_path,
             guard,
@@ -74,7 +87,19 @@ impl Performer {
                 let vault = self.vault.clone();
                 self.run(epoch, async move { Outcome::Erased(vault.erase(&key).await) });
             }
-            Effect::OpenVault(keyring) => self.vault = Vault::open(&keyring),
+            Effect::Unlock { id, passphrase, is_new } => {
+                let (driver, files) = (self.driver.clone(), self.files.clone());
+                spawn_local(async move {
+                    let unlocked = files.unlock(passphrase, is_new).await;
+                    driver.reply(id, unlocked.map_or_else(Reply::Error, |()| Reply::Done));
+                });
+            }
+            Effect::OpenVault(keyring) => {
+                if let Keyring::File(key) = &keyring {
+                    self.files = self.files.opened_by(key);
+                }
+                self.vault = Vault::open(&keyring, &self.files);
+            }
             Effect::Listen(epoch, expected) => self.listen(epoch, expected),
             Effect::EndListening(epoch, page) => {
                 if let Some(listener) = self.listeners.remove(&epoch) {

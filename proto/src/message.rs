@@ -67,6 +67,9 @@ pub enum Ask {
     ShowGateway(NamedGateway),
     /// Make a gateway's key worthless: answered by [`Reply::Done`]. One of the config file gets another.
     RevokeGateway(NamedGateway),
+    /// Open the encrypted files by their passphrase: answered by [`Reply::Done`], or by `vault_missing` if there are none,
+    /// in which case the passphrase would be a new one.
+    UnlockKeyring(UnlockKeyring),
     /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
@@ -109,7 +112,9 @@ impl Ask {
             Self::ShowGateway(NamedGateway { name }) | Self::RevokeGateway(NamedGateway { name }) => {
                 line_breaker(name.as_bytes()).is_some()
             }
-            Self::Reload | Self::Stop => false,
+            Self::UnlockKeyring(UnlockKeyring { passphrase: _, is_new: _ }) | Self::Reload | Self::Stop => {
+                false
+            }
         }
     }
 }
@@ -283,6 +288,16 @@ pub struct CheckAsk {
     /// The profile's name; all profiles without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+}
+
+/// Fields of [`Ask::UnlockKeyring`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UnlockKeyring {
+    /// The passphrase.
+    pub passphrase: Secret,
+    /// Make the encrypted files with it, if there are none.
+    #[serde(default)]
+    pub is_new: bool,
 }
 
 /// Fields of [`Ask::Watch`].
@@ -479,6 +494,7 @@ requests! {
         Reply::ShownGateway(shown) => shown
     }
     RevokeGateway as |RevokeGateway(name)| Self::RevokeGateway(name) => () { Reply::Done => () }
+    UnlockKeyring as Self::UnlockKeyring => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
 }

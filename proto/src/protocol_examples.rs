@@ -34,7 +34,7 @@ macro_rules! variants {
 }
 
 variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Check Watch OpenGateway
-    ShowGateway RevokeGateway Reload Stop);
+    ShowGateway RevokeGateway UnlockKeyring Reload Stop);
 variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding News Gateway GatewayOpen
     Unknown);
 variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status

@@ -12,8 +12,8 @@ use rally_cred_proto::{Fault, plain::visible_line};
 
 use self::help::*;
 use crate::{
-    completions, config, daemon, doctor, exec, flags::HelpOnly, gateway, login, logout, setup, status,
-    terminal::Terminal, watch,
+    completions, config, daemon, doctor, exec, flags::HelpOnly, gateway, keyring, login, logout, setup,
+    status, terminal::Terminal, watch,
 };
 
 /// A command line.
@@ -62,6 +62,9 @@ enum Command {
     /// Start or stop the daemon
     #[command(subcommand)]
     Daemon(daemon::Command),
+    /// Unlock the place where tokens are kept
+    #[command(subcommand)]
+    Keyring(keyring::Command),
     /// Find and check the config file
     #[command(subcommand)]
     Config(config::Command),
@@ -129,6 +132,7 @@ fn dispatch(command: Command, sys: &dyn Terminal, output: &mut Output<'_>) -> Re
         Command::Watch(options) => watch::run(options, sys, output),
         Command::Doctor(options) => doctor::run(&options, sys, output),
         Command::Daemon(command) => daemon::run(command, sys, output),
+        Command::Keyring(command) => keyring::run(command, sys, output),
         Command::Config(command) => config::run(&command, sys, output),
         Command::Completions { shell } => completions::print_script(shell, output),
     }

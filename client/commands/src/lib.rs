@@ -12,6 +12,7 @@ mod flags;
 mod gateway;
 mod hidden_input;
 mod installed;
+mod keyring;
 mod login;
 mod logout;
 mod progress;

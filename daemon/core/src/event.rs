@@ -103,6 +103,8 @@ pub enum Effect {
     Change(Epoch, Change),
     /// Erase an item from the vault; comes back as [`Outcome::Erased`].
     Erase(Epoch, ItemKey),
+    /// Open the encrypted files by this passphrase, or make them with it, and answer the client.
+    Unlock { id: AskId, passphrase: Secret, is_new: bool },
     /// Use this vault from now on.
     OpenVault(Keyring),
     /// Open the redirect listener; comes back as [`Outcome::Listening`], then perhaps [`Outcome::Redirected`].

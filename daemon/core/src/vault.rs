@@ -83,6 +83,10 @@ pub enum VaultTrouble {
     NoCollection,
     /// The keyring is locked, and its prompt was dismissed, could not be shown, or was not answered in time.
     Locked(String),
+    /// The encrypted files wait for their passphrase.
+    NeedsPassphrase,
+    /// This file is not what was written, and is left as it is.
+    Damaged(String),
     /// The keyring answers, but with an error.
     Failed(String),
 }
@@ -107,6 +111,12 @@ impl VaultTrouble {
             Self::Locked(why) => Fault::new(FaultKind::VaultLocked, "the keyring is locked")
                 .why(why)
                 .remedy("unlock the keyring, then ask again"),
+            Self::NeedsPassphrase => Fault::new(FaultKind::VaultLocked, "the encrypted files are locked")
+                .why("the daemon needs their passphrase once")
+                .run("rally-cred keyring unlock"),
+            Self::Damaged(file) => Fault::new(FaultKind::VaultFailed, "an encrypted file is damaged")
+                .why(format!("{file} is not what rally-cred wrote; it is left as it is"))
+                .remedy("restore it from a backup, or delete it and sign in again"),
             Self::Failed(why) => {
                 Fault::new(FaultKind::VaultFailed, "the keyring failed").why(why).run("rally-cred status")
             }
@@ -116,8 +126,8 @@ impl VaultTrouble {
 
 /// A daemon knows the bus of the session that started it, so one started from the desktop reaches the desktop's
 /// keyring.
-const FIND_KEYRING: &str = "rally-cred daemon restart, in a terminal of your desktop; without one, start gnome-keyring \
-                            or KWallet, or set keyring = \"memory\"";
+const FIND_KEYRING: &str = "rally-cred daemon restart, in a terminal of your desktop; without one, set keyring = \
+                            \"file\" (encrypted), \"keyutils\" (until the machine restarts), \"helper:pass\" or \"memory\"";
 
 /// The command replaces the running daemon and makes the collection "login" with the password that it reads. To unlock
 /// the running one would not do, since that does not look for the new collection.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rally_cred_core::{
     also::{Also, TokenHeader},
-    profile::{Config, GatewaySettings, Notify, Profile, SecretSource},
+    profile::{Config, FileKey, GatewaySettings, Notify, Profile, SecretSource},
 };
 use rally_cred_proto::FaultKind;
 use rally_credd::config::parse;
@@ -34,7 +34,8 @@ pub(super) fn config(bytes: &[u8]) {
     let written = written(&config).to_string();
     assert_eq!(parse(&written, path), Ok(config.clone()), "{written}");
 
-    let Config { default_profile, keyring: _, profiles, static_hosts, notify: _, gateways } = &config;
+    let Config { default_profile, keyring: _, file_key: _, profiles, static_hosts, notify: _, gateways } =
+        &config;
     assert_eq!(profiles.contains_key(default_profile), !profiles.is_empty(), "{config:?}");
     assert!(!profiles.is_empty() || !static_hosts.names().is_empty() && gateways.is_empty(), "{config:?}");
     for (name, profile) in profiles {
@@ -53,7 +54,9 @@ pub(super) fn config(bytes: &[u8]) {
 
 /// The config file that says this.
 fn written(config: &Config) -> Table {
-    let Config { default_profile, keyring, profiles, static_hosts, notify, gateways } = config;
+    let Config { default_profile, keyring, file_key, profiles, static_hosts, notify, gateways } = config;
+    let file_key =
+        if let FileKey::File(file) = file_key { Some(file.to_str().unwrap().into()) } else { None };
     let (way, command) = match notify {
         Notify::Desktop => ("desktop", None),
         Notify::Off => ("off", None),
@@ -67,6 +70,7 @@ fn written(config: &Config) -> Table {
     table([
         ("default_profile", Some(default_profile.clone()).filter(|name| !name.is_empty()).map(Value::from)),
         ("keyring", Some(keyring.name().into())),
+        ("keyring_key", file_key),
         ("notify", Some(way.into())),
         ("notify_command", command),
         ("profile", Some(profiles.into())),

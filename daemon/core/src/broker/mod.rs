@@ -12,7 +12,7 @@ mod watchers;
 
 use rally_cred_proto::{
     Ask, Fault, FaultKind, Reply,
-    message::{Get, ProfileState, Target},
+    message::{Get, ProfileState, Target, UnlockKeyring},
 };
 
 use crate::{
@@ -347,6 +347,9 @@ impl Broker {
             }
             Ask::ShowGateway(ask) => self.gateways.show(step, id, &ask.name),
             Ask::RevokeGateway(ask) => self.gateways.revoke(step, id, &ask.name),
+            Ask::UnlockKeyring(UnlockKeyring { passphrase, is_new }) => {
+                step.effects.push(Effect::Unlock { id, passphrase, is_new });
+            }
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
@@ -447,6 +450,7 @@ impl Broker {
             && self.logouts.is_empty()
             && self.gateways.is_empty()
             && self.statics.is_forgettable(&step.keyring)
+            && !step.keyring.is_opened_by_a_person()
             && self.accounts.values().all(|account| account.is_forgettable(step.now))
         {
             step.effects.push(Effect::ExitIfDeserted);

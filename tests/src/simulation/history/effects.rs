@@ -46,6 +46,7 @@ impl History {
             | Effect::AlertBy(_)
             | Effect::WithdrawAlert(_)
             | Effect::Check { .. }
+            | Effect::Unlock { .. }
             | Effect::TellGateways(..)
             | Effect::CloseSocket => {}
             Effect::OpenVault(keyring) => self.me().open_vault(&keyring),
