@@ -79,7 +79,7 @@ async fn run(program: PathBuf, arguments: Vec<String>, alert: Alert) {
         .env(PROFILE, plain(&profile))
         .env("RALLY_CRED_WHY", plain(&why))
         .env("RALLY_CRED_TRY", plain(&remedy.to_string()));
-    let running = async { Group::start(&mut command)?.child().wait().await };
+    let running = async { Group::start(command)?.child().wait().await };
     match timeout(COMMAND_PATIENCE, running).await {
         Ok(Ok(status)) if status.success() => tracing::debug!(profile, "notify_command ran"),
         Ok(Ok(status)) => tracing::warn!(profile, why = %status, "notify_command failed"),

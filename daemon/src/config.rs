@@ -3,6 +3,7 @@
 //! Used by: start, and the reload on SIGHUP.
 
 mod also;
+mod kv2;
 mod source;
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
     env,
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rally_cred_proto::{
@@ -72,7 +74,7 @@ const LARGEST: u64 = 1024 * 1024;
 pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let source = Source { path, text };
     let table = source.parse()?;
-    let (mut default_profile, mut keyring, mut profiles) = (None, None, Vec::new());
+    let (mut default_profile, mut keyring, mut shared, mut profiles) = (None, None, None, Vec::new());
     let mut file_key = file_key_of_the_manager();
     let (mut static_hosts, mut further) = (StaticHosts::default(), Vec::new());
     let (mut notify, mut notify_command) = (Notify::default(), None);
@@ -84,6 +86,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
             "keyring_key" => {
                 file_key = FileKey::File(parse_file(&source, "keyring_key", source.text(&entry)?)?);
             }
+            "kv2" => shared = Some(kv2::parse(&source, &entry)?),
             "notify" => notify = parse_notify(&source, source.text(&entry)?)?,
             "notify_command" => notify_command = Some(parse_command(&source, &entry)?),
             "profile" => {
@@ -105,8 +108,11 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
             _ => return Err(source.unknown(&entry, TOP_KEYS, PROFILE_KEYS, "[profile.NAME]")),
         }
     }
-    let keyring =
-        keyring.map(|text| parse_keyring(&source, text, &file_key)).transpose()?.unwrap_or_default();
+    let keyring = match (keyring, shared) {
+        (None, _) => Keyring::default(),
+        (Some(Text { text: "kv2", .. }), Some(shared)) => Keyring::Kv2(Arc::new(shared)),
+        (Some(text), _) => parse_keyring(&source, text, &file_key)?,
+    };
     also::check(&source, &profiles, &further)?;
     let names: Vec<&str> = profiles.iter().map(|profile| &*profile.name).collect();
     let default_profile = match (&default_profile, names.as_slice()) {
@@ -140,15 +146,9 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     Ok(config)
 }
 
+#[rustfmt::skip]
 const TOP_KEYS: &[&str] = &[
-    "default_profile",
-    "keyring",
-    "keyring_key",
-    "notify",
-    "notify_command",
-    "profile",
-    "static",
-    "gateway",
+    "default_profile", "keyring", "keyring_key", "kv2", "notify", "notify_command", "profile", "static", "gateway",
 ];
 #[rustfmt::skip]
 const PROFILE_KEYS: &[&str] = &[
@@ -171,9 +171,14 @@ fn file_key_of_the_manager() -> FileKey {
 }
 
 fn parse_keyring(source: &Source<'_>, text: Text<'_>, key: &FileKey) -> Result<Keyring, Fault> {
+    if text.text == "kv2" {
+        return Err(source
+            .broken(text.at, "`keyring` is \"kv2\", and [kv2] is missing")
+            .remedy("add [kv2] with the server's `address` below"));
+    }
     Keyring::parse(text.text, key).ok_or_else(|| {
         source.broken(text.at, "invalid value for `keyring`").remedy(
-            "write \"auto\", \"os\", \"memory\", \"file\", \"keyutils\", or \"helper:pass\" for docker-credential-pass",
+            "write \"auto\", \"os\", \"memory\", \"file\", \"keyutils\", \"kv2\", or \"helper:pass\" for docker-credential-pass",
         )
     })
 }

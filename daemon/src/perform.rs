@@ -72,20 +72,17 @@ impl Performer {
             Effect::Tell(id, event) => self.driver.tell(id, event),
             Effect::Reply(id, reply) => self.driver.reply(id, reply),
             Effect::Load(epoch, key) => {
-                let vault = self.vault.clone();
-                self.run(epoch, async move { Outcome::Loaded(vault.load(&key).await) });
+                self.ask_vault(epoch, async move |vault: Vault| Outcome::Loaded(vault.load(&key).await));
             }
             Effect::FetchClientSecret(epoch, source) => {
                 let job = async move { Outcome::ClientSecretFetched(secret_source::fetch(&source).await) };
                 self.run(epoch, job);
             }
             Effect::Change(epoch, change) => {
-                let vault = self.vault.clone();
-                self.run(epoch, async move { Outcome::Changed(vault.change(change).await) });
+                self.ask_vault(epoch, async move |vault: Vault| Outcome::Changed(vault.change(change).await));
             }
             Effect::Erase(epoch, key) => {
-                let vault = self.vault.clone();
-                self.run(epoch, async move { Outcome::Erased(vault.erase(&key).await) });
+                self.ask_vault(epoch, async move |vault: Vault| Outcome::Erased(vault.erase(&key).await));
             }
             Effect::Unlock { id, passphrase, is_new } => {
                 let (driver, files) = (self.driver.clone(), self.files.clone());
@@ -186,6 +183,20 @@ impl Performer {
                 // The browser may have gone; the port closes with the listener either way.
                 arrival.page.send(page).ok();
             }
+        });
+    }
+
+    /// Asks the vault. What it says of its calendar is decided first, since the outcome may hold times.
+    fn ask_vault(&self, epoch: Epoch, ask: impl AsyncFnOnce(Vault) -> Outcome + 'static) {
+        let (driver, vault) = (self.driver.clone(), self.vault.clone());
+        self.run(epoch, async move {
+            let before = vault.calendar();
+            let outcome = ask(vault.clone()).await;
+            if let Some((least, most)) = vault.calendar().filter(|bounds| Some(*bounds) != before) {
+                // A daemon that has ended needs no calendar.
+                let _ = driver.happened(Event::VaultCalendar { least, most });
+            }
+            outcome
         });
     }
 

@@ -4,7 +4,12 @@
 
 use std::{env, ffi::OsStr, io, process::Stdio};
 
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    runtime::Handle,
+};
+
+use crate::outside;
 
 /// What the service manager tells the daemon alone; the first would let a program speak for the daemon.
 const OF_THE_MANAGER: &str =
@@ -20,6 +25,15 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     #[cfg(unix)]
     command.process_group(0);
     command
+}
+
+/// Starts what [`command`] made, which the daemon's confinement does not touch.
+pub fn start(mut command: Command) -> io::Result<Child> {
+    let runtime = Handle::current();
+    outside::run(move || {
+        let _of_this = runtime.enter();
+        command.spawn()
+    })?
 }
 
 /// The variables that password stores need: where their files, agents and prompts are.
@@ -40,9 +54,9 @@ pub fn keep_variables_of_stores(command: &mut Command) {
 pub struct Group(Child);
 
 impl Group {
-    /// Starts what [`command`] made.
-    pub fn start(command: &mut Command) -> io::Result<Self> {
-        command.spawn().map(Self)
+    /// As [`start`].
+    pub fn start(command: Command) -> io::Result<Self> {
+        start(command).map(Self)
     }
 
     /// The program itself.
@@ -75,7 +89,7 @@ mod tests {
     async fn what_the_program_started_ends_with_it() {
         let mut command = command("sh");
         command.args(["-c", "tail -f /dev/null & echo started; wait"]).stdout(Stdio::piped());
-        let mut group = Group::start(&mut command).unwrap();
+        let mut group = Group::start(command).unwrap();
         let mut stdout = group.child().stdout.take().unwrap();
         let mut started = [0; 8];
         stdout.read_exact(&mut started).await.unwrap();

@@ -1,6 +1,6 @@
 //! Fetches a client secret from outside the vault: the output of a command, or a file's first line.
 //! Does not: keep it, show any of it, or use a shell.
-//! Used by: perform, when the broker finds none in the vault.
+//! Used by: perform, when the broker finds none in the vault; and the vault, for the token of its server.
 
 use std::{io::Read, path::Path, process::Stdio, time::Duration};
 
@@ -29,10 +29,7 @@ pub async fn fetch(source: &SecretSource) -> Result<Secret, Fault> {
                     .why(format!("{} {why}", program.display()))
                     .remedy("run it in a terminal, and see client_secret_command in the config file")
             };
-            match tokio::time::timeout(PATIENCE, run(program, arguments)).await {
-                Ok(outcome) => outcome.map_err(why),
-                Err(_) => Err(why(format!("did not end within {} s", PATIENCE.as_secs()))),
-            }
+            run_in_time(program, arguments).await.map_err(why)
         }
         SecretSource::File(path) => read(path).map_err(|why| {
             let what = format!("the client secret file {} gives no secret", path.display());
@@ -42,11 +39,29 @@ pub async fn fetch(source: &SecretSource) -> Result<Secret, Fault> {
     }
 }
 
+/// Asks the source; or why it gives nothing, in words that show nothing that it gave.
+pub async fn ask(source: &SecretSource) -> Result<Secret, String> {
+    match source {
+        SecretSource::Command { program, arguments } => {
+            let why = |why| format!("{} {why}", program.display());
+            run_in_time(program, arguments).await.map_err(why)
+        }
+        SecretSource::File(path) => read(path).map_err(|why| format!("{}: {why}", path.display())),
+    }
+}
+
+async fn run_in_time(program: &Path, arguments: &[String]) -> Result<Secret, String> {
+    match tokio::time::timeout(PATIENCE, run(program, arguments)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(format!("did not end within {} s", PATIENCE.as_secs())),
+    }
+}
+
 async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
     let mut command = program::command(program);
     command.args(arguments).stdout(Stdio::piped());
     program::keep_variables_of_stores(&mut command);
-    let mut group = Group::start(&mut command).map_err(|err| format!("cannot be run: {err}"))?;
+    let mut group = Group::start(command).map_err(|err| format!("cannot be run: {err}"))?;
     let mut kept = Zeroizing::new(Vec::with_capacity(LONGEST));
     if let Some(mut stdout) = group.child().stdout.take() {
         let mut piece = Zeroizing::new([0; 1024]);

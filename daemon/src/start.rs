@@ -23,7 +23,7 @@ use tokio::{
 use crate::{
     activation::Inherited,
     alert::Alerts,
-    config,
+    config, confinement,
     driver::Driver,
     ipc::{self, Opened},
     log::{self, LogFile, Sink},
@@ -190,11 +190,13 @@ async fn serve_until_told(
             return Ok(());
         }
     };
+    let confinement = confinement::begin(&path);
     let facts = Facts {
         release: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         config: config_path.display().to_string(),
         network: network::shown(|name| std::env::var_os(name)),
+        confinement,
     };
     let driver = Driver::default();
     watch_signals(&driver)?;

@@ -709,6 +709,20 @@ pub struct Status {
     /// without a proxy's user name and password. A daemon that does not tell is older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<BTreeMap<String, String>>,
+    /// What the daemon has given up since it started. One that does not tell is older, or its system knows no such thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Confinement>,
+}
+
+/// What a daemon can no longer do, even by a fault of its own. The programs that it starts are not confined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Write elsewhere than beside its socket and in its state folder, by Landlock.
+    pub files: bool,
+    /// Make the system calls that it does not need, by seccomp.
+    pub system_calls: bool,
+    /// Gain privileges by running a program.
+    pub privileges: bool,
 }
 
 /// Where tokens are kept, and whether that works.

@@ -11,6 +11,7 @@ pub mod git_server;
 pub mod keyring;
 pub mod logind;
 pub mod man;
+pub mod openbao;
 pub mod picture;
 pub mod sandbox;
 pub mod simulation;

@@ -238,6 +238,57 @@ fn an_address_that_is_opened_again_while_the_sign_in_is_completed_is_refused_onc
 }
 
 #[test]
+fn a_page_cannot_end_or_forge_a_sign_in_and_two_profiles_are_not_mixed() {
+    let stage = Stage::new();
+    let config = fs::read_to_string(stage.world.path("config/rally-cred/config.toml")).unwrap();
+    let port = stage.sandbox.options().redirect_uri.split(['/', ':']).nth(4).unwrap().to_owned();
+    let other = config
+        .replace("[profile.default]", "[profile.other]")
+        .replace(&format!(":{port}/"), &format!(":{}/", world::free_port()));
+    stage.world.configure(&(config + &other));
+    stage.world.client(&["daemon", "reload"], "").succeeded();
+    let (login, url) = stage.begin_unseen(&["default"]);
+    let (mut other, other_url) = stage.begin_unseen(&["other"]);
+    let parameter = |url: &str, name: &str| {
+        let url = url::Url::parse(url).unwrap();
+        url.query_pairs().find(|(found, _)| found == name).unwrap().1.into_owned()
+    };
+    let (state, other_state) = (parameter(&url, "state"), parameter(&other_url, "state"));
+    let redirect = parameter(&url, "redirect_uri");
+    let long = "x".repeat(20_000);
+    let script = "%3Cscript%3Edocument.title%3D1%3C%2Fscript%3E%3Cimg%20src%3Dx%3E";
+    for query in [
+        "?code=c".to_owned(),
+        "?code=c&state=00000000-0000-4000-8000-000000000000".to_owned(),
+        format!("?code=c&state={other_state}"),
+        format!("?code=c&error=access_denied&state={state}"),
+        format!("?code=c&code=d&state={state}"),
+        format!("?code=c&state={state}&state={state}"),
+        format!("?code=c&state={other_state}&state={state}"),
+        format!("?code=c#state={state}"),
+        format!("?code={long}&state={other_state}"),
+        format!("?error={script}&error_description={script}&error_uri={script}&state={script}"),
+        format!("?code={script}&state={script}"),
+    ] {
+        stage.browser.open(&format!("{redirect}{query}"));
+        let title = stage.browser.run("return document.title").to_string();
+        let shown = query.get(..100).unwrap_or(&query);
+        assert!(!title.contains("Signed in") && title.contains("rally-cred"), "{shown}: {title}");
+        let foreign = stage.browser.run("return document.querySelectorAll('script, img').length");
+        assert_eq!(foreign.as_u64(), Some(0), "{shown}");
+    }
+    stage.browser.open(&format!("{}?code=c&state={state}", parameter(&other_url, "redirect_uri")));
+    other.kill();
+
+    stage.browser.open(&url);
+    stage.browser.wait_for_page("Authorization Request - Rally sandbox");
+    stage.browser.press("Allow Access");
+    stage.wait_for("Signed in to Rally", "after-forgeries");
+    login.end().succeeded();
+    assert_eq!(stage.sandbox.counters().code_exchanges(), 1);
+}
+
+#[test]
 fn a_tab_that_was_left_until_its_sign_in_expired_does_no_harm_to_the_next_one() {
     let stage = Stage::new();
     let late = stage.begin(&["--timeout", "1s"]).end();

@@ -102,6 +102,37 @@ fn the_map_leads_somewhere() {
     }
 }
 
+/// Whether a name, as documents write it, is that of a test: modules and function, of which `…` leaves out the end, and `*`
+/// stands for every test of the module.
+fn is_test(name: &str, sources: &[(PathBuf, String)]) -> bool {
+    let (modules, function) = name.rsplit_once("::").unwrap();
+    let modules: Vec<_> = modules.split("::").filter(|module| *module != "tests").collect();
+    let wanted = match function.trim_end_matches('…') {
+        "*" => "test]\n".to_owned(),
+        all if all == function => format!("fn {all}("),
+        beginning => format!("fn {beginning}"),
+    };
+    sources.iter().any(|(path, text)| {
+        let path = path.with_extension("");
+        modules.iter().all(|module| path.iter().any(|part| part == *module)) && text.contains(&wanted)
+    })
+}
+
+#[test]
+fn each_test_that_a_defence_or_an_invariant_is_held_by_exists() {
+    let sources = all_sources();
+    for document_name in ["SECURITY.md", "ARCHITECTURE.md"] {
+        let text = document(document_name);
+        let rows = text.lines().filter(|line| line.starts_with('|'));
+        // A name without either is that of a module.
+        let is_name = |word: &&str| word.contains("::") && word.contains(['_', '*']);
+        let names: Vec<_> = rows.flat_map(quoted).filter(is_name).collect();
+        assert!(names.len() > 10, "{document_name}");
+        let missing: Vec<_> = names.into_iter().filter(|name| !is_test(name, &sources)).collect();
+        assert!(missing.is_empty(), "{document_name} names tests that there are not: {missing:#?}");
+    }
+}
+
 /// The documents that people read, each with its path.
 fn documents() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();

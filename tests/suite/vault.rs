@@ -106,6 +106,7 @@ async fn a_copy_of_this_program_plays_its_part() {
             Err(VaultTrouble::NeedsPassphrase) => println!("vault: needs its passphrase"),
             Err(VaultTrouble::Damaged(file)) => println!("vault: damaged ({file})"),
             Err(VaultTrouble::Failed(why)) => println!("vault: failed ({why})"),
+            Err(trouble @ VaultTrouble::Server(_)) => println!("vault: failed ({})", trouble.fault()),
         }
     }
 }

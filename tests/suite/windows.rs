@@ -242,7 +242,12 @@ fn the_zip_has_what_a_machine_needs_and_each_manifest_is_of_this_version_and_its
     let list = run("python3", &["-m".as_ref(), "zipfile".as_ref(), "-l".as_ref(), zip.as_os_str()]);
     let mut names: Vec<_> = list.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
     names.sort_unstable();
-    assert_eq!(names, [&["LICENSE-APACHE", "LICENSE-MIT", "README.txt"], programs.as_slice()].concat());
+    let further = ["LICENSE-APACHE", "LICENSE-MIT", "README.txt"];
+    assert_eq!(names, [&further, programs.as_slice(), &["sbom.cdx.json"]].concat());
+    let bill: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(made.join("sbom.cdx.json")).unwrap()).unwrap();
+    let listed = |name| bill["components"].as_array().unwrap().iter().any(|listed| listed["name"] == name);
+    assert!(listed("rally-credd") && listed("windows-native-keyring-store") && !listed("landlock"));
 
     let version = env!("CARGO_PKG_VERSION");
     let source = made.join(format!("rally-cred-{version}.tar.gz"));

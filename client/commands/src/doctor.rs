@@ -164,6 +164,7 @@ fn examine(options: &Options, sys: &dyn System) -> Found {
     let daemon = status.map(|status| status.pid);
     found.checks.splice(0..0, before);
     found.checks.push(network);
+    found.checks.push(agreement::confinement(status));
     let servers = machine::servers(&found.profiles);
     found.checks.extend(machine::git(&servers, &stores, sys));
     found.checks.extend(git_store::check(&servers, sys));

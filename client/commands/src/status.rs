@@ -13,7 +13,7 @@ use rally_cred::{
 use rally_cred_proto::{
     Deadline, Event, Fault, FaultKind,
     gateway::GatewayStatus,
-    message::{ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus},
+    message::{Confinement, ProfileState, ProfileStatus, Status, StatusAsk, VaultStatus},
     plain::plain,
     remedy::Command,
 };
@@ -93,8 +93,8 @@ fn exit_code(status: &Shown) -> u8 {
 }
 
 fn shown(status: &Shown, now: i64) -> String {
-    let Shown { status: Status { release, pid, config, vault, static_hosts, network }, profiles, gateways } =
-        status;
+    let Shown { status, profiles, gateways } = status;
+    let Status { release, pid, config, vault, static_hosts, network, confinement } = status;
     let (release, config, kept) = (plain(release), plain(config), kept(vault));
     let mut text = format!("daemon   {release} (process {pid})\nconfig   {config}\nkeyring  {kept}\n");
     if !static_hosts.is_empty() {
@@ -103,6 +103,9 @@ fn shown(status: &Shown, now: i64) -> String {
     }
     for (name, value) in network.iter().flatten() {
         writeln!(text, "network  {}={}", plain(name), plain(value)).ok();
+    }
+    if let Some(confinement) = confinement {
+        writeln!(text, "confined {}", confined(*confinement)).ok();
     }
     if profiles.is_empty() {
         text.push_str("\nno profile is configured\n");
@@ -115,6 +118,23 @@ fn shown(status: &Shown, now: i64) -> String {
         }
     }
     text.extend(gateways.iter().map(gateway::shown::lines));
+    text
+}
+
+/// What a daemon has given up, and what its kernel lacks for the rest.
+pub(crate) fn confined(confinement: Confinement) -> String {
+    let Confinement { files, system_calls, privileges } = confinement;
+    let parts = [
+        (files, "files", "this kernel has no Landlock"),
+        (system_calls, "system calls", "this kernel has no seccomp filters"),
+        (privileges, "privileges", "this kernel has no no_new_privs"),
+    ];
+    let on: Vec<_> = parts.iter().filter(|(is_on, ..)| *is_on).map(|(_, what, _)| *what).collect();
+    let mut text = if on.is_empty() { "nothing".to_owned() } else { on.join(", ") };
+    for (_, what, why) in parts.iter().filter(|(is_on, ..)| !is_on) {
+        // Writing to a string cannot fail.
+        write!(text, "; not {what}: {why}").ok();
+    }
     text
 }
 

@@ -48,6 +48,8 @@ pub enum Event {
     Left(AskId),
     /// A job ended, or a listener reports.
     Outcome(Epoch, Outcome),
+    /// By how many milliseconds the shared vault's calendar is ahead of this machine's, at least and at most.
+    VaultCalendar { least: i64, most: i64 },
     /// The config file was read again.
     ConfigRead(Result<Config, Fault>),
     /// The time of [`super::Broker::next_deadline`] has come.

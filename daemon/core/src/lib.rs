@@ -10,6 +10,7 @@ pub mod dice;
 pub mod event;
 mod item;
 mod jobs;
+pub mod kv2;
 pub mod policy;
 pub mod profile;
 mod record;
@@ -25,6 +26,7 @@ mod waiter;
 
 pub use account::authorization_url;
 pub use broker::{Broker, Facts};
+pub use record::{for_readers, is_newer_for_readers};
 pub use sent::Sent;
 
 #[cfg(test)]

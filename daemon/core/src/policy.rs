@@ -69,6 +69,19 @@ pub const LOOK_PAUSE: Ticks = Ticks::seconds(2);
 /// How long a renewal or a sign-in waits for a look: longer than any healthy keyring needs, short enough for a caller.
 pub const LOOK_PATIENCE: Ticks = Ticks::seconds(2);
 
+/// The same where the vault is another machine's: longer than its shell gives a call.
+pub const SHARED_LOOK_PATIENCE: Ticks = Ticks::seconds(15);
+
+/// How long a lease counts that nobody extends: longer than a token request may take, which is 20 seconds. So long, at
+/// most, a fleet waits for a daemon that died with it.
+pub const LEASE: Ticks = Ticks::seconds(30);
+
+/// How long after it was taken a lease is extended: early enough for two more attempts.
+pub const LEASE_EXTENSION: Ticks = Ticks::seconds(10);
+
+/// Longest pause before a daemon looks again at a lease that another holds.
+const LONGEST_LEASE_PAUSE: Ticks = Ticks::seconds(4);
+
 /// Pauses before further looks, after Rally refused a refresh token that the vault still has: another daemon may have
 /// used it up and be about to save the next one. A renewal and a save take well under a second together.
 pub const SECOND_LOOKS: [Ticks; 2] = [Ticks(250), Ticks(1000)];
@@ -168,9 +181,18 @@ pub fn backoff(failures: u32, retry_after: Option<u32>, dice: &mut dyn Dice) -> 
     }
 }
 
-/// Pause before the vault is asked again to keep what it did not take.
-pub fn save_again(failures: u32, dice: &mut dyn Dice) -> Ticks {
-    Ticks(doubled(Ticks::seconds(5), failures, LONGEST_REST).0 / 2 + dice.up_to(Ticks::seconds(5)).0)
+/// Pause before the vault is asked again to keep what it did not take. `is_shared`: other daemons wait for it.
+pub fn save_again(failures: u32, is_shared: bool, dice: &mut dyn Dice) -> Ticks {
+    let (first, most) =
+        if is_shared { (Ticks(500), Ticks::seconds(5)) } else { (Ticks::seconds(5), LONGEST_REST) };
+    Ticks(doubled(first, failures, most).0 / 2 + dice.up_to(first).0)
+}
+
+/// Pause before the `times`-th look in a row at a lease that another daemon holds. A renewal takes about half a second;
+/// those who wait for it do not come all at once.
+pub fn lease_pause(times: u32, dice: &mut dyn Dice) -> Ticks {
+    let half = Ticks(doubled(Ticks(500), times, LONGEST_LEASE_PAUSE).0 / 2);
+    Ticks(half.0 + dice.up_to(half).0)
 }
 
 /// The tick at which a wall time will come, if no clock is moved; the past is now.

@@ -12,6 +12,7 @@ use rally_cred_proto::{
 use url::{Host, Url};
 
 use crate::also::{Also, TokenHeader};
+use crate::kv2::Kv2;
 use crate::time::Ticks;
 
 /// The whole configuration. The default, with no profile, holds without a config file.
@@ -137,6 +138,8 @@ pub enum Keyring {
     File(FileKey),
     /// A program that speaks the protocol of docker-credential-helpers.
     Helper(HelperName),
+    /// KV version 2 over HTTP, which many daemons share.
+    Kv2(Arc<Kv2>),
 }
 
 /// What opens the encrypted files.
@@ -171,6 +174,7 @@ impl Keyring {
             Self::Keyutils => "keyutils".to_owned(),
             Self::File(_) => "file".to_owned(),
             Self::Helper(name) => format!("helper:{}", name.0),
+            Self::Kv2(_) => "kv2".to_owned(),
         }
     }
 
@@ -187,6 +191,16 @@ impl Keyring {
     /// Whether a new daemon would need a person before it can read what this one keeps.
     pub fn is_opened_by_a_person(&self) -> bool {
         *self == Self::File(FileKey::Passphrase)
+    }
+
+    /// Whether other machines' daemons renew what is kept there, so that each renewal takes a lease.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Kv2(kv2) if !kv2.is_read_only)
+    }
+
+    /// Whether this daemon may only read what others put there.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::Kv2(kv2) if kv2.is_read_only)
     }
 
     /// Whether a sign-in is done only once the place keeps its token.

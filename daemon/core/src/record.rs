@@ -33,6 +33,27 @@ pub(super) struct TokenRecord {
     /// The Rally user, once looked up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) username: Option<String>,
+    /// Counts the tokens of a vault that many daemons share, whose clocks may differ; zero in any other.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) generation: u64,
+    /// Who may renew, in such a vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) lease: Option<Lease>,
+}
+
+/// A daemon's right to renew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Lease {
+    pub(super) owner: String,
+    /// When it ends by the vault's calendar, for people to read; no daemon judges by it.
+    pub(super) until: i64,
+    /// Tells it from the owner's last one.
+    pub(super) turn: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A client secret, with the OAuth client that it belongs to.
@@ -74,6 +95,8 @@ impl TokenRecord {
             signed_in_at: None,
             expires_at: None,
             username: None,
+            generation: 0,
+            lease: None,
         }
     }
 
@@ -85,6 +108,11 @@ impl TokenRecord {
     /// Whether both stem from the same sign-in.
     pub(super) fn is_of_same_sign_in(&self, other: &Self) -> bool {
         self.signed_in_at.is_some() && self.signed_in_at == other.signed_in_at
+    }
+
+    /// Whether this one of the same sign-in is newer: by its number, and by the calendar where none is counted.
+    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
+        (self.generation, self.obtained_at) > (other.generation, other.obtained_at)
     }
 
     /// Whether this one's sign-in was later; of two in one second, the renewable one counts as later.
@@ -120,6 +148,24 @@ impl ClientSecretRecord {
         decode(text, |record: &Self| {
             record.base_url == profile.base_url.origin().to_string() && record.client_id == profile.client_id
         })
+    }
+}
+
+/// The token record without what only those need who renew; `None` if there is no access token to use.
+pub fn for_readers(text: &Secret) -> Option<Secret> {
+    let Object(record) = serde_json::from_str::<Object<TokenRecord>>(text.expose()).ok()?;
+    record
+        .access_token
+        .is_some()
+        .then(|| encode(&TokenRecord { refresh_token: None, lease: None, ..record }))?
+}
+
+/// Whether the one text for readers may take the place of the other.
+pub fn is_newer_for_readers(text: &Secret, other: &Secret) -> bool {
+    let read = |text: &Secret| serde_json::from_str::<Object<TokenRecord>>(text.expose()).ok();
+    match (read(text), read(other)) {
+        (Some(Object(new)), Some(Object(old))) => new.generation > old.generation,
+        (new, _) => new.is_some(),
     }
 }
 

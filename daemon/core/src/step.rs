@@ -9,12 +9,14 @@ use super::{
     event::{AskId, Effect, Entry, Epoch, GrantStep, Page},
     jobs::{Jobs, Owner},
     profile::Keyring,
-    time::Now,
+    time::{Now, Wall},
     waiter::Waiter,
 };
 
 pub(super) struct Step<'a> {
     pub(super) now: Now,
+    /// The time to write into records, which is no later than now by any daemon's reading of the vault's calendar.
+    pub(super) issued: Wall,
     pub(super) dice: &'a mut dyn Dice,
     pub(super) keyring: Keyring,
     pub(super) jobs: Jobs,

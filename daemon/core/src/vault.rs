@@ -4,6 +4,8 @@
 
 use rally_cred_proto::{Fault, FaultKind, Secret};
 
+use crate::kv2::ServerTrouble;
+
 /// Names one item in the vault.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ItemKey {
@@ -89,6 +91,14 @@ pub enum VaultTrouble {
     Damaged(String),
     /// The keyring answers, but with an error.
     Failed(String),
+    /// The server of a vault that many daemons share.
+    Server(ServerTrouble),
+}
+
+impl From<ServerTrouble> for VaultTrouble {
+    fn from(trouble: ServerTrouble) -> Self {
+        Self::Server(trouble)
+    }
 }
 
 impl VaultTrouble {
@@ -120,6 +130,7 @@ impl VaultTrouble {
             Self::Failed(why) => {
                 Fault::new(FaultKind::VaultFailed, "the keyring failed").why(why).run("rally-cred status")
             }
+            Self::Server(trouble) => trouble.fault(),
         }
     }
 }

@@ -2,10 +2,13 @@
 //! Does not: rely on it: where there is no bus or no service, that is one line in the debug log.
 //! Used by: `alert`.
 
-use std::{collections::HashMap, env, future::poll_fn, path::PathBuf, pin::Pin, time::Duration};
+use std::{
+    collections::HashMap, env, future::poll_fn, io, path::PathBuf, pin::Pin, process::ExitStatus,
+    time::Duration,
+};
 
 use rally_cred_proto::plain::plain;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{process::Command, sync::oneshot, time::timeout};
 use zbus::{
     Connection, MatchRule, Message, MessageStream, connection::Builder, export::futures_core::Stream,
     message::Type, zvariant::Value,
@@ -131,16 +134,20 @@ async fn sign_in(profile: &str, activation: Option<String>) {
             command.arg(format!("--setenv={name}={value}"));
         }
         command.arg("--").arg(&client).args(words);
-        if command.status().await.is_ok_and(|status| status.success()) {
+        if run(command).await.is_ok_and(|status| status.success()) {
             return tracing::debug!(profile, "the sign-in from the notification is a unit of its own");
         }
     }
     let mut command = program::command(client);
     command.args(words).envs(activation.map(|token| (ACTIVATION, token)));
-    match command.status().await {
+    match run(command).await {
         Ok(status) => tracing::debug!(profile, how = %status, "the sign-in from the notification ended"),
         Err(err) => tracing::warn!(profile, why = %err, "rally-cred cannot be run"),
     }
+}
+
+async fn run(command: Command) -> io::Result<ExitStatus> {
+    program::start(command)?.wait().await
 }
 
 /// Lets the browser's window come to the front.

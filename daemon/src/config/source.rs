@@ -67,6 +67,7 @@ impl<'a> Source<'a> {
             self.broken(entry.at, &format!("`{key}` must be a table, not {}", with_article(found))).remedy(
                 match key {
                     "static" => "write [static] with its key `hosts` below",
+                    "kv2" => "write [kv2] with its keys below",
                     "gateway" => "write gateways as [gateway.NAME] with their keys below",
                     "also" => ALSO_REMEDY,
                     _ => "write profiles as [profile.NAME] with their keys below",

@@ -3,6 +3,7 @@
 //! Used by: `cargo test`.
 
 use super::*;
+use rally_cred_core::kv2::{Address, ServerToken};
 
 const PATH: &str = "/x/config.toml";
 
@@ -309,7 +310,7 @@ fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_be
         ),
         (
             "pony = 1",
-            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, keyring_key, notify, notify_command, profile, static, gateway",
+            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, keyring_key, kv2, notify, notify_command, profile, static, gateway",
         ),
         (
             "client_secret = \"canary\"",
@@ -321,13 +322,49 @@ fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_be
 }
 
 #[test]
+fn a_shared_vault_is_read_from_its_table() {
+    let profile = "[profile.a]\nclient_id = \"c\"\nredirect_uri = \"http://localhost:1/c\"\n";
+    let config = |keys: &str| parsed(&format!("keyring = \"kv2\"\n{profile}[kv2]\n{keys}"));
+    let kv2 = |keys: &str| match config(keys).unwrap().keyring {
+        Keyring::Kv2(kv2) => (*kv2).clone(),
+        other => panic!("{other:?}"),
+    };
+    let least = kv2("address = \"https://bao.example.com:8200\"");
+    assert_eq!((&*least.mount, &*least.path, &least.token), ("secret", "rally-cred", &None));
+    assert_eq!((least.is_read_only, least.has_reader_items), (false, false));
+    let most = kv2(
+        "address = \"unix:///run/bao.sock\"\nmount = \"teams/kv\"\npath = \"build\"\nnamespace = \"eu\"\n\
+         token_file = \"/run/token\"\nca_file = \"/etc/ca.pem\"\nmode = \"renew-and-publish\"",
+    );
+    assert_eq!(most.address, Address::Socket("/run/bao.sock".into()));
+    assert_eq!(most.token, Some(ServerToken::Source(SecretSource::File("/run/token".into()))));
+    assert!(most.has_reader_items);
+    assert!(kv2("address = \"unix:/run/bao.sock\"\nmode = \"read-only\"").is_read_only);
+    for (keys, expected) in [
+        ("mount = \"kv\"", "[kv2] has no `address`"),
+        ("address = \"http://bao.example.com\"", "`address` cannot be used"),
+        ("address = \"unix:bao.sock\"", "`address` names no socket by its whole path"),
+        ("address = \"https://b\"\npath = \"a/../b\"", "`path` cannot be used"),
+        ("address = \"https://b\"\nmode = \"write\"", "invalid value for `mode`"),
+        ("address = \"https://b\"\ntoken_env = \"A\"\ntoken_file = \"/b\"", "[kv2] names two tokens"),
+        ("address = \"https://b\"\ntoken_credential = \"bao\"", "`token_credential` names no credential"),
+        ("address = \"https://b\"\ntoken_flie = \"/b\"", "unknown key `token_flie`"),
+    ] {
+        let fault = config(keys).unwrap_err();
+        assert!(fault.what.contains(expected), "{keys}: {fault:?}");
+    }
+    let fault = parsed(&format!("keyring = \"kv2\"\n{profile}")).unwrap_err();
+    assert!(fault.what.contains("[kv2] is missing"), "{fault:?}");
+}
+
+#[test]
 fn values_that_cannot_be_used_are_named_with_their_reason() {
     let uri = "redirect_uri = \"http://localhost\"";
     for (text, expected) in [
         ("keyring = 1", "line 1: `keyring` must be a string, not an integer\n  try: keyring = \"…\""),
         (
             "\n\nkeyring = \"helper:../pass\"",
-            "line 3: invalid value for `keyring`\n  try: write \"auto\", \"os\", \"memory\", \"file\", \"keyutils\", or \"helper:pass\" for docker-credential-pass",
+            "line 3: invalid value for `keyring`\n  try: write \"auto\", \"os\", \"memory\", \"file\", \"keyutils\", \"kv2\", or \"helper:pass\" for docker-credential-pass",
         ),
         (
             "default_profile = [1]",

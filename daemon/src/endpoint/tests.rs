@@ -20,7 +20,8 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::*;
-use rally_cred_core::profile::RedirectUri;
+use crate::http::{CONNECT_IN, USER_AGENT};
+use rally_cred_core::profile::{BaseUrl, RedirectUri};
 use rally_cred_proto::ProfileName;
 
 fn profile(base_url: &str, ca_file: Option<PathBuf>) -> Profile {
@@ -208,6 +209,34 @@ async fn a_server_that_never_answers_is_left_after_the_time_limit() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_that_trickles_or_only_promises_one_is_left_after_the_same_time() {
+    // A byte of the body now and then, and the beginnings that may come before an answer, without end.
+    let body = ("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "x");
+    for (first, again) in [body, ("", "HTTP/1.1 103 Early Hints\r\n\r\n")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let profile = profile(&format!("http://{}", listener.local_addr().unwrap()), None);
+        let mut ask = tokio::spawn(async move { find_user(&profile, &secret("t")).await });
+        let (mut stream, _) = tokio::select! {
+            accepted = listener.accept() => accepted.unwrap(),
+            early = &mut ask => panic!("{}", line(early.unwrap())),
+        };
+        request(&mut stream).await;
+        stream.write_all(first.as_bytes()).await.unwrap();
+        let asked = tokio::time::Instant::now();
+        let server = tokio::spawn(async move {
+            while stream.write_all(again.as_bytes()).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        tokio::time::pause();
+        assert_eq!(line(ask.await.unwrap()), "TimedOut", "{again}");
+        assert!(asked.elapsed() < ANSWER_IN + Duration::from_secs(2), "{again}");
+        tokio::time::resume();
+        server.abort();
+    }
+}
+
 /// A certificate authority with its `ca_file`.
 struct Authority {
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
@@ -311,7 +340,6 @@ async fn a_ca_file_that_cannot_be_used_is_named_with_the_reason() {
         std::fs::write(folder.path().join(name), text).unwrap();
         name.to_owned()
     };
-    let absent = lowered(&std::fs::metadata(folder.path().join("absent")).unwrap_err().to_string());
     for (name, why) in [
         (write("empty", ""), "it holds no certificate"),
         (
@@ -319,7 +347,7 @@ async fn a_ca_file_that_cannot_be_used_is_named_with_the_reason() {
             "a certificate in it is broken",
         ),
         (write("cut", "-----BEGIN CERTIFICATE-----\nAAAA\n"), "it is not PEM"),
-        ("absent".to_owned(), absent.as_str()),
+        ("absent".to_owned(), "no such file or directory (os error 2)"),
         (".".to_owned(), "it is not an ordinary file"),
     ] {
         let path = folder.path().join(name);

@@ -18,11 +18,11 @@ use std::{
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
 use rally_cred_proto::{Fault, FaultKind};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
     task::spawn_local,
 };
 
-use crate::{driver::Driver, episode::Episode};
+use crate::{driver::Driver, episode::Episode, outside};
 use connections::{Connections, Idle};
 use lost::Watch;
 use place::{Found, Place};
@@ -181,10 +181,11 @@ impl Reception {
         };
         tell_end(&mut self.strangers, "connections of others were refused");
         let (driver, closing) = (self.driver.clone(), self.closing.clone());
+        let program = program_of(peer.pid);
         let idle = Idle::default();
         let of_session = idle.clone();
         let session = spawn_local(async move {
-            session::serve(stream, peer, driver, closing, of_session).await;
+            session::serve(stream, peer, program, driver, closing, of_session).await;
             drop(permit);
         });
         self.connections.add(session.abort_handle(), idle);
@@ -250,15 +251,16 @@ fn tell_end(episode: &mut Episode, what: &str) {
     }
 }
 
-/// The program of a process. It is looked up once per connection, at its start, since a caller in haste may be gone
-/// when its request is logged.
-#[cfg(unix)]
-fn program_of(pid: u32) -> Option<Arc<str>> {
-    let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    Some(rally_cred_proto::plain::plain(&path.to_string_lossy()).into())
+/// The program of a process. The look begins with its connection, since a caller in haste may be gone when its request
+/// is logged, and only once for each.
+fn program_of(pid: Option<u32>) -> oneshot::Receiver<Option<Arc<str>>> {
+    outside::begin(move || {
+        let path = std::fs::read_link(format!("/proc/{}/exe", pid?)).ok()?;
+        Some(rally_cred_proto::plain::plain(&path.to_string_lossy()).into())
+    })
 }
 
-/// Who is at the other end, or why they are not served.
+/// Who is at the other end, their program still aside, or why they are not served.
 fn peer_of(stream: &Stream) -> Result<Peer, String> {
     let peer = stream.peer_creds().map_err(|err| err.to_string())?;
     #[cfg(unix)]
@@ -271,7 +273,7 @@ fn peer_of(stream: &Stream) -> Result<Peer, String> {
             return Err(format!("it comes from uid {uid}"));
         }
         let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-        Ok(Peer { pid, uid: Some(uid), program: pid.and_then(program_of) })
+        Ok(Peer { pid, uid: Some(uid), program: None })
     }
     #[cfg(not(unix))]
     Ok(Peer { pid: peer.pid(), uid: None, program: None })

@@ -7,6 +7,7 @@ use std::{
     io,
     mem::MaybeUninit,
     pin::Pin,
+    sync::Arc,
     task::{Poll, ready},
     time::Duration,
 };
@@ -19,7 +20,7 @@ use rally_cred_proto::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWriteExt, ReadBuf},
-    sync::watch,
+    sync::{oneshot, watch},
     time::timeout,
 };
 use zeroize::{Zeroize, Zeroizing};
@@ -31,16 +32,18 @@ use rally_cred_core::event::Peer;
 /// How long a client may take to accept an answer. It is local, so a slower one has stopped.
 const WRITING: Duration = Duration::from_secs(10);
 
-/// Serves a connection until the client leaves or breaks the protocol, or until the socket closes and nothing is left to
-/// answer. Whoever holds `idle` ends it when the client is silent for too long.
+/// Serves a connection, of which `program` tells whose it is, until the client leaves or breaks the protocol, or until the
+/// socket closes and nothing is left to answer. Whoever holds `idle` ends it when the client is silent for too long.
 pub(super) async fn serve(
     mut stream: Stream,
-    peer: Peer,
+    mut peer: Peer,
+    program: oneshot::Receiver<Option<Arc<str>>>,
     driver: Driver,
     mut closed: watch::Receiver<bool>,
     idle: Idle,
 ) {
     let mut lines = Lines::default();
+    let mut program = Some(program);
     loop {
         idle.begins();
         let line = tokio::select! {
@@ -67,6 +70,9 @@ pub(super) async fn serve(
             }
         };
         drop(line);
+        if let Some(found) = program.take() {
+            peer.program = found.await.ok().flatten();
+        }
         if !relay(&mut stream, &mut lines, driver.ask(peer.clone(), ask)).await {
             return;
         }

@@ -152,7 +152,7 @@ async fn run(
     let mut command = program::command(name);
     command.arg(operation).stdin(Stdio::piped()).stdout(Stdio::piped());
     program::keep_variables_of_stores(&mut command);
-    let mut group = Group::start(&mut command)?;
+    let mut group = Group::start(command)?;
     let (stdin, stdout) = (group.child().stdin.take(), group.child().stdout.take());
     let write = async {
         if let Some(mut stdin) = stdin {

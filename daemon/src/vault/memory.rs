@@ -1,6 +1,6 @@
 //! Keeps secrets in this process, until it ends.
 //! Does not: write anything anywhere.
-//! Used by: the vault's handle, when the config file says `keyring = "memory"`.
+//! Used by: the vault's handle, when the config file says `keyring = "memory"`; and `kv2`.
 
 use std::{
     collections::HashMap,

@@ -1,5 +1,5 @@
 //! Keeps tokens and client secrets in the place that the config file chooses: the OS keyring, memory, the kernel's
-//! keyring, encrypted files, or a helper program.
+//! keyring, encrypted files, a helper program, or a vault that many machines share.
 //! Does not: decide when to keep something, fall back from one to the other, or read records.
 //! Used by: perform, which turns the broker's vault effects into calls.
 
@@ -19,6 +19,7 @@ mod helper;
 mod keyring;
 #[cfg(target_os = "linux")]
 mod keyutils;
+mod kv2;
 mod memory;
 mod thread;
 
@@ -51,6 +52,7 @@ fn open_keyutils() -> Result<Box<dyn Store>, VaultTrouble> {
 enum Place {
     Keyring(Arc<thread::KeyringThread>),
     Memory(Arc<memory::Memory>),
+    Server(Arc<kv2::Server>),
 }
 
 impl Vault {
@@ -70,6 +72,15 @@ impl Vault {
                 let name = name.clone();
                 Self::on_thread(move || Ok(Box::new(helper::Helper::new(name.clone()))))
             }
+            Keyring::Kv2(settings) => Self(Place::Server(Arc::new(kv2::Server::new(Arc::clone(settings))))),
+        }
+    }
+
+    /// By how many milliseconds the calendar of a shared vault is ahead of this machine's, at least and at most.
+    pub fn calendar(&self) -> Option<(i64, i64)> {
+        match &self.0 {
+            Place::Server(server) => server.calendar(),
+            Place::Keyring(_) | Place::Memory(_) => None,
         }
     }
 
@@ -83,6 +94,7 @@ impl Vault {
         match &self.0 {
             Place::Keyring(keyring) => keyring.load(&key.account()).await,
             Place::Memory(memory) => Ok(memory.find(key)),
+            Place::Server(server) => server.load(key).await,
         }
     }
 
@@ -98,6 +110,7 @@ impl Vault {
         match &self.0 {
             Place::Keyring(keyring) => keyring.change(&change.key.account(), change.from, change.to).await,
             Place::Memory(memory) => Ok(memory.change(change)),
+            Place::Server(server) => server.change(change).await,
         }
     }
 
@@ -125,6 +138,7 @@ impl Vault {
         let mut accounts = match &self.0 {
             Place::Keyring(keyring) => keyring.accounts().await?,
             Place::Memory(memory) => memory.accounts(),
+            Place::Server(server) => server.accounts().await?,
         };
         accounts.sort();
         Ok(accounts)
@@ -137,6 +151,7 @@ impl Vault {
                 memory.write(key.clone(), value);
                 Ok(())
             }
+            Place::Server(server) => server.write(key, value).await,
         }
     }
 }

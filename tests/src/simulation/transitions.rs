@@ -65,7 +65,7 @@ impl Cause {
                 Outcome::Answered(_) | Outcome::UserLookedUp(_) => Self::Rally,
                 Outcome::GatewayOpened(_) => Self::Daemon,
             },
-            Event::TimePassed => Self::TimePassed,
+            Event::TimePassed | Event::VaultCalendar { .. } => Self::TimePassed,
             Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,
             Event::SessionLocked | Event::Sleeping | Event::Woke => Self::System,
         }

@@ -12,6 +12,7 @@ use rally_cred_proto::{Fault, FaultKind, message::Status, network, plain::plain,
 use super::Check;
 use crate::config;
 use crate::installed::{self, Units};
+use crate::status;
 
 /// The config files to check: the running daemon's, and this shell's.
 pub(super) fn config_paths(status: Option<&Status>, sys: &dyn System) -> Vec<PathBuf> {
@@ -97,6 +98,16 @@ pub(super) fn network(status: Option<&Status>, checks: &[Check], sys: &dyn Syste
     };
     let what = "the daemon and this shell have different network variables";
     Check::of(CHECK, Err(Fault::new(FaultKind::Failed, what).why(told).remedy(remedy)))
+}
+
+/// What the daemon has given up. What its kernel lacks is no fault of anybody's.
+pub(super) fn confinement(status: Option<&Status>) -> Check {
+    const CHECK: &str = "confinement";
+    match status.map(|status| status.confinement) {
+        Some(Some(confinement)) => Check::of(CHECK, Ok(status::confined(confinement))),
+        Some(None) => Check::skipped(CHECK, "the daemon does not tell, or its system has none"),
+        None => Check::skipped(CHECK, "there is no daemon to tell"),
+    }
 }
 
 fn is_run_by_systemd(sys: &dyn System) -> bool {

@@ -24,6 +24,11 @@ impl Backoff {
         self.until.is_some_and(|until| now.tick < until)
     }
 
+    /// Whether more than one attempt in a row has failed.
+    pub(super) fn is_repeated(&self) -> bool {
+        self.failures > 1
+    }
+
     /// The last failure, while the pause lasts.
     pub(super) fn fault(&self, now: Now) -> Option<Fault> {
         self.fault.clone().filter(|_| self.is_on(now))

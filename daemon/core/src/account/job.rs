@@ -1,10 +1,15 @@
 //! What an account has under way, one job at a time.
-//! Does not: begin or end a job (`sign_in`, `renewal`, `identity` and `look` do).
+//! Does not: begin or end a job (`sign_in`, `renewal`, `leasing`, `identity` and `look` do).
 //! Used by: the account and these.
 
 use rally_cred_proto::{Fault, Secret};
 
-use crate::{event::Epoch, record::TokenRecord, redirect::Expected, time::Tick};
+use crate::{
+    event::Epoch,
+    record::{Lease, TokenRecord},
+    redirect::Expected,
+    time::Tick,
+};
 
 /// The job under way. Boxed, since there is rarely one.
 #[derive(Debug, Default)]
@@ -21,8 +26,10 @@ pub(super) enum Job {
     Looking(Epoch, Tick, Look),
     /// It is read again at this tick.
     Pausing(Tick, Look),
-    /// Rally is asked to renew by this refresh token.
-    Renewing(Epoch, Secret),
+    /// The lease on a renewal is being taken, since this tick.
+    Leasing(Epoch, Lease, Tick),
+    /// Rally is asked to renew by this refresh token; perhaps the lease is being extended meanwhile.
+    Renewing(Epoch, Secret, Option<(Epoch, Lease)>),
     /// Rally is asked whose token this is.
     Identifying(Epoch, Secret),
     /// A new token is being saved; after this tick, callers are served from memory.
@@ -103,6 +110,7 @@ impl Job {
             Self::None
             | Self::Exchanging(..)
             | Self::LookingUp(..)
+            | Self::Leasing(..)
             | Self::Renewing(..)
             | Self::Identifying(..) => None,
         }

@@ -5,7 +5,7 @@
 use rally_cred_proto::{Fault, FaultKind, Secret};
 
 use crate::{
-    account::{Account, job::SecretFrom},
+    account::{Account, backoff::Backoff, job::SecretFrom},
     event::{AskId, Effect, Epoch, GrantStep},
     item::{Item, Written},
     jobs::Owner,
@@ -79,6 +79,7 @@ impl Account {
     /// Takes the token's item; a fault if it must not be touched.
     fn token_loaded(&mut self, step: &mut Step<'_>, text: Option<&Secret>) -> Option<Fault> {
         self.token.read(step.now);
+        self.lease.read(text.cloned());
         match text.map(|text| TokenRecord::decode(text, &self.profile)) {
             None | Some(Decoded::OfOther) => {}
             // A sign-out is erasing it, under the other name of this vault.
@@ -197,14 +198,24 @@ impl Account {
         epoch: Epoch,
         outcome: Result<Changed, VaultTrouble>,
     ) -> bool {
+        if self.leased(step, epoch, &outcome) {
+            return true;
+        }
         let is_token = self.token_item.is_writing(epoch);
         let item = if is_token { &mut self.token_item } else { &mut self.client_secret_item };
         let lasts = !step.keyring.is_memory();
         let (now, dice) = (step.now, &mut *step.dice);
-        let retry_at = |failures| now.tick + policy::save_again(failures, dice);
+        let is_shared = step.keyring.is_shared();
+        let retry_at = |failures| now.tick + policy::save_again(failures, is_shared, dice);
         let Some(written) = item.written(epoch, outcome, lasts, retry_at) else { return false };
         match written {
-            Written::Done => step.log(&self.profile.name, GrantStep::Kept),
+            Written::Done => {
+                step.log(&self.profile.name, GrantStep::Kept);
+                if is_token && step.keyring.is_shared() {
+                    // What waited for this may begin.
+                    self.backoff = Backoff::default();
+                }
+            }
             Written::Conflict { found, was } if is_token => {
                 self.settle_conflict(step, found.as_ref(), was.as_ref());
             }
@@ -244,7 +255,9 @@ impl Account {
             Some(Decoded::Ours(found)) => {
                 // A refresh token that was used up for the held one is older.
                 let is_used_up = was.as_ref().is_some_and(|was| found.shares_refresh_token(was));
-                let is_newer = if found.shares_refresh_token(held) {
+                let is_newer = if found.is_of_same_sign_in(held) && found.generation != held.generation {
+                    found.generation > held.generation
+                } else if found.shares_refresh_token(held) {
                     found.obtained_at > held.obtained_at
                 } else if is_new_sign_in && !found.is_of_same_sign_in(held) {
                     found.is_of_later_sign_in(held) && !self.token_item.is_void(found.signed_in_at)
@@ -255,10 +268,14 @@ impl Account {
                     // The keyring may have kept the held token after all, and another daemon renewed it since.
                     !is_used_up
                 };
-                match is_newer {
-                    true => self.adopt_token(step, found),
-                    false => self.save_token(step),
+                if is_newer {
+                    return self.adopt_token(step, found);
                 }
+                // Whoever holds the lease on this refresh token is not put out by a change of something else.
+                if found.shares_refresh_token(held) {
+                    self.token.leased(found.lease);
+                }
+                self.save_token(step);
             }
             Some(Decoded::Later) => self.leave_item(step, record::later_version(&self.profile)),
             Some(Decoded::OfOther) if !is_new_sign_in => {
@@ -271,8 +288,8 @@ impl Account {
 
     /// The item must not be written now; the token is in memory.
     fn leave_item(&mut self, step: &mut Step<'_>, fault: Fault) {
-        let (now, dice) = (step.now, &mut *step.dice);
-        self.token_item.retry(|failures| now.tick + policy::save_again(failures, dice));
+        let (now, dice, is_shared) = (step.now, &mut *step.dice, step.keyring.is_shared());
+        self.token_item.retry(|failures| now.tick + policy::save_again(failures, is_shared, dice));
         self.note_vault_fault(step, fault);
     }
 

@@ -17,7 +17,7 @@ use crate::{
     policy,
     record::{Decoded, TokenRecord},
     step::Step,
-    vault::{ItemKind, Read},
+    vault::{ItemKind, Read, VaultTrouble},
 };
 
 impl Account {
@@ -45,14 +45,16 @@ impl Account {
     }
 
     /// Begins a look; hands it back where there is nothing to see.
-    fn look(&mut self, step: &mut Step<'_>, look: Look) -> Result<(), Look> {
+    pub(super) fn look(&mut self, step: &mut Step<'_>, look: Look) -> Result<(), Look> {
         // No other process shares this memory.
         if step.keyring.is_memory() {
             return Err(look);
         }
         let key = self.key(ItemKind::Token);
         let epoch = step.begin(self.owner(), |epoch| Effect::Load(epoch, key));
-        self.job = Job::Looking(epoch, step.now.tick + policy::LOOK_PATIENCE, look);
+        let is_shared = step.keyring.is_shared() || step.keyring.is_read_only();
+        let patience = if is_shared { policy::SHARED_LOOK_PATIENCE } else { policy::LOOK_PATIENCE };
+        self.job = Job::Looking(epoch, step.now.tick + patience, look);
         Ok(())
     }
 
@@ -66,6 +68,10 @@ impl Account {
                 if let Err(look) = self.look(step, look) {
                     self.look_is_over(step, look);
                 }
+            }
+            Job::Looking(_, _, Look::BeforeRenewal) if step.keyring.is_shared() => {
+                let fault = VaultTrouble::Failed("it did not answer in time".to_owned()).fault();
+                self.stop_for_vault(step, fault);
             }
             Job::Looking(_, _, look) => self.look_is_over(step, look),
             other => self.job = other,
@@ -81,9 +87,17 @@ impl Account {
                 return false;
             }
         };
-        // An unreadable vault has no news.
-        if let Ok(text) = outcome {
-            self.take_news(step, text.as_ref());
+        match (outcome, &look) {
+            (Ok(text), _) => {
+                self.lease.read(text.clone());
+                self.take_news(step, text.as_ref());
+            }
+            (Err(trouble), Look::BeforeRenewal) if step.keyring.is_shared() => {
+                self.stop_for_vault(step, trouble.fault());
+                return true;
+            }
+            // An unreadable vault has no news.
+            (Err(_), _) => {}
         }
         self.look_is_over(step, look);
         true
@@ -106,7 +120,7 @@ impl Account {
     }
 
     /// Adopts the item's content if it is another grant than the one held, or a newer token of the same.
-    fn take_news(&mut self, step: &mut Step<'_>, text: Option<&Secret>) {
+    pub(super) fn take_news(&mut self, step: &mut Step<'_>, text: Option<&Secret>) {
         let Some(text) = text else {
             if self.token_item.is_current() && self.token.held().is_some() {
                 self.sign_out_elsewhere(step);
@@ -119,12 +133,16 @@ impl Account {
         let is_news = match self.token.held() {
             // Unless it was to be erased at a sign-out, and could not be.
             None => !self.token_item.is_void(found.signed_in_at),
+            // The copy of a vault may lag behind it.
+            Some(held) if found.is_of_same_sign_in(held) && found.generation < held.generation => false,
             Some(held) if self.token_item.is_current() => !held.has_same_tokens(&found),
             // What waits to be saved may have been written late, and another daemon may have gone on from it.
-            Some(held) => found.is_of_same_sign_in(held) && found.obtained_at > held.obtained_at,
+            Some(held) => found.is_of_same_sign_in(held) && found.is_newer_than(held),
         };
         if is_news {
             self.adopt_token(step, found);
+        } else if self.token_item.is_current() {
+            self.token.leased(found.lease);
         }
     }
 

@@ -9,6 +9,7 @@ mod backoff;
 mod client_secret;
 mod cool_down;
 mod job;
+mod lease;
 mod reports;
 mod slot;
 mod token;
@@ -16,6 +17,7 @@ mod token;
 // What an account does with them.
 mod identity;
 mod keeping;
+mod leasing;
 mod look;
 mod renewal;
 mod serving;
@@ -33,7 +35,7 @@ use rally_cred_proto::{
 use crate::{
     account::{
         alerts::Alerts, backoff::Backoff, client_secret::ClientSecret, cool_down::CoolDown, job::Job,
-        reports::Reports, slot::Slot, token::Token,
+        lease::Lease, reports::Reports, slot::Slot, token::Token,
     },
     event::{Alert, AskId, Effect, Epoch, GrantStep, Outcome, Peer},
     item::Item,
@@ -59,6 +61,8 @@ pub(crate) struct Account {
     client_secret: ClientSecret,
     client_secret_item: Item,
     job: Job,
+    /// Whose turn it is to renew, where many daemons share the vault.
+    lease: Lease,
     /// In the order in which they came.
     waiters: Vec<Waiter>,
     reports: Reports,
@@ -84,6 +88,7 @@ impl Account {
             client_secret: ClientSecret::default(),
             client_secret_item: Item::default(),
             job: Job::None,
+            lease: Lease::default(),
             waiters: Vec::new(),
             reports: Reports::default(),
             cool_down: CoolDown::default(),
@@ -158,6 +163,7 @@ impl Account {
         }
         self.save_again(step);
         self.look_again_if_due(step);
+        self.extend_lease_if_due(step);
         self.look_into_report(step);
         if matches!(self.token.slot(), Slot::Unread) && !self.waiters.is_empty() {
             self.load_token(step);
@@ -195,7 +201,11 @@ impl Account {
         }
         let needs_more = |waiter: &Waiter| !self.awaits_vault_only(step.now, waiter);
         let is_waited_for = self.waiters.iter().any(needs_more);
-        if self.waiters.iter().any(|waiter| waiter.is_login() && needs_more(waiter)) {
+        if step.keyring.is_read_only() {
+            if is_waited_for {
+                self.await_other_daemons(step);
+            }
+        } else if self.waiters.iter().any(|waiter| waiter.is_login() && needs_more(waiter)) {
             if self.wants_secret_tried() {
                 self.begin_renewal(step);
             } else {
@@ -231,6 +241,7 @@ impl Account {
             token_item,
             client_secret_item,
             job,
+            lease,
             waiters,
             reports,
             // It holds back what is asked for, and does nothing by itself.
@@ -247,6 +258,7 @@ impl Account {
             token_item.again_at(),
             client_secret_item.again_at(),
             job.deadline(),
+            lease.extend_at().filter(|_| matches!(job, Job::Renewing(_, _, None))),
             waiters.iter().map(|waiter| waiter.deadline).min(),
             reports.due(),
             alerts.due(),
@@ -267,6 +279,8 @@ impl Account {
             client_secret,
             client_secret_item,
             job,
+            // A new process waits for the end of a lease that this one left.
+            lease: _,
             waiters,
             reports,
             cool_down,
@@ -304,6 +318,7 @@ impl Account {
             client_secret: _,
             client_secret_item: _,
             job,
+            lease,
             // The caller answers them.
             waiters: _,
             reports,
@@ -319,6 +334,7 @@ impl Account {
             vault_fault,
         } = self;
         token.forget();
+        lease.over();
         *job = Job::None;
         reports.close();
         (*backoff, *user_backoff) = (Backoff::default(), Backoff::default());
@@ -334,6 +350,7 @@ impl Account {
             client_secret,
             client_secret_item,
             job,
+            lease,
             waiters: _,
             reports: _,
             cool_down: _,
@@ -346,9 +363,10 @@ impl Account {
             vault_fault,
         } = self;
         (*token_item, *client_secret_item, *vault_fault) = (token_item.moved(), Item::default(), None);
-        if matches!(job, Job::Looking(..) | Job::Pausing(..)) {
+        if matches!(job, Job::Looking(..) | Job::Pausing(..) | Job::Leasing(..)) {
             *job = Job::None;
         }
+        *lease = Lease::default();
         let is_token_held = token.move_to_other_vault();
         let is_secret_held = client_secret.for_vault().is_some();
         if !is_secret_held {

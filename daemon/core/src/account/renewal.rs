@@ -12,7 +12,7 @@ use crate::{
     profile::Profile,
     record::TokenRecord,
     step::Step,
-    time::{Now, Tick},
+    time::{Now, Tick, Wall},
     waiter::Waiter,
 };
 
@@ -66,18 +66,31 @@ impl Account {
             Knowledge::Unread => return self.load_client_secret(step),
             Knowledge::Loading | Knowledge::Absent | Knowledge::Missing | Knowledge::Refused { .. } => return,
         };
+        if step.keyring.is_shared() {
+            return self.begin_shared_renewal(step);
+        }
         if self.look_before_renewal(step) {
             return;
         }
         let Some(refresh_token) = self.token.usable_refresh().cloned() else { return };
+        self.post_refresh_token(step, client_secret, refresh_token);
+    }
+
+    pub(super) fn post_refresh_token(
+        &mut self,
+        step: &mut Step<'_>,
+        client_secret: Secret,
+        refresh_token: Secret,
+    ) {
         self.tell_all(step, WaitingOn::Renewal);
         let (profile, form) =
             (self.profile.clone(), TokenForm::Refresh { refresh_token: refresh_token.clone() });
         let epoch = step.begin(self.owner(), |epoch| Effect::Post { epoch, profile, client_secret, form });
-        self.job = Job::Renewing(epoch, refresh_token);
+        self.job = Job::Renewing(epoch, refresh_token, None);
     }
 
     pub(super) fn renewal_answered(&mut self, step: &mut Step<'_>, sent: Secret, raw: RawAnswer) {
+        self.lease.over();
         let answer = answer::read_token_answer(FormKind::Refresh, raw);
         // Another grant has come meanwhile; this answer is about the old one.
         if !self.token.usable_refresh().is_some_and(|held| held.matches(&sent)) {
@@ -114,7 +127,9 @@ impl Account {
 
     fn renewed(&mut self, step: &mut Step<'_>, grant: Grant) {
         let old = self.token.held();
-        let mut record = record_of(&self.profile, step.now, grant, old.and_then(|old| old.username.clone()));
+        let mut record =
+            record_of(&self.profile, step.issued, grant, old.and_then(|old| old.username.clone()));
+        record.generation = self.next_generation(step);
         // Without a new refresh token the old one stays valid.
         record.refresh_token = record.refresh_token.or_else(|| old.and_then(|old| old.refresh_token.clone()));
         record.signed_in_at = old.and_then(|old| old.signed_in_at);
@@ -123,6 +138,14 @@ impl Account {
         self.fault = None;
         step.log(&self.profile.name, GrantStep::Renewed);
         self.take_new_token(step, record, false);
+    }
+
+    /// The number of the token that follows the held one, where many daemons share the vault.
+    pub(super) fn next_generation(&self, step: &Step<'_>) -> u64 {
+        match step.keyring.is_shared() {
+            true => self.token.held().map_or(0, |held| held.generation).saturating_add(1),
+            false => 0,
+        }
     }
 
     /// Holds a new token and has it saved, which callers wait for a moment.
@@ -156,10 +179,15 @@ impl Account {
     }
 }
 
-pub(super) fn record_of(profile: &Profile, now: Now, grant: Grant, username: Option<String>) -> TokenRecord {
-    let mut record = TokenRecord::new(profile, now.wall.0);
-    record.expires_at =
-        grant.expires_in.map(|life| now.wall.after(i64::try_from(life).unwrap_or(i64::MAX)).0);
+/// The record of a token that Rally issued at this time, or at most a moment later.
+pub(super) fn record_of(
+    profile: &Profile,
+    issued: Wall,
+    grant: Grant,
+    username: Option<String>,
+) -> TokenRecord {
+    let mut record = TokenRecord::new(profile, issued.0);
+    record.expires_at = grant.expires_in.map(|life| issued.after(i64::try_from(life).unwrap_or(i64::MAX)).0);
     record.access_token = Some(grant.access_token);
     record.refresh_token = grant.refresh_token;
     record.username = username;

@@ -255,7 +255,7 @@ impl Account {
                 | Job::Pausing(..),
                 _,
             ) => "Rally did not answer",
-            (Job::Looking(..), _) => "the keyring did not answer",
+            (Job::Looking(..) | Job::Leasing(..), _) => "the keyring did not answer",
             (Job::Saving(_), _) => "the keyring did not take the token",
             (Job::None, _) => "it was still being prepared",
         }

@@ -307,7 +307,7 @@ impl Account {
     /// Takes Rally's answer to a token request. `false` if nobody waits for it.
     pub(super) fn answered(&mut self, step: &mut Step<'_>, epoch: Epoch, raw: RawAnswer) -> bool {
         match std::mem::take(&mut self.job) {
-            Job::Renewing(own, sent) if own == epoch => self.renewal_answered(step, sent, raw),
+            Job::Renewing(own, sent, _) if own == epoch => self.renewal_answered(step, sent, raw),
             Job::Exchanging(own, flow) if own == epoch => self.exchange_answered(step, flow, raw),
             other => {
                 self.job = other;
@@ -335,7 +335,8 @@ impl Account {
     fn look_up_user(&mut self, step: &mut Step<'_>, flow: Box<Flow>, grant: Grant) {
         let (profile, token) = (self.profile.clone(), grant.access_token.clone());
         let epoch = step.begin(self.owner(), |epoch| Effect::LookUpUser { epoch, profile, token });
-        let mut record = renewal::record_of(&self.profile, step.now, grant, None);
+        let mut record = renewal::record_of(&self.profile, step.issued, grant, None);
+        record.generation = self.next_generation(step);
         record.signed_in_at = Some(step.now.wall.0);
         self.job = Job::LookingUp(epoch, flow, Box::new(record));
     }

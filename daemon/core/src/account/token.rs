@@ -125,6 +125,13 @@ impl Token {
         self.hold(now, dice, record, Ticks(0));
     }
 
+    /// The item names this lease now.
+    pub(super) fn leased(&mut self, lease: Option<record::Lease>) {
+        if let Slot::Held(record) = &mut self.slot {
+            record.lease = lease;
+        }
+    }
+
     pub(super) fn identified(&mut self, username: String) {
         if let Slot::Held(record) = &mut self.slot {
             record.username = Some(username);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rally_cred_proto::{
     Event, Fault, Reply, Secret,
-    message::{SignedOut, Status, VaultStatus},
+    message::{Confinement, SignedOut, Status, VaultStatus},
 };
 
 use crate::{
@@ -31,6 +31,8 @@ pub struct Facts {
     pub config: String,
     /// The variables that decide how Rally is reached, fit to be shown.
     pub network: BTreeMap<String, String>,
+    /// What the daemon has given up, where the system knows such a thing.
+    pub confinement: Option<Confinement>,
 }
 
 #[derive(Debug)]
@@ -173,6 +175,7 @@ impl StatusGathering {
             vault: VaultStatus { kind: step.keyring.name(), keeps, fault },
             static_hosts,
             network: Some(facts.network.clone()),
+            confinement: facts.confinement,
         }))
     }
 }

@@ -2,6 +2,7 @@
 //! Does not: block, fail, read a clock or do IO. A refusal is an effect too.
 //! Used by: the driver, which owns it.
 
+mod calendar;
 mod gateways;
 mod gather;
 mod idle;
@@ -22,7 +23,7 @@ use crate::{
     event::{AskId, Effect, Entry, Epoch, Event, Outcome, Peer},
     jobs::{Jobs, Owner},
     policy,
-    profile::{Config, Profile},
+    profile::{Config, Keyring, Profile},
     sent::Sent,
     static_credentials::StaticCredentials,
     step::Step,
@@ -31,6 +32,7 @@ use crate::{
     waiter::{Waiter, Wants},
 };
 
+use calendar::Calendar;
 use gateways::Gateways;
 use gather::{LogoutGathering, StatusGathering};
 use idle::Idleness;
@@ -46,6 +48,7 @@ pub use gather::Facts;
 pub struct Broker {
     facts: Facts,
     config: Config,
+    calendar: Calendar,
     accounts: Accounts,
     routes: Routes,
     wake_ups: WakeUps,
@@ -71,6 +74,7 @@ impl Broker {
             accounts: config.profiles.values().map(account).collect(),
             routes: Routes::new(&config, facts.config.clone()),
             wake_ups: WakeUps::default(),
+            calendar: Calendar::default(),
             statics: StaticCredentials::new(config.static_hosts.clone()),
             gateways: Gateways::new(&config),
             statuses: Vec::new(),
@@ -94,8 +98,17 @@ impl Broker {
 
     /// Takes one event, and says what to do, in order.
     pub fn handle(&mut self, now: Now, dice: &mut dyn Dice, event: Event) -> Vec<Effect> {
+        if let Event::VaultCalendar { least, most } = event {
+            // The outcome that it came with, and that of whoever waits, follows. One of an earlier vault may come late.
+            if matches!(self.config.keyring, Keyring::Kv2(_)) {
+                self.calendar.heard(least, most);
+            }
+            return Vec::new();
+        }
+        let (issued, now) = (self.calendar.issued(now), self.calendar.now(now));
         let mut step = Step {
             now,
+            issued,
             dice,
             keyring: self.config.keyring.clone(),
             jobs: std::mem::take(&mut self.jobs),
@@ -112,6 +125,7 @@ impl Broker {
         self.watchers.tell(&mut step, &self.accounts);
         self.finish_stop(&mut step);
         self.leave_if_idle(&mut step);
+        self.calendar.to_local(&mut step.effects);
         self.jobs = step.jobs;
         step.effects
     }
@@ -139,6 +153,8 @@ impl Broker {
             Event::Asked { id, peer, ask } => self.asked(step, id, peer, ask),
             Event::Left(id) => self.left(step, id),
             Event::Outcome(epoch, outcome) => self.heard(step, epoch, outcome),
+            // It is no business of any account's.
+            Event::VaultCalendar { .. } => {}
             Event::ConfigRead(outcome) => self.config_read(step, outcome),
             Event::TimePassed => self.time_passed(step),
             Event::ReloadWanted => self.read_config(step),

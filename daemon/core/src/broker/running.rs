@@ -6,7 +6,7 @@ use rally_cred_proto::{Fault, FaultKind, Reply};
 
 use crate::{
     account::Account,
-    broker::{Broker, routes::Routes, wake_ups::WakeUps},
+    broker::{Broker, calendar::Calendar, routes::Routes, wake_ups::WakeUps},
     event::{AskId, Effect, Entry},
     policy,
     profile::Config,
@@ -53,6 +53,7 @@ impl Broker {
         let has_other_vault = self.config.keyring != config.keyring;
         if has_other_vault {
             step.keyring = config.keyring.clone();
+            self.calendar = Calendar::default();
             step.effects.push(Effect::OpenVault(config.keyring.clone()));
         }
         let mut old = std::mem::take(&mut self.accounts);

@@ -4,6 +4,7 @@
 
 mod alerting;
 mod client_secret;
+mod fleet;
 mod further_servers;
 mod gateways;
 mod identifying;

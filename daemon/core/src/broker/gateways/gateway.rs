@@ -329,7 +329,7 @@ impl Gateway {
     ) {
         let lasts = !step.keyring.is_memory();
         let (now, dice) = (step.now, &mut *step.dice);
-        let retry_at = |failures| now.tick + policy::save_again(failures, dice);
+        let retry_at = |failures| now.tick + policy::save_again(failures, false, dice);
         match self.item.written(epoch, outcome, lasts, retry_at) {
             None => {}
             Some(Written::Done) => {

@@ -1,6 +1,6 @@
-//! Sorts what goes wrong on the way to Rally, since the remedy depends on the exact cause.
+//! Sorts what goes wrong on the way to a server, since the remedy depends on the exact cause.
 //! Does not: word it for people (`core::answer` does).
-//! Used by: the endpoint.
+//! Used by: `http`.
 
 use std::{error::Error, io, iter};
 
@@ -15,7 +15,7 @@ const NAMED_HOSTS: usize = 3;
 
 /// What an error of reqwest means, on a way that may lead through a proxy. Its URL is dropped, so that no text shows
 /// one.
-pub(super) fn sort(error: reqwest::Error, proxy: Option<&Proxy>) -> SendTrouble {
+pub(crate) fn sort(error: reqwest::Error, proxy: Option<&Proxy>) -> SendTrouble {
     let error = error.without_url();
     if let Some(tls) = causes(&error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
         return SendTrouble::Tls(distrust(tls));

@@ -1,6 +1,6 @@
-//! Chooses the proxy on the way to Rally from the variables that curl and others read, for every request alike.
+//! Chooses the proxy on the way to a server from the variables that curl and others read, for every request alike.
 //! Does not: connect.
-//! Used by: the endpoint.
+//! Used by: `http`.
 
 use hyper::Uri;
 use hyper_util::client::proxy::matcher::Matcher;

@@ -1,0 +1,150 @@
+//! The table `kv2`: the vault that many daemons share.
+//! Does not: reach the server, or read its token.
+//! Used by: `config`.
+
+use std::{env, path::PathBuf};
+
+use rally_cred_proto::Fault;
+
+use super::{
+    from_home, parse_command, parse_file,
+    source::{Entry, Source, Text},
+};
+use rally_cred_core::{
+    kv2::{Address, Kv2, ServerToken},
+    profile::{BaseUrl, SecretSource},
+};
+
+#[rustfmt::skip]
+pub(super) const KEYS: &[&str] = &[
+    "address", "mount", "path", "namespace", "token_file", "token_command", "token_credential", "token_env", "ca_file",
+    "mode",
+];
+
+/// The folder where systemd puts a service's credentials.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+pub(super) fn parse(source: &Source<'_>, entry: &Entry<'_>) -> Result<Kv2, Fault> {
+    let mut address = None;
+    let mut kv2 = Kv2 {
+        // Replaced below, or the table is refused.
+        address: Address::Socket(PathBuf::new()),
+        mount: "secret".to_owned(),
+        path: "rally-cred".to_owned(),
+        namespace: None,
+        token: None,
+        ca_file: None,
+        is_read_only: false,
+        has_reader_items: false,
+    };
+    for value in source.entries(source.table(entry)?) {
+        let token = match value.key {
+            "address" => {
+                address = Some(parse_address(source, source.text(&value)?)?);
+                continue;
+            }
+            "mount" => {
+                kv2.mount = parse_path(source, &value)?;
+                continue;
+            }
+            "path" => {
+                kv2.path = parse_path(source, &value)?;
+                continue;
+            }
+            "namespace" => {
+                kv2.namespace = Some(parse_path(source, &value)?);
+                continue;
+            }
+            "ca_file" => {
+                kv2.ca_file = Some(parse_file(source, "ca_file", source.text(&value)?)?);
+                continue;
+            }
+            "mode" => {
+                let text = source.text(&value)?;
+                (kv2.is_read_only, kv2.has_reader_items) = match text.text {
+                    "renew" => (false, false),
+                    "renew-and-publish" => (false, true),
+                    "read-only" => (true, false),
+                    _ => {
+                        return Err(source
+                            .broken(text.at, "invalid value for `mode`")
+                            .remedy("write \"renew\", \"renew-and-publish\" or \"read-only\""));
+                    }
+                };
+                continue;
+            }
+            "token_file" => {
+                let text = source.text(&value)?;
+                let path = from_home(text.text).filter(|path| path.is_absolute()).ok_or_else(|| {
+                    source
+                        .broken(text.at, "`token_file` is not an absolute path")
+                        .remedy("write the whole path, or begin it with ~/")
+                })?;
+                ServerToken::Source(SecretSource::File(path))
+            }
+            "token_command" => {
+                let (program, arguments) = parse_command(source, &value)?;
+                ServerToken::Source(SecretSource::Command { program, arguments })
+            }
+            "token_credential" => {
+                let text = source.text(&value)?;
+                let folder = env::var_os(CREDENTIALS).map(PathBuf::from);
+                let path = folder.filter(|_| !text.text.contains('/')).map(|folder| folder.join(text.text));
+                let path = path.ok_or_else(|| {
+                    source
+                        .broken(text.at, "`token_credential` names no credential of this service")
+                        .why(format!("systemd sets {CREDENTIALS} for a service with LoadCredential="))
+                        .remedy(format!("add LoadCredential={} to the unit", text.text))
+                })?;
+                ServerToken::Source(SecretSource::File(path))
+            }
+            "token_env" => ServerToken::Variable(source.text(&value)?.text.to_owned()),
+            _ => return Err(source.unknown(&value, KEYS, super::TOP_KEYS, "the top of the file")),
+        };
+        if kv2.token.replace(token).is_some() {
+            return Err(source
+                .broken(value.at, "[kv2] names two tokens")
+                .remedy("keep one of `token_file`, `token_command`, `token_credential` and `token_env`"));
+        }
+    }
+    let address = address.ok_or_else(|| {
+        source
+            .broken(entry.at, "[kv2] has no `address`")
+            .remedy("add address = \"https://…\", the server, or \"unix:/…\", the socket of its proxy")
+    })?;
+    Ok(Kv2 { address, ..kv2 })
+}
+
+fn parse_address(source: &Source<'_>, text: Text<'_>) -> Result<Address, Fault> {
+    if let Some(path) = text.text.strip_prefix("unix://").or_else(|| text.text.strip_prefix("unix:")) {
+        let path = from_home(path).filter(|path| path.is_absolute());
+        return path.map(Address::Socket).ok_or_else(|| {
+            source
+                .broken(text.at, "`address` names no socket by its whole path")
+                .remedy("address = \"unix:/run/bao/proxy.sock\"")
+        });
+    }
+    BaseUrl::parse(text.text).map(Address::Url).map_err(|why| {
+        source
+            .broken(text.at, "`address` cannot be used")
+            .why(why.to_string())
+            .remedy("address = \"https://bao.example.com:8200\"")
+    })
+}
+
+/// What stands in a URL as it is.
+fn parse_path(source: &Source<'_>, entry: &Entry<'_>) -> Result<String, Fault> {
+    let text = source.text(entry)?;
+    let is_plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    match text.text.split('/').all(is_plain) {
+        true => Ok(text.text.to_owned()),
+        false => Err(source
+            .broken(text.at, &format!("`{}` cannot be used", entry.key))
+            .why("it is made of letters, digits, `-`, `_` and `.`, with `/` between its parts")
+            .remedy(format!("{} = \"teams/build\"", entry.key))),
+    }
+}

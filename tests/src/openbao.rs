@@ -1,0 +1,338 @@
+//! An OpenBao of a test: file-backed, unsealed, with a mount for rally-cred and a policy for each role; and a way to it that
+//! a test may hold up, cut, or count.
+//! Does not: serve anybody but this machine. `tests/tools/install` brings the program.
+//! Used by: `cargo fleet`, and the tests of shared vaults.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a server that cannot be had is the end of its test, with this message"
+)]
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{sandbox::Sandbox, toolkits, world};
+
+/// The server. Dropped, it ends and leaves nothing.
+#[derive(Debug)]
+pub struct OpenBao {
+    folder: TempDir,
+    server: Child,
+    port: u16,
+    unseal_key: String,
+    root_token: String,
+}
+
+/// What a daemon may do with the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Renew tokens, and write what others read.
+    Agent,
+    /// Read access tokens.
+    Reader,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Reader => "reader",
+        }
+    }
+}
+
+/// The policies, as the documents have them.
+pub const AGENT_POLICY: &str = r#"path "rally/data/agents/*" { capabilities = ["create", "read", "update"] }
+path "rally/metadata/agents/*" { capabilities = ["list"] }
+"#;
+/// The same for those who may only read access tokens.
+pub const READER_POLICY: &str = r#"path "rally/data/agents/access/*" { capabilities = ["read"] }
+"#;
+
+impl OpenBao {
+    /// Starts one, which keeps its data in files of its own.
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("rally-cred-bao-").tempdir().expect("a folder");
+        let (port, cluster) = (world::free_port(), world::free_port());
+        let at = folder.path().display();
+        fs::create_dir(folder.path().join("data")).expect("a folder for its data");
+        let config = format!(
+            "storage \"raft\" {{\n  path = \"{at}/data\"\n  node_id = \"one\"\n}}\n\
+             listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  tls_disable = true\n}}\n\
+             api_addr = \"http://127.0.0.1:{port}\"\ncluster_addr = \"http://127.0.0.1:{cluster}\"\n"
+        );
+        fs::write(folder.path().join("bao.hcl"), config).expect("its config file");
+        let server = Command::new(toolkits::installed("bao"))
+            .args(["server", "-config"])
+            .arg(folder.path().join("bao.hcl"))
+            .env_clear()
+            .env("HOME", folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("bao can be run");
+        let mut bao = Self { folder, server, port, unseal_key: String::new(), root_token: String::new() };
+        bao.until_it_answers();
+        let init = bao.run(&["operator", "init", "-key-shares=1", "-key-threshold=1", "-format=json"]);
+        let init: Value = serde_json::from_str(&init).expect("the keys as JSON");
+        let text =
+            |pointer: &str| init.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        (bao.unseal_key, bao.root_token) = (text("/unseal_keys_b64/0"), text("/root_token"));
+        bao.unseal();
+        bao.run(&["secrets", "enable", "-path=rally", "-version=2", "kv"]);
+        bao.until(&["write", "rally/config", "max_versions=1", "cas_required=true"]);
+        for (role, policy) in [(Role::Agent, AGENT_POLICY), (Role::Reader, READER_POLICY)] {
+            let file = bao.folder.path().join(role.name());
+            fs::write(&file, policy).expect("a policy");
+            bao.run(&["policy", "write", role.name(), &file.display().to_string()]);
+        }
+        bao
+    }
+
+    /// It says so, and its further words are let go.
+    fn until_it_answers(&mut self) {
+        let output = self.server.stdout.take().expect("its output");
+        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+        let started = lines.find(|line| line.contains("server started"));
+        assert!(started.is_some(), "bao has ended");
+        thread::spawn(move || lines.for_each(drop));
+    }
+
+    /// Lets it give out what it has.
+    pub fn unseal(&self) {
+        self.run(&["operator", "unseal", &self.unseal_key]);
+    }
+
+    /// Has it give out nothing more.
+    pub fn seal(&self) {
+        self.run(&["operator", "seal"]);
+    }
+
+    /// A token for this role that ends by itself, as `5s`.
+    pub fn token(&self, role: Role, life: &str) -> String {
+        let (policy, ttl) = (format!("-policy={}", role.name()), format!("-ttl={life}"));
+        // After it was unsealed it takes a moment until tokens are made.
+        self.until(&["token", "create", &policy, &ttl, "-field=token"]).trim().to_owned()
+    }
+
+    /// A field of what it holds.
+    pub fn field(&self, path: &str, field: &str) -> Option<Value> {
+        let item = self.try_run(&["kv", "get", "-mount=rally", "-format=json", path]).ok()?;
+        let item: Value = serde_json::from_str(&item).ok()?;
+        let record = item.pointer("/data/data/record")?.as_str()?;
+        serde_json::from_str::<Value>(record).ok()?.get(field).cloned()
+    }
+
+    /// Its address.
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Runs its command line as its owner.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        self.try_run(arguments).unwrap_or_else(|said| panic!("bao {arguments:?}: {said}"))
+    }
+
+    /// The same, until it succeeds: a server that was just unsealed is not ready yet.
+    fn until(&self, arguments: &[&str]) -> String {
+        (0..200).find_map(|_| self.try_run(arguments).ok()).unwrap_or_else(|| self.run(arguments))
+    }
+
+    fn try_run(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(toolkits::installed("bao"))
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("BAO_ADDR", self.address())
+            .env("BAO_TOKEN", &self.root_token)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|err| err.to_string())?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+}
+
+impl Drop for OpenBao {
+    fn drop(&mut self) {
+        self.server.kill().ok();
+        self.server.wait().ok();
+    }
+}
+
+/// A config file with one profile for the sandbox, whose tokens are in the vault at this address.
+pub fn config_for(sandbox: &Sandbox, address: &str, path: &str, mode: &str, token: &str) -> String {
+    format!(
+        "keyring = \"kv2\"\n\n{}\n[kv2]\naddress = \"{address}\"\nmount = \"rally\"\npath = \"{path}\"\nmode = \"{mode}\"\n{token}\n",
+        world::profile_for(sandbox)
+    )
+}
+
+/// A way to a server through this process, on which a test holds requests up or cuts them. Each request of a daemon has a
+/// connection of its own.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    port: u16,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The first lines of the requests so far.
+    requests: Vec<String>,
+    is_cut: bool,
+    hold: Option<Hold>,
+    /// Whether a request is held up now.
+    holds: bool,
+}
+
+/// Where a request is held up, which is then cut.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    /// What its first line begins with.
+    pub begins: &'static str,
+    /// The how many-th such request, from one.
+    pub number: usize,
+    /// Whether the server has got it, and its answer is held up.
+    pub is_answer: bool,
+}
+
+impl Gate {
+    /// Opens a way to this address.
+    pub fn to(address: &str) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("its number").port();
+        let gate = Self(Arc::new(Inner { port, state: Mutex::default(), changed: Condvar::new() }));
+        let target = address.trim_start_matches("http://").to_owned();
+        let accepting = gate.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (gate, target) = (accepting.clone(), target.clone());
+                thread::spawn(move || gate.pass(stream, &target));
+            }
+        });
+        gate
+    }
+
+    /// Its address.
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.0.port)
+    }
+
+    /// Lets nothing through, or everything.
+    pub fn cut(&self, is_cut: bool) {
+        self.state().is_cut = is_cut;
+    }
+
+    /// Holds this request up.
+    pub fn hold(&self, hold: Hold) {
+        let mut state = self.state();
+        state.requests.clear();
+        state.hold = Some(hold);
+    }
+
+    /// Waits until a request is held up.
+    pub fn until_held(&self) {
+        let mut state = self.state();
+        while !state.holds {
+            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// How many requests went through that begin so.
+    pub fn count(&self, begins: &str) -> usize {
+        self.state().requests.iter().filter(|line| line.starts_with(begins)).count()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pass(&self, mut stream: TcpStream, target: &str) {
+        if self.state().is_cut {
+            return;
+        }
+        let Ok(request) = read_message(&mut stream) else { return };
+        let line = String::from_utf8_lossy(&request).lines().next().unwrap_or_default().to_owned();
+        let held = {
+            let mut state = self.state();
+            state.requests.push(line);
+            let is_held = state.hold.clone().filter(|hold| {
+                let count = state.requests.iter().filter(|line| line.starts_with(hold.begins)).count();
+                count == hold.number
+            });
+            is_held.inspect(|_| state.hold = None)
+        };
+        if held.as_ref().is_some_and(|hold| !hold.is_answer) {
+            return self.hold_up();
+        }
+        let Ok(mut server) = TcpStream::connect(target) else { return };
+        let Ok(()) = server.write_all(&request) else { return };
+        let Ok(answer) = read_message(&mut server) else { return };
+        if held.is_some() {
+            return self.hold_up();
+        }
+        stream.write_all(&answer).ok();
+        stream.shutdown(Shutdown::Both).ok();
+    }
+
+    /// Tells the test, and lets the connection end: the daemon is gone by then, or believes the request lost.
+    fn hold_up(&self) {
+        self.state().holds = true;
+        self.0.changed.notify_all();
+        let state = self.state();
+        let wait = self.0.changed.wait_while(state, |state| state.holds);
+        drop(wait);
+    }
+
+    /// Lets go what is held up, which is cut.
+    pub fn let_go(&self) {
+        self.state().holds = false;
+        self.0.changed.notify_all();
+    }
+}
+
+/// One request or answer with its body.
+fn read_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let (mut message, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let text = String::from_utf8_lossy(&message).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .to_ascii_lowercase()
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
+            if body.len() >= length.unwrap_or(0) {
+                return Ok(message);
+            }
+        }
+        match stream.read(&mut piece)? {
+            0 => return Ok(message),
+            count => message.extend_from_slice(piece.get(..count).unwrap_or_default()),
+        }
+    }
+}
+
+/// The file with the server's token, in a folder of the test.
+pub fn token_file(folder: PathBuf, token: &str) -> PathBuf {
+    let file = folder.join("bao-token");
+    fs::write(&file, token).expect("a token file");
+    file
+}
