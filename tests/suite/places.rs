@@ -40,7 +40,7 @@ impl Home {
             (PLACE, place.to_owned()),
             ("PATH", format!("{}:{path}", self.0.path().display())),
             ("HOME", self.0.path().to_str().unwrap().to_owned()),
-            ("XDG_DATA_HOME", own("data")),
+            ("XDG_STATE_HOME", own("state")),
             ("GNUPGHOME", own("gpg")),
             ("PASSWORD_STORE_DIR", own("store")),
         ]
@@ -59,7 +59,7 @@ impl Home {
 
     /// The one encrypted item.
     fn item(&self) -> PathBuf {
-        self.path("data/rally-cred/keyring/token%3Adefault")
+        self.path("state/rally-cred/keyring/token%3Adefault")
     }
 
     fn play(&self, place: &str, action: &str) -> String {
@@ -234,13 +234,13 @@ fn encrypted_files_are_this_users_alone_hold_nothing_in_plain_and_are_written_on
     let home = Home::new();
     let env = home.files_env();
     assert_eq!(play_in(env.clone(), "save=canary"), "saved");
-    let kept = files(&home.path("data"));
+    let kept = files(&home.path("state"));
     assert_eq!(kept.len(), 2, "{kept:?}");
     for file in &kept {
         assert_eq!(fs::metadata(file).unwrap().mode() & 0o7777, 0o600, "{file:?}");
         assert!(!fs::read(file).unwrap().windows(6).any(|piece| piece == b"canary"));
     }
-    let folder = fs::metadata(home.path("data/rally-cred/keyring")).unwrap();
+    let folder = fs::metadata(home.path("state/rally-cred/keyring")).unwrap();
     assert_eq!(folder.mode() & 0o7777, 0o700);
     let inode = || fs::metadata(home.item()).unwrap().ino();
     let old = inode();
@@ -256,7 +256,7 @@ fn a_damaged_file_is_told_and_not_overwritten_and_neither_is_one_of_another_acco
     let env = home.files_env();
     let damaged = format!("damaged ({})", home.item().display());
     assert_eq!(play_in(env.clone(), "name=other save=one"), "saved");
-    fs::copy(home.path("data/rally-cred/keyring/token%3Aother"), home.item()).unwrap();
+    fs::copy(home.path("state/rally-cred/keyring/token%3Aother"), home.item()).unwrap();
     assert_eq!(play_in(env.clone(), "load save=two"), format!("{damaged}, {damaged}"));
     assert_eq!(play_in(env.clone(), "erase save=two load"), "erased, saved, two");
     let whole = fs::read(home.item()).unwrap();
@@ -265,7 +265,7 @@ fn a_damaged_file_is_told_and_not_overwritten_and_neither_is_one_of_another_acco
         assert_eq!(play_in(env.clone(), "load save=three"), format!("{damaged}, {damaged}"));
         assert_eq!(fs::read(home.item()).unwrap(), broken);
     }
-    fs::write(home.path("data/rally-cred/keyring/key"), "{}").unwrap();
+    fs::write(home.path("state/rally-cred/keyring/key"), "{}").unwrap();
     assert!(play_in(env, "load").starts_with("damaged ("));
 }
 

@@ -16,7 +16,7 @@ use std::{
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rally_cred_core::{profile::FileKey, vault::VaultTrouble};
-use rally_cred_proto::{Fault, FaultKind, Secret, own_file};
+use rally_cred_proto::{Fault, FaultKind, Secret, own_file, socket};
 use zeroize::Zeroizing;
 
 use self::sealed::{Key, Lock};
@@ -54,10 +54,10 @@ struct Folder {
 pub struct EncryptedFiles(Arc<Folder>);
 
 impl EncryptedFiles {
-    /// The files in this user's data folder; nothing is touched before the first call.
+    /// The files in this user's state folder; nothing is touched before the first call.
     pub fn of_user(opens_by: FileKey) -> Self {
-        let folders = directories::BaseDirs::new();
-        let place = folders.map(|folders| folders.data_local_dir().join("rally-cred/keyring"));
+        // Elsewhere, a confined daemon writes nothing.
+        let place = socket::state_folder().ok().map(|folder| folder.join("keyring"));
         Self(Arc::new(Folder { place, opens_by, key: Mutex::default() }))
     }
 
