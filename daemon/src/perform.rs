@@ -3,6 +3,7 @@
 //! Used by: `driver`, which has each effect begun in order; `start`, which makes it.
 
 mod checkup;
+mod moving;
 
 use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
@@ -91,11 +92,10 @@ impl Performer {
                     driver.reply(id, unlocked.map_or_else(Reply::Error, |()| Reply::Done));
                 });
             }
-            Effect::OpenVault(keyring) => {
-                if let Keyring::File(key) = &keyring {
-                    self.files = self.files.opened_by(key);
-                }
-                self.vault = Vault::open(&keyring, &self.files);
+            Effect::OpenVault(keyring) => self.vault = self.open(&keyring),
+            Effect::MoveItems { id, from, to, step, is_in_use } => {
+                let vaults = (self.open(&from), self.open(&to));
+                spawn_local(moving::run(self.driver.clone(), id, vaults, step, is_in_use));
             }
             Effect::Listen(epoch, expected) => self.listen(epoch, expected),
             Effect::EndListening(epoch, page) => {
@@ -152,6 +152,14 @@ impl Performer {
             Effect::ExitIfDeserted => {}
         }
         ControlFlow::Continue(())
+    }
+
+    /// Opens a vault, and keeps what a person has unlocked.
+    fn open(&mut self, keyring: &Keyring) -> Vault {
+        if let Keyring::File(key) = keyring {
+            self.files = self.files.opened_by(key);
+        }
+        Vault::open(keyring, &self.files)
     }
 
     fn note(&self, entry: Entry) {

@@ -70,6 +70,8 @@ pub enum Ask {
     /// Open the encrypted files by their passphrase: answered by [`Reply::Done`], or by `vault_missing` if there are none,
     /// in which case the passphrase would be a new one.
     UnlockKeyring(UnlockKeyring),
+    /// Move what is kept to another place, by one step: answered by an [`Event::Item`] for each item, then [`Reply::Done`].
+    MoveItems(MoveItems),
     /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
@@ -111,6 +113,9 @@ impl Ask {
             }
             Self::ShowGateway(NamedGateway { name }) | Self::RevokeGateway(NamedGateway { name }) => {
                 line_breaker(name.as_bytes()).is_some()
+            }
+            Self::MoveItems(MoveItems { from, to, step: _ }) => {
+                breaks(from) || line_breaker(to.as_bytes()).is_some()
             }
             Self::UnlockKeyring(UnlockKeyring { passphrase: _, is_new: _ }) | Self::Reload | Self::Stop => {
                 false
@@ -300,6 +305,62 @@ pub struct UnlockKeyring {
     pub is_new: bool,
 }
 
+/// Fields of [`Ask::MoveItems`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveItems {
+    /// The place to move from, as `keyring` names it in the config file; the configured one without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The place to move to.
+    pub to: String,
+    /// What to do.
+    pub step: MoveStep,
+}
+
+/// One step of a move. Each can be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MoveStep {
+    /// Look only.
+    Plan,
+    /// Write to the new place what it lacks, and read it back.
+    Copy,
+    /// Delete from the old place what the new one has. The new one must be in use.
+    Delete,
+}
+
+/// Fields of [`Event::Item`]. It holds nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedItem {
+    /// What it is, and whose, such as `token:work`.
+    pub item: String,
+    /// What becomes of it, or would.
+    pub fate: Fate,
+}
+
+/// What becomes of an item that is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Fate {
+    /// The new place lacks it, so it is written there.
+    New,
+    /// The new place has it already.
+    Same,
+    /// The new place has an older one, which is replaced.
+    Replaced,
+    /// The new place, which is in use, has another one, which stays.
+    Newer,
+    /// It is deleted from the old place.
+    Deleted,
+    /// It stays in the old place, since the new one does not have it.
+    Left,
+    /// Something that a newer daemon knows.
+    #[serde(other)]
+    Other,
+}
+
 /// Fields of [`Ask::Watch`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchAsk {
@@ -380,6 +441,8 @@ answers! {
         News(News),
         /// Of a status: one gateway.
         Gateway(Box<GatewayStatus>),
+        /// Of a move: one item.
+        Item(MovedItem),
         /// The gateway that was asked for is open, until the request ends.
         GatewayOpen(Box<OpenedGateway>),
     }
@@ -495,6 +558,7 @@ requests! {
     }
     RevokeGateway as |RevokeGateway(name)| Self::RevokeGateway(name) => () { Reply::Done => () }
     UnlockKeyring as Self::UnlockKeyring => () { Reply::Done => () }
+    MoveItems as Self::MoveItems => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
 }

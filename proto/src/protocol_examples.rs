@@ -34,8 +34,8 @@ macro_rules! variants {
 }
 
 variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Check Watch OpenGateway
-    ShowGateway RevokeGateway UnlockKeyring Reload Stop);
-variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding News Gateway GatewayOpen
+    ShowGateway RevokeGateway UnlockKeyring MoveItems Reload Stop);
+variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding News Gateway Item GatewayOpen
     Unknown);
 variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status
     ShownGateway Done Error);

@@ -28,6 +28,7 @@ mod logind;
 mod lost_socket;
 mod manual;
 mod memory;
+mod migrate;
 mod neighbours;
 mod network;
 mod no_keyring;

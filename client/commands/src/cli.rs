@@ -2,7 +2,7 @@
 //! Does not: read the flags of helper operations, which `rally_cred` does.
 //! Used by: the program.
 
-mod help;
+pub(crate) mod help;
 
 use std::{ffi::OsString, iter};
 
@@ -62,7 +62,7 @@ enum Command {
     /// Start or stop the daemon
     #[command(subcommand)]
     Daemon(daemon::Command),
-    /// Unlock the place where tokens are kept
+    /// Unlock the place where tokens are kept, or move them to another
     #[command(subcommand)]
     Keyring(keyring::Command),
     /// Find and check the config file

@@ -107,6 +107,9 @@ pub enum Effect {
     Erase(Epoch, ItemKey),
     /// Open the encrypted files by this passphrase, or make them with it, and answer the client.
     Unlock { id: AskId, passphrase: Secret, is_new: bool },
+    /// Take one step of a move from one vault to another, and tell and answer the client. `is_in_use`: the second is the
+    /// daemon's own.
+    MoveItems { id: AskId, from: Keyring, to: Keyring, step: message::MoveStep, is_in_use: bool },
     /// Use this vault from now on.
     OpenVault(Keyring),
     /// Open the redirect listener; comes back as [`Outcome::Listening`], then perhaps [`Outcome::Redirected`].

@@ -178,6 +178,12 @@ impl Keyring {
         }
     }
 
+    /// Whether both name the same place.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let is_os = |keyring: &Self| matches!(keyring, Self::Auto | Self::Os);
+        self == other || is_os(self) && is_os(other)
+    }
+
     /// Whether memory may stand in while the place does not answer.
     pub fn may_use_memory(&self) -> bool {
         *self == Self::Auto

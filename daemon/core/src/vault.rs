@@ -32,6 +32,19 @@ pub enum ItemKind {
 }
 
 impl ItemKey {
+    /// The item of this account name; `None` for another program's, and for what a check has left.
+    pub fn of_account(account: &str) -> Option<Self> {
+        let (kind, name) = account.split_once(':')?;
+        let kind = match kind {
+            "token" => ItemKind::Token,
+            "client-secret" => ItemKind::ClientSecret,
+            "static" => ItemKind::StaticCredentials,
+            "gateway" => ItemKind::Gateway,
+            _ => return None,
+        };
+        Some(Self { kind, name: name.to_owned() })
+    }
+
     /// The item's account name in the OS keyring, under the service `rally-cred`.
     pub fn account(&self) -> String {
         let kind = match self.kind {

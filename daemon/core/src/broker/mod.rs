@@ -13,7 +13,7 @@ mod watchers;
 
 use rally_cred_proto::{
     Ask, Fault, FaultKind, Reply,
-    message::{Get, ProfileState, Target, UnlockKeyring},
+    message::{Get, MoveItems, MoveStep, ProfileState, Target, UnlockKeyring},
 };
 
 use crate::{
@@ -42,6 +42,8 @@ use wake_ups::WakeUps;
 use watchers::Watchers;
 
 pub use gather::Facts;
+
+const MOVE_HELP: &str = "rally-cred keyring migrate --help";
 
 /// All decisions, and all the state that they need.
 #[derive(Debug)]
@@ -366,6 +368,7 @@ impl Broker {
             Ask::UnlockKeyring(UnlockKeyring { passphrase, is_new }) => {
                 step.effects.push(Effect::Unlock { id, passphrase, is_new });
             }
+            Ask::MoveItems(ask) => step.effects.push(self.move_items(id, &ask)?),
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
@@ -378,6 +381,30 @@ impl Broker {
             }
         }
         Ok(())
+    }
+
+    /// What moves items. Nothing is deleted from a place that is in use.
+    fn move_items(&self, id: AskId, ask: &MoveItems) -> Result<Effect, Fault> {
+        let wrong = |what: &str| Fault::new(FaultKind::BadRequest, what);
+        let parse = |text: &str| {
+            Keyring::parse(text, &self.config.file_key)
+                .filter(|keyring| !keyring.is_memory())
+                .ok_or_else(|| wrong("there is no such place to move tokens").remedy(MOVE_HELP))
+        };
+        let from = ask.from.as_deref().map_or_else(|| Ok(self.config.keyring.clone()), parse)?;
+        let to = parse(&ask.to)?;
+        if from.is_same_place(&to) {
+            return Err(wrong("tokens are kept there already").remedy(MOVE_HELP));
+        }
+        if from.is_memory() {
+            return Err(wrong("what is in memory is not moved").remedy("change `keyring` in the config file"));
+        }
+        let is_in_use = self.config.keyring.is_same_place(&to);
+        if ask.step == MoveStep::Delete && !is_in_use {
+            return Err(wrong("nothing is deleted before the new place is in use")
+                .remedy(format!("set keyring = \"{}\" in the config file", to.name())));
+        }
+        Ok(Effect::MoveItems { id, from, to, step: ask.step, is_in_use })
     }
 
     /// Has the vault read for these profiles, if it was not yet.

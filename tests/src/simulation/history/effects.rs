@@ -47,6 +47,7 @@ impl History {
             | Effect::WithdrawAlert(_)
             | Effect::Check { .. }
             | Effect::Unlock { .. }
+            | Effect::MoveItems { .. }
             | Effect::TellGateways(..)
             | Effect::CloseSocket => {}
             Effect::OpenVault(keyring) => self.me().open_vault(&keyring),
