@@ -51,7 +51,7 @@ pub fn main_with(commands: impl FnOnce(&[OsString], &mut Output<'_>) -> Result<u
 }
 
 /// The interactive commands; any other word may be an operation of a future git.
-pub const COMMANDS: [&str; 16] = [
+pub const COMMANDS: [&str; 17] = [
     "setup",
     "login",
     "logout",
@@ -64,6 +64,7 @@ pub const COMMANDS: [&str; 16] = [
     "watch",
     "doctor",
     "daemon",
+    "keyring",
     "config",
     "completions",
     "help",

@@ -8,6 +8,7 @@ mod source;
 
 use std::{
     collections::BTreeMap,
+    env,
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,8 +26,8 @@ use rally_cred_proto::{
 use crate::private_file::{self, Unusable};
 use rally_cred_core::{
     profile::{
-        BadUrl, BaseUrl, Config, GatewaySettings, Keyring, LockSettings, Notify, Profile, RedirectUri,
-        SecretSource, StaticHosts,
+        BadUrl, BaseUrl, Config, FileKey, GatewaySettings, Keyring, LockSettings, Notify, Profile,
+        RedirectUri, SecretSource, StaticHosts,
     },
     time::Ticks,
 };
@@ -75,6 +76,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let source = Source { path, text };
     let table = source.parse()?;
     let (mut default_profile, mut keyring, mut shared, mut profiles) = (None, None, None, Vec::new());
+    let mut file_key = file_key_of_the_manager();
     let (mut static_hosts, mut further) = (StaticHosts::default(), Vec::new());
     let (mut notify, mut notify_command) = (Notify::default(), None);
     let (mut gateways, mut forward, mut lock) = (Vec::new(), None, LockSettings::default());
@@ -82,6 +84,9 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
         match entry.key {
             "default_profile" => default_profile = Some(source.text(&entry)?),
             "keyring" => keyring = Some(source.text(&entry)?),
+            "keyring_key" => {
+                file_key = FileKey::File(parse_file(&source, "keyring_key", source.text(&entry)?)?);
+            }
             "kv2" => shared = Some(kv2::parse(&source, &entry)?),
             "notify" => notify = parse_notify(&source, source.text(&entry)?)?,
             "notify_command" => notify_command = Some(parse_command(&source, &entry)?),
@@ -124,7 +129,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let keyring = match (keyring, shared) {
         (None, _) => Keyring::default(),
         (Some(Text { text: "kv2", .. }), Some(shared)) => Keyring::Kv2(Arc::new(shared)),
-        (Some(text), _) => parse_keyring(&source, text)?,
+        (Some(text), _) => parse_keyring(&source, text, &file_key)?,
     };
     also::check(&source, &profiles, &further)?;
     let names: Vec<&str> = profiles.iter().map(|profile| &*profile.name).collect();
@@ -146,6 +151,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let mut config = Config {
         default_profile,
         keyring,
+        file_key,
         profiles,
         static_hosts,
         notify,
@@ -161,17 +167,10 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     Ok(config)
 }
 
+#[rustfmt::skip]
 const TOP_KEYS: &[&str] = &[
-    "default_profile",
-    "keyring",
-    "kv2",
-    "notify",
-    "notify_command",
-    "profile",
-    "static",
-    "gateway",
-    "forward",
-    "lock",
+    "default_profile", "keyring", "keyring_key", "kv2", "notify", "notify_command", "profile", "static", "gateway",
+    "forward", "lock",
 ];
 #[rustfmt::skip]
 const PROFILE_KEYS: &[&str] = &[
@@ -185,15 +184,25 @@ const GATEWAY_KEYS: &[&str] = &["profile", "port", "mode", "paths", "wait"];
 /// The only scope in Rally's documentation.
 const DEFAULT_SCOPE: &str = "alm";
 
-fn parse_keyring(source: &Source<'_>, text: Text<'_>) -> Result<Keyring, Fault> {
+/// The name of a systemd credential with the key of the encrypted files.
+const CREDENTIAL: &str = "rally-cred.key";
+
+/// What opens the encrypted files if the config file does not say: the credential that the service manager hands over, or
+/// else a passphrase.
+fn file_key_of_the_manager() -> FileKey {
+    let credential = env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(CREDENTIAL));
+    credential.filter(|file| file.is_file()).map_or(FileKey::Passphrase, FileKey::File)
+}
+
+fn parse_keyring(source: &Source<'_>, text: Text<'_>, key: &FileKey) -> Result<Keyring, Fault> {
     if text.text == "kv2" {
         return Err(source
             .broken(text.at, "`keyring` is \"kv2\", and [kv2] is missing")
             .remedy("add [kv2] with the server's `address` below"));
     }
-    Keyring::parse(text.text).ok_or_else(|| {
+    Keyring::parse(text.text, key).ok_or_else(|| {
         source.broken(text.at, "invalid value for `keyring`").remedy(
-            "write \"auto\", \"os\", \"memory\", \"keyutils\", \"kv2\", or \"helper:pass\" for docker-credential-pass",
+            "write \"auto\", \"os\", \"memory\", \"file\", \"keyutils\", \"kv2\", or \"helper:pass\" for docker-credential-pass",
         )
     })
 }
@@ -422,7 +431,7 @@ fn parse_profile(
             bad_url("redirect_uri", redirect_uri, why).remedy("copy the callback URL of your OAuth client")
         })?,
         scope: found.get("scope").map_or(DEFAULT_SCOPE, |scope| scope.text).to_owned(),
-        ca_file: found.get("ca_file").map(|text| parse_ca_file(source, *text)).transpose()?,
+        ca_file: found.get("ca_file").map(|text| parse_file(source, "ca_file", *text)).transpose()?,
         username: found.get("username").map(|username| username.text.to_owned()),
         client_secret_source,
         also,
@@ -453,10 +462,10 @@ fn from_home(text: &str) -> Option<PathBuf> {
     }
 }
 
-fn parse_ca_file(source: &Source<'_>, text: Text<'_>) -> Result<PathBuf, Fault> {
+fn parse_file(source: &Source<'_>, key: &str, text: Text<'_>) -> Result<PathBuf, Fault> {
     from_home(text.text).filter(|path| path.is_absolute()).ok_or_else(|| {
         source
-            .broken(text.at, "`ca_file` is not an absolute path")
+            .broken(text.at, &format!("`{key}` is not an absolute path"))
             .remedy("write the whole path, or begin it with ~/")
     })
 }

@@ -4,19 +4,29 @@
 
 mod checkup;
 mod handed_in;
+mod moving;
 
 use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
-use rally_cred_proto::message;
+use rally_cred_proto::{Reply, message};
 use tokio::{sync::oneshot, task::spawn_local};
 
 use crate::{
-    alert::Alerts, config, driver::Driver, endpoint, flow::listener, gateway::Gateways, ipc::SocketGuard,
-    log, notify::ServiceManager, secret_source, vault::Vault,
+    alert::Alerts,
+    config,
+    driver::Driver,
+    endpoint,
+    flow::listener,
+    gateway::Gateways,
+    ipc::SocketGuard,
+    log,
+    notify::ServiceManager,
+    secret_source,
+    vault::{EncryptedFiles, Vault},
 };
 use rally_cred_core::{
     event::{Effect, Entry, Epoch, Event, Outcome, Page},
-    profile::Keyring,
+    profile::{FileKey, Keyring},
     redirect::Expected,
 };
 
@@ -24,6 +34,7 @@ use rally_cred_core::{
 pub struct Performer {
     driver: Driver,
     vault: Vault,
+    files: EncryptedFiles,
     alerts: Alerts,
     config_path: PathBuf,
     guard: SocketGuard,
@@ -43,10 +54,13 @@ impl Performer {
         guard: SocketGuard,
         manager: Rc<ServiceManager>,
     ) -> Self {
+        let key = if let Keyring::File(key) = keyring { key.clone() } else { FileKey::default() };
+        let files = EncryptedFiles::of_user(key);
         Self {
             gateways: Gateways::new(driver.clone(), log::answered),
             driver,
-            vault: Vault::open(keyring),
+            vault: Vault::open(keyring, &files),
+            files,
             alerts,
             config_path,
             guard,
@@ -82,7 +96,18 @@ impl Performer {
                 let vault = self.vault.clone();
                 self.run(epoch, async move { Outcome::Unlocked(vault.unlock(&key).await) });
             }
-            Effect::OpenVault(keyring) => self.vault = Vault::open(&keyring),
+            Effect::OpenFiles { id, passphrase, is_new } => {
+                let (driver, files) = (self.driver.clone(), self.files.clone());
+                spawn_local(async move {
+                    let unlocked = files.unlock(passphrase, is_new).await;
+                    driver.reply(id, unlocked.map_or_else(Reply::Error, |()| Reply::Done));
+                });
+            }
+            Effect::OpenVault(keyring) => self.vault = self.open(&keyring),
+            Effect::MoveItems { id, from, to, step, is_in_use } => {
+                let vaults = (self.open(&from), self.open(&to));
+                spawn_local(moving::run(self.driver.clone(), id, vaults, step, is_in_use));
+            }
             Effect::Listen(epoch, expected) => self.listen(epoch, expected),
             Effect::EndListening(epoch, page) => {
                 if let Some(listener) = self.listeners.remove(&epoch) {
@@ -150,6 +175,14 @@ impl Performer {
             Effect::ExitIfDeserted => {}
         }
         ControlFlow::Continue(())
+    }
+
+    /// Opens a vault, and keeps what a person has unlocked.
+    fn open(&mut self, keyring: &Keyring) -> Vault {
+        if let Keyring::File(key) = keyring {
+            self.files = self.files.opened_by(key);
+        }
+        Vault::open(keyring, &self.files)
     }
 
     fn note(&self, entry: Entry) {

@@ -66,6 +66,9 @@ impl Ask {
             }
             Self::HoldTurns(_) => refuse("holding turns", "rally-cred exec --help"),
             Self::Forward => refuse("forwarding", "rally-cred forward --help"),
+            Self::UnlockKeyring(_) | Self::MoveItems(_) => {
+                refuse("work on the keyring", "rally-cred keyring --help")
+            }
             Self::Lock | Self::Unlock => refuse("locking", "rally-cred lock"),
             Self::Reload => refuse("a reload", "rally-cred daemon reload"),
             Self::Stop => refuse("a stop", "rally-cred daemon stop"),
@@ -91,6 +94,7 @@ impl Answer {
                 | Event::Gateway(_)
                 | Event::GatewayOpen(_)
                 | Event::TurnsHeld(_)
+                | Event::Item(_)
                 | Event::ForwardOpen(_)
                 | Event::Unknown => None,
             },

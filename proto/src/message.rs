@@ -79,6 +79,11 @@ pub enum Ask {
     Lock,
     /// Ask the vault to open, and hand out again: answered by [`Reply::Done`], also if it is not locked.
     Unlock,
+    /// Open the encrypted files by their passphrase: answered by [`Reply::Done`], or by `vault_missing` if there are none,
+    /// in which case the passphrase would be a new one.
+    UnlockKeyring(UnlockKeyring),
+    /// Move what is kept to another place, by one step: answered by an [`Event::Item`] for each item, then [`Reply::Done`].
+    MoveItems(MoveItems),
     /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
@@ -122,7 +127,15 @@ impl Ask {
             Self::ShowGateway(NamedGateway { name }) | Self::RevokeGateway(NamedGateway { name }) => {
                 line_breaker(name.as_bytes()).is_some()
             }
-            Self::Forward | Self::Lock | Self::Unlock | Self::Reload | Self::Stop => false,
+            Self::MoveItems(MoveItems { from, to, step: _ }) => {
+                breaks(from) || line_breaker(to.as_bytes()).is_some()
+            }
+            Self::UnlockKeyring(UnlockKeyring { passphrase: _, is_new: _ })
+            | Self::Forward
+            | Self::Lock
+            | Self::Unlock
+            | Self::Reload
+            | Self::Stop => false,
         }
     }
 }
@@ -305,6 +318,72 @@ pub struct CheckAsk {
     pub profile: Option<String>,
 }
 
+/// Fields of [`Ask::UnlockKeyring`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UnlockKeyring {
+    /// The passphrase.
+    pub passphrase: Secret,
+    /// Make the encrypted files with it, if there are none.
+    #[serde(default)]
+    pub is_new: bool,
+}
+
+/// Fields of [`Ask::MoveItems`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveItems {
+    /// The place to move from, as `keyring` names it in the config file; the configured one without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The place to move to.
+    pub to: String,
+    /// What to do.
+    pub step: MoveStep,
+}
+
+/// One step of a move. Each can be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MoveStep {
+    /// Look only.
+    Plan,
+    /// Write to the new place what it lacks, and read it back.
+    Copy,
+    /// Delete from the old place what the new one has. The new one must be in use.
+    Delete,
+}
+
+/// Fields of [`Event::Item`]. It holds nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedItem {
+    /// What it is, and whose, such as `token:work`.
+    pub item: String,
+    /// What becomes of it, or would.
+    pub fate: Fate,
+}
+
+/// What becomes of an item that is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Fate {
+    /// The new place lacks it, so it is written there.
+    New,
+    /// The new place has it already.
+    Same,
+    /// The new place has an older one, which is replaced.
+    Replaced,
+    /// The new place, which is in use, has another one, which stays.
+    Newer,
+    /// It is deleted from the old place.
+    Deleted,
+    /// It stays in the old place, since the new one does not have it.
+    Left,
+    /// Something that a newer daemon knows.
+    #[serde(other)]
+    Other,
+}
+
 /// Fields of [`Ask::Watch`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchAsk {
@@ -385,6 +464,8 @@ answers! {
         News(News),
         /// Of a status: one gateway.
         Gateway(Box<GatewayStatus>),
+        /// Of a move: one item.
+        Item(MovedItem),
         /// The gateway that was asked for is open, until the request ends.
         GatewayOpen(Box<OpenedGateway>),
         /// The turns that were asked for are held, until the request ends.
@@ -519,6 +600,8 @@ requests! {
     Forward as |Forward| Self::Forward => () { Reply::Done => () }
     Lock as |Lock| Self::Lock => () { Reply::Done => () }
     Unlock as |Unlock| Self::Unlock => () { Reply::Done => () }
+    UnlockKeyring as Self::UnlockKeyring => () { Reply::Done => () }
+    MoveItems as Self::MoveItems => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
 }

@@ -15,6 +15,7 @@ const DATE: &str = "2026-11-27";
 /// A config file with every key, for its page; the tests have the daemon read it.
 pub const CONFIG_EXAMPLE: &str = r#"default_profile = "work"
 keyring = "auto"
+keyring_key = "/run/keys/rally-cred"
 notify = "desktop"
 notify_command = ["logger", "-t", "rally-cred", "sign-in needed"]
 

@@ -32,6 +32,7 @@ mod logind;
 mod lost_socket;
 mod manual;
 mod memory;
+mod migrate;
 mod neighbours;
 mod network;
 mod no_browser;

@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use rally_cred_core::profile::{Config, GatewaySettings, LockSettings, Notify, Profile, StaticHosts};
+use rally_cred_core::profile::{
+    Config, FileKey, GatewaySettings, LockSettings, Notify, Profile, StaticHosts,
+};
 use rally_cred_proto::FaultKind;
 use rally_cred_tests::{man, world::Ended, world::World};
 use rally_credd::config;
@@ -39,13 +41,24 @@ fn mandoc_has_nothing_to_say_against_the_pages() {
 fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
     let config = config::parse(man::CONFIG_EXAMPLE, Path::new("config.toml")).unwrap();
     // A new field does not compile here until its key is looked for below.
-    let Config { default_profile, keyring: _, profiles, static_hosts, notify, gateways, forward, lock } = &config;
+    let Config {
+        default_profile,
+        keyring: _,
+        file_key,
+        profiles,
+        static_hosts,
+        notify,
+        gateways,
+        forward,
+        lock,
+    } = &config;
     let LockSettings { on_session, on_sleep, idle } = lock;
     assert!(*on_session && *on_sleep && idle.is_some());
     assert_eq!(default_profile, "work");
     assert_ne!(*static_hosts, StaticHosts::default());
     assert_ne!(*notify, Notify::default());
     assert!(forward.is_some());
+    assert_ne!(*file_key, FileKey::default());
     #[rustfmt::skip]
     let Profile {
         name: _, is_default: _, base_url: _, client_id: _, redirect_uri: _, scope: _, ca_file, username,
@@ -57,7 +70,7 @@ fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
     let pages = man::pages().unwrap();
     let (_, page) = pages.iter().find(|(name, _)| *name == "rally-cred.toml.5").unwrap();
     let (described, example) = page.split_once(".SH \"EXAMPLE\"").unwrap();
-    let keys = "default_profile keyring notify notify_command base_url client_id redirect_uri scope ca_file username \
+    let keys = "default_profile keyring keyring_key notify notify_command base_url client_id redirect_uri scope ca_file username \
                 client_secret_command origin header hosts profile port mode paths wait profiles on idle";
     for key in keys.split(' ') {
         assert!(described.contains(&format!("\\fB{key}\\fR")), "{key} is not described");

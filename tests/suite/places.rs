@@ -1,17 +1,18 @@
-//! The vault in places other than the OS keyring: a helper program, and the kernel's keyring.
+//! The vault in places other than the OS keyring: encrypted files, a helper program, and the kernel's keyring.
 //! Does not: test the OS keyring (`vault` does).
 //! Used by: `main`.
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    io::{BufRead, BufReader},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use tempfile::TempDir;
 
-use crate::vault::{PLACE, play_in};
+use crate::vault::{KEY, PLACE, play_in, player};
 
 /// A home with helper programs.
 struct Home(TempDir);
@@ -39,11 +40,26 @@ impl Home {
             (PLACE, place.to_owned()),
             ("PATH", format!("{}:{path}", self.0.path().display())),
             ("HOME", self.0.path().to_str().unwrap().to_owned()),
+            ("XDG_STATE_HOME", own("state")),
             ("GNUPGHOME", own("gpg")),
             ("PASSWORD_STORE_DIR", own("store")),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
+    }
+
+    /// What finds encrypted files that this key opens.
+    fn files_env(&self) -> Vec<(String, String)> {
+        let key = self.path("the-key");
+        fs::write(&key, [7; 32]).unwrap();
+        let mut env = self.env("file");
+        env.push((KEY.to_owned(), key.to_str().unwrap().to_owned()));
+        env
+    }
+
+    /// The one encrypted item.
+    fn item(&self) -> PathBuf {
+        self.path("state/rally-cred/keyring/token%3Adefault")
     }
 
     fn play(&self, place: &str, action: &str) -> String {
@@ -178,4 +194,96 @@ fn the_kernels_keyring_keeps_tokens_beyond_the_process() {
     assert_eq!(play("load save=two load"), "one, saved, two");
     assert!(play("list").contains(&format!("token:test-{}", std::process::id())));
     assert_eq!(play("erase erase load"), "erased, erased, nothing");
+}
+
+#[test]
+fn encrypted_files_wait_for_their_passphrase_and_for_no_other() {
+    let home = Home::new();
+    let play = |action: &str| home.play("file", action);
+    assert_eq!(
+        play("load save=one unlock=right"),
+        "needs its passphrase, needs its passphrase, failed (there are no encrypted files yet)"
+    );
+    assert_eq!(play("new=right load save=one load list"), "open, nothing, saved, one, token:default");
+    let wrong = "failed (this is not the passphrase of the encrypted files)";
+    assert_eq!(
+        play("load unlock=wrong new=wrong load unlock=right load"),
+        format!("needs its passphrase, {wrong}, {wrong}, needs its passphrase, open, one")
+    );
+    assert_eq!(play("unlock=right erase load list"), "open, erased, nothing, ");
+}
+
+#[test]
+fn a_key_file_opens_encrypted_files_and_another_does_not() {
+    let home = Home::new();
+    let env = home.files_env();
+    assert_eq!(play_in(env.clone(), "load save=one load"), "nothing, saved, one");
+    assert_eq!(play_in(env.clone(), "load"), "one");
+    assert!(
+        home.play("file", "unlock=passphrase").contains("the keyring failed"),
+        "they were made with a key file"
+    );
+    fs::write(home.path("the-key"), [8; 32]).unwrap();
+    assert!(play_in(env.clone(), "load").contains("the-key is not the key that"));
+    fs::write(home.path("the-key"), "short").unwrap();
+    assert!(play_in(env, "load").ends_with("the-key cannot be used: it has fewer than 32 bytes)"));
+}
+
+#[test]
+fn encrypted_files_are_this_users_alone_hold_nothing_in_plain_and_are_written_only_for_a_change() {
+    let home = Home::new();
+    let env = home.files_env();
+    assert_eq!(play_in(env.clone(), "save=canary"), "saved");
+    let kept = files(&home.path("state"));
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    for file in &kept {
+        assert_eq!(fs::metadata(file).unwrap().mode() & 0o7777, 0o600, "{file:?}");
+        assert!(!fs::read(file).unwrap().windows(6).any(|piece| piece == b"canary"));
+    }
+    let folder = fs::metadata(home.path("state/rally-cred/keyring")).unwrap();
+    assert_eq!(folder.mode() & 0o7777, 0o700);
+    let inode = || fs::metadata(home.item()).unwrap().ino();
+    let old = inode();
+    assert_eq!(play_in(env.clone(), "save=canary"), "saved");
+    assert_eq!(inode(), old);
+    assert_eq!(play_in(env, "save=other"), "saved");
+    assert_ne!(inode(), old);
+}
+
+#[test]
+fn a_damaged_file_is_told_and_not_overwritten_and_neither_is_one_of_another_account() {
+    let home = Home::new();
+    let env = home.files_env();
+    let damaged = format!("damaged ({})", home.item().display());
+    assert_eq!(play_in(env.clone(), "name=other save=one"), "saved");
+    fs::copy(home.path("state/rally-cred/keyring/token%3Aother"), home.item()).unwrap();
+    assert_eq!(play_in(env.clone(), "load save=two"), format!("{damaged}, {damaged}"));
+    assert_eq!(play_in(env.clone(), "erase save=two load"), "erased, saved, two");
+    let whole = fs::read(home.item()).unwrap();
+    for broken in [&whole[..whole.len() - 1], &whole[..20], &[], &[whole.as_slice(), b"x"].concat(), b"two"] {
+        fs::write(home.item(), broken).unwrap();
+        assert_eq!(play_in(env.clone(), "load save=three"), format!("{damaged}, {damaged}"));
+        assert_eq!(fs::read(home.item()).unwrap(), broken);
+    }
+    fs::write(home.path("state/rally-cred/keyring/key"), "{}").unwrap();
+    assert!(play_in(env, "load").starts_with("damaged ("));
+}
+
+/// The process is killed at whatever it does just after it has said that so many values are saved.
+#[test]
+fn kill_9_at_any_time_leaves_the_last_value_that_was_reported_or_the_next_one() {
+    let home = Home::new();
+    let env = home.files_env();
+    let actions: Vec<_> = (0..64).map(|value| format!("save={value}")).collect();
+    for reported in 1..24 {
+        let mut process = player(env.clone(), &actions.join(" ")).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let last = lines.map(Result::unwrap).filter(|line| line.contains("vault: saved")).nth(reported - 1);
+        assert!(last.is_some());
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let kept: usize = play_in(env.clone(), "load").parse().unwrap();
+        assert!((reported - 1..64).contains(&kept), "{kept} after {reported} were reported");
+    }
+    assert_eq!(play_in(env, "list"), "token:default", "what is unfinished is no item");
 }

@@ -4,14 +4,17 @@
 
 use std::process::{Command, Stdio};
 
-use rally_cred_core::profile::Keyring;
+use rally_cred_core::profile::{FileKey, Keyring};
 use rally_cred_core::vault::{ItemKey, ItemKind, VaultTrouble};
 use rally_cred_proto::Secret;
 use rally_cred_tests::keyring::KeyringSession;
-use rally_credd::vault::Vault;
+use rally_credd::vault::{EncryptedFiles, Vault};
 
 /// Names the scenario that a copy of this program plays, in an environment of its own.
 const SCENARIO: &str = "RALLY_CRED_VAULT_SCENARIO";
+
+/// The file whose bytes open the encrypted files.
+pub(crate) const KEY: &str = "RALLY_CRED_VAULT_KEY";
 
 /// The place that it uses, as in the config file; the OS keyring if not set.
 pub(crate) const PLACE: &str = "RALLY_CRED_VAULT_PLACE";
@@ -31,22 +34,27 @@ fn play(session: &KeyringSession, action: &str) -> String {
 }
 
 pub(crate) fn play_in(env: Vec<(String, String)>, action: &str) -> String {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "vault::a_copy_of_this_program_plays_its_part", "--nocapture"])
-        .env(SCENARIO, action)
-        .envs(env)
-        .output()
-        .unwrap();
+    let output = player(env, action).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     let said: Vec<_> = printed.lines().filter_map(|line| Some(line.split_once("vault: ")?.1)).collect();
     said.join(", ")
 }
 
+/// The process that plays it.
+pub(crate) fn player(env: Vec<(String, String)>, action: &str) -> Command {
+    let mut player = Command::new(std::env::current_exe().unwrap());
+    player.args(["--exact", "vault::a_copy_of_this_program_plays_its_part", "--nocapture"]);
+    player.env(SCENARIO, action).envs(env);
+    player
+}
+
 #[tokio::test]
 async fn a_copy_of_this_program_plays_its_part() {
     let Ok(scenario) = std::env::var(SCENARIO) else { return };
-    let place = std::env::var(PLACE).map_or(Keyring::Os, |place| Keyring::parse(&place).unwrap());
-    let vault = Vault::open(&place);
+    let file_key = std::env::var(KEY).map_or(FileKey::Passphrase, |file| FileKey::File(file.into()));
+    let place = std::env::var(PLACE).map_or(Keyring::Os, |place| Keyring::parse(&place, &file_key).unwrap());
+    let files = EncryptedFiles::of_user(file_key);
+    let vault = Vault::open(&place, &files);
     let mut key = key();
     for action in scenario.split(' ') {
         let outcome = match action.split_once('=').unwrap_or((action, "")) {
@@ -55,6 +63,11 @@ async fn a_copy_of_this_program_plays_its_part() {
                 continue;
             }
             ("save", value) => vault.save(&key, text(value)).await.map(|()| "saved".to_owned()),
+            (unlock @ ("unlock" | "new"), passphrase) => files
+                .unlock(text(passphrase), unlock == "new")
+                .await
+                .map(|()| "open".to_owned())
+                .map_err(|fault| VaultTrouble::Failed(fault.what)),
             ("list", _) => vault.accounts().await.map(|accounts| accounts.join("+")),
             ("erase", _) => vault.erase(&key).await.map(|()| "erased".to_owned()),
             ("wait", path) => {
@@ -90,6 +103,8 @@ async fn a_copy_of_this_program_plays_its_part() {
             Err(VaultTrouble::Missing(_)) => println!("vault: missing"),
             Err(VaultTrouble::NoCollection) => println!("vault: no collection"),
             Err(VaultTrouble::Locked(_)) => println!("vault: locked"),
+            Err(VaultTrouble::NeedsPassphrase) => println!("vault: needs its passphrase"),
+            Err(VaultTrouble::Damaged(file)) => println!("vault: damaged ({file})"),
             Err(VaultTrouble::Failed(why)) => println!("vault: failed ({why})"),
             Err(trouble @ VaultTrouble::Server(_)) => println!("vault: failed ({})", trouble.fault()),
         }

@@ -2,7 +2,7 @@
 //! Does not: read the flags of helper operations, which `rally_cred` does.
 //! Used by: the program.
 
-mod help;
+pub(crate) mod help;
 
 use std::{ffi::OsString, iter};
 
@@ -12,8 +12,8 @@ use rally_cred_proto::{Fault, plain::visible_line};
 
 use self::help::*;
 use crate::{
-    completions, config, daemon, doctor, exec, flags::HelpOnly, forward, gateway, lock, login, logout, setup,
-    status, terminal::Terminal, watch,
+    completions, config, daemon, doctor, exec, flags::HelpOnly, forward, gateway, keyring, lock, login,
+    logout, setup, status, terminal::Terminal, watch,
 };
 
 /// A command line.
@@ -69,6 +69,9 @@ enum Command {
     /// Start or stop the daemon
     #[command(subcommand)]
     Daemon(daemon::Command),
+    /// Unlock the place where tokens are kept, or move them to another
+    #[command(subcommand)]
+    Keyring(keyring::Command),
     /// Find and check the config file
     #[command(subcommand)]
     Config(config::Command),
@@ -139,6 +142,7 @@ fn dispatch(command: Command, sys: &dyn Terminal, output: &mut Output<'_>) -> Re
         Command::Watch(options) => watch::run(options, sys, output),
         Command::Doctor(options) => doctor::run(&options, sys, output),
         Command::Daemon(command) => daemon::run(command, sys, output),
+        Command::Keyring(command) => keyring::run(command, sys, output),
         Command::Config(command) => config::run(&command, sys, output),
         Command::Completions { shell } => completions::print_script(shell, output),
     }

@@ -11,7 +11,7 @@ mod network;
 mod record;
 mod whole_file;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use machine::CompleteIn;
@@ -26,6 +26,13 @@ use change::Change;
 use config_text::ConfigText;
 use interview::{Interview, YesNo};
 use record::Made;
+
+/// Sets `keyring` in the config file, once the daemon's program has found the new text good.
+pub(crate) fn set_keyring(path: &Path, keyring: &str, sys: &dyn System) -> Result<(), Fault> {
+    let mut config = ConfigText::load(path)?;
+    config.set_keyring(keyring);
+    whole_file::write(path, &config.to_string(), |beside| config::judge(Some(beside), sys).map(drop))
+}
 
 /// What `setup` was told on its command line.
 #[derive(Clone, Debug, Args)]

@@ -173,9 +173,13 @@ fn kept(vault: &VaultStatus) -> String {
     let VaultStatus { kind, keeps, fault } = vault;
     let how = match (kind.as_str(), keeps, fault) {
         ("memory", ..) => "memory: signed in until the daemon stops".to_owned(),
-        (_, Some(false), Some(fault)) => {
-            format!("{}, so tokens are in memory until the daemon stops", plain(&fault.what))
-        }
+        ("keyutils", Some(true), _) => "keeps tokens until the machine restarts".to_owned(),
+        // Memory stands in.
+        ("auto", Some(false), Some(fault)) => format!(
+            "{}, so tokens are in memory until the daemon stops; see rally-cred doctor",
+            plain(&fault.what)
+        ),
+        (_, Some(false), Some(fault)) => format!("{}, so tokens are in memory only", plain(&fault.what)),
         (_, Some(true), _) => "keeps tokens".to_owned(),
         _ => "not used yet".to_owned(),
     };

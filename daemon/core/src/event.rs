@@ -114,6 +114,11 @@ pub enum Effect {
     Erase(Epoch, ItemKey),
     /// Ask the vault to open, for whoever may read this item; comes back as [`Outcome::Unlocked`].
     Unlock(Epoch, ItemKey),
+    /// Open the encrypted files by this passphrase, or make them with it, and answer the client.
+    OpenFiles { id: AskId, passphrase: Secret, is_new: bool },
+    /// Take one step of a move from one vault to another, and tell and answer the client. `is_in_use`: the second is the
+    /// daemon's own.
+    MoveItems { id: AskId, from: Keyring, to: Keyring, step: message::MoveStep, is_in_use: bool },
     /// Use this vault from now on.
     OpenVault(Keyring),
     /// Open the redirect listener; comes back as [`Outcome::Listening`], then perhaps [`Outcome::Redirected`].

@@ -27,7 +27,7 @@ mod waiter;
 pub use account::authorization_url;
 pub use broker::{Broker, Facts};
 pub use profile::kv2;
-pub use record::{for_readers, is_newer_for_readers};
+pub use record::{for_readers, is_later, is_newer_for_readers};
 pub use sent::Sent;
 
 #[cfg(test)]

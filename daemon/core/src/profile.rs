@@ -24,6 +24,8 @@ pub struct Config {
     pub default_profile: String,
     /// Where tokens are kept.
     pub keyring: Keyring,
+    /// What opens encrypted files, if tokens are kept there or are to be moved there.
+    pub file_key: FileKey,
     /// The profiles by name.
     pub profiles: BTreeMap<String, Profile>,
     /// The servers for which this is a plain credential store.
@@ -149,20 +151,33 @@ pub enum Keyring {
     Memory,
     /// The Linux kernel's keyring of this user: signed in until the machine restarts.
     Keyutils,
+    /// Encrypted files.
+    File(FileKey),
     /// A program that speaks the protocol of docker-credential-helpers.
     Helper(HelperName),
     /// KV version 2 over HTTP, which many daemons share.
     Kv2(Arc<Kv2>),
 }
 
+/// What opens the encrypted files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FileKey {
+    /// A passphrase, which a person enters once in the life of a daemon.
+    #[default]
+    Passphrase,
+    /// The bytes of this file.
+    File(PathBuf),
+}
+
 impl Keyring {
-    /// Reads the config file's value; `None` if there is no such place.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// Reads the config file's value; `None` if there is no such place. `key`: what opens encrypted files.
+    pub fn parse(text: &str, key: &FileKey) -> Option<Self> {
         match text {
             "auto" => Some(Self::Auto),
             "os" => Some(Self::Os),
             "memory" => Some(Self::Memory),
             "keyutils" => Some(Self::Keyutils),
+            "file" => Some(Self::File(key.clone())),
             _ => text.strip_prefix("helper:").and_then(HelperName::parse).map(Self::Helper),
         }
     }
@@ -174,9 +189,16 @@ impl Keyring {
             Self::Os => "os".to_owned(),
             Self::Memory => "memory".to_owned(),
             Self::Keyutils => "keyutils".to_owned(),
+            Self::File(_) => "file".to_owned(),
             Self::Helper(name) => format!("helper:{}", name.0),
             Self::Kv2(_) => "kv2".to_owned(),
         }
+    }
+
+    /// Whether both name the same place.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let is_os = |keyring: &Self| matches!(keyring, Self::Auto | Self::Os);
+        self == other || is_os(self) && is_os(other)
     }
 
     /// Whether memory may stand in while the place does not answer.
@@ -187,6 +209,11 @@ impl Keyring {
     /// Whether the place is the daemon's own memory, which no other daemon sees and no restart survives.
     pub fn is_memory(&self) -> bool {
         *self == Self::Memory
+    }
+
+    /// Whether a new daemon would need a person before it can read what this one keeps.
+    pub fn is_opened_by_a_person(&self) -> bool {
+        *self == Self::File(FileKey::Passphrase)
     }
 
     /// Whether other machines' daemons renew what is kept there, so that each renewal takes a lease.

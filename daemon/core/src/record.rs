@@ -169,6 +169,17 @@ pub fn is_newer_for_readers(text: &Secret, other: &Secret) -> bool {
     }
 }
 
+/// Whether a record is of a later moment than another under the same key. Only tokens have one.
+pub fn is_later(text: &Secret, than: &Secret) -> bool {
+    #[derive(Deserialize)]
+    struct Dated {
+        obtained_at: i64,
+    }
+    let obtained_at =
+        |text: &Secret| serde_json::from_str(text.expose()).ok().map(|Dated { obtained_at }| obtained_at);
+    obtained_at(text) > obtained_at(than)
+}
+
 pub(super) fn later_version(profile: &Profile) -> Fault {
     let what = format!("the stored record of profile {} is not understood", profile.name);
     Fault::new(FaultKind::VaultFailed, what)

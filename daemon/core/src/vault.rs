@@ -32,6 +32,19 @@ pub enum ItemKind {
 }
 
 impl ItemKey {
+    /// The item of this account name; `None` for another program's, and for what a check has left.
+    pub fn of_account(account: &str) -> Option<Self> {
+        let (kind, name) = account.split_once(':')?;
+        let kind = match kind {
+            "token" => ItemKind::Token,
+            "client-secret" => ItemKind::ClientSecret,
+            "static" => ItemKind::StaticCredentials,
+            "gateway" => ItemKind::Gateway,
+            _ => return None,
+        };
+        Some(Self { kind, name: name.to_owned() })
+    }
+
     /// The item's account name in the OS keyring, under the service `rally-cred`.
     pub fn account(&self) -> String {
         let kind = match self.kind {
@@ -85,6 +98,10 @@ pub enum VaultTrouble {
     NoCollection,
     /// The keyring is locked, and its prompt was dismissed, could not be shown, or was not answered in time.
     Locked(String),
+    /// The encrypted files wait for their passphrase.
+    NeedsPassphrase,
+    /// This file is not what was written, and is left as it is.
+    Damaged(String),
     /// The keyring answers, but with an error.
     Failed(String),
     /// The server of a vault that many daemons share.
@@ -117,6 +134,12 @@ impl VaultTrouble {
             Self::Locked(why) => Fault::new(FaultKind::VaultLocked, "the keyring is locked")
                 .why(why)
                 .remedy("unlock the keyring, then ask again"),
+            Self::NeedsPassphrase => Fault::new(FaultKind::VaultLocked, "the encrypted files are locked")
+                .why("the daemon needs their passphrase once")
+                .run("rally-cred keyring unlock"),
+            Self::Damaged(file) => Fault::new(FaultKind::VaultFailed, "an encrypted file is damaged")
+                .why(format!("{file} is not what rally-cred wrote; it is left as it is"))
+                .remedy("restore it from a backup, or delete it and sign in again"),
             Self::Failed(why) => {
                 Fault::new(FaultKind::VaultFailed, "the keyring failed").why(why).run("rally-cred status")
             }
@@ -128,8 +151,8 @@ impl VaultTrouble {
 /// A daemon knows the bus of the session that started it, so one started from the desktop reaches the desktop's
 /// keyring.
 const FIND_KEYRING: &str = native!(
-    "rally-cred daemon restart, in a terminal of your desktop; without one, start gnome-keyring or KWallet, or set \
-     keyring = \"memory\"",
+    "rally-cred daemon restart, in a terminal of your desktop; without one, set keyring = \"file\" (encrypted), \
+     \"keyutils\" (until the machine restarts), \"helper:pass\" or \"memory\"",
     macos: "rally-cred daemon restart, in a terminal of your desktop; over ssh, after security unlock-keychain, or set \
             keyring = \"memory\"",
     windows: "rally-cred daemon restart, in a session of your desktop, since services and some sessions of ssh have no \

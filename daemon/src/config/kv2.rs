@@ -7,7 +7,7 @@ use std::{env, path::PathBuf};
 use rally_cred_proto::{Fault, native};
 
 use super::{
-    from_home, parse_ca_file, parse_command,
+    from_home, parse_command, parse_file,
     source::{Entry, Source, Text},
 };
 use rally_cred_core::{
@@ -56,7 +56,7 @@ pub(super) fn parse(source: &Source<'_>, entry: &Entry<'_>) -> Result<Kv2, Fault
                 continue;
             }
             "ca_file" => {
-                kv2.ca_file = Some(parse_ca_file(source, source.text(&value)?)?);
+                kv2.ca_file = Some(parse_file(source, "ca_file", source.text(&value)?)?);
                 continue;
             }
             "mode" => {

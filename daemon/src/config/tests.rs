@@ -29,6 +29,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
         Config {
             default_profile: "default".to_owned(),
             keyring: Keyring::Auto,
+            file_key: FileKey::Passphrase,
             static_hosts: StaticHosts::default(),
             notify: Notify::Desktop,
             gateways: BTreeMap::new(),
@@ -311,7 +312,7 @@ fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_be
         ),
         (
             "pony = 1",
-            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, kv2, notify, notify_command, profile, static, gateway, forward, lock",
+            "unknown key `pony`\n  try: remove it; the keys here are default_profile, keyring, keyring_key, kv2, notify, notify_command, profile, static, gateway, forward, lock",
         ),
         (
             "client_secret = \"canary\"",
@@ -365,7 +366,7 @@ fn values_that_cannot_be_used_are_named_with_their_reason() {
         ("keyring = 1", "line 1: `keyring` must be a string, not an integer\n  try: keyring = \"…\""),
         (
             "\n\nkeyring = \"helper:../pass\"",
-            "line 3: invalid value for `keyring`\n  try: write \"auto\", \"os\", \"memory\", \"keyutils\", \"kv2\", or \"helper:pass\" for docker-credential-pass",
+            "line 3: invalid value for `keyring`\n  try: write \"auto\", \"os\", \"memory\", \"file\", \"keyutils\", \"kv2\", or \"helper:pass\" for docker-credential-pass",
         ),
         (
             "default_profile = [1]",

@@ -60,6 +60,12 @@ async fn try_vault(vault: &Vault, id: AskId, keyring: Keyring) -> Finding {
     let (note, fault) = match (keyring, vault.try_out(&key).await) {
         (_, Err(trouble)) => (None, Some(trouble.fault())),
         (Keyring::Memory, Ok(())) => (Some("memory, as configured: signed in until the daemon stops"), None),
+        (Keyring::Auto, Ok(())) => {
+            (Some("auto: the OS keyring, since it answers: an item was written, read and deleted"), None)
+        }
+        (Keyring::Keyutils, Ok(())) => {
+            (Some("an item was written, read and deleted; all end when the machine restarts"), None)
+        }
         (_, Ok(())) => (Some("an item was written, read and deleted"), None),
     };
     Finding { check: Tried::Vault, profile: None, note: note.map(str::to_owned), fault }

@@ -1,5 +1,5 @@
 //! Keeps tokens and client secrets in the place that the config file chooses: the OS keyring, memory, the kernel's
-//! keyring, a helper program, or a vault that many machines share.
+//! keyring, encrypted files, a helper program, or a vault that many machines share.
 //! Does not: decide when to keep something, fall back from one to the other, or read records.
 //! Used by: perform, which turns the broker's vault effects into calls.
 
@@ -7,12 +7,14 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use rally_cred_proto::Secret;
 
+pub use file::EncryptedFiles;
 use rally_cred_core::{
     profile::Keyring,
     vault::{Change, Changed, ItemKey, Read, VaultTrouble},
 };
 use thread::Store;
 
+mod file;
 mod helper;
 mod keyring;
 #[cfg(target_os = "linux")]
@@ -54,13 +56,18 @@ enum Place {
 }
 
 impl Vault {
-    /// Opens the configured place; nothing is touched before the first call. `Auto` and `Os` are the same here: the
+    /// Opens the configured place; nothing is touched before the first call. `files`: the encrypted ones, which a person
+    /// may have unlocked already. `Auto` and `Os` are the same here: the
     /// broker decides what to do about a missing keyring.
-    pub fn open(choice: &Keyring) -> Self {
+    pub fn open(choice: &Keyring, files: &EncryptedFiles) -> Self {
         match choice {
             Keyring::Auto | Keyring::Os => Self::on_thread(keyring::open),
             Keyring::Memory => Self(Place::Memory(Arc::default())),
             Keyring::Keyutils => Self::on_thread(open_keyutils),
+            Keyring::File(key) => {
+                let files = files.opened_by(key);
+                Self::on_thread(move || Ok(files.store()))
+            }
             Keyring::Helper(name) => {
                 let name = name.clone();
                 Self::on_thread(move || Ok(Box::new(helper::Helper::new(name.clone()))))

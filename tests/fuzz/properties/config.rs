@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rally_cred_core::{
     also::{Also, TokenHeader},
-    profile::{Config, GatewaySettings, LockSettings, Notify, Profile, SecretSource},
+    profile::{Config, FileKey, GatewaySettings, LockSettings, Notify, Profile, SecretSource},
 };
 use rally_cred_proto::FaultKind;
 use rally_credd::config::parse;
@@ -34,8 +34,17 @@ pub(super) fn config(bytes: &[u8]) {
     let written = written(&config).to_string();
     assert_eq!(parse(&written, path), Ok(config.clone()), "{written}");
 
-    let Config { default_profile, keyring: _, profiles, static_hosts, notify: _, gateways, forward, lock: _ } =
-        &config;
+    let Config {
+        default_profile,
+        keyring: _,
+        file_key: _,
+        profiles,
+        static_hosts,
+        notify: _,
+        gateways,
+        forward,
+        lock: _,
+    } = &config;
     assert_eq!(profiles.contains_key(default_profile), !profiles.is_empty(), "{config:?}");
     assert!(!profiles.is_empty() || !static_hosts.names().is_empty() && gateways.is_empty(), "{config:?}");
     for (name, profile) in profiles {
@@ -55,7 +64,17 @@ pub(super) fn config(bytes: &[u8]) {
 
 /// The config file that says this.
 fn written(config: &Config) -> Table {
-    let Config { default_profile, keyring, profiles, static_hosts, notify, gateways, forward, lock } = config;
+    let Config {
+        default_profile,
+        keyring,
+        file_key,
+        profiles,
+        static_hosts,
+        notify,
+        gateways,
+        forward,
+        lock,
+    } = config;
     let LockSettings { on_session, on_sleep, idle } = lock;
     let occasions = [("session", on_session), ("sleep", on_sleep)].into_iter().filter(|(_, is_one)| **is_one);
     let occasions: Vec<_> = occasions.map(|(name, _)| Value::from(name)).collect();
@@ -63,6 +82,8 @@ fn written(config: &Config) -> Table {
         ("on", Some(occasions.into())),
         ("idle", idle.map(|idle| format!("{}s", idle.as_seconds()).into())),
     ]);
+    let file_key =
+        if let FileKey::File(file) = file_key { Some(file.to_str().unwrap().into()) } else { None };
     let (way, command) = match notify {
         Notify::Desktop => ("desktop", None),
         Notify::Off => ("off", None),
@@ -76,6 +97,7 @@ fn written(config: &Config) -> Table {
     table([
         ("default_profile", Some(default_profile.clone()).filter(|name| !name.is_empty()).map(Value::from)),
         ("keyring", Some(keyring.name().into())),
+        ("keyring_key", file_key),
         ("notify", Some(way.into())),
         ("notify_command", command),
         ("profile", Some(profiles.into())),

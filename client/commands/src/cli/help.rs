@@ -320,3 +320,12 @@ Examples:
   eval \"$(rally-cred completions zsh)\"                                   in ~/.zshrc, after compinit
   rally-cred completions fish | source                                   in ~/.config/fish/config.fish
   rally-cred completions powershell | Out-String | Invoke-Expression     in $PROFILE";
+
+/// The help of `keyring migrate`.
+pub(crate) const KEYRING_MIGRATE_HELP: &str = "\
+Every item is copied to the new place and read back. Then `keyring` in the config file is changed, and the
+daemon told. Only then are the items deleted from the old place. Equal items are not written again.
+
+If it is interrupted, run it again; once the config file names the new place, with --from and the old one:
+  rally-cred keyring migrate --from os --to file
+";

@@ -91,6 +91,11 @@ impl ConfigText {
         self.names().is_empty() && !self.document.contains_key("static")
     }
 
+    /// Sets where tokens are kept.
+    pub(super) fn set_keyring(&mut self, keyring: &str) {
+        put(self.document.as_table_mut(), "keyring", keyring);
+    }
+
     /// Sets the values of a profile. Equal values are kept to the letter.
     pub(super) fn set_profile(&mut self, name: &str, base_url: &str, client_id: &str, redirect_uri: &str) {
         let old_default = self.default_profile();

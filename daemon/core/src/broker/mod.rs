@@ -17,7 +17,7 @@ mod watchers;
 use rally_cred_proto::{
     Ask, Fault, FaultKind, Reply,
     forwarding::Door,
-    message::{Get, ProfileState, Target},
+    message::{Get, MoveItems, MoveStep, ProfileState, Target, UnlockKeyring},
 };
 
 use crate::{
@@ -50,6 +50,8 @@ use wake_ups::WakeUps;
 use watchers::Watchers;
 
 pub use gather::Facts;
+
+const MOVE_HELP: &str = "rally-cred keyring migrate --help";
 
 /// All decisions, and all the state that they need.
 #[derive(Debug)]
@@ -406,6 +408,10 @@ impl Broker {
                 self.lock.tell_when_closed(step, id);
             }
             Ask::Unlock => self.lock.ask_vault(step, id, self.routes.default_name()),
+            Ask::UnlockKeyring(UnlockKeyring { passphrase, is_new }) => {
+                step.effects.push(Effect::OpenFiles { id, passphrase, is_new });
+            }
+            Ask::MoveItems(ask) => step.effects.push(self.move_items(id, &ask)?),
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
@@ -418,6 +424,30 @@ impl Broker {
             }
         }
         Ok(())
+    }
+
+    /// What moves items. Nothing is deleted from a place that is in use.
+    fn move_items(&self, id: AskId, ask: &MoveItems) -> Result<Effect, Fault> {
+        let wrong = |what: &str| Fault::new(FaultKind::BadRequest, what);
+        let parse = |text: &str| {
+            Keyring::parse(text, &self.config.file_key)
+                .filter(|keyring| !keyring.is_memory())
+                .ok_or_else(|| wrong("there is no such place to move tokens").remedy(MOVE_HELP))
+        };
+        let from = ask.from.as_deref().map_or_else(|| Ok(self.config.keyring.clone()), parse)?;
+        let to = parse(&ask.to)?;
+        if from.is_same_place(&to) {
+            return Err(wrong("tokens are kept there already").remedy(MOVE_HELP));
+        }
+        if from.is_memory() {
+            return Err(wrong("what is in memory is not moved").remedy("change `keyring` in the config file"));
+        }
+        let is_in_use = self.config.keyring.is_same_place(&to);
+        if ask.step == MoveStep::Delete && !is_in_use {
+            return Err(wrong("nothing is deleted before the new place is in use")
+                .remedy(format!("set keyring = \"{}\" in the config file", to.name())));
+        }
+        Ok(Effect::MoveItems { id, from, to, step: ask.step, is_in_use })
     }
 
     /// What another machine may have of a request; what it may not have is noted.
@@ -585,6 +615,7 @@ impl Broker {
             && self.gateways.is_empty()
             && !self.forwarding.is_standing()
             && self.statics.is_forgettable(&step.keyring)
+            && !step.keyring.is_opened_by_a_person()
             && self.accounts.values().all(|account| account.is_forgettable(step.now))
         {
             step.effects.push(Effect::ExitIfDeserted);

@@ -48,7 +48,7 @@ impl Stage {
     }
 
     /// The secrets that the daemon would have masked in an answer of Rally's: those that it holds.
-    fn held(&mut self) -> Sent {
+    fn secrets_held(&mut self) -> Sent {
         self.ask(Ask::Check(CheckAsk { profile: None }));
         let checks = self.effects.iter().rev().find_map(|effect| match effect {
             Effect::Check { secrets, .. } => Some(secrets.clone()),
@@ -58,7 +58,7 @@ impl Stage {
     }
 
     fn holds(&mut self, secret: &str) -> bool {
-        self.held().shown(secret) != secret
+        self.secrets_held().shown(secret) != secret
     }
 }
 

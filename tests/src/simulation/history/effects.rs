@@ -47,6 +47,8 @@ impl History {
             | Effect::AlertBy(_)
             | Effect::WithdrawAlert(_)
             | Effect::Check { .. }
+            | Effect::OpenFiles { .. }
+            | Effect::MoveItems { .. }
             | Effect::TellGateways(..)
             | Effect::ReserveTurns { .. }
             // Nobody forwards in a history.

@@ -1,0 +1,311 @@
+//! Encrypted files as a store, one an item, for machines without a keyring.
+//! Does not: ask for a passphrase, write anything in plain, or write over a file that it cannot read.
+//! Used by: the vault's handle, when the config file says `keyring = "file"`.
+//!
+//! A random key encrypts the items. It is itself in the folder, encrypted by what the user has: a passphrase, or a file
+//! such as a systemd credential. So the whole folder is read either with that or not at all, and no item changes when
+//! the passphrase does.
+
+mod sealed;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use rally_cred_core::{profile::FileKey, vault::VaultTrouble};
+use rally_cred_proto::{Fault, FaultKind, Secret, own_file, socket};
+use zeroize::Zeroizing;
+
+use self::sealed::{Key, Lock};
+use super::{
+    keyring::readable,
+    thread::{Refusal, Store},
+};
+use crate::{private_file, worker};
+
+/// The name of the file with the encrypted key. No account has a name like it, since each has a colon.
+const LOCK: &str = "key";
+
+/// What the name of a file begins with that is not complete yet.
+const UNFINISHED: &str = ".unfinished-";
+
+/// What a name of an account has that is no trouble in the name of a file.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+
+/// An account's file is small. The limit is for what is put in its place.
+const LARGEST: u64 = 1024 * 1024;
+
+/// A key of fewer bytes can be guessed, if it is a word.
+const SHORTEST_KEY: usize = 32;
+
+/// The folder, and its key once it is known. Every store of one daemon shares it.
+#[derive(Debug)]
+struct Folder {
+    place: Option<PathBuf>,
+    opens_by: FileKey,
+    key: Mutex<Option<Arc<Key>>>,
+}
+
+/// The encrypted files of this user. Clones share what is known of their key.
+#[derive(Clone, Debug)]
+pub struct EncryptedFiles(Arc<Folder>);
+
+impl EncryptedFiles {
+    /// The files in this user's state folder; nothing is touched before the first call.
+    pub fn of_user(opens_by: FileKey) -> Self {
+        // Elsewhere, a confined daemon writes nothing.
+        let place = socket::state_folder().ok().map(|folder| folder.join("keyring"));
+        Self(Arc::new(Folder { place, opens_by, key: Mutex::default() }))
+    }
+
+    /// The same, unless they are opened by something else from now on.
+    #[must_use]
+    pub fn opened_by(&self, key: &FileKey) -> Self {
+        if self.0.opens_by == *key { self.clone() } else { Self::of_user(key.clone()) }
+    }
+
+    /// Opens them by a passphrase, or makes them with it if `is_new`, which is for a passphrase that was asked for twice.
+    pub async fn unlock(&self, passphrase: Secret, is_new: bool) -> Result<(), Fault> {
+        let folder = Arc::clone(&self.0);
+        let outcome = worker::run(move || folder.unlock(&passphrase, is_new)).await;
+        match outcome.unwrap_or_else(|undone| Err(VaultTrouble::Failed(undone.to_string()).into())) {
+            Ok(()) => Ok(()),
+            Err(NotUnlocked::WrongPassphrase) => {
+                Err(Fault::new(FaultKind::VaultLocked, "this is not the passphrase of the encrypted files")
+                    .run("rally-cred keyring unlock"))
+            }
+            Err(NotUnlocked::Nothing) => {
+                Err(Fault::new(FaultKind::VaultMissing, "there are no encrypted files yet")
+                    .run("rally-cred keyring unlock"))
+            }
+            Err(NotUnlocked::Trouble(trouble)) => Err(trouble.fault()),
+        }
+    }
+
+    pub(super) fn store(&self) -> Box<dyn Store> {
+        Box::new(Files(Arc::clone(&self.0)))
+    }
+}
+
+/// Why a passphrase does not open the folder.
+enum NotUnlocked {
+    WrongPassphrase,
+    /// There is nothing to be opened yet: the passphrase would be a new one.
+    Nothing,
+    Trouble(VaultTrouble),
+}
+
+impl From<VaultTrouble> for NotUnlocked {
+    fn from(trouble: VaultTrouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl Folder {
+    /// Takes as long as it takes to compute the key, which is to be long.
+    fn unlock(&self, passphrase: &Secret, is_new: bool) -> Result<(), NotUnlocked> {
+        let place = self.place()?;
+        let key = match read_lock(place)? {
+            Some(lock) => match lock.open_by_passphrase(passphrase) {
+                Some(Ok(key)) => key,
+                Some(Err(_)) => return Err(NotUnlocked::WrongPassphrase),
+                None => return Err(opened_otherwise(place, "key file").into()),
+            },
+            None if !is_new => return Err(NotUnlocked::Nothing),
+            None => {
+                let (lock, key) = Lock::new_by_passphrase(passphrase).map_err(no_key)?;
+                make_lock(place, &lock)?;
+                key
+            }
+        };
+        self.remember(key);
+        Ok(())
+    }
+
+    fn place(&self) -> Result<&Path, VaultTrouble> {
+        self.place.as_deref().ok_or_else(|| VaultTrouble::Missing("this user has no home folder".to_owned()))
+    }
+
+    fn remember(&self, key: Key) -> Arc<Key> {
+        let key = Arc::new(key);
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&key));
+        key
+    }
+
+    fn key(&self) -> Result<Arc<Key>, VaultTrouble> {
+        let known = self.key.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(key) = known {
+            return Ok(key);
+        }
+        let FileKey::File(file) = &self.opens_by else { return Err(VaultTrouble::NeedsPassphrase) };
+        let place = self.place()?;
+        let material = read_key_file(file)?;
+        let key = match read_lock(place)? {
+            Some(lock) => match lock.open_by_key(&material) {
+                Some(Ok(key)) => key,
+                Some(Err(_)) => {
+                    let why =
+                        format!("{} is not the key that {} was made with", file.display(), place.display());
+                    return Err(VaultTrouble::Failed(why));
+                }
+                None => return Err(opened_otherwise(place, "passphrase")),
+            },
+            None => {
+                let (lock, key) = Lock::new_by_key(&material).map_err(no_key)?;
+                make_lock(place, &lock)?;
+                key
+            }
+        };
+        Ok(self.remember(key))
+    }
+}
+
+fn opened_otherwise(place: &Path, by: &str) -> VaultTrouble {
+    VaultTrouble::Failed(format!(
+        "{} was made with a {by}, which is not what the config file says",
+        place.display()
+    ))
+}
+
+fn no_key(why: &'static str) -> VaultTrouble {
+    VaultTrouble::Failed(why.to_owned())
+}
+
+fn read_key_file(file: &Path) -> Result<Zeroizing<Vec<u8>>, VaultTrouble> {
+    let failed =
+        |why: String| VaultTrouble::Failed(format!("the key file {} cannot be used: {why}", file.display()));
+    let opened = private_file::open(file).map_err(|unusable| failed(unusable.to_string()))?;
+    let material = read_to_end(opened).map_err(|err| failed(err.to_string()))?;
+    match material.len() >= SHORTEST_KEY {
+        true => Ok(material),
+        false => Err(failed(format!("it has fewer than {SHORTEST_KEY} bytes"))),
+    }
+}
+
+/// The encrypted key, if the folder has one.
+fn read_lock(place: &Path) -> Result<Option<Lock>, VaultTrouble> {
+    let file = place.join(LOCK);
+    match read(&file)? {
+        Some(bytes) => Lock::parse(&bytes).map(Some).ok_or_else(|| damaged(&file)),
+        None => Ok(None),
+    }
+}
+
+/// Another daemon may have been quicker; then its lock stays, and the next try opens it.
+fn make_lock(place: &Path, lock: &Lock) -> Result<(), VaultTrouble> {
+    let failed = |err: io::Error| unwritable(place, &err);
+    own_file::check_owner(place).map_err(|fault| VaultTrouble::Failed(fault.what))?;
+    own_file::make_folder(place).map_err(failed)?;
+    let file = begin(place, &lock.to_bytes()).map_err(failed)?;
+    file.persist_noclobber(place.join(LOCK)).map_err(|err| failed(err.error))?;
+    sync_folder(place).map_err(failed)
+}
+
+/// The bytes of a file of this user, if there is one.
+fn read(file: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, VaultTrouble> {
+    let failed = |why: String| VaultTrouble::Failed(format!("{} cannot be read: {why}", file.display()));
+    match private_file::open(file) {
+        Ok(opened) => read_to_end(opened).map(Some).map_err(|err| failed(err.to_string())),
+        Err(private_file::Unusable::NotOpened(err)) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(unusable) => Err(failed(unusable.to_string())),
+    }
+}
+
+fn read_to_end(file: fs::File) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    io::Read::read_to_end(&mut io::Read::take(file, LARGEST), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Writes a new file, for this user only, which is on the disk before anything points to it.
+fn begin(place: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(place)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Brings the names in the folder to the disk.
+#[cfg(unix)]
+fn sync_folder(place: &Path) -> io::Result<()> {
+    fs::File::open(place)?.sync_all()
+}
+
+/// A folder cannot be opened as a file.
+#[cfg(not(unix))]
+fn sync_folder(_place: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn damaged(file: &Path) -> VaultTrouble {
+    VaultTrouble::Damaged(file.display().to_string())
+}
+
+fn unwritable(place: &Path, err: &io::Error) -> VaultTrouble {
+    VaultTrouble::Failed(format!("{} cannot be written to: {err}", place.display()))
+}
+
+fn failed(trouble: VaultTrouble) -> Refusal {
+    Refusal { trouble, reopen: false }
+}
+
+/// A folder of encrypted files.
+struct Files(Arc<Folder>);
+
+impl Files {
+    /// The file of an account, with the folder that it is in.
+    fn file(&self, account: &str) -> Result<(&Path, PathBuf), Refusal> {
+        let place = self.0.place().map_err(failed)?;
+        Ok((place, place.join(utf8_percent_encode(account, PLAIN).to_string())))
+    }
+}
+
+impl Store for Files {
+    fn load(&self, account: &str) -> Result<Option<Secret>, Refusal> {
+        let key = self.0.key().map_err(failed)?;
+        let (_, file) = self.file(account)?;
+        let Some(bytes) = read(&file).map_err(failed)? else { return Ok(None) };
+        let opened = key.open(account, &bytes).ok_or_else(|| failed(damaged(&file)))?;
+        readable(opened).map(Some)
+    }
+
+    fn save(&self, account: &str, value: &Secret) -> Result<(), Refusal> {
+        let key = self.0.key().map_err(failed)?;
+        // Also refuses to write over a damaged file.
+        if self.load(account)?.is_some_and(|held| held.matches(value)) {
+            return Ok(());
+        }
+        let (place, file) = self.file(account)?;
+        let sealed = key.seal(account, value).map_err(|why| failed(no_key(why)))?;
+        let write = || {
+            begin(place, &sealed)?.persist(&file).map_err(|err| err.error)?;
+            sync_folder(place)
+        };
+        write().map_err(|err| failed(unwritable(place, &err)))
+    }
+
+    fn erase(&self, account: &str) -> Result<(), Refusal> {
+        let (place, file) = self.file(account)?;
+        match fs::remove_file(&file).and_then(|()| sync_folder(place)) {
+            Ok(()) => Ok(()),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(err) => Err(failed(unwritable(place, &err))),
+        }
+    }
+
+    fn accounts(&self) -> Result<Vec<String>, Refusal> {
+        let place = self.0.place().map_err(failed)?;
+        let entries = match fs::read_dir(place) {
+            Ok(entries) => entries,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(err) => return Err(failed(unwritable(place, &err))),
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let accounts =
+            names.filter_map(|name| Some(percent_decode_str(&name).decode_utf8().ok()?.into_owned()));
+        Ok(accounts.filter(|account| account.contains(':')).collect())
+    }
+}

@@ -1,0 +1,176 @@
+//! What is in the encrypted files: items by a random key, and that key by a passphrase or by the bytes of a key file.
+//! Does not: touch a file.
+//! Used by: `file`, of which this is a part.
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rally_cred_proto::Secret;
+use ring::{
+    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hkdf,
+};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+/// What a file of this version begins with, be it an item or the key.
+const VERSION: &[u8] = b"rally-cred 1\n";
+
+/// Says what the key of a key file is for, so that the same file may serve other programs.
+const PURPOSE: &[u8] = b"rally-cred keyring 1";
+
+/// The memory that a guess of the passphrase takes, in KiB, and how often it is gone over: about a third of a second.
+const MEMORY: u32 = 64 * 1024;
+const PASSES: u32 = 3;
+
+/// More than any version will want, so that an altered file cannot have the daemon take the machine's memory.
+const MOST_MEMORY: u32 = 1024 * 1024;
+const MOST_PASSES: u32 = 64;
+
+const KEY_LENGTH: usize = 32;
+const SALT_LENGTH: usize = 16;
+
+/// Not what it was sealed with, or altered.
+#[derive(Debug)]
+pub(super) struct NotOpened;
+
+/// The key of the items.
+pub(super) struct Key(Zeroizing<[u8; KEY_LENGTH]>);
+
+/// The encrypted key, and what decrypts it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Lock {
+    v: u32,
+    by: By,
+    /// In base64, as the next.
+    salt: String,
+    sealed: String,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum By {
+    /// Argon2id with so many KiB of memory and passes.
+    Passphrase { memory: u32, passes: u32 },
+    /// HKDF with SHA-256.
+    KeyFile,
+}
+
+impl Lock {
+    /// Makes a key, and locks it by a passphrase.
+    pub(super) fn new_by_passphrase(passphrase: &Secret) -> Result<(Self, Key), &'static str> {
+        let by = By::Passphrase { memory: MEMORY, passes: PASSES };
+        Self::new(by, passphrase.expose().as_bytes())
+    }
+
+    /// Makes a key, and locks it by the bytes of a key file.
+    pub(super) fn new_by_key(material: &[u8]) -> Result<(Self, Key), &'static str> {
+        Self::new(By::KeyFile, material)
+    }
+
+    fn new(by: By, material: &[u8]) -> Result<(Self, Key), &'static str> {
+        let mut key = Key(Zeroizing::new([0; KEY_LENGTH]));
+        random(&mut *key.0)?;
+        let mut salt = [0; SALT_LENGTH];
+        random(&mut salt)?;
+        let outer = by.derive(material, &salt).ok_or("the key cannot be computed")?;
+        let sealed = outer.seal_bytes(PURPOSE, &*key.0)?;
+        Ok((Self { v: 1, by, salt: STANDARD.encode(salt), sealed: STANDARD.encode(sealed) }, key))
+    }
+
+    /// `None` if it was not locked by a passphrase.
+    pub(super) fn open_by_passphrase(&self, passphrase: &Secret) -> Option<Result<Key, NotOpened>> {
+        matches!(self.by, By::Passphrase { .. }).then(|| self.open(passphrase.expose().as_bytes()))
+    }
+
+    /// `None` if it was not locked by a key file.
+    pub(super) fn open_by_key(&self, material: &[u8]) -> Option<Result<Key, NotOpened>> {
+        matches!(self.by, By::KeyFile).then(|| self.open(material))
+    }
+
+    fn open(&self, material: &[u8]) -> Result<Key, NotOpened> {
+        let salt = STANDARD.decode(&self.salt).map_err(|_| NotOpened)?;
+        let sealed = STANDARD.decode(&self.sealed).map_err(|_| NotOpened)?;
+        let outer = self.by.derive(material, &salt).ok_or(NotOpened)?;
+        let opened = Zeroizing::new(outer.open_bytes(PURPOSE, &sealed).ok_or(NotOpened)?);
+        Ok(Key(Zeroizing::new(opened.as_slice().try_into().map_err(|_| NotOpened)?)))
+    }
+
+    /// `None` if these are no lock's bytes, or a later version's.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok().filter(|lock: &Self| lock.v == 1)
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        // Texts and numbers only, which JSON can always hold.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+impl By {
+    fn derive(self, material: &[u8], salt: &[u8]) -> Option<Key> {
+        let mut key = Key(Zeroizing::new([0; KEY_LENGTH]));
+        match self {
+            Self::Passphrase { memory, passes } if memory <= MOST_MEMORY && passes <= MOST_PASSES => {
+                let params = Params::new(memory, passes, 1, Some(KEY_LENGTH)).ok()?;
+                let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+                hasher.hash_password_into(material, salt, &mut *key.0).ok()?;
+            }
+            Self::Passphrase { .. } => return None,
+            Self::KeyFile => {
+                let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(material);
+                let expanded = extracted.expand(&[PURPOSE], hkdf::HKDF_SHA256).ok()?;
+                expanded.fill(&mut *key.0).ok()?;
+            }
+        }
+        Some(key)
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key")
+    }
+}
+
+impl Key {
+    /// Encrypts an item, which can be decrypted under the same account name only.
+    pub(super) fn seal(&self, account: &str, value: &Secret) -> Result<Vec<u8>, &'static str> {
+        let sealed = self.seal_bytes(account.as_bytes(), value.expose().as_bytes())?;
+        Ok([VERSION, &sealed].concat())
+    }
+
+    /// `None` if it was altered, or is not this account's.
+    pub(super) fn open(&self, account: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.open_bytes(account.as_bytes(), bytes.strip_prefix(VERSION)?)
+    }
+
+    fn cipher(&self) -> Option<LessSafeKey> {
+        UnboundKey::new(&CHACHA20_POLY1305, &*self.0).ok().map(LessSafeKey::new)
+    }
+
+    /// A nonce, which is random since so few are ever used with one key, and the encrypted bytes.
+    fn seal_bytes(&self, of: &[u8], plain: &[u8]) -> Result<Vec<u8>, &'static str> {
+        let unfit = "it cannot be encrypted";
+        let mut nonce = [0; NONCE_LEN];
+        random(&mut nonce)?;
+        // Never grown, so that no piece of the plain text is left behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(plain.len() + CHACHA20_POLY1305.tag_len()));
+        bytes.extend_from_slice(plain);
+        let cipher = self.cipher().ok_or(unfit)?;
+        let nonce_of_it = Nonce::assume_unique_for_key(nonce);
+        cipher.seal_in_place_append_tag(nonce_of_it, Aad::from(of), &mut *bytes).map_err(|_| unfit)?;
+        Ok([&nonce[..], &bytes].concat())
+    }
+
+    fn open_bytes(&self, of: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
+        let mut bytes = Zeroizing::new(sealed.to_vec());
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = self.cipher()?.open_in_place(nonce, Aad::from(of), &mut bytes).ok()?;
+        Some(opened.to_vec())
+    }
+}
+
+fn random(bytes: &mut [u8]) -> Result<(), &'static str> {
+    getrandom::fill(bytes).map_err(|_| "the system has no random numbers")
+}
