@@ -1,5 +1,5 @@
 //! The release's recipe in docs/release.md: its commands, as they stand there, sign files and find what was changed.
-//! Does not: build a release (`tests/package` and `tests/reproducible` do).
+//! Does not: build a release (`tests/package` does).
 //! Used by: `main`.
 
 use std::fs;
