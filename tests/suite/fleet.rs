@@ -179,38 +179,3 @@ fn an_hour_between_two_clocks_ends_no_token_early_or_late() {
     }
     assert_eq!(renewals(&sandbox), 0);
 }
-
-#[test]
-fn a_proxys_socket_takes_the_place_of_a_token() {
-    let (bao, sandbox, mut world) = (OpenBao::start(), world::sandbox(), World::new());
-    let (token, socket) =
-        (token_file(world.path(""), &bao.token(Role::Agent, "1h")), world.path("proxy.sock"));
-    let config = format!(
-        "vault {{ address = \"{}\" }}\n\
-         auto_auth {{\n  method \"token_file\" {{ config = {{ token_file_path = \"{}\" }} }}\n}}\n\
-         api_proxy {{ use_auto_auth_token = true }}\n\
-         listener \"unix\" {{\n  address = \"{}\"\n  tls_disable = true\n  require_request_header = true\n}}\n",
-        bao.address(),
-        token.display(),
-        socket.display()
-    );
-    fs::write(world.path("proxy.hcl"), config).unwrap();
-    let program = rally_cred_tests::toolkits::installed("bao").display().to_string();
-    let mut proxy =
-        world.start(&program, &["proxy", "-config", &world.path("proxy.hcl").display().to_string()]);
-    proxy.wait_for_line("renewed auth token");
-    world.configure(&config_for(
-        &sandbox,
-        &[
-            ("https://bao.example.com:8200", &format!("unix:{}", socket.display())),
-            ("token_file = \"/run/rally-cred/bao-token\"\n", ""),
-        ],
-    ));
-    world.set("RALLY_CRED_LOG", "debug");
-    let _daemon = world.start_daemon();
-    let mut client = Client::connect(&world.path("run/rally-cred/agent.sock")).unwrap();
-    world::sign_in(&mut client, None, &sandbox).unwrap();
-    assert!(bao.field("agents/token/default", "refresh_token").is_some());
-    assert!(bao.field("agents/access/default", "access_token").is_some());
-    assert!(bao.field("agents/access/default", "refresh_token").is_none());
-}
