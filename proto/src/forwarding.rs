@@ -2,21 +2,10 @@
 //! Does not: know the profiles that are forwarded (the daemon's broker does), or carry anything to another machine.
 //! Used by: the daemon, for each request and answer of such a connection, and `rally-cred forward`.
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     Answer, Ask, Event, Fault, FaultKind, Remedy, Reply,
     message::{Get, ProfileStatus, Status, StatusAsk, VaultStatus},
 };
-
-/// Fields of [`Event::ForwardOpen`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ForwardOpen {
-    /// The path of the restricted socket.
-    pub socket: String,
-    /// The profiles whose tokens it gives.
-    pub profiles: Vec<String>,
-}
 
 /// Whether a connection came by the socket of this user's own programs, or by the one that is forwarded to another
 /// machine.

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Fault, FaultKind, Secret,
-    forwarding::ForwardOpen,
     gateway::{GatewayStatus, HoldTurns, NamedGateway, OpenGateway, OpenedGateway, TurnsHeld},
     git::Credential,
     secret::line_breaker,
@@ -523,6 +522,15 @@ pub enum Got {
     StaticCredential(Box<StaticCredential>),
     /// Neither a profile nor a static credential is for the server.
     NoMatch,
+}
+
+/// Fields of [`Event::ForwardOpen`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardOpen {
+    /// The path of the restricted socket.
+    pub socket: String,
+    /// The profiles whose tokens it gives.
+    pub profiles: Vec<String>,
 }
 
 /// [`Ask::Forward`] as a request.

@@ -108,8 +108,8 @@ fn it_locks_with_the_session_and_when_the_machine_sleeps_if_the_config_file_says
     logind.lock();
     logind.suspend(true);
     logind.suspend(false);
-    let asleep = || world.log().matches("is_beginning=false").count();
-    while asleep() < 2 {
+    let times_woken = || world.log().matches("is_beginning=false").count();
+    while times_woken() < 2 {
         world.status();
     }
     assert!(world.status().get("locked").is_none());

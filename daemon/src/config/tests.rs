@@ -559,7 +559,7 @@ fn what_is_forwarded_is_named_and_is_there() {
             "`profiles` names no profile of this file\n  try: name some of: default",
         ),
         ("[forward]", "[forward] names no profile\n  try: name some of: default; or take [forward] out"),
-        ("[forward]\nprofile = \"default\"", "unknown key `profile`\n  try: did you mean `profiles`?"),
+        ("[forward]\nprofile = \"default\"", "unknown key `profile`\n  try: write `profiles`"),
     ] {
         let told = fault(&format!("{PROFILE}{section}\n"));
         let told = told.split_once(": ").unwrap().1;

@@ -30,7 +30,7 @@ fn words(line: &str, sys: Fake) -> Vec<String> {
 fn commands_flags_and_values_are_completed_as_far_as_they_are_known() {
     for (line, expected) in [
         ("ge", ["get"].as_slice()),
-        ("lo", &["login", "logout"]),
+        ("lo", &["login", "logout", "lock"]),
         ("config /", &["path", "check", "help"]),
         ("daemon re", &["restart", "reload"]),
         ("completions /", &["bash", "zsh", "fish", "powershell"]),

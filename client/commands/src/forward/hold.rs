@@ -8,7 +8,10 @@ use rally_cred::{
     autostart,
     system::{Process, System, no_thread},
 };
-use rally_cred_proto::{Deadline, Event, Fault, FaultKind, forwarding::ForwardOpen, message::Forward};
+use rally_cred_proto::{
+    Deadline, Event, Fault, FaultKind,
+    message::{Forward, ForwardOpen},
+};
 
 /// Time for a connection, and for the daemon to open the socket.
 const PATIENCE: Duration = Duration::from_secs(10);

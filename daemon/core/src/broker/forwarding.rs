@@ -2,10 +2,7 @@
 //! Does not: know which requests may come by it ([`rally_cred_proto::Ask::from_afar`] does), or open it.
 //! Used by: `broker`, which asks here for every request whether it may have a profile.
 
-use rally_cred_proto::{
-    Event, Fault, FaultKind, Reply,
-    forwarding::{Door, ForwardOpen},
-};
+use rally_cred_proto::{Event, Fault, FaultKind, Reply, forwarding::Door, message::ForwardOpen};
 
 use crate::{
     event::{AskId, Effect, Entry, Epoch, Outcome, Peer},

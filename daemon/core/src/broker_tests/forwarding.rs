@@ -2,10 +2,7 @@
 //! Does not: touch anything real.
 //! Used by: `cargo test`.
 
-use rally_cred_proto::{
-    Fault,
-    forwarding::{Door, ForwardOpen},
-};
+use rally_cred_proto::{Fault, forwarding::Door, message::ForwardOpen};
 
 use super::*;
 
