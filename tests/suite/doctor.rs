@@ -246,7 +246,7 @@ fn a_keyring_that_is_locked_missing_or_failing_is_told_apart() {
 #[test]
 fn memory_is_fine_where_the_config_file_asks_for_it() {
     let (sandbox, world) = with_browser();
-    assert!(fault(&world, &[], "vault", "vault_missing").contains("keyring = \"memory\""));
+    assert!(fault(&world, &[], "vault", "vault_missing").contains("or \"memory\""));
     world.configure(&format!("keyring = \"memory\"\n{}", world::profile_for(&sandbox)));
     world.client(&["daemon", "reload"], "").succeeded();
     passes(&world, "vault");

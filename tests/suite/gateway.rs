@@ -135,6 +135,7 @@ fn a_program_without_a_gateway_has_its_share_of_the_turns_while_it_runs() {
     let before = sandbox.counters().user_lookups;
     let words = ["gateway", "--via", "http", "--set", "SERVER=base-url", "--", "sh", "-c", TWELVE];
     let mut behind = world.start("rally-cred", &words);
+    sandbox.until(|counters| counters.user_lookups == before + 2).unwrap();
     while !world.client(&["gateway", "list"], "").stdout.contains("waiting  10 requests") {}
     assert_eq!(sandbox.counters().user_lookups, before + 2);
     alone.write("go\n");

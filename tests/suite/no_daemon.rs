@@ -52,6 +52,7 @@ fn a_daemon_that_runs_goes_on_and_keeps_its_gateways() {
     let port = world::free_port();
     world.configure(&format!("{}[gateway.page]\nport = {port}\n", world::profile_for(&sandbox)));
     world.client(&["daemon", "reload"], "").succeeded();
+    while world.status()["gateways"][0]["port"].is_null() {}
     let before = world.status();
     let own = world.client(&TOKEN, "");
     assert_eq!((own.code, own.stderr.as_str()), (Some(0), ""), "{own:?}");

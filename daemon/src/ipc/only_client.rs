@@ -89,7 +89,7 @@ mod connected {
     impl OnlyClient {
         /// Always an error.
         pub fn take() -> Result<Self, Fault> {
-            Err(Fault::new(FaultKind::Usage, "--only-client is not for this system"))
+            Err(Fault::new(FaultKind::Usage, "this system has no --only-client"))
         }
 
         /// Never called.

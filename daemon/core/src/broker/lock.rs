@@ -10,7 +10,7 @@ use crate::{
     jobs::Owner,
     lock::locked,
     policy,
-    profile::{Keyring, LockSettings},
+    profile::LockSettings,
     step::Step,
     time::{Now, Tick},
     vault::{ItemKey, ItemKind},
@@ -37,6 +37,16 @@ struct Closed {
     /// Who wants it open, and the question to the vault.
     opening: Vec<AskId>,
     question: Option<Epoch>,
+}
+
+impl Closed {
+    /// Whoever wants it open has to ask again.
+    fn stay(&mut self, step: &mut Step<'_>) {
+        for id in self.opening.drain(..) {
+            step.reply(id, Reply::Error(locked()));
+        }
+        self.question = None;
+    }
 }
 
 impl Lock {
@@ -92,8 +102,11 @@ impl Lock {
         }
     }
 
-    /// Closes it. `held`: the profiles that have a token.
+    /// Closes it; one that is about to open stays closed. `held`: the profiles that have a token.
     pub(super) fn close(&mut self, step: &mut Step<'_>, by: LockedBy, held: Vec<String>) {
+        if let Some(closed) = &mut self.closed {
+            return closed.stay(step);
+        }
         step.is_locked = true;
         step.effects.push(Effect::Log(Entry::Locked(by)));
         self.closed = Some(Closed {
@@ -112,11 +125,7 @@ impl Lock {
         let Some(closed) = &mut self.closed else { return };
         closed.until = step.now.tick + policy::STOP_PATIENCE;
         closed.closing.push(id);
-        // Whoever wants it open has to ask again.
-        for id in closed.opening.drain(..) {
-            step.reply(id, Reply::Error(locked()));
-        }
-        closed.question = None;
+        closed.stay(step);
     }
 
     /// Who is to hear now that it is closed. `is_unsettled`: something is still on its way to the vault.
@@ -150,7 +159,7 @@ impl Lock {
         closed.question = None;
         match outcome {
             // Where there is no keyring, there is nothing else to ask.
-            Err(trouble) if !(trouble.is_missing() && step.keyring == Keyring::Auto) => {
+            Err(trouble) if !(trouble.is_missing() && step.keyring.may_use_memory()) => {
                 for id in closed.opening.drain(..) {
                     step.reply(id, Reply::Error(trouble.fault()));
                 }

@@ -220,6 +220,23 @@ fn a_lock_while_the_keyring_asks_overtakes_the_unlock() {
 }
 
 #[test]
+fn whoever_unlocks_hears_at_once_that_the_session_was_locked_meanwhile_and_the_token_comes_back_later() {
+    let mut stage = Stage::locks_by_itself(LockSettings { on_session: true, on_sleep: false, idle: None });
+    stage.lock();
+    stage.vault_is_silent = true;
+    let unlock = stage.unlock();
+    let Some(Effect::Unlock(epoch, _)) = stage.unanswered.pop() else { panic!("no question") };
+    stage.play(Event::SessionLocked);
+    assert_eq!(stage.fault(unlock), FaultKind::Locked);
+    stage.hear(epoch, Outcome::Unlocked(Ok(())));
+    assert!(stage.locked().is_some());
+    stage.vault_is_silent = false;
+    stage.unlock();
+    let get = stage.get(false);
+    assert_eq!(stage.token(get), "access");
+}
+
+#[test]
 fn static_credentials_are_locked_too() {
     let mut stage = Stage::new();
     let config = Config { static_hosts: StaticHosts::All, ..Config::default() };
