@@ -210,8 +210,8 @@ impl HostStore {
 
     fn advance(&mut self, step: &mut Step<'_>) {
         if step.is_locked {
-            // What is on its way to the vault is needed until it is there.
-            if self.writing.is_none() && self.unkept.is_empty() {
+            // What is on its way to the vault is needed until it is there, and in memory it stays anyway.
+            if self.writing.is_none() && self.unkept.is_empty() && !step.keyring.is_memory() {
                 self.known = Known::Unread;
             }
             return;
@@ -327,6 +327,10 @@ impl HostStore {
                     self.known = Known::Held(Box::new(Held { record, text, is_fresh: false }));
                 }
                 step.recovered(&self.server.name(), &fault);
+                if step.is_locked {
+                    // Whoever waits for an unlock goes on waiting.
+                    return;
+                }
                 for waiting in std::mem::take(&mut self.waiting) {
                     refuse(step, &waiting, &fault);
                 }
@@ -336,6 +340,9 @@ impl HostStore {
 
     /// Where no keyring answers, and the configuration allows that, memory stands in until one does.
     fn serve_without_keyring(&mut self, step: &mut Step<'_>, trouble: &VaultTrouble) {
+        if step.is_locked {
+            return;
+        }
         for Waiting { id, wants, .. } in std::mem::take(&mut self.waiting) {
             match wants {
                 Wants::Get { peer, wanted, takes_authtype } => {

@@ -265,6 +265,44 @@ fn static_credentials_are_locked_too() {
 }
 
 #[test]
+fn a_credential_in_memory_is_not_handed_out_after_a_lock_by_an_answer_of_the_keyring_that_came_late() {
+    for trouble in [VaultTrouble::Missing("no bus".to_owned()), VaultTrouble::Failed("broken".to_owned())] {
+        let mut stage = Stage::new();
+        let config = Config { static_hosts: StaticHosts::All, ..Config::default() };
+        stage.broker = Broker::new(Facts::default(), config);
+        stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+        let (protocol, host) = ("https".to_owned(), "git.example.com".to_owned());
+        let credential = Credential { password: Some(secret("password")), ..Credential::default() };
+        let credential = Credential { username: Some("me".to_owned()), ..credential };
+        stage.ask(Ask::Store(Store { protocol, host, path: None, credential }));
+        stage.vault_is_silent = true;
+        let get = stage.ask(for_host("https", "git.example.com"));
+        let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("no question") };
+        stage.lock();
+        stage.hear(epoch, Outcome::Loaded(Err(trouble.clone())));
+        assert!(stage.result(get).is_none(), "{trouble:?}");
+        stage.vault_is_silent = false;
+        stage.unlock();
+        assert!(matches!(stage.result(get), Some(Reply::StaticCredential(_))), "{trouble:?}");
+    }
+}
+
+#[test]
+fn a_daemon_that_was_locked_does_not_end_for_want_of_work_with_credentials_that_only_its_memory_has() {
+    let mut stage = Stage::new();
+    let config = Config { keyring: Keyring::Memory, static_hosts: StaticHosts::All, ..Config::default() };
+    stage.broker = Broker::new(Facts::default(), config).with_idle_exit(Ticks::seconds(HOUR));
+    let (protocol, host) = ("https".to_owned(), "git.example.com".to_owned());
+    let credential = Credential { password: Some(secret("password")), ..Credential::default() };
+    let credential = Credential { username: Some("me".to_owned()), ..credential };
+    stage.ask(Ask::Store(Store { protocol, host, path: None, credential }));
+    stage.lock();
+    stage.unlock();
+    stage.wait(Ticks::seconds(2 * HOUR));
+    assert!(!stage.effects.iter().any(|effect| matches!(effect, Effect::ExitIfDeserted)));
+}
+
+#[test]
 fn it_locks_by_itself_on_what_the_config_file_names_and_on_nothing_else() {
     let on = |on_session, on_sleep| LockSettings { on_session, on_sleep, idle: None };
     for (settings, session, sleep) in [
