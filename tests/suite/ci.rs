@@ -14,7 +14,7 @@ use crate::sign_in::{signed_in, with_browser};
 /// The block below a heading.
 fn block(heading: &str) -> String {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ci.md")).unwrap();
-    let (_, below) = page.split_once(&format!("\n## {heading}\n")).expect("the heading");
+    let (_, below) = page.split_once(&format!("\n## {heading}\n")).unwrap();
     let (_, block) = below.split_once("\n```").unwrap();
     let (_, block) = block.split_once('\n').unwrap();
     block.split_once("```").unwrap().0.to_owned()
@@ -41,7 +41,7 @@ fn is_token(sandbox: &Sandbox, ended: &Ended) {
 
 /// The words of a command in JSON's notation, which is YAML's and a Dockerfile's too.
 fn words(line: &str) -> Vec<String> {
-    serde_json::from_str(line).unwrap_or_else(|err| panic!("{err}: {line}"))
+    serde_json::from_str(line).map_err(|err| format!("{err}: {line}")).unwrap()
 }
 
 fn run(world: &World, words: &[String]) -> Ended {

@@ -139,18 +139,19 @@ fn without_the_vault_a_good_token_is_given_out_nothing_is_renewed_and_the_messag
     let token = machine.world.path("bao-token");
     let revoke = || bao.run(&["token", "revoke", &fs::read_to_string(&token).unwrap()]);
     let give = || fs::write(&token, bao.token(Role::Agent, "1h")).unwrap();
-    let breaks: [(&str, i32, &dyn Fn(), &dyn Fn()); 3] = [
-        ("cannot be reached", 7, &|| machine.gate.cut(true), &|| machine.gate.cut(false)),
-        ("is sealed", 7, &|| bao.seal(), &|| bao.unseal()),
-        ("refuses the daemon's token", 7, &|| drop(revoke()), &give),
+    type Act<'a> = &'a dyn Fn();
+    let breaks: [(&str, Act<'_>, Act<'_>); 3] = [
+        ("cannot be reached", &|| machine.gate.cut(true), &|| machine.gate.cut(false)),
+        ("is sealed", &|| bao.seal(), &|| bao.unseal()),
+        ("refuses the daemon's token", &|| drop(revoke()), &give),
     ];
-    for (says, code, break_it, mend) in breaks {
+    for (says, break_it, mend) in breaks {
         machine.until_served();
         break_it();
         let before = renewals(&sandbox);
         let refused = machine.until_refused();
         assert_eq!(renewals(&sandbox), before, "{says}");
-        assert!(refused.code == Some(code) && refused.said().contains(says), "{says}: {refused:?}");
+        assert!(refused.code == Some(7) && refused.said().contains(says), "{says}: {refused:?}");
         mend();
         machine.until_served();
         assert!(renewals(&sandbox) > before);

@@ -70,7 +70,8 @@ fn the_tool_behind_a_gateway_is_told_at_once_and_in_rallys_shape() {
     world.client(&["lock"], "").succeeded();
     let line = "curl --silent --write-out '\\n%{http_code}' --header \"ZSESSIONID: $RALLY_API_KEY\" \
                 \"$SERVER/slm/webservice/v2.0/user\"";
-    let told = world.client(&["gateway", "--via", "http", "--set", "SERVER=base-url", "--", "sh", "-c", line], "");
+    let told =
+        world.client(&["gateway", "--via", "http", "--set", "SERVER=base-url", "--", "sh", "-c", line], "");
     let (body, code) = told.stdout.rsplit_once('\n').unwrap();
     assert_eq!(code, "503", "{told:?}");
     let body: serde_json::Value = serde_json::from_str(body).unwrap();

@@ -2,7 +2,11 @@
 //! between them; answers get lost or come late, and daemons die, sleep, or are cut off.
 //! Does not: touch a clock, a socket or a file. What one daemon does alone, `history` plays.
 //! Used by: `bin/simulate`, and the suite.
-#![expect(clippy::expect_used, reason = "a history that cannot be played is a mistake in the simulation")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a history that cannot be played is a mistake in the simulation"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

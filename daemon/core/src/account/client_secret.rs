@@ -117,9 +117,10 @@ impl ClientSecret {
         self.no_load_before = Some(now.tick + policy::UNASKED_LOAD);
     }
 
-    /// Forgets it, which the vault or its source has. It is read again before it is used.
+    /// Forgets it, which the vault or its source has. It is read again before it is used. What is being read comes first,
+    /// since a source is not asked twice at once.
     pub(super) fn lock(&mut self) {
-        if !matches!(self.slot, Slot::Empty) {
+        if !matches!(self.slot, Slot::Empty | Slot::Loading(_)) {
             self.slot = Slot::Unread;
         }
     }

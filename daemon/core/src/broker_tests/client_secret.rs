@@ -69,6 +69,19 @@ fn what_the_vault_has_goes_first_and_what_a_person_gives_is_kept() {
 }
 
 #[test]
+fn a_source_that_is_being_asked_is_not_asked_a_second_time_since_the_daemon_was_locked() {
+    let mut stage = with_source();
+    stage.login(None);
+    stage.ask(Ask::Lock);
+    stage.ask(Ask::Unlock);
+    let login = stage.login(None);
+    assert_eq!(fetches(&stage).len(), 1);
+    give(&mut stage, "fetched-secret");
+    stage.allow("access", Some("refresh"), HOUR);
+    assert!(matches!(stage.result(login), Some(Reply::SignedIn(_))));
+}
+
+#[test]
 fn a_source_that_gives_nothing_is_told_and_asked_again_by_the_next_request() {
     let mut stage = with_source();
     let login = stage.login(None);
