@@ -246,7 +246,7 @@ impl Account {
         let Self {
             profile: _,
             // Renewal ahead of time depends on several parts.
-            token: _,
+            token,
             backoff: _,
             last_used: _,
             client_secret: _,
@@ -272,7 +272,7 @@ impl Account {
             job.deadline(),
             lease.extend_at().filter(|_| matches!(job, Job::Renewing(_, _, None))),
             waiters.iter().map(|waiter| waiter.deadline).min(),
-            reports.due(),
+            reports.due().filter(|_| token.access().is_some()),
             alerts.due(),
             *keyring_news_at,
         ]

@@ -23,9 +23,9 @@ impl Account {
         }
     }
 
-    /// Asks Rally about a reported token, once that is due.
+    /// Asks Rally about a reported token, once that is due. After a lock it has to be read first.
     pub(super) fn look_into_report(&mut self, step: &mut Step<'_>) {
-        if self.reports.take_report(step.now) {
+        if self.token.access().is_some() && self.reports.take_report(step.now) {
             self.question_token(step);
         }
     }

@@ -288,6 +288,19 @@ fn a_credential_in_memory_is_not_handed_out_after_a_lock_by_an_answer_of_the_key
 }
 
 #[test]
+fn a_token_that_was_reported_before_a_lock_is_held_back_after_it_until_rally_was_asked() {
+    let mut stage = Stage::new();
+    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    stage.ask(erase("access"));
+    stage.lock();
+    stage.unlock();
+    let get = stage.get(false);
+    assert!(stage.result(get).is_none());
+    stage.answer_look_up(user());
+    assert_eq!(stage.token(get), "access");
+}
+
+#[test]
 fn a_daemon_that_was_locked_does_not_end_for_want_of_work_with_credentials_that_only_its_memory_has() {
     let mut stage = Stage::new();
     let config = Config { keyring: Keyring::Memory, static_hosts: StaticHosts::All, ..Config::default() };
