@@ -38,7 +38,7 @@ use crate::{
     loans::Loans,
 };
 use rally_cred_core::also::Also;
-use rally_cred_core::event::{Epoch, GatewayPlan, GatewayReady, Peer};
+use rally_cred_core::event::{Epoch, GatewayPlan, GatewayReady, Peer, Program};
 
 /// The open gateways. Their thread is there while at least one is open, or is being opened or closed.
 pub struct Gateways {
@@ -91,7 +91,7 @@ impl Gateways {
             questions: self.questions.clone(),
             loans: self.loans.clone(),
             profile: plan.profile.name.to_string(),
-            peer: Peer { program: Some(format!("gateway {}", plan.name).into()), ..Peer::default() },
+            peer: Peer { program: Program::of(&format!("gateway {}", plan.name)), ..Peer::default() },
         };
         let share = self.shares.entry(plan.profile.name.to_string()).or_default().clone();
         let (end, ended) = oneshot::channel();

@@ -18,7 +18,7 @@ use tracing_subscriber::{
     filter::Targets, fmt::format::Writer, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use crate::words;
+use crate::{outside, words};
 use rally_cred_core::event::{Entry, GrantStep, Peer};
 
 pub use file::{LONGEST, LogFile};
@@ -116,9 +116,9 @@ impl tracing_subscriber::fmt::time::FormatTime for NoTime {
     }
 }
 
-/// Writes what the broker logs. What is about a token waits for [`catch_up`].
+/// Writes what the broker logs. What names a client waits for [`catch_up`].
 pub fn write(entry: Entry) {
-    if !matches!(entry, Entry::Handed { .. } | Entry::HandedStatic { .. }) {
+    if !matches!(entry, Entry::Handed { .. } | Entry::HandedStatic { .. } | Entry::RefusedAfar { .. }) {
         catch_up();
         if matches!(entry, Entry::Reloaded { .. } | Entry::ReloadFailed(_)) {
             reopen();
@@ -139,9 +139,22 @@ pub fn answered(gateway: &str, Answered { method, path, status }: &Answered) {
     tracing::info!(gateway, method, path, status, "answered a request");
 }
 
-/// Writes what waits, in one call.
+/// Has written what waits, in one call, once it is known which programs the clients are.
 pub fn catch_up() {
     let late = std::mem::take(&mut *unpoisoned(&LATE));
+    if !late.is_empty() {
+        outside::submit(move || write_late(&late));
+    }
+}
+
+/// The same, and waits for it: the process ends.
+pub fn close() {
+    catch_up();
+    // Nothing is left to wait for if it fails.
+    outside::run(|| ()).ok();
+}
+
+fn write_late(late: &[Entry]) {
     let Some(((last, others), lines)) = late.split_last().zip(LINES.get()) else { return };
     lines.are_more_coming.store(true, Ordering::Relaxed);
     others.iter().for_each(write_line);
@@ -161,12 +174,12 @@ fn write_line(entry: &Entry) {
     match entry {
         Entry::Handed { profile, server, peer } => {
             let Peer { pid, uid, program, door } = peer;
-            let exe = program.as_deref();
+            let exe = program.path();
             tracing::info!(profile, server, pid, uid, exe, "handed out a token{}", by(*door));
         }
         Entry::HandedStatic { server, peer } => {
             let Peer { pid, uid, program, door } = peer;
-            let exe = program.as_deref();
+            let exe = program.path();
             tracing::info!(server, pid, uid, exe, "handed out a static credential{}", by(*door));
         }
         Entry::Grant { profile, step } => match step {
@@ -202,7 +215,7 @@ fn write_line(entry: &Entry) {
             tracing::error!(kind = kind.name(), why, "{what}");
         }
         Entry::RefusedAfar { what, peer: Peer { pid, uid, program, door } } => {
-            tracing::warn!(pid, uid, exe = program.as_deref(), "refused{}: {what}", by(*door));
+            tracing::warn!(pid, uid, exe = program.path(), "refused{}: {what}", by(*door));
         }
         Entry::Reloaded { profiles } => tracing::info!(profiles, "read the config file again"),
         Entry::ReloadFailed(fault) => {

@@ -1,15 +1,14 @@
 //! The one thread that is not confined: it starts the programs that the user has configured, which may do what the user
-//! may, and reads which program a client is, which Landlock hides from whoever it confines.
+//! may, reads which program a client is, which Landlock hides from whoever it confines, and writes the log lines that say
+//! it.
 //! Does not: know these jobs. A job is short, since others wait for it.
-//! Used by: `start`, which opens it before it confines the rest of the daemon; `program`; `ipc`.
+//! Used by: `start`, which opens it before it confines the rest of the daemon; `program`; `ipc`; `log`.
 
 use std::{
     io,
     sync::{OnceLock, mpsc},
     thread,
 };
-
-use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -25,21 +24,15 @@ pub fn open() -> io::Result<()> {
     Ok(())
 }
 
-/// Begins a job on that thread; without one, does it here and now. The outcome is missing only if the job panicked.
-pub fn begin<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
-    let (done, outcome) = oneshot::channel();
-    submit(move || drop(done.send(job())));
-    outcome
-}
-
-/// Does a job on that thread, and waits for it.
+/// Does a job on that thread, after those before it, and waits for it.
 pub fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (done, outcome) = mpsc::sync_channel(1);
     submit(move || drop(done.send(job())));
     outcome.recv().map_err(|_| io::Error::other("a part of the daemon failed"))
 }
 
-fn submit(job: impl FnOnce() + Send + 'static) {
+/// Has a job done on that thread, after those before it; without one, does it here and now.
+pub fn submit(job: impl FnOnce() + Send + 'static) {
     match JOBS.get() {
         // It is there for as long as the process.
         Some(jobs) => jobs.send(Box::new(job)).unwrap_or_default(),

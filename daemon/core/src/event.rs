@@ -2,7 +2,7 @@
 //! Does not: carry out an effect (`perform` does) or produce an event (the shells do).
 //! Used by: the driver, in both directions.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rally_cred_proto::{
     Ask, Fault, Reply, Secret,
@@ -35,11 +35,40 @@ pub struct Peer {
     pub pid: Option<u32>,
     /// Its user.
     pub uid: Option<u32>,
-    /// Its program when it connected, as plain text.
-    pub program: Option<Arc<str>>,
+    /// Its program when it connected.
+    pub program: Program,
     /// The socket that it came by.
     pub door: Door,
 }
+
+/// The program of a process, which may still be looked up while its request is decided. Clones share what is found.
+#[derive(Clone, Debug, Default)]
+pub struct Program(Arc<OnceLock<Arc<str>>>);
+
+impl Program {
+    /// A program that is known.
+    pub fn of(path: &str) -> Self {
+        Self(Arc::new(OnceLock::from(Arc::from(path))))
+    }
+
+    /// Takes what was found, as plain text. What is found later counts no more.
+    pub fn found(&self, path: &str) {
+        self.0.set(path.into()).ok();
+    }
+
+    /// Its path, if that is known by now.
+    pub fn path(&self) -> Option<&str> {
+        self.0.get().map(|path| &**path)
+    }
+}
+
+impl PartialEq for Program {
+    fn eq(&self, other: &Self) -> bool {
+        self.path() == other.path()
+    }
+}
+
+impl Eq for Program {}
 
 /// Something that happened.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use std::{
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
 use rally_cred_proto::{Fault, FaultKind, forwarding::Door};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::spawn_local,
 };
 
@@ -28,7 +28,7 @@ use crate::{driver::Driver, episode::Episode, outside};
 use connections::{Connections, Idle};
 use lost::Watch;
 use place::{Found, Place};
-use rally_cred_core::event::{Event, Peer};
+use rally_cred_core::event::{Event, Peer, Program};
 
 pub use only_client::OnlyClient;
 #[cfg(target_os = "linux")]
@@ -207,11 +207,10 @@ impl Reception {
         };
         tell_end(&mut self.strangers, "connections of others were refused");
         let (driver, closing) = (self.driver.clone(), self.closing.clone());
-        let program = program_of(peer.pid);
         let idle = Idle::default();
         let of_session = idle.clone();
         let session = spawn_local(async move {
-            session::serve(stream, peer, program, driver, closing, of_session).await;
+            session::serve(stream, peer, driver, closing, of_session).await;
             drop(permit);
         });
         self.connections.add(session.abort_handle(), idle);
@@ -281,16 +280,23 @@ fn tell_end(episode: &mut Episode, what: &str) {
     }
 }
 
-/// The program of a process. The look begins with its connection, since a caller in haste may be gone when its request
-/// is logged, and only once for each.
-fn program_of(pid: Option<u32>) -> oneshot::Receiver<Option<Arc<str>>> {
-    outside::begin(move || {
-        let path = std::fs::read_link(format!("/proc/{}/exe", pid?)).ok()?;
-        Some(rally_cred_proto::plain::plain(&path.to_string_lossy()).into())
-    })
+/// Begins to look for the program of a process, once for its connection and at its start, since a caller in haste may be
+/// gone when its request is logged. The request does not wait for that, as the other thread takes several times as long
+/// to wake as the whole answer takes.
+fn program_of(pid: Option<u32>) -> Program {
+    let program = Program::default();
+    if let Some(pid) = pid {
+        let found = program.clone();
+        outside::submit(move || {
+            if let Ok(path) = std::fs::read_link(format!("/proc/{pid}/exe")) {
+                found.found(&rally_cred_proto::plain::plain(&path.to_string_lossy()));
+            }
+        });
+    }
+    program
 }
 
-/// Who is at the other end, their program still aside, or why they are not served.
+/// Who is at the other end, or why they are not served.
 fn peer_of(stream: &Stream) -> Result<Peer, String> {
     let peer = stream.peer_creds().map_err(|err| err.to_string())?;
     #[cfg(unix)]
@@ -303,7 +309,7 @@ fn peer_of(stream: &Stream) -> Result<Peer, String> {
             return Err(format!("it comes from uid {uid}"));
         }
         let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-        Ok(Peer { pid, uid: Some(uid), program: None, door: Door::Own })
+        Ok(Peer { pid, uid: Some(uid), program: program_of(pid), door: Door::Own })
     }
     #[cfg(not(unix))]
     Ok(Peer { pid: peer.pid(), ..Peer::default() })

@@ -19,7 +19,7 @@ mod connected {
         task::{JoinHandle, spawn_local},
     };
 
-    use super::super::{SocketGuard, connections::Idle, peer_of, program_of, session};
+    use super::super::{SocketGuard, connections::Idle, peer_of, session};
     use crate::{driver::Driver, refusal};
 
     /// The connection.
@@ -58,8 +58,7 @@ mod connected {
             let peer = peer_of(&stream).map_err(|why| unusable(&io::Error::other(why)))?;
             let (is_closed, closing) = watch::channel(false);
             let session = spawn_local(async move {
-                let program = program_of(peer.pid);
-                session::serve(stream, peer, program, driver.clone(), closing, Idle::default()).await;
+                session::serve(stream, peer, driver.clone(), closing, Idle::default()).await;
                 // It may have ended.
                 let _ = driver.happened(Event::StopWanted);
             });

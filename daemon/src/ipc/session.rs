@@ -7,7 +7,6 @@ use std::{
     io,
     mem::MaybeUninit,
     pin::Pin,
-    sync::Arc,
     task::{Poll, ready},
     time::Duration,
 };
@@ -21,7 +20,7 @@ use rally_cred_proto::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWriteExt, ReadBuf},
-    sync::{oneshot, watch},
+    sync::watch,
     time::timeout,
 };
 use zeroize::{Zeroize, Zeroizing};
@@ -33,19 +32,17 @@ use rally_cred_core::event::Peer;
 /// How long a client may take to accept an answer. It is local, so a slower one has stopped.
 const WRITING: Duration = Duration::from_secs(10);
 
-/// Serves a connection, of which `program` tells whose it is, until the client leaves or breaks the protocol, or until the
-/// socket closes and nothing is left to answer. Whoever holds `idle` ends it when the client is silent for too long.
+/// Serves a connection until the client leaves or breaks the protocol, or until the socket closes and nothing is left to
+/// answer. Whoever holds `idle` ends it when the client is silent for too long.
 pub(super) async fn serve(
     mut stream: Stream,
-    mut peer: Peer,
-    program: oneshot::Receiver<Option<Arc<str>>>,
+    peer: Peer,
     driver: Driver,
     mut closed: watch::Receiver<bool>,
     idle: Idle,
 ) {
     let door = peer.door;
     let mut lines = Lines::default();
-    let mut program = Some(program);
     loop {
         idle.begins();
         let line = tokio::select! {
@@ -74,9 +71,6 @@ pub(super) async fn serve(
             }
         };
         drop(line);
-        if let Some(found) = program.take() {
-            peer.program = found.await.ok().flatten();
-        }
         if !relay(&mut stream, &mut lines, door, driver.ask(peer.clone(), ask)).await {
             return;
         }

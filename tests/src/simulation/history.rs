@@ -467,7 +467,8 @@ impl History {
             (Some(bug), Event::Asked { id, peer, ask: Ask::Erase(erase) }) => {
                 let is_deaf = match erase.target.host {
                     None => {
-                        bug == Planted::DeafToErase || bug == Planted::DeafToRefusal && peer.program.is_some()
+                        bug == Planted::DeafToErase
+                            || bug == Planted::DeafToRefusal && peer.program.path().is_some()
                     }
                     Some(_) => bug == Planted::DeafToStaticErase,
                 };

@@ -3,7 +3,7 @@
 //! Used by: `history`, of which this is a part.
 
 use rally_cred_core::{
-    event::{AskId, Epoch, Event, Outcome, Peer},
+    event::{AskId, Epoch, Event, Outcome, Peer, Program},
     redirect::Redirect,
     time::{Tick, Ticks},
 };
@@ -39,7 +39,8 @@ impl History {
         if let Ask::Get(Get { target: Target { profile: Some(profile), .. }, .. }) = &ask {
             self.me().asked_of.insert(id, number_of(profile));
         }
-        let program = self.gateways.is_of_gateway(id).then(|| "gateway".into());
+        let is_of_gateway = self.gateways.is_of_gateway(id);
+        let program = if is_of_gateway { Program::of("gateway") } else { Program::default() };
         self.asking = Some(id);
         self.play_event(Event::Asked { id, peer: Peer { program, ..Peer::default() }, ask })?;
         self.asking = None;
