@@ -24,11 +24,15 @@ use tokio::{
     task::spawn_local,
 };
 
-use crate::{driver::Driver, episode::Episode, outside};
+#[cfg(unix)]
+use crate::outside;
+use crate::{driver::Driver, episode::Episode};
 use connections::{Connections, Idle};
 use lost::Watch;
 use place::{Found, Place};
-use rally_cred_core::event::{Event, Peer, Program};
+#[cfg(unix)]
+use rally_cred_core::event::Program;
+use rally_cred_core::event::{Event, Peer};
 
 pub use only_client::OnlyClient;
 #[cfg(target_os = "linux")]
@@ -283,6 +287,7 @@ fn tell_end(episode: &mut Episode, what: &str) {
 /// Begins to look for the program of a process, once for its connection and at its start, since a caller in haste may be
 /// gone when its request is logged. The request does not wait for that, as the other thread takes several times as long
 /// to wake as the whole answer takes.
+#[cfg(unix)]
 fn program_of(pid: Option<u32>) -> Program {
     let program = Program::default();
     if let Some(pid) = pid {
