@@ -78,8 +78,16 @@ fn start(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
 /// be replaced without end.
 fn start_new(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     let mut deadline = Deadline::after(PATIENCE);
-    let mut client = autostart::connect(sys, true, &mut deadline).map_err(silence)?;
-    let status = client.ask_by(StatusAsk::default(), &mut deadline, &mut |_| {}).map_err(silence)?;
+    let mut ask = || {
+        let mut client = autostart::connect(sys, true, &mut deadline)?;
+        client.ask_by(StatusAsk::default(), &mut deadline, &mut |_| {})
+    };
+    // On Windows, the one that was stopped is reached for as long as its process is there.
+    let status = match ask() {
+        Err(fault) if fault.kind == FaultKind::NoDaemon => ask(),
+        outcome => outcome,
+    };
+    let status = status.map_err(silence)?;
     output.tell_line(format!("the daemon started, process {}", status.pid)).map(|()| 0)
 }
 
