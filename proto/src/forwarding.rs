@@ -60,7 +60,8 @@ impl Ask {
             }
             Self::Lock | Self::Unlock => refuse("locking", "rally-cred lock"),
             Self::Reload => refuse("a reload", "rally-cred daemon reload"),
-            Self::Stop => refuse("a stop", "rally-cred daemon stop"),
+            Self::Stop | Self::MakeWay => refuse("a stop", "rally-cred daemon stop"),
+            Self::Unknown => refuse("what this release does not know", "rally-cred --version"),
         }
     }
 }
@@ -136,6 +137,9 @@ fn status_of_near(status: Status, near: &str) -> Status {
 
 /// The fault with the machine on which it is mended.
 fn of_near(fault: Fault, near: &str) -> Fault {
+    if fault.kind == FaultKind::VersionSkew {
+        return fault.remedy(format!("install the same release of rally-cred here and on {near}"));
+    }
     let remedy = fault.remedy.map(|remedy| Remedy::from(format!("on {near}: {remedy}")));
     Fault { remedy, ..fault }
 }

@@ -87,6 +87,12 @@ pub enum Ask {
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
     Stop,
+    /// Stop if nobody would miss this process, for another that is newer: answered by [`Reply::Done`] just before the
+    /// daemon ends, or by an error that says what it is needed for. Every version understands it of a newer one.
+    MakeWay,
+    /// One of a newer program.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Ask {
@@ -134,7 +140,9 @@ impl Ask {
             | Self::Lock
             | Self::Unlock
             | Self::Reload
-            | Self::Stop => false,
+            | Self::Stop
+            | Self::MakeWay
+            | Self::Unknown => false,
         }
     }
 }
@@ -553,6 +561,10 @@ pub struct Reload;
 #[derive(Clone, Copy, Debug)]
 pub struct Stop;
 
+/// [`Ask::MakeWay`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct MakeWay;
+
 /// [`Ask::ShowGateway`] as a request.
 #[derive(Clone, Debug)]
 pub struct ShowGateway(pub NamedGateway);
@@ -612,6 +624,7 @@ requests! {
     MoveItems as Self::MoveItems => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
+    MakeWay as |MakeWay| Self::MakeWay => () { Reply::Done => () }
 }
 
 /// Fields of [`Event::Authorize`].

@@ -417,8 +417,9 @@ impl Broker {
                 self.read_config(step);
             }
             Ask::Stop => self.stop(step, Some(id)),
+            Ask::MakeWay => self.make_way(step, id)?,
             _ => {
-                return Err(Fault::new(FaultKind::BadRequest, "this request is not known")
+                return Err(Fault::new(FaultKind::VersionSkew, "this request is not known")
                     .why("the daemon is older than the program that asked")
                     .run("rally-cred daemon restart"));
             }
@@ -606,17 +607,10 @@ impl Broker {
         }
         // The vault may take now what it did not take before.
         self.statics.keep_what_memory_has(step);
-        if step.jobs.is_empty()
-            && self.config_reads == 0
-            && self.stop.is_none()
+        if self.stop.is_none()
             && !self.lock.needs_this_process()
-            && self.statuses.is_empty()
-            && self.logouts.is_empty()
-            && self.gateways.is_empty()
             && !self.forwarding.is_standing()
-            && self.statics.is_forgettable(&step.keyring)
-            && !step.keyring.is_opened_by_a_person()
-            && self.accounts.values().all(|account| account.is_forgettable(step.now))
+            && self.need_of_this_process(step).is_none()
         {
             step.effects.push(Effect::ExitIfDeserted);
         }
