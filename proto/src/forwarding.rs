@@ -58,6 +58,7 @@ impl Ask {
             Self::UnlockKeyring(_) | Self::MoveItems(_) => {
                 refuse("work on the keyring", "rally-cred keyring --help")
             }
+            Self::Audit => refuse("an audit", "rally-cred status --audit"),
             Self::Lock | Self::Unlock => refuse("locking", "rally-cred lock"),
             Self::Reload => refuse("a reload", "rally-cred daemon reload"),
             Self::Stop | Self::MakeWay => refuse("a stop", "rally-cred daemon stop"),
@@ -86,6 +87,7 @@ impl Answer {
                 | Event::TurnsHeld(_)
                 | Event::Item(_)
                 | Event::ForwardOpen(_)
+                | Event::Decision(_)
                 | Event::Unknown => None,
             },
             Self::Reply(reply) => Some(Self::Reply(match reply {

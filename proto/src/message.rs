@@ -83,6 +83,9 @@ pub enum Ask {
     UnlockKeyring(UnlockKeyring),
     /// Move what is kept to another place, by one step: answered by an [`Event::Item`] for each item, then [`Reply::Done`].
     MoveItems(MoveItems),
+    /// Tell the last decisions about who gets a token: answered by an [`Event::Decision`] for each, the oldest first, then
+    /// [`Reply::Done`].
+    Audit,
     /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
@@ -137,6 +140,7 @@ impl Ask {
             }
             Self::UnlockKeyring(UnlockKeyring { passphrase: _, is_new: _ })
             | Self::Forward
+            | Self::Audit
             | Self::Lock
             | Self::Unlock
             | Self::Reload
@@ -479,6 +483,8 @@ answers! {
         TurnsHeld(TurnsHeld),
         /// The restricted socket is open.
         ForwardOpen(ForwardOpen),
+        /// Of an audit: one decision, which [`crate::audit::Decision::of_texts`] reads.
+        Decision(BTreeMap<String, String>),
     }
     /// What ends a request. Unknown fields are ignored.
     Reply {
@@ -544,6 +550,10 @@ pub struct ForwardOpen {
 /// [`Ask::Forward`] as a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Forward;
+
+/// [`Ask::Audit`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Audit;
 
 /// [`Ask::Lock`] as a request.
 #[derive(Clone, Copy, Debug)]
@@ -618,6 +628,7 @@ requests! {
     RevokeGateway as |RevokeGateway(name)| Self::RevokeGateway(name) => () { Reply::Done => () }
     HoldTurns as Self::HoldTurns => () { Reply::Done => () }
     Forward as |Forward| Self::Forward => () { Reply::Done => () }
+    Audit as |Audit| Self::Audit => () { Reply::Done => () }
     Lock as |Lock| Self::Lock => () { Reply::Done => () }
     Unlock as |Unlock| Self::Unlock => () { Reply::Done => () }
     UnlockKeyring as Self::UnlockKeyring => () { Reply::Done => () }
