@@ -55,7 +55,7 @@ impl Ask {
             }
             Self::HoldTurns(_) => refuse("holding turns", "rally-cred exec --help"),
             Self::Forward => refuse("forwarding", "rally-cred forward --help"),
-            Self::UnlockKeyring(_) | Self::MoveItems(_) => {
+            Self::UnlockKeyring(_) | Self::MoveItems(_) | Self::RepairItems(_) => {
                 refuse("work on the keyring", "rally-cred keyring --help")
             }
             Self::Audit => refuse("an audit", "rally-cred status --audit"),
@@ -88,6 +88,7 @@ impl Answer {
                 | Event::Item(_)
                 | Event::ForwardOpen(_)
                 | Event::Decision(_)
+                | Event::Flaw(_)
                 | Event::Unknown => None,
             },
             Self::Reply(reply) => Some(Self::Reply(match reply {

@@ -46,6 +46,7 @@ mod places;
 mod quoted_secrets;
 mod release;
 mod remedies;
+mod repair;
 mod sandbox;
 mod secrets;
 mod setup;

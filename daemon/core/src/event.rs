@@ -143,6 +143,8 @@ pub enum Outcome {
     Answered(RawAnswer),
     /// Rally answered the user query.
     UserLookedUp(RawAnswer),
+    /// These items were mended; what then went wrong.
+    Repaired(Vec<ItemKey>, Result<(), Fault>),
     /// The vault is open, or why it is not.
     Unlocked(Result<(), VaultTrouble>),
     /// The gateway is open, or why it is not.
@@ -174,6 +176,9 @@ pub enum Effect {
     /// Take one step of a move from one vault to another, and tell and answer the client. `is_in_use`: the second is the
     /// daemon's own.
     MoveItems { id: AskId, from: Keyring, to: Keyring, step: message::MoveStep, is_in_use: bool },
+    /// Look through the vault for what is wrong by this configuration, tell the client, and mend what it asks for; comes
+    /// back as [`Outcome::Repaired`].
+    RepairItems { epoch: Epoch, id: AskId, config: Box<Config>, ask: message::RepairItems },
     /// Use this vault from now on.
     OpenVault(Keyring),
     /// Open the redirect listener; comes back as [`Outcome::Listening`], then perhaps [`Outcome::Redirected`].

@@ -9,6 +9,7 @@ mod gateways;
 mod gather;
 mod idle;
 mod lock;
+mod repair;
 mod routes;
 mod running;
 mod turns;
@@ -216,6 +217,8 @@ impl Broker {
             Some(Owner::Statics(server)) => self.statics.heard(step, server, epoch, &outcome),
             Some(Owner::Gateway(name)) => self.gateways.heard(step, &name, epoch, outcome),
             Some(Owner::Forwarding) => self.forwarding.heard(step, epoch, outcome),
+            Some(Owner::Opening(id)) => lock::opened(step, id, outcome),
+            Some(Owner::Repair(id)) => self.repaired(step, id, outcome),
             Some(Owner::Lock) => self.unlocked(step, epoch, outcome),
             Some(Owner::Checks) => self.checked(step, epoch, outcome),
             Some(Owner::Logout { ask, profile, item }) => {
@@ -422,6 +425,7 @@ impl Broker {
                 step.effects.push(Effect::OpenFiles { id, passphrase, is_new });
             }
             Ask::MoveItems(ask) => step.effects.push(self.move_items(id, &ask)?),
+            Ask::RepairItems(ask) => self.repair(step, id, ask)?,
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
