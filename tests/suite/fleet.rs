@@ -40,8 +40,7 @@ impl Machine {
     }
 
     fn sign_in(&self, sandbox: &Sandbox) {
-        let mut client = Client::connect(&self.world.path("run/rally-cred/agent.sock")).unwrap();
-        world::sign_in(&mut client, None, sandbox).unwrap();
+        sign_in(&self.world, sandbox);
     }
 
     fn get(&self) -> Ended {
@@ -67,6 +66,11 @@ impl Machine {
             }
         }
     }
+}
+
+fn sign_in(world: &World, sandbox: &Sandbox) {
+    let mut client = Client::connect(&world.path("run/rally-cred/agent.sock")).unwrap();
+    world::sign_in(&mut client, None, sandbox).unwrap();
 }
 
 fn short_lived() -> Sandbox {
@@ -179,4 +183,34 @@ fn an_hour_between_two_clocks_ends_no_token_early_or_late() {
         assert!((life - 60..=life).contains(&left), "by its own clock it ends in {left} s");
     }
     assert_eq!(renewals(&sandbox), 0);
+}
+
+#[test]
+fn by_a_proxys_socket_a_daemon_without_a_token_of_its_own_renews_and_finds_the_proxy_again() {
+    let (bao, sandbox, world) = (OpenBao::start(), short_lived(), World::new());
+    let mut proxy = bao.proxy(&world.path("run"));
+    world.configure(&proxy.config_for(&sandbox));
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let get = || world.client(&["get", "--interactive", "never", "--format", "token", "--wait", "90s"], "");
+    let until = |is_over: &dyn Fn(&Ended) -> bool| loop {
+        let ended = get();
+        if is_over(&ended) {
+            break ended;
+        }
+    };
+    until(&|ended| ended.code == Some(0) && renewals(&sandbox) > 0);
+    assert!(bao.field("agents/token/default", "generation").is_some_and(|number| number.as_u64() > Some(0)));
+    // The socket is reached by a daemon that has given up what it could.
+    let confined = &world.status()["confinement"];
+    assert!(confined["system_calls"] == true && confined["privileges"] == true, "{confined}");
+
+    proxy.kill();
+    let refused = until(&|ended| ended.code != Some(0));
+    let says = format!("the vault at unix:{} cannot be reached", world.path("run/proxy.sock").display());
+    assert!(refused.code == Some(7) && refused.said().contains(&says), "{refused:?}");
+    let before = renewals(&sandbox);
+    proxy.start_again(&bao);
+    until(&|ended| ended.code == Some(0));
+    assert!(renewals(&sandbox) > before);
 }
