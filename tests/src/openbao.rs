@@ -219,6 +219,13 @@ impl Proxy {
         documented_config(1, sandbox, &[("/run/bao/proxy.sock", &self.socket())])
     }
 
+    /// The documented profile whose token a program has of it.
+    pub fn profile_for(&self, sandbox: &Sandbox) -> String {
+        let profile = documented("toml").into_iter().nth(2).expect("a profile with a program");
+        let profile = changed(profile, &[("/run/bao/proxy.sock", &self.socket())]);
+        format!("{profile}base_url = \"{}\"\n", sandbox.base_url())
+    }
+
     fn socket(&self) -> String {
         self.folder.join("proxy.sock").display().to_string()
     }

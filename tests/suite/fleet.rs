@@ -9,6 +9,7 @@ use rally_cred_proto::Client;
 use rally_cred_tests::{
     openbao::{Gate, Hold, OpenBao, Role, config_for, token_file},
     sandbox::Sandbox,
+    toolkits,
     world::{self, Ended, Running, World},
 };
 
@@ -213,4 +214,30 @@ fn by_a_proxys_socket_a_daemon_without_a_token_of_its_own_renews_and_finds_the_p
     proxy.start_again(&bao);
     until(&|ended| ended.code == Some(0));
     assert!(renewals(&sandbox) > before);
+}
+
+#[test]
+fn by_a_proxys_socket_a_program_has_the_token_that_another_keeps_in_the_vault() {
+    let (bao, sandbox, mut world) = (OpenBao::start(), world::sandbox(), World::new());
+    let proxy = bao.proxy(&world.path("run"));
+    let tools = toolkits::installed("bao").parent().unwrap().display().to_string();
+    world.set("PATH", format!("{tools}:{}", world.variable("PATH")));
+    world.configure(&proxy.profile_for(&sandbox));
+    let issue = |token: &str, version: &str, life: i64| {
+        let ends = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + life).unwrap();
+        let issued = format!("issued={{\"token\": \"{token}\", \"expires_at\": \"{ends}\"}}");
+        bao.run(&["kv", "put", "-mount=rally", version, "agents/ci", &issued]);
+        sandbox.admit(token);
+    };
+    issue("first", "-cas=0", 5);
+    let get = || world.client(&["get", "--interactive", "never", "--format", "token"], "");
+    assert_eq!(get().succeeded().stdout, "first\n");
+    issue("second", "-cas=1", 3600);
+    loop {
+        let token = get().succeeded().stdout;
+        assert!(["first\n", "second\n"].contains(&token.as_str()), "{token}");
+        if token == "second\n" {
+            break;
+        }
+    }
 }
