@@ -35,7 +35,7 @@ use tokio::{
 use crate::{
     clock,
     driver::{Driver, Pending},
-    loans::Loans,
+    loans::SharedLoans,
 };
 use rally_cred_core::also::Also;
 use rally_cred_core::event::{Epoch, GatewayPlan, GatewayReady, Peer, Program};
@@ -43,7 +43,7 @@ use rally_cred_core::event::{Epoch, GatewayPlan, GatewayReady, Peer, Program};
 /// The open gateways. Their thread is there while at least one is open, or is being opened or closed.
 pub struct Gateways {
     questions: mpsc::UnboundedSender<Question>,
-    loans: Loans,
+    loans: SharedLoans,
     open: Rc<RefCell<HashMap<Epoch, Place>>>,
     /// How many are being closed. None is opened before that is over, since it may be at the port of one.
     closing: watch::Sender<usize>,
@@ -309,7 +309,7 @@ struct Question {
 /// The way from a gateway to the broker.
 struct Questions {
     questions: mpsc::UnboundedSender<Question>,
-    loans: Loans,
+    loans: SharedLoans,
     profile: String,
     peer: Peer,
 }
@@ -328,7 +328,8 @@ impl Questions {
 
 impl Tokens for Questions {
     fn token(&self, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
-        match self.loans.current(clock::tick(), &self.profile) {
+        let lent = self.loans.lock().current(clock::tick(), &self.profile).cloned();
+        match lent {
             Some(token) => Box::pin(ready(Ok(Lease { token }))),
             None => self.ask(None, patience),
         }
@@ -360,7 +361,7 @@ async fn find(driver: &Driver, peer: &Peer, get: Get, refused: Option<Secret>) -
         let erase = Erase { target: get.target.clone(), token: Some(token.clone()), credential: None };
         reply(driver.ask(peer.clone(), Ask::Erase(erase))).await?;
     }
-    let as_of = driver.loans().as_of();
+    let as_of = driver.loans().lock().as_of();
     match reply(driver.ask(peer.clone(), Ask::Get(get))).await? {
         Reply::Token(token) if refused.is_some_and(|refused| refused.matches(&token.token)) => {
             Err(Fault::new(FaultKind::TokenRefused, "Rally refuses this request, but not its token")
@@ -368,7 +369,7 @@ async fn find(driver: &Driver, peer: &Peer, get: Get, refused: Option<Secret>) -
                 .remedy("rally-cred status --check"))
         }
         Reply::Token(Token { token, profile, expires_at, .. }) => {
-            driver.loans().lend(clock::now(), &profile, &token, expires_at, as_of);
+            driver.loans().lock().lend(clock::now(), &profile, &token, expires_at, as_of);
             Ok(Lease { token })
         }
         _ => Err(failed("the profile has no token")),
