@@ -4,6 +4,8 @@
 
 pub mod activation;
 pub mod alert;
+#[cfg(unix)]
+mod caller;
 pub mod clock;
 pub mod command_line;
 pub mod config;

@@ -55,6 +55,7 @@ impl History {
             | Effect::Check { .. }
             | Effect::OpenFiles { .. }
             | Effect::MoveItems { .. }
+            | Effect::RepairItems { .. }
             | Effect::TellGateways(..)
             // Nobody forwards in a history.
             | Effect::OpenForward(_)
