@@ -224,7 +224,7 @@ mod tests {
     use rally_cred_core::{
         Facts,
         event::{Epoch, Outcome},
-        profile::{BaseUrl, Config, Profile, RedirectUri},
+        profile::{BaseUrl, Config, Gate, Profile, RedirectUri},
     };
     use rally_cred_proto::{
         ProfileName,
@@ -246,6 +246,7 @@ mod tests {
             username: None,
             client_secret_source: None,
             also: Vec::new(),
+            gate: Gate::default(),
         };
         let profiles = BTreeMap::from([("default".to_owned(), profile)]);
         let config = Config { default_profile: "default".to_owned(), profiles, ..Config::default() };

@@ -35,7 +35,7 @@ use tokio::{
 use crate::{
     clock,
     driver::{Driver, Pending},
-    loans::Loans,
+    loans::{Borrower, Loans},
 };
 use rally_cred_core::also::Also;
 use rally_cred_core::event::{Epoch, GatewayPlan, GatewayReady, Peer, Program};
@@ -90,12 +90,8 @@ impl Gateways {
         let tokens = Questions {
             questions: self.questions.clone(),
             loans: self.loans.clone(),
-            profile: plan.profile.name.to_string(),
-            peer: Peer {
-                program: Program::of(&format!("gateway {}", plan.name)),
-                gateway: Some(plan.name.as_str().into()),
-                ..Peer::default()
-            },
+            borrower: Borrower { gateway: plan.name.clone(), profile: plan.profile.name.to_string() },
+            peer: asker(&plan),
         };
         let share = self.shares.entry(plan.profile.name.to_string()).or_default().clone();
         let (end, ended) = oneshot::channel();
@@ -156,6 +152,12 @@ impl Gateways {
     }
 }
 
+/// Who asks for a gateway: whatever a command's was opened by, or itself.
+fn asker(plan: &GatewayPlan) -> Peer {
+    let by_itself = || Peer { program: Program::of(&format!("gateway {}", plan.name)), ..Peer::default() };
+    Peer { gateway: Some(plan.name.as_str().into()), ..plan.opener.clone().unwrap_or_else(by_itself) }
+}
+
 fn let_go(open: &RefCell<HashMap<Epoch, Place>>, closing: &watch::Sender<usize>, epoch: Epoch) {
     if let Some(place) = open.borrow_mut().remove(&epoch) {
         closing.send_modify(|closing| *closing += 1);
@@ -209,7 +211,7 @@ async fn open(
     share: Share,
     log: Log,
 ) -> Result<(Gateway, GatewayReady), Fault> {
-    let GatewayPlan { name, settings, profile, way_out, identity } = plan;
+    let GatewayPlan { name, settings, profile, way_out, identity, opener: _ } = plan;
     let origin = profile.base_url.origin().clone();
     let further: Vec<_> = profile.also_through_gateways().filter_map(further).collect();
     let hosts: Vec<_> =
@@ -304,6 +306,7 @@ fn failed(why: &str) -> Fault {
 /// What a gateway asks the broker, on another thread.
 struct Question {
     peer: Peer,
+    borrower: Borrower,
     get: Get,
     /// A token that Rally does not take.
     refused: Option<Secret>,
@@ -314,25 +317,26 @@ struct Question {
 struct Questions {
     questions: mpsc::UnboundedSender<Question>,
     loans: Loans,
-    profile: String,
+    borrower: Borrower,
     peer: Peer,
 }
 
 impl Questions {
     fn ask(&self, refused: Option<Secret>, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
-        let target = Target { profile: Some(self.profile.clone()), ..Target::default() };
+        let target = Target { profile: Some(self.borrower.profile.clone()), ..Target::default() };
         let wait = u32::try_from(patience.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
         let get = Get { target, wait, awaits_sign_in: true, ..Get::default() };
         let (answer, answered) = oneshot::channel();
         // Without a broker there is nobody who drops the question later.
-        self.questions.send(Question { peer: self.peer.clone(), get, refused, answer }).ok();
+        let (peer, borrower) = (self.peer.clone(), self.borrower.clone());
+        self.questions.send(Question { peer, borrower, get, refused, answer }).ok();
         Box::pin(async { answered.await.unwrap_or_else(|_| Err(stopping())) })
     }
 }
 
 impl Tokens for Questions {
     fn token(&self, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
-        match self.loans.current(clock::tick(), &self.profile) {
+        match self.loans.current(clock::tick(), &self.borrower) {
             Some(token) => Box::pin(ready(Ok(Lease { token }))),
             None => self.ask(None, patience),
         }
@@ -345,11 +349,11 @@ impl Tokens for Questions {
 
 /// Has the broker answer, each question beside the others.
 async fn answer(driver: Driver, mut questions: mpsc::UnboundedReceiver<Question>) {
-    while let Some(Question { peer, get, refused, mut answer }) = questions.recv().await {
+    while let Some(Question { peer, borrower, get, refused, mut answer }) = questions.recv().await {
         let driver = driver.clone();
         spawn_local(async move {
             let found = tokio::select! {
-                found = find(&driver, &peer, get, refused) => found,
+                found = find(&driver, &peer, &borrower, get, refused) => found,
                 // The request that it was for is over.
                 () = answer.closed() => return,
             };
@@ -359,7 +363,13 @@ async fn answer(driver: Driver, mut questions: mpsc::UnboundedReceiver<Question>
 }
 
 /// A token other than the refused one. The broker hears of that first, and gives none out before it has asked Rally.
-async fn find(driver: &Driver, peer: &Peer, get: Get, refused: Option<Secret>) -> Result<Lease, Fault> {
+async fn find(
+    driver: &Driver,
+    peer: &Peer,
+    borrower: &Borrower,
+    get: Get,
+    refused: Option<Secret>,
+) -> Result<Lease, Fault> {
     if let Some(token) = &refused {
         let erase = Erase { target: get.target.clone(), token: Some(token.clone()), credential: None };
         reply(driver.ask(peer.clone(), Ask::Erase(erase))).await?;
@@ -371,8 +381,8 @@ async fn find(driver: &Driver, peer: &Peer, get: Get, refused: Option<Secret>) -
                 .why("the sign-in may not have the right to it")
                 .remedy("rally-cred status --check"))
         }
-        Reply::Token(Token { token, profile, expires_at, .. }) => {
-            driver.loans().lend(clock::now(), &profile, &token, expires_at, as_of);
+        Reply::Token(Token { token, expires_at, .. }) => {
+            driver.loans().lend(clock::now(), borrower, &token, expires_at, as_of);
             Ok(Lease { token })
         }
         _ => Err(failed("the profile has no token")),

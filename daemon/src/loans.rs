@@ -23,7 +23,17 @@ pub struct Loans(Arc<Mutex<Inner>>);
 struct Inner {
     /// How often all were ended.
     ends: u64,
-    by_profile: HashMap<String, Loan>,
+    /// By borrower: what one gateway may use, another may be refused.
+    by_borrower: HashMap<Borrower, Loan>,
+}
+
+/// A gateway by its name, and the profile whose token it borrows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Borrower {
+    /// The gateway.
+    pub gateway: String,
+    /// The profile.
+    pub profile: String,
 }
 
 #[derive(Debug)]
@@ -42,30 +52,30 @@ impl Loans {
         AsOf(self.inner().ends)
     }
 
-    /// Lends what the broker gave for a profile, unless something has changed meanwhile. `expires_at` is in seconds since
+    /// Lends what the broker gave to this borrower, unless something has changed meanwhile. `expires_at` is in seconds since
     /// 1970.
-    pub fn lend(&self, now: Now, profile: &str, token: &Secret, expires_at: Option<i64>, as_of: AsOf) {
+    pub fn lend(&self, now: Now, to: &Borrower, token: &Secret, expires_at: Option<i64>, as_of: AsOf) {
         let left = expires_at.map_or(i64::MAX, |end| end.saturating_sub(now.wall.0));
         // The broker gives no token in the last tenth of its life, nor in the last second.
         let tenth = Ticks(u64::try_from(left).unwrap_or(0).saturating_mul(100));
         let loan = Loan { token: token.clone(), until: now.tick + tenth.min(LONGEST) };
         let mut inner = self.inner();
         if inner.ends == as_of.0 {
-            inner.by_profile.insert(profile.to_owned(), loan);
+            inner.by_borrower.insert(to.clone(), loan);
         }
     }
 
-    /// The token that is lent for a profile.
-    pub fn current(&self, now: Tick, profile: &str) -> Option<Secret> {
+    /// The token that this borrower has.
+    pub fn current(&self, now: Tick, of: &Borrower) -> Option<Secret> {
         let inner = self.inner();
-        inner.by_profile.get(profile).filter(|loan| now < loan.until).map(|loan| loan.token.clone())
+        inner.by_borrower.get(of).filter(|loan| now < loan.until).map(|loan| loan.token.clone())
     }
 
     /// Ends all, since any may not be given again.
     pub fn end(&self) {
         let mut inner = self.inner();
         inner.ends += 1;
-        inner.by_profile.clear();
+        inner.by_borrower.clear();
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -81,6 +91,10 @@ mod tests {
 
     const NOW: Now = Now { wall: Wall(1_000), into_second: Ticks(0), tick: Tick(0) };
 
+    fn borrower(gateway: &str) -> Borrower {
+        Borrower { gateway: gateway.to_owned(), profile: "work".to_owned() }
+    }
+
     fn token() -> Secret {
         Secret::parse("token".to_owned()).unwrap()
     }
@@ -91,23 +105,25 @@ mod tests {
             [(None, 1000), (Some(9_999), 1000), (Some(1_005), 500), (Some(1_000), 0), (Some(0), 0)]
         {
             let loans = Loans::default();
-            loans.lend(NOW, "work", &token(), expires_at, loans.as_of());
-            let lasts = (0..2000).take_while(|at| loans.current(Tick(*at), "work").is_some()).count();
+            let mcp = borrower("mcp");
+            loans.lend(NOW, &mcp, &token(), expires_at, loans.as_of());
+            let lasts = (0..2000).take_while(|at| loans.current(Tick(*at), &mcp).is_some()).count();
             assert_eq!(lasts, longest, "{expires_at:?}");
-            assert!(loans.current(NOW.tick, "other").is_none());
+            // Which may not be let have it.
+            assert!(loans.current(NOW.tick, &borrower("other")).is_none());
         }
     }
 
     #[test]
     fn what_changes_ends_every_loan_and_what_was_asked_for_before_is_not_lent() {
-        let loans = Loans::default();
+        let (loans, mcp) = (Loans::default(), borrower("mcp"));
         let before = loans.as_of();
-        loans.lend(NOW, "work", &token(), None, before);
+        loans.lend(NOW, &mcp, &token(), None, before);
         loans.end();
-        assert!(loans.current(NOW.tick, "work").is_none());
-        loans.lend(NOW, "work", &token(), None, before);
-        assert!(loans.current(NOW.tick, "work").is_none());
-        loans.lend(NOW, "work", &token(), None, loans.as_of());
-        assert!(loans.current(NOW.tick, "work").is_some());
+        assert!(loans.current(NOW.tick, &mcp).is_none());
+        loans.lend(NOW, &mcp, &token(), None, before);
+        assert!(loans.current(NOW.tick, &mcp).is_none());
+        loans.lend(NOW, &mcp, &token(), None, loans.as_of());
+        assert!(loans.current(NOW.tick, &mcp).is_some());
     }
 }

@@ -21,7 +21,7 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::*;
 use crate::http::{CONNECT_IN, USER_AGENT};
-use rally_cred_core::profile::{BaseUrl, RedirectUri};
+use rally_cred_core::profile::{BaseUrl, Gate, RedirectUri};
 use rally_cred_proto::ProfileName;
 
 fn profile(base_url: &str, ca_file: Option<PathBuf>) -> Profile {
@@ -36,6 +36,7 @@ fn profile(base_url: &str, ca_file: Option<PathBuf>) -> Profile {
         username: None,
         client_secret_source: None,
         also: Vec::new(),
+        gate: Gate::default(),
     }
 }
 

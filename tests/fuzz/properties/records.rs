@@ -9,7 +9,7 @@ use rally_cred_core::{
     answer::RawAnswer,
     dice::Dice,
     event::{AskId, Effect, Event, Outcome, Peer},
-    profile::{BaseUrl, Config, Keyring, Profile, RedirectUri, StaticHosts},
+    profile::{BaseUrl, Config, Gate, Keyring, Profile, RedirectUri, StaticHosts},
     time::{Now, Tick, Ticks, Wall},
     vault::{Change, Changed, is_same},
 };
@@ -171,6 +171,7 @@ fn broker() -> Broker {
         username: None,
         client_secret_source: None,
         also: Vec::new(),
+        gate: Gate::default(),
     };
     let config = Config {
         default_profile: "default".to_owned(),

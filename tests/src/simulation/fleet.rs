@@ -20,7 +20,7 @@ use rally_cred_core::{
     event::{AskId, Effect, Epoch, Event, Outcome, Peer},
     kv2::{Address, Kv2, ServerTrouble},
     policy::LEASE,
-    profile::{BaseUrl, Config, Keyring, Profile, RedirectUri},
+    profile::{BaseUrl, Config, Gate, Keyring, Profile, RedirectUri},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
     vault::{Change, Changed, ItemKey, VaultTrouble, is_same},
@@ -785,6 +785,7 @@ fn broker() -> Broker {
         username: None,
         client_secret_source: None,
         also: Vec::new(),
+        gate: Gate::default(),
     };
     let vault = Kv2 {
         address: Address::Socket(PathBuf::from("/run/bao.sock")),

@@ -5,6 +5,7 @@
 mod alerting;
 mod auditing;
 mod client_secret;
+mod consenting;
 mod fleet;
 mod forwarding;
 mod further_servers;
@@ -39,7 +40,7 @@ use super::{
     answer::{RawAnswer, SendTrouble, TokenForm},
     dice::Dice,
     event::{AskId, Effect, Epoch, Event, Outcome, Page, Peer},
-    profile::{BaseUrl, Config, Keyring, Profile, RedirectUri},
+    profile::{BaseUrl, Config, Gate, Keyring, Profile, RedirectUri},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
     vault::{Change, Changed, ItemKind, VaultTrouble, is_same},
@@ -337,6 +338,7 @@ fn profile(name: &str) -> Profile {
         username: None,
         client_secret_source: None,
         also: Vec::new(),
+        gate: Gate::default(),
     }
 }
 
