@@ -34,6 +34,9 @@ client_secret_command = ["pass", "show", "rally/client-secret"]
 confirm = "new"
 allow = ["/usr/bin/git", "gateway mcp"]
 
+[profile.ci]
+token_command = ["give-rally-token", "--for", "ci"]
+
 [[profile.europe.also]]
 origin = "https://mcp-eu.rallydev.com"
 header = "Authorization: Bearer"

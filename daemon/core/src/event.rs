@@ -17,9 +17,10 @@ use rally_cred_proto::{
 
 use super::{
     answer::{RawAnswer, TokenForm},
-    profile::{Config, GatewaySettings, Keyring, Notify, Profile, SecretSource},
+    profile::{CommandLine, Config, GatewaySettings, Keyring, Notify, Profile, SecretSource},
     redirect::{Expected, Redirect},
     sent::Sent,
+    time::Wall,
     vault::{Change, Changed, ItemKey, Read, VaultTrouble},
 };
 
@@ -131,6 +132,8 @@ pub enum Outcome {
     Loaded(Read),
     /// The source returned the client secret.
     ClientSecretFetched(Result<Secret, Fault>),
+    /// The program gave a token.
+    TokenFetched(Result<Fetched, Fault>),
     /// An item in the vault was changed, or another writer was first.
     Changed(Result<Changed, VaultTrouble>),
     /// An item was erased from the vault.
@@ -143,6 +146,8 @@ pub enum Outcome {
     Answered(RawAnswer),
     /// Rally answered the user query.
     UserLookedUp(RawAnswer),
+    /// These items were mended; what then went wrong.
+    Repaired(Vec<ItemKey>, Result<(), Fault>),
     /// The vault is open, or why it is not.
     Unlocked(Result<(), VaultTrouble>),
     /// The gateway is open, or why it is not.
@@ -153,6 +158,24 @@ pub enum Outcome {
     Identified,
     /// What the user said of a program, or why they cannot be asked.
     Consented(Result<Consent, Fault>),
+}
+
+/// What a program gave that has tokens.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The token: printable ASCII, not empty.
+    pub token: Secret,
+    /// When it ends; `None` where the program does not say.
+    pub until: Option<Until>,
+}
+
+/// An end of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// So many seconds after it was given.
+    In(u64),
+    /// At this time.
+    At(Wall),
 }
 
 /// Something to do. Those of one list are begun in its order.
@@ -167,6 +190,8 @@ pub enum Effect {
     Load(Epoch, ItemKey),
     /// Ask a source for a client secret; comes back as [`Outcome::ClientSecretFetched`].
     FetchClientSecret(Epoch, SecretSource),
+    /// Have a program give a token; comes back as [`Outcome::TokenFetched`].
+    FetchToken(Epoch, CommandLine),
     /// Change an item in the vault, if it holds what is believed; comes back as [`Outcome::Changed`].
     Change(Epoch, Change),
     /// Erase an item from the vault; comes back as [`Outcome::Erased`].
@@ -178,6 +203,9 @@ pub enum Effect {
     /// Take one step of a move from one vault to another, and tell and answer the client. `is_in_use`: the second is the
     /// daemon's own.
     MoveItems { id: AskId, from: Keyring, to: Keyring, step: message::MoveStep, is_in_use: bool },
+    /// Look through the vault for what is wrong by this configuration, tell the client, and mend what it asks for; comes
+    /// back as [`Outcome::Repaired`].
+    RepairItems { epoch: Epoch, id: AskId, config: Box<Config>, ask: message::RepairItems },
     /// Use this vault from now on.
     OpenVault(Keyring),
     /// Open the redirect listener; comes back as [`Outcome::Listening`], then perhaps [`Outcome::Redirected`].
@@ -410,6 +438,8 @@ pub enum GrantStep {
     FlowEnded,
     /// Rally renewed it.
     Renewed,
+    /// A program gave it.
+    Fetched,
     /// Rally no longer renews it.
     RenewalRefused,
     /// A caller reported that it does not work, so Rally is asked.

@@ -15,7 +15,7 @@ use super::{
     static_record::{Entry, Server, StaticRecord, Wanted},
     step::Step,
     time::Tick,
-    vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble},
+    vault::{self, Change, Changed, ItemKey, ItemKind, Read, VaultTrouble},
 };
 
 /// What is known of one server's credentials, and who waits for it.
@@ -297,8 +297,12 @@ impl HostStore {
             Ok(None) => Ok(StaticRecord::default()),
             Ok(Some(text)) => match StaticRecord::decode(text) {
                 Decoded::Ours(record) => Ok(record),
-                Decoded::OfOther | Decoded::Damaged => Err(self.unreadable("it is damaged")),
-                Decoded::Later => Err(self.unreadable("a later version of rally-cred wrote it")),
+                Decoded::OfOther | Decoded::Damaged => {
+                    Err(self.unreadable("they are damaged").run(vault::REPAIR))
+                }
+                Decoded::Later => Err(self.unreadable("a later version of rally-cred wrote them").remedy(
+                    format!("run that version, or take {} out of the keyring", self.key().account()),
+                )),
             },
             Err(trouble) if trouble.is_missing() && step.keyring.may_use_memory() => {
                 // What was read from it is all there is now.
@@ -427,7 +431,6 @@ impl HostStore {
         let name = self.server.name();
         Fault::new(FaultKind::VaultFailed, format!("the stored credentials of {name} are not understood"))
             .why(why)
-            .remedy(format!("take the item {} out of the keyring", self.key().account()))
     }
 
     /// It goes to the keyring with the next request once there is one.

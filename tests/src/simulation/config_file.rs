@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use rally_cred_core::also::{Also, TokenHeader};
 use rally_cred_core::profile::{
-    BaseUrl, Config, Gate, GatewaySettings, Keyring, LockSettings, Profile, RedirectUri, SecretSource,
-    StaticHosts,
+    BaseUrl, CommandLine, Config, Gate, GatewaySettings, Keyring, LockSettings, Profile, RedirectUri,
+    SecretSource, StaticHosts,
 };
 use rally_cred_proto::{Origin, ProfileName};
 
@@ -30,6 +30,7 @@ struct Lines {
     is_there: bool,
     has_other_client: bool,
     has_source: bool,
+    has_command: bool,
     names_mcp: bool,
     /// Whether its user is asked about programs that are new.
     confirms: bool,
@@ -64,10 +65,11 @@ impl ConfigFile {
             profile: chance.index(usize::try_from(profiles).unwrap_or(1)),
         };
         let gateways = (0..if has_gateways { 2 } else { 0 }).map(|_| gateway(chance)).collect();
-        let lines = |has_source, names_mcp, confirms| Lines {
+        let lines = |has_source, names_mcp, has_command, confirms| Lines {
             is_there: true,
             has_other_client: false,
             has_source,
+            has_command,
             names_mcp,
             confirms,
         };
@@ -76,7 +78,11 @@ impl ConfigFile {
             has_statics: !chance.one_in(3),
             locks_with_session: chance.one_in(3),
             profiles: (0..profiles)
-                .map(|_| lines(chance.one_in(3), chance.one_in(2), !has_gateways && chance.one_in(4)))
+                .map(|_| {
+                    let (has_source, names_mcp, has_command) =
+                        (chance.one_in(3), chance.one_in(2), chance.one_in(6));
+                    lines(has_source, names_mcp, has_command, !has_gateways && chance.one_in(4))
+                })
                 .collect(),
             gateways,
         }
@@ -97,6 +103,7 @@ impl ConfigFile {
         match what {
             0 | 1 => lines.has_other_client = !lines.has_other_client,
             2 => lines.has_source = !lines.has_source,
+            3 if number == 0 => lines.has_command = !lines.has_command,
             3 | 4 if number > 0 => lines.is_there = !lines.is_there,
             7 if self.gateways.is_empty() && chance.one_in(2) => lines.confirms = !lines.confirms,
             7 => lines.names_mcp = !lines.names_mcp,
@@ -125,6 +132,11 @@ impl ConfigFile {
         self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.has_source)
     }
 
+    /// Whether a program gives a profile's tokens.
+    pub(super) fn has_command(&self, number: usize) -> bool {
+        self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.has_command)
+    }
+
     /// Whether a profile's token is for the server beside Rally's.
     pub(super) fn names_mcp(&self, number: usize) -> bool {
         self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.names_mcp)
@@ -140,9 +152,12 @@ impl ConfigFile {
         (0..self.profiles()).any(|number| self.confirms(number))
     }
 
-    /// The OAuth client of a profile that it has.
+    /// The OAuth client of a profile that it has, or what stands for it where a program gives the tokens.
     pub(super) fn client_of(&self, number: usize) -> Option<String> {
         let lines = self.profiles.get(number).filter(|lines| lines.is_there)?;
+        if lines.has_command {
+            return Some(client_of_command(number));
+        }
         Some(format!("client-{number}{}", if lines.has_other_client { "-other" } else { "" }))
     }
 
@@ -187,15 +202,16 @@ impl ConfigFile {
 
     fn profile(&self, number: usize) -> Option<Profile> {
         let callback = format!("http://localhost:{}/callback", FIRST_PORT + number);
+        let profile = Profile::new(
+            ProfileName::parse(&name_of(number))?,
+            BaseUrl::parse(RALLY).ok()?,
+            self.client_of(number)?,
+            RedirectUri::parse(&callback).ok()?,
+        );
+        let command = CommandLine { program: PathBuf::from(name_of(number)), arguments: Vec::new() };
         Some(Profile {
-            name: ProfileName::parse(&name_of(number))?,
             is_default: number == 0,
-            base_url: BaseUrl::parse(RALLY).ok()?,
-            client_id: self.client_of(number)?,
-            redirect_uri: RedirectUri::parse(&callback).ok()?,
-            scope: "alm".to_owned(),
-            ca_file: None,
-            username: None,
+            token_command: self.has_command(number).then_some(command),
             client_secret_source: self
                 .has_source(number)
                 .then(|| SecretSource::File(PathBuf::from(name_of(number)))),
@@ -207,6 +223,12 @@ impl ConfigFile {
                 false => Vec::new(),
             },
             gate: Gate { confirms_new: self.confirms(number), allow: None },
+            ..profile
         })
     }
+}
+
+/// The client to whom Rally gives the tokens that a profile's program has.
+pub(super) fn client_of_command(number: usize) -> String {
+    format!("command-{number}")
 }

@@ -37,6 +37,9 @@ pub(super) enum Coming {
     Fetched {
         profile: usize,
     },
+    TokenFetched {
+        profile: usize,
+    },
     ConfigRead,
     /// It is found out which program asks.
     Identified(Program),

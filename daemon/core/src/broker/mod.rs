@@ -9,6 +9,7 @@ mod gateways;
 mod gather;
 mod idle;
 mod lock;
+mod repair;
 mod routes;
 mod running;
 mod turns;
@@ -216,6 +217,8 @@ impl Broker {
             Some(Owner::Statics(server)) => self.statics.heard(step, server, epoch, &outcome),
             Some(Owner::Gateway(name)) => self.gateways.heard(step, &name, epoch, outcome),
             Some(Owner::Forwarding) => self.forwarding.heard(step, epoch, outcome),
+            Some(Owner::Opening(id)) => lock::opened(step, id, outcome),
+            Some(Owner::Repair(id)) => self.repaired(step, id, outcome),
             Some(Owner::Lock) => self.unlocked(step, epoch, outcome),
             Some(Owner::Checks) => self.checked(step, epoch, outcome),
             Some(Owner::Logout { ask, profile, item }) => {
@@ -422,13 +425,15 @@ impl Broker {
                 step.effects.push(Effect::OpenFiles { id, passphrase, is_new });
             }
             Ask::MoveItems(ask) => step.effects.push(self.move_items(id, &ask)?),
+            Ask::RepairItems(ask) => self.repair(step, id, ask)?,
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
             }
             Ask::Stop => self.stop(step, Some(id)),
+            Ask::MakeWay => self.make_way(step, id)?,
             _ => {
-                return Err(Fault::new(FaultKind::BadRequest, "this request is not known")
+                return Err(Fault::new(FaultKind::VersionSkew, "this request is not known")
                     .why("the daemon is older than the program that asked")
                     .run("rally-cred daemon restart"));
             }
@@ -613,17 +618,10 @@ impl Broker {
         }
         // The vault may take now what it did not take before.
         self.statics.keep_what_memory_has(step);
-        if step.jobs.is_empty()
-            && self.config_reads == 0
-            && self.stop.is_none()
+        if self.stop.is_none()
             && !self.lock.needs_this_process()
-            && self.statuses.is_empty()
-            && self.logouts.is_empty()
-            && self.gateways.is_empty()
             && !self.forwarding.is_standing()
-            && self.statics.is_forgettable(&step.keyring)
-            && !step.keyring.is_opened_by_a_person()
-            && self.accounts.values().all(|account| account.is_forgettable(step.now))
+            && self.need_of_this_process(step).is_none()
         {
             step.effects.push(Effect::ExitIfDeserted);
         }
