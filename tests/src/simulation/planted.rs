@@ -93,11 +93,21 @@ pub enum Planted {
     LossyLock,
     /// Whatever the user says to a program is taken for a yes.
     DeafToDenial,
+    /// Nothing that happens ends a loan of a token.
+    DeafLoans,
+    /// A loan does not end by itself.
+    LongLoans,
+    /// A token that was asked for before something changed is lent after it.
+    LateLoans,
+    /// The broker hears of one turn, however many a program holds.
+    OneTurn,
+    /// That a program is gone which held turns is not heard.
+    KeptTurns,
 }
 
 impl Planted {
     /// Every bug, with the promise that it breaks.
-    pub const ALL: [(Self, &'static str); 42] = [
+    pub const ALL: &[(Self, &str)] = &[
         (Self::LongLives, "no expired token is ever answered"),
         (Self::DeafToErase, "no erased token is ever answered"),
         (Self::AnswersTwice, "every caller gets exactly one answer"),
@@ -149,6 +159,11 @@ impl Planted {
             Self::DeafToDenial,
             "no token goes to a program that the user has not let have it, where the profile asks for that",
         ),
+        (Self::DeafLoans, "no gateway sends a token that was reported, signed out or locked"),
+        (Self::LongLoans, "no gateway sends a token past its end, or for over a second without a question"),
+        (Self::LateLoans, "what a gateway asked for before something changed is sent once"),
+        (Self::OneTurn, "programs leave a turn of each profile to its gateways"),
+        (Self::KeptTurns, "turns are free again when whoever held them is gone"),
     ];
 }
 
