@@ -48,6 +48,7 @@ pub fn awaited(on: WaitingOn) -> &'static str {
         WaitingOn::Renewal => "Rally to renew the token",
         WaitingOn::Exchange => "Rally to give the token",
         WaitingOn::Unlock => "you to unlock; run rally-cred unlock",
+        WaitingOn::Consent => "your word; a notification asks whether this program may have the token",
         _ => "the daemon",
     }
 }

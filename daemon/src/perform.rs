@@ -22,11 +22,11 @@ use crate::{
     ipc::SocketGuard,
     log,
     notify::ServiceManager,
-    secret_source, token_command,
+    outside, secret_source, token_command,
     vault::{EncryptedFiles, Vault},
 };
 use rally_cred_core::{
-    event::{Effect, Entry, Epoch, Event, Outcome, Page},
+    event::{Effect, Entry, Epoch, Event, Found, Outcome, Page},
     profile::{FileKey, Keyring},
     redirect::Expected,
 };
@@ -164,6 +164,21 @@ impl Performer {
                 self.run(epoch, async { Outcome::ForwardOpened(outcome) });
             }
             Effect::CloseForward => self.forward = None,
+            Effect::Identify(epoch, program) => {
+                self.run(epoch, async move {
+                    let (known, is_known) = oneshot::channel();
+                    // Jobs are done in their order, and the look-up was one before.
+                    outside::submit(move || known.send(()).unwrap_or_default());
+                    is_known.await.unwrap_or_default();
+                    program.found(Found::default());
+                    Outcome::Identified
+                });
+            }
+            Effect::AskConsent(epoch, question) => {
+                let answer = self.alerts.ask(epoch, question);
+                self.run(epoch, async { Outcome::Consented(answer.await) });
+            }
+            Effect::WithdrawConsent(epoch) => self.alerts.withdraw_question(epoch),
             Effect::Alert(alert) => self.alerts.raise(alert),
             Effect::WithdrawAlert(profile) => self.alerts.withdraw(&profile),
             Effect::AlertBy(way) => self.alerts.change(way),

@@ -733,6 +733,8 @@ pub enum WaitingOn {
     Exchange,
     /// The user, who has locked the daemon or had it locked.
     Unlock,
+    /// The user, who is asked whether this program may have the token.
+    Consent,
     /// Something that a newer daemon knows.
     #[serde(other)]
     Other,

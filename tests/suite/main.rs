@@ -10,6 +10,7 @@ mod chromium;
 mod ci;
 mod client_secret;
 mod confinement;
+mod consent;
 mod crashes;
 mod doctor;
 mod engflow;

@@ -53,6 +53,18 @@ pub const KEYRING_NEWS: Ticks = Ticks(500);
 /// start of git, and to ask again.
 pub const ALERT_GRACE: Ticks = Ticks::seconds(5);
 
+/// How long the user's word about a program counts: a working day.
+pub const CONSENT_LASTS: Ticks = Ticks::seconds(12 * 3600);
+
+/// How long nobody is asked about a program again after the user could not be asked, unless a person asks for it.
+pub const NOBODY_ASKED: Ticks = Ticks::seconds(60);
+
+/// Most questions about programs of one profile that are open at a time. More than these few nobody reads.
+pub const MOST_QUESTIONS: usize = 4;
+
+/// Most programs of one profile of which the user's word is remembered.
+pub const MOST_REMEMBERED: usize = 256;
+
 /// Pause before a gateway whose port was taken is tried again.
 pub const GATEWAY_PAUSE: Ticks = Ticks::seconds(10);
 

@@ -286,6 +286,24 @@ pub struct Profile {
     pub client_secret_source: Option<SecretSource>,
     /// The servers beside Rally's own that its token is for.
     pub also: Vec<Also>,
+    /// Which programs are given its tokens.
+    pub gate: Gate,
+}
+
+/// Which programs are given a profile's tokens; by default, any. Each of the two can only refuse.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gate {
+    /// Only these: whole paths, and gateways as `gateway NAME`.
+    pub allow: Option<Vec<String>>,
+    /// Whether the user is asked about a program that they have said nothing of yet.
+    pub confirms_new: bool,
+}
+
+impl Gate {
+    /// Whether any program is given them.
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A program, by its name or whole path, with its arguments, which no shell reads.
@@ -324,6 +342,7 @@ impl Profile {
             username: None,
             client_secret_source: None,
             also: Vec::new(),
+            gate: Gate::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use rally_cred_core::time::{Tick, Ticks};
 use rally_cred_core::{
     Broker,
     answer::TokenForm,
-    event::{AskId, Epoch, GatewayPlan},
+    event::{AskId, Consent, Epoch, GatewayPlan, Program},
     profile::Keyring,
 };
 use rally_cred_proto::Secret;
@@ -41,6 +41,14 @@ pub(super) enum Coming {
         profile: usize,
     },
     ConfigRead,
+    /// It is found out which program asks.
+    Identified(Program),
+    /// The user answers whether this program may have tokens of this profile.
+    Consented {
+        profile: usize,
+        program: String,
+        consent: Option<Consent>,
+    },
     GatewayOpens(Box<GatewayPlan>),
     /// What the broker gave reaches a gateway.
     Lends(AskId),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rally_cred_core::{
     Sent,
     answer::{RawAnswer, TokenForm},
-    event::{AskId, Effect, Epoch, Event, Fetched, Outcome, Until},
+    event::{AskId, Consent, Effect, Epoch, Event, Fetched, Found, Outcome, Until},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
 };
@@ -98,6 +98,9 @@ impl std::fmt::Debug for History {
 
 const START: Tick = Tick(1_000_000);
 const EPOCH_1970: i64 = 1_780_000_000;
+
+/// A program that is found out after it has asked.
+const LATE: &str = "/bin/late";
 
 /// Longer than the machine sleeps, night after night: what takes several calls of the vault goes on after each.
 const NIGHTS: Ticks = Ticks::seconds(3 * 9 * 3600);
@@ -403,6 +406,20 @@ impl History {
             }
             Coming::LookedUp { mood, token } => return self.deliver_look_up(epoch, mood, &token),
             Coming::ConfigRead => return self.config_is_read(),
+            Coming::Identified(program) => {
+                program.found(Found { exe: None, caller: Some(LATE.into()) });
+                Outcome::Identified
+            }
+            Coming::Consented { profile, program, consent } => {
+                self.note(|| format!("{program} is let have tokens of {profile}: {consent:?}"));
+                let tick = self.tick;
+                self.me().promises.said(epoch, profile, &program, consent, tick);
+                let nobody = || Fault::new(FaultKind::ConsentNeeded, "nobody can be asked");
+                Outcome::Consented(match self.planted {
+                    Some(Planted::DeafToDenial) => Ok(Consent::Session),
+                    _ => consent.ok_or_else(nobody),
+                })
+            }
             Coming::Leaves(id) => return self.leaves(id),
             Coming::Lends(id) => {
                 self.lends(id);

@@ -91,6 +91,8 @@ pub enum Planted {
     DeafToLock,
     /// What a locked daemon saves gets lost.
     LossyLock,
+    /// Whatever the user says to a program is taken for a yes.
+    DeafToDenial,
     /// Nothing that happens ends a loan of a token.
     DeafLoans,
     /// A loan does not end by itself.
@@ -153,6 +155,10 @@ impl Planted {
         (Self::UnheardNeed, "a watcher hears that a person is needed"),
         (Self::DeafToLock, "a locked daemon hands out nothing"),
         (Self::LossyLock, "nothing that is to be saved is lost by a lock"),
+        (
+            Self::DeafToDenial,
+            "no token goes to a program that the user has not let have it, where the profile asks for that",
+        ),
         (Self::DeafLoans, "no gateway sends a token that was reported, signed out or locked"),
         (Self::LongLoans, "no gateway sends a token past its end, or for over a second without a question"),
         (Self::LateLoans, "what a gateway asked for before something changed is sent once"),

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use rally_cred_core::{
-    event::{AskId, Epoch},
+    event::{AskId, Consent, Epoch},
+    policy::CONSENT_LASTS,
     time::{Tick, Ticks},
 };
 use rally_cred_proto::Reply;
@@ -48,6 +49,14 @@ pub(super) struct Promises {
     awaited: BTreeMap<Epoch, Option<usize>>,
     /// When it must have ended, once it was told to.
     ends_by: Option<Tick>,
+    /// The program of each request, and when it asked.
+    programs: HashMap<AskId, (String, Tick)>,
+    /// Questions to the user about programs.
+    questions: HashSet<Epoch>,
+    /// By profile and program: until when the user lets it have tokens.
+    allowed: BTreeMap<(usize, String), Tick>,
+    /// Requests that the user's word has let in.
+    let_in: HashSet<(usize, AskId)>,
     is_locked: bool,
     /// Whether the last that the vault said is that it is open.
     is_vault_open: bool,
@@ -218,6 +227,7 @@ impl Promises {
 
     pub(super) fn locked(&mut self) {
         self.is_locked = true;
+        self.unsaid(|_| true);
     }
 
     pub(super) fn is_locked(&self) -> bool {
@@ -244,6 +254,63 @@ impl Promises {
                 Err("a locked daemon handed out a secret".to_owned())
             }
             _ => Ok(()),
+        }
+    }
+
+    pub(super) fn asks_for(&mut self, id: AskId, program: &str, now: Tick) {
+        self.programs.insert(id, (program.to_owned(), now));
+    }
+
+    pub(super) fn asks_user(&mut self, epoch: Epoch) {
+        self.questions.insert(epoch);
+    }
+
+    pub(super) fn withdrawn(&mut self, epoch: Epoch) {
+        self.questions.remove(&epoch);
+    }
+
+    /// The user answers, which counts unless the question was withdrawn.
+    pub(super) fn said(
+        &mut self,
+        epoch: Epoch,
+        profile: usize,
+        program: &str,
+        said: Option<Consent>,
+        now: Tick,
+    ) {
+        if !self.questions.remove(&epoch) {
+            return;
+        }
+        if matches!(said, Some(Consent::Once | Consent::Session)) {
+            let open =
+                self.open.keys().filter(|id| self.programs.get(id).is_some_and(|(of, _)| of == program));
+            self.let_in.extend(open.map(|id| (profile, *id)));
+        }
+        let key = (profile, program.to_owned());
+        match said {
+            Some(Consent::Session) => drop(self.allowed.insert(key, now + CONSENT_LASTS)),
+            _ => drop(self.allowed.remove(&key)),
+        }
+    }
+
+    /// What the user said is over.
+    fn unsaid(&mut self, is_meant: impl Fn(usize) -> bool) {
+        self.allowed.retain(|(profile, _), _| !is_meant(*profile));
+        self.let_in.retain(|(profile, _)| !is_meant(*profile));
+    }
+
+    /// No token goes to a program that the user has not let have it, where the profile asks for that.
+    pub(super) fn has_consent(&self, id: AskId, answer: &Reply, config: &ConfigFile) -> Result<(), Broken> {
+        let Reply::Token(token) = answer else { return Ok(()) };
+        let profile = number_of(&token.profile);
+        if !config.confirms(profile) || self.let_in.contains(&(profile, id)) {
+            return Ok(());
+        }
+        let known = self.programs.get(&id);
+        let until = known.and_then(|(program, _)| self.allowed.get(&(profile, program.clone())));
+        match (known, until) {
+            (Some((_, asked)), Some(until)) if asked < until => Ok(()),
+            _ => Err(format!("{known:?} got a token of profile {profile} without the user's word")),
         }
     }
 
@@ -274,6 +341,7 @@ impl Promises {
     /// A sign-out, or another OAuth client, lets jobs go that cannot be called back.
     pub(super) fn forgot(&mut self, profile: usize) {
         self.posts.remove(&profile);
+        self.unsaid(|of| of == profile);
         self.moved(profile);
     }
 
@@ -374,6 +442,8 @@ impl Promises {
         self.awaited.clear();
         self.ends_by = None;
         self.is_locked = false;
+        self.questions.clear();
+        self.unsaid(|_| true);
     }
 }
 

@@ -68,7 +68,10 @@ impl Cause {
                 Outcome::Redirected(_) => Self::Redirected,
                 Outcome::TokenFetched(_) => Self::Program,
                 Outcome::Answered(_) | Outcome::UserLookedUp(_) => Self::Rally,
-                Outcome::GatewayOpened(_) | Outcome::ForwardOpened(_) => Self::Daemon,
+                Outcome::GatewayOpened(_)
+                | Outcome::ForwardOpened(_)
+                | Outcome::Identified
+                | Outcome::Consented(_) => Self::Daemon,
             },
             Event::TimePassed | Event::VaultCalendar { .. } => Self::TimePassed,
             Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,

@@ -7,6 +7,7 @@
 mod alerts;
 mod backoff;
 mod client_secret;
+mod consents;
 mod cool_down;
 mod job;
 mod lease;
@@ -15,6 +16,7 @@ mod slot;
 mod token;
 
 // What an account does with them.
+mod admission;
 mod fetching;
 mod identity;
 mod keeping;
@@ -36,8 +38,8 @@ use rally_cred_proto::{
 
 use crate::{
     account::{
-        alerts::Alerts, backoff::Backoff, client_secret::ClientSecret, cool_down::CoolDown, job::Job,
-        lease::Lease, reports::Reports, slot::Slot, token::Token,
+        alerts::Alerts, backoff::Backoff, client_secret::ClientSecret, consents::Consents,
+        cool_down::CoolDown, job::Job, lease::Lease, reports::Reports, slot::Slot, token::Token,
     },
     event::{Alert, AskId, Effect, Epoch, GrantStep, Outcome, Peer},
     item::Item,
@@ -68,6 +70,8 @@ pub(crate) struct Account {
     lease: Lease,
     /// In the order in which they came.
     waiters: Vec<Waiter>,
+    /// Whose programs the user lets have a token, and who waits for that.
+    consents: Consents,
     reports: Reports,
     cool_down: CoolDown,
     alerts: Alerts,
@@ -93,6 +97,7 @@ impl Account {
             job: Job::None,
             lease: Lease::default(),
             waiters: Vec::new(),
+            consents: Consents::default(),
             reports: Reports::default(),
             cool_down: CoolDown::default(),
             alerts: Alerts::default(),
@@ -130,15 +135,19 @@ impl Account {
         if waiter.is_login() && !waiter.brings_client_secret() {
             self.reconsider_client_secret();
         }
-        self.waiters.push(waiter);
+        match waiter.wants {
+            Wants::Get { .. } if !self.profile.gate.is_open() => self.apply(step, waiter),
+            _ => self.waiters.push(waiter),
+        }
         self.advance(step);
     }
 
     pub(crate) fn has_waiter(&self, id: AskId) -> bool {
-        self.waiters.iter().any(|waiter| waiter.id == id)
+        self.is_applicant(id) || self.waiters.iter().any(|waiter| waiter.id == id)
     }
 
     pub(crate) fn left(&mut self, step: &mut Step<'_>, id: AskId) {
+        self.consents.left(id);
         self.waiters.retain(|waiter| waiter.id != id);
         self.drop_deserted_flow(step);
     }
@@ -154,6 +163,8 @@ impl Account {
             Outcome::Redirected(redirect) => self.redirected(step, epoch, redirect),
             Outcome::Answered(raw) => self.answered(step, epoch, raw),
             Outcome::UserLookedUp(raw) => self.user_looked_up(step, epoch, raw),
+            Outcome::Identified => self.program_is_known(step, epoch),
+            Outcome::Consented(consent) => self.consented(step, epoch, consent),
             Outcome::Erased(_) | Outcome::Unlocked(_) | Outcome::Repaired(..) => false,
             Outcome::GatewayOpened(_) | Outcome::ForwardOpened(_) => false,
         };
@@ -168,6 +179,7 @@ impl Account {
         if step.is_locked {
             return self.rest(step);
         }
+        self.refuse_late_applicants(step);
         self.end_late_flow(step);
         if matches!(self.job, Job::Saving(until) if !self.is_saving() || until <= step.now.tick) {
             self.job = Job::None;
@@ -257,6 +269,7 @@ impl Account {
             job,
             lease,
             waiters,
+            consents,
             reports,
             // It holds back what is asked for, and does nothing by itself.
             cool_down: _,
@@ -274,6 +287,7 @@ impl Account {
             job.deadline(),
             lease.extend_at().filter(|_| matches!(job, Job::Renewing(_, _, None))),
             waiters.iter().map(|waiter| waiter.deadline).min(),
+            consents.due(),
             reports.due().filter(|_| token.access().is_some()),
             alerts.due(),
             *keyring_news_at,
@@ -296,6 +310,7 @@ impl Account {
             // A new process waits for the end of a lease that this one left.
             lease: _,
             waiters,
+            consents,
             reports,
             cool_down,
             alerts,
@@ -313,6 +328,7 @@ impl Account {
             && client_secret.is_trusted()
             && job.is_none()
             && waiters.is_empty()
+            && consents.are_over(now)
             && !reports.is_open()
             && (reports.due().is_none() || token.access().is_none())
             && cool_down.is_forgettable(now)
@@ -323,6 +339,7 @@ impl Account {
     /// Forgets all jobs, whose outcomes become stale, and what belongs to the grant.
     fn forget(&mut self, step: &mut Step<'_>) {
         self.end_alerts(step);
+        self.forget_consents(step);
         let Self {
             profile: _,
             token,
@@ -335,6 +352,8 @@ impl Account {
             lease,
             // The caller answers them.
             waiters: _,
+            // Forgotten above, but for those who wait, whom the caller answers.
+            consents: _,
             reports,
             // A sign-out is no answer to a sign-in.
             cool_down: _,
@@ -366,6 +385,7 @@ impl Account {
             job,
             lease,
             waiters: _,
+            consents: _,
             reports: _,
             cool_down: _,
             alerts: _,
@@ -414,6 +434,8 @@ impl Account {
     /// Begins nothing more, and answers everybody with this fault.
     pub(crate) fn stop(&mut self, step: &mut Step<'_>, fault: &Fault) {
         self.abandon_flow(step, fault);
+        self.forget_consents(step);
+        self.refuse_applicants(step, fault);
         self.fail_all(step, fault);
     }
 

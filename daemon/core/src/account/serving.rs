@@ -213,7 +213,7 @@ impl Account {
     }
 
     pub(super) fn tell_all(&self, step: &mut Step<'_>, on: WaitingOn) {
-        for waiter in self.waiters.iter() {
+        for waiter in self.waiters.iter().chain(self.consents.waiting()) {
             let waiting = Waiting { profile: self.profile.name.to_string(), on };
             step.effects.push(Effect::Tell(waiter.id, Event::Waiting(waiting)));
         }

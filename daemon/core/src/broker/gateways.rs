@@ -71,7 +71,8 @@ impl Gateways {
             wait: Ticks::seconds(u64::from(ask.wait)).min(policy::LONGEST_WAIT),
             ..GatewaySettings::new(profile.name.to_string())
         };
-        let mut gateway = Gateway::of_command(id, settings, profile, ask.way_out, ask.identity);
+        let mut gateway =
+            Gateway::of_command(id, settings, profile, ask.way_out, ask.identity).opened_by(peer.clone());
         let tool: String =
             ask.tool.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
         let mut name = format!("{tool}-{}", peer.pid.unwrap_or_default());

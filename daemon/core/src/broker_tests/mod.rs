@@ -5,6 +5,7 @@
 mod alerting;
 mod auditing;
 mod client_secret;
+mod consenting;
 mod fetching;
 mod fleet;
 mod forwarding;
@@ -40,7 +41,7 @@ use super::{
     answer::{RawAnswer, SendTrouble, TokenForm},
     dice::Dice,
     event::{AskId, Effect, Epoch, Event, Outcome, Page, Peer},
-    profile::{BaseUrl, Config, Keyring, Profile, RedirectUri},
+    profile::{BaseUrl, Config, Gate, Keyring, Profile, RedirectUri},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
     vault::{Change, Changed, ItemKind, VaultTrouble, is_same},

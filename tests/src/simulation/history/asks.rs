@@ -21,7 +21,7 @@ use super::{
         promises::Broken,
         rally::{CLIENT_SECRET, Mood},
     },
-    History,
+    History, LATE,
 };
 
 /// Nobody's server, though its name is one's.
@@ -41,11 +41,25 @@ impl History {
             self.me().asked_of.insert(id, number_of(profile));
         }
         let is_of_gateway = self.gateways.is_of_gateway(id);
-        let program = if is_of_gateway { Program::of("gateway") } else { Program::default() };
+        let program = match is_of_gateway {
+            true => Program::of("gateway"),
+            false => self.program_of(id),
+        };
         self.asking = Some(id);
         self.play_event(Event::Asked { id, peer: Peer { program, ..Peer::default() }, ask })?;
         self.asking = None;
         Ok(id)
+    }
+
+    /// The program that asks this, where anybody wants to know.
+    fn program_of(&mut self, id: AskId) -> Program {
+        if !self.me().config.has_confirming() {
+            return Program::default();
+        }
+        let name = self.pick(&["/bin/a", "/bin/b", LATE]);
+        let tick = self.tick;
+        self.me().promises.asks_for(id, name, tick);
+        if name == LATE { Program::default() } else { Program::of(name) }
     }
 
     pub(super) fn get(&mut self, profile: usize) -> Result<(), Broken> {

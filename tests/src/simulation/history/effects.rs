@@ -4,7 +4,7 @@
 
 use rally_cred_core::{
     answer::TokenForm,
-    event::{Effect, Entry, Epoch, GrantStep},
+    event::{Consent, Effect, Entry, Epoch, GrantStep, Question},
     profile::{CommandLine, SecretSource},
     time::{Tick, Ticks},
     vault::{Change, ItemKey, ItemKind},
@@ -47,6 +47,12 @@ impl History {
             Effect::OpenGateway(epoch, plan) => self.open_gateway(epoch, plan)?,
             Effect::CloseGateway(_) if self.planted == Some(Planted::NeverCloses) => {}
             Effect::CloseGateway(epoch) => self.close_gateway(epoch),
+            Effect::Identify(epoch, program) => {
+                let at = self.tick;
+                self.me().outcomes.push((at, epoch, Coming::Identified(program)));
+            }
+            Effect::AskConsent(epoch, question) => self.ask_consent(epoch, &question),
+            Effect::WithdrawConsent(epoch) => self.me().promises.withdrawn(epoch),
             Effect::Tell(..)
             | Effect::Log(_)
             | Effect::Alert(_)
@@ -89,6 +95,7 @@ impl History {
                 let (rally, grants) = (&self.rally, &self.grants);
                 let now = (self.tick, self.calendar_off);
                 daemon.promises.may_hand_out(&answer)?;
+                daemon.promises.has_consent(id, &answer, &daemon.config)?;
                 daemon.promises.goes_to(id, &answer, &daemon.config)?;
                 daemon.promises.handed_out(&answer, &daemon.config, rally, grants, now)?;
                 let (items, is_alone) = (daemon.vault.items(&self.items), self.is_alone);
@@ -157,6 +164,24 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// A person looks at the question, now or in some minutes.
+    fn ask_consent(&mut self, epoch: Epoch, question: &Question) {
+        let profile = number_of(&question.profile);
+        self.note(|| format!("the user is asked about {} as {epoch:?}", question.program));
+        self.me().promises.asks_user(epoch);
+        let consent = self.pick(&[
+            Some(Consent::Once),
+            Some(Consent::Session),
+            Some(Consent::Session),
+            Some(Consent::Denied),
+            Some(Consent::Unanswered),
+            None,
+        ]);
+        let at = self.tick + Ticks(self.chance.below(300_000));
+        let program = question.program.clone();
+        self.me().outcomes.push((at, epoch, Coming::Consented { profile, program, consent }));
     }
 
     /// The source of a client secret is asked.

@@ -5,7 +5,10 @@
 
 use rally_cred_core::event::{Epoch, Event, Outcome};
 use rally_cred_core::profile::{Config, Keyring};
-use rally_cred_core::{policy::STOP_PATIENCE, time::Ticks};
+use rally_cred_core::{
+    policy::{CONSENT_LASTS, STOP_PATIENCE},
+    time::Ticks,
+};
 use rally_cred_proto::{Ask, Fault, FaultKind, message::ProfileState};
 
 use super::{
@@ -169,7 +172,9 @@ impl History {
             return Ok(());
         }
         let before = self.me().idle_ends;
-        self.pass(Ticks(2 * IDLE_EXIT.0))?;
+        // What the user said of programs is forgotten by then.
+        let remembered = if self.me().config.has_confirming() { CONSENT_LASTS } else { Ticks(0) };
+        self.pass(Ticks(2 * IDLE_EXIT.0 + remembered.0))?;
         match self.me().idle_ends == before {
             true => Err("nobody needs a daemon, and it runs".to_owned()),
             false => Ok(()),
