@@ -116,7 +116,7 @@ pub fn check_local(socket: &Path) -> Result<(), Fault> {
     let folder = lock_folder(socket)?;
     // What does not exist would be made in the nearest folder that does.
     let found = folder.ancestors().find_map(|place| rustix::fs::statfs(place).ok());
-    let Some(name) = found.and_then(|found| network_name(i64::from(found.f_type))) else { return Ok(()) };
+    let Some(name) = found.and_then(|found| network_name(found.f_type as u32)) else { return Ok(()) };
     Err(Fault::new(
         FaultKind::Failed,
         format!("the socket folder {} is on a network file system", folder.display()),
@@ -125,10 +125,10 @@ pub fn check_local(socket: &Path) -> Result<(), Fault> {
     .remedy(SHORT_PATH))
 }
 
-/// What other hosts may share, by the number of its kind in `linux/magic.h` or, where that has none, in its own sources.
+/// What hosts may share, by the number of its kind in `linux/magic.h` or, where that has none, in its own sources.
 #[cfg(target_os = "linux")]
-fn network_name(kind: i64) -> Option<&'static str> {
-    Some(match kind & 0xffff_ffff {
+fn network_name(kind: u32) -> Option<&'static str> {
+    Some(match kind {
         0x6969 => "NFS",
         0x517b | 0xff53_4d42 | 0xfe53_4d42 => "SMB",
         0x5346_414f | 0x6b41_4653 => "AFS",
