@@ -192,6 +192,17 @@ mod tests {
     }
 
     #[test]
+    fn two_machines_that_do_not_understand_each_other_need_one_release_on_both() {
+        let skew = Fault::new(FaultKind::VersionSkew, "apart").run("rally-cred daemon restart");
+        let Some(Answer::Reply(Reply::Error(fault))) = Answer::Reply(Reply::Error(skew)).to_afar("laptop")
+        else {
+            panic!("no error")
+        };
+        let remedy = "install the same release of rally-cred here and on laptop";
+        assert_eq!(fault.remedy.unwrap().to_string(), remedy);
+    }
+
+    #[test]
     fn a_status_from_afar_tells_nothing_of_the_near_sides_network_and_stores() {
         let status = Status {
             release: "0.1.0".to_owned(),

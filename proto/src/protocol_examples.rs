@@ -173,6 +173,22 @@ fn every_message_has_an_example() {
 }
 
 #[test]
+fn another_machine_gets_tokens_and_status_and_every_other_request_is_refused_with_something_to_try() {
+    for example in examples().iter().filter(|example| example.is_ask) {
+        let ask: Ask = serde_json::from_value(example.written.clone()).unwrap();
+        let is_for_all = match &ask {
+            Ask::Get(_) => true,
+            Ask::Status(status) => !status.check,
+            _ => false,
+        };
+        match ask.from_afar() {
+            Ok(taken) => assert!(is_for_all, "{} became {taken:?}", example.written),
+            Err(fault) => assert!(!is_for_all && fault.remedy.is_some(), "{}: {fault}", example.written),
+        }
+    }
+}
+
+#[test]
 fn nothing_in_an_example_is_lost_by_a_parse() {
     for example in examples().iter().filter(|example| !example.is_of_newer_daemon()) {
         assert!(

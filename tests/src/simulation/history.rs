@@ -14,6 +14,7 @@ use rally_cred_core::{
 };
 use rally_cred_proto::{
     Ask, Fault, FaultKind, Reply, Secret,
+    forwarding::Door,
     message::{Login, ProfileState, StatusAsk},
 };
 
@@ -200,7 +201,8 @@ impl History {
             68..=69 => self.leave(),
             70 => self.lock_or_unlock(),
             71 => self.logout(profile),
-            72..=73 => {
+            72 => self.ask_from_afar(profile),
+            73 => {
                 let status = StatusAsk { profile: None, check: self.chance.one_in(2) };
                 self.ask(Ask::Status(status), Ticks::seconds(30)).map(drop)
             }
@@ -503,6 +505,9 @@ impl History {
     }
 
     fn play_event(&mut self, mut event: Event) -> Result<(), Broken> {
+        if let (Some(Planted::OneDoor), Event::Asked { peer, .. }) = (self.planted, &mut event) {
+            peer.door = Door::Own;
+        }
         let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
         daemon.lending.sees(&event, daemon.config.locks_with_session);
         if let (Some(Planted::OneTurn), Event::Asked { ask: Ask::HoldTurns(hold), .. }) =

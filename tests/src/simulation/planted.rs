@@ -93,6 +93,8 @@ pub enum Planted {
     LossyLock,
     /// Whatever the user says to a program is taken for a yes.
     DeafToDenial,
+    /// What comes by the forwarded socket is taken for what comes by the own one.
+    OneDoor,
     /// Nothing that happens ends a loan of a token.
     DeafLoans,
     /// A loan does not end by itself.
@@ -158,6 +160,10 @@ impl Planted {
         (
             Self::DeafToDenial,
             "no token goes to a program that the user has not let have it, where the profile asks for that",
+        ),
+        (
+            Self::OneDoor,
+            "another machine gets tokens and status of the profiles that are forwarded, and begins nothing",
         ),
         (Self::DeafLoans, "no gateway sends a token that was reported, signed out or locked"),
         (Self::LongLoans, "no gateway sends a token past its end, or for over a second without a question"),

@@ -10,7 +10,7 @@ use rally_cred_core::{
     policy::CONSENT_LASTS,
     time::{Tick, Ticks},
 };
-use rally_cred_proto::Reply;
+use rally_cred_proto::{Event, Reply};
 
 use super::{
     cast::number_of,
@@ -26,6 +26,9 @@ const MOST_FAILURES_A_MINUTE: usize = 40;
 /// seconds, and `status --check` has its own.
 const MOST_LOOK_UPS_A_MINUTE: usize = 15;
 
+/// The profile that the forwarded socket gives, which is the default one.
+const FORWARDED: &str = "p0";
+
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
@@ -35,6 +38,8 @@ pub(super) struct Promises {
     /// The servers that requests name.
     servers: HashMap<AskId, String>,
     signed_in: HashSet<AskId>,
+    /// What another machine has asked.
+    afar: HashSet<AskId>,
     /// Tokens that a caller reported as bad, in this life of the daemon.
     erased: HashSet<String>,
     /// When a caller reported one that is looked into later.
@@ -72,6 +77,47 @@ impl Promises {
 
     pub(super) fn names(&mut self, id: AskId, server: &str) {
         self.servers.insert(id, server.to_owned());
+    }
+
+    /// It came by the forwarded socket.
+    pub(super) fn is_of_afar(&mut self, id: AskId) {
+        self.afar.insert(id);
+    }
+
+    /// Another machine is answered by a token or the status of a profile that is forwarded, or by nothing.
+    pub(super) fn goes_afar(&self, id: AskId, answer: &Reply) -> Result<(), Broken> {
+        let is_right = match answer {
+            Reply::Token(token) => token.profile == FORWARDED,
+            Reply::NoMatch | Reply::Status(_) | Reply::Error(_) => true,
+            _ => false,
+        };
+        match is_right || !self.afar.contains(&id) {
+            true => Ok(()),
+            false => Err(format!("another machine, {id:?}, was given what it may not have: {answer:?}")),
+        }
+    }
+
+    /// On the way to an answer, it hears of profiles that are forwarded only.
+    pub(super) fn told_afar(&self, id: AskId, event: &Event) -> Result<(), Broken> {
+        let is_right = match event {
+            Event::Waiting(waiting) => waiting.profile == FORWARDED,
+            Event::Profile(profile) => profile.profile == FORWARDED,
+            Event::Notice(_) => true,
+            _ => false,
+        };
+        match is_right || !self.afar.contains(&id) {
+            true => Ok(()),
+            false => Err(format!("another machine, {id:?}, was told what is not its business: {event:?}")),
+        }
+    }
+
+    /// A sign-in is for somebody on this machine.
+    pub(super) fn may_begin_sign_in(&self, asking: Option<AskId>) -> Result<(), Broken> {
+        let is_afar = asking.is_some_and(|id| self.afar.contains(&id));
+        match is_afar || !self.open.is_empty() && self.open.keys().all(|id| self.afar.contains(id)) {
+            true => Err("a sign-in was begun for another machine".to_owned()),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn left(&mut self, id: AskId) {

@@ -25,6 +25,9 @@ use super::{
 
 impl History {
     pub(super) fn take(&mut self, effect: Effect) -> Result<(), Broken> {
+        if let Effect::Tell(id, event) = &effect {
+            self.me().promises.told_afar(*id, event)?;
+        }
         match effect {
             Effect::Log(Entry::Stale(_)) => self.me().was_stale = true,
             Effect::Log(Entry::Unlocked) => self.me().promises.unlocked()?,
@@ -96,6 +99,7 @@ impl History {
                 let now = (self.tick, self.calendar_off);
                 daemon.promises.may_hand_out(&answer)?;
                 daemon.promises.has_consent(id, &answer, &daemon.config)?;
+                daemon.promises.goes_afar(id, &answer)?;
                 daemon.promises.goes_to(id, &answer, &daemon.config)?;
                 daemon.promises.handed_out(&answer, &daemon.config, rally, grants, now)?;
                 let (items, is_alone) = (daemon.vault.items(&self.items), self.is_alone);
@@ -127,6 +131,8 @@ impl History {
             Effect::Listen(epoch, expected) => {
                 let profile = usize::from(expected.redirect_uri.url().port().unwrap_or(0)) - FIRST_PORT;
                 self.note(|| format!("profile {profile} listens as {epoch:?}"));
+                let asking = self.asking;
+                self.me().promises.may_begin_sign_in(asking)?;
                 self.me().promises.listens(profile, epoch)?;
                 if self.planted == Some(Planted::TwoFlows) {
                     self.me().promises.listens(profile, epoch)?;
