@@ -4,6 +4,8 @@
 
 pub mod activation;
 pub mod alert;
+#[cfg(target_os = "linux")]
+pub mod bus;
 pub mod clock;
 pub mod command_line;
 pub mod config;

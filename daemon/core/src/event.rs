@@ -90,6 +90,8 @@ pub enum Event {
     ReloadWanted,
     /// The user or the system wants the daemon to stop (SIGTERM, SIGINT).
     StopWanted,
+    /// The vault was unlocked, or has come, as far as it tells; it may be asked again.
+    VaultUnlocked,
     /// A session of this user was locked.
     SessionLocked,
     /// The machine is about to sleep.
@@ -150,6 +152,8 @@ pub enum Effect {
     MoveItems { id: AskId, from: Keyring, to: Keyring, step: message::MoveStep, is_in_use: bool },
     /// Use this vault from now on.
     OpenVault(Keyring),
+    /// Watch for the vault to be unlocked or to come, or do so no more; each time comes as [`Event::VaultUnlocked`].
+    WatchVault(bool),
     /// Open the redirect listener; comes back as [`Outcome::Listening`], then perhaps [`Outcome::Redirected`].
     Listen(Epoch, Expected),
     /// Show the browser how the flow ended, and close the listener.

@@ -120,6 +120,11 @@ impl VaultTrouble {
         matches!(self, Self::Missing(_) | Self::NoCollection)
     }
 
+    /// Whether it ends once a person unlocks the vault, or starts or makes one.
+    pub const fn awaits_person(&self) -> bool {
+        matches!(self, Self::Locked(_) | Self::NeedsPassphrase) || self.is_missing()
+    }
+
     /// The fault for people.
     pub fn fault(&self) -> Fault {
         match self {

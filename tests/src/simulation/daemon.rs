@@ -54,6 +54,8 @@ pub(super) struct Daemon {
     /// The token requests that Rally has answered.
     pub(super) answered: Vec<Epoch>,
     pub(super) promises: Promises,
+    /// Whether it hears when the keyring is unlocked.
+    pub(super) watches_vault: bool,
     pub(super) watchers: Watchers,
     /// By gateway: the newest question to the keyring.
     pub(super) gateway_reads: BTreeMap<String, Epoch>,
@@ -100,6 +102,7 @@ impl Daemon {
             outcomes: Vec::new(),
             answered: Vec::new(),
             promises: Promises::default(),
+            watches_vault: false,
             watchers: Watchers::default(),
             gateway_reads: BTreeMap::new(),
             asked_of: BTreeMap::new(),
@@ -130,6 +133,7 @@ impl Daemon {
         self.outcomes.clear();
         self.answered.clear();
         self.promises.ended();
+        self.watches_vault = false;
         self.watchers.ended();
         self.gateway_reads.clear();
         self.asked_of.clear();

@@ -208,9 +208,13 @@ impl History {
             }
             84..=87 => {
                 use Health::{Fails, Hangs, Locked, Missing, Works};
+                let before = self.health;
                 self.health = self.pick(&[Works, Works, Missing, Locked, Fails, Hangs]);
                 self.note(|| "the keyring's health changed".to_owned());
-                Ok(())
+                match (before, self.health) {
+                    (Missing | Locked, Works) => self.each_daemon(Self::keyring_opens),
+                    _ => Ok(()),
+                }
             }
             // Of two sign-ins by two daemons, only the calendar tells which is newer; so there it stays as it is.
             88 if self.daemons.len() > 1 => Ok(()),
@@ -542,6 +546,7 @@ impl History {
         self.mood = Mood::Well;
         self.health = Health::Works;
         self.note(|| "faults stop".to_owned());
+        self.each_daemon(Self::keyring_opens)?;
         self.each_daemon(Self::tools_leave)?;
         self.each_daemon(|history| history.play_event(Event::ReloadWanted))?;
         // A question to the vault that is under way may still end as the vault was.

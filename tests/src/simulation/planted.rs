@@ -87,11 +87,13 @@ pub enum Planted {
     DeafToLock,
     /// What a locked daemon saves gets lost.
     LossyLock,
+    /// That the vault was unlocked is not heard.
+    DeafToUnlock,
 }
 
 impl Planted {
     /// Every bug, with the promise that it breaks.
-    pub const ALL: [(Self, &'static str); 39] = [
+    pub const ALL: [(Self, &'static str); 40] = [
         (Self::LongLives, "no expired token is ever answered"),
         (Self::DeafToErase, "no erased token is ever answered"),
         (Self::AnswersTwice, "every caller gets exactly one answer"),
@@ -137,6 +139,7 @@ impl Planted {
         (Self::UnheardNeed, "a watcher hears that a person is needed"),
         (Self::DeafToLock, "a locked daemon hands out nothing"),
         (Self::LossyLock, "nothing that is to be saved is lost by a lock"),
+        (Self::DeafToUnlock, "whoever waits for a locked vault is served once it is unlocked"),
     ];
 }
 

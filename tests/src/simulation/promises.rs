@@ -31,6 +31,8 @@ pub(super) struct Promises {
     /// The open requests, and their deadlines.
     open: BTreeMap<AskId, Tick>,
     answered: HashSet<AskId>,
+    /// Those that wait for the vault to be unlocked, and the profile of each.
+    awaits_unlock: BTreeMap<AskId, String>,
     /// The servers that requests name.
     servers: HashMap<AskId, String>,
     signed_in: HashSet<AskId>,
@@ -63,6 +65,21 @@ impl Promises {
 
     pub(super) fn names(&mut self, id: AskId, server: &str) {
         self.servers.insert(id, server.to_owned());
+    }
+
+    /// Somebody is told to wait for the vault to be unlocked.
+    pub(super) fn awaits_unlock(&mut self, id: AskId, profile: &str) {
+        self.awaits_unlock.insert(id, profile.to_owned());
+    }
+
+    /// Whoever waits for a locked vault is served once it is unlocked. `unread`: of this profile it is still not known what
+    /// the vault has.
+    pub(super) fn nobody_waits_for_an_open_vault(&self, unread: impl Fn(&str) -> bool) -> Result<(), Broken> {
+        let mut waiting = self.awaits_unlock.iter().filter(|(id, _)| self.is_open(**id));
+        match waiting.find(|(_, profile)| !self.is_locked && unread(profile)) {
+            Some((id, _)) => Err(format!("{id:?} waits for the vault, which was unlocked")),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn left(&mut self, id: AskId) {
@@ -348,6 +365,7 @@ impl Promises {
     /// The daemon has ended, in whatever way: what it was asked is forgotten, what was in flight is lost.
     pub(super) fn ended(&mut self) {
         self.answered.extend(std::mem::take(&mut self.open).into_keys());
+        self.awaits_unlock.clear();
         self.listeners.clear();
         self.posts.clear();
         self.forget_marks();

@@ -46,7 +46,7 @@ pub enum Cause {
     TimePassed,
     /// The daemon was told to reload or to stop.
     Daemon,
-    /// The session was locked, or the machine sleeps or wakes.
+    /// The vault was unlocked, the session was locked, or the machine sleeps or wakes.
     System,
 }
 
@@ -68,7 +68,7 @@ impl Cause {
             },
             Event::TimePassed | Event::VaultCalendar { .. } => Self::TimePassed,
             Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,
-            Event::SessionLocked | Event::Sleeping | Event::Woke => Self::System,
+            Event::VaultUnlocked | Event::SessionLocked | Event::Sleeping | Event::Woke => Self::System,
         }
     }
 }

@@ -63,6 +63,7 @@ impl Account {
     pub(super) fn begin_renewal(&mut self, step: &mut Step<'_>) {
         let client_secret = match self.client_secret.knowledge() {
             Knowledge::Good(client_secret) => client_secret.clone(),
+            Knowledge::Unread if self.is_shut => return,
             Knowledge::Unread => return self.load_client_secret(step),
             Knowledge::Loading | Knowledge::Absent | Knowledge::Missing | Knowledge::Refused { .. } => return,
         };

@@ -89,6 +89,7 @@ impl Broker {
         self.routes = Routes::new(&config, self.facts.config.clone());
         self.config = config;
         self.wake_ups = WakeUps::default();
+        self.outages.forget_accounts();
         self.with_each_account(step, |account, step| {
             if has_other_vault {
                 account.move_to_other_vault(step);

@@ -20,6 +20,7 @@ mod sharing;
 mod signing_in;
 mod static_credentials;
 mod turning;
+mod unlocking;
 mod watching;
 
 use std::collections::BTreeMap;

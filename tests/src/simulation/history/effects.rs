@@ -9,7 +9,10 @@ use rally_cred_core::{
     time::{Tick, Ticks},
     vault::{Change, ItemKey, ItemKind},
 };
-use rally_cred_proto::{Event, Reply};
+use rally_cred_proto::{
+    Event, Reply,
+    message::{Waiting, WaitingOn},
+};
 
 use super::{
     super::{
@@ -37,6 +40,11 @@ impl History {
                 self.statics.told(id);
             }
             Effect::Tell(id, Event::News(news)) => self.told_news(id, &news),
+            Effect::Tell(id, Event::Waiting(Waiting { profile, on: WaitingOn::KeyringUnlock })) => {
+                self.note(|| format!("{id:?} waits for the keyring to be unlocked"));
+                self.me().promises.awaits_unlock(id, &profile);
+            }
+            Effect::WatchVault(is_wanted) => self.me().watches_vault = is_wanted,
             Effect::Tell(id, Event::GatewayOpen(opened)) => self.gateways.told(id, &opened)?,
             Effect::OpenGateway(epoch, plan) => self.open_gateway(epoch, plan)?,
             Effect::CloseGateway(_) if self.planted == Some(Planted::NeverCloses) => {}

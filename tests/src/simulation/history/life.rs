@@ -123,6 +123,20 @@ impl History {
         self.me().promises.vault_answers(is_open);
     }
 
+    /// The keyring is unlocked, or has come. Whoever waits for that is served, unless the daemon is locked itself.
+    pub(super) fn keyring_opens(&mut self) -> Result<(), Broken> {
+        let is_deaf = self.planted == Some(Planted::DeafToUnlock);
+        if self.me().watches_vault && !is_deaf {
+            self.play_event(Event::VaultUnlocked)?;
+        }
+        let daemon = self.daemons.get(self.at).expect("no such daemon");
+        let unread = |profile: &str| {
+            let mut states = daemon.broker.states();
+            states.any(|(name, state)| name == profile && state == ProfileState::Unread)
+        };
+        daemon.promises.nobody_waits_for_an_open_vault(unread)
+    }
+
     /// Somebody stops the daemon, by a command or by a signal.
     pub(super) fn stop(&mut self) -> Result<(), Broken> {
         self.note(|| "a daemon is told to stop".to_owned());
