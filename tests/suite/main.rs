@@ -61,6 +61,7 @@ mod tidy;
 mod tools;
 mod transcript;
 mod trouble;
+mod unlocking;
 mod variables;
 mod vault;
 mod watch;
