@@ -143,7 +143,7 @@ pub fn answered(gateway: &str, Answered { method, path, status }: &Answered) {
 pub fn catch_up() {
     let late = std::mem::take(&mut *unpoisoned(&LATE));
     if !late.is_empty() {
-        outside::submit(move || write_late(&late));
+        outside::submit_late(move || write_late(&late));
     }
 }
 

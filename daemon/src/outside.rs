@@ -5,22 +5,68 @@
 //! Used by: `start`, which opens it before it confines the rest of the daemon; `program`; `ipc`; `log`.
 
 use std::{
-    io,
-    sync::{OnceLock, mpsc},
+    io, mem,
+    sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
     thread,
+    time::Duration,
 };
 
 type Job = Box<dyn FnOnce() + Send>;
 
-static JOBS: OnceLock<mpsc::Sender<Job>> = OnceLock::new();
+/// How long the thread stays awake after a job. Waking it costs whoever does it more than the answer to a client.
+const AWAKE: Duration = Duration::from_millis(10);
+
+static THREAD: OnceLock<Thread> = OnceLock::new();
+
+#[derive(Default)]
+struct Thread {
+    jobs: Mutex<Jobs>,
+    has_come: Condvar,
+}
+
+#[derive(Default)]
+struct Jobs {
+    waiting: Vec<Job>,
+    is_asleep: bool,
+}
+
+impl Thread {
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, job: Job, is_in_haste: bool) {
+        let mut jobs = self.jobs();
+        jobs.waiting.push(job);
+        let wakes = is_in_haste || jobs.is_asleep;
+        // Else the thread would wake to wait for the lock.
+        drop(jobs);
+        if wakes {
+            self.has_come.notify_one();
+        }
+    }
+
+    fn next(&self) -> Vec<Job> {
+        let none = |jobs: &mut Jobs| jobs.waiting.is_empty();
+        let soon = self.has_come.wait_timeout_while(self.jobs(), AWAKE, none);
+        let (mut jobs, _) = soon.unwrap_or_else(PoisonError::into_inner);
+        jobs.is_asleep = true;
+        let mut jobs = self.has_come.wait_while(jobs, none).unwrap_or_else(PoisonError::into_inner);
+        jobs.is_asleep = false;
+        mem::take(&mut jobs.waiting)
+    }
+}
 
 /// Starts the thread, which stays as free as the caller is now.
 pub fn open() -> io::Result<()> {
-    let (jobs, arriving) = mpsc::channel::<Job>();
-    let serve = move || arriving.into_iter().for_each(|job| job());
+    let serve = || {
+        let thread = THREAD.get_or_init(Thread::default);
+        loop {
+            thread.next().into_iter().for_each(|job| job());
+        }
+    };
     thread::Builder::new().name("outside".to_owned()).spawn(serve)?;
-    // One is enough.
-    JOBS.set(jobs).ok();
+    THREAD.get_or_init(Thread::default);
     Ok(())
 }
 
@@ -31,11 +77,20 @@ pub fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> io::R
     outcome.recv().map_err(|_| io::Error::other("a part of the daemon failed"))
 }
 
-/// Has a job done on that thread, after those before it; without one, does it here and now.
+/// Has a job done on that thread at once, after those before it; without one, does it here and now.
 pub fn submit(job: impl FnOnce() + Send + 'static) {
-    match JOBS.get() {
+    add(job, true);
+}
+
+/// The same for a job that may wait some milliseconds, to be done with the next one.
+pub fn submit_late(job: impl FnOnce() + Send + 'static) {
+    add(job, false);
+}
+
+fn add(job: impl FnOnce() + Send + 'static, is_in_haste: bool) {
+    match THREAD.get() {
         // It is there for as long as the process.
-        Some(jobs) => jobs.send(Box::new(job)).unwrap_or_default(),
+        Some(thread) => thread.add(Box::new(job), is_in_haste),
         None => job(),
     }
 }

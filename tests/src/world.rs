@@ -10,7 +10,10 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::{collections::BTreeMap, fs, net::TcpListener, os::unix::fs::PermissionsExt, sync::LazyLock};
+use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap, fs, net::TcpListener, os::unix::fs::PermissionsExt, sync::LazyLock, thread,
+};
 
 use rally_cred_proto::{Client, Event, Secret, message::Login};
 use serde_json::Value;
@@ -18,6 +21,9 @@ use tempfile::TempDir;
 
 use crate::keyring::KeyringSession;
 use crate::sandbox::{Options, Sandbox};
+
+/// How long a line of the log may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One user's home, environment and programs. Dropping it stops the daemon that runs in it and removes every file.
 #[derive(Debug)]
@@ -216,9 +222,23 @@ impl World {
         daemon
     }
 
-    /// What the daemons of this world have logged so far.
+    /// What the daemons of this world have logged so far. A line that names a client comes after its answer: wait for it
+    /// with [`World::logged`].
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("state/rally-cred/daemon.log")).unwrap_or_default()
+    }
+
+    /// Waits until the log has this text, and returns all of it.
+    pub fn logged(&self, text: &str) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(Instant::now() < end, "{text:?} is not in the log: {log}");
+            thread::yield_now();
+        }
     }
 
     /// Makes the home folder and all in it somebody else's. Only root can do that.

@@ -100,5 +100,5 @@ fn a_command_of_the_config_file_is_as_free_as_its_user() {
     assert_eq!(confined(&world.path("process")), confined(Path::new("/proc/self")));
     // Which program a client is, that thread reads as well.
     world.client(&["get"], question(&sandbox)).succeeded();
-    assert!(world.log().contains("/rally-cred\"\n"), "{}", world.log());
+    world.logged("/rally-cred\"\n");
 }

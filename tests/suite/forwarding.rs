@@ -109,12 +109,8 @@ fn every_request_of_the_protocol_but_get_and_status_is_refused_by_the_forwarded_
     assert_eq!(refused.len(), requests.matches("\n### `").count() - 1, "{refused:?}");
     // Nothing has become of any of them.
     assert_eq!((opened(&world).len(), token_of(&world)), (1, token));
-    assert_eq!(world.log().matches("began a sign-in").count(), 1, "{}", world.log());
-    assert!(
-        world.log().contains("refused by the forwarded socket: a sign-in is not done"),
-        "{}",
-        world.log()
-    );
+    let log = world.logged("refused by the forwarded socket: a sign-in is not done");
+    assert_eq!(log.matches("began a sign-in").count(), 1, "{log}");
     for bad in ["hello", r#"{"v":1,"op":"dance"}"#, r#"{"v":99,"op":"get"}"#, r#"{"v":99,"op":"stop"}"#] {
         assert!(ask(&world, bad).contains(r#""type":"error""#), "{bad}");
     }
@@ -130,7 +126,7 @@ fn a_host_without_any_configuration_gets_the_near_sides_token_and_can_do_nothing
     assert_eq!(got.stdout, token_of(&near_side));
     let got = far.run(&["rally-cred", "get"], &question(&sandbox)).succeeded();
     assert!(got.stdout.contains("password="), "{got:?}");
-    assert!(near_side.log().contains("handed out a token by the forwarded socket"), "{}", near_side.log());
+    near_side.logged("handed out a token by the forwarded socket");
     let shown = far.run(&["rally-cred", "status"], "").succeeded();
     assert!(shown.stdout.contains(&format!("machine  {}, by the forwarded socket", near())), "{shown:?}");
     let shown = near_side.client(&["status"], "").succeeded();

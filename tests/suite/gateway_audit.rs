@@ -14,7 +14,7 @@ fn the_log_has_a_line_of_each_request_and_neither_query_nor_header_nor_body() {
     let words = ["gateway", "--via", "http", "--set", "SERVER=base-url", "--", "sh", "-c"];
     let ask = ask.replace("$0", "$SERVER");
     let key = world.client(&[&words[..], &[&ask]].concat(), "").succeeded().stdout;
-    let log = world.log();
+    let log = world.logged(" status=401");
     let lines: Vec<_> = log.lines().filter(|line| line.contains("answered a request")).collect();
     let [created, refused] = lines[..] else { panic!("{log}") };
     for said in ["gateway=\"sh-", "method=\"POST\"", "path=\"/slm/webservice/v2.0/defect/create\"", "status="]

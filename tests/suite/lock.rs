@@ -7,7 +7,6 @@ use rally_cred_tests::logind::Logind;
 use rally_cred_tests::sandbox::Sandbox;
 use rally_cred_tests::world::{self, World};
 
-use crate::logind::wait_for_line;
 use crate::sign_in::{sign_in, with_browser};
 
 /// A person who signed in, and whose keyring has that.
@@ -90,7 +89,7 @@ fn it_locks_with_the_session_and_when_the_machine_sleeps_if_the_config_file_says
     let profile = world::profile_for(&sandbox);
     world.configure(&format!("{profile}[lock]\non = [\"session\", \"sleep\"]\n"));
     let _daemon = world.start_daemon();
-    wait_for_line(&world, "logind is watched");
+    world.logged("logind is watched");
     for (by, happen) in [
         ("session", (&|| logind.lock()) as &dyn Fn()),
         ("sleep", &|| {

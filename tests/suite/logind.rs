@@ -7,14 +7,6 @@ use std::fs;
 use rally_cred_tests::logind::{Logind, own_user};
 use rally_cred_tests::world::World;
 
-/// Waits for a line in the log; each look is a request to the daemon.
-#[track_caller]
-pub(crate) fn wait_for_line(world: &World, text: &str) {
-    while !world.log().contains(text) {
-        world.status();
-    }
-}
-
 #[test]
 fn sessions_that_are_locked_and_sleep_are_heard_of_from_logind_alone_and_cost_no_thread() {
     let logind = Logind::start();
@@ -22,7 +14,7 @@ fn sessions_that_are_locked_and_sleep_are_heard_of_from_logind_alone_and_cost_no
     logind.join(&mut world);
     world.set("RALLY_CRED_LOG", "debug");
     let mut daemon = world.start_daemon();
-    wait_for_line(&world, "logind is watched");
+    world.logged("logind is watched");
     let threads = fs::read_dir(format!("/proc/{}/task", daemon.0.id())).unwrap();
     let mut threads: Vec<_> =
         threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("comm")).unwrap()).collect();
@@ -32,13 +24,13 @@ fn sessions_that_are_locked_and_sleep_are_heard_of_from_logind_alone_and_cost_no
     // Each comes after the one before it, so whatever was not heard by then is not heard at all.
     logind.forge_suspend(false);
     logind.suspend(true);
-    wait_for_line(&world, "is_beginning=true");
+    world.logged("is_beginning=true");
     assert!(!world.log().contains("is_beginning=false"), "{}", world.log());
     logind.suspend(false);
-    wait_for_line(&world, "is_beginning=false");
+    world.logged("is_beginning=false");
     logind.lock_of_another();
     logind.lock();
-    wait_for_line(&world, &format!("a session was locked uid={}", own_user()));
+    world.logged(&format!("a session was locked uid={}", own_user()));
     daemon.stop();
 }
 
@@ -47,7 +39,7 @@ fn a_daemon_without_a_system_bus_says_so_once_at_debug_level() {
     let mut world = World::new();
     world.set("RALLY_CRED_LOG", "debug");
     let mut daemon = world.start_daemon();
-    wait_for_line(&world, "logind is not watched");
+    world.logged("logind is not watched");
     daemon.stop();
     assert_eq!(world.log().matches("logind").count(), 1, "{}", world.log());
 }

@@ -72,7 +72,7 @@ fn a_daemon_whose_folder_is_removed_moved_or_replaced_ends_and_the_next_client_s
         let mut daemon = world.start_daemon();
         lose(&world);
         assert_eq!(daemon.wait().code(), Some(0), "{name}");
-        assert!(world.log().contains("stopped"), "{name}: {}", world.log());
+        assert!(world.log().ends_with("stopped\n"), "{name}: {}", world.log());
         fs::create_dir_all(world.path("run")).unwrap();
         private(&world.path("run"));
         let started = world.client(&["daemon", "start"], "");

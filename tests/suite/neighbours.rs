@@ -240,7 +240,7 @@ fn whoever_reads_the_browsers_arguments_gets_neither_the_state_nor_the_sign_in()
         assert!(got.starts_with("HTTP/1.1 403 ") && got.contains("user 65534"), "{got}");
         assert!(!got.contains(&state) && !got.contains("location"), "{got}");
     }
-    assert!(world.log().contains("refused another user's request for a sign-in"), "{}", world.log());
+    world.logged("refused another user's request for a sign-in");
 
     // The address still leads to Rally, once, and the sign-in ends as it should.
     let visit = sandbox.browser().allow(start.as_str()).unwrap();

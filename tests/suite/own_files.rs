@@ -57,7 +57,7 @@ fn whatever_is_in_the_place_of_the_log_the_daemon_serves_without_and_warns_once(
         // What is said to help, helps.
         let remedy = world.follow(&started);
         assert_eq!(run(&world, &["daemon", "restart"], "").stderr, "", "{kind}: {remedy}");
-        assert!(world.log().contains("ready"), "{kind}: {}", world.log());
+        world.logged("ready");
     }
 }
 

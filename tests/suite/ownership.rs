@@ -111,7 +111,7 @@ fn a_user_whose_state_folder_root_has_made_gets_a_daemon_and_the_command_that_me
     assert_eq!(mended.code, Some(0), "{remedy}: {mended:?}");
     let restarted = as_user(&["rally-cred", "daemon", "restart"]);
     assert_eq!((restarted.code, restarted.stderr.as_str()), (Some(0), ""), "{restarted:?}");
-    assert!(world.log().contains("ready"), "{}", world.log());
+    world.logged("ready");
     assert_eq!(fs::metadata(world.path("state/rally-cred/daemon.log")).unwrap().uid(), OTHER);
     as_user(&["rally-cred", "daemon", "stop"]).succeeded();
 }

@@ -278,7 +278,7 @@ fn signals_stop_the_daemon_in_order_or_have_it_read_its_config_again() {
 
     world.configure("no config");
     daemon.signal("HUP");
-    while !world.log().contains("the old configuration stays in force") {}
+    world.logged("the old configuration stays in force");
     assert_eq!(profiles(), 2);
     daemon.signal("INT");
     assert!(daemon.wait().success());

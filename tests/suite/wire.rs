@@ -185,7 +185,7 @@ fn a_client_of_another_user_is_refused_and_logged() {
     let curl = ["--reuid=65534", "--clear-groups", "curl", "--silent", "--unix-socket", &socket, "http://x/"];
     let got = world.run("setpriv", &curl, "");
     assert!(got.code != Some(0) && !got.stdout.contains("type"), "{got:?}");
-    assert!(world.log().contains("refused a connection: it comes from uid 65534"), "{}", world.log());
+    world.logged("refused a connection: it comes from uid 65534");
 }
 
 #[test]
@@ -239,9 +239,7 @@ fn a_client_that_can_no_longer_be_told_anything_frees_its_place() {
     let secret = sandbox.options().client_secret;
     let login = format!("{{\"v\":1,\"op\":\"login\",\"client_secret\":\"{secret}\",\"can_paste\":true}}\n");
     stream.write_all(login.as_bytes()).unwrap();
-    while !world.log().contains("began a sign-in") {
-        thread::yield_now();
-    }
+    world.logged("began a sign-in");
     let is_free = || {
         let profile = &world.status()["profiles"][0];
         profile["state"] == "signed_out" && profile["waiting"] == 0

@@ -158,7 +158,8 @@ pub(super) fn pasted(bytes: &[u8]) {
         match expected.read_pasted(text) {
             Ok(redirect) => {
                 check(&redirect);
-                is_answer(query(unquoted(text)), own);
+                let whole: String = unquoted(text).chars().filter(|letter| !letter.is_whitespace()).collect();
+                is_answer(query(&whole), own);
             }
             Err(not_ours) => is_harmless_fault(&not_ours.fault()),
         }
