@@ -99,7 +99,9 @@ pub static FLAGS: [Flag; 7] = [
         value: Some("DURATION"),
         help: "Time limit for everything together, such as 30s or 2m; if given, a locked keyring is waited for \
                [default: 2m]",
-        set: |options, text| duration::parse(text).map(|seconds| (options.wait, options.has_time) = (seconds, true)),
+        set: |options, text| {
+            duration::parse(text).map(|seconds| (options.wait, options.has_time) = (seconds, true))
+        },
     },
     Flag {
         name: "min-validity",

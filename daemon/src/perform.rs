@@ -46,6 +46,8 @@ pub struct Performer {
     listeners: HashMap<Epoch, oneshot::Sender<Page>>,
     /// What watches the vault, if anything does.
     vault_watch: JoinSet<()>,
+    /// The same of the network.
+    network_watch: JoinSet<()>,
     gateways: Gateways,
 }
 
@@ -73,6 +75,7 @@ impl Performer {
             manager,
             listeners: HashMap::new(),
             vault_watch: JoinSet::new(),
+            network_watch: JoinSet::new(),
         }
     }
 
@@ -121,6 +124,7 @@ impl Performer {
                 }
             }
             Effect::WatchVault(is_wanted) => self.watch_vault(is_wanted),
+            Effect::WatchNetwork(is_wanted) => self.watch_network(is_wanted),
             Effect::MoveItems { id, from, to, step, is_in_use } => {
                 let vaults = (self.open(&from), self.open(&to));
                 spawn_local(moving::run(self.driver.clone(), id, vaults, step, is_in_use));
@@ -211,6 +215,19 @@ impl Performer {
             let (driver, vault) = (self.driver.clone(), self.vault.clone());
             let watch = async move { vault.watch(|| driver.happened(Event::VaultUnlocked)).await };
             self.vault_watch.spawn_local(watch);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = is_wanted;
+    }
+
+    /// Watches the network, or no more. Where the system does not say when it is another, pauses end by themselves.
+    fn watch_network(&mut self, is_wanted: bool) {
+        self.network_watch = JoinSet::new();
+        #[cfg(target_os = "linux")]
+        if is_wanted {
+            let driver = self.driver.clone();
+            let watch = async move { crate::netlink::watch(|| driver.happened(Event::Online)).await };
+            self.network_watch.spawn_local(watch);
         }
         #[cfg(not(target_os = "linux"))]
         let _ = is_wanted;

@@ -19,8 +19,8 @@ use std::{
 
 use tempfile::TempDir;
 use zbus::blocking::{Connection, MessageIterator};
-use zbus::{blocking::connection::Builder, message::Type};
 use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue, Value};
+use zbus::{blocking::connection::Builder, message::Type};
 
 /// What unlocks the keyring of a test.
 const PASSWORD: &str = "pw";
@@ -186,7 +186,8 @@ impl KeyringSession {
         let (keyring, path) = (Some("org.freedesktop.secrets"), "/org/freedesktop/secrets");
         // The value that names no algorithm is an empty text.
         let plain = ("plain", Value::from(""));
-        let opened = bus.call_method(keyring, path, Some("org.freedesktop.Secret.Service"), "OpenSession", &plain);
+        let opened =
+            bus.call_method(keyring, path, Some("org.freedesktop.Secret.Service"), "OpenSession", &plain);
         let opened = opened.expect("a session");
         let (_, session): (OwnedValue, OwnedObjectPath) = opened.body().deserialize().expect("its path");
         let password = (session, Vec::<u8>::new(), PASSWORD.as_bytes(), "text/plain");

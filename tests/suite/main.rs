@@ -39,6 +39,7 @@ mod no_browser;
 mod no_daemon;
 mod no_keyring;
 mod odd_names;
+mod offline;
 mod own_files;
 mod ownership;
 mod places;

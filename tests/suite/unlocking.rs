@@ -5,6 +5,7 @@
 use std::process::Command;
 
 use rally_cred_tests::keyring::KeyringSession;
+use rally_cred_tests::world;
 
 use crate::sign_in::{sign_in, signed_in_with_keyring, with_browser};
 
@@ -12,7 +13,8 @@ use crate::sign_in::{sign_in, signed_in_with_keyring, with_browser};
 fn a_get_that_waits_for_a_locked_keyring_is_answered_once_it_is_unlocked() {
     let (_sandbox, world, mut keyring, mut daemon) = signed_in_with_keyring();
     let token = world.client(&["get", "--format", "token"], "").succeeded().stdout;
-    let unlock: [fn(&mut KeyringSession); 2] = [|keyring| keyring.unlock(), |keyring| keyring.restart_keyring(true)];
+    let unlock: [fn(&mut KeyringSession); 2] =
+        [|keyring| keyring.unlock(), |keyring| keyring.restart_keyring(true)];
     for unlock in unlock {
         daemon.kill();
         keyring.lock();
@@ -34,7 +36,7 @@ fn a_get_that_waits_for_a_locked_keyring_is_answered_once_it_is_unlocked() {
 #[test]
 fn a_daemon_that_was_started_before_the_session_bus_saves_what_it_has_once_a_keyring_comes() {
     let (sandbox, mut world) = with_browser();
-    world.configure(&format!("static_hosts = \"*\"\n{}", rally_cred_tests::world::profile_for(&sandbox)));
+    world.configure(&format!("{}[static]\nhosts = [\"*\"]\n", world::profile_for(&sandbox)));
     world.unset("DBUS_SESSION_BUS_ADDRESS");
     let _daemon = world.start_daemon();
     sign_in(&world, &sandbox);

@@ -90,6 +90,8 @@ pub enum Event {
     ReloadWanted,
     /// The user or the system wants the daemon to stop (SIGTERM, SIGINT).
     StopWanted,
+    /// The network is another: an address or a default route has come.
+    Online,
     /// The vault was unlocked, or has come, as far as it tells; it may be asked again.
     VaultUnlocked,
     /// A session of this user was locked.
@@ -152,6 +154,8 @@ pub enum Effect {
     MoveItems { id: AskId, from: Keyring, to: Keyring, step: message::MoveStep, is_in_use: bool },
     /// Use this vault from now on.
     OpenVault(Keyring),
+    /// Watch for the network to be another, or do so no more; each time comes as [`Event::Online`].
+    WatchNetwork(bool),
     /// Watch for the vault to be unlocked or to come, or do so no more; each time comes as [`Event::VaultUnlocked`].
     WatchVault(bool),
     /// Open the redirect listener; comes back as [`Outcome::Listening`], then perhaps [`Outcome::Redirected`].

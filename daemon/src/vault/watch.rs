@@ -7,10 +7,7 @@ use std::{collections::HashMap, io, ops::ControlFlow, path::Path, time::Duration
 
 use rally_cred_proto::plain::plain;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use tokio::{
-    io::unix::AsyncFd,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use zbus::{
     Address, Connection, MatchRule, MessageStream,
     message::Type,
@@ -18,7 +15,10 @@ use zbus::{
 };
 
 use super::keyring::SERVICE as OURS;
-use crate::bus::{self, PATIENCE, next};
+use crate::{
+    bus::{self, PATIENCE, next},
+    descriptor::Descriptor,
+};
 
 const BUS: &str = "org.freedesktop.DBus";
 const SERVICE: &str = "org.freedesktop.secrets";
@@ -120,7 +120,8 @@ async fn is_unlocked(bus: &Connection) -> bool {
 
 async fn ask_whether_unlocked(bus: &Connection) -> zbus::Result<bool> {
     // A call to a service that is not there would start it.
-    let is_there = bus.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "NameHasOwner", &SERVICE).await?;
+    let is_there =
+        bus.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "NameHasOwner", &SERVICE).await?;
     if !is_there.body().deserialize::<bool>()? {
         return Ok(false);
     }
@@ -131,7 +132,8 @@ async fn ask_whether_unlocked(bus: &Connection) -> zbus::Result<bool> {
         return Ok(false);
     }
     let properties = Some("org.freedesktop.DBus.Properties");
-    let locked = bus.call_method(Some(SERVICE), &collection, properties, "Get", &(COLLECTION, "Locked")).await?;
+    let locked =
+        bus.call_method(Some(SERVICE), &collection, properties, "Get", &(COLLECTION, "Locked")).await?;
     if bool::try_from(locked.body().deserialize::<OwnedValue>()?)? {
         return Ok(false);
     }
@@ -142,27 +144,18 @@ async fn ask_whether_unlocked(bus: &Connection) -> zbus::Result<bool> {
 }
 
 /// A folder in which a socket may be made.
-struct Folder(AsyncFd<std::os::fd::OwnedFd>);
+struct Folder(Descriptor);
 
 impl Folder {
-    #[expect(deprecated, reason = "what the new constructor wants promised by unsafe code, an `OwnedFd` keeps by itself")]
     fn watch(path: &Path) -> io::Result<Self> {
         let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         let made = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ATTRIB | WatchFlags::ONLYDIR;
         inotify::add_watch(&events, path, made)?;
-        Ok(Self(AsyncFd::new(events)?))
+        Descriptor::new(events).map(Self)
     }
 
     /// Waits until something in it was made.
     async fn changed(&mut self) -> io::Result<()> {
-        loop {
-            let mut ready = self.0.readable_mut().await?;
-            let mut room = [0; 4096];
-            match rustix::io::read(ready.get_inner(), &mut room) {
-                Ok(_) => return Ok(()),
-                Err(rustix::io::Errno::WOULDBLOCK) => ready.clear_ready(),
-                Err(err) => return Err(err.into()),
-            }
-        }
+        self.0.read(&mut [0; 4096]).await.map(drop)
     }
 }

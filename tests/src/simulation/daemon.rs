@@ -56,6 +56,8 @@ pub(super) struct Daemon {
     pub(super) promises: Promises,
     /// Whether it hears when the keyring is unlocked.
     pub(super) watches_vault: bool,
+    /// Whether it hears when the network is another.
+    pub(super) watches_network: bool,
     pub(super) watchers: Watchers,
     /// By gateway: the newest question to the keyring.
     pub(super) gateway_reads: BTreeMap<String, Epoch>,
@@ -103,6 +105,7 @@ impl Daemon {
             answered: Vec::new(),
             promises: Promises::default(),
             watches_vault: false,
+            watches_network: false,
             watchers: Watchers::default(),
             gateway_reads: BTreeMap::new(),
             asked_of: BTreeMap::new(),
@@ -133,7 +136,7 @@ impl Daemon {
         self.outcomes.clear();
         self.answered.clear();
         self.promises.ended();
-        self.watches_vault = false;
+        (self.watches_vault, self.watches_network) = (false, false);
         self.watchers.ended();
         self.gateway_reads.clear();
         self.asked_of.clear();

@@ -204,7 +204,7 @@ impl History {
                 self.mood = self.pick(&[Well, Well, Unreachable, Busy, Maintenance, Losing]);
                 self.daemons.iter_mut().for_each(|daemon| daemon.promises.forget_reports());
                 self.note(|| "Rally's mood changed".to_owned());
-                Ok(())
+                self.each_daemon(Self::network_changes)
             }
             84..=87 => {
                 use Health::{Fails, Hangs, Locked, Missing, Works};
@@ -230,7 +230,8 @@ impl History {
                 self.tick = self.tick + Ticks::seconds(self.chance.below(8 * 3600));
                 self.each_daemon(|history| {
                     history.deliver_due()?;
-                    history.play_event(Event::TimePassed)
+                    history.play_event(Event::TimePassed)?;
+                    history.play_event(Event::Woke)
                 })
             }
             90 => {
@@ -365,8 +366,8 @@ impl History {
                 let client = (client_id.as_str(), client_secret.as_str());
                 let raw = self.rally.answer(&mut self.chance, self.tick, mood, client, &form);
                 let failed = !matches!(&raw, RawAnswer::Arrived { status: 200, .. }) || mood != Mood::Well;
-                let tick = self.tick;
-                self.me().promises.post_ended(profile, epoch, failed, tick)?;
+                let (tick, by_network) = (self.tick, matches!(mood, Mood::Unreachable | Mood::Losing));
+                self.me().promises.post_ended(profile, epoch, failed, by_network, tick)?;
                 if let RawAnswer::Arrived { body, .. } = &raw
                     && let Ok(answer) = serde_json::from_slice::<serde_json::Value>(body)
                     && let Some(token) = answer.get("access_token").and_then(|token| token.as_str())

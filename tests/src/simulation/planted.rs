@@ -89,11 +89,13 @@ pub enum Planted {
     LossyLock,
     /// That the vault was unlocked is not heard.
     DeafToUnlock,
+    /// That the network is another is not heard.
+    DeafToNetwork,
 }
 
 impl Planted {
     /// Every bug, with the promise that it breaks.
-    pub const ALL: [(Self, &'static str); 40] = [
+    pub const ALL: [(Self, &'static str); 41] = [
         (Self::LongLives, "no expired token is ever answered"),
         (Self::DeafToErase, "no erased token is ever answered"),
         (Self::AnswersTwice, "every caller gets exactly one answer"),
@@ -140,6 +142,7 @@ impl Planted {
         (Self::DeafToLock, "a locked daemon hands out nothing"),
         (Self::LossyLock, "nothing that is to be saved is lost by a lock"),
         (Self::DeafToUnlock, "whoever waits for a locked vault is served once it is unlocked"),
+        (Self::DeafToNetwork, "nobody is refused for want of the network before"),
     ];
 }
 

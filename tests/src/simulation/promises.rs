@@ -9,7 +9,7 @@ use rally_cred_core::{
     event::{AskId, Epoch},
     time::{Tick, Ticks},
 };
-use rally_cred_proto::Reply;
+use rally_cred_proto::{Fault, FaultKind, Reply};
 
 use super::{
     cast::number_of,
@@ -43,6 +43,8 @@ pub(super) struct Promises {
     listeners: BTreeMap<usize, Epoch>,
     posts: BTreeMap<usize, Epoch>,
     failures: BTreeMap<usize, Vec<Tick>>,
+    /// By profile whose last token request failed for want of a network: how often that is another since.
+    cut_off: BTreeMap<usize, Cut>,
     look_ups: HashMap<String, Vec<Tick>>,
     /// By profile: the question to the source of its client secret.
     fetches: BTreeMap<usize, Epoch>,
@@ -53,6 +55,14 @@ pub(super) struct Promises {
     is_locked: bool,
     /// Whether the last that the vault said is that it is open.
     is_vault_open: bool,
+}
+
+/// Token requests in a row that failed for want of a network.
+#[derive(Debug, Default)]
+struct Cut {
+    times: usize,
+    /// Whether the network is another since the last.
+    is_over: bool,
 }
 
 /// A promise that was broken.
@@ -272,6 +282,7 @@ impl Promises {
     /// A sign-out, or another OAuth client, lets jobs go that cannot be called back.
     pub(super) fn forgot(&mut self, profile: usize) {
         self.posts.remove(&profile);
+        self.cut_off.remove(&profile);
         self.moved(profile);
     }
 
@@ -324,14 +335,40 @@ impl Promises {
         }
     }
 
+    pub(super) fn network_changed(&mut self) {
+        self.cut_off.values_mut().for_each(|cut| cut.is_over = true);
+    }
+
+    /// Nobody is refused for want of the network before. A network that comes and goes may be waited for.
+    pub(super) fn hears_of_this_network(&self, profile: Option<usize>, answer: &Reply) -> Result<(), Broken> {
+        let (Some(profile), Reply::Error(Fault { kind: FaultKind::Unreachable, what, .. })) =
+            (profile, answer)
+        else {
+            return Ok(());
+        };
+        match self.cut_off.get(&profile) {
+            Some(cut) if cut.is_over && cut.times <= 2 && !what.starts_with("it is not known yet") => {
+                Err(format!("profile {profile} was refused, since there was no network before"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Attempts that fail become rarer.
     pub(super) fn post_ended(
         &mut self,
         profile: usize,
         epoch: Epoch,
         failed: bool,
+        by_network: bool,
         now: Tick,
     ) -> Result<(), Broken> {
+        if by_network {
+            let cut = self.cut_off.entry(profile).or_default();
+            *cut = Cut { times: cut.times + 1, is_over: false };
+        } else {
+            self.cut_off.remove(&profile);
+        }
         self.posts.retain(|_, open| *open != epoch);
         self.came_back(epoch);
         let failures = self.failures.entry(profile).or_default();
@@ -366,6 +403,7 @@ impl Promises {
     pub(super) fn ended(&mut self) {
         self.answered.extend(std::mem::take(&mut self.open).into_keys());
         self.awaits_unlock.clear();
+        self.cut_off.clear();
         self.listeners.clear();
         self.posts.clear();
         self.forget_marks();

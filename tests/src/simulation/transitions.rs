@@ -46,7 +46,7 @@ pub enum Cause {
     TimePassed,
     /// The daemon was told to reload or to stop.
     Daemon,
-    /// The vault was unlocked, the session was locked, or the machine sleeps or wakes.
+    /// The network is another, the vault was unlocked, the session was locked, or the machine sleeps or wakes.
     System,
 }
 
@@ -68,7 +68,9 @@ impl Cause {
             },
             Event::TimePassed | Event::VaultCalendar { .. } => Self::TimePassed,
             Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,
-            Event::VaultUnlocked | Event::SessionLocked | Event::Sleeping | Event::Woke => Self::System,
+            Event::Online | Event::VaultUnlocked | Event::SessionLocked | Event::Sleeping | Event::Woke => {
+                Self::System
+            }
         }
     }
 }

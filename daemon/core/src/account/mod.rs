@@ -39,6 +39,7 @@ use crate::{
         alerts::Alerts, backoff::Backoff, client_secret::ClientSecret, cool_down::CoolDown, job::Job,
         lease::Lease, reports::Reports, slot::Slot, token::Token,
     },
+    answer::Retry,
     event::{Alert, AskId, Effect, Epoch, GrantStep, Outcome, Peer},
     item::Item,
     jobs::Owner,
@@ -115,7 +116,10 @@ impl Account {
     /// Takes a request in, and answers it at once if possible.
     pub(crate) fn ask(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, deadline: Tick, wants: Wants) {
         let (generation, tried) = (self.token.generation(), Vec::new());
-        self.take_in(step, Waiter { id, peer, deadline, generation, wants, told: false, told_to_unlock: false, tried });
+        self.take_in(
+            step,
+            Waiter { id, peer, deadline, generation, wants, told: false, told_to_unlock: false, tried },
+        );
     }
 
     /// Takes in a request that another profile had no answer for.
@@ -230,7 +234,7 @@ impl Account {
                 let fault = Fault::new(FaultKind::TimedOut, "the token ended before it could be given out")
                     .why("Rally gives out tokens that live too short, or the keyring takes too long")
                     .run("rally-cred doctor");
-                self.back_off(step, fault, Some(1));
+                self.back_off(step, fault, Retry::After(1));
             } else if is_waited_for || self.is_renewal_due(step.now) {
                 self.begin_renewal(step);
             }

@@ -6,12 +6,7 @@
 use rally_cred_proto::{Fault, message::WaitingOn};
 
 use crate::{
-    account::Account,
-    lock::tell_waiting_on,
-    step::Step,
-    time::Now,
-    vault::VaultTrouble,
-    waiter::Waiter,
+    account::Account, lock::tell_waiting_on, step::Step, time::Now, vault::VaultTrouble, waiter::Waiter,
 };
 
 impl Account {
@@ -23,9 +18,8 @@ impl Account {
         fault: &Fault,
     ) {
         // A token that is still good is given out at once.
-        let may_wait = trouble.awaits_person()
-            && step.keyring.says_when_unlocked()
-            && self.validity(step.now).is_none();
+        let may_wait =
+            trouble.awaits_person() && step.keyring.says_when_unlocked() && self.validity(step.now).is_none();
         self.refuse_if(step, fault, |account, step, waiter| {
             !account.awaits_vault_only(step.now, waiter) && !(may_wait && waiter.awaits_unlock())
         });

@@ -24,11 +24,10 @@ impl Idleness {
             // Nobody asks for anything by these.
             Event::TimePassed
             | Event::VaultUnlocked
+            | Event::Online
             | Event::SessionLocked
             | Event::Sleeping
-            | Event::Woke => {
-                self.quiet_since.get_or_insert(now.tick)
-            }
+            | Event::Woke => self.quiet_since.get_or_insert(now.tick),
             _ => self.quiet_since.insert(now.tick),
         };
     }

@@ -191,7 +191,8 @@ impl Broker {
             Event::ReloadWanted => self.read_config(step),
             Event::StopWanted => self.stop(step, None),
             Event::VaultUnlocked => self.vault_unlocked(step),
-            Event::SessionLocked | Event::Sleeping | Event::Woke => {}
+            Event::Online | Event::Woke => self.online(step),
+            Event::SessionLocked | Event::Sleeping => {}
         }
     }
 
@@ -254,7 +255,7 @@ impl Broker {
         let Some(account) = self.accounts.get_mut(name) else { return };
         f(account, step);
         self.wake_ups.set(name, account.next_deadline(step));
-        self.outages.set(name, account.awaits_vault(step.now));
+        self.outages.set(name, account.awaits_vault(step.now), account.awaits_network());
     }
 
     /// Settles what accounts passed on: status requests that waited for a read, and requests for another user.
@@ -601,6 +602,13 @@ impl Broker {
         }
         self.statics.vault_unlocked(step);
         self.gateways.vault_unlocked(step);
+    }
+
+    /// Has all be tried again that the network was in the way of.
+    fn online(&mut self, step: &mut Step<'_>) {
+        for name in self.outages.of_network() {
+            self.with_account(step, &name, Account::online);
+        }
     }
 
     fn read_config(&mut self, step: &mut Step<'_>) {

@@ -12,6 +12,7 @@ mod identifying;
 mod idling;
 mod keeping;
 mod locking;
+mod network;
 mod renewing;
 mod restraint;
 mod running;

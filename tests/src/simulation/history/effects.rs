@@ -45,6 +45,7 @@ impl History {
                 self.me().promises.awaits_unlock(id, &profile);
             }
             Effect::WatchVault(is_wanted) => self.me().watches_vault = is_wanted,
+            Effect::WatchNetwork(is_wanted) => self.me().watches_network = is_wanted,
             Effect::Tell(id, Event::GatewayOpen(opened)) => self.gateways.told(id, &opened)?,
             Effect::OpenGateway(epoch, plan) => self.open_gateway(epoch, plan)?,
             Effect::CloseGateway(_) if self.planted == Some(Planted::NeverCloses) => {}
@@ -84,6 +85,8 @@ impl History {
                 self.tools_are_answered(id, &answer)?;
                 let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
                 daemon.promises.replied(id)?;
+                let profile = daemon.asked_of.get(&id).copied();
+                daemon.promises.hears_of_this_network(profile, &answer)?;
                 if answers_twice {
                     daemon.promises.replied(id)?;
                 }

@@ -137,6 +137,18 @@ impl History {
         daemon.promises.nobody_waits_for_an_open_vault(unread)
     }
 
+    /// The network is another, and Rally may be reached by it or not. Now and then it comes and goes.
+    pub(super) fn network_changes(&mut self) -> Result<(), Broken> {
+        let times = if self.chance.one_in(10) { 50 } else { 1 };
+        for _ in 0..times {
+            self.me().promises.network_changed();
+            if self.me().watches_network && self.planted != Some(Planted::DeafToNetwork) {
+                self.play_event(Event::Online)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Somebody stops the daemon, by a command or by a signal.
     pub(super) fn stop(&mut self) -> Result<(), Broken> {
         self.note(|| "a daemon is told to stop".to_owned());
