@@ -5,6 +5,7 @@
 mod checkup;
 mod handed_in;
 mod moving;
+mod repairing;
 
 use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
@@ -128,6 +129,14 @@ impl Performer {
             Effect::MoveItems { id, from, to, step, is_in_use } => {
                 let vaults = (self.open(&from), self.open(&to));
                 spawn_local(moving::run(self.driver.clone(), id, vaults, step, is_in_use));
+            }
+            Effect::RepairItems { epoch, id, config, ask } => {
+                let files = matches!(config.keyring, Keyring::File(_)).then(|| self.files.clone());
+                let (driver, vault) = (self.driver.clone(), self.vault.clone());
+                self.run(epoch, async move {
+                    let (mended, ended) = repairing::run(&driver, id, &vault, files, &config, &ask).await;
+                    Outcome::Repaired(mended, ended)
+                });
             }
             Effect::Listen(epoch, expected) => self.listen(epoch, expected),
             Effect::EndListening(epoch, page) => {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod alerts;
+mod audit;
 mod bounded_waits;
 mod chromium;
 mod ci;
@@ -46,6 +47,7 @@ mod places;
 mod quoted_secrets;
 mod release;
 mod remedies;
+mod repair;
 mod sandbox;
 mod secrets;
 mod setup;

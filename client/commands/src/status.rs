@@ -2,6 +2,8 @@
 //! Does not: start a daemon, or judge the state; the daemon does.
 //! Used by: people, and scripts with `--json`.
 
+mod audit;
+
 use std::{fmt::Write as _, time::Duration};
 
 use clap::Args;
@@ -38,11 +40,17 @@ pub(crate) struct Options {
     /// Ask Rally whether it takes the tokens
     #[arg(long)]
     check: bool,
+    /// Show who was given a token or refused one, the last hundred times
+    #[arg(long, conflicts_with_all = ["profile", "check"])]
+    audit: bool,
 }
 
 /// Shows the daemon. The exit code is 0 only if every profile shown can be served now; otherwise that of the first fault.
 pub(crate) fn run(options: Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let Options { profile, json, check } = options;
+    let Options { profile, json, check, audit } = options;
+    if audit {
+        return audit::run(json, sys, output);
+    }
     let mut deadline = Deadline::after(if check { PATIENCE_WITH_CHECK } else { PATIENCE });
     let (mut profiles, mut gateways) = (Vec::new(), Vec::new());
     let ask = StatusAsk { profile, check };

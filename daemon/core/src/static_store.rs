@@ -12,14 +12,14 @@ use rally_cred_proto::{
 };
 
 use super::{
-    event::{AskId, Effect, Entry as LogEntry, Epoch, Outcome, Peer},
+    event::{AskId, Effect, Epoch, Outcome},
     jobs::Owner,
     lock::{locked, tell_waiting, tell_waiting_on},
     record::{self, Decoded},
     static_record::{Entry, Server, StaticRecord, Wanted},
     step::Step,
     time::Tick,
-    vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble},
+    vault::{self, Change, Changed, ItemKey, ItemKind, Read, VaultTrouble},
 };
 
 /// What is known of one server's credentials, and who waits for it.
@@ -94,7 +94,7 @@ impl Waiting {
 
 #[derive(Clone, Debug)]
 pub(super) enum Wants {
-    Get { peer: Peer, wanted: Wanted, takes_authtype: bool, awaits_unlock: bool },
+    Get { wanted: Wanted, takes_authtype: bool, awaits_unlock: bool },
     Store(Entry),
     Erase(Wanted),
 }
@@ -278,8 +278,8 @@ impl HostStore {
             }
             let again = is_change.then(|| waiting.clone());
             let has_changed = match waiting.wants {
-                Wants::Get { peer, .. } => {
-                    self.answer_get(step, waiting.id, peer, found);
+                Wants::Get { .. } => {
+                    self.answer_get(step, waiting.id, found);
                     continue;
                 }
                 Wants::Store(entry) => held.record.put(entry),
@@ -309,9 +309,8 @@ impl HostStore {
         self.known = Known::Loading { epoch, was };
     }
 
-    fn answer_get(&self, step: &mut Step<'_>, id: AskId, peer: Peer, found: Option<Credential>) {
+    fn answer_get(&self, step: &mut Step<'_>, id: AskId, found: Option<Credential>) {
         let Some(credential) = found else { return step.reply(id, Reply::NoMatch) };
-        step.effects.push(Effect::Log(LogEntry::HandedStatic { server: self.server.name(), peer }));
         let Server { protocol, host } = self.server.clone();
         step.reply(id, Reply::StaticCredential(Box::new(StaticCredential { protocol, host, credential })));
     }
@@ -333,8 +332,12 @@ impl HostStore {
             Ok(None) => Ok(StaticRecord::default()),
             Ok(Some(text)) => match StaticRecord::decode(text) {
                 Decoded::Ours(record) => Ok(record),
-                Decoded::OfOther | Decoded::Damaged => Err(self.unreadable("it is damaged")),
-                Decoded::Later => Err(self.unreadable("a later version of rally-cred wrote it")),
+                Decoded::OfOther | Decoded::Damaged => {
+                    Err(self.unreadable("they are damaged").run(vault::REPAIR))
+                }
+                Decoded::Later => Err(self.unreadable("a later version of rally-cred wrote them").remedy(
+                    format!("run that version, or take {} out of the keyring", self.key().account()),
+                )),
             },
             Err(trouble) if trouble.is_missing() && step.keyring.may_use_memory() => {
                 // What was read from it is all there is now.
@@ -395,13 +398,13 @@ impl HostStore {
         }
         for Waiting { id, wants, .. } in std::mem::take(&mut self.waiting) {
             match wants {
-                Wants::Get { peer, wanted, takes_authtype, awaits_unlock: _ } => {
+                Wants::Get { wanted, takes_authtype, awaits_unlock: _ } => {
                     let found = self.unkept.find(step.now.wall, &wanted, takes_authtype).cloned();
                     if found.is_none() {
                         // The keyring may have it.
                         step.effects.push(Effect::Tell(id, Event::Notice(trouble.fault())));
                     }
-                    self.answer_get(step, id, peer, found);
+                    self.answer_get(step, id, found);
                 }
                 Wants::Store(entry) => {
                     if self.unkept.put(entry) {
@@ -478,7 +481,6 @@ impl HostStore {
         let name = self.server.name();
         Fault::new(FaultKind::VaultFailed, format!("the stored credentials of {name} are not understood"))
             .why(why)
-            .remedy(format!("take the item {} out of the keyring", self.key().account()))
     }
 
     /// It goes to the keyring with the next request once there is one.

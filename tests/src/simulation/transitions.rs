@@ -60,7 +60,8 @@ impl Cause {
                 | Outcome::ClientSecretFetched(_)
                 | Outcome::Changed(_)
                 | Outcome::Erased(_)
-                | Outcome::Unlocked(_) => Self::Vault,
+                | Outcome::Unlocked(_)
+                | Outcome::Repaired(..) => Self::Vault,
                 Outcome::Listening(_) => Self::Listener,
                 Outcome::Redirected(_) => Self::Redirected,
                 Outcome::Answered(_) | Outcome::UserLookedUp(_) => Self::Rally,

@@ -312,6 +312,24 @@ impl Account {
         }
     }
 
+    /// A damaged or doubled item of this kind was mended: what is held is kept now, and else it is read again.
+    pub(crate) fn mended(&mut self, step: &mut Step<'_>, kind: ItemKind) {
+        (self.fault, self.vault_fault) = (None, None);
+        match kind {
+            ItemKind::Token if self.token.held().is_none() => self.token.failed(false),
+            ItemKind::Token => {
+                self.token_item.diverge(|| None);
+                self.save_token(step);
+            }
+            _ if self.client_secret.held().is_none() => self.client_secret.unread(),
+            _ => {
+                self.client_secret_item.diverge(|| None);
+                self.save_client_secret(step);
+            }
+        }
+        self.advance(step);
+    }
+
     /// Whether a restart would find token and client secret.
     pub(super) fn is_kept(&self) -> bool {
         self.token_item.is_kept()

@@ -161,7 +161,7 @@ impl Account {
             Outcome::Redirected(redirect) => self.redirected(step, epoch, redirect),
             Outcome::Answered(raw) => self.answered(step, epoch, raw),
             Outcome::UserLookedUp(raw) => self.user_looked_up(step, epoch, raw),
-            Outcome::Erased(_) | Outcome::Unlocked(_) => false,
+            Outcome::Erased(_) | Outcome::Unlocked(_) | Outcome::Repaired(..) => false,
             Outcome::GatewayOpened(_) | Outcome::ForwardOpened(_) => false,
         };
         if is_current {

@@ -2,6 +2,7 @@
 //! Does not: block, fail, read a clock or do IO. A refusal is an effect too.
 //! Used by: the driver, which owns it.
 
+mod audit;
 mod calendar;
 mod forwarding;
 mod gateways;
@@ -9,6 +10,7 @@ mod gather;
 mod idle;
 mod lock;
 mod outages;
+mod repair;
 mod routes;
 mod running;
 mod turns;
@@ -38,6 +40,7 @@ use crate::{
     waiter::{Waiter, Wants},
 };
 
+use audit::Audit;
 use calendar::Calendar;
 use forwarding::Forwarding;
 use gateways::Gateways;
@@ -74,6 +77,7 @@ pub struct Broker {
     turns: Turns,
     reloads: Vec<AskId>,
     lock: Lock,
+    audit: Audit,
     stop: Option<Stop>,
     /// Only where the service manager can start the daemon again.
     idleness: Option<Idleness>,
@@ -101,6 +105,7 @@ impl Broker {
             turns: Turns::default(),
             reloads: Vec::new(),
             lock: Lock::new(config.lock),
+            audit: Audit::default(),
             stop: None,
             idleness: None,
             jobs: Jobs::default(),
@@ -154,6 +159,7 @@ impl Broker {
         self.outages.watch(&mut step, await_vault);
         self.finish_stop(&mut step);
         self.leave_if_idle(&mut step);
+        self.audit.settle(now, &mut step.effects);
         self.calendar.to_local(&mut step.effects);
         self.jobs = step.jobs;
         step.effects
@@ -219,6 +225,8 @@ impl Broker {
             Some(Owner::Statics(server)) => self.statics.heard(step, server, epoch, &outcome),
             Some(Owner::Gateway(name)) => self.gateways.heard(step, &name, epoch, outcome),
             Some(Owner::Forwarding) => self.forwarding.heard(step, epoch, outcome),
+            Some(Owner::Opening(id)) => lock::opened(step, id, outcome),
+            Some(Owner::Repair(id)) => self.repaired(step, id, outcome),
             Some(Owner::Lock) => self.unlocked(step, epoch, outcome),
             Some(Owner::Checks) => self.checked(step, epoch, outcome),
             Some(Owner::Logout { ask, profile, item }) => {
@@ -286,7 +294,10 @@ impl Broker {
             .find(|name| !waiter.tried.contains(name))
             .cloned();
         match next {
-            Some(name) => self.with_account(step, &name, |account, step| account.take_over(step, waiter)),
+            Some(name) => {
+                self.audit.is_for(waiter.id, &name);
+                self.with_account(step, &name, |account, step| account.take_over(step, waiter));
+            }
             None => step.reply(waiter.id, Reply::NoMatch),
         }
     }
@@ -299,12 +310,13 @@ impl Broker {
 
     /// Takes a request; a fault answers it.
     fn try_asked(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, ask: Ask) -> Result<(), Fault> {
+        self.audit.asked(id, &peer, &ask);
         if self.stop.is_some() && !matches!(ask, Ask::Stop) {
             return Err(stopping());
         }
         let ask = match peer.door {
             Door::Own => ask,
-            Door::Forwarded => self.taken_from_afar(step, &peer, ask)?,
+            Door::Forwarded => self.taken_from_afar(&peer, ask)?,
         };
         match ask {
             Ask::Get(get) => match self.route(&peer, &get.target)? {
@@ -321,7 +333,7 @@ impl Broker {
                     };
                     self.ask_account(step, &route.profile, id, peer, wait, wants);
                 }
-                None if peer.door == Door::Own && self.statics.get(step, id, peer, &get) => {}
+                None if peer.door == Door::Own && self.statics.get(step, id, &get) => {}
                 None => step.reply(id, Reply::NoMatch),
             },
             Ask::Erase(erase) => match self.route(&peer, &erase.target)? {
@@ -411,6 +423,7 @@ impl Broker {
             Ask::ShowGateway(ask) => self.gateways.show(step, id, &ask.name),
             Ask::RevokeGateway(ask) => self.gateways.revoke(step, id, &ask.name),
             Ask::Forward => self.forwarding.hold(step, id),
+            Ask::Audit => self.audit.tell(step, id),
             Ask::Lock => {
                 if !step.is_locked {
                     self.lock(step, LockedBy::User);
@@ -422,13 +435,15 @@ impl Broker {
                 step.effects.push(Effect::OpenFiles { id, passphrase, is_new });
             }
             Ask::MoveItems(ask) => step.effects.push(self.move_items(id, &ask)?),
+            Ask::RepairItems(ask) => self.repair(step, id, ask)?,
             Ask::Reload => {
                 self.reloads.push(id);
                 self.read_config(step);
             }
             Ask::Stop => self.stop(step, Some(id)),
+            Ask::MakeWay => self.make_way(step, id)?,
             _ => {
-                return Err(Fault::new(FaultKind::BadRequest, "this request is not known")
+                return Err(Fault::new(FaultKind::VersionSkew, "this request is not known")
                     .why("the daemon is older than the program that asked")
                     .run("rally-cred daemon restart"));
             }
@@ -460,9 +475,9 @@ impl Broker {
         Ok(Effect::MoveItems { id, from, to, step: ask.step, is_in_use })
     }
 
-    /// What another machine may have of a request; what it may not have is noted.
-    fn taken_from_afar(&self, step: &mut Step<'_>, peer: &Peer, ask: Ask) -> Result<Ask, Fault> {
-        let taken = ask.from_afar().and_then(|ask| {
+    /// What another machine may have of a request.
+    fn taken_from_afar(&self, peer: &Peer, ask: Ask) -> Result<Ask, Fault> {
+        ask.from_afar().and_then(|ask| {
             let named = match &ask {
                 Ask::Get(Get { target, .. }) if target.profile.is_none() && target.names_server() => {
                     return Ok(ask);
@@ -473,12 +488,7 @@ impl Broker {
             };
             let check = |name| self.forwarding.check(peer, name, self.routes.default_name());
             named.map_or(Ok(()), check).map(|()| ask)
-        });
-        if let Err(fault) = &taken {
-            let (what, peer) = (fault.what.clone(), peer.clone());
-            step.effects.push(Effect::Log(Entry::RefusedAfar { what, peer }));
-        }
-        taken
+        })
     }
 
     /// The profile of a request, among those that whoever asks may have; `None` if its server has none.
@@ -502,6 +512,7 @@ impl Broker {
         wait: Ticks,
         wants: Wants,
     ) {
+        self.audit.is_for(id, name);
         match wants {
             Wants::Login { .. } | Wants::Erase(_) if step.is_locked => {
                 return step.reply(id, Reply::Error(locked()));
@@ -515,6 +526,7 @@ impl Broker {
     }
 
     fn left(&mut self, step: &mut Step<'_>, id: AskId) {
+        self.audit.left(id);
         self.statuses.retain(|status| status.id != id);
         self.logouts.retain(|logout| logout.id != id);
         self.watchers.left(id);
@@ -632,17 +644,10 @@ impl Broker {
         }
         // The vault may take now what it did not take before.
         self.statics.keep_what_memory_has(step);
-        if step.jobs.is_empty()
-            && self.config_reads == 0
-            && self.stop.is_none()
+        if self.stop.is_none()
             && !self.lock.needs_this_process()
-            && self.statuses.is_empty()
-            && self.logouts.is_empty()
-            && self.gateways.is_empty()
             && !self.forwarding.is_standing()
-            && self.statics.is_forgettable(&step.keyring)
-            && !step.keyring.is_opened_by_a_person()
-            && self.accounts.values().all(|account| account.is_forgettable(step.now))
+            && self.need_of_this_process(step).is_none()
         {
             step.effects.push(Effect::ExitIfDeserted);
         }

@@ -3,6 +3,7 @@
 //! Used by: the tests beside it, each a sentence about the broker.
 
 mod alerting;
+mod auditing;
 mod client_secret;
 mod fleet;
 mod forwarding;

@@ -58,6 +58,7 @@ impl History {
             | Effect::Check { .. }
             | Effect::OpenFiles { .. }
             | Effect::MoveItems { .. }
+            | Effect::RepairItems { .. }
             | Effect::TellGateways(..)
             | Effect::ReserveTurns { .. }
             // Nobody forwards in a history.
