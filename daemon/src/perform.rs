@@ -21,11 +21,11 @@ use crate::{
     driver::Driver,
     endpoint,
     flow::listener,
-    gateway::Gateways,
+    gateway::{Gateways, HeldPorts},
     ipc::SocketGuard,
     log,
     notify::ServiceManager,
-    secret_source,
+    secret_source, token_command,
     vault::{EncryptedFiles, Vault},
 };
 use rally_cred_core::{
@@ -61,11 +61,12 @@ impl Performer {
         config_path: PathBuf,
         guard: SocketGuard,
         manager: Rc<ServiceManager>,
+        held: HeldPorts,
     ) -> Self {
         let key = if let Keyring::File(key) = keyring { key.clone() } else { FileKey::default() };
         let files = EncryptedFiles::of_user(key);
         Self {
-            gateways: Gateways::new(driver.clone(), log::answered),
+            gateways: Gateways::new(driver.clone(), log::answered, held),
             driver,
             vault: Vault::open(keyring, &files),
             files,
@@ -92,6 +93,10 @@ impl Performer {
             }
             Effect::FetchClientSecret(epoch, source) => {
                 let job = async move { Outcome::ClientSecretFetched(secret_source::fetch(&source).await) };
+                self.run(epoch, job);
+            }
+            Effect::FetchToken(epoch, command) => {
+                let job = async move { Outcome::TokenFetched(token_command::fetch(&command).await) };
                 self.run(epoch, job);
             }
             Effect::Change(epoch, change) => {

@@ -15,8 +15,8 @@ use rally_cred_proto::Secret;
 
 use super::vault::{Bugs, Items, SimVault, Wrote};
 use super::{
-    Planted, Seeded, cast::broker, config_file::ConfigFile, planted::BrokerDice, promises::Promises,
-    rally::Mood, watchers::Watchers,
+    Planted, Seeded, cast::broker, config_file::ConfigFile, lending::Lending, planted::BrokerDice,
+    promises::Promises, rally::Mood, turns::Turns, watchers::Watchers,
 };
 
 /// An outcome on its way to the broker.
@@ -37,8 +37,13 @@ pub(super) enum Coming {
     Fetched {
         profile: usize,
     },
+    TokenFetched {
+        profile: usize,
+    },
     ConfigRead,
     GatewayOpens(Box<GatewayPlan>),
+    /// What the broker gave reaches a gateway.
+    Lends(AskId),
     /// A request is over for whoever asked.
     Leaves(AskId),
 }
@@ -59,6 +64,8 @@ pub(super) struct Daemon {
     /// Whether it hears when the network is another.
     pub(super) watches_network: bool,
     pub(super) watchers: Watchers,
+    pub(super) lending: Lending,
+    pub(super) turns: Turns,
     /// By gateway: the newest question to the keyring.
     pub(super) gateway_reads: BTreeMap<String, Epoch>,
     /// The profile that each request for a token names.
@@ -107,6 +114,8 @@ impl Daemon {
             watches_vault: false,
             watches_network: false,
             watchers: Watchers::default(),
+            lending: Lending::default(),
+            turns: Turns::default(),
             gateway_reads: BTreeMap::new(),
             asked_of: BTreeMap::new(),
             config: config.clone(),
@@ -138,6 +147,8 @@ impl Daemon {
         self.promises.ended();
         (self.watches_vault, self.watches_network) = (false, false);
         self.watchers.ended();
+        self.lending = Lending::default();
+        self.turns = Turns::default();
         self.gateway_reads.clear();
         self.asked_of.clear();
         self.fresh.clear();

@@ -158,3 +158,14 @@ fn a_keyring_that_does_not_say_when_it_is_unlocked_is_not_waited_for() {
     assert_eq!(stage.fault(get), FaultKind::VaultLocked);
     assert!(!stage.is_watching());
 }
+
+#[test]
+fn whoever_has_the_keyring_opened_is_answered_by_a_stop_and_not_after_they_left() {
+    let mut stage = Stage::before_an_unlock();
+    stage.vault_is_silent = true;
+    let [left, stays] = [Ask::Unlock, Ask::Unlock].map(|ask| stage.ask(ask));
+    stage.play(Event::Left(left));
+    stage.ask(Ask::Stop);
+    assert_eq!(stage.fault(stays), FaultKind::Stopping);
+    assert!(stage.result(left).is_none());
+}
