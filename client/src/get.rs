@@ -86,6 +86,7 @@ impl Call<'_> {
             min_validity: options.min_validity,
             takes_authtype: request.takes_authtype(),
             awaits_sign_in: false,
+            awaits_unlock: options.has_time,
         };
         // A git user wants no progress of a helper, unless a sign-in waits for them.
         let audience = Audience { has_browser: true, listens: interactive || format != Format::Git };

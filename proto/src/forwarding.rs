@@ -37,7 +37,8 @@ impl Ask {
                 // Static credentials stay where they are.
                 takes_authtype: _,
                 awaits_sign_in: _,
-            }) => Ok(Self::Get(Get { target, wait, min_validity, ..Get::default() })),
+                awaits_unlock,
+            }) => Ok(Self::Get(Get { target, wait, min_validity, awaits_unlock, ..Get::default() })),
             Self::Status(StatusAsk { profile, check: false }) => {
                 Ok(Self::Status(StatusAsk { profile, check: false }))
             }
@@ -174,9 +175,10 @@ mod tests {
             min_validity: 9,
             takes_authtype: true,
             awaits_sign_in: true,
+            awaits_unlock: true,
         };
         let Ok(Ask::Get(taken)) = Ask::Get(get).from_afar() else { panic!("a get is refused") };
-        assert_eq!(taken, Get { target, wait: 7, min_validity: 9, ..Get::default() });
+        assert_eq!(taken, Get { target, wait: 7, min_validity: 9, awaits_unlock: true, ..Get::default() });
         assert!(!taken.interactive && !taken.takes_authtype && !taken.awaits_sign_in);
     }
 

@@ -40,7 +40,7 @@ variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding
     TurnsHeld ForwardOpen Decision Unknown);
 variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status
     ShownGateway Done Error);
-variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Unlock Consent Other);
+variants!(waiting_variant, WAITINGS, WaitingOn: Keyring KeyringUnlock Renewal Exchange Unlock Consent Other);
 variants!(tried_variant, TRIED, Tried: Vault RedirectPort TokenCommand Rally Tls Clock Other);
 variants!(became_variant, BECAME, Became: Held Obtained Renewed Ended Refused SignInNeeded Other);
 variants!(state_variant, STATES, ProfileState:

@@ -117,6 +117,10 @@ pub enum Event {
     ReloadWanted,
     /// The user or the system wants the daemon to stop (SIGTERM, SIGINT).
     StopWanted,
+    /// The network is another: an address or a default route has come.
+    Online,
+    /// The vault was unlocked, or has come, as far as it tells; it may be asked again.
+    VaultUnlocked,
     /// A session of this user was locked.
     SessionLocked,
     /// The machine is about to sleep.
@@ -208,6 +212,10 @@ pub enum Effect {
     RepairItems { epoch: Epoch, id: AskId, config: Box<Config>, ask: message::RepairItems },
     /// Use this vault from now on.
     OpenVault(Keyring),
+    /// Watch for the network to be another, or do so no more; each time comes as [`Event::Online`].
+    WatchNetwork(bool),
+    /// Watch for the vault to be unlocked or to come, or do so no more; each time comes as [`Event::VaultUnlocked`].
+    WatchVault(bool),
     /// Open the redirect listener; comes back as [`Outcome::Listening`], then perhaps [`Outcome::Redirected`].
     Listen(Epoch, Expected),
     /// Show the browser how the flow ended, and close the listener.

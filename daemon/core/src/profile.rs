@@ -207,8 +207,21 @@ impl Keyring {
 
     /// Whether both name the same place.
     pub fn is_same_place(&self, other: &Self) -> bool {
-        let is_os = |keyring: &Self| matches!(keyring, Self::Auto | Self::Os);
-        self == other || is_os(self) && is_os(other)
+        self == other || self.is_os() && other.is_os()
+    }
+
+    fn is_os(&self) -> bool {
+        matches!(self, Self::Auto | Self::Os)
+    }
+
+    /// Whether the system says when the place is unlocked or comes, if it is watched for that: a Secret Service does.
+    pub fn can_be_watched(&self) -> bool {
+        cfg!(target_os = "linux") && self.is_os()
+    }
+
+    /// Whether [`crate::event::Event::VaultUnlocked`] comes once the place is unlocked.
+    pub fn says_when_unlocked(&self) -> bool {
+        self.can_be_watched() || self.is_opened_by_a_person()
     }
 
     /// Whether memory may stand in while the place does not answer.

@@ -4,7 +4,7 @@
 
 use rally_cred_proto::{Fault, FaultKind, Secret, native};
 
-use crate::profile::kv2::ServerTrouble;
+use crate::{answer::Retry, profile::kv2::ServerTrouble};
 
 /// Names one item in the vault.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -121,6 +121,19 @@ impl VaultTrouble {
     /// Whether nothing on this machine can keep secrets now, so that memory may stand in.
     pub const fn is_missing(&self) -> bool {
         matches!(self, Self::Missing(_) | Self::NoCollection)
+    }
+
+    /// Whether it ends once a person unlocks the vault, or starts or makes one.
+    pub const fn awaits_person(&self) -> bool {
+        matches!(self, Self::Locked(_) | Self::NeedsPassphrase) || self.is_missing()
+    }
+
+    /// When another try is worth it.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::Server(ServerTrouble::Unreachable { .. }) => Retry::Online,
+            _ => Retry::Later,
+        }
     }
 
     /// Whether it may be the fault of the item that was read, so that others may be read all the same.

@@ -17,7 +17,7 @@ use super::thread::{Refusal, Store};
 use rally_cred_core::{is_later, vault::VaultTrouble};
 
 /// The service name of every item; the account identifies them.
-const SERVICE: &str = "rally-cred";
+pub(super) const SERVICE: &str = "rally-cred";
 
 /// Opens the keyring of this session. An earlier store is not used again: each knows one connection only, and a default
 /// store of the process would keep the first failure for ever.

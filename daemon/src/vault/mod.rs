@@ -3,6 +3,8 @@
 //! Does not: decide when to keep something, fall back from one to the other, or read records.
 //! Used by: perform, which turns the broker's vault effects into calls.
 
+#[cfg(target_os = "linux")]
+use std::ops::ControlFlow;
 use std::{fmt, sync::Arc, time::Duration};
 
 use rally_cred_proto::{Secret, message::Flaw};
@@ -22,6 +24,8 @@ mod keyutils;
 mod kv2;
 mod memory;
 mod thread;
+#[cfg(target_os = "linux")]
+mod watch;
 
 /// How long a call waits for the keyring.
 ///
@@ -87,6 +91,17 @@ impl Vault {
     /// A place whose calls may block.
     fn on_thread(open: impl Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync + 'static) -> Self {
         Self(Place::Keyring(Arc::new(thread::KeyringThread::new(open, PATIENCE))))
+    }
+
+    /// Reports each time that the keyring of this session may have been unlocked or may have come, until a report breaks.
+    #[cfg(target_os = "linux")]
+    pub async fn watch(&self, mut report: impl FnMut() -> ControlFlow<()>) {
+        let Place::Keyring(keyring) = &self.0 else { return };
+        watch::watch(|| {
+            keyring.may_answer_again();
+            report()
+        })
+        .await;
     }
 
     /// What is kept under the key.

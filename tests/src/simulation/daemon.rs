@@ -67,6 +67,10 @@ pub(super) struct Daemon {
     /// The token requests that Rally has answered.
     pub(super) answered: Vec<Epoch>,
     pub(super) promises: Promises,
+    /// Whether it hears when the keyring is unlocked.
+    pub(super) watches_vault: bool,
+    /// Whether it hears when the network is another.
+    pub(super) watches_network: bool,
     pub(super) watchers: Watchers,
     pub(super) lending: Lending,
     pub(super) turns: Turns,
@@ -115,6 +119,8 @@ impl Daemon {
             outcomes: Vec::new(),
             answered: Vec::new(),
             promises: Promises::default(),
+            watches_vault: false,
+            watches_network: false,
             watchers: Watchers::default(),
             lending: Lending::default(),
             turns: Turns::default(),
@@ -147,6 +153,7 @@ impl Daemon {
         self.outcomes.clear();
         self.answered.clear();
         self.promises.ended();
+        (self.watches_vault, self.watches_network) = (false, false);
         self.watchers.ended();
         self.lending = Lending::default();
         self.turns = Turns::default();

@@ -212,13 +212,17 @@ impl History {
                 self.mood = self.pick(&[Well, Well, Unreachable, Busy, Maintenance, Losing]);
                 self.daemons.iter_mut().for_each(|daemon| daemon.promises.forget_reports());
                 self.note(|| "Rally's mood changed".to_owned());
-                Ok(())
+                self.each_daemon(Self::network_changes)
             }
             84..=87 => {
                 use Health::{Fails, Hangs, Locked, Missing, Works};
+                let before = self.health;
                 self.health = self.pick(&[Works, Works, Missing, Locked, Fails, Hangs]);
                 self.note(|| "the keyring's health changed".to_owned());
-                Ok(())
+                match (before, self.health) {
+                    (Missing | Locked, Works) => self.each_daemon(Self::keyring_opens),
+                    _ => Ok(()),
+                }
             }
             // Of two sign-ins by two daemons, only the calendar tells which is newer; so there it stays as it is.
             88 if self.daemons.len() > 1 => Ok(()),
@@ -234,7 +238,8 @@ impl History {
                 self.tick = self.tick + Ticks::seconds(self.chance.below(8 * 3600));
                 self.each_daemon(|history| {
                     history.deliver_due()?;
-                    history.play_event(Event::TimePassed)
+                    history.play_event(Event::TimePassed)?;
+                    history.play_event(Event::Woke)
                 })
             }
             90 => {
@@ -370,8 +375,8 @@ impl History {
                 let client = (client_id.as_str(), client_secret.as_str());
                 let raw = self.rally.answer(&mut self.chance, self.tick, mood, client, &form);
                 let failed = !matches!(&raw, RawAnswer::Arrived { status: 200, .. }) || mood != Mood::Well;
-                let tick = self.tick;
-                self.me().promises.post_ended(profile, epoch, failed, tick)?;
+                let (tick, by_network) = (self.tick, matches!(mood, Mood::Unreachable | Mood::Losing));
+                self.me().promises.post_ended(profile, epoch, failed, by_network, tick)?;
                 if let RawAnswer::Arrived { body, .. } = &raw
                     && let Ok(answer) = serde_json::from_slice::<serde_json::Value>(body)
                     && let Some(token) = answer.get("access_token").and_then(|token| token.as_str())
@@ -458,7 +463,7 @@ impl History {
     fn program_gives(&mut self, profile: usize, epoch: Epoch) -> Result<Result<Fetched, Fault>, Broken> {
         let (tick, fails) = (self.tick, self.is_troubled && self.chance.one_in(4));
         self.me().promises.fetched(epoch);
-        self.me().promises.post_ended(profile, epoch, fails, tick)?;
+        self.me().promises.post_ended(profile, epoch, fails, false, tick)?;
         if fails {
             return Ok(Err(Fault::new(FaultKind::Failed, "it failed")));
         }
@@ -613,6 +618,7 @@ impl History {
         self.mood = Mood::Well;
         self.health = Health::Works;
         self.note(|| "faults stop".to_owned());
+        self.each_daemon(Self::keyring_opens)?;
         self.each_daemon(Self::tools_leave)?;
         self.each_daemon(|history| history.play_event(Event::ReloadWanted))?;
         // A question to the vault that is under way may still end as the vault was.

@@ -95,6 +95,10 @@ pub enum Planted {
     DeafToDenial,
     /// What comes by the forwarded socket is taken for what comes by the own one.
     OneDoor,
+    /// That the vault was unlocked is not heard.
+    DeafToUnlock,
+    /// That the network is another is not heard.
+    DeafToNetwork,
     /// Nothing that happens ends a loan of a token.
     DeafLoans,
     /// A loan does not end by itself.
@@ -165,6 +169,8 @@ impl Planted {
             Self::OneDoor,
             "another machine gets tokens and status of the profiles that are forwarded, and begins nothing",
         ),
+        (Self::DeafToUnlock, "whoever waits for a locked vault is served once it is unlocked"),
+        (Self::DeafToNetwork, "nobody is refused for want of the network before"),
         (Self::DeafLoans, "no gateway sends a token that was reported, signed out or locked"),
         (Self::LongLoans, "no gateway sends a token past its end, or for over a second without a question"),
         (Self::LateLoans, "what a gateway asked for before something changed is sent once"),

@@ -10,7 +10,7 @@ use rally_cred_core::{
     policy::CONSENT_LASTS,
     time::{Tick, Ticks},
 };
-use rally_cred_proto::{Event, Reply};
+use rally_cred_proto::{Event, Fault, FaultKind, Reply};
 
 use super::{
     cast::number_of,
@@ -35,6 +35,8 @@ pub(super) struct Promises {
     /// The open requests, and their deadlines.
     open: BTreeMap<AskId, Tick>,
     answered: HashSet<AskId>,
+    /// Those that wait for the vault to be unlocked, and the profile of each.
+    awaits_unlock: BTreeMap<AskId, String>,
     /// The servers that requests name.
     servers: HashMap<AskId, String>,
     signed_in: HashSet<AskId>,
@@ -47,6 +49,8 @@ pub(super) struct Promises {
     listeners: BTreeMap<usize, Epoch>,
     posts: BTreeMap<usize, Epoch>,
     failures: BTreeMap<usize, Vec<Tick>>,
+    /// By profile whose last token request failed for want of a network: how often that is another since.
+    cut_off: BTreeMap<usize, Cut>,
     look_ups: HashMap<String, Vec<Tick>>,
     /// By profile: the question to the source of its client secret, or to the program that gives its tokens.
     fetches: BTreeMap<usize, Epoch>,
@@ -65,6 +69,14 @@ pub(super) struct Promises {
     is_locked: bool,
     /// Whether the last that the vault said is that it is open.
     is_vault_open: bool,
+}
+
+/// Token requests in a row that failed for want of a network.
+#[derive(Debug, Default)]
+struct Cut {
+    times: usize,
+    /// Whether the network is another since the last.
+    is_over: bool,
 }
 
 /// A promise that was broken.
@@ -117,6 +129,21 @@ impl Promises {
         match is_afar || !self.open.is_empty() && self.open.keys().all(|id| self.afar.contains(id)) {
             true => Err("a sign-in was begun for another machine".to_owned()),
             false => Ok(()),
+        }
+    }
+
+    /// Somebody is told to wait for the vault to be unlocked.
+    pub(super) fn awaits_unlock(&mut self, id: AskId, profile: &str) {
+        self.awaits_unlock.insert(id, profile.to_owned());
+    }
+
+    /// Whoever waits for a locked vault is served once it is unlocked. `unread`: of this profile it is still not known what
+    /// the vault has.
+    pub(super) fn nobody_waits_for_an_open_vault(&self, unread: impl Fn(&str) -> bool) -> Result<(), Broken> {
+        let mut waiting = self.awaits_unlock.iter().filter(|(id, _)| self.is_open(**id));
+        match waiting.find(|(_, profile)| !self.is_locked && unread(profile)) {
+            Some((id, _)) => Err(format!("{id:?} waits for the vault, which was unlocked")),
+            None => Ok(()),
         }
     }
 
@@ -388,6 +415,7 @@ impl Promises {
     pub(super) fn forgot(&mut self, profile: usize) {
         self.posts.remove(&profile);
         self.unsaid(|of| of == profile);
+        self.cut_off.remove(&profile);
         self.moved(profile);
     }
 
@@ -440,14 +468,40 @@ impl Promises {
         }
     }
 
+    pub(super) fn network_changed(&mut self) {
+        self.cut_off.values_mut().for_each(|cut| cut.is_over = true);
+    }
+
+    /// Nobody is refused for want of the network before. A network that comes and goes may be waited for.
+    pub(super) fn hears_of_this_network(&self, profile: Option<usize>, answer: &Reply) -> Result<(), Broken> {
+        let (Some(profile), Reply::Error(Fault { kind: FaultKind::Unreachable, what, .. })) =
+            (profile, answer)
+        else {
+            return Ok(());
+        };
+        match self.cut_off.get(&profile) {
+            Some(cut) if cut.is_over && cut.times <= 2 && !what.starts_with("it is not known yet") => {
+                Err(format!("profile {profile} was refused, since there was no network before"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Attempts that fail become rarer.
     pub(super) fn post_ended(
         &mut self,
         profile: usize,
         epoch: Epoch,
         failed: bool,
+        by_network: bool,
         now: Tick,
     ) -> Result<(), Broken> {
+        if by_network {
+            let cut = self.cut_off.entry(profile).or_default();
+            *cut = Cut { times: cut.times + 1, is_over: false };
+        } else {
+            self.cut_off.remove(&profile);
+        }
         self.posts.retain(|_, open| *open != epoch);
         self.came_back(epoch);
         let failures = self.failures.entry(profile).or_default();
@@ -481,6 +535,8 @@ impl Promises {
     /// The daemon has ended, in whatever way: what it was asked is forgotten, what was in flight is lost.
     pub(super) fn ended(&mut self) {
         self.answered.extend(std::mem::take(&mut self.open).into_keys());
+        self.awaits_unlock.clear();
+        self.cut_off.clear();
         self.listeners.clear();
         self.posts.clear();
         self.forget_marks();

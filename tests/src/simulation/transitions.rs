@@ -48,7 +48,7 @@ pub enum Cause {
     TimePassed,
     /// The daemon was told to reload or to stop.
     Daemon,
-    /// The session was locked, or the machine sleeps or wakes.
+    /// The network is another, the vault was unlocked, the session was locked, or the machine sleeps or wakes.
     System,
 }
 
@@ -75,7 +75,9 @@ impl Cause {
             },
             Event::TimePassed | Event::VaultCalendar { .. } => Self::TimePassed,
             Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,
-            Event::SessionLocked | Event::Sleeping | Event::Woke => Self::System,
+            Event::Online | Event::VaultUnlocked | Event::SessionLocked | Event::Sleeping | Event::Woke => {
+                Self::System
+            }
         }
     }
 }

@@ -75,7 +75,7 @@ impl Account {
         }
         self.vault_fault = Some(fault.clone());
         if !may_use_memory {
-            self.refuse(step, &fault);
+            self.refuse_or_keep_waiting(step, trouble, &fault);
         }
     }
 

@@ -28,6 +28,7 @@ impl Account {
 
     /// Goes on with what waited. `was_held`: a token was held before, which is read again.
     pub(crate) fn unlock(&mut self, step: &mut Step<'_>, was_held: bool) {
+        self.is_shut = false;
         if was_held && matches!(self.token.slot(), Slot::Unread) {
             self.load_token(step);
         }

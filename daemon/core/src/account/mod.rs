@@ -28,6 +28,7 @@ mod serving;
 mod sign_in;
 mod status;
 mod suspicion;
+mod unlocking;
 mod view;
 
 use rally_cred_proto::{
@@ -41,6 +42,7 @@ use crate::{
         alerts::Alerts, backoff::Backoff, client_secret::ClientSecret, consents::Consents,
         cool_down::CoolDown, job::Job, lease::Lease, reports::Reports, slot::Slot, token::Token,
     },
+    answer::Retry,
     event::{Alert, AskId, Effect, Epoch, GrantStep, Outcome, Peer},
     item::Item,
     jobs::Owner,
@@ -79,6 +81,8 @@ pub(crate) struct Account {
     backoff: Backoff,
     /// The pause after Rally could not say whose token it is.
     user_backoff: Backoff,
+    /// The vault is locked. It is asked again once it is unlocked, or for a caller who does not wait for that.
+    is_shut: bool,
     /// When to tell those who wait that the keyring is slow.
     keyring_news_at: Option<Tick>,
     last_used: Option<Tick>,
@@ -103,6 +107,7 @@ impl Account {
             alerts: Alerts::default(),
             backoff: Backoff::default(),
             user_backoff: Backoff::default(),
+            is_shut: false,
             keyring_news_at: None,
             last_used: None,
             fault: None,
@@ -117,7 +122,10 @@ impl Account {
     /// Takes a request in, and answers it at once if possible.
     pub(crate) fn ask(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, deadline: Tick, wants: Wants) {
         let (generation, tried) = (self.token.generation(), Vec::new());
-        self.take_in(step, Waiter { id, peer, deadline, generation, wants, told: false, tried });
+        self.take_in(
+            step,
+            Waiter { id, peer, deadline, generation, wants, told: false, told_to_unlock: false, tried },
+        );
     }
 
     /// Takes in a request that another profile had no answer for.
@@ -132,6 +140,7 @@ impl Account {
         }
         self.token.forget_missing();
         self.client_secret.forget_missing();
+        self.is_shut = false;
         if waiter.is_login() && !waiter.brings_client_secret() {
             self.reconsider_client_secret();
         }
@@ -188,7 +197,7 @@ impl Account {
         self.look_again_if_due(step);
         self.extend_lease_if_due(step);
         self.look_into_report(step);
-        if matches!(self.token.slot(), Slot::Unread) && !self.waiters.is_empty() {
+        if matches!(self.token.slot(), Slot::Unread) && !self.waiters.is_empty() && !self.is_shut {
             self.load_token(step);
             self.keyring_news_at = Some(step.now.tick + policy::KEYRING_NEWS);
         }
@@ -239,7 +248,7 @@ impl Account {
                 let fault = Fault::new(FaultKind::TimedOut, "the token ended before it could be given out")
                     .why("Rally gives out tokens that live too short, or the keyring takes too long")
                     .run("rally-cred doctor");
-                self.back_off(step, fault, Some(1));
+                self.back_off(step, fault, Retry::After(1));
             } else if is_waited_for || self.is_renewal_due(step.now) {
                 self.begin_renewal(step);
             }
@@ -276,6 +285,8 @@ impl Account {
             alerts,
             // It is reported to whoever asks, and does nothing by itself.
             user_backoff: _,
+            // An event ends it.
+            is_shut: _,
             keyring_news_at,
             fault: _,
             vault_fault: _,
@@ -317,6 +328,8 @@ impl Account {
             backoff,
             // The next request reports it.
             user_backoff: _,
+            // Somebody waits then.
+            is_shut: _,
             keyring_news_at: _,
             // A token that nobody has used yet is renewed when it is asked for.
             last_used: _,
@@ -361,6 +374,7 @@ impl Account {
             alerts: _,
             backoff,
             user_backoff,
+            is_shut,
             keyring_news_at: _,
             last_used: _,
             fault,
@@ -371,6 +385,7 @@ impl Account {
         *job = Job::None;
         reports.close();
         (*backoff, *user_backoff) = (Backoff::default(), Backoff::default());
+        *is_shut = false;
         (*fault, *vault_fault) = (None, None);
     }
 
@@ -391,12 +406,14 @@ impl Account {
             alerts: _,
             backoff: _,
             user_backoff: _,
+            is_shut,
             keyring_news_at: _,
             last_used: _,
             fault: _,
             vault_fault,
         } = self;
         (*token_item, *client_secret_item, *vault_fault) = (token_item.moved(), Item::default(), None);
+        *is_shut = false;
         if matches!(job, Job::Looking(..) | Job::Pausing(..) | Job::Leasing(..)) {
             *job = Job::None;
         }

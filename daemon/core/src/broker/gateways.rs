@@ -134,6 +134,16 @@ impl Gateways {
         self.0.iter_mut().for_each(|(name, gateway)| gateway.time_passed(step, name));
     }
 
+    /// Whether one of them waits for the vault to be unlocked.
+    pub(super) fn await_vault(&self) -> bool {
+        self.0.values().any(Gateway::awaits_vault)
+    }
+
+    /// Goes on with that.
+    pub(super) fn vault_unlocked(&mut self, step: &mut Step<'_>) {
+        self.0.iter_mut().for_each(|(name, gateway)| gateway.vault_unlocked(step, name));
+    }
+
     /// When to call [`Gateways::time_passed`].
     pub(super) fn next_deadline(&self) -> Option<Tick> {
         self.0.values().filter_map(Gateway::next_deadline).min()

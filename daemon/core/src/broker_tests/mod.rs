@@ -15,6 +15,7 @@ mod identifying;
 mod idling;
 mod keeping;
 mod locking;
+mod network;
 mod renewing;
 mod restraint;
 mod running;
@@ -23,6 +24,7 @@ mod sharing;
 mod signing_in;
 mod static_credentials;
 mod turning;
+mod unlocking;
 mod watching;
 
 use std::collections::BTreeMap;

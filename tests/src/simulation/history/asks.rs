@@ -129,6 +129,7 @@ impl History {
             min_validity: self.pick(&[0, 60, 60, 600]),
             takes_authtype: false,
             awaits_sign_in: self.chance.one_in(4),
+            awaits_unlock: self.chance.one_in(2),
         };
         self.ask(Ask::Get(get), Ticks::seconds(u64::from(wait))).map(drop)
     }

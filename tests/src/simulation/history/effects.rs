@@ -9,7 +9,10 @@ use rally_cred_core::{
     time::{Tick, Ticks},
     vault::{Change, ItemKey, ItemKind},
 };
-use rally_cred_proto::{Event, Reply};
+use rally_cred_proto::{
+    Event, Reply,
+    message::{Waiting, WaitingOn},
+};
 
 use super::{
     super::{
@@ -40,6 +43,12 @@ impl History {
                 self.statics.told(id);
             }
             Effect::Tell(id, Event::News(news)) => self.told_news(id, &news),
+            Effect::Tell(id, Event::Waiting(Waiting { profile, on: WaitingOn::KeyringUnlock })) => {
+                self.note(|| format!("{id:?} waits for the keyring to be unlocked"));
+                self.me().promises.awaits_unlock(id, &profile);
+            }
+            Effect::WatchVault(is_wanted) => self.me().watches_vault = is_wanted,
+            Effect::WatchNetwork(is_wanted) => self.me().watches_network = is_wanted,
             Effect::Tell(id, Event::GatewayOpen(opened)) => self.gateways.told(id, &opened)?,
             Effect::Tell(id, Event::TurnsHeld(_)) => self.me().turns.told(id),
             Effect::ReserveTurns { profile, turns } => {
@@ -92,6 +101,8 @@ impl History {
                 self.tools_are_answered(id, &answer)?;
                 let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
                 daemon.promises.replied(id)?;
+                let profile = daemon.asked_of.get(&id).copied();
+                daemon.promises.hears_of_this_network(profile, &answer)?;
                 if answers_twice {
                     daemon.promises.replied(id)?;
                 }

@@ -152,6 +152,24 @@ impl Gateway {
         }
     }
 
+    /// Whether it waits for the vault to be unlocked.
+    pub(super) fn awaits_vault(&self) -> bool {
+        self.is_put_off_by_vault() || self.item.again_at().is_some()
+    }
+
+    fn is_put_off_by_vault(&self) -> bool {
+        !self.is_read && self.trouble.is_some() && matches!(self.state, State::Due(_))
+    }
+
+    /// Goes on with what waited for that.
+    pub(super) fn vault_unlocked(&mut self, step: &mut Step<'_>, name: &str) {
+        self.item.hurry(step.now.tick);
+        if self.is_put_off_by_vault() {
+            self.state = State::Due(step.now.tick);
+        }
+        self.time_passed(step, name);
+    }
+
     /// What it is called by whoever opened it.
     pub(super) fn epoch(&self) -> Option<Epoch> {
         if let State::Open(epoch, _) = self.state { Some(epoch) } else { None }
