@@ -18,7 +18,7 @@ use crate::{
     driver::Driver,
     endpoint,
     flow::listener,
-    gateway::Gateways,
+    gateway::{Gateways, HeldPorts},
     ipc::SocketGuard,
     log,
     notify::ServiceManager,
@@ -54,11 +54,12 @@ impl Performer {
         config_path: PathBuf,
         guard: SocketGuard,
         manager: Rc<ServiceManager>,
+        held: HeldPorts,
     ) -> Self {
         let key = if let Keyring::File(key) = keyring { key.clone() } else { FileKey::default() };
         let files = EncryptedFiles::of_user(key);
         Self {
-            gateways: Gateways::new(driver.clone(), log::answered),
+            gateways: Gateways::new(driver.clone(), log::answered, held),
             driver,
             vault: Vault::open(keyring, &files),
             files,

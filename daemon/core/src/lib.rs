@@ -10,6 +10,7 @@ pub mod dice;
 pub mod event;
 mod item;
 mod jobs;
+pub mod loans;
 mod lock;
 pub mod policy;
 pub mod profile;

@@ -99,8 +99,8 @@ impl std::fmt::Debug for History {
 const START: Tick = Tick(1_000_000);
 const EPOCH_1970: i64 = 1_780_000_000;
 
-/// Longer than the machine sleeps: what takes more than one call of the vault goes on after that.
-const A_NIGHT: Ticks = Ticks::seconds(9 * 3600);
+/// Longer than the machine sleeps, night after night: what takes several calls of the vault goes on after each.
+const NIGHTS: Ticks = Ticks::seconds(3 * 9 * 3600);
 
 /// How long nothing must happen before a daemon ends whose service manager starts it again.
 const IDLE_EXIT: Ticks = Ticks::seconds(900);
@@ -180,7 +180,7 @@ impl History {
         self.at = self.chance.index(self.daemons.len());
         // What two daemons do to one refresh token takes all of a history.
         let has_tools = self.is_alone || self.file.may_have_gateways();
-        match self.chance.below(if has_tools { 118 } else { 100 }) {
+        match self.chance.below(if has_tools { 123 } else { 100 }) {
             0..=26 => {
                 let span = match self.chance.below(12) {
                     0..=5 => Ticks(self.chance.below(2000)),
@@ -251,6 +251,7 @@ impl History {
             104..=106 => self.revoke(),
             107..=111 => self.lend(),
             112..=114 => self.lend_another(),
+            115..=117 => self.hold_turns(profile),
             _ => self.watch(profile),
         }
     }
@@ -403,6 +404,10 @@ impl History {
             Coming::LookedUp { mood, token } => return self.deliver_look_up(epoch, mood, &token),
             Coming::ConfigRead => return self.config_is_read(),
             Coming::Leaves(id) => return self.leaves(id),
+            Coming::Lends(id) => {
+                self.lends(id);
+                return Ok(());
+            }
             Coming::GatewayOpens(plan) => {
                 let fails = self.is_troubled && self.chance.one_in(20);
                 let shares = self.planted == Some(Planted::SharedPort);
@@ -481,6 +486,13 @@ impl History {
     }
 
     fn play_event(&mut self, mut event: Event) -> Result<(), Broken> {
+        let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
+        daemon.lending.sees(&event, daemon.config.locks_with_session);
+        if let (Some(Planted::OneTurn), Event::Asked { ask: Ask::HoldTurns(hold), .. }) =
+            (self.planted, &mut event)
+        {
+            hold.turns = 1;
+        }
         if let (Some(Planted::AnyPort), Event::Asked { ask: Ask::Get(get), .. }) = (self.planted, &mut event)
         {
             get.target.uri = get.target.uri.take().map(|uri| uri.replace(":444", ""));
@@ -524,6 +536,9 @@ impl History {
         };
         let now = self.now();
         let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
+        if self.planted != Some(Planted::DeafLoans) {
+            daemon.lending.heard(&event);
+        }
         let states = |daemon: &Daemon| -> BTreeMap<usize, ProfileState> {
             daemon.broker.states().map(|(name, state)| (number_of(name), state)).collect()
         };
@@ -580,7 +595,7 @@ impl History {
         self.each_daemon(|history| history.play_event(Event::ReloadWanted))?;
         // A question to the vault that is under way may still end as the vault was.
         self.pass(Ticks::seconds(600))?;
-        self.each_daemon(|history| history.ask(Ask::Unlock, A_NIGHT).map(drop))?;
+        self.each_daemon(|history| history.ask(Ask::Unlock, NIGHTS).map(drop))?;
         // Longer than any pause that the broker may take: an hour at most, and the flows that are still open.
         self.pass(Ticks::seconds(2 * 3600))?;
         for daemon in &self.daemons {

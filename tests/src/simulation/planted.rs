@@ -91,11 +91,21 @@ pub enum Planted {
     DeafToLock,
     /// What a locked daemon saves gets lost.
     LossyLock,
+    /// Nothing that happens ends a loan of a token.
+    DeafLoans,
+    /// A loan does not end by itself.
+    LongLoans,
+    /// A token that was asked for before something changed is lent after it.
+    LateLoans,
+    /// The broker hears of one turn, however many a program holds.
+    OneTurn,
+    /// That a program is gone which held turns is not heard.
+    KeptTurns,
 }
 
 impl Planted {
     /// Every bug, with the promise that it breaks.
-    pub const ALL: [(Self, &'static str); 41] = [
+    pub const ALL: &[(Self, &str)] = &[
         (Self::LongLives, "no expired token is ever answered"),
         (Self::DeafToErase, "no erased token is ever answered"),
         (Self::AnswersTwice, "every caller gets exactly one answer"),
@@ -143,6 +153,11 @@ impl Planted {
         (Self::UnheardNeed, "a watcher hears that a person is needed"),
         (Self::DeafToLock, "a locked daemon hands out nothing"),
         (Self::LossyLock, "nothing that is to be saved is lost by a lock"),
+        (Self::DeafLoans, "no gateway sends a token that was reported, signed out or locked"),
+        (Self::LongLoans, "no gateway sends a token past its end, or for over a second without a question"),
+        (Self::LateLoans, "what a gateway asked for before something changed is sent once"),
+        (Self::OneTurn, "programs leave a turn of each profile to its gateways"),
+        (Self::KeptTurns, "turns are free again when whoever held them is gone"),
     ];
 }
 

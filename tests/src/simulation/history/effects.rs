@@ -38,6 +38,12 @@ impl History {
             }
             Effect::Tell(id, Event::News(news)) => self.told_news(id, &news),
             Effect::Tell(id, Event::GatewayOpen(opened)) => self.gateways.told(id, &opened)?,
+            Effect::Tell(id, Event::TurnsHeld(_)) => self.me().turns.told(id),
+            Effect::ReserveTurns { profile, turns } => {
+                let (is_deceived, held) = (self.planted == Some(Planted::OneTurn), &mut self.me().turns);
+                let profile = number_of(&profile);
+                held.ordered(profile, if is_deceived { held.wanted(profile) } else { turns });
+            }
             Effect::OpenGateway(epoch, plan) => self.open_gateway(epoch, plan)?,
             Effect::CloseGateway(_) if self.planted == Some(Planted::NeverCloses) => {}
             Effect::CloseGateway(epoch) => self.close_gateway(epoch),
@@ -51,7 +57,6 @@ impl History {
             | Effect::MoveItems { .. }
             | Effect::RepairItems { .. }
             | Effect::TellGateways(..)
-            | Effect::ReserveTurns { .. }
             // Nobody forwards in a history.
             | Effect::OpenForward(_)
             | Effect::CloseForward
