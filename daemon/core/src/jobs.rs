@@ -58,6 +58,13 @@ impl Jobs {
         }
     }
 
+    /// Lets go what was begun for these who wanted the vault opened, though nothing was locked. Who they are.
+    pub(super) fn end_openings(&mut self, is_meant: impl Fn(AskId) -> bool) -> Vec<AskId> {
+        let is_meant = |_: &Epoch, owner: &mut Owner| matches!(owner, Owner::Opening(id) if is_meant(*id));
+        let ended = self.owners.extract_if(.., is_meant);
+        ended.filter_map(|(_, owner)| if let Owner::Opening(id) = owner { Some(id) } else { None }).collect()
+    }
+
     /// Whether a sign-out is under way, though nobody may wait for it.
     pub(super) fn is_erasing(&self) -> bool {
         self.owners.values().any(|owner| matches!(owner, Owner::Logout { .. }))

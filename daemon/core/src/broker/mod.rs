@@ -526,6 +526,7 @@ impl Broker {
             stop.left(id);
         }
         self.lock.left(id);
+        step.jobs.end_openings(|ask| ask == id);
         self.statics.left(id);
         self.gateways.left(step, id);
         self.forwarding.left(id);
