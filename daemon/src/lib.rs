@@ -31,6 +31,7 @@ pub mod program;
 mod refusal;
 pub mod secret_source;
 pub mod start;
+pub mod token_command;
 pub mod vault;
 pub mod words;
 pub mod worker;

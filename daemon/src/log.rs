@@ -230,6 +230,7 @@ fn write_line(entry: &Entry) {
             | GrantStep::SignedIn
             | GrantStep::FlowEnded
             | GrantStep::Renewed
+            | GrantStep::Fetched
             | GrantStep::RenewalRefused
             | GrantStep::Alerted
             | GrantStep::Suspected

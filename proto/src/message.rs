@@ -763,6 +763,8 @@ pub enum Tried {
     Vault,
     /// The port that the browser comes back to.
     RedirectPort,
+    /// The program that gives the profile's tokens.
+    TokenCommand,
     /// Whether Rally answers, and this address is allowed.
     Rally,
     /// Whether the connection to Rally is trusted.

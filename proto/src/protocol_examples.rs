@@ -41,7 +41,7 @@ variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding
 variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status
     ShownGateway Done Error);
 variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Unlock Other);
-variants!(tried_variant, TRIED, Tried: Vault RedirectPort Rally Tls Clock Other);
+variants!(tried_variant, TRIED, Tried: Vault RedirectPort TokenCommand Rally Tls Clock Other);
 variants!(became_variant, BECAME, Became: Held Obtained Renewed Ended Refused SignInNeeded Other);
 variants!(state_variant, STATES, ProfileState:
     Unread Loading SignedOut SigningIn Exchanging Renewing SignedIn Other);

@@ -147,7 +147,7 @@ const PARTS: [&str; 7] = [
     "confinement notify program",
     "http secret_source",
     "driver",
-    "activation alert command_line config endpoint flow gateway ipc log logind vault",
+    "activation alert command_line config endpoint flow gateway ipc log logind token_command vault",
     "perform",
     "start",
 ];

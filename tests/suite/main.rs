@@ -60,6 +60,7 @@ mod systemd;
 mod terminal;
 mod test_commands;
 mod tidy;
+mod token_command;
 mod tools;
 mod transcript;
 mod trouble;

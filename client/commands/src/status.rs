@@ -232,6 +232,8 @@ fn state(profile: &ProfileStatus, near: Option<&str>) -> String {
     let (state, needs_login) = match profile.state {
         ProfileState::Unread => ("the keyring was not read yet", false),
         ProfileState::Loading => ("waiting for the keyring", false),
+        // Nobody signs in where a program gives the tokens.
+        ProfileState::SignedOut if profile.renewable => ("its program was not asked for a token yet", false),
         ProfileState::SignedOut => ("signed out", true),
         ProfileState::SigningIn => ("a sign-in waits for \"Allow Access\"", false),
         ProfileState::Exchanging => ("a sign-in is being completed", false),
@@ -280,10 +282,11 @@ mod tests {
             ("default", false, "signed_out", "signed out; rally-cred login default"),
             ("work", true, "signed_out", "signed out; rally-cred login work"),
             ("work", false, "signed_in", "the token has ended, in memory only; rally-cred login work"),
+            ("program", true, "signed_out", "its program was not asked for a token yet, renewed without you"),
         ] {
             let profile = serde_json::json!({
                 "profile": name, "default": default, "base_url": "https://rally1.rallydev.com", "state": state,
-                "ready": false, "renewable": false, "kept": false, "waiting": 0,
+                "ready": false, "renewable": name == "program", "kept": false, "waiting": 0,
             });
             assert_eq!(super::state(&serde_json::from_value(profile).unwrap(), None), shown);
         }

@@ -17,9 +17,10 @@ use rally_cred_proto::{
 
 use super::{
     answer::{RawAnswer, TokenForm},
-    profile::{Config, GatewaySettings, Keyring, Notify, Profile, SecretSource},
+    profile::{CommandLine, Config, GatewaySettings, Keyring, Notify, Profile, SecretSource},
     redirect::{Expected, Redirect},
     sent::Sent,
+    time::Wall,
     vault::{Change, Changed, ItemKey, Read, VaultTrouble},
 };
 
@@ -131,6 +132,8 @@ pub enum Outcome {
     Loaded(Read),
     /// The source returned the client secret.
     ClientSecretFetched(Result<Secret, Fault>),
+    /// The program gave a token.
+    TokenFetched(Result<Fetched, Fault>),
     /// An item in the vault was changed, or another writer was first.
     Changed(Result<Changed, VaultTrouble>),
     /// An item was erased from the vault.
@@ -153,6 +156,24 @@ pub enum Outcome {
     ForwardOpened(Result<String, Fault>),
 }
 
+/// What a program gave that has tokens.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The token: printable ASCII, not empty.
+    pub token: Secret,
+    /// When it ends; `None` where the program does not say.
+    pub until: Option<Until>,
+}
+
+/// An end of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// So many seconds after it was given.
+    In(u64),
+    /// At this time.
+    At(Wall),
+}
+
 /// Something to do. Those of one list are begun in its order.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the names of the fields say it")]
@@ -165,6 +186,8 @@ pub enum Effect {
     Load(Epoch, ItemKey),
     /// Ask a source for a client secret; comes back as [`Outcome::ClientSecretFetched`].
     FetchClientSecret(Epoch, SecretSource),
+    /// Have a program give a token; comes back as [`Outcome::TokenFetched`].
+    FetchToken(Epoch, CommandLine),
     /// Change an item in the vault, if it holds what is believed; comes back as [`Outcome::Changed`].
     Change(Epoch, Change),
     /// Erase an item from the vault; comes back as [`Outcome::Erased`].
@@ -379,6 +402,8 @@ pub enum GrantStep {
     FlowEnded,
     /// Rally renewed it.
     Renewed,
+    /// A program gave it.
+    Fetched,
     /// Rally no longer renews it.
     RenewalRefused,
     /// A caller reported that it does not work, so Rally is asked.

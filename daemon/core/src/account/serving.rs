@@ -254,6 +254,7 @@ impl Account {
             ) => "Rally did not answer",
             (Job::Looking(..) | Job::Leasing(..), _) => "the keyring did not answer",
             (Job::Saving(_), _) => "the keyring did not take the token",
+            (Job::Fetching(_), _) => "its program did not answer",
             (Job::None, _) => "it was still being prepared",
         }
     }
