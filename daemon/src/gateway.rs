@@ -58,7 +58,7 @@ pub struct Gateways {
 }
 
 /// Writes down a request to the gateway of this name.
-type Log = fn(&str, &Answered);
+type Log = fn(&str, Answered);
 
 /// What is closed when this is dropped.
 struct Place {

@@ -58,10 +58,19 @@ pub fn open(sink: Sink, level: Option<&str>) -> Result<(), Fault> {
 static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// What waits for [`catch_up`]: writing a line takes as long as deciding a request, so the caller does not wait for it.
-static LATE: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+static LATE: Mutex<Vec<Late>> = Mutex::new(Vec::new());
+
+enum Late {
+    Entry(Entry),
+    /// A request to the gateway of this name.
+    Answered(String, Answered),
+}
 
 /// How many entries may wait.
 const MOST_LATE: usize = 256;
+
+/// How many may wait while the log takes none. Then gateways wait for it.
+const MOST_HELD_UP: usize = 8192;
 
 /// The output. Lines are written at once, except those that are made together.
 struct Lines {
@@ -126,17 +135,27 @@ pub fn write(entry: Entry) {
         return write_line(&entry);
     }
     let mut late = unpoisoned(&LATE);
-    late.push(entry);
+    late.push(Late::Entry(entry));
     if late.len() >= MOST_LATE {
         drop(late);
         catch_up();
     }
 }
 
-/// Writes that a gateway has answered a request.
-pub fn answered(gateway: &str, Answered { method, path, status }: &Answered) {
-    let [method, path] = [method, path].map(|text| plain::cut(&plain::visible_line(text)));
-    tracing::info!(gateway, method, path, status, "answered a request");
+/// Writes that a gateway has answered a request, some milliseconds later, with all that have come by then: a line by itself
+/// takes as long as half of what a gateway does for a request.
+pub fn answered(gateway: &str, request: Answered) {
+    let mut late = unpoisoned(&LATE);
+    late.push(Late::Answered(gateway.to_owned(), request));
+    let waiting = late.len();
+    drop(late);
+    let write = || write_late(&std::mem::take(&mut *unpoisoned(&LATE)));
+    match waiting {
+        1 => outside::submit_late(write),
+        // If it fails, the log is gone.
+        MOST_HELD_UP.. => outside::run(write).unwrap_or_default(),
+        _ => {}
+    }
 }
 
 /// Has written what waits, in one call, once it is known which programs the clients are.
@@ -154,12 +173,24 @@ pub fn close() {
     outside::run(|| ()).ok();
 }
 
-fn write_late(late: &[Entry]) {
+fn write_late(late: &[Late]) {
     let Some(((last, others), lines)) = late.split_last().zip(LINES.get()) else { return };
     lines.are_more_coming.store(true, Ordering::Relaxed);
-    others.iter().for_each(write_line);
+    others.iter().for_each(Late::write);
     lines.are_more_coming.store(false, Ordering::Relaxed);
-    write_line(last);
+    last.write();
+}
+
+impl Late {
+    fn write(&self) {
+        match self {
+            Self::Entry(entry) => write_line(entry),
+            Self::Answered(gateway, Answered { method, path, status }) => {
+                let [method, path] = [method, path].map(|text| plain::cut(&plain::visible_line(text)));
+                tracing::info!(gateway, method, path, status, "answered a request");
+            }
+        }
+    }
 }
 
 /// How lines tell whose asking was carried here from another machine.

@@ -34,15 +34,15 @@ impl Answered {
 
 /// Whoever is told of each request once its answer begins.
 #[derive(Clone)]
-pub struct Audit(Arc<dyn Fn(&Answered) + Send + Sync>);
+pub struct Audit(Arc<dyn Fn(Answered) + Send + Sync>);
 
 impl Audit {
     /// Has this called, between the request and its answer; so it must be quick.
-    pub fn to(tell: impl Fn(&Answered) + Send + Sync + 'static) -> Self {
+    pub fn to(tell: impl Fn(Answered) + Send + Sync + 'static) -> Self {
         Self(Arc::new(tell))
     }
 
-    pub(crate) fn tell(&self, answered: &Answered) {
+    pub(crate) fn tell(&self, answered: Answered) {
         (self.0)(answered);
     }
 }

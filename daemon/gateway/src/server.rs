@@ -384,7 +384,7 @@ impl Server {
             trouble.into_answer()
         });
         answered.status = answer.status().as_u16();
-        self.audit.tell(&answered);
+        self.audit.tell(answered);
         answer
     }
 

@@ -11,7 +11,7 @@ use crate::audit::{Answered, Audit};
 async fn audited() -> (World, Arc<Mutex<Vec<Answered>>>) {
     let told = Arc::<Mutex<Vec<Answered>>>::default();
     let list = Arc::clone(&told);
-    let audit = Audit::to(move |answered| list.lock().unwrap().push(answered.clone()));
+    let audit = Audit::to(move |answered| list.lock().unwrap().push(answered));
     (World::with(10, |settings| settings.audit = audit).await, told)
 }
 
