@@ -1,13 +1,26 @@
-//! The socket that the service manager made and passed on, by systemd's protocol (`sd_listen_fds(3)`).
-//! Does not: trust it unseen. It must be the socket that clients use, and closed to others.
+//! The sockets that the service manager made and passed on, by systemd's protocol (`sd_listen_fds(3)`): the one that clients
+//! use, and ports of gateways.
+//! Does not: trust them unseen. Clients' must be at its place and closed to others, and a port on this machine only.
 //! Used by: `start`.
+
+use std::net::TcpListener;
+
+/// Listening sockets that outlive this process.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// Where clients come to.
+    pub clients: Option<ClientSocket>,
+    /// Where tools come to their gateways, each on 127.0.0.1.
+    pub gateways: Vec<TcpListener>,
+}
 
 #[cfg(target_os = "linux")]
 mod inherited {
     use std::{
         fs, io,
+        net::{IpAddr, Ipv4Addr, TcpListener},
         os::{
-            fd::OwnedFd,
+            fd::{AsFd, OwnedFd},
             unix::{
                 fs::{FileTypeExt, MetadataExt},
                 net::UnixListener,
@@ -23,46 +36,70 @@ mod inherited {
         net::{AddressFamily, SocketType, sockopt},
     };
 
+    use super::Inherited;
     use crate::refusal;
 
     /// How long a refused client may take to send its request.
     const PATIENCE: Duration = Duration::from_secs(1);
 
-    /// A listening socket that outlives this process.
+    /// The socket at the place that clients use.
     #[derive(Debug)]
-    pub struct Inherited(UnixListener);
+    pub struct ClientSocket(UnixListener);
+
+    impl From<ClientSocket> for OwnedFd {
+        fn from(ClientSocket(listener): ClientSocket) -> Self {
+            listener.into()
+        }
+    }
 
     impl Inherited {
-        /// The socket that was passed on to this process; `None` if none was. Fails if it is more than one, or not the
-        /// one at `path`, which clients use.
-        pub fn take(path: &Path) -> Result<Option<Self>, Fault> {
+        /// The sockets that were passed on to this process. Fails if one of them is neither the one at `path`, which
+        /// clients use, nor a port on 127.0.0.1.
+        pub fn take(path: &Path) -> Result<Self, Fault> {
             let descriptors = sd_listen_fds::get().map_err(|err| refused(&err.to_string()))?;
-            let mut passed_on = Vec::new();
+            let (mut locals, mut gateways) = (Vec::new(), Vec::new());
             for (_, descriptor) in descriptors {
                 let descriptor = descriptor.into_std();
                 // Not for the programs that the daemon runs.
                 fcntl_setfd(&descriptor, FdFlags::CLOEXEC).map_err(|err| refused(&err.to_string()))?;
-                passed_on.push(Self(UnixListener::from(descriptor)));
+                match sockopt::socket_domain(&descriptor) {
+                    Ok(AddressFamily::INET | AddressFamily::INET6) => {
+                        gateways.push(TcpListener::from(descriptor));
+                    }
+                    _ => locals.push(ClientSocket(UnixListener::from(descriptor))),
+                }
             }
-            let checked = match passed_on.as_slice() {
-                [] => return Ok(None),
-                [Self(only)] => check(only, path),
-                _ => Err(refused("it is more than one")),
+            let checked = match locals.as_slice() {
+                [] => Ok(()),
+                [ClientSocket(only)] => check(only, path),
+                _ => Err(refused("there is more than one for clients")),
             };
-            if let Err(fault) = &checked {
-                // Left unanswered, they would start the daemon again and again.
-                passed_on.iter().for_each(|inherited| inherited.refuse_waiting(fault));
-            }
-            checked.map(|()| passed_on.pop())
+            let checked = checked.and_then(|()| gateways.iter().try_for_each(check_port));
+            let Err(fault) = checked else { return Ok(Self { clients: locals.pop(), gateways }) };
+            // Left unanswered, they would start the daemon again and again.
+            gateways.iter().for_each(hang_up_on_waiting);
+            locals.iter().for_each(|socket| socket.refuse_waiting(&fault));
+            Err(fault)
         }
 
-        /// A copy of the descriptor.
+        /// A copy of each descriptor.
         pub fn try_clone(&self) -> io::Result<Self> {
-            self.0.try_clone().map(Self)
+            let clients = self.clients.as_ref().map(|ClientSocket(listener)| listener.try_clone());
+            Ok(Self {
+                clients: clients.transpose()?.map(ClientSocket),
+                gateways: self.gateways.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?,
+            })
         }
 
-        /// Answers all waiting clients with this fault. Later ones have the daemon started again.
+        /// Answers all waiting clients with this fault, and hangs up on tools. Later ones have the daemon started again.
         pub fn refuse_waiting(&self, fault: &Fault) {
+            self.gateways.iter().for_each(hang_up_on_waiting);
+            self.clients.iter().for_each(|socket| socket.refuse_waiting(fault));
+        }
+    }
+
+    impl ClientSocket {
+        fn refuse_waiting(&self, fault: &Fault) {
             if self.0.set_nonblocking(true).is_ok() {
                 while let Ok((stream, _)) = self.0.accept() {
                     // A client that does not take its answer has left.
@@ -72,17 +109,19 @@ mod inherited {
         }
     }
 
-    impl From<Inherited> for OwnedFd {
-        fn from(Inherited(listener): Inherited) -> Self {
-            listener.into()
+    fn hang_up_on_waiting(listener: &TcpListener) {
+        if listener.set_nonblocking(true).is_ok() {
+            while listener.accept().is_ok() {}
         }
     }
 
+    fn is_stream_listener(listener: impl AsFd) -> bool {
+        sockopt::socket_type(&listener) == Ok(SocketType::STREAM)
+            && sockopt::socket_acceptconn(&listener) == Ok(true)
+    }
+
     fn check(listener: &UnixListener, path: &Path) -> Result<(), Fault> {
-        let is_stream_listener = sockopt::socket_domain(listener) == Ok(AddressFamily::UNIX)
-            && sockopt::socket_type(listener) == Ok(SocketType::STREAM)
-            && sockopt::socket_acceptconn(listener) == Ok(true);
-        if !is_stream_listener {
+        if sockopt::socket_domain(listener) != Ok(AddressFamily::UNIX) || !is_stream_listener(listener) {
             return Err(refused("it is not a listening stream socket of the local kind"));
         }
         if !listener.local_addr().is_ok_and(|address| address.as_pathname() == Some(path)) {
@@ -101,6 +140,16 @@ mod inherited {
         Ok(())
     }
 
+    fn check_port(listener: &TcpListener) -> Result<(), Fault> {
+        let wrong = |why: &str| refused(why).remedy("use the unit rally-cred-gateway@.socket as it is");
+        let at = listener.local_addr().map_err(|err| wrong(&err.to_string()))?;
+        match at.ip() {
+            _ if !is_stream_listener(listener) => Err(wrong(&format!("{at} is no listening stream socket"))),
+            IpAddr::V4(Ipv4Addr::LOCALHOST) => Ok(()),
+            _ => Err(wrong(&format!("a gateway listens on 127.0.0.1, and it is at {at}"))),
+        }
+    }
+
     fn refused(why: &str) -> Fault {
         Fault::new(FaultKind::Failed, "the socket that the service manager passes on cannot be used")
             .why(why)
@@ -114,26 +163,26 @@ mod inherited {
 
     use rally_cred_proto::Fault;
 
+    use super::Inherited;
+
     /// No service manager passes a socket on here.
     #[derive(Debug)]
-    pub struct Inherited(Infallible);
+    pub struct ClientSocket(#[expect(dead_code, reason = "there is none")] Infallible);
 
     impl Inherited {
-        /// Always `None`.
-        pub fn take(_path: &Path) -> Result<Option<Self>, Fault> {
-            Ok(None)
+        /// Always none.
+        pub fn take(_path: &Path) -> Result<Self, Fault> {
+            Ok(Self::default())
         }
 
-        /// Never called.
+        /// A copy of nothing.
         pub fn try_clone(&self) -> io::Result<Self> {
-            match self.0 {}
+            Ok(Self::default())
         }
 
-        /// Never called.
-        pub fn refuse_waiting(&self, _fault: &Fault) {
-            match self.0 {}
-        }
+        /// Nobody waits.
+        pub fn refuse_waiting(&self, _fault: &Fault) {}
     }
 }
 
-pub use inherited::Inherited;
+pub use inherited::ClientSocket;

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{clock, loans::Loans, notify::ServiceManager};
+use crate::{clock, loans::SharedLoans, notify::ServiceManager};
 use rally_cred_core::{
     Broker,
     dice::Dice,
@@ -47,7 +47,7 @@ struct Inner {
     mailboxes: RefCell<HashMap<AskId, Mailbox>>,
     nap_until: Cell<Option<Instant>>,
     nap_is_too_long: Notify,
-    loans: Loans,
+    loans: SharedLoans,
 }
 
 struct Engine {
@@ -88,13 +88,8 @@ impl Driver {
         let mut place = self.0.engine.borrow_mut();
         let Some(mut engine) = place.take() else { return ControlFlow::Break(()) };
         let now = clock::now();
-        // A get changes no other's answer.
-        let is_change = !matches!(event, Event::Asked { ask: Ask::Get(_), .. });
+        self.0.loans.lock().heard(&event);
         let effects = engine.broker.handle(now, &mut SystemDice, event);
-        if is_change {
-            // Before anybody hears of it.
-            self.0.loans.end();
-        }
         if effects.into_iter().try_for_each(&mut engine.begin).is_break() {
             // Whoever waits learns that nothing more will come.
             self.0.mailboxes.borrow_mut().clear();
@@ -107,7 +102,7 @@ impl Driver {
     }
 
     /// What gateways may use without a question.
-    pub fn loans(&self) -> &Loans {
+    pub fn loans(&self) -> &SharedLoans {
         &self.0.loans
     }
 
@@ -215,7 +210,6 @@ impl Dice for SystemDice {
 #[cfg(test)]
 mod tests {
     use std::{
-        collections::BTreeMap,
         panic::{AssertUnwindSafe, catch_unwind},
         pin::{Pin, pin},
         task::{Context, Poll, Waker},
@@ -235,20 +229,13 @@ mod tests {
 
     /// A driver whose broker has one profile, the effects that were begun, and the end.
     fn driver() -> (Driver, Rc<RefCell<Vec<Effect>>>, oneshot::Receiver<()>) {
-        let profile = Profile {
-            name: ProfileName::parse("default").unwrap(),
-            is_default: true,
-            base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
-            client_id: "id".to_owned(),
-            redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),
-            scope: "alm".to_owned(),
-            ca_file: None,
-            username: None,
-            client_secret_source: None,
-            also: Vec::new(),
-        };
-        let profiles = BTreeMap::from([("default".to_owned(), profile)]);
-        let config = Config { default_profile: "default".to_owned(), profiles, ..Config::default() };
+        let profile = Profile::new(
+            ProfileName::parse("default").unwrap(),
+            BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
+            "id".to_owned(),
+            RedirectUri::parse("http://localhost:8477/callback").unwrap(),
+        );
+        let config = Config::of_one(profile);
         let (driver, begun) = (Driver::default(), Rc::new(RefCell::new(Vec::new())));
         let (answering, beginning) = (driver.clone(), Rc::clone(&begun));
         let begin = move |effect| {
@@ -343,26 +330,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_get_changes_no_other_gets_answer_and_whatever_else_happens_ends_every_loan() {
-        let (driver, begun, _end) = driver();
-        let fresh = driver.loans().as_of();
-        let _get = get(&driver);
-        assert_eq!(driver.loans().as_of(), fresh);
-        let _check = driver.ask(Peer::default(), Ask::Check(CheckAsk { profile: None }));
-        let asked = driver.loans().as_of();
-        assert_ne!(asked, fresh);
-        let _ = driver.happened(Event::Outcome(the_load(&begun), Outcome::Loaded(Ok(None))));
-        assert_ne!(driver.loans().as_of(), asked);
-    }
-
-    #[tokio::test]
     async fn loans_end_before_anybody_hears_of_what_ended_them() {
         let driver = Driver::default();
-        let (loans, fresh) = (driver.loans().clone(), driver.loans().as_of());
+        let (loans, fresh) = (driver.loans().clone(), driver.loans().lock().as_of());
         let heard = Rc::new(Cell::new(None));
         let hearing = Rc::clone(&heard);
         let begin = move |_| {
-            hearing.set(Some(loans.as_of()));
+            hearing.set(Some(loans.lock().as_of()));
             ControlFlow::Continue(())
         };
         let _end = driver.open(Broker::new(Facts::default(), Config::default()), Box::new(begin));

@@ -2,6 +2,8 @@
 //! Does not: decide which are open or renew a token (the broker does), or pass on a request (`rally_cred_gateway` does).
 //! Used by: `perform`.
 
+mod held_ports;
+
 use std::{
     cell::RefCell,
     collections::HashMap,
@@ -35,15 +37,16 @@ use tokio::{
 use crate::{
     clock,
     driver::{Driver, Pending},
-    loans::Loans,
+    loans::SharedLoans,
 };
+pub use held_ports::HeldPorts;
 use rally_cred_core::also::Also;
 use rally_cred_core::event::{Epoch, GatewayPlan, GatewayReady, Peer, Program};
 
 /// The open gateways. Their thread is there while at least one is open, or is being opened or closed.
 pub struct Gateways {
     questions: mpsc::UnboundedSender<Question>,
-    loans: Loans,
+    loans: SharedLoans,
     open: Rc<RefCell<HashMap<Epoch, Place>>>,
     /// How many are being closed. None is opened before that is over, since it may be at the port of one.
     closing: watch::Sender<usize>,
@@ -51,6 +54,7 @@ pub struct Gateways {
     log: Log,
     /// By profile, which stands for a user of Rally.
     shares: HashMap<String, Share>,
+    held: HeldPorts,
 }
 
 /// Writes down a request to the gateway of this name.
@@ -60,6 +64,8 @@ type Log = fn(&str, &Answered);
 struct Place {
     /// `None` while it is being opened.
     gateway: Option<Arc<Gateway>>,
+    /// The port that the config file gives it.
+    port: Option<u16>,
     thread: Thread,
     _end: oneshot::Sender<()>,
 }
@@ -72,13 +78,14 @@ struct Thread {
 }
 
 impl Gateways {
-    /// None so far. Their tokens come from this driver, their requests are written down by this log.
-    pub fn new(driver: Driver, log: Log) -> Self {
+    /// None so far. Their tokens come from this driver, their requests are written down by this log, and some ports are
+    /// held for them.
+    pub fn new(driver: Driver, log: Log, held: HeldPorts) -> Self {
         let (questions, asked) = mpsc::unbounded_channel();
         let loans = driver.loans().clone();
         spawn_local(answer(driver, asked));
         let (closing, _) = watch::channel(0);
-        Self { questions, loans, open: Rc::default(), closing, log, shares: HashMap::new() }
+        Self { questions, loans, open: Rc::default(), closing, log, shares: HashMap::new(), held }
     }
 
     /// Opens one, which has this epoch as its name until it is closed.
@@ -91,16 +98,27 @@ impl Gateways {
             questions: self.questions.clone(),
             loans: self.loans.clone(),
             profile: plan.profile.name.to_string(),
-            peer: Peer { program: Program::of(&format!("gateway {}", plan.name)), ..Peer::default() },
+            peer: Peer {
+                program: Program::of(&format!("gateway {}", plan.name)),
+                gateway: Some(plan.name.as_str().into()),
+                ..Peer::default()
+            },
         };
         let share = self.shares.entry(plan.profile.name.to_string()).or_default().clone();
+        let port = plan.settings.port;
+        let listener = port.and_then(|port| self.held.take_over(port));
         let (end, ended) = oneshot::channel();
         let (told, opened) = oneshot::channel();
         let thread = self.thread().map(|thread| {
-            let life =
-                live(open(plan, tokens, share, self.log), told, ended, self.closing.clone(), thread.clone());
+            let life = live(
+                open(plan, listener, tokens, share, self.log),
+                told,
+                ended,
+                self.closing.clone(),
+                thread.clone(),
+            );
             thread.runtime.spawn(life);
-            self.open.borrow_mut().insert(epoch, Place { gateway: None, thread, _end: end });
+            self.open.borrow_mut().insert(epoch, Place { gateway: None, port, thread, _end: end });
         });
         let (all, closing) = (Rc::clone(&self.open), self.closing.clone());
         async move {
@@ -127,7 +145,9 @@ impl Gateways {
 
     /// Closes one, with its connections.
     pub fn close(&mut self, epoch: Epoch) {
-        let_go(&self.open, &self.closing, epoch);
+        if let Some(port) = let_go(&self.open, &self.closing, epoch) {
+            self.held.give_back(port);
+        }
     }
 
     /// Adds what an open gateway has passed on to what is known of it.
@@ -152,11 +172,15 @@ impl Gateways {
     }
 }
 
-fn let_go(open: &RefCell<HashMap<Epoch, Place>>, closing: &watch::Sender<usize>, epoch: Epoch) {
-    if let Some(place) = open.borrow_mut().remove(&epoch) {
-        closing.send_modify(|closing| *closing += 1);
-        drop(place);
-    }
+/// Closes it. The port that the config file gave it.
+fn let_go(
+    open: &RefCell<HashMap<Epoch, Place>>,
+    closing: &watch::Sender<usize>,
+    epoch: Epoch,
+) -> Option<u16> {
+    let place = open.borrow_mut().remove(&epoch)?;
+    closing.send_modify(|closing| *closing += 1);
+    place.port
 }
 
 impl Thread {
@@ -201,6 +225,7 @@ async fn live(
 /// Opens a gateway with the identity that it had before, as far as that still fits.
 async fn open(
     plan: GatewayPlan,
+    held: Option<TcpListener>,
     tokens: Questions,
     share: Share,
     log: Log,
@@ -212,7 +237,10 @@ async fn open(
         iter::once(origin.host()).chain(further.iter().map(|further| further.origin.host())).collect();
     // What cannot be read is made anew, as if there had been none.
     let before = identity.and_then(|identity| Identity::read(&identity).ok());
-    let listener = listen(&name, settings.port.or(before.as_ref().map(Identity::port)))?;
+    let listener = match held {
+        Some(listener) => listener,
+        None => listen(&name, settings.port.or(before.as_ref().map(Identity::port)))?,
+    };
     let port = listener.local_addr().map_err(|err| failed(&err.to_string()))?.port();
     let now = SystemTime::now();
     let identity = match before.map(|before| before.at_port(port)) {
@@ -309,7 +337,7 @@ struct Question {
 /// The way from a gateway to the broker.
 struct Questions {
     questions: mpsc::UnboundedSender<Question>,
-    loans: Loans,
+    loans: SharedLoans,
     profile: String,
     peer: Peer,
 }
@@ -328,7 +356,8 @@ impl Questions {
 
 impl Tokens for Questions {
     fn token(&self, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
-        match self.loans.current(clock::tick(), &self.profile) {
+        let lent = self.loans.lock().current(clock::tick(), &self.profile).cloned();
+        match lent {
             Some(token) => Box::pin(ready(Ok(Lease { token }))),
             None => self.ask(None, patience),
         }
@@ -360,7 +389,7 @@ async fn find(driver: &Driver, peer: &Peer, get: Get, refused: Option<Secret>) -
         let erase = Erase { target: get.target.clone(), token: Some(token.clone()), credential: None };
         reply(driver.ask(peer.clone(), Ask::Erase(erase))).await?;
     }
-    let as_of = driver.loans().as_of();
+    let as_of = driver.loans().lock().as_of();
     match reply(driver.ask(peer.clone(), Ask::Get(get))).await? {
         Reply::Token(token) if refused.is_some_and(|refused| refused.matches(&token.token)) => {
             Err(Fault::new(FaultKind::TokenRefused, "Rally refuses this request, but not its token")
@@ -368,7 +397,7 @@ async fn find(driver: &Driver, peer: &Peer, get: Get, refused: Option<Secret>) -
                 .remedy("rally-cred status --check"))
         }
         Reply::Token(Token { token, profile, expires_at, .. }) => {
-            driver.loans().lend(clock::now(), &profile, &token, expires_at, as_of);
+            driver.loans().lock().lend(clock::now(), &profile, &token, expires_at, as_of);
             Ok(Lease { token })
         }
         _ => Err(failed("the profile has no token")),

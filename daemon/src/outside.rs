@@ -38,7 +38,10 @@ impl Thread {
     fn add(&self, job: Job, is_in_haste: bool) {
         let mut jobs = self.jobs();
         jobs.waiting.push(job);
-        if is_in_haste || jobs.is_asleep {
+        let wakes = is_in_haste || jobs.is_asleep;
+        // Else the thread would wake to wait for the lock.
+        drop(jobs);
+        if wakes {
             self.has_come.notify_one();
         }
     }

@@ -5,6 +5,7 @@
 mod checkup;
 mod handed_in;
 mod moving;
+mod repairing;
 
 use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
@@ -17,11 +18,11 @@ use crate::{
     driver::Driver,
     endpoint,
     flow::listener,
-    gateway::Gateways,
+    gateway::{Gateways, HeldPorts},
     ipc::SocketGuard,
     log,
     notify::ServiceManager,
-    secret_source,
+    secret_source, token_command,
     vault::{EncryptedFiles, Vault},
 };
 use rally_cred_core::{
@@ -53,11 +54,12 @@ impl Performer {
         config_path: PathBuf,
         guard: SocketGuard,
         manager: Rc<ServiceManager>,
+        held: HeldPorts,
     ) -> Self {
         let key = if let Keyring::File(key) = keyring { key.clone() } else { FileKey::default() };
         let files = EncryptedFiles::of_user(key);
         Self {
-            gateways: Gateways::new(driver.clone(), log::answered),
+            gateways: Gateways::new(driver.clone(), log::answered, held),
             driver,
             vault: Vault::open(keyring, &files),
             files,
@@ -84,6 +86,10 @@ impl Performer {
                 let job = async move { Outcome::ClientSecretFetched(secret_source::fetch(&source).await) };
                 self.run(epoch, job);
             }
+            Effect::FetchToken(epoch, command) => {
+                let job = async move { Outcome::TokenFetched(token_command::fetch(&command).await) };
+                self.run(epoch, job);
+            }
             Effect::Change(epoch, change) => {
                 self.ask_vault(epoch, async move |vault: Vault| {
                     Outcome::Changed(handed_in::change(&vault, change).await)
@@ -107,6 +113,14 @@ impl Performer {
             Effect::MoveItems { id, from, to, step, is_in_use } => {
                 let vaults = (self.open(&from), self.open(&to));
                 spawn_local(moving::run(self.driver.clone(), id, vaults, step, is_in_use));
+            }
+            Effect::RepairItems { epoch, id, config, ask } => {
+                let files = matches!(config.keyring, Keyring::File(_)).then(|| self.files.clone());
+                let (driver, vault) = (self.driver.clone(), self.vault.clone());
+                self.run(epoch, async move {
+                    let (mended, ended) = repairing::run(&driver, id, &vault, files, &config, &ask).await;
+                    Outcome::Repaired(mended, ended)
+                });
             }
             Effect::Listen(epoch, expected) => self.listen(epoch, expected),
             Effect::EndListening(epoch, page) => {

@@ -4,6 +4,7 @@
 
 use std::{
     io::Write,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::ExitCode,
     rc::Rc,
@@ -21,10 +22,11 @@ use tokio::{
 };
 
 use crate::{
-    activation::Inherited,
+    activation::{ClientSocket, Inherited},
     alert::Alerts,
     config, confinement,
     driver::Driver,
+    gateway::HeldPorts,
     ipc::{self, OnlyClient, Opened},
     log::{self, LogFile, Sink},
     notify::ServiceManager,
@@ -117,8 +119,7 @@ fn serve_detached() -> Result<(), Fault> {
         Err(fault) => (Sink::Stderr, Some(fault)),
     };
     // A service manager's variables are meant for whoever started the client.
-    let origins =
-        Origins { clients: Clients::Socket(None), idle_exit: None, manager: ServiceManager::default() };
+    let origins = Origins::of(Clients::Socket(None));
     serve(sink, origins, || {
         trouble.into_iter().for_each(|fault| report(&Answer::Event(message::Event::Notice(fault))));
         report(&Answer::Reply(Reply::Done));
@@ -149,11 +150,12 @@ fn serve_in_foreground(idle_exit: Option<u32>) -> Result<(), Fault> {
     socket::check_owners(&path)?;
     let inherited = Inherited::take(&path)?;
     let idle_exit = idle_exit.map_or(policy::IDLE_EXIT, |seconds| Ticks::seconds(u64::from(seconds)));
-    let waiting = inherited.as_ref().and_then(|inherited| inherited.try_clone().ok());
+    let waiting = inherited.try_clone().ok();
     let origins = Origins {
         // Without a socket that outlives it, a daemon that ends could lose a request.
-        idle_exit: inherited.is_some().then_some(idle_exit).filter(|after| *after > Ticks(0)),
-        clients: Clients::Socket(inherited),
+        idle_exit: inherited.clients.is_some().then_some(idle_exit).filter(|after| *after > Ticks(0)),
+        clients: Clients::Socket(inherited.clients),
+        gateways: inherited.gateways,
         manager: ServiceManager::from_environment(),
     };
     let outcome = serve(Sink::Stderr, origins, || {});
@@ -167,9 +169,7 @@ fn serve_in_foreground(idle_exit: Option<u32>) -> Result<(), Fault> {
 fn serve_only_client() -> Result<(), Fault> {
     let client = OnlyClient::take()?;
     let waiting = client.try_clone()?;
-    let origins =
-        Origins { clients: Clients::Only(client), idle_exit: None, manager: ServiceManager::default() };
-    let outcome = serve(Sink::Stderr, origins, || {});
+    let outcome = serve(Sink::Stderr, Origins::of(Clients::Only(client)), || {});
     if let Err(fault) = &outcome {
         waiting.refuse(fault);
     }
@@ -179,7 +179,7 @@ fn serve_only_client() -> Result<(), Fault> {
 /// Where clients come from.
 enum Clients {
     /// From the socket, which the service manager may have made.
-    Socket(Option<Inherited>),
+    Socket(Option<ClientSocket>),
     /// There is one, connected from the start.
     Only(OnlyClient),
 }
@@ -187,8 +187,17 @@ enum Clients {
 /// What whoever started the daemon passed on to it.
 struct Origins {
     clients: Clients,
+    /// Ports of gateways, which the service manager has made.
+    gateways: Vec<TcpListener>,
     idle_exit: Option<Ticks>,
     manager: ServiceManager,
+}
+
+impl Origins {
+    /// Of a daemon that no service manager started.
+    fn of(clients: Clients) -> Self {
+        Self { clients, gateways: Vec::new(), idle_exit: None, manager: ServiceManager::default() }
+    }
 }
 
 /// Serves until it is told to stop. `when_ready` is called once clients would be answered.
@@ -223,7 +232,7 @@ fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
 async fn serve_until_told(
     config: Config,
     config_path: PathBuf,
-    Origins { clients, idle_exit, manager }: Origins,
+    Origins { clients, gateways, idle_exit, manager }: Origins,
     when_ready: impl FnOnce(),
 ) -> Result<(), Fault> {
     let driver = Driver::default();
@@ -256,8 +265,16 @@ async fn serve_until_told(
     manager.ready(config.profiles.len());
     let (alerts, mut all_gone) = Alerts::new(config.notify.clone());
     let manager = Rc::new(manager);
-    let mut performer =
-        Performer::new(driver.clone(), &config.keyring, alerts, config_path, guard, Rc::clone(&manager));
+    let held = HeldPorts::new(gateways, &config);
+    let mut performer = Performer::new(
+        driver.clone(),
+        &config.keyring,
+        alerts,
+        config_path,
+        guard,
+        Rc::clone(&manager),
+        held,
+    );
     when_ready();
     let broker = Broker::new(facts, config);
     let broker = match idle_exit {
@@ -279,7 +296,7 @@ async fn serve_until_told(
 }
 
 #[cfg(target_os = "linux")]
-fn open_socket(inherited: Option<Inherited>, path: &Path) -> Result<Opened, Fault> {
+fn open_socket(inherited: Option<ClientSocket>, path: &Path) -> Result<Opened, Fault> {
     match inherited {
         Some(inherited) => ipc::adopt(inherited.into(), path).map(Opened::Ours),
         None => ipc::open(path),
@@ -288,7 +305,7 @@ fn open_socket(inherited: Option<Inherited>, path: &Path) -> Result<Opened, Faul
 
 /// No service manager passes a socket on here.
 #[cfg(not(target_os = "linux"))]
-fn open_socket(_inherited: Option<Inherited>, path: &Path) -> Result<Opened, Fault> {
+fn open_socket(_inherited: Option<ClientSocket>, path: &Path) -> Result<Opened, Fault> {
     ipc::open(path)
 }
 

@@ -164,6 +164,8 @@ kinds! {
     Stopping = 6, "stopping", run "rally-cred daemon start";
     /// The keyring is locked: unlock it and ask again.
     VaultLocked = 7, "vault_locked", say "unlock the keyring, then ask again";
+    /// The encrypted files need their passphrase: enter it and ask again.
+    PassphraseNeeded = 7, "passphrase_needed", run "rally-cred unlock";
     /// No keyring answers: start one, or choose memory.
     VaultMissing = 7, "vault_missing", run "rally-cred doctor";
     /// The keyring answers with an error: see the cause.
@@ -194,6 +196,7 @@ impl FaultKind {
             | Self::AddressNotAllowed
             | Self::TimedOut
             | Self::VaultLocked
+            | Self::PassphraseNeeded
             | Self::VaultMissing
             | Self::VaultFailed
             | Self::Locked

@@ -83,10 +83,22 @@ pub enum Ask {
     UnlockKeyring(UnlockKeyring),
     /// Move what is kept to another place, by one step: answered by an [`Event::Item`] for each item, then [`Reply::Done`].
     MoveItems(MoveItems),
+    /// Tell the last decisions about who gets a token: answered by an [`Event::Decision`] for each, the oldest first, then
+    /// [`Reply::Done`].
+    Audit,
+    /// Look for items that are damaged or of no use, or mend those: answered by an [`Event::Flaw`] for each, then
+    /// [`Reply::Done`].
+    RepairItems(RepairItems),
     /// Read the config file again: answered by [`Reply::Done`], or by an error while the old one stays in force.
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
     Stop,
+    /// Stop if nobody would miss this process, for another that is newer: answered by [`Reply::Done`] just before the
+    /// daemon ends, or by an error that says what it is needed for. Every version understands it of a newer one.
+    MakeWay,
+    /// One of a newer program.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Ask {
@@ -129,12 +141,18 @@ impl Ask {
             Self::MoveItems(MoveItems { from, to, step: _ }) => {
                 breaks(from) || line_breaker(to.as_bytes()).is_some()
             }
+            Self::RepairItems(RepairItems { profile, mend }) => {
+                breaks(profile) || mend.iter().any(|item| line_breaker(item.as_bytes()).is_some())
+            }
             Self::UnlockKeyring(UnlockKeyring { passphrase: _, is_new: _ })
             | Self::Forward
+            | Self::Audit
             | Self::Lock
             | Self::Unlock
             | Self::Reload
-            | Self::Stop => false,
+            | Self::Stop
+            | Self::MakeWay
+            | Self::Unknown => false,
         }
     }
 }
@@ -383,6 +401,52 @@ pub enum Fate {
     Other,
 }
 
+/// Fields of [`Ask::RepairItems`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairItems {
+    /// The profile whose items are meant, which the config file need not name; all items without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The items to mend, of those that a look has found; none to look only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mend: Vec<String>,
+}
+
+/// Fields of [`Event::Flaw`]. It holds nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlawedItem {
+    /// What it is, and whose, such as `token:work`; or the name of a file.
+    pub item: String,
+    /// What is wrong with it.
+    pub flaw: Flaw,
+    /// Where it is moved to; it is deleted without that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aside: Option<String>,
+    /// Whether that is done.
+    #[serde(default)]
+    pub mended: bool,
+}
+
+/// What is wrong with an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Flaw {
+    /// It is not what rally-cred wrote, or cannot be read though others can.
+    Damaged,
+    /// The config file names no profile, server or gateway that it could be for.
+    Orphaned,
+    /// There are several of it. The newest is kept.
+    Doubled,
+    /// A write or a check left it that was interrupted.
+    Leftover,
+    /// A later version wrote it. It is never mended.
+    OfLaterVersion,
+    /// Something that a newer daemon knows.
+    #[serde(other)]
+    Other,
+}
+
 /// Fields of [`Ask::Watch`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchAsk {
@@ -465,12 +529,16 @@ answers! {
         Gateway(Box<GatewayStatus>),
         /// Of a move: one item.
         Item(MovedItem),
+        /// Of a repair: one item.
+        Flaw(FlawedItem),
         /// The gateway that was asked for is open, until the request ends.
         GatewayOpen(Box<OpenedGateway>),
         /// The turns that were asked for are held, until the request ends.
         TurnsHeld(TurnsHeld),
         /// The restricted socket is open.
         ForwardOpen(ForwardOpen),
+        /// Of an audit: one decision, which [`crate::audit::Decision::of_texts`] reads.
+        Decision(BTreeMap<String, String>),
     }
     /// What ends a request. Unknown fields are ignored.
     Reply {
@@ -537,6 +605,10 @@ pub struct ForwardOpen {
 #[derive(Clone, Copy, Debug)]
 pub struct Forward;
 
+/// [`Ask::Audit`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Audit;
+
 /// [`Ask::Lock`] as a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Lock;
@@ -552,6 +624,10 @@ pub struct Reload;
 /// [`Ask::Stop`] as a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Stop;
+
+/// [`Ask::MakeWay`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct MakeWay;
 
 /// [`Ask::ShowGateway`] as a request.
 #[derive(Clone, Debug)]
@@ -606,12 +682,15 @@ requests! {
     RevokeGateway as |RevokeGateway(name)| Self::RevokeGateway(name) => () { Reply::Done => () }
     HoldTurns as Self::HoldTurns => () { Reply::Done => () }
     Forward as |Forward| Self::Forward => () { Reply::Done => () }
+    Audit as |Audit| Self::Audit => () { Reply::Done => () }
     Lock as |Lock| Self::Lock => () { Reply::Done => () }
     Unlock as |Unlock| Self::Unlock => () { Reply::Done => () }
     UnlockKeyring as Self::UnlockKeyring => () { Reply::Done => () }
     MoveItems as Self::MoveItems => () { Reply::Done => () }
+    RepairItems as Self::RepairItems => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
+    MakeWay as |MakeWay| Self::MakeWay => () { Reply::Done => () }
 }
 
 /// Fields of [`Event::Authorize`].
@@ -684,6 +763,8 @@ pub enum Tried {
     Vault,
     /// The port that the browser comes back to.
     RedirectPort,
+    /// The program that gives the profile's tokens.
+    TokenCommand,
     /// Whether Rally answers, and this address is allowed.
     Rally,
     /// Whether the connection to Rally is trusted.

@@ -34,13 +34,14 @@ macro_rules! variants {
 }
 
 variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Check Watch OpenGateway
-    ShowGateway RevokeGateway HoldTurns Forward Lock Unlock UnlockKeyring MoveItems Reload Stop);
-variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding News Gateway Item GatewayOpen
-    TurnsHeld ForwardOpen Unknown);
+    ShowGateway RevokeGateway HoldTurns Forward Lock Unlock UnlockKeyring MoveItems RepairItems Audit
+    Reload Stop MakeWay Unknown);
+variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding News Gateway Item Flaw GatewayOpen
+    TurnsHeld ForwardOpen Decision Unknown);
 variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status
     ShownGateway Done Error);
 variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Unlock Other);
-variants!(tried_variant, TRIED, Tried: Vault RedirectPort Rally Tls Clock Other);
+variants!(tried_variant, TRIED, Tried: Vault RedirectPort TokenCommand Rally Tls Clock Other);
 variants!(became_variant, BECAME, Became: Held Obtained Renewed Ended Refused SignInNeeded Other);
 variants!(state_variant, STATES, ProfileState:
     Unread Loading SignedOut SigningIn Exchanging Renewing SignedIn Other);

@@ -45,12 +45,12 @@ pub(crate) fn check_that_rally_saw_tokens_only(sandbox: &Sandbox) {
     assert!(!sent.is_empty() && sent.iter().all(|key| key.len() != 44), "{sent:?}");
 }
 
-fn shown(world: &World, name: &str) -> Value {
+pub(crate) fn shown(world: &World, name: &str) -> Value {
     world.client(&["gateway", "show", name, "--json"], "").succeeded().json()
 }
 
 /// The status of one request to a gateway, as curl prints it; 000 where nobody listens.
-fn ask_once(world: &World, server: &str, key: &str) -> String {
+pub(crate) fn ask_once(world: &World, server: &str, key: &str) -> String {
     let header = format!("ZSESSIONID: {key}");
     let url = format!("{server}/slm/webservice/v2.0/user");
     let body = ["--silent", "--output", "body", "--write-out", "%{http_code}", "--header"];

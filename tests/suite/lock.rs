@@ -120,5 +120,5 @@ fn where_no_daemon_runs_a_lock_has_nothing_to_do() {
     let world = World::new();
     let locked = world.client(&["lock"], "");
     assert_eq!((locked.code, locked.stdout.as_str()), (Some(0), "no daemon runs, so nothing is held\n"));
-    assert_eq!(world.client(&["unlock"], "").code, Some(6));
+    assert_eq!(world.client(&["unlock", "--no-autostart"], "").code, Some(6));
 }

@@ -1,4 +1,4 @@
-//! `rally-cred keyring migrate` and `unlock`, between a real keyring and encrypted files.
+//! `rally-cred keyring migrate`, and `unlock` of encrypted files, between a real keyring and encrypted files.
 //! Does not: test the places (`vault` and `places` do).
 //! Used by: `main`.
 
@@ -144,17 +144,25 @@ fn a_passphrase_opens_the_encrypted_files_until_the_daemon_ends() {
     world.configure(&format!("keyring = \"file\"\n{text}"));
     let mut daemon = world.start_daemon();
     let locked = world.client(&["get", "--format", "token", "--interactive", "never"], "");
-    assert_eq!((locked.code, locked.remedy().as_str()), (Some(7), "rally-cred keyring unlock"), "{locked:?}");
-    let unlock = |passphrase: &str| world.client(&["keyring", "unlock"], passphrase);
+    assert_eq!((locked.code, locked.remedy().as_str()), (Some(7), "rally-cred unlock"), "{locked:?}");
+    let unlock = |passphrase: &str| world.client(&["unlock"], passphrase);
     assert_eq!(
         unlock("right\n").succeeded().stdout,
-        "the encrypted files are made, and open until the daemon ends\n"
+        "the encrypted files are made, and open until the daemon ends\nunlocked\n"
     );
     sign_in(&world, &sandbox);
     daemon.kill();
     let _daemon = world.start_daemon();
     let wrong = unlock("wrong");
     assert!(wrong.code == Some(7) && wrong.stderr.contains("not the passphrase"), "{wrong:?}");
-    assert_eq!(unlock("right").succeeded().stdout, "the encrypted files are open until the daemon ends\n");
+    assert_eq!(
+        unlock("right").succeeded().stdout,
+        "the encrypted files are open until the daemon ends\nunlocked\n"
+    );
+    world.client(&["get", "--format", "token", "--interactive", "never"], "").succeeded();
+    assert_eq!(unlock("").succeeded().stdout, "unlocked\n", "nothing is asked that is known");
+    // A lock is of memory; the key of the files is kept.
+    world.client(&["lock"], "").succeeded();
+    assert_eq!(unlock("").succeeded().stdout, "unlocked\n");
     world.client(&["get", "--format", "token", "--interactive", "never"], "").succeeded();
 }

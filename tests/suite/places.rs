@@ -143,10 +143,10 @@ fn a_helper_that_fails_or_prints_rubbish_is_told_without_its_words() {
             "failed (docker-credential-odd {operation} ended with exit status: 3; run docker-credential-odd list to see why)"
         )
     };
-    assert_eq!(
-        home.play("helper:odd", "load save=one list"),
-        [failed("get"), failed("store"), failed("list")].join(", ")
-    );
+    assert_eq!(home.play("helper:odd", "save=one list"), [failed("store"), failed("list")].join(", "));
+    let get =
+        failed("get").replace("why)", "why, or, if it is this item's fault, rally-cred keyring repair)");
+    assert_eq!(home.play("helper:odd", "load"), get);
     home.helper("odd", "echo canary");
     assert_eq!(home.play("helper:odd", "list"), rubbish("list"));
 }
@@ -254,7 +254,8 @@ fn encrypted_files_are_this_users_alone_hold_nothing_in_plain_and_are_written_on
 fn a_damaged_file_is_told_and_not_overwritten_and_neither_is_one_of_another_account() {
     let home = Home::new();
     let env = home.files_env();
-    let damaged = format!("damaged ({})", home.item().display());
+    let damaged =
+        format!("damaged ({} is not what rally-cred wrote; it is left as it is)", home.item().display());
     assert_eq!(play_in(env.clone(), "name=other save=one"), "saved");
     fs::copy(home.path("state/rally-cred/keyring/token%3Aother"), home.item()).unwrap();
     assert_eq!(play_in(env.clone(), "load save=two"), format!("{damaged}, {damaged}"));
@@ -265,6 +266,10 @@ fn a_damaged_file_is_told_and_not_overwritten_and_neither_is_one_of_another_acco
         assert_eq!(play_in(env.clone(), "load save=three"), format!("{damaged}, {damaged}"));
         assert_eq!(fs::read(home.item()).unwrap(), broken);
     }
+    fs::write(home.item(), "rally-cred 2\nwhatever").unwrap();
+    let later = format!("of a later version ({})", home.item().display());
+    assert_eq!(play_in(env.clone(), "load save=three"), format!("{later}, {later}"));
+    assert_eq!(fs::read_to_string(home.item()).unwrap(), "rally-cred 2\nwhatever");
     fs::write(home.path("state/rally-cred/keyring/key"), "{}").unwrap();
     assert!(play_in(env, "load").starts_with("damaged ("));
 }

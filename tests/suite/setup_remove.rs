@@ -38,6 +38,28 @@ fn units_that_a_package_brought_are_enabled_and_disabled_again() {
 }
 
 #[test]
+fn ports_of_gateways_are_opened_by_the_service_manager_and_closed_again() {
+    let (sandbox, world, _keyring) = newcomer();
+    world.configure("[gateway.mcp]\nport = 20500\n[gateway.other]\n");
+    set_up(&world, &sandbox);
+    let unit = "rally-cred-gateway@20500.socket";
+    assert_eq!(
+        asked_of_systemd(&world),
+        ["daemon-reload", &format!("enable --now rally-cred.socket {unit}")]
+    );
+    let units = world.path("config/systemd/user");
+    let text = fs::read_to_string(units.join("rally-cred-gateway@.socket")).unwrap();
+    assert!(text.contains("ListenStream=127.0.0.1:%i"), "{text}");
+
+    // As the service manager would have enabled it.
+    fs::create_dir(units.join("sockets.target.wants")).unwrap();
+    symlink("../rally-cred-gateway@.socket", units.join("sockets.target.wants").join(unit)).unwrap();
+    world.client(&["setup", "--remove"], "").succeeded();
+    let undone = format!("disable --now rally-cred.socket rally-cred.service {unit}");
+    assert_eq!(asked_of_systemd(&world)[2..], [&undone, "daemon-reload"]);
+}
+
+#[test]
 fn where_nothing_is_to_be_removed_the_daemon_runs_on() {
     let (_sandbox, world, _keyring) = newcomer();
     let _daemon = world.start_daemon();

@@ -27,7 +27,7 @@ fn a_seed_gives_the_same_history_every_time() {
 
 #[test]
 fn each_promise_has_a_planted_bug_that_is_found() {
-    for (bug, promise) in Planted::ALL {
+    for &(bug, promise) in Planted::ALL {
         let found = (0..20_000).find_map(|seed| History::with_bug(seed, Some(bug)).play(200).err());
         let violation = found.unwrap_or_else(|| panic!("{bug:?} was not found, though it breaks: {promise}"));
         println!("{bug:?}: seed {}, step {}: {}", violation.seed, violation.step, violation.broken);
@@ -79,6 +79,7 @@ fn word(cause: Cause) -> &'static str {
         Cause::Listener => "port",
         Cause::Redirected => "browser",
         Cause::Rally => "Rally",
+        Cause::Program => "program",
         Cause::TimePassed => "time",
         Cause::Daemon => "daemon",
         Cause::System => "system",

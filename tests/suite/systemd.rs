@@ -4,6 +4,7 @@
 //! Used by: `main`.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::{fs, os::fd::OwnedFd, os::unix::fs::PermissionsExt, path::PathBuf, process::Stdio, time::Duration};
 
@@ -13,7 +14,8 @@ use rally_cred_tests::world::{self, Running, World};
 use rally_cred_tests::{keyring::KeyringSession, sandbox::Sandbox};
 use serde_json::Value;
 
-use crate::sign_in::{question, sign_in, value, with_browser};
+use crate::gateway::{ask_once, check_that_rally_saw_tokens_only, shown};
+use crate::sign_in::{question, sign_in, signed_in_with_keyring, value, with_browser};
 
 /// Longest wait for something that is sure to come; only a failing test waits for so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -232,11 +234,16 @@ fn a_socket_that_others_could_use_or_that_clients_do_not_come_to_is_refused() {
     manager.world.set("RALLY_CRED_SOCKET", manager.world.path("run/other.sock").display());
     refusal(&manager, "and it is elsewhere");
     manager.world.unset("RALLY_CRED_SOCKET");
-    let inherited = UnixDatagram::unbound().unwrap();
-    let mut command = manager.world.command("sh");
-    command.args(["-c", "exec 3<&0; LISTEN_FDS=1 LISTEN_PID=$$ exec rally-credd"]);
-    let output = command.stdin(OwnedFd::from(inherited)).output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("not a listening stream socket"), "{output:?}");
+    let other_host = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
+    for (inherited, why) in [
+        (OwnedFd::from(UnixDatagram::unbound().unwrap()), "not a listening stream socket"),
+        (OwnedFd::from(other_host), "a gateway listens on 127.0.0.1, and it is at 127.0.0.2:"),
+    ] {
+        let mut command = manager.world.command("sh");
+        command.args(["-c", "exec 3<&0; LISTEN_FDS=1 LISTEN_PID=$$ exec rally-credd"]);
+        let output = command.stdin(inherited).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{output:?}");
+    }
 }
 
 #[test]
@@ -248,7 +255,10 @@ fn clients_of_a_service_manager_with_two_sockets_are_told_that_they_are_too_many
     command.args(["-c", "exec 3<&0 4<&1 </dev/null >&2; LISTEN_FDS=2 LISTEN_PID=$$ exec rally-credd"]);
     command.stdin(OwnedFd::from(manager.listener.try_clone().unwrap())).stdout(OwnedFd::from(other));
     let output = command.output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("it is more than one"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("there is more than one for clients"),
+        "{output:?}"
+    );
     assert_eq!(result(waiting)["kind"], "failed");
 }
 
@@ -322,18 +332,64 @@ fn a_notifications_button_has_the_service_manager_start_the_sign_in_outside_of_t
     assert!(asked.trim().ends_with("rally-cred login --force -- default"), "{asked}");
 }
 
+/// Has systemd's own tool hold the socket of clients and these ports, and start the daemon at the first connection.
+fn activate(world: &World, ports: &[u16], arguments: &str) -> Running {
+    let ports: String = ports.iter().map(|port| format!(" --listen=127.0.0.1:{port}")).collect();
+    let line = format!(
+        "exec systemd-socket-activate --listen=\"$XDG_RUNTIME_DIR/rally-cred/agent.sock\"{ports} \
+        --setenv=XDG_RUNTIME_DIR --setenv=XDG_CONFIG_HOME --setenv=DBUS_SESSION_BUS_ADDRESS \
+        rally-credd {arguments}"
+    );
+    let mut daemon = world.start("sh", &["-c", &line]);
+    daemon.wait_for_line(&format!("as {}", 3 + ports.matches("--listen").count()));
+    // It makes every socket readable for everyone, which the daemon does not take.
+    fs::set_permissions(socket(world), fs::Permissions::from_mode(0o600)).unwrap();
+    daemon
+}
+
+/// Two ports that nobody listens on.
+fn free_ports() -> [u16; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+#[test]
+fn a_tool_that_comes_before_the_daemon_starts_it_and_finds_its_gateway() {
+    let (sandbox, world, _keyring, mut daemon) = signed_in_with_keyring();
+    let [port, strange] = free_ports();
+    world.configure(&format!("{}[gateway.mcp]\nport = {port}\n", world::profile_for(&sandbox)));
+    world.client(&["daemon", "reload"], "").succeeded();
+    let key = shown(&world, "mcp")["key"].as_str().unwrap().to_owned();
+    while !world.client(&["gateway", "list"], "").stdout.contains("the same after a restart") {}
+    daemon.stop();
+
+    let mut daemon = activate(&world, &[port, strange], "");
+    let ask = |port: u16, key: &str| ask_once(&world, &format!("http://127.0.0.1:{port}"), key);
+    assert_eq!(ask(port, &key), "200");
+    assert_eq!(shown(&world, "mcp")["port"], port);
+    // A revoked key opens nothing, and its port stays where it is.
+    world.client(&["gateway", "revoke", "mcp"], "").succeeded();
+    shown(&world, "mcp");
+    assert_eq!(ask(port, &key), "401");
+
+    // At a port that no gateway has, a tool is told so, from the start or since then.
+    daemon.wait_for_line(&format!("systemctl --user disable --now rally-cred-gateway@{strange}.socket"));
+    let told = || world.run("curl", &["--silent", &format!("http://127.0.0.1:{port}/slm/")], "").stdout;
+    assert_eq!(ask(strange, &key), "503");
+    world.configure_for(&sandbox);
+    world.client(&["daemon", "reload"], "").succeeded();
+    while told() != format!("no gateway of rally-cred has port {port}") {}
+    check_that_rally_saw_tokens_only(&sandbox);
+    daemon.stop();
+    fs::remove_file(socket(&world)).unwrap();
+}
+
 #[test]
 fn systemds_own_tool_passes_the_socket_on() {
     let (_sandbox, world) = with_browser();
     fs::create_dir(world.path("run/rally-cred")).unwrap();
     fs::set_permissions(world.path("run/rally-cred"), fs::Permissions::from_mode(0o700)).unwrap();
-    let line = "exec systemd-socket-activate --listen=\"$XDG_RUNTIME_DIR/rally-cred/agent.sock\" \
-        --setenv=XDG_RUNTIME_DIR --setenv=XDG_CONFIG_HOME --setenv=DBUS_SESSION_BUS_ADDRESS \
-        rally-credd --idle-exit 1s";
-    let mut daemon = world.start("sh", &["-c", line]);
-    daemon.wait_for_line("Listening on");
-    // It makes every socket readable for everyone, which the daemon does not take.
-    fs::set_permissions(socket(&world), fs::Permissions::from_mode(0o600)).unwrap();
+    let mut daemon = activate(&world, &[], "--idle-exit 1s");
     let status = world.client(&["status", "--json"], "");
     assert!(status.stdout.contains(&format!("\"pid\":{}", daemon.0.id())), "{status:?}");
     daemon.wait_for_line("nothing to do");
@@ -344,8 +400,10 @@ fn systemds_own_tool_passes_the_socket_on() {
 /// The units as a package would have them checked: `systemd-analyze` of systemd 252 does not look at `ExecSearchPath=`.
 fn units_with_whole_paths() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["rally-cred.service", "rally-cred.socket"] {
-        let mut text = fs::read_to_string(units_folder().join(name)).unwrap();
+    let named = |name| (name, name);
+    let gateway = ("rally-cred-gateway@.socket", "rally-cred-gateway@20500.socket");
+    for (source, name) in [named("rally-cred.service"), named("rally-cred.socket"), gateway] {
+        let mut text = fs::read_to_string(units_folder().join(source)).unwrap();
         for line in ["ExecStart=", "ExecReload="] {
             text = text.replace(line, &format!("{line}{}/", world::programs().display()));
         }
@@ -359,7 +417,9 @@ fn systemd_finds_nothing_wrong_with_the_units() {
     let (world, units) = (World::new(), units_with_whole_paths());
     let unit = |name: &str| units.path().join(name).display().to_string();
     let (service, socket) = (unit("rally-cred.service"), unit("rally-cred.socket"));
-    let verified = world.run("systemd-analyze", &["verify", "--user", "--man=no", &service, &socket], "");
+    let gateway = unit("rally-cred-gateway@20500.socket");
+    let verify = ["verify", "--user", "--man=no", &service, &socket, &gateway];
+    let verified = world.run("systemd-analyze", &verify, "");
     assert_eq!((verified.code, verified.stderr.as_str()), (Some(0), ""));
 
     // Its verdict counts what only the system's manager can do, so it is bounded and not admired.

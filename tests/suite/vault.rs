@@ -104,7 +104,8 @@ async fn a_copy_of_this_program_plays_its_part() {
             Err(VaultTrouble::NoCollection) => println!("vault: no collection"),
             Err(VaultTrouble::Locked(_)) => println!("vault: locked"),
             Err(VaultTrouble::NeedsPassphrase) => println!("vault: needs its passphrase"),
-            Err(VaultTrouble::Damaged(file)) => println!("vault: damaged ({file})"),
+            Err(VaultTrouble::Damaged(why)) => println!("vault: damaged ({why})"),
+            Err(VaultTrouble::OfLaterVersion(file)) => println!("vault: of a later version ({file})"),
             Err(VaultTrouble::Failed(why)) => println!("vault: failed ({why})"),
             Err(trouble @ VaultTrouble::Server(_)) => println!("vault: failed ({})", trouble.fault()),
         }
@@ -196,7 +197,7 @@ fn of_several_items_that_match_ours_is_read_and_written_and_the_others_stay() {
 fn an_item_that_is_no_text_of_ours_is_told_and_left_alone() {
     let session = KeyringSession::start();
     store_twin(&session, "two\nlines", "1");
-    let told = "failed (the item holds something that rally-cred did not write)";
+    let told = "damaged (the item token:default is not what rally-cred wrote; it is left as it is)";
     assert_eq!(play(&session, "load"), told);
     assert_eq!(items(&session), 1);
 }

@@ -46,8 +46,8 @@ enum Command {
     Logout(logout::Options),
     /// Forget what the keyring has, and hand out nothing until `unlock`
     Lock,
-    /// Have the keyring opened, and hand out again
-    Unlock,
+    /// Have the keyring, or the encrypted files, opened, and hand out again
+    Unlock(lock::Unlocking),
     /// Run a program with the variables that Rally's tools read
     #[command(after_help = EXEC_HELP)]
     Exec(exec::Options),
@@ -69,7 +69,7 @@ enum Command {
     /// Start or stop the daemon
     #[command(subcommand)]
     Daemon(daemon::Command),
-    /// Unlock the place where tokens are kept, or move them to another
+    /// Mend the place where tokens are kept, or move them to another
     #[command(subcommand)]
     Keyring(keyring::Command),
     /// Find and check the config file
@@ -130,7 +130,7 @@ fn dispatch(command: Command, sys: &dyn Terminal, output: &mut Output<'_>) -> Re
             logout::run(options, sys, output)
         }
         Command::Lock => lock::lock(sys, output),
-        Command::Unlock => lock::unlock(sys, output),
+        Command::Unlock(options) => lock::unlock(options, sys, output),
         Command::Exec(options) => exec::run(&options, sys, output),
         Command::Gateway(mut options) => {
             options.or_profile(|| named_profile(sys))?;

@@ -1,51 +1,40 @@
-//! `rally-cred keyring unlock|migrate`: what people do with the place where the daemon keeps tokens.
+//! `rally-cred keyring migrate|repair`: what people do with the place where the daemon keeps tokens.
 //! Does not: see a token; the daemon does.
 //! Used by: people who keep tokens elsewhere than in the OS keyring, or want to.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    path::Path,
-    time::Duration,
-};
+mod repair;
 
-use clap::{ArgAction, Args, Subcommand};
+use std::{path::Path, time::Duration};
+
+use clap::{Args, Subcommand};
 use rally_cred::{
     connection::{Connection, GRACE},
     output::Output,
 };
 use rally_cred_proto::{
-    Deadline, Event, Fault, FaultKind, Secret,
-    message::{Fate, MoveItems, MoveStep, MovedItem, Reload, StatusAsk, UnlockKeyring},
+    Deadline, Event, Fault,
+    message::{Fate, MoveItems, MoveStep, MovedItem, Reload, StatusAsk},
     plain::plain,
 };
-use zeroize::Zeroizing;
 
-use crate::{cli::help::KEYRING_MIGRATE_HELP, setup, terminal::Terminal};
-
-/// Time for the daemon to compute a key on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(30).saturating_add(GRACE);
+use crate::{
+    cli::help::{KEYRING_MIGRATE_HELP, KEYRING_REPAIR_HELP},
+    setup,
+    terminal::Terminal,
+};
 
 /// Time for a step of a move, in which a keyring may ask a person for each item.
 const MOVING: Duration = Duration::from_secs(300).saturating_add(GRACE);
 
-/// Time for a program to write a passphrase.
-const READING: Duration = Duration::from_secs(30);
-
-/// A longer passphrase is a file that was given by mistake.
-const LONGEST: u64 = 1024;
-
 /// The subcommands of `keyring`.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Open the encrypted files of keyring = "file" by their passphrase, until the daemon ends
-    Unlock {
-        /// Fail if no daemon is running, instead of starting one
-        #[arg(long = "no-autostart", action = ArgAction::SetFalse)]
-        autostart: bool,
-    },
     /// Move tokens to another place, and have the config file say so
     #[command(after_help = KEYRING_MIGRATE_HELP)]
     Migrate(Migration),
+    /// Show what is damaged or of no use where tokens are kept, and mend it
+    #[command(after_help = KEYRING_REPAIR_HELP)]
+    Repair(repair::Repair),
 }
 
 /// What `migrate` was told on its command line.
@@ -65,8 +54,8 @@ pub(crate) struct Migration {
 /// Runs one of them.
 pub(crate) fn run(command: Command, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     match command {
-        Command::Unlock { autostart } => unlock(autostart, sys, output),
         Command::Migrate(migration) => migrate(&migration, sys, output),
+        Command::Repair(repair) => repair::run(repair, sys, output),
     }
 }
 
@@ -120,54 +109,4 @@ fn said(fate: Fate, is_plan: bool) -> &'static str {
         (Fate::Left, _) => "stays in the old place, which has a newer one or the only one",
         _ => "is treated in a way that this version does not know",
     }
-}
-
-/// Asks for the passphrase; where there is nothing to be opened yet, once more, since a typing error could not be undone.
-fn unlock(autostart: bool, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let passphrase = read("Passphrase: ", sys)?;
-    let mut connection = Connection::new(sys, autostart);
-    let mut ask = |is_new| {
-        let ask = UnlockKeyring { passphrase: passphrase.clone(), is_new };
-        connection.ask(ask, &mut Deadline::after(PATIENCE), &mut |_| {})
-    };
-    match ask(false) {
-        Err(fault) if fault.kind == FaultKind::VaultMissing => {
-            if sys.stdin_is_terminal() {
-                output.say("there are no encrypted files yet; they will need this passphrase for ever");
-                if !read("The same passphrase: ", sys)?.matches(&passphrase) {
-                    return Err(Fault::new(FaultKind::BadRequest, "these are two different passphrases")
-                        .run("rally-cred keyring unlock"));
-                }
-            }
-            ask(true)?;
-            output.tell_line("the encrypted files are made, and open until the daemon ends")?;
-        }
-        outcome => {
-            outcome?;
-            output.tell_line("the encrypted files are open until the daemon ends")?;
-        }
-    }
-    Ok(0)
-}
-
-/// What is typed without echo, or the first line of standard input.
-fn read(prompt: &str, sys: &dyn Terminal) -> Result<Secret, Fault> {
-    let none = |why: &str| {
-        Fault::new(FaultKind::BadRequest, "there is no passphrase")
-            .why(why)
-            .remedy("rally-cred keyring unlock, in a terminal, or with the passphrase on its standard input")
-    };
-    let line = if sys.stdin_is_terminal() {
-        sys.typed_secret(prompt).map_err(|err| none(&err.to_string()))?
-    } else {
-        let mut line = Zeroizing::new(String::with_capacity(usize::try_from(LONGEST).unwrap_or_default()));
-        let mut deadline = Deadline::after(READING);
-        let read = BufReader::new(sys.stdin(&mut deadline)).take(LONGEST).read_line(&mut line);
-        read.map_err(|err| none(&err.to_string()))?;
-        line
-    };
-    Secret::parse(line.trim_end_matches(['\r', '\n']).to_owned())
-        .ok()
-        .filter(|passphrase| !passphrase.expose().is_empty())
-        .ok_or_else(|| none("nothing was entered"))
 }

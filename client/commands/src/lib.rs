@@ -14,6 +14,7 @@ mod forward;
 mod gateway;
 mod hidden_input;
 mod installed;
+mod kept;
 mod keyring;
 mod lock;
 mod login;

@@ -150,7 +150,7 @@ fn plan(
         plan.push(Change::Reload);
     }
     plan.extend(machine::offer_completions(&mut interview, options.completions, sys)?);
-    let units = machine::offer_units(&mut interview, options.units, sys)?;
+    let units = machine::offer_units(&mut interview, options.units, &config.gateway_ports(), sys)?;
     let will_be_enabled = units.contains(&Change::Note(Made::Units));
     plan.extend(network::offer(&mut interview, options.network, will_be_enabled, sys)?);
     plan.extend(units);

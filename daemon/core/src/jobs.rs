@@ -24,6 +24,10 @@ pub(super) enum Owner {
     Forwarding,
     /// The lock, which asks the vault to open.
     Lock,
+    /// This request, which has the vault opened though the daemon is not locked.
+    Opening(AskId),
+    /// This request, which repairs items.
+    Repair(AskId),
     /// A `logout`, which erases an item of this profile.
     Logout { ask: AskId, profile: String, item: ItemKind },
 }

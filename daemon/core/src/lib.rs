@@ -10,11 +10,13 @@ pub mod dice;
 pub mod event;
 mod item;
 mod jobs;
+pub mod loans;
 mod lock;
 pub mod policy;
 pub mod profile;
 mod record;
 pub mod redirect;
+pub mod repair;
 mod sent;
 mod static_credentials;
 mod static_record;
@@ -27,7 +29,7 @@ mod waiter;
 pub use account::authorization_url;
 pub use broker::{Broker, Facts};
 pub use profile::kv2;
-pub use record::{for_readers, is_later, is_newer_for_readers};
+pub use record::{for_readers, is_later, is_newer_for_readers, is_of_later_version};
 pub use sent::Sent;
 
 #[cfg(test)]

@@ -2,10 +2,13 @@
 //! Does not: touch a vault. A record of a later version is left as it is.
 //! Used by: `account`, which encodes what it saves and decodes what it loads.
 
-use rally_cred_proto::{Fault, FaultKind, Secret, object::Object};
+use rally_cred_proto::{Fault, FaultKind, Secret, object::Object, remedy::Command};
 use serde::{Deserialize, Serialize};
 
-use super::{profile::Profile, vault::is_same};
+use super::{
+    profile::Profile,
+    vault::{REPAIR, is_same},
+};
 
 /// Version of the records; it grows when an older daemon would misread one.
 pub(super) const VERSION: u32 = 1;
@@ -180,6 +183,11 @@ pub fn is_later(text: &Secret, than: &Secret) -> bool {
     obtained_at(text) > obtained_at(than)
 }
 
+/// Whether a later version of rally-cred wrote the record, which is not to be touched then.
+pub fn is_of_later_version(text: &Secret) -> bool {
+    serde_json::from_str(text.expose()).is_ok_and(|Object(Versioned { v })| v > VERSION)
+}
+
 pub(super) fn later_version(profile: &Profile) -> Fault {
     let what = format!("the stored record of profile {} is not understood", profile.name);
     Fault::new(FaultKind::VaultFailed, what)
@@ -196,11 +204,11 @@ pub(super) fn of_other(profile: &Profile) -> Fault {
 
 pub(super) fn damaged(profile: &Profile) -> Fault {
     Fault::new(FaultKind::VaultFailed, format!("the stored record of profile {} is damaged", profile.name))
-        .remedy(profile.command("login"))
+        .remedy(Command::new(REPAIR).and(format!(", then {}", profile.command("login"))))
 }
 
 pub(super) fn decode<T: for<'de> Deserialize<'de>>(text: &Secret, fits: impl Fn(&T) -> bool) -> Decoded<T> {
-    if serde_json::from_str(text.expose()).is_ok_and(|Object(Versioned { v })| v > VERSION) {
+    if is_of_later_version(text) {
         return Decoded::Later;
     }
     match serde_json::from_str::<Object<T>>(text.expose()) {

@@ -8,14 +8,14 @@ use std::collections::VecDeque;
 use rally_cred_proto::{Event, Fault, FaultKind, Reply, Secret, git::Credential, message::StaticCredential};
 
 use super::{
-    event::{AskId, Effect, Entry as LogEntry, Epoch, Outcome, Peer},
+    event::{AskId, Effect, Epoch, Outcome},
     jobs::Owner,
     lock::{locked, tell_waiting},
     record::{self, Decoded},
     static_record::{Entry, Server, StaticRecord, Wanted},
     step::Step,
     time::Tick,
-    vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble},
+    vault::{self, Change, Changed, ItemKey, ItemKind, Read, VaultTrouble},
 };
 
 /// What is known of one server's credentials, and who waits for it.
@@ -76,7 +76,7 @@ pub(super) struct Waiting {
 
 #[derive(Clone, Debug)]
 pub(super) enum Wants {
-    Get { peer: Peer, wanted: Wanted, takes_authtype: bool },
+    Get { wanted: Wanted, takes_authtype: bool },
     Store(Entry),
     Erase(Wanted),
 }
@@ -243,8 +243,8 @@ impl HostStore {
             }
             let again = is_change.then(|| waiting.clone());
             let has_changed = match waiting.wants {
-                Wants::Get { peer, .. } => {
-                    self.answer_get(step, waiting.id, peer, found);
+                Wants::Get { .. } => {
+                    self.answer_get(step, waiting.id, found);
                     continue;
                 }
                 Wants::Store(entry) => held.record.put(entry),
@@ -274,9 +274,8 @@ impl HostStore {
         self.known = Known::Loading { epoch, was };
     }
 
-    fn answer_get(&self, step: &mut Step<'_>, id: AskId, peer: Peer, found: Option<Credential>) {
+    fn answer_get(&self, step: &mut Step<'_>, id: AskId, found: Option<Credential>) {
         let Some(credential) = found else { return step.reply(id, Reply::NoMatch) };
-        step.effects.push(Effect::Log(LogEntry::HandedStatic { server: self.server.name(), peer }));
         let Server { protocol, host } = self.server.clone();
         step.reply(id, Reply::StaticCredential(Box::new(StaticCredential { protocol, host, credential })));
     }
@@ -298,8 +297,12 @@ impl HostStore {
             Ok(None) => Ok(StaticRecord::default()),
             Ok(Some(text)) => match StaticRecord::decode(text) {
                 Decoded::Ours(record) => Ok(record),
-                Decoded::OfOther | Decoded::Damaged => Err(self.unreadable("it is damaged")),
-                Decoded::Later => Err(self.unreadable("a later version of rally-cred wrote it")),
+                Decoded::OfOther | Decoded::Damaged => {
+                    Err(self.unreadable("they are damaged").run(vault::REPAIR))
+                }
+                Decoded::Later => Err(self.unreadable("a later version of rally-cred wrote them").remedy(
+                    format!("run that version, or take {} out of the keyring", self.key().account()),
+                )),
             },
             Err(trouble) if trouble.is_missing() && step.keyring.may_use_memory() => {
                 // What was read from it is all there is now.
@@ -345,13 +348,13 @@ impl HostStore {
         }
         for Waiting { id, wants, .. } in std::mem::take(&mut self.waiting) {
             match wants {
-                Wants::Get { peer, wanted, takes_authtype } => {
+                Wants::Get { wanted, takes_authtype } => {
                     let found = self.unkept.find(step.now.wall, &wanted, takes_authtype).cloned();
                     if found.is_none() {
                         // The keyring may have it.
                         step.effects.push(Effect::Tell(id, Event::Notice(trouble.fault())));
                     }
-                    self.answer_get(step, id, peer, found);
+                    self.answer_get(step, id, found);
                 }
                 Wants::Store(entry) => {
                     if self.unkept.put(entry) {
@@ -428,7 +431,6 @@ impl HostStore {
         let name = self.server.name();
         Fault::new(FaultKind::VaultFailed, format!("the stored credentials of {name} are not understood"))
             .why(why)
-            .remedy(format!("take the item {} out of the keyring", self.key().account()))
     }
 
     /// It goes to the keyring with the next request once there is one.

@@ -32,7 +32,7 @@ pub enum ItemKind {
 }
 
 impl ItemKey {
-    /// The item of this account name; `None` for another program's, and for what a check has left.
+    /// The item of this account name; `None` for another program's.
     pub fn of_account(account: &str) -> Option<Self> {
         let (kind, name) = account.split_once(':')?;
         let kind = match kind {
@@ -40,6 +40,7 @@ impl ItemKey {
             "client-secret" => ItemKind::ClientSecret,
             "static" => ItemKind::StaticCredentials,
             "gateway" => ItemKind::Gateway,
+            "check" => ItemKind::Check,
             _ => return None,
         };
         Some(Self { kind, name: name.to_owned() })
@@ -100,8 +101,10 @@ pub enum VaultTrouble {
     Locked(String),
     /// The encrypted files wait for their passphrase.
     NeedsPassphrase,
-    /// This file is not what was written, and is left as it is.
+    /// What is there is not what was written, as this says, and is left as it is.
     Damaged(String),
+    /// A later version of rally-cred wrote this, and it is left as it is.
+    OfLaterVersion(String),
     /// The keyring answers, but with an error.
     Failed(String),
     /// The server of a vault that many daemons share.
@@ -120,6 +123,11 @@ impl VaultTrouble {
         matches!(self, Self::Missing(_) | Self::NoCollection)
     }
 
+    /// Whether it may be the fault of the item that was read, so that others may be read all the same.
+    pub const fn is_of_one_item(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::OfLaterVersion(_) | Self::Failed(_))
+    }
+
     /// The fault for people.
     pub fn fault(&self) -> Fault {
         match self {
@@ -134,12 +142,18 @@ impl VaultTrouble {
             Self::Locked(why) => Fault::new(FaultKind::VaultLocked, "the keyring is locked")
                 .why(why)
                 .remedy("unlock the keyring, then ask again"),
-            Self::NeedsPassphrase => Fault::new(FaultKind::VaultLocked, "the encrypted files are locked")
-                .why("the daemon needs their passphrase once")
-                .run("rally-cred keyring unlock"),
-            Self::Damaged(file) => Fault::new(FaultKind::VaultFailed, "an encrypted file is damaged")
-                .why(format!("{file} is not what rally-cred wrote; it is left as it is"))
-                .remedy("restore it from a backup, or delete it and sign in again"),
+            Self::NeedsPassphrase => {
+                Fault::new(FaultKind::PassphraseNeeded, "the encrypted files are locked")
+                    .why("the daemon needs their passphrase once")
+            }
+            Self::Damaged(why) => {
+                Fault::new(FaultKind::VaultFailed, "a stored item is damaged").why(why).run(REPAIR)
+            }
+            Self::OfLaterVersion(what) => {
+                Fault::new(FaultKind::VaultFailed, "a stored item is of a later version")
+                    .why(format!("{what} was written by a later version of rally-cred; it is left as it is"))
+                    .remedy("run that version")
+            }
             Self::Failed(why) => {
                 Fault::new(FaultKind::VaultFailed, "the keyring failed").why(why).run("rally-cred status")
             }
@@ -147,6 +161,9 @@ impl VaultTrouble {
         }
     }
 }
+
+/// The command that mends damaged items.
+pub(crate) const REPAIR: &str = "rally-cred keyring repair";
 
 /// A daemon knows the bus of the session that started it, so one started from the desktop reaches the desktop's
 /// keyring.

@@ -15,7 +15,7 @@ use crate::{driver::Driver, vault::Vault};
 use rally_cred_core::{
     event::AskId,
     is_later,
-    vault::{ItemKey, VaultTrouble, is_same},
+    vault::{ItemKey, ItemKind, VaultTrouble, is_same},
 };
 
 /// Does the step, tells the client of each item, and answers it. `is_in_use`: the daemon keeps its tokens in `to` already,
@@ -42,7 +42,9 @@ async fn move_all(
     tell: &impl Fn(&ItemKey, Fate),
 ) -> Result<(), Fault> {
     let accounts = from.accounts().await.map_err(|trouble| trouble.fault())?;
-    for key in accounts.iter().filter_map(|account| ItemKey::of_account(account)) {
+    let keys = accounts.iter().filter_map(|account| ItemKey::of_account(account));
+    // What a check has left is worth nothing.
+    for key in keys.filter(|key| key.kind != ItemKind::Check) {
         let fate = move_one(from, to, &key, step, is_in_use).await;
         let fate = fate.map_err(|(side, trouble)| {
             let fault = trouble.fault();

@@ -16,7 +16,7 @@ use std::{
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rally_cred_core::{profile::FileKey, vault::VaultTrouble};
-use rally_cred_proto::{Fault, FaultKind, Secret, own_file, socket};
+use rally_cred_proto::{Fault, FaultKind, Secret, message::Flaw, own_file, socket};
 use zeroize::Zeroizing;
 
 use self::sealed::{Key, Lock};
@@ -34,6 +34,9 @@ const UNFINISHED: &str = ".unfinished-";
 
 /// What a name of an account has that is no trouble in the name of a file.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+
+/// The folder for files that are damaged, or were never finished. No account has a name like it.
+const ASIDE: &str = "damaged";
 
 /// An account's file is small. The limit is for what is put in its place.
 const LARGEST: u64 = 1024 * 1024;
@@ -75,14 +78,19 @@ impl EncryptedFiles {
             Ok(()) => Ok(()),
             Err(NotUnlocked::WrongPassphrase) => {
                 Err(Fault::new(FaultKind::VaultLocked, "this is not the passphrase of the encrypted files")
-                    .run("rally-cred keyring unlock"))
+                    .run("rally-cred unlock"))
             }
             Err(NotUnlocked::Nothing) => {
                 Err(Fault::new(FaultKind::VaultMissing, "there are no encrypted files yet")
-                    .run("rally-cred keyring unlock"))
+                    .run("rally-cred unlock"))
             }
             Err(NotUnlocked::Trouble(trouble)) => Err(trouble.fault()),
         }
+    }
+
+    /// Where a file is moved to that has this flaw; `None` if it is deleted.
+    pub fn aside(&self, name: &str, flaw: Flaw) -> Option<PathBuf> {
+        goes_aside(name, flaw).then(|| self.0.place.as_ref().map(|place| place.join(ASIDE)))?
     }
 
     pub(super) fn store(&self) -> Box<dyn Store> {
@@ -114,6 +122,7 @@ impl Folder {
                 Some(Err(_)) => return Err(NotUnlocked::WrongPassphrase),
                 None => return Err(opened_otherwise(place, "key file").into()),
             },
+            None if !accounts(place)?.is_empty() => return Err(no_lock(place).into()),
             None if !is_new => return Err(NotUnlocked::Nothing),
             None => {
                 let (lock, key) = Lock::new_by_passphrase(passphrase).map_err(no_key)?;
@@ -135,9 +144,12 @@ impl Folder {
         key
     }
 
+    fn known(&self) -> Option<Arc<Key>> {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn key(&self) -> Result<Arc<Key>, VaultTrouble> {
-        let known = self.key.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(key) = known {
+        if let Some(key) = self.known() {
             return Ok(key);
         }
         let FileKey::File(file) = &self.opens_by else { return Err(VaultTrouble::NeedsPassphrase) };
@@ -153,6 +165,7 @@ impl Folder {
                 }
                 None => return Err(opened_otherwise(place, "passphrase")),
             },
+            None if !accounts(place)?.is_empty() => return Err(no_lock(place)),
             None => {
                 let (lock, key) = Lock::new_by_key(&material).map_err(no_key)?;
                 make_lock(place, &lock)?;
@@ -167,6 +180,15 @@ fn opened_otherwise(place: &Path, by: &str) -> VaultTrouble {
     VaultTrouble::Failed(format!(
         "{} was made with a {by}, which is not what the config file says",
         place.display()
+    ))
+}
+
+/// To make another key would mean to give up what is there.
+fn no_lock(place: &Path) -> VaultTrouble {
+    let lock = place.join(LOCK);
+    VaultTrouble::Damaged(format!(
+        "{} is missing, without which nothing beside it can be read",
+        lock.display()
     ))
 }
 
@@ -189,7 +211,7 @@ fn read_key_file(file: &Path) -> Result<Zeroizing<Vec<u8>>, VaultTrouble> {
 fn read_lock(place: &Path) -> Result<Option<Lock>, VaultTrouble> {
     let file = place.join(LOCK);
     match read(&file)? {
-        Some(bytes) => Lock::parse(&bytes).map(Some).ok_or_else(|| damaged(&file)),
+        Some(bytes) => Lock::parse(&bytes).map(Some).ok_or_else(|| not_ours(&file, &bytes)),
         None => Ok(None),
     }
 }
@@ -240,8 +262,39 @@ fn sync_folder(_place: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn damaged(file: &Path) -> VaultTrouble {
-    VaultTrouble::Damaged(file.display().to_string())
+/// What a file is that cannot be decrypted.
+fn not_ours(file: &Path, bytes: &[u8]) -> VaultTrouble {
+    let file = file.display();
+    match sealed::is_of_later_version(bytes) {
+        true => VaultTrouble::OfLaterVersion(file.to_string()),
+        false => VaultTrouble::Damaged(format!("{file} is not what rally-cred wrote; it is left as it is")),
+    }
+}
+
+/// Damaged files are kept, since a backup of the key or of a part may still be found; so is what was being written, which
+/// may be the newest token. What is of no use is not.
+fn goes_aside(name: &str, flaw: Flaw) -> bool {
+    match flaw {
+        Flaw::Damaged => true,
+        Flaw::Leftover => name.starts_with(UNFINISHED),
+        _ => false,
+    }
+}
+
+/// The names of what is in the folder, which need not be there.
+fn names(place: &Path) -> Result<Vec<String>, VaultTrouble> {
+    match fs::read_dir(place) {
+        Ok(entries) => Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(err) => Err(unwritable(place, &err)),
+    }
+}
+
+fn accounts(place: &Path) -> Result<Vec<String>, VaultTrouble> {
+    let names = names(place)?;
+    let accounts =
+        names.iter().filter_map(|name| Some(percent_decode_str(name).decode_utf8().ok()?.into_owned()));
+    Ok(accounts.filter(|account| account.contains(':')).collect())
 }
 
 fn unwritable(place: &Path, err: &io::Error) -> VaultTrouble {
@@ -268,8 +321,8 @@ impl Store for Files {
         let key = self.0.key().map_err(failed)?;
         let (_, file) = self.file(account)?;
         let Some(bytes) = read(&file).map_err(failed)? else { return Ok(None) };
-        let opened = key.open(account, &bytes).ok_or_else(|| failed(damaged(&file)))?;
-        readable(opened).map(Some)
+        let opened = key.open(account, &bytes).ok_or_else(|| failed(not_ours(&file, &bytes)))?;
+        readable(account, opened).map(Some)
     }
 
     fn save(&self, account: &str, value: &Secret) -> Result<(), Refusal> {
@@ -297,15 +350,41 @@ impl Store for Files {
     }
 
     fn accounts(&self) -> Result<Vec<String>, Refusal> {
+        self.0.place().and_then(accounts).map_err(failed)
+    }
+
+    fn flaws(&self) -> Result<Vec<(String, Flaw)>, Refusal> {
         let place = self.0.place().map_err(failed)?;
-        let entries = match fs::read_dir(place) {
-            Ok(entries) => entries,
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(err) => return Err(failed(unwritable(place, &err))),
+        let unfinished =
+            names(place).map_err(failed)?.into_iter().filter(|name| name.starts_with(UNFINISHED));
+        let mut flaws: Vec<_> = unfinished.map(|name| (name, Flaw::Leftover)).collect();
+        flaws.extend(match read_lock(place) {
+            Err(VaultTrouble::Damaged(_)) => Some((LOCK.to_owned(), Flaw::Damaged)),
+            Err(VaultTrouble::OfLaterVersion(_)) => Some((LOCK.to_owned(), Flaw::OfLaterVersion)),
+            _ => None,
+        });
+        Ok(flaws)
+    }
+
+    fn mend(&self, name: &str, flaw: Flaw) -> Result<(), Refusal> {
+        if !goes_aside(name, flaw) {
+            return self.erase(name);
+        }
+        if name == LOCK && self.0.known().is_some() {
+            let why = "this daemon can still read what is there, and no other will: rally-cred keyring migrate first";
+            return Err(failed(VaultTrouble::Failed(why.to_owned())));
+        }
+        let (place, file) = self.file(name)?;
+        let move_aside = || {
+            let aside = place.join(ASIDE);
+            own_file::make_folder(&aside)?;
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            // An older one stays.
+            let numbered = (1..).map(|number| aside.join(format!("{name}.{number}")));
+            let free = numbered.into_iter().find(|path| path.symlink_metadata().is_err());
+            fs::rename(&file, free.unwrap_or(aside))?;
+            sync_folder(place)
         };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let accounts =
-            names.filter_map(|name| Some(percent_decode_str(&name).decode_utf8().ok()?.into_owned()));
-        Ok(accounts.filter(|account| account.contains(':')).collect())
+        move_aside().map_err(|err| failed(unwritable(place, &err)))
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io, process::Stdio, time::Duration};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rally_cred_core::{profile::HelperName, vault::VaultTrouble};
-use rally_cred_proto::Secret;
+use rally_cred_proto::{Secret, message::Flaw};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -14,7 +14,10 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::thread::{Refusal, Store};
+use super::{
+    keyring::damaged,
+    thread::{Refusal, Store},
+};
 use crate::program::{self, Group};
 
 /// How long a program may take: as long as a person takes to find and type the passphrase that it asks for. The daemon's
@@ -49,6 +52,13 @@ struct Credential<'a> {
     secret: Secret,
 }
 
+/// What an answer is about, whatever the secret in it looks like.
+#[derive(Deserialize)]
+struct Named {
+    #[serde(rename = "ServerURL")]
+    server_url: String,
+}
+
 impl Helper {
     pub(super) fn new(name: HelperName) -> Self {
         Self(name)
@@ -75,6 +85,10 @@ impl Helper {
         match is_ok {
             true => Ok(Some(output)),
             false if output.trim_ascii() == NOT_FOUND.as_bytes() => Ok(None),
+            false if operation == "get" => Err(failed(format!(
+                "{name} get ended with {status}; run {name} list to see why, or, if it is this item's fault, \
+                 rally-cred keyring repair"
+            ))),
             false => {
                 Err(failed(format!("{name} {operation} ended with {status}; run {name} list to see why")))
             }
@@ -90,7 +104,15 @@ impl Store for Helper {
     fn load(&self, account: &str) -> Result<Option<Secret>, Refusal> {
         let server = server(account);
         let Some(output) = self.ask("get", server.as_bytes())? else { return Ok(None) };
-        let found: Credential<'_> = serde_json::from_slice(&output).map_err(|_| self.rubbish("get"))?;
+        let found: Credential<'_> = match serde_json::from_slice(&output) {
+            Ok(found) => found,
+            Err(_)
+                if serde_json::from_slice::<Named>(&output).is_ok_and(|named| named.server_url == server) =>
+            {
+                return Err(damaged(account));
+            }
+            Err(_) => return Err(self.rubbish("get")),
+        };
         // Some say by an empty answer that there is nothing, and some search by the beginning of the address.
         match found.secret.expose().is_empty() || !found.server_url.is_empty() && found.server_url != server {
             true => Ok(None),
@@ -120,6 +142,11 @@ impl Store for Helper {
             return Ok(());
         }
         self.ask("erase", server(account).as_bytes()).map(drop)
+    }
+
+    /// Without a look, which may be what fails.
+    fn mend(&self, name: &str, _flaw: Flaw) -> Result<(), Refusal> {
+        self.ask("erase", server(name).as_bytes()).map(drop)
     }
 
     fn accounts(&self) -> Result<Vec<String>, Refusal> {

@@ -2,15 +2,19 @@
 //! Does not: have deadlines, or show anything that a keyring says after it was given a secret.
 //! Used by: `thread`, since every call can block for ever.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    sync::Arc,
+};
 
 use ::keyring::Error;
 use keyring_core::{CredentialStore, Entry};
-use rally_cred_proto::{Secret, plain::plain};
+use rally_cred_proto::{Secret, message::Flaw, plain::plain};
 use zeroize::Zeroizing;
 
 use super::thread::{Refusal, Store};
-use rally_cred_core::vault::VaultTrouble;
+use rally_cred_core::{is_later, vault::VaultTrouble};
 
 /// The service name of every item; the account identifies them.
 const SERVICE: &str = "rally-cred";
@@ -80,8 +84,8 @@ struct OsKeyring(Arc<CredentialStore>);
 impl Store for OsKeyring {
     fn load(&self, account: &str) -> Result<Option<Secret>, Refusal> {
         match self.entry(account)?.get_secret() {
-            Ok(bytes) => readable(bytes).map(Some),
-            Err(Error::Ambiguous(duplicates)) => first_readable(duplicates),
+            Ok(bytes) => readable(account, bytes).map(Some),
+            Err(Error::Ambiguous(duplicates)) => newest_readable(account, duplicates),
             // Nothing is found where no collection is open, either.
             Err(Error::NoEntry) if has_no_collection() => {
                 Err(Refusal { trouble: VaultTrouble::NoCollection, reopen: false })
@@ -109,12 +113,35 @@ impl Store for OsKeyring {
     }
 
     fn accounts(&self) -> Result<Vec<String>, Refusal> {
-        let ours = HashMap::from([("service", SERVICE)]);
-        let entries = self.0.search(&ours).map_err(|err| refusal(&err))?;
+        let entries = self.all()?;
         let mut accounts: Vec<_> = entries.iter().filter_map(account_of).collect();
         accounts.sort();
         accounts.dedup();
         Ok(accounts)
+    }
+
+    /// Items of one name in several collections.
+    fn flaws(&self) -> Result<Vec<(String, Flaw)>, Refusal> {
+        let mut found: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        for entry in self.all()? {
+            if let Some(account) = account_of(&entry) {
+                found.entry(account).or_default().push(entry);
+            }
+        }
+        let is_doubled = |entries: Vec<Entry>| entries.len() > 1 && Duplicates::of(entries).ours.len() > 1;
+        let doubled =
+            found.into_iter().filter_map(|(account, entries)| is_doubled(entries).then_some(account));
+        Ok(doubled.map(|account| (account, Flaw::Doubled)).collect())
+    }
+
+    fn mend(&self, name: &str, flaw: Flaw) -> Result<(), Refusal> {
+        match flaw {
+            Flaw::Doubled => match self.load(name)? {
+                Some(newest) => self.save(name, &newest),
+                None => Ok(()),
+            },
+            _ => self.erase(name),
+        }
     }
 
     /// Erases every item of this name, or a duplicate would bring back what is forgotten.
@@ -124,6 +151,10 @@ impl Store for OsKeyring {
 }
 
 impl OsKeyring {
+    fn all(&self) -> Result<Vec<Entry>, Refusal> {
+        self.0.search(&HashMap::from([("service", SERVICE)])).map_err(|err| refusal(&err))
+    }
+
     fn entry(&self, account: &str) -> Result<Entry, Refusal> {
         let modifiers = HashMap::from_iter(MODIFIERS.iter().copied());
         self.0.build(SERVICE, account, Some(&modifiers)).map_err(|err| refusal(&err))
@@ -172,31 +203,41 @@ impl Duplicates {
     }
 }
 
-fn first_readable(duplicates: Vec<Entry>) -> Result<Option<Secret>, Refusal> {
+/// The newest of ours, and another program's only where there is none.
+fn newest_readable(account: &str, duplicates: Vec<Entry>) -> Result<Option<Secret>, Refusal> {
     let Duplicates { ours, others } = Duplicates::of(duplicates);
     let mut damaged = None;
-    for twin in ours.into_iter().chain(others) {
-        match twin.get_secret().map(readable) {
-            Ok(Ok(value)) => return Ok(Some(value)),
-            Ok(Err(refusal)) => damaged = Some(refusal),
-            Err(Error::NoEntry) => {}
-            Err(err) => return Err(refusal(&err)),
+    for twins in [ours, others] {
+        let mut newest: Option<Secret> = None;
+        for twin in twins {
+            match twin.get_secret().map(|bytes| readable(account, bytes)) {
+                Ok(Ok(value)) if newest.as_ref().is_none_or(|newest| is_later(&value, newest)) => {
+                    newest = Some(value);
+                }
+                Ok(Ok(_)) | Err(Error::NoEntry) => {}
+                Ok(Err(refusal)) => damaged = Some(refusal),
+                Err(err) => return Err(refusal(&err)),
+            }
+        }
+        if newest.is_some() {
+            return Ok(newest);
         }
     }
     damaged.map_or(Ok(None), Err)
 }
 
 /// An item that cannot be read is left alone, since it may be another program's.
-pub(super) fn readable(bytes: Vec<u8>) -> Result<Secret, Refusal> {
-    let damaged = || Refusal {
-        trouble: VaultTrouble::Failed("the item holds something that rally-cred did not write".to_owned()),
-        reopen: false,
-    };
+pub(super) fn readable(account: &str, bytes: Vec<u8>) -> Result<Secret, Refusal> {
     let text = String::from_utf8(bytes).map_err(|err| {
         drop(Zeroizing::new(err.into_bytes()));
-        damaged()
+        damaged(account)
     })?;
-    Secret::parse(text).map_err(|_| damaged())
+    Secret::parse(text).map_err(|_| damaged(account))
+}
+
+pub(super) fn damaged(account: &str) -> Refusal {
+    let why = format!("the item {account} is not what rally-cred wrote; it is left as it is");
+    Refusal { trouble: VaultTrouble::Damaged(plain(&why)), reopen: false }
 }
 
 /// What an error means. Its text is not shown, since it may hold the item's bytes.
@@ -300,10 +341,7 @@ mod tests {
         for foreign in [&b"\xffcanary"[..], b"canary\n", b"can\0ary", b"canary\r"] {
             entry.set_secret(foreign).unwrap();
             let refusal = keyring.load("token:work").unwrap_err();
-            assert_eq!(
-                refusal.trouble,
-                VaultTrouble::Failed("the item holds something that rally-cred did not write".to_owned())
-            );
+            assert_eq!(refusal.trouble, damaged("token:work").trouble);
             assert_eq!(entry.get_secret().unwrap(), foreign);
         }
     }

@@ -36,7 +36,7 @@ impl Store for Keyutils {
     fn load(&self, account: &str) -> Result<Option<Secret>, Refusal> {
         let Some(key) = self.find(account)? else { return Ok(None) };
         match key.read_to_vec() {
-            Ok(bytes) => readable(bytes).map(Some),
+            Ok(bytes) => readable(account, bytes).map(Some),
             // Somebody has removed it in the meantime.
             Err(err) if is_absent(err) => Ok(None),
             Err(err) => Err(refusal(err)),

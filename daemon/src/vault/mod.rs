@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use rally_cred_proto::Secret;
+use rally_cred_proto::{Secret, message::Flaw};
 
 pub use file::EncryptedFiles;
 use rally_cred_core::{
@@ -152,6 +152,23 @@ impl Vault {
         };
         accounts.sort();
         Ok(accounts)
+    }
+
+    /// What is wrong beside the content of single items: by account, or by the name that [`Vault::mend`] takes.
+    pub async fn flaws(&self) -> Result<Vec<(String, Flaw)>, VaultTrouble> {
+        match &self.0 {
+            Place::Keyring(keyring) => keyring.flaws().await,
+            Place::Memory(_) | Place::Server(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Takes away what is of no use. `found`: what the item held, if it could be read. `false` if that has changed, and
+    /// nothing was done.
+    pub async fn mend(&self, name: &str, flaw: Flaw, found: Option<Secret>) -> Result<bool, VaultTrouble> {
+        match &self.0 {
+            Place::Keyring(keyring) => keyring.mend(name, flaw, found).await,
+            Place::Memory(_) | Place::Server(_) => Ok(false),
+        }
     }
 
     async fn write(&self, key: &ItemKey, value: Option<Secret>) -> Result<(), VaultTrouble> {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use rally_cred_proto::Secret;
+use rally_cred_proto::{Secret, message::Flaw};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout},
@@ -30,6 +30,16 @@ pub(super) trait Store {
     fn erase(&self, account: &str) -> Result<(), Refusal>;
     /// The account names of all items, in no order.
     fn accounts(&self) -> Result<Vec<String>, Refusal>;
+
+    /// What is wrong beside the content of single items, with the account name, or the name that [`Store::mend`] takes.
+    fn flaws(&self) -> Result<Vec<(String, Flaw)>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    /// Takes away what is of no use, and keeps the one item that is wanted.
+    fn mend(&self, name: &str, _flaw: Flaw) -> Result<(), Refusal> {
+        self.erase(name)
+    }
 }
 
 /// Why a store failed.
@@ -51,7 +61,10 @@ type Outcome = Result<Done, VaultTrouble>;
 enum Done {
     Loaded(Option<Secret>),
     Listed(Vec<String>),
+    Flawed(Vec<(String, Flaw)>),
     Written,
+    /// Nothing was done, since the item has changed.
+    Left,
     /// The item held this instead of what was expected, and was left alone.
     Conflict(Option<Secret>),
 }
@@ -89,6 +102,13 @@ enum What {
     Load(String),
     Write(String, Arc<Mutex<PendingWrite>>),
     List,
+    LookForFlaws,
+    /// `found`: what the item held; `None` if it could not be read.
+    Mend {
+        name: String,
+        flaw: Flaw,
+        found: Option<Secret>,
+    },
 }
 
 /// The newest value for an account, shared by all its unfinished writes.
@@ -140,7 +160,7 @@ impl KeyringThread {
     pub(super) async fn load(&self, account: &str) -> Result<Option<Secret>, VaultTrouble> {
         match self.call(What::Load(account.to_owned())).await? {
             Done::Loaded(found) => Ok(found),
-            Done::Listed(_) | Done::Written | Done::Conflict(_) => Ok(None),
+            _ => Ok(None),
         }
     }
 
@@ -148,8 +168,27 @@ impl KeyringThread {
     pub(super) async fn accounts(&self) -> Result<Vec<String>, VaultTrouble> {
         match self.call(What::List).await? {
             Done::Listed(accounts) => Ok(accounts),
-            Done::Loaded(_) | Done::Written | Done::Conflict(_) => Ok(Vec::new()),
+            _ => Ok(Vec::new()),
         }
+    }
+
+    /// What is wrong beside the content of single items.
+    pub(super) async fn flaws(&self) -> Result<Vec<(String, Flaw)>, VaultTrouble> {
+        match self.call(What::LookForFlaws).await? {
+            Done::Flawed(flaws) => Ok(flaws),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Mends what still is as it was found; `false` if it is not.
+    pub(super) async fn mend(
+        &self,
+        name: &str,
+        flaw: Flaw,
+        found: Option<Secret>,
+    ) -> Result<bool, VaultTrouble> {
+        let done = self.call(What::Mend { name: name.to_owned(), flaw, found }).await?;
+        Ok(matches!(done, Done::Written))
     }
 
     /// Saves the value, or erases the item.
@@ -168,7 +207,7 @@ impl KeyringThread {
         let pending = self.pending(account, Some(expected), value);
         match self.call(What::Write(account.to_owned(), pending)).await? {
             Done::Conflict(found) => Ok(Changed::Conflict(found)),
-            Done::Written | Done::Loaded(_) | Done::Listed(_) => Ok(Changed::Done),
+            _ => Ok(Changed::Done),
         }
     }
 
@@ -312,6 +351,8 @@ fn attempt(store: &dyn Store, job: &Job) -> Result<Done, Refusal> {
     let (account, pending) = match &job.what {
         What::Load(account) => return store.load(account).map(Done::Loaded),
         What::List => return store.accounts().map(Done::Listed),
+        What::LookForFlaws => return store.flaws().map(Done::Flawed),
+        What::Mend { name, flaw, found } => return mend(store, name, *flaw, found.as_ref()),
         What::Write(account, pending) => (account, pending),
     };
     // After the first round, the item holds what this thread has written.
@@ -341,6 +382,16 @@ fn attempt(store: &dyn Store, job: &Job) -> Result<Done, Refusal> {
             return Ok(Done::Written);
         }
     }
+}
+
+fn mend(store: &dyn Store, name: &str, flaw: Flaw, found: Option<&Secret>) -> Result<Done, Refusal> {
+    match (store.load(name), found) {
+        (Ok(Some(now)), Some(found)) if now.matches(found) => {}
+        (Err(refusal), None) if refusal.trouble.is_of_one_item() => {}
+        (Err(refusal), _) => return Err(refusal),
+        (Ok(_), _) => return Ok(Done::Left),
+    }
+    store.mend(name, flaw).map(|()| Done::Written)
 }
 
 /// A panic leaves nothing half done in what these locks guard.

@@ -69,6 +69,7 @@ pub(super) fn word_for(ask: &Ask) -> String {
         }
         Ask::ShowGateway(gateway) => format!("how gateway {} is reached", gateway.name),
         Ask::RevokeGateway(gateway) => format!("to revoke gateway {}", gateway.name),
+        Ask::HoldTurns(ask) => format!("for {} turns of {:?}", ask.turns, ask.profile),
         _ => "for the status".to_owned(),
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rally_cred_core::{
     Sent,
     answer::{RawAnswer, TokenForm},
-    event::{AskId, Effect, Epoch, Event, Outcome},
+    event::{AskId, Effect, Epoch, Event, Fetched, Outcome, Until},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
 };
@@ -20,7 +20,7 @@ use rally_cred_proto::{
 use super::{
     Cause, Planted, Played, Seeded, Transition,
     cast::{name_of, number_of, secret},
-    config_file::ConfigFile,
+    config_file::{ConfigFile, client_of_command},
     daemon::{Coming, Daemon, field},
     gateways::Gateways,
     planted::with_life,
@@ -78,6 +78,8 @@ pub struct History {
     grants: Grants,
     statics: Statics,
     gateways: Gateways,
+    /// By profile: the token that its program gave last.
+    given: BTreeMap<usize, String>,
     last_ask: u64,
     /// The request that is being decided.
     asking: Option<AskId>,
@@ -97,8 +99,8 @@ impl std::fmt::Debug for History {
 const START: Tick = Tick(1_000_000);
 const EPOCH_1970: i64 = 1_780_000_000;
 
-/// Longer than the machine sleeps: what takes more than one call of the vault goes on after that.
-const A_NIGHT: Ticks = Ticks::seconds(9 * 3600);
+/// Longer than the machine sleeps, night after night: what takes several calls of the vault goes on after each.
+const NIGHTS: Ticks = Ticks::seconds(3 * 9 * 3600);
 
 /// How long nothing must happen before a daemon ends whose service manager starts it again.
 const IDLE_EXIT: Ticks = Ticks::seconds(900);
@@ -133,6 +135,7 @@ impl History {
             grants: Grants::default(),
             statics: Statics::default(),
             gateways: Gateways::default(),
+            given: BTreeMap::new(),
             last_ask: 0,
             asking: None,
             step: 0,
@@ -177,7 +180,7 @@ impl History {
         self.at = self.chance.index(self.daemons.len());
         // What two daemons do to one refresh token takes all of a history.
         let has_tools = self.is_alone || self.file.may_have_gateways();
-        match self.chance.below(if has_tools { 118 } else { 100 }) {
+        match self.chance.below(if has_tools { 123 } else { 100 }) {
             0..=26 => {
                 let span = match self.chance.below(12) {
                     0..=5 => Ticks(self.chance.below(2000)),
@@ -248,6 +251,7 @@ impl History {
             104..=106 => self.revoke(),
             107..=111 => self.lend(),
             112..=114 => self.lend_another(),
+            115..=117 => self.hold_turns(profile),
             _ => self.watch(profile),
         }
     }
@@ -400,11 +404,16 @@ impl History {
             Coming::LookedUp { mood, token } => return self.deliver_look_up(epoch, mood, &token),
             Coming::ConfigRead => return self.config_is_read(),
             Coming::Leaves(id) => return self.leaves(id),
+            Coming::Lends(id) => {
+                self.lends(id);
+                return Ok(());
+            }
             Coming::GatewayOpens(plan) => {
                 let fails = self.is_troubled && self.chance.one_in(20);
                 let shares = self.planted == Some(Planted::SharedPort);
                 Outcome::GatewayOpened(self.gateways.opens((self.at, epoch), &plan, fails, shares)?)
             }
+            Coming::TokenFetched { profile } => Outcome::TokenFetched(self.program_gives(profile, epoch)?),
             Coming::Fetched { profile } => {
                 self.note(|| format!("the source of profile {profile} answers"));
                 self.me().promises.fetched(epoch);
@@ -424,6 +433,36 @@ impl History {
             self.me().fresh.remove(&profile);
         }
         Ok(())
+    }
+
+    /// What a profile's program gives: a new token, most of the time, or the last one again, which Rally may have refused.
+    fn program_gives(&mut self, profile: usize, epoch: Epoch) -> Result<Result<Fetched, Fault>, Broken> {
+        let (tick, fails) = (self.tick, self.is_troubled && self.chance.one_in(4));
+        self.me().promises.fetched(epoch);
+        self.me().promises.post_ended(profile, epoch, fails, tick)?;
+        if fails {
+            return Ok(Err(Fault::new(FaultKind::Failed, "it failed")));
+        }
+        let last = self.given.get(&profile).cloned().filter(|last| {
+            let ends = self.rally.end_of(last);
+            ends.is_none_or(|ends| ends > tick) && (self.is_troubled || self.rally.takes(last, tick))
+        });
+        let token = match last.filter(|_| self.chance.one_in(4)) {
+            Some(last) => last,
+            None => {
+                let client = client_of_command(profile);
+                self.rally.access_token(&mut self.chance, tick, &client).0
+            }
+        };
+        self.note(|| format!("the program of profile {profile} gives {token}"));
+        self.given.insert(profile, token.clone());
+        self.grants.brought(token.clone(), tick, self.calendar_off);
+        let left = self.rally.end_of(&token).map(|ends| (ends - tick).as_seconds());
+        let until = left.map(|left| match self.chance.one_in(2) {
+            true => Until::In(left),
+            false => Until::At(self.now().wall.after(i64::try_from(left).unwrap_or(0))),
+        });
+        Ok(Ok(Fetched { token: secret(&token).expect("a token"), until }))
     }
 
     /// A token that Rally does not take is not served again, if the broker still wanted to know.
@@ -447,6 +486,13 @@ impl History {
     }
 
     fn play_event(&mut self, mut event: Event) -> Result<(), Broken> {
+        let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
+        daemon.lending.sees(&event, daemon.config.locks_with_session);
+        if let (Some(Planted::OneTurn), Event::Asked { ask: Ask::HoldTurns(hold), .. }) =
+            (self.planted, &mut event)
+        {
+            hold.turns = 1;
+        }
         if let (Some(Planted::AnyPort), Event::Asked { ask: Ask::Get(get), .. }) = (self.planted, &mut event)
         {
             get.target.uri = get.target.uri.take().map(|uri| uri.replace(":444", ""));
@@ -490,6 +536,9 @@ impl History {
         };
         let now = self.now();
         let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
+        if self.planted != Some(Planted::DeafLoans) {
+            daemon.lending.heard(&event);
+        }
         let states = |daemon: &Daemon| -> BTreeMap<usize, ProfileState> {
             daemon.broker.states().map(|(name, state)| (number_of(name), state)).collect()
         };
@@ -546,7 +595,7 @@ impl History {
         self.each_daemon(|history| history.play_event(Event::ReloadWanted))?;
         // A question to the vault that is under way may still end as the vault was.
         self.pass(Ticks::seconds(600))?;
-        self.each_daemon(|history| history.ask(Ask::Unlock, A_NIGHT).map(drop))?;
+        self.each_daemon(|history| history.ask(Ask::Unlock, NIGHTS).map(drop))?;
         // Longer than any pause that the broker may take: an hour at most, and the flows that are still open.
         self.pass(Ticks::seconds(2 * 3600))?;
         for daemon in &self.daemons {

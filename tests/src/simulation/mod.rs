@@ -8,11 +8,13 @@ mod daemon;
 mod fleet;
 mod gateways;
 mod history;
+mod lending;
 mod planted;
 mod promises;
 mod rally;
 mod static_credentials;
 mod transitions;
+mod turns;
 mod vault;
 mod watchers;
 

@@ -53,8 +53,12 @@ pub enum Planted {
     OtherServer,
     /// A client secret from a source is put into the vault.
     KeptSource,
+    /// A token that a program gave is put into the vault.
+    KeptToken,
     /// Every source of a client secret is asked twice.
     TwoFetches,
+    /// Every program that gives tokens is run twice.
+    TwoPrograms,
     /// The port of a server is not compared.
     AnyPort,
     /// A gateway that is to be closed stays open.
@@ -87,11 +91,21 @@ pub enum Planted {
     DeafToLock,
     /// What a locked daemon saves gets lost.
     LossyLock,
+    /// Nothing that happens ends a loan of a token.
+    DeafLoans,
+    /// A loan does not end by itself.
+    LongLoans,
+    /// A token that was asked for before something changed is lent after it.
+    LateLoans,
+    /// The broker hears of one turn, however many a program holds.
+    OneTurn,
+    /// That a program is gone which held turns is not heard.
+    KeptTurns,
 }
 
 impl Planted {
     /// Every bug, with the promise that it breaks.
-    pub const ALL: [(Self, &'static str); 39] = [
+    pub const ALL: &[(Self, &str)] = &[
         (Self::LongLives, "no expired token is ever answered"),
         (Self::DeafToErase, "no erased token is ever answered"),
         (Self::AnswersTwice, "every caller gets exactly one answer"),
@@ -117,6 +131,8 @@ impl Planted {
         (Self::DeafToStaticErase, "no static credential is answered that was erased"),
         (Self::OtherServer, "a static credential is answered to its own server and user only"),
         (Self::KeptSource, "no client secret from a source is kept"),
+        (Self::KeptToken, "no token from a program is kept"),
+        (Self::TwoPrograms, "a profile's program is run once at a time"),
         (
             Self::AnyPort,
             "a token is answered for a server of its profile only, with the header that it wants",
@@ -137,6 +153,11 @@ impl Planted {
         (Self::UnheardNeed, "a watcher hears that a person is needed"),
         (Self::DeafToLock, "a locked daemon hands out nothing"),
         (Self::LossyLock, "nothing that is to be saved is lost by a lock"),
+        (Self::DeafLoans, "no gateway sends a token that was reported, signed out or locked"),
+        (Self::LongLoans, "no gateway sends a token past its end, or for over a second without a question"),
+        (Self::LateLoans, "what a gateway asked for before something changed is sent once"),
+        (Self::OneTurn, "programs leave a turn of each profile to its gateways"),
+        (Self::KeptTurns, "turns are free again when whoever held them is gone"),
     ];
 }
 

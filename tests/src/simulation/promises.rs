@@ -42,7 +42,7 @@ pub(super) struct Promises {
     posts: BTreeMap<usize, Epoch>,
     failures: BTreeMap<usize, Vec<Tick>>,
     look_ups: HashMap<String, Vec<Tick>>,
-    /// By profile: the question to the source of its client secret.
+    /// By profile: the question to the source of its client secret, or to the program that gives its tokens.
     fetches: BTreeMap<usize, Epoch>,
     /// What the daemon must not end before: renewals and writes, with their profiles.
     awaited: BTreeMap<Epoch, Option<usize>>,
@@ -137,8 +137,27 @@ impl Promises {
         (now, calendar_off): (Tick, i64),
     ) -> Result<(), Broken> {
         let Reply::Token(token) = reply else { return Ok(()) };
-        let client = config.client_of(number_of(&token.profile));
-        let token = token.token.expose();
+        self.may_be_used(
+            number_of(&token.profile),
+            token.token.expose(),
+            config,
+            rally,
+            grants,
+            (now, calendar_off),
+        )
+    }
+
+    /// No expired or erased token is ever used, nor one of another OAuth client.
+    pub(super) fn may_be_used(
+        &self,
+        profile: usize,
+        token: &str,
+        config: &ConfigFile,
+        rally: &Rally,
+        grants: &Grants,
+        (now, calendar_off): (Tick, i64),
+    ) -> Result<(), Broken> {
+        let client = config.client_of(profile);
         if client.as_deref() != rally.client_of(token) {
             return Err(format!("{token} was handed out, which is not of {client:?}"));
         }

@@ -42,6 +42,8 @@ pub enum Cause {
     Redirected,
     /// Rally answered.
     Rally,
+    /// The program gave a token, or none.
+    Program,
     /// A deadline came.
     TimePassed,
     /// The daemon was told to reload or to stop.
@@ -60,9 +62,11 @@ impl Cause {
                 | Outcome::ClientSecretFetched(_)
                 | Outcome::Changed(_)
                 | Outcome::Erased(_)
-                | Outcome::Unlocked(_) => Self::Vault,
+                | Outcome::Unlocked(_)
+                | Outcome::Repaired(..) => Self::Vault,
                 Outcome::Listening(_) => Self::Listener,
                 Outcome::Redirected(_) => Self::Redirected,
+                Outcome::TokenFetched(_) => Self::Program,
                 Outcome::Answered(_) | Outcome::UserLookedUp(_) => Self::Rally,
                 Outcome::GatewayOpened(_) | Outcome::ForwardOpened(_) => Self::Daemon,
             },

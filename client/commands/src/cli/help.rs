@@ -288,6 +288,7 @@ run because of another fault, or do not apply here, are marked with --.
     "  daemon         a daemon answers or can be started, and is of this release
   vault          the keyring stores an item, returns it and deletes it
   redirect_port  the port of the redirect is free
+  token_command  the program that gives a profile's tokens gives one
   rally          Rally answers, and allows this IP address
   tls            the connection to Rally is trusted
   clock          this machine's clock agrees with Rally's
@@ -328,4 +329,22 @@ daemon told. Only then are the items deleted from the old place. Equal items are
 
 If it is interrupted, run it again; once the config file names the new place, with --from and the old one:
   rally-cred keyring migrate --from os --to file
+";
+
+/// The help of `keyring repair`.
+pub(crate) const KEYRING_REPAIR_HELP: &str = "\
+It finds
+  - items that are damaged: cut, altered, or with something else in their place. A damaged file is moved into
+    the folder `damaged` beside it; elsewhere the item is deleted
+  - items for profiles, servers or gateways that the config file does not name. Another config file's daemon may
+    need them, so look before you say yes. They are deleted
+  - items that are there several times: the newest is kept
+  - what an interrupted write or check has left
+
+Nothing is changed before you have seen it and said yes, or given --yes. What a later version of rally-cred wrote
+is never touched.
+
+Examples:
+  rally-cred keyring repair
+  rally-cred keyring repair work --yes
 ";

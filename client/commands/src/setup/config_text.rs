@@ -78,6 +78,15 @@ impl ConfigText {
         profile.get(key)?.as_str().map(str::to_owned)
     }
 
+    /// The ports that it gives to gateways.
+    pub(super) fn gateway_ports(&self) -> Vec<u16> {
+        let gateways = self.document.get("gateway").and_then(Item::as_table_like);
+        let ports = gateways.into_iter().flat_map(TableLike::iter).filter_map(|(_, gateway)| {
+            u16::try_from(gateway.as_table_like()?.get("port")?.as_integer()?).ok()
+        });
+        ports.collect()
+    }
+
     /// Whether a profile is for this server.
     pub(super) fn serves(&self, base_url: &str) -> bool {
         self.names().iter().any(|name| {

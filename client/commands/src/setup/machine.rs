@@ -27,18 +27,25 @@ use crate::installed::{self, GitHelper, Units};
 
 /// The units, as they lie in the source.
 #[cfg(not(any(windows, target_os = "macos")))]
-const UNIT_TEXTS: [(&str, &str); 2] = [
+const UNIT_TEXTS: [(&str, &str); 3] = [
     ("rally-cred.socket", include_str!("../../../../systemd/rally-cred.socket")),
     ("rally-cred.service", include_str!("../../../../systemd/rally-cred.service")),
+    ("rally-cred-gateway@.socket", include_str!("../../../../systemd/rally-cred-gateway@.socket")),
 ];
+
+/// What the name of a gateway's socket begins with, before its port.
+#[cfg(not(any(windows, target_os = "macos")))]
+const GATEWAY_UNIT: &str = "rally-cred-gateway@";
 
 /// The helper's name in git's configuration.
 const NAME: &str = "rally";
 
-/// Plans what starts the daemon, where systemd or launchd could run it for this user, or Windows could.
+/// Plans what starts the daemon, where systemd or launchd could run it for this user, or Windows could. `ports`: of the
+/// gateways, which systemd opens as well.
 pub(super) fn offer_units(
     interview: &mut Interview<'_, '_>,
     given: Option<YesNo>,
+    ports: &[u16],
     sys: &dyn System,
 ) -> Result<Vec<Change>, Fault> {
     let state = installed::units(sys);
@@ -59,12 +66,12 @@ pub(super) fn offer_units(
     if !interview.yes(question, given)? {
         return Ok(Vec::new());
     }
-    plan_units(&state, sys)
+    plan_units(&state, ports, sys)
 }
 
 /// Windows starts the client, not the daemon, whose console would stay open.
 #[cfg(windows)]
-fn plan_units(state: &Units, sys: &dyn System) -> Result<Vec<Change>, Fault> {
+fn plan_units(state: &Units, _ports: &[u16], sys: &dyn System) -> Result<Vec<Change>, Fault> {
     if state.are_enabled() {
         return Ok(Vec::new());
     }
@@ -84,12 +91,12 @@ fn reg(verb: &str, arguments: &[&str]) -> Change {
 
 /// The agent, which launchd loads at once and whenever the user signs in.
 #[cfg(target_os = "macos")]
-fn plan_units(state: &Units, sys: &dyn System) -> Result<Vec<Change>, Fault> {
+fn plan_units(state: &Units, _ports: &[u16], sys: &dyn System) -> Result<Vec<Change>, Fault> {
     launchd::plan(state, sys)
 }
 
 #[cfg(not(any(windows, target_os = "macos")))]
-fn plan_units(state: &Units, sys: &dyn System) -> Result<Vec<Change>, Fault> {
+fn plan_units(state: &Units, ports: &[u16], sys: &dyn System) -> Result<Vec<Change>, Fault> {
     let mut plan = Vec::new();
     if *state == Units::NotInstalled || user_unit(UNITS[0], sys).is_some_and(|path| path.exists()) {
         let daemon = autostart::daemon_program(sys)?;
@@ -104,7 +111,9 @@ fn plan_units(state: &Units, sys: &dyn System) -> Result<Vec<Change>, Fault> {
     }
     if !matches!(state, Units::Enabled(_)) {
         // A daemon that listens already would keep the socket from systemd.
-        plan.extend([Change::Stop, Change::Note(Made::Units), systemctl(&["enable", "--now", UNITS[0]])]);
+        let gateways: Vec<_> = ports.iter().map(|port| format!("{GATEWAY_UNIT}{port}.socket")).collect();
+        let all = ["enable", "--now", UNITS[0]].into_iter().chain(gateways.iter().map(String::as_str));
+        plan.extend([Change::Stop, Change::Note(Made::Units), systemctl(&all.collect::<Vec<_>>())]);
     }
     Ok(plan)
 }
@@ -232,8 +241,14 @@ pub(super) fn undo(all: impl IntoIterator<Item = Made>, sys: &dyn System) -> Vec
 }
 
 #[cfg(not(any(windows, target_os = "macos")))]
-fn undo_units(_sys: &dyn System) -> Option<Change> {
-    Some(systemctl(&[&["disable", "--now"][..], &UNITS].concat()))
+fn undo_units(sys: &dyn System) -> Option<Change> {
+    // Those of gateways may have been enabled by hand; without the daemon they lead nowhere.
+    let enabled = user_unit("sockets.target.wants", sys).and_then(|folder| fs::read_dir(folder).ok());
+    let enabled =
+        enabled.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let gateways: Vec<_> = enabled.filter(|name| name.starts_with(GATEWAY_UNIT)).collect();
+    let all = ["disable", "--now"].into_iter().chain(UNITS).chain(gateways.iter().map(String::as_str));
+    Some(systemctl(&all.collect::<Vec<_>>()))
 }
 
 #[cfg(target_os = "macos")]

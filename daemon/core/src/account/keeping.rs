@@ -17,6 +17,9 @@ use crate::{
 
 impl Account {
     pub(super) fn load_token(&mut self, step: &mut Step<'_>) {
+        if self.has_command() {
+            return self.begin_without_vault(step);
+        }
         let key = self.key(ItemKind::Token);
         self.token.loading(step.begin(self.owner(), |epoch| Effect::Load(epoch, key)));
     }
@@ -161,6 +164,10 @@ impl Account {
 
     /// Orders the token's item to hold this, or to go.
     pub(super) fn order_token_write(&mut self, step: &mut Step<'_>, to: Option<Secret>) {
+        if self.has_command() {
+            self.token_item = Item::read();
+            return;
+        }
         let (owner, key) = (self.owner(), self.key(ItemKind::Token));
         self.token_item
             .order(to, |from, to| step.begin(owner, |epoch| Effect::Change(epoch, Change { key, from, to })));
@@ -310,6 +317,24 @@ impl Account {
         if token {
             self.save_token(step);
         }
+    }
+
+    /// A damaged or doubled item of this kind was mended: what is held is kept now, and else it is read again.
+    pub(crate) fn mended(&mut self, step: &mut Step<'_>, kind: ItemKind) {
+        (self.fault, self.vault_fault) = (None, None);
+        match kind {
+            ItemKind::Token if self.token.held().is_none() => self.token.failed(false),
+            ItemKind::Token => {
+                self.token_item.diverge(|| None);
+                self.save_token(step);
+            }
+            _ if self.client_secret.held().is_none() => self.client_secret.unread(),
+            _ => {
+                self.client_secret_item.diverge(|| None);
+                self.save_client_secret(step);
+            }
+        }
+        self.advance(step);
     }
 
     /// Whether a restart would find token and client secret.

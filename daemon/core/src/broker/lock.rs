@@ -13,7 +13,7 @@ use crate::{
     profile::LockSettings,
     step::Step,
     time::{Now, Tick},
-    vault::{ItemKey, ItemKind},
+    vault::{ItemKey, ItemKind, VaultTrouble},
 };
 
 #[derive(Debug)]
@@ -37,6 +37,22 @@ struct Closed {
     /// Who wants it open, and the question to the vault.
     opening: Vec<AskId>,
     question: Option<Epoch>,
+}
+
+/// Answers whoever had the vault opened though nothing was locked. `false` if it is the outcome of something else.
+pub(super) fn opened(step: &mut Step<'_>, id: AskId, outcome: Outcome) -> bool {
+    let Outcome::Unlocked(outcome) = outcome else { return false };
+    let reply = match outcome {
+        Err(trouble) if is_serious(&trouble, step) => Reply::Error(trouble.fault()),
+        Ok(()) | Err(_) => Reply::Done,
+    };
+    step.reply(id, reply);
+    true
+}
+
+/// Whether it keeps the vault closed. Where there is no keyring, there is nothing else to ask.
+fn is_serious(trouble: &VaultTrouble, step: &Step<'_>) -> bool {
+    !(trouble.is_missing() && step.keyring.may_use_memory())
 }
 
 impl Closed {
@@ -71,7 +87,9 @@ impl Lock {
     /// Takes note of a use. What only looks on is none.
     pub(super) fn heard(&mut self, now: Now, event: &Event) {
         let is_use = match event {
-            Event::Asked { ask, .. } => !matches!(ask, Ask::Status(_) | Ask::Check(_) | Ask::Watch(_)),
+            Event::Asked { ask, .. } => {
+                !matches!(ask, Ask::Status(_) | Ask::Check(_) | Ask::Watch(_) | Ask::Audit)
+            }
             _ => self.last_use.is_none(),
         };
         if is_use {
@@ -138,11 +156,14 @@ impl Lock {
 
     /// Asks the vault to open. `default`: the profile whose item is read if none was held.
     pub(super) fn ask_vault(&mut self, step: &mut Step<'_>, id: AskId, default: &str) {
-        let Some(closed) = &mut self.closed else { return step.reply(id, Reply::Done) };
+        let key = |name: &str| ItemKey { kind: ItemKind::Token, name: name.to_owned() };
+        let Some(closed) = &mut self.closed else {
+            step.begin(Owner::Opening(id), |epoch| Effect::Unlock(epoch, key(default)));
+            return;
+        };
         closed.opening.push(id);
         if closed.question.is_none() {
-            let name = closed.held.first().map_or(default, String::as_str).to_owned();
-            let key = ItemKey { kind: ItemKind::Token, name };
+            let key = key(closed.held.first().map_or(default, String::as_str));
             closed.question = Some(step.begin(Owner::Lock, |epoch| Effect::Unlock(epoch, key)));
         }
     }
@@ -158,8 +179,7 @@ impl Lock {
         let closed = self.closed.as_mut().filter(|closed| closed.question == Some(epoch))?;
         closed.question = None;
         match outcome {
-            // Where there is no keyring, there is nothing else to ask.
-            Err(trouble) if !(trouble.is_missing() && step.keyring.may_use_memory()) => {
+            Err(trouble) if is_serious(&trouble, step) => {
                 for id in closed.opening.drain(..) {
                     step.reply(id, Reply::Error(trouble.fault()));
                 }

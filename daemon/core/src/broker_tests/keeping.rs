@@ -327,7 +327,8 @@ fn the_command_for_a_record_that_is_not_understood_means_its_profile_however_it_
             "run that version, or rally-cred logout default",
         ),
     ] {
-        for (record, remedy) in [("damaged", login), (r#"{"v":2,"future":true}"#, logout)] {
+        let repair = format!("rally-cred keyring repair, then {login}");
+        for (record, remedy) in [("damaged", repair.as_str()), (r#"{"v":2,"future":true}"#, logout)] {
             let mut stage = Stage::with(Keyring::Auto, names);
             stage.vault.insert(format!("token:{name}"), secret(record));
             stage.ask(Ask::Status(StatusAsk { profile: Some(name.to_owned()), check: false }));

@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 /// What a file of this version begins with, be it an item or the key.
 const VERSION: &[u8] = b"rally-cred 1\n";
 
+/// What a file of any version begins with that holds an item.
+const ANY_VERSION: &[u8] = b"rally-cred ";
+
 /// Says what the key of a key file is for, so that the same file may serve other programs.
 const PURPOSE: &[u8] = b"rally-cred keyring 1";
 
@@ -32,6 +35,20 @@ const SALT_LENGTH: usize = 16;
 /// Not what it was sealed with, or altered.
 #[derive(Debug)]
 pub(super) struct NotOpened;
+
+/// Whether a later version wrote these bytes, be it an item or the key.
+pub(super) fn is_of_later_version(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Versioned {
+        v: u32,
+    }
+    let item = || {
+        let line = bytes.strip_prefix(ANY_VERSION)?.split(|byte| *byte == b'\n').next()?;
+        std::str::from_utf8(line).ok()?.parse().ok()
+    };
+    let lock = || serde_json::from_slice(bytes).ok().map(|Versioned { v }| v);
+    item().or_else(lock).is_some_and(|version| version > 1)
+}
 
 /// The key of the items.
 pub(super) struct Key(Zeroizing<[u8; KEY_LENGTH]>);
@@ -95,7 +112,7 @@ impl Lock {
         Ok(Key(Zeroizing::new(opened.as_slice().try_into().map_err(|_| NotOpened)?)))
     }
 
-    /// `None` if these are no lock's bytes, or a later version's.
+    /// `None` if these are not this version's.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok().filter(|lock: &Self| lock.v == 1)
     }

@@ -14,6 +14,7 @@ use rally_cred_proto::{
 
 use super::{
     super::{
+        Planted,
         cast::{name_of, number_of, secret, target, word_for},
         config_file::{MCP, RALLY},
         daemon::Coming,
@@ -155,15 +156,24 @@ impl History {
         self.note(|| format!("{id:?} leaves"));
         self.me().promises.left(id);
         self.me().watchers.left(id);
+        let held_turns = self.me().turns.is_holder(id);
+        self.me().turns.gone(id);
         self.me().asked_of.remove(&id);
         self.statics.left(id);
         self.gateways.left(id);
-        self.play_event(Event::Left(id))
+        match self.planted {
+            Some(Planted::KeptTurns) if held_turns => Ok(()),
+            _ => self.play_event(Event::Left(id)),
+        }
     }
 
     pub(super) fn logout(&mut self, profile: usize) -> Result<(), Broken> {
         self.me().promises.forgot(profile);
         self.grants.signed_out(profile);
+        if self.me().config.has_command(profile) {
+            // Its program may give the same token again, and the verdict on that is forgotten too.
+            self.me().promises.forget_marks();
+        }
         self.me().tokens.retain(|(of, _)| *of != profile);
         let logout = Logout { profile: Some(name_of(profile)), all: false, client_secret: false };
         // A sign-out waits for the vault, whose every call has a deadline; so many may be before it.

@@ -9,7 +9,7 @@ use rally_cred_core::{policy::STOP_PATIENCE, time::Ticks};
 use rally_cred_proto::{Ask, Fault, FaultKind, message::ProfileState};
 
 use super::{
-    super::Planted, super::config_file::ConfigFile, super::promises::Broken, A_NIGHT, History, IDLE_EXIT,
+    super::Planted, super::config_file::ConfigFile, super::promises::Broken, History, IDLE_EXIT, NIGHTS,
 };
 
 /// What a profile is doing, and the sign-in that waits for a person.
@@ -109,7 +109,7 @@ impl History {
                 }
                 self.play_event(Event::SessionLocked)
             }
-            _ => self.ask(Ask::Unlock, A_NIGHT).map(drop),
+            _ => self.ask(Ask::Unlock, NIGHTS).map(drop),
         }
     }
 

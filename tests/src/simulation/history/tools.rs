@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use rally_cred_core::{
     event::{AskId, Epoch, GatewayPlan, Outcome},
-    time::Ticks,
+    time::{Tick, Ticks},
 };
 use rally_cred_proto::{
     Ask, Reply, Secret,
-    gateway::{NamedGateway, OpenGateway, WayOut},
+    gateway::{HoldTurns, NamedGateway, OpenGateway, WayOut},
     message::{Became, Get, News, ProfileState, WatchAsk},
 };
 
@@ -23,7 +23,7 @@ use super::{
         promises::{Broken, LATENCY},
         vault::{Health, Items},
     },
-    A_NIGHT, History,
+    History, NIGHTS,
 };
 
 /// Longer than any history.
@@ -53,7 +53,7 @@ impl History {
 
     pub(super) fn show_gateway(&mut self) -> Result<(), Broken> {
         let name = self.a_gateway_name();
-        self.ask(Ask::ShowGateway(NamedGateway { name }), A_NIGHT).map(drop)
+        self.ask(Ask::ShowGateway(NamedGateway { name }), NIGHTS).map(drop)
     }
 
     pub(super) fn revoke(&mut self) -> Result<(), Broken> {
@@ -61,7 +61,7 @@ impl History {
         // Without a keyring it is the key that the daemon knows.
         let items = (self.health != Health::Missing).then_some(&self.items);
         self.gateways.revokes(AskId(self.last_ask + 1), self.at, &name, items);
-        self.ask(Ask::RevokeGateway(NamedGateway { name }), A_NIGHT).map(drop)
+        self.ask(Ask::RevokeGateway(NamedGateway { name }), NIGHTS).map(drop)
     }
 
     /// One that is there, or one that may be in the config file.
@@ -79,11 +79,44 @@ impl History {
     }
 
     fn lend_for(&mut self, gateway: Epoch, profile: usize) -> Result<(), Broken> {
+        let clock = self.loan_clock();
+        if let Some(token) = self.me().lending.current(clock, profile).map(str::to_owned) {
+            self.note(|| format!("{gateway:?} sends {token} without a question"));
+            return Ok(());
+        }
+        let id = AskId(self.last_ask + 1);
+        self.me().lending.asks(id);
         let deadline = self.tick + Ticks::seconds(u64::from(PATIENCE));
         self.gateways.lends(AskId(self.last_ask + 1), self.at, gateway, profile, deadline);
         let of = if self.planted == Some(Planted::OtherProfile) { 0 } else { profile };
         let get = Get { target: target(of), wait: PATIENCE, awaits_sign_in: true, ..Get::default() };
-        self.ask(Ask::Get(get), Ticks::seconds(u64::from(PATIENCE))).map(drop)
+        self.ask(Ask::Get(get), Ticks::seconds(u64::from(PATIENCE)))?;
+        // Its task has its turn at once, or after others; somebody may report the token before that.
+        match self.chance.below(4) {
+            0 | 1 => self.deliver_due(),
+            2 => self.erase(profile),
+            _ => Ok(()),
+        }
+    }
+
+    /// The broker's answer has reached a gateway.
+    pub(super) fn lends(&mut self, id: AskId) {
+        let (now, calendar_off) = (self.now(), self.calendar_off);
+        let is_late = self.planted == Some(Planted::LateLoans);
+        self.me().lending.lend(now, calendar_off, id, is_late);
+    }
+
+    /// What loans take for the time.
+    fn loan_clock(&self) -> Tick {
+        if self.planted == Some(Planted::LongLoans) { Tick(0) } else { self.tick }
+    }
+
+    /// A program that goes to Rally by itself wants some of its turns.
+    pub(super) fn hold_turns(&mut self, profile: usize) -> Result<(), Broken> {
+        let turns = u8::try_from(self.chance.below(14)).unwrap_or(0);
+        let id = AskId(self.last_ask + 1);
+        self.me().turns.asks(id, profile, turns);
+        self.ask(Ask::HoldTurns(HoldTurns { profile: Some(name_of(profile)), turns }), FOR_LIFE).map(drop)
     }
 
     /// Rally has refused what a gateway sent, and its tool's request needs another token.
@@ -156,6 +189,13 @@ impl History {
     pub(super) fn tools_are_answered(&mut self, id: AskId, reply: &Reply) -> Result<(), Broken> {
         let asked = self.me().asked_of.remove(&id);
         self.me().watchers.answered(id, reply, asked);
+        self.me().turns.gone(id);
+        if let Reply::Token(token) = reply
+            && self.me().lending.answered(id, token)
+        {
+            let tick = self.tick;
+            self.me().outcomes.push((tick, Epoch(0), Coming::Lends(id)));
+        }
         let daemon = self.daemons.get(self.at).expect("no such daemon");
         let items: Option<&Items> = (self.is_alone && !daemon.vault.is_memory()).then_some(&self.items);
         self.gateways.answered(id, reply, items, self.tick)
@@ -164,12 +204,19 @@ impl History {
     /// An event is over.
     pub(super) fn tools_are_served(&mut self) -> Result<(), Broken> {
         let (tick, calendar_off) = (self.tick, self.calendar_off);
+        let (clock, now) = (self.loan_clock(), self.now());
         let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
         let standing: BTreeMap<_, _> =
             daemon.broker.states().map(|(name, state)| (number_of(name), state)).collect();
         let awaits_person = |profile| standing.get(&profile) == Some(&ProfileState::SignedOut);
         daemon.watchers.are_told(awaits_person)?;
         let (promises, grants, rally) = (&daemon.promises, &self.grants, &self.rally);
+        for (profile, token) in daemon.lending.sent(clock, now, calendar_off)? {
+            promises.may_be_used(profile, token, &daemon.config, rally, grants, (tick, calendar_off))?;
+        }
+        if !promises.is_ending() {
+            daemon.turns.are_in_order(daemon.config.profiles())?;
+        }
         daemon.watchers.know_ends(|_, token| {
             let is_late = rally.end_of(token).is_some_and(|ends| tick.0 > ends.0 + 2 * LATENCY.0 + 2000);
             is_late && !grants.is_out_of_time(token, calendar_off)
@@ -180,13 +227,17 @@ impl History {
     /// Whether somebody is connected who waits for no answer.
     pub(super) fn has_lasting_client(&mut self) -> bool {
         let open = self.me().promises.open_asks();
-        open.into_iter().any(|id| self.gateways.is_of_command(id) || self.me().watchers.is_one(id))
+        open.into_iter().any(|id| self.is_lasting(id))
     }
 
-    /// Faults stop, and the programs that were started for gateways and to watch end.
+    fn is_lasting(&mut self, id: AskId) -> bool {
+        self.gateways.is_of_command(id) || self.me().watchers.is_one(id) || self.me().turns.is_holder(id)
+    }
+
+    /// Faults stop, and the programs end that were started for gateways, to watch and to hold turns.
     pub(super) fn tools_leave(&mut self) -> Result<(), Broken> {
         for id in self.me().promises.open_asks() {
-            if self.gateways.is_of_command(id) || self.me().watchers.is_one(id) {
+            if self.is_lasting(id) {
                 self.leaves(id)?;
             }
         }
