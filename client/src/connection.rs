@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use rally_cred_proto::message::{ProfileStatus, Status, StatusAsk};
-use rally_cred_proto::{Ask, Client, Deadline, Event, Fault, FaultKind, Reply, Request};
+use rally_cred_proto::message::{MakeWay, ProfileStatus, Status, StatusAsk, Stop};
+use rally_cred_proto::{Ask, Client, Deadline, Event, Fault, FaultKind, Reply, Request, socket};
 
 #[cfg(unix)]
 use crate::autostart::Own;
@@ -75,6 +75,14 @@ impl<'a> Connection<'a> {
             on_event(event);
         });
         match outcome {
+            Err(Lost::Answer(fault))
+                if fault.kind == FaultKind::VersionSkew && self.start == Start::Shared =>
+            {
+                match self.replace(fault, deadline) {
+                    Ok(()) => self.ask_once(ask, deadline, on_event),
+                    Err(fault) => Err(Lost::Answer(fault)),
+                }
+            }
             // It stopped between connection and answer; the request is sent again. Not after an event: a browser may be
             // open.
             Err(Lost::Daemon(_)) if !heard_something => {
@@ -84,6 +92,21 @@ impl<'a> Connection<'a> {
             outcome => outcome,
         }
         .map_err(|lost| self.explain(lost.into_fault()))
+    }
+
+    /// Has a daemon that is too old for a request make way for one that is started next, unless it is busy.
+    fn replace(&mut self, skew: Fault, deadline: &mut Deadline) -> Result<(), Fault> {
+        let Some(mut client) = self.client.take() else { return Err(skew) };
+        match make_way(&mut client, deadline) {
+            Ok(()) => Ok(()),
+            Err(Fault { kind: FaultKind::Failed, why: Some(busy), .. })
+                if self.sys.socket().is_ok_and(|socket| !socket::is_forwarded(&socket)) =>
+            {
+                let why = skew.why.clone().unwrap_or_default();
+                Err(skew.why(format!("{why}; it is not replaced by itself: {busy}")))
+            }
+            Err(_) => Err(skew),
+        }
     }
 
     fn explain(&self, fault: Fault) -> Fault {
@@ -122,6 +145,17 @@ impl<'a> Connection<'a> {
             FaultKind::TimedOut if !is_from_daemon => Lost::Answer(silence(fault)),
             _ => Lost::Answer(fault),
         })
+    }
+}
+
+/// Has a daemon end that nobody would miss, and waits for its end. The fault says what it is needed for, or that it is not
+/// older than this program.
+pub fn make_way(client: &mut Client, deadline: &mut Deadline) -> Result<(), Fault> {
+    client.ask_by(MakeWay, deadline, &mut |_| {})?;
+    // The connection ends with the daemon, after its socket is removed.
+    match client.ask_by(Stop, deadline, &mut |_| {}) {
+        Err(fault) if fault.kind == FaultKind::TimedOut => Err(fault),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

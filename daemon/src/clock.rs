@@ -1,6 +1,6 @@
 //! The system's two clocks, for the broker.
 //! Does not: wait (`driver` does).
-//! Used by: `driver`.
+//! Used by: `driver`, and `ipc`, which notes when a client connected.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -26,8 +26,8 @@ use rally_cred_proto::{
 use crate::private_file::{self, Unusable};
 use rally_cred_core::{
     profile::{
-        BadUrl, BaseUrl, Config, FileKey, GatewaySettings, Keyring, LockSettings, Notify, Profile,
-        RedirectUri, SecretSource, StaticHosts,
+        BadUrl, BaseUrl, CommandLine, Config, FileKey, GatewaySettings, Keyring, LockSettings, Notify,
+        Profile, RedirectUri, SecretSource, StaticHosts,
     },
     time::Ticks,
 };
@@ -174,15 +174,13 @@ const TOP_KEYS: &[&str] = &[
 ];
 #[rustfmt::skip]
 const PROFILE_KEYS: &[&str] = &[
-    "base_url", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command", "also",
+    "base_url", "token_command", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command",
+    "also",
 ];
 const STATIC_KEYS: &[&str] = &["hosts"];
 const FORWARD_KEYS: &[&str] = &["profiles"];
 const LOCK_KEYS: &[&str] = &["on", "idle"];
 const GATEWAY_KEYS: &[&str] = &["profile", "port", "mode", "paths", "wait"];
-
-/// The only scope in Rally's documentation.
-const DEFAULT_SCOPE: &str = "alm";
 
 /// The name of a systemd credential with the key of the encrypted files.
 const CREDENTIAL: &str = "rally-cred.key";
@@ -387,12 +385,21 @@ fn parse_profile(
             .remedy("name it with at most 64 letters, digits, `-`, `_` and `.`")
     })?;
     let mut found = BTreeMap::new();
-    let (mut client_secret_source, mut also) = (None, Vec::new());
+    let (mut client_secret_source, mut token_command, mut also) = (None, None, Vec::new());
+    // What a sign-in needs.
+    let mut of_sign_in = None;
     for value in source.entries(source.table(entry)?) {
         let Some(key) = PROFILE_KEYS.iter().find(|key| **key == value.key) else {
             return Err(source.unknown(&value, PROFILE_KEYS, TOP_KEYS, "the top of the file"));
         };
+        if let "client_id" | "redirect_uri" | "scope" | "client_secret_command" = *key {
+            of_sign_in.get_or_insert((*key, value.at));
+        }
         match *key {
+            "token_command" => {
+                let (program, arguments) = parse_command(source, &value)?;
+                token_command = Some(CommandLine { program, arguments });
+            }
             "client_secret_command" => {
                 let (program, arguments) = parse_command(source, &value)?;
                 client_secret_source = Some(SecretSource::Command { program, arguments });
@@ -405,36 +412,40 @@ fn parse_profile(
             key => drop(found.insert(key, source.text(&value)?)),
         }
     }
-    let missing = |key: &str, hint: &str| {
-        source
-            .broken(entry.at, &format!("profile `{name}` has no `{key}`"))
-            .remedy(format!("add {key} = \"…\", {hint}"))
-    };
     let bad_url = |key: &str, text: Text<'_>, why: BadUrl| {
         source.broken(text.at, &format!("`{key}` cannot be used")).why(why.to_string())
     };
-    let client_id =
-        *found.get("client_id").ok_or_else(|| missing("client_id", "from your OAuth client in Rally"))?;
-    let redirect_uri = *found
-        .get("redirect_uri")
-        .ok_or_else(|| missing("redirect_uri", "the callback URL of your OAuth client, letter by letter"))?;
     let base_url = found.get("base_url").copied().unwrap_or(Text { text: DEFAULT_BASE_URL, at: entry.at });
+    let base_url = BaseUrl::parse(base_url.text).map_err(|why| {
+        bad_url("base_url", base_url, why).remedy(format!("base_url = \"{DEFAULT_BASE_URL}\""))
+    })?;
+    let of_client = |key: &str, hint: &str| match (found.get(key), &token_command) {
+        (Some(text), _) => Ok(*text),
+        // Nobody signs in, so there is no client, and these are not used.
+        (None, Some(_)) => Ok(Text { text: "http://localhost", at: entry.at }),
+        (None, None) => Err(source
+            .broken(entry.at, &format!("profile `{name}` has no `{key}`"))
+            .remedy(format!("add {key} = \"…\", {hint}"))),
+    };
+    if let (Some(_), Some((key, at))) = (&token_command, of_sign_in) {
+        return Err(source
+            .broken(at, &format!("`{key}` is for a sign-in, and profile `{name}` has a `token_command`"))
+            .remedy("take one of the two out"));
+    }
+    let client_id = of_client("client_id", "from your OAuth client in Rally")?;
+    let redirect_uri = of_client("redirect_uri", "the callback URL of your OAuth client, letter by letter")?;
+    let redirect_uri = RedirectUri::parse(redirect_uri.text).map_err(|why| {
+        bad_url("redirect_uri", redirect_uri, why).remedy("copy the callback URL of your OAuth client")
+    })?;
+    let profile = Profile::new(name, base_url, client_id.text.to_owned(), redirect_uri);
     Ok(Profile {
-        name,
-        // Known once every profile is.
-        is_default: false,
-        base_url: BaseUrl::parse(base_url.text).map_err(|why| {
-            bad_url("base_url", base_url, why).remedy(format!("base_url = \"{DEFAULT_BASE_URL}\""))
-        })?,
-        client_id: client_id.text.to_owned(),
-        redirect_uri: RedirectUri::parse(redirect_uri.text).map_err(|why| {
-            bad_url("redirect_uri", redirect_uri, why).remedy("copy the callback URL of your OAuth client")
-        })?,
-        scope: found.get("scope").map_or(DEFAULT_SCOPE, |scope| scope.text).to_owned(),
+        token_command,
+        scope: found.get("scope").map_or(profile.scope, |scope| scope.text.to_owned()),
         ca_file: found.get("ca_file").map(|text| parse_file(source, "ca_file", *text)).transpose()?,
         username: found.get("username").map(|username| username.text.to_owned()),
         client_secret_source,
         also,
+        ..profile
     })
 }
 

@@ -215,7 +215,6 @@ impl Dice for SystemDice {
 #[cfg(test)]
 mod tests {
     use std::{
-        collections::BTreeMap,
         panic::{AssertUnwindSafe, catch_unwind},
         pin::{Pin, pin},
         task::{Context, Poll, Waker},
@@ -235,20 +234,13 @@ mod tests {
 
     /// A driver whose broker has one profile, the effects that were begun, and the end.
     fn driver() -> (Driver, Rc<RefCell<Vec<Effect>>>, oneshot::Receiver<()>) {
-        let profile = Profile {
-            name: ProfileName::parse("default").unwrap(),
-            is_default: true,
-            base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
-            client_id: "id".to_owned(),
-            redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),
-            scope: "alm".to_owned(),
-            ca_file: None,
-            username: None,
-            client_secret_source: None,
-            also: Vec::new(),
-        };
-        let profiles = BTreeMap::from([("default".to_owned(), profile)]);
-        let config = Config { default_profile: "default".to_owned(), profiles, ..Config::default() };
+        let profile = Profile::new(
+            ProfileName::parse("default").unwrap(),
+            BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
+            "id".to_owned(),
+            RedirectUri::parse("http://localhost:8477/callback").unwrap(),
+        );
+        let config = Config::of_one(profile);
         let (driver, begun) = (Driver::default(), Rc::new(RefCell::new(Vec::new())));
         let (answering, beginning) = (driver.clone(), Rc::clone(&begun));
         let begin = move |effect| {

@@ -91,7 +91,11 @@ impl Gateways {
             questions: self.questions.clone(),
             loans: self.loans.clone(),
             profile: plan.profile.name.to_string(),
-            peer: Peer { program: Program::of(&format!("gateway {}", plan.name)), ..Peer::default() },
+            peer: Peer {
+                program: Program::of(&format!("gateway {}", plan.name)),
+                gateway: Some(plan.name.as_str().into()),
+                ..Peer::default()
+            },
         };
         let share = self.shares.entry(plan.profile.name.to_string()).or_default().clone();
         let (end, ended) = oneshot::channel();

@@ -4,6 +4,8 @@
 
 pub mod activation;
 pub mod alert;
+#[cfg(unix)]
+mod caller;
 pub mod clock;
 pub mod command_line;
 pub mod config;
@@ -29,6 +31,7 @@ pub mod program;
 mod refusal;
 pub mod secret_source;
 pub mod start;
+pub mod token_command;
 pub mod vault;
 pub mod words;
 pub mod worker;

@@ -19,7 +19,7 @@ use tracing_subscriber::{
 };
 
 use crate::{outside, words};
-use rally_cred_core::event::{Entry, GrantStep, Peer};
+use rally_cred_core::event::{Decision, Entry, GrantStep, Peer, Verdict};
 
 pub use file::{LONGEST, LogFile};
 
@@ -118,7 +118,7 @@ impl tracing_subscriber::fmt::time::FormatTime for NoTime {
 
 /// Writes what the broker logs. What names a client waits for [`catch_up`].
 pub fn write(entry: Entry) {
-    if !matches!(entry, Entry::Handed { .. } | Entry::HandedStatic { .. } | Entry::RefusedAfar { .. }) {
+    if !matches!(entry, Entry::Decided(_)) {
         catch_up();
         if matches!(entry, Entry::Reloaded { .. } | Entry::ReloadFailed(_)) {
             reopen();
@@ -170,18 +170,28 @@ fn by(door: Door) -> &'static str {
     }
 }
 
+fn write_decision(Decision { at: _, peer, profile, server, verdict }: &Decision) {
+    let Peer { pid, uid, program, door, gateway } = peer;
+    let (exe, caller, gateway) = (program.path(), program.caller(), gateway.as_deref());
+    let caller = caller.filter(|caller| Some(*caller) != exe);
+    let by = by(*door);
+    match verdict {
+        Verdict::Token => {
+            tracing::info!(profile, server, pid, uid, exe, caller, gateway, "handed out a token{by}");
+        }
+        Verdict::StaticCredential => {
+            tracing::info!(server, pid, uid, exe, caller, gateway, "handed out a static credential{by}");
+        }
+        Verdict::Refused(Fault { kind, what, why, remedy: _ }) => {
+            let kind = kind.name();
+            tracing::info!(profile, pid, uid, exe, caller, gateway, kind, why, "refused{by}: {what}");
+        }
+    }
+}
+
 fn write_line(entry: &Entry) {
     match entry {
-        Entry::Handed { profile, server, peer } => {
-            let Peer { pid, uid, program, door } = peer;
-            let exe = program.path();
-            tracing::info!(profile, server, pid, uid, exe, "handed out a token{}", by(*door));
-        }
-        Entry::HandedStatic { server, peer } => {
-            let Peer { pid, uid, program, door } = peer;
-            let exe = program.path();
-            tracing::info!(server, pid, uid, exe, "handed out a static credential{}", by(*door));
-        }
+        Entry::Decided(decision) => write_decision(decision),
         Entry::Grant { profile, step } => match step {
             GrantStep::Loaded | GrantStep::Kept => tracing::debug!(profile, "{}", words::grant_step(*step)),
             GrantStep::NotKept => tracing::warn!(profile, "{}", words::grant_step(*step)),
@@ -189,6 +199,7 @@ fn write_line(entry: &Entry) {
             | GrantStep::SignedIn
             | GrantStep::FlowEnded
             | GrantStep::Renewed
+            | GrantStep::Fetched
             | GrantStep::RenewalRefused
             | GrantStep::Alerted
             | GrantStep::Suspected
@@ -213,9 +224,6 @@ fn write_line(entry: &Entry) {
         }
         Entry::ForwardFailed(Fault { kind, what, why, remedy: _ }) => {
             tracing::error!(kind = kind.name(), why, "{what}");
-        }
-        Entry::RefusedAfar { what, peer: Peer { pid, uid, program, door } } => {
-            tracing::warn!(pid, uid, exe = program.path(), "refused{}: {what}", by(*door));
         }
         Entry::Reloaded { profiles } => tracing::info!(profiles, "read the config file again"),
         Entry::ReloadFailed(fault) => {

@@ -70,15 +70,13 @@ impl ServiceManager {
                 self.send(&format!("STATUS=profile {}: {}", plain(profile), words::grant_step(*step)));
             }
             Entry::Grant { .. }
-            | Entry::Handed { .. }
-            | Entry::HandedStatic { .. }
+            | Entry::Decided(_)
             | Entry::Recovered { .. }
             | Entry::GatewayOpened { .. }
             | Entry::GatewayClosed { .. }
             | Entry::GatewayFailed { .. }
             | Entry::Forwarding { .. }
             | Entry::ForwardFailed(_)
-            | Entry::RefusedAfar { .. }
             | Entry::Locked(_)
             | Entry::Unlocked
             | Entry::Stale(_) => {}

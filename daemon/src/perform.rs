@@ -22,7 +22,7 @@ use crate::{
     ipc::SocketGuard,
     log,
     notify::ServiceManager,
-    secret_source,
+    secret_source, token_command,
     vault::{EncryptedFiles, Vault},
 };
 use rally_cred_core::{
@@ -83,6 +83,10 @@ impl Performer {
             }
             Effect::FetchClientSecret(epoch, source) => {
                 let job = async move { Outcome::ClientSecretFetched(secret_source::fetch(&source).await) };
+                self.run(epoch, job);
+            }
+            Effect::FetchToken(epoch, command) => {
+                let job = async move { Outcome::TokenFetched(token_command::fetch(&command).await) };
                 self.run(epoch, job);
             }
             Effect::Change(epoch, change) => {

@@ -1,6 +1,7 @@
 //! Fetches a client secret from outside the vault: the output of a command, or a file's first line.
 //! Does not: keep it, show any of it, or use a shell.
-//! Used by: perform, when the broker finds none in the vault; and the vault, for the token of its server.
+//! Used by: perform, when the broker finds none in the vault; the vault, for the token of its server; and `token_command`,
+//! which reads more than a line.
 
 use std::{io::Read, path::Path, process::Stdio, time::Duration};
 
@@ -51,18 +52,33 @@ pub async fn ask(source: &SecretSource) -> Result<Secret, String> {
 }
 
 async fn run_in_time(program: &Path, arguments: &[String]) -> Result<Secret, String> {
-    match tokio::time::timeout(PATIENCE, run(program, arguments)).await {
+    let kept = in_time(PATIENCE, printed(program, arguments, LONGEST)).await?;
+    first_line(&kept, LONGEST).map_err(|why| format!("printed {why}"))
+}
+
+/// What the program comes to, or that it takes too long.
+pub async fn in_time<T>(
+    patience: Duration,
+    run: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    match tokio::time::timeout(patience, run).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(format!("did not end within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("did not end within {} s", patience.as_secs())),
     }
 }
 
-async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
+/// The beginning of what the program prints, of at most so many bytes; or what follows its name in the words for why there
+/// is nothing.
+pub async fn printed(
+    program: &Path,
+    arguments: &[String],
+    most: usize,
+) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut command = program::command(program);
     command.args(arguments).stdout(Stdio::piped());
     program::keep_variables_of_stores(&mut command);
     let mut group = Group::start(command).map_err(|err| format!("cannot be run: {err}"))?;
-    let mut kept = Zeroizing::new(Vec::with_capacity(LONGEST));
+    let mut kept = Zeroizing::new(Vec::with_capacity(most));
     if let Some(mut stdout) = group.child().stdout.take() {
         let mut piece = Zeroizing::new([0; 1024]);
         loop {
@@ -72,7 +88,7 @@ async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
                 break;
             }
             // The rest is read too, since a command that finds its output closed would fail.
-            let room = LONGEST - kept.len();
+            let room = most - kept.len();
             kept.extend_from_slice(piece.get(..count.min(room)).unwrap_or_default());
         }
     }
@@ -80,20 +96,20 @@ async fn run(program: &Path, arguments: &[String]) -> Result<Secret, String> {
     if !status.success() {
         return Err(format!("ended with {status}"));
     }
-    first_line(&kept).map_err(|why| format!("printed {why}"))
+    Ok(kept)
 }
 
 fn read(path: &Path) -> Result<Secret, String> {
     let file = private_file::open(path).map_err(|unusable| unusable.to_string())?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
     file.take(LONGEST as u64).read_to_end(&mut bytes).map_err(|err| err.to_string())?;
-    first_line(&bytes).map_err(|why| format!("it holds {why}"))
+    first_line(&bytes, LONGEST).map_err(|why| format!("it holds {why}"))
 }
 
-/// The first line, of fewer than [`LONGEST`] bytes: half a secret is none.
-fn first_line(bytes: &[u8]) -> Result<Secret, &'static str> {
+/// The first line, of fewer bytes than were kept at most: half a secret is none.
+pub fn first_line(bytes: &[u8], most: usize) -> Result<Secret, &'static str> {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    if line.len() >= LONGEST {
+    if line.len() >= most {
         return Err("a first line that is too long for a secret");
     }
     let text = std::str::from_utf8(line).map_err(|_| "something that is not UTF-8")?;

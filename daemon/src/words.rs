@@ -12,6 +12,7 @@ pub const fn grant_step(step: GrantStep) -> &'static str {
         GrantStep::SignedIn => "signed in",
         GrantStep::FlowEnded => "a sign-in failed",
         GrantStep::Renewed => "renewed the token",
+        GrantStep::Fetched => "got a token from its program",
         GrantStep::RenewalRefused => "the token can no longer be renewed",
         GrantStep::Suspected => "a caller reported that the token does not work, so Rally is asked",
         GrantStep::Erased => "gave up a token that does not work",

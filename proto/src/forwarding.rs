@@ -58,9 +58,11 @@ impl Ask {
             Self::UnlockKeyring(_) | Self::MoveItems(_) | Self::RepairItems(_) => {
                 refuse("work on the keyring", "rally-cred keyring --help")
             }
+            Self::Audit => refuse("an audit", "rally-cred status --audit"),
             Self::Lock | Self::Unlock => refuse("locking", "rally-cred lock"),
             Self::Reload => refuse("a reload", "rally-cred daemon reload"),
-            Self::Stop => refuse("a stop", "rally-cred daemon stop"),
+            Self::Stop | Self::MakeWay => refuse("a stop", "rally-cred daemon stop"),
+            Self::Unknown => refuse("what this release does not know", "rally-cred --version"),
         }
     }
 }
@@ -85,6 +87,7 @@ impl Answer {
                 | Event::TurnsHeld(_)
                 | Event::Item(_)
                 | Event::ForwardOpen(_)
+                | Event::Decision(_)
                 | Event::Flaw(_)
                 | Event::Unknown => None,
             },
@@ -139,6 +142,9 @@ fn status_of_near(status: Status, near: &str) -> Status {
 
 /// The fault with the machine on which it is mended.
 fn of_near(fault: Fault, near: &str) -> Fault {
+    if fault.kind == FaultKind::VersionSkew {
+        return fault.remedy(format!("install the same release of rally-cred here and on {near}"));
+    }
     let remedy = fault.remedy.map(|remedy| Remedy::from(format!("on {near}: {remedy}")));
     Fault { remedy, ..fault }
 }

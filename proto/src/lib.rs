@@ -5,6 +5,7 @@
 
 #[cfg(feature = "tokio")]
 pub mod async_client;
+pub mod audit;
 pub mod client;
 pub mod deadline;
 pub mod duration;

@@ -83,6 +83,9 @@ pub enum Ask {
     UnlockKeyring(UnlockKeyring),
     /// Move what is kept to another place, by one step: answered by an [`Event::Item`] for each item, then [`Reply::Done`].
     MoveItems(MoveItems),
+    /// Tell the last decisions about who gets a token: answered by an [`Event::Decision`] for each, the oldest first, then
+    /// [`Reply::Done`].
+    Audit,
     /// Look for items that are damaged or of no use, or mend those: answered by an [`Event::Flaw`] for each, then
     /// [`Reply::Done`].
     RepairItems(RepairItems),
@@ -90,6 +93,12 @@ pub enum Ask {
     Reload,
     /// Stop: answered by [`Reply::Done`] just before the daemon ends. Every version understands it.
     Stop,
+    /// Stop if nobody would miss this process, for another that is newer: answered by [`Reply::Done`] just before the
+    /// daemon ends, or by an error that says what it is needed for. Every version understands it of a newer one.
+    MakeWay,
+    /// One of a newer program.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Ask {
@@ -137,10 +146,13 @@ impl Ask {
             }
             Self::UnlockKeyring(UnlockKeyring { passphrase: _, is_new: _ })
             | Self::Forward
+            | Self::Audit
             | Self::Lock
             | Self::Unlock
             | Self::Reload
-            | Self::Stop => false,
+            | Self::Stop
+            | Self::MakeWay
+            | Self::Unknown => false,
         }
     }
 }
@@ -527,6 +539,8 @@ answers! {
         TurnsHeld(TurnsHeld),
         /// The restricted socket is open.
         ForwardOpen(ForwardOpen),
+        /// Of an audit: one decision, which [`crate::audit::Decision::of_texts`] reads.
+        Decision(BTreeMap<String, String>),
     }
     /// What ends a request. Unknown fields are ignored.
     Reply {
@@ -593,6 +607,10 @@ pub struct ForwardOpen {
 #[derive(Clone, Copy, Debug)]
 pub struct Forward;
 
+/// [`Ask::Audit`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Audit;
+
 /// [`Ask::Lock`] as a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Lock;
@@ -608,6 +626,10 @@ pub struct Reload;
 /// [`Ask::Stop`] as a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Stop;
+
+/// [`Ask::MakeWay`] as a request.
+#[derive(Clone, Copy, Debug)]
+pub struct MakeWay;
 
 /// [`Ask::ShowGateway`] as a request.
 #[derive(Clone, Debug)]
@@ -662,6 +684,7 @@ requests! {
     RevokeGateway as |RevokeGateway(name)| Self::RevokeGateway(name) => () { Reply::Done => () }
     HoldTurns as Self::HoldTurns => () { Reply::Done => () }
     Forward as |Forward| Self::Forward => () { Reply::Done => () }
+    Audit as |Audit| Self::Audit => () { Reply::Done => () }
     Lock as |Lock| Self::Lock => () { Reply::Done => () }
     Unlock as |Unlock| Self::Unlock => () { Reply::Done => () }
     UnlockKeyring as Self::UnlockKeyring => () { Reply::Done => () }
@@ -669,6 +692,7 @@ requests! {
     RepairItems as Self::RepairItems => () { Reply::Done => () }
     Reload as |Reload| Self::Reload => () { Reply::Done => () }
     Stop as |Stop| Self::Stop => () { Reply::Done => () }
+    MakeWay as |MakeWay| Self::MakeWay => () { Reply::Done => () }
 }
 
 /// Fields of [`Event::Authorize`].
@@ -741,6 +765,8 @@ pub enum Tried {
     Vault,
     /// The port that the browser comes back to.
     RedirectPort,
+    /// The program that gives the profile's tokens.
+    TokenCommand,
     /// Whether Rally answers, and this address is allowed.
     Rally,
     /// Whether the connection to Rally is trusted.

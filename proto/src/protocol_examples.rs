@@ -34,9 +34,10 @@ macro_rules! variants {
 }
 
 variants!(ask_variant, ASKS, Ask: Get Store Erase Login Paste Logout Status Check Watch OpenGateway
-    ShowGateway RevokeGateway HoldTurns Forward Lock Unlock UnlockKeyring MoveItems RepairItems Reload Stop);
+    ShowGateway RevokeGateway HoldTurns Forward Lock Unlock UnlockKeyring MoveItems RepairItems Audit
+    Reload Stop MakeWay Unknown);
 variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding News Gateway Item Flaw GatewayOpen
-    TurnsHeld ForwardOpen Unknown);
+    TurnsHeld ForwardOpen Decision Unknown);
 variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status
     ShownGateway Done Error);
 variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Unlock Other);

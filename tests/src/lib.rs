@@ -3,6 +3,7 @@
 //! Used by: the programs in `bin/` and the test binary `suite`.
 
 pub mod browser;
+pub mod callers;
 pub mod command_line;
 pub mod connect_proxy;
 pub mod desktop;

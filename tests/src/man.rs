@@ -32,6 +32,9 @@ ca_file = "~/.config/rally-cred/ca.pem"
 username = "me@example.com"
 client_secret_command = ["pass", "show", "rally/client-secret"]
 
+[profile.ci]
+token_command = ["give-rally-token", "--for", "ci"]
+
 [[profile.europe.also]]
 origin = "https://mcp-eu.rallydev.com"
 header = "Authorization: Bearer"

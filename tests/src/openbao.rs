@@ -1,5 +1,5 @@
-//! An OpenBao of a test: file-backed, unsealed, and set up by the lines of docs/fleets.md; and a way to it that a test may
-//! hold up, cut, or count.
+//! An OpenBao of a test: file-backed, unsealed, and set up by the lines of docs/fleets.md; its proxy on a Unix socket; and a
+//! way to it that a test may hold up, cut, or count.
 //! Does not: serve anybody but this machine. `tests/tools/install` brings the program.
 //! Used by: `cargo fleet`, and the tests of shared vaults.
 #![expect(
@@ -9,10 +9,10 @@
 )]
 
 use std::{
-    fs,
+    env, fs,
     io::{self, BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -72,18 +72,10 @@ impl OpenBao {
              api_addr = \"http://127.0.0.1:{port}\"\ncluster_addr = \"http://127.0.0.1:{cluster}\"\n"
         );
         fs::write(folder.path().join("bao.hcl"), config).expect("its config file");
-        let server = Command::new(toolkits::installed("bao"))
-            .args(["server", "-config"])
-            .arg(folder.path().join("bao.hcl"))
-            .env_clear()
-            .env("HOME", folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("bao can be run");
+        let mut server = Command::new(toolkits::installed("bao"));
+        server.args(["server", "-config"]).arg(folder.path().join("bao.hcl")).env_clear();
+        let server = started(server.env("HOME", folder.path()).stdin(Stdio::null()), "server started");
         let mut bao = Self { folder, server, port, unseal_key: String::new(), root_token: String::new() };
-        bao.until_it_answers();
         let init = bao.run(&["operator", "init", "-key-shares=1", "-key-threshold=1", "-format=json"]);
         let init: Value = serde_json::from_str(&init).expect("the keys as JSON");
         let text =
@@ -104,13 +96,47 @@ impl OpenBao {
         bao
     }
 
-    /// It says so, and its further words are let go.
-    fn until_it_answers(&mut self) {
-        let output = self.server.stdout.take().expect("its output");
-        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        let started = lines.find(|line| line.contains("server started"));
-        assert!(started.is_some(), "bao has ended");
-        thread::spawn(move || lines.for_each(drop));
+    /// Starts a proxy that signs in by itself, by the lines and the file of the document, with its files in this folder.
+    pub fn proxy(&self, folder: &Path) -> Proxy {
+        let lines = documented("sh").into_iter().nth(2).expect("the lines for the proxy");
+        let signed_up = self.command("sh").args(["-ec", &lines]).current_dir(folder).output();
+        let signed_up = signed_up.expect("a shell");
+        assert!(signed_up.status.success(), "{}", String::from_utf8_lossy(&signed_up.stderr));
+        let socket = folder.join("proxy.sock");
+        let config = documented("hcl").into_iter().nth(2).expect("the file for the proxy");
+        let config = changed(
+            config,
+            &[
+                ("https://bao.example.com:8200", &self.address()),
+                ("/run/bao/proxy.sock", &socket.display().to_string()),
+                ("/etc/bao/", &format!("{}/", folder.display())),
+            ],
+        );
+        fs::write(folder.join("proxy.hcl"), config).expect("a config file");
+        Proxy { program: self.started_proxy(folder), folder: folder.to_owned() }
+    }
+
+    fn started_proxy(&self, folder: &Path) -> Child {
+        let mut bao = self.command("bao");
+        // What it knows is in its file.
+        bao.args(["proxy", "-config=proxy.hcl"]).env_remove("BAO_TOKEN").env_remove("BAO_ADDR");
+        started(bao.current_dir(folder), "authentication successful")
+    }
+
+    /// A program with what the server's command line needs to know.
+    fn command(&self, program: &str) -> Command {
+        let bao = toolkits::installed("bao");
+        let folder = bao.parent().expect("the folder of the program").display();
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", format!("{folder}:{}", env::var("PATH").unwrap_or_default()))
+            .env("HOME", self.folder.path())
+            .env("BAO_ADDR", self.address())
+            .env("BAO_TOKEN", &self.root_token)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
     }
 
     /// Lets it give out what it has.
@@ -154,16 +180,7 @@ impl OpenBao {
     }
 
     fn try_run(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = Command::new(toolkits::installed("bao"))
-            .args(arguments)
-            .env_clear()
-            .env("HOME", self.folder.path())
-            .env("BAO_ADDR", self.address())
-            .env("BAO_TOKEN", &self.root_token)
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|err| err.to_string())?;
+        let output = self.command("bao").args(arguments).output().map_err(|err| err.to_string())?;
         match output.status.success() {
             true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
@@ -178,14 +195,77 @@ impl Drop for OpenBao {
     }
 }
 
+/// A proxy of the server, which signs in by itself and adds its token. Dropped, it ends.
+#[derive(Debug)]
+pub struct Proxy {
+    program: Child,
+    folder: PathBuf,
+}
+
+impl Proxy {
+    /// Ends it, without a word to those who use it.
+    pub fn kill(&mut self) {
+        self.program.kill().ok();
+        self.program.wait().ok();
+    }
+
+    /// Starts it again, where it was killed.
+    pub fn start_again(&mut self, bao: &OpenBao) {
+        self.program = bao.started_proxy(&self.folder);
+    }
+
+    /// The documented config file for an agent that uses it, with one profile for the sandbox.
+    pub fn config_for(&self, sandbox: &Sandbox) -> String {
+        documented_config(1, sandbox, &[("/run/bao/proxy.sock", &self.socket())])
+    }
+
+    /// The documented profile whose token a program has of it.
+    pub fn profile_for(&self, sandbox: &Sandbox) -> String {
+        let profile = documented("toml").into_iter().nth(2).expect("a profile with a program");
+        let profile = changed(profile, &[("/run/bao/proxy.sock", &self.socket())]);
+        format!("{profile}base_url = \"{}\"\n", sandbox.base_url())
+    }
+
+    fn socket(&self) -> String {
+        self.folder.join("proxy.sock").display().to_string()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A server that has said this; its further words are let go.
+fn started(program: &mut Command, says: &str) -> Child {
+    let (words, into) = io::pipe().expect("a pipe");
+    program.stdout(into.try_clone().expect("its other end")).stderr(into);
+    let server = program.spawn().expect("bao can be run");
+    // Else the words would not end with the program.
+    program.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut lines = BufReader::new(words).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains(says)), "bao has ended");
+    thread::spawn(move || lines.for_each(drop));
+    server
+}
+
 /// The documented config file for an agent, with one profile for the sandbox, and with these words in place of others.
 pub fn config_for(sandbox: &Sandbox, changes: &[(&str, &str)]) -> String {
-    let documented = documented("toml").into_iter().next().unwrap_or_default();
-    let config = changes.iter().fold(documented, |config, (from, to)| {
-        assert!(config.contains(from), "the documented config file has no {from}");
-        config.replace(from, to)
-    });
-    format!("{config}\n{}", world::profile_for(sandbox))
+    documented_config(0, sandbox, changes)
+}
+
+fn documented_config(number: usize, sandbox: &Sandbox, changes: &[(&str, &str)]) -> String {
+    let documented = documented("toml").into_iter().nth(number).expect("a config file for an agent");
+    format!("{}\n{}", changed(documented, changes), world::profile_for(sandbox))
+}
+
+/// A documented file with these words in place of others.
+fn changed(documented: String, changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(documented, |text, (from, to)| {
+        assert!(text.contains(from), "the documented file has no {from}");
+        text.replace(from, to)
+    })
 }
 
 /// A way to a server through this process, on which a test holds requests up or cuts them. Each request of a daemon has a

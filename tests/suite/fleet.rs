@@ -9,6 +9,7 @@ use rally_cred_proto::Client;
 use rally_cred_tests::{
     openbao::{Gate, Hold, OpenBao, Role, config_for, token_file},
     sandbox::Sandbox,
+    toolkits,
     world::{self, Ended, Running, World},
 };
 
@@ -40,8 +41,7 @@ impl Machine {
     }
 
     fn sign_in(&self, sandbox: &Sandbox) {
-        let mut client = Client::connect(&self.world.path("run/rally-cred/agent.sock")).unwrap();
-        world::sign_in(&mut client, None, sandbox).unwrap();
+        sign_in(&self.world, sandbox);
     }
 
     fn get(&self) -> Ended {
@@ -67,6 +67,11 @@ impl Machine {
             }
         }
     }
+}
+
+fn sign_in(world: &World, sandbox: &Sandbox) {
+    let mut client = Client::connect(&world.path("run/rally-cred/agent.sock")).unwrap();
+    world::sign_in(&mut client, None, sandbox).unwrap();
 }
 
 fn short_lived() -> Sandbox {
@@ -179,4 +184,60 @@ fn an_hour_between_two_clocks_ends_no_token_early_or_late() {
         assert!((life - 60..=life).contains(&left), "by its own clock it ends in {left} s");
     }
     assert_eq!(renewals(&sandbox), 0);
+}
+
+#[test]
+fn by_a_proxys_socket_a_daemon_without_a_token_of_its_own_renews_and_finds_the_proxy_again() {
+    let (bao, sandbox, world) = (OpenBao::start(), short_lived(), World::new());
+    let mut proxy = bao.proxy(&world.path("run"));
+    world.configure(&proxy.config_for(&sandbox));
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    let get = || world.client(&["get", "--interactive", "never", "--format", "token", "--wait", "90s"], "");
+    let until = |is_over: &dyn Fn(&Ended) -> bool| loop {
+        let ended = get();
+        if is_over(&ended) {
+            break ended;
+        }
+    };
+    until(&|ended| ended.code == Some(0) && renewals(&sandbox) > 0);
+    assert!(bao.field("agents/token/default", "generation").is_some_and(|number| number.as_u64() > Some(0)));
+    // The socket is reached by a daemon that has given up what it could.
+    let confined = &world.status()["confinement"];
+    assert!(confined["system_calls"] == true && confined["privileges"] == true, "{confined}");
+
+    proxy.kill();
+    let refused = until(&|ended| ended.code != Some(0));
+    let says = format!("the vault at unix:{} cannot be reached", world.path("run/proxy.sock").display());
+    assert!(refused.code == Some(7) && refused.said().contains(&says), "{refused:?}");
+    let before = renewals(&sandbox);
+    proxy.start_again(&bao);
+    until(&|ended| ended.code == Some(0));
+    assert!(renewals(&sandbox) > before);
+}
+
+#[test]
+fn by_a_proxys_socket_a_program_has_the_token_that_another_keeps_in_the_vault() {
+    let (bao, sandbox, mut world) = (OpenBao::start(), world::sandbox(), World::new());
+    let proxy = bao.proxy(&world.path("run"));
+    let tools = toolkits::installed("bao").parent().unwrap().display().to_string();
+    world.set("PATH", format!("{tools}:{}", world.variable("PATH")));
+    world.configure(&proxy.profile_for(&sandbox));
+    let issue = |token: &str, version: &str, life: i64| {
+        let ends = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + life).unwrap();
+        let issued = format!("issued={{\"token\": \"{token}\", \"expires_at\": \"{ends}\"}}");
+        bao.run(&["kv", "put", "-mount=rally", version, "agents/ci", &issued]);
+        sandbox.admit(token);
+    };
+    issue("first", "-cas=0", 5);
+    let get = || world.client(&["get", "--interactive", "never", "--format", "token"], "");
+    assert_eq!(get().succeeded().stdout, "first\n");
+    issue("second", "-cas=1", 3600);
+    loop {
+        let token = get().succeeded().stdout;
+        assert!(["first\n", "second\n"].contains(&token.as_str()), "{token}");
+        if token == "second\n" {
+            break;
+        }
+    }
 }

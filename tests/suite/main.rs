@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod alerts;
+mod audit;
 mod bounded_waits;
 mod chromium;
 mod ci;
@@ -59,6 +60,7 @@ mod systemd;
 mod terminal;
 mod test_commands;
 mod tidy;
+mod token_command;
 mod tools;
 mod transcript;
 mod trouble;

@@ -79,6 +79,7 @@ fn word(cause: Cause) -> &'static str {
         Cause::Listener => "port",
         Cause::Redirected => "browser",
         Cause::Rally => "Rally",
+        Cause::Program => "program",
         Cause::TimePassed => "time",
         Cause::Daemon => "daemon",
         Cause::System => "system",

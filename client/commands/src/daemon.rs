@@ -5,13 +5,18 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use rally_cred::{autostart, connection::silence, output::Output, system::System};
+use rally_cred::{
+    autostart,
+    connection::{make_way, silence},
+    output::Output,
+    system::System,
+};
 #[cfg(unix)]
 use rally_cred_proto::lock::Holder;
-use rally_cred_proto::message::{ProfileState, ProfileStatus, Reload, StatusAsk, Stop};
+use rally_cred_proto::message::{Reload, StatusAsk, Stop};
 use rally_cred_proto::plain::plain;
 use rally_cred_proto::process::{DAEMON, Process};
-use rally_cred_proto::{Deadline, Event, Fault, FaultKind, native};
+use rally_cred_proto::{Deadline, Fault, FaultKind, native};
 
 /// Time for the daemon to read its config, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -48,30 +53,29 @@ fn start(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
         }
         outcome => ("runs already", outcome.map_err(silence)?),
     };
-    let mut occupation = None;
-    let status = client.ask_by(StatusAsk::default(), &mut deadline, &mut |event| {
-        occupation = occupation.take().or_else(|| occupation_of(&event));
-    });
-    let status = status.map_err(silence)?;
-    if is_older(&status.release, env!("CARGO_PKG_VERSION")) {
-        let release = plain(&status.release);
-        match occupation {
-            None => {
-                output.say(format_args!("the daemon is of release {release}, and idle, so it is replaced"));
-                // A connection would keep it from ending.
-                drop(client);
-                stop(sys, output)?;
-                return start_new(sys, output);
-            }
-            Some(why) => {
-                let remedy = "rally-cred daemon restart replaces it all the same";
-                output.say(format_args!(
-                    "the daemon is of release {release}, older than this program; {why}; {remedy}"
-                ));
-            }
+    let status = match client.ask_by(StatusAsk::default(), &mut deadline, &mut |_| {}) {
+        Ok(status) if !is_older(&status.release, env!("CARGO_PKG_VERSION")) => {
+            return output.tell_line(format!("the daemon {how}, process {}", status.pid)).map(|()| 0);
         }
+        Err(fault) if fault.kind != FaultKind::VersionSkew => return Err(silence(fault)),
+        status => status,
+    };
+    let release = status.as_ref().map_or_else(|_| "another".to_owned(), |status| plain(&status.release));
+    match (make_way(&mut client, &mut deadline), status) {
+        (Ok(()), _) => {
+            output.say(format_args!("the daemon was of release {release}, and idle, so it is replaced"));
+            start_new(sys, output)
+        }
+        (Err(busy), Ok(status)) => {
+            let why = busy.why.unwrap_or(busy.what);
+            let remedy = "rally-cred daemon restart replaces it all the same";
+            output.say(format_args!(
+                "the daemon is of release {release}, older than this program; {why}; {remedy}"
+            ));
+            output.tell_line(format!("the daemon {how}, process {}", status.pid)).map(|()| 0)
+        }
+        (Err(_), Err(skew)) => Err(skew),
     }
-    output.tell_line(format!("the daemon {how}, process {}", status.pid)).map(|()| 0)
 }
 
 /// Starts a daemon in the place of another, and takes it as it is: one that an older program starts again and again would
@@ -89,25 +93,6 @@ fn start_new(sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
     };
     let status = status.map_err(silence)?;
     output.tell_line(format!("the daemon started, process {}", status.pid)).map(|()| 0)
-}
-
-/// What an end of the daemon would interrupt or lose, by what it says of itself.
-fn occupation_of(event: &Event) -> Option<String> {
-    let of = |profile: &ProfileStatus| format!("profile {}", plain(&profile.profile));
-    match event {
-        Event::Gateway(gateway) => Some(format!("its gateway {} is open", plain(&gateway.name))),
-        Event::Profile(profile) if profile.waiting > 0 => Some(format!("somebody waits for {}", of(profile))),
-        Event::Profile(profile) => match profile.state {
-            ProfileState::Unread | ProfileState::SignedOut => None,
-            ProfileState::SignedIn if profile.kept => None,
-            ProfileState::SignedIn => Some(format!("the token of {} is in memory only", of(profile))),
-            ProfileState::SigningIn | ProfileState::Exchanging => {
-                Some(format!("a sign-in for {} is under way", of(profile)))
-            }
-            _ => Some(format!("it is busy with {}", of(profile))),
-        },
-        _ => None,
-    }
 }
 
 /// Whether one release came before another. What is no release of ours is left alone.

@@ -129,9 +129,10 @@ struct Found {
 }
 
 /// What only a daemon can tell, in the order in which it is shown.
-const BY_DAEMON: [(&str, Option<Tried>); 6] = [
+const BY_DAEMON: [(&str, Option<Tried>); 7] = [
     ("vault", Some(Tried::Vault)),
     ("redirect_port", Some(Tried::RedirectPort)),
+    ("token_command", Some(Tried::TokenCommand)),
     ("rally", Some(Tried::Rally)),
     ("tls", Some(Tried::Tls)),
     ("clock", Some(Tried::Clock)),
@@ -242,6 +243,16 @@ fn checks_of(
     };
     match tried {
         Tried::Vault => vec![find(None)],
+        // A profile has a program in place of a port.
+        Tried::RedirectPort | Tried::TokenCommand => {
+            let has_program = |profile: &&ProfileStatus| {
+                findings.iter().any(|finding| {
+                    finding.check == Tried::TokenCommand && finding.profile.as_ref() == Some(&profile.profile)
+                })
+            };
+            let is_meant = |profile: &&ProfileStatus| has_program(profile) == (tried == Tried::TokenCommand);
+            profiles.iter().filter(is_meant).map(|profile| find(Some(&profile.profile))).collect()
+        }
         _ => profiles.iter().map(|profile| find(Some(&profile.profile))).collect(),
     }
 }

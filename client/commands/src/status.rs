@@ -2,6 +2,8 @@
 //! Does not: start a daemon, or judge the state; the daemon does.
 //! Used by: people, and scripts with `--json`.
 
+mod audit;
+
 use std::{fmt::Write as _, time::Duration};
 
 use clap::Args;
@@ -38,11 +40,17 @@ pub(crate) struct Options {
     /// Ask Rally whether it takes the tokens
     #[arg(long)]
     check: bool,
+    /// Show who was given a token or refused one, the last hundred times
+    #[arg(long, conflicts_with_all = ["profile", "check"])]
+    audit: bool,
 }
 
 /// Shows the daemon. The exit code is 0 only if every profile shown can be served now; otherwise that of the first fault.
 pub(crate) fn run(options: Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let Options { profile, json, check } = options;
+    let Options { profile, json, check, audit } = options;
+    if audit {
+        return audit::run(json, sys, output);
+    }
     let mut deadline = Deadline::after(if check { PATIENCE_WITH_CHECK } else { PATIENCE });
     let (mut profiles, mut gateways) = (Vec::new(), Vec::new());
     let ask = StatusAsk { profile, check };
@@ -236,6 +244,8 @@ fn state(profile: &ProfileStatus, near: Option<&str>) -> String {
     let (state, needs_login) = match profile.state {
         ProfileState::Unread => ("the keyring was not read yet", false),
         ProfileState::Loading => ("waiting for the keyring", false),
+        // Nobody signs in where a program gives the tokens.
+        ProfileState::SignedOut if profile.renewable => ("its program was not asked for a token yet", false),
         ProfileState::SignedOut => ("signed out", true),
         ProfileState::SigningIn => ("a sign-in waits for \"Allow Access\"", false),
         ProfileState::Exchanging => ("a sign-in is being completed", false),
@@ -284,10 +294,11 @@ mod tests {
             ("default", false, "signed_out", "signed out; rally-cred login default"),
             ("work", true, "signed_out", "signed out; rally-cred login work"),
             ("work", false, "signed_in", "the token has ended, in memory only; rally-cred login work"),
+            ("program", true, "signed_out", "its program was not asked for a token yet, renewed without you"),
         ] {
             let profile = serde_json::json!({
                 "profile": name, "default": default, "base_url": "https://rally1.rallydev.com", "state": state,
-                "ready": false, "renewable": false, "kept": false, "waiting": 0,
+                "ready": false, "renewable": name == "program", "kept": false, "waiting": 0,
             });
             assert_eq!(super::state(&serde_json::from_value(profile).unwrap(), None), shown);
         }

@@ -9,6 +9,38 @@ use crate::testing::{Act, Fake, Script, answer, run};
 const GIT: &str = "protocol=https\nhost=rally1.rallydev.com\n\n";
 const ENGFLOW: &str = r#"{"uri":"https://rally1.rallydev.com/slm/webservice"}"#;
 
+fn ops(asked: &[Value]) -> Vec<&str> {
+    asked.iter().map(|ask| ask["op"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_daemon_that_is_too_old_is_replaced_if_it_is_idle_and_told_of_if_it_is_busy() {
+    let done = || answer([json!({"type": "done"})]);
+    let skew = || answer([fault("version_skew")]);
+    let script = Script::new([skew(), done(), Act::Close, answer([token()])]);
+    let got = run("get --format token", &script.sys());
+    assert_eq!(got.shown(), (0, "_abc\n".into(), String::new()));
+    assert_eq!(ops(&script.asked()), ["get", "make_way", "stop", "get"]);
+
+    let busy =
+        json!({"type": "error", "kind": "failed", "what": "the daemon is busy", "why": "it is locked"});
+    let told =
+        "rally-cred: it is so\n  why: because; it is not replaced by itself: it is locked\n  try: this\n";
+    let script = Script::new([skew(), answer([busy])]);
+    assert_eq!(run("get --format token", &script.sys()).shown(), (6, String::new(), told.into()));
+
+    // One that its service manager starts again and again is asked twice and no more.
+    let script = Script::new([skew(), done(), Act::Close, skew(), skew()]);
+    assert_eq!(run("get --format token", &script.sys()).shown(), (6, String::new(), FAULT.into()));
+    // One that is newer does not make way.
+    let script = Script::new([skew(), skew()]);
+    assert_eq!(run("get --format token", &script.sys()).shown(), (6, String::new(), FAULT.into()));
+    // Nobody's daemon is ended by who may start none.
+    let script = Script::new([skew()]);
+    assert_eq!(run("get --no-autostart --format token", &script.sys()).shown().0, 6);
+    assert_eq!(ops(&script.asked()), ["get"]);
+}
+
 fn token() -> Value {
     json!({"type": "token", "profile": "default", "base_url": "https://rally1.rallydev.com",
            "username": "me@example.com", "token": "_abc", "expires_at": 1_767_322_985})

@@ -2,10 +2,13 @@
 //! Does not: carry out an effect (`perform` does) or produce an event (the shells do).
 //! Used by: the driver, in both directions.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use rally_cred_proto::{
-    Ask, Fault, Reply, Secret,
+    Ask, Fault, Reply, Secret, audit,
     forwarding::Door,
     gateway::{GatewayStatus, WayOut},
     message,
@@ -14,9 +17,10 @@ use rally_cred_proto::{
 
 use super::{
     answer::{RawAnswer, TokenForm},
-    profile::{Config, GatewaySettings, Keyring, Notify, Profile, SecretSource},
+    profile::{CommandLine, Config, GatewaySettings, Keyring, Notify, Profile, SecretSource},
     redirect::{Expected, Redirect},
     sent::Sent,
+    time::Wall,
     vault::{Change, Changed, ItemKey, Read, VaultTrouble},
 };
 
@@ -39,32 +43,55 @@ pub struct Peer {
     pub program: Program,
     /// The socket that it came by.
     pub door: Door,
+    /// The gateway that asks on its behalf.
+    pub gateway: Option<Arc<str>>,
 }
 
 /// The program of a process, which may still be looked up while its request is decided. Clones share what is found.
 #[derive(Clone, Debug, Default)]
-pub struct Program(Arc<OnceLock<Arc<str>>>);
+pub struct Program(Arc<OnceLock<Found>>);
+
+/// What was found of a process, as plain text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Its program.
+    pub exe: Option<Arc<str>>,
+    /// The program that it asks for: its own, or whatever started it if it is a client of ours. `None` where that is not
+    /// certain.
+    pub caller: Option<Arc<str>>,
+}
 
 impl Program {
     /// A program that is known.
     pub fn of(path: &str) -> Self {
-        Self(Arc::new(OnceLock::from(Arc::from(path))))
+        let path = Some(Arc::from(path));
+        Self(Arc::new(OnceLock::from(Found { exe: path.clone(), caller: path })))
     }
 
-    /// Takes what was found, as plain text. What is found later counts no more.
-    pub fn found(&self, path: &str) {
-        self.0.set(path.into()).ok();
+    /// Takes what was found. What is found later counts no more.
+    pub fn found(&self, found: Found) {
+        self.0.set(found).ok();
+    }
+
+    /// What was found; `None` while it is looked up.
+    pub fn get(&self) -> Option<&Found> {
+        self.0.get()
     }
 
     /// Its path, if that is known by now.
     pub fn path(&self) -> Option<&str> {
-        self.0.get().map(|path| &**path)
+        self.get()?.exe.as_deref()
+    }
+
+    /// The program that it asks for, if that is known by now, and certain.
+    pub fn caller(&self) -> Option<&str> {
+        self.get()?.caller.as_deref()
     }
 }
 
 impl PartialEq for Program {
     fn eq(&self, other: &Self) -> bool {
-        self.path() == other.path()
+        self.get() == other.get()
     }
 }
 
@@ -105,6 +132,8 @@ pub enum Outcome {
     Loaded(Read),
     /// The source returned the client secret.
     ClientSecretFetched(Result<Secret, Fault>),
+    /// The program gave a token.
+    TokenFetched(Result<Fetched, Fault>),
     /// An item in the vault was changed, or another writer was first.
     Changed(Result<Changed, VaultTrouble>),
     /// An item was erased from the vault.
@@ -127,6 +156,24 @@ pub enum Outcome {
     ForwardOpened(Result<String, Fault>),
 }
 
+/// What a program gave that has tokens.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The token: printable ASCII, not empty.
+    pub token: Secret,
+    /// When it ends; `None` where the program does not say.
+    pub until: Option<Until>,
+}
+
+/// An end of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// So many seconds after it was given.
+    In(u64),
+    /// At this time.
+    At(Wall),
+}
+
 /// Something to do. Those of one list are begun in its order.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the names of the fields say it")]
@@ -139,6 +186,8 @@ pub enum Effect {
     Load(Epoch, ItemKey),
     /// Ask a source for a client secret; comes back as [`Outcome::ClientSecretFetched`].
     FetchClientSecret(Epoch, SecretSource),
+    /// Have a program give a token; comes back as [`Outcome::TokenFetched`].
+    FetchToken(Epoch, CommandLine),
     /// Change an item in the vault, if it holds what is believed; comes back as [`Outcome::Changed`].
     Change(Epoch, Change),
     /// Erase an item from the vault; comes back as [`Outcome::Erased`].
@@ -252,11 +301,8 @@ pub enum Page {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Entry {
-    /// A token was handed out.
-    /// With the server that it is for, if that is not the profile's Rally.
-    Handed { profile: String, server: Option<String>, peer: Peer },
-    /// A static credential was handed out.
-    HandedStatic { server: String, peer: Peer },
+    /// Something was handed out, or refused.
+    Decided(Box<Decision>),
     /// Something happened to a grant.
     Grant { profile: String, step: GrantStep },
     /// Something failed, and the daemon recovered.
@@ -271,8 +317,6 @@ pub enum Entry {
     Forwarding { socket: String, profiles: Vec<String> },
     /// The restricted socket cannot be opened.
     ForwardFailed(Fault),
-    /// A request was refused that came by the restricted socket.
-    RefusedAfar { what: String, peer: Peer },
     /// The config file was read again.
     Reloaded { profiles: usize },
     /// The config file cannot be used, so the old configuration stays in force.
@@ -289,6 +333,62 @@ pub enum Entry {
     Idle,
 }
 
+/// Who was given something, or refused it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// Who asked.
+    pub peer: Peer,
+    /// Whose token.
+    pub profile: Option<String>,
+    /// The server that it is for, if that is not the profile's Rally.
+    pub server: Option<String>,
+    /// What they got.
+    pub verdict: Verdict,
+}
+
+/// What whoever asked was answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A token.
+    Token,
+    /// A static credential.
+    StaticCredential,
+    /// Nothing, and why.
+    Refused(Fault),
+}
+
+impl Decision {
+    /// As a client is told, with what is known of the program by now.
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        let Self { at, peer: Peer { pid, uid, program, door, gateway }, profile, server, verdict } = self;
+        let (verdict, why, kind) = match verdict {
+            Verdict::Token => ("token", None, None),
+            Verdict::StaticCredential => ("static_credential", None, None),
+            Verdict::Refused(Fault { kind, what, why, remedy: _ }) => {
+                let why = why.as_ref().map_or_else(|| what.clone(), |why| format!("{what}: {why}"));
+                ("refused", Some(why), Some(kind.name().to_owned()))
+            }
+        };
+        let decision = audit::Decision {
+            at: *at,
+            verdict: verdict.to_owned(),
+            why,
+            kind,
+            profile: profile.clone(),
+            server: server.clone(),
+            pid: *pid,
+            uid: *uid,
+            exe: program.path().map(str::to_owned),
+            caller: program.caller().map(str::to_owned),
+            gateway: gateway.as_deref().map(str::to_owned),
+            forwarded: *door == Door::Forwarded,
+        };
+        decision.to_texts()
+    }
+}
+
 /// What happens to a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantStep {
@@ -302,6 +402,8 @@ pub enum GrantStep {
     FlowEnded,
     /// Rally renewed it.
     Renewed,
+    /// A program gave it.
+    Fetched,
     /// Rally no longer renews it.
     RenewalRefused,
     /// A caller reported that it does not work, so Rally is asked.

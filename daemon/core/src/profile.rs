@@ -96,6 +96,16 @@ pub enum Notify {
 }
 
 impl Config {
+    /// One that has this profile alone.
+    pub fn of_one(profile: Profile) -> Self {
+        let profile = Profile { is_default: true, ..profile };
+        Self {
+            default_profile: profile.name.to_string(),
+            profiles: [(profile.name.to_string(), profile)].into(),
+            ..Self::default()
+        }
+    }
+
     /// Lets every profile without a source of its own take its client secret from this file.
     pub fn use_client_secret_file(&mut self, file: &std::path::Path) {
         for profile in self.profiles.values_mut() {
@@ -260,6 +270,8 @@ pub struct Profile {
     pub is_default: bool,
     /// Rally's address.
     pub base_url: BaseUrl,
+    /// The program that gives its tokens. Nobody signs in then: the OAuth client is not used, and nothing is kept.
+    pub token_command: Option<CommandLine>,
     /// The OAuth client's public identifier.
     pub client_id: String,
     /// The callback URL, exactly as registered.
@@ -276,6 +288,14 @@ pub struct Profile {
     pub also: Vec<Also>,
 }
 
+/// A program, by its name or whole path, with its arguments, which no shell reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
+pub struct CommandLine {
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+}
+
 /// A source of the client secret outside the vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of the fields say it")]
@@ -286,7 +306,27 @@ pub enum SecretSource {
     File(PathBuf),
 }
 
+/// The only scope in Rally's documentation.
+const DEFAULT_SCOPE: &str = "alm";
+
 impl Profile {
+    /// One of which nothing more is said.
+    pub fn new(name: ProfileName, base_url: BaseUrl, client_id: String, redirect_uri: RedirectUri) -> Self {
+        Self {
+            name,
+            is_default: false,
+            base_url,
+            token_command: None,
+            client_id,
+            redirect_uri,
+            scope: DEFAULT_SCOPE.to_owned(),
+            ca_file: None,
+            username: None,
+            client_secret_source: None,
+            also: Vec::new(),
+        }
+    }
+
     /// A command for this profile, such as `rally-cred login work`.
     pub fn command(&self, verb: &str) -> Command {
         Command::of_profile(verb, &self.name, self.is_default)
@@ -305,9 +345,12 @@ impl Profile {
         self.also.iter().filter(|also| also.origin.is_https())
     }
 
-    /// Whether a token for one is good for the other: base URL, client ID and scope are the same.
+    /// Whether a token for one is good for the other: both come from the same server, client or command, and scope.
     pub fn shapes_same_token(&self, other: &Self) -> bool {
-        self.base_url == other.base_url && self.client_id == other.client_id && self.scope == other.scope
+        self.base_url == other.base_url
+            && self.token_command == other.token_command
+            && self.client_id == other.client_id
+            && self.scope == other.scope
     }
 }
 

@@ -10,7 +10,7 @@ use rally_cred_proto::{
 };
 
 use super::{
-    event::{AskId, Epoch, Outcome, Peer},
+    event::{AskId, Epoch, Outcome},
     lock::{locked, tell_waiting},
     policy,
     profile::{Keyring, StaticHosts},
@@ -37,12 +37,12 @@ impl StaticCredentials {
     }
 
     /// Answers a `get`, now or later. `false` if its server is not configured.
-    pub(super) fn get(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, get: &Get) -> bool {
+    pub(super) fn get(&mut self, step: &mut Step<'_>, id: AskId, get: &Get) -> bool {
         let Some(server) = self.server_of(&get.target) else { return false };
         let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
         let Target { path, username, .. } = get.target.clone();
         let wanted = Wanted { path, username, ..Wanted::default() };
-        let wants = Wants::Get { peer, wanted, takes_authtype: get.takes_authtype };
+        let wants = Wants::Get { wanted, takes_authtype: get.takes_authtype };
         self.ask(step, server, Waiting { id, deadline: step.now.tick + wait, wants });
         true
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use rally_cred_proto::{Event, Fault, FaultKind, Reply, Secret, git::Credential, message::StaticCredential};
 
 use super::{
-    event::{AskId, Effect, Entry as LogEntry, Epoch, Outcome, Peer},
+    event::{AskId, Effect, Epoch, Outcome},
     jobs::Owner,
     lock::{locked, tell_waiting},
     record::{self, Decoded},
@@ -76,7 +76,7 @@ pub(super) struct Waiting {
 
 #[derive(Clone, Debug)]
 pub(super) enum Wants {
-    Get { peer: Peer, wanted: Wanted, takes_authtype: bool },
+    Get { wanted: Wanted, takes_authtype: bool },
     Store(Entry),
     Erase(Wanted),
 }
@@ -243,8 +243,8 @@ impl HostStore {
             }
             let again = is_change.then(|| waiting.clone());
             let has_changed = match waiting.wants {
-                Wants::Get { peer, .. } => {
-                    self.answer_get(step, waiting.id, peer, found);
+                Wants::Get { .. } => {
+                    self.answer_get(step, waiting.id, found);
                     continue;
                 }
                 Wants::Store(entry) => held.record.put(entry),
@@ -274,9 +274,8 @@ impl HostStore {
         self.known = Known::Loading { epoch, was };
     }
 
-    fn answer_get(&self, step: &mut Step<'_>, id: AskId, peer: Peer, found: Option<Credential>) {
+    fn answer_get(&self, step: &mut Step<'_>, id: AskId, found: Option<Credential>) {
         let Some(credential) = found else { return step.reply(id, Reply::NoMatch) };
-        step.effects.push(Effect::Log(LogEntry::HandedStatic { server: self.server.name(), peer }));
         let Server { protocol, host } = self.server.clone();
         step.reply(id, Reply::StaticCredential(Box::new(StaticCredential { protocol, host, credential })));
     }
@@ -349,13 +348,13 @@ impl HostStore {
         }
         for Waiting { id, wants, .. } in std::mem::take(&mut self.waiting) {
             match wants {
-                Wants::Get { peer, wanted, takes_authtype } => {
+                Wants::Get { wanted, takes_authtype } => {
                     let found = self.unkept.find(step.now.wall, &wanted, takes_authtype).cloned();
                     if found.is_none() {
                         // The keyring may have it.
                         step.effects.push(Effect::Tell(id, Event::Notice(trouble.fault())));
                     }
-                    self.answer_get(step, id, peer, found);
+                    self.answer_get(step, id, found);
                 }
                 Wants::Store(entry) => {
                     if self.unkept.put(entry) {

@@ -26,17 +26,8 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 pub(super) fn parse(source: &Source<'_>, entry: &Entry<'_>) -> Result<Kv2, Fault> {
     let mut address = None;
-    let mut kv2 = Kv2 {
-        // Replaced below, or the table is refused.
-        address: Address::Socket(PathBuf::new()),
-        mount: "secret".to_owned(),
-        path: "rally-cred".to_owned(),
-        namespace: None,
-        token: None,
-        ca_file: None,
-        is_read_only: false,
-        has_reader_items: false,
-    };
+    // Its address is replaced below, or the table is refused.
+    let mut kv2 = Kv2::new(Address::Socket(PathBuf::new()));
     for value in source.entries(source.table(entry)?) {
         let token = match value.key {
             "address" => {

@@ -41,6 +41,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
                     name: ProfileName::parse("default").unwrap(),
                     is_default: true,
                     base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
+                    token_command: None,
                     client_id: "id".to_owned(),
                     redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),
                     scope: "alm".to_owned(),
@@ -53,6 +54,14 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
             .into(),
         }
     );
+}
+
+#[test]
+fn a_profile_whose_tokens_a_program_gives_needs_no_client() {
+    let config = parsed("[profile.ci]\ntoken_command = [\"give\", \"--for\", \"ci\"]\n").unwrap();
+    let arguments = ["--for", "ci"].map(str::to_owned).to_vec();
+    let command = CommandLine { program: "give".into(), arguments };
+    assert_eq!(config.profiles["ci"].token_command, Some(command));
 }
 
 #[test]
@@ -281,7 +290,7 @@ fn static_hosts_are_listed_or_all_and_need_no_profile() {
 
 #[test]
 fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_belong() {
-    let keys = "base_url, client_id, redirect_uri, scope, ca_file, username, client_secret_command, also";
+    let keys = "base_url, token_command, client_id, redirect_uri, scope, ca_file, username, client_secret_command, also";
     for (line, expected) in [
         ("clientid = 1", "unknown key `clientid`\n  try: write `client_id`"),
         ("Base-URI = 1", "unknown key `Base-URI`\n  try: write `base_url`"),
@@ -416,6 +425,14 @@ fn values_that_cannot_be_used_are_named_with_their_reason() {
         (
             "[profile.a]\nclient_id = \"x\"\nredirect_uri = \"localhost:80\"",
             "line 3: `redirect_uri` cannot be used\n  why: it is not a URL with a scheme and a host\n  try: copy the callback URL of your OAuth client",
+        ),
+        (
+            "[profile.a]\ntoken_command = [\"x\"]\nscope = \"y\"\nclient_id = \"z\"",
+            "line 3: `scope` is for a sign-in, and profile `a` has a `token_command`\n  try: take one of the two out",
+        ),
+        (
+            "[profile.a]\ntoken_command = [\"./x\"]",
+            "line 2: `token_command` names no program\n  try: token_command = [\"program\", \"argument\"], by the program's name or whole path",
         ),
         (
             &format!("[profile.a]\nca_file = \"ca.pem\"\nclient_id = \"x\"\n{uri}"),

@@ -25,18 +25,13 @@ use rally_cred_core::profile::{BaseUrl, RedirectUri};
 use rally_cred_proto::ProfileName;
 
 fn profile(base_url: &str, ca_file: Option<PathBuf>) -> Profile {
-    Profile {
-        name: ProfileName::parse("default").unwrap(),
-        is_default: true,
-        base_url: BaseUrl::parse(base_url).unwrap(),
-        client_id: "the id".to_owned(),
-        redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),
-        scope: "alm".to_owned(),
-        ca_file,
-        username: None,
-        client_secret_source: None,
-        also: Vec::new(),
-    }
+    let profile = Profile::new(
+        ProfileName::parse("default").unwrap(),
+        BaseUrl::parse(base_url).unwrap(),
+        "the id".to_owned(),
+        RedirectUri::parse("http://localhost:8477/callback").unwrap(),
+    );
+    Profile { is_default: true, ca_file, ..profile }
 }
 
 fn secret(text: &str) -> Secret {

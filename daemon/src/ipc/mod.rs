@@ -25,7 +25,7 @@ use tokio::{
 };
 
 #[cfg(unix)]
-use crate::outside;
+use crate::{caller, clock, outside};
 use crate::{driver::Driver, episode::Episode};
 use connections::{Connections, Idle};
 use lost::Watch;
@@ -291,12 +291,8 @@ fn tell_end(episode: &mut Episode, what: &str) {
 fn program_of(pid: Option<u32>) -> Program {
     let program = Program::default();
     if let Some(pid) = pid {
-        let found = program.clone();
-        outside::submit(move || {
-            if let Ok(path) = std::fs::read_link(format!("/proc/{pid}/exe")) {
-                found.found(&rally_cred_proto::plain::plain(&path.to_string_lossy()));
-            }
-        });
+        let (found, connected) = (program.clone(), clock::tick());
+        outside::submit(move || found.found(caller::find(pid, connected)));
     }
     program
 }
@@ -314,7 +310,7 @@ fn peer_of(stream: &Stream) -> Result<Peer, String> {
             return Err(format!("it comes from uid {uid}"));
         }
         let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-        Ok(Peer { pid, uid: Some(uid), program: program_of(pid), door: Door::Own })
+        Ok(Peer { pid, uid: Some(uid), program: program_of(pid), door: Door::Own, gateway: None })
     }
     #[cfg(not(unix))]
     Ok(Peer { pid: peer.pid(), ..Peer::default() })

@@ -133,10 +133,19 @@ async fn fill(stream: &mut Stream, lines: &mut Lines) -> io::Result<bool> {
 fn read(line: &[u8]) -> Result<Ask, Fault> {
     let Preamble { v } = frame::decode(line).map_err(|err| bad_request(&err.to_string()))?;
     let ask = frame::decode::<Ask>(line);
-    if v != VERSION && !matches!(ask, Ok(Ask::Stop)) {
-        return Err(Fault::new(FaultKind::VersionSkew, "client and daemon are of different versions")
-            .why(format!("the client speaks version {v}, the daemon {VERSION}"))
-            .run("rally-cred daemon restart"));
+    let is_for_all = match ask {
+        Ok(Ask::Stop) => true,
+        Ok(Ask::MakeWay) => v > VERSION,
+        _ => false,
+    };
+    if v != VERSION && !is_for_all {
+        let skew = Fault::new(FaultKind::VersionSkew, "client and daemon are of different versions")
+            .why(format!("the client speaks version {v}, the daemon {VERSION}"));
+        return Err(match v < VERSION {
+            // A restart by an older program would bring back an older daemon.
+            true => skew.remedy("run the program anew, and update it if it is still older than the daemon"),
+            false => skew.run("rally-cred daemon restart"),
+        });
     }
     let ask = ask.map_err(|err| bad_request(&err.to_string()))?;
     match ask.has_line_breaker() {

@@ -1,5 +1,5 @@
-//! Tries what a sign-in needs, for `rally-cred doctor`: the vault, the redirect ports, and Rally with its TLS and
-//! clock.
+//! Tries what a sign-in needs, for `rally-cred doctor`: the vault, the redirect ports or the programs that give tokens, and
+//! Rally with its TLS and clock.
 //! Does not: use a token, or change what is kept.
 //! Used by: `perform`, when a client asks for it.
 
@@ -13,13 +13,14 @@ use crate::{
     driver::Driver,
     endpoint,
     flow::listener::{self, ListenTrouble},
+    token_command,
     vault::{self, Vault},
 };
 use rally_cred_core::{
     Sent,
     answer::{RawAnswer, SendTrouble, UserAnswer, read_user_answer},
     event::AskId,
-    profile::{Keyring, Profile},
+    profile::{CommandLine, Keyring, Profile},
     vault::{ItemKey, ItemKind},
 };
 
@@ -43,7 +44,11 @@ pub(super) async fn run(
     for (profile, is_listening) in profiles {
         let (teller, secrets) = (driver.clone(), secrets.clone());
         trials.spawn_local(async move {
-            tell(&teller, try_port(&profile, is_listening).await);
+            let way_in = match &profile.token_command {
+                Some(command) => try_program(&profile, command).await,
+                None => try_port(&profile, is_listening).await,
+            };
+            tell(&teller, way_in);
             let (answer, ahead) = endpoint::reach(&profile).await;
             for finding in read_reach(&profile, answer.beside(secrets), ahead) {
                 tell(&teller, finding);
@@ -78,6 +83,13 @@ fn found_of(keyring: &Keyring) -> String {
         },
         Keyring::Keyutils => format!("{tried}; all end when the machine restarts"),
         _ => tried.to_owned(),
+    }
+}
+
+async fn try_program(profile: &Profile, command: &CommandLine) -> Finding {
+    match token_command::fetch(command).await {
+        Ok(_) => passed(profile, Tried::TokenCommand, format!("{} gives a token", command.program.display())),
+        Err(fault) => failed(profile, Tried::TokenCommand, fault),
     }
 }
 

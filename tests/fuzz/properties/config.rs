@@ -113,6 +113,7 @@ fn profile(profile: &Profile) -> Table {
         name: _,
         is_default: _,
         base_url,
+        token_command,
         client_id,
         redirect_uri,
         scope,
@@ -135,11 +136,14 @@ fn profile(profile: &Profile) -> Table {
             ("header", Some(header(&also.header).into())),
         ])
     });
+    // Beside a program that gives the tokens, a client has no place.
+    let signs_in = token_command.is_none();
     table([
         ("base_url", Some(base_url.origin().to_string().into())),
-        ("client_id", Some(client_id.clone().into())),
-        ("redirect_uri", Some(redirect_uri.as_str().into())),
-        ("scope", Some(scope.clone().into())),
+        ("token_command", token_command.as_ref().map(|line| words(&line.program, &line.arguments))),
+        ("client_id", signs_in.then(|| client_id.clone().into())),
+        ("redirect_uri", signs_in.then(|| redirect_uri.as_str().into())),
+        ("scope", signs_in.then(|| scope.clone().into())),
         ("ca_file", ca_file.as_ref().map(|file| file.to_str().unwrap().into())),
         ("username", username.clone().map(Value::from)),
         ("client_secret_command", command),

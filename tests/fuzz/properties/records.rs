@@ -160,25 +160,13 @@ impl<'a> World<'a> {
 }
 
 fn broker() -> Broker {
-    let profile = Profile {
-        name: ProfileName::parse("default").unwrap(),
-        is_default: true,
-        base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
-        client_id: "client".to_owned(),
-        redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),
-        scope: "alm".to_owned(),
-        ca_file: None,
-        username: None,
-        client_secret_source: None,
-        also: Vec::new(),
-    };
-    let config = Config {
-        default_profile: "default".to_owned(),
-        keyring: Keyring::Os,
-        profiles: [("default".to_owned(), profile)].into(),
-        static_hosts: StaticHosts::All,
-        ..Config::default()
-    };
+    let profile = Profile::new(
+        ProfileName::parse("default").unwrap(),
+        BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
+        "client".to_owned(),
+        RedirectUri::parse("http://localhost:8477/callback").unwrap(),
+    );
+    let config = Config { keyring: Keyring::Os, static_hosts: StaticHosts::All, ..Config::of_one(profile) };
     Broker::new(Facts::default(), config)
 }
 

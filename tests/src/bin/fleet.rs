@@ -5,22 +5,14 @@
 #![expect(clippy::print_stdout, reason = "a program speaks through its standard streams")]
 
 use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
     thread,
     time::{Duration, Instant},
 };
 
-use rally_cred_proto::{
-    Client,
-    message::{Get, Got},
-};
 use rally_cred_tests::{
+    callers::{Renewals, Seen, connect},
     command_line::{number, run},
     openbao::{OpenBao, Role, config_for, token_file},
     sandbox::Sandbox,
@@ -71,14 +63,6 @@ impl Agent {
     }
 }
 
-/// What the callers saw.
-#[derive(Default)]
-struct Seen {
-    tokens: AtomicU64,
-    longest: AtomicU64,
-    failures: Mutex<Vec<String>>,
-}
-
 fn share(span: Duration, agents: usize, readers: usize) -> Result<(), String> {
     let sandbox = world::sandbox_with(|options| options.token_life = TOKEN_LIFE);
     let bao = OpenBao::start();
@@ -93,75 +77,18 @@ fn share(span: Duration, agents: usize, readers: usize) -> Result<(), String> {
     let end = Instant::now() + span;
     thread::scope(|scope| {
         for agent in &agents {
-            scope.spawn(|| {
-                if let Err(why) = call(&agent.socket, end, &sandbox, &seen) {
-                    seen.fail(why);
-                }
-            });
+            scope.spawn(|| seen.call(&agent.socket, end, &sandbox, PAUSE));
         }
     });
-    report(span, &sandbox, seen)
-}
-
-fn connect(socket: &Path) -> Result<Client, String> {
-    Client::connect(socket).map_err(|fault| fault.to_string())
-}
-
-/// Asks until the time is up.
-fn call(socket: &Path, end: Instant, sandbox: &Sandbox, seen: &Seen) -> Result<(), String> {
-    let mut client = connect(socket)?;
-    while Instant::now() < end {
-        let asked_at = Instant::now();
-        match client.ask(Get::default(), &mut |_| {}) {
-            Ok(Got::Token(answer)) if sandbox.admits(answer.token.expose(), asked_at) => {
-                seen.tokens.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(Got::Token(_)) => seen.fail("a token that Rally does not take was given out".to_owned()),
-            Ok(answer) => seen.fail(format!("no token but {answer:?}")),
-            Err(fault) => seen.fail(fault.to_string()),
-        }
-        let took = u64::try_from(asked_at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        seen.longest.fetch_max(took, Ordering::Relaxed);
-        thread::sleep(PAUSE);
-    }
-    Ok(())
-}
-
-impl Seen {
-    fn fail(&self, why: String) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(why);
-    }
-}
-
-fn report(span: Duration, sandbox: &Sandbox, seen: Seen) -> Result<(), String> {
-    let mut uses: HashMap<String, u64> = HashMap::new();
-    let mut renewals = 0;
-    for request in sandbox.log().iter().filter(|request| request.field("grant_type") == Some("refresh_token"))
-    {
-        *uses.entry(request.field("refresh_token").unwrap_or_default().to_owned()).or_default() += 1;
-        renewals += u64::from(request.status == Some(200));
-    }
-    let most = uses.values().copied().max().unwrap_or(0);
-    let failures = seen.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for (name, value) in [
-        ("seconds", span.as_secs()),
-        ("gets answered with a good token", seen.tokens.into_inner()),
-        ("failed calls", failures.len() as u64),
-        ("longest call in milliseconds", seen.longest.into_inner()),
-        ("renewals", renewals),
-        ("requests for one", uses.values().sum()),
-        ("most uses of one refresh token", most),
-    ] {
-        println!("{name:<36} {value:>12}");
-    }
-    if let Some(why) = failures.first() {
-        return Err(format!("a call failed: {why}"));
-    }
-    if most != 1 {
-        return Err(format!("a refresh token was sent {most} times"));
+    let renewals = Renewals::of(&sandbox);
+    let (table, outcome) = seen.table(span, &renewals);
+    print!("{table}");
+    outcome?;
+    if renewals.most_uses != 1 {
+        return Err(format!("a refresh token was sent {} times", renewals.most_uses));
     }
     // A token of five seconds is not given out in its last half, and records have whole seconds.
-    match renewals <= span.as_secs() / (TOKEN_LIFE - 2) + 2 {
+    match renewals.granted <= span.as_secs() / (TOKEN_LIFE - 2) + 2 {
         true => Ok(()),
         false => Err("there were more renewals than tokens that ended".to_owned()),
     }

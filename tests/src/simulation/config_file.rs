@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use rally_cred_core::also::{Also, TokenHeader};
 use rally_cred_core::profile::{
-    BaseUrl, Config, GatewaySettings, Keyring, LockSettings, Profile, RedirectUri, SecretSource, StaticHosts,
+    BaseUrl, CommandLine, Config, GatewaySettings, Keyring, LockSettings, Profile, RedirectUri, SecretSource,
+    StaticHosts,
 };
 use rally_cred_proto::{Origin, ProfileName};
 
@@ -29,6 +30,7 @@ struct Lines {
     is_there: bool,
     has_other_client: bool,
     has_source: bool,
+    has_command: bool,
     names_mcp: bool,
 }
 
@@ -61,13 +63,20 @@ impl ConfigFile {
             profile: chance.index(usize::try_from(profiles).unwrap_or(1)),
         };
         let gateways = (0..if has_gateways { 2 } else { 0 }).map(|_| gateway(chance)).collect();
-        let lines =
-            |has_source, names_mcp| Lines { is_there: true, has_other_client: false, has_source, names_mcp };
+        let lines = |has_source, names_mcp, has_command| Lines {
+            is_there: true,
+            has_other_client: false,
+            has_source,
+            has_command,
+            names_mcp,
+        };
         Self {
             keyring: Keyring::Auto,
             has_statics: !chance.one_in(3),
             locks_with_session: chance.one_in(3),
-            profiles: (0..profiles).map(|_| lines(chance.one_in(3), chance.one_in(2))).collect(),
+            profiles: (0..profiles)
+                .map(|_| lines(chance.one_in(3), chance.one_in(2), chance.one_in(6)))
+                .collect(),
             gateways,
         }
     }
@@ -87,6 +96,7 @@ impl ConfigFile {
         match what {
             0 | 1 => lines.has_other_client = !lines.has_other_client,
             2 => lines.has_source = !lines.has_source,
+            3 if number == 0 => lines.has_command = !lines.has_command,
             3 | 4 if number > 0 => lines.is_there = !lines.is_there,
             7 => lines.names_mcp = !lines.names_mcp,
             5 => self.has_statics = !self.has_statics,
@@ -114,14 +124,22 @@ impl ConfigFile {
         self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.has_source)
     }
 
+    /// Whether a program gives a profile's tokens.
+    pub(super) fn has_command(&self, number: usize) -> bool {
+        self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.has_command)
+    }
+
     /// Whether a profile's token is for the server beside Rally's.
     pub(super) fn names_mcp(&self, number: usize) -> bool {
         self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.names_mcp)
     }
 
-    /// The OAuth client of a profile that it has.
+    /// The OAuth client of a profile that it has, or what stands for it where a program gives the tokens.
     pub(super) fn client_of(&self, number: usize) -> Option<String> {
         let lines = self.profiles.get(number).filter(|lines| lines.is_there)?;
+        if lines.has_command {
+            return Some(client_of_command(number));
+        }
         Some(format!("client-{number}{}", if lines.has_other_client { "-other" } else { "" }))
     }
 
@@ -166,15 +184,16 @@ impl ConfigFile {
 
     fn profile(&self, number: usize) -> Option<Profile> {
         let callback = format!("http://localhost:{}/callback", FIRST_PORT + number);
+        let profile = Profile::new(
+            ProfileName::parse(&name_of(number))?,
+            BaseUrl::parse(RALLY).ok()?,
+            self.client_of(number)?,
+            RedirectUri::parse(&callback).ok()?,
+        );
+        let command = CommandLine { program: PathBuf::from(name_of(number)), arguments: Vec::new() };
         Some(Profile {
-            name: ProfileName::parse(&name_of(number))?,
             is_default: number == 0,
-            base_url: BaseUrl::parse(RALLY).ok()?,
-            client_id: self.client_of(number)?,
-            redirect_uri: RedirectUri::parse(&callback).ok()?,
-            scope: "alm".to_owned(),
-            ca_file: None,
-            username: None,
+            token_command: self.has_command(number).then_some(command),
             client_secret_source: self
                 .has_source(number)
                 .then(|| SecretSource::File(PathBuf::from(name_of(number)))),
@@ -185,6 +204,12 @@ impl ConfigFile {
                 }],
                 false => Vec::new(),
             },
+            ..profile
         })
     }
+}
+
+/// The client to whom Rally gives the tokens that a profile's program has.
+pub(super) fn client_of_command(number: usize) -> String {
+    format!("command-{number}")
 }

@@ -37,6 +37,9 @@ pub(super) enum Coming {
     Fetched {
         profile: usize,
     },
+    TokenFetched {
+        profile: usize,
+    },
     ConfigRead,
     GatewayOpens(Box<GatewayPlan>),
     /// A request is over for whoever asked.

@@ -774,33 +774,13 @@ fn arrived(status: u16, body: &str) -> RawAnswer {
 }
 
 fn broker() -> Broker {
-    let profile = Profile {
-        name: ProfileName::parse("default").expect("a name"),
-        is_default: true,
-        base_url: BaseUrl::parse("https://rally1.rallydev.com").expect("a URL"),
-        client_id: "client".to_owned(),
-        redirect_uri: RedirectUri::parse("http://localhost:8477/callback").expect("a URL"),
-        scope: "alm".to_owned(),
-        ca_file: None,
-        username: None,
-        client_secret_source: None,
-        also: Vec::new(),
-    };
-    let vault = Kv2 {
-        address: Address::Socket(PathBuf::from("/run/bao.sock")),
-        mount: "rally".to_owned(),
-        path: "agents".to_owned(),
-        namespace: None,
-        token: None,
-        ca_file: None,
-        is_read_only: false,
-        has_reader_items: false,
-    };
-    let config = Config {
-        default_profile: "default".to_owned(),
-        keyring: Keyring::Kv2(Arc::new(vault)),
-        profiles: BTreeMap::from([("default".to_owned(), profile)]),
-        ..Config::default()
-    };
+    let profile = Profile::new(
+        ProfileName::parse("default").expect("a name"),
+        BaseUrl::parse("https://rally1.rallydev.com").expect("a URL"),
+        "client".to_owned(),
+        RedirectUri::parse("http://localhost:8477/callback").expect("a URL"),
+    );
+    let vault = Kv2::new(Address::Socket(PathBuf::from("/run/bao.sock")));
+    let config = Config { keyring: Keyring::Kv2(Arc::new(vault)), ..Config::of_one(profile) };
     Broker::new(Facts::default(), config)
 }

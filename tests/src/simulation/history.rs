@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rally_cred_core::{
     Sent,
     answer::{RawAnswer, TokenForm},
-    event::{AskId, Effect, Epoch, Event, Outcome},
+    event::{AskId, Effect, Epoch, Event, Fetched, Outcome, Until},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
 };
@@ -20,7 +20,7 @@ use rally_cred_proto::{
 use super::{
     Cause, Planted, Played, Seeded, Transition,
     cast::{name_of, number_of, secret},
-    config_file::ConfigFile,
+    config_file::{ConfigFile, client_of_command},
     daemon::{Coming, Daemon, field},
     gateways::Gateways,
     planted::with_life,
@@ -78,6 +78,8 @@ pub struct History {
     grants: Grants,
     statics: Statics,
     gateways: Gateways,
+    /// By profile: the token that its program gave last.
+    given: BTreeMap<usize, String>,
     last_ask: u64,
     /// The request that is being decided.
     asking: Option<AskId>,
@@ -133,6 +135,7 @@ impl History {
             grants: Grants::default(),
             statics: Statics::default(),
             gateways: Gateways::default(),
+            given: BTreeMap::new(),
             last_ask: 0,
             asking: None,
             step: 0,
@@ -405,6 +408,7 @@ impl History {
                 let shares = self.planted == Some(Planted::SharedPort);
                 Outcome::GatewayOpened(self.gateways.opens((self.at, epoch), &plan, fails, shares)?)
             }
+            Coming::TokenFetched { profile } => Outcome::TokenFetched(self.program_gives(profile, epoch)?),
             Coming::Fetched { profile } => {
                 self.note(|| format!("the source of profile {profile} answers"));
                 self.me().promises.fetched(epoch);
@@ -424,6 +428,36 @@ impl History {
             self.me().fresh.remove(&profile);
         }
         Ok(())
+    }
+
+    /// What a profile's program gives: a new token, most of the time, or the last one again, which Rally may have refused.
+    fn program_gives(&mut self, profile: usize, epoch: Epoch) -> Result<Result<Fetched, Fault>, Broken> {
+        let (tick, fails) = (self.tick, self.is_troubled && self.chance.one_in(4));
+        self.me().promises.fetched(epoch);
+        self.me().promises.post_ended(profile, epoch, fails, tick)?;
+        if fails {
+            return Ok(Err(Fault::new(FaultKind::Failed, "it failed")));
+        }
+        let last = self.given.get(&profile).cloned().filter(|last| {
+            let ends = self.rally.end_of(last);
+            ends.is_none_or(|ends| ends > tick) && (self.is_troubled || self.rally.takes(last, tick))
+        });
+        let token = match last.filter(|_| self.chance.one_in(4)) {
+            Some(last) => last,
+            None => {
+                let client = client_of_command(profile);
+                self.rally.access_token(&mut self.chance, tick, &client).0
+            }
+        };
+        self.note(|| format!("the program of profile {profile} gives {token}"));
+        self.given.insert(profile, token.clone());
+        self.grants.brought(token.clone(), tick, self.calendar_off);
+        let left = self.rally.end_of(&token).map(|ends| (ends - tick).as_seconds());
+        let until = left.map(|left| match self.chance.one_in(2) {
+            true => Until::In(left),
+            false => Until::At(self.now().wall.after(i64::try_from(left).unwrap_or(0))),
+        });
+        Ok(Ok(Fetched { token: secret(&token).expect("a token"), until }))
     }
 
     /// A token that Rally does not take is not served again, if the broker still wanted to know.

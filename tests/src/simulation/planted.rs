@@ -53,8 +53,12 @@ pub enum Planted {
     OtherServer,
     /// A client secret from a source is put into the vault.
     KeptSource,
+    /// A token that a program gave is put into the vault.
+    KeptToken,
     /// Every source of a client secret is asked twice.
     TwoFetches,
+    /// Every program that gives tokens is run twice.
+    TwoPrograms,
     /// The port of a server is not compared.
     AnyPort,
     /// A gateway that is to be closed stays open.
@@ -91,7 +95,7 @@ pub enum Planted {
 
 impl Planted {
     /// Every bug, with the promise that it breaks.
-    pub const ALL: [(Self, &'static str); 39] = [
+    pub const ALL: [(Self, &'static str); 41] = [
         (Self::LongLives, "no expired token is ever answered"),
         (Self::DeafToErase, "no erased token is ever answered"),
         (Self::AnswersTwice, "every caller gets exactly one answer"),
@@ -117,6 +121,8 @@ impl Planted {
         (Self::DeafToStaticErase, "no static credential is answered that was erased"),
         (Self::OtherServer, "a static credential is answered to its own server and user only"),
         (Self::KeptSource, "no client secret from a source is kept"),
+        (Self::KeptToken, "no token from a program is kept"),
+        (Self::TwoPrograms, "a profile's program is run once at a time"),
         (
             Self::AnyPort,
             "a token is answered for a server of its profile only, with the header that it wants",

@@ -42,7 +42,7 @@ pub(super) struct Promises {
     posts: BTreeMap<usize, Epoch>,
     failures: BTreeMap<usize, Vec<Tick>>,
     look_ups: HashMap<String, Vec<Tick>>,
-    /// By profile: the question to the source of its client secret.
+    /// By profile: the question to the source of its client secret, or to the program that gives its tokens.
     fetches: BTreeMap<usize, Epoch>,
     /// What the daemon must not end before: renewals and writes, with their profiles.
     awaited: BTreeMap<Epoch, Option<usize>>,

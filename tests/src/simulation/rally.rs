@@ -132,16 +132,8 @@ impl Rally {
         if !is_good {
             return refused(400, "invalid_grant", "it is expired or was used");
         }
-        let access = self.name("access");
-        let life = [15, 90, 600, 3600, 86_400].get(chance.index(5)).copied().unwrap_or(600);
-        let has_life = !chance.one_in(20);
-        let ends = has_life.then(|| Tick(now.0 + life * 1000));
-        self.access_tokens.insert(access.clone(), ends);
-        self.clients.insert(access.clone(), client_id.to_owned());
-        if has_life {
-            self.lives.insert(access.clone(), life);
-        }
-        let expires_in = if has_life { format!(r#""expires_in":{life},"#) } else { String::new() };
+        let (access, life) = self.access_token(chance, now, client_id);
+        let expires_in = life.map_or_else(String::new, |life| format!(r#""expires_in":{life},"#));
         let refresh = if chance.one_in(6) {
             String::new()
         } else {
@@ -151,6 +143,24 @@ impl Rally {
             format!(r#""refresh_token":"{refresh}","#)
         };
         arrived(200, &format!(r#"{{{expires_in}{refresh}"token_type":"Bearer","access_token":"{access}"}}"#))
+    }
+
+    /// A new access token for this client, and its life in seconds.
+    pub(super) fn access_token(
+        &mut self,
+        chance: &mut Seeded,
+        now: Tick,
+        client_id: &str,
+    ) -> (String, Option<u64>) {
+        let access = self.name("access");
+        let life = [15, 90, 600, 3600, 86_400].get(chance.index(5)).copied().unwrap_or(600);
+        let life = (!chance.one_in(20)).then_some(life);
+        self.access_tokens.insert(access.clone(), life.map(|life| Tick(now.0 + life * 1000)));
+        self.clients.insert(access.clone(), client_id.to_owned());
+        if let Some(life) = life {
+            self.lives.insert(access.clone(), life);
+        }
+        (access, life)
     }
 
     fn name(&mut self, what: &str) -> String {

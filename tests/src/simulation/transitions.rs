@@ -42,6 +42,8 @@ pub enum Cause {
     Redirected,
     /// Rally answered.
     Rally,
+    /// The program gave a token, or none.
+    Program,
     /// A deadline came.
     TimePassed,
     /// The daemon was told to reload or to stop.
@@ -64,6 +66,7 @@ impl Cause {
                 | Outcome::Repaired(..) => Self::Vault,
                 Outcome::Listening(_) => Self::Listener,
                 Outcome::Redirected(_) => Self::Redirected,
+                Outcome::TokenFetched(_) => Self::Program,
                 Outcome::Answered(_) | Outcome::UserLookedUp(_) => Self::Rally,
                 Outcome::GatewayOpened(_) | Outcome::ForwardOpened(_) => Self::Daemon,
             },

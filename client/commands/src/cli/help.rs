@@ -288,6 +288,7 @@ run because of another fault, or do not apply here, are marked with --.
     "  daemon         a daemon answers or can be started, and is of this release
   vault          the keyring stores an item, returns it and deletes it
   redirect_port  the port of the redirect is free
+  token_command  the program that gives a profile's tokens gives one
   rally          Rally answers, and allows this IP address
   tls            the connection to Rally is trusted
   clock          this machine's clock agrees with Rally's

@@ -28,60 +28,56 @@ fn start_finds_the_daemon_that_runs() {
     assert_eq!(run("daemon start", &script.sys()).shown(), expected);
 }
 
-fn status_of(release: &str, pid: u32, before: &[Value]) -> Act {
-    let status =
-        json!({"type": "status", "release": release, "pid": pid, "config": "c", "vault": {"kind": "os"}});
-    Act::Answer(before.iter().cloned().chain([status]).collect())
+fn status_of(release: &str, pid: u32) -> Act {
+    answer([
+        json!({"type": "status", "release": release, "pid": pid, "config": "c", "vault": {"kind": "os"}}),
+    ])
 }
 
-fn profile(state: &str, waiting: u32, kept: bool) -> Value {
-    json!({"type": "profile", "profile": "work", "default": true, "base_url": "https://rally1.rallydev.com",
-           "state": state, "ready": true, "renewable": true, "kept": kept, "waiting": waiting})
+fn skew() -> Act {
+    answer([
+        json!({"type": "error", "kind": "version_skew", "what": "apart", "why": "so it is", "try": "restart"}),
+    ])
+}
+
+fn busy() -> Act {
+    answer([
+        json!({"type": "error", "kind": "failed", "what": "the daemon is busy", "why": "a gateway is open"}),
+    ])
 }
 
 #[test]
-fn an_idle_daemon_of_an_older_release_is_replaced() {
-    for state in ["unread", "signed_out", "signed_in"] {
-        let old = status_of("0.0.9", 11, &[profile(state, 0, true)]);
-        let script = Script::new([old, done(), Act::Close, status_of("0.0.9", 12, &[])]);
-        let expected = (
-            0,
-            "the daemon stopped\nthe daemon started, process 12\n".into(),
-            "rally-cred: the daemon is of release 0.0.9, and idle, so it is replaced\n".into(),
-        );
+fn an_idle_daemon_of_an_older_release_or_version_is_replaced() {
+    for (old, release) in [(status_of("0.0.9", 11), "0.0.9"), (skew(), "another")] {
+        let script = Script::new([old, done(), Act::Close, status_of("0.0.9", 12)]);
+        let told = format!("rally-cred: the daemon was of release {release}, and idle, so it is replaced\n");
+        let expected = (0, "the daemon started, process 12\n".into(), told);
         assert_eq!(run("daemon start", &script.sys()).shown(), expected);
-        assert_eq!(ops(&script), ["status", "stop", "stop", "status"]);
+        assert_eq!(ops(&script), ["status", "make_way", "stop", "status"]);
     }
 }
 
 #[test]
 fn a_busy_daemon_of_an_older_release_goes_on_and_what_it_does_is_told() {
-    let gateway = json!({"type": "gateway", "name": "page", "profile": "work", "standing": true, "kept": true,
-                         "requests": 0, "waiting": 0, "bytes_up": 0, "bytes_down": 0, "renewals": 0});
-    for (busy, why) in [
-        (profile("signing_in", 1, false), "somebody waits for profile work"),
-        (profile("signing_in", 0, false), "a sign-in for profile work is under way"),
-        (profile("exchanging", 0, false), "a sign-in for profile work is under way"),
-        (profile("renewing", 0, true), "it is busy with profile work"),
-        (profile("of_tomorrow", 0, true), "it is busy with profile work"),
-        (profile("signed_in", 0, false), "the token of profile work is in memory only"),
-        (gateway, "its gateway page is open"),
-    ] {
-        let script = Script::new([status_of("0.0.9", 11, &[profile("signed_in", 0, true), busy])]);
-        let done = run("daemon start", &script.sys());
-        assert_eq!((done.code, done.stdout.as_str()), (0, "the daemon runs already, process 11\n"));
-        assert!(
-            done.stderr.contains(&format!("older than this program; {why}; rally-cred daemon restart")),
-            "{done:?}"
-        );
-        assert_eq!(ops(&script), ["status"]);
-    }
+    let script = Script::new([status_of("0.0.9", 11), busy()]);
+    let done = run("daemon start", &script.sys());
+    assert_eq!((done.code, done.stdout.as_str()), (0, "the daemon runs already, process 11\n"));
+    let told = "older than this program; a gateway is open; rally-cred daemon restart";
+    assert!(done.stderr.contains(told), "{done:?}");
+    assert_eq!(ops(&script), ["status", "make_way"]);
+}
+
+#[test]
+fn a_busy_daemon_of_another_version_is_a_fault_with_a_remedy() {
+    let script = Script::new([skew(), busy()]);
+    let expected = (6, String::new(), "rally-cred: apart\n  why: so it is\n  try: restart\n".into());
+    assert_eq!(run("daemon start", &script.sys()).shown(), expected);
 }
 
 #[test]
 fn a_daemon_of_this_release_or_a_newer_or_unknown_one_is_left_alone() {
     for release in [env!("CARGO_PKG_VERSION"), "0.1.1", "0.10.0", "1.0.0", "", "0.0", "0.0.9-rc.1", "x.y.z"] {
-        let script = Script::new([status_of(release, 11, &[])]);
+        let script = Script::new([status_of(release, 11)]);
         let expected = (0, "the daemon runs already, process 11\n".into(), String::new());
         assert_eq!(run("daemon start", &script.sys()).shown(), expected, "{release}");
     }

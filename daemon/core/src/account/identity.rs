@@ -120,6 +120,9 @@ impl Account {
         self.note_divergence();
         self.token.identified(username);
         if self.identity(None) != Identity::OtherThanConfigured {
+            if self.has_command() {
+                self.backoff = Backoff::default();
+            }
             return self.save_token(step);
         }
         let fault = self.wrong_user();
@@ -127,6 +130,10 @@ impl Account {
         self.reports.new_token();
         self.order_token_write(step, None);
         step.log(&self.profile.name, GrantStep::Erased);
+        if self.has_command() {
+            // Nothing but a pause keeps the next request from going the same way.
+            return self.back_off(step, fault, None);
+        }
         step.recovered(&self.profile.name, &fault);
         self.fault = Some(fault.clone());
         self.refuse(step, &fault);
@@ -140,6 +147,16 @@ impl Account {
     /// Somebody other than the configured user signed in.
     pub(super) fn signed_in_as(&self, found: Option<&str>) -> Fault {
         let wanted = self.profile.username.as_deref().unwrap_or_default();
+        if self.has_command() {
+            return Fault::new(
+                FaultKind::Denied,
+                format!("the token is of {}", found.unwrap_or("somebody else")),
+            )
+            .why(format!("profile {} is for {wanted}", self.profile.name))
+            .remedy(
+                "have token_command give a token of that user, or correct `username` in the config file",
+            );
+        }
         Fault::new(FaultKind::Denied, format!("the sign-in was by {}", found.unwrap_or("somebody else")))
             .why(format!("profile {} is for {wanted}", self.profile.name))
             .remedy(format!("sign out of Rally in the browser, then {}", self.profile.command("login")))

@@ -1,5 +1,5 @@
 //! What an account has under way, one job at a time.
-//! Does not: begin or end a job (`sign_in`, `renewal`, `leasing`, `identity` and `look` do).
+//! Does not: begin or end a job (`sign_in`, `renewal`, `fetching`, `leasing`, `identity` and `look` do).
 //! Used by: the account and these.
 
 use rally_cred_proto::{Fault, Secret};
@@ -30,6 +30,8 @@ pub(super) enum Job {
     Leasing(Epoch, Lease, Tick),
     /// Rally is asked to renew by this refresh token; perhaps the lease is being extended meanwhile.
     Renewing(Epoch, Secret, Option<(Epoch, Lease)>),
+    /// The program is run that gives the token.
+    Fetching(Epoch),
     /// Rally is asked whose token this is.
     Identifying(Epoch, Secret),
     /// A new token is being saved; after this tick, callers are served from memory.
@@ -114,6 +116,7 @@ impl Job {
             | Self::LookingUp(..)
             | Self::Leasing(..)
             | Self::Renewing(..)
+            | Self::Fetching(_)
             | Self::Identifying(..) => None,
         }
     }

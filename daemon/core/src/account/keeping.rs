@@ -17,6 +17,9 @@ use crate::{
 
 impl Account {
     pub(super) fn load_token(&mut self, step: &mut Step<'_>) {
+        if self.has_command() {
+            return self.begin_without_vault(step);
+        }
         let key = self.key(ItemKind::Token);
         self.token.loading(step.begin(self.owner(), |epoch| Effect::Load(epoch, key)));
     }
@@ -161,6 +164,10 @@ impl Account {
 
     /// Orders the token's item to hold this, or to go.
     pub(super) fn order_token_write(&mut self, step: &mut Step<'_>, to: Option<Secret>) {
+        if self.has_command() {
+            self.token_item = Item::read();
+            return;
+        }
         let (owner, key) = (self.owner(), self.key(ItemKind::Token));
         self.token_item
             .order(to, |from, to| step.begin(owner, |epoch| Effect::Change(epoch, Change { key, from, to })));

@@ -13,7 +13,8 @@ use crate::{
 };
 
 impl Account {
-    /// Ends what is under way, but a renewal: its answer may hold the only refresh token that works. Whoever waits for a
+    /// Ends what is under way, but a renewal: its answer may hold the only refresh token that works; nor is the program run
+    /// twice at a time that gives the token. Whoever waits for a
     /// token goes on waiting; whoever wants something else is refused.
     pub(crate) fn lock(&mut self, step: &mut Step<'_>) {
         let fault = locked();
@@ -34,7 +35,7 @@ impl Account {
 
     /// What [`Account::advance`] does in the meantime.
     pub(super) fn rest(&mut self, step: &mut Step<'_>) {
-        if !matches!(self.job, Job::Renewing(..)) {
+        if !matches!(self.job, Job::Renewing(..) | Job::Fetching(_)) {
             self.job = Job::None;
         }
         self.reports.put_off();

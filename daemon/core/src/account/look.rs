@@ -46,8 +46,8 @@ impl Account {
 
     /// Begins a look; hands it back where there is nothing to see.
     pub(super) fn look(&mut self, step: &mut Step<'_>, look: Look) -> Result<(), Look> {
-        // No other process shares this memory.
-        if step.keyring.is_memory() {
+        // No other process shares this memory, or keeps what a program gives.
+        if step.keyring.is_memory() || self.has_command() {
             return Err(look);
         }
         let key = self.key(ItemKind::Token);

@@ -15,6 +15,7 @@ mod slot;
 mod token;
 
 // What an account does with them.
+mod fetching;
 mod identity;
 mod keeping;
 mod leasing;
@@ -147,6 +148,7 @@ impl Account {
         let is_current = match outcome {
             Outcome::Loaded(outcome) => self.loaded(step, epoch, &outcome),
             Outcome::ClientSecretFetched(outcome) => self.client_secret_fetched(step, epoch, &outcome),
+            Outcome::TokenFetched(outcome) => self.fetched(step, epoch, outcome),
             Outcome::Changed(outcome) => self.changed(step, epoch, outcome),
             Outcome::Listening(outcome) => self.listening(step, epoch, outcome),
             Outcome::Redirected(redirect) => self.redirected(step, epoch, redirect),
@@ -210,12 +212,12 @@ impl Account {
         }
         let needs_more = |waiter: &Waiter| !self.awaits_vault_only(step.now, waiter);
         let is_waited_for = self.waiters.iter().any(needs_more);
-        if step.keyring.is_read_only() {
+        if step.keyring.is_read_only() && !self.has_command() {
             if is_waited_for {
                 self.await_other_daemons(step);
             }
         } else if self.waiters.iter().any(|waiter| waiter.is_login() && needs_more(waiter)) {
-            if self.wants_secret_tried() {
+            if self.has_command() || self.wants_secret_tried() {
                 self.begin_renewal(step);
             } else {
                 self.begin_flow(step);
@@ -312,7 +314,7 @@ impl Account {
             && job.is_none()
             && waiters.is_empty()
             && !reports.is_open()
-            && reports.due().is_none()
+            && (reports.due().is_none() || token.access().is_none())
             && cool_down.is_forgettable(now)
             && alerts.are_over()
             && !backoff.is_on(now)

@@ -1,4 +1,4 @@
-//! Renewal of a token by its refresh token.
+//! Renewal of a token by its refresh token, or by whatever else gives the next one.
 //! Does not: read Rally's answers (`answer` does), or measure pauses (`backoff` does).
 //! Used by: `account`, of which this is a part.
 
@@ -18,7 +18,7 @@ use crate::{
 
 impl Account {
     pub(super) fn is_renewable(&self) -> bool {
-        self.token.usable_refresh().is_some() && self.client_secret.may_serve()
+        self.has_command() || self.token.usable_refresh().is_some() && self.client_secret.may_serve()
     }
 
     /// A person who may know a better client secret is there; the one that Rally refused is tried once more before they
@@ -59,8 +59,11 @@ impl Account {
         self.renewal_due(now).is_some_and(|due| due <= now.tick)
     }
 
-    /// Sends the refresh token, once the client secret is known and no other daemon has renewed the token.
+    /// Runs the program that gives the token, if there is one. Else sends the refresh token, once the client secret is known and no other daemon has renewed the token.
     pub(super) fn begin_renewal(&mut self, step: &mut Step<'_>) {
+        if let Some(command) = self.profile.token_command.clone() {
+            return self.begin_fetch(step, command);
+        }
         let client_secret = match self.client_secret.knowledge() {
             Knowledge::Good(client_secret) => client_secret.clone(),
             Knowledge::Unread => return self.load_client_secret(step),

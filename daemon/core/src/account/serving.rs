@@ -9,7 +9,7 @@ use rally_cred_proto::{
 
 use crate::{
     account::{Account, identity::Identity, job::Job, sign_in::NO_ANSWER, slot::Slot},
-    event::{AskId, Effect, Entry},
+    event::{AskId, Effect},
     policy,
     step::Step,
     time::Now,
@@ -139,13 +139,7 @@ impl Account {
             step.effects.push(Effect::Tell(waiter.id, Event::Notice(self.beyond_life(*min_validity))));
         }
         self.last_used = Some(step.now.tick);
-        let server = answer.also.as_ref().map(|also| also.origin.clone());
         step.reply(waiter.id, Reply::Token(answer));
-        step.effects.push(Effect::Log(Entry::Handed {
-            profile: self.profile.name.to_string(),
-            server,
-            peer: waiter.peer.clone(),
-        }));
         Served::Done
     }
 
@@ -260,6 +254,7 @@ impl Account {
             ) => "Rally did not answer",
             (Job::Looking(..) | Job::Leasing(..), _) => "the keyring did not answer",
             (Job::Saving(_), _) => "the keyring did not take the token",
+            (Job::Fetching(_), _) => "its program did not answer",
             (Job::None, _) => "it was still being prepared",
         }
     }

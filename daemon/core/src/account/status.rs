@@ -22,7 +22,7 @@ impl Account {
         match (&self.job, self.token.slot()) {
             (Job::Flow(_), _) => ProfileState::SigningIn,
             (Job::Exchanging(..) | Job::LookingUp(..), _) => ProfileState::Exchanging,
-            (Job::Renewing(..) | Job::Leasing(..) | Job::Pausing(..), _)
+            (Job::Renewing(..) | Job::Fetching(_) | Job::Leasing(..) | Job::Pausing(..), _)
             | (Job::Looking(_, _, Look::BeforeRenewal | Look::AfterRefusal(_)), _) => ProfileState::Renewing,
             (_, Slot::Unread) => ProfileState::Unread,
             (_, Slot::Loading(_)) => ProfileState::Loading,

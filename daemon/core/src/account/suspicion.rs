@@ -16,7 +16,11 @@ impl Account {
     /// A caller reports that a token does not work. If it is the held one, it is held back until Rally was asked: a
     /// program without write access gets the same answer when it tries to write.
     pub(super) fn suspect(&mut self, step: &mut Step<'_>, token: Option<&Secret>) {
-        let is_held = self.token.access().is_some_and(|held| token.is_none_or(|token| token.matches(held)));
+        let is_held = match self.token.access() {
+            Some(held) => token.is_none_or(|token| token.matches(held)),
+            // It may be what the program gives next, as after a restart.
+            None => self.has_command(),
+        };
         if is_held && !self.reports.is_open() {
             self.reports.report();
             self.look_into_report(step);
@@ -44,8 +48,11 @@ impl Account {
         self.reports.close();
         match (answer::read_user_answer(raw), self.token.access().cloned()) {
             (UserAnswer::TokenRefused(_), _) => self.give_up_token(step),
-            // Rally cannot be asked. A token that can be renewed is replaced; one that costs a sign-in is kept.
-            (UserAnswer::Passing { .. }, _) if self.is_renewable() => self.give_up_token(step),
+            // Rally cannot be asked. A token that can be renewed is replaced; one that costs a sign-in is kept, and one that a
+            // program gives, since it may have no other.
+            (UserAnswer::Passing { .. }, _) if self.is_renewable() && !self.has_command() => {
+                self.give_up_token(step);
+            }
             (UserAnswer::Found { username, .. }, Some(token)) => {
                 self.reports.token_stays(step.now);
                 self.token_is_of(step, &token, username.as_deref());
@@ -71,7 +78,7 @@ impl Account {
             return;
         }
         step.log(&self.profile.name, GrantStep::Erased);
-        if self.token.refuse_access() {
+        if self.token.refuse_access() || self.has_command() {
             self.save_token(step);
             if let Some(pause) = policy::refusal_pause(refused) {
                 let fault = Fault::new(FaultKind::TokenRefused, "Rally refuses the tokens that it gives out")

@@ -151,10 +151,13 @@ impl Token {
 
     /// The record without an access token that Rally has refused.
     pub(super) fn without_refused(&self, mut record: TokenRecord) -> TokenRecord {
-        record.access_token = record
-            .access_token
-            .filter(|token| self.refused_access.as_ref().is_none_or(|refused| !refused.matches(token)));
+        record.access_token = record.access_token.filter(|token| !self.is_refused(token));
         record
+    }
+
+    /// Whether this is the access token that Rally has refused.
+    pub(super) fn is_refused(&self, token: &Secret) -> bool {
+        self.refused_access.as_ref().is_some_and(|refused| refused.matches(token))
     }
 
     /// Every secret in it that was sent to Rally or came back.

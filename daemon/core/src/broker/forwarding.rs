@@ -108,6 +108,11 @@ impl Forwarding {
         (self.is_wanted() && matches!(self.socket, Socket::Closed)).then_some(Tick(0))
     }
 
+    /// Whether a client keeps the socket open.
+    pub(super) fn is_held(&self) -> bool {
+        !self.holders.is_empty()
+    }
+
     /// Whether the config file counts on this process.
     pub(super) fn is_standing(&self) -> bool {
         self.is_standing

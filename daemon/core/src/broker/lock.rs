@@ -87,7 +87,9 @@ impl Lock {
     /// Takes note of a use. What only looks on is none.
     pub(super) fn heard(&mut self, now: Now, event: &Event) {
         let is_use = match event {
-            Event::Asked { ask, .. } => !matches!(ask, Ask::Status(_) | Ask::Check(_) | Ask::Watch(_)),
+            Event::Asked { ask, .. } => {
+                !matches!(ask, Ask::Status(_) | Ask::Check(_) | Ask::Watch(_) | Ask::Audit)
+            }
             _ => self.last_use.is_none(),
         };
         if is_use {

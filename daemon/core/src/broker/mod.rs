@@ -2,6 +2,7 @@
 //! Does not: block, fail, read a clock or do IO. A refusal is an effect too.
 //! Used by: the driver, which owns it.
 
+mod audit;
 mod calendar;
 mod forwarding;
 mod gateways;
@@ -38,6 +39,7 @@ use crate::{
     waiter::{Waiter, Wants},
 };
 
+use audit::Audit;
 use calendar::Calendar;
 use forwarding::Forwarding;
 use gateways::Gateways;
@@ -72,6 +74,7 @@ pub struct Broker {
     turns: Turns,
     reloads: Vec<AskId>,
     lock: Lock,
+    audit: Audit,
     stop: Option<Stop>,
     /// Only where the service manager can start the daemon again.
     idleness: Option<Idleness>,
@@ -98,6 +101,7 @@ impl Broker {
             turns: Turns::default(),
             reloads: Vec::new(),
             lock: Lock::new(config.lock),
+            audit: Audit::default(),
             stop: None,
             idleness: None,
             jobs: Jobs::default(),
@@ -149,6 +153,7 @@ impl Broker {
         self.watchers.tell(&mut step, &self.accounts);
         self.finish_stop(&mut step);
         self.leave_if_idle(&mut step);
+        self.audit.settle(now, &mut step.effects);
         self.calendar.to_local(&mut step.effects);
         self.jobs = step.jobs;
         step.effects
@@ -280,7 +285,10 @@ impl Broker {
             .find(|name| !waiter.tried.contains(name))
             .cloned();
         match next {
-            Some(name) => self.with_account(step, &name, |account, step| account.take_over(step, waiter)),
+            Some(name) => {
+                self.audit.is_for(waiter.id, &name);
+                self.with_account(step, &name, |account, step| account.take_over(step, waiter));
+            }
             None => step.reply(waiter.id, Reply::NoMatch),
         }
     }
@@ -293,12 +301,13 @@ impl Broker {
 
     /// Takes a request; a fault answers it.
     fn try_asked(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, ask: Ask) -> Result<(), Fault> {
+        self.audit.asked(id, &peer, &ask);
         if self.stop.is_some() && !matches!(ask, Ask::Stop) {
             return Err(stopping());
         }
         let ask = match peer.door {
             Door::Own => ask,
-            Door::Forwarded => self.taken_from_afar(step, &peer, ask)?,
+            Door::Forwarded => self.taken_from_afar(&peer, ask)?,
         };
         match ask {
             Ask::Get(get) => match self.route(&peer, &get.target)? {
@@ -314,7 +323,7 @@ impl Broker {
                     };
                     self.ask_account(step, &route.profile, id, peer, wait, wants);
                 }
-                None if peer.door == Door::Own && self.statics.get(step, id, peer, &get) => {}
+                None if peer.door == Door::Own && self.statics.get(step, id, &get) => {}
                 None => step.reply(id, Reply::NoMatch),
             },
             Ask::Erase(erase) => match self.route(&peer, &erase.target)? {
@@ -404,6 +413,7 @@ impl Broker {
             Ask::ShowGateway(ask) => self.gateways.show(step, id, &ask.name),
             Ask::RevokeGateway(ask) => self.gateways.revoke(step, id, &ask.name),
             Ask::Forward => self.forwarding.hold(step, id),
+            Ask::Audit => self.audit.tell(step, id),
             Ask::Lock => {
                 if !step.is_locked {
                     self.lock(step, LockedBy::User);
@@ -421,8 +431,9 @@ impl Broker {
                 self.read_config(step);
             }
             Ask::Stop => self.stop(step, Some(id)),
+            Ask::MakeWay => self.make_way(step, id)?,
             _ => {
-                return Err(Fault::new(FaultKind::BadRequest, "this request is not known")
+                return Err(Fault::new(FaultKind::VersionSkew, "this request is not known")
                     .why("the daemon is older than the program that asked")
                     .run("rally-cred daemon restart"));
             }
@@ -454,9 +465,9 @@ impl Broker {
         Ok(Effect::MoveItems { id, from, to, step: ask.step, is_in_use })
     }
 
-    /// What another machine may have of a request; what it may not have is noted.
-    fn taken_from_afar(&self, step: &mut Step<'_>, peer: &Peer, ask: Ask) -> Result<Ask, Fault> {
-        let taken = ask.from_afar().and_then(|ask| {
+    /// What another machine may have of a request.
+    fn taken_from_afar(&self, peer: &Peer, ask: Ask) -> Result<Ask, Fault> {
+        ask.from_afar().and_then(|ask| {
             let named = match &ask {
                 Ask::Get(Get { target, .. }) if target.profile.is_none() && target.names_server() => {
                     return Ok(ask);
@@ -467,12 +478,7 @@ impl Broker {
             };
             let check = |name| self.forwarding.check(peer, name, self.routes.default_name());
             named.map_or(Ok(()), check).map(|()| ask)
-        });
-        if let Err(fault) = &taken {
-            let (what, peer) = (fault.what.clone(), peer.clone());
-            step.effects.push(Effect::Log(Entry::RefusedAfar { what, peer }));
-        }
-        taken
+        })
     }
 
     /// The profile of a request, among those that whoever asks may have; `None` if its server has none.
@@ -496,6 +502,7 @@ impl Broker {
         wait: Ticks,
         wants: Wants,
     ) {
+        self.audit.is_for(id, name);
         match wants {
             Wants::Login { .. } | Wants::Erase(_) if step.is_locked => {
                 return step.reply(id, Reply::Error(locked()));
@@ -509,6 +516,7 @@ impl Broker {
     }
 
     fn left(&mut self, step: &mut Step<'_>, id: AskId) {
+        self.audit.left(id);
         self.statuses.retain(|status| status.id != id);
         self.logouts.retain(|logout| logout.id != id);
         self.watchers.left(id);
@@ -610,17 +618,10 @@ impl Broker {
         }
         // The vault may take now what it did not take before.
         self.statics.keep_what_memory_has(step);
-        if step.jobs.is_empty()
-            && self.config_reads == 0
-            && self.stop.is_none()
+        if self.stop.is_none()
             && !self.lock.needs_this_process()
-            && self.statuses.is_empty()
-            && self.logouts.is_empty()
-            && self.gateways.is_empty()
             && !self.forwarding.is_standing()
-            && self.statics.is_forgettable(&step.keyring)
-            && !step.keyring.is_opened_by_a_person()
-            && self.accounts.values().all(|account| account.is_forgettable(step.now))
+            && self.need_of_this_process(step).is_none()
         {
             step.effects.push(Effect::ExitIfDeserted);
         }

@@ -126,6 +126,43 @@ impl Broker {
         }
     }
 
+    /// Stops if a new process would find everything; if not, the fault says what it would not.
+    pub(super) fn make_way(&mut self, step: &mut Step<'_>, id: AskId) -> Result<(), Fault> {
+        if let Some(why) = self.need_of_this_process(step) {
+            return Err(Fault::new(FaultKind::Failed, "the daemon is busy")
+                .why(why)
+                .run("rally-cred daemon restart"));
+        }
+        self.stop(step, Some(id));
+        Ok(())
+    }
+
+    /// What a new process would not find, or who waits for this one.
+    pub(super) fn need_of_this_process(&self, step: &Step<'_>) -> Option<String> {
+        let needs = [
+            (self.lock.is_closed(), "it is locked"),
+            (!self.gateways.is_empty(), "a gateway is open"),
+            (self.forwarding.is_held(), "it is forwarded to another machine"),
+            (!self.watchers.is_empty(), "somebody watches its tokens"),
+            (!self.turns.is_empty(), "a program holds turns at Rally"),
+            (!self.statics.is_forgettable(&step.keyring), "a stored password is in memory only"),
+            (step.keyring.is_opened_by_a_person(), "somebody has opened its encrypted files"),
+            (
+                !step.jobs.is_empty()
+                    || self.config_reads > 0
+                    || !self.statuses.is_empty()
+                    || !self.logouts.is_empty(),
+                "a request is under way",
+            ),
+        ];
+        let need = needs.into_iter().find_map(|(is_so, need)| is_so.then(|| need.to_owned()));
+        let mut accounts = self.accounts.iter();
+        need.or_else(|| {
+            let (name, _) = accounts.find(|(_, account)| !account.is_forgettable(step.now))?;
+            Some(format!("profile {name} is in use, or what it has is in memory only"))
+        })
+    }
+
     /// Ends once the vault has what is being written, or its time is up.
     pub(super) fn finish_stop(&mut self, step: &mut Step<'_>) {
         let Some(stop) = &mut self.stop else { return };

@@ -46,6 +46,10 @@ impl Turns {
         Ok(())
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// How many of a profile are held.
     pub(super) fn held(&self, profile: &str) -> u8 {
         self.0.values().filter(|(of, _)| of == profile).map(|(_, turns)| turns).sum()

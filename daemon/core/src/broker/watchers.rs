@@ -42,6 +42,10 @@ impl Watchers {
         self.0.retain(|watcher| watcher.id != id);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Ends every watch with this fault.
     pub(super) fn fail_all(&mut self, step: &mut Step<'_>, fault: &Fault) {
         for watcher in self.0.drain(..) {

@@ -13,11 +13,7 @@ fn with_source() -> Stage {
 }
 
 fn config_with_source() -> Config {
-    let mut config = Config {
-        default_profile: "default".to_owned(),
-        profiles: [("default".to_owned(), profile("default"))].into(),
-        ..Config::default()
-    };
+    let mut config = Config::of_one(profile("default"));
     config.use_client_secret_file(std::path::Path::new("/run/secret"));
     config
 }

@@ -7,17 +7,9 @@ use std::{path::PathBuf, sync::Arc};
 use super::*;
 use crate::profile::kv2::{Address, Kv2, ServerTrouble};
 
-fn kv2(is_read_only: bool) -> Keyring {
-    Keyring::Kv2(Arc::new(Kv2 {
-        address: Address::Socket(PathBuf::from("/run/bao.sock")),
-        mount: "rally".to_owned(),
-        path: "agents".to_owned(),
-        namespace: None,
-        token: None,
-        ca_file: None,
-        is_read_only,
-        has_reader_items: false,
-    }))
+pub(super) fn kv2(is_read_only: bool) -> Keyring {
+    let address = Address::Socket(PathBuf::from("/run/bao.sock"));
+    Keyring::Kv2(Arc::new(Kv2 { is_read_only, ..Kv2::new(address) }))
 }
 
 fn fleet() -> Stage {

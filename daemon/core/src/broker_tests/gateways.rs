@@ -47,7 +47,7 @@ impl Stage {
         epoch
     }
 
-    fn open_for_a_command(&mut self, identity: Option<&str>) -> AskId {
+    pub(super) fn open_for_a_command(&mut self, identity: Option<&str>) -> AskId {
         self.ask(Ask::OpenGateway(OpenGateway {
             profile: None,
             tool: "pyral".to_owned(),

@@ -2,7 +2,7 @@
 //! Does not: touch anything real.
 //! Used by: `cargo test`.
 
-use rally_cred_proto::Fault;
+use rally_cred_proto::{Fault, gateway::HoldTurns, message::WatchAsk};
 
 use super::*;
 
@@ -12,6 +12,16 @@ fn stage() -> Stage {
     let mut stage = Stage::new();
     stage.broker = stage.broker.with_idle_exit(AFTER);
     stage
+}
+
+impl Stage {
+    /// Whoever wants this daemon to make way is told this, and it goes on.
+    fn stays_for(&mut self, why: &str) {
+        let asked = self.ask(Ask::MakeWay);
+        let Some(Reply::Error(fault)) = self.result(asked) else { panic!("{why}: it made way") };
+        assert_eq!((fault.kind, fault.why.as_deref()), (FaultKind::Failed, Some(why)));
+        assert!(!self.effects.iter().any(|effect| matches!(effect, Effect::Exit)), "{why}");
+    }
 }
 
 fn exits(stage: &Stage) -> usize {
@@ -166,4 +176,68 @@ fn a_reload_that_is_under_way_keeps_it_running() {
     stage.play(Event::ConfigRead(Err(Fault::new(FaultKind::ConfigBroken, "line 3"))));
     stage.wait(AFTER);
     assert_eq!(exits(&stage), 1);
+}
+
+#[test]
+fn a_daemon_that_nobody_would_miss_makes_way_for_a_newer_one() {
+    for is_signed_in in [false, true] {
+        let mut stage = Stage::new();
+        if is_signed_in {
+            stage.sign_in("access", Some("refresh"), HOUR);
+        }
+        let asked = stage.ask(Ask::MakeWay);
+        assert!(matches!(stage.result(asked), Some(Reply::Done)), "{:?}", stage.result(asked));
+        assert!(stage.effects.iter().any(|effect| matches!(effect, Effect::Exit)));
+    }
+}
+
+#[test]
+fn a_daemon_that_somebody_would_miss_goes_on_and_says_why() {
+    type Occupy = fn(&mut Stage);
+    let asked: [(Ask, &str); 4] = [
+        (Ask::Lock, "it is locked"),
+        (Ask::Watch(WatchAsk::default()), "somebody watches its tokens"),
+        (Ask::Forward, "it is forwarded to another machine"),
+        (Ask::HoldTurns(HoldTurns { profile: None, turns: 1 }), "a program holds turns at Rally"),
+    ];
+    for (ask, why) in asked {
+        let mut stage = Stage::new();
+        stage.ask(ask);
+        stage.stays_for(why);
+    }
+    let cases: [(Occupy, &str); 5] = [
+        (
+            |stage| {
+                stage.open_for_a_command(None);
+            },
+            "a gateway is open",
+        ),
+        (|stage| stage.play(Event::ReloadWanted), "a request is under way"),
+        (
+            |stage| {
+                stage.login(Some("client-secret"));
+                stage.open_listener();
+            },
+            "a request is under way",
+        ),
+        (
+            |stage| {
+                stage.vault_trouble = Some(VaultTrouble::Missing("gone".to_owned()));
+                stage.sign_in("access", None, HOUR);
+            },
+            "profile default is in use, or what it has is in memory only",
+        ),
+        (
+            |stage| {
+                let files = Keyring::parse("file", &Config::default().file_key).unwrap();
+                stage.play(Event::ConfigRead(Ok(Config { keyring: files, ..Config::default() })));
+            },
+            "somebody has opened its encrypted files",
+        ),
+    ];
+    for (occupy, why) in cases {
+        let mut stage = Stage::new();
+        occupy(&mut stage);
+        stage.stays_for(why);
+    }
 }

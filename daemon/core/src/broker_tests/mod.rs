@@ -3,7 +3,9 @@
 //! Used by: the tests beside it, each a sentence about the broker.
 
 mod alerting;
+mod auditing;
 mod client_secret;
+mod fetching;
 mod fleet;
 mod forwarding;
 mod further_servers;
@@ -325,18 +327,13 @@ impl Stage {
 }
 
 fn profile(name: &str) -> Profile {
-    Profile {
-        name: ProfileName::parse(name).unwrap(),
-        is_default: name == "default",
-        base_url: BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
-        client_id: "client".to_owned(),
-        redirect_uri: RedirectUri::parse("http://localhost:8477/callback").unwrap(),
-        scope: "alm".to_owned(),
-        ca_file: None,
-        username: None,
-        client_secret_source: None,
-        also: Vec::new(),
-    }
+    let profile = Profile::new(
+        ProfileName::parse(name).unwrap(),
+        BaseUrl::parse("https://rally1.rallydev.com").unwrap(),
+        "client".to_owned(),
+        RedirectUri::parse("http://localhost:8477/callback").unwrap(),
+    );
+    Profile { is_default: name == "default", ..profile }
 }
 
 fn login(client_secret: Option<&str>) -> Login {

@@ -29,6 +29,22 @@ pub struct Kv2 {
     pub has_reader_items: bool,
 }
 
+impl Kv2 {
+    /// One of which nothing more is said.
+    pub fn new(address: Address) -> Self {
+        Self {
+            address,
+            mount: "secret".to_owned(),
+            path: "rally-cred".to_owned(),
+            namespace: None,
+            token: None,
+            ca_file: None,
+            is_read_only: false,
+            has_reader_items: false,
+        }
+    }
+}
+
 /// The server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {

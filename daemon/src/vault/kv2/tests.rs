@@ -74,16 +74,8 @@ impl World {
                 serve(stream, &shared).await;
             }
         });
-        let mut settings = Kv2 {
-            address: Address::Url(BaseUrl::parse(&url).unwrap()),
-            mount: "rally".to_owned(),
-            path: "agents".to_owned(),
-            namespace: None,
-            token: None,
-            ca_file: None,
-            is_read_only: false,
-            has_reader_items: false,
-        };
+        let mut settings = Kv2::new(Address::Url(BaseUrl::parse(&url).unwrap()));
+        (settings.mount, settings.path) = ("rally".to_owned(), "agents".to_owned());
         change(&mut settings);
         Self { stage, server: Server::new(Arc::new(settings)) }
     }

@@ -164,6 +164,10 @@ impl History {
     pub(super) fn logout(&mut self, profile: usize) -> Result<(), Broken> {
         self.me().promises.forgot(profile);
         self.grants.signed_out(profile);
+        if self.me().config.has_command(profile) {
+            // Its program may give the same token again, and the verdict on that is forgotten too.
+            self.me().promises.forget_marks();
+        }
         self.me().tokens.retain(|(of, _)| *of != profile);
         let logout = Logout { profile: Some(name_of(profile)), all: false, client_secret: false };
         // A sign-out waits for the vault, whose every call has a deadline; so many may be before it.

@@ -5,7 +5,7 @@
 use rally_cred_core::{
     answer::TokenForm,
     event::{Effect, Entry, Epoch, GrantStep},
-    profile::SecretSource,
+    profile::{CommandLine, SecretSource},
     time::{Tick, Ticks},
     vault::{Change, ItemKey, ItemKind},
 };
@@ -62,6 +62,7 @@ impl History {
                 self.me().outcomes.push((at, Epoch(0), Coming::ConfigRead));
             }
             Effect::FetchClientSecret(epoch, source) => self.fetch(epoch, &source)?,
+            Effect::FetchToken(epoch, command) => self.run_program(epoch, &command)?,
             Effect::Exit => self.ends()?,
             Effect::ExitIfDeserted if self.planted == Some(Planted::NeverIdle) => {}
             // Whoever watches, or has a gateway, is connected.
@@ -171,6 +172,23 @@ impl History {
         Ok(())
     }
 
+    /// The program is run that gives a profile's tokens.
+    fn run_program(&mut self, epoch: Epoch, command: &CommandLine) -> Result<(), Broken> {
+        let profile = number_of(&command.program.to_string_lossy());
+        self.note(|| format!("the program of profile {profile} is run as {epoch:?}"));
+        self.me().promises.fetches(profile, epoch)?;
+        if self.planted == Some(Planted::TwoPrograms) {
+            self.me().promises.fetches(profile, epoch)?;
+        }
+        if self.planted == Some(Planted::KeptToken) {
+            let key = ItemKey { kind: ItemKind::Token, name: name_of(profile) };
+            self.take(Effect::Change(epoch, Change { key, from: None, to: secret("{}") }))?;
+        }
+        let at = self.later();
+        self.me().outcomes.push((at, epoch, Coming::TokenFetched { profile }));
+        Ok(())
+    }
+
     /// An item is to be changed.
     fn change(&mut self, epoch: Epoch, change: Change) -> Result<(), Broken> {
         let Change { key, to, .. } = &change;
@@ -179,6 +197,9 @@ impl History {
             self.note(|| format!("saves {refresh_token:?} for {}", key.name));
             let is_owed = !self.me().vault.is_memory();
             self.grants.wants_kept(self.at, number_of(&key.name), refresh_token.filter(|_| is_owed));
+        }
+        if key.kind == ItemKind::Token && self.me().config.has_command(number_of(&key.name)) {
+            return Err(format!("a program gives the tokens of {}, and one is kept", key.name));
         }
         if key.kind == ItemKind::ClientSecret
             && to.as_ref().is_some_and(|record| record.expose().contains(SOURCE_SECRET))

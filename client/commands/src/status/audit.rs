@@ -1,0 +1,115 @@
+//! `rally-cred status --audit`: who was given a token, and who was refused one.
+//! Does not: decide, or keep anything; the daemon does.
+//! Used by: `status`, of which this is a part.
+
+use std::fmt::Write as _;
+
+use rally_cred::{connection::Connection, output::Output};
+use rally_cred_proto::{Deadline, Event, Fault, audit::Decision, message::Audit, plain::plain};
+use serde::Serialize;
+
+use super::{PATIENCE, moment};
+use crate::terminal::Terminal;
+
+/// What `--json` prints beside `version`.
+#[derive(Serialize)]
+struct Shown {
+    audit: Vec<Decision>,
+}
+
+pub(super) fn run(json: bool, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
+    let mut audit = Vec::new();
+    let asked = Connection::new(sys, false).ask(Audit, &mut Deadline::after(PATIENCE), &mut |event| {
+        if let Event::Decision(texts) = event {
+            audit.push(Decision::of_texts(texts));
+        }
+    });
+    match (asked, json) {
+        (Ok(()), true) => output.answer_json(&Shown { audit })?,
+        (Ok(()), false) if audit.is_empty() => {
+            output.tell("nobody has asked for a token since the daemon started\n")?;
+        }
+        (Ok(()), false) => output.tell(audit.iter().map(line).collect::<String>())?,
+        (Err(fault), is_json) => {
+            if is_json {
+                output.answer_json_fault(&fault)?;
+            }
+            return Err(fault);
+        }
+    }
+    Ok(0)
+}
+
+/// When, what, whose, and who asked; then, on a line of its own, why not.
+fn line(decision: &Decision) -> String {
+    let Decision { at, verdict, why, kind: _, profile, server, pid, uid, exe, caller, gateway, forwarded } =
+        decision;
+    let mut line = format!("{}  {}", moment(*at), plain(&verdict.replace('_', " ")));
+    // Writing to a string cannot fail.
+    let mut add = |text: &str| write!(line, "  {}", plain(text)).ok();
+    if let Some(profile) = profile {
+        add(&format!("profile {profile}"));
+    }
+    if let Some(server) = server {
+        add(&format!("for {server}"));
+    }
+    add(&match (caller, exe) {
+        (Some(caller), _) => caller.clone(),
+        (None, Some(exe)) => format!("{exe} (for whom is not certain)"),
+        (None, None) => "a program that is not known".to_owned(),
+    });
+    if let (Some(pid), Some(uid)) = (pid, uid) {
+        add(&format!("(process {pid}, user {uid})"));
+    }
+    if let Some(gateway) = gateway {
+        add(&format!("by gateway {gateway}"));
+    }
+    if *forwarded {
+        add("by the forwarded socket");
+    }
+    if let Some(why) = why {
+        write!(line, "\n    {}", plain(why)).ok();
+    }
+    line + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_when_what_whose_and_for_whom_and_the_next_one_why_not() {
+        let text = |text: &str| Some(text.to_owned());
+        let handed = Decision {
+            at: 1_780_000_000,
+            verdict: "token".to_owned(),
+            profile: text("work"),
+            pid: Some(71),
+            uid: Some(1000),
+            exe: text("/usr/bin/rally-cred"),
+            caller: text("/usr/bin/git"),
+            ..Decision::default()
+        };
+        assert_eq!(
+            line(&handed),
+            "2026-05-28T20:26:40Z  token  profile work  /usr/bin/git  (process 71, user 1000)\n"
+        );
+        let refused = Decision {
+            verdict: "refused".to_owned(),
+            why: text("rally-cred is locked"),
+            caller: None,
+            forwarded: true,
+            ..handed
+        };
+        assert_eq!(
+            line(&refused),
+            "2026-05-28T20:26:40Z  refused  profile work  /usr/bin/rally-cred (for whom is not certain)  \
+             (process 71, user 1000)  by the forwarded socket\n    rally-cred is locked\n"
+        );
+        let of_gateway = Decision { gateway: text("mcp\u{1b}[2J"), ..Decision::default() };
+        assert_eq!(
+            line(&of_gateway),
+            "1970-01-01T00:00:00Z    a program that is not known  by gateway mcp[2J\n"
+        );
+    }
+}

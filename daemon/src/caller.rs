@@ -1,0 +1,202 @@
+//! Which program a process runs, and for which program it asks.
+//! Does not: believe an ID that another process has by now, or a path at which another file lies here.
+//! Used by: `ipc`, on the thread that is not confined, since Landlock hides other processes.
+//!
+//! Linux only. A folder of /proc that is open stays that of its process: once that has ended, nothing more is read there,
+//! whoever has its ID. So everything is read through it, and what an ID meant is checked after the folder was opened.
+
+#[cfg(target_os = "linux")]
+use std::{
+    fs,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use rally_cred_core::{event::Found, time::Tick};
+#[cfg(target_os = "linux")]
+use rally_cred_proto::plain::plain;
+#[cfg(target_os = "linux")]
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, statat};
+
+/// What there is to know of a process that had connected by then.
+#[cfg(target_os = "linux")]
+pub(crate) fn find(pid: u32, connected: Tick) -> Found {
+    let Some(process) = Process::open(pid).filter(|process| process.has_begun_by(connected)) else {
+        return Found::default();
+    };
+    let exe = process.exe().map(|exe| plain(&exe.to_string_lossy()).into());
+    Found { exe, caller: process.caller().map(Into::into) }
+}
+
+/// Not known here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn find(_pid: u32, _connected: Tick) -> Found {
+    Found::default()
+}
+
+/// The clients that ask for another program, by their names.
+#[cfg(target_os = "linux")]
+const CLIENTS: [&str; 3] = ["rally-cred", "rally-cred-commands", "git-credential-rally"];
+
+/// Most processes from a client up to whoever started it. A git between them is no client.
+#[cfg(target_os = "linux")]
+const MOST_CLIENTS: usize = 4;
+
+/// Milliseconds of a clock tick, by which /proc tells when a process began; Linux shows a hundred a second on every
+/// machine that this is built for.
+#[cfg(target_os = "linux")]
+const CLOCK_TICK: u64 = 10;
+
+#[cfg(target_os = "linux")]
+struct Process(OwnedFd);
+
+#[cfg(target_os = "linux")]
+struct Stat {
+    parent: u32,
+    began: Tick,
+}
+
+#[cfg(target_os = "linux")]
+impl Process {
+    fn open(pid: u32) -> Option<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(CWD, format!("/proc/{pid}"), flags, Mode::empty()).ok().map(Self)
+    }
+
+    /// Whether it was there by then; one that began later has the ID of one that has ended.
+    fn has_begun_by(&self, at: Tick) -> bool {
+        self.stat().is_some_and(|stat| stat.began <= at)
+    }
+
+    fn stat(&self) -> Option<Stat> {
+        let file = openat(&self.0, "stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        Stat::parse(&std::io::read_to_string(fs::File::from(file)).ok()?)
+    }
+
+    fn exe(&self) -> Option<PathBuf> {
+        use std::os::unix::ffi::OsStringExt;
+        let path = readlinkat(&self.0, "exe", Vec::new()).ok()?;
+        Some(PathBuf::from(std::ffi::OsString::from_vec(path.into_bytes())))
+    }
+
+    /// The path of its program, if the same file lies there for the daemon: in a namespace of its own, a process may put
+    /// any file at any path.
+    fn certain_exe(&self) -> Option<PathBuf> {
+        let exe = self.exe()?;
+        let (run, here) = (statat(&self.0, "exe", AtFlags::empty()).ok()?, fs::metadata(&exe).ok()?);
+        (run.st_dev == here.dev() && run.st_ino == here.ino()).then_some(exe)
+    }
+
+    /// The first program from this one upwards that is no client of ours.
+    fn caller(self) -> Option<String> {
+        let mut process = self;
+        for _ in 0..=MOST_CLIENTS {
+            let exe = process.certain_exe()?;
+            if !is_client(&exe) {
+                // A path that cannot be shown as it is could be shown as another's.
+                return exe.into_os_string().into_string().ok().filter(|exe| plain(exe) == *exe);
+            }
+            let parent = process.stat()?.parent;
+            let above = Self::open(parent)?;
+            // Had it ended before its folder was opened, this would be another's child by now.
+            if process.stat()?.parent != parent {
+                return None;
+            }
+            process = above;
+        }
+        None
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Stat {
+    /// Reads `PID (NAME) STATE PARENT …`; a name may hold anything. The beginning is the 22nd field.
+    fn parse(text: &str) -> Option<Self> {
+        let (_, after) = text.rsplit_once(") ")?;
+        let mut fields = after.split(' ').skip(1);
+        let parent = fields.next()?.parse().ok()?;
+        let began: u64 = fields.nth(17)?.parse().ok()?;
+        Some(Self { parent, began: Tick(began * CLOCK_TICK) })
+    }
+}
+
+/// Whether this is one of the clients beside the daemon.
+#[cfg(target_os = "linux")]
+fn is_client(exe: &Path) -> bool {
+    static OWN_FOLDER: LazyLock<Option<PathBuf>> =
+        LazyLock::new(|| std::env::current_exe().ok()?.parent().map(Path::to_owned));
+    exe.parent().is_some_and(|folder| Some(folder) == OWN_FOLDER.as_deref())
+        && CLIENTS.iter().any(|client| exe.file_name().is_some_and(|name| name == *client))
+}
+
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+    use crate::clock;
+
+    /// A process that lives until its input closes, from this file.
+    struct Cat(Child);
+
+    impl Cat {
+        fn start(program: &Path) -> Self {
+            let mut command = Command::new(program);
+            Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
+        }
+    }
+
+    impl Drop for Cat {
+        fn drop(&mut self) {
+            drop(self.0.stdin.take());
+            self.0.wait().unwrap();
+        }
+    }
+
+    fn cat() -> PathBuf {
+        fs::canonicalize("/bin/cat").unwrap()
+    }
+
+    #[test]
+    fn a_process_that_began_after_the_connection_has_another_ones_id() {
+        let cat_runs = Cat::start(&cat());
+        let pid = cat_runs.0.id();
+        let long_before = Tick(clock::tick().0 - 1000);
+        assert_eq!(find(pid, long_before), Found::default());
+        let path = Some(cat().to_str().unwrap().into());
+        assert_eq!(find(pid, clock::tick()), Found { exe: path.clone(), caller: path });
+    }
+
+    #[test]
+    fn an_open_folder_stays_that_of_its_process_which_has_ended() {
+        let cat_runs = Cat::start(&cat());
+        let process = Process::open(cat_runs.0.id()).unwrap();
+        assert!(process.certain_exe().is_some());
+        drop(cat_runs);
+        assert!(process.exe().is_none() && process.stat().is_none());
+    }
+
+    #[test]
+    fn a_program_whose_file_was_replaced_is_not_certain() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = fs::canonicalize(folder.path()).unwrap().join("git");
+        fs::copy(cat(), &program).unwrap();
+        let cat_runs = Cat::start(&program);
+        let find = || find(cat_runs.0.id(), clock::tick());
+        assert_eq!(find().caller.as_deref(), program.to_str());
+        fs::remove_file(&program).unwrap();
+        fs::copy(cat(), &program).unwrap();
+        let found = find();
+        assert_eq!((found.exe.is_some(), found.caller), (true, None));
+    }
+
+    #[test]
+    fn a_name_may_hold_what_looks_like_the_rest_of_the_line() {
+        let line = "7 (x) S 1 (y) R 12 7 7 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 345 6";
+        let Stat { parent, began } = Stat::parse(line).unwrap();
+        assert_eq!((parent, began), (12, Tick(3450)));
+        assert!(Stat::parse("").is_none());
+    }
+}

@@ -1,0 +1,88 @@
+//! `status --audit` and the log: which program was given a token, on real processes.
+//! Does not: repeat what is remembered, which the broker's own tests play.
+//! Used by: `main`.
+
+use std::{fs, path::PathBuf};
+
+use rally_cred_tests::world::World;
+use serde_json::Value;
+
+use crate::sign_in::signed_in;
+
+/// What an audit says once every program in it is known; that is found out beside the answer.
+fn audit(world: &World) -> Vec<Value> {
+    loop {
+        let shown = world.client(&["status", "--audit", "--json"], "").succeeded().json();
+        let audit = shown["audit"].as_array().unwrap().clone();
+        if audit.iter().all(|decision| decision["exe"].is_string()) {
+            return audit;
+        }
+    }
+}
+
+/// The program that runs this test, and so starts the others.
+fn this() -> PathBuf {
+    fs::canonicalize(std::env::current_exe().unwrap()).unwrap()
+}
+
+#[test]
+fn an_audit_names_the_program_that_started_the_client_and_what_it_got() {
+    let (_sandbox, world, _daemon) = signed_in();
+    world.client(&["get", "--format", "token"], "").succeeded();
+    world.client(&["lock"], "").succeeded();
+    let refused = world.client(&["get", "--format", "token", "--wait", "0"], "");
+    assert_eq!(refused.code, Some(9));
+    let audit = audit(&world);
+    let [handed, refused] = &audit[..] else { panic!("{audit:?}") };
+    for decision in [handed, refused] {
+        assert_eq!(decision["caller"].as_str(), this().to_str(), "{decision}");
+        assert!(decision["exe"].as_str().unwrap().ends_with("/rally-cred"), "{decision}");
+        assert!(decision["pid"].is_u64() && decision["uid"].is_u64(), "{decision}");
+        assert_eq!((&decision["profile"], &decision["forwarded"]), (&"default".into(), &false.into()));
+    }
+    assert_eq!((&handed["verdict"], &refused["verdict"]), (&"token".into(), &"refused".into()));
+    assert_eq!(refused["kind"], "locked");
+
+    let shown = world.client(&["status", "--audit"], "").succeeded().stdout;
+    let caller = this().display().to_string();
+    let lines: Vec<_> = shown.lines().collect();
+    let [first, second, third] = lines[..] else { panic!("{shown}") };
+    assert!(first.contains("Z  token  profile default  ") && first.contains(&caller), "{shown}");
+    assert!(second.contains("Z  refused  profile default  ") && second.contains(&caller), "{shown}");
+    assert!(third.contains("rally-cred is locked"), "{shown}");
+}
+
+#[test]
+fn a_program_that_asks_by_itself_is_named_itself_though_it_is_a_copy_of_the_client() {
+    let (_sandbox, world, _daemon) = signed_in();
+    let copy = world.path("rally-cred");
+    fs::copy(rally_cred_tests::world::programs().join("rally-cred"), &copy).unwrap();
+    world.run(copy.to_str().unwrap(), &["get", "--format", "token"], "").succeeded();
+    let audit = audit(&world);
+    let copy = fs::canonicalize(copy).unwrap();
+    assert_eq!(audit.last().unwrap()["caller"].as_str(), copy.to_str());
+}
+
+#[test]
+fn the_log_names_the_program_and_its_caller_and_no_secret_is_in_an_audit() {
+    let (_sandbox, world, mut daemon) = signed_in();
+    let token = world.client(&["get", "--format", "token"], "").succeeded().stdout;
+    let shown = world.client(&["status", "--audit", "--json"], "").succeeded().stdout;
+    assert!(!shown.contains(token.trim()), "{shown}");
+    // Its end writes what is still to be written.
+    daemon.stop();
+    let log = world.log();
+    let line = log.lines().find(|line| line.contains("handed out a token")).unwrap();
+    assert!(line.contains(&format!("caller=\"{}\"", this().display())), "{line}");
+    assert!(line.contains("/rally-cred\""), "{line}");
+}
+
+#[test]
+fn an_audit_begins_anew_with_the_daemon() {
+    let (_sandbox, world, mut daemon) = signed_in();
+    world.client(&["get", "--format", "token"], "").succeeded();
+    daemon.stop();
+    let _daemon = world.start_daemon();
+    let shown = world.client(&["status", "--audit"], "").succeeded();
+    assert_eq!(shown.stdout, "nobody has asked for a token since the daemon started\n");
+}
