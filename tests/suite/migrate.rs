@@ -2,7 +2,12 @@
 //! Does not: test the places (`vault` and `places` do).
 //! Used by: `main`.
 
-use std::{fs, io::Write, os::unix::net::UnixStream, path::PathBuf};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+};
 
 use rally_cred_tests::{
     keyring::KeyringSession,
@@ -155,10 +160,11 @@ fn a_passphrase_opens_the_encrypted_files_until_the_daemon_ends() {
     let _daemon = world.start_daemon();
     let wrong = unlock("wrong");
     assert!(wrong.code == Some(7) && wrong.stderr.contains("not the passphrase"), "{wrong:?}");
-    assert_eq!(
-        unlock("right").succeeded().stdout,
-        "the encrypted files are open until the daemon ends\nunlocked\n"
-    );
+    // From a descriptor, as docs/reference.md has it.
+    fs::write(world.path("passphrase"), "right\n").unwrap();
+    let line = format!("exec 3<{}; rally-cred unlock <&3", world.path("passphrase").display());
+    let opened = world.run("sh", &["-c", &line], "").succeeded();
+    assert_eq!(opened.stdout, "the encrypted files are open until the daemon ends\nunlocked\n");
     world.client(&["get", "--format", "token", "--interactive", "never"], "").succeeded();
     assert_eq!(unlock("").succeeded().stdout, "unlocked\n", "nothing is asked that is known");
     // A lock is of memory; the key of the files is kept.
