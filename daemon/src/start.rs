@@ -31,6 +31,7 @@ use crate::{
     log::{self, LogFile, Sink},
     notify::ServiceManager,
     perform::Performer,
+    vault,
 };
 use rally_cred_core::{
     Broker, Facts,
@@ -258,6 +259,7 @@ async fn serve_until_told(
         pid: std::process::id(),
         config: config_path.display().to_string(),
         network: network::shown(|name| std::env::var_os(name)),
+        places: vault::places(),
         confinement,
     };
     watch_signals(&driver)?;

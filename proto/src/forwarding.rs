@@ -123,8 +123,10 @@ fn status_of_near(status: Status, near: &str) -> Status {
         forwarded_by: _,
         locked,
     } = status;
-    let VaultStatus { kind, keeps, fault } = vault;
-    let vault = VaultStatus { kind, keeps, fault: fault.map(|fault| of_near(fault, near)) };
+    // What else it could use is its own matter.
+    let VaultStatus { kind, keeps, fault, others: _ } = vault;
+    let vault =
+        VaultStatus { kind, keeps, fault: fault.map(|fault| of_near(fault, near)), others: Vec::new() };
     Status {
         release,
         pid,
@@ -210,7 +212,7 @@ mod tests {
             release: "0.1.0".to_owned(),
             pid: 1,
             config: "/c".to_owned(),
-            vault: VaultStatus { kind: "auto".to_owned(), keeps: None, fault: None },
+            vault: VaultStatus { kind: "auto".to_owned(), keeps: None, fault: None, others: Vec::new() },
             static_hosts: vec!["https://git.example.com".to_owned()],
             network: Some([("HTTPS_PROXY".to_owned(), "http://proxy".to_owned())].into()),
             confinement: None,

@@ -397,6 +397,8 @@ pub enum Fate {
     Replaced,
     /// The new place, which is in use, has another one, which stays.
     Newer,
+    /// The new place has one that a later version of rally-cred wrote. Both stay.
+    OfLaterVersion,
     /// It is deleted from the old place.
     Deleted,
     /// It stays in the old place, since the new one does not have it.
@@ -961,6 +963,9 @@ pub struct VaultStatus {
     /// What is the matter with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
+    /// Of `auto`: the other places that this machine has, as the values of `keyring`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
 }
 
 /// One profile as it stands.

@@ -44,6 +44,22 @@ impl fmt::Debug for Vault {
     }
 }
 
+/// The places that this machine has beside its OS keyring, as `keyring` in the config file names them.
+#[cfg(target_os = "linux")]
+pub fn places() -> Vec<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let has_pass =
+        || std::env::split_paths(&path).any(|folder| folder.join("docker-credential-pass").is_file());
+    let places = [("file", true), ("keyutils", keyutils::is_there()), ("helper:pass", has_pass())];
+    places.into_iter().filter(|(_, is_there)| *is_there).map(|(place, _)| place.to_owned()).collect()
+}
+
+/// None that is known to work.
+#[cfg(not(target_os = "linux"))]
+pub fn places() -> Vec<String> {
+    Vec::new()
+}
+
 #[cfg(target_os = "linux")]
 use keyutils::open as open_keyutils;
 
