@@ -194,7 +194,7 @@ fn the_request_says_whose_token_and_how_long_it_may_take() {
             "get --wait 30s --min-validity 10m --profile work",
             GIT,
             json!({"v": 1, "op": "get", "profile": "work", "protocol": "https", "host": "rally1.rallydev.com",
-                   "interactive": false, "wait": 30, "min_validity": 600}),
+                   "interactive": false, "wait": 30, "awaits_unlock": true, "min_validity": 600}),
         ),
         (
             "get",

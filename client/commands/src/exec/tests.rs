@@ -126,7 +126,7 @@ fn the_get_behind_it_is_asked_as_the_flags_say() {
     let script = Script::new([answer([token()])]);
     let line = "exec work --min-validity 8h --wait 10s --interactive never --no-autostart -- tool --wait 1s";
     assert_eq!(run(line, &script.sys()).code, 42);
-    let expected = json!({"v": 1, "op": "get", "profile": "work", "interactive": false, "wait": 10,
+    let expected = json!({"v": 1, "op": "get", "profile": "work", "interactive": false, "wait": 10, "awaits_unlock": true,
                           "min_validity": 28800});
     assert_eq!(script.asked(), [expected]);
 }
