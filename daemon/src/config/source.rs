@@ -124,10 +124,11 @@ impl<'a> Source<'a> {
                 .remedy(format!("{key} = [\"…\"]"))
         };
         let items = entry.value.as_array().ok_or_else(|| bad(entry.value.type_str()))?;
+        let in_a_list = |fault: Fault| fault.remedy(format!("{key} = [\"…\"]"));
         items
             .iter()
             .map(|item| match item.get_ref().as_str() {
-                Some(_) => self.text(&Entry { key, at, value: item.get_ref() }),
+                Some(_) => self.text(&Entry { key, at, value: item.get_ref() }).map_err(in_a_list),
                 None => Err(bad(&format!("list with {}", with_article(item.get_ref().type_str())))),
             })
             .collect()

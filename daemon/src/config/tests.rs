@@ -291,7 +291,8 @@ fn static_hosts_are_listed_or_all_and_need_no_profile() {
 
 #[test]
 fn unknown_keys_are_named_with_the_key_that_was_meant_or_the_place_where_they_belong() {
-    let keys = "base_url, token_command, client_id, redirect_uri, scope, ca_file, username, client_secret_command, also";
+    let keys = "base_url, token_command, client_id, redirect_uri, scope, ca_file, username, client_secret_command, \
+                also, confirm, allow";
     for (line, expected) in [
         ("clientid = 1", "unknown key `clientid`\n  try: write `client_id`"),
         ("Base-URI = 1", "unknown key `Base-URI`\n  try: write `base_url`"),
@@ -688,10 +689,12 @@ fn a_profile_may_be_for_some_programs_or_ask_about_those_that_are_new() {
 fn what_names_no_program_or_no_occasion_to_ask_is_told_with_its_line() {
     let of_allow = "`allow` has something else than whole paths of programs\n  \
                     try: allow = [\"/usr/bin/git\"], with the paths that rally-cred status --audit shows";
-    for allow in ["[]", "[\"git\"]", "[\"bin/git\"]", "[\"gateway \"]", "[\"gateway a/b\"]"] {
+    for allow in ["[]", "[\"git\"]", "[\"bin/git\"]", "[\"gateway a/b\"]"] {
         let told = fault(&format!("{PROFILE}allow = {allow}\n"));
         assert!(told.starts_with("line 4") && told.ends_with(of_allow), "{allow}: {told}");
     }
+    let told = fault(&format!("{PROFILE}allow = [\"gateway \"]\n"));
+    assert_eq!(told, "line 4: `allow` begins or ends with a space\n  try: allow = [\"…\"]");
     let told = fault(&format!("{PROFILE}confirm = \"always\"\n"));
     assert!(told.starts_with("line 4") && told.contains("invalid value for `confirm`"), "{told}");
 }
