@@ -21,7 +21,7 @@ impl Account {
         let may_wait =
             trouble.awaits_person() && step.keyring.says_when_unlocked() && self.validity(step.now).is_none();
         self.refuse_if(step, fault, |account, step, waiter| {
-            !account.awaits_vault_only(step.now, waiter) && !(may_wait && waiter.awaits_unlock())
+            !(account.awaits_vault_only(step.now, waiter) || may_wait && waiter.awaits_unlock())
         });
         self.is_shut = may_wait && self.waiters.iter().any(Waiter::awaits_unlock);
         if self.is_shut {
