@@ -65,6 +65,9 @@ impl Account {
     pub(crate) fn refuted(&mut self, step: &mut Step<'_>, token: &Secret) {
         if self.token.is_access(token) {
             self.give_up_token(step);
+        } else if self.has_command() && self.token.access().is_none() {
+            // The program may give it again.
+            self.token.refuse(token.clone());
         }
     }
 

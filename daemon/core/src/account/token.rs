@@ -138,6 +138,11 @@ impl Token {
         }
     }
 
+    /// Rally refuses this access token, which is not held any more.
+    pub(super) fn refuse(&mut self, token: Secret) {
+        self.refused_access = Some(token);
+    }
+
     /// Drops the access token, which Rally refuses. Whether there is a refresh token to renew it by.
     pub(super) fn refuse_access(&mut self) -> bool {
         let Slot::Held(record) = &mut self.slot else { return false };
