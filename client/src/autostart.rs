@@ -185,6 +185,7 @@ impl Starter {
     fn start(&self) -> Result<Started, Fault> {
         let cannot = |what: &str, err: &io::Error| not_started(format!("{what}: {err}"));
         socket::check_owners(&self.socket)?;
+        socket::check_local(&self.socket)?;
         let folder = socket::lock_folder(&self.socket)?;
         own_file::make_folder(&folder).map_err(|err| {
             let told = cannot(&format!("{} cannot be made", folder.display()), &err);

@@ -21,7 +21,9 @@ pub fn react(event: &Event, audience: Audience, sys: &dyn System, output: &mut O
     match event {
         Event::Authorize(authorize) => show(authorize, audience, sys, output),
         // Who does not hear of this would take it for a daemon that hangs.
-        Event::Waiting(Waiting { profile, on }) if audience.listens || *on == WaitingOn::Unlock => {
+        Event::Waiting(Waiting { profile, on })
+            if audience.listens || matches!(on, WaitingOn::Unlock | WaitingOn::KeyringUnlock) =>
+        {
             output.say(format_args!("profile {}: waiting for {}", plain(profile), awaited(*on)));
         }
         Event::Notice(notice) if audience.listens => warn(notice, output),
@@ -45,9 +47,11 @@ fn show(authorize: &Authorize, audience: Audience, sys: &dyn System, output: &mu
 pub fn awaited(on: WaitingOn) -> &'static str {
     match on {
         WaitingOn::Keyring => "the keyring; it may ask to be unlocked",
+        WaitingOn::KeyringUnlock => "you to unlock the keyring",
         WaitingOn::Renewal => "Rally to renew the token",
         WaitingOn::Exchange => "Rally to give the token",
         WaitingOn::Unlock => "you to unlock; run rally-cred unlock",
+        WaitingOn::Consent => "your word; a notification asks whether this program may have the token",
         _ => "the daemon",
     }
 }

@@ -63,7 +63,7 @@ impl Call<'_> {
             Interactive::Always => self.ask_once(true, request, format, output),
             Interactive::Never => self.ask_once(false, request, format, output),
             Interactive::Auto => match self.ask_once(false, request, format, output) {
-                Err(fault) if fault.kind == FaultKind::SignInNeeded && interactive::may_ask(self.sys) => {
+                Err(fault) if needs_person(fault.kind) && interactive::may_ask(self.sys) => {
                     self.ask_once(true, request, format, output)
                 }
                 outcome => outcome,
@@ -86,6 +86,7 @@ impl Call<'_> {
             min_validity: options.min_validity,
             takes_authtype: request.takes_authtype(),
             awaits_sign_in: false,
+            awaits_unlock: options.has_time,
         };
         // A git user wants no progress of a helper, unless a sign-in waits for them.
         let audience = Audience { has_browser: true, listens: interactive || format != Format::Git };
@@ -137,6 +138,11 @@ impl Call<'_> {
         let (status, profiles) = self.connection.status(StatusAsk::default(), &mut self.deadline)?;
         Ok(profiles.len() <= 1 && status.static_hosts.is_empty())
     }
+}
+
+/// Whether a person could help, whom the daemon may be allowed to ask.
+fn needs_person(kind: FaultKind) -> bool {
+    matches!(kind, FaultKind::SignInNeeded | FaultKind::ConsentNeeded)
 }
 
 /// No profile is for the server. git asks its next helper, so this one is silent; a build tool would take an empty answer

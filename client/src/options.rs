@@ -18,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) interactive: Interactive,
     /// Longest time for the whole operation, in seconds.
     pub(crate) wait: u32,
+    /// Whether the caller has said how long it waits, and so may be kept waiting for a keyring to be unlocked.
+    pub(crate) has_time: bool,
     /// A token that ends sooner than this many seconds from now is renewed first.
     pub(crate) min_validity: u32,
     pub(crate) start: Start,
@@ -33,6 +35,7 @@ impl Default for Options {
             format: None,
             interactive: Interactive::Auto,
             wait: Get::default_wait(),
+            has_time: false,
             min_validity: Get::default_min_validity(),
             start: Start::Shared,
             leaves_stdin: false,
@@ -94,8 +97,11 @@ pub static FLAGS: [Flag; 7] = [
     Flag {
         name: "wait",
         value: Some("DURATION"),
-        help: "Time limit for everything together, such as 30s or 2m [default: 2m]",
-        set: |options, text| duration::parse(text).map(|seconds| options.wait = seconds),
+        help: "Time limit for everything together, such as 30s or 2m; if given, a locked keyring is waited for \
+               [default: 2m]",
+        set: |options, text| {
+            duration::parse(text).map(|seconds| (options.wait, options.has_time) = (seconds, true))
+        },
     },
     Flag {
         name: "min-validity",
@@ -231,6 +237,7 @@ mod tests {
             format: Some(Format::Header),
             interactive: Interactive::Never,
             wait: 30,
+            has_time: true,
             min_validity: 600,
             start: Start::Never,
             leaves_stdin: true,

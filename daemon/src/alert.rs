@@ -1,4 +1,5 @@
-//! Notifies the user that a sign-in is needed: by a desktop notification, or by a program of their own.
+//! Notifies the user that a sign-in is needed, by a desktop notification or a program of their own, and asks them by a
+//! notification whether a program may have a token.
 //! Does not: decide when, open a browser, or block; each alert is a task.
 //! Used by: `perform`.
 
@@ -7,14 +8,17 @@ mod desktop;
 
 use std::{collections::HashMap, convert::Infallible, path::PathBuf, time::Duration};
 
-use rally_cred_proto::{plain::plain, variables::PROFILE};
+use rally_cred_proto::{Fault, FaultKind, plain::plain, variables::PROFILE};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
 
 use crate::program::{self, Group};
-use rally_cred_core::{event::Alert, profile::Notify};
+use rally_cred_core::{
+    event::{Alert, Consent, Epoch, Question},
+    profile::Notify,
+};
 
 /// How long the user's program may take: enough for a message over the network, too short for one that hangs.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
@@ -25,6 +29,8 @@ pub struct Alerts {
     way: Notify,
     /// The last alert of each profile. Dropping its sender withdraws it.
     shown: HashMap<String, oneshot::Sender<()>>,
+    /// The open questions, likewise.
+    asked: HashMap<Epoch, oneshot::Sender<()>>,
     /// Every notification holds a copy while it is shown.
     alive: mpsc::Sender<Infallible>,
 }
@@ -37,7 +43,7 @@ impl Alerts {
     /// would be dead.
     pub fn new(way: Notify) -> (Self, AllGone) {
         let (alive, all_gone) = mpsc::channel(1);
-        (Self { way, shown: HashMap::new(), alive }, all_gone)
+        (Self { way, shown: HashMap::new(), asked: HashMap::new(), alive }, all_gone)
     }
 
     /// Shows an alert, in place of an earlier one for the same profile.
@@ -62,6 +68,31 @@ impl Alerts {
     /// Withdraws the profile's alert, if it is still shown.
     pub fn withdraw(&mut self, profile: &str) {
         self.shown.remove(profile);
+    }
+
+    /// Asks the user, who may take their time.
+    pub fn ask(
+        &mut self,
+        epoch: Epoch,
+        question: Question,
+    ) -> impl Future<Output = Result<Consent, Fault>> + 'static {
+        let (withdraw, withdrawn) = oneshot::channel();
+        self.asked.retain(|_, open| !open.is_closed());
+        self.asked.insert(epoch, withdraw);
+        let (alive, is_desktop) = (self.alive.clone(), self.way == Notify::Desktop);
+        async move {
+            let answer = match is_desktop {
+                true => ask(question, withdrawn).await,
+                false => Err(nobody("notifications are off, or a program of yours shows them")),
+            };
+            drop(alive);
+            answer
+        }
+    }
+
+    /// Takes a question away.
+    pub fn withdraw_question(&mut self, epoch: Epoch) {
+        self.asked.remove(&epoch);
     }
 
     /// Shows further alerts this way.
@@ -91,6 +122,21 @@ async fn run(program: PathBuf, arguments: Vec<String>, alert: Alert) {
 #[cfg(all(unix, not(target_os = "macos")))]
 async fn show(alert: Alert, withdrawn: oneshot::Receiver<()>) {
     desktop::show(alert, withdrawn).await;
+}
+
+#[cfg(all(unix, not(target_os = "macos")))]
+async fn ask(question: Question, withdrawn: oneshot::Receiver<()>) -> Result<Consent, Fault> {
+    desktop::ask(question, withdrawn).await.map_err(|why| nobody(&why))
+}
+
+#[cfg(not(all(unix, not(target_os = "macos"))))]
+async fn ask(_question: Question, _withdrawn: oneshot::Receiver<()>) -> Result<Consent, Fault> {
+    Err(nobody("notifications are not known on this system"))
+}
+
+/// The user cannot be asked.
+fn nobody(why: &str) -> Fault {
+    Fault::new(FaultKind::ConsentNeeded, "you cannot be asked").why(why)
 }
 
 /// Without a bus, the log will do.

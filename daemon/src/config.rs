@@ -26,7 +26,7 @@ use rally_cred_proto::{
 use crate::private_file::{self, Unusable};
 use rally_cred_core::{
     profile::{
-        BadUrl, BaseUrl, CommandLine, Config, FileKey, GatewaySettings, Keyring, LockSettings, Notify,
+        BadUrl, BaseUrl, CommandLine, Config, FileKey, Gate, GatewaySettings, Keyring, LockSettings, Notify,
         Profile, RedirectUri, SecretSource, StaticHosts,
     },
     time::Ticks,
@@ -175,7 +175,7 @@ const TOP_KEYS: &[&str] = &[
 #[rustfmt::skip]
 const PROFILE_KEYS: &[&str] = &[
     "base_url", "token_command", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command",
-    "also",
+    "also", "confirm", "allow",
 ];
 const STATIC_KEYS: &[&str] = &["hosts"];
 const FORWARD_KEYS: &[&str] = &["profiles"];
@@ -386,6 +386,7 @@ fn parse_profile(
     })?;
     let mut found = BTreeMap::new();
     let (mut client_secret_source, mut token_command, mut also) = (None, None, Vec::new());
+    let mut gate = Gate::default();
     // What a sign-in needs.
     let mut of_sign_in = None;
     for value in source.entries(source.table(entry)?) {
@@ -409,6 +410,8 @@ fn parse_profile(
                 further.extend(found.iter().map(|(also, at)| (also.origin.clone(), *at)));
                 also.extend(found.into_iter().map(|(also, _)| also));
             }
+            "confirm" => gate.confirms_new = parse_confirm(source, source.text(&value)?)?,
+            "allow" => gate.allow = Some(parse_allow(source, &value)?),
             key => drop(found.insert(key, source.text(&value)?)),
         }
     }
@@ -445,8 +448,54 @@ fn parse_profile(
         username: found.get("username").map(|username| username.text.to_owned()),
         client_secret_source,
         also,
+        gate,
         ..profile
     })
+}
+
+/// Whether the user is asked about programs that are new.
+fn parse_confirm(source: &Source<'_>, text: Text<'_>) -> Result<bool, Fault> {
+    knows_programs(source, text.at, "confirm")?;
+    match text.text {
+        "new" => Ok(true),
+        "never" => Ok(false),
+        _ => Err(source
+            .broken(text.at, "invalid value for `confirm`")
+            .remedy("write \"new\" to be asked about each program that is new, or \"never\"")),
+    }
+}
+
+/// The only programs that are given tokens: by their whole paths, or gateways as `gateway NAME`.
+fn parse_allow(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<Vec<String>, Fault> {
+    knows_programs(source, entry.at, "allow")?;
+    let bad = |at| {
+        source
+            .broken(at, "`allow` has something else than whole paths of programs")
+            .remedy("allow = [\"/usr/bin/git\"], with the paths that rally-cred status --audit shows")
+    };
+    let programs = source.texts(entry)?;
+    if programs.is_empty() {
+        return Err(bad(entry.at));
+    }
+    let parse = |program: &Text<'_>| match from_home(program.text).filter(|path| path.is_absolute()) {
+        Some(path) => path.into_os_string().into_string().map_err(|_| bad(program.at)),
+        None => match program.text.strip_prefix("gateway ") {
+            Some(name) if ProfileName::parse(name).is_some() => Ok(program.text.to_owned()),
+            _ => Err(bad(program.at)),
+        },
+    };
+    programs.iter().map(parse).collect()
+}
+
+/// Only Linux tells for certain which program asks.
+fn knows_programs(source: &Source<'_>, at: usize, key: &str) -> Result<(), Fault> {
+    match cfg!(target_os = "linux") {
+        true => Ok(()),
+        false => Err(source
+            .broken(at, &format!("`{key}` is known on Linux only"))
+            .why("this system does not tell for certain which program asks")
+            .remedy("take it out")),
+    }
 }
 
 /// A program by its name or whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative path

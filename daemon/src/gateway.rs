@@ -98,11 +98,9 @@ impl Gateways {
             questions: self.questions.clone(),
             loans: self.loans.clone(),
             profile: plan.profile.name.to_string(),
-            peer: Peer {
-                program: Program::of(&format!("gateway {}", plan.name)),
-                gateway: Some(plan.name.as_str().into()),
-                ..Peer::default()
-            },
+            // What one gateway may use, another may be refused.
+            borrower: format!("{} {}", plan.name, plan.profile.name),
+            peer: asker(&plan),
         };
         let share = self.shares.entry(plan.profile.name.to_string()).or_default().clone();
         let port = plan.settings.port;
@@ -172,6 +170,12 @@ impl Gateways {
     }
 }
 
+/// Who asks for a gateway: whatever a command's was opened by, or itself.
+fn asker(plan: &GatewayPlan) -> Peer {
+    let by_itself = || Peer { program: Program::of(&format!("gateway {}", plan.name)), ..Peer::default() };
+    Peer { gateway: Some(plan.name.as_str().into()), ..plan.opener.clone().unwrap_or_else(by_itself) }
+}
+
 /// Closes it. The port that the config file gave it.
 fn let_go(
     open: &RefCell<HashMap<Epoch, Place>>,
@@ -230,7 +234,7 @@ async fn open(
     share: Share,
     log: Log,
 ) -> Result<(Gateway, GatewayReady), Fault> {
-    let GatewayPlan { name, settings, profile, way_out, identity } = plan;
+    let GatewayPlan { name, settings, profile, way_out, identity, opener: _ } = plan;
     let origin = profile.base_url.origin().clone();
     let further: Vec<_> = profile.also_through_gateways().filter_map(further).collect();
     let hosts: Vec<_> =
@@ -328,6 +332,7 @@ fn failed(why: &str) -> Fault {
 /// What a gateway asks the broker, on another thread.
 struct Question {
     peer: Peer,
+    borrower: String,
     get: Get,
     /// A token that Rally does not take.
     refused: Option<Secret>,
@@ -339,6 +344,7 @@ struct Questions {
     questions: mpsc::UnboundedSender<Question>,
     loans: SharedLoans,
     profile: String,
+    borrower: String,
     peer: Peer,
 }
 
@@ -349,14 +355,15 @@ impl Questions {
         let get = Get { target, wait, awaits_sign_in: true, ..Get::default() };
         let (answer, answered) = oneshot::channel();
         // Without a broker there is nobody who drops the question later.
-        self.questions.send(Question { peer: self.peer.clone(), get, refused, answer }).ok();
+        let (peer, borrower) = (self.peer.clone(), self.borrower.clone());
+        self.questions.send(Question { peer, borrower, get, refused, answer }).ok();
         Box::pin(async { answered.await.unwrap_or_else(|_| Err(stopping())) })
     }
 }
 
 impl Tokens for Questions {
     fn token(&self, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
-        let lent = self.loans.lock().current(clock::tick(), &self.profile).cloned();
+        let lent = self.loans.lock().current(clock::tick(), &self.borrower).cloned();
         match lent {
             Some(token) => Box::pin(ready(Ok(Lease { token }))),
             None => self.ask(None, patience),
@@ -370,11 +377,11 @@ impl Tokens for Questions {
 
 /// Has the broker answer, each question beside the others.
 async fn answer(driver: Driver, mut questions: mpsc::UnboundedReceiver<Question>) {
-    while let Some(Question { peer, get, refused, mut answer }) = questions.recv().await {
+    while let Some(Question { peer, borrower, get, refused, mut answer }) = questions.recv().await {
         let driver = driver.clone();
         spawn_local(async move {
             let found = tokio::select! {
-                found = find(&driver, &peer, get, refused) => found,
+                found = find(&driver, &peer, &borrower, get, refused) => found,
                 // The request that it was for is over.
                 () = answer.closed() => return,
             };
@@ -384,7 +391,13 @@ async fn answer(driver: Driver, mut questions: mpsc::UnboundedReceiver<Question>
 }
 
 /// A token other than the refused one. The broker hears of that first, and gives none out before it has asked Rally.
-async fn find(driver: &Driver, peer: &Peer, get: Get, refused: Option<Secret>) -> Result<Lease, Fault> {
+async fn find(
+    driver: &Driver,
+    peer: &Peer,
+    borrower: &str,
+    get: Get,
+    refused: Option<Secret>,
+) -> Result<Lease, Fault> {
     if let Some(token) = &refused {
         let erase = Erase { target: get.target.clone(), token: Some(token.clone()), credential: None };
         reply(driver.ask(peer.clone(), Ask::Erase(erase))).await?;
@@ -396,8 +409,8 @@ async fn find(driver: &Driver, peer: &Peer, get: Get, refused: Option<Secret>) -
                 .why("the sign-in may not have the right to it")
                 .remedy("rally-cred status --check"))
         }
-        Reply::Token(Token { token, profile, expires_at, .. }) => {
-            driver.loans().lock().lend(clock::now(), &profile, &token, expires_at, as_of);
+        Reply::Token(Token { token, expires_at, .. }) => {
+            driver.loans().lock().lend(clock::now(), borrower, &token, expires_at, as_of);
             Ok(Lease { token })
         }
         _ => Err(failed("the profile has no token")),

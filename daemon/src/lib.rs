@@ -4,12 +4,16 @@
 
 pub mod activation;
 pub mod alert;
+#[cfg(target_os = "linux")]
+pub mod bus;
 #[cfg(unix)]
 mod caller;
 pub mod clock;
 pub mod command_line;
 pub mod config;
 pub mod confinement;
+#[cfg(target_os = "linux")]
+pub mod descriptor;
 pub mod driver;
 pub mod endpoint;
 pub mod environment;
@@ -22,6 +26,8 @@ pub mod loans;
 pub mod log;
 #[cfg(target_os = "linux")]
 pub mod logind;
+#[cfg(target_os = "linux")]
+pub mod netlink;
 pub mod notify;
 pub mod outside;
 pub mod perform;

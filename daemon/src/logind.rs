@@ -1,72 +1,36 @@
 //! What systemd-logind tells: that a session of this user is locked, and that the machine goes to sleep and wakes.
 //! Does not: decide what follows, or rely on it: where there is no system bus, that is one line in the debug log.
 //! Used by: `start`.
-//!
-//! The connection lives on the daemon's own thread, since the bus library's threads would cost memory all day.
 
-use std::{future::poll_fn, io, pin::Pin, time::Duration};
-
-use async_trait::async_trait;
-use rally_cred_proto::plain::plain;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    time::timeout,
-};
+use tokio::time::timeout;
 use zbus::{
     Address, Connection, MatchRule, Message, MessageStream,
-    address::transport::{Transport, UnixSocket},
-    connection::{
-        Builder,
-        socket::{BoxedSplit, ReadHalf, WriteHalf},
-    },
-    export::futures_core::Stream,
     message::Type,
     names::OwnedUniqueName,
     zvariant::{OwnedObjectPath, OwnedValue},
 };
 
-use crate::driver::Driver;
+use crate::{
+    bus::{self, PATIENCE, next},
+    driver::Driver,
+};
 use rally_cred_core::event::Event;
+use rally_cred_proto::plain::plain;
 
 const SERVICE: &str = "org.freedesktop.login1";
 const SESSION: &str = "org.freedesktop.login1.Session";
 const SESSIONS: &str = "/org/freedesktop/login1/session";
 const MANAGER: &str = "org.freedesktop.login1.Manager";
 
-/// How long the bus may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Brings what logind tells to the driver, for as long as the system bus is there.
 pub async fn watch(driver: Driver) {
     let outcome = async {
-        let bus = timeout(PATIENCE, connect()).await.map_err(io::Error::from)??;
-        let executor = bus.executor().clone();
-        let run_the_library = async {
-            loop {
-                executor.tick().await;
-            }
-        };
-        tokio::select! {
-            outcome = listen(&bus, &driver) => outcome,
-            outcome = run_the_library => outcome,
-        }
+        let bus = bus::connect(&Address::system()?).await?;
+        bus::drive(&bus, listen(&bus, &driver)).await
     };
     if let Err(err) = outcome.await {
         tracing::debug!(why = %plain(&err.to_string()), "logind is not watched");
     }
-}
-
-async fn connect() -> zbus::Result<Connection> {
-    let address = Address::system()?;
-    let Transport::Unix(at) = address.transport() else { return Err(zbus::Error::Unsupported) };
-    let UnixSocket::File(path) = at.path() else { return Err(zbus::Error::Unsupported) };
-    let (reading, writing) = UnixStream::connect(path).await?.into_split();
-    let socket = BoxedSplit::new(Box::new(Reading(reading)), Box::new(Writing(writing)));
-    Builder::socket(socket).internal_executor(false).build().await
 }
 
 /// Waits for signals until the bus is gone, or the daemon has ended.
@@ -120,33 +84,4 @@ async fn event_of(bus: &Connection, signal: &Message) -> zbus::Result<Option<Eve
     let is_ours = uid == rustix::process::geteuid().as_raw();
     tracing::debug!(uid, "a session was locked");
     Ok(is_ours.then_some(Event::SessionLocked))
-}
-
-async fn next(signals: &mut MessageStream) -> Option<zbus::Result<Message>> {
-    poll_fn(|cx| Pin::new(&mut *signals).poll_next(cx)).await
-}
-
-/// The bus's answers, by this thread's runtime. No descriptors are passed.
-#[derive(Debug)]
-struct Reading(OwnedReadHalf);
-
-#[async_trait]
-impl ReadHalf for Reading {
-    async fn recvmsg(&mut self, room: &mut [u8]) -> io::Result<(usize, Vec<std::os::fd::OwnedFd>)> {
-        Ok((self.0.read(room).await?, Vec::new()))
-    }
-}
-
-#[derive(Debug)]
-struct Writing(OwnedWriteHalf);
-
-#[async_trait]
-impl WriteHalf for Writing {
-    async fn sendmsg(&mut self, bytes: &[u8], _: &[std::os::fd::BorrowedFd<'_>]) -> io::Result<usize> {
-        self.0.write(bytes).await
-    }
-
-    async fn close(&mut self) -> io::Result<()> {
-        self.0.shutdown().await
-    }
 }

@@ -10,7 +10,10 @@ mod repairing;
 use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
 use rally_cred_proto::{Reply, message};
-use tokio::{sync::oneshot, task::spawn_local};
+use tokio::{
+    sync::oneshot,
+    task::{JoinSet, spawn_local},
+};
 
 use crate::{
     alert::Alerts,
@@ -22,11 +25,11 @@ use crate::{
     ipc::SocketGuard,
     log,
     notify::ServiceManager,
-    secret_source, token_command,
+    outside, secret_source, token_command,
     vault::{EncryptedFiles, Vault},
 };
 use rally_cred_core::{
-    event::{Effect, Entry, Epoch, Event, Outcome, Page},
+    event::{Effect, Entry, Epoch, Event, Found, Outcome, Page},
     profile::{FileKey, Keyring},
     redirect::Expected,
 };
@@ -42,6 +45,10 @@ pub struct Performer {
     forward: Option<SocketGuard>,
     manager: Rc<ServiceManager>,
     listeners: HashMap<Epoch, oneshot::Sender<Page>>,
+    /// What watches the vault, if anything does.
+    vault_watch: JoinSet<()>,
+    /// The same of the network.
+    network_watch: JoinSet<()>,
     gateways: Gateways,
 }
 
@@ -69,6 +76,8 @@ impl Performer {
             forward: None,
             manager,
             listeners: HashMap::new(),
+            vault_watch: JoinSet::new(),
+            network_watch: JoinSet::new(),
         }
     }
 
@@ -106,10 +115,22 @@ impl Performer {
                 let (driver, files) = (self.driver.clone(), self.files.clone());
                 spawn_local(async move {
                     let unlocked = files.unlock(passphrase, is_new).await;
+                    let is_open = unlocked.is_ok();
                     driver.reply(id, unlocked.map_or_else(Reply::Error, |()| Reply::Done));
+                    if is_open {
+                        // A daemon that has ended holds nothing up.
+                        let _ = driver.happened(Event::VaultUnlocked);
+                    }
                 });
             }
-            Effect::OpenVault(keyring) => self.vault = self.open(&keyring),
+            Effect::OpenVault(keyring) => {
+                self.vault = self.open(&keyring);
+                if !self.vault_watch.is_empty() {
+                    self.watch_vault(true);
+                }
+            }
+            Effect::WatchVault(is_wanted) => self.watch_vault(is_wanted),
+            Effect::WatchNetwork(is_wanted) => self.watch_network(is_wanted),
             Effect::MoveItems { id, from, to, step, is_in_use } => {
                 let vaults = (self.open(&from), self.open(&to));
                 spawn_local(moving::run(self.driver.clone(), id, vaults, step, is_in_use));
@@ -164,6 +185,21 @@ impl Performer {
                 self.run(epoch, async { Outcome::ForwardOpened(outcome) });
             }
             Effect::CloseForward => self.forward = None,
+            Effect::Identify(epoch, program) => {
+                self.run(epoch, async move {
+                    let (known, is_known) = oneshot::channel();
+                    // Jobs are done in their order, and the look-up was one before.
+                    outside::submit(move || known.send(()).unwrap_or_default());
+                    is_known.await.unwrap_or_default();
+                    program.found(Found::default());
+                    Outcome::Identified
+                });
+            }
+            Effect::AskConsent(epoch, question) => {
+                let answer = self.alerts.ask(epoch, question);
+                self.run(epoch, async { Outcome::Consented(answer.await) });
+            }
+            Effect::WithdrawConsent(epoch) => self.alerts.withdraw_question(epoch),
             Effect::Alert(alert) => self.alerts.raise(alert),
             Effect::WithdrawAlert(profile) => self.alerts.withdraw(&profile),
             Effect::AlertBy(way) => self.alerts.change(way),
@@ -197,6 +233,33 @@ impl Performer {
             self.files = self.files.opened_by(key);
         }
         Vault::open(keyring, &self.files)
+    }
+
+    /// Watches the vault anew, or no more.
+    fn watch_vault(&mut self, is_wanted: bool) {
+        self.vault_watch = JoinSet::new();
+        // Elsewhere, no keyring says when it is unlocked, and the broker does not order this.
+        #[cfg(target_os = "linux")]
+        if is_wanted {
+            let (driver, vault) = (self.driver.clone(), self.vault.clone());
+            let watch = async move { vault.watch(|| driver.happened(Event::VaultUnlocked)).await };
+            self.vault_watch.spawn_local(watch);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = is_wanted;
+    }
+
+    /// Watches the network, or no more. Where the system does not say when it is another, pauses end by themselves.
+    fn watch_network(&mut self, is_wanted: bool) {
+        self.network_watch = JoinSet::new();
+        #[cfg(target_os = "linux")]
+        if is_wanted {
+            let driver = self.driver.clone();
+            let watch = async move { crate::netlink::watch(|| driver.happened(Event::Online)).await };
+            self.network_watch.spawn_local(watch);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = is_wanted;
     }
 
     fn note(&self, entry: Entry) {

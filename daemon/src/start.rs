@@ -31,6 +31,7 @@ use crate::{
     log::{self, LogFile, Sink},
     notify::ServiceManager,
     perform::Performer,
+    vault,
 };
 use rally_cred_core::{
     Broker, Facts,
@@ -212,11 +213,7 @@ fn serve(sink: Sink, origins: Origins, when_ready: impl FnOnce()) -> Result<(), 
         config.notify = Notify::Off;
     }
     log::open(sink, std::env::var("RALLY_CRED_LOG").ok().as_deref())?;
-    std::panic::set_hook(Box::new(|panic| {
-        // The place helps to find the cause; the message could quote anything.
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a part of the daemon failed");
-    }));
+    std::panic::set_hook(Box::new(log_panic));
     let mut builder = Builder::new_current_thread();
     // The thread parks once everybody is answered.
     builder.enable_all().on_thread_park(log::catch_up);
@@ -225,6 +222,12 @@ fn serve(sink: Sink, origins: Origins, when_ready: impl FnOnce()) -> Result<(), 
     // A hanging keyring call must not delay the end.
     runtime.shutdown_timeout(LAST_JOBS);
     outcome
+}
+
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    // The place helps to find the cause; the message could quote anything.
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(place, "a part of the daemon failed");
 }
 
 async fn serve_until_told(
@@ -256,6 +259,7 @@ async fn serve_until_told(
         pid: std::process::id(),
         config: config_path.display().to_string(),
         network: network::shown(|name| std::env::var_os(name)),
+        places: vault::places(),
         confinement,
     };
     watch_signals(&driver)?;
@@ -412,4 +416,30 @@ fn say(out: &mut dyn Write, text: &str, code: ExitCode) -> ExitCode {
     // Whoever closed the pipe wants no text.
     writeln!(out, "{}", visible(text)).ok();
     code
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, process::Command};
+
+    use super::*;
+
+    /// Set in the process that fails.
+    const FAILS: &str = "RALLY_CRED_TEST_FAILS";
+
+    #[test]
+    fn a_failure_is_logged_with_its_place_and_without_its_message() {
+        if env::var_os(FAILS).is_some() {
+            log::open(Sink::Stderr, Some("trace")).unwrap();
+            std::panic::set_hook(Box::new(log_panic));
+            panic!("canary");
+        }
+        let this = "start::tests::a_failure_is_logged_with_its_place_and_without_its_message";
+        let mut again = Command::new(env::current_exe().unwrap());
+        let failed = again.args(["--exact", this, "--nocapture"]).env(FAILS, "1").output().unwrap();
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&failed.stdout), String::from_utf8_lossy(&failed.stderr));
+        assert!(!failed.status.success() && said.contains("a part of the daemon failed place="), "{said}");
+        assert!(!said.contains("canary") && said.contains(file!()), "{said}");
+    }
 }

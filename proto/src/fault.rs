@@ -144,6 +144,8 @@ kinds! {
     SignInNeeded = 3, "sign_in_needed", run "rally-cred login";
     /// The client secret is not known yet: run `rally-cred login`, which asks for it.
     ClientSecretNeeded = 3, "client_secret_needed", run "rally-cred login";
+    /// The user has not let this program have the token, and this request does not wait for it: press Allow.
+    ConsentNeeded = 3, "consent_needed", say "press Allow in the notification, then ask again";
     /// The user pressed "Deny", or signed out while others waited: run `rally-cred login` to try again.
     Denied = 4, "denied", run "rally-cred login";
     /// Rally did not take the authorization code: run `rally-cred login` again.
@@ -154,6 +156,8 @@ kinds! {
     TokenRefused = 4, "token_refused", run "rally-cred login";
     /// The subscription does not allow this address: use the network that it allows.
     AddressNotAllowed = 4, "address_not_allowed", say "connect through the network or VPN that your subscription allows";
+    /// This program may not have the token, by the config file or the user's word: see `rally-cred status --audit`.
+    NotAllowed = 4, "not_allowed", run "rally-cred status --audit";
     /// The time given ran out: try again, with more time.
     TimedOut = 5, "timed_out", run "rally-cred status";
     /// No daemon answers: start it.
@@ -188,6 +192,8 @@ impl FaultKind {
             Self::PortTaken
             | Self::PortForbidden
             | Self::SignInNeeded
+            | Self::ConsentNeeded
+            | Self::NotAllowed
             | Self::ClientSecretNeeded
             | Self::Denied
             | Self::CodeRefused

@@ -37,7 +37,8 @@ impl Ask {
                 // Static credentials stay where they are.
                 takes_authtype: _,
                 awaits_sign_in: _,
-            }) => Ok(Self::Get(Get { target, wait, min_validity, ..Get::default() })),
+                awaits_unlock,
+            }) => Ok(Self::Get(Get { target, wait, min_validity, awaits_unlock, ..Get::default() })),
             Self::Status(StatusAsk { profile, check: false }) => {
                 Ok(Self::Status(StatusAsk { profile, check: false }))
             }
@@ -122,8 +123,10 @@ fn status_of_near(status: Status, near: &str) -> Status {
         forwarded_by: _,
         locked,
     } = status;
-    let VaultStatus { kind, keeps, fault } = vault;
-    let vault = VaultStatus { kind, keeps, fault: fault.map(|fault| of_near(fault, near)) };
+    // What else it could use is its own matter.
+    let VaultStatus { kind, keeps, fault, others: _ } = vault;
+    let vault =
+        VaultStatus { kind, keeps, fault: fault.map(|fault| of_near(fault, near)), others: Vec::new() };
     Status {
         release,
         pid,
@@ -174,9 +177,10 @@ mod tests {
             min_validity: 9,
             takes_authtype: true,
             awaits_sign_in: true,
+            awaits_unlock: true,
         };
         let Ok(Ask::Get(taken)) = Ask::Get(get).from_afar() else { panic!("a get is refused") };
-        assert_eq!(taken, Get { target, wait: 7, min_validity: 9, ..Get::default() });
+        assert_eq!(taken, Get { target, wait: 7, min_validity: 9, awaits_unlock: true, ..Get::default() });
         assert!(!taken.interactive && !taken.takes_authtype && !taken.awaits_sign_in);
     }
 
@@ -192,12 +196,23 @@ mod tests {
     }
 
     #[test]
+    fn two_machines_that_do_not_understand_each_other_need_one_release_on_both() {
+        let skew = Fault::new(FaultKind::VersionSkew, "apart").run("rally-cred daemon restart");
+        let Some(Answer::Reply(Reply::Error(fault))) = Answer::Reply(Reply::Error(skew)).to_afar("laptop")
+        else {
+            panic!("no error")
+        };
+        let remedy = "install the same release of rally-cred here and on laptop";
+        assert_eq!(fault.remedy.unwrap().to_string(), remedy);
+    }
+
+    #[test]
     fn a_status_from_afar_tells_nothing_of_the_near_sides_network_and_stores() {
         let status = Status {
             release: "0.1.0".to_owned(),
             pid: 1,
             config: "/c".to_owned(),
-            vault: VaultStatus { kind: "auto".to_owned(), keeps: None, fault: None },
+            vault: VaultStatus { kind: "auto".to_owned(), keeps: None, fault: None, others: Vec::new() },
             static_hosts: vec!["https://git.example.com".to_owned()],
             network: Some([("HTTPS_PROXY".to_owned(), "http://proxy".to_owned())].into()),
             confinement: None,

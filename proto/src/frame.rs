@@ -2,7 +2,7 @@
 //! Does not: read or write by itself, so that blocking and asynchronous peers share it.
 //! Used by: the blocking client and the daemon's sessions.
 
-use std::io;
+use std::{fmt, io};
 
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
@@ -44,9 +44,15 @@ pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, BadFrame> {
 }
 
 /// Bytes that arrive in pieces, cut into frames. What it holds is wiped when dropped.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Lines {
     held: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lines({} bytes)", self.held.len())
+    }
 }
 
 impl Lines {

@@ -115,6 +115,7 @@ impl Ask {
                 min_validity: _,
                 takes_authtype: _,
                 awaits_sign_in: _,
+                awaits_unlock: _,
             })
             | Self::Erase(Erase { target, token: _, credential: _ }) => {
                 let Target { profile, protocol, host, path, uri, username } = target;
@@ -209,6 +210,9 @@ pub struct Get {
     /// user is notified that a sign-in is needed. For programs without a person at hand that can wait.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub awaits_sign_in: bool,
+    /// Whether to wait, where the keyring is locked, until it is unlocked, in place of an error at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_unlock: bool,
 }
 
 impl Get {
@@ -232,6 +236,7 @@ impl Default for Get {
             min_validity: Self::default_min_validity(),
             takes_authtype: false,
             awaits_sign_in: false,
+            awaits_unlock: false,
         }
     }
 }
@@ -392,6 +397,8 @@ pub enum Fate {
     Replaced,
     /// The new place, which is in use, has another one, which stays.
     Newer,
+    /// The new place has one that a later version of rally-cred wrote. Both stay.
+    OfLaterVersion,
     /// It is deleted from the old place.
     Deleted,
     /// It stays in the old place, since the new one does not have it.
@@ -727,12 +734,16 @@ pub struct Waiting {
 pub enum WaitingOn {
     /// The keyring, perhaps for a person who unlocks it.
     Keyring,
+    /// A person who unlocks the keyring, which has said that it is locked.
+    KeyringUnlock,
     /// Rally's answer to a renewal.
     Renewal,
     /// Rally's answer to an authorization code.
     Exchange,
     /// The user, who has locked the daemon or had it locked.
     Unlock,
+    /// The user, who is asked whether this program may have the token.
+    Consent,
     /// Something that a newer daemon knows.
     #[serde(other)]
     Other,
@@ -952,6 +963,9 @@ pub struct VaultStatus {
     /// What is the matter with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
+    /// Of `auto`: the other places that this machine has, as the values of `keyring`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
 }
 
 /// One profile as it stands.

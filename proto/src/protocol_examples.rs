@@ -40,7 +40,7 @@ variants!(event_variant, EVENTS, Event: Authorize Waiting Notice Profile Finding
     TurnsHeld ForwardOpen Decision Unknown);
 variants!(reply_variant, REPLIES, Reply: Token StaticCredential NoMatch SignedIn SignedOut Status
     ShownGateway Done Error);
-variants!(waiting_variant, WAITINGS, WaitingOn: Keyring Renewal Exchange Unlock Other);
+variants!(waiting_variant, WAITINGS, WaitingOn: Keyring KeyringUnlock Renewal Exchange Unlock Consent Other);
 variants!(tried_variant, TRIED, Tried: Vault RedirectPort TokenCommand Rally Tls Clock Other);
 variants!(became_variant, BECAME, Became: Held Obtained Renewed Ended Refused SignInNeeded Other);
 variants!(state_variant, STATES, ProfileState:
@@ -170,6 +170,22 @@ fn every_message_has_an_example() {
         .filter(|one| !shown.contains(one))
         .collect();
     assert!(missing.is_empty(), "PROTOCOL.md has no example of {missing:?}");
+}
+
+#[test]
+fn another_machine_gets_tokens_and_status_and_every_other_request_is_refused_with_something_to_try() {
+    for example in examples().iter().filter(|example| example.is_ask) {
+        let ask: Ask = serde_json::from_value(example.written.clone()).unwrap();
+        let is_for_all = match &ask {
+            Ask::Get(_) => true,
+            Ask::Status(status) => !status.check,
+            _ => false,
+        };
+        match ask.from_afar() {
+            Ok(taken) => assert!(is_for_all, "{} became {taken:?}", example.written),
+            Err(fault) => assert!(!is_for_all && fault.remedy.is_some(), "{}: {fault}", example.written),
+        }
+    }
 }
 
 #[test]

@@ -83,6 +83,10 @@ pub fn lock_folder(socket: &Path) -> Result<PathBuf, Fault> {
 #[cfg(unix)]
 const LONGEST: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 107 } else { 103 };
 
+/// What gives the socket a short path on a local file system.
+#[cfg(unix)]
+const SHORT_PATH: &str = "export RALLY_CRED_SOCKET=\"${TMPDIR:-/tmp}/rally-cred-$(id -u)/agent.sock\"";
+
 /// Refuses a path that is too long for a socket, before the system does so in words that do not say what to do.
 #[cfg(unix)]
 pub fn check_length(socket: &Path) -> Result<(), Fault> {
@@ -96,12 +100,50 @@ pub fn check_length(socket: &Path) -> Result<(), Fault> {
     let source = if is_chosen { OVERRIDE } else { "the path of the user's runtime folder" };
     Err(Fault::new(FaultKind::Failed, format!("the socket path {} is too long", socket.display()))
         .why(format!("{source} gives it {length} bytes, and a socket's path has room for {LONGEST}"))
-        .remedy(format!("export {OVERRIDE}=\"${{TMPDIR:-/tmp}}/rally-cred-$(id -u)/agent.sock\"")))
+        .remedy(SHORT_PATH))
 }
 
 /// Names of pipes have room enough.
 #[cfg(windows)]
 pub fn check_length(_socket: &Path) -> Result<(), Fault> {
+    Ok(())
+}
+
+/// Refuses a place on a file system that other hosts see too: they would find a socket on which nobody listens there, and
+/// a lock that is held by nobody they know. Nothing is to be made or locked before it.
+#[cfg(target_os = "linux")]
+pub fn check_local(socket: &Path) -> Result<(), Fault> {
+    let folder = lock_folder(socket)?;
+    // What does not exist would be made in the nearest folder that does.
+    let found = folder.ancestors().find_map(|place| rustix::fs::statfs(place).ok());
+    let Some(name) = found.and_then(|found| network_name(found.f_type as u32)) else { return Ok(()) };
+    Err(Fault::new(
+        FaultKind::Failed,
+        format!("the socket folder {} is on a network file system", folder.display()),
+    )
+    .why(format!("it is {name}, where sockets and locks are not this machine's alone"))
+    .remedy(SHORT_PATH))
+}
+
+/// What hosts may share, by the number of its kind in `linux/magic.h` or, where that has none, in its own sources.
+#[cfg(target_os = "linux")]
+fn network_name(kind: u32) -> Option<&'static str> {
+    Some(match kind {
+        0x6969 => "NFS",
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => "SMB",
+        0x5346_414f | 0x6b41_4653 => "AFS",
+        0x00c3_6400 => "Ceph",
+        0x0bd0_0bd0 => "Lustre",
+        0x4750_4653 => "GPFS",
+        0x7461_636f => "OCFS2",
+        0x0116_1970 => "GFS2",
+        _ => return None,
+    })
+}
+
+/// A pipe has no folder, and on macOS file systems have names and no numbers to know them by.
+#[cfg(not(target_os = "linux"))]
+pub fn check_local(_socket: &Path) -> Result<(), Fault> {
     Ok(())
 }
 

@@ -9,10 +9,17 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::mpsc, thread};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+};
 
 use tempfile::TempDir;
 use zbus::blocking::{Connection, MessageIterator};
+use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue, Value};
 use zbus::{blocking::connection::Builder, message::Type};
 
 /// What unlocks the keyring of a test.
@@ -44,6 +51,18 @@ impl KeyringSession {
 
     /// A bus on which nobody keeps secrets, and nobody can be started to.
     pub fn start_without_keyring() -> Self {
+        Self::start_bus(|runtime| format!("unix:dir={}", runtime.display()))
+    }
+
+    /// A bus that listens at this path, and on it an unlocked keyring.
+    pub fn start_at(socket: &Path) -> Self {
+        let mut session = Self::start_bus(|_| format!("unix:path={}", socket.display()));
+        session.restart_keyring(true);
+        session
+    }
+
+    /// `listen`: where the bus listens, given the runtime folder of its session.
+    fn start_bus(listen: impl FnOnce(&Path) -> String) -> Self {
         let home =
             tempfile::Builder::new().prefix("rally-cred-keyring-").tempdir().expect("a temporary folder");
         let runtime = home.path().join("run");
@@ -54,10 +73,10 @@ impl KeyringSession {
         let text = format!(
             "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
              \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n\
-             <busconfig><type>session</type><listen>unix:dir={}</listen>\
+             <busconfig><type>session</type><listen>{}</listen>\
              <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
              <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>",
-            runtime.display()
+            listen(&runtime)
         );
         fs::write(&config, text).expect("a bus configuration");
         let mut bus = Command::new("dbus-daemon")
@@ -159,6 +178,23 @@ impl KeyringSession {
             "array:objpath:/org/freedesktop/secrets/collection/login",
         ]);
         assert!(locked, "the keyring cannot be locked");
+    }
+
+    /// Unlocks the keyring, as a desktop does once its user is back.
+    pub fn unlock(&self) {
+        let bus = Builder::address(self.address.as_str()).and_then(Builder::build).expect("the bus");
+        let (keyring, path) = (Some("org.freedesktop.secrets"), "/org/freedesktop/secrets");
+        // The value that names no algorithm is an empty text.
+        let plain = ("plain", Value::from(""));
+        let opened =
+            bus.call_method(keyring, path, Some("org.freedesktop.Secret.Service"), "OpenSession", &plain);
+        let opened = opened.expect("a session");
+        let (_, session): (OwnedValue, OwnedObjectPath) = opened.body().deserialize().expect("its path");
+        let password = (session, Vec::<u8>::new(), PASSWORD.as_bytes(), "text/plain");
+        let collection = ObjectPath::from_static_str_unchecked("/org/freedesktop/secrets/collection/login");
+        let interface = Some("org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface");
+        bus.call_method(keyring, path, interface, "UnlockWithMasterPassword", &(collection, password))
+            .expect("a keyring that takes its password");
     }
 
     /// Puts a prompter on the bus that never answers, as one that waits for a person who is not there.

@@ -31,6 +31,8 @@ scope = "alm"
 ca_file = "~/.config/rally-cred/ca.pem"
 username = "me@example.com"
 client_secret_command = ["pass", "show", "rally/client-secret"]
+confirm = "new"
+allow = ["/usr/bin/git", "gateway mcp"]
 
 [profile.ci]
 token_command = ["give-rally-token", "--for", "ci"]

@@ -3,13 +3,14 @@
 //! Used by: the tests of forwarding.
 #![expect(clippy::expect_used, reason = "a host that cannot be made is the end of its test")]
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{fs, io, thread};
+use std::{fs, thread};
 
 use crate::world::{self, Ended, Running, World};
 
@@ -104,6 +105,11 @@ impl FarSide {
         }
     }
 
+    /// Loses whatever either side sends from now on, or no longer. No connection is closed by that.
+    pub fn fall_silent(&self, is_silent: bool) {
+        self.network.is_silent.store(is_silent, Ordering::SeqCst);
+    }
+
     /// Breaks every connection between the two.
     pub fn break_network(&self) {
         self.network.sever();
@@ -164,6 +170,7 @@ fn begin(mut sshd: Command) -> Running {
 struct Network {
     port: u16,
     open: Arc<Mutex<Vec<TcpStream>>>,
+    is_silent: Arc<AtomicBool>,
 }
 
 impl Network {
@@ -172,20 +179,31 @@ impl Network {
         let own = listener.local_addr().expect("its number").port();
         let open = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&open);
+        let is_silent = Arc::new(AtomicBool::new(false));
+        let loses = Arc::clone(&is_silent);
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
                 let far = connect(port);
                 for (from, to) in [(&near, &far), (&far, &near)] {
                     let (mut from, mut to) = (copy_of(from), copy_of(to));
                     kept.lock().unwrap_or_else(PoisonError::into_inner).push(copy_of(&from));
+                    let loses = Arc::clone(&loses);
                     thread::spawn(move || {
-                        io::copy(&mut from, &mut to).ok();
+                        let mut piece = [0; 4096];
+                        while let Some(piece) =
+                            from.read(&mut piece).ok().and_then(|count| piece.get(..count))
+                        {
+                            let is_lost = loses.load(Ordering::SeqCst);
+                            if piece.is_empty() || !is_lost && to.write_all(piece).is_err() {
+                                break;
+                            }
+                        }
                         to.flush().and_then(|()| to.shutdown(Shutdown::Write)).ok();
                     });
                 }
             }
         });
-        Self { port: own, open }
+        Self { port: own, open, is_silent }
     }
 
     fn sever(&self) {

@@ -25,6 +25,9 @@ use crate::{browser, world};
 /// How long a page may take to show what a test waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A host of which the browser takes 127.0.0.1 for the address.
+pub const REBOUND: &str = "rebound.test";
+
 /// How an element is named in the protocol's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -66,7 +69,9 @@ impl WebDriver {
         // Without a sandbox, since a test machine may run all as root, in containers that cannot make namespaces.
         let flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run \
                      --disable-background-networking --disable-component-update --disable-sync --window-size=900,700";
-        let flags: Vec<_> = flags.split(' ').chain([profile.as_str()]).collect();
+        // A name of somebody else's domain, which they let lead to this machine.
+        let rebound = format!("--host-resolver-rules=MAP {REBOUND} 127.0.0.1");
+        let flags: Vec<_> = flags.split(' ').chain([profile.as_str(), &rebound]).collect();
         // A page that waits for Rally must not hold up what else the test does.
         let wanted = json!({"acceptInsecureCerts": true, "pageLoadStrategy": "none", "goog:chromeOptions": {"args": flags}});
         let started = this.ask(Method::POST, "", Some(json!({"capabilities": {"alwaysMatch": wanted}})));
@@ -111,6 +116,15 @@ impl WebDriver {
                 return;
             }
             assert!(began.elapsed() < PATIENCE, "{text:?} does not come, but {shown}");
+        }
+    }
+
+    /// Waits until a script of the test's own returns `true`.
+    #[track_caller]
+    pub fn wait_until(&self, script: &str) {
+        let began = Instant::now();
+        while self.run(script) != true {
+            assert!(began.elapsed() < PATIENCE, "this does not come true: {script}");
         }
     }
 

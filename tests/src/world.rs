@@ -341,6 +341,11 @@ impl Running {
         ended
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+
     /// Waits for the end.
     pub fn wait(&mut self) -> ExitStatus {
         self.0.wait().expect("a child that can be waited for")

@@ -2,10 +2,15 @@
 //! Does not: repeat what `daemon/src/flow` proves about requests that no browser makes.
 //! Used by: `main`.
 
-use std::{fs, thread};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+};
 
 use rally_cred_tests::sandbox::{Endpoint, Fault, Planted, Sandbox};
-use rally_cred_tests::webdriver::{Scheme, WebDriver};
+use rally_cred_tests::webdriver::{REBOUND, Scheme, WebDriver};
 use rally_cred_tests::world::{self, Running, World};
 use rally_cred_tests::{generated, picture};
 
@@ -99,6 +104,12 @@ impl Stage {
         assert_eq!(picture::source_of(&found).as_deref(), Some(source), "{path}: {}", generated::HOW);
         assert!(found.len() < 60 * 1024, "{path} is too large for a document");
     }
+}
+
+/// The value of a parameter of an address.
+fn parameter(url: &str, name: &str) -> String {
+    let url = url::Url::parse(url).unwrap();
+    url.query_pairs().find(|(found, _)| found == name).unwrap().1.into_owned()
 }
 
 /// The language; how many landmarks `main`; what came from elsewhere; what runs or is not described.
@@ -249,10 +260,6 @@ fn a_page_cannot_end_or_forge_a_sign_in_and_two_profiles_are_not_mixed() {
     stage.world.client(&["daemon", "reload"], "").succeeded();
     let (login, url) = stage.begin_unseen(&["default"]);
     let (mut other, other_url) = stage.begin_unseen(&["other"]);
-    let parameter = |url: &str, name: &str| {
-        let url = url::Url::parse(url).unwrap();
-        url.query_pairs().find(|(found, _)| found == name).unwrap().1.into_owned()
-    };
     let (state, other_state) = (parameter(&url, "state"), parameter(&other_url, "state"));
     let redirect = parameter(&url, "redirect_uri");
     let long = "x".repeat(20_000);
@@ -284,6 +291,70 @@ fn a_page_cannot_end_or_forge_a_sign_in_and_two_profiles_are_not_mixed() {
     stage.browser.wait_for_page("Authorization Request - Rally sandbox");
     stage.browser.press("Allow Access");
     stage.wait_for("Signed in to Rally", "after-forgeries");
+    login.end().succeeded();
+    assert_eq!(stage.sandbox.counters().code_exchanges(), 1);
+}
+
+/// A web server that shows the same page at every address, until the test ends. Returns its address.
+fn serve_page(page: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close";
+            // A browser may connect and ask for nothing; what it asks does not matter.
+            stream.read(&mut [0; 4096]).ok();
+            write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{page}", page.len()).ok();
+        }
+    });
+    address
+}
+
+#[test]
+fn a_page_that_knows_the_state_can_neither_use_it_up_across_sites_nor_by_a_name_of_its_own() {
+    let stage = Stage::new();
+    let (login, url) = stage.begin_unseen(&[]);
+    let mut theirs = url::Url::parse(&parameter(&url, "redirect_uri")).unwrap();
+    let state = parameter(&url, "state");
+    theirs.query_pairs_mut().append_pair("code", "theirs").append_pair("state", &state);
+    let elsewhere = serve_page("<title>Elsewhere</title><body></body>");
+
+    // What a page can load or send without leaving. Each address differs, so that each is seen to have been asked for.
+    stage.browser.open(&elsewhere);
+    stage.browser.wait_for_page("Elsewhere");
+    stage.browser.run(&format!(
+        "const address = way => '{theirs}&way=' + way;
+        const load = (tag, more) => document.body.append(Object.assign(document.createElement(tag), more));
+        load('img', {{ src: address('img') }});
+        load('iframe', {{ src: address('iframe') }});
+        load('link', {{ rel: 'stylesheet', href: address('link') }});
+        for (const method of ['GET', 'POST'])
+            fetch(address(method), {{ method, mode: 'no-cors', credentials: 'include' }}).catch(() => {{}});
+        navigator.sendBeacon(address('beacon'), 'x');"
+    ));
+    for way in ["img", "iframe", "link", "GET", "POST", "beacon"] {
+        stage.browser.wait_until(&format!(
+            "return performance.getEntriesByType('resource').some(entry => entry.name.endsWith('&way={way}'))"
+        ));
+    }
+    // A form, for which the page is left.
+    stage.browser.run(&format!(
+        "const form = Object.assign(document.createElement('form'), {{ method: 'POST', action: '{theirs}' }});
+        document.body.append(form);
+        form.submit();"
+    ));
+    stage.browser.wait_for_text("only a browser's GET is answered here");
+
+    // Their own name leads to this machine, so that our port is a part of their site.
+    let mut rebound = theirs.clone();
+    rebound.set_host(Some(REBOUND)).unwrap();
+    stage.browser.open(rebound.as_str());
+    stage.browser.wait_for_text("this address belongs to another server");
+
+    stage.browser.open(&url);
+    stage.browser.wait_for_page("Authorization Request - Rally sandbox");
+    stage.browser.press("Allow Access");
+    stage.browser.wait_for_page("Signed in to Rally – rally-cred");
     login.end().succeeded();
     assert_eq!(stage.sandbox.counters().code_exchanges(), 1);
 }

@@ -9,7 +9,7 @@ use rally_cred_tests::world::{self, Ended, World};
 use serde_json::Value;
 
 use crate::no_daemon::handed_in;
-use crate::sign_in::{signed_in, with_browser};
+use crate::sign_in::{signed_in, with_browser, world_with_keyring};
 
 /// The block below a heading.
 fn block(heading: &str) -> String {
@@ -47,6 +47,25 @@ fn words(line: &str) -> Vec<String> {
 fn run(world: &World, words: &[String]) -> Ended {
     let (program, arguments) = words.split_first().unwrap();
     world.run(program, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), "")
+}
+
+#[test]
+fn the_item_that_is_copied_by_the_documented_lines_signs_another_machine_in() {
+    let (sandbox, mut person, _keyring) = world_with_keyring();
+    fs::write(person.path("secret"), sandbox.options().client_secret).unwrap();
+    person.set("RALLY_CRED_CLIENT_SECRET_FILE", person.path("secret").display());
+    person.run("sh", &["-ec", &block("What a machine without a person needs")], "").succeeded();
+    let mut world = World::new();
+    world.configure(&format!("keyring = \"memory\"\n{}", world::profile_for(&sandbox)));
+    for (variable, file) in
+        [("RALLY_CRED_SIGN_IN_FILE", "sign-in"), ("RALLY_CRED_CLIENT_SECRET_FILE", "secret")]
+    {
+        world.set(variable, person.path(file).display());
+    }
+    is_token(
+        &sandbox,
+        &world.client(&["get", "--no-daemon", "--profile", "default", "--format", "token"], ""),
+    );
 }
 
 #[test]

@@ -137,6 +137,33 @@ fn whoever_is_killed_at_any_step_of_a_renewal_leaves_the_others_a_token_or_a_pla
 }
 
 #[test]
+fn who_is_cut_off_in_mid_renewal_until_its_lease_has_lapsed_still_has_the_token_for_all() {
+    let (bao, sandbox) = (OpenBao::start(), short_lived());
+    let [first, second] = [0, 1].map(|_| Machine::start(&bao, &sandbox, "lapse", |_| {}));
+    first.sign_in(&sandbox);
+    first.get().succeeded();
+    let save = Hold { begins: "POST /v1/rally/data/agents/", number: 2, is_answer: false };
+    first.gate.hold(save);
+    thread::scope(|asking| {
+        asking.spawn(|| {
+            first.gate.until_held();
+            first.gate.cut(true);
+            first.gate.let_go();
+        });
+        // Rally has given it the next token, which it cannot save.
+        let refused = first.until_refused();
+        assert!(refused.code == Some(7) && refused.said().contains("cannot be reached"), "{refused:?}");
+    });
+    // The second waits until the lease has lapsed, and finds the refresh token used up.
+    let refused = second.until_refused();
+    assert!(refused.code == Some(3) && refused.said().contains("rally-cred login"), "{refused:?}");
+    first.gate.cut(false);
+    for machine in [&first, &second] {
+        machine.until_served();
+    }
+}
+
+#[test]
 fn without_the_vault_a_good_token_is_given_out_nothing_is_renewed_and_the_message_says_why() {
     let (bao, sandbox) = (OpenBao::start(), short_lived());
     let machine = Machine::start(&bao, &sandbox, "trouble", |_| {});

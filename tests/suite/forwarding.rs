@@ -182,6 +182,26 @@ fn a_broken_connection_is_made_again() {
 }
 
 #[test]
+fn a_host_that_falls_silent_is_noticed_and_the_connection_is_made_again_once_it_speaks() {
+    let (_sandbox, mut near_side, _daemon) = signed_in();
+    let far = FarSide::start(&mut near_side);
+    // The times that ssh is given otherwise add up to a minute.
+    let quick = ["ServerAliveInterval", "ServerAliveCountMax", "ConnectTimeout"];
+    let quick = quick.map(|name| format!("--ssh=-o{name}=1"));
+    let words = ["forward", &quick[0], &quick[1], &quick[2], HOST];
+    let mut forward = near_side.start("rally-cred", &words);
+    wait_until_ready(&mut forward);
+    far.fall_silent(true);
+    // The second is the one that nobody has answered at all.
+    for _ in 0..2 {
+        forward.wait_for_line("the connection to build has ended");
+    }
+    far.fall_silent(false);
+    wait_until_ready(&mut forward);
+    assert_eq!(far.run(&TOKEN, "").succeeded().stdout, token_of(&near_side));
+}
+
+#[test]
 fn a_near_side_that_is_gone_is_named_with_the_command_that_brings_it_back() {
     let (_sandbox, mut near_side, mut daemon) = signed_in();
     let far = FarSide::start(&mut near_side);

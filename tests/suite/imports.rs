@@ -143,9 +143,9 @@ fn files_import_each_other_in_one_direction_only() {
 
 /// The daemon's parts: each knows parts of earlier lines only, so no shell knows another.
 const PARTS: [&str; 7] = [
-    "caller clock environment episode loans outside private_file refusal words worker",
+    "bus caller clock descriptor environment episode loans outside private_file refusal words worker",
     "confinement notify program",
-    "http secret_source",
+    "http netlink secret_source",
     "driver",
     "activation alert command_line config endpoint flow gateway ipc log logind token_command vault",
     "perform",

@@ -62,17 +62,18 @@ fn the_page_of_the_config_file_names_every_key_that_the_daemon_reads() {
     #[rustfmt::skip]
     let Profile {
         name: _, is_default: _, base_url: _, token_command: _, client_id: _, redirect_uri: _, scope: _, ca_file, username,
-        client_secret_source, also,
+        client_secret_source, also, gate,
     } = &profiles["europe"];
     assert!(profiles["ci"].token_command.is_some());
     assert!(ca_file.is_some() && username.is_some() && client_secret_source.is_some() && !also.is_empty());
+    assert!(gate.allow.is_some() && gate.confirms_new);
     let GatewaySettings { profile: _, port, via, paths: _, wait: _ } = &gateways["mcp"];
     assert!(port.is_some() && via.is_some());
     let pages = man::pages().unwrap();
     let (_, page) = pages.iter().find(|(name, _)| *name == "rally-cred.toml.5").unwrap();
     let (described, example) = page.split_once(".SH \"EXAMPLE\"").unwrap();
     let keys = "default_profile keyring keyring_key notify notify_command base_url token_command client_id redirect_uri scope ca_file username \
-                client_secret_command origin header hosts profile port mode paths wait profiles on idle";
+                client_secret_command confirm allow origin header hosts profile port mode paths wait profiles on idle";
     for key in keys.split(' ') {
         assert!(described.contains(&format!("\\fB{key}\\fR")), "{key} is not described");
         assert!(example.contains(&format!("\n{key} = ")), "{key} is not in the example");

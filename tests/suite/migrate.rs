@@ -2,7 +2,12 @@
 //! Does not: test the places (`vault` and `places` do).
 //! Used by: `main`.
 
-use std::{fs, io::Write, os::unix::net::UnixStream};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+};
 
 use rally_cred_tests::{
     keyring::KeyringSession,
@@ -155,14 +160,205 @@ fn a_passphrase_opens_the_encrypted_files_until_the_daemon_ends() {
     let _daemon = world.start_daemon();
     let wrong = unlock("wrong");
     assert!(wrong.code == Some(7) && wrong.stderr.contains("not the passphrase"), "{wrong:?}");
-    assert_eq!(
-        unlock("right").succeeded().stdout,
-        "the encrypted files are open until the daemon ends\nunlocked\n"
-    );
+    // From a descriptor, as docs/reference.md has it.
+    fs::write(world.path("passphrase"), "right\n").unwrap();
+    let line = format!("exec 3<{}; rally-cred unlock <&3", world.path("passphrase").display());
+    let opened = world.run("sh", &["-c", &line], "").succeeded();
+    assert_eq!(opened.stdout, "the encrypted files are open until the daemon ends\nunlocked\n");
     world.client(&["get", "--format", "token", "--interactive", "never"], "").succeeded();
     assert_eq!(unlock("").succeeded().stdout, "unlocked\n", "nothing is asked that is known");
     // A lock is of memory; the key of the files is kept.
     world.client(&["lock"], "").succeeded();
     assert_eq!(unlock("").succeeded().stdout, "unlocked\n");
     world.client(&["get", "--format", "token", "--interactive", "never"], "").succeeded();
+}
+
+/// A helper program that keeps items in files, writes down each call, and stops before one of them until it is let go.
+const HELPER: &str = r#"cd "$HOME/helper" || exit 1
+echo "$1" >>calls
+if [ "$(wc -l <calls)" = "$(cat stop-at)" ]; then
+  echo $$ >stopped.new && mv stopped.new stopped
+  read -r line <go
+fi
+of() { printf %s "items/${1##*/}"; }
+case $1 in
+store)
+  item=$(cat)
+  url=${item#*\"ServerURL\":\"}
+  file=$(of "${url%%\"*}")
+  printf %s "$item" >"$file.new" && mv "$file.new" "$file"
+  ;;
+get)
+  file=$(of "$(cat)")
+  [ -e "$file" ] || { echo "credentials not found in native keychain"; exit 1; }
+  cat "$file"
+  ;;
+erase) rm "$(of "$(cat)")" ;;
+list)
+  printf {
+  comma=
+  for file in items/*; do
+    [ -e "$file" ] || continue
+    printf '%s"https://rally-cred.invalid/%s":"rally-cred"' "$comma" "${file##*/}"
+    comma=,
+  done
+  printf }
+  ;;
+esac
+"#;
+
+/// A user who is signed in, with a keyring and that helper.
+struct Slow(Scene);
+
+impl Slow {
+    fn new() -> Self {
+        let mut scene = Scene::new("keyring = \"os\"\n");
+        scene.world.stand_in("docker-credential-slow", HELPER);
+        let mut slow = Self(scene);
+        fs::create_dir_all(slow.path("items")).unwrap();
+        slow.0.world.run("mkfifo", &[slow.path("go").to_str().unwrap()], "").succeeded();
+        slow.forget_calls();
+        slow.0.restart();
+        slow
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.world.path("helper").join(name)
+    }
+
+    fn forget_calls(&self) {
+        fs::write(self.path("calls"), "").unwrap();
+        fs::write(self.path("stop-at"), "0").unwrap();
+    }
+
+    /// How often the helper was told to store something.
+    fn stores(&self) -> usize {
+        fs::read_to_string(self.path("calls")).unwrap().matches("store").count()
+    }
+
+    fn migrate(&self, from: &str, to: &str) -> String {
+        self.0.migrate(&["--from", from, "--to", to])
+    }
+
+    /// What the helper has of ours.
+    fn in_helper(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("items")).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Begins to migrate, and kills the client, or the daemon under it, where the helper stops before this call of it.
+    /// `false` if it came to its end before.
+    fn killed_at(&mut self, call: usize, (from, to): (&str, &str), is_client: bool) -> bool {
+        self.forget_calls();
+        fs::write(self.path("stop-at"), call.to_string()).unwrap();
+        let mut client =
+            self.0.world.start("rally-cred", &["keyring", "migrate", "--from", from, "--to", to]);
+        let stopped = loop {
+            match fs::read_to_string(self.path("stopped")) {
+                Ok(id) => break Some(id),
+                // What it wrote in the meantime counts.
+                Err(_) if client.has_ended() => break fs::read_to_string(self.path("stopped")).ok(),
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        let Some(helper) = stopped else { return false };
+        if is_client {
+            client.kill();
+        } else {
+            self.0.daemon.kill();
+        }
+        // Also if nobody reads it any more.
+        let mut go = fs::OpenOptions::new().read(true).write(true).open(self.path("go")).unwrap();
+        go.write_all(b"\n").unwrap();
+        let process = PathBuf::from("/proc").join(helper.trim());
+        while process.join("exe").exists() {
+            std::thread::yield_now();
+        }
+        drop(client);
+        fs::remove_file(self.path("stopped")).unwrap();
+        if !is_client {
+            self.0.daemon = self.0.world.start_daemon();
+        }
+        true
+    }
+}
+
+/// Kills a migration at each call of the helper, and has it run again: everything is in the new place alone, and served.
+fn kill_at_each_call(from: &str, to: &str, is_client: bool) {
+    let mut scene = Slow::new();
+    let is_to_helper = to != "os";
+    let mut calls = 1;
+    loop {
+        if scene.0.config().contains(&format!("keyring = \"{to}\"")) {
+            scene.migrate(to, from);
+        }
+        if !scene.killed_at(calls, (from, to), is_client) {
+            break;
+        }
+        let (stored, there) = (scene.stores(), scene.in_helper().len());
+        assert!(stored <= BOTH.len(), "nothing is stored twice");
+        scene.forget_calls();
+        scene.migrate(from, to);
+        if is_to_helper && !is_client {
+            assert_eq!(scene.stores(), BOTH.len() - there, "only what lacks is written");
+        }
+        let (old, new) = match is_to_helper {
+            true => (scene.0.in_keyring(), scene.in_helper()),
+            false => (scene.in_helper(), scene.0.in_keyring()),
+        };
+        assert_eq!((old, new), (Vec::new(), BOTH.map(str::to_owned).into()), "killed before call {calls}");
+        scene.0.expect_served();
+        // What a client was killed for matters only between two steps, each of which has several calls.
+        calls += if is_client { 3 } else { 1 };
+    }
+    assert!(calls > 5, "it came to its end before call {calls}");
+}
+
+#[test]
+fn a_daemon_killed_at_any_step_of_a_migration_loses_nothing_and_doubles_nothing() {
+    kill_at_each_call("os", "helper:slow", false);
+}
+
+#[test]
+fn a_daemon_killed_at_any_step_of_the_way_back_loses_nothing_either() {
+    kill_at_each_call("helper:slow", "os", false);
+}
+
+#[test]
+fn a_client_killed_at_any_step_of_a_migration_loses_nothing_and_doubles_nothing() {
+    kill_at_each_call("os", "helper:slow", true);
+}
+
+#[test]
+fn a_migration_writes_only_what_has_changed() {
+    let scene = Slow::new();
+    scene.migrate("os", "helper:slow");
+    assert_eq!(scene.stores(), BOTH.len());
+    scene.migrate("helper:slow", "os");
+    assert!(scene.in_helper().is_empty());
+    for (step, stores) in [("copy", BOTH.len()), ("copy", 0)] {
+        scene.forget_calls();
+        let ask = format!("{{\"v\":1,\"op\":\"move_items\",\"to\":\"helper:slow\",\"step\":\"{step}\"}}\n");
+        let mut client = UnixStream::connect(scene.0.world.path("run/rally-cred/agent.sock")).unwrap();
+        client.write_all(ask.as_bytes()).unwrap();
+        let told = BufReader::new(client).lines().map(Result::unwrap).find(|line| !line.contains("\"item\""));
+        assert_eq!(told.as_deref(), Some(r#"{"type":"done"}"#));
+        assert_eq!(scene.stores(), stores);
+    }
+}
+
+#[test]
+fn a_record_of_a_later_version_in_the_new_place_stays_and_so_does_what_would_replace_it() {
+    let scene = Slow::new();
+    let later =
+        r#"{"ServerURL":"https://rally-cred.invalid/token:default","Username":"x","Secret":"{\"v\":99}"}"#;
+    fs::write(scene.path("items/token:default"), later).unwrap();
+    let told = scene.migrate("os", "helper:slow");
+    let line = "token:default: is there already, from a later version of rally-cred, and both stay";
+    assert!(told.contains(line), "{told}");
+    assert_eq!(fs::read_to_string(scene.path("items/token:default")).unwrap(), later);
+    assert_eq!(scene.0.in_keyring(), ["token:default"]);
 }

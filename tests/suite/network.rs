@@ -1,5 +1,5 @@
-//! The way to Rally, on real processes: certificates that are wrong in different ways, and proxies that organisations
-//! have. Each trouble is told with what mends it, and passwords of proxies are seen nowhere.
+//! The way to Rally, on real processes: certificates that are wrong in different ways, portals in its place, and proxies
+//! that organisations have. Each trouble is told with what mends it, and passwords of proxies are seen nowhere.
 //! Does not: leave this machine.
 //! Used by: `main`.
 
@@ -7,11 +7,11 @@ use std::fs;
 
 use rally_cred_tests::connect_proxy::{ConnectProxy, Manner, PASSWORD};
 use rally_cred_tests::keyring::KeyringSession;
-use rally_cred_tests::sandbox::{Certificate, HOST, Sandbox};
+use rally_cred_tests::sandbox::{Certificate, Endpoint, Fault, HOST, Sandbox};
 use rally_cred_tests::world::{self, Ended, World};
 use serde_json::Value;
 
-use crate::sign_in::{begin, with_browser, world_with_browser};
+use crate::sign_in::{begin, signed_in_with_keyring, with_browser, world_with_browser};
 
 /// The fault of one check of `doctor`, or null.
 fn fault_of(world: &World, check: &str) -> Value {
@@ -153,6 +153,46 @@ fn the_right_password_of_a_proxy_is_given_and_shown_nowhere() {
     let status = world.client(&["status", "--json"], "");
     assert!(status.stdout.contains(&format!("http://…@{}", proxy.address())), "{status:?}");
     assert!(!format!("{doctor:?} {status:?} {report} {}", world.log()).contains(PASSWORD));
+}
+
+#[test]
+fn a_portal_in_rallys_place_is_told_as_such_and_costs_nobody_a_grant() {
+    let (sandbox, world, _keyring, _daemon) = signed_in_with_keyring();
+    let authorizations = sandbox.counters().authorizations;
+    let page =
+        "<html><title>Free Wi-Fi</title><form action=/login>{\"error\": \"invalid_grant\"}</form></html>";
+    let location = "http://portal.example/login?error=invalid_grant".to_owned();
+    for (fault, why) in [
+        (
+            Fault::Redirect { location },
+            "a redirect came (status 302), as a proxy or a network's sign-in page sends",
+        ),
+        (Fault::page(200, page), "a page came in place of JSON (status 200)"),
+        (Fault::page(400, page), "a page came in place of JSON (status 400)"),
+        (Fault::page(403, page), "a page came in place of JSON (status 403)"),
+        (Fault::page(511, page), "it answered with status 511"),
+    ] {
+        // A new daemon, which has failed at nothing yet and makes no pause.
+        world.client(&["daemon", "restart"], "").succeeded();
+        let token = world.client(&["get", "--format", "token"], "").succeeded().stdout;
+        assert!(sandbox.revoke(token.trim()));
+        sandbox.fault(Endpoint::Token, fault, None);
+        let erase = format!("url={}\npassword={token}\n", sandbox.base_url());
+        world.client(&["erase"], &erase).succeeded();
+        let got = world.client(&["get", "--format", "token", "--interactive", "never"], "");
+        assert_eq!((got.code, got.stdout.as_str()), (Some(8), ""), "{why}: {got:?}");
+        assert!(got.stderr.contains(why), "{why}: {got:?}");
+        let told = format!("{} {}", got.stderr, world.client(&["status"], "").stdout);
+        assert!(!told.contains("invalid_grant") && !told.contains("no longer accepts"), "{why}: {told}");
+        // Once Rally itself answers, the grant that the portal seemed to refuse gives a new token.
+        sandbox.clear_faults();
+        world.client(&["daemon", "restart"], "").succeeded();
+        world.client(&["erase"], erase).succeeded();
+        let renewed = world.client(&["get", "--format", "token", "--interactive", "never"], "").succeeded();
+        assert_ne!(renewed.stdout, token, "{why}");
+    }
+    assert_eq!(sandbox.counters().authorizations, authorizations);
+    assert!(!world.log().contains("invalid_grant"), "{}", world.log());
 }
 
 #[test]

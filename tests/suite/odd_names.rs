@@ -1,13 +1,15 @@
-//! Folders, files and arguments whose names would steer a terminal: none of that reaches it, and what helps still helps.
-//! Does not: try what servers send (`trouble` and `secrets` do).
+//! What would steer a terminal, in names of folders, files, arguments and clients, in the config file, and in Rally's words:
+//! none of that reaches it, a log or a page, and what helps still helps.
+//! Does not: try each way of writing it (`plain` does).
 //! Used by: `main`.
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, os::unix::fs::PermissionsExt};
 
 use rally_cred_proto::plain::plain;
-use rally_cred_tests::world::World;
+use rally_cred_tests::sandbox::{Endpoint, Fault};
+use rally_cred_tests::world::{self, Ended, World};
 
-use crate::sign_in::with_browser;
+use crate::sign_in::{begin, question, signed_in, with_browser, with_daemon, world_with_browser};
 
 /// A name that sets a title, turns red, goes up a line, and reverses what follows.
 const ODD: &str = "a\u{1b}]0;x\u{7}\u{1b}[31m\u{9b}A\u{202e}b's\nok   daemon";
@@ -15,6 +17,17 @@ const ODD: &str = "a\u{1b}]0;x\u{7}\u{1b}[31m\u{9b}A\u{202e}b's\nok   daemon";
 /// Whether a text shows nothing but itself, line by line.
 fn is_plain(text: &str) -> bool {
     text.lines().all(|line| line.chars().all(|c| plain(&c.to_string()).contains(c)))
+}
+
+/// Holds a text to showing nothing but itself, with none of its lines made up by an odd name.
+fn check(place: &str, text: &str) {
+    assert!(is_plain(text), "{place}: {text:?}");
+    assert!(!text.lines().any(|line| line.starts_with("ok   daemon")), "{place}: {text:?}");
+}
+
+fn check_ended(place: &str, ended: &Ended) {
+    check(place, &ended.stdout);
+    check(place, &ended.stderr);
 }
 
 /// A world whose config and state lie in such a folder.
@@ -61,12 +74,9 @@ fn names_that_would_steer_a_terminal_are_shown_and_do_nothing() {
         &["rally-credd", ODD],
         &["rally-credd", "--idle-exit", ODD],
     ] {
-        let ended = world.run(line[0], &line[1..], "");
-        assert!(is_plain(&ended.stdout) && is_plain(&ended.stderr), "{line:?}: {ended:?}");
-        let fakes = |text: &str| text.lines().any(|line| line.starts_with("ok   daemon"));
-        assert!(!fakes(&ended.stdout) && !fakes(&ended.stderr), "{line:?}: {ended:?}");
+        check_ended(&format!("{line:?}"), &world.run(line[0], &line[1..], ""));
     }
-    assert!(is_plain(&fs::read_to_string(&report).unwrap()));
+    check("the report", &fs::read_to_string(&report).unwrap());
     fs::set_permissions(world.path(ODD).join("rally-cred"), fs::Permissions::from_mode(0o700)).unwrap();
     let mut daemon = world.start("rally-credd", &[]);
     let ready = daemon.wait_for_line("ready");
@@ -97,4 +107,114 @@ fn a_remedy_for_an_odd_name_is_for_that_name() {
     let remedy = shown.lines().find_map(|line| line.trim().strip_prefix("try: chmod")).unwrap();
     assert_eq!(world.run("sh", &["-c", &format!("chmod{remedy}")], "").code, Some(0), "{remedy}");
     assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o755);
+}
+
+#[test]
+fn a_client_whose_name_would_steer_a_terminal_is_named_plainly_in_the_log() {
+    let (sandbox, world, _daemon) = signed_in();
+    let odd = world.path(ODD).display().to_string();
+    world.run("cp", &[&world::programs().join("rally-cred").display().to_string(), &odd], "").succeeded();
+    world.run(&odd, &["get"], question(&sandbox)).succeeded();
+    check("the log", &world.logged("/a]0;x[31mAb'sok   daemon"));
+}
+
+#[test]
+fn a_config_file_that_would_steer_a_terminal_is_told_and_does_nothing() {
+    let (sandbox, world, _daemon) = with_daemon(&[("RALLY_CRED_LOG", "trace")]);
+    let odd = serde_json::to_string(ODD).unwrap();
+    let profile = world::profile_for(&sandbox);
+    for text in [
+        format!("{odd} = 1\n"),
+        format!("keyring = {odd}\n"),
+        format!("[profile.{odd}]\n"),
+        format!("[profile.default]\n{odd} = 1\n"),
+        format!("[profile.default]\nbase_url = {odd}\n"),
+        format!("{profile}username = {odd}\n"),
+        format!("{profile}client_secret_command = [{odd}]\n"),
+        format!("notify_command = [{odd}]\n{profile}"),
+        format!("default_profile = {odd}\n{profile}"),
+        // As it is, which TOML does not allow.
+        format!("{ODD} = 1\n"),
+        format!("keyring = \"{ODD}\"\n"),
+    ] {
+        world.configure(&text);
+        for line in [
+            ["rally-cred", "config", "check"].as_slice(),
+            &["rally-credd", "--check-config"],
+            &["rally-cred", "daemon", "reload"],
+            &["rally-cred", "login", "--timeout", "1s"],
+            &["rally-cred", "status"],
+            &["rally-cred", "status", "--json"],
+            &["rally-cred", "doctor"],
+        ] {
+            check_ended(&format!("{line:?} of {text:?}"), &world.run(line[0], &line[1..], ""));
+        }
+    }
+    check("the log", &world.log());
+}
+
+#[test]
+fn what_rally_says_steers_no_terminal_log_or_page() {
+    let sandbox = world::sandbox_with(|options| {
+        options.user.user_name = ODD.to_owned();
+        options.user.display_name = ODD.to_owned();
+    });
+    let mut world = world_with_browser(&sandbox);
+    world.configure(&format!("keyring = \"memory\"\n{}", world::profile_for(&sandbox)));
+    world.set("RALLY_CRED_LOG", "trace");
+    let _daemon = world.start_daemon();
+    let secret = sandbox.options().client_secret;
+    // What is left of it, by which each place shows that it has Rally's words.
+    let left = "[31mAb's";
+    let says = |body: serde_json::Value| Fault::json(400, &body.to_string());
+    for fault in [
+        says(serde_json::json!({"error": ODD, "error_description": ODD})),
+        says(serde_json::json!({"error": "invalid_client", "error_description": ODD})),
+        Fault::page(403, &format!("<p>Your IP address, 192.0.2.7, may not use {ODD}. Ask.</p>")),
+    ] {
+        let place = format!("{fault:?}");
+        sandbox.fault(Endpoint::Token, fault, Some(1));
+        let (login, url) = begin(&world, &secret, &["--force"]);
+        let page = sandbox.browser().allow(&url).unwrap().text;
+        let ended = login.end();
+        check_ended(&place, &ended);
+        check(&place, &page);
+        assert!(ended.stderr.contains(left) || ended.stdout.contains(left), "{place}: {ended:?}");
+        assert!(page.contains("[31mAb&#39;s"), "{place}: {page}");
+        for command in [&["status"][..], &["status", "--json"], &["doctor"], &["doctor", "--json"]] {
+            check_ended(&place, &world.client(command, ""));
+        }
+    }
+
+    // A name, which only a user name that is plain is taken for.
+    let login = world.client(&["login", "--client-secret-stdin"], &secret).succeeded();
+    check_ended("a sign-in", &login);
+    for command in [&["status"][..], &["status", "--json"], &["get"]] {
+        check_ended("signed in", &world.client(command, question(&sandbox)));
+    }
+
+    // A redirect that carries words, and a renewal that is refused with some.
+    let (login, url) = begin(&world, &secret, &["--force"]);
+    let asked = url::Url::parse(&url).unwrap();
+    let of = |name: &str| asked.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
+    let mut answer = url::Url::parse(&of("redirect_uri")).unwrap();
+    answer.query_pairs_mut().extend_pairs([
+        ("error", ODD),
+        ("error_description", ODD),
+        ("state", &of("state")),
+    ]);
+    check("the page of a refusal", &sandbox.browser().open(answer.as_str()).unwrap().text);
+    let refused = login.end();
+    check_ended("a refusal", &refused);
+    assert!(refused.stderr.contains(left), "{refused:?}");
+
+    let body = serde_json::json!({"error": "invalid_grant", "error_description": ODD});
+    sandbox.fault(Endpoint::Token, says(body), None);
+    let token = world.client(&["get", "--format", "token"], "").stdout;
+    sandbox.revoke_all();
+    world.client(&["erase"], format!("url={}\npassword={token}\n", sandbox.base_url())).succeeded();
+    let got = world.client(&["get", "--interactive", "never"], "");
+    assert_eq!(got.code, Some(3), "{got:?}");
+    check_ended("a get", &got);
+    check("the log", &world.log());
 }

@@ -3,7 +3,8 @@
 //! Does not: look into the memory of a process.
 //! Used by: `main`.
 
-use std::{fs, os::unix::ffi::OsStrExt, path::Path};
+use std::os::unix::{ffi::OsStrExt, fs::DirBuilderExt, process::ExitStatusExt};
+use std::{fs, path::Path};
 
 use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::{Endpoint, Fault, Planted};
@@ -134,4 +135,53 @@ fn the_processes_cannot_be_dumped() {
     let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.0.id())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}
+
+/// Whether the system writes a dump of this program, which says on standard error when it runs, if it crashes in a folder
+/// where the daemon's confinement lets it write.
+fn is_dumped(program: &[&str]) -> bool {
+    let world = World::new();
+    let folder = world.path("state/rally-cred");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).unwrap();
+    let line = format!("ulimit -c unlimited && cd {} && exec \"$@\"", folder.display());
+    let mut process = world.start("sh", &[&["-c", &line, "sh"], program].concat());
+    process.wait_for_line("ready");
+    process.signal("ABRT");
+    process.wait().core_dumped()
+}
+
+#[test]
+fn a_daemon_that_crashes_is_not_dumped_where_another_program_is() {
+    if !is_dumped(&["sh", "-c", "echo ready >&2; exec cat"]) {
+        eprintln!("not tried: this system dumps no program");
+        return;
+    }
+    assert!(!is_dumped(&["rally-credd"]));
+}
+
+#[test]
+fn another_program_of_the_user_can_neither_read_the_daemons_memory_nor_trace_it() {
+    const USER: &str = "48274";
+    let world = World::new();
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("left out: this test has to run as root, to become another user");
+        return;
+    }
+    world.give_to(USER);
+    let as_user = ["--reuid", USER, "--regid", USER, "--clear-groups", "--bounding-set=-all", "--"];
+    let start = |program: &[&str]| {
+        let mut process = world.start("setpriv", &[&as_user[..], program].concat());
+        process.next_line_of_stdout();
+        process
+    };
+    let can_read = |of: u32| {
+        ["mem", "environ", "maps", "auxv"].map(|file| {
+            let path = format!("/proc/{of}/{file}");
+            world.run("setpriv", &[&as_user[..], &["sh", "-c", "exec 3<\"$0\"", &path]].concat(), "").code
+                == Some(0)
+        })
+    };
+    let (other, daemon) = (start(&["sh", "-c", "echo ready; exec cat"]), start(&["rally-credd", "--detach"]));
+    assert_eq!(can_read(other.0.id()), [true; 4], "what can be read of another program");
+    assert_eq!(can_read(daemon.0.id()), [false; 4]);
 }

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::{collections::BTreeSet, fs};
 
+use proc_macro2::{TokenStream, TokenTree};
 use pulldown_cmark::{Event, Options, Parser, Tag};
 use rally_cred_tests::generated;
 
@@ -257,4 +258,76 @@ fn no_test_sleeps_or_looks_for_a_line_of_the_log_once_and_no_file_names_a_machin
             assert!(!names_one, "{} names a machine's folder", path.display());
         }
     }
+}
+
+/// Finds the types whose `Debug` is derived, each with its name and what it is made of.
+fn find_printed(code: TokenStream, found: &mut Vec<(String, TokenStream)>) {
+    let mut is_printed = false;
+    let mut tokens = code.into_iter();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Ident(word) if word == "struct" || word == "enum" => {
+                let name = tokens.next().unwrap().to_string();
+                let rest = tokens.by_ref().find_map(|token| match token {
+                    TokenTree::Group(group) => Some(group.stream()),
+                    TokenTree::Punct(end) if end.as_char() == ';' => Some(TokenStream::new()),
+                    _ => None,
+                });
+                found.extend(std::mem::take(&mut is_printed).then_some((name, rest.unwrap_or_default())));
+            }
+            TokenTree::Group(group) => {
+                let text = group.to_string();
+                is_printed |= text.contains("derive") && text.contains("Debug");
+                find_printed(group.stream(), found);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The fields of a type, by name and type.
+fn fields(body: TokenStream) -> Vec<(String, String)> {
+    let tokens: Vec<_> = body.into_iter().collect();
+    let mut found = Vec::new();
+    for field in tokens.split(|token| token.to_string() == ",") {
+        let inner = field.iter().filter_map(|token| match token {
+            TokenTree::Group(group) if group.to_string().starts_with(['{', '(']) => {
+                Some(fields(group.stream()))
+            }
+            _ => None,
+        });
+        found.extend(inner.flatten());
+        if let Some(at) = field.iter().position(|token| token.to_string() == ":") {
+            let of_type = field[at + 1..].iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            found.push((field[..at].last().unwrap().to_string(), of_type));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_type_that_holds_a_secret_prints_it_as_debug() {
+    let is_secret = |name: &str| {
+        name.split('_').any(|word| matches!(word, "token" | "secret" | "password" | "passphrase" | "cookie"))
+    };
+    let is_text =
+        |of_type: &str| ["String", "str", "Vec < u8 >", "Cow"].iter().any(|text| of_type.contains(text));
+    let mut count = 0;
+    for (path, text) in all_sources().into_iter().filter(|(path, _)| !path.starts_with("tests")) {
+        let mut printed = Vec::new();
+        find_printed(text.parse().unwrap(), &mut printed);
+        for (name, body) in printed {
+            count += 1;
+            let place = format!("{} in {}", name, path.display());
+            // What is wiped is a secret, and prints itself unless it is a `Secret`.
+            assert!(
+                name == "Secret" || !body.to_string().contains("Zeroizing"),
+                "{place} prints what it wipes"
+            );
+            for (field, of_type) in fields(body) {
+                assert!(!is_secret(&field) || !is_text(&of_type), "{place} prints its {field}: {of_type}");
+            }
+        }
+    }
+    assert!(count > 100, "{count}");
 }

@@ -100,7 +100,7 @@ async fn a_copy_of_this_program_plays_its_part() {
         };
         match outcome {
             Ok(said) => println!("vault: {said}"),
-            Err(VaultTrouble::Missing(_)) => println!("vault: missing"),
+            Err(VaultTrouble::Missing(_) | VaultTrouble::NoKeyring { .. }) => println!("vault: missing"),
             Err(VaultTrouble::NoCollection) => println!("vault: no collection"),
             Err(VaultTrouble::Locked(_)) => println!("vault: locked"),
             Err(VaultTrouble::NeedsPassphrase) => println!("vault: needs its passphrase"),

@@ -105,6 +105,7 @@ fn said(fate: Fate, is_plan: bool) -> &'static str {
         (Fate::Replaced, true) => "would replace another one",
         (Fate::Replaced, false) => "replaces another one, and was read back",
         (Fate::Newer, _) => "is there already, and newer",
+        (Fate::OfLaterVersion, _) => "is there already, from a later version of rally-cred, and both stay",
         (Fate::Deleted, _) => "deleted from the old place",
         (Fate::Left, _) => "stays in the old place, which has a newer one or the only one",
         _ => "is treated in a way that this version does not know",

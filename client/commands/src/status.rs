@@ -117,6 +117,17 @@ fn shown(status: &Shown, now: i64) -> String {
     } = status;
     let (release, config, kept) = (plain(release), plain(config), kept(vault));
     let mut text = format!("daemon   {release} (process {pid})\nconfig   {config}\nkeyring  {kept}\n");
+    if vault.kind == "auto" {
+        let others = vault.others.iter().map(|place| plain(place)).collect::<Vec<_>>().join(", ");
+        // Writing to a string cannot fail.
+        match vault.fault.as_ref().and_then(|fault| fault.remedy.as_ref()) {
+            Some(remedy) => writeln!(text, "         try: {}", plain(&remedy.to_string())).ok(),
+            None if others.is_empty() => None,
+            None => {
+                writeln!(text, "         {others} could be used too: rally-cred keyring migrate --help").ok()
+            }
+        };
+    }
     if let Some(locked) = locked {
         writeln!(text, "lock     {}", lock(locked, now)).ok();
     }
@@ -178,15 +189,16 @@ pub(crate) fn confined(confinement: Confinement) -> String {
 }
 
 fn kept(vault: &VaultStatus) -> String {
-    let VaultStatus { kind, keeps, fault } = vault;
+    let VaultStatus { kind, keeps, fault, others: _ } = vault;
     let how = match (kind.as_str(), keeps, fault) {
         ("memory", ..) => "memory: signed in until the daemon stops".to_owned(),
         ("keyutils", Some(true), _) => "keeps tokens until the machine restarts".to_owned(),
         // Memory stands in.
-        ("auto", Some(false), Some(fault)) => format!(
-            "{}, so tokens are in memory until the daemon stops; see rally-cred doctor",
-            plain(&fault.what)
-        ),
+        ("auto", Some(false), Some(fault)) => {
+            let why = fault.why.as_ref().map_or_else(String::new, |why| format!(": {}", plain(why)));
+            format!("{}{why}; so tokens are in memory until the daemon stops", plain(&fault.what))
+        }
+        ("auto", Some(true), _) => "the OS keyring, since it answers; it keeps tokens".to_owned(),
         (_, Some(false), Some(fault)) => format!("{}, so tokens are in memory only", plain(&fault.what)),
         (_, Some(true), _) => "keeps tokens".to_owned(),
         _ => "not used yet".to_owned(),

@@ -99,6 +99,23 @@ impl std::fmt::Debug for RawAnswer {
     }
 }
 
+/// When a request that came to nothing is worth another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// After a pause that grows with each failure.
+    Later,
+    /// After as many seconds, as Rally asked.
+    After(u32),
+    /// As soon as the network is another, since it was in the way; until then, as [`Retry::Later`].
+    Online,
+}
+
+impl Retry {
+    fn asked(retry_after: Option<u32>) -> Self {
+        retry_after.map_or(Self::Later, Self::After)
+    }
+}
+
 /// The verdict of the token endpoint.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the names of the fields say it")]
@@ -107,8 +124,8 @@ pub enum TokenAnswer {
     Granted(Grant),
     /// A refusal: repeating the request would not help.
     Refused(Refusal),
-    /// No usable answer: keep every token, and ask again later. `retry_after`: in as many seconds, as Rally asked.
-    Passing { fault: Fault, retry_after: Option<u32> },
+    /// No usable answer: keep every token, and ask again.
+    Passing { fault: Fault, retry: Retry },
 }
 
 /// New tokens. A `refresh_token` replaces the one that was sent, and must be kept before anything else is done.
@@ -150,10 +167,10 @@ pub fn read_token_answer(form: FormKind, raw: RawAnswer) -> TokenAnswer {
     let (status, retry_after, bytes, sent) = match raw {
         RawAnswer::Arrived { status, retry_after, body, sent } => (status, retry_after, body, sent),
         RawAnswer::Failed(trouble) => {
-            return TokenAnswer::Passing { fault: trouble.fault(), retry_after: None };
+            return TokenAnswer::Passing { fault: trouble.fault(), retry: trouble.retry() };
         }
     };
-    let passing = |fault| TokenAnswer::Passing { fault, retry_after };
+    let passing = |fault| TokenAnswer::Passing { fault, retry: Retry::asked(retry_after) };
     if let Some(fault) = status_trouble(status, retry_after) {
         return passing(fault);
     }

@@ -117,6 +117,10 @@ pub enum Event {
     ReloadWanted,
     /// The user or the system wants the daemon to stop (SIGTERM, SIGINT).
     StopWanted,
+    /// The network is another: an address or a default route has come.
+    Online,
+    /// The vault was unlocked, or has come, as far as it tells; it may be asked again.
+    VaultUnlocked,
     /// A session of this user was locked.
     SessionLocked,
     /// The machine is about to sleep.
@@ -154,6 +158,10 @@ pub enum Outcome {
     GatewayOpened(Result<GatewayReady, Fault>),
     /// The restricted socket is open at this path, or why it is not.
     ForwardOpened(Result<String, Fault>),
+    /// It is known which program asks, as far as it can be.
+    Identified,
+    /// What the user said of a program, or why they cannot be asked.
+    Consented(Result<Consent, Fault>),
 }
 
 /// What a program gave that has tokens.
@@ -204,6 +212,10 @@ pub enum Effect {
     RepairItems { epoch: Epoch, id: AskId, config: Box<Config>, ask: message::RepairItems },
     /// Use this vault from now on.
     OpenVault(Keyring),
+    /// Watch for the network to be another, or do so no more; each time comes as [`Event::Online`].
+    WatchNetwork(bool),
+    /// Watch for the vault to be unlocked or to come, or do so no more; each time comes as [`Event::VaultUnlocked`].
+    WatchVault(bool),
     /// Open the redirect listener; comes back as [`Outcome::Listening`], then perhaps [`Outcome::Redirected`].
     Listen(Epoch, Expected),
     /// Show the browser how the flow ended, and close the listener.
@@ -227,6 +239,12 @@ pub enum Effect {
     OpenForward(Epoch),
     /// Close the restricted socket, if it is open.
     CloseForward,
+    /// Wait until it is known which program asks; comes back as [`Outcome::Identified`].
+    Identify(Epoch, Program),
+    /// Ask the user about a program; comes back as [`Outcome::Consented`].
+    AskConsent(Epoch, Question),
+    /// Withdraw that question, which has no outcome then.
+    WithdrawConsent(Epoch),
     /// Notify the user that a sign-in is needed.
     Alert(Alert),
     /// Withdraw the profile's alert.
@@ -258,6 +276,8 @@ pub struct GatewayPlan {
     pub way_out: Option<WayOut>,
     /// The port, key and authority that it had before. What does not fit any more is made anew.
     pub identity: Option<Secret>,
+    /// Who wanted it; `None` if the config file does.
+    pub opener: Option<Peer>,
 }
 
 /// A gateway that is open.
@@ -284,6 +304,30 @@ pub struct Alert {
     pub remedy: Command,
     /// Whether that command can run without a terminal.
     pub has_button: bool,
+}
+
+/// Whether a program may have a profile's tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The profile.
+    pub profile: String,
+    /// The program's path, or the name of a gateway.
+    pub program: String,
+    /// The socket that it came by.
+    pub door: Door,
+}
+
+/// What the user said to a [`Question`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// For the requests that wait.
+    Once,
+    /// Until a lock, a sign-out, or twelve hours from now.
+    Session,
+    /// No, for as long.
+    Denied,
+    /// Nothing: the question was closed.
+    Unanswered,
 }
 
 /// How a flow ended, for the browser.

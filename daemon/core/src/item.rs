@@ -109,6 +109,13 @@ impl Item {
         if let Keeping::RetryAt(at) = self.keeping { Some(at) } else { None }
     }
 
+    /// A write that waits to be tried again is due now.
+    pub(crate) fn hurry(&mut self, now: Tick) {
+        if let Keeping::RetryAt(at) = &mut self.keeping {
+            *at = now;
+        }
+    }
+
     /// What the account holds is about to change; `held` is its text until now.
     pub(crate) fn diverge(&mut self, held: impl FnOnce() -> Option<Secret>) {
         if self.is_current() {

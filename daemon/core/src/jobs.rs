@@ -63,6 +63,13 @@ impl Jobs {
         self.owners.values().any(|owner| matches!(owner, Owner::Logout { .. }))
     }
 
+    /// Ends the questions to the vault of those who had it opened and are meant. Who they are.
+    pub(super) fn end_openings(&mut self, is_meant: impl Fn(AskId) -> bool) -> Vec<AskId> {
+        let ended =
+            self.owners.extract_if(.., |_, owner| matches!(owner, Owner::Opening(id) if is_meant(*id)));
+        ended.filter_map(|(_, owner)| if let Owner::Opening(id) = owner { Some(id) } else { None }).collect()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.owners.is_empty()
     }

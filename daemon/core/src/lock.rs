@@ -19,6 +19,11 @@ pub(crate) fn locked() -> Fault {
 
 /// Tells a client that it waits for that. `whose`: the profile or the server.
 pub(crate) fn tell_waiting(step: &mut Step<'_>, id: AskId, whose: &str) {
-    let waiting = Waiting { profile: whose.to_owned(), on: WaitingOn::Unlock };
+    tell_waiting_on(step, id, whose, WaitingOn::Unlock);
+}
+
+/// Tells a client what it waits for.
+pub(crate) fn tell_waiting_on(step: &mut Step<'_>, id: AskId, whose: &str, on: WaitingOn) {
+    let waiting = Waiting { profile: whose.to_owned(), on };
     step.effects.push(Effect::Tell(id, Event::Waiting(waiting)));
 }

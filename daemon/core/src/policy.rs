@@ -3,6 +3,7 @@
 //! Used by: `account` and `broker`.
 
 use super::{
+    answer::Retry,
     dice::Dice,
     time::{Now, Tick, Ticks, Wall},
 };
@@ -53,6 +54,18 @@ pub const KEYRING_NEWS: Ticks = Ticks(500);
 /// start of git, and to ask again.
 pub const ALERT_GRACE: Ticks = Ticks::seconds(5);
 
+/// How long the user's word about a program counts: a working day.
+pub const CONSENT_LASTS: Ticks = Ticks::seconds(12 * 3600);
+
+/// How long nobody is asked about a program again after the user could not be asked, unless a person asks for it.
+pub const NOBODY_ASKED: Ticks = Ticks::seconds(60);
+
+/// Most questions about programs of one profile that are open at a time. More than these few nobody reads.
+pub const MOST_QUESTIONS: usize = 4;
+
+/// Most programs of one profile of which the user's word is remembered.
+pub const MOST_REMEMBERED: usize = 256;
+
 /// Pause before a gateway whose port was taken is tried again.
 pub const GATEWAY_PAUSE: Ticks = Ticks::seconds(10);
 
@@ -101,6 +114,9 @@ const LEAST_VALIDITY: i64 = 60;
 
 /// This many reports or refusals in a row cost nothing.
 const FREE: u32 = 3;
+
+/// First pause before the network may end another pause early; doubles up to [`LONGEST_REST`].
+const FIRST_EARLY_PAUSE: Ticks = Ticks::seconds(10);
 
 /// First pause after a wrong report; doubles up to [`LONGEST_REPORT_PAUSE`].
 const FIRST_REPORT_PAUSE: Ticks = Ticks::seconds(5);
@@ -177,10 +193,21 @@ pub fn is_cool_down_forgettable(now: Now, until: Option<Tick>) -> bool {
 }
 
 /// Pause after the `failures`-th passing failure in a row: exponential with full jitter, or what Rally asked for.
-pub fn backoff(failures: u32, retry_after: Option<u32>, dice: &mut dyn Dice) -> Ticks {
-    match retry_after {
-        Some(seconds) => Ticks::seconds(u64::from(seconds.clamp(1, LONGEST_RETRY_AFTER))),
-        None => dice.up_to(doubled(FIRST_REST, failures, LONGEST_REST)).max(SHORTEST_REST),
+pub fn backoff(failures: u32, retry: Retry, dice: &mut dyn Dice) -> Ticks {
+    match retry {
+        Retry::After(seconds) => Ticks::seconds(u64::from(seconds.clamp(1, LONGEST_RETRY_AFTER))),
+        Retry::Later | Retry::Online => {
+            dice.up_to(doubled(FIRST_REST, failures, LONGEST_REST)).max(SHORTEST_REST)
+        }
+    }
+}
+
+/// How long after the network has ended `early` pauses in a row it ends no further one. The first few cost nothing: a
+/// machine that wakes hears of it, then of an address and then of a route.
+pub fn early_pause(early: u32) -> Ticks {
+    match early.checked_sub(FREE - 1).filter(|more| *more > 0) {
+        Some(more) => doubled(FIRST_EARLY_PAUSE, more, LONGEST_REST),
+        None => Ticks(0),
     }
 }
 
@@ -232,8 +259,10 @@ mod tests {
     fn pauses_double_up_to_their_cap() {
         let pauses: Vec<_> = [1, 2, 3, 7, 40, 400].into_iter().map(|n| cool_down(n).as_seconds()).collect();
         assert_eq!(pauses, [60, 120, 240, 3600, 3600, 3600]);
-        let rests: Vec<_> =
-            [1, 2, 5, 9, 80].into_iter().map(|n| backoff(n, None, &mut Highest).as_seconds()).collect();
+        let rests: Vec<_> = [1, 2, 5, 9, 80]
+            .into_iter()
+            .map(|n| backoff(n, Retry::Later, &mut Highest).as_seconds())
+            .collect();
         assert_eq!(rests, [1, 2, 16, 256, 300]);
     }
 
@@ -251,8 +280,8 @@ mod tests {
 
     #[test]
     fn retry_after_is_honoured_within_reason() {
-        assert_eq!(backoff(1, Some(17), &mut Highest), Ticks::seconds(17));
-        assert_eq!(backoff(1, Some(u32::MAX), &mut Highest), Ticks::seconds(3600));
+        assert_eq!(backoff(1, Retry::After(17), &mut Highest), Ticks::seconds(17));
+        assert_eq!(backoff(1, Retry::After(u32::MAX), &mut Highest), Ticks::seconds(3600));
     }
 
     #[test]

@@ -207,8 +207,21 @@ impl Keyring {
 
     /// Whether both name the same place.
     pub fn is_same_place(&self, other: &Self) -> bool {
-        let is_os = |keyring: &Self| matches!(keyring, Self::Auto | Self::Os);
-        self == other || is_os(self) && is_os(other)
+        self == other || self.is_os() && other.is_os()
+    }
+
+    fn is_os(&self) -> bool {
+        matches!(self, Self::Auto | Self::Os)
+    }
+
+    /// Whether the system says when the place is unlocked or comes, if it is watched for that: a Secret Service does.
+    pub fn can_be_watched(&self) -> bool {
+        cfg!(target_os = "linux") && self.is_os()
+    }
+
+    /// Whether [`crate::event::Event::VaultUnlocked`] comes once the place is unlocked.
+    pub fn says_when_unlocked(&self) -> bool {
+        self.can_be_watched() || self.is_opened_by_a_person()
     }
 
     /// Whether memory may stand in while the place does not answer.
@@ -286,6 +299,24 @@ pub struct Profile {
     pub client_secret_source: Option<SecretSource>,
     /// The servers beside Rally's own that its token is for.
     pub also: Vec<Also>,
+    /// Which programs are given its tokens.
+    pub gate: Gate,
+}
+
+/// Which programs are given a profile's tokens; by default, any. Each of the two can only refuse.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gate {
+    /// Only these: whole paths, and gateways as `gateway NAME`.
+    pub allow: Option<Vec<String>>,
+    /// Whether the user is asked about a program that they have said nothing of yet.
+    pub confirms_new: bool,
+}
+
+impl Gate {
+    /// Whether any program is given them.
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A program, by its name or whole path, with its arguments, which no shell reads.
@@ -324,6 +355,7 @@ impl Profile {
             username: None,
             client_secret_source: None,
             also: Vec::new(),
+            gate: Gate::default(),
         }
     }
 

@@ -42,8 +42,9 @@ impl StaticCredentials {
         let wait = Ticks::seconds(u64::from(get.wait)).min(policy::LONGEST_WAIT);
         let Target { path, username, .. } = get.target.clone();
         let wanted = Wanted { path, username, ..Wanted::default() };
-        let wants = Wants::Get { wanted, takes_authtype: get.takes_authtype };
-        self.ask(step, server, Waiting { id, deadline: step.now.tick + wait, wants });
+        let (takes_authtype, awaits_unlock) = (get.takes_authtype, get.awaits_unlock);
+        let wants = Wants::Get { wanted, takes_authtype, awaits_unlock };
+        self.ask(step, server, Waiting::new(id, step.now.tick + wait, wants));
         true
     }
 
@@ -54,7 +55,7 @@ impl StaticCredentials {
         match self.server_of(&target) {
             Some(server) if credential.is_complete() && !has_ended => {
                 let wants = Wants::Store(Entry { path, credential });
-                self.ask(step, server, Waiting { id, deadline: step.now.tick + PATIENCE, wants });
+                self.ask(step, server, Waiting::new(id, step.now.tick + PATIENCE, wants));
             }
             _ => step.reply(id, Reply::Done),
         }
@@ -64,7 +65,7 @@ impl StaticCredentials {
         let Some(server) = self.server_of(&erase.target) else { return step.reply(id, Reply::Done) };
         let Erase { target: Target { path, username, .. }, token, credential } = erase;
         let wants = Wants::Erase(Wanted { path, username, password: token, credential });
-        self.ask(step, server, Waiting { id, deadline: step.now.tick + PATIENCE, wants });
+        self.ask(step, server, Waiting::new(id, step.now.tick + PATIENCE, wants));
     }
 
     fn ask(&mut self, step: &mut Step<'_>, server: Server, waiting: Waiting) {
@@ -127,6 +128,16 @@ impl StaticCredentials {
     /// Serves those who waited.
     pub(super) fn unlock(&mut self, step: &mut Step<'_>) {
         self.with_each_busy(|store| store.unlock(step));
+    }
+
+    /// Whether something waits for the vault to be unlocked, or to come.
+    pub(super) fn await_vault(&self) -> bool {
+        self.busy_stores().any(HostStore::awaits_vault)
+    }
+
+    /// Goes on with that.
+    pub(super) fn vault_unlocked(&mut self, step: &mut Step<'_>) {
+        self.with_each_busy(|store| store.vault_unlocked(step));
     }
 
     /// What stays in memory of a locked daemon, as whoever locked is told.

@@ -5,12 +5,16 @@
 
 use std::collections::VecDeque;
 
-use rally_cred_proto::{Event, Fault, FaultKind, Reply, Secret, git::Credential, message::StaticCredential};
+use rally_cred_proto::{
+    Event, Fault, FaultKind, Reply, Secret,
+    git::Credential,
+    message::{StaticCredential, WaitingOn},
+};
 
 use super::{
     event::{AskId, Effect, Epoch, Outcome},
     jobs::Owner,
-    lock::{locked, tell_waiting},
+    lock::{locked, tell_waiting, tell_waiting_on},
     record::{self, Decoded},
     static_record::{Entry, Server, StaticRecord, Wanted},
     step::Step,
@@ -27,6 +31,8 @@ pub(super) struct HostStore {
     unkept: StaticRecord,
     writing: Option<Writing>,
     waiting: VecDeque<Waiting>,
+    /// The vault is locked. It is asked again once it is unlocked, or for a caller who does not wait for that.
+    is_shut: bool,
 }
 
 #[derive(Debug, Default)]
@@ -72,11 +78,23 @@ pub(super) struct Waiting {
     pub(super) id: AskId,
     pub(super) deadline: Tick,
     pub(super) wants: Wants,
+    /// Whether it was told that the vault is locked.
+    told_to_unlock: bool,
+}
+
+impl Waiting {
+    pub(super) fn new(id: AskId, deadline: Tick, wants: Wants) -> Self {
+        Self { id, deadline, wants, told_to_unlock: false }
+    }
+
+    fn awaits_unlock(&self) -> bool {
+        matches!(self.wants, Wants::Get { awaits_unlock: true, .. })
+    }
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Wants {
-    Get { wanted: Wanted, takes_authtype: bool },
+    Get { wanted: Wanted, takes_authtype: bool, awaits_unlock: bool },
     Store(Entry),
     Erase(Wanted),
 }
@@ -93,7 +111,21 @@ impl HostStore {
 
     /// Whether it waits for the vault or a deadline.
     pub(super) fn is_busy(&self) -> bool {
-        self.writing.is_some() || !self.waiting.is_empty() || matches!(self.known, Known::Loading { .. })
+        self.has_work() || matches!(self.known, Known::Loading { .. })
+    }
+
+    /// Whether something waits for the vault to be unlocked, or to come.
+    pub(super) fn awaits_vault(&self) -> bool {
+        self.is_shut && !self.waiting.is_empty() || self.has_unkept()
+    }
+
+    /// Goes on with that.
+    pub(super) fn vault_unlocked(&mut self, step: &mut Step<'_>) {
+        self.is_shut = false;
+        if self.has_unkept() {
+            self.keep(step);
+        }
+        self.advance(step);
     }
 
     /// Whether it has no work, and holds nothing.
@@ -120,6 +152,7 @@ impl HostStore {
 
     pub(super) fn ask(&mut self, step: &mut Step<'_>, waiting: Waiting) {
         self.waiting.push_back(waiting);
+        self.is_shut = false;
         self.advance(step);
     }
 
@@ -139,7 +172,7 @@ impl HostStore {
     }
 
     pub(super) fn read_again(&mut self, step: &mut Step<'_>) {
-        self.known = Known::Unread;
+        (self.known, self.is_shut) = (Known::Unread, false);
         self.advance(step);
     }
 
@@ -205,6 +238,7 @@ impl HostStore {
     }
 
     pub(super) fn unlock(&mut self, step: &mut Step<'_>) {
+        self.is_shut = false;
         self.advance(step);
     }
 
@@ -217,6 +251,7 @@ impl HostStore {
             return;
         }
         while self.writing.is_none()
+            && !self.is_shut
             && let Some(waiting) = self.waiting.pop_front()
         {
             let Known::Held(held) = &mut self.known else {
@@ -334,10 +369,25 @@ impl HostStore {
                     // Whoever waits for an unlock goes on waiting.
                     return;
                 }
-                for waiting in std::mem::take(&mut self.waiting) {
-                    refuse(step, &waiting, &fault);
-                }
+                let may_wait = step.keyring.says_when_unlocked()
+                    && outcome.as_ref().is_err_and(VaultTrouble::awaits_person);
+                self.refuse_or_keep_waiting(step, may_wait, &fault);
             }
+        }
+    }
+
+    /// Refuses those who wait for the vault, but not those who wait for it to be unlocked, if that may be.
+    fn refuse_or_keep_waiting(&mut self, step: &mut Step<'_>, may_wait: bool, fault: &Fault) {
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            if !may_wait || !waiting.awaits_unlock() {
+                refuse(step, &waiting, fault);
+                continue;
+            }
+            self.is_shut = true;
+            if !std::mem::replace(&mut waiting.told_to_unlock, true) {
+                tell_waiting_on(step, waiting.id, &self.server.name(), WaitingOn::KeyringUnlock);
+            }
+            self.waiting.push_back(waiting);
         }
     }
 
@@ -348,7 +398,7 @@ impl HostStore {
         }
         for Waiting { id, wants, .. } in std::mem::take(&mut self.waiting) {
             match wants {
-                Wants::Get { wanted, takes_authtype } => {
+                Wants::Get { wanted, takes_authtype, awaits_unlock: _ } => {
                     let found = self.unkept.find(step.now.wall, &wanted, takes_authtype).cloned();
                     if found.is_none() {
                         // The keyring may have it.

@@ -4,7 +4,7 @@
 
 use rally_cred_proto::{Fault, FaultKind, Secret, native};
 
-use crate::profile::kv2::ServerTrouble;
+use crate::{answer::Retry, profile::kv2::ServerTrouble};
 
 /// Names one item in the vault.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +95,13 @@ pub fn is_same(one: Option<&Secret>, other: Option<&Secret>) -> bool {
 pub enum VaultTrouble {
     /// No keyring answers on this machine or in this session.
     Missing(String),
+    /// No OS keyring answers in this session.
+    NoKeyring {
+        /// Why not.
+        why: String,
+        /// The places that this machine has beside it, as `keyring` in the config file names them.
+        instead: Vec<String>,
+    },
     /// A keyring answers, but has no collection for new items: none was made, or none is open.
     NoCollection,
     /// The keyring is locked, and its prompt was dismissed, could not be shown, or was not answered in time.
@@ -120,7 +127,20 @@ impl From<ServerTrouble> for VaultTrouble {
 impl VaultTrouble {
     /// Whether nothing on this machine can keep secrets now, so that memory may stand in.
     pub const fn is_missing(&self) -> bool {
-        matches!(self, Self::Missing(_) | Self::NoCollection)
+        matches!(self, Self::Missing(_) | Self::NoKeyring { .. } | Self::NoCollection)
+    }
+
+    /// Whether it ends once a person unlocks the vault, or starts or makes one.
+    pub const fn awaits_person(&self) -> bool {
+        matches!(self, Self::Locked(_) | Self::NeedsPassphrase) || self.is_missing()
+    }
+
+    /// When another try is worth it.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::Server(ServerTrouble::Unreachable { .. }) => Retry::Online,
+            _ => Retry::Later,
+        }
     }
 
     /// Whether it may be the fault of the item that was read, so that others may be read all the same.
@@ -131,9 +151,8 @@ impl VaultTrouble {
     /// The fault for people.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Missing(why) => {
-                Fault::new(FaultKind::VaultMissing, "no keyring answers").why(why).remedy(FIND_KEYRING)
-            }
+            Self::Missing(why) => no_keyring(why, PLACES),
+            Self::NoKeyring { why, instead } => no_keyring(why, instead),
             Self::NoCollection => {
                 Fault::new(FaultKind::VaultMissing, "the keyring has no default collection")
                     .why("it keeps nothing before one is made or opened")
@@ -165,11 +184,28 @@ impl VaultTrouble {
 /// The command that mends damaged items.
 pub(crate) const REPAIR: &str = "rally-cred keyring repair";
 
+fn no_keyring(why: &str, instead: &[impl AsRef<str>]) -> Fault {
+    let listed: String = instead.iter().map(|place| format!("{}, ", described(place.as_ref()))).collect();
+    let remedy = FIND_KEYRING.replace("PLACES, ", &listed);
+    Fault::new(FaultKind::VaultMissing, "no keyring answers").why(why).remedy(remedy)
+}
+
+fn described(place: &str) -> String {
+    let how = match place {
+        "file" => " (encrypted)",
+        "keyutils" => " (until the machine restarts)",
+        _ => "",
+    };
+    format!("\"{place}\"{how}")
+}
+
+/// The places that a machine may have beside its OS keyring.
+const PLACES: &[&str] = &["file", "keyutils", "helper:pass"];
+
 /// A daemon knows the bus of the session that started it, so one started from the desktop reaches the desktop's
 /// keyring.
 const FIND_KEYRING: &str = native!(
-    "rally-cred daemon restart, in a terminal of your desktop; without one, set keyring = \"file\" (encrypted), \
-     \"keyutils\" (until the machine restarts), \"helper:pass\" or \"memory\"",
+    "rally-cred daemon restart, in a terminal of your desktop; without one, set keyring = PLACES, or \"memory\"",
     macos: "rally-cred daemon restart, in a terminal of your desktop; over ssh, after security unlock-keychain, or set \
             keyring = \"memory\"",
     windows: "rally-cred daemon restart, in a session of your desktop, since services and some sessions of ssh have no \

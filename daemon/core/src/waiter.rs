@@ -19,6 +19,8 @@ pub(crate) struct Waiter {
     pub(crate) wants: Wants,
     /// Whether it was sent the authorization URL of the pending flow.
     pub(crate) told: bool,
+    /// Whether it was told that the vault is locked.
+    pub(crate) told_to_unlock: bool,
     /// Profiles of the server that are another user's.
     pub(crate) tried: Vec<String>,
 }
@@ -32,6 +34,8 @@ pub(crate) enum Wants {
         interactive: bool,
         /// The caller waits for a person who signs in some other way.
         awaits_sign_in: bool,
+        /// The caller waits for a locked vault to be unlocked.
+        awaits_unlock: bool,
         min_validity: i64,
         /// The caller named the profile, so no other will do.
         is_named: bool,
@@ -59,6 +63,11 @@ impl Waiter {
     /// Whether it waits for a person whom it may not have asked.
     pub(crate) fn awaits_sign_in(&self) -> bool {
         matches!(self.wants, Wants::Get { interactive: false, awaits_sign_in: true, .. })
+    }
+
+    /// Whether it waits for a person who unlocks the vault.
+    pub(crate) fn awaits_unlock(&self) -> bool {
+        matches!(self.wants, Wants::Get { awaits_unlock: true, .. })
     }
 
     /// Whether a person may be asked on its behalf.

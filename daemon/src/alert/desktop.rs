@@ -1,4 +1,5 @@
-//! A desktop notification (freedesktop.org's specification, version 1.2) with a button that opens the sign-in.
+//! A desktop notification (freedesktop.org's specification, version 1.2) with a button that opens the sign-in, or with the
+//! answers to a question.
 //! Does not: rely on it: where there is no bus or no service, that is one line in the debug log.
 //! Used by: `alert`.
 
@@ -7,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rally_cred_proto::plain::plain;
+use rally_cred_proto::{forwarding::Door, plain::plain};
 use tokio::{process::Command, sync::oneshot, time::timeout};
 use zbus::{
     Connection, MatchRule, Message, MessageStream, connection::Builder, export::futures_core::Stream,
@@ -15,7 +16,7 @@ use zbus::{
 };
 
 use crate::{environment, program, worker};
-use rally_cred_core::event::Alert;
+use rally_cred_core::event::{Alert, Consent, Question};
 
 const SERVICE: &str = "org.freedesktop.Notifications";
 const OBJECT: &str = "/org/freedesktop/Notifications";
@@ -29,17 +30,50 @@ pub(super) async fn show(alert: Alert, withdrawn: oneshot::Receiver<()>) {
     if let Err(undone) = worker::rehearse() {
         return tracing::debug!(profile, why = %undone, "no notification is shown");
     }
-    let outcome = match timeout(PATIENCE, Notification::open(&alert)).await {
+    let Alert { profile: _, why, remedy, has_button } = &alert;
+    let body =
+        format!("Profile {}: {}.\nTry: {}", unmarked(profile), unmarked(why), unmarked(&remedy.to_string()));
+    // `default` is a click on the notification itself.
+    let actions: &[&str] = if *has_button { &["default", "Sign in", "login", "Sign in"] } else { &[] };
+    let opening = Notification::open("Rally: sign-in needed", &body, actions);
+    let outcome = match timeout(PATIENCE, opening).await {
         Ok(Ok(notification)) => notification.answer(withdrawn).await,
         Ok(Err(err)) => Err(err),
         Err(_) => return tracing::debug!(profile, "the notification service does not answer"),
     };
     match outcome {
-        Ok(Some(Pressed { activation })) => sign_in(profile, activation).await,
+        Ok(Some(Pressed { activation, action: _ })) => sign_in(profile, activation).await,
         Ok(None) => tracing::debug!(profile, "the notification is gone"),
         Err(err) => tracing::debug!(profile, why = %plain(&err.to_string()), "no notification is shown"),
     }
 }
+
+/// Asks until there is an answer, or the question is closed or withdrawn; or says why it cannot be asked.
+pub(super) async fn ask(question: Question, withdrawn: oneshot::Receiver<()>) -> Result<Consent, String> {
+    worker::rehearse().map_err(|undone| undone.to_string())?;
+    let Question { profile, program, door } = question;
+    let by = match door {
+        Door::Own => "",
+        Door::Forwarded => ", for another machine, by the forwarded socket",
+    };
+    let body = format!("{} asks for a token of profile {}{by}.", unmarked(&program), unmarked(&profile));
+    // A click on the notification itself is no answer.
+    let opening = Notification::open("Rally: may this program have a token?", &body, &ANSWERS);
+    let notification = match timeout(PATIENCE, opening).await {
+        Ok(opened) => opened.map_err(|err| plain(&err.to_string()))?,
+        Err(_) => return Err("the notification service does not answer".to_owned()),
+    };
+    let pressed = notification.answer(withdrawn).await.map_err(|err| plain(&err.to_string()))?;
+    Ok(match pressed.as_ref().map(|pressed| pressed.action.as_str()) {
+        Some("once") => Consent::Once,
+        Some("session") => Consent::Session,
+        Some("deny") => Consent::Denied,
+        _ => Consent::Unanswered,
+    })
+}
+
+/// Keys and labels, in turn.
+const ANSWERS: [&str; 6] = ["once", "Allow once", "session", "Allow for this session", "deny", "Deny"];
 
 struct Notification {
     bus: Connection,
@@ -50,10 +84,12 @@ struct Notification {
 struct Pressed {
     /// The value of [`ACTIVATION`].
     activation: Option<String>,
+    /// The key of the button.
+    action: String,
 }
 
 impl Notification {
-    async fn open(alert: &Alert) -> zbus::Result<Self> {
+    async fn open(summary: &str, body: &str, actions: &[&str]) -> zbus::Result<Self> {
         let bus = Builder::session()?.method_timeout(PATIENCE).build().await?;
         let rule = MatchRule::builder()
             .msg_type(Type::Signal)
@@ -63,27 +99,10 @@ impl Notification {
             .build();
         // Before the notification, so as to miss no signal about it.
         let signals = MessageStream::for_match_rule(rule, &bus, None).await?;
-        let Alert { profile, why, remedy, has_button } = alert;
-        let body = format!(
-            "Profile {}: {}.\nTry: {}",
-            unmarked(profile),
-            unmarked(why),
-            unmarked(&remedy.to_string())
-        );
-        // `default` is a click on the notification itself.
-        let actions: &[&str] = if *has_button { &["default", "Sign in", "login", "Sign in"] } else { &[] };
         let normal_urgency = HashMap::from([("urgency", Value::U8(1))]);
         // The program, no replacement, the desktop's own icon; it stays until it is closed.
-        let notification = (
-            "rally-cred",
-            0_u32,
-            "dialog-password",
-            "Rally: sign-in needed",
-            body,
-            actions,
-            normal_urgency,
-            0_i32,
-        );
+        let notification =
+            ("rally-cred", 0_u32, "dialog-password", summary, body, actions, normal_urgency, 0_i32);
         let reply = bus.call_method(Some(SERVICE), OBJECT, Some(SERVICE), "Notify", &notification).await?;
         Ok(Self { id: reply.body().deserialize()?, bus, signals })
     }
@@ -106,8 +125,11 @@ impl Notification {
                     let (id, token): (u32, String) = body.deserialize()?;
                     activation = Some(token).filter(|_| id == self.id).or(activation);
                 }
-                Some("ActionInvoked") if body.deserialize::<(u32, String)>()?.0 == self.id => {
-                    return Ok(Some(Pressed { activation }));
+                Some("ActionInvoked") => {
+                    let (id, action): (u32, String) = body.deserialize()?;
+                    if id == self.id {
+                        return Ok(Some(Pressed { activation, action }));
+                    }
                 }
                 Some("NotificationClosed") if body.deserialize::<(u32, u32)>()?.0 == self.id => {
                     return Ok(None);

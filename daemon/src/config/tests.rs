@@ -49,6 +49,7 @@ fn a_profile_needs_a_client_id_and_a_redirect_uri_and_the_rest_has_defaults() {
                     username: None,
                     client_secret_source: None,
                     also: Vec::new(),
+                    gate: Gate::default(),
                 }
             )]
             .into(),
@@ -667,4 +668,30 @@ fn the_daemon_locks_by_itself_only_on_what_is_named() {
         let told = fault(&format!("{PROFILE}[lock]\n{lines}"));
         assert!(told.contains(what) && told.contains(remedy), "{told}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_profile_may_be_for_some_programs_or_ask_about_those_that_are_new() {
+    let gate = |lines: &str| {
+        let config = parsed(&format!("{PROFILE}{lines}")).unwrap();
+        config.profiles.into_values().next().unwrap().gate
+    };
+    assert!(gate("confirm = \"never\"\n").is_open());
+    assert_eq!(gate("confirm = \"new\"\n"), Gate { confirms_new: true, allow: None });
+    let allow = Some(vec!["/usr/bin/git".to_owned(), "gateway mcp".to_owned()]);
+    assert_eq!(gate("allow = [\"/usr/bin/git\", \"gateway mcp\"]\n"), Gate { confirms_new: false, allow });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_names_no_program_or_no_occasion_to_ask_is_told_with_its_line() {
+    let of_allow = "`allow` has something else than whole paths of programs\n  \
+                    try: allow = [\"/usr/bin/git\"], with the paths that rally-cred status --audit shows";
+    for allow in ["[]", "[\"git\"]", "[\"bin/git\"]", "[\"gateway \"]", "[\"gateway a/b\"]"] {
+        let told = fault(&format!("{PROFILE}allow = {allow}\n"));
+        assert!(told.starts_with("line 4") && told.ends_with(of_allow), "{allow}: {told}");
+    }
+    let told = fault(&format!("{PROFILE}confirm = \"always\"\n"));
+    assert!(told.starts_with("line 4") && told.contains("invalid value for `confirm`"), "{told}");
 }

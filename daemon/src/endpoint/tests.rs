@@ -232,6 +232,45 @@ async fn an_answer_that_trickles_or_only_promises_one_is_left_after_the_same_tim
     }
 }
 
+#[tokio::test]
+async fn an_answer_without_end_is_left_at_a_limit_whichever_part_of_it_has_none() {
+    let (piece, chunk) = ("x".repeat(4096), format!("1000\r\n{}\r\n", "x".repeat(4096)));
+    let head = "Unreachable(\"message head is too large\")";
+    for (first, again, expected) in [
+        ("HTTP/1.1 200 OK\r\n\r\n", piece.as_str(), "TooLarge"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", &chunk, "TooLarge"),
+        ("HTTP/1.1 200 OK\r\nX: ", &piece, head),
+        ("HTTP/1.1 200 OK\r\n", "X: x\r\n", head),
+        ("HTTP/1.1 200 ", &piece, head),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let profile = profile(&format!("http://{}", listener.local_addr().unwrap()), None);
+        let again = again.repeat(16);
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            request(&mut stream).await;
+            stream.write_all(first.as_bytes()).await.unwrap();
+            while stream.write_all(again.as_bytes()).await.is_ok() {}
+        });
+        assert_eq!(line(find_user(&profile, &secret("t")).await), expected, "{first}");
+        server.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_unpacked_so_that_nothing_can_swell() {
+    for packing in ["gzip", "deflate", "br", "zstd"] {
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Encoding: {packing}\r\nContent-Length: 6\r\n\r\npacked");
+        let (base_url, _server) = serve(vec![answer.into_bytes()]).await;
+        assert_eq!(
+            line(find_user(&profile(&base_url, None), &secret("t")).await),
+            "200 None packed",
+            "{packing}"
+        );
+    }
+}
+
 /// A certificate authority with its `ca_file`.
 struct Authority {
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,

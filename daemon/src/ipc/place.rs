@@ -70,6 +70,7 @@ pub(super) enum Found {
 /// Makes the socket and its folder, closed to others from the start. Must run inside a runtime.
 pub fn open(path: &Path) -> Result<Opened, Fault> {
     socket::check_length(path)?;
+    socket::check_local(path)?;
     make_folder(path)?;
     let lock_path = lock::path(path)?;
     let begun = Instant::now();

@@ -14,7 +14,7 @@ use crate::{
     endpoint,
     flow::listener::{self, ListenTrouble},
     token_command,
-    vault::Vault,
+    vault::{self, Vault},
 };
 use rally_cred_core::{
     Sent,
@@ -64,16 +64,26 @@ async fn try_vault(vault: &Vault, id: AskId, keyring: Keyring) -> Finding {
     let key = ItemKey { kind: ItemKind::Check, name: id.0.to_string() };
     let (note, fault) = match (keyring, vault.try_out(&key).await) {
         (_, Err(trouble)) => (None, Some(trouble.fault())),
-        (Keyring::Memory, Ok(())) => (Some("memory, as configured: signed in until the daemon stops"), None),
-        (Keyring::Auto, Ok(())) => {
-            (Some("auto: the OS keyring, since it answers: an item was written, read and deleted"), None)
-        }
-        (Keyring::Keyutils, Ok(())) => {
-            (Some("an item was written, read and deleted; all end when the machine restarts"), None)
-        }
-        (_, Ok(())) => (Some("an item was written, read and deleted"), None),
+        (keyring, Ok(())) => (Some(found_of(&keyring)), None),
     };
-    Finding { check: Tried::Vault, profile: None, note: note.map(str::to_owned), fault }
+    Finding { check: Tried::Vault, profile: None, note, fault }
+}
+
+/// What is told of a place that keeps items.
+fn found_of(keyring: &Keyring) -> String {
+    let tried = "an item was written, read and deleted";
+    match keyring {
+        Keyring::Memory => "memory, as configured: signed in until the daemon stops".to_owned(),
+        Keyring::Auto => match vault::places().as_slice() {
+            [] => format!("auto: the OS keyring, since it answers: {tried}"),
+            others => {
+                let others = others.join(", ");
+                format!("auto: the OS keyring, since it answers: {tried}; {others} could be used too")
+            }
+        },
+        Keyring::Keyutils => format!("{tried}; all end when the machine restarts"),
+        _ => tried.to_owned(),
+    }
 }
 
 async fn try_program(profile: &Profile, command: &CommandLine) -> Finding {

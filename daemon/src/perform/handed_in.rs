@@ -20,13 +20,12 @@ const USUAL_PROFILE: &str = "default";
 /// What the vault has under the key, else what the file has for it.
 pub(super) async fn load(vault: &Vault, key: &ItemKey) -> Read {
     match vault.load(key).await {
-        found @ (Ok(None) | Err(VaultTrouble::Missing(_) | VaultTrouble::NoCollection)) => {
-            match file_for(key) {
-                Ok(None) => found,
-                handed_in => handed_in,
-            }
-        }
-        found => found,
+        Err(trouble) if !trouble.is_missing() => Err(trouble),
+        found @ Ok(Some(_)) => found,
+        found => match file_for(key) {
+            Ok(None) => found,
+            handed_in => handed_in,
+        },
     }
 }
 

@@ -14,7 +14,7 @@ use rally_cred_proto::{
 use crate::{driver::Driver, vault::Vault};
 use rally_cred_core::{
     event::AskId,
-    is_later,
+    is_later, is_of_later_version,
     vault::{ItemKey, ItemKind, VaultTrouble, is_same},
 };
 
@@ -71,6 +71,7 @@ async fn move_one(
     let fate = match &held {
         None => Fate::New,
         Some(held) if held.matches(&value) => Fate::Same,
+        Some(held) if is_of_later_version(held) => Fate::OfLaterVersion,
         Some(_) if is_in_use => Fate::Newer,
         Some(_) => Fate::Replaced,
     };

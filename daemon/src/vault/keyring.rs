@@ -13,11 +13,14 @@ use keyring_core::{CredentialStore, Entry};
 use rally_cred_proto::{Secret, message::Flaw, plain::plain};
 use zeroize::Zeroizing;
 
-use super::thread::{Refusal, Store};
+use super::{
+    places,
+    thread::{Refusal, Store},
+};
 use rally_cred_core::{is_later, vault::VaultTrouble};
 
 /// The service name of every item; the account identifies them.
-const SERVICE: &str = "rally-cred";
+pub(super) const SERVICE: &str = "rally-cred";
 
 /// Opens the keyring of this session. An earlier store is not used again: each knows one connection only, and a default
 /// store of the process would keep the first failure for ever.
@@ -27,10 +30,27 @@ pub(super) fn open() -> Result<Box<dyn Store>, VaultTrouble> {
     match native_store() {
         Ok(store) => Ok(Box::new(OsKeyring(store))),
         // No secret was handed over yet, so the error can be shown in full.
-        Err(Error::PlatformFailure(err) | Error::NoStorageAccess(err)) => {
-            Err(VaultTrouble::Missing(plain(&err.to_string())))
-        }
-        Err(_) => Err(VaultTrouble::Missing("it cannot be opened".to_owned())),
+        Err(Error::PlatformFailure(err) | Error::NoStorageAccess(err)) => Err(no_keyring(&err.to_string())),
+        Err(_) => Err(no_keyring("it cannot be opened")),
+    }
+}
+
+fn no_keyring(why: &str) -> VaultTrouble {
+    VaultTrouble::NoKeyring { why: in_words(why), instead: places() }
+}
+
+/// Says in plain words what happens most.
+fn in_words(why: &str) -> String {
+    if why == "no secret service provider or dbus session found" {
+        return "there is no session bus".to_owned();
+    }
+    if why.contains("org.freedesktop.DBus.Error.ServiceUnknown") {
+        return "no program on the session bus keeps secrets".to_owned();
+    }
+    let unconnected = why.strip_prefix("zbus error: Failed to connect to address `");
+    match unconnected.and_then(|rest| rest.split_once("`: ")) {
+        Some((address, cause)) => plain(&format!("there is no session bus at {address}: {cause}")),
+        None => plain(why),
     }
 }
 

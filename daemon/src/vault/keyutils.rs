@@ -21,6 +21,11 @@ const MOST_KEYS: usize = 64 * 1024;
 
 struct Keyutils(KeyRing);
 
+/// Whether this kernel, and whatever confines the process, lets it have the user's keyring.
+pub(super) fn is_there() -> bool {
+    KeyRing::from_special_id(KeyRingIdentifier::User, true).is_ok()
+}
+
 /// Opens the keyring for this thread.
 pub(super) fn open() -> Result<Box<dyn Store>, VaultTrouble> {
     let missing = |err| VaultTrouble::Missing(format!("the kernel's keyring cannot be used here: {err}"));

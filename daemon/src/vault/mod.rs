@@ -3,6 +3,8 @@
 //! Does not: decide when to keep something, fall back from one to the other, or read records.
 //! Used by: perform, which turns the broker's vault effects into calls.
 
+#[cfg(target_os = "linux")]
+use std::ops::ControlFlow;
 use std::{fmt, sync::Arc, time::Duration};
 
 use rally_cred_proto::{Secret, message::Flaw};
@@ -22,6 +24,8 @@ mod keyutils;
 mod kv2;
 mod memory;
 mod thread;
+#[cfg(target_os = "linux")]
+mod watch;
 
 /// How long a call waits for the keyring.
 ///
@@ -38,6 +42,22 @@ impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Vault")
     }
+}
+
+/// The places that this machine has beside its OS keyring, as `keyring` in the config file names them.
+#[cfg(target_os = "linux")]
+pub fn places() -> Vec<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let has_pass =
+        || std::env::split_paths(&path).any(|folder| folder.join("docker-credential-pass").is_file());
+    let places = [("file", true), ("keyutils", keyutils::is_there()), ("helper:pass", has_pass())];
+    places.into_iter().filter(|(_, is_there)| *is_there).map(|(place, _)| place.to_owned()).collect()
+}
+
+/// None that is known to work.
+#[cfg(not(target_os = "linux"))]
+pub fn places() -> Vec<String> {
+    Vec::new()
 }
 
 #[cfg(target_os = "linux")]
@@ -87,6 +107,17 @@ impl Vault {
     /// A place whose calls may block.
     fn on_thread(open: impl Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync + 'static) -> Self {
         Self(Place::Keyring(Arc::new(thread::KeyringThread::new(open, PATIENCE))))
+    }
+
+    /// Reports each time that the keyring of this session may have been unlocked or may have come, until a report breaks.
+    #[cfg(target_os = "linux")]
+    pub async fn watch(&self, mut report: impl FnMut() -> ControlFlow<()>) {
+        let Place::Keyring(keyring) = &self.0 else { return };
+        watch::watch(|| {
+            keyring.may_answer_again();
+            report()
+        })
+        .await;
     }
 
     /// What is kept under the key.

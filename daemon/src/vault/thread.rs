@@ -211,6 +211,12 @@ impl KeyringThread {
         }
     }
 
+    /// There is reason to believe that it answers, however many calls hang: the next one is not put off.
+    #[cfg(target_os = "linux")]
+    pub(super) fn may_answer_again(&self) {
+        unpoisoned(&self.threads).last_left = None;
+    }
+
     async fn call(&self, what: What) -> Outcome {
         let (answer, answered) = oneshot::channel();
         let thread = self.submit(Job { what, answer })?;

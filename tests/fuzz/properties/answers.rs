@@ -4,7 +4,7 @@
 
 use rally_cred_core::{
     Sent,
-    answer::{FormKind, RawAnswer, TokenAnswer, UserAnswer, read_token_answer, read_user_answer},
+    answer::{FormKind, RawAnswer, Retry, TokenAnswer, UserAnswer, read_token_answer, read_user_answer},
 };
 use rally_cred_proto::{Fault, Secret};
 use serde_json::Value;
@@ -76,8 +76,8 @@ pub(super) fn token_answer(bytes: &[u8]) {
                 assert!(!is_passing(status), "{status} costs no token");
                 is_silent(&refusal.fault);
             }
-            TokenAnswer::Passing { fault, retry_after: again } => {
-                assert_eq!(again, retry_after);
+            TokenAnswer::Passing { fault, retry } => {
+                assert_eq!(retry, retry_after.map_or(Retry::Later, Retry::After));
                 is_silent(&fault);
             }
         }
@@ -104,8 +104,8 @@ pub(super) fn user_answer(bytes: &[u8]) {
             assert!(!is_passing(status), "{status} costs no token");
             is_harmless_fault(&fault);
         }
-        UserAnswer::Passing { fault, retry_after: again } => {
-            assert_eq!(again, retry_after);
+        UserAnswer::Passing { fault, retry } => {
+            assert_eq!(retry, retry_after.map_or(Retry::Later, Retry::After));
             is_harmless_fault(&fault);
         }
     }

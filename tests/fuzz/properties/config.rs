@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rally_cred_core::{
     also::{Also, TokenHeader},
-    profile::{Config, FileKey, GatewaySettings, LockSettings, Notify, Profile, SecretSource},
+    profile::{Config, FileKey, Gate, GatewaySettings, LockSettings, Notify, Profile, SecretSource},
 };
 use rally_cred_proto::FaultKind;
 use rally_credd::config::parse;
@@ -121,6 +121,7 @@ fn profile(profile: &Profile) -> Table {
         username,
         client_secret_source,
         also,
+        gate: Gate { allow, confirms_new },
     } = profile;
     let command = client_secret_source.as_ref().map(|source| match source {
         SecretSource::Command { program, arguments } => words(program, arguments),
@@ -148,6 +149,8 @@ fn profile(profile: &Profile) -> Table {
         ("username", username.clone().map(Value::from)),
         ("client_secret_command", command),
         ("also", Some(also.collect::<Vec<_>>().into())),
+        ("allow", allow.clone().map(Value::from)),
+        ("confirm", confirms_new.then(|| "new".into())),
     ])
 }
 

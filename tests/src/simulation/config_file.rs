@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use rally_cred_core::also::{Also, TokenHeader};
 use rally_cred_core::profile::{
-    BaseUrl, CommandLine, Config, GatewaySettings, Keyring, LockSettings, Profile, RedirectUri, SecretSource,
-    StaticHosts,
+    BaseUrl, CommandLine, Config, Gate, GatewaySettings, Keyring, LockSettings, Profile, RedirectUri,
+    SecretSource, StaticHosts,
 };
 use rally_cred_proto::{Origin, ProfileName};
 
@@ -32,6 +32,8 @@ struct Lines {
     has_source: bool,
     has_command: bool,
     names_mcp: bool,
+    /// Whether its user is asked about programs that are new.
+    confirms: bool,
 }
 
 /// What it says of a gateway.
@@ -63,19 +65,24 @@ impl ConfigFile {
             profile: chance.index(usize::try_from(profiles).unwrap_or(1)),
         };
         let gateways = (0..if has_gateways { 2 } else { 0 }).map(|_| gateway(chance)).collect();
-        let lines = |has_source, names_mcp, has_command| Lines {
+        let lines = |has_source, names_mcp, has_command, confirms| Lines {
             is_there: true,
             has_other_client: false,
             has_source,
             has_command,
             names_mcp,
+            confirms,
         };
         Self {
             keyring: Keyring::Auto,
             has_statics: !chance.one_in(3),
             locks_with_session: chance.one_in(3),
             profiles: (0..profiles)
-                .map(|_| lines(chance.one_in(3), chance.one_in(2), chance.one_in(6)))
+                .map(|_| {
+                    let (has_source, names_mcp, has_command) =
+                        (chance.one_in(3), chance.one_in(2), chance.one_in(6));
+                    lines(has_source, names_mcp, has_command, !has_gateways && chance.one_in(4))
+                })
                 .collect(),
             gateways,
         }
@@ -98,6 +105,7 @@ impl ConfigFile {
             2 => lines.has_source = !lines.has_source,
             3 if number == 0 => lines.has_command = !lines.has_command,
             3 | 4 if number > 0 => lines.is_there = !lines.is_there,
+            7 if self.gateways.is_empty() && chance.one_in(2) => lines.confirms = !lines.confirms,
             7 => lines.names_mcp = !lines.names_mcp,
             5 => self.has_statics = !self.has_statics,
             6 => {
@@ -132,6 +140,16 @@ impl ConfigFile {
     /// Whether a profile's token is for the server beside Rally's.
     pub(super) fn names_mcp(&self, number: usize) -> bool {
         self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.names_mcp)
+    }
+
+    /// Whether its user is asked about programs that are new.
+    pub(super) fn confirms(&self, number: usize) -> bool {
+        self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.confirms)
+    }
+
+    /// The same of any profile. Gateways have none such, whose tools are promised to be served together.
+    pub(super) fn has_confirming(&self) -> bool {
+        (0..self.profiles()).any(|number| self.confirms(number))
     }
 
     /// The OAuth client of a profile that it has, or what stands for it where a program gives the tokens.
@@ -204,6 +222,7 @@ impl ConfigFile {
                 }],
                 false => Vec::new(),
             },
+            gate: Gate { confirms_new: self.confirms(number), allow: None },
             ..profile
         })
     }

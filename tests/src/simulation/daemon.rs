@@ -8,7 +8,7 @@ use rally_cred_core::time::{Tick, Ticks};
 use rally_cred_core::{
     Broker,
     answer::TokenForm,
-    event::{AskId, Epoch, GatewayPlan},
+    event::{AskId, Consent, Epoch, GatewayPlan, Program},
     profile::Keyring,
 };
 use rally_cred_proto::Secret;
@@ -41,6 +41,14 @@ pub(super) enum Coming {
         profile: usize,
     },
     ConfigRead,
+    /// It is found out which program asks.
+    Identified(Program),
+    /// The user answers whether this program may have tokens of this profile.
+    Consented {
+        profile: usize,
+        program: String,
+        consent: Option<Consent>,
+    },
     GatewayOpens(Box<GatewayPlan>),
     /// What the broker gave reaches a gateway.
     Lends(AskId),
@@ -59,6 +67,10 @@ pub(super) struct Daemon {
     /// The token requests that Rally has answered.
     pub(super) answered: Vec<Epoch>,
     pub(super) promises: Promises,
+    /// Whether it hears when the keyring is unlocked.
+    pub(super) watches_vault: bool,
+    /// Whether it hears when the network is another.
+    pub(super) watches_network: bool,
     pub(super) watchers: Watchers,
     pub(super) lending: Lending,
     pub(super) turns: Turns,
@@ -107,6 +119,8 @@ impl Daemon {
             outcomes: Vec::new(),
             answered: Vec::new(),
             promises: Promises::default(),
+            watches_vault: false,
+            watches_network: false,
             watchers: Watchers::default(),
             lending: Lending::default(),
             turns: Turns::default(),
@@ -139,6 +153,7 @@ impl Daemon {
         self.outcomes.clear();
         self.answered.clear();
         self.promises.ended();
+        (self.watches_vault, self.watches_network) = (false, false);
         self.watchers.ended();
         self.lending = Lending::default();
         self.turns = Turns::default();

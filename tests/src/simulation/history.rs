@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use rally_cred_core::{
     Sent,
     answer::{RawAnswer, TokenForm},
-    event::{AskId, Effect, Epoch, Event, Fetched, Outcome, Until},
+    event::{AskId, Consent, Effect, Epoch, Event, Fetched, Found, Outcome, Until},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
 };
 use rally_cred_proto::{
     Ask, Fault, FaultKind, Reply, Secret,
+    forwarding::Door,
     message::{Login, ProfileState, StatusAsk},
 };
 
@@ -98,6 +99,9 @@ impl std::fmt::Debug for History {
 
 const START: Tick = Tick(1_000_000);
 const EPOCH_1970: i64 = 1_780_000_000;
+
+/// A program that is found out after it has asked.
+const LATE: &str = "/bin/late";
 
 /// Longer than the machine sleeps, night after night: what takes several calls of the vault goes on after each.
 const NIGHTS: Ticks = Ticks::seconds(3 * 9 * 3600);
@@ -197,7 +201,8 @@ impl History {
             68..=69 => self.leave(),
             70 => self.lock_or_unlock(),
             71 => self.logout(profile),
-            72..=73 => {
+            72 => self.ask_from_afar(profile),
+            73 => {
                 let status = StatusAsk { profile: None, check: self.chance.one_in(2) };
                 self.ask(Ask::Status(status), Ticks::seconds(30)).map(drop)
             }
@@ -207,13 +212,17 @@ impl History {
                 self.mood = self.pick(&[Well, Well, Unreachable, Busy, Maintenance, Losing]);
                 self.daemons.iter_mut().for_each(|daemon| daemon.promises.forget_reports());
                 self.note(|| "Rally's mood changed".to_owned());
-                Ok(())
+                self.each_daemon(Self::network_changes)
             }
             84..=87 => {
                 use Health::{Fails, Hangs, Locked, Missing, Works};
+                let before = self.health;
                 self.health = self.pick(&[Works, Works, Missing, Locked, Fails, Hangs]);
                 self.note(|| "the keyring's health changed".to_owned());
-                Ok(())
+                match (before, self.health) {
+                    (Missing | Locked, Works) => self.each_daemon(Self::keyring_opens),
+                    _ => Ok(()),
+                }
             }
             // Of two sign-ins by two daemons, only the calendar tells which is newer; so there it stays as it is.
             88 if self.daemons.len() > 1 => Ok(()),
@@ -229,7 +238,8 @@ impl History {
                 self.tick = self.tick + Ticks::seconds(self.chance.below(8 * 3600));
                 self.each_daemon(|history| {
                     history.deliver_due()?;
-                    history.play_event(Event::TimePassed)
+                    history.play_event(Event::TimePassed)?;
+                    history.play_event(Event::Woke)
                 })
             }
             90 => {
@@ -365,8 +375,8 @@ impl History {
                 let client = (client_id.as_str(), client_secret.as_str());
                 let raw = self.rally.answer(&mut self.chance, self.tick, mood, client, &form);
                 let failed = !matches!(&raw, RawAnswer::Arrived { status: 200, .. }) || mood != Mood::Well;
-                let tick = self.tick;
-                self.me().promises.post_ended(profile, epoch, failed, tick)?;
+                let (tick, by_network) = (self.tick, matches!(mood, Mood::Unreachable | Mood::Losing));
+                self.me().promises.post_ended(profile, epoch, failed, by_network, tick)?;
                 if let RawAnswer::Arrived { body, .. } = &raw
                     && let Ok(answer) = serde_json::from_slice::<serde_json::Value>(body)
                     && let Some(token) = answer.get("access_token").and_then(|token| token.as_str())
@@ -403,6 +413,20 @@ impl History {
             }
             Coming::LookedUp { mood, token } => return self.deliver_look_up(epoch, mood, &token),
             Coming::ConfigRead => return self.config_is_read(),
+            Coming::Identified(program) => {
+                program.found(Found { exe: None, caller: Some(LATE.into()) });
+                Outcome::Identified
+            }
+            Coming::Consented { profile, program, consent } => {
+                self.note(|| format!("{program} is let have tokens of {profile}: {consent:?}"));
+                let tick = self.tick;
+                self.me().promises.said(epoch, profile, &program, consent, tick);
+                let nobody = || Fault::new(FaultKind::ConsentNeeded, "nobody can be asked");
+                Outcome::Consented(match self.planted {
+                    Some(Planted::DeafToDenial) => Ok(Consent::Session),
+                    _ => consent.ok_or_else(nobody),
+                })
+            }
             Coming::Leaves(id) => return self.leaves(id),
             Coming::Lends(id) => {
                 self.lends(id);
@@ -439,7 +463,7 @@ impl History {
     fn program_gives(&mut self, profile: usize, epoch: Epoch) -> Result<Result<Fetched, Fault>, Broken> {
         let (tick, fails) = (self.tick, self.is_troubled && self.chance.one_in(4));
         self.me().promises.fetched(epoch);
-        self.me().promises.post_ended(profile, epoch, fails, tick)?;
+        self.me().promises.post_ended(profile, epoch, fails, false, tick)?;
         if fails {
             return Ok(Err(Fault::new(FaultKind::Failed, "it failed")));
         }
@@ -486,6 +510,9 @@ impl History {
     }
 
     fn play_event(&mut self, mut event: Event) -> Result<(), Broken> {
+        if let (Some(Planted::OneDoor), Event::Asked { peer, .. }) = (self.planted, &mut event) {
+            peer.door = Door::Own;
+        }
         let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
         daemon.lending.sees(&event, daemon.config.locks_with_session);
         if let (Some(Planted::OneTurn), Event::Asked { ask: Ask::HoldTurns(hold), .. }) =
@@ -591,6 +618,7 @@ impl History {
         self.mood = Mood::Well;
         self.health = Health::Works;
         self.note(|| "faults stop".to_owned());
+        self.each_daemon(Self::keyring_opens)?;
         self.each_daemon(Self::tools_leave)?;
         self.each_daemon(|history| history.play_event(Event::ReloadWanted))?;
         // A question to the vault that is under way may still end as the vault was.

@@ -91,6 +91,14 @@ pub enum Planted {
     DeafToLock,
     /// What a locked daemon saves gets lost.
     LossyLock,
+    /// Whatever the user says to a program is taken for a yes.
+    DeafToDenial,
+    /// What comes by the forwarded socket is taken for what comes by the own one.
+    OneDoor,
+    /// That the vault was unlocked is not heard.
+    DeafToUnlock,
+    /// That the network is another is not heard.
+    DeafToNetwork,
     /// Nothing that happens ends a loan of a token.
     DeafLoans,
     /// A loan does not end by itself.
@@ -153,6 +161,16 @@ impl Planted {
         (Self::UnheardNeed, "a watcher hears that a person is needed"),
         (Self::DeafToLock, "a locked daemon hands out nothing"),
         (Self::LossyLock, "nothing that is to be saved is lost by a lock"),
+        (
+            Self::DeafToDenial,
+            "no token goes to a program that the user has not let have it, where the profile asks for that",
+        ),
+        (
+            Self::OneDoor,
+            "another machine gets tokens and status of the profiles that are forwarded, and begins nothing",
+        ),
+        (Self::DeafToUnlock, "whoever waits for a locked vault is served once it is unlocked"),
+        (Self::DeafToNetwork, "nobody is refused for want of the network before"),
         (Self::DeafLoans, "no gateway sends a token that was reported, signed out or locked"),
         (Self::LongLoans, "no gateway sends a token past its end, or for over a second without a question"),
         (Self::LateLoans, "what a gateway asked for before something changed is sent once"),

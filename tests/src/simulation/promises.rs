@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use rally_cred_core::{
-    event::{AskId, Epoch},
+    event::{AskId, Consent, Epoch},
+    policy::CONSENT_LASTS,
     time::{Tick, Ticks},
 };
-use rally_cred_proto::Reply;
+use rally_cred_proto::{Event, Fault, FaultKind, Reply};
 
 use super::{
     cast::number_of,
@@ -25,15 +26,22 @@ const MOST_FAILURES_A_MINUTE: usize = 40;
 /// seconds, and `status --check` has its own.
 const MOST_LOOK_UPS_A_MINUTE: usize = 15;
 
+/// The profile that the forwarded socket gives, which is the default one.
+const FORWARDED: &str = "p0";
+
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     /// The open requests, and their deadlines.
     open: BTreeMap<AskId, Tick>,
     answered: HashSet<AskId>,
+    /// Those that wait for the vault to be unlocked, and the profile of each.
+    awaits_unlock: BTreeMap<AskId, String>,
     /// The servers that requests name.
     servers: HashMap<AskId, String>,
     signed_in: HashSet<AskId>,
+    /// What another machine has asked.
+    afar: HashSet<AskId>,
     /// Tokens that a caller reported as bad, in this life of the daemon.
     erased: HashSet<String>,
     /// When a caller reported one that is looked into later.
@@ -41,6 +49,8 @@ pub(super) struct Promises {
     listeners: BTreeMap<usize, Epoch>,
     posts: BTreeMap<usize, Epoch>,
     failures: BTreeMap<usize, Vec<Tick>>,
+    /// By profile whose last token request failed for want of a network: how often that is another since.
+    cut_off: BTreeMap<usize, Cut>,
     look_ups: HashMap<String, Vec<Tick>>,
     /// By profile: the question to the source of its client secret, or to the program that gives its tokens.
     fetches: BTreeMap<usize, Epoch>,
@@ -48,9 +58,25 @@ pub(super) struct Promises {
     awaited: BTreeMap<Epoch, Option<usize>>,
     /// When it must have ended, once it was told to.
     ends_by: Option<Tick>,
+    /// The program of each request, and when it asked.
+    programs: HashMap<AskId, (String, Tick)>,
+    /// Questions to the user about programs.
+    questions: HashSet<Epoch>,
+    /// By profile and program: until when the user lets it have tokens.
+    allowed: BTreeMap<(usize, String), Tick>,
+    /// Requests that the user's word has let in.
+    let_in: HashSet<(usize, AskId)>,
     is_locked: bool,
     /// Whether the last that the vault said is that it is open.
     is_vault_open: bool,
+}
+
+/// Token requests in a row that failed for want of a network.
+#[derive(Debug, Default)]
+struct Cut {
+    times: usize,
+    /// Whether the network is another since the last.
+    is_over: bool,
 }
 
 /// A promise that was broken.
@@ -63,6 +89,62 @@ impl Promises {
 
     pub(super) fn names(&mut self, id: AskId, server: &str) {
         self.servers.insert(id, server.to_owned());
+    }
+
+    /// It came by the forwarded socket.
+    pub(super) fn is_of_afar(&mut self, id: AskId) {
+        self.afar.insert(id);
+    }
+
+    /// Another machine is answered by a token or the status of a profile that is forwarded, or by nothing.
+    pub(super) fn goes_afar(&self, id: AskId, answer: &Reply) -> Result<(), Broken> {
+        let is_right = match answer {
+            Reply::Token(token) => token.profile == FORWARDED,
+            Reply::NoMatch | Reply::Status(_) | Reply::Error(_) => true,
+            _ => false,
+        };
+        match is_right || !self.afar.contains(&id) {
+            true => Ok(()),
+            false => Err(format!("another machine, {id:?}, was given what it may not have: {answer:?}")),
+        }
+    }
+
+    /// On the way to an answer, it hears of profiles that are forwarded only.
+    pub(super) fn told_afar(&self, id: AskId, event: &Event) -> Result<(), Broken> {
+        let is_right = match event {
+            Event::Waiting(waiting) => waiting.profile == FORWARDED,
+            Event::Profile(profile) => profile.profile == FORWARDED,
+            Event::Notice(_) => true,
+            _ => false,
+        };
+        match is_right || !self.afar.contains(&id) {
+            true => Ok(()),
+            false => Err(format!("another machine, {id:?}, was told what is not its business: {event:?}")),
+        }
+    }
+
+    /// A sign-in is for somebody on this machine.
+    pub(super) fn may_begin_sign_in(&self, asking: Option<AskId>) -> Result<(), Broken> {
+        let is_afar = asking.is_some_and(|id| self.afar.contains(&id));
+        match is_afar || !self.open.is_empty() && self.open.keys().all(|id| self.afar.contains(id)) {
+            true => Err("a sign-in was begun for another machine".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Somebody is told to wait for the vault to be unlocked.
+    pub(super) fn awaits_unlock(&mut self, id: AskId, profile: &str) {
+        self.awaits_unlock.insert(id, profile.to_owned());
+    }
+
+    /// Whoever waits for a locked vault is served once it is unlocked. `unread`: of this profile it is still not known what
+    /// the vault has.
+    pub(super) fn nobody_waits_for_an_open_vault(&self, unread: impl Fn(&str) -> bool) -> Result<(), Broken> {
+        let mut waiting = self.awaits_unlock.iter().filter(|(id, _)| self.is_open(**id));
+        match waiting.find(|(_, profile)| !self.is_locked && unread(profile)) {
+            Some((id, _)) => Err(format!("{id:?} waits for the vault, which was unlocked")),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn left(&mut self, id: AskId) {
@@ -218,6 +300,7 @@ impl Promises {
 
     pub(super) fn locked(&mut self) {
         self.is_locked = true;
+        self.unsaid(|_| true);
     }
 
     pub(super) fn is_locked(&self) -> bool {
@@ -244,6 +327,63 @@ impl Promises {
                 Err("a locked daemon handed out a secret".to_owned())
             }
             _ => Ok(()),
+        }
+    }
+
+    pub(super) fn asks_for(&mut self, id: AskId, program: &str, now: Tick) {
+        self.programs.insert(id, (program.to_owned(), now));
+    }
+
+    pub(super) fn asks_user(&mut self, epoch: Epoch) {
+        self.questions.insert(epoch);
+    }
+
+    pub(super) fn withdrawn(&mut self, epoch: Epoch) {
+        self.questions.remove(&epoch);
+    }
+
+    /// The user answers, which counts unless the question was withdrawn.
+    pub(super) fn said(
+        &mut self,
+        epoch: Epoch,
+        profile: usize,
+        program: &str,
+        said: Option<Consent>,
+        now: Tick,
+    ) {
+        if !self.questions.remove(&epoch) {
+            return;
+        }
+        if matches!(said, Some(Consent::Once | Consent::Session)) {
+            let open =
+                self.open.keys().filter(|id| self.programs.get(id).is_some_and(|(of, _)| of == program));
+            self.let_in.extend(open.map(|id| (profile, *id)));
+        }
+        let key = (profile, program.to_owned());
+        match said {
+            Some(Consent::Session) => drop(self.allowed.insert(key, now + CONSENT_LASTS)),
+            _ => drop(self.allowed.remove(&key)),
+        }
+    }
+
+    /// What the user said is over.
+    fn unsaid(&mut self, is_meant: impl Fn(usize) -> bool) {
+        self.allowed.retain(|(profile, _), _| !is_meant(*profile));
+        self.let_in.retain(|(profile, _)| !is_meant(*profile));
+    }
+
+    /// No token goes to a program that the user has not let have it, where the profile asks for that.
+    pub(super) fn has_consent(&self, id: AskId, answer: &Reply, config: &ConfigFile) -> Result<(), Broken> {
+        let Reply::Token(token) = answer else { return Ok(()) };
+        let profile = number_of(&token.profile);
+        if !config.confirms(profile) || self.let_in.contains(&(profile, id)) {
+            return Ok(());
+        }
+        let known = self.programs.get(&id);
+        let until = known.and_then(|(program, _)| self.allowed.get(&(profile, program.clone())));
+        match (known, until) {
+            (Some((_, asked)), Some(until)) if asked < until => Ok(()),
+            _ => Err(format!("{known:?} got a token of profile {profile} without the user's word")),
         }
     }
 
@@ -274,6 +414,8 @@ impl Promises {
     /// A sign-out, or another OAuth client, lets jobs go that cannot be called back.
     pub(super) fn forgot(&mut self, profile: usize) {
         self.posts.remove(&profile);
+        self.unsaid(|of| of == profile);
+        self.cut_off.remove(&profile);
         self.moved(profile);
     }
 
@@ -326,14 +468,40 @@ impl Promises {
         }
     }
 
+    pub(super) fn network_changed(&mut self) {
+        self.cut_off.values_mut().for_each(|cut| cut.is_over = true);
+    }
+
+    /// Nobody is refused for want of the network before. A network that comes and goes may be waited for.
+    pub(super) fn hears_of_this_network(&self, profile: Option<usize>, answer: &Reply) -> Result<(), Broken> {
+        let (Some(profile), Reply::Error(Fault { kind: FaultKind::Unreachable, what, .. })) =
+            (profile, answer)
+        else {
+            return Ok(());
+        };
+        match self.cut_off.get(&profile) {
+            Some(cut) if cut.is_over && cut.times <= 2 && !what.starts_with("it is not known yet") => {
+                Err(format!("profile {profile} was refused, since there was no network before"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Attempts that fail become rarer.
     pub(super) fn post_ended(
         &mut self,
         profile: usize,
         epoch: Epoch,
         failed: bool,
+        by_network: bool,
         now: Tick,
     ) -> Result<(), Broken> {
+        if by_network {
+            let cut = self.cut_off.entry(profile).or_default();
+            *cut = Cut { times: cut.times + 1, is_over: false };
+        } else {
+            self.cut_off.remove(&profile);
+        }
         self.posts.retain(|_, open| *open != epoch);
         self.came_back(epoch);
         let failures = self.failures.entry(profile).or_default();
@@ -367,6 +535,8 @@ impl Promises {
     /// The daemon has ended, in whatever way: what it was asked is forgotten, what was in flight is lost.
     pub(super) fn ended(&mut self) {
         self.answered.extend(std::mem::take(&mut self.open).into_keys());
+        self.awaits_unlock.clear();
+        self.cut_off.clear();
         self.listeners.clear();
         self.posts.clear();
         self.forget_marks();
@@ -374,6 +544,8 @@ impl Promises {
         self.awaited.clear();
         self.ends_by = None;
         self.is_locked = false;
+        self.questions.clear();
+        self.unsaid(|_| true);
     }
 }
 

@@ -48,7 +48,7 @@ pub enum Cause {
     TimePassed,
     /// The daemon was told to reload or to stop.
     Daemon,
-    /// The session was locked, or the machine sleeps or wakes.
+    /// The network is another, the vault was unlocked, the session was locked, or the machine sleeps or wakes.
     System,
 }
 
@@ -68,11 +68,16 @@ impl Cause {
                 Outcome::Redirected(_) => Self::Redirected,
                 Outcome::TokenFetched(_) => Self::Program,
                 Outcome::Answered(_) | Outcome::UserLookedUp(_) => Self::Rally,
-                Outcome::GatewayOpened(_) | Outcome::ForwardOpened(_) => Self::Daemon,
+                Outcome::GatewayOpened(_)
+                | Outcome::ForwardOpened(_)
+                | Outcome::Identified
+                | Outcome::Consented(_) => Self::Daemon,
             },
             Event::TimePassed | Event::VaultCalendar { .. } => Self::TimePassed,
             Event::ConfigRead(_) | Event::ReloadWanted | Event::StopWanted => Self::Daemon,
-            Event::SessionLocked | Event::Sleeping | Event::Woke => Self::System,
+            Event::Online | Event::VaultUnlocked | Event::SessionLocked | Event::Sleeping | Event::Woke => {
+                Self::System
+            }
         }
     }
 }

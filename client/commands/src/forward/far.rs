@@ -7,8 +7,9 @@ use std::hash::{BuildHasher, RandomState};
 use rally_cred_proto::shell_word::shell_word;
 
 /// What comes after the user's own arguments, of which ssh takes the first where two contradict each other. A connection
-/// of its own ends with this command, and notices within a minute that the far side is gone.
-pub(super) const SSH_OPTIONS: [&str; 10] = [
+/// of its own ends with this command, and notices within a minute that the far side is gone. The next one is given up in
+/// time too: ssh waits without end for a host that takes a connection and says nothing.
+pub(super) const SSH_OPTIONS: [&str; 12] = [
     "-o",
     "ControlMaster=no",
     "-o",
@@ -17,6 +18,8 @@ pub(super) const SSH_OPTIONS: [&str; 10] = [
     "ServerAliveInterval=15",
     "-o",
     "ServerAliveCountMax=3",
+    "-o",
+    "ConnectTimeout=15",
     "-o",
     "RemoteCommand=none",
 ];
@@ -65,6 +68,17 @@ mod tests {
             "{line}"
         );
         assert!(!SCRIPT.contains(['\'', '!', '\n']));
+    }
+
+    #[test]
+    fn a_host_that_is_gone_is_noticed_within_a_minute_as_the_documents_say() {
+        let seconds = |name: &str| -> u32 {
+            let option = SSH_OPTIONS.iter().find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
+            option.unwrap().parse().unwrap()
+        };
+        // The last answer may have come just before the host went.
+        assert!(seconds("ServerAliveInterval") * (seconds("ServerAliveCountMax") + 1) <= 60);
+        assert!(seconds("ConnectTimeout") <= 60);
     }
 
     #[test]

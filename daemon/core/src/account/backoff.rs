@@ -5,6 +5,7 @@
 use rally_cred_proto::Fault;
 
 use crate::{
+    answer::Retry,
     policy,
     step::Step,
     time::{Now, Tick},
@@ -15,6 +16,13 @@ pub(super) struct Backoff {
     until: Option<Tick>,
     failures: u32,
     fault: Option<Fault>,
+    /// Whether the network was in the way of the last attempt.
+    ends_online: bool,
+    /// The last attempt is to be made again, since the network is another now.
+    owes_retry: bool,
+    /// How often the network has ended it, and when that last happened.
+    early: u32,
+    last_early: Option<Tick>,
     /// Refusals without a clear cause, in a row.
     unclear: u32,
 }
@@ -39,10 +47,31 @@ impl Backoff {
     }
 
     /// Begins a pause, longer than the last.
-    pub(super) fn failed(&mut self, step: &mut Step<'_>, fault: Fault, retry_after: Option<u32>) {
+    pub(super) fn failed(&mut self, step: &mut Step<'_>, fault: Fault, retry: Retry) {
         self.failures += 1;
-        self.until = Some(step.now.tick + policy::backoff(self.failures, retry_after, step.dice));
+        self.until = Some(step.now.tick + policy::backoff(self.failures, retry, step.dice));
+        (self.ends_online, self.owes_retry) = (retry == Retry::Online, false);
         self.fault = Some(fault);
+    }
+
+    /// Whether the last attempt is worth another once the network is another, however long ago it was.
+    pub(super) fn awaits_network(&self) -> bool {
+        self.ends_online
+    }
+
+    /// The network is another: ends a pause that it was the cause of. A network that comes and goes does that ever more
+    /// rarely.
+    pub(super) fn online(&mut self, now: Now) {
+        let is_too_soon = self.last_early.is_some_and(|at| now.tick - at < policy::early_pause(self.early));
+        if self.ends_online && !is_too_soon {
+            (self.until, self.ends_online, self.owes_retry) = (None, false, true);
+            (self.early, self.last_early) = (self.early + 1, Some(now.tick));
+        }
+    }
+
+    /// Whether the last attempt is to be made again now, though nobody asks.
+    pub(super) fn owes_retry(&self) -> bool {
+        self.owes_retry
     }
 
     /// Counts a refusal without a clear cause. Whether so many in a row are to be believed.

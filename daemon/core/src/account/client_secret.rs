@@ -117,6 +117,16 @@ impl ClientSecret {
         self.no_load_before = Some(now.tick + policy::UNASKED_LOAD);
     }
 
+    /// The vault may be asked again at once.
+    pub(super) fn hurry(&mut self) {
+        self.no_load_before = None;
+    }
+
+    /// Whether the vault is to be asked again, and that is put off.
+    pub(super) fn is_put_off(&self, now: Now) -> bool {
+        matches!(self.slot, Slot::Unread) && self.no_load_before.is_some_and(|at| now.tick < at)
+    }
+
     /// Forgets it, which the vault or its source has. It is read again before it is used. What is being read comes first,
     /// since a source is not asked twice at once.
     pub(super) fn lock(&mut self) {

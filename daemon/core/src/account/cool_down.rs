@@ -12,6 +12,8 @@ use crate::{
 pub(super) struct CoolDown {
     misses: u32,
     until: Option<Tick>,
+    /// Whether a person had answered, and the network was in the way.
+    ends_online: bool,
 }
 
 impl CoolDown {
@@ -19,6 +21,23 @@ impl CoolDown {
     pub(super) fn missed(&mut self, now: Now) {
         self.misses += 1;
         self.until = Some(now.tick + policy::cool_down(self.misses));
+        self.ends_online = false;
+    }
+
+    /// The sign-in failed for want of a network.
+    pub(super) fn is_of_network(&mut self) {
+        self.ends_online = true;
+    }
+
+    pub(super) fn awaits_network(&self) -> bool {
+        self.ends_online
+    }
+
+    /// The network is another.
+    pub(super) fn online(&mut self) {
+        if std::mem::take(&mut self.ends_online) {
+            self.until = None;
+        }
     }
 
     pub(super) fn left(&self, now: Now) -> Option<Ticks> {

@@ -7,6 +7,7 @@ use rally_cred_proto::{Fault, FaultKind};
 
 use crate::{
     account::{Account, backoff::Backoff, identity::Identity, job::Job},
+    answer::Retry,
     event::{Effect, Epoch, Fetched, GrantStep, Until},
     item::Item,
     profile::CommandLine,
@@ -44,7 +45,7 @@ impl Account {
         }
         self.job = Job::None;
         if let Err(fault) = outcome.and_then(|fetched| self.take_fetched(step, fetched)) {
-            self.back_off(step, fault, None);
+            self.back_off(step, fault, Retry::Later);
         }
         true
     }

@@ -6,7 +6,7 @@ use rally_cred_proto::{Fault, FaultKind, Secret, remedy::Command};
 
 use crate::{
     account::{Account, backoff::Backoff, job::Job},
-    answer::{self, RawAnswer, UserAnswer},
+    answer::{self, RawAnswer, Retry, UserAnswer},
     event::{Effect, GrantStep},
     record::TokenRecord,
     step::Step,
@@ -83,20 +83,20 @@ impl Account {
             UserAnswer::Found { username: None, .. } => {
                 let fault = Fault::new(FaultKind::BadAnswer, "Rally does not say whose the token is")
                     .remedy("try again later");
-                self.not_identified(step, fault, None);
+                self.not_identified(step, fault, Retry::Later);
             }
-            UserAnswer::Passing { fault, retry_after } => {
-                self.not_identified(step, fault, retry_after);
+            UserAnswer::Passing { fault, retry } => {
+                self.not_identified(step, fault, retry);
             }
-            UserAnswer::AddressNotAllowed(fault) => self.not_identified(step, fault, None),
+            UserAnswer::AddressNotAllowed(fault) => self.not_identified(step, fault, Retry::Later),
             UserAnswer::TokenRefused(_) => self.refuted(step, token),
         }
     }
 
     /// Begins the pause; waiters are refused when their turn comes, see [`Account::begin_identification`].
-    pub(super) fn not_identified(&mut self, step: &mut Step<'_>, fault: Fault, retry_after: Option<u32>) {
+    pub(super) fn not_identified(&mut self, step: &mut Step<'_>, fault: Fault, retry: Retry) {
         step.recovered(&self.profile.name, &fault);
-        self.user_backoff.failed(step, fault, retry_after);
+        self.user_backoff.failed(step, fault, retry);
     }
 
     /// Rally has said whose this token is. If it is the held one, and of another user than the profile is for, it is
@@ -132,7 +132,7 @@ impl Account {
         step.log(&self.profile.name, GrantStep::Erased);
         if self.has_command() {
             // Nothing but a pause keeps the next request from going the same way.
-            return self.back_off(step, fault, None);
+            return self.back_off(step, fault, Retry::Later);
         }
         step.recovered(&self.profile.name, &fault);
         self.fault = Some(fault.clone());

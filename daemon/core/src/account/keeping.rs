@@ -75,7 +75,7 @@ impl Account {
         }
         self.vault_fault = Some(fault.clone());
         if !may_use_memory {
-            self.refuse(step, &fault);
+            self.refuse_or_keep_waiting(step, trouble, &fault);
         }
     }
 
@@ -370,6 +370,7 @@ impl Account {
         self.reports.new_token();
         self.token_item.void(step.now.wall, signed_in_at);
         erasing.push(self.erase(step, ask, ItemKind::Token));
+        self.refuse_applicants(step, &fault);
         self.fail_all(step, &fault);
         step.log(&self.profile.name, GrantStep::SignedOut);
         erasing

@@ -11,6 +11,7 @@ use crate::{
         client_secret::Knowledge,
         job::{Job, Look},
     },
+    answer::Retry,
     event::{Effect, Epoch},
     policy, record,
     step::Step,
@@ -31,7 +32,7 @@ impl Account {
                 Fault::new(FaultKind::VaultFailed, "the vault has not taken the last token yet")
                     .run("rally-cred status")
             });
-            return self.back_off(step, fault, None);
+            return self.back_off(step, fault, Retry::Later);
         }
         if !self.token.was_read_now(step.now) {
             // In memory that no other daemon shares, there is nothing to see; and no lease is needed.
@@ -114,14 +115,15 @@ impl Account {
                     self.job = Job::Pausing(at, Look::BeforeRenewal);
                 }
             }
-            Err(trouble) => self.stop_for_vault(step, trouble.fault()),
+            Err(trouble) => self.stop_for_vault(step, trouble),
         }
     }
 
     /// Without the vault there is no renewal.
-    pub(super) fn stop_for_vault(&mut self, step: &mut Step<'_>, fault: Fault) {
+    pub(super) fn stop_for_vault(&mut self, step: &mut Step<'_>, trouble: &VaultTrouble) {
+        let fault = trouble.fault();
         self.vault_fault = Some(fault.clone());
-        self.back_off(step, fault, None);
+        self.back_off(step, fault, trouble.retry());
     }
 
     fn holds_lease(&mut self, lease: record::Lease, began: Tick) {

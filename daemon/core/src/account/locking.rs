@@ -22,14 +22,17 @@ impl Account {
         self.end_alerts(step);
         self.refuse_if(step, &fault, |_, _, waiter| !is_get(waiter));
         self.tell_all(step, WaitingOn::Unlock);
+        self.forget_consents(step);
         self.advance(step);
     }
 
     /// Goes on with what waited. `was_held`: a token was held before, which is read again.
     pub(crate) fn unlock(&mut self, step: &mut Step<'_>, was_held: bool) {
+        self.is_shut = false;
         if was_held && matches!(self.token.slot(), Slot::Unread) {
             self.load_token(step);
         }
+        self.apply_again(step);
         self.advance(step);
     }
 
@@ -49,6 +52,7 @@ impl Account {
                 self.client_secret.lock();
             }
         }
+        self.refuse_late_applicants(step);
         let now = step.now.tick;
         self.refuse_if(step, &locked(), |_, _, waiter| waiter.deadline <= now);
     }
@@ -56,7 +60,10 @@ impl Account {
     /// When to come back to that though no event comes.
     pub(super) fn rest_until(&self) -> Option<Tick> {
         let waiting = self.waiters.iter().map(|waiter| waiter.deadline).min();
-        [waiting, self.token_item.again_at(), self.client_secret_item.again_at()].into_iter().flatten().min()
+        [waiting, self.consents.due(), self.token_item.again_at(), self.client_secret_item.again_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What is still held because the vault does not have it, as whoever locked is told.

@@ -70,8 +70,7 @@ impl Account {
                 }
             }
             Job::Looking(_, _, Look::BeforeRenewal) if step.keyring.is_shared() => {
-                let fault = VaultTrouble::Failed("it did not answer in time".to_owned()).fault();
-                self.stop_for_vault(step, fault);
+                self.stop_for_vault(step, &VaultTrouble::Failed("it did not answer in time".to_owned()));
             }
             Job::Looking(_, _, look) => self.look_is_over(step, look),
             other => self.job = other,
@@ -93,7 +92,7 @@ impl Account {
                 self.take_news(step, text.as_ref());
             }
             (Err(trouble), Look::BeforeRenewal) if step.keyring.is_shared() => {
-                self.stop_for_vault(step, trouble.fault());
+                self.stop_for_vault(step, trouble);
                 return true;
             }
             // An unreadable vault has no news.

@@ -7,6 +7,7 @@
 mod alerts;
 mod backoff;
 mod client_secret;
+mod consents;
 mod cool_down;
 mod job;
 mod lease;
@@ -15,6 +16,7 @@ mod slot;
 mod token;
 
 // What an account does with them.
+mod admission;
 mod fetching;
 mod identity;
 mod keeping;
@@ -26,6 +28,7 @@ mod serving;
 mod sign_in;
 mod status;
 mod suspicion;
+mod unlocking;
 mod view;
 
 use rally_cred_proto::{
@@ -36,9 +39,10 @@ use rally_cred_proto::{
 
 use crate::{
     account::{
-        alerts::Alerts, backoff::Backoff, client_secret::ClientSecret, cool_down::CoolDown, job::Job,
-        lease::Lease, reports::Reports, slot::Slot, token::Token,
+        alerts::Alerts, backoff::Backoff, client_secret::ClientSecret, consents::Consents,
+        cool_down::CoolDown, job::Job, lease::Lease, reports::Reports, slot::Slot, token::Token,
     },
+    answer::Retry,
     event::{Alert, AskId, Effect, Epoch, GrantStep, Outcome, Peer},
     item::Item,
     jobs::Owner,
@@ -68,6 +72,8 @@ pub(crate) struct Account {
     lease: Lease,
     /// In the order in which they came.
     waiters: Vec<Waiter>,
+    /// Whose programs the user lets have a token, and who waits for that.
+    consents: Consents,
     reports: Reports,
     cool_down: CoolDown,
     alerts: Alerts,
@@ -75,6 +81,8 @@ pub(crate) struct Account {
     backoff: Backoff,
     /// The pause after Rally could not say whose token it is.
     user_backoff: Backoff,
+    /// The vault is locked. It is asked again once it is unlocked, or for a caller who does not wait for that.
+    is_shut: bool,
     /// When to tell those who wait that the keyring is slow.
     keyring_news_at: Option<Tick>,
     last_used: Option<Tick>,
@@ -93,11 +101,13 @@ impl Account {
             job: Job::None,
             lease: Lease::default(),
             waiters: Vec::new(),
+            consents: Consents::default(),
             reports: Reports::default(),
             cool_down: CoolDown::default(),
             alerts: Alerts::default(),
             backoff: Backoff::default(),
             user_backoff: Backoff::default(),
+            is_shut: false,
             keyring_news_at: None,
             last_used: None,
             fault: None,
@@ -112,7 +122,10 @@ impl Account {
     /// Takes a request in, and answers it at once if possible.
     pub(crate) fn ask(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, deadline: Tick, wants: Wants) {
         let (generation, tried) = (self.token.generation(), Vec::new());
-        self.take_in(step, Waiter { id, peer, deadline, generation, wants, told: false, tried });
+        self.take_in(
+            step,
+            Waiter { id, peer, deadline, generation, wants, told: false, told_to_unlock: false, tried },
+        );
     }
 
     /// Takes in a request that another profile had no answer for.
@@ -127,18 +140,23 @@ impl Account {
         }
         self.token.forget_missing();
         self.client_secret.forget_missing();
+        self.is_shut = false;
         if waiter.is_login() && !waiter.brings_client_secret() {
             self.reconsider_client_secret();
         }
-        self.waiters.push(waiter);
+        match waiter.wants {
+            Wants::Get { .. } if !self.profile.gate.is_open() => self.apply(step, waiter),
+            _ => self.waiters.push(waiter),
+        }
         self.advance(step);
     }
 
     pub(crate) fn has_waiter(&self, id: AskId) -> bool {
-        self.waiters.iter().any(|waiter| waiter.id == id)
+        self.is_applicant(id) || self.waiters.iter().any(|waiter| waiter.id == id)
     }
 
     pub(crate) fn left(&mut self, step: &mut Step<'_>, id: AskId) {
+        self.consents.left(id);
         self.waiters.retain(|waiter| waiter.id != id);
         self.drop_deserted_flow(step);
     }
@@ -154,6 +172,8 @@ impl Account {
             Outcome::Redirected(redirect) => self.redirected(step, epoch, redirect),
             Outcome::Answered(raw) => self.answered(step, epoch, raw),
             Outcome::UserLookedUp(raw) => self.user_looked_up(step, epoch, raw),
+            Outcome::Identified => self.program_is_known(step, epoch),
+            Outcome::Consented(consent) => self.consented(step, epoch, consent),
             Outcome::Erased(_) | Outcome::Unlocked(_) | Outcome::Repaired(..) => false,
             Outcome::GatewayOpened(_) | Outcome::ForwardOpened(_) => false,
         };
@@ -168,6 +188,7 @@ impl Account {
         if step.is_locked {
             return self.rest(step);
         }
+        self.refuse_late_applicants(step);
         self.end_late_flow(step);
         if matches!(self.job, Job::Saving(until) if !self.is_saving() || until <= step.now.tick) {
             self.job = Job::None;
@@ -176,7 +197,7 @@ impl Account {
         self.look_again_if_due(step);
         self.extend_lease_if_due(step);
         self.look_into_report(step);
-        if matches!(self.token.slot(), Slot::Unread) && !self.waiters.is_empty() {
+        if matches!(self.token.slot(), Slot::Unread) && !self.waiters.is_empty() && !self.is_shut {
             self.load_token(step);
             self.keyring_news_at = Some(step.now.tick + policy::KEYRING_NEWS);
         }
@@ -227,7 +248,7 @@ impl Account {
                 let fault = Fault::new(FaultKind::TimedOut, "the token ended before it could be given out")
                     .why("Rally gives out tokens that live too short, or the keyring takes too long")
                     .run("rally-cred doctor");
-                self.back_off(step, fault, Some(1));
+                self.back_off(step, fault, Retry::After(1));
             } else if is_waited_for || self.is_renewal_due(step.now) {
                 self.begin_renewal(step);
             }
@@ -257,12 +278,15 @@ impl Account {
             job,
             lease,
             waiters,
+            consents,
             reports,
             // It holds back what is asked for, and does nothing by itself.
             cool_down: _,
             alerts,
             // It is reported to whoever asks, and does nothing by itself.
             user_backoff: _,
+            // An event ends it.
+            is_shut: _,
             keyring_news_at,
             fault: _,
             vault_fault: _,
@@ -274,6 +298,7 @@ impl Account {
             job.deadline(),
             lease.extend_at().filter(|_| matches!(job, Job::Renewing(_, _, None))),
             waiters.iter().map(|waiter| waiter.deadline).min(),
+            consents.due(),
             reports.due().filter(|_| token.access().is_some()),
             alerts.due(),
             *keyring_news_at,
@@ -296,12 +321,15 @@ impl Account {
             // A new process waits for the end of a lease that this one left.
             lease: _,
             waiters,
+            consents,
             reports,
             cool_down,
             alerts,
             backoff,
             // The next request reports it.
             user_backoff: _,
+            // Somebody waits then.
+            is_shut: _,
             keyring_news_at: _,
             // A token that nobody has used yet is renewed when it is asked for.
             last_used: _,
@@ -313,6 +341,7 @@ impl Account {
             && client_secret.is_trusted()
             && job.is_none()
             && waiters.is_empty()
+            && consents.are_over(now)
             && !reports.is_open()
             && (reports.due().is_none() || token.access().is_none())
             && cool_down.is_forgettable(now)
@@ -323,6 +352,7 @@ impl Account {
     /// Forgets all jobs, whose outcomes become stale, and what belongs to the grant.
     fn forget(&mut self, step: &mut Step<'_>) {
         self.end_alerts(step);
+        self.forget_consents(step);
         let Self {
             profile: _,
             token,
@@ -335,6 +365,8 @@ impl Account {
             lease,
             // The caller answers them.
             waiters: _,
+            // Forgotten above, but for those who wait, whom the caller answers.
+            consents: _,
             reports,
             // A sign-out is no answer to a sign-in.
             cool_down: _,
@@ -342,6 +374,7 @@ impl Account {
             alerts: _,
             backoff,
             user_backoff,
+            is_shut,
             keyring_news_at: _,
             last_used: _,
             fault,
@@ -352,6 +385,7 @@ impl Account {
         *job = Job::None;
         reports.close();
         (*backoff, *user_backoff) = (Backoff::default(), Backoff::default());
+        *is_shut = false;
         (*fault, *vault_fault) = (None, None);
     }
 
@@ -366,17 +400,20 @@ impl Account {
             job,
             lease,
             waiters: _,
+            consents: _,
             reports: _,
             cool_down: _,
             alerts: _,
             backoff: _,
             user_backoff: _,
+            is_shut,
             keyring_news_at: _,
             last_used: _,
             fault: _,
             vault_fault,
         } = self;
         (*token_item, *client_secret_item, *vault_fault) = (token_item.moved(), Item::default(), None);
+        *is_shut = false;
         if matches!(job, Job::Looking(..) | Job::Pausing(..) | Job::Leasing(..)) {
             *job = Job::None;
         }
@@ -414,6 +451,8 @@ impl Account {
     /// Begins nothing more, and answers everybody with this fault.
     pub(crate) fn stop(&mut self, step: &mut Step<'_>, fault: &Fault) {
         self.abandon_flow(step, fault);
+        self.forget_consents(step);
+        self.refuse_applicants(step, fault);
         self.fail_all(step, fault);
     }
 

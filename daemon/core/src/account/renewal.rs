@@ -6,7 +6,7 @@ use rally_cred_proto::{Fault, Secret, message::WaitingOn};
 
 use crate::{
     account::{Account, backoff::Backoff, client_secret::Knowledge, job::Job},
-    answer::{self, FormKind, Grant, RawAnswer, Refusal, Refused, TokenAnswer, TokenForm},
+    answer::{self, FormKind, Grant, RawAnswer, Refusal, Refused, Retry, TokenAnswer, TokenForm},
     event::{Effect, GrantStep},
     policy,
     profile::Profile,
@@ -56,7 +56,22 @@ impl Account {
     }
 
     pub(super) fn is_renewal_due(&self, now: Now) -> bool {
-        self.renewal_due(now).is_some_and(|due| due <= now.tick)
+        // The token may have ended while there was no network.
+        let is_owed = self.backoff.owes_retry() && !self.client_secret.is_put_off(now);
+        is_owed || self.renewal_due(now).is_some_and(|due| due <= now.tick)
+    }
+
+    /// Whether the network was in the way of something, which is worth another try once it is another.
+    pub(crate) fn awaits_network(&self) -> bool {
+        self.backoff.awaits_network() || self.user_backoff.awaits_network() || self.cool_down.awaits_network()
+    }
+
+    /// The network is another, or the machine has slept.
+    pub(crate) fn online(&mut self, step: &mut Step<'_>) {
+        self.backoff.online(step.now);
+        self.user_backoff.online(step.now);
+        self.cool_down.online();
+        self.advance(step);
     }
 
     /// Runs the program that gives the token, if there is one. Else sends the refresh token, once the client secret is known and no other daemon has renewed the token.
@@ -66,6 +81,7 @@ impl Account {
         }
         let client_secret = match self.client_secret.knowledge() {
             Knowledge::Good(client_secret) => client_secret.clone(),
+            Knowledge::Unread if self.is_shut => return,
             Knowledge::Unread => return self.load_client_secret(step),
             Knowledge::Loading | Knowledge::Absent | Knowledge::Missing | Knowledge::Refused { .. } => return,
         };
@@ -101,17 +117,17 @@ impl Account {
         }
         match answer {
             TokenAnswer::Granted(grant) => self.renewed(step, grant),
-            TokenAnswer::Passing { fault, retry_after } => self.back_off(step, fault, retry_after),
+            TokenAnswer::Passing { fault, retry } => self.back_off(step, fault, retry),
             TokenAnswer::Refused(Refusal { of, fault }) => {
                 let fault = self.name_in_remedy(fault);
                 match of {
                     Refused::Grant => self.look_after_refusal(step, sent, fault),
                     Refused::Client => self.doubt_client_secret(step, fault),
-                    Refused::Address => self.back_off(step, fault, None),
+                    Refused::Address => self.back_off(step, fault, Retry::Later),
                     Refused::Unclear if self.backoff.is_believed() => {
                         self.look_after_refusal(step, sent, fault);
                     }
-                    Refused::Unclear => self.back_off(step, fault, None),
+                    Refused::Unclear => self.back_off(step, fault, Retry::Later),
                 }
             }
         }
@@ -120,7 +136,7 @@ impl Account {
     fn doubt_client_secret(&mut self, step: &mut Step<'_>, fault: Fault) {
         if !self.client_secret.doubt(self.waiters.iter().any(Waiter::is_login)) {
             self.read_client_secret_again();
-            return self.back_off(step, fault, None);
+            return self.back_off(step, fault, Retry::Later);
         }
         self.backoff = Backoff::default();
         step.recovered(&self.profile.name, &fault);
@@ -174,9 +190,9 @@ impl Account {
     }
 
     /// Begins a pause, and refuses those who waited for this attempt; the next request after the pause makes another.
-    pub(super) fn back_off(&mut self, step: &mut Step<'_>, fault: Fault, retry_after: Option<u32>) {
+    pub(super) fn back_off(&mut self, step: &mut Step<'_>, fault: Fault, retry: Retry) {
         step.recovered(&self.profile.name, &fault);
-        self.backoff.failed(step, fault.clone(), retry_after);
+        self.backoff.failed(step, fault.clone(), retry);
         self.fault = Some(fault.clone());
         self.refuse(step, &fault);
     }

@@ -213,7 +213,7 @@ impl Account {
     }
 
     pub(super) fn tell_all(&self, step: &mut Step<'_>, on: WaitingOn) {
-        for waiter in self.waiters.iter() {
+        for waiter in self.waiters.iter().chain(self.consents.waiting()) {
             let waiting = Waiting { profile: self.profile.name.to_string(), on };
             step.effects.push(Effect::Tell(waiter.id, Event::Waiting(waiting)));
         }
@@ -225,7 +225,7 @@ impl Account {
         if self.waiters.iter().all(|waiter| waiter.deadline > now) {
             return;
         }
-        if self.job.is_none() && !self.reports.is_open() && !self.is_renewable() {
+        if self.job.is_none() && !self.reports.is_open() && !self.is_renewable() && !self.is_shut {
             // What they waited for was a person.
             let fault = self.why_not_signed_in();
             self.refuse_if(step, &fault, |_, _, waiter| waiter.awaits_sign_in() && waiter.deadline <= now);
@@ -234,6 +234,8 @@ impl Account {
             Fault::new(FaultKind::TimedOut, format!("no token for profile {} in time", self.profile.name))
                 .why(self.waited_for());
         let fault = match &self.job {
+            // What they waited for was an unlock.
+            _ if self.is_shut => self.vault_fault.clone().unwrap_or(fault),
             Job::Flow(_) => fault.remedy(self.after_no_answer()),
             _ => fault.run("rally-cred status"),
         };

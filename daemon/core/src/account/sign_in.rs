@@ -19,7 +19,7 @@ use crate::{
         renewal,
         slot::Slot,
     },
-    answer::{self, FormKind, Grant, RawAnswer, Refused, TokenAnswer, TokenForm, UserAnswer},
+    answer::{self, FormKind, Grant, RawAnswer, Refused, Retry, TokenAnswer, TokenForm, UserAnswer},
     event::{Effect, Epoch, GrantStep, Page},
     policy,
     profile::Profile,
@@ -322,7 +322,13 @@ impl Account {
     fn exchange_answered(&mut self, step: &mut Step<'_>, flow: Box<Flow>, raw: RawAnswer) {
         let fault = match answer::read_token_answer(FormKind::Code, raw) {
             TokenAnswer::Granted(grant) => return self.look_up_user(step, flow, grant),
-            TokenAnswer::Passing { fault, .. } => fault,
+            TokenAnswer::Passing { fault, retry } => {
+                self.end_flow(step, &flow, &fault, Page::Failed(fault.clone()));
+                if retry == Retry::Online {
+                    self.cool_down.is_of_network();
+                }
+                return;
+            }
             TokenAnswer::Refused(refusal) => {
                 // A stored secret that Rally refuses is asked for again; the vault keeps it until then.
                 if refusal.of == Refused::Client && flow.secret_from != SecretFrom::Login {
@@ -402,9 +408,9 @@ impl Account {
             }
             // The token may be good all the same, so it is kept; whoever wants to know its user makes Rally be asked
             // again.
-            UserAnswer::Passing { fault, retry_after } => {
+            UserAnswer::Passing { fault, retry } => {
                 if self.profile.username.is_some() {
-                    self.user_backoff.failed(step, fault.clone(), retry_after);
+                    self.user_backoff.failed(step, fault.clone(), retry);
                     return self.sign_in_in_part(step, flow, record, user_unknown(&fault));
                 }
                 step.recovered(&self.profile.name, &fault);

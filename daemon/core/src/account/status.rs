@@ -46,7 +46,7 @@ impl Account {
             renewable: self.is_renewable(),
             // While a newer token is being saved, the vault has not got what is held.
             kept: record.is_some() && self.is_kept() && !self.is_saving(),
-            waiting: u32::try_from(self.waiters.len()).unwrap_or(u32::MAX),
+            waiting: u32::try_from(self.waiters.len() + self.consents.waiting().count()).unwrap_or(u32::MAX),
             held_turns: None,
             checked: None,
             fault: self.fault.clone().or_else(|| self.vault_fault.clone()),

@@ -6,7 +6,7 @@ use rally_cred_proto::{Fault, FaultKind, Secret, remedy::Command};
 
 use crate::{
     account::Account,
-    answer::{self, RawAnswer, UserAnswer},
+    answer::{self, RawAnswer, Retry, UserAnswer},
     event::{Effect, GrantStep},
     policy,
     step::Step,
@@ -84,7 +84,7 @@ impl Account {
                 let fault = Fault::new(FaultKind::TokenRefused, "Rally refuses the tokens that it gives out")
                     .why(format!("{refused} in a row were refused at once"))
                     .remedy(Command::new("rally-cred status --check").and(", to see whether that goes on"));
-                self.back_off(step, fault, Some(pause));
+                self.back_off(step, fault, Retry::After(pause));
             }
         } else {
             self.token.discard();

@@ -282,7 +282,7 @@ fn pages_redirects_and_a_rally_in_trouble_pass() {
         sent: Sent::default(),
     };
     let answer = read_token_answer(FormKind::Refresh, busy);
-    assert!(matches!(answer, TokenAnswer::Passing { retry_after: Some(17), .. }), "{answer:?}");
+    assert!(matches!(answer, TokenAnswer::Passing { retry: Retry::After(17), .. }), "{answer:?}");
 }
 
 #[test]
@@ -331,7 +331,9 @@ fn what_never_arrived_passes_with_a_remedy_where_there_is_one() {
         ),
     ] {
         match read_token_answer(FormKind::Code, RawAnswer::Failed(trouble.clone())) {
-            TokenAnswer::Passing { fault, retry_after: None } => assert_eq!(fault.to_string(), expected),
+            TokenAnswer::Passing { fault, retry: Retry::Later | Retry::Online } => {
+                assert_eq!(fault.to_string(), expected)
+            }
             other => panic!("{other:?}"),
         }
         let user = read_user_answer(RawAnswer::Failed(trouble));
@@ -425,7 +427,7 @@ fn refusals_name_the_command_that_helps() {
 #[test]
 fn the_user_query_finds_names_refused_tokens_and_passing_trouble() {
     let refused = |why: &str| UserAnswer::TokenRefused(token_refused(why));
-    let passing = |fault: Fault| UserAnswer::Passing { fault, retry_after: None };
+    let passing = |fault: Fault| UserAnswer::Passing { fault, retry: Retry::Later };
     let found = |username: Option<&str>, display_name: Option<&str>| UserAnswer::Found {
         username: username.map(str::to_owned),
         display_name: display_name.map(str::to_owned),

@@ -4,7 +4,7 @@
 
 use rally_cred_proto::{Fault, FaultKind, native};
 
-use super::{bad_answer, token_refused, unreachable};
+use super::{Retry, bad_answer, token_refused, unreachable};
 
 /// Why no whole answer came. The texts are plain and lower case, and hold neither a URL's path nor a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,25 @@ pub enum ProxyTrouble {
 }
 
 impl SendTrouble {
+    /// When another try is worth it.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Unreachable(_) | Self::TimedOut | Self::Proxy(_, ProxyTrouble::Unreachable(_)) => {
+                Retry::Online
+            }
+            Self::Proxy(
+                _,
+                ProxyTrouble::WantsPassword | ProxyTrouble::Refuses | ProxyTrouble::NotAProxy(_),
+            )
+            | Self::Tls(_)
+            | Self::BadProxy(_)
+            | Self::Exhausted(_)
+            | Self::TooLarge
+            | Self::BadCaFile(_)
+            | Self::BadToken => Retry::Later,
+        }
+    }
+
     /// The fault for people.
     pub fn fault(&self) -> Fault {
         match self {

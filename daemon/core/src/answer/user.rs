@@ -10,7 +10,7 @@ use rally_cred_proto::{
 use serde::Deserialize;
 
 use super::{
-    RawAnswer, SendTrouble, address_trouble, bad_answer,
+    RawAnswer, Retry, SendTrouble, address_trouble, bad_answer,
     body::{Loose, parse_object},
     not_the_api, status_trouble, token_refused,
 };
@@ -26,8 +26,8 @@ pub enum UserAnswer {
     TokenRefused(Fault),
     /// The subscription does not allow this machine's address. The token may be good.
     AddressNotAllowed(Fault),
-    /// Nothing learnt about the token: keep it, and ask again later. `retry_after`: in as many seconds, as Rally asked.
-    Passing { fault: Fault, retry_after: Option<u32> },
+    /// Nothing learnt about the token: keep it, and ask again.
+    Passing { fault: Fault, retry: Retry },
 }
 
 /// Reads the answer to `GET …/user`: 200 with `User`, 200 with `Errors`, or an HTML page with an error status.
@@ -38,10 +38,10 @@ pub fn read_user_answer(raw: RawAnswer) -> UserAnswer {
             return UserAnswer::TokenRefused(trouble.fault());
         }
         RawAnswer::Failed(trouble) => {
-            return UserAnswer::Passing { fault: trouble.fault(), retry_after: None };
+            return UserAnswer::Passing { fault: trouble.fault(), retry: trouble.retry() };
         }
     };
-    let passing = |fault| UserAnswer::Passing { fault, retry_after };
+    let passing = |fault| UserAnswer::Passing { fault, retry: Retry::asked(retry_after) };
     if let Some(fault) = status_trouble(status, retry_after) {
         return passing(fault);
     }

@@ -71,7 +71,8 @@ impl Gateways {
             wait: Ticks::seconds(u64::from(ask.wait)).min(policy::LONGEST_WAIT),
             ..GatewaySettings::new(profile.name.to_string())
         };
-        let mut gateway = Gateway::of_command(id, settings, profile, ask.way_out, ask.identity);
+        let mut gateway =
+            Gateway::of_command(id, settings, profile, ask.way_out, ask.identity).opened_by(peer.clone());
         let tool: String =
             ask.tool.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
         let mut name = format!("{tool}-{}", peer.pid.unwrap_or_default());
@@ -131,6 +132,16 @@ impl Gateways {
     /// Does what is due.
     pub(super) fn time_passed(&mut self, step: &mut Step<'_>) {
         self.0.iter_mut().for_each(|(name, gateway)| gateway.time_passed(step, name));
+    }
+
+    /// Whether one of them waits for the vault to be unlocked.
+    pub(super) fn await_vault(&self) -> bool {
+        self.0.values().any(Gateway::awaits_vault)
+    }
+
+    /// Goes on with that.
+    pub(super) fn vault_unlocked(&mut self, step: &mut Step<'_>) {
+        self.0.iter_mut().for_each(|(name, gateway)| gateway.vault_unlocked(step, name));
     }
 
     /// When to call [`Gateways::time_passed`].

@@ -32,6 +32,8 @@ pub struct Facts {
     pub config: String,
     /// The variables that decide how Rally is reached, fit to be shown.
     pub network: BTreeMap<String, String>,
+    /// The places that this machine has beside its OS keyring, as `keyring` in the config file names them.
+    pub places: Vec<String>,
     /// What the daemon has given up, where the system knows such a thing.
     pub confinement: Option<Confinement>,
 }
@@ -179,11 +181,13 @@ impl StatusGathering {
             Keyring::Memory => Some(false),
             _ => (was_used || fault.is_some()).then_some(fault.is_none()),
         };
+        // Whoever has chosen needs no proposal.
+        let others = if step.keyring == Keyring::Auto { facts.places.clone() } else { Vec::new() };
         Reply::Status(Box::new(Status {
             release: facts.release.clone(),
             pid: facts.pid,
             config: facts.config.clone(),
-            vault: VaultStatus { kind: step.keyring.name(), keeps, fault },
+            vault: VaultStatus { kind: step.keyring.name(), keeps, fault, others },
             static_hosts,
             network: Some(facts.network.clone()),
             confinement: facts.confinement,

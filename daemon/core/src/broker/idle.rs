@@ -22,9 +22,12 @@ impl Idleness {
     pub(super) fn heard(&mut self, now: Now, event: &Event) {
         match event {
             // Nobody asks for anything by these.
-            Event::TimePassed | Event::SessionLocked | Event::Sleeping | Event::Woke => {
-                self.quiet_since.get_or_insert(now.tick)
-            }
+            Event::TimePassed
+            | Event::VaultUnlocked
+            | Event::Online
+            | Event::SessionLocked
+            | Event::Sleeping
+            | Event::Woke => self.quiet_since.get_or_insert(now.tick),
             _ => self.quiet_since.insert(now.tick),
         };
     }

@@ -9,6 +9,7 @@ mod gateways;
 mod gather;
 mod idle;
 mod lock;
+mod outages;
 mod repair;
 mod routes;
 mod running;
@@ -46,6 +47,7 @@ use gateways::Gateways;
 use gather::{Beside, LogoutGathering, StatusGathering};
 use idle::Idleness;
 use lock::Lock;
+use outages::Outages;
 use routes::{Accounts, Route, Routes};
 use running::{Stop, stopping};
 use turns::Turns;
@@ -65,6 +67,7 @@ pub struct Broker {
     accounts: Accounts,
     routes: Routes,
     wake_ups: WakeUps,
+    outages: Outages,
     statics: StaticCredentials,
     gateways: Gateways,
     forwarding: Forwarding,
@@ -91,6 +94,7 @@ impl Broker {
             accounts: config.profiles.values().map(account).collect(),
             routes: Routes::new(&config, facts.config.clone()),
             wake_ups: WakeUps::default(),
+            outages: Outages::default(),
             calendar: Calendar::default(),
             statics: StaticCredentials::new(config.static_hosts.clone()),
             gateways: Gateways::new(&config),
@@ -151,6 +155,8 @@ impl Broker {
         self.tell_locked(&mut step);
         self.finish_gatherings(&mut step);
         self.watchers.tell(&mut step, &self.accounts);
+        let await_vault = self.statics.await_vault() || self.gateways.await_vault();
+        self.outages.watch(&mut step, await_vault);
         self.finish_stop(&mut step);
         self.leave_if_idle(&mut step);
         self.audit.settle(now, &mut step.effects);
@@ -190,7 +196,9 @@ impl Broker {
             Event::TimePassed => self.time_passed(step),
             Event::ReloadWanted => self.read_config(step),
             Event::StopWanted => self.stop(step, None),
-            Event::SessionLocked | Event::Sleeping | Event::Woke => {}
+            Event::VaultUnlocked => self.vault_unlocked(step),
+            Event::Online | Event::Woke => self.online(step),
+            Event::SessionLocked | Event::Sleeping => {}
         }
     }
 
@@ -255,6 +263,7 @@ impl Broker {
         let Some(account) = self.accounts.get_mut(name) else { return };
         f(account, step);
         self.wake_ups.set(name, account.next_deadline(step));
+        self.outages.set(name, account.awaits_vault(step.now), account.awaits_network());
     }
 
     /// Settles what accounts passed on: status requests that waited for a read, and requests for another user.
@@ -319,6 +328,7 @@ impl Broker {
                         username: get.target.username,
                         interactive: get.interactive,
                         awaits_sign_in: get.awaits_sign_in,
+                        awaits_unlock: get.awaits_unlock,
                         min_validity: i64::from(get.min_validity),
                     };
                     self.ask_account(step, &route.profile, id, peer, wait, wants);
@@ -526,6 +536,7 @@ impl Broker {
             stop.left(id);
         }
         self.lock.left(id);
+        step.jobs.end_openings(|own| own == id);
         self.statics.left(id);
         self.gateways.left(step, id);
         self.forwarding.left(id);
@@ -594,6 +605,22 @@ impl Broker {
         let names: Vec<_> = self.accounts.keys().cloned().collect();
         for name in names {
             self.with_account(step, &name, &mut act);
+        }
+    }
+
+    /// Has all go on that waited for it.
+    fn vault_unlocked(&mut self, step: &mut Step<'_>) {
+        for name in self.outages.of_vault() {
+            self.with_account(step, &name, Account::vault_unlocked);
+        }
+        self.statics.vault_unlocked(step);
+        self.gateways.vault_unlocked(step);
+    }
+
+    /// Has all be tried again that the network was in the way of.
+    fn online(&mut self, step: &mut Step<'_>) {
+        for name in self.outages.of_network() {
+            self.with_account(step, &name, Account::online);
         }
     }
 

@@ -89,6 +89,7 @@ impl Broker {
         self.routes = Routes::new(&config, self.facts.config.clone());
         self.config = config;
         self.wake_ups = WakeUps::default();
+        self.outages.forget_accounts();
         self.with_each_account(step, |account, step| {
             if has_other_vault {
                 account.move_to_other_vault(step);
@@ -119,6 +120,9 @@ impl Broker {
                 self.watchers.fail_all(step, &stopping());
                 self.turns.fail_all(step, &stopping());
                 self.lock.fail_all(step, &stopping());
+                for id in step.jobs.end_openings(|_| true) {
+                    step.reply(id, Reply::Error(stopping()));
+                }
                 for account in self.accounts.values_mut() {
                     account.stop(step, &stopping());
                 }

@@ -388,3 +388,16 @@ fn whoever_watches_hears_that_a_locked_token_is_gone_and_is_there_again() {
     use message::Became::{Ended, Held};
     assert_eq!(heard.collect::<Vec<_>>(), [Held, Ended, Held]);
 }
+
+#[test]
+fn whoever_opens_a_vault_that_hangs_is_answered_by_a_stop_and_not_after_they_left() {
+    let mut stage = Stage::new();
+    stage.vault_is_silent = true;
+    let [left, stays] = [Ask::Unlock, Ask::Unlock].map(|ask| stage.ask(ask));
+    stage.play(Event::Left(left));
+    let Some(Effect::Unlock(epoch, _)) = stage.unanswered.first() else { panic!("{:?}", stage.unanswered) };
+    stage.hear(*epoch, Outcome::Unlocked(Ok(())));
+    assert!(stage.result(left).is_none());
+    stage.play(Event::StopWanted);
+    assert_eq!(stage.fault(stays), FaultKind::Stopping);
+}

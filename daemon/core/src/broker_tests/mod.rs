@@ -5,6 +5,7 @@
 mod alerting;
 mod auditing;
 mod client_secret;
+mod consenting;
 mod fetching;
 mod fleet;
 mod forwarding;
@@ -14,6 +15,7 @@ mod identifying;
 mod idling;
 mod keeping;
 mod locking;
+mod network;
 mod renewing;
 mod restraint;
 mod running;
@@ -22,6 +24,7 @@ mod sharing;
 mod signing_in;
 mod static_credentials;
 mod turning;
+mod unlocking;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -40,7 +43,7 @@ use super::{
     answer::{RawAnswer, SendTrouble, TokenForm},
     dice::Dice,
     event::{AskId, Effect, Epoch, Event, Outcome, Page, Peer},
-    profile::{BaseUrl, Config, Keyring, Profile, RedirectUri},
+    profile::{BaseUrl, Config, Gate, Keyring, Profile, RedirectUri},
     redirect::Redirect,
     time::{Now, Tick, Ticks, Wall},
     vault::{Change, Changed, ItemKind, VaultTrouble, is_same},

@@ -403,3 +403,29 @@ fn what_only_memory_has_goes_to_the_keyring_before_an_idle_daemon_ends() {
     assert!(stage.vault[&format!("static:https://{HOST}")].expose().contains("pass"));
     assert!(has_ended(&stage));
 }
+
+#[test]
+fn a_get_that_waits_for_a_locked_keyring_is_answered_once_it_is_unlocked() {
+    let mut stage = stage(Keyring::Auto);
+    stage.ask(store(HOST, "me", "pass"));
+    stage.broker = broker(Keyring::Auto, StaticHosts::All);
+    stage.vault_trouble = Some(VaultTrouble::Locked("prompt dismissed".to_owned()));
+    let Ask::Get(get) = for_host("https", HOST) else { panic!("no get") };
+    let waits = stage.ask(Ask::Get(Get { wait: 600, awaits_unlock: true, ..get.clone() }));
+    assert_eq!(stage.password(HOST), None, "whoever does not wait goes to git's next helper");
+    stage.wait(Ticks::seconds(300));
+    assert!(stage.result(waits).is_none() && stage.loads == 3, "{}", stage.loads);
+    stage.vault_trouble = None;
+    stage.play(Event::VaultUnlocked);
+    assert!(matches!(stage.result(waits), Some(Reply::StaticCredential(_))));
+}
+
+#[test]
+fn what_memory_holds_for_want_of_a_keyring_goes_there_once_it_comes_and_nobody_asks() {
+    let mut stage = stage(Keyring::Auto);
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    stage.ask(store(HOST, "me", "pass"));
+    stage.vault_trouble = None;
+    stage.play(Event::VaultUnlocked);
+    assert_eq!(stage.vault.len(), 1);
+}

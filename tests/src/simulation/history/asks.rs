@@ -9,7 +9,8 @@ use rally_cred_core::{
 };
 use rally_cred_proto::{
     Ask,
-    message::{Erase, Get, Login, Logout, Target},
+    forwarding::Door,
+    message::{Erase, Get, Login, Logout, StatusAsk, Target, WatchAsk},
 };
 
 use super::{
@@ -21,7 +22,7 @@ use super::{
         promises::Broken,
         rally::{CLIENT_SECRET, Mood},
     },
-    History,
+    History, LATE,
 };
 
 /// Nobody's server, though its name is one's.
@@ -29,11 +30,58 @@ const OTHER_PORT: &str = "https://mcp.rallydev.com:444";
 
 impl History {
     pub(super) fn ask(&mut self, ask: Ask, wait: Ticks) -> Result<AskId, Broken> {
+        self.ask_by(Door::Own, ask, wait)
+    }
+
+    /// Another machine asks for whatever it likes, by the forwarded socket, which gives the default profile.
+    pub(super) fn ask_from_afar(&mut self, profile: usize) -> Result<(), Broken> {
+        let wait = 1 + self.chance.below(180);
+        let seconds = u32::try_from(wait).unwrap_or(1);
+        let host = |host: &str| Target {
+            protocol: Some("https".to_owned()),
+            host: Some(host.to_owned()),
+            ..Target::default()
+        };
+        let get = |target: Target| {
+            Ask::Get(Get { target, interactive: true, wait: seconds, awaits_sign_in: true, ..Get::default() })
+        };
+        let ask = match self.chance.below(14) {
+            0..=3 => get(target(profile)),
+            4 => get(Target::default()),
+            5 => get(Target { uri: Some(RALLY.to_owned()), ..Target::default() }),
+            6 => get(host("git0.example.com")),
+            7 => Ask::Status(StatusAsk::default()),
+            8 => Ask::Status(StatusAsk { profile: Some(name_of(profile)), check: self.chance.one_in(2) }),
+            9 | 10 => Ask::Login(Login {
+                profile: Some(name_of(profile)),
+                client_secret: secret(CLIENT_SECRET),
+                force: true,
+                timeout: seconds,
+                can_paste: true,
+            }),
+            11 => Ask::Logout(Logout { profile: Some(name_of(profile)), all: false, client_secret: true }),
+            12 => Ask::Watch(WatchAsk::default()),
+            _ => self.pick_ask(&[Ask::Lock, Ask::Unlock, Ask::Reload, Ask::Stop, Ask::MakeWay, Ask::Forward]),
+        };
+        self.ask_by(Door::Forwarded, ask, Ticks::seconds(wait.max(30))).map(drop)
+    }
+
+    fn pick_ask(&mut self, of: &[Ask]) -> Ask {
+        let at = self.chance.index(of.len());
+        of.get(at).cloned().unwrap_or(Ask::Stop)
+    }
+
+    fn ask_by(&mut self, door: Door, ask: Ask, wait: Ticks) -> Result<AskId, Broken> {
         self.last_ask += 1;
         let id = AskId(self.last_ask);
-        self.note(|| format!("{id:?} asks {}", word_for(&ask)));
+        self.note(|| {
+            format!("{id:?} asks {}{}", word_for(&ask), if door == Door::Own { "" } else { ", from afar" })
+        });
         let deadline = self.tick + wait;
         self.me().promises.asked(id, deadline);
+        if door == Door::Forwarded {
+            self.me().promises.is_of_afar(id);
+        }
         if let Ask::Get(Get { target: Target { uri: Some(server), .. }, .. }) = &ask {
             self.me().promises.names(id, server);
         }
@@ -41,11 +89,25 @@ impl History {
             self.me().asked_of.insert(id, number_of(profile));
         }
         let is_of_gateway = self.gateways.is_of_gateway(id);
-        let program = if is_of_gateway { Program::of("gateway") } else { Program::default() };
+        let program = match is_of_gateway {
+            true => Program::of("gateway"),
+            false => self.program_of(id),
+        };
         self.asking = Some(id);
-        self.play_event(Event::Asked { id, peer: Peer { program, ..Peer::default() }, ask })?;
+        self.play_event(Event::Asked { id, peer: Peer { program, door, ..Peer::default() }, ask })?;
         self.asking = None;
         Ok(id)
+    }
+
+    /// The program that asks this, where anybody wants to know.
+    fn program_of(&mut self, id: AskId) -> Program {
+        if !self.me().config.has_confirming() {
+            return Program::default();
+        }
+        let name = self.pick(&["/bin/a", "/bin/b", LATE]);
+        let tick = self.tick;
+        self.me().promises.asks_for(id, name, tick);
+        if name == LATE { Program::default() } else { Program::of(name) }
     }
 
     pub(super) fn get(&mut self, profile: usize) -> Result<(), Broken> {
@@ -67,6 +129,7 @@ impl History {
             min_validity: self.pick(&[0, 60, 60, 600]),
             takes_authtype: false,
             awaits_sign_in: self.chance.one_in(4),
+            awaits_unlock: self.chance.one_in(2),
         };
         self.ask(Ask::Get(get), Ticks::seconds(u64::from(wait))).map(drop)
     }

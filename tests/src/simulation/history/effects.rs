@@ -4,12 +4,15 @@
 
 use rally_cred_core::{
     answer::TokenForm,
-    event::{Effect, Entry, Epoch, GrantStep},
+    event::{Consent, Effect, Entry, Epoch, GrantStep, Question},
     profile::{CommandLine, SecretSource},
     time::{Tick, Ticks},
     vault::{Change, ItemKey, ItemKind},
 };
-use rally_cred_proto::{Event, Reply};
+use rally_cred_proto::{
+    Event, Reply,
+    message::{Waiting, WaitingOn},
+};
 
 use super::{
     super::{
@@ -25,6 +28,9 @@ use super::{
 
 impl History {
     pub(super) fn take(&mut self, effect: Effect) -> Result<(), Broken> {
+        if let Effect::Tell(id, event) = &effect {
+            self.me().promises.told_afar(*id, event)?;
+        }
         match effect {
             Effect::Log(Entry::Stale(_)) => self.me().was_stale = true,
             Effect::Log(Entry::Unlocked) => self.me().promises.unlocked()?,
@@ -37,6 +43,12 @@ impl History {
                 self.statics.told(id);
             }
             Effect::Tell(id, Event::News(news)) => self.told_news(id, &news),
+            Effect::Tell(id, Event::Waiting(Waiting { profile, on: WaitingOn::KeyringUnlock })) => {
+                self.note(|| format!("{id:?} waits for the keyring to be unlocked"));
+                self.me().promises.awaits_unlock(id, &profile);
+            }
+            Effect::WatchVault(is_wanted) => self.me().watches_vault = is_wanted,
+            Effect::WatchNetwork(is_wanted) => self.me().watches_network = is_wanted,
             Effect::Tell(id, Event::GatewayOpen(opened)) => self.gateways.told(id, &opened)?,
             Effect::Tell(id, Event::TurnsHeld(_)) => self.me().turns.told(id),
             Effect::ReserveTurns { profile, turns } => {
@@ -47,6 +59,12 @@ impl History {
             Effect::OpenGateway(epoch, plan) => self.open_gateway(epoch, plan)?,
             Effect::CloseGateway(_) if self.planted == Some(Planted::NeverCloses) => {}
             Effect::CloseGateway(epoch) => self.close_gateway(epoch),
+            Effect::Identify(epoch, program) => {
+                let at = self.tick;
+                self.me().outcomes.push((at, epoch, Coming::Identified(program)));
+            }
+            Effect::AskConsent(epoch, question) => self.ask_consent(epoch, &question),
+            Effect::WithdrawConsent(epoch) => self.me().promises.withdrawn(epoch),
             Effect::Tell(..)
             | Effect::Log(_)
             | Effect::Alert(_)
@@ -83,12 +101,16 @@ impl History {
                 self.tools_are_answered(id, &answer)?;
                 let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
                 daemon.promises.replied(id)?;
+                let profile = daemon.asked_of.get(&id).copied();
+                daemon.promises.hears_of_this_network(profile, &answer)?;
                 if answers_twice {
                     daemon.promises.replied(id)?;
                 }
                 let (rally, grants) = (&self.rally, &self.grants);
                 let now = (self.tick, self.calendar_off);
                 daemon.promises.may_hand_out(&answer)?;
+                daemon.promises.has_consent(id, &answer, &daemon.config)?;
+                daemon.promises.goes_afar(id, &answer)?;
                 daemon.promises.goes_to(id, &answer, &daemon.config)?;
                 daemon.promises.handed_out(&answer, &daemon.config, rally, grants, now)?;
                 let (items, is_alone) = (daemon.vault.items(&self.items), self.is_alone);
@@ -120,6 +142,8 @@ impl History {
             Effect::Listen(epoch, expected) => {
                 let profile = usize::from(expected.redirect_uri.url().port().unwrap_or(0)) - FIRST_PORT;
                 self.note(|| format!("profile {profile} listens as {epoch:?}"));
+                let asking = self.asking;
+                self.me().promises.may_begin_sign_in(asking)?;
                 self.me().promises.listens(profile, epoch)?;
                 if self.planted == Some(Planted::TwoFlows) {
                     self.me().promises.listens(profile, epoch)?;
@@ -157,6 +181,24 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// A person looks at the question, now or in some minutes.
+    fn ask_consent(&mut self, epoch: Epoch, question: &Question) {
+        let profile = number_of(&question.profile);
+        self.note(|| format!("the user is asked about {} as {epoch:?}", question.program));
+        self.me().promises.asks_user(epoch);
+        let consent = self.pick(&[
+            Some(Consent::Once),
+            Some(Consent::Session),
+            Some(Consent::Session),
+            Some(Consent::Denied),
+            Some(Consent::Unanswered),
+            None,
+        ]);
+        let at = self.tick + Ticks(self.chance.below(300_000));
+        let program = question.program.clone();
+        self.me().outcomes.push((at, epoch, Coming::Consented { profile, program, consent }));
     }
 
     /// The source of a client secret is asked.

@@ -5,7 +5,10 @@
 
 use rally_cred_core::event::{Epoch, Event, Outcome};
 use rally_cred_core::profile::{Config, Keyring};
-use rally_cred_core::{policy::STOP_PATIENCE, time::Ticks};
+use rally_cred_core::{
+    policy::{CONSENT_LASTS, STOP_PATIENCE},
+    time::Ticks,
+};
 use rally_cred_proto::{Ask, Fault, FaultKind, message::ProfileState};
 
 use super::{
@@ -123,6 +126,32 @@ impl History {
         self.me().promises.vault_answers(is_open);
     }
 
+    /// The keyring is unlocked, or has come. Whoever waits for that is served, unless the daemon is locked itself.
+    pub(super) fn keyring_opens(&mut self) -> Result<(), Broken> {
+        let is_deaf = self.planted == Some(Planted::DeafToUnlock);
+        if self.me().watches_vault && !is_deaf {
+            self.play_event(Event::VaultUnlocked)?;
+        }
+        let daemon = self.daemons.get(self.at).expect("no such daemon");
+        let unread = |profile: &str| {
+            let mut states = daemon.broker.states();
+            states.any(|(name, state)| name == profile && state == ProfileState::Unread)
+        };
+        daemon.promises.nobody_waits_for_an_open_vault(unread)
+    }
+
+    /// The network is another, and Rally may be reached by it or not. Now and then it comes and goes.
+    pub(super) fn network_changes(&mut self) -> Result<(), Broken> {
+        let times = if self.chance.one_in(10) { 50 } else { 1 };
+        for _ in 0..times {
+            self.me().promises.network_changed();
+            if self.me().watches_network && self.planted != Some(Planted::DeafToNetwork) {
+                self.play_event(Event::Online)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Somebody stops the daemon, by a command or by a signal.
     pub(super) fn stop(&mut self) -> Result<(), Broken> {
         self.note(|| "a daemon is told to stop".to_owned());
@@ -169,7 +198,9 @@ impl History {
             return Ok(());
         }
         let before = self.me().idle_ends;
-        self.pass(Ticks(2 * IDLE_EXIT.0))?;
+        // What the user said of programs is forgotten by then.
+        let remembered = if self.me().config.has_confirming() { CONSENT_LASTS } else { Ticks(0) };
+        self.pass(Ticks(2 * IDLE_EXIT.0 + remembered.0))?;
         match self.me().idle_ends == before {
             true => Err("nobody needs a daemon, and it runs".to_owned()),
             false => Ok(()),

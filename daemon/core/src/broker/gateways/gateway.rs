@@ -9,7 +9,7 @@ use rally_cred_proto::{
 };
 
 use crate::{
-    event::{AskId, Effect, Entry, Epoch, GatewayPlan, GatewayReady, Outcome},
+    event::{AskId, Effect, Entry, Epoch, GatewayPlan, GatewayReady, Outcome, Peer},
     item::{Item, Written},
     jobs::Owner,
     policy,
@@ -26,6 +26,8 @@ pub(super) struct Gateway {
     profile: Profile,
     /// The request that it lives for; `None` for one of the config file.
     lives_for: Option<AskId>,
+    /// Who asked for it.
+    opener: Option<Peer>,
     way_out: Option<WayOut>,
     /// Port, key and authority, once there are any.
     identity: Option<Secret>,
@@ -75,6 +77,7 @@ impl Gateway {
             settings,
             profile,
             lives_for: None,
+            opener: None,
             way_out: None,
             identity: None,
             earlier: Vec::new(),
@@ -105,6 +108,10 @@ impl Gateway {
             is_read: true,
             ..Self::standing(settings, profile)
         }
+    }
+
+    pub(super) fn opened_by(self, opener: Peer) -> Self {
+        Self { opener: Some(opener), ..self }
     }
 
     /// The request that it lives for; `None` for one of the config file.
@@ -143,6 +150,24 @@ impl Gateway {
         if matches!(self.state, State::Due(at) if at <= step.now.tick) {
             self.begin(step, name);
         }
+    }
+
+    /// Whether it waits for the vault to be unlocked.
+    pub(super) fn awaits_vault(&self) -> bool {
+        self.is_put_off_by_vault() || self.item.again_at().is_some()
+    }
+
+    fn is_put_off_by_vault(&self) -> bool {
+        !self.is_read && self.trouble.is_some() && matches!(self.state, State::Due(_))
+    }
+
+    /// Goes on with what waited for that.
+    pub(super) fn vault_unlocked(&mut self, step: &mut Step<'_>, name: &str) {
+        self.item.hurry(step.now.tick);
+        if self.is_put_off_by_vault() {
+            self.state = State::Due(step.now.tick);
+        }
+        self.time_passed(step, name);
     }
 
     /// What it is called by whoever opened it.
@@ -259,6 +284,7 @@ impl Gateway {
             profile: self.profile.clone(),
             way_out: self.way_out.clone(),
             identity: self.identity.clone(),
+            opener: self.opener.clone(),
         };
         self.state = State::Opening(step.begin(owner, |epoch| Effect::OpenGateway(epoch, Box::new(plan))));
     }
