@@ -303,8 +303,9 @@ fn serve_page(page: &'static str) -> String {
         for mut stream in listener.incoming().flatten() {
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close";
             // A browser may connect and ask for nothing; what it asks does not matter.
-            stream.read(&mut [0; 4096]).ok();
-            write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{page}", page.len()).ok();
+            if stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
+                write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{page}", page.len()).ok();
+            }
         }
     });
     address
