@@ -28,6 +28,7 @@ mod git_store;
 mod git_suite;
 mod imports;
 mod integrations;
+mod keepassxc;
 mod limits;
 mod lock;
 mod logind;
