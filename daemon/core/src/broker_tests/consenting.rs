@@ -246,7 +246,7 @@ fn only_a_listed_program_is_given_a_token_and_no_other_is_asked_about() {
         let get = stage.polls(program);
         assert_eq!(stage.token(get), "access");
     }
-    for program in [CURL, "/usr/bin/git-shell", "/home/me/usr/bin/git", "gateway other"] {
+    for program in [CURL, "/usr/bin/git-shell", "/srv/usr/bin/git", "gateway other"] {
         let get = stage.wants(program);
         assert_eq!((stage.fault(get), stage.why(get)), (FaultKind::NotAllowed, "it is not in `allow`"));
     }
