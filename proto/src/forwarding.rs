@@ -144,7 +144,7 @@ fn status_of_near(status: Status, near: &str) -> Status {
 /// The fault with the machine on which it is mended.
 fn of_near(fault: Fault, near: &str) -> Fault {
     if fault.kind == FaultKind::VersionSkew {
-        return fault.remedy(format!("install the same release of rally-cred here and on {near}"));
+        return fault.remedy(format!("install the same release here and on {near}"));
     }
     let remedy = fault.remedy.map(|remedy| Remedy::from(format!("on {near}: {remedy}")));
     Fault { remedy, ..fault }
@@ -202,7 +202,7 @@ mod tests {
         else {
             panic!("no error")
         };
-        let remedy = "install the same release of rally-cred here and on laptop";
+        let remedy = "install the same release here and on laptop";
         assert_eq!(fault.remedy.unwrap().to_string(), remedy);
     }
 

@@ -122,7 +122,7 @@ fn shown(status: &Shown, now: i64) -> String {
         // Writing to a string cannot fail.
         match vault.fault.as_ref().and_then(|fault| fault.remedy.as_ref()) {
             Some(remedy) => writeln!(text, "         try: {}", plain(&remedy.to_string())).ok(),
-            None if others.is_empty() => None,
+            None if others.is_empty() || vault.keeps == Some(true) => None,
             None => {
                 writeln!(text, "         {others} could be used too: rally-cred keyring migrate --help").ok()
             }
