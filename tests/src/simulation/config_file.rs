@@ -186,7 +186,7 @@ impl ConfigFile {
 
     /// Whether both say the same of a profile.
     pub(super) fn is_same_for(&self, other: &Self, number: usize) -> bool {
-        self.profiles.get(number) == other.profiles.get(number)
+        self.profile(number) == other.profile(number)
     }
 
     pub(super) fn config(&self) -> Config {

@@ -312,7 +312,7 @@ impl Account {
     /// notification is shown whose button would be dead, and no pause that spares Rally or the user is forgotten.
     pub(crate) fn is_forgettable(&self, now: Now) -> bool {
         let Self {
-            profile: _,
+            profile,
             token,
             token_item,
             client_secret,
@@ -336,7 +336,8 @@ impl Account {
             fault: _,
             vault_fault: _,
         } = self;
-        (token.held().is_none() || token_item.is_kept())
+        // A program that gives tokens is run again.
+        (token.held().is_none() || token_item.is_kept() || profile.token_command.is_some())
             && (client_secret.for_vault().is_none() || client_secret_item.is_kept())
             && client_secret.is_trusted()
             && job.is_none()

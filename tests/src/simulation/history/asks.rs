@@ -88,11 +88,7 @@ impl History {
         if let Ask::Get(Get { target: Target { profile: Some(profile), .. }, .. }) = &ask {
             self.me().asked_of.insert(id, number_of(profile));
         }
-        let is_of_gateway = self.gateways.is_of_gateway(id);
-        let program = match is_of_gateway {
-            true => Program::of("gateway"),
-            false => self.program_of(id),
-        };
+        let program = self.program_of(id);
         self.asking = Some(id);
         self.play_event(Event::Asked { id, peer: Peer { program, door, ..Peer::default() }, ask })?;
         self.asking = None;
@@ -101,10 +97,11 @@ impl History {
 
     /// The program that asks this, where anybody wants to know.
     fn program_of(&mut self, id: AskId) -> Program {
+        let is_of_gateway = self.gateways.is_of_gateway(id);
         if !self.me().config.has_confirming() {
-            return Program::default();
+            return if is_of_gateway { Program::of("gateway") } else { Program::default() };
         }
-        let name = self.pick(&["/bin/a", "/bin/b", LATE]);
+        let name = if is_of_gateway { "gateway" } else { self.pick(&["/bin/a", "/bin/b", LATE]) };
         let tick = self.tick;
         self.me().promises.asks_for(id, name, tick);
         if name == LATE { Program::default() } else { Program::of(name) }
