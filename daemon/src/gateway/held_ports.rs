@@ -5,6 +5,7 @@
 use std::{collections::HashMap, io, net::TcpListener, time::Duration};
 
 use rally_cred_core::profile::Config;
+use rally_cred_proto::native;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -14,6 +15,17 @@ use tokio::{
 
 /// How long a tool at a port without a gateway may take to send its request, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Only systemd passes sockets on.
+fn unwanted(port: u16) -> String {
+    native!(
+        format!(
+            "a socket that the service manager passes on is at port {port}, and no gateway of the config file is; \
+             try: systemctl --user disable --now rally-cred-gateway@{port}.socket"
+        ),
+        windows: format!("a socket that was passed on is at port {port}, and no gateway of the config file is")
+    )
+}
 
 /// Every port that is held.
 #[derive(Debug, Default)]
@@ -35,10 +47,7 @@ impl HeldPorts {
         let mut held = Self(held.collect());
         let wanted: Vec<_> = config.gateways.values().filter_map(|settings| settings.port).collect();
         for port in held.0.keys().copied().filter(|port| !wanted.contains(port)).collect::<Vec<_>>() {
-            tracing::warn!(
-                "a socket that the service manager passes on is at port {port}, and no gateway of the config file is; \
-                 try: systemctl --user disable --now rally-cred-gateway@{port}.socket"
-            );
+            tracing::warn!("{}", unwanted(port));
             held.give_back(port);
         }
         held
