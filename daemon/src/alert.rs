@@ -131,7 +131,7 @@ async fn ask(question: Question, withdrawn: oneshot::Receiver<()>) -> Result<Con
 
 #[cfg(not(all(unix, not(target_os = "macos"))))]
 async fn ask(_question: Question, _withdrawn: oneshot::Receiver<()>) -> Result<Consent, Fault> {
-    Err(nobody("notifications are not known on this system"))
+    Err(nobody("this system shows no notifications"))
 }
 
 /// The user cannot be asked.
@@ -142,7 +142,7 @@ fn nobody(why: &str) -> Fault {
 /// Without a bus, the log will do.
 #[cfg(not(all(unix, not(target_os = "macos"))))]
 async fn show(alert: Alert, _withdrawn: oneshot::Receiver<()>) {
-    tracing::debug!(profile = alert.profile, "notifications are not known on this system");
+    tracing::debug!(profile = alert.profile, "this system shows no notifications");
 }
 
 #[cfg(unix)]

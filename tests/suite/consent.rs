@@ -35,6 +35,7 @@ fn this() -> PathBuf {
 }
 
 /// The next question, which is about this program.
+#[expect(clippy::panic, reason = "a test without its question fails")]
 fn asked(desktop: &Desktop, program: &str) -> u32 {
     let Call::Show { id, summary, body, actions, expires } = desktop.next() else { panic!("no question") };
     assert_eq!((summary.as_str(), expires), ("Rally: may this program have a token?", 0));

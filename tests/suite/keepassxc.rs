@@ -86,8 +86,10 @@ impl KeePassXc {
             let name = Some("org.freedesktop.secrets");
             match arguments {
                 [one] => connection.call_method(name, path, Some(interface), method, &(one,)),
-                [one, other] => connection.call_method(name, path, Some(interface), method, &(one, other)),
-                _ => panic!("no such question"),
+                [one, other, ..] => {
+                    connection.call_method(name, path, Some(interface), method, &(one, other))
+                }
+                [] => connection.call_method(name, path, Some(interface), method, &()),
             }
         };
         let is_open = || {

@@ -134,7 +134,7 @@ fn sockets_and_locks(folder: &Path, pid: u32) -> Vec<String> {
     let locked = |file: &fs::Metadata| {
         locks.lines().map(|lock| lock.split_whitespace().collect::<Vec<_>>()).any(|lock| {
             let is_of_file = |place: &&str| place.rsplit(':').next() == Some(&file.ino().to_string());
-            lock.contains(&pid.to_string().as_str()) && lock.iter().any(|place| is_of_file(&place))
+            lock.contains(&pid.to_string().as_str()) && lock.iter().any(is_of_file)
         })
     };
     let mut found = Vec::new();

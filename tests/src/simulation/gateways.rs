@@ -265,17 +265,17 @@ impl Gateways {
         Ok(())
     }
 
-    /// Somebody wants this gateway's key to be worthless.
-    pub(super) fn revokes(&mut self, id: AskId, daemon: usize, name: &str, items: Option<&Items>) {
+    /// Somebody wants this gateway's key to be worthless: the one that the daemon knows, or that the keyring `items` has,
+    /// `is_there` or not.
+    pub(super) fn revokes(&mut self, id: AskId, daemon: usize, name: &str, items: &Items, is_there: bool) {
         self.read.retain(|(_, of), _| of != name);
         let open = self.of(daemon).find(|(_, open)| open.name == name);
+        let held = items.get(&account(name)).map(|held| key_and_port(held.expose()).0);
         let key = match open {
             Some((_, open)) => open.reached.as_ref().map(|(_, key)| key.clone()).or_else(|| open.had.clone()),
-            None => {
-                items.and_then(|items| items.get(&account(name))).map(|held| key_and_port(held.expose()).0)
-            }
+            None => held.clone().filter(|_| is_there),
         };
-        self.unwanted.extend(key.clone());
+        self.unwanted.extend(key.clone().into_iter().chain(held));
         self.revoking.insert(id, Revoking { daemon, name: name.to_owned(), key });
     }
 

@@ -59,8 +59,8 @@ impl History {
     pub(super) fn revoke(&mut self) -> Result<(), Broken> {
         let name = self.a_gateway_name();
         // Without a keyring it is the key that the daemon knows.
-        let items = (self.health != Health::Missing).then_some(&self.items);
-        self.gateways.revokes(AskId(self.last_ask + 1), self.at, &name, items);
+        let is_there = self.health != Health::Missing;
+        self.gateways.revokes(AskId(self.last_ask + 1), self.at, &name, &self.items, is_there);
         self.ask(Ask::RevokeGateway(NamedGateway { name }), NIGHTS).map(drop)
     }
 
