@@ -167,7 +167,7 @@ mod inherited {
 
     /// No service manager passes a socket on here.
     #[derive(Debug)]
-    pub struct ClientSocket(#[expect(dead_code, reason = "there is none")] Infallible);
+    pub struct ClientSocket(Infallible);
 
     impl Inherited {
         /// Always none.
