@@ -187,8 +187,10 @@ impl History {
         }
         let id = self.ask(Ask::Erase(erase), Ticks::seconds(120))?;
         // It counts once the daemon has said that it heard, if Rally can confirm it. While the config file has it keep
-        // tokens in memory, it does not know what the keyring holds.
-        let was_heard = !self.me().promises.open_asks().contains(&id) && !self.me().vault.is_memory();
+        // tokens in memory, it does not know what the keyring holds; a locked one refuses.
+        let was_heard = !self.me().promises.open_asks().contains(&id)
+            && !self.me().vault.is_memory()
+            && !self.me().promises.is_locked();
         if was_heard && was_well && !was_asked && !self.rally.takes(token, self.tick) {
             let tick = self.tick;
             match self.me().outcomes.iter().any(is_asked) {
