@@ -137,6 +137,11 @@ impl Promises {
         self.awaits_unlock.insert(id, profile.to_owned());
     }
 
+    /// Now it is the user's word, or an unlock of the daemon, that is waited for.
+    pub(super) fn awaits_a_person(&mut self, id: AskId) {
+        self.awaits_unlock.remove(&id);
+    }
+
     /// Whoever waits for a locked vault is served once it is unlocked. `unread`: of this profile it is still not known what
     /// the vault has.
     pub(super) fn nobody_waits_for_an_open_vault(&self, unread: impl Fn(&str) -> bool) -> Result<(), Broken> {

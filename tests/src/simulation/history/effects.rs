@@ -47,6 +47,9 @@ impl History {
                 self.note(|| format!("{id:?} waits for the keyring to be unlocked"));
                 self.me().promises.awaits_unlock(id, &profile);
             }
+            Effect::Tell(id, Event::Waiting(Waiting { on: WaitingOn::Consent | WaitingOn::Unlock, .. })) => {
+                self.me().promises.awaits_a_person(id);
+            }
             Effect::WatchVault(is_wanted) => self.me().watches_vault = is_wanted,
             Effect::WatchNetwork(is_wanted) => self.me().watches_network = is_wanted,
             Effect::Tell(id, Event::GatewayOpen(opened)) => self.gateways.told(id, &opened)?,
