@@ -241,6 +241,13 @@ impl World {
         }
     }
 
+    /// Copies a program, by a process of its own: a file that this one writes may still be open in the child of another
+    /// test, and cannot be run then.
+    pub fn copy_program(from: &Path, to: &Path) {
+        let status = Command::new("cp").arg(from).arg(to).status();
+        assert!(status.is_ok_and(|status| status.success()), "{} cannot be copied", from.display());
+    }
+
     /// Makes the home folder and all in it somebody else's. Only root can do that.
     pub fn give_to(&self, user: &str) {
         let status = Command::new("chown").args(["-R", "-h", user]).arg(self.home.path()).status();

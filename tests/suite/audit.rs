@@ -58,7 +58,7 @@ fn an_audit_names_the_program_that_started_the_client_and_what_it_got() {
 fn a_program_that_asks_by_itself_is_named_itself_though_it_is_a_copy_of_the_client() {
     let (_sandbox, world, _daemon) = signed_in();
     let copy = world.path("rally-cred");
-    fs::copy(rally_cred_tests::world::programs().join("rally-cred"), &copy).unwrap();
+    World::copy_program(&rally_cred_tests::world::programs().join("rally-cred"), &copy);
     let ask = || drop(world.run(copy.to_str().unwrap(), &["get", "--format", "token"], "").succeeded());
     let decision = known(&world, ask);
     let copy = fs::canonicalize(&copy).unwrap();

@@ -2,7 +2,10 @@
 //! Does not: repeat what is remembered for how long, which the broker's own tests play in virtual time.
 //! Used by: `main`.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use rally_cred_tests::desktop::{Call, Desktop};
 use rally_cred_tests::keyring::KeyringSession;
@@ -75,7 +78,7 @@ fn a_program_that_is_new_is_named_to_the_user_and_given_a_token_once_they_allow_
 
     // A copy of the program is another one.
     let copy = world.path("copy");
-    fs::copy("/bin/sh", &copy).unwrap();
+    World::copy_program(Path::new("/bin/sh"), &copy);
     let copy = fs::canonicalize(copy).unwrap();
     let line = "rally-cred get --format token --interactive never </dev/null; exit $?";
     assert_eq!(world.run(copy.to_str().unwrap(), &["-c", line], "").code, Some(3));

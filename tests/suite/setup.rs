@@ -351,7 +351,7 @@ fn git_is_told_the_path_of_the_helper_where_it_cannot_find_it_by_name() {
     let folder = world.path("my programs");
     fs::create_dir(&folder).unwrap();
     for name in ["rally-cred", "rally-cred-commands", "rally-credd", "git-credential-rally"] {
-        fs::copy(world::programs().join(name), folder.join(name)).unwrap();
+        World::copy_program(&world::programs().join(name), &folder.join(name));
     }
     world.set("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", world.path("bin").display()));
     let program = folder.join("rally-cred").display().to_string();
