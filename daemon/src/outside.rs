@@ -13,8 +13,8 @@ use std::{
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// How long the thread stays awake after a job. Waking it costs whoever does it more than the answer to a client.
-const AWAKE: Duration = Duration::from_millis(10);
+/// How long a late job waits at most: it is done with the next that comes, so that it wakes nobody by itself.
+const LATE: Duration = Duration::from_millis(10);
 
 static THREAD: OnceLock<Thread> = OnceLock::new();
 
@@ -48,7 +48,7 @@ impl Thread {
 
     fn next(&self) -> Vec<Job> {
         let none = |jobs: &mut Jobs| jobs.waiting.is_empty();
-        let soon = self.has_come.wait_timeout_while(self.jobs(), AWAKE, none);
+        let soon = self.has_come.wait_timeout_while(self.jobs(), LATE, none);
         let (mut jobs, _) = soon.unwrap_or_else(PoisonError::into_inner);
         jobs.is_asleep = true;
         let mut jobs = self.has_come.wait_while(jobs, none).unwrap_or_else(PoisonError::into_inner);

@@ -32,6 +32,16 @@ pub(super) enum Owner {
     Logout { ask: AskId, profile: String, item: ItemKind },
 }
 
+impl Owner {
+    /// The request that a job belongs to, and nobody else.
+    fn asker(&self) -> Option<AskId> {
+        match self {
+            Self::Opening(id) | Self::Repair(id) => Some(*id),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     last: u64,
@@ -63,11 +73,10 @@ impl Jobs {
         self.owners.values().any(|owner| matches!(owner, Owner::Logout { .. }))
     }
 
-    /// Ends the questions to the vault of those who had it opened and are meant. Who they are.
-    pub(super) fn end_openings(&mut self, is_meant: impl Fn(AskId) -> bool) -> Vec<AskId> {
-        let ended =
-            self.owners.extract_if(.., |_, owner| matches!(owner, Owner::Opening(id) if is_meant(*id)));
-        ended.filter_map(|(_, owner)| if let Owner::Opening(id) = owner { Some(id) } else { None }).collect()
+    /// Ends the jobs that belong to a request itself and are meant. Who asked.
+    pub(super) fn end_asked(&mut self, is_meant: impl Fn(&Owner) -> bool) -> Vec<AskId> {
+        let is_meant = |_: &Epoch, owner: &mut Owner| owner.asker().is_some() && is_meant(owner);
+        self.owners.extract_if(.., is_meant).filter_map(|(_, owner)| owner.asker()).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -536,7 +536,8 @@ impl Broker {
             stop.left(id);
         }
         self.lock.left(id);
-        step.jobs.end_openings(|own| own == id);
+        // A repair goes on, and what it mended is heard of.
+        step.jobs.end_asked(|owner| matches!(owner, Owner::Opening(own) if *own == id));
         self.statics.left(id);
         self.gateways.left(step, id);
         self.forwarding.left(id);

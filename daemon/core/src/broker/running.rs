@@ -120,7 +120,7 @@ impl Broker {
                 self.watchers.fail_all(step, &stopping());
                 self.turns.fail_all(step, &stopping());
                 self.lock.fail_all(step, &stopping());
-                for id in step.jobs.end_openings(|_| true) {
+                for id in step.jobs.end_asked(|_| true) {
                     step.reply(id, Reply::Error(stopping()));
                 }
                 for account in self.accounts.values_mut() {

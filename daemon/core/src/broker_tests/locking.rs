@@ -401,3 +401,13 @@ fn whoever_opens_a_vault_that_hangs_is_answered_by_a_stop_and_not_after_they_lef
     stage.play(Event::StopWanted);
     assert_eq!(stage.fault(stays), FaultKind::Stopping);
 }
+
+#[test]
+fn whoever_waits_for_a_repair_is_answered_by_a_stop() {
+    let mut stage = Stage::new();
+    stage.vault_is_silent = true;
+    let repair = stage.ask(Ask::RepairItems(message::RepairItems { profile: None, mend: Vec::new() }));
+    assert!(stage.result(repair).is_none());
+    stage.play(Event::StopWanted);
+    assert_eq!(stage.fault(repair), FaultKind::Stopping);
+}
