@@ -11,7 +11,7 @@ use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
 use rally_cred_proto::{Reply, message};
 use tokio::{
-    sync::oneshot,
+    sync::{Mutex, oneshot},
     task::{JoinSet, spawn_local},
 };
 
@@ -39,6 +39,8 @@ pub struct Performer {
     driver: Driver,
     vault: Vault,
     files: EncryptedFiles,
+    /// Held by the move of items that is under way.
+    moving: Rc<Mutex<()>>,
     alerts: Alerts,
     config_path: PathBuf,
     guard: SocketGuard,
@@ -70,6 +72,7 @@ impl Performer {
             driver,
             vault: Vault::open(keyring, &files),
             files,
+            moving: Rc::default(),
             alerts,
             config_path,
             guard,
@@ -133,7 +136,12 @@ impl Performer {
             Effect::WatchNetwork(is_wanted) => self.watch_network(is_wanted),
             Effect::MoveItems { id, from, to, step, is_in_use } => {
                 let vaults = (self.open(&from), self.open(&to));
-                spawn_local(moving::run(self.driver.clone(), id, vaults, step, is_in_use));
+                let (driver, turn) = (self.driver.clone(), Rc::clone(&self.moving));
+                spawn_local(async move {
+                    // Two at once would both write what neither finds in the new place.
+                    let _turn = turn.lock().await;
+                    moving::run(driver, id, vaults, step, is_in_use).await;
+                });
             }
             Effect::RepairItems { epoch, id, config, ask } => {
                 let files = matches!(config.keyring, Keyring::File(_)).then(|| self.files.clone());
