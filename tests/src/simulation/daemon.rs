@@ -10,6 +10,7 @@ use rally_cred_core::{
     answer::TokenForm,
     event::{AskId, Consent, Epoch, GatewayPlan, Program},
     profile::Keyring,
+    vault::Change,
 };
 use rally_cred_proto::Secret;
 
@@ -54,6 +55,8 @@ pub(super) enum Coming {
     Lends(AskId),
     /// A request is over for whoever asked.
     Leaves(AskId),
+    /// Whoever watches the vault has looked at it for the first time.
+    Watches,
 }
 
 /// A daemon.
@@ -69,6 +72,8 @@ pub(super) struct Daemon {
     pub(super) promises: Promises,
     /// Whether it hears when the keyring is unlocked.
     pub(super) watches_vault: bool,
+    /// The writes of tokens, client secrets and gateways that are under way.
+    pub(super) saves: BTreeMap<Epoch, Change>,
     /// Whether it hears when the network is another.
     pub(super) watches_network: bool,
     pub(super) watchers: Watchers,
@@ -120,6 +125,7 @@ impl Daemon {
             answered: Vec::new(),
             promises: Promises::default(),
             watches_vault: false,
+            saves: BTreeMap::new(),
             watches_network: false,
             watchers: Watchers::default(),
             lending: Lending::default(),
@@ -157,6 +163,7 @@ impl Daemon {
         self.watchers.ended();
         self.lending = Lending::default();
         self.turns = Turns::default();
+        self.saves.clear();
         self.gateway_reads.clear();
         self.asked_of.clear();
         self.fresh.clear();
