@@ -175,9 +175,16 @@ impl Daemon {
 
     /// It uses another keyring from now on; calls that are under way go on.
     pub(super) fn open_vault(&mut self, keyring: &Keyring) {
-        let old = std::mem::replace(&mut self.vault, SimVault::open(keyring, self.bugs));
-        self.left_vaults.retain(|vault| vault.next_at().is_some());
-        self.left_vaults.push(old);
+        let is_memory = keyring.is_memory();
+        if !is_memory && !self.vault.is_memory() {
+            return;
+        }
+        // The way to the keyring is the same all the time, but memory is new.
+        let known = self.left_vaults.iter().position(|vault| !is_memory && !vault.is_memory());
+        let vault = known.map(|at| self.left_vaults.swap_remove(at));
+        let vault = vault.unwrap_or_else(|| SimVault::open(keyring, self.bugs));
+        self.left_vaults.push(std::mem::replace(&mut self.vault, vault));
+        self.left_vaults.retain(|vault| !vault.is_memory() || vault.next_at().is_some());
     }
 
     /// The vault that has something to say by this tick.
