@@ -66,7 +66,6 @@ fn a_variable_names_a_file_and_nothing_that_only_one_program_has() {
         for (way, told) in [
             ("NAME=$PWD/FILE CMD", None),
             ("ln -sf FILE link; NAME=$PWD/link CMD", None),
-            ("exec 3<FILE; NAME=/proc/$$/fd/3 CMD", None),
             ("exec 3<FILE; NAME=/dev/fd/3 CMD", Some("NAME leads to a descriptor")),
             ("exec 3<FILE; NAME=/proc/self/fd/3 CMD", Some("NAME leads to a descriptor")),
             ("NAME=/dev/stdin CMD <FILE", Some("NAME leads to a descriptor")),
