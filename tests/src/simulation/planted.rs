@@ -170,7 +170,10 @@ impl Planted {
             "another machine gets tokens and status of the profiles that are forwarded, and begins nothing",
         ),
         (Self::DeafToUnlock, "whoever waits for a locked vault is served once it is unlocked"),
-        (Self::DeafToNetwork, "nobody is refused for want of the network before"),
+        (
+            Self::DeafToNetwork,
+            "once the network is another, a renewal that failed for want of one is tried again",
+        ),
         (Self::DeafLoans, "no gateway sends a token that was reported, signed out or locked"),
         (Self::LongLoans, "no gateway sends a token past its end, or for over a second without a question"),
         (Self::LateLoans, "what a gateway asked for before something changed is sent once"),
