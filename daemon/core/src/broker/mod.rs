@@ -173,7 +173,8 @@ impl Broker {
         let lock = self.lock.deadline();
         let (gateways, watched) = (self.gateways.next_deadline(), self.watchers.next_deadline());
         let forwarding = self.forwarding.next_deadline();
-        [accounts, stop, checks, self.statics.next_deadline(), gateways, forwarding, idle, watched, lock]
+        let (statics, vault) = (self.statics.next_deadline(), self.outages.next_deadline());
+        [accounts, stop, checks, statics, gateways, forwarding, idle, watched, lock, vault]
             .into_iter()
             .flatten()
             .min()
@@ -190,7 +191,8 @@ impl Broker {
             Event::TimePassed => self.time_passed(step),
             Event::ReloadWanted => self.read_config(step),
             Event::StopWanted => self.stop(step, None),
-            Event::VaultUnlocked => self.vault_unlocked(step),
+            Event::VaultUnlocked if self.outages.believes(step.now) => self.vault_unlocked(step),
+            Event::VaultUnlocked => {}
             Event::Online | Event::Woke => self.online(step),
             Event::SessionLocked | Event::Sleeping => {}
         }
@@ -317,6 +319,9 @@ impl Broker {
     }
 
     fn time_passed(&mut self, step: &mut Step<'_>) {
+        if self.outages.is_due(step.now) {
+            self.vault_unlocked(step);
+        }
         self.statics.time_passed(step);
         self.gateways.time_passed(step);
         for name in self.wake_ups.due(step.now.tick) {

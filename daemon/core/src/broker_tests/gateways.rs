@@ -143,6 +143,18 @@ fn a_gateway_whose_key_is_in_a_locked_keyring_opens_once_that_is_unlocked() {
 }
 
 #[test]
+fn a_gateway_whose_key_cannot_be_read_does_not_read_it_without_pause_because_the_keyring_is_open() {
+    let mut stage = Stage::with(Keyring::Os, &["default"]);
+    stage.vault_trouble = Some(VaultTrouble::Failed("an error".to_owned()));
+    stage.broker = Broker::new(Facts::default(), config(Keyring::Os, &[("mcp", None)]));
+    stage.wait(Ticks(0));
+    assert!(!stage.is_watching());
+    stage.vault_trouble = None;
+    stage.wait(Ticks(policy::UNASKED_LOAD.0 + 1));
+    assert_eq!(stage.plans().len(), 1);
+}
+
+#[test]
 fn a_taken_port_is_tried_again_until_it_is_free() {
     let mut stage = stage(Keyring::Memory, &[("mcp", Some(8478))]);
     let (epoch, _) = stage.plans()[0];

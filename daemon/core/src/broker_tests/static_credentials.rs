@@ -429,3 +429,17 @@ fn what_memory_holds_for_want_of_a_keyring_goes_there_once_it_comes_and_nobody_a
     stage.play(Event::VaultUnlocked);
     assert_eq!(stage.vault.len(), 1);
 }
+
+#[test]
+fn a_keyring_that_does_not_take_what_memory_holds_is_not_asked_without_pause_because_it_is_open() {
+    let mut stage = stage(Keyring::Auto);
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    stage.ask(store(HOST, "me", "pass"));
+    assert!(stage.is_watching());
+    stage.vault_trouble = Some(VaultTrouble::Failed("no space left on device".to_owned()));
+    stage.play(Event::VaultUnlocked);
+    assert!(!stage.is_watching());
+    stage.vault_trouble = None;
+    stage.ask(store(HOST, "you", "word"));
+    assert!(stage.vault[&format!("static:https://{HOST}")].expose().contains("pass"));
+}

@@ -44,6 +44,8 @@ pub(super) struct Gateway {
     asks: Vec<AskId>,
     /// Whether the vault was read, or need not be.
     is_read: bool,
+    /// The vault was locked, or had not come, when it was read last.
+    is_shut: bool,
     item: Item,
     /// Whether it was kept in another vault before, which may be this one by another name.
     was_moved: bool,
@@ -88,6 +90,7 @@ impl Gateway {
             trouble: None,
             asks: Vec::new(),
             is_read: false,
+            is_shut: false,
             item: Item::default(),
             was_moved: false,
             vault_fault: None,
@@ -156,11 +159,11 @@ impl Gateway {
 
     /// Whether it waits for the vault to be unlocked.
     pub(super) fn awaits_vault(&self) -> bool {
-        self.is_put_off_by_vault() || self.item.again_at().is_some()
+        self.is_put_off_by_vault() || self.item.awaits_unlock()
     }
 
     fn is_put_off_by_vault(&self) -> bool {
-        !self.is_read && self.trouble.is_some() && matches!(self.state, State::Due(_))
+        self.is_shut && matches!(self.state, State::Due(_))
     }
 
     /// Goes on with what waited for that.

@@ -61,11 +61,12 @@ impl Gateway {
                 self.vault_fault = Some(trouble.fault());
             }
             Err(trouble) => {
+                self.is_shut = trouble.awaits_person();
                 self.revocation.answer(step, &Reply::Error(trouble.fault()));
                 return self.put_off(step, name, policy::UNASKED_LOAD, trouble.fault());
             }
         }
-        self.is_read = true;
+        (self.is_read, self.is_shut) = (true, false);
         self.begin(step, name);
     }
 
