@@ -4,7 +4,7 @@
 
 use std::{fs, thread};
 
-use rally_cred_tests::world::{self, Running, World};
+use rally_cred_tests::world::{self, Ended, Running, World};
 use rally_cred_tests::{keyring::KeyringSession, sandbox::Sandbox};
 
 /// git's question for the sandbox.
@@ -16,6 +16,16 @@ pub(crate) fn question(sandbox: &Sandbox) -> String {
 /// The value of a line `name=value`.
 pub(crate) fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// The token that git gets for the sandbox.
+pub(crate) fn password(world: &World, sandbox: &Sandbox) -> Option<String> {
+    value(&world.client(&["get"], question(sandbox)).stdout, "password").map(str::to_owned)
+}
+
+/// Gives the client secret, as a person does who signs in for the first time.
+pub(crate) fn log_in(world: &World, sandbox: &Sandbox) -> Ended {
+    world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret)
 }
 
 /// A world whose `$BROWSER` presses "Allow Access" and notes what it opened in `opened`.
@@ -75,8 +85,7 @@ pub(crate) fn signed_in_with_keyring() -> (Sandbox, World, KeyringSession, Runni
 
 /// Signs in, as a person with the client secret on standard input.
 pub(crate) fn sign_in(world: &World, sandbox: &Sandbox) {
-    let login =
-        world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret).succeeded();
+    let login = log_in(world, sandbox).succeeded();
     assert!(login.said().contains(&sandbox.options().user.user_name), "{login:?}");
 }
 
