@@ -119,8 +119,7 @@ fn without_the_vault_no_refresh_token_is_sent_and_a_good_token_is_given_out_mean
     stage.sign_in("access", Some("R1"), 100);
     stage.vault_trouble = Some(VaultTrouble::Server(ServerTrouble::Sealed));
     stage.wait(Ticks::seconds(80));
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "access");
+    assert_eq!(stage.served(), "access");
     stage.wait(Ticks::seconds(80));
     let get = stage.get(true);
     assert_eq!(stage.fault(get), FaultKind::VaultLocked);
@@ -137,8 +136,7 @@ fn a_new_token_that_the_vault_did_not_take_is_offered_again_soon_and_is_not_rene
     stage.get(false);
     stage.vault_trouble = Some(VaultTrouble::Server(ServerTrouble::Sealed));
     stage.answer_post(granted("new", Some("R2"), 15));
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "new");
+    assert_eq!(stage.served(), "new");
     stage.wait(Ticks::seconds(30));
     assert_eq!(stage.posts().len(), 1, "who knows who has the token by now");
     stage.vault_trouble = None;
@@ -208,8 +206,7 @@ fn times_in_records_are_the_vaults_and_times_for_callers_are_this_machines() {
     other.vault = stage.vault.clone();
     other.play(Event::VaultCalendar { least: 3_599_900, most: 3_600_000 });
     other.pass_to(stage.now.tick + Ticks::seconds(30));
-    let get = other.get(false);
-    assert_eq!(other.token(get), "access");
+    assert_eq!(other.served(), "access");
     other.wait(Ticks::seconds(69));
     other.get(false);
     assert_eq!(other.posts().len(), 1, "it has ended by any calendar");
