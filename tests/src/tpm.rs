@@ -3,11 +3,12 @@
 //! Used by: the test of the key that a TPM opens.
 #![expect(clippy::expect_used, reason = "a TPM that cannot be made is the end of its test")]
 
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::{fs, os::unix::net::UnixStream};
 
 use tempfile::TempDir;
+
+use crate::world::set_mode;
 
 /// A TPM that anybody on this machine may use. Dropping it ends it by its id, and with it every key that it has made.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl Tpm {
     pub fn start() -> Self {
         let folder =
             tempfile::Builder::new().prefix("rally-cred-tpm-").tempdir().expect("a temporary folder");
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("an open folder");
+        set_mode(folder.path(), 0o755);
         let state = folder.path().join("state");
         fs::create_dir(&state).expect("a folder");
         let socket = folder.path().join("socket").display().to_string();

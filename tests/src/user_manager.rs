@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{fs, os::unix::fs::PermissionsExt, os::unix::net::UnixDatagram};
+use std::{fs, os::unix::net::UnixDatagram};
 
 use crate::world::{self, Ended, Running, World};
 
@@ -74,7 +74,7 @@ impl UserManager {
         let runtime = world.path("run");
         fs::remove_dir_all(&runtime).expect("a runtime folder");
         fs::create_dir(&runtime).expect("a folder for the next login");
-        fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).expect("a private folder");
+        world::set_mode(&runtime, 0o700);
         world
     }
 
