@@ -196,6 +196,9 @@ impl Account {
         self.save_again(step);
         self.look_again_if_due(step);
         self.extend_lease_if_due(step);
+        if step.is_stopping {
+            return;
+        }
         self.look_into_report(step);
         if matches!(self.token.slot(), Slot::Unread) && !self.waiters.is_empty() && !self.is_shut {
             self.load_token(step);
@@ -291,21 +294,22 @@ impl Account {
             fault: _,
             vault_fault: _,
         } = self;
-        [
-            self.renewal_due(step.now),
+        let brought_to_its_end = [
             token_item.again_at(),
             client_secret_item.again_at(),
             job.deadline(),
             lease.extend_at().filter(|_| matches!(job, Job::Renewing(_, _, None))),
+        ];
+        let begun = [
+            self.renewal_due(step.now),
             waiters.iter().map(|waiter| waiter.deadline).min(),
             consents.due(),
             reports.due().filter(|_| token.access().is_some()),
             alerts.due(),
             *keyring_news_at,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ];
+        let begun = begun.into_iter().filter(|_| !step.is_stopping);
+        brought_to_its_end.into_iter().chain(begun).flatten().min()
     }
 
     /// Whether a new process would find everything that matters: what is held is in the vault, nobody waits, no
