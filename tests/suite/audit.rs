@@ -84,7 +84,7 @@ fn the_log_names_the_program_and_its_caller_and_no_secret_is_in_an_audit() {
 #[test]
 fn an_audit_begins_anew_with_the_daemon() {
     let (_sandbox, world, mut daemon) = signed_in();
-    world.client(&["get", "--format", "token"], "").succeeded();
+    world.token();
     daemon.stop();
     let _daemon = world.start_daemon();
     let shown = world.client(&["status", "--audit"], "").succeeded();

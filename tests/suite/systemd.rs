@@ -10,7 +10,7 @@ use std::{fs, os::fd::OwnedFd, os::unix::fs::PermissionsExt, path::PathBuf, proc
 
 use rally_cred_tests::desktop::{Call, Desktop};
 use rally_cred_tests::user_manager::{UserManager, units_folder};
-use rally_cred_tests::world::{self, Running, World};
+use rally_cred_tests::world::{self, Running, World, set_mode};
 use rally_cred_tests::{keyring::KeyringSession, sandbox::Sandbox};
 use serde_json::Value;
 
@@ -82,9 +82,9 @@ fn socket(world: &World) -> PathBuf {
 fn listen(world: &World) -> UnixListener {
     let folder = world.path("run/rally-cred");
     fs::create_dir_all(&folder).unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(&folder, 0o700);
     let listener = UnixListener::bind(socket(world)).unwrap();
-    fs::set_permissions(socket(world), fs::Permissions::from_mode(0o600)).unwrap();
+    set_mode(socket(world), 0o600);
     listener
 }
 
@@ -223,7 +223,7 @@ fn a_socket_that_others_could_use_or_that_clients_do_not_come_to_is_refused() {
         assert!(ended.stderr.contains(why), "{ended:?}");
     };
     let set_mode = |path: PathBuf, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(path, mode);
     };
     set_mode(manager.socket(), 0o666);
     refusal(&manager, "its mode is 666");
@@ -343,7 +343,7 @@ fn activate(world: &World, ports: &[u16], arguments: &str) -> Running {
     let mut daemon = world.start("sh", &["-c", &line]);
     daemon.wait_for_line(&format!("as {}", 3 + ports.matches("--listen").count()));
     // It makes every socket readable for everyone, which the daemon does not take.
-    fs::set_permissions(socket(world), fs::Permissions::from_mode(0o600)).unwrap();
+    set_mode(socket(world), 0o600);
     daemon
 }
 
@@ -388,7 +388,7 @@ fn a_tool_that_comes_before_the_daemon_starts_it_and_finds_its_gateway() {
 fn systemds_own_tool_passes_the_socket_on() {
     let (_sandbox, world) = with_browser();
     fs::create_dir(world.path("run/rally-cred")).unwrap();
-    fs::set_permissions(world.path("run/rally-cred"), fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(world.path("run/rally-cred"), 0o700);
     let mut daemon = activate(&world, &[], "--idle-exit 1s");
     let status = world.client(&["status", "--json"], "");
     assert!(status.stdout.contains(&format!("\"pid\":{}", daemon.0.id())), "{status:?}");

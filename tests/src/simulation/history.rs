@@ -338,7 +338,9 @@ impl History {
                     self.me().promises.came_back(epoch);
                 }
                 self.vault_answers(&outcome);
-                self.hear(epoch, outcome)?;
+                if !self.is_saved_again(epoch, &outcome)? {
+                    self.hear(epoch, outcome)?;
+                }
             }
         }
         loop {
@@ -432,6 +434,10 @@ impl History {
                 })
             }
             Coming::Leaves(id) => return self.leaves(id),
+            Coming::Watches if matches!(self.health, Health::Works | Health::Fails) => {
+                return self.keyring_opens();
+            }
+            Coming::Watches => return Ok(()),
             Coming::Lends(id) => {
                 self.lends(id);
                 return Ok(());

@@ -97,6 +97,8 @@ pub enum Planted {
     OneDoor,
     /// That the vault was unlocked is not heard.
     DeafToUnlock,
+    /// What the vault did not take is put to it again without pause.
+    RestlessSaves,
     /// That the network is another is not heard.
     DeafToNetwork,
     /// Nothing that happens ends a loan of a token.
@@ -170,6 +172,7 @@ impl Planted {
             "another machine gets tokens and status of the profiles that are forwarded, and begins nothing",
         ),
         (Self::DeafToUnlock, "whoever waits for a locked vault is served once it is unlocked"),
+        (Self::RestlessSaves, "what the vault does not take is put to it ever more rarely"),
         (
             Self::DeafToNetwork,
             "once the network is another, a renewal that failed for want of one is tried again",

@@ -26,6 +26,10 @@ const MOST_FAILURES_A_MINUTE: usize = 40;
 /// seconds, and `status --check` has its own.
 const MOST_LOOK_UPS_A_MINUTE: usize = 15;
 
+/// Most writes of one item in a minute that the vault does not take: pauses double from five seconds, and a caller or a
+/// renewal may have it try at once.
+const MOST_UNSAVED_A_MINUTE: usize = 20;
+
 /// The profile that the forwarded socket gives, which is the default one.
 const FORWARDED: &str = "p0";
 
@@ -54,6 +58,8 @@ pub(super) struct Promises {
     /// By profile: what became of its renewals for want of a network.
     held_up: BTreeMap<usize, HeldUp>,
     look_ups: HashMap<String, Vec<Tick>>,
+    /// By item: when the vault did not take it, of late.
+    unsaved: BTreeMap<String, Vec<Tick>>,
     /// By profile: the question to the source of its client secret, or to the program that gives its tokens.
     fetches: BTreeMap<usize, Epoch>,
     /// What the daemon must not end before: renewals and writes, with their profiles.
@@ -448,6 +454,23 @@ impl Promises {
         self.goes_on(profile);
         self.fetches.remove(&profile);
         self.awaited.retain(|_, of| *of != Some(profile));
+    }
+
+    /// What the vault does not take is put to it ever more rarely.
+    pub(super) fn saved(&mut self, account: String, is_taken: bool, now: Tick) -> Result<(), Broken> {
+        if is_taken {
+            self.unsaved.remove(&account);
+            return Ok(());
+        }
+        let unsaved = self.unsaved.entry(account.clone()).or_default();
+        unsaved.push(now);
+        unsaved.retain(|at| (now - *at) < Ticks::seconds(60));
+        match unsaved.len() {
+            count if count > MOST_UNSAVED_A_MINUTE => {
+                Err(format!("{account} was put to the vault {count} times within a minute"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// At most one question to a profile's source at a time.

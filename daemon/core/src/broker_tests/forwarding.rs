@@ -23,11 +23,7 @@ impl Stage {
     }
 
     fn ask_from_afar(&mut self, ask: Ask) -> AskId {
-        self.last_ask += 1;
-        let id = AskId(self.last_ask);
-        let peer = Peer { door: Door::Forwarded, ..Peer::default() };
-        self.play(Event::Asked { id, peer, ask });
-        id
+        self.ask_as(Peer { door: Door::Forwarded, ..Peer::default() }, ask)
     }
 
     fn get_from_afar(&mut self, target: Target) -> AskId {
@@ -37,8 +33,7 @@ impl Stage {
     fn sign_in_to(&mut self, name: &str, access: &str, username: &str) {
         let login = Login { profile: Some(name.to_owned()), ..login(Some("client-secret")) };
         self.ask(Ask::Login(login));
-        let epoch = self.open_listener();
-        self.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+        self.bring_code();
         self.answer_post(granted(access, None, HOUR));
         let user = format!(r#"{{"User":{{"UserName":"{username}","Errors":[],"Warnings":[]}}}}"#);
         self.answer_look_up(arrived(200, &user));
@@ -62,11 +57,7 @@ impl Stage {
     }
 
     fn told_of_socket(&self, id: AskId) -> Vec<&ForwardOpen> {
-        let told = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(to, message::Event::ForwardOpen(open)) if *to == id => Some(open),
-            _ => None,
-        });
-        told.collect()
+        of_effects!(self, Effect::Tell(to, message::Event::ForwardOpen(open)) if *to == id => open)
     }
 }
 
@@ -115,12 +106,7 @@ fn a_socket_that_cannot_be_made_is_the_answer_and_is_tried_again_by_the_next() {
 
 #[test]
 fn a_socket_of_the_config_file_opens_by_itself_and_goes_with_the_line() {
-    let config = || Config {
-        default_profile: "default".to_owned(),
-        profiles: [("default".to_owned(), profile("default"))].into(),
-        forward: Some(vec!["default".to_owned()]),
-        ..Config::default()
-    };
+    let config = || Config { forward: Some(vec!["default".to_owned()]), ..config_with(Keyring::Auto) };
     let mut stage = Stage::new();
     stage.broker = Broker::new(Facts::default(), config());
     stage.wait(Ticks(0));
@@ -181,8 +167,7 @@ fn a_request_for_another_user_does_not_go_on_to_a_profile_that_is_not_forwarded(
     // Whose the token of `work` is, is not known when it is asked for.
     let login = Login { profile: Some("work".to_owned()), ..login(Some("client-secret")) };
     stage.ask(Ask::Login(login));
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    stage.bring_code();
     stage.answer_post(granted("access", None, HOUR));
     stage.answer_look_up(arrived(503, "busy"));
     stage.effects.clear();

@@ -16,15 +16,11 @@ impl Stage {
             origin: Origin::from_uri(server).unwrap(),
             header: TokenHeader::parse(header).unwrap(),
         };
-        let profiles = profiles
-            .iter()
-            .map(|(name, servers)| {
-                let also = servers.iter().map(also).collect();
-                ((*name).to_owned(), Profile { also, ..profile(name) })
-            })
-            .collect();
-        let default_profile = "default".to_owned();
-        self.play(Event::ConfigRead(Ok(Config { default_profile, profiles, ..Config::default() })));
+        let of = |(name, servers): &(&str, &[&str])| Profile {
+            also: servers.iter().map(also).collect(),
+            ..profile(name)
+        };
+        self.play(Event::ConfigRead(Ok(config_of(profiles.iter().map(of)))));
     }
 
     fn get_for(&mut self, target: Target) -> AskId {
@@ -101,8 +97,7 @@ fn of_two_profiles_that_name_a_server_the_default_one_answers_unless_the_user_is
     stage.configure_also(&profiles, "Authorization: Bearer");
     stage.sign_in("access", None, HOUR);
     stage.ask(Ask::Login(Login { profile: Some("other".to_owned()), ..login(Some("client-secret")) }));
-    let epoch = stage.open_listener();
-    stage.play(Event::Outcome(epoch, Outcome::Redirected(Redirect::Code(secret("code")))));
+    stage.bring_code();
     stage.answer_post(granted("theirs", None, HOUR));
     stage.answer_look_up(arrived(
         200,
