@@ -173,7 +173,10 @@ impl Planted {
         ),
         (Self::DeafToUnlock, "whoever waits for a locked vault is served once it is unlocked"),
         (Self::RestlessSaves, "what the vault does not take is put to it ever more rarely"),
-        (Self::DeafToNetwork, "nobody is refused for want of the network before"),
+        (
+            Self::DeafToNetwork,
+            "once the network is another, a renewal that failed for want of one is tried again",
+        ),
         (Self::DeafLoans, "no gateway sends a token that was reported, signed out or locked"),
         (Self::LongLoans, "no gateway sends a token past its end, or for over a second without a question"),
         (Self::LateLoans, "what a gateway asked for before something changed is sent once"),

@@ -37,6 +37,7 @@ impl History {
             Effect::Log(Entry::Grant { profile, step: GrantStep::Adopted }) => {
                 self.note(|| format!("{profile} takes over what the other daemon has stored"));
                 self.me().fresh.remove(&number_of(&profile));
+                self.me().promises.goes_on(number_of(&profile));
             }
             Effect::Tell(id, Event::Notice(fault)) => {
                 self.note(|| format!("{id:?} is told: {}", fault.what));
