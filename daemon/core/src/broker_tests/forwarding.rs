@@ -30,7 +30,7 @@ impl Stage {
         self.ask_from_afar(Ask::Get(Get { target, interactive: true, ..Get::default() }))
     }
 
-    fn sign_in_to(&mut self, name: &str, access: &str, username: &str) {
+    pub(super) fn sign_in_to(&mut self, name: &str, access: &str, username: &str) {
         let login = Login { profile: Some(name.to_owned()), ..login(Some("client-secret")) };
         self.ask(Ask::Login(login));
         self.bring_code();
