@@ -103,14 +103,7 @@ fn of_two_profiles_of_one_server_the_one_with_the_wanted_user_answers_after_a_re
     let mut stage = Stage::new();
     stage.configure(&[("default", None), ("other", None)]);
     stage.sign_in("access", None, HOUR);
-    let login = Login { profile: Some("other".to_owned()), ..login(Some("client-secret")) };
-    stage.ask(Ask::Login(login));
-    stage.bring_code();
-    stage.answer_post(granted("theirs", None, HOUR));
-    stage.answer_look_up(arrived(
-        200,
-        r#"{"User":{"UserName":"they@example.com","Errors":[],"Warnings":[]}}"#,
-    ));
+    stage.sign_in_to("other", "theirs", "they@example.com");
     stage.restart();
     stage.configure(&[("default", None), ("other", None)]);
     let target = Target {
