@@ -69,8 +69,11 @@ enum Late {
 /// How many entries may wait while the daemon has no pause.
 const MOST_LATE: usize = 256;
 
-/// How many may wait while the log takes none. Then gateways wait for it.
-const MOST_HELD_UP: usize = 8192;
+/// How many may wait while the log takes none. Then gateways wait for it, so that memory does not grow with their load.
+const MOST_HELD_UP: usize = 1024;
+
+/// How many bytes of lines are written together at most.
+const MOST_TOGETHER: usize = 64 << 10;
 
 /// The output. Lines are written at once, except those that are made together.
 struct Lines {
@@ -87,7 +90,7 @@ impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let Out { sink, held } = &mut *unpoisoned(&self.out);
         held.extend_from_slice(line);
-        if self.are_more_coming.load(Ordering::Relaxed) {
+        if self.are_more_coming.load(Ordering::Relaxed) && held.len() < MOST_TOGETHER {
             return Ok(line.len());
         }
         match sink {

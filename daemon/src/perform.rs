@@ -11,7 +11,7 @@ use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
 use rally_cred_proto::{Reply, message};
 use tokio::{
-    sync::oneshot,
+    sync::{Mutex, oneshot},
     task::{JoinSet, spawn_local},
 };
 
@@ -39,6 +39,8 @@ pub struct Performer {
     driver: Driver,
     vault: Vault,
     places: Places,
+    /// Held by the move of items that is under way.
+    moving: Rc<Mutex<()>>,
     alerts: Alerts,
     config_path: PathBuf,
     guard: SocketGuard,
@@ -69,6 +71,7 @@ impl Performer {
             driver,
             vault: places.open(keyring),
             places,
+            moving: Rc::default(),
             alerts,
             config_path,
             guard,
@@ -132,7 +135,12 @@ impl Performer {
             Effect::WatchNetwork(is_wanted) => self.watch_network(is_wanted),
             Effect::MoveItems { id, from, to, step, is_in_use } => {
                 let vaults = (self.places.open(&from), self.places.open(&to));
-                spawn_local(moving::run(self.driver.clone(), id, vaults, step, is_in_use));
+                let (driver, turn) = (self.driver.clone(), Rc::clone(&self.moving));
+                spawn_local(async move {
+                    // Two at once would both write what neither finds in the new place.
+                    let _turn = turn.lock().await;
+                    moving::run(driver, id, vaults, step, is_in_use).await;
+                });
             }
             Effect::RepairItems { epoch, id, config, ask } => {
                 let files = matches!(config.keyring, Keyring::File(_)).then(|| self.places.files().clone());

@@ -9,8 +9,9 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::{fs, os::fd::OwnedFd, os::unix::fs::PermissionsExt, path::PathBuf, process::Stdio, time::Duration};
 
 use rally_cred_tests::desktop::{Call, Desktop};
+use rally_cred_tests::tpm::Tpm;
 use rally_cred_tests::user_manager::{UserManager, units_folder};
-use rally_cred_tests::world::{self, Running, World, set_mode};
+use rally_cred_tests::world::{self, Ended, Running, World, set_mode};
 use rally_cred_tests::{keyring::KeyringSession, sandbox::Sandbox};
 use serde_json::Value;
 
@@ -560,4 +561,73 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
     assert!(checked.contains("rally-cred.socket is enabled"), "{checked}");
     done(&["stop", "rally-cred.socket", "rally-cred.service"]);
     assert!(!socket(manager.world()).exists());
+}
+
+/// A user of encrypted files, by these lines of the config file, with the socket's unit enabled. `None` if this machine
+/// cannot have a service manager of a user.
+#[expect(clippy::print_stdout, reason = "a test that is passed over says so")]
+fn user_of_encrypted_files(world: World, lines: &str) -> Option<UserManager> {
+    fs::create_dir_all(world.path(".config/rally-cred")).unwrap();
+    let config = format!("keyring = \"file\"\n{lines}[static]\nhosts = [\"*\"]\n");
+    fs::write(world.path(".config/rally-cred/config.toml"), config).unwrap();
+    match UserManager::start(world) {
+        Ok(manager) => {
+            manager.systemctl(&["enable", "--now", "rally-cred.socket"]).succeeded();
+            Some(manager)
+        }
+        Err(why) => {
+            println!("passed over: this machine cannot have a service manager of a user: {why}");
+            None
+        }
+    }
+}
+
+/// A password of another server, which a daemon of the service manager keeps in the encrypted files, or finds there.
+fn ask_for_a_password(manager: &UserManager, operation: &str, more: &str) -> Ended {
+    let line = format!("printf 'protocol=https\\nhost=git.example.com\\n{more}\\n' | rally-cred {operation}");
+    let ended = manager.run("sh", &["-c", &format!("PATH=$HOME/.cargo/bin:$PATH; {line}")]);
+    let status = manager.run("rally-cred", &["status", "--json"]).json();
+    assert_eq!(status["pid"].to_string(), manager.property("MainPID"), "{ended:?}");
+    ended
+}
+
+const PASSWORD: &str = "username=me\\npassword=kept\\n";
+
+#[test]
+fn at_a_logout_without_linger_the_units_end_and_the_next_login_finds_what_was_kept() {
+    let world = World::new();
+    fs::write(world.path("the-key"), [7; 32]).unwrap();
+    let line = format!("keyring_key = \"{}\"\n", world.path("the-key").display());
+    let Some(manager) = user_of_encrypted_files(world, &line) else { return };
+    ask_for_a_password(&manager, "store", PASSWORD).succeeded();
+    let first = PathBuf::from("/proc").join(manager.property("MainPID"));
+    assert!(first.exists());
+    let world = manager.log_out();
+    assert!(!first.exists());
+    let manager = UserManager::start(world).unwrap();
+    let found = ask_for_a_password(&manager, "get", "").succeeded();
+    assert_eq!(value(&found.stdout, "password"), Some("kept"));
+}
+
+#[test]
+fn the_documented_lines_give_the_daemon_a_key_that_only_the_tpm_opens() {
+    let tpm = Tpm::start();
+    let mut world = World::new();
+    world.set("SYSTEMD_TPM2_DEVICE", tpm.device());
+    let Some(manager) = user_of_encrypted_files(world, "") else { return };
+    let page = fs::read_to_string(units_folder().join("../docs/reference.md")).unwrap();
+    let (_, below) =
+        page.split_once("A key for `keyring = \"file\"` that only this machine's TPM can open").unwrap();
+    let lines = below.split("```").nth(1).unwrap();
+    manager.run("sh", &["-ec", lines]).succeeded();
+    ask_for_a_password(&manager, "store", PASSWORD).succeeded();
+    manager.systemctl(&["stop", "rally-cred.service"]).succeeded();
+    let found = ask_for_a_password(&manager, "get", "").succeeded();
+    assert_eq!(value(&found.stdout, "password"), Some("kept"));
+    // Another machine's opens nothing.
+    let other = Tpm::start();
+    let variable = format!("SYSTEMD_TPM2_DEVICE={}", other.device());
+    let key = manager.world().path(".config/rally-cred.key").display().to_string();
+    let opened = manager.run("env", &[&variable, "systemd-creds", "decrypt", &key, "-"]);
+    assert_ne!((opened.code, opened.stdout.len()), (Some(0), 32), "{opened:?}");
 }

@@ -445,12 +445,13 @@ impl Promises {
         self.posts.remove(&profile);
         self.unsaid(|of| of == profile);
         self.cut_off.remove(&profile);
-        self.goes_on(profile);
         self.moved(profile);
     }
 
     /// Another keyring lets go what was on its way to the old one, and the question to the source of a client secret.
     pub(super) fn moved(&mut self, profile: usize) {
+        // The client secret is asked for anew, and may not be had unasked.
+        self.goes_on(profile);
         self.fetches.remove(&profile);
         self.awaited.retain(|_, of| *of != Some(profile));
     }

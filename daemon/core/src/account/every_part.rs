@@ -41,21 +41,22 @@ impl Account {
             fault: _,
             vault_fault: _,
         } = self;
-        [
-            self.renewal_due(step.now),
+        let brought_to_its_end = [
             token_item.again_at(),
             client_secret_item.again_at(),
             job.deadline(),
             lease.extend_at().filter(|_| matches!(job, Job::Renewing(_, _, None))),
+        ];
+        let begun = [
+            self.renewal_due(step.now),
             waiters.iter().map(|waiter| waiter.deadline).min(),
             consents.due(),
             reports.due().filter(|_| token.access().is_some()),
             alerts.due(),
             *keyring_news_at,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ];
+        let begun = begun.into_iter().filter(|_| !step.is_stopping);
+        brought_to_its_end.into_iter().chain(begun).flatten().min()
     }
 
     /// Whether a new process would find everything that matters: what is held is in the vault, nobody waits, no

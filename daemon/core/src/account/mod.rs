@@ -198,6 +198,9 @@ impl Account {
         self.save_again(step);
         self.look_again_if_due(step);
         self.extend_lease_if_due(step);
+        if step.is_stopping {
+            return;
+        }
         self.look_into_report(step);
         if matches!(self.token.slot(), Slot::Unread) && !self.waiters.is_empty() && !self.is_shut {
             self.load_token(step);

@@ -131,6 +131,7 @@ impl Broker {
             dice,
             keyring: self.config.keyring.clone(),
             is_locked: self.lock.is_closed(),
+            is_stopping: self.stop.is_some(),
             jobs: std::mem::take(&mut self.jobs),
             effects: Vec::new(),
             read: Vec::new(),

@@ -68,6 +68,23 @@ fn a_renewal_takes_the_lease_first_and_the_new_token_ends_it() {
 }
 
 #[test]
+fn a_daemon_that_was_told_to_stop_sends_no_refresh_token_once_it_has_the_lease() {
+    let mut stage = Stage::with(kv2(false), &["default", "work"]);
+    stage.sign_in("access", Some("R1"), 100);
+    stage.wait(Ticks::seconds(200));
+    stage.vault_is_silent = true;
+    stage.get(false);
+    stage.vault_says(Outcome::Loaded(Ok(stage.vault.get("token:default").cloned())));
+    let Some(Effect::Change(lease, _)) = stage.unanswered.pop() else { panic!("no lease is taken") };
+    // A sign-out waits for the vault, and the stop for that.
+    stage.ask(Ask::Logout(Logout { profile: Some("work".to_owned()), all: false, client_secret: false }));
+    let stop = stage.ask(Ask::Stop);
+    assert!(stage.result(stop).is_none());
+    stage.hear(lease, Outcome::Changed(Ok(Changed::Done)));
+    assert!(stage.posts().is_empty());
+}
+
+#[test]
 fn who_finds_the_lease_taken_waits_and_gets_what_the_holder_saves() {
     let mut stage = fleet();
     stage.other_takes_lease(1);

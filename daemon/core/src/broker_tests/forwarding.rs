@@ -109,6 +109,7 @@ fn a_socket_of_the_config_file_opens_by_itself_and_goes_with_the_line() {
     let config = || Config { forward: Some(vec!["default".to_owned()]), ..config_with(Keyring::Auto) };
     let mut stage = Stage::new();
     stage.broker = Broker::new(Facts::default(), config());
+    assert!(stage.broker.next_deadline().is_some_and(|at| at <= stage.now.tick), "no event need come");
     stage.wait(Ticks(0));
     stage.socket_opens(Ok(()));
     let client = stage.ask(Ask::Forward);
@@ -129,6 +130,44 @@ fn whoever_forwards_hears_of_other_profiles_and_of_the_stop() {
     assert_eq!(profiles, [["default"], ["work"]]);
     stage.play(Event::StopWanted);
     assert_eq!(stage.fault(client), FaultKind::Stopping);
+    assert_eq!(stage.orders(), (1, 1));
+}
+
+#[test]
+fn whoever_leaves_before_the_socket_is_there_leaves_none_behind_and_nobody_is_told_of_that_one() {
+    let mut stage = Stage::new();
+    let first = stage.ask(Ask::Forward);
+    let ordered = of_effects!(stage, Effect::OpenForward(epoch) => *epoch);
+    stage.play(Event::Left(first));
+    assert_eq!(stage.orders(), (1, 1));
+    let second = stage.ask(Ask::Forward);
+    stage.hear(ordered[0], Outcome::ForwardOpened(Ok("/gone".to_owned())));
+    assert!(stage.told_of_socket(second).is_empty());
+    stage.socket_opens(Ok(()));
+    assert_eq!(stage.told_of_socket(second).len(), 1);
+}
+
+#[test]
+fn a_socket_of_the_config_file_that_could_not_be_made_is_tried_again_by_a_reload() {
+    let mut stage = Stage::forwarding(&["default"], &["default"]);
+    stage.socket_opens(Err(Fault::new(FaultKind::Failed, "something is in its place")));
+    stage.wait(Ticks::seconds(60));
+    assert_eq!(stage.orders(), (1, 0));
+    stage.reload_with([("default".to_owned(), profile("default"))].into(), Some(vec!["default".to_owned()]));
+    assert_eq!(stage.orders(), (2, 0));
+}
+
+#[test]
+fn a_status_names_what_is_forwarded_once_the_socket_is_there() {
+    let mut stage = Stage::forwarding(&["default"], &["default"]);
+    let forwards = |stage: &mut Stage| {
+        let id = stage.ask(Ask::Status(StatusAsk::default()));
+        let Some(Reply::Status(status)) = stage.result(id) else { panic!("{:?}", stage.result(id)) };
+        status.forwards.clone()
+    };
+    assert!(forwards(&mut stage).is_empty());
+    stage.socket_opens(Ok(()));
+    assert_eq!(forwards(&mut stage), ["default"]);
 }
 
 #[test]

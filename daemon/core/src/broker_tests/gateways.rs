@@ -200,6 +200,30 @@ fn a_client_that_leaves_before_its_gateway_is_open_leaves_none_behind() {
 }
 
 #[test]
+fn a_gateway_of_a_command_has_a_plain_name_and_waits_no_longer_than_any_request() {
+    let mut stage = Stage::new();
+    let (tool, way_out) = ("py\u{1b}ral/../x y".to_owned(), WayOut::default());
+    let ask = OpenGateway { profile: None, tool, via: None, wait: u32::MAX, way_out, identity: None };
+    stage.ask(Ask::OpenGateway(ask));
+    let (_, plan) = stage.plans()[0];
+    assert_eq!((plan.name.as_str(), plan.settings.wait), ("pyral..xy-0", policy::LONGEST_WAIT));
+}
+
+#[test]
+fn whoever_does_not_wait_any_more_for_a_gateway_or_its_new_key_is_not_answered() {
+    let mut stage = stage(Keyring::Os, &[("mcp", None)]);
+    let shows = stage.ask(Ask::ShowGateway(NamedGateway { name: "mcp".to_owned() }));
+    stage.play(Event::Left(shows));
+    stage.gateway_opens("old");
+    assert!(stage.result(shows).is_none());
+    stage.vault_is_silent = true;
+    let revokes = stage.revoke("mcp");
+    stage.play(Event::Left(revokes));
+    stage.vault_answers(done);
+    assert!(stage.result(revokes).is_none());
+}
+
+#[test]
 fn a_client_that_comes_back_to_a_new_daemon_finds_its_gateway_as_it_was() {
     let mut stage = Stage::new();
     stage.open_for_a_command(Some("as it was"));

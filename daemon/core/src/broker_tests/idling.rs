@@ -131,6 +131,20 @@ fn an_item_that_the_vault_has_not_yet_erased_keeps_it_running() {
 }
 
 #[test]
+fn a_daemon_that_the_config_file_has_forward_does_not_end_for_want_of_work() {
+    let mut stage = stage();
+    let forward = |forward| Config { forward, ..config_with(Keyring::Auto) };
+    stage.play(Event::ConfigRead(Ok(forward(Some(vec!["default".to_owned()])))));
+    let ordered = of_effects!(stage, Effect::OpenForward(epoch) => *epoch);
+    stage.hear(ordered[0], Outcome::ForwardOpened(Ok("/run/forward.sock".to_owned())));
+    stage.wait(Ticks(3 * AFTER.0));
+    assert_eq!(exits(&stage), 0);
+    stage.play(Event::ConfigRead(Ok(forward(None))));
+    stage.wait(AFTER);
+    assert_eq!(exits(&stage), 1);
+}
+
+#[test]
 fn the_pause_between_tabs_is_not_forgotten() {
     let mut stage = stage();
     stage.sign_in("access", None, HOUR);

@@ -3,6 +3,7 @@
 //! Used by: `cargo test`.
 
 use super::*;
+use crate::vault::ItemKey;
 use rally_cred_proto::remedy::Remedy;
 
 #[test]
@@ -292,5 +293,58 @@ fn the_command_for_a_record_that_is_not_understood_means_its_profile_however_it_
             let fault = stage.profiles()[0].fault.clone().unwrap();
             assert_eq!(fault.remedy.as_ref().map(Remedy::to_string).as_deref(), Some(remedy), "{fault:?}");
         }
+    }
+}
+
+impl Stage {
+    fn repair(&mut self) -> AskId {
+        self.ask(Ask::RepairItems(message::RepairItems { profile: None, mend: Vec::new() }))
+    }
+
+    /// These items of the default profile are damaged, and are mended.
+    fn mends(&mut self, kinds: &[ItemKind]) {
+        let keys: Vec<_> =
+            kinds.iter().map(|kind| ItemKey { kind: *kind, name: "default".to_owned() }).collect();
+        let repair = self.repair();
+        for key in &keys {
+            self.vault.remove(&key.account());
+        }
+        let ordered = of_effects!(self, Effect::RepairItems { epoch, .. } => *epoch);
+        self.hear(ordered[0], Outcome::Repaired(keys, Ok(())));
+        assert!(self.is_done(repair));
+    }
+}
+
+#[test]
+fn what_the_daemon_holds_takes_the_place_of_what_was_damaged_and_survives_a_restart() {
+    let mut stage = Stage::signed_in("access", Some("refresh"), 100);
+    stage.mends(&[ItemKind::Token, ItemKind::ClientSecret]);
+    stage.restart();
+    stage.wait(Ticks::seconds(200));
+    let get = stage.get(false);
+    stage.answer_post(granted("new", None, HOUR));
+    assert_eq!(stage.token(get), "new");
+}
+
+#[test]
+fn a_status_complains_of_a_damaged_token_until_it_is_mended() {
+    let mut stage = Stage::new();
+    stage.vault.insert("token:default".to_owned(), secret("damaged"));
+    let complains = |stage: &mut Stage| {
+        stage.effects.clear();
+        stage.ask(Ask::Status(StatusAsk::default()));
+        stage.profiles()[0].fault.is_some()
+    };
+    assert!(complains(&mut stage));
+    stage.mends(&[ItemKind::Token]);
+    assert!(!complains(&mut stage));
+}
+
+#[test]
+fn memory_and_a_vault_that_machines_share_are_not_repaired() {
+    for keyring in [Keyring::Memory, super::fleet::kv2(false), super::fleet::kv2(true)] {
+        let mut stage = Stage::with(keyring, &["default"]);
+        let repair = stage.repair();
+        assert_eq!(stage.fault(repair), FaultKind::BadRequest);
     }
 }

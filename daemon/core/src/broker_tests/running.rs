@@ -3,6 +3,7 @@
 //! Used by: `cargo test`.
 
 use super::*;
+use crate::policy;
 
 #[test]
 fn a_reload_keeps_the_token_only_for_the_same_server_client_and_scope() {
@@ -99,6 +100,32 @@ fn a_stop_waits_for_a_renewal_that_is_under_way() {
     stage.answer_post(granted("new", Some("rotated"), HOUR));
     assert!(stage.vault["token:default"].expose().contains("rotated"));
     assert!(stage.is_done(stop));
+}
+
+#[test]
+fn a_daemon_that_stops_begins_no_renewal_that_its_end_would_cut_short() {
+    let mut stage = Stage::with(Keyring::Auto, &["default", "work"]);
+    stage.sign_in("access", Some("refresh"), 100);
+    stage.get(false);
+    stage.wait(Ticks::seconds(200));
+    stage.get(false);
+    stage.answer_post(RawAnswer::Failed(SendTrouble::Unreachable("no route".to_owned())));
+    // The stop waits for the keyring to take the token of `work`.
+    stage.ask(Ask::Login(Login { profile: Some("work".to_owned()), ..login(Some("client-secret")) }));
+    let epoch = stage.open_listener();
+    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    stage.answer_post(granted("access", Some("refresh"), HOUR));
+    stage.vault_is_silent = true;
+    stage.answer_look_up(user());
+    stage.effects.clear();
+    let stop = stage.ask(Ask::Stop);
+    let profiles = ["default", "work"].map(|name| (name.to_owned(), profile(name))).into();
+    let reload = Event::ConfigRead(Ok(Config { profiles, ..config_with(Keyring::Auto) }));
+    stage.play(Event::Online);
+    stage.play(reload);
+    stage.wait(policy::LOOK_PATIENCE);
+    assert!(stage.result(stop).is_none());
+    assert_eq!(stage.posts().len(), 0);
 }
 
 #[test]

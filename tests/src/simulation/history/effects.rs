@@ -165,6 +165,9 @@ impl History {
             Effect::Post { epoch, profile, client_secret, form } => {
                 let (client_id, profile) = (profile.client_id, number_of(&profile.name));
                 self.note(|| format!("profile {profile} posts as {epoch:?}"));
+                if self.me().promises.is_ending() && self.planted != Some(Planted::NeverEnds) {
+                    return Err(format!("a daemon that stops begins a token request for profile {profile}"));
+                }
                 self.me().promises.posts(profile, epoch)?;
                 if let TokenForm::Refresh { .. } = &form {
                     self.me().promises.awaits(epoch, Some(profile));
