@@ -96,30 +96,15 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
             }
             "gateway" => gateways = source.entries(source.table(&entry)?),
             "forward" => {
-                forward = Some((entry.at, Vec::new()));
-                for value in source.entries(source.table(&entry)?) {
-                    match value.key {
-                        "profiles" => forward = Some((value.at, source.texts(&value)?)),
-                        _ => {
-                            return Err(source.unknown(
-                                &value,
-                                FORWARD_KEYS,
-                                TOP_KEYS,
-                                "the top of the file",
-                            ));
-                        }
-                    }
-                }
+                forward = Some(match only(&source, &entry, "profiles")? {
+                    Some(profiles) => (profiles.at, source.texts(&profiles)?),
+                    None => (entry.at, Vec::new()),
+                });
             }
             "lock" => lock = parse_lock(&source, &entry)?,
             "static" => {
-                for value in source.entries(source.table(&entry)?) {
-                    match value.key {
-                        "hosts" => static_hosts = parse_static_hosts(&source, &value)?,
-                        _ => {
-                            return Err(source.unknown(&value, STATIC_KEYS, TOP_KEYS, "the top of the file"));
-                        }
-                    }
+                if let Some(hosts) = only(&source, &entry, "hosts")? {
+                    static_hosts = parse_static_hosts(&source, &hosts)?;
                 }
             }
             _ => return Err(source.unknown(&entry, TOP_KEYS, PROFILE_KEYS, "[profile.NAME]")),
@@ -176,9 +161,20 @@ const PROFILE_KEYS: &[&str] = &[
     "base_url", "token_command", "client_id", "redirect_uri", "scope", "ca_file", "username", "client_secret_command",
     "also", "confirm", "allow",
 ];
-const STATIC_KEYS: &[&str] = &["hosts"];
-const FORWARD_KEYS: &[&str] = &["profiles"];
 const LOCK_KEYS: &[&str] = &["on", "idle"];
+
+/// The one key that a table has, if it is there.
+fn only<'t>(
+    source: &Source<'t>,
+    table: &source::Entry<'t>,
+    key: &str,
+) -> Result<Option<source::Entry<'t>>, Fault> {
+    let mut entries = source.entries(source.table(table)?);
+    match entries.iter().find(|entry| entry.key != key) {
+        Some(other) => Err(source.unknown(other, &[key], TOP_KEYS, "the top of the file")),
+        None => Ok(entries.pop()),
+    }
+}
 
 /// The name of a systemd credential with the key of the encrypted files.
 const CREDENTIAL: &str = "rally-cred.key";

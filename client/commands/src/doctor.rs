@@ -7,7 +7,7 @@ mod git_store;
 mod machine;
 mod report;
 
-use std::{fmt::Write as _, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args};
 use rally_cred::{
@@ -278,8 +278,7 @@ fn sign_in(profile: &ProfileStatus) -> Check {
 fn shown(checks: &[Check]) -> String {
     let several =
         checks.iter().filter_map(|check| check.profile.as_ref()).collect::<std::collections::BTreeSet<_>>();
-    let mut text = String::new();
-    for Check { check, profile, verdict } in checks {
+    let line = |Check { check, profile, verdict }: &Check| {
         let whose = profile.as_ref().filter(|_| several.len() > 1);
         let whose = whose.map_or_else(String::new, |profile| format!("{profile}: "));
         let (mark, what) = match verdict {
@@ -288,10 +287,9 @@ fn shown(checks: &[Check]) -> String {
             Verdict::Fail { fault } => ("FAIL", fault.to_string().replace('\n', "\n      ")),
             Verdict::Skipped { note } => ("--", visible_line(note).into_owned()),
         };
-        // Writing to a string cannot fail.
-        writeln!(text, "{mark:<4}  {check:<13}  {whose}{what}").ok();
-    }
-    text
+        format!("{mark:<4}  {check:<13}  {whose}{what}\n")
+    };
+    checks.iter().map(line).collect()
 }
 
 #[cfg(unix)]

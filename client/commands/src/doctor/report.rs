@@ -3,7 +3,7 @@
 //! Used by: `doctor --report`.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::{fmt::Write as _, fs::File, path::Path};
+use std::{fs::File, path::Path};
 
 use rally_cred::system::System;
 use rally_cred_proto::{
@@ -78,16 +78,15 @@ fn text(found: &Found, sys: &dyn Terminal) -> String {
     let status = found.status.iter().map(serde_json::to_string);
     let profiles = found.profiles.iter().map(serde_json::to_string);
     text.push_str("\n# status\n");
-    // Writing to a string cannot fail.
-    status.chain(profiles).flatten().for_each(|line| writeln!(text, "{line}").unwrap_or_default());
+    text.extend(status.chain(profiles).flatten().map(|line| line + "\n"));
     text.push_str("\n# log\n");
     let log = match installed::units(sys).are_enabled() {
         true => managers_log(sys),
         false => log_end(),
     };
     match log {
-        Ok(lines) => lines.lines().for_each(|line| writeln!(text, "{}", plain(line)).unwrap_or_default()),
-        Err(err) => writeln!(text, "{err}").unwrap_or_default(),
+        Ok(lines) => text.extend(lines.lines().map(|line| plain(line) + "\n")),
+        Err(err) => text += &format!("{err}\n"),
     }
     text
 }

@@ -2,8 +2,6 @@
 //! Does not: ask for them.
 //! Used by: `gateway` and `status`.
 
-use std::fmt::Write as _;
-
 use rally_cred_proto::{
     gateway::{GatewayStatus, OpenedGateway, Way},
     plain::plain,
@@ -28,10 +26,7 @@ pub(crate) fn lines(gateway: &GatewayStatus) -> String {
     } = gateway;
     let place = port.map_or_else(|| "not open".to_owned(), |port| format!("127.0.0.1:{port}"));
     let mut text = format!("\ngateway {}  {place}\n", plain(name));
-    let mut line = |name: &str, value: &str| {
-        // Writing to a string cannot fail.
-        writeln!(text, "  {name:<8} {value}").ok();
-    };
+    let mut line = |name: &str, value: &str| text += &format!("  {name:<8} {value}\n");
     line("profile", &plain(profile));
     line("way in", via.map_or("http, https, connect", Way::name));
     line(

@@ -2,8 +2,6 @@
 //! Does not: decide, or keep anything; the daemon does.
 //! Used by: `status`, of which this is a part.
 
-use std::fmt::Write as _;
-
 use rally_cred::{connection::Connection, output::Output};
 use rally_cred_proto::{Deadline, Event, Fault, audit::Decision, message::Audit, plain::plain};
 use serde::Serialize;
@@ -45,31 +43,21 @@ fn line(decision: &Decision) -> String {
     let Decision { at, verdict, why, kind: _, profile, server, pid, uid, exe, caller, gateway, forwarded } =
         decision;
     let mut line = format!("{}  {}", moment(*at), plain(&verdict.replace('_', " ")));
-    // Writing to a string cannot fail.
-    let mut add = |text: &str| write!(line, "  {}", plain(text)).ok();
-    if let Some(profile) = profile {
-        add(&format!("profile {profile}"));
-    }
-    if let Some(server) = server {
-        add(&format!("for {server}"));
-    }
-    add(&match (caller, exe) {
+    let who = match (caller, exe) {
         (Some(caller), _) => caller.clone(),
         (None, Some(exe)) => format!("{exe} (for whom is not certain)"),
         (None, None) => "a program that is not known".to_owned(),
-    });
-    if let (Some(pid), Some(uid)) = (pid, uid) {
-        add(&format!("(process {pid}, user {uid})"));
-    }
-    if let Some(gateway) = gateway {
-        add(&format!("by gateway {gateway}"));
-    }
-    if *forwarded {
-        add("by the forwarded socket");
-    }
-    if let Some(why) = why {
-        write!(line, "\n    {}", plain(why)).ok();
-    }
+    };
+    let parts = [
+        profile.as_ref().map(|profile| format!("profile {profile}")),
+        server.as_ref().map(|server| format!("for {server}")),
+        Some(who),
+        pid.zip(*uid).map(|(pid, uid)| format!("(process {pid}, user {uid})")),
+        gateway.as_ref().map(|gateway| format!("by gateway {gateway}")),
+        forwarded.then(|| "by the forwarded socket".to_owned()),
+    ];
+    line.extend(parts.iter().flatten().map(|part| format!("  {}", plain(part))));
+    line.extend(why.iter().map(|why| format!("\n    {}", plain(why))));
     line + "\n"
 }
 
