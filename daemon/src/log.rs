@@ -18,7 +18,7 @@ use tracing_subscriber::{
     filter::Targets, fmt::format::Writer, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use crate::{outside, words};
+use crate::{caller, outside, words};
 use rally_cred_core::event::{Decision, Entry, GrantStep, Peer, Verdict};
 
 pub use file::{LONGEST, LogFile};
@@ -158,8 +158,9 @@ pub fn answered(gateway: &str, request: Answered) {
     }
 }
 
-/// Has written what waits, in one call, once it is known which programs the clients are.
+/// Has written what waits, in one call, once it is known which programs the clients are, which it has looked up.
 pub fn catch_up() {
+    caller::begin();
     let late = std::mem::take(&mut *unpoisoned(&LATE));
     if !late.is_empty() {
         outside::submit_late(move || write_late(&late));
