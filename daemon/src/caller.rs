@@ -329,6 +329,27 @@ mod tests {
         fs::copy(cat(), &program).unwrap();
         let found = find();
         assert_eq!((found.exe.is_some(), found.caller), (true, None));
+        // What Linux calls it by now may be a file of anybody's.
+        fs::write(program.with_file_name("git (deleted)"), "").unwrap();
+        assert_eq!(find().caller, None);
+    }
+
+    #[test]
+    fn a_program_whose_path_would_be_shown_as_anothers_is_not_certain() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = fs::canonicalize(folder.path()).unwrap().join("g\u{1b}it");
+        fs::copy(cat(), &program).unwrap();
+        let cat_runs = Cat::start(&program);
+        let found = find(cat_runs.0.id(), clock::tick()).unwrap();
+        assert_eq!((found.exe.is_some(), found.caller), (true, None));
+    }
+
+    #[test]
+    fn a_client_is_one_of_ours_and_lies_beside_the_daemon() {
+        let beside = std::env::current_exe().unwrap().with_file_name("rally-cred");
+        assert!(is_client(&beside));
+        assert!(!is_client(&beside.with_file_name("git")));
+        assert!(!is_client(Path::new("/tmp/rally-cred")));
     }
 
     #[test]

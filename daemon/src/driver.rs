@@ -116,6 +116,11 @@ impl Driver {
         self.send(id, Answer::Reply(reply));
     }
 
+    /// Whether the client still waits for its result.
+    pub fn has_asker(&self, id: AskId) -> bool {
+        self.0.mailboxes.borrow().contains_key(&id)
+    }
+
     fn send(&self, id: AskId, answer: Answer) {
         if let Some((asking, early)) = &mut *self.0.asking.borrow_mut()
             && *asking == id

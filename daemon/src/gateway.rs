@@ -3,28 +3,24 @@
 //! Used by: `perform`.
 
 mod held_ports;
+mod questions;
 
 use std::{
     cell::RefCell,
     collections::HashMap,
-    env,
-    future::ready,
-    io, iter,
+    env, io, iter,
     net::{Ipv4Addr, TcpListener},
     ops::Range,
     rc::Rc,
     sync::Arc,
     thread,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
-use rally_cred_gateway::{
-    Answered, Audit, Further, Gateway, Identity, Later, Lease, Settings, Share, TokenHeader, Tokens, Ways,
-};
+use rally_cred_gateway::{Answered, Audit, Further, Gateway, Identity, Settings, Share, TokenHeader, Ways};
 use rally_cred_proto::{
-    Answer, Ask, Event, Fault, FaultKind, Reply, Secret,
+    Fault, FaultKind, Secret,
     gateway::{GatewayStatus, Way, WayOut},
-    message::{Erase, Get, Target, Token, Waiting, WaitingOn},
     native::who_listens_on,
     network,
 };
@@ -34,12 +30,9 @@ use tokio::{
     task::spawn_local,
 };
 
-use crate::{
-    clock,
-    driver::{Driver, Pending},
-    loans::SharedLoans,
-};
+use crate::{driver::Driver, loans::SharedLoans};
 pub use held_ports::HeldPorts;
+use questions::{Question, Questions, answer};
 use rally_cred_core::also::Also;
 use rally_cred_core::event::{Epoch, GatewayPlan, GatewayReady, Peer, Program};
 
@@ -327,111 +320,4 @@ fn own_way_out() -> WayOut {
 
 fn failed(why: &str) -> Fault {
     Fault::new(FaultKind::Failed, "a gateway cannot be opened").why(why)
-}
-
-/// What a gateway asks the broker, on another thread.
-struct Question {
-    peer: Peer,
-    borrower: String,
-    get: Get,
-    /// A token that Rally does not take.
-    refused: Option<Secret>,
-    answer: oneshot::Sender<Result<Lease, Fault>>,
-}
-
-/// The way from a gateway to the broker.
-struct Questions {
-    questions: mpsc::UnboundedSender<Question>,
-    loans: SharedLoans,
-    profile: String,
-    borrower: String,
-    peer: Peer,
-}
-
-impl Questions {
-    fn ask(&self, refused: Option<Secret>, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
-        let target = Target { profile: Some(self.profile.clone()), ..Target::default() };
-        let wait = u32::try_from(patience.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
-        let get = Get { target, wait, awaits_sign_in: true, ..Get::default() };
-        let (answer, answered) = oneshot::channel();
-        // Without a broker there is nobody who drops the question later.
-        let (peer, borrower) = (self.peer.clone(), self.borrower.clone());
-        self.questions.send(Question { peer, borrower, get, refused, answer }).ok();
-        Box::pin(async { answered.await.unwrap_or_else(|_| Err(stopping())) })
-    }
-}
-
-impl Tokens for Questions {
-    fn token(&self, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
-        let lent = self.loans.lock().current(clock::tick(), &self.borrower).cloned();
-        match lent {
-            Some(token) => Box::pin(ready(Ok(Lease { token }))),
-            None => self.ask(None, patience),
-        }
-    }
-
-    fn replace(&self, refused: &Lease, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
-        self.ask(Some(refused.token.clone()), patience)
-    }
-}
-
-/// Has the broker answer, each question beside the others.
-async fn answer(driver: Driver, mut questions: mpsc::UnboundedReceiver<Question>) {
-    while let Some(Question { peer, borrower, get, refused, mut answer }) = questions.recv().await {
-        let driver = driver.clone();
-        spawn_local(async move {
-            let found = tokio::select! {
-                found = find(&driver, &peer, &borrower, get, refused) => found,
-                // The request that it was for is over.
-                () = answer.closed() => return,
-            };
-            answer.send(found).ok();
-        });
-    }
-}
-
-/// A token other than the refused one. The broker hears of that first, and gives none out before it has asked Rally.
-async fn find(
-    driver: &Driver,
-    peer: &Peer,
-    borrower: &str,
-    get: Get,
-    refused: Option<Secret>,
-) -> Result<Lease, Fault> {
-    if let Some(token) = &refused {
-        let erase = Erase { target: get.target.clone(), token: Some(token.clone()), credential: None };
-        reply(driver.ask(peer.clone(), Ask::Erase(erase))).await?;
-    }
-    let as_of = driver.loans().lock().as_of();
-    match reply(driver.ask(peer.clone(), Ask::Get(get))).await? {
-        Reply::Token(token) if refused.is_some_and(|refused| refused.matches(&token.token)) => {
-            Err(Fault::new(FaultKind::TokenRefused, "Rally refuses this request, but not its token")
-                .why("the sign-in may not have the right to it")
-                .remedy("rally-cred status --check"))
-        }
-        Reply::Token(Token { token, expires_at, .. }) => {
-            driver.loans().lock().lend(clock::now(), borrower, &token, expires_at, as_of);
-            Ok(Lease { token })
-        }
-        _ => Err(failed("the profile has no token")),
-    }
-}
-
-async fn reply(mut pending: Pending) -> Result<Reply, Fault> {
-    loop {
-        match pending.next().await {
-            // A tool is told at once.
-            Some(Answer::Event(Event::Waiting(Waiting { on: WaitingOn::Unlock, .. }))) => {
-                return Err(Fault::new(FaultKind::Locked, "rally-cred is locked"));
-            }
-            Some(Answer::Event(_)) => {}
-            Some(Answer::Reply(Reply::Error(fault))) => return Err(fault),
-            Some(Answer::Reply(reply)) => return Ok(reply),
-            None => return Err(stopping()),
-        }
-    }
-}
-
-fn stopping() -> Fault {
-    Fault::new(FaultKind::Stopping, "the daemon is stopping").remedy("rally-cred daemon start")
 }

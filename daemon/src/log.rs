@@ -57,7 +57,7 @@ pub fn open(sink: Sink, level: Option<&str>) -> Result<(), Fault> {
 
 static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// What waits for [`catch_up`]: writing a line takes as long as deciding a request, so the caller does not wait for it.
+/// Lines that the outside thread writes: writing one takes as long as deciding a request, so the caller does not wait.
 static LATE: Mutex<Vec<Late>> = Mutex::new(Vec::new());
 
 enum Late {
@@ -66,11 +66,14 @@ enum Late {
     Answered(String, Answered),
 }
 
-/// How many entries may wait.
+/// How many entries may wait while the daemon has no pause.
 const MOST_LATE: usize = 256;
 
-/// How many may wait while the log takes none. Then gateways wait for it.
-const MOST_HELD_UP: usize = 8192;
+/// How many may wait while the log takes none. Then gateways wait for it, so that memory does not grow with their load.
+const MOST_HELD_UP: usize = 1024;
+
+/// How many bytes of lines are written together at most.
+const MOST_TOGETHER: usize = 64 << 10;
 
 /// The output. Lines are written at once, except those that are made together.
 struct Lines {
@@ -87,7 +90,7 @@ impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let Out { sink, held } = &mut *unpoisoned(&self.out);
         held.extend_from_slice(line);
-        if self.are_more_coming.load(Ordering::Relaxed) {
+        if self.are_more_coming.load(Ordering::Relaxed) && held.len() < MOST_TOGETHER {
             return Ok(line.len());
         }
         match sink {
@@ -125,53 +128,58 @@ impl tracing_subscriber::fmt::time::FormatTime for NoTime {
     }
 }
 
-/// Writes what the broker logs. What names a client waits for [`catch_up`].
+/// Writes what the broker logs. What names a client is written late.
 pub fn write(entry: Entry) {
-    if !matches!(entry, Entry::Decided(_)) {
-        catch_up();
-        if matches!(entry, Entry::Reloaded { .. } | Entry::ReloadFailed(_)) {
-            reopen();
+    if matches!(entry, Entry::Decided(_)) {
+        if add(Late::Entry(entry)) >= MOST_LATE {
+            hand_over();
         }
-        return write_line(&entry);
+        return;
     }
-    let mut late = unpoisoned(&LATE);
-    late.push(Late::Entry(entry));
-    if late.len() >= MOST_LATE {
-        drop(late);
-        catch_up();
+    if matches!(entry, Entry::Reloaded { .. } | Entry::ReloadFailed(_)) {
+        reopen();
     }
+    write_line(&entry);
 }
 
-/// Writes that a gateway has answered a request, some milliseconds later, with all that have come by then: a line by itself
-/// is a system call beside the six that a request takes, and wakes whoever reads the log.
+/// Writes that a gateway has answered a request, late: a line by itself is a system call beside the six that a request
+/// takes, and wakes whoever reads the log.
 pub fn answered(gateway: &str, request: Answered) {
-    let mut late = unpoisoned(&LATE);
-    late.push(Late::Answered(gateway.to_owned(), request));
-    let waiting = late.len();
-    drop(late);
-    let write = || write_late(&std::mem::take(&mut *unpoisoned(&LATE)));
-    match waiting {
-        1 => outside::submit_late(write),
-        // If it fails, the log is gone.
-        MOST_HELD_UP.. => outside::run(write).unwrap_or_default(),
+    match add(Late::Answered(gateway.to_owned(), request)) {
+        1 => catch_up(),
+        MOST_HELD_UP.. => flush(),
         _ => {}
     }
 }
 
-/// Has written what waits, in one call, once it is known which programs the clients are, which it has looked up.
+/// Adds a line, and says how many wait now.
+fn add(line: Late) -> usize {
+    let mut late = unpoisoned(&LATE);
+    late.push(line);
+    late.len()
+}
+
+/// Has what waits some milliseconds from now written together, once it is known which programs the clients are, which it has
+/// looked up.
 pub fn catch_up() {
     caller::begin();
-    let late = std::mem::take(&mut *unpoisoned(&LATE));
-    if !late.is_empty() {
-        outside::submit_late(move || write_late(&late));
+    if !unpoisoned(&LATE).is_empty() {
+        outside::submit_late(hand_over);
     }
 }
 
-/// The same, and waits for it: the process ends.
-pub fn close() {
-    catch_up();
-    // Nothing is left to wait for if it fails.
-    outside::run(|| ()).ok();
+/// Has what waits written, and waits for it.
+pub fn flush() {
+    hand_over();
+    // If it fails, the log is gone.
+    outside::run(|| ()).unwrap_or_default();
+}
+
+/// Has what waits written behind the jobs that find out which programs the clients are.
+fn hand_over() {
+    caller::begin();
+    let late = std::mem::take(&mut *unpoisoned(&LATE));
+    outside::submit(move || write_late(&late));
 }
 
 fn write_late(late: &[Late]) {

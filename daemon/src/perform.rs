@@ -11,7 +11,7 @@ use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
 
 use rally_cred_proto::{Reply, message};
 use tokio::{
-    sync::oneshot,
+    sync::{Mutex, oneshot},
     task::{JoinSet, spawn_local},
 };
 
@@ -26,11 +26,11 @@ use crate::{
     log,
     notify::ServiceManager,
     outside, secret_source, token_command,
-    vault::{EncryptedFiles, Vault},
+    vault::{Places, Vault},
 };
 use rally_cred_core::{
     event::{Effect, Entry, Epoch, Event, Found, Outcome, Page},
-    profile::{FileKey, Keyring},
+    profile::Keyring,
     redirect::Expected,
 };
 
@@ -38,7 +38,9 @@ use rally_cred_core::{
 pub struct Performer {
     driver: Driver,
     vault: Vault,
-    files: EncryptedFiles,
+    places: Places,
+    /// Held by the move of items that is under way.
+    moving: Rc<Mutex<()>>,
     alerts: Alerts,
     config_path: PathBuf,
     guard: SocketGuard,
@@ -63,13 +65,13 @@ impl Performer {
         manager: Rc<ServiceManager>,
         held: HeldPorts,
     ) -> Self {
-        let key = if let Keyring::File(key) = keyring { key.clone() } else { FileKey::default() };
-        let files = EncryptedFiles::of_user(key);
+        let mut places = Places::new(keyring);
         Self {
             gateways: Gateways::new(driver.clone(), log::answered, held),
             driver,
-            vault: Vault::open(keyring, &files),
-            files,
+            vault: places.open(keyring),
+            places,
+            moving: Rc::default(),
             alerts,
             config_path,
             guard,
@@ -112,7 +114,7 @@ impl Performer {
                 self.run(epoch, async move { Outcome::Unlocked(vault.unlock(&key).await) });
             }
             Effect::OpenFiles { id, passphrase, is_new } => {
-                let (driver, files) = (self.driver.clone(), self.files.clone());
+                let (driver, files) = (self.driver.clone(), self.places.files().clone());
                 spawn_local(async move {
                     let unlocked = files.unlock(passphrase, is_new).await;
                     let is_open = unlocked.is_ok();
@@ -124,7 +126,7 @@ impl Performer {
                 });
             }
             Effect::OpenVault(keyring) => {
-                self.vault = self.open(&keyring);
+                self.vault = self.places.open(&keyring);
                 if !self.vault_watch.is_empty() {
                     self.watch_vault(true);
                 }
@@ -132,11 +134,16 @@ impl Performer {
             Effect::WatchVault(is_wanted) => self.watch_vault(is_wanted),
             Effect::WatchNetwork(is_wanted) => self.watch_network(is_wanted),
             Effect::MoveItems { id, from, to, step, is_in_use } => {
-                let vaults = (self.open(&from), self.open(&to));
-                spawn_local(moving::run(self.driver.clone(), id, vaults, step, is_in_use));
+                let vaults = (self.places.open(&from), self.places.open(&to));
+                let (driver, turn) = (self.driver.clone(), Rc::clone(&self.moving));
+                spawn_local(async move {
+                    // Two at once would both write what neither finds in the new place.
+                    let _turn = turn.lock().await;
+                    moving::run(driver, id, vaults, step, is_in_use).await;
+                });
             }
             Effect::RepairItems { epoch, id, config, ask } => {
-                let files = matches!(config.keyring, Keyring::File(_)).then(|| self.files.clone());
+                let files = matches!(config.keyring, Keyring::File(_)).then(|| self.places.files().clone());
                 let (driver, vault) = (self.driver.clone(), self.vault.clone());
                 self.run(epoch, async move {
                     let (mended, ended) = repairing::run(&driver, id, &vault, files, &config, &ask).await;
@@ -226,14 +233,6 @@ impl Performer {
             Effect::ExitIfDeserted => {}
         }
         ControlFlow::Continue(())
-    }
-
-    /// Opens a vault, and keeps what a person has unlocked.
-    fn open(&mut self, keyring: &Keyring) -> Vault {
-        if let Keyring::File(key) = keyring {
-            self.files = self.files.opened_by(key);
-        }
-        Vault::open(keyring, &self.files)
     }
 
     /// Watches the vault anew, or no more.

@@ -292,7 +292,7 @@ async fn serve_until_told(
     end.await.map_err(|_| Fault::new(FaultKind::Failed, "the daemon failed").remedy("see its log"))?;
     // A client, or a bus, that does not take its last message is left behind.
     tokio::time::timeout(LAST_ANSWERS, async { tokio::join!(sessions, all_gone.recv()) }).await.ok();
-    log::close();
+    log::flush();
     tracing::info!("stopped");
     Ok(())
 }

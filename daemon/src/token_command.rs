@@ -128,6 +128,7 @@ mod tests {
             (r#"echo '{"token": "canary", "expires_in": 1, "expires_at": 1}'"#, json),
             (r#"echo '{"token": "canary"'"#, json),
             ("head -c 70000 /dev/zero | tr '\\0' x", "sh printed a first line that is too long for a secret"),
+            (r#"printf '{"token": "canary", "x": "'; head -c 70000 /dev/zero | tr '\0' x; echo '"}'"#, json),
         ] {
             assert_eq!(why(line).await, expected, "{line}");
         }

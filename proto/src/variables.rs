@@ -24,9 +24,18 @@ pub fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The path in a variable of ours. A relative one would mean another file in every folder, so it is refused.
+/// Where each program finds its own descriptors.
+const DESCRIPTORS: [&str; 4] = ["/dev/fd", "/dev/stdin", "/proc/self", "/proc/thread-self"];
+
+/// The path in a variable of ours. A relative one would mean another file in every folder, and one that leads to a
+/// descriptor another file in every program, so they are refused.
 pub fn path(name: &str, value: Option<OsString>) -> Result<Option<PathBuf>, Fault> {
     let Some(path) = value.filter(|value| !value.is_empty()).map(PathBuf::from) else { return Ok(None) };
+    if DESCRIPTORS.iter().any(|own| path.starts_with(own)) {
+        return Err(Fault::new(FaultKind::ConfigBroken, format!("{name} leads to a descriptor"))
+            .why("each program has its own, and the daemon is another one")
+            .remedy(format!("set {name} to an ordinary file")));
+    }
     if path.is_absolute() {
         return Ok(Some(path));
     }
@@ -92,5 +101,10 @@ mod tests {
             );
             assert!(fault.remedy.unwrap().to_string().starts_with("export X="));
         }
+        for value in ["/dev/fd/3", "/dev/stdin", "/proc/self/fd/0", "/proc/thread-self/fd/0"] {
+            let fault = path("X", Some(value.into())).unwrap_err();
+            assert_eq!(fault.what, "X leads to a descriptor", "{value}");
+        }
+        assert!(path("X", Some("/dev/fdx".into())).is_ok());
     }
 }

@@ -68,29 +68,22 @@ impl KeyringSession {
         let runtime = home.path().join("run");
         fs::create_dir(&runtime).expect("a runtime folder");
         fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).expect("a private runtime folder");
-        // Without service files nothing is started on demand, so the bus holds only what the test put there.
-        let config = home.path().join("bus.conf");
-        let text = format!(
-            "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
-             \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n\
-             <busconfig><type>session</type><listen>{}</listen>\
-             <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
-             <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>",
-            listen(&runtime)
-        );
-        fs::write(&config, text).expect("a bus configuration");
-        let mut bus = Command::new("dbus-daemon")
-            .arg(format!("--config-file={}", config.display()))
-            .args(["--nofork", "--print-address"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("dbus-daemon, which tests/run installs");
-        let mut address = String::new();
-        let output = bus.stdout.take().expect("its output");
-        BufReader::new(output).read_line(&mut address).expect("the address of the bus");
-        Self { home, bus, address: address.trim().to_owned(), keyring: None, prompter: None }
+        let (bus, address) = run_bus(home.path(), &listen(&runtime));
+        Self { home, bus, address, keyring: None, prompter: None }
+    }
+
+    /// Ends the bus with SIGKILL, and the keyring with it, as at the end of a session.
+    pub fn kill_bus(&mut self) {
+        self.bus.kill().ok();
+        self.bus.wait().ok();
+        self.kill_keyring();
+    }
+
+    /// Starts a bus at this path, and on it the unlocked keyring with what it has stored.
+    pub fn restart_bus_at(&mut self, socket: &Path) {
+        self.kill_bus();
+        (self.bus, self.address) = run_bus(self.home.path(), &format!("unix:path={}", socket.display()));
+        self.restart_keyring(true);
     }
 
     /// The variables through which a program finds this keyring.
@@ -282,4 +275,30 @@ fn end(child: &mut Option<Child>) {
         child.kill().ok();
         child.wait().ok();
     }
+}
+
+/// Starts a bus that listens there. Returns it, and its address.
+fn run_bus(home: &Path, listen: &str) -> (Child, String) {
+    // Without service files nothing is started on demand, so the bus holds only what the test put there.
+    let config = home.join("bus.conf");
+    let text = format!(
+        "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
+         \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n\
+         <busconfig><type>session</type><listen>{listen}</listen>\
+         <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
+         <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>",
+    );
+    fs::write(&config, text).expect("a bus configuration");
+    let mut bus = Command::new("dbus-daemon")
+        .arg(format!("--config-file={}", config.display()))
+        .args(["--nofork", "--print-address"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("dbus-daemon, which tests/run installs");
+    let mut address = String::new();
+    let output = bus.stdout.take().expect("its output");
+    BufReader::new(output).read_line(&mut address).expect("the address of the bus");
+    (bus, address.trim().to_owned())
 }

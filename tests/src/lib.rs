@@ -18,6 +18,7 @@ pub mod sandbox;
 pub mod simulation;
 pub mod sshd;
 pub mod toolkits;
+pub mod tpm;
 pub mod user_manager;
 pub mod webdriver;
 pub mod wine;

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{fs, os::unix::net::UnixDatagram};
+use std::{fs, os::unix::fs::PermissionsExt, os::unix::net::UnixDatagram};
 
 use crate::world::{self, Ended, Running, World};
 
@@ -53,6 +53,8 @@ impl UserManager {
         // Not the units of this machine's programs, but for the targets that everything needs.
         world.set("SYSTEMD_UNIT_PATH", format!("{}:/usr/lib/systemd/user", units.display()));
         let ready = world.path("ready");
+        // That of an earlier login.
+        fs::remove_file(&ready).ok();
         let told = UnixDatagram::bind(&ready).expect("a socket");
         world.give_to(NOBODY);
         let mut command = world.command("sh");
@@ -62,6 +64,18 @@ impl UserManager {
         let mut started = Self { manager, cgroup, world };
         started.wait_until_ready(&told)?;
         Ok(started)
+    }
+
+    /// Ends it and all that it runs, and removes the runtime folder: the logout of a user who does not linger. Returns
+    /// what the user has on disk.
+    pub fn log_out(mut self) -> World {
+        let world = std::mem::take(&mut self.world);
+        drop(self);
+        let runtime = world.path("run");
+        fs::remove_dir_all(&runtime).expect("a runtime folder");
+        fs::create_dir(&runtime).expect("a folder for the next login");
+        fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).expect("a private folder");
+        world
     }
 
     /// A program of ours or of the system, as this user runs it.

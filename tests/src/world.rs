@@ -81,7 +81,7 @@ impl World {
         let home = tempfile::Builder::new().prefix("rally-cred-").tempdir().expect("a temporary folder");
         let runtime = home.path().join("run");
         fs::create_dir(&runtime).expect("a runtime folder");
-        fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).expect("a private runtime folder");
+        set_mode(&runtime, 0o700);
         let mut world = Self { environment: BTreeMap::new(), home };
         let path = std::env::var("PATH").unwrap_or_default();
         let ours = our_folders().map(|folder| format!("{}:", folder.display()));
@@ -134,6 +134,11 @@ impl World {
         fs::write(folder.join("config.toml"), text).expect("a config file");
     }
 
+    /// The text of the config file.
+    pub fn config(&self) -> String {
+        fs::read_to_string(self.path("config/rally-cred/config.toml")).expect("a config file")
+    }
+
     /// Writes a config file with one profile for the sandbox.
     pub fn configure_for(&self, sandbox: &Sandbox) {
         self.configure(&profile_for(sandbox));
@@ -153,8 +158,7 @@ impl World {
         let folder = self.path("bin");
         fs::create_dir_all(&folder).expect("a folder for programs");
         fs::write(folder.join(program), format!("#!/bin/sh\n{script}")).expect("a script");
-        let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(folder.join(program), mode).expect("a script that can be run");
+        set_mode(folder.join(program), 0o755);
         let path = format!("{}:{}", folder.display(), self.variable("PATH"));
         self.set("PATH", path);
     }
@@ -187,6 +191,12 @@ impl World {
     /// Runs the client to its end.
     pub fn client(&self, arguments: &[&str], stdin: impl AsRef<[u8]>) -> Ended {
         self.run("rally-cred", arguments, stdin)
+    }
+
+    /// The token that a program gets.
+    #[track_caller]
+    pub fn token(&self) -> String {
+        self.client(&["get", "--format", "token"], "").succeeded().stdout.trim_end().to_owned()
     }
 
     /// What `status --json` prints.
@@ -385,6 +395,11 @@ impl Drop for Running {
             self.0.wait().ok();
         }
     }
+}
+
+/// Says who may do what with a file or folder.
+pub fn set_mode(path: impl AsRef<Path>, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a file of this user");
 }
 
 /// A config file with one profile for the sandbox.

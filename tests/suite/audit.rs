@@ -85,7 +85,7 @@ fn a_program_that_leaves_as_soon_as_it_has_its_token_is_named_however_busy_the_m
 #[test]
 fn an_audit_begins_anew_with_the_daemon() {
     let (_sandbox, world, mut daemon) = signed_in();
-    world.client(&["get", "--format", "token"], "").succeeded();
+    world.token();
     daemon.stop();
     let _daemon = world.start_daemon();
     let shown = world.client(&["status", "--audit"], "").succeeded();

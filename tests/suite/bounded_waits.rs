@@ -3,11 +3,9 @@
 //! Used by: `main`.
 
 use std::time::{Duration, Instant};
-use std::{
-    fs, os::fd::OwnedFd, os::unix::fs::PermissionsExt, os::unix::net::UnixListener, path::Path, thread,
-};
+use std::{fs, os::fd::OwnedFd, os::unix::net::UnixListener, path::Path, thread};
 
-use rally_cred_tests::world::{self, Ended, World};
+use rally_cred_tests::world::{self, Ended, World, set_mode};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::sign_in::{question, sign_in, signed_in, value, with_browser, world_with_browser};
@@ -24,12 +22,12 @@ fn timed(world: &World, line: &str) -> (Ended, Duration) {
 /// A socket at which nobody is let in, with so many before it that there is no room for one more.
 fn crowded(socket: &Path) -> (UnixListener, Vec<OwnedFd>) {
     fs::create_dir(socket.parent().unwrap()).unwrap();
-    fs::set_permissions(socket.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(socket.parent().unwrap(), 0o700);
     let address = SocketAddrUnix::new(socket).unwrap();
     let listener = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
     rustix::net::bind(&listener, &address).unwrap();
     rustix::net::listen(&listener, 0).unwrap();
-    fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).unwrap();
+    set_mode(socket, 0o600);
     let connect = || {
         let client =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None);

@@ -251,7 +251,7 @@ fn an_address_that_is_opened_again_while_the_sign_in_is_completed_is_refused_onc
 #[test]
 fn a_page_cannot_end_or_forge_a_sign_in_and_two_profiles_are_not_mixed() {
     let stage = Stage::new();
-    let config = fs::read_to_string(stage.world.path("config/rally-cred/config.toml")).unwrap();
+    let config = stage.world.config();
     let port = stage.sandbox.options().redirect_uri.split(['/', ':']).nth(4).unwrap().to_owned();
     let other = config
         .replace("[profile.default]", "[profile.other]")

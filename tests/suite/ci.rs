@@ -2,10 +2,10 @@
 //! Does not: need a runner, a container or a cluster; their paths stand for folders of a world.
 //! Used by: `main`.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, path::Path};
 
 use rally_cred_tests::sandbox::Sandbox;
-use rally_cred_tests::world::{self, Ended, World};
+use rally_cred_tests::world::{self, Ended, World, set_mode};
 use serde_json::Value;
 
 use crate::no_daemon::handed_in;
@@ -179,7 +179,7 @@ fn a_sidecar_serves_the_other_container_of_its_pod() {
     // An emptyDir can be written by everybody.
     let shared = world.path("empty-dir");
     fs::create_dir(&shared).unwrap();
-    fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
+    set_mode(&shared, 0o777);
     fs::copy(world.path("config/rally-cred/config.toml"), world.path("rally.toml")).unwrap();
     let place = |text: &str| {
         text.replace("/run/rally/", &format!("{}/", shared.display()))

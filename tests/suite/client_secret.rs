@@ -2,7 +2,7 @@
 //! Does not: look at the secret in the keyring or typed by hand (`sign_in` does).
 //! Used by: `main`.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::fs;
 
 use rally_cred_tests::{keyring::KeyringSession, world};
 
@@ -60,7 +60,7 @@ fn a_file_gives_the_secret_to_a_daemon_that_a_client_starts_on_a_machine_without
     assert!(login.stderr.contains("no keyring answers"), "{login:?}");
     assert!(!format!("{login:?}{}", world.log()).contains(SECRET));
 
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    world::set_mode(&path, 0o666);
     world.client(&["daemon", "restart"], "").succeeded();
     let login = world.client(&["login"], "");
     assert_eq!(login.code, Some(1), "{login:?}");

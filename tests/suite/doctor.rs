@@ -4,12 +4,12 @@
 //! Used by: `main`.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{chown, symlink};
 use std::{fs, net::TcpListener, os::unix::net::UnixListener, thread};
 
 use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::{Endpoint, Fault, Sandbox};
-use rally_cred_tests::world::{self, World};
+use rally_cred_tests::world::{self, World, set_mode};
 use serde_json::Value;
 
 use crate::sign_in::{begin, sign_in, with_browser, world_with_browser, world_with_keyring};
@@ -106,7 +106,7 @@ fn modes_that_let_others_in_are_found_and_the_remedy_closes_them() {
     let (_sandbox, mut world, _keyring) = healthy();
     let home = world.path("");
     let open = |path: &str, mode| {
-        fs::set_permissions(home.join(path), fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(home.join(path), mode);
     };
     open("config/rally-cred/config.toml", 0o666);
     fault(&world, &[], "config", "config_broken");
@@ -211,9 +211,9 @@ fn without_a_daemon_what_only_it_can_try_is_skipped() {
 fn a_daemon_that_speaks_another_version_is_told_to_be_restarted() {
     let world = World::new();
     fs::create_dir(world.path("run/rally-cred")).unwrap();
-    fs::set_permissions(world.path("run/rally-cred"), fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(world.path("run/rally-cred"), 0o700);
     let listener = UnixListener::bind(world.path("run/rally-cred/agent.sock")).unwrap();
-    fs::set_permissions(world.path("run/rally-cred/agent.sock"), fs::Permissions::from_mode(0o600)).unwrap();
+    set_mode(world.path("run/rally-cred/agent.sock"), 0o600);
     // It ends with the test's process.
     thread::spawn(move || {
         for mut peer in listener.incoming().flatten() {

@@ -2,11 +2,10 @@
 //! Does not: run the examples in the Rust documentation (`cargo test` does).
 //! Used by: `main`.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use rally_cred_tests::world::{Ended, World};
+use rally_cred_tests::world::{Ended, World, set_mode};
 
 use crate::sign_in::{sign_in, with_browser};
 
@@ -51,11 +50,11 @@ fn fewer_than_fifty_lines_of_python_speak_the_socket_protocol() {
     assert_eq!(python(&world, &[]).stdout, token);
 
     let folder = world.path("run/rally-cred");
-    fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+    set_mode(&folder, 0o755);
     let unsafe_folder = python(&world, &[]);
     assert_eq!((unsafe_folder.code, unsafe_folder.stdout.as_str()), (Some(1), ""), "{unsafe_folder:?}");
     assert!(unsafe_folder.stderr.contains("not safe"), "{unsafe_folder:?}");
-    fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+    set_mode(&folder, 0o700);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::sign_in::{signed_in_with_keyring, value, with_daemon};
 /// A world that is signed in, and the token there.
 fn signed_in() -> (Sandbox, World, world::Running, String) {
     let (sandbox, world, daemon) = crate::sign_in::signed_in();
-    let token = world.client(&["get", "--format", "token"], "").stdout.trim().to_owned();
+    let token = world.token();
     (sandbox, world, daemon, token)
 }
 

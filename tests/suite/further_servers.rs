@@ -27,7 +27,7 @@ fn with_server() -> (GitServer, Sandbox, World, Running) {
 }
 
 fn token(world: &World) -> String {
-    world.client(&["get", "--format", "token"], "").stdout.trim().to_owned()
+    world.token()
 }
 
 /// Clones from a server, by a helper that is asked for every server.

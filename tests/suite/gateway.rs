@@ -28,6 +28,9 @@ while read -r line; do
     echo "$status"
 done"#;
 
+/// A gateway on plain HTTP, whose address its program has in `SERVER`.
+const BY_HTTP: [&str; 5] = ["gateway", "--via", "http", "--set", "SERVER=base-url"];
+
 /// A tool that reads its server from `SERVER`, started by these words.
 fn start(world: &World, words: &[&str]) -> Running {
     world.start("rally-cred", &[words, &["--", "sh", "-c", TOOL]].concat())
@@ -66,7 +69,7 @@ fn a_tool_that_reads_its_key_once_outlives_its_token_behind_a_gateway_and_not_wi
     let (sandbox, mut world, _daemon) = signed_in();
     world.set("SERVER", sandbox.base_url());
     let mut alone = start(&world, &["exec"]);
-    let mut behind = start(&world, &["gateway", "--via", "http", "--set", "SERVER=base-url"]);
+    let mut behind = start(&world, &BY_HTTP);
     assert_eq!((status(&mut alone), status(&mut behind)), ("200".to_owned(), "200".to_owned()));
     for _ in 0..3 {
         sandbox.expire_tokens();
@@ -105,12 +108,11 @@ echo done"#;
 fn tools_of_one_user_have_twelve_requests_at_once_between_them() {
     let (sandbox, mut world, _daemon) = signed_in();
     world.set("SERVER", sandbox.base_url());
-    let words = ["gateway", "--via", "http", "--set", "SERVER=base-url"];
     sandbox.fault(Endpoint::User, Fault::Hang, None);
     let before = sandbox.counters().user_lookups;
-    let mut busy = world.start("rally-cred", &[&words[..], &["--", "sh", "-c", TWELVE]].concat());
+    let mut busy = world.start("rally-cred", &[&BY_HTTP[..], &["--", "sh", "-c", TWELVE]].concat());
     sandbox.until(|counters| counters.user_lookups == before + 12).unwrap();
-    let mut other = start(&world, &words);
+    let mut other = start(&world, &BY_HTTP);
     other.write("ask\n");
     let waits = || world.client(&["gateway", "list"], "").stdout.contains("waiting  1 requests");
     while sandbox.counters().user_lookups == before + 12 && !waits() {}
@@ -133,8 +135,7 @@ fn a_program_without_a_gateway_has_its_share_of_the_turns_while_it_runs() {
 
     sandbox.fault(Endpoint::User, Fault::Hang, None);
     let before = sandbox.counters().user_lookups;
-    let words = ["gateway", "--via", "http", "--set", "SERVER=base-url", "--", "sh", "-c", TWELVE];
-    let mut behind = world.start("rally-cred", &words);
+    let mut behind = world.start("rally-cred", &[&BY_HTTP[..], &["--", "sh", "-c", TWELVE]].concat());
     sandbox.until(|counters| counters.user_lookups == before + 2).unwrap();
     while !world.client(&["gateway", "list"], "").stdout.contains("waiting  10 requests") {}
     assert_eq!(sandbox.counters().user_lookups, before + 2);
@@ -165,7 +166,7 @@ fn a_script_in_python_with_rallys_address_in_its_code_outlives_its_token() {
 #[test]
 fn a_tool_goes_on_after_its_daemon_was_killed() {
     let (sandbox, world, _keyring, mut daemon) = signed_in_with_keyring();
-    let mut tool = start(&world, &["gateway", "--via", "http", "--set", "SERVER=base-url"]);
+    let mut tool = start(&world, &BY_HTTP);
     assert_eq!(status(&mut tool), "200");
     daemon.kill();
     assert_eq!(status(&mut tool), "200");
@@ -180,7 +181,7 @@ fn a_further_server_of_the_profile_gets_the_live_token_through_the_proxy_in_its_
     let mut stage = Stage::new();
     let authorities = [stage.sandbox.ca_pem().unwrap(), further.ca_pem().unwrap()].concat();
     fs::write(stage.world.path("ca.pem"), authorities).unwrap();
-    let config = fs::read_to_string(stage.world.path("config/rally-cred/config.toml")).unwrap();
+    let config = stage.world.config();
     let origin = further.base_url();
     let also =
         format!("[[profile.default.also]]\norigin = \"{origin}\"\nheader = \"Authorization: Bearer\"\n");
@@ -213,8 +214,7 @@ fn a_further_server_of_the_profile_gets_the_live_token_through_the_proxy_in_its_
 fn a_key_dies_with_its_program() {
     let (_sandbox, world, _daemon) = signed_in();
     let script = "echo \"$SERVER $RALLY_API_KEY\"; read -r line || :";
-    let words = ["gateway", "--via", "http", "--set", "SERVER=base-url", "--", "sh", "-c", script];
-    let mut tool = world.start("rally-cred", &words);
+    let mut tool = world.start("rally-cred", &[&BY_HTTP[..], &["--", "sh", "-c", script]].concat());
     let line = tool.next_line_of_stdout().unwrap();
     let (server, key) = line.split_once(' ').unwrap();
     assert_eq!(ask_once(&world, server, key), "200");

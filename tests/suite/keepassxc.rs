@@ -6,13 +6,15 @@
 use std::{
     fs,
     io::Write,
-    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rally_cred_tests::{keyring::KeyringSession, world::World};
+use rally_cred_tests::{
+    keyring::KeyringSession,
+    world::{World, set_mode},
+};
 use tempfile::TempDir;
 use zbus::{
     blocking::connection::Builder,
@@ -60,7 +62,7 @@ impl KeePassXc {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
             command
         };
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        set_mode(home.path(), 0o700);
         let settings = home.path().join("settings.ini");
         fs::write(&settings, SETTINGS).unwrap();
         let database = make_database(home.path(), |arguments, input| {
@@ -149,7 +151,7 @@ fn kept(world: &World) -> Vec<String> {
 #[test]
 fn tokens_move_from_gnome_keyring_to_keepassxc_which_serves_and_renews_them_and_writes_nothing_twice() {
     let (sandbox, mut world, gnome) = world_with_keyring();
-    let text = fs::read_to_string(world.path("config/rally-cred/config.toml")).unwrap();
+    let text = world.config();
     fs::write(world.path("the-key"), [7; 32]).unwrap();
     let key = world.path("the-key").display().to_string();
     world.configure(&format!("keyring = \"os\"\nkeyring_key = \"{key}\"\n{text}"));

@@ -3,15 +3,11 @@
 //! Does not: look at a service manager's own socket under systemd (`systemd` does).
 //! Used by: `main`.
 
-use std::{fs, os::unix::fs::PermissionsExt, os::unix::net::UnixListener, path::Path};
+use std::{fs, os::unix::net::UnixListener, path::Path};
 
-use rally_cred_tests::world::World;
+use rally_cred_tests::world::{World, set_mode};
 
 use crate::sign_in::{question, sign_in, value, with_browser};
-
-fn private(folder: &Path) {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
-}
 
 #[test]
 fn a_socket_that_was_removed_by_hand_comes_back_and_the_token_in_memory_is_served() {
@@ -64,7 +60,7 @@ fn a_daemon_whose_folder_is_removed_moved_or_replaced_ends_and_the_next_client_s
         ("the folder makes way for another", |world| {
             fs::rename(world.path("run/rally-cred"), world.path("run/elsewhere")).unwrap();
             fs::create_dir(world.path("run/rally-cred")).unwrap();
-            private(&world.path("run/rally-cred"));
+            set_mode(world.path("run/rally-cred"), 0o700);
         }),
     ];
     for (name, lose) in losses {
@@ -74,7 +70,7 @@ fn a_daemon_whose_folder_is_removed_moved_or_replaced_ends_and_the_next_client_s
         assert_eq!(daemon.wait().code(), Some(0), "{name}");
         assert!(world.log().ends_with("stopped\n"), "{name}: {}", world.log());
         fs::create_dir_all(world.path("run")).unwrap();
-        private(&world.path("run"));
+        set_mode(world.path("run"), 0o700);
         let started = world.client(&["daemon", "start"], "");
         assert!(started.stdout.starts_with("the daemon started"), "{name}: {started:?}");
     }
@@ -119,7 +115,7 @@ fn a_daemon_that_cannot_notice_is_found_by_its_lock_told_and_ended() {
 fn a_number_that_is_left_in_a_lock_is_nobody_to_be_ended() {
     let world = World::new();
     fs::create_dir(world.path("run/rally-cred")).unwrap();
-    private(&world.path("run/rally-cred"));
+    set_mode(world.path("run/rally-cred"), 0o700);
     let mut bystander = world.start("cat", &[]);
     fs::write(world.path("run/rally-cred/agent.lock"), format!("{}\n", bystander.0.id())).unwrap();
     assert_eq!(world.client(&["daemon", "stop"], "").stdout, "no daemon runs\n");

@@ -26,6 +26,7 @@ mod git;
 mod git_attributes;
 mod git_store;
 mod git_suite;
+mod handed_secrets;
 mod imports;
 mod integrations;
 mod keepassxc;

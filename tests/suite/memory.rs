@@ -7,9 +7,9 @@ use std::{fs, fs::File, os::unix::fs::FileExt};
 use memchr::memmem;
 use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::{Planted, Sandbox};
-use rally_cred_tests::world::{self, Running};
+use rally_cred_tests::world::{self, Running, World};
 
-use crate::sign_in::{question, value, world_with_browser};
+use crate::sign_in::{password, question, value, world_with_browser};
 
 const CLIENT_SECRET: &str = "canary-of-the-client-secret";
 const PASSWORD: &str = "canary-of-a-password";
@@ -51,22 +51,28 @@ fn plant(sandbox: &Sandbox, round: usize) {
     sandbox.plant(Planted { code, access_token, refresh_token: of("refresh"), id_token: of("id") });
 }
 
-#[test]
-fn a_secret_that_is_not_needed_any_more_is_nowhere_in_the_daemons_memory() {
-    const ROUNDS: usize = 4;
+/// A user who also keeps static credentials, with a daemon into whose memory this program may look.
+#[expect(clippy::print_stderr, reason = "whoever runs the test is to know what was not tried")]
+fn transparent() -> Option<(Sandbox, World, KeyringSession, Running)> {
     let sandbox = world::sandbox_with(|options| options.client_secret = CLIENT_SECRET.to_owned());
     let mut world = world_with_browser(&sandbox);
-    world.configure(&format!(
-        "{}[static]\nhosts = [\"https://git.example.com\"]\n",
-        world::profile_for(&sandbox)
-    ));
+    let profile = world::profile_for(&sandbox);
+    world.configure(&format!("{profile}[static]\nhosts = [\"https://git.example.com\"]\n"));
     let keyring = KeyringSession::start();
     world.join(&keyring);
     let mut daemon = world.start_daemon();
     if memory_of(&daemon).is_none() {
         eprintln!("not tried: this user may not read another process's memory");
-        return daemon.stop();
+        daemon.stop();
+        return None;
     }
+    Some((sandbox, world, keyring, daemon))
+}
+
+#[test]
+fn a_secret_that_is_not_needed_any_more_is_nowhere_in_the_daemons_memory() {
+    const ROUNDS: usize = 4;
+    let Some((sandbox, world, _keyring, mut daemon)) = transparent() else { return };
     // What is held of a round, and nothing of those before. The thread of the keyring may not have put aside what it was
     // given when a client has its answer.
     let check = |daemon: &Running, round: Option<usize>| {
@@ -90,10 +96,7 @@ fn a_secret_that_is_not_needed_any_more_is_nowhere_in_the_daemons_memory() {
         }
         assert_eq!(counts(), expected, "of {round:?}");
     };
-    let get = || {
-        let got = world.client(&["get"], question(&sandbox));
-        value(&got.stdout, "password").map(str::to_owned)
-    };
+    let get = || password(&world, &sandbox);
 
     for round in 0..ROUNDS {
         plant(&sandbox, round);
@@ -137,24 +140,13 @@ fn a_secret_that_is_not_needed_any_more_is_nowhere_in_the_daemons_memory() {
 
 #[test]
 fn after_a_lock_no_copy_of_a_secret_is_left_and_an_unlock_finds_them_again() {
-    let sandbox = world::sandbox_with(|options| options.client_secret = CLIENT_SECRET.to_owned());
-    let mut world = world_with_browser(&sandbox);
-    let profile = world::profile_for(&sandbox);
-    world.configure(&format!("{profile}[static]\nhosts = [\"https://git.example.com\"]\n"));
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
-    let mut daemon = world.start_daemon();
-    if memory_of(&daemon).is_none() {
-        eprintln!("not tried: this user may not read another process's memory");
-        return daemon.stop();
-    }
+    let Some((sandbox, world, _keyring, mut daemon)) = transparent() else { return };
     plant(&sandbox, 0);
     world.client(&["login", "--client-secret-stdin"], CLIENT_SECRET).succeeded();
     let server = "protocol=https\nhost=git.example.com\n";
     world.client(&["store"], format!("{server}username=me\npassword={PASSWORD}\n\n")).succeeded();
     let ask_for_both = || {
-        let token = world.client(&["get"], question(&sandbox));
-        assert_eq!(value(&token.stdout, "password"), Some(given("access", 0).as_str()));
+        assert_eq!(password(&world, &sandbox), Some(given("access", 0)));
         let stored = world.client(&["get"], format!("{server}\n"));
         assert_eq!(value(&stored.stdout, "password"), Some(PASSWORD));
     };

@@ -4,7 +4,7 @@
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::{
-    fs::{PermissionsExt, symlink},
+    fs::symlink,
     net::{UnixListener, UnixStream},
 };
 use std::{
@@ -14,9 +14,9 @@ use std::{
     thread,
 };
 
-use rally_cred_tests::world::{Ended, World};
+use rally_cred_tests::world::{Ended, World, set_mode};
 
-use crate::sign_in::{opened, question, signed_in, value, with_daemon};
+use crate::sign_in::{opened, password, question, signed_in, with_daemon};
 
 /// The user whom systems call `nobody`.
 const NOBODY: u32 = 65_534;
@@ -47,10 +47,6 @@ fn become_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> Option<T> {
         act()
     };
     thread::scope(|scope| Some(scope.spawn(as_nobody).join().unwrap()))
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// Every command that sends something to a daemon, secrets among it.
@@ -103,7 +99,7 @@ fn another_user_can_neither_reach_nor_read_nor_change_what_is_ours() {
     world.client(&["get"], question(&sandbox)).succeeded();
     // All that leads there is open, so that only our own folders and files are in the way.
     for above in ["", "run", "state", "config"] {
-        set_mode(&world.path(above), 0o755);
+        set_mode(world.path(above), 0o755);
     }
     let (folder, state) = (world.path("run/rally-cred"), world.path("state/rally-cred"));
     let (socket, log, config) =
@@ -147,7 +143,7 @@ fn what_another_user_has_made_in_our_place_is_refused_with_its_owner_and_nothing
         ("state/rally-cred", folder, "it belongs to uid 65534, and this program runs as uid 0"),
     ] {
         let world = World::new();
-        set_mode(&world.path(""), 0o755);
+        set_mode(world.path(""), 0o755);
         let place = world.path(below);
         fs::create_dir_all(place.parent().unwrap()).unwrap();
         // As in /tmp, whoever comes first has the name.
@@ -184,11 +180,11 @@ fn a_socket_folder_that_others_can_rename_is_refused_with_owner_mode_and_remedy(
         let checked = world.client(&["doctor", "--no-autostart"], "");
         assert!(checked.stdout.contains(&owner), "{checked:?}");
         world.follow(&refused);
-        world.client(&["get", "--format", "token"], "").succeeded();
+        world.token();
     }
     // As in /tmp, others cannot rename what is not theirs.
     set_mode(&run, 0o1777);
-    world.client(&["get", "--format", "token"], "").succeeded();
+    world.token();
 }
 
 /// The lines of the command lines of all processes, which every user can read.
@@ -248,5 +244,5 @@ fn whoever_reads_the_browsers_arguments_gets_neither_the_state_nor_the_sign_in()
     let by = visit.steps.iter().map(|step| step.url.path().to_owned()).collect::<Vec<_>>();
     assert_eq!(by[0], start.path(), "{by:?}");
     login.end().succeeded();
-    assert!(value(&world.client(&["get"], question(&sandbox)).stdout, "password").is_some());
+    assert!(password(&world, &sandbox).is_some());
 }

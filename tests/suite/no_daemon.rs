@@ -9,7 +9,8 @@ use rally_cred_tests::world::{self, World};
 
 use crate::sign_in::{sign_in, signed_in_with_keyring, with_browser, world_with_browser, world_with_keyring};
 
-const TOKEN: [&str; 6] = ["get", "--no-daemon", "--profile", "default", "--format", "token"];
+const TOKEN: [&str; 8] =
+    ["get", "--no-daemon", "--profile", "default", "--format", "token", "--interactive", "never"];
 
 /// The item of the token in the keyring.
 const ITEM: [&str; 4] = ["service", "rally-cred", "username", "token:default"];
@@ -104,7 +105,7 @@ fn a_container_without_keyring_home_and_runtime_folder_is_served_from_files() {
     assert_eq!(sandbox.counters().refreshes(), 1);
 }
 
-fn without_access_token(record: &str) -> String {
+pub(crate) fn without_access_token(record: &str) -> String {
     let mut record: serde_json::Value = serde_json::from_str(record).unwrap();
     record.as_object_mut().unwrap().remove("access_token");
     record.to_string()
@@ -113,7 +114,7 @@ fn without_access_token(record: &str) -> String {
 #[test]
 fn what_keeps_it_from_answering_is_told_as_by_a_daemon_that_runs() {
     let (_sandbox, mut world) = with_browser();
-    let nobody = world.client(&[&TOKEN[..], &["--interactive", "never"]].concat(), "");
+    let nobody = world.client(&TOKEN, "");
     assert_eq!((nobody.code, nobody.stdout.as_str()), (Some(3), ""), "{nobody:?}");
     world.configure("nonsense = 1\n");
     let broken = world.client(&TOKEN, "");
@@ -134,7 +135,7 @@ fn a_sign_in_file_that_others_may_write_to_is_not_believed() {
     world.configure(&format!("keyring = \"memory\"\n{}", world::profile_for(&sandbox)));
     handed_in(&sandbox, &mut world);
     fs::set_permissions(world.path("sign-in"), fs::Permissions::from_mode(0o666)).unwrap();
-    let got = world.client(&[&TOKEN[..], &["--interactive", "never"]].concat(), "");
+    let got = world.client(&TOKEN, "");
     assert_eq!((got.code, got.stdout.as_str()), (Some(7), ""), "{got:?}");
     assert!(got.stderr.contains("others may write to it"), "{got:?}");
 }

@@ -3,10 +3,10 @@
 //! Does not: look at whose the files are (`ownership` does).
 //! Used by: `main`.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::{fs, path::Path};
 
-use rally_cred_tests::world::{self, Ended, World};
+use rally_cred_tests::world::{self, Ended, World, set_mode};
 
 use crate::setup::UNASKED;
 use crate::sign_in::{question, sign_in, value, with_browser, world_with_browser};
@@ -91,7 +91,7 @@ fn whatever_is_in_the_place_of_a_lock_is_told_at_once_with_the_command_that_mend
         for kind in KINDS {
             let world = World::new();
             put(kind, &world.path(lock));
-            fs::set_permissions(world.path("run/rally-cred"), fs::Permissions::from_mode(0o700)).unwrap();
+            set_mode(world.path("run/rally-cred"), 0o700);
             let refused = run(&world, &["daemon", "start"], "");
             assert!(matches!(refused.code, Some(1 | 6)), "{lock} {kind}: {refused:?}");
             let remedy = world.follow(&refused);

@@ -2,10 +2,10 @@
 //! Does not: look at files of the wrong kind (`own_files` does).
 //! Used by: `main`.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::{fs, os::unix::net::UnixListener, path::Path};
 
-use rally_cred_tests::world::World;
+use rally_cred_tests::world::{World, set_mode};
 
 use crate::setup::UNASKED;
 
@@ -98,7 +98,7 @@ fn a_user_whose_state_folder_root_has_made_gets_a_daemon_and_the_command_that_me
     fs::create_dir_all(world.path("state/rally-cred")).unwrap();
     fs::write(world.path("state/rally-cred/daemon.log"), "").unwrap();
     for made in ["state", "state/rally-cred"] {
-        fs::set_permissions(world.path(made), fs::Permissions::from_mode(0o700)).unwrap();
+        set_mode(world.path(made), 0o700);
     }
     let started = as_user(&["rally-cred", "daemon", "start"]).succeeded();
     assert_eq!(started.stderr.matches("so none is kept").count(), 1, "{started:?}");
@@ -130,9 +130,9 @@ fn check_that_the_variable_is_to_change(world: &World, socket: &Path) {
 #[test]
 fn a_socket_path_in_a_folder_that_is_not_ours_is_a_matter_of_the_variable_and_never_of_the_folder() {
     let shared = tempfile::tempdir().unwrap();
-    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    set_mode(shared.path(), 0o1777);
     let theirs = tempfile::tempdir().unwrap();
-    fs::set_permissions(theirs.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(theirs.path(), 0o700);
     chown(theirs.path(), Some(OTHER), None).unwrap();
     let link = shared.path().join("link");
     symlink(theirs.path(), &link).unwrap();
@@ -148,10 +148,10 @@ fn a_socket_path_in_a_folder_that_is_not_ours_is_a_matter_of_the_variable_and_ne
 #[test]
 fn what_a_variable_names_is_never_what_is_to_change() {
     let shared = tempfile::tempdir().unwrap();
-    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    set_mode(shared.path(), 0o777);
     let config = shared.path().join("config.toml");
     fs::write(&config, "").unwrap();
-    fs::set_permissions(&config, fs::Permissions::from_mode(0o666)).unwrap();
+    set_mode(&config, 0o666);
     // What is called /dev/null elsewhere; this one is of no use to anybody else.
     let null = shared.path().join("null");
     let made = std::process::Command::new("mknod").arg(&null).args(["--mode=666", "c", "1", "3"]).status();
@@ -185,7 +185,7 @@ fn what_a_variable_names_is_never_what_is_to_change() {
 #[test]
 fn nothing_but_a_dead_socket_makes_way_for_the_daemons_own() {
     let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(folder.path(), 0o700);
     let path = |name: &str| folder.path().join(name);
     fs::write(path("thesis"), "precious").unwrap();
     fs::create_dir(path("folder")).unwrap();
@@ -224,7 +224,7 @@ fn a_lock_is_not_written_through_a_link_or_over_something_else() {
     let mut world = World::new();
     let folder = world.path("mine");
     fs::create_dir(&folder).unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(&folder, 0o700);
     let thesis = world.path("thesis");
     fs::write(&thesis, "4711").unwrap();
     for lock in ["agent.lock", "start.lock"] {

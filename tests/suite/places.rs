@@ -5,11 +5,12 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
+use rally_cred_tests::world::set_mode;
 use tempfile::TempDir;
 
 use crate::vault::{KEY, PLACE, play_in, player};
@@ -30,7 +31,7 @@ impl Home {
     fn helper(&self, name: &str, script: &str) {
         let program = self.path(&format!("docker-credential-{name}"));
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        set_mode(&program, 0o755);
     }
 
     fn env(&self, place: &str) -> Vec<(String, String)> {
@@ -76,7 +77,7 @@ impl Home {
     fn with_pass() -> Self {
         let home = Self::new();
         fs::create_dir(home.path("gpg")).unwrap();
-        fs::set_permissions(home.path("gpg"), fs::Permissions::from_mode(0o700)).unwrap();
+        set_mode(home.path("gpg"), 0o700);
         let key = [
             "--batch",
             "--passphrase",

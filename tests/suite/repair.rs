@@ -22,7 +22,7 @@ const GET: [&str; 5] = ["get", "--format", "token", "--interactive", "never"];
 
 /// Writes the config file of a user who keeps tokens there, before what it says of the profile.
 fn keep_in(world: &World, place: &str) {
-    let text = fs::read_to_string(world.path("config/rally-cred/config.toml")).unwrap();
+    let text = world.config();
     world.configure(&format!("{place}\n{text}"));
 }
 

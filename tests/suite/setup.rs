@@ -10,7 +10,7 @@ use std::{
 
 use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::{Options, Sandbox};
-use rally_cred_tests::world::{self, Ended, World};
+use rally_cred_tests::world::{self, Ended, World, set_mode};
 
 use crate::sign_in::{opened, question, value, world_with_browser};
 
@@ -224,7 +224,7 @@ fn an_existing_file_keeps_its_comments_its_other_profiles_its_mode_and_its_link(
     world.configure(text);
     let (path, elsewhere) = (world.path("config/rally-cred/config.toml"), world.path("dotfiles.toml"));
     fs::rename(&path, &elsewhere).unwrap();
-    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o644)).unwrap();
+    set_mode(&elsewhere, 0o644);
     symlink(&elsewhere, &path).unwrap();
     let mut flags = flags(&sandbox);
     flags.truncate(6);
@@ -305,7 +305,7 @@ fn nothing_that_was_typed_has_to_be_typed_again() {
     let (sandbox, world, _keyring) = newcomer();
     world.configure("# mine\n");
     let path = world.path("config/rally-cred/config.toml");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    set_mode(&path, 0o400);
     let command = "rally-cred setup --no-browser --units no --git no --completions no";
     let options = sandbox.options();
     for last in [Some(options.client_id.as_str()), None] {
@@ -445,7 +445,7 @@ fn a_config_file_that_is_read_only_stays_as_it_is_and_the_remedy_opens_it() {
     let (sandbox, world, _keyring) = newcomer();
     world.configure_for(&sandbox);
     let path = world.path("config/rally-cred/config.toml");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    set_mode(&path, 0o400);
     let before = files(&world);
     let setup = |world: &World| setup(world, &[], &["--client-id", "other"], "");
     let ended = setup(&world);

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::Path,
     thread,
 };
@@ -14,14 +14,10 @@ use std::{
 use rally_cred_tests::{
     sandbox::Sandbox,
     sshd::{FarSide, HOST},
-    world::{Ended, World, profile_for, sandbox},
+    world::{Ended, World, profile_for, sandbox, set_mode},
 };
 
 use crate::sign_in::{opened, question, signed_in_with_keyring, value, with_browser, world_with_browser};
-
-fn private(folder: &Path) {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
-}
 
 /// A user of this machine, with a home that others may enter, as most homes are.
 struct User {
@@ -33,7 +29,7 @@ impl User {
     fn new(uid: &'static str, sandbox: &Sandbox) -> Self {
         let world = world_with_browser(sandbox);
         world.give_to(&format!("{uid}:{uid}"));
-        fs::set_permissions(world.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+        set_mode(world.path(""), 0o755);
         Self { uid, world }
     }
 
@@ -147,7 +143,7 @@ fn sockets_and_locks(folder: &Path, pid: u32) -> Vec<String> {
 fn with_a_runtime_folder_no_socket_and_no_lock_is_in_the_home() {
     let (sandbox, mut world) = with_browser();
     let runtime = tempfile::tempdir().unwrap();
-    private(runtime.path());
+    set_mode(runtime.path(), 0o700);
     fs::remove_dir(world.path("run")).unwrap();
     world.set("XDG_RUNTIME_DIR", runtime.path().display());
     let profile = profile_for(&sandbox);
@@ -203,7 +199,7 @@ fn a_logout_that_takes_the_runtime_folder_away_ends_the_daemon_and_loses_no_sign
     }
     assert_eq!(daemon.wait().code(), Some(0));
     fs::create_dir(world.path("run")).unwrap();
-    private(&world.path("run"));
+    set_mode(world.path("run"), 0o700);
     assert_eq!(token(&world), before);
     assert_eq!(opened(&world).len(), 1);
 }

@@ -44,6 +44,14 @@ fn every_promise_of_a_fleet_holds_in_a_thousand_histories() {
 }
 
 #[test]
+fn a_token_that_is_still_on_its_way_to_the_vault_is_not_lost() {
+    // Here Rally has answered a renewal, and the daemon has not heard it, when the vault is looked at.
+    if let Err(violation) = Fleet::new(90_263, None).play(60) {
+        panic!("{violation:#?}");
+    }
+}
+
+#[test]
 fn each_promise_of_a_fleet_has_a_planted_bug_that_is_found() {
     for (bug, promise) in FleetBug::ALL {
         let found = (0..2000).find_map(|seed| Fleet::new(seed, Some(bug)).play(60).err());

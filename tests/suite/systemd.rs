@@ -9,8 +9,9 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::{fs, os::fd::OwnedFd, os::unix::fs::PermissionsExt, path::PathBuf, process::Stdio, time::Duration};
 
 use rally_cred_tests::desktop::{Call, Desktop};
+use rally_cred_tests::tpm::Tpm;
 use rally_cred_tests::user_manager::{UserManager, units_folder};
-use rally_cred_tests::world::{self, Running, World};
+use rally_cred_tests::world::{self, Ended, Running, World, set_mode};
 use rally_cred_tests::{keyring::KeyringSession, sandbox::Sandbox};
 use serde_json::Value;
 
@@ -82,9 +83,9 @@ fn socket(world: &World) -> PathBuf {
 fn listen(world: &World) -> UnixListener {
     let folder = world.path("run/rally-cred");
     fs::create_dir_all(&folder).unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(&folder, 0o700);
     let listener = UnixListener::bind(socket(world)).unwrap();
-    fs::set_permissions(socket(world), fs::Permissions::from_mode(0o600)).unwrap();
+    set_mode(socket(world), 0o600);
     listener
 }
 
@@ -223,7 +224,7 @@ fn a_socket_that_others_could_use_or_that_clients_do_not_come_to_is_refused() {
         assert!(ended.stderr.contains(why), "{ended:?}");
     };
     let set_mode = |path: PathBuf, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(path, mode);
     };
     set_mode(manager.socket(), 0o666);
     refusal(&manager, "its mode is 666");
@@ -343,7 +344,7 @@ fn activate(world: &World, ports: &[u16], arguments: &str) -> Running {
     let mut daemon = world.start("sh", &["-c", &line]);
     daemon.wait_for_line(&format!("as {}", 3 + ports.matches("--listen").count()));
     // It makes every socket readable for everyone, which the daemon does not take.
-    fs::set_permissions(socket(world), fs::Permissions::from_mode(0o600)).unwrap();
+    set_mode(socket(world), 0o600);
     daemon
 }
 
@@ -388,7 +389,7 @@ fn a_tool_that_comes_before_the_daemon_starts_it_and_finds_its_gateway() {
 fn systemds_own_tool_passes_the_socket_on() {
     let (_sandbox, world) = with_browser();
     fs::create_dir(world.path("run/rally-cred")).unwrap();
-    fs::set_permissions(world.path("run/rally-cred"), fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(world.path("run/rally-cred"), 0o700);
     let mut daemon = activate(&world, &[], "--idle-exit 1s");
     let status = world.client(&["status", "--json"], "");
     assert!(status.stdout.contains(&format!("\"pid\":{}", daemon.0.id())), "{status:?}");
@@ -560,4 +561,73 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
     assert!(checked.contains("rally-cred.socket is enabled"), "{checked}");
     done(&["stop", "rally-cred.socket", "rally-cred.service"]);
     assert!(!socket(manager.world()).exists());
+}
+
+/// A user of encrypted files, by these lines of the config file, with the socket's unit enabled. `None` if this machine
+/// cannot have a service manager of a user.
+#[expect(clippy::print_stdout, reason = "a test that is passed over says so")]
+fn user_of_encrypted_files(world: World, lines: &str) -> Option<UserManager> {
+    fs::create_dir_all(world.path(".config/rally-cred")).unwrap();
+    let config = format!("keyring = \"file\"\n{lines}[static]\nhosts = [\"*\"]\n");
+    fs::write(world.path(".config/rally-cred/config.toml"), config).unwrap();
+    match UserManager::start(world) {
+        Ok(manager) => {
+            manager.systemctl(&["enable", "--now", "rally-cred.socket"]).succeeded();
+            Some(manager)
+        }
+        Err(why) => {
+            println!("passed over: this machine cannot have a service manager of a user: {why}");
+            None
+        }
+    }
+}
+
+/// A password of another server, which a daemon of the service manager keeps in the encrypted files, or finds there.
+fn ask_for_a_password(manager: &UserManager, operation: &str, more: &str) -> Ended {
+    let line = format!("printf 'protocol=https\\nhost=git.example.com\\n{more}\\n' | rally-cred {operation}");
+    let ended = manager.run("sh", &["-c", &format!("PATH=$HOME/.cargo/bin:$PATH; {line}")]);
+    let status = manager.run("rally-cred", &["status", "--json"]).json();
+    assert_eq!(status["pid"].to_string(), manager.property("MainPID"), "{ended:?}");
+    ended
+}
+
+const PASSWORD: &str = "username=me\\npassword=kept\\n";
+
+#[test]
+fn at_a_logout_without_linger_the_units_end_and_the_next_login_finds_what_was_kept() {
+    let world = World::new();
+    fs::write(world.path("the-key"), [7; 32]).unwrap();
+    let line = format!("keyring_key = \"{}\"\n", world.path("the-key").display());
+    let Some(manager) = user_of_encrypted_files(world, &line) else { return };
+    ask_for_a_password(&manager, "store", PASSWORD).succeeded();
+    let first = PathBuf::from("/proc").join(manager.property("MainPID"));
+    assert!(first.exists());
+    let world = manager.log_out();
+    assert!(!first.exists());
+    let manager = UserManager::start(world).unwrap();
+    let found = ask_for_a_password(&manager, "get", "").succeeded();
+    assert_eq!(value(&found.stdout, "password"), Some("kept"));
+}
+
+#[test]
+fn the_documented_lines_give_the_daemon_a_key_that_only_the_tpm_opens() {
+    let tpm = Tpm::start();
+    let mut world = World::new();
+    world.set("SYSTEMD_TPM2_DEVICE", tpm.device());
+    let Some(manager) = user_of_encrypted_files(world, "") else { return };
+    let page = fs::read_to_string(units_folder().join("../docs/reference.md")).unwrap();
+    let (_, below) =
+        page.split_once("A key for `keyring = \"file\"` that only this machine's TPM can open").unwrap();
+    let lines = below.split("```").nth(1).unwrap();
+    manager.run("sh", &["-ec", lines]).succeeded();
+    ask_for_a_password(&manager, "store", PASSWORD).succeeded();
+    manager.systemctl(&["stop", "rally-cred.service"]).succeeded();
+    let found = ask_for_a_password(&manager, "get", "").succeeded();
+    assert_eq!(value(&found.stdout, "password"), Some("kept"));
+    // Another machine's opens nothing.
+    let other = Tpm::start();
+    let variable = format!("SYSTEMD_TPM2_DEVICE={}", other.device());
+    let key = manager.world().path(".config/rally-cred.key").display().to_string();
+    let opened = manager.run("env", &[&variable, "systemd-creds", "decrypt", &key, "-"]);
+    assert_ne!((opened.code, opened.stdout.len()), (Some(0), 32), "{opened:?}");
 }

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use rally_cred_tests::world::{Running, World};
 use rally_cred_tests::{browser::Choice, keyring::KeyringSession, sandbox::Sandbox};
 
-use crate::sign_in::{store_client_secret, with_browser, with_daemon};
+use crate::sign_in::{log_in, store_client_secret, with_browser, with_daemon};
 
 /// Runs a command in a pseudo-terminal, and shows its exit code and the terminal's modes behind it.
 fn start(world: &World, command: &str) -> Running {
@@ -154,7 +154,7 @@ fn a_keyring_is_spoken_of_only_if_it_keeps_somebody_waiting() {
     let keyring = KeyringSession::start();
     world.join(&keyring);
     let _daemon = world.start_daemon();
-    let quick = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    let quick = log_in(&world, &sandbox);
     assert!(quick.code == Some(0) && !quick.stderr.contains("the keyring"), "{quick:?}");
 
     // The next client starts a daemon that has read nothing yet.

@@ -104,3 +104,32 @@ fn one_that_fails_is_named_without_its_words_and_login_helps_once_it_works() {
     assert!(login.said().contains("profile default: signed in"), "{login:?}");
     get(&world).succeeded();
 }
+
+#[test]
+fn setup_asks_for_no_oauth_client_where_a_program_gives_the_tokens() {
+    let sandbox = world::sandbox();
+    let world = world_with_program(&sandbox, 3600);
+    let config = || fs::read_to_string(world.path("config/rally-cred/config.toml")).unwrap();
+    let before = config();
+    let words = ["setup", "--units", "no", "--git", "no", "--network", "no", "--completions", "no"];
+    let made = world.client(&words, "").succeeded();
+    assert!(made.stdout.starts_with("nothing to change\n"), "{made:?}");
+    assert!(made.stdout.contains("signed in"), "{made:?}");
+    let mut setup = world.at_terminal(&format!("rally-cred {} --no-browser", words.join(" ")));
+    setup.wait_for_text(&format!("Rally's address [{}]: ", sandbox.base_url()));
+    setup.write("\n");
+    let ended = setup.end().succeeded();
+    assert!(ended.stdout.contains("signed in"), "{ended:?}");
+    assert!(!ended.stdout.contains("Client ID") && !ended.stdout.contains("Allow Access"), "{ended:?}");
+    for flags in
+        [&["--client-id", "x"][..], &["--callback", "http://localhost:1/x"], &["--client-secret-stdin"]]
+    {
+        let refused = world.client(&[&words[..], flags].concat(), "");
+        assert!(refused.code != Some(0) && refused.stderr.contains("has a `token_command`"), "{refused:?}");
+        assert!(refused.remedy().starts_with(&format!("leave {} out", flags[0])), "{refused:?}");
+    }
+    assert_eq!(config(), before);
+    get(&world).succeeded();
+    world.client(&["setup", "--remove"], "").succeeded();
+    assert_eq!(config().trim(), "");
+}

@@ -10,8 +10,8 @@ use rally_cred_tests::world::{self, Ended, Running, World};
 use rally_cred_tests::{browser::Choice, keyring::KeyringSession};
 
 use crate::sign_in::{
-    begin, question, sign_in, signed_in_with_keyring, value, with_browser, with_daemon, world_with_browser,
-    world_with_keyring,
+    begin, log_in, password, question, sign_in, signed_in_with_keyring, value, with_browser, with_daemon,
+    world_with_browser, world_with_keyring,
 };
 
 /// Signs in once, provokes the trouble, signs in again by force, and checks what the person sees; then the first token
@@ -162,11 +162,11 @@ fn a_maintenance_page_comes_in_place_of_json_or_the_connection_breaks() {
 fn the_subscription_does_not_allow_this_address() {
     let (sandbox, world, _daemon) = with_daemon(&[]);
     sandbox.change(|options| options.address_refused = true);
-    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    let login = log_in(&world, &sandbox);
     expect(&login, 4, "address", "");
     // The token itself is good, and is served where the address is allowed.
     sandbox.change(|options| options.address_refused = false);
-    assert!(value(&world.client(&["get"], question(&sandbox)).stdout, "password").is_some());
+    assert!(password(&world, &sandbox).is_some());
 }
 
 #[test]
@@ -204,15 +204,14 @@ fn the_keyring_is_locked() {
 #[test]
 fn the_keyring_is_absent() {
     let (sandbox, world, _daemon) = with_daemon(&[]);
-    let login =
-        world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret).succeeded();
+    let login = log_in(&world, &sandbox).succeeded();
     assert!(login.stderr.contains("no keyring answers"), "{login:?}");
     let status = world.client(&["status"], "");
     assert!(status.stdout.contains("memory"), "{status:?}");
 
     world.configure(&format!("keyring = \"os\"\n{}", world::profile_for(&sandbox)));
     world.client(&["daemon", "restart"], "").succeeded();
-    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    let login = log_in(&world, &sandbox);
     expect(&login, 7, "no keyring answers", "keyring");
 }
 
@@ -243,7 +242,7 @@ fn the_redirect_port_is_taken_and_a_pasted_address_does_it() {
     login.write(&format!("{redirect}\n"));
     let ended = login.end().succeeded();
     assert!(ended.stdout.contains("signed in"), "{ended:?}");
-    world.client(&["get", "--format", "token"], "").succeeded();
+    world.token();
 }
 
 /// Root may listen on low ports, so the right to do so is taken from the daemon.
@@ -268,7 +267,7 @@ fn port_80_is_not_permitted() {
         world::sandbox_with(|options| options.redirect_uri = "http://localhost/callback".to_owned());
     let world = world_with_browser(&sandbox);
     let _daemon = start_daemon_without_low_ports(&world);
-    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    let login = log_in(&world, &sandbox);
     expect(&login, 1, "port 80", "1023");
 }
 
@@ -304,7 +303,7 @@ fn a_damaged_record_is_told_and_the_next_login_mends_it() {
     expect(&got, 3, "no sign-in", "rally-cred login");
     assert!(got.stderr.contains("damaged"), "{got:?}");
     sign_in(&world, &sandbox);
-    assert!(value(&world.client(&["get"], question(&sandbox)).stdout, "password").is_some());
+    assert!(password(&world, &sandbox).is_some());
 }
 
 #[test]
@@ -313,7 +312,7 @@ fn a_record_of_a_later_version_is_left_untouched() {
     let later = r#"{"v":99,"everything":"is different"}"#;
     plant_record(&keyring, &world, later);
     let _daemon = world.start_daemon();
-    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    let login = log_in(&world, &sandbox);
     expect(&login, 7, "not understood", "rally-cred logout");
     let found =
         world.run("secret-tool", &["lookup", "service", "rally-cred", "username", "token:default"], "");
@@ -329,7 +328,7 @@ fn the_keyring_comes_back_while_the_daemon_runs_and_takes_what_waited_for_it() {
     let mut keyring = KeyringSession::start_without_keyring();
     world.join(&keyring);
     let mut daemon = world.start_daemon();
-    let login = world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret);
+    let login = log_in(&world, &sandbox);
     assert!(login.stderr.contains("no keyring answers"), "{login:?}");
     keyring.restart_keyring(true);
     let token = world.client(&["get", "--format", "token"], "").stdout;
@@ -360,8 +359,7 @@ fn a_full_disk_leaves_the_token_in_memory_until_there_is_room_again() {
     let (sandbox, world, keyring) = world_with_keyring();
     let mut daemon = world.start_daemon();
     keyring.set_disk_full(true);
-    let login =
-        world.client(&["login", "--client-secret-stdin"], &sandbox.options().client_secret).succeeded();
+    let login = log_in(&world, &sandbox).succeeded();
     for told in ["warning: the keyring failed", "until the daemon stops"] {
         assert!(login.said().contains(told), "{login:?}");
     }

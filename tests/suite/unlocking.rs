@@ -1,13 +1,14 @@
-//! A keyring that is unlocked late, and a session bus that comes late, with a real gnome-keyring.
+//! A keyring that is unlocked late, and a session bus that comes late or ends early, with a real gnome-keyring.
 //! Does not: repeat what waits for which of them, which the broker's own tests play in virtual time.
 //! Used by: `main`.
 
 use std::process::Command;
 
 use rally_cred_tests::keyring::KeyringSession;
-use rally_cred_tests::world;
+use rally_cred_tests::sandbox::Sandbox;
+use rally_cred_tests::world::{self, Ended, Running, World};
 
-use crate::sign_in::{sign_in, signed_in_with_keyring, with_browser};
+use crate::sign_in::{question, sign_in, signed_in_with_keyring, with_browser};
 
 #[test]
 fn a_get_that_waits_for_a_locked_keyring_is_answered_once_it_is_unlocked() {
@@ -41,19 +42,98 @@ fn a_daemon_that_was_started_before_the_session_bus_saves_what_it_has_once_a_key
     let _daemon = world.start_daemon();
     sign_in(&world, &sandbox);
     assert_eq!(world.status()["profiles"][0]["kept"], false);
-    let credential = "protocol=https\nhost=git.example.com\nusername=me\npassword=pass\n\n";
-    world.client(&["store"], credential).succeeded();
+    world.client(&["store"], CREDENTIAL).succeeded();
 
     let keyring = KeyringSession::start_at(&world.path("run/bus"));
     // Nobody asks the daemon for anything meanwhile.
-    for account in ["static:https://git.example.com", "token:default", "client-secret:default"] {
+    for account in [ITEM_OF_CREDENTIAL, "token:default", "client-secret:default"] {
         while !is_kept(&keyring, account) {}
     }
     assert_eq!(world.status()["profiles"][0]["kept"], true);
 }
 
+/// A password for another server, which the daemon keeps until the keyring takes it.
+const CREDENTIAL: &str = "protocol=https\nhost=git.example.com\nusername=me\npassword=pass\n\n";
+const ITEM_OF_CREDENTIAL: &str = "static:https://git.example.com";
+
+/// A user who is signed in, with the bus where their sessions find it.
+fn signed_in_at_the_users_bus() -> (Sandbox, World, KeyringSession, Running) {
+    let (sandbox, mut world) = with_browser();
+    world.configure(&format!("{}[static]\nhosts = [\"*\"]\n", world::profile_for(&sandbox)));
+    let keyring = KeyringSession::start_at(&world.path("run/bus"));
+    world.set("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", world.path("run/bus").display()));
+    let daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+    (sandbox, world, keyring, daemon)
+}
+
+fn get(world: &World) -> Ended {
+    world.client(&["get", "--format", "token", "--interactive", "never"], "")
+}
+
+#[test]
+fn a_bus_that_ends_and_comes_again_at_its_place_is_found_without_a_restart() {
+    let (_sandbox, world, mut keyring, _daemon) = signed_in_at_the_users_bus();
+    let token = get(&world).succeeded();
+    // What was connected to the old bus reads by the new one.
+    keyring.restart_bus_at(&world.path("run/bus"));
+    world.client(&["lock"], "").succeeded();
+    world.client(&["unlock"], "").succeeded();
+    assert_eq!(get(&world), token);
+    // While there is none, what is in memory is given out.
+    keyring.kill_bus();
+    assert_eq!(get(&world), token);
+    // What is to be saved is saved when the bus is there again, though nobody asks for anything.
+    world.client(&["store"], CREDENTIAL).succeeded();
+    keyring.restart_bus_at(&world.path("run/bus"));
+    while !is_kept(&keyring, ITEM_OF_CREDENTIAL) {}
+}
+
+#[test]
+fn a_renewal_that_waits_for_a_locked_keyring_is_saved_by_way_of_the_next_bus_if_that_one_ends() {
+    let (sandbox, world, mut keyring, _daemon) = signed_in_at_the_users_bus();
+    let old = get(&world).succeeded().stdout;
+    keyring.lock();
+    assert!(sandbox.revoke(old.trim()));
+    let refused = format!("{}\npassword={}\n\n", question(&sandbox).trim_end(), old.trim_end());
+    world.client(&["erase"], refused).succeeded();
+    let new = get(&world).succeeded().stdout;
+    assert_ne!(new, old);
+    keyring.restart_bus_at(&world.path("run/bus"));
+    while !kept(&keyring, "token:default").contains(new.trim()) {}
+}
+
+#[test]
+fn a_bus_at_another_place_is_not_found_and_the_error_names_the_old_one_and_what_helps() {
+    let (_sandbox, mut world, mut keyring, mut daemon) = signed_in_at_the_users_bus();
+    let token = get(&world).succeeded();
+    keyring.restart_bus_at(&world.path("run/bus-of-another-session"));
+    assert_eq!(get(&world), token, "it is in memory");
+    world.client(&["lock"], "").succeeded();
+    world.client(&["unlock"], "");
+    let lost = get(&world);
+    assert_eq!((lost.code, lost.stdout.as_str()), (Some(3), ""), "{lost:?}");
+    assert!(
+        lost.remedy().starts_with("rally-cred daemon restart, in a terminal of your desktop"),
+        "{lost:?}"
+    );
+    let status = world.client(&["status"], "").stdout;
+    let old_place = format!("there is no session bus at unix:path={}: ", world.path("run/bus").display());
+    assert!(status.contains(&old_place), "{status}");
+    // Done literally, where the new address is known.
+    world.join(&keyring);
+    world.client(&["daemon", "restart"], "").succeeded();
+    daemon.wait();
+    assert_eq!(get(&world), token);
+}
+
 fn is_kept(keyring: &KeyringSession, account: &str) -> bool {
+    !kept(keyring, account).is_empty()
+}
+
+/// What the keyring has of ours under this name; empty if nothing.
+fn kept(keyring: &KeyringSession, account: &str) -> String {
     let mut tool = Command::new("secret-tool");
     tool.args(["lookup", "service", "rally-cred", "username", account]).envs(keyring.env());
-    !tool.output().unwrap().stdout.is_empty()
+    String::from_utf8(tool.output().unwrap().stdout).unwrap()
 }

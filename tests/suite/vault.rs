@@ -8,7 +8,7 @@ use rally_cred_core::profile::{FileKey, Keyring};
 use rally_cred_core::vault::{ItemKey, ItemKind, VaultTrouble};
 use rally_cred_proto::Secret;
 use rally_cred_tests::keyring::KeyringSession;
-use rally_credd::vault::{EncryptedFiles, Vault};
+use rally_credd::vault::Places;
 
 /// Names the scenario that a copy of this program plays, in an environment of its own.
 const SCENARIO: &str = "RALLY_CRED_VAULT_SCENARIO";
@@ -53,8 +53,8 @@ async fn a_copy_of_this_program_plays_its_part() {
     let Ok(scenario) = std::env::var(SCENARIO) else { return };
     let file_key = std::env::var(KEY).map_or(FileKey::Passphrase, |file| FileKey::File(file.into()));
     let place = std::env::var(PLACE).map_or(Keyring::Os, |place| Keyring::parse(&place, &file_key).unwrap());
-    let files = EncryptedFiles::of_user(file_key);
-    let vault = Vault::open(&place, &files);
+    let mut places = Places::new(&place);
+    let vault = places.open(&place);
     let mut key = key();
     for action in scenario.split(' ') {
         let outcome = match action.split_once('=').unwrap_or((action, "")) {
@@ -63,7 +63,8 @@ async fn a_copy_of_this_program_plays_its_part() {
                 continue;
             }
             ("save", value) => vault.save(&key, text(value)).await.map(|()| "saved".to_owned()),
-            (unlock @ ("unlock" | "new"), passphrase) => files
+            (unlock @ ("unlock" | "new"), passphrase) => places
+                .files()
                 .unlock(text(passphrase), unlock == "new")
                 .await
                 .map(|()| "open".to_owned())

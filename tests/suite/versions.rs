@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex};
 use std::{fs, net::Shutdown, path::Path, path::PathBuf, thread, time::Duration};
@@ -15,7 +14,7 @@ use rally_cred_proto::{Answer, Ask, VERSION, message::Versioned};
 use rally_cred_tests::{
     generated,
     sandbox::Sandbox,
-    world::{Ended, Running, World, profile_for},
+    world::{Ended, Running, World, profile_for, set_mode},
 };
 use serde_json::Value;
 
@@ -213,12 +212,12 @@ fn with_todays_daemon() -> (Sandbox, World, Running) {
 
 fn private_folder(folder: &Path) {
     fs::create_dir(folder).unwrap();
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(folder, 0o700);
 }
 
 fn listen(path: &Path) -> UnixListener {
     let listener = UnixListener::bind(path).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    set_mode(path, 0o600);
     listener
 }
 

@@ -23,7 +23,7 @@ fn a_program_hears_what_becomes_of_a_token_and_never_sees_it() {
     let line: Value = serde_json::from_str(&held).unwrap();
     assert_eq!((&line["what"], &line["profile"]), (&Value::from("held"), &Value::from("default")));
     assert!(line["expires_at"].is_i64(), "{line}");
-    let token = world.client(&["get", "--format", "token"], "").stdout.trim().to_owned();
+    let token = world.token();
     assert!(!held.contains(&token), "{held}");
 
     assert!(sandbox.revoke(&token));

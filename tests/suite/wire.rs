@@ -5,9 +5,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::{net::Shutdown, os::unix::fs::PermissionsExt, os::unix::net::UnixStream, thread};
 
-use rally_cred_tests::world::World;
+use rally_cred_tests::world::{World, set_mode};
 
-use crate::sign_in::{begin, question, signed_in, value, with_browser, with_daemon};
+use crate::sign_in::{begin, password, question, signed_in, with_browser, with_daemon};
 
 fn connect(world: &World) -> UnixStream {
     UnixStream::connect(world.path("run/rally-cred/agent.sock")).unwrap()
@@ -34,7 +34,7 @@ fn ask(world: &World, line: &str) -> String {
 }
 
 fn assert_still_serving(world: &World) {
-    world.client(&["get", "--format", "token"], "").succeeded();
+    world.token();
 }
 
 #[test]
@@ -125,11 +125,11 @@ fn the_socket_is_closed_to_others() {
 fn a_socket_folder_that_others_can_enter_is_refused_by_name() {
     let (_sandbox, world, _daemon) = signed_in();
     let folder = world.path("run/rally-cred");
-    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    set_mode(&folder, 0o755);
     let got = world.client(&["get", "--format", "token"], "");
     assert_eq!(got.code, Some(1), "{got:?}");
     assert!(got.stderr.contains(&format!("chmod 700 {}", folder.display())), "{got:?}");
-    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(&folder, 0o700);
     assert_still_serving(&world);
 }
 
@@ -188,7 +188,7 @@ fn a_client_of_another_user_is_refused_and_logged() {
     for (path, mode) in
         [("", 0o755), ("run", 0o755), ("run/rally-cred", 0o755), ("run/rally-cred/agent.sock", 0o666)]
     {
-        std::fs::set_permissions(world.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(world.path(path), mode);
     }
     let socket = world.path("run/rally-cred/agent.sock").display().to_string();
     let curl = ["--reuid=65534", "--clear-groups", "curl", "--silent", "--unix-socket", &socket, "http://x/"];
@@ -236,7 +236,7 @@ fn the_redirect_listener_survives_junk_and_takes_the_right_redirect_once() {
     assert!(sandbox.browser().open(redirect.as_str()).is_err());
     let pasted = ask(&world, &format!("{{\"v\":1,\"op\":\"paste\",\"redirect\":\"{redirect}\"}}\n"));
     assert!(pasted.contains(r#""kind":"bad_redirect""#), "{pasted}");
-    assert!(value(&world.client(&["get"], question(&sandbox)).stdout, "password").is_some());
+    assert!(password(&world, &sandbox).is_some());
 }
 
 #[test]

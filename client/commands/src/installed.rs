@@ -225,25 +225,15 @@ pub(crate) fn units(sys: &dyn System) -> Units {
 /// The state of the units in systemd's user manager.
 #[cfg(not(any(windows, target_os = "macos")))]
 pub(crate) fn units(sys: &dyn System) -> Units {
-    let ask = |arguments: &[&str]| {
-        let mut systemctl = Command::new("systemctl");
-        systemctl.arg("--user").args(arguments);
-        sys.output_of(&mut systemctl).ok()
-    };
-    let is_there = ask(&["show", "--property=Version"]).is_some_and(|answer| answer.status.success());
+    let ask = |arguments: &[&str]| systemctl(arguments, sys);
+    let (is_there, _) = ask(&["show", "--property=Version"]);
     if !is_there {
         return Units::NoManager;
     }
-    if let Some(failed) =
-        UNITS.into_iter().find(|unit| ask(&["is-failed", unit]).is_some_and(|answer| answer.status.success()))
-    {
+    if let Some(failed) = UNITS.into_iter().find(|unit| ask(&["is-failed", unit]).0) {
         return Units::Failed(failed);
     }
-    let state = |unit: &str| {
-        ask(&["is-enabled", unit])
-            .map_or_else(String::new, |answer| String::from_utf8_lossy(&answer.stdout).trim().to_owned())
-    };
-    let states = UNITS.map(|unit| (unit, state(unit)));
+    let states = UNITS.map(|unit| (unit, ask(&["is-enabled", unit]).1));
     if let Some((unit, _)) = states.iter().find(|(_, state)| state.starts_with("enabled")) {
         return Units::Enabled(unit);
     }
@@ -254,15 +244,22 @@ pub(crate) fn units(sys: &dyn System) -> Units {
     }
 }
 
+/// Whether the user manager agrees, and what it says.
+#[cfg(not(any(windows, target_os = "macos")))]
+fn systemctl(arguments: &[&str], sys: &dyn System) -> (bool, String) {
+    match sys.output_of(Command::new("systemctl").arg("--user").args(arguments)) {
+        Ok(said) => (said.status.success(), String::from_utf8_lossy(&said.stdout).trim().to_owned()),
+        Err(_) => (false, String::new()),
+    }
+}
+
 /// The process of the service if the socket unit is active, 0 while it is not running. Clients reach no other then.
 #[cfg(not(any(windows, target_os = "macos")))]
 pub(crate) fn process_behind_socket(sys: &dyn System) -> Option<u32> {
     let [socket, service] = UNITS;
     let show = |unit: &str, property: &str| {
-        let mut systemctl = Command::new("systemctl");
-        systemctl.args(["--user", "show", &format!("--property={property}"), "--value", unit]);
-        let shown = sys.output_of(&mut systemctl).ok().filter(|shown| shown.status.success())?;
-        Some(String::from_utf8_lossy(&shown.stdout).trim().to_owned())
+        let (is_known, shown) = systemctl(&["show", &format!("--property={property}"), "--value", unit], sys);
+        is_known.then_some(shown)
     };
     (show(socket, "ActiveState")? == "active").then(|| show(service, "MainPID")?.parse().ok())?
 }

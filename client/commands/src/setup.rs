@@ -92,7 +92,8 @@ fn make(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Resul
     let profile = profile.unwrap_or_else(|| "default".to_owned());
     let is_default = config.default_profile().is_none_or(|name| name == profile);
     autostart::daemon_program(sys)?;
-    answers::check_before(&profile, &config, sys)?;
+    answers::check_before(&profile, &config, options, sys)?;
+    let has_program = config.has_program(&profile);
 
     let mut draft = Draft::default();
     let made = plan(options, path, config, &profile, &mut draft, sys, output)
@@ -113,7 +114,7 @@ fn make(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Resul
             .tell_line(format!("would sign in: {}", Command::of_profile("login", &profile, is_default)))
             .map(|()| 0);
     }
-    if has_changed && has_person {
+    if has_changed && has_person && !has_program {
         output.say(IF_REFUSED);
     }
     // An existing token proves nothing about changed values.
@@ -143,7 +144,8 @@ fn plan(
     let mut plan = Vec::new();
     let mut interview = Interview::new(sys, output);
     let answers = answers::ask(&mut interview, draft, options, &config, profile, sys)?;
-    config.set_profile(profile, &answers.base_url, &answers.client_id, &answers.callback);
+    let client = answers.client.as_ref().map(|client| (&*client.client_id, &*client.callback));
+    config.set_profile(profile, &answers.base_url, client);
     let has_changed = config.has_changed();
     if has_changed {
         plan.extend(Change::Configure { path, text: config.to_string() }.noted());

@@ -4,7 +4,7 @@
 
 mod audit;
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -115,47 +115,42 @@ fn shown(status: &Shown, now: i64) -> String {
         forwarded_by,
         locked,
     } = status;
-    let (release, config, kept) = (plain(release), plain(config), kept(vault));
-    let mut text = format!("daemon   {release} (process {pid})\nconfig   {config}\nkeyring  {kept}\n");
+    let mut lines = vec![
+        ("daemon", format!("{} (process {pid})", plain(release))),
+        ("config", plain(config)),
+        ("keyring", kept(vault)),
+    ];
     if vault.kind == "auto" {
         let others = vault.others.iter().map(|place| plain(place)).collect::<Vec<_>>().join(", ");
-        // Writing to a string cannot fail.
-        match vault.fault.as_ref().and_then(|fault| fault.remedy.as_ref()) {
-            Some(remedy) => writeln!(text, "         try: {}", plain(&remedy.to_string())).ok(),
+        let more = match vault.fault.as_ref().and_then(|fault| fault.remedy.as_ref()) {
+            Some(remedy) => Some(format!("try: {}", plain(&remedy.to_string()))),
             None if others.is_empty() || vault.keeps == Some(true) => None,
-            None => {
-                writeln!(text, "         {others} could be used too: rally-cred keyring migrate --help").ok()
-            }
+            None => Some(format!("{others} could be used too: rally-cred keyring migrate --help")),
         };
+        lines.extend(more.map(|more| ("", more)));
     }
-    if let Some(locked) = locked {
-        writeln!(text, "lock     {}", lock(locked, now)).ok();
-    }
-    if let Some(near) = forwarded_by {
-        // Writing to a string cannot fail.
-        writeln!(text, "machine  {}, by the forwarded socket", plain(near)).ok();
-    }
+    lines.extend(locked.as_ref().map(|locked| ("lock", lock(locked, now))));
+    lines.extend(
+        forwarded_by.iter().map(|near| ("machine", format!("{}, by the forwarded socket", plain(near)))),
+    );
     if !forwards.is_empty() {
-        writeln!(text, "forward  {} (by the forwarded socket)", plain(&forwards.join(", "))).ok();
+        lines.push(("forward", format!("{} (by the forwarded socket)", plain(&forwards.join(", ")))));
     }
     if !static_hosts.is_empty() {
-        writeln!(text, "stores   {}", plain(&static_hosts.join(", "))).ok();
+        lines.push(("stores", plain(&static_hosts.join(", "))));
     }
-    for (name, value) in network.iter().flatten() {
-        writeln!(text, "network  {}={}", plain(name), plain(value)).ok();
-    }
-    if let Some(confinement) = confinement {
-        writeln!(text, "confined {}", confined(*confinement)).ok();
-    }
+    let variables = network.iter().flatten();
+    lines.extend(variables.map(|(name, value)| ("network", format!("{}={}", plain(name), plain(value)))));
+    lines.extend(confinement.map(|confinement| ("confined", confined(confinement))));
+    let mut text: String = lines.iter().map(|(name, value)| format!("{name:<8} {value}\n")).collect();
     if profiles.is_empty() {
         text.push_str("\nno profile is configured\n");
     }
     for profile in profiles {
         let default = if profile.default { " (default)" } else { "" };
-        write!(text, "\n{}{default}  {}\n", plain(&profile.profile), plain(&profile.base_url)).ok();
-        for (name, value) in lines(profile, forwarded_by.as_deref(), now) {
-            writeln!(text, "  {name:<8} {value}").ok();
-        }
+        text += &format!("\n{}{default}  {}\n", plain(&profile.profile), plain(&profile.base_url));
+        let lines = lines_of(profile, forwarded_by.as_deref(), now);
+        text.extend(lines.iter().map(|(name, value)| format!("  {name:<8} {value}\n")));
     }
     text.extend(gateways.iter().map(gateway::shown::lines));
     text
@@ -181,10 +176,8 @@ pub(crate) fn confined(confinement: Confinement) -> String {
     ];
     let on: Vec<_> = parts.iter().filter(|(is_on, ..)| *is_on).map(|(_, what, _)| *what).collect();
     let mut text = if on.is_empty() { "nothing".to_owned() } else { on.join(", ") };
-    for (_, what, why) in parts.iter().filter(|(is_on, ..)| !is_on) {
-        // Writing to a string cannot fail.
-        write!(text, "; not {what}: {why}").ok();
-    }
+    let off = parts.iter().filter(|(is_on, ..)| !is_on);
+    text.extend(off.map(|(_, what, why)| format!("; not {what}: {why}")));
     text
 }
 
@@ -206,36 +199,28 @@ fn kept(vault: &VaultStatus) -> String {
     format!("{} ({how})", plain(kind))
 }
 
-fn lines(profile: &ProfileStatus, near: Option<&str>, now: i64) -> Vec<(&'static str, String)> {
+fn lines_of(profile: &ProfileStatus, near: Option<&str>, now: i64) -> Vec<(&'static str, String)> {
+    let ProfileStatus { username, obtained_at, expires_at, renews_at, checked, held_turns, fault, .. } =
+        profile;
+    let ago = |at: i64| format!("{} ({} ago)", moment(at), span(now - at));
+    let ahead = |at: i64| format!("{} (in {})", moment(at), span(at - now));
     let mut lines = vec![("state", state(profile, near))];
-    if let Some(name) = &profile.username {
-        lines.push(("user", plain(name)));
-    }
-    if let Some(at) = profile.obtained_at {
-        lines.push(("since", format!("{} ({} ago)", moment(at), span(now - at))));
-    }
-    match profile.expires_at {
-        Some(at) if at > now => lines.push(("until", format!("{} (in {})", moment(at), span(at - now)))),
-        Some(at) => lines.push(("until", format!("{} ({} ago)", moment(at), span(now - at)))),
-        None => {}
-    }
-    if let Some(at) = profile.renews_at {
-        lines.push(("renewal", format!("{} (in {})", moment(at), span(at - now))));
-    }
-    if let Some(is_taken) = profile.checked {
+    lines.extend(username.iter().map(|name| ("user", plain(name))));
+    lines.extend(obtained_at.map(|at| ("since", ago(at))));
+    lines.extend(expires_at.map(|at| ("until", if at > now { ahead(at) } else { ago(at) })));
+    lines.extend(renews_at.map(|at| ("renewal", ahead(at))));
+    lines.extend(checked.map(|is_taken| {
         let takes = if is_taken { "takes" } else { "does not take" };
-        lines.push(("check", format!("Rally {takes} the token")));
-    }
-    if let Some(turns) = profile.held_turns {
-        lines.push(("turns", format!("{turns} of Rally's 12 are held by programs")));
-    }
+        ("check", format!("Rally {takes} the token"))
+    }));
+    lines.extend(held_turns.map(|turns| ("turns", format!("{turns} of Rally's 12 are held by programs"))));
     if profile.waiting > 0 {
         lines.push(("waiting", format!("{} callers", profile.waiting)));
     }
-    if let Some(fault) = &profile.fault {
-        lines.push(("problem", plain(&fault.what)));
-        lines.extend(fault.why.as_ref().map(|why| ("why", plain(why))));
-        lines.extend(fault.remedy.as_ref().map(|remedy| ("try", plain(&remedy.to_string()))));
+    if let Some(Fault { what, why, remedy, .. }) = fault {
+        lines.push(("problem", plain(what)));
+        lines.extend(why.iter().map(|why| ("why", plain(why))));
+        lines.extend(remedy.iter().map(|remedy| ("try", plain(&remedy.to_string()))));
     }
     lines
 }

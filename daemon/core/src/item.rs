@@ -29,16 +29,11 @@ enum Keeping {
     #[default]
     No,
     /// `is_outdated`: what the account holds has changed since the write began.
-    Writing {
-        epoch: Epoch,
-        text: Option<Secret>,
-        is_outdated: bool,
-    },
-    RetryAt(Tick),
+    Writing { epoch: Epoch, text: Option<Secret>, is_outdated: bool },
+    /// `awaits_unlock`: the vault was locked or had not come.
+    Retry { at: Tick, awaits_unlock: bool },
     /// The item is up to date; `lasts`: beyond the life of the daemon.
-    Yes {
-        lasts: bool,
-    },
+    Yes { lasts: bool },
 }
 
 #[derive(Debug)]
@@ -106,12 +101,17 @@ impl Item {
     }
 
     pub(crate) fn again_at(&self) -> Option<Tick> {
-        if let Keeping::RetryAt(at) = self.keeping { Some(at) } else { None }
+        if let Keeping::Retry { at, .. } = self.keeping { Some(at) } else { None }
     }
 
-    /// A write that waits to be tried again is due now.
+    /// Whether a write waits for the vault to be unlocked, or to come.
+    pub(crate) fn awaits_unlock(&self) -> bool {
+        matches!(self.keeping, Keeping::Retry { awaits_unlock: true, .. })
+    }
+
+    /// A write that waits for that is due now.
     pub(crate) fn hurry(&mut self, now: Tick) {
-        if let Keeping::RetryAt(at) = &mut self.keeping {
+        if let Keeping::Retry { at, awaits_unlock: true } = &mut self.keeping {
             *at = now;
         }
     }
@@ -173,7 +173,7 @@ impl Item {
             }
             Ok(Changed::Conflict(_)) => {
                 self.conflicts = 0;
-                self.retry(retry_at);
+                self.retry(false, retry_at);
                 Written::Failed(VaultTrouble::Failed("another program keeps changing the item".to_owned()))
             }
             Err(trouble) => {
@@ -182,7 +182,7 @@ impl Item {
                     self.unsure.truncate(MOST_UNSURE - 1);
                     self.unsure.insert(0, text);
                 }
-                self.retry(retry_at);
+                self.retry(trouble.awaits_person(), retry_at);
                 Written::Failed(trouble)
             }
         })
@@ -197,9 +197,9 @@ impl Item {
         self.unsure.iter().any(|unsure| is_same(unsure.as_ref(), text))
     }
 
-    /// Leaves the item alone for a while.
-    pub(crate) fn retry(&mut self, retry_at: impl FnOnce(u32) -> Tick) {
+    /// Leaves the item alone for a while. `awaits_unlock`: or until the vault is unlocked, or comes.
+    pub(crate) fn retry(&mut self, awaits_unlock: bool, retry_at: impl FnOnce(u32) -> Tick) {
         self.failures += 1;
-        self.keeping = Keeping::RetryAt(retry_at(self.failures));
+        self.keeping = Keeping::Retry { at: retry_at(self.failures), awaits_unlock };
     }
 }

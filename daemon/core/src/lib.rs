@@ -29,7 +29,7 @@ mod waiter;
 pub use account::authorization_url;
 pub use broker::{Broker, Facts};
 pub use profile::kv2;
-pub use record::{for_readers, is_later, is_newer_for_readers, is_of_later_version};
+pub use record::{for_readers, is_later, is_newer_for_readers, is_of_later_version, is_same_grant};
 pub use sent::Sent;
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ const FIRST_REST: Ticks = Ticks::seconds(1);
 const SHORTEST_REST: Ticks = Ticks(200);
 
 /// Longest pause of our own choosing: short enough to be back soon after an outage.
-const LONGEST_REST: Ticks = Ticks::seconds(300);
+pub const LONGEST_REST: Ticks = Ticks::seconds(300);
 
 /// Longest `Retry-After` that is honoured.
 const LONGEST_RETRY_AFTER: u32 = 3600;

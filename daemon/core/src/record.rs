@@ -183,6 +183,18 @@ pub fn is_later(text: &Secret, than: &Secret) -> bool {
     obtained_at(text) > obtained_at(than)
 }
 
+/// Whether two records of a token are of one grant, however they were written.
+pub fn is_same_grant(text: &Secret, other: &Secret) -> bool {
+    #[derive(Deserialize)]
+    struct Grant {
+        refresh_token: Secret,
+    }
+    let refresh_token =
+        |text: &Secret| serde_json::from_str(text.expose()).ok().map(|Grant { refresh_token }| refresh_token);
+    text.matches(other)
+        || refresh_token(text).zip(refresh_token(other)).is_some_and(|(one, other)| one.matches(&other))
+}
+
 /// Whether a later version of rally-cred wrote the record, which is not to be touched then.
 pub fn is_of_later_version(text: &Secret) -> bool {
     serde_json::from_str(text.expose()).is_ok_and(|Object(Versioned { v })| v > VERSION)

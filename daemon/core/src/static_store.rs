@@ -33,6 +33,8 @@ pub(super) struct HostStore {
     waiting: VecDeque<Waiting>,
     /// The vault is locked. It is asked again once it is unlocked, or for a caller who does not wait for that.
     is_shut: bool,
+    /// The vault answered last, and not because it was locked, that it could not do what it was asked.
+    has_refused: bool,
 }
 
 #[derive(Debug, Default)]
@@ -116,13 +118,13 @@ impl HostStore {
 
     /// Whether something waits for the vault to be unlocked, or to come.
     pub(super) fn awaits_vault(&self) -> bool {
-        self.is_shut && !self.waiting.is_empty() || self.has_unkept()
+        self.is_shut && !self.waiting.is_empty() || self.has_unkept() && !self.has_refused
     }
 
     /// Goes on with that.
     pub(super) fn vault_unlocked(&mut self, step: &mut Step<'_>) {
         self.is_shut = false;
-        if self.has_unkept() {
+        if self.has_unkept() && !self.has_refused {
             self.keep(step);
         }
         self.advance(step);
@@ -324,6 +326,7 @@ impl HostStore {
     }
 
     fn loaded(&mut self, step: &mut Step<'_>, outcome: &Read) {
+        self.has_refused = is_refusal(outcome);
         let was = match std::mem::replace(&mut self.known, Known::Unread) {
             Known::Loading { was, .. } => was,
             Known::Unread | Known::Held(_) => None,
@@ -426,6 +429,7 @@ impl HostStore {
     /// What the vault does not take is not held either, and whoever stored it is told so.
     fn changed(&mut self, step: &mut Step<'_>, outcome: &Result<Changed, VaultTrouble>) {
         let Some(Writing { ask, text, again, .. }) = self.writing.take() else { return };
+        self.has_refused = is_refusal(outcome);
         match outcome {
             Ok(Changed::Done) => {
                 if let Known::Held(held) = &mut self.known {
@@ -493,6 +497,11 @@ impl HostStore {
             None => told,
         }
     }
+}
+
+/// Whether the vault was asked in vain, though it was open.
+fn is_refusal<T>(outcome: &Result<T, VaultTrouble>) -> bool {
+    outcome.as_ref().is_err_and(|trouble| !trouble.awaits_person())
 }
 
 /// A `get` that cannot be looked up gets no match, with the reason, so that git asks its other helpers.

@@ -21,6 +21,8 @@ pub(super) struct Step<'a> {
     pub(super) keyring: Keyring,
     /// Nothing is handed out.
     pub(super) is_locked: bool,
+    /// Nothing is begun whose end would be cut short.
+    pub(super) is_stopping: bool,
     pub(super) jobs: Jobs,
     pub(super) effects: Vec<Effect>,
     /// Requests that waited for this profile to be read, which it is.

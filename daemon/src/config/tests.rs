@@ -3,7 +3,11 @@
 //! Used by: `cargo test`.
 
 use super::*;
-use rally_cred_core::kv2::{Address, ServerToken};
+use rally_cred_core::{
+    kv2::{Address, ServerToken},
+    profile::GatewaySettings,
+};
+use rally_cred_proto::gateway::Way;
 
 const PATH: &str = "/x/config.toml";
 

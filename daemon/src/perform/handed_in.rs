@@ -4,7 +4,10 @@
 
 use std::{env, io::Read as _};
 
-use rally_cred_core::vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble, is_same};
+use rally_cred_core::{
+    is_same_grant,
+    vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble},
+};
 use rally_cred_proto::{
     Secret,
     frame::MAX_FRAME,
@@ -29,17 +32,18 @@ pub(super) async fn load(vault: &Vault, key: &ItemKey) -> Read {
     }
 }
 
-/// Makes the change. Whoever believes the vault to hold what the file has is right if it holds nothing.
+/// Makes the change. Whoever believes the vault to hold the grant that the file has is right if it holds nothing; the file
+/// may have it in another release's words, or with an access token that Rally has refused.
 pub(super) async fn change(vault: &Vault, change: Change) -> Result<Changed, VaultTrouble> {
     let changed = vault.change(change.clone()).await?;
-    match changed {
-        Changed::Conflict(None) if change.from.is_some() => match file_for(&change.key)? {
-            handed_in if is_same(handed_in.as_ref(), change.from.as_ref()) => {
+    match (changed, &change.from) {
+        (Changed::Conflict(None), Some(from)) => match file_for(&change.key)? {
+            Some(handed_in) if is_same_grant(&handed_in, from) => {
                 vault.change(Change { from: None, ..change }).await
             }
             _ => Ok(Changed::Conflict(None)),
         },
-        changed => Ok(changed),
+        (changed, _) => Ok(changed),
     }
 }
 

@@ -18,8 +18,8 @@ use rally_cred_core::{
     vault::{ItemKey, ItemKind, VaultTrouble, is_same},
 };
 
-/// Does the step, tells the client of each item, and answers it. `is_in_use`: the daemon keeps its tokens in `to` already,
-/// so that what is there is newer.
+/// Does the step, tells the client of each item, and answers it; begins with no further item once the client has left.
+/// `is_in_use`: the daemon keeps its tokens in `to` already, so that what is there is newer.
 pub(super) async fn run(
     driver: Driver,
     id: AskId,
@@ -30,7 +30,8 @@ pub(super) async fn run(
     let tell = |key: &ItemKey, fate| {
         driver.tell(id, Event::Item(MovedItem { item: key.account(), fate }));
     };
-    let outcome = move_all(&from, &to, step, is_in_use, &tell).await;
+    let is_wanted = || driver.has_asker(id);
+    let outcome = move_all(&from, &to, step, is_in_use, &is_wanted, &tell).await;
     driver.reply(id, outcome.map_or_else(Reply::Error, |()| Reply::Done));
 }
 
@@ -39,12 +40,13 @@ async fn move_all(
     to: &Vault,
     step: MoveStep,
     is_in_use: bool,
+    is_wanted: &impl Fn() -> bool,
     tell: &impl Fn(&ItemKey, Fate),
 ) -> Result<(), Fault> {
     let accounts = from.accounts().await.map_err(|trouble| trouble.fault())?;
     let keys = accounts.iter().filter_map(|account| ItemKey::of_account(account));
     // What a check has left is worth nothing.
-    for key in keys.filter(|key| key.kind != ItemKind::Check) {
+    for key in keys.filter(|key| key.kind != ItemKind::Check).take_while(|_| is_wanted()) {
         let fate = move_one(from, to, &key, step, is_in_use).await;
         let fate = fate.map_err(|(side, trouble)| {
             let fault = trouble.fault();

@@ -52,15 +52,12 @@ fn put(items: &mut HashMap<ItemKey, Secret>, key: ItemKey, value: Option<Secret>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vault::{EncryptedFiles, Vault};
-    use rally_cred_core::{
-        profile::{FileKey, Keyring},
-        vault::ItemKind,
-    };
+    use crate::vault::Places;
+    use rally_cred_core::{profile::Keyring, vault::ItemKind};
 
     #[tokio::test(flavor = "current_thread")]
     async fn memory_keeps_each_kind_apart_until_it_is_erased() {
-        let vault = Vault::open(&Keyring::Memory, &EncryptedFiles::of_user(FileKey::Passphrase));
+        let vault = Places::new(&Keyring::Memory).open(&Keyring::Memory);
         let token = ItemKey { kind: ItemKind::Token, name: "work".to_owned() };
         let client_secret = ItemKey { kind: ItemKind::ClientSecret, ..token.clone() };
         vault.save(&token, Secret::parse("one".to_owned()).unwrap()).await.unwrap();

@@ -11,7 +11,7 @@ use rally_cred_proto::{Secret, message::Flaw};
 
 pub use file::EncryptedFiles;
 use rally_cred_core::{
-    profile::Keyring,
+    profile::{FileKey, Keyring},
     vault::{Change, Changed, ItemKey, Read, VaultTrouble},
 };
 use thread::Store;
@@ -33,6 +33,13 @@ mod watch;
 /// will do. A slower person loses nothing: the prompt stays, and once it is answered, the keyring is unlocked for the
 /// next call. The daemon's callers do not wait for this, since the broker answers each by its own deadline.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the process knows of the places on this machine, whichever of them the config file chooses at the moment. A write
+/// may hang in the keyring's prompt while another place is chosen and this one again: it must not undo a newer one.
+pub struct Places {
+    keyring: Arc<thread::KeyringThread>,
+    files: EncryptedFiles,
+}
 
 /// A handle on the place where secrets are kept. Clones share the place.
 #[derive(Clone)]
@@ -75,38 +82,53 @@ enum Place {
     Server(Arc<kv2::Server>),
 }
 
-impl Vault {
-    /// Opens the configured place; nothing is touched before the first call. `files`: the encrypted ones, which a person
-    /// may have unlocked already. `Auto` and `Os` are the same here: the
+impl Places {
+    /// Nothing is touched before the first call.
+    pub fn new(choice: &Keyring) -> Self {
+        let key = if let Keyring::File(key) = choice { key.clone() } else { FileKey::default() };
+        Self { keyring: on_thread(keyring::open), files: EncryptedFiles::of_user(key) }
+    }
+
+    /// Opens the place that was chosen; nothing is touched before the first call. `Auto` and `Os` are the same here: the
     /// broker decides what to do about a missing keyring.
-    pub fn open(choice: &Keyring, files: &EncryptedFiles) -> Self {
-        match choice {
-            Keyring::Auto | Keyring::Os => Self::on_thread(keyring::open),
-            Keyring::Memory => Self(Place::Memory(Arc::default())),
-            Keyring::Keyutils => Self::on_thread(open_keyutils),
+    pub fn open(&mut self, choice: &Keyring) -> Vault {
+        Vault(match choice {
+            Keyring::Auto | Keyring::Os => Place::Keyring(Arc::clone(&self.keyring)),
+            Keyring::Memory => Place::Memory(Arc::default()),
+            Keyring::Keyutils => Place::Keyring(on_thread(open_keyutils)),
             Keyring::File(key) => {
-                let files = files.opened_by(key);
-                Self::on_thread(move || Ok(files.store()))
+                self.files = self.files.opened_by(key);
+                let files = self.files.clone();
+                Place::Keyring(on_thread(move || Ok(files.store())))
             }
             Keyring::Helper(name) => {
                 let name = name.clone();
-                Self::on_thread(move || Ok(Box::new(helper::Helper::new(name.clone()))))
+                Place::Keyring(on_thread(move || Ok(Box::new(helper::Helper::new(name.clone())))))
             }
-            Keyring::Kv2(settings) => Self(Place::Server(Arc::new(kv2::Server::new(Arc::clone(settings))))),
-        }
+            Keyring::Kv2(settings) => Place::Server(Arc::new(kv2::Server::new(Arc::clone(settings)))),
+        })
     }
 
+    /// The encrypted files, which a person may have unlocked already.
+    pub fn files(&self) -> &EncryptedFiles {
+        &self.files
+    }
+}
+
+/// A place whose calls may block.
+fn on_thread(
+    open: impl Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync + 'static,
+) -> Arc<thread::KeyringThread> {
+    Arc::new(thread::KeyringThread::new(open, PATIENCE))
+}
+
+impl Vault {
     /// By how many milliseconds the calendar of a shared vault is ahead of this machine's, at least and at most.
     pub fn calendar(&self) -> Option<(i64, i64)> {
         match &self.0 {
             Place::Server(server) => server.calendar(),
             Place::Keyring(_) | Place::Memory(_) => None,
         }
-    }
-
-    /// A place whose calls may block.
-    fn on_thread(open: impl Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync + 'static) -> Self {
-        Self(Place::Keyring(Arc::new(thread::KeyringThread::new(open, PATIENCE))))
     }
 
     /// Reports each time that the keyring of this session may have been unlocked or may have come, until a report breaks.
@@ -211,5 +233,22 @@ impl Vault {
             }
             Place::Server(server) => server.write(key, value).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_hangs_in_the_keyring_is_known_once_the_keyring_is_chosen_again() {
+        let mut places = Places::new(&Keyring::Auto);
+        let mut open = |choice| match places.open(choice).0 {
+            Place::Keyring(thread) => thread,
+            Place::Memory(_) | Place::Server(_) => panic!("no keyring"),
+        };
+        let before = open(&Keyring::Auto);
+        open(&Keyring::Keyutils);
+        assert!(Arc::ptr_eq(&before, &open(&Keyring::Os)));
     }
 }

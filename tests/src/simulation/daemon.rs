@@ -10,6 +10,7 @@ use rally_cred_core::{
     answer::TokenForm,
     event::{AskId, Consent, Epoch, GatewayPlan, Program},
     profile::Keyring,
+    vault::Change,
 };
 use rally_cred_proto::Secret;
 
@@ -54,6 +55,8 @@ pub(super) enum Coming {
     Lends(AskId),
     /// A request is over for whoever asked.
     Leaves(AskId),
+    /// Whoever watches the vault has looked at it for the first time.
+    Watches,
 }
 
 /// A daemon.
@@ -69,6 +72,8 @@ pub(super) struct Daemon {
     pub(super) promises: Promises,
     /// Whether it hears when the keyring is unlocked.
     pub(super) watches_vault: bool,
+    /// The writes of tokens, client secrets and gateways that are under way.
+    pub(super) saves: BTreeMap<Epoch, Change>,
     /// Whether it hears when the network is another.
     pub(super) watches_network: bool,
     pub(super) watchers: Watchers,
@@ -120,6 +125,7 @@ impl Daemon {
             answered: Vec::new(),
             promises: Promises::default(),
             watches_vault: false,
+            saves: BTreeMap::new(),
             watches_network: false,
             watchers: Watchers::default(),
             lending: Lending::default(),
@@ -157,6 +163,7 @@ impl Daemon {
         self.watchers.ended();
         self.lending = Lending::default();
         self.turns = Turns::default();
+        self.saves.clear();
         self.gateway_reads.clear();
         self.asked_of.clear();
         self.fresh.clear();
@@ -168,9 +175,16 @@ impl Daemon {
 
     /// It uses another keyring from now on; calls that are under way go on.
     pub(super) fn open_vault(&mut self, keyring: &Keyring) {
-        let old = std::mem::replace(&mut self.vault, SimVault::open(keyring, self.bugs));
-        self.left_vaults.retain(|vault| vault.next_at().is_some());
-        self.left_vaults.push(old);
+        let is_memory = keyring.is_memory();
+        if !is_memory && !self.vault.is_memory() {
+            return;
+        }
+        // The way to the keyring is the same all the time, but memory is new.
+        let known = self.left_vaults.iter().position(|vault| !is_memory && !vault.is_memory());
+        let vault = known.map(|at| self.left_vaults.swap_remove(at));
+        let vault = vault.unwrap_or_else(|| SimVault::open(keyring, self.bugs));
+        self.left_vaults.push(std::mem::replace(&mut self.vault, vault));
+        self.left_vaults.retain(|vault| !vault.is_memory() || vault.next_at().is_some());
     }
 
     /// The vault that has something to say by this tick.

@@ -748,8 +748,12 @@ impl Fleet {
         self.kept().is_some_and(|kept| self.honoured.contains_key(&kept))
     }
 
-    /// What Rally gave last for the sign-in in the vault is there, unless the daemon that got it is dead.
-    fn newest_is_kept(&self) -> Result<(), Broken> {
+    /// What Rally gave last for the sign-in in the vault is there, once all that is under way has come to its end, unless
+    /// the daemon that got it is dead.
+    fn newest_is_kept(&mut self) -> Result<(), Broken> {
+        while let Some(((last, _), _)) = self.queue.last_key_value() {
+            self.pass(*last - self.tick)?;
+        }
         let kept = self.kept().unwrap_or_default();
         match self.origins.get(&kept).and_then(|sign_in| self.given.get(sign_in)) {
             Some((token, of)) if *token != kept && self.is_there(*of) => {

@@ -156,6 +156,7 @@ impl History {
         while self.events < events {
             self.step += 1;
             let taken = self.step_by_chance().and_then(|()| {
+                self.each_daemon(Self::tries_again)?;
                 self.daemons.iter().try_for_each(|daemon| daemon.promises.nobody_waits_too_long(self.tick))
             });
             if let Err(broken) = taken {
@@ -239,7 +240,7 @@ impl History {
                 self.each_daemon(|history| {
                     history.deliver_due()?;
                     history.play_event(Event::TimePassed)?;
-                    history.play_event(Event::Woke)
+                    history.may_be_online(Event::Woke)
                 })
             }
             90 => {
@@ -337,7 +338,9 @@ impl History {
                     self.me().promises.came_back(epoch);
                 }
                 self.vault_answers(&outcome);
-                self.hear(epoch, outcome)?;
+                if !self.is_saved_again(epoch, &outcome)? {
+                    self.hear(epoch, outcome)?;
+                }
             }
         }
         loop {
@@ -377,6 +380,9 @@ impl History {
                 let failed = !matches!(&raw, RawAnswer::Arrived { status: 200, .. }) || mood != Mood::Well;
                 let (tick, by_network) = (self.tick, matches!(mood, Mood::Unreachable | Mood::Losing));
                 self.me().promises.post_ended(profile, epoch, failed, by_network, tick)?;
+                if let (true, TokenForm::Refresh { .. }) = (by_network, &form) {
+                    self.me().promises.is_held_up(profile);
+                }
                 if let RawAnswer::Arrived { body, .. } = &raw
                     && let Ok(answer) = serde_json::from_slice::<serde_json::Value>(body)
                     && let Some(token) = answer.get("access_token").and_then(|token| token.as_str())
@@ -428,6 +434,10 @@ impl History {
                 })
             }
             Coming::Leaves(id) => return self.leaves(id),
+            Coming::Watches if matches!(self.health, Health::Works | Health::Fails) => {
+                return self.keyring_opens();
+            }
+            Coming::Watches => return Ok(()),
             Coming::Lends(id) => {
                 self.lends(id);
                 return Ok(());

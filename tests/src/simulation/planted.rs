@@ -97,6 +97,8 @@ pub enum Planted {
     OneDoor,
     /// That the vault was unlocked is not heard.
     DeafToUnlock,
+    /// What the vault did not take is put to it again without pause.
+    RestlessSaves,
     /// That the network is another is not heard.
     DeafToNetwork,
     /// Nothing that happens ends a loan of a token.
@@ -170,7 +172,11 @@ impl Planted {
             "another machine gets tokens and status of the profiles that are forwarded, and begins nothing",
         ),
         (Self::DeafToUnlock, "whoever waits for a locked vault is served once it is unlocked"),
-        (Self::DeafToNetwork, "nobody is refused for want of the network before"),
+        (Self::RestlessSaves, "what the vault does not take is put to it ever more rarely"),
+        (
+            Self::DeafToNetwork,
+            "once the network is another, a renewal that failed for want of one is tried again",
+        ),
         (Self::DeafLoans, "no gateway sends a token that was reported, signed out or locked"),
         (Self::LongLoans, "no gateway sends a token past its end, or for over a second without a question"),
         (Self::LateLoans, "what a gateway asked for before something changed is sent once"),

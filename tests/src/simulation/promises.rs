@@ -26,6 +26,10 @@ const MOST_FAILURES_A_MINUTE: usize = 40;
 /// seconds, and `status --check` has its own.
 const MOST_LOOK_UPS_A_MINUTE: usize = 15;
 
+/// Most writes of one item in a minute that the vault does not take: pauses double from five seconds, and a caller or a
+/// renewal may have it try at once.
+const MOST_UNSAVED_A_MINUTE: usize = 20;
+
 /// The profile that the forwarded socket gives, which is the default one.
 const FORWARDED: &str = "p0";
 
@@ -51,7 +55,11 @@ pub(super) struct Promises {
     failures: BTreeMap<usize, Vec<Tick>>,
     /// By profile whose last token request failed for want of a network: how often that is another since.
     cut_off: BTreeMap<usize, Cut>,
+    /// By profile: what became of its renewals for want of a network.
+    held_up: BTreeMap<usize, HeldUp>,
     look_ups: HashMap<String, Vec<Tick>>,
+    /// By item: when the vault did not take it, of late.
+    unsaved: BTreeMap<String, Vec<Tick>>,
     /// By profile: the question to the source of its client secret, or to the program that gives its tokens.
     fetches: BTreeMap<usize, Epoch>,
     /// What the daemon must not end before: renewals and writes, with their profiles.
@@ -78,6 +86,20 @@ struct Cut {
     /// Whether the network is another since the last.
     is_over: bool,
 }
+
+/// A profile's renewals that failed for want of a network.
+#[derive(Debug, Default)]
+struct HeldUp {
+    /// Whether the last token request is one.
+    is_last: bool,
+    /// Whether the network is another since, so that it is to be tried again.
+    is_due: bool,
+    /// How often the network was another after one, since a token came.
+    early: usize,
+}
+
+/// As often in a row, another network is sure to have a renewal tried again at once.
+const SURELY_EARLY: usize = 3;
 
 /// A promise that was broken.
 pub(super) type Broken = String;
@@ -305,6 +327,7 @@ impl Promises {
 
     pub(super) fn locked(&mut self) {
         self.is_locked = true;
+        self.held_up.values_mut().for_each(|held_up| (held_up.is_last, held_up.is_due) = (false, false));
         self.unsaid(|_| true);
     }
 
@@ -410,6 +433,7 @@ impl Promises {
 
     /// At most one token request per profile at a time.
     pub(super) fn posts(&mut self, profile: usize, epoch: Epoch) -> Result<(), Broken> {
+        self.goes_on(profile);
         match self.posts.insert(profile, epoch) {
             Some(other) => Err(format!("profile {profile} has two token requests, {other:?} and {epoch:?}")),
             None => Ok(()),
@@ -426,8 +450,27 @@ impl Promises {
 
     /// Another keyring lets go what was on its way to the old one, and the question to the source of a client secret.
     pub(super) fn moved(&mut self, profile: usize) {
+        // The client secret is asked for anew, and may not be had unasked.
+        self.goes_on(profile);
         self.fetches.remove(&profile);
         self.awaited.retain(|_, of| *of != Some(profile));
+    }
+
+    /// What the vault does not take is put to it ever more rarely.
+    pub(super) fn saved(&mut self, account: String, is_taken: bool, now: Tick) -> Result<(), Broken> {
+        if is_taken {
+            self.unsaved.remove(&account);
+            return Ok(());
+        }
+        let unsaved = self.unsaved.entry(account.clone()).or_default();
+        unsaved.push(now);
+        unsaved.retain(|at| (now - *at) < Ticks::seconds(60));
+        match unsaved.len() {
+            count if count > MOST_UNSAVED_A_MINUTE => {
+                Err(format!("{account} was put to the vault {count} times within a minute"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// At most one question to a profile's source at a time.
@@ -477,6 +520,39 @@ impl Promises {
         self.cut_off.values_mut().for_each(|cut| cut.is_over = true);
     }
 
+    /// A renewal has failed for want of a network.
+    pub(super) fn is_held_up(&mut self, profile: usize) {
+        self.held_up.entry(profile).or_default().is_last = true;
+    }
+
+    /// What the profile does next is not due to the network any more.
+    pub(super) fn goes_on(&mut self, profile: usize) {
+        if let Some(held_up) = self.held_up.get_mut(&profile) {
+            (held_up.is_last, held_up.is_due) = (false, false);
+        }
+    }
+
+    /// The network is another, or may be after a sleep.
+    pub(super) fn may_be_online(&mut self) {
+        for held_up in self.held_up.values_mut().filter(|held_up| held_up.is_last) {
+            held_up.is_last = false;
+            held_up.early += 1;
+            held_up.is_due = held_up.early <= SURELY_EARLY;
+        }
+    }
+
+    /// Once the network is another, a renewal that failed for want of one is tried again, though nobody asks. `is_idle`:
+    /// this profile is signed in, and does nothing.
+    pub(super) fn tries_again(&self, is_idle: impl Fn(usize) -> bool) -> Result<(), Broken> {
+        let mut due = self.held_up.iter().filter(|(_, held_up)| held_up.is_due && !self.is_ending());
+        match due.find(|(profile, _)| is_idle(**profile)) {
+            Some((profile, _)) => Err(format!(
+                "the network is another, and the renewal of profile {profile} is not tried again that failed for want of one"
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Nobody is refused for want of the network before. A network that comes and goes may be waited for.
     pub(super) fn hears_of_this_network(&self, profile: Option<usize>, answer: &Reply) -> Result<(), Broken> {
         let (Some(profile), Reply::Error(Fault { kind: FaultKind::Unreachable, what, .. })) =
@@ -507,10 +583,12 @@ impl Promises {
         } else {
             self.cut_off.remove(&profile);
         }
+        self.goes_on(profile);
         self.posts.retain(|_, open| *open != epoch);
         self.came_back(epoch);
         let failures = self.failures.entry(profile).or_default();
         if !failed {
+            self.held_up.remove(&profile);
             failures.clear();
             return Ok(());
         }
@@ -542,6 +620,7 @@ impl Promises {
         self.answered.extend(std::mem::take(&mut self.open).into_keys());
         self.awaits_unlock.clear();
         self.cut_off.clear();
+        self.held_up.clear();
         self.listeners.clear();
         self.posts.clear();
         self.forget_marks();

@@ -46,7 +46,7 @@ fn told(world: &World) -> String {
 }
 
 fn token(world: &World) -> String {
-    world.client(&["get", "--format", "token"], "").succeeded().stdout.trim_end().to_owned()
+    world.token()
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_daemon_that_was_told_to_stop_is_not_started_by_a_gateway_and_the_next_clien
     }
     assert_eq!(ask(&mut tool), "000 7");
     assert!(!world.path("run/rally-cred/agent.sock").exists());
-    world.client(&["get", "--format", "token"], "").succeeded();
+    world.token();
     wait_for_gateway(&world);
     assert_eq!(ask(&mut tool), SERVED);
 }

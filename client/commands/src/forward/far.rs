@@ -58,6 +58,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_host_that_falls_silent_is_noticed_within_the_minute_that_the_documents_name() {
+        let number = |name: &str| {
+            let value = SSH_OPTIONS.iter().find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
+            value.and_then(|value| value.parse::<u32>().ok()).unwrap()
+        };
+        // ssh gives up where it would ask once more than this.
+        assert_eq!(number("ServerAliveInterval") * (number("ServerAliveCountMax") + 1), 60);
+    }
+
+    #[test]
     fn every_word_of_the_program_arrives_as_it_was_written() {
         let program = ["printf", "%s|", "a b", "$HOME", "it's", ""].map(str::to_owned);
         let line = command_line("/tmp/s", "on laptop: rally-cred forward build", &program);

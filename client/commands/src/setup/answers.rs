@@ -30,11 +30,17 @@ pub(super) struct Draft {
     pub(super) client_id: Option<String>,
 }
 
-/// What the OAuth client in Rally is like.
+/// What the profile is to be like.
 pub(super) struct Answers {
     pub(super) base_url: String,
-    pub(super) callback: String,
+    /// `None` where a program gives the tokens.
+    pub(super) client: Option<OAuthClient>,
+}
+
+/// What the OAuth client in Rally is like.
+pub(super) struct OAuthClient {
     pub(super) client_id: String,
+    pub(super) callback: String,
 }
 
 impl Draft {
@@ -54,8 +60,26 @@ impl Draft {
     }
 }
 
-/// Refuses a bad profile name, or a file with faults elsewhere, before anything is asked: no answer would fix them.
-pub(super) fn check_before(profile: &str, config: &ConfigText, sys: &dyn System) -> Result<(), Fault> {
+/// Refuses what no answer would mend, before anything is asked: a bad profile name, a file with faults elsewhere, flags of
+/// an OAuth client for a profile that has none.
+pub(super) fn check_before(
+    profile: &str,
+    config: &ConfigText,
+    options: &Options,
+    sys: &dyn System,
+) -> Result<(), Fault> {
+    let of_client = [
+        ("--callback", options.callback.is_some()),
+        ("--client-id", options.client_id.is_some()),
+        ("--client-secret-stdin", options.sign_in.client_secret_stdin),
+    ];
+    let of_client = of_client.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag));
+    if let Some(flag) = of_client.filter(|_| config.has_program(profile)) {
+        let what = format!("{flag} is for a sign-in, and profile {} has a `token_command`", plain(profile));
+        return Err(Fault::new(FaultKind::Usage, what)
+            .why("a program gives its tokens, so there is no OAuth client")
+            .remedy(format!("leave {flag} out, or take `token_command` out of the config file")));
+    }
     judge(profile, DEFAULT_BASE_URL, ANY_CALLBACK, ANY_CLIENT_ID, sys)?;
     match config.without_profile(profile) {
         Some(rest) => judge_text(&rest, sys).map_err(|fault| Fault {
@@ -75,9 +99,7 @@ pub(super) fn ask(
     profile: &str,
     sys: &dyn System,
 ) -> Result<Answers, Fault> {
-    let known = |key: &str| config.value(profile, key);
-
-    let proposal = known("base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
+    let proposal = config.value(profile, "base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
     let judge_base_url = |answer: &str| {
         let answer = answer.trim_end_matches('/');
         let judged = judge(profile, answer, ANY_CALLBACK, ANY_CLIENT_ID, sys);
@@ -92,9 +114,26 @@ pub(super) fn ask(
     )?;
     draft.base_url = Some(base_url.clone());
 
+    let client = match config.has_program(profile) {
+        true => None,
+        false => Some(ask_client(interview, draft, options, config, profile, &base_url, sys)?),
+    };
+    Ok(Answers { base_url, client })
+}
+
+fn ask_client(
+    interview: &mut Interview<'_, '_>,
+    draft: &mut Draft,
+    options: &Options,
+    config: &ConfigText,
+    profile: &str,
+    base_url: &str,
+    sys: &dyn System,
+) -> Result<OAuthClient, Fault> {
+    let known = |key: &str| config.value(profile, key);
     let old = known("redirect_uri");
     let judge_callback = |answer: &str| {
-        Verdict::of(judge(profile, &base_url, answer, ANY_CLIENT_ID, sys), answer, callback_meant_by)
+        Verdict::of(judge(profile, base_url, answer, ANY_CLIENT_ID, sys), answer, callback_meant_by)
     };
     let callback = interview.judged(
         "Callback URL on this machine",
@@ -109,14 +148,14 @@ pub(super) fn ask(
     }
 
     if options.client_id.is_none() && interview.has_person() {
-        show_the_way(interview, &base_url, &callback, options, sys);
+        show_the_way(interview, base_url, &callback, options, sys);
     }
     let judge_client_id = |answer: &str| {
         let judged = match answer.split_whitespace().nth(1) {
             // A slip of the clipboard: a client ID has none.
             Some(_) => Err(Fault::new(FaultKind::Usage, "a client ID has no blanks in it")
                 .remedy("copy it once more from the page of the OAuth client")),
-            None => judge(profile, &base_url, &callback, answer, sys),
+            None => judge(profile, base_url, &callback, answer, sys),
         };
         Verdict::of(judged, answer, |_| None)
     };
@@ -128,7 +167,7 @@ pub(super) fn ask(
         &judge_client_id,
     )?;
     draft.client_id = Some(client_id.clone());
-    Ok(Answers { base_url, callback, client_id })
+    Ok(OAuthClient { client_id, callback })
 }
 
 /// Where the OAuth client is made, and who can make it.

@@ -42,7 +42,7 @@ impl ConfigText {
     /// A text with one profile and nothing else.
     pub(super) fn of_one(name: &str, base_url: &str, client_id: &str, redirect_uri: &str) -> Self {
         let mut config = Self { document: DocumentMut::new(), before: String::new(), has_crlf: false };
-        config.set_profile(name, base_url, client_id, redirect_uri);
+        config.set_profile(name, base_url, Some((client_id, redirect_uri)));
         config
     }
 
@@ -74,8 +74,16 @@ impl ConfigText {
     }
 
     pub(super) fn value(&self, profile: &str, key: &str) -> Option<String> {
-        let profile = self.profiles()?.get(profile)?.as_table_like()?;
-        profile.get(key)?.as_str().map(str::to_owned)
+        self.item(profile, key)?.as_str().map(str::to_owned)
+    }
+
+    /// Whether a program gives the profile's tokens, so that there is no OAuth client.
+    pub(super) fn has_program(&self, profile: &str) -> bool {
+        self.item(profile, "token_command").is_some()
+    }
+
+    fn item(&self, profile: &str, key: &str) -> Option<&Item> {
+        self.profiles()?.get(profile)?.as_table_like()?.get(key)
     }
 
     /// The ports that it gives to gateways.
@@ -105,8 +113,9 @@ impl ConfigText {
         put(self.document.as_table_mut(), "keyring", keyring);
     }
 
-    /// Sets the values of a profile. Equal values are kept to the letter.
-    pub(super) fn set_profile(&mut self, name: &str, base_url: &str, client_id: &str, redirect_uri: &str) {
+    /// Sets the values of a profile; `client`: ID and callback URL of its OAuth client, if it has one. Equal values are
+    /// kept to the letter.
+    pub(super) fn set_profile(&mut self, name: &str, base_url: &str, client: Option<(&str, &str)>) {
         let old_default = self.default_profile();
         let is_new = !self.has_profile(name);
         let profiles = self.document.entry("profile").or_insert_with(|| {
@@ -122,8 +131,10 @@ impl ConfigText {
         if Origin::from_uri(known).is_none() || Origin::from_uri(known) != Origin::from_uri(base_url) {
             put(profile, "base_url", base_url);
         }
-        put(profile, "client_id", client_id);
-        put(profile, "redirect_uri", redirect_uri);
+        if let Some((client_id, redirect_uri)) = client {
+            put(profile, "client_id", client_id);
+            put(profile, "redirect_uri", redirect_uri);
+        }
         // What was the default by being the only one stays the default.
         if is_new
             && name != "default"
@@ -234,7 +245,7 @@ mod tests {
 
     fn set(text: &str, name: &str) -> String {
         let mut config = of(text);
-        config.set_profile(name, DEFAULT_BASE_URL, "id", "http://localhost:8477/callback");
+        config.set_profile(name, DEFAULT_BASE_URL, Some(("id", "http://localhost:8477/callback")));
         config.to_string()
     }
 
@@ -298,7 +309,7 @@ mod tests {
             NEW.trim_end().to_owned(),
         ] {
             let mut config = of(&text);
-            config.set_profile("default", DEFAULT_BASE_URL, "id", "http://localhost:8477/callback");
+            config.set_profile("default", DEFAULT_BASE_URL, Some(("id", "http://localhost:8477/callback")));
             assert!(!config.has_changed(), "{text:?} became {:?}", config.to_string());
         }
         let windows = NEW.replace('\n', "\r\n");

@@ -1,18 +1,19 @@
-//! What `setup` offers beside the profile: a start with the session, git's credential helper, a shell's completions.
+//! What `setup` offers beside the profile: a start with the session, and what `git` and `completions` have; and the end of
+//! what it has made.
 //! Does not: carry anything out, or plan what is done already.
 //! Used by: `setup`.
 
+mod completions;
+mod git;
 #[cfg(any(target_os = "macos", all(test, unix)))]
 mod launchd;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 #[cfg(not(any(windows, target_os = "macos")))]
 use std::path::Path;
 use std::path::PathBuf;
-use std::{fs, io, process::Command};
+use std::{fs, io};
 
-use clap::ValueEnum;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 #[cfg(not(any(windows, target_os = "macos")))]
 use rally_cred::autostart;
 use rally_cred::system::System;
@@ -20,10 +21,13 @@ use rally_cred_proto::{Fault, FaultKind, native, own_file, socket, variables};
 
 use super::interview::{Interview, YesNo};
 use super::{change::Change, record::Made};
-use crate::completions::Shell;
 #[cfg(not(any(windows, target_os = "macos")))]
 use crate::installed::UNITS;
-use crate::installed::{self, GitHelper, Units};
+use crate::installed::{self, Units};
+use git::{NAME, global_helpers, take_out, undo_reset};
+
+pub(super) use completions::{CompleteIn, offer_completions};
+pub(super) use git::{git_key, offer_git};
 
 /// The units, as they lie in the source.
 #[cfg(not(any(windows, target_os = "macos")))]
@@ -36,9 +40,6 @@ const UNIT_TEXTS: [(&str, &str); 3] = [
 /// What the name of a gateway's socket begins with, before its port.
 #[cfg(not(any(windows, target_os = "macos")))]
 const GATEWAY_UNIT: &str = "rally-cred-gateway@";
-
-/// The helper's name in git's configuration.
-const NAME: &str = "rally";
 
 /// Plans what starts the daemon, where systemd or launchd could run it for this user, or Windows could. `ports`: of the
 /// gateways, which systemd opens as well.
@@ -146,68 +147,6 @@ pub(super) fn systemctl(arguments: &[&str]) -> Change {
     Change::Run { program: "systemctl", arguments }
 }
 
-/// Plans git's setting for Rally's server.
-pub(super) fn offer_git(
-    interview: &mut Interview<'_, '_>,
-    given: Option<YesNo>,
-    base_url: &str,
-    sys: &dyn System,
-) -> Result<Vec<Change>, Fault> {
-    let helper = installed::git_helper(base_url, sys);
-    match helper {
-        GitHelper::NoGit if given == Some(YesNo::Yes) => {
-            return Err(impossible("there is no git", "--git no"));
-        }
-        GitHelper::NoGit => return Ok(Vec::new()),
-        GitHelper::Ours { others, .. } if others.is_empty() => return Ok(Vec::new()),
-        // git would put a file in the place of /dev/null, which root may.
-        _ if has_no_git_config(sys) => {
-            return match given {
-                Some(YesNo::Yes) => Err(impossible("GIT_CONFIG_GLOBAL leads to no file", "--git no")),
-                _ => Ok(Vec::new()),
-            };
-        }
-        GitHelper::Absent | GitHelper::Undone | GitHelper::Ours { .. } => {}
-    }
-    if !interview.yes(&format!("Have git ask rally-cred about {base_url}?"), given)? {
-        return Ok(Vec::new());
-    }
-    let key = git_key(base_url);
-    let own = global_helpers(&key, sys);
-    let helper = installed::helper_for_git(sys);
-    let add = |helper: &OsStr| git([OsStr::new("--add"), OsStr::new(&key), helper]);
-    let mut plan = Vec::new();
-    if installed::has_helpers_behind(base_url.trim_end_matches('/'), sys) {
-        // A new section of the file stands behind all others, and what is added goes into an old one.
-        plan.push(git(["--unset-all", &key].map(OsStr::new)));
-        plan.extend(own.iter().filter(|other| **other != helper).map(|other| add(other)));
-    } else if own.contains(&helper) {
-        // It has to stand behind the empty one.
-        plan.push(take_out(&key, &helper));
-    }
-    // Whoever wrote it keeps it.
-    if !own.contains(&helper) {
-        plan.push(Change::Note(match helper.to_str() {
-            Some(NAME) => Made::GitHelper(key.clone()),
-            _ => Made::GitHelperAt(key.clone(), helper.clone().into()),
-        }));
-    }
-    // Without it, git would tell `store` of the token, which keeps it in plain text.
-    plan.extend([Change::Note(Made::GitReset(key.clone())), add(OsStr::new("")), add(&helper)]);
-    Ok(plan)
-}
-
-/// Whether somebody has taken git's global configuration away by something that is no file.
-fn has_no_git_config(sys: &dyn System) -> bool {
-    let path = sys.variable("GIT_CONFIG_GLOBAL");
-    path.is_some_and(|path| fs::metadata(path).is_ok_and(|found| !found.is_file()))
-}
-
-/// The key of git's setting for the server of a base URL.
-pub(super) fn git_key(base_url: &str) -> String {
-    format!("credential.{}.helper", base_url.trim_end_matches('/'))
-}
-
 /// Plans the end of things that `setup` has made, as far as they are still there.
 pub(super) fn undo(all: impl IntoIterator<Item = Made>, sys: &dyn System) -> Vec<Change> {
     let has_manager = installed::units(sys) != Units::NoManager;
@@ -259,129 +198,6 @@ fn undo_units(sys: &dyn System) -> Option<Change> {
 #[cfg(windows)]
 fn undo_units(sys: &dyn System) -> Option<Change> {
     installed::units(sys).are_enabled().then(|| reg("delete", &["/f"]))
-}
-
-/// Plans the end of the last empty helper, which is ours; the user may have one of their own before it.
-fn undo_reset(key: &str, sys: &dyn System) -> Vec<Change> {
-    let mut helpers = global_helpers(key, sys);
-    match helpers.iter().filter(|helper| helper.is_empty()).count() {
-        0 => Vec::new(),
-        1 => vec![git(["--unset-all", key, "^$"].map(OsStr::new))],
-        _ => {
-            let ours = helpers.iter().rposition(|helper| helper.is_empty()).unwrap_or_default();
-            helpers.remove(ours);
-            let add = helpers.iter().map(|helper| git([OsStr::new("--add"), OsStr::new(key), helper]));
-            std::iter::once(git(["--unset-all", key].map(OsStr::new))).chain(add).collect()
-        }
-    }
-}
-
-/// The values of a key of git's global configuration.
-fn global_helpers(key: &str, sys: &dyn System) -> Vec<OsString> {
-    let mut ask = Command::new("git");
-    ask.args(["config", "--global", "--null", "--get-all", key]);
-    let found = sys.output_of(&mut ask).map(|found| found.stdout).unwrap_or_default();
-    let mut values: Vec<_> = found.split(|byte| *byte == 0).map(os_string).collect();
-    // What is behind the last zero is no value.
-    values.pop();
-    values
-}
-
-#[cfg(unix)]
-fn os_string(bytes: &[u8]) -> OsString {
-    std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec())
-}
-
-/// Elsewhere git writes UTF-8.
-#[cfg(not(unix))]
-fn os_string(bytes: &[u8]) -> OsString {
-    String::from_utf8_lossy(bytes).into_owned().into()
-}
-
-/// Has git lose a helper, and no other.
-fn take_out(key: &str, helper: &OsStr) -> Change {
-    if helper == NAME {
-        // Older versions of git have no `--fixed-value`.
-        return git(["--unset-all", key, "^rally$"].map(OsStr::new));
-    }
-    git(["--fixed-value", "--unset-all", key].map(OsStr::new).into_iter().chain([helper]))
-}
-
-fn git<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Change {
-    let arguments = ["config", "--global"].map(OsStr::new).into_iter().chain(arguments);
-    Change::Run { program: "git", arguments: arguments.map(OsStr::to_owned).collect() }
-}
-
-/// Where command lines are to be completed, as a flag says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CompleteIn {
-    Shell(Shell),
-    Nowhere,
-}
-
-impl CompleteIn {
-    pub(super) fn parser() -> impl TypedValueParser<Value = Self> {
-        let shells = Shell::value_variants().iter().filter_map(Shell::to_possible_value);
-        PossibleValuesParser::new(shells.chain([PossibleValue::new("no")]))
-            .map(|name| Shell::from_str(&name, false).map_or(Self::Nowhere, Self::Shell))
-    }
-}
-
-fn own_shell(sys: &dyn System) -> Option<Shell> {
-    let program = PathBuf::from(sys.variable("SHELL")?);
-    Shell::from_str(program.file_name()?.to_str()?, false).ok()
-}
-
-/// Plans the completions of the person's shell, if that looks for them in a folder of the user.
-pub(super) fn offer_completions(
-    interview: &mut Interview<'_, '_>,
-    given: Option<CompleteIn>,
-    sys: &dyn System,
-) -> Result<Vec<Change>, Fault> {
-    let (shell, answer) = match given {
-        Some(CompleteIn::Nowhere) => return Ok(Vec::new()),
-        Some(CompleteIn::Shell(shell)) => (shell, Some(YesNo::Yes)),
-        None => match own_shell(sys) {
-            Some(shell) => (shell, None),
-            None => return Ok(Vec::new()),
-        },
-    };
-    let Some(path) = completions_file(shell, sys) else {
-        if answer.is_some() {
-            interview.tell(&format!(
-                "{shell} has no folder for completions; rally-cred completions --help says where they go"
-            ));
-        }
-        return Ok(Vec::new());
-    };
-    let change =
-        if has_packaged_completions(shell, sys) { None } else { write(path, shell.script().to_owned()) };
-    if change.is_none() || !interview.yes(&format!("Have {shell} complete rally-cred's commands?"), answer)? {
-        return Ok(Vec::new());
-    }
-    Ok(change.into_iter().flat_map(Change::noted).collect())
-}
-
-/// Whether a package has put them where this shell looks, for every user.
-fn has_packaged_completions(shell: Shell, sys: &dyn System) -> bool {
-    let below = match shell {
-        Shell::Bash => "bash-completion/completions/rally-cred",
-        Shell::Fish => "fish/vendor_completions.d/rally-cred.fish",
-        Shell::Zsh | Shell::Powershell => return false,
-    };
-    let folders = sys.variable("XDG_DATA_DIRS").unwrap_or_else(|| "/usr/local/share:/usr/share".into());
-    std::env::split_paths(&folders).any(|folder| folder.join(below).is_file())
-}
-
-fn completions_file(shell: Shell, sys: &dyn System) -> Option<PathBuf> {
-    let (folder, name) = match shell {
-        Shell::Bash => {
-            (folder("XDG_DATA_HOME", ".local/share", sys), "bash-completion/completions/rally-cred")
-        }
-        Shell::Fish => (folder("XDG_CONFIG_HOME", ".config", sys), "fish/completions/rally-cred.fish"),
-        Shell::Zsh | Shell::Powershell => return None,
-    };
-    Some(folder?.join(name))
 }
 
 pub(super) fn user_unit(name: &str, sys: &dyn System) -> Option<PathBuf> {

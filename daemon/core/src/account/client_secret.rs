@@ -17,6 +17,8 @@ pub(super) struct ClientSecret {
     trust: Trust,
     /// When the vault may be asked again though no caller waits.
     no_load_before: Option<Tick>,
+    /// Whether the vault was locked, or had not come, when it was asked last.
+    awaits_unlock: bool,
 }
 
 #[derive(Debug)]
@@ -111,20 +113,28 @@ impl ClientSecret {
     }
 
     /// It could not be read; without a caller it is not tried again soon. `is_missing`: no keyring answers, and the
-    /// configuration allows that.
-    pub(super) fn failed(&mut self, now: Now, is_missing: bool) {
+    /// configuration allows that. `awaits_unlock`: the vault was locked or had not come.
+    pub(super) fn failed(&mut self, now: Now, is_missing: bool, awaits_unlock: bool) {
         self.slot = if is_missing { Slot::Missing } else { Slot::Unread };
         self.no_load_before = Some(now.tick + policy::UNASKED_LOAD);
+        self.awaits_unlock = awaits_unlock;
     }
 
-    /// The vault may be asked again at once.
+    /// The vault is unlocked, or has come, and may be asked again at once if it was in the way.
     pub(super) fn hurry(&mut self) {
-        self.no_load_before = None;
+        if std::mem::take(&mut self.awaits_unlock) {
+            self.no_load_before = None;
+        }
     }
 
     /// Whether the vault is to be asked again, and that is put off.
     pub(super) fn is_put_off(&self, now: Now) -> bool {
         matches!(self.slot, Slot::Unread) && self.no_load_before.is_some_and(|at| now.tick < at)
+    }
+
+    /// Whether that waits for the vault to be unlocked, or to come.
+    pub(super) fn awaits_unlock(&self, now: Now) -> bool {
+        self.awaits_unlock && self.is_put_off(now)
     }
 
     /// Forgets it, which the vault or its source has. It is read again before it is used. What is being read comes first,

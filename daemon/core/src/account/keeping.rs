@@ -63,7 +63,7 @@ impl Account {
         if is_token {
             self.token.failed(may_use_memory);
         } else {
-            self.client_secret.failed(step.now, may_use_memory);
+            self.client_secret.failed(step.now, may_use_memory, trouble.awaits_person());
             if may_use_memory {
                 self.fetch_client_secret(step);
             }
@@ -144,7 +144,7 @@ impl Account {
         match outcome {
             Ok(secret) => self.client_secret.hold(secret.clone(), true),
             Err(fault) => {
-                self.client_secret.failed(step.now, false);
+                self.client_secret.failed(step.now, false, false);
                 step.recovered(&self.profile.name, fault);
                 self.fault = Some(fault.clone());
                 self.refuse(step, fault);
@@ -298,7 +298,7 @@ impl Account {
     /// The item must not be written now; the token is in memory.
     fn leave_item(&mut self, step: &mut Step<'_>, fault: Fault) {
         let (now, dice, is_shared) = (step.now, &mut *step.dice, step.keyring.is_shared());
-        self.token_item.retry(|failures| now.tick + policy::save_again(failures, is_shared, dice));
+        self.token_item.retry(false, |failures| now.tick + policy::save_again(failures, is_shared, dice));
         self.note_vault_fault(step, fault);
     }
 

@@ -102,6 +102,8 @@ impl Account {
             Ok(Changed::Done) if step.now.tick - began >= policy::LEASE_EXTENSION => {
                 self.job = Job::Pausing(step.now.tick, Look::BeforeRenewal);
             }
+            // The lease ends by itself.
+            Ok(Changed::Done) if step.is_stopping => {}
             Ok(Changed::Done) => {
                 self.holds_lease(lease, began);
                 self.send_refresh_token(step);

@@ -36,9 +36,9 @@ impl Account {
     /// Whether something waits for the vault to be unlocked, or to come.
     pub(crate) fn awaits_vault(&self, now: Now) -> bool {
         self.is_shut && self.waiters.iter().any(Waiter::awaits_unlock)
-            || self.token_item.again_at().is_some()
-            || self.client_secret_item.again_at().is_some()
-            || self.client_secret.is_put_off(now)
+            || self.token_item.awaits_unlock()
+            || self.client_secret_item.awaits_unlock()
+            || self.client_secret.awaits_unlock(now)
     }
 
     /// Goes on with that.

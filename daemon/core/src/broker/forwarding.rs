@@ -2,7 +2,11 @@
 //! Does not: know which requests may come by it ([`rally_cred_proto::Ask::from_afar`] does), or open it.
 //! Used by: `broker`, which asks here for every request whether it may have a profile.
 
-use rally_cred_proto::{Event, Fault, FaultKind, Reply, forwarding::Door, message::ForwardOpen};
+use rally_cred_proto::{
+    Ask, Event, Fault, FaultKind, Reply,
+    forwarding::Door,
+    message::{ForwardOpen, Get},
+};
 
 use crate::{
     event::{AskId, Effect, Entry, Epoch, Outcome, Peer},
@@ -126,8 +130,24 @@ impl Forwarding {
         }
     }
 
+    /// The request as another machine may have it; `default`: the profile of one that names none.
+    pub(super) fn admit(&self, peer: &Peer, ask: Ask, default: &str) -> Result<Ask, Fault> {
+        ask.from_afar().and_then(|ask| {
+            let named = match &ask {
+                Ask::Get(Get { target, .. }) if target.profile.is_none() && target.names_server() => {
+                    return Ok(ask);
+                }
+                Ask::Get(Get { target, .. }) => Some(target.profile.as_deref()),
+                Ask::Status(status) => status.profile.as_deref().map(Some),
+                _ => None,
+            };
+            let check = |name| self.check(peer, name, default);
+            named.map_or(Ok(()), check).map(|()| ask)
+        })
+    }
+
     /// Refuses a profile that whoever asks may not have, in the same words whether there is one of this name or not.
-    pub(super) fn check(&self, peer: &Peer, profile: Option<&str>, default: &str) -> Result<(), Fault> {
+    fn check(&self, peer: &Peer, profile: Option<&str>, default: &str) -> Result<(), Fault> {
         match peer.door {
             Door::Own => Ok(()),
             Door::Forwarded => self.check_afar(profile.unwrap_or(default)),

@@ -1,16 +1,22 @@
 //! What is held up by a vault that is locked or has not come, or by the network, so that each is watched for as long as that
-//! matters, and only then.
+//! matters, and only then; and how often a vault that is said to be open is believed.
 //! Does not: go on with what was held up (the accounts and their like do).
 //! Used by: `broker`.
 
 use std::collections::BTreeSet;
 
-use crate::{event::Effect, step::Step};
+use crate::{
+    event::Effect,
+    policy,
+    step::Step,
+    time::{Now, Tick},
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Outages {
     vault: Outage,
     network: Outage,
+    brake: Brake,
 }
 
 /// The accounts that wait for its end, and whether that is watched for.
@@ -18,6 +24,17 @@ pub(super) struct Outages {
 struct Outage {
     accounts: BTreeSet<String>,
     is_watched: bool,
+}
+
+/// Whoever watches the vault may call it open though it takes nothing. Each time that this happens again, it is believed
+/// later.
+#[derive(Debug, Default)]
+struct Brake {
+    /// How often it was believed of late, and when it may be believed again.
+    believed: u32,
+    next: Option<Tick>,
+    /// When what was said too soon is believed.
+    due: Option<Tick>,
 }
 
 impl Outages {
@@ -37,6 +54,21 @@ impl Outages {
         self.vault.accounts.iter().cloned().collect()
     }
 
+    /// Takes word that the vault is open. Whether to believe it now; else [`Outages::is_due`] tells later.
+    pub(super) fn believes(&mut self, now: Now) -> bool {
+        self.brake.believes(now)
+    }
+
+    /// Whether word that came too soon is to be believed now.
+    pub(super) fn is_due(&mut self, now: Now) -> bool {
+        self.brake.due.is_some_and(|due| due <= now.tick) && self.brake.believes(now)
+    }
+
+    /// When [`Outages::is_due`] may hold.
+    pub(super) fn next_deadline(&self) -> Option<Tick> {
+        self.brake.due
+    }
+
     /// The accounts that wait for the network.
     pub(super) fn of_network(&self) -> Vec<String> {
         self.network.accounts.iter().cloned().collect()
@@ -48,6 +80,22 @@ impl Outages {
         self.vault.watch(step, awaits_vault && step.keyring.can_be_watched(), Effect::WatchVault);
         let awaits_network = !self.network.accounts.is_empty();
         self.network.watch(step, awaits_network, Effect::WatchNetwork);
+    }
+}
+
+impl Brake {
+    fn believes(&mut self, now: Now) -> bool {
+        if self.next.is_some_and(|next| now.tick < next) {
+            self.due = self.next;
+            return false;
+        }
+        if self.next.is_some_and(|next| now.tick - next >= policy::LONGEST_REST) {
+            self.believed = 0;
+        }
+        self.believed += 1;
+        self.next = Some(now.tick + policy::early_pause(self.believed));
+        self.due = None;
+        true
     }
 }
 

@@ -1,5 +1,5 @@
-//! The broker's own life: a new configuration, and the stop in order.
-//! Does not: answer requests, or end when idle (`idle` does).
+//! The broker's own life: a new configuration, and its end, by a stop or because it is idle.
+//! Does not: answer requests.
 //! Used by: `broker`, of which this is a part.
 
 use rally_cred_proto::{Fault, FaultKind, Reply};
@@ -28,6 +28,11 @@ impl Stop {
 }
 
 impl Broker {
+    pub(super) fn read_config(&mut self, step: &mut Step<'_>) {
+        self.config_reads += 1;
+        step.effects.push(Effect::ReadConfig);
+    }
+
     /// Takes the configuration, or why it cannot be used, and answers whoever asked for a reload.
     pub(super) fn config_read(&mut self, step: &mut Step<'_>, outcome: Result<Config, Fault>) {
         self.config_reads = self.config_reads.saturating_sub(1);
@@ -146,8 +151,25 @@ impl Broker {
         Ok(())
     }
 
+    /// Ends the daemon if it was idle for long and a new process would find everything.
+    pub(super) fn leave_if_idle(&mut self, step: &mut Step<'_>) {
+        let Some(idleness) = &mut self.idleness else { return };
+        if !idleness.is_due(step.now) {
+            return;
+        }
+        // The vault may take now what it did not take before.
+        self.statics.keep_what_memory_has(step);
+        if self.stop.is_none()
+            && !self.lock.needs_this_process()
+            && !self.forwarding.is_standing()
+            && self.need_of_this_process(step).is_none()
+        {
+            step.effects.push(Effect::ExitIfDeserted);
+        }
+    }
+
     /// What a new process would not find, or who waits for this one.
-    pub(super) fn need_of_this_process(&self, step: &Step<'_>) -> Option<String> {
+    fn need_of_this_process(&self, step: &Step<'_>) -> Option<String> {
         let needs = [
             (self.lock.is_closed(), "it is locked"),
             (!self.gateways.is_empty(), "a gateway is open"),

@@ -11,11 +11,7 @@ const MINUTE: Ticks = Ticks::seconds(60);
 
 impl Stage {
     fn alerts(&self) -> Vec<&Alert> {
-        let alerts = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Alert(alert) => Some(alert),
-            _ => None,
-        });
-        alerts.collect()
+        of_effects!(self, Effect::Alert(alert) => alert)
     }
 
     fn withdrawals(&self) -> usize {
@@ -50,12 +46,10 @@ fn a_renewal_that_is_refused_for_good_behind_everybodys_back_is_told_once() {
 
 #[test]
 fn a_client_that_asks_its_person_spares_the_alert() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     stage.wait(Ticks::seconds(HOUR + 1));
     // As clients do: first without a person, then with one.
-    let first = stage.get(false);
-    assert_eq!(stage.fault(first), FaultKind::SignInNeeded);
+    assert_eq!(stage.refusal(), FaultKind::SignInNeeded);
     stage.get(true);
     stage.open_listener();
     stage.wait(policy::FLOW_LIFE);
@@ -64,8 +58,7 @@ fn a_client_that_asks_its_person_spares_the_alert() {
 
 #[test]
 fn background_callers_of_an_ended_token_have_their_person_told_as_rarely_as_tabs_open() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     stage.wait(Ticks::seconds(HOUR + 1));
     let mut told_after = Vec::new();
     let began = stage.now.tick;
@@ -100,8 +93,7 @@ fn a_sign_in_takes_the_alert_back_and_the_next_loss_is_a_new_matter() {
 
 #[test]
 fn a_client_secret_that_is_refused_is_told_without_a_button() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     stage.get(false);
     stage.wait(Ticks::seconds(HOUR - 100));
     for _ in 0..policy::REFUSALS {
@@ -128,7 +120,7 @@ fn nobody_is_told_of_what_will_pass_of_what_never_was_or_after_a_sign_out() {
 
     stage.get(false);
     stage.refuse_refresh_token();
-    stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    stage.ask(logout(false, false));
     stage.get(false);
     stage.wait(MINUTE);
     assert!(stage.alerts().is_empty(), "signed out on purpose");
@@ -136,8 +128,7 @@ fn nobody_is_told_of_what_will_pass_of_what_never_was_or_after_a_sign_out() {
 
 #[test]
 fn a_revoked_token_that_cannot_be_renewed_is_told() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     stage.lose_token();
     stage.wait(policy::ALERT_GRACE);
     assert_eq!(stage.alerts().len(), 1);
@@ -178,8 +169,7 @@ fn a_program_that_waited_in_vain_for_a_person_is_told_that_a_sign_in_is_needed()
 
 #[test]
 fn a_program_that_can_wait_does_not_while_a_token_that_nothing_renews_is_still_good() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     stage.wait(Ticks::seconds(HOUR - 30));
     let get = stage.patient_get(600);
     assert_eq!(stage.token(get), "access");

@@ -12,18 +12,11 @@ fn git() -> Peer {
 }
 
 impl Stage {
-    fn ask_as(&mut self, peer: Peer, ask: Ask) -> AskId {
-        self.last_ask += 1;
-        let id = AskId(self.last_ask);
-        self.play(Event::Asked { id, peer, ask });
-        id
-    }
-
     /// What an audit tells, the oldest first.
     fn audit(&mut self) -> Vec<Decision> {
         self.effects.clear();
         let id = self.ask(Ask::Audit);
-        assert!(matches!(self.result(id), Some(Reply::Done)));
+        assert!(self.is_done(id));
         let told = self.effects.iter().filter_map(|effect| match effect {
             Effect::Tell(told, message::Event::Decision(texts)) if *told == id => Some(texts.clone()),
             _ => None,
@@ -74,8 +67,7 @@ fn each_hand_out_and_each_refusal_is_remembered_with_who_asked_and_why_not() {
 
 #[test]
 fn a_refusal_that_comes_late_is_remembered_and_whoever_left_was_refused_nothing() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     stage.ask(Ask::Lock);
     let waiting = stage.ask(Ask::Get(Get { wait: 10, ..Get::default() }));
     let leaving = stage.ask(Ask::Get(Get { wait: 10, ..Get::default() }));
@@ -109,14 +101,13 @@ fn what_another_machine_is_refused_is_remembered_whatever_it_asked() {
 
 #[test]
 fn the_last_hundred_are_kept_and_neither_a_lock_nor_a_sign_out_wipes_them() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     for number in 0..250 {
         stage.ask_as(Peer { pid: Some(number), ..git() }, Ask::Get(Get::default()));
     }
     stage.ask(Ask::Lock);
     stage.ask(Ask::Unlock);
-    stage.ask(Ask::Logout(Logout { profile: None, all: true, client_secret: true }));
+    stage.ask(logout(true, true));
     let pids: Vec<_> = stage.audit().iter().filter_map(|decision| decision.pid).collect();
     assert_eq!(pids, (150..250).collect::<Vec<_>>());
 }

@@ -19,11 +19,7 @@ fn config_with_source() -> Config {
 }
 
 fn fetches(stage: &Stage) -> Vec<Epoch> {
-    let fetches = stage.effects.iter().filter_map(|effect| match effect {
-        Effect::FetchClientSecret(epoch, SecretSource::File(_)) => Some(*epoch),
-        _ => None,
-    });
-    fetches.collect()
+    of_effects!(stage, Effect::FetchClientSecret(epoch, SecretSource::File(_)) => *epoch)
 }
 
 /// The source gives this.
@@ -150,8 +146,7 @@ fn a_check_tries_each_profile_and_knows_whose_port_is_ours() {
 fn an_answer_that_quotes_what_an_earlier_request_carried_does_not_show_it() {
     let mut stage = Stage::new();
     let login = stage.login(Some("given-secret"));
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    stage.bring_code();
     stage.answer_post(granted("access-token-of-words", Some("refresh-token-of-words"), HOUR));
     let page = "Your IP address is not that of given-secret, refresh-token-of-words or YWNjZXNzLXRva2VuLW9mLXdvcmRz.";
     stage.answer_look_up(arrived(403, page));
@@ -166,7 +161,6 @@ fn a_fetched_secret_is_not_put_into_the_vault_that_a_reload_chooses_during_the_s
     give(&mut stage, "from-source");
     stage.play(Event::ConfigRead(Ok(Config { keyring: Keyring::Os, ..config_with_source() })));
     stage.allow("access", Some("refresh"), HOUR);
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "access");
+    assert_eq!(stage.served(), "access");
     assert!(!stage.vault.contains_key("client-secret:default"));
 }

@@ -24,17 +24,11 @@ impl Stage {
     }
 
     fn gate(&mut self, gate: Gate) {
-        let profiles = [("default".to_owned(), Profile { gate, ..profile("default") })].into();
-        let config = Config { default_profile: "default".to_owned(), profiles, ..Config::default() };
-        self.play(Event::ConfigRead(Ok(config)));
+        self.play(Event::ConfigRead(Ok(Config::of_one(Profile { gate, ..profile("default") }))));
     }
 
     fn get_by(&mut self, program: Program, interactive: bool) -> AskId {
-        self.last_ask += 1;
-        let id = AskId(self.last_ask);
-        let peer = Peer { program, ..Peer::default() };
-        self.play(Event::Asked { id, peer, ask: Ask::Get(Get { interactive, ..Get::default() }) });
-        id
+        self.ask_as(Peer { program, ..Peer::default() }, Ask::Get(Get { interactive, ..Get::default() }))
     }
 
     fn wants(&mut self, program: &str) -> AskId {
@@ -46,11 +40,7 @@ impl Stage {
     }
 
     fn questions(&self) -> Vec<(Epoch, &Question)> {
-        let asked = self.effects.iter().filter_map(|effect| match effect {
-            Effect::AskConsent(epoch, question) => Some((*epoch, question)),
-            _ => None,
-        });
-        asked.collect()
+        of_effects!(self, Effect::AskConsent(epoch, question) => (*epoch, question))
     }
 
     /// The user answers the last question.
@@ -138,11 +128,8 @@ fn a_caller_in_the_background_is_refused_at_once_with_one_question_and_not_one_e
 #[test]
 fn a_gateway_waits_for_the_word_though_it_may_ask_no_person() {
     let mut stage = Stage::confirming();
-    stage.last_ask += 1;
-    let get = AskId(stage.last_ask);
     let peer = Peer { program: Program::of("gateway mcp"), ..Peer::default() };
-    let ask = Ask::Get(Get { awaits_sign_in: true, ..Get::default() });
-    stage.play(Event::Asked { id: get, peer, ask });
+    let get = stage.ask_as(peer, Ask::Get(Get { awaits_sign_in: true, ..Get::default() }));
     assert!(stage.result(get).is_none());
     assert_eq!(stage.questions().last().unwrap().1.program, "gateway mcp");
     stage.say(Consent::Once);
@@ -162,7 +149,7 @@ fn a_lock_a_sign_out_and_twelve_hours_each_end_what_the_user_said() {
                     stage.ask(Ask::Unlock);
                 }
                 1 => {
-                    stage.ask(Ask::Logout(Logout { profile: None, all: true, client_secret: false }));
+                    stage.ask(logout(true, false));
                     stage.sign_in("access", Some("refresh"), 24 * HOUR);
                 }
                 _ => stage.wait(Ticks::seconds(12 * HOUR)),

@@ -25,11 +25,7 @@ fn stage() -> Stage {
 }
 
 fn runs(stage: &Stage) -> Vec<Epoch> {
-    let runs = stage.effects.iter().filter_map(|effect| match effect {
-        Effect::FetchToken(epoch, _) => Some(*epoch),
-        _ => None,
-    });
-    runs.collect()
+    of_effects!(stage, Effect::FetchToken(epoch, _) => *epoch)
 }
 
 fn give(stage: &mut Stage, token: &str, until: Option<Until>) {
@@ -81,11 +77,9 @@ fn the_program_is_run_again_before_the_end_while_the_token_is_in_use() {
         stage.wait(Ticks::seconds(30));
         assert_eq!(runs(&stage).len(), 2);
         // Meanwhile the first one is still good.
-        let get = stage.get(false);
-        assert_eq!(stage.token(get), "first");
+        assert_eq!(stage.served(), "first");
         give(&mut stage, "second", Some(Until::In(1000)));
-        let get = stage.get(false);
-        assert_eq!(stage.token(get), "second");
+        assert_eq!(stage.served(), "second");
     }
 }
 
@@ -110,8 +104,7 @@ fn a_program_that_fails_is_told_and_run_again_after_growing_pauses_while_an_old_
     give(&mut stage, "first", Some(Until::In(100)));
     stage.wait(Ticks::seconds(95));
     fail(&mut stage);
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "first");
+    assert_eq!(stage.served(), "first");
     stage.wait(Ticks::seconds(200));
     let before = runs(&stage).len();
     for _ in 0..10 {
@@ -180,7 +173,7 @@ fn a_login_runs_the_program_and_a_logout_forgets_what_it_gave() {
     let login = stage.ask(Ask::Login(Login { force: true, ..super::login(None) }));
     give(&mut stage, "second", Some(Until::In(HOUR)));
     assert!(matches!(stage.result(login), Some(Reply::SignedIn(done)) if !done.already));
-    stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    stage.ask(logout(false, false));
     let get = stage.get(false);
     give(&mut stage, "third", Some(Until::In(HOUR)));
     assert_eq!(stage.token(get), "third");

@@ -68,6 +68,23 @@ fn a_renewal_takes_the_lease_first_and_the_new_token_ends_it() {
 }
 
 #[test]
+fn a_daemon_that_was_told_to_stop_sends_no_refresh_token_once_it_has_the_lease() {
+    let mut stage = Stage::with(kv2(false), &["default", "work"]);
+    stage.sign_in("access", Some("R1"), 100);
+    stage.wait(Ticks::seconds(200));
+    stage.vault_is_silent = true;
+    stage.get(false);
+    stage.vault_says(Outcome::Loaded(Ok(stage.vault.get("token:default").cloned())));
+    let Some(Effect::Change(lease, _)) = stage.unanswered.pop() else { panic!("no lease is taken") };
+    // A sign-out waits for the vault, and the stop for that.
+    stage.ask(Ask::Logout(Logout { profile: Some("work".to_owned()), all: false, client_secret: false }));
+    let stop = stage.ask(Ask::Stop);
+    assert!(stage.result(stop).is_none());
+    stage.hear(lease, Outcome::Changed(Ok(Changed::Done)));
+    assert!(stage.posts().is_empty());
+}
+
+#[test]
 fn who_finds_the_lease_taken_waits_and_gets_what_the_holder_saves() {
     let mut stage = fleet();
     stage.other_takes_lease(1);
@@ -119,8 +136,7 @@ fn without_the_vault_no_refresh_token_is_sent_and_a_good_token_is_given_out_mean
     stage.sign_in("access", Some("R1"), 100);
     stage.vault_trouble = Some(VaultTrouble::Server(ServerTrouble::Sealed));
     stage.wait(Ticks::seconds(80));
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "access");
+    assert_eq!(stage.served(), "access");
     stage.wait(Ticks::seconds(80));
     let get = stage.get(true);
     assert_eq!(stage.fault(get), FaultKind::VaultLocked);
@@ -137,8 +153,7 @@ fn a_new_token_that_the_vault_did_not_take_is_offered_again_soon_and_is_not_rene
     stage.get(false);
     stage.vault_trouble = Some(VaultTrouble::Server(ServerTrouble::Sealed));
     stage.answer_post(granted("new", Some("R2"), 15));
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "new");
+    assert_eq!(stage.served(), "new");
     stage.wait(Ticks::seconds(30));
     assert_eq!(stage.posts().len(), 1, "who knows who has the token by now");
     stage.vault_trouble = None;
@@ -208,8 +223,7 @@ fn times_in_records_are_the_vaults_and_times_for_callers_are_this_machines() {
     other.vault = stage.vault.clone();
     other.play(Event::VaultCalendar { least: 3_599_900, most: 3_600_000 });
     other.pass_to(stage.now.tick + Ticks::seconds(30));
-    let get = other.get(false);
-    assert_eq!(other.token(get), "access");
+    assert_eq!(other.served(), "access");
     other.wait(Ticks::seconds(69));
     other.get(false);
     assert_eq!(other.posts().len(), 1, "it has ended by any calendar");

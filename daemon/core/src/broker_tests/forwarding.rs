@@ -24,22 +24,17 @@ impl Stage {
     }
 
     fn ask_from_afar(&mut self, ask: Ask) -> AskId {
-        self.last_ask += 1;
-        let id = AskId(self.last_ask);
-        let peer = Peer { door: Door::Forwarded, ..Peer::default() };
-        self.play(Event::Asked { id, peer, ask });
-        id
+        self.ask_as(Peer { door: Door::Forwarded, ..Peer::default() }, ask)
     }
 
     fn get_from_afar(&mut self, target: Target) -> AskId {
         self.ask_from_afar(Ask::Get(Get { target, interactive: true, ..Get::default() }))
     }
 
-    fn sign_in_to(&mut self, name: &str, access: &str, username: &str) {
+    pub(super) fn sign_in_to(&mut self, name: &str, access: &str, username: &str) {
         let login = Login { profile: Some(name.to_owned()), ..login(Some("client-secret")) };
         self.ask(Ask::Login(login));
-        let epoch = self.open_listener();
-        self.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+        self.bring_code();
         self.answer_post(granted(access, None, HOUR));
         let user = format!(r#"{{"User":{{"UserName":"{username}","Errors":[],"Warnings":[]}}}}"#);
         self.answer_look_up(arrived(200, &user));
@@ -63,11 +58,7 @@ impl Stage {
     }
 
     fn told_of_socket(&self, id: AskId) -> Vec<&ForwardOpen> {
-        let told = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(to, message::Event::ForwardOpen(open)) if *to == id => Some(open),
-            _ => None,
-        });
-        told.collect()
+        of_effects!(self, Effect::Tell(to, message::Event::ForwardOpen(open)) if *to == id => open)
     }
 }
 
@@ -116,14 +107,10 @@ fn a_socket_that_cannot_be_made_is_the_answer_and_is_tried_again_by_the_next() {
 
 #[test]
 fn a_socket_of_the_config_file_opens_by_itself_and_goes_with_the_line() {
-    let config = || Config {
-        default_profile: "default".to_owned(),
-        profiles: [("default".to_owned(), profile("default"))].into(),
-        forward: Some(vec!["default".to_owned()]),
-        ..Config::default()
-    };
+    let config = || Config { forward: Some(vec!["default".to_owned()]), ..config_with(Keyring::Auto) };
     let mut stage = Stage::new();
     stage.broker = Broker::new(Facts::default(), config());
+    assert!(stage.broker.next_deadline().is_some_and(|at| at <= stage.now.tick), "no event need come");
     stage.wait(Ticks(0));
     stage.socket_opens(Ok(()));
     let client = stage.ask(Ask::Forward);
@@ -144,6 +131,44 @@ fn whoever_forwards_hears_of_other_profiles_and_of_the_stop() {
     assert_eq!(profiles, [["default"], ["work"]]);
     stage.play(Event::StopWanted);
     assert_eq!(stage.fault(client), FaultKind::Stopping);
+    assert_eq!(stage.orders(), (1, 1));
+}
+
+#[test]
+fn whoever_leaves_before_the_socket_is_there_leaves_none_behind_and_nobody_is_told_of_that_one() {
+    let mut stage = Stage::new();
+    let first = stage.ask(Ask::Forward);
+    let ordered = of_effects!(stage, Effect::OpenForward(epoch) => *epoch);
+    stage.play(Event::Left(first));
+    assert_eq!(stage.orders(), (1, 1));
+    let second = stage.ask(Ask::Forward);
+    stage.hear(ordered[0], Outcome::ForwardOpened(Ok("/gone".to_owned())));
+    assert!(stage.told_of_socket(second).is_empty());
+    stage.socket_opens(Ok(()));
+    assert_eq!(stage.told_of_socket(second).len(), 1);
+}
+
+#[test]
+fn a_socket_of_the_config_file_that_could_not_be_made_is_tried_again_by_a_reload() {
+    let mut stage = Stage::forwarding(&["default"], &["default"]);
+    stage.socket_opens(Err(Fault::new(FaultKind::Failed, "something is in its place")));
+    stage.wait(Ticks::seconds(60));
+    assert_eq!(stage.orders(), (1, 0));
+    stage.reload_with([("default".to_owned(), profile("default"))].into(), Some(vec!["default".to_owned()]));
+    assert_eq!(stage.orders(), (2, 0));
+}
+
+#[test]
+fn a_status_names_what_is_forwarded_once_the_socket_is_there() {
+    let mut stage = Stage::forwarding(&["default"], &["default"]);
+    let forwards = |stage: &mut Stage| {
+        let id = stage.ask(Ask::Status(StatusAsk::default()));
+        let Some(Reply::Status(status)) = stage.result(id) else { panic!("{:?}", stage.result(id)) };
+        status.forwards.clone()
+    };
+    assert!(forwards(&mut stage).is_empty());
+    stage.socket_opens(Ok(()));
+    assert_eq!(forwards(&mut stage), ["default"]);
 }
 
 #[test]
@@ -182,8 +207,7 @@ fn a_request_for_another_user_does_not_go_on_to_a_profile_that_is_not_forwarded(
     // Whose the token of `work` is, is not known when it is asked for.
     let login = Login { profile: Some("work".to_owned()), ..login(Some("client-secret")) };
     stage.ask(Ask::Login(login));
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    stage.bring_code();
     stage.answer_post(granted("access", None, HOUR));
     stage.answer_look_up(arrived(503, "busy"));
     stage.effects.clear();

@@ -16,15 +16,11 @@ impl Stage {
             origin: Origin::from_uri(server).unwrap(),
             header: TokenHeader::parse(header).unwrap(),
         };
-        let profiles = profiles
-            .iter()
-            .map(|(name, servers)| {
-                let also = servers.iter().map(also).collect();
-                ((*name).to_owned(), Profile { also, ..profile(name) })
-            })
-            .collect();
-        let default_profile = "default".to_owned();
-        self.play(Event::ConfigRead(Ok(Config { default_profile, profiles, ..Config::default() })));
+        let of = |(name, servers): &(&str, &[&str])| Profile {
+            also: servers.iter().map(also).collect(),
+            ..profile(name)
+        };
+        self.play(Event::ConfigRead(Ok(config_of(profiles.iter().map(of)))));
     }
 
     fn get_for(&mut self, target: Target) -> AskId {
@@ -100,14 +96,7 @@ fn of_two_profiles_that_name_a_server_the_default_one_answers_unless_the_user_is
     let profiles: [(&str, &[&str]); 3] = [("another", &[]), ("default", &[MCP]), ("other", &[MCP])];
     stage.configure_also(&profiles, "Authorization: Bearer");
     stage.sign_in("access", None, HOUR);
-    stage.ask(Ask::Login(Login { profile: Some("other".to_owned()), ..login(Some("client-secret")) }));
-    let epoch = stage.open_listener();
-    stage.play(Event::Outcome(epoch, Outcome::Redirected(Redirect::Code(secret("code")))));
-    stage.answer_post(granted("theirs", None, HOUR));
-    stage.answer_look_up(arrived(
-        200,
-        r#"{"User":{"UserName":"they@example.com","Errors":[],"Warnings":[]}}"#,
-    ));
+    stage.sign_in_to("other", "theirs", "they@example.com");
     // A new daemon does not know yet whose tokens they are, so one profile hands on to the next of that server.
     stage.restart();
     stage.configure_also(&profiles, "Authorization: Bearer");

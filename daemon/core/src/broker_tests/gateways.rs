@@ -18,19 +18,11 @@ use crate::{
 
 impl Stage {
     fn plans(&self) -> Vec<(Epoch, &GatewayPlan)> {
-        let plans = self.effects.iter().filter_map(|effect| match effect {
-            Effect::OpenGateway(epoch, plan) => Some((*epoch, &**plan)),
-            _ => None,
-        });
-        plans.collect()
+        of_effects!(self, Effect::OpenGateway(epoch, plan) => (*epoch, &**plan))
     }
 
     fn closed(&self) -> Vec<Epoch> {
-        let closed = self.effects.iter().filter_map(|effect| match effect {
-            Effect::CloseGateway(epoch) => Some(*epoch),
-            _ => None,
-        });
-        closed.collect()
+        of_effects!(self, Effect::CloseGateway(epoch) => *epoch)
     }
 
     /// Plays the gateway that was ordered last: it opens, with what it had or with something fresh.
@@ -84,11 +76,8 @@ impl Stage {
 fn config(keyring: Keyring, gateways: &[(&str, Option<u16>)]) -> Config {
     let settings = |port| GatewaySettings { port, ..GatewaySettings::new("default".to_owned()) };
     Config {
-        default_profile: "default".to_owned(),
-        keyring,
-        profiles: [("default".to_owned(), profile("default"))].into(),
         gateways: gateways.iter().map(|(name, port)| ((*name).to_owned(), settings(*port))).collect(),
-        ..Config::default()
+        ..config_with(keyring)
     }
 }
 
@@ -140,6 +129,18 @@ fn a_gateway_whose_key_is_in_a_locked_keyring_opens_once_that_is_unlocked() {
     stage.vault_trouble = None;
     stage.wait(Ticks(policy::UNASKED_LOAD.0 + 1));
     assert_eq!(stage.plans()[0].1.identity.as_ref().map(Secret::expose), Some("kept"));
+}
+
+#[test]
+fn a_gateway_whose_key_cannot_be_read_does_not_read_it_without_pause_because_the_keyring_is_open() {
+    let mut stage = Stage::with(Keyring::Os, &["default"]);
+    stage.vault_trouble = Some(VaultTrouble::Failed("an error".to_owned()));
+    stage.broker = Broker::new(Facts::default(), config(Keyring::Os, &[("mcp", None)]));
+    stage.wait(Ticks(0));
+    assert!(!stage.is_watching());
+    stage.vault_trouble = None;
+    stage.wait(Ticks(policy::UNASKED_LOAD.0 + 1));
+    assert_eq!(stage.plans().len(), 1);
 }
 
 #[test]
@@ -199,6 +200,30 @@ fn a_client_that_leaves_before_its_gateway_is_open_leaves_none_behind() {
 }
 
 #[test]
+fn a_gateway_of_a_command_has_a_plain_name_and_waits_no_longer_than_any_request() {
+    let mut stage = Stage::new();
+    let (tool, way_out) = ("py\u{1b}ral/../x y".to_owned(), WayOut::default());
+    let ask = OpenGateway { profile: None, tool, via: None, wait: u32::MAX, way_out, identity: None };
+    stage.ask(Ask::OpenGateway(ask));
+    let (_, plan) = stage.plans()[0];
+    assert_eq!((plan.name.as_str(), plan.settings.wait), ("pyral..xy-0", policy::LONGEST_WAIT));
+}
+
+#[test]
+fn whoever_does_not_wait_any_more_for_a_gateway_or_its_new_key_is_not_answered() {
+    let mut stage = stage(Keyring::Os, &[("mcp", None)]);
+    let shows = stage.ask(Ask::ShowGateway(NamedGateway { name: "mcp".to_owned() }));
+    stage.play(Event::Left(shows));
+    stage.gateway_opens("old");
+    assert!(stage.result(shows).is_none());
+    stage.vault_is_silent = true;
+    let revokes = stage.revoke("mcp");
+    stage.play(Event::Left(revokes));
+    stage.vault_answers(done);
+    assert!(stage.result(revokes).is_none());
+}
+
+#[test]
 fn a_client_that_comes_back_to_a_new_daemon_finds_its_gateway_as_it_was() {
     let mut stage = Stage::new();
     stage.open_for_a_command(Some("as it was"));
@@ -224,11 +249,10 @@ fn a_revoked_key_is_worthless_and_a_gateway_of_the_config_file_gets_another_on_t
     let of_command = stage.gateway_opens("key");
     let name = stage.told_open(command).unwrap().name.clone();
     for name in ["mcp".to_owned(), name] {
-        let id = stage.ask(Ask::RevokeGateway(NamedGateway { name }));
-        assert!(matches!(stage.result(id), Some(Reply::Done)));
+        stage.does(Ask::RevokeGateway(NamedGateway { name }));
     }
     assert_eq!(stage.closed(), [epoch, of_command]);
-    assert!(matches!(stage.result(command), Some(Reply::Done)));
+    assert!(stage.is_done(command));
     let (_, plan) = *stage.plans().last().unwrap();
     assert_eq!((plan.settings.port, plan.identity.is_some()), (Some(40_000), false));
     stage.gateway_opens("new");
@@ -281,16 +305,14 @@ fn a_gateway_of_a_command_ends_with_the_profile_that_it_is_for() {
         let mut stage = Stage::new();
         let id = stage.open_for_a_command(None);
         stage.gateway_opens("key");
-        let profiles = [("default".to_owned(), changed)].into();
-        stage.reload(Config { default_profile: "default".to_owned(), profiles, ..Config::default() });
+        stage.reload(Config::of_one(changed));
         assert_eq!((stage.fault(id), stage.closed().len()), (FaultKind::ConfigBroken, 1));
     }
 }
 
 #[test]
 fn a_tool_that_asks_after_a_sleep_of_eight_hours_waits_for_a_new_token_and_never_gets_the_ended_one() {
-    let mut stage = Stage::new();
-    stage.sign_in("evening", Some("refresh"), 4 * HOUR);
+    let mut stage = Stage::signed_in("evening", Some("refresh"), 4 * HOUR);
     stage.open_for_a_command(None);
     let gateway = stage.gateway_opens("key");
     // Nothing happens while the machine sleeps, and then everything is late at once.
@@ -342,7 +364,7 @@ fn a_key_that_was_revoked_while_it_was_being_saved_is_not_back_after_a_restart()
     stage.vault_answers(done);
     assert_eq!(change(&stage.unanswered[0]), (Some("old"), Some("new")));
     stage.vault_answers(done);
-    assert!(matches!(stage.result(revoked), Some(Reply::Done)));
+    assert!(stage.is_done(revoked));
 }
 
 #[test]
@@ -359,7 +381,7 @@ fn a_key_that_was_revoked_before_the_keyring_gave_it_is_not_used() {
         let Effect::Load(epoch, _) = asked else { panic!("no read but {asked:?}") };
         (*epoch, Outcome::Loaded(Ok(Some(secret("old")))))
     });
-    assert!(matches!(stage.result(revoked), Some(Reply::Done)));
+    assert!(stage.is_done(revoked));
     assert!(stage.plans().iter().all(|(_, plan)| plan.identity.is_none()), "{:?}", stage.effects);
     stage.gateway_opens("new");
     assert_eq!(stage.kept(), Some("new"));
@@ -399,7 +421,7 @@ fn without_a_keyring_a_key_can_be_revoked() {
     stage.wait(Ticks(0));
     stage.gateway_opens("old");
     let revoked = stage.revoke("mcp");
-    assert!(matches!(stage.result(revoked), Some(Reply::Done)), "{:?}", stage.result(revoked));
+    assert!(stage.is_done(revoked), "{:?}", stage.result(revoked));
 }
 
 #[test]
@@ -444,7 +466,7 @@ fn a_key_that_is_revoked_after_a_change_of_the_keyring_lets_nobody_in() {
         let Effect::Load(epoch, _) = asked else { panic!("no read but {asked:?}") };
         (*epoch, Outcome::Loaded(Ok(None)))
     });
-    assert!(matches!(stage.result(revoked), Some(Reply::Done)));
+    assert!(stage.is_done(revoked));
 }
 
 #[test]

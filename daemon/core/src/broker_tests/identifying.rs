@@ -13,23 +13,18 @@ fn for_user(username: &str) -> Stage {
 
 impl Stage {
     fn configure(&mut self, profiles: &[(&str, Option<&str>)]) {
-        let profiles = profiles
-            .iter()
-            .map(|(name, username)| {
-                let username = username.map(str::to_owned);
-                ((*name).to_owned(), Profile { username, ..profile(name) })
-            })
-            .collect();
-        let default_profile = "default".to_owned();
-        self.play(Event::ConfigRead(Ok(Config { default_profile, profiles, ..Config::default() })));
+        let of = |(name, username): &(&str, Option<&str>)| Profile {
+            username: username.map(str::to_owned),
+            ..profile(name)
+        };
+        self.play(Event::ConfigRead(Ok(config_of(profiles.iter().map(of)))));
         self.effects.clear();
     }
 
     /// Signs in while WSAPI cannot say whose the token is.
     fn sign_in_unseen(&mut self) -> AskId {
         let login = self.login(Some("client-secret"));
-        let epoch = self.open_listener();
-        self.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+        self.bring_code();
         self.answer_post(granted("access", Some("refresh"), HOUR));
         self.answer_look_up(arrived(503, "busy"));
         login
@@ -47,8 +42,7 @@ fn somebody_elses_token_is_not_given_out_because_the_look_up_failed_once() {
     let login = stage.sign_in_unseen();
     assert_eq!(stage.fault(login), FaultKind::Unreachable, "it is not reported as done");
     assert!(matches!(stage.page(), Page::Failed(_)));
-    let get = stage.get(false);
-    assert_eq!(stage.fault(get), FaultKind::Unreachable);
+    assert_eq!(stage.refusal(), FaultKind::Unreachable);
     stage.wait(Ticks::seconds(5));
     let get = stage.get_as("you@example.com");
     assert!(stage.result(get).is_none(), "Rally is asked again first");
@@ -67,8 +61,7 @@ fn the_right_users_token_is_given_out_without_another_sign_in_once_rally_can_say
     assert_eq!(stage.token(get), "access");
     stage.restart();
     stage.configure(&[("default", Some("me@example.com"))]);
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "access", "whose it is was saved");
+    assert_eq!(stage.served(), "access", "whose it is was saved");
     assert_eq!(stage.look_ups(), 0);
 }
 
@@ -77,8 +70,7 @@ fn a_caller_who_names_a_user_waits_for_rallys_word_and_one_who_names_none_does_n
     let mut stage = Stage::new();
     stage.sign_in_unseen();
     stage.effects.clear();
-    let anybody = stage.get(false);
-    assert_eq!(stage.token(anybody), "access");
+    assert_eq!(stage.served(), "access");
     let placeholder = stage.get_as("oauth");
     assert_eq!(stage.token(placeholder), "access");
     let named = stage.get_as("you@example.com");
@@ -101,11 +93,9 @@ fn a_status_check_that_sees_somebody_else_says_so_and_ends_it() {
 
 #[test]
 fn a_user_name_that_is_configured_later_holds_for_a_token_that_was_there_before() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     stage.configure(&[("default", Some("you@example.com"))]);
-    let get = stage.get(false);
-    assert_eq!(stage.fault(get), FaultKind::Denied);
+    assert_eq!(stage.refusal(), FaultKind::Denied);
 }
 
 #[test]
@@ -113,15 +103,7 @@ fn of_two_profiles_of_one_server_the_one_with_the_wanted_user_answers_after_a_re
     let mut stage = Stage::new();
     stage.configure(&[("default", None), ("other", None)]);
     stage.sign_in("access", None, HOUR);
-    let login = Login { profile: Some("other".to_owned()), ..login(Some("client-secret")) };
-    stage.ask(Ask::Login(login));
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
-    stage.answer_post(granted("theirs", None, HOUR));
-    stage.answer_look_up(arrived(
-        200,
-        r#"{"User":{"UserName":"they@example.com","Errors":[],"Warnings":[]}}"#,
-    ));
+    stage.sign_in_to("other", "theirs", "they@example.com");
     stage.restart();
     stage.configure(&[("default", None), ("other", None)]);
     let target = Target {

@@ -60,8 +60,7 @@ fn while_a_client_is_connected_it_is_asked_again_after_as_long_a_time() {
 
 #[test]
 fn without_a_service_manager_it_never_ends() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     stage.wait(Ticks::seconds(30 * HOUR));
     assert_eq!(exits(&stage), 0);
 }
@@ -121,13 +120,26 @@ fn an_item_that_the_vault_has_not_yet_erased_keeps_it_running() {
     let mut stage = stage();
     stage.sign_in("access", None, HOUR);
     stage.vault_is_silent = true;
-    let logout = stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    let logout = stage.ask(logout(false, false));
     // The client does not wait for it.
     stage.play(Event::Left(logout));
     stage.wait(Ticks::seconds(6000));
     assert_eq!(exits(&stage), 0);
-    let Some(Effect::Erase(epoch, _)) = stage.unanswered.pop() else { panic!("nothing to erase") };
-    stage.hear(epoch, Outcome::Erased(Ok(())));
+    stage.vault_says(Outcome::Erased(Ok(())));
+    stage.wait(AFTER);
+    assert_eq!(exits(&stage), 1);
+}
+
+#[test]
+fn a_daemon_that_the_config_file_has_forward_does_not_end_for_want_of_work() {
+    let mut stage = stage();
+    let forward = |forward| Config { forward, ..config_with(Keyring::Auto) };
+    stage.play(Event::ConfigRead(Ok(forward(Some(vec!["default".to_owned()])))));
+    let ordered = of_effects!(stage, Effect::OpenForward(epoch) => *epoch);
+    stage.hear(ordered[0], Outcome::ForwardOpened(Ok("/run/forward.sock".to_owned())));
+    stage.wait(Ticks(3 * AFTER.0));
+    assert_eq!(exits(&stage), 0);
+    stage.play(Event::ConfigRead(Ok(forward(None))));
     stage.wait(AFTER);
     assert_eq!(exits(&stage), 1);
 }
@@ -138,9 +150,7 @@ fn the_pause_between_tabs_is_not_forgotten() {
     stage.sign_in("access", None, HOUR);
     stage.lose_token();
     stage.get(true);
-    let epoch = stage.open_listener();
-    let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
-    stage.hear(epoch, Outcome::Redirected(denied));
+    stage.deny();
     stage.wait(Ticks::seconds(3600));
     assert_eq!(exits(&stage), 0);
     stage.wait(Ticks::seconds(1200));
@@ -185,8 +195,7 @@ fn a_daemon_that_nobody_would_miss_makes_way_for_a_newer_one() {
         if is_signed_in {
             stage.sign_in("access", Some("refresh"), HOUR);
         }
-        let asked = stage.ask(Ask::MakeWay);
-        assert!(matches!(stage.result(asked), Some(Reply::Done)), "{:?}", stage.result(asked));
+        stage.does(Ask::MakeWay);
         assert!(stage.effects.iter().any(|effect| matches!(effect, Effect::Exit)));
     }
 }

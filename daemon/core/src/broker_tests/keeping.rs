@@ -3,23 +3,21 @@
 //! Used by: `cargo test`.
 
 use super::*;
+use crate::vault::ItemKey;
 use rally_cred_proto::remedy::Remedy;
 
 #[test]
 fn a_restarted_daemon_answers_from_the_vault_without_a_sign_in() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     stage.restart();
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "access");
+    assert_eq!(stage.served(), "access");
     assert_eq!(stage.loads, 1);
     assert!(stage.posts().is_empty());
 }
 
 #[test]
 fn the_second_login_finds_the_client_secret_in_the_vault() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     stage.restart();
     stage.wait(Ticks::seconds(2 * HOUR));
     let login = stage.login(None);
@@ -31,49 +29,34 @@ fn the_second_login_finds_the_client_secret_in_the_vault() {
 fn a_login_reports_done_only_when_the_vault_has_the_token_and_the_secret() {
     let mut stage = Stage::new();
     let login = stage.login(Some("client-secret"));
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    stage.bring_code();
     stage.answer_post(granted("access", Some("refresh"), HOUR));
     // The stage answers saves at once, so this looks at the effects of the last event by itself.
     let look_up = stage.look_up();
-    let effects = stage.broker.handle(
-        stage.now,
-        &mut stage.dice,
-        Event::Outcome(look_up, Outcome::UserLookedUp(user())),
-    );
-    let saves: Vec<_> = effects
-        .iter()
-        .filter_map(|effect| match effect {
-            Effect::Change(epoch, change) => Some((*epoch, change.key.kind)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(
-        saves.iter().map(|(_, kind)| *kind).collect::<Vec<_>>(),
-        [ItemKind::ClientSecret, ItemKind::Token]
-    );
+    let effects = stage.effects_of(look_up, Outcome::UserLookedUp(user()));
+    let saves = effects.iter().filter_map(|effect| match effect {
+        Effect::Change(epoch, change) => Some((*epoch, change.key.kind)),
+        _ => None,
+    });
+    let (saves, kinds): (Vec<_>, Vec<_>) = saves.unzip();
+    assert_eq!(kinds, [ItemKind::ClientSecret, ItemKind::Token]);
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Reply(..))));
-    stage.hear(saves[0].0, Outcome::Changed(Ok(Changed::Done)));
+    stage.hear(saves[0], Outcome::Changed(Ok(Changed::Done)));
     // A caller is not kept waiting for ever, but login waits for the vault's word.
     stage.wait(Ticks::seconds(15));
     assert!(stage.result(login).is_none());
-    stage.hear(saves[1].0, Outcome::Changed(Ok(Changed::Done)));
+    stage.hear(saves[1], Outcome::Changed(Ok(Changed::Done)));
     assert!(matches!(stage.result(login), Some(Reply::SignedIn(done)) if done.kept));
 }
 
 #[test]
 fn a_get_is_served_from_memory_when_the_vault_is_slow() {
-    let mut stage = Stage::new();
-    stage.sign_in("old", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("old", Some("refresh"), HOUR);
     stage.wait(Ticks::seconds(2 * HOUR));
     stage.effects.clear();
     let get = stage.get(false);
     let (epoch, _) = stage.posts()[0];
-    let effects = stage.broker.handle(
-        stage.now,
-        &mut stage.dice,
-        Event::Outcome(epoch, Outcome::Answered(granted("new", Some("refresh2"), HOUR))),
-    );
+    let effects = stage.effects_of(epoch, Outcome::Answered(granted("new", Some("refresh2"), HOUR)));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Reply(..))));
     stage.wait(Ticks::seconds(3));
     assert_eq!(stage.token(get), "new");
@@ -81,21 +64,18 @@ fn a_get_is_served_from_memory_when_the_vault_is_slow() {
 
 #[test]
 fn a_locked_keyring_is_told_and_asked_again_the_next_time() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     stage.restart();
     stage.vault_trouble = Some(VaultTrouble::Locked("prompt dismissed".to_owned()));
     let get = stage.get(true);
     assert_eq!(stage.fault(get), FaultKind::VaultLocked);
     stage.vault_trouble = None;
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "access");
+    assert_eq!(stage.served(), "access");
 }
 
 #[test]
 fn a_keyring_that_was_unlocked_is_no_longer_shown_as_a_problem() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     stage.restart();
     stage.vault_trouble = Some(VaultTrouble::Locked("prompt dismissed".to_owned()));
     stage.get(false);
@@ -115,11 +95,8 @@ fn without_a_keyring_the_token_is_kept_in_memory_and_login_says_so() {
     let login = stage.login(Some("client-secret"));
     stage.allow("access", None, HOUR);
     assert!(matches!(stage.result(login), Some(Reply::SignedIn(done)) if !done.kept));
-    assert!(stage.effects.iter().any(
-        |effect| matches!(effect, Effect::Tell(_, message::Event::Notice(fault)) if fault.kind == FaultKind::VaultMissing)
-    ));
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "access");
+    assert!(stage.notices().contains(&FaultKind::VaultMissing));
+    assert_eq!(stage.served(), "access");
     // The keyring comes up later, and then takes what waited for it.
     stage.vault_trouble = None;
     stage.wait(Ticks::seconds(60));
@@ -159,8 +136,7 @@ fn with_keyring_os_a_login_is_not_done_while_the_keyring_does_not_keep_it() {
         let done = stage.login(None);
         assert!(matches!(stage.result(done), Some(Reply::SignedIn(done)) if done.kept && done.already));
         stage.restart();
-        let get = stage.get(false);
-        assert_eq!(stage.token(get), "access");
+        assert_eq!(stage.served(), "access");
     }
 }
 
@@ -172,8 +148,7 @@ fn told(stage: &Stage, id: AskId) -> String {
 
 #[test]
 fn a_keyring_that_could_not_be_asked_is_not_said_to_be_empty() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     stage.restart();
     stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
     let get = stage.get(false);
@@ -184,33 +159,28 @@ fn a_keyring_that_could_not_be_asked_is_not_said_to_be_empty() {
     assert!(told(&stage, login).contains("no keyring answers"), "{}", told(&stage, login));
     // As soon as it answers, what it holds is served.
     stage.vault_trouble = None;
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "access");
+    assert_eq!(stage.served(), "access");
     // Whoever signs out without it is told that it still has the token.
     stage.restart();
     stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
     stage.effects.clear();
-    stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
-    let is_notice = |effect: &Effect| matches!(effect, Effect::Tell(_, message::Event::Notice(fault)) if fault.kind == FaultKind::VaultMissing);
-    assert!(stage.effects.iter().any(is_notice), "{:?}", stage.effects);
+    stage.ask(logout(false, false));
+    assert!(stage.notices().contains(&FaultKind::VaultMissing), "{:?}", stage.effects);
 }
 
 #[test]
 fn logout_forgets_the_token_and_keeps_the_client_secret() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
-    let logout = stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
+    let logout = stage.ask(logout(false, false));
     assert!(matches!(stage.result(logout), Some(Reply::SignedOut(done)) if done.profiles == ["default"]));
     assert_eq!(stage.vault.keys().collect::<Vec<_>>(), ["client-secret:default"]);
-    let get = stage.get(false);
-    assert_eq!(stage.fault(get), FaultKind::SignInNeeded);
+    assert_eq!(stage.refusal(), FaultKind::SignInNeeded);
 }
 
 #[test]
 fn logout_forgets_the_client_secret_only_when_asked_to() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
-    let logout = stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: true }));
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
+    let logout = stage.ask(logout(false, true));
     assert!(matches!(stage.result(logout), Some(Reply::SignedOut(done)) if done.profiles == ["default"]));
     assert!(stage.vault.is_empty());
     let login = stage.login(None);
@@ -219,40 +189,32 @@ fn logout_forgets_the_client_secret_only_when_asked_to() {
 
 #[test]
 fn a_token_that_a_sign_out_could_not_erase_stays_away_though_the_calendar_was_set_back() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     stage.now.wall = stage.now.wall.after(-900);
     stage.vault_trouble = Some(VaultTrouble::Locked("prompt dismissed".to_owned()));
-    let logout = stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    let logout = stage.ask(logout(false, false));
     assert_eq!(stage.fault(logout), FaultKind::VaultLocked);
     stage.vault_trouble = None;
     stage.wait(crate::policy::LOOK_PAUSE);
-    let get = stage.get(false);
-    assert_eq!(stage.fault(get), FaultKind::SignInNeeded);
+    assert_eq!(stage.refusal(), FaultKind::SignInNeeded);
 }
 
 #[test]
 fn a_token_that_is_being_signed_out_does_not_come_back_by_another_name_of_the_keyring() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     stage.vault_is_silent = true;
-    stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    stage.ask(logout(false, false));
     stage.vault_is_silent = false;
-    let profiles = BTreeMap::from([("default".to_owned(), profile("default"))]);
-    let default_profile = "default".to_owned();
-    let config = Config { default_profile, keyring: Keyring::Os, profiles, ..Config::default() };
-    stage.play(Event::ConfigRead(Ok(config)));
-    let get = stage.get(false);
-    assert_eq!(stage.fault(get), FaultKind::SignInNeeded);
+    stage.play(Event::ConfigRead(Ok(config_with(Keyring::Os))));
+    assert_eq!(stage.refusal(), FaultKind::SignInNeeded);
 }
 
 #[test]
 fn logout_gives_nobody_the_token_on_the_way_out() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     stage.ask(erase("access"));
     let get = stage.get(false);
-    stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    stage.ask(logout(false, false));
     assert_eq!(stage.fault(get), FaultKind::Denied);
 }
 
@@ -260,9 +222,8 @@ fn logout_gives_nobody_the_token_on_the_way_out() {
 fn logout_ends_a_pending_flow_and_its_late_answer_signs_nobody_in() {
     let mut stage = Stage::new();
     let login = stage.login(Some("client-secret"));
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
-    stage.ask(Ask::Logout(Logout { profile: None, all: true, client_secret: false }));
+    stage.bring_code();
+    stage.ask(logout(true, false));
     assert_eq!(stage.fault(login), FaultKind::Denied);
     stage.answer_post(granted("access", None, HOUR));
     assert!(stage.vault.is_empty());
@@ -272,12 +233,11 @@ fn logout_ends_a_pending_flow_and_its_late_answer_signs_nobody_in() {
 fn a_login_that_waits_for_a_slow_vault_opens_no_second_tab() {
     let mut stage = Stage::new();
     stage.login(Some("client-secret"));
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    stage.bring_code();
     stage.answer_post(granted("access", None, HOUR));
     let look_up = stage.look_up();
     // The saves that this orders are never answered.
-    stage.broker.handle(stage.now, &mut stage.dice, Event::Outcome(look_up, Outcome::UserLookedUp(user())));
+    stage.effects_of(look_up, Outcome::UserLookedUp(user()));
     stage.effects.clear();
     stage.wait(Ticks::seconds(10));
     assert!(!stage.effects.iter().any(|effect| matches!(effect, Effect::Listen(..))), "{:?}", stage.effects);
@@ -285,11 +245,9 @@ fn a_login_that_waits_for_a_slow_vault_opens_no_second_tab() {
 
 #[test]
 fn a_keyring_that_gives_no_client_secret_is_not_asked_round_and_round() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     stage.restart();
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "access");
+    assert_eq!(stage.served(), "access");
     stage.vault_trouble = Some(VaultTrouble::Locked("prompt dismissed".to_owned()));
     stage.loads = 0;
     stage.wait(Ticks::seconds(HOUR - 1));
@@ -335,5 +293,58 @@ fn the_command_for_a_record_that_is_not_understood_means_its_profile_however_it_
             let fault = stage.profiles()[0].fault.clone().unwrap();
             assert_eq!(fault.remedy.as_ref().map(Remedy::to_string).as_deref(), Some(remedy), "{fault:?}");
         }
+    }
+}
+
+impl Stage {
+    fn repair(&mut self) -> AskId {
+        self.ask(Ask::RepairItems(message::RepairItems { profile: None, mend: Vec::new() }))
+    }
+
+    /// These items of the default profile are damaged, and are mended.
+    fn mends(&mut self, kinds: &[ItemKind]) {
+        let keys: Vec<_> =
+            kinds.iter().map(|kind| ItemKey { kind: *kind, name: "default".to_owned() }).collect();
+        let repair = self.repair();
+        for key in &keys {
+            self.vault.remove(&key.account());
+        }
+        let ordered = of_effects!(self, Effect::RepairItems { epoch, .. } => *epoch);
+        self.hear(ordered[0], Outcome::Repaired(keys, Ok(())));
+        assert!(self.is_done(repair));
+    }
+}
+
+#[test]
+fn what_the_daemon_holds_takes_the_place_of_what_was_damaged_and_survives_a_restart() {
+    let mut stage = Stage::signed_in("access", Some("refresh"), 100);
+    stage.mends(&[ItemKind::Token, ItemKind::ClientSecret]);
+    stage.restart();
+    stage.wait(Ticks::seconds(200));
+    let get = stage.get(false);
+    stage.answer_post(granted("new", None, HOUR));
+    assert_eq!(stage.token(get), "new");
+}
+
+#[test]
+fn a_status_complains_of_a_damaged_token_until_it_is_mended() {
+    let mut stage = Stage::new();
+    stage.vault.insert("token:default".to_owned(), secret("damaged"));
+    let complains = |stage: &mut Stage| {
+        stage.effects.clear();
+        stage.ask(Ask::Status(StatusAsk::default()));
+        stage.profiles()[0].fault.is_some()
+    };
+    assert!(complains(&mut stage));
+    stage.mends(&[ItemKind::Token]);
+    assert!(!complains(&mut stage));
+}
+
+#[test]
+fn memory_and_a_vault_that_machines_share_are_not_repaired() {
+    for keyring in [Keyring::Memory, super::fleet::kv2(false), super::fleet::kv2(true)] {
+        let mut stage = Stage::with(keyring, &["default"]);
+        let repair = stage.repair();
+        assert_eq!(stage.fault(repair), FaultKind::BadRequest);
     }
 }

@@ -21,10 +21,6 @@ impl Stage {
         self.ask(Ask::Unlock)
     }
 
-    fn is_done(&self, id: AskId) -> bool {
-        matches!(self.result(id), Some(Reply::Done))
-    }
-
     /// Since when it is locked, and why.
     fn locked(&mut self) -> Option<LockStatus> {
         let status = self.ask(Ask::Status(StatusAsk::default()));
@@ -39,9 +35,7 @@ impl Stage {
 
     fn locks_by_itself(settings: LockSettings) -> Self {
         let mut stage = Self::new();
-        let profiles = BTreeMap::from([("default".to_owned(), profile("default"))]);
-        let default_profile = "default".to_owned();
-        let config = Config { default_profile, profiles, lock: settings, ..Config::default() };
+        let config = Config { lock: settings, ..config_with(Keyring::Auto) };
         stage.broker = Broker::new(Facts::default(), config);
         stage.sign_in("access", Some("refresh"), 24 * HOUR);
         stage
@@ -64,8 +58,7 @@ impl Stage {
 
 #[test]
 fn a_locked_daemon_hands_out_nothing_and_unlocked_it_has_everything_again() {
-    let mut stage = Stage::new();
-    stage.sign_in("access-token", Some("refresh-token"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access-token", Some("refresh-token"), 24 * HOUR);
     assert!(stage.holds("access-token") && stage.holds("refresh-token") && stage.holds("client-secret"));
     let lock = stage.lock();
     assert!(stage.is_done(lock));
@@ -93,8 +86,7 @@ fn a_locked_daemon_hands_out_nothing_and_unlocked_it_has_everything_again() {
 
 #[test]
 fn whoever_waits_for_an_unlock_waits_as_long_as_they_said() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     stage.lock();
     let impatient = stage.ask(Ask::Get(Get { wait: 0, ..Get::default() }));
     assert_eq!(stage.fault(impatient), FaultKind::Locked);
@@ -111,19 +103,17 @@ fn whoever_waits_for_an_unlock_waits_as_long_as_they_said() {
 
 #[test]
 fn what_has_no_wait_of_its_own_is_refused_at_once_and_a_sign_out_goes_on() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     stage.lock();
     let login = stage.login(Some("client-secret"));
     assert_eq!(stage.fault(login), FaultKind::Locked);
     let report = stage.ask(erase("access"));
     assert_eq!(stage.fault(report), FaultKind::Locked);
-    let out = stage.ask(Ask::Logout(Logout { profile: None, all: true, client_secret: true }));
+    let out = stage.ask(logout(true, true));
     assert!(matches!(stage.result(out), Some(Reply::SignedOut(_))));
     stage.vault.clear();
     stage.unlock();
-    let get = stage.get(false);
-    assert_eq!(stage.fault(get), FaultKind::SignInNeeded);
+    assert_eq!(stage.refusal(), FaultKind::SignInNeeded);
 }
 
 #[test]
@@ -139,8 +129,7 @@ fn a_sign_in_that_a_lock_meets_ends() {
 
 #[test]
 fn a_renewal_that_a_lock_meets_is_saved_before_it_is_forgotten() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     stage.wait(Ticks::seconds(2 * HOUR));
     stage.effects.clear();
     let get = stage.ask(Ask::Get(Get { wait: 600, ..Get::default() }));
@@ -173,8 +162,7 @@ fn what_no_keyring_has_stays_in_memory_and_whoever_locks_is_told() {
 
 #[test]
 fn what_the_keyring_takes_late_is_forgotten_then() {
-    let mut stage = Stage::new();
-    stage.sign_in("old", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("old", Some("refresh"), 24 * HOUR);
     stage.vault_trouble = Some(VaultTrouble::Locked("a prompt".to_owned()));
     stage.sign_in_again("access-token", 24 * HOUR);
     let lock = stage.lock();
@@ -188,8 +176,7 @@ fn what_the_keyring_takes_late_is_forgotten_then() {
 
 #[test]
 fn a_keyring_that_stays_shut_keeps_the_daemon_locked() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     stage.lock();
     stage.vault_trouble = Some(VaultTrouble::Locked("its prompt was dismissed".to_owned()));
     let get = stage.get(false);
@@ -204,8 +191,7 @@ fn a_keyring_that_stays_shut_keeps_the_daemon_locked() {
 
 #[test]
 fn a_lock_while_the_keyring_asks_overtakes_the_unlock() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     stage.lock();
     stage.vault_is_silent = true;
     let unlock = stage.unlock();
@@ -232,8 +218,7 @@ fn whoever_unlocks_hears_at_once_that_the_session_was_locked_meanwhile_and_the_t
     assert!(stage.locked().is_some());
     stage.vault_is_silent = false;
     stage.unlock();
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "access");
+    assert_eq!(stage.served(), "access");
 }
 
 #[test]
@@ -289,8 +274,7 @@ fn a_credential_in_memory_is_not_handed_out_after_a_lock_by_an_answer_of_the_key
 
 #[test]
 fn a_token_that_was_reported_before_a_lock_is_held_back_after_it_until_rally_was_asked() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     stage.ask(erase("access"));
     stage.lock();
     stage.unlock();
@@ -376,8 +360,7 @@ fn a_daemon_that_is_locked_or_would_lock_does_not_end_for_want_of_work() {
 
 #[test]
 fn whoever_watches_hears_that_a_locked_token_is_gone_and_is_there_again() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     let watch = stage.ask(Ask::Watch(message::WatchAsk { profile: None }));
     stage.lock();
     stage.unlock();

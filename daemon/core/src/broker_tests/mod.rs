@@ -61,6 +61,21 @@ impl Dice for Counting {
     }
 }
 
+/// What the effects of a kind hold, in their order.
+macro_rules! of_effects {
+    ($stage:expr, $kind:pat $(if $is_meant:expr)? => $held:expr) => {
+        $stage
+            .effects
+            .iter()
+            .filter_map(|effect| match effect {
+                $kind $(if $is_meant)? => Some($held),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+}
+use of_effects;
+
 /// A broker on a stage: the test plays the rest of the world.
 struct Stage {
     broker: Broker,
@@ -90,10 +105,8 @@ impl Stage {
         let of = |name: &str| Profile { is_default: name == default_profile, ..profile(name) };
         let profiles = names.iter().map(|name| ((*name).to_owned(), of(name))).collect();
         let config = Config { default_profile, keyring, profiles, ..Config::default() };
-        let facts =
-            Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned(), ..Facts::default() };
         Self {
-            broker: Broker::new(facts, config),
+            broker: Broker::new(Facts::default(), config),
             dice: Counting(0),
             now: T0,
             last_ask: 0,
@@ -105,6 +118,12 @@ impl Stage {
             effects: Vec::new(),
             loads: 0,
         }
+    }
+
+    fn signed_in(access: &str, refresh: Option<&str>, life: u64) -> Self {
+        let mut stage = Self::new();
+        stage.sign_in(access, refresh, life);
+        stage
     }
 
     fn play(&mut self, event: Event) {
@@ -185,11 +204,58 @@ impl Stage {
         };
     }
 
+    /// The effects of an outcome, none of which the stage answers.
+    fn effects_of(&mut self, epoch: Epoch, outcome: Outcome) -> Vec<Effect> {
+        self.broker.handle(self.now, &mut self.dice, Event::Outcome(epoch, outcome))
+    }
+
+    /// The vault answers what it was asked last while it was silent.
+    #[track_caller]
+    fn vault_says(&mut self, outcome: Outcome) {
+        let asked = self.unanswered.pop();
+        match (&asked, &outcome) {
+            (Some(Effect::Load(epoch, _)), Outcome::Loaded(_))
+            | (Some(Effect::Change(epoch, _)), Outcome::Changed(_))
+            | (Some(Effect::Erase(epoch, _)), Outcome::Erased(_))
+            | (Some(Effect::Unlock(epoch, _)), Outcome::Unlocked(_)) => self.hear(*epoch, outcome),
+            _ => panic!("{outcome:?} is no answer to {asked:?}"),
+        }
+    }
+
     fn ask(&mut self, ask: Ask) -> AskId {
+        self.ask_as(Peer::default(), ask)
+    }
+
+    fn ask_as(&mut self, peer: Peer, ask: Ask) -> AskId {
         self.last_ask += 1;
         let id = AskId(self.last_ask);
-        self.play(Event::Asked { id, peer: Peer::default(), ask });
+        self.play(Event::Asked { id, peer, ask });
         id
+    }
+
+    /// A request that is done at once.
+    #[track_caller]
+    fn does(&mut self, ask: Ask) {
+        let id = self.ask(ask);
+        assert!(self.is_done(id), "{:?}", self.result(id));
+    }
+
+    fn is_done(&self, id: AskId) -> bool {
+        matches!(self.result(id), Some(Reply::Done))
+    }
+
+    /// The token that a program in the background gets at once.
+    #[track_caller]
+    fn served(&mut self) -> String {
+        let get = self.get(false);
+        self.token(get).to_owned()
+    }
+
+    /// Why a program in the background gets none at once.
+    #[track_caller]
+    fn refusal(&mut self) -> FaultKind {
+        let get = self.get(false);
+        self.fault(get)
     }
 
     fn get(&mut self, interactive: bool) -> AskId {
@@ -211,6 +277,7 @@ impl Stage {
         result
     }
 
+    #[track_caller]
     fn token(&self, id: AskId) -> &str {
         match self.result(id) {
             Some(Reply::Token(Token { token, .. })) => token.expose(),
@@ -218,6 +285,7 @@ impl Stage {
         }
     }
 
+    #[track_caller]
     fn fault(&self, id: AskId) -> FaultKind {
         match self.result(id) {
             Some(Reply::Error(fault)) => fault.kind,
@@ -226,27 +294,15 @@ impl Stage {
     }
 
     fn notices(&self) -> Vec<FaultKind> {
-        let told = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(_, message::Event::Notice(fault)) => Some(fault.kind),
-            _ => None,
-        });
-        told.collect()
+        of_effects!(self, Effect::Tell(_, message::Event::Notice(fault)) => fault.kind)
     }
 
     fn urls_shown(&self) -> Vec<&Authorize> {
-        let shown = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(_, message::Event::Authorize(authorize)) => Some(authorize),
-            _ => None,
-        });
-        shown.collect()
+        of_effects!(self, Effect::Tell(_, message::Event::Authorize(authorize)) => authorize)
     }
 
     fn profiles(&self) -> Vec<&ProfileStatus> {
-        let told = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(_, message::Event::Profile(profile)) => Some(&**profile),
-            _ => None,
-        });
-        told.collect()
+        of_effects!(self, Effect::Tell(_, message::Event::Profile(profile)) => &**profile)
     }
 
     fn listening(&self) -> Epoch {
@@ -258,11 +314,7 @@ impl Stage {
     }
 
     fn posts(&self) -> Vec<(Epoch, &TokenForm)> {
-        let posts = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Post { epoch, form, .. } => Some((*epoch, form)),
-            _ => None,
-        });
-        posts.collect()
+        of_effects!(self, Effect::Post { epoch, form, .. } => (*epoch, form))
     }
 
     fn page(&self) -> &Page {
@@ -306,10 +358,22 @@ impl Stage {
         epoch
     }
 
-    /// Plays the person and Rally from the pending flow to the token.
-    fn allow(&mut self, access: &str, refresh: Option<&str>, life: u64) {
+    /// The browser comes back from the pending flow with a code.
+    fn bring_code(&mut self) {
         let epoch = self.open_listener();
         self.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    }
+
+    /// It comes back since the person pressed "Deny".
+    fn deny(&mut self) {
+        let epoch = self.open_listener();
+        let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
+        self.hear(epoch, Outcome::Redirected(denied));
+    }
+
+    /// Plays the person and Rally from the pending flow to the token.
+    fn allow(&mut self, access: &str, refresh: Option<&str>, life: u64) {
+        self.bring_code();
         self.answer_post(granted(access, refresh, life));
         self.answer_look_up(user());
     }
@@ -393,6 +457,21 @@ fn for_host(protocol: &str, host: &str) -> Ask {
 }
 
 const HOUR: u64 = 3600;
+
+/// A config file with these profiles, of which the one called `default` is the default one.
+fn config_of(profiles: impl IntoIterator<Item = Profile>) -> Config {
+    let profiles = profiles.into_iter().map(|profile| (profile.name.to_string(), profile)).collect();
+    Config { default_profile: "default".to_owned(), profiles, ..Config::default() }
+}
+
+/// The same config file as [`Stage::new`] has, but for the keyring.
+fn config_with(keyring: Keyring) -> Config {
+    Config { keyring, ..Config::of_one(profile("default")) }
+}
+
+fn logout(all: bool, client_secret: bool) -> Ask {
+    Ask::Logout(Logout { profile: None, all, client_secret })
+}
 
 fn erase(token: &str) -> Ask {
     Ask::Erase(Erase { target: Target::default(), token: Some(secret(token)), credential: None })

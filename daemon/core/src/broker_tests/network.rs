@@ -42,8 +42,7 @@ fn a_renewal_that_the_network_was_in_the_way_of_is_made_at_once_when_it_is_back_
         assert_eq!(stage.posts().len(), 1);
         stage.answer_post(granted("new", Some("refresh2"), HOUR));
         assert!(!stage.is_watching_network());
-        let get = stage.get(false);
-        assert_eq!(stage.token(get), "new");
+        assert_eq!(stage.served(), "new");
     }
 }
 
@@ -70,8 +69,7 @@ fn what_rally_refuses_or_puts_off_does_not_depend_on_the_network() {
         for event in [Event::Online, Event::Woke] {
             stage.play(event);
         }
-        let get = stage.get(false);
-        assert_eq!(stage.fault(get), FaultKind::Unreachable);
+        assert_eq!(stage.refusal(), FaultKind::Unreachable);
         assert_eq!(stage.posts().len(), 0);
     }
 }
@@ -93,12 +91,10 @@ fn a_network_that_comes_and_goes_makes_no_storm() {
 
 #[test]
 fn a_sign_in_that_the_network_ended_may_be_asked_for_again_once_it_is_back() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     stage.wait(Ticks::seconds(2 * HOUR));
     stage.get(true);
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    stage.bring_code();
     stage.answer_post(no_route());
     let get = stage.get(true);
     assert_eq!(stage.fault(get), FaultKind::SignInNeeded, "so soon after a sign-in that failed");
@@ -111,8 +107,7 @@ fn a_sign_in_that_the_network_ended_may_be_asked_for_again_once_it_is_back() {
 fn whose_token_it_is_is_asked_again_once_the_network_is_back() {
     let mut stage = Stage::new();
     stage.login(Some("client-secret"));
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    stage.bring_code();
     stage.answer_post(granted("access", None, HOUR));
     stage.answer_look_up(no_route());
     let target = Target { username: Some("me@example.com".to_owned()), ..Target::default() };

@@ -6,8 +6,7 @@ use super::*;
 
 #[test]
 fn a_token_that_ends_soon_is_renewed_first_and_the_rotated_refresh_token_is_saved() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 100);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 100);
     stage.wait(Ticks::seconds(50));
     let get = stage.get(false);
     assert!(
@@ -20,8 +19,7 @@ fn a_token_that_ends_soon_is_renewed_first_and_the_rotated_refresh_token_is_save
 
 #[test]
 fn a_passing_failure_of_renewal_serves_the_living_token_and_keeps_the_refresh_token() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 100);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 100);
     stage.wait(Ticks::seconds(50));
     let get = stage.get(false);
     stage.answer_post(RawAnswer::Failed(SendTrouble::TimedOut));
@@ -38,8 +36,7 @@ fn a_passing_failure_of_renewal_serves_the_living_token_and_keeps_the_refresh_to
 
 #[test]
 fn a_refused_refresh_token_leads_to_a_sign_in() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 100);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 100);
     stage.wait(Ticks::seconds(200));
     let get = stage.get(false);
     stage.refuse_refresh_token();
@@ -52,8 +49,7 @@ fn a_refused_refresh_token_leads_to_a_sign_in() {
 
 #[test]
 fn an_unclear_refusal_does_not_cost_the_refresh_token() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 100);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 100);
     stage.wait(Ticks::seconds(200));
     stage.get(false);
     stage.answer_post(refused(
@@ -69,11 +65,9 @@ fn an_unclear_refusal_does_not_cost_the_refresh_token() {
 
 #[test]
 fn an_erased_token_is_renewed_by_the_next_get() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     for token in ["another", "access", "access"] {
-        let id = stage.ask(erase(token));
-        assert!(matches!(stage.result(id), Some(Reply::Done)));
+        stage.does(erase(token));
     }
     stage.answer_look_up(unauthorized());
     stage.restart();
@@ -82,14 +76,12 @@ fn an_erased_token_is_renewed_by_the_next_get() {
     stage.answer_post(granted("new", Some("refresh2"), HOUR));
     assert_eq!(stage.token(get), "new");
     stage.ask(erase("access"));
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "new", "an erase of an older token does nothing");
+    assert_eq!(stage.served(), "new", "an erase of an older token does nothing");
 }
 
 #[test]
 fn many_erases_of_one_token_ask_rally_once_and_renew_it_once() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     let mut gets = Vec::new();
     for _ in 0..50 {
         stage.ask(erase("access"));
@@ -107,8 +99,7 @@ fn many_erases_of_one_token_ask_rally_once_and_renew_it_once() {
 
 #[test]
 fn a_program_that_may_only_read_does_not_cost_everybody_their_token() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     stage.ask(erase("access"));
     let get = stage.get(false);
     assert!(stage.result(get).is_none(), "nobody gets it while it is suspected");
@@ -120,8 +111,7 @@ fn a_program_that_may_only_read_does_not_cost_everybody_their_token() {
 #[test]
 fn an_erase_while_rally_is_away_costs_a_renewal_but_never_a_sign_in() {
     for (refresh, is_kept) in [(Some("refresh"), false), (None, true)] {
-        let mut stage = Stage::new();
-        stage.sign_in("access", refresh, HOUR);
+        let mut stage = Stage::signed_in("access", refresh, HOUR);
         stage.ask(erase("access"));
         stage.answer_look_up(RawAnswer::Failed(SendTrouble::TimedOut));
         let get = stage.get(false);
@@ -131,31 +121,26 @@ fn an_erase_while_rally_is_away_costs_a_renewal_but_never_a_sign_in() {
 
 #[test]
 fn a_token_in_use_is_renewed_ahead_of_its_end_and_an_unused_one_is_not() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     stage.wait(Ticks::seconds(HOUR));
     assert!(stage.posts().is_empty());
     stage.sign_in_again("second", HOUR);
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "second");
+    assert_eq!(stage.served(), "second");
     stage.wait(Ticks::seconds(HOUR - 100));
     assert_eq!(stage.posts().len(), 1);
 }
 
 #[test]
 fn a_set_back_calendar_does_not_revive_a_dead_token() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     stage.wait(Ticks::seconds(HOUR + 1));
     stage.now.wall = stage.now.wall.after(-7200);
-    let get = stage.get(false);
-    assert_eq!(stage.fault(get), FaultKind::SignInNeeded);
+    assert_eq!(stage.refusal(), FaultKind::SignInNeeded);
 }
 
 #[test]
 fn the_first_get_after_idle_days_is_served_though_the_last_renewal_went_unused() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     stage.get(false);
     stage.wait(Ticks::seconds(24 * HOUR - 100));
     stage.answer_post(granted("unused", Some("refresh2"), 24 * HOUR));
@@ -169,8 +154,7 @@ fn the_first_get_after_idle_days_is_served_though_the_last_renewal_went_unused()
 
 #[test]
 fn programs_whose_token_is_refused_at_once_cost_one_renewal_and_none_is_given_the_refused_token_again() {
-    let mut stage = Stage::new();
-    stage.sign_in("refused", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("refused", Some("refresh"), HOUR);
     let mut gets = Vec::new();
     for _ in 0..3 {
         stage.ask(erase("refused"));
@@ -186,11 +170,9 @@ fn programs_whose_token_is_refused_at_once_cost_one_renewal_and_none_is_given_th
 
 #[test]
 fn a_token_that_looks_valid_after_a_long_sleep_and_is_refused_is_not_given_again() {
-    let mut stage = Stage::new();
-    stage.sign_in("asleep", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("asleep", Some("refresh"), 24 * HOUR);
     stage.wait(Ticks::seconds(8 * HOUR));
-    let before = stage.get(false);
-    assert_eq!(stage.token(before), "asleep");
+    assert_eq!(stage.served(), "asleep");
     stage.ask(erase("asleep"));
     let get = stage.ask(Ask::Get(Get { awaits_sign_in: true, ..Get::default() }));
     assert_eq!(stage.result(get).map(|_| ()), None);

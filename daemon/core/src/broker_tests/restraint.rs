@@ -10,8 +10,7 @@ fn get_for(min_validity: u64) -> Ask {
 
 #[test]
 fn two_hundred_gets_for_two_days_of_a_one_day_token_are_no_renewal_and_say_that_it_cannot_be() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     for _ in 0..200 {
         let get = stage.ask(get_for(48 * HOUR));
         assert_eq!(stage.token(get), "access");
@@ -24,8 +23,7 @@ fn two_hundred_gets_for_two_days_of_a_one_day_token_are_no_renewal_and_say_that_
 
 #[test]
 fn eight_callers_of_five_second_tokens_cause_one_renewal_for_each() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 5);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 5);
     let mut renewals = 0;
     for _ in 0..60 {
         for _ in 0..8 {
@@ -44,8 +42,7 @@ fn eight_callers_of_five_second_tokens_cause_one_renewal_for_each() {
 
 #[test]
 fn a_wish_that_can_be_met_is_met() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     stage.wait(Ticks::seconds(20 * HOUR));
     let get = stage.ask(get_for(8 * HOUR));
     stage.answer_post(granted("new", Some("refresh"), 24 * HOUR));
@@ -54,12 +51,10 @@ fn a_wish_that_can_be_met_is_met() {
 
 #[test]
 fn two_hundred_reports_of_a_good_token_are_a_few_questions() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     let mut asked = 0;
     for _ in 0..200 {
-        let get = stage.get(false);
-        assert_eq!(stage.token(get), "access");
+        assert_eq!(stage.served(), "access");
         stage.ask(erase("access"));
         stage.wait(Ticks(100));
         if stage.look_ups() > 0 {
@@ -73,8 +68,7 @@ fn two_hundred_reports_of_a_good_token_are_a_few_questions() {
 
 #[test]
 fn a_report_within_the_pause_is_looked_into_when_it_is_over() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     for _ in 0..3 {
         stage.ask(erase("access"));
         stage.answer_look_up(user());
@@ -91,8 +85,7 @@ fn a_report_within_the_pause_is_looked_into_when_it_is_over() {
 
 #[test]
 fn tokens_that_rally_refuses_as_soon_as_it_gives_them_out_are_renewed_ever_more_rarely() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     let mut renewals = 0;
     for second in 0..600u64 {
         stage.get(false);
@@ -113,8 +106,7 @@ fn tokens_that_rally_refuses_as_soon_as_it_gives_them_out_are_renewed_ever_more_
 
 #[test]
 fn many_status_checks_at_once_are_one_question() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     let checks: Vec<_> =
         (0..50).map(|_| stage.ask(Ask::Status(StatusAsk { check: true, ..StatusAsk::default() }))).collect();
     assert_eq!(stage.look_ups(), 1);
@@ -129,8 +121,7 @@ fn many_status_checks_at_once_are_one_question() {
 
 #[test]
 fn after_a_refused_renewal_rally_is_asked_once_whether_the_old_token_is_good() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     stage.get(false);
     stage.wait(Ticks::seconds(HOUR - 100));
     stage.refuse_refresh_token();
@@ -143,8 +134,7 @@ fn after_a_refused_renewal_rally_is_asked_once_whether_the_old_token_is_good() {
 
 #[test]
 fn tokens_that_live_for_a_second_are_given_out_and_renewed_once_a_second() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 1);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 1);
     let (mut renewals, mut served) = (0, 0);
     for _ in 0..100 {
         let get = stage.get(false);
@@ -163,8 +153,7 @@ fn tokens_that_live_for_a_second_are_given_out_and_renewed_once_a_second() {
 
 #[test]
 fn tokens_that_end_before_the_keyring_has_them_do_not_make_the_daemon_renew_them_without_end() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 100);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 100);
     stage.wait(Ticks::seconds(200));
     stage.vault_is_silent = true;
     let mut renewals = 0;

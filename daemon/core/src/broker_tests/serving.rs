@@ -6,18 +6,15 @@ use super::*;
 
 #[test]
 fn a_get_after_a_login_is_answered_from_memory() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 24 * HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 24 * HOUR);
     stage.loads = 0;
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "access");
+    assert_eq!(stage.served(), "access");
     assert_eq!((stage.loads, stage.effects.len()), (0, 1), "{:?}", stage.effects);
 }
 
 #[test]
 fn a_hundred_gets_at_once_make_one_flow_one_tab_one_token_request() {
-    let mut stage = Stage::new();
-    stage.sign_in("old", None, HOUR);
+    let mut stage = Stage::signed_in("old", None, HOUR);
     stage.wait(Ticks::seconds(2 * HOUR));
     stage.effects.clear();
     let gets: Vec<_> = (0..100).map(|_| stage.get(true)).collect();
@@ -33,15 +30,13 @@ fn a_hundred_gets_at_once_make_one_flow_one_tab_one_token_request() {
 #[test]
 fn nothing_is_asked_of_a_person_for_a_caller_that_may_not() {
     let mut stage = Stage::new();
-    let get = stage.get(false);
-    assert_eq!(stage.fault(get), FaultKind::SignInNeeded);
+    assert_eq!(stage.refusal(), FaultKind::SignInNeeded);
     assert!(!stage.effects.iter().any(|effect| matches!(effect, Effect::Listen(..))), "{:?}", stage.effects);
 }
 
 #[test]
 fn another_server_another_port_and_http_match_no_profile() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     for (protocol, host) in [
         ("https", "rally1.rallydev.com.evil.example"),
         ("https", "evil.rally1.rallydev.com"),
@@ -59,8 +54,7 @@ fn another_server_another_port_and_http_match_no_profile() {
 
 #[test]
 fn a_profile_chosen_in_the_shell_gives_no_token_to_another_server() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     for (host, matches) in [("github.com", false), ("rally1.rallydev.com", true)] {
         let target = Target {
             profile: Some("default".to_owned()),
@@ -75,8 +69,7 @@ fn a_profile_chosen_in_the_shell_gives_no_token_to_another_server() {
 
 #[test]
 fn another_user_name_matches_no_profile() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     for (name, matches) in [("you@example.com", false), ("ME@example.com", true), ("oauth", true)] {
         let target = Target {
             username: Some(name.to_owned()),
@@ -90,8 +83,7 @@ fn another_user_name_matches_no_profile() {
 
 #[test]
 fn a_get_ends_at_its_own_time_and_the_flow_goes_on() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     stage.lose_token();
     let short = stage.ask(Ask::Get(Get { interactive: true, wait: 5, ..Get::default() }));
     stage.open_listener();

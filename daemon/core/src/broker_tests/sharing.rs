@@ -35,8 +35,7 @@ impl Stage {
 
 #[test]
 fn a_daemon_whose_refresh_token_another_used_up_leaves_the_newer_one_and_goes_on_with_it() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("R1"), 100);
+    let mut stage = Stage::signed_in("access", Some("R1"), 100);
     stage.wait(Ticks::seconds(200));
     let get = stage.get(false);
     // While this daemon's request is under way, the other one saves what it got for the same refresh token.
@@ -50,8 +49,7 @@ fn a_daemon_whose_refresh_token_another_used_up_leaves_the_newer_one_and_goes_on
 
 #[test]
 fn a_refusal_waits_a_moment_for_the_daemon_that_was_quicker() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("R1"), 100);
+    let mut stage = Stage::signed_in("access", Some("R1"), 100);
     stage.wait(Ticks::seconds(200));
     let get = stage.get(true);
     stage.answer_post(refused("invalid_grant", "Refresh token was used"));
@@ -64,8 +62,7 @@ fn a_refusal_waits_a_moment_for_the_daemon_that_was_quicker() {
 
 #[test]
 fn a_refusal_changes_nothing_that_is_stored() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("R1"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("R1"), HOUR);
     let before = stage.item();
     stage.get(false);
     stage.wait(Ticks::seconds(HOUR - 100));
@@ -79,21 +76,18 @@ fn a_refusal_changes_nothing_that_is_stored() {
 
 #[test]
 fn a_token_that_another_daemon_has_renewed_is_not_renewed_again() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("R1"), 100);
+    let mut stage = Stage::signed_in("access", Some("R1"), 100);
     stage.wait(Ticks::seconds(200));
     let newer = by_the_other(&stage.item(), "theirs", Some("R2"));
     stage.put_item(newer);
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "theirs");
+    assert_eq!(stage.served(), "theirs");
     assert!(stage.posts().is_empty());
 }
 
 #[test]
 fn a_sign_in_by_another_daemon_is_found_before_a_browser_opens() {
     let mut stage = Stage::new();
-    let get = stage.get(false);
-    assert_eq!(stage.fault(get), FaultKind::SignInNeeded);
+    assert_eq!(stage.refusal(), FaultKind::SignInNeeded);
     let mut other = Stage::new();
     other.sign_in("theirs", Some("R1"), HOUR);
     stage.vault = other.vault;
@@ -105,8 +99,7 @@ fn a_sign_in_by_another_daemon_is_found_before_a_browser_opens() {
 
 #[test]
 fn a_sign_out_by_another_daemon_is_not_undone_by_a_renewal() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("R1"), 100);
+    let mut stage = Stage::signed_in("access", Some("R1"), 100);
     stage.wait(Ticks::seconds(200));
     let get = stage.get(false);
     stage.vault.remove("token:default");
@@ -119,21 +112,18 @@ fn a_sign_out_by_another_daemon_is_not_undone_by_a_renewal() {
 #[test]
 fn a_bad_token_that_is_given_up_does_not_take_another_daemons_along() {
     for refresh in [Some("R1"), None] {
-        let mut stage = Stage::new();
-        stage.sign_in("access", refresh, HOUR);
+        let mut stage = Stage::signed_in("access", refresh, HOUR);
         let newer = by_the_other(&stage.item(), "theirs", Some("R2"));
         stage.put_item(newer.clone());
         stage.lose_token();
-        let get = stage.get(false);
-        assert_eq!(stage.token(get), "theirs", "{refresh:?}");
+        assert_eq!(stage.served(), "theirs", "{refresh:?}");
         assert!(stage.item().matches(&newer));
     }
 }
 
 #[test]
 fn a_client_secret_that_was_refused_once_is_not_asked_for_at_once() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("R1"), 100);
+    let mut stage = Stage::signed_in("access", Some("R1"), 100);
     stage.wait(Ticks::seconds(200));
     let get = stage.get(false);
     stage.answer_post(refused("invalid_client", "try again"));
@@ -146,8 +136,7 @@ fn a_client_secret_that_was_refused_once_is_not_asked_for_at_once() {
 
 #[test]
 fn a_token_that_another_daemon_renewed_long_ago_is_renewed_on_and_nobody_is_refused() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("R1"), 100);
+    let mut stage = Stage::signed_in("access", Some("R1"), 100);
     let newer = by_the_other(&stage.item(), "theirs", Some("R2"));
     stage.put_item(newer);
     stage.wait(Ticks::seconds(3 * HOUR));
@@ -161,8 +150,7 @@ fn a_token_that_another_daemon_renewed_long_ago_is_renewed_on_and_nobody_is_refu
 
 #[test]
 fn a_token_of_another_daemon_is_taken_to_end_no_later_than_it_may() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("R1"), 1);
+    let mut stage = Stage::signed_in("access", Some("R1"), 1);
     stage.wait(Ticks::seconds(2));
     // It was given at the beginning of this very second of the calendar, for five.
     stage.wait(Ticks(900));
@@ -172,8 +160,7 @@ fn a_token_of_another_daemon_is_taken_to_end_no_later_than_it_may() {
     record["obtained_at"] = stage.now.wall.0.into();
     record["expires_at"] = (stage.now.wall.0 + 5).into();
     stage.put_item(secret(&record.to_string()));
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "theirs");
+    assert_eq!(stage.served(), "theirs");
     stage.wait(Ticks(4200));
     let get = stage.get(false);
     assert!(stage.result(get).is_none(), "by now it has ended at Rally");
@@ -181,8 +168,7 @@ fn a_token_of_another_daemon_is_taken_to_end_no_later_than_it_may() {
 
 #[test]
 fn a_client_secret_that_another_daemon_was_given_is_found_before_a_person_is_asked() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("R1"), 100);
+    let mut stage = Stage::signed_in("access", Some("R1"), 100);
     stage.wait(Ticks::seconds(200));
     let changed =
         stage.vault["client-secret:default"].expose().replace("client-secret\"}", "newer-secret\"}");

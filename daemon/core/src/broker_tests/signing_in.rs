@@ -7,8 +7,7 @@ use rally_cred_proto::remedy::Command;
 
 #[test]
 fn a_new_client_secret_is_proved_by_a_sign_in_even_while_a_token_is_valid() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     let login = stage.login(Some("better-secret"));
     assert!(stage.result(login).is_none());
     stage.allow("new", None, HOUR);
@@ -38,28 +37,23 @@ fn login_without_a_stored_client_secret_says_that_it_needs_one() {
 
 #[test]
 fn a_login_with_a_valid_token_asks_nobody_unless_forced() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     let plain = stage.login(None);
     assert!(matches!(stage.result(plain), Some(Reply::SignedIn(done)) if done.already));
     let forced = stage.ask(Ask::Login(Login { force: true, ..login(None) }));
     assert!(stage.result(forced).is_none());
     stage.allow("new", None, HOUR);
     assert!(matches!(stage.result(forced), Some(Reply::SignedIn(done)) if !done.already));
-    let get = stage.get(false);
-    assert_eq!(stage.token(get), "new");
+    assert_eq!(stage.served(), "new");
 }
 
 #[test]
 fn denial_ends_the_flow_for_everybody_and_the_next_tab_waits() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     stage.lose_token();
     let get = stage.get(true);
     let login = stage.login(None);
-    let epoch = stage.open_listener();
-    let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
-    stage.hear(epoch, Outcome::Redirected(denied));
+    stage.deny();
     assert_eq!((stage.fault(get), stage.fault(login)), (FaultKind::Denied, FaultKind::Denied));
     assert_eq!(*stage.page(), Page::Denied(Command::new("rally-cred login")));
     stage.effects.clear();
@@ -80,15 +74,12 @@ fn the_command_that_is_said_to_help_is_for_the_profile_that_failed() {
         other => panic!("no fault but {other:?}"),
     };
     let id = stage.ask(Ask::Login(ask.clone()));
-    let epoch = stage.open_listener();
-    let denied = Redirect::Refused { error: "access_denied".to_owned(), description: None };
-    stage.hear(epoch, Outcome::Redirected(denied));
+    stage.deny();
     assert_eq!(remedy(&stage, id).to_string(), "rally-cred login work");
     assert_eq!(*stage.page(), Page::Denied(Command::new("rally-cred login work")));
 
     let id = stage.ask(Ask::Login(ask));
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    stage.bring_code();
     stage.answer_post(refused("invalid_client", "Invalid client_id or client_secret"));
     assert_eq!(remedy(&stage, id).to_string(), "rally-cred login work --client-secret-stdin");
     assert!(matches!(stage.page(), Page::Failed(fault) if fault.remedy == Some(remedy(&stage, id))));
@@ -131,28 +122,23 @@ fn a_failed_login_leaves_the_old_token_and_the_old_secret_as_they_were() {
         arrived(200, "<html>maintenance</html>"),
         RawAnswer::Failed(SendTrouble::TimedOut),
     ] {
-        let mut stage = Stage::new();
-        stage.sign_in("access", Some("refresh"), HOUR);
+        let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
         let kept: Vec<_> = stage.vault.values().map(|record| record.expose().to_owned()).collect();
         let forced = stage.ask(Ask::Login(Login { force: true, ..login(Some("mistyped")) }));
-        let epoch = stage.open_listener();
-        stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+        stage.bring_code();
         stage.answer_post(raw);
         assert!(matches!(stage.result(forced), Some(Reply::Error(_))));
         assert!(matches!(stage.page(), Page::Failed(_)));
         assert_eq!(stage.vault.values().map(|record| record.expose().to_owned()).collect::<Vec<_>>(), kept);
-        let get = stage.get(false);
-        assert_eq!(stage.token(get), "access");
+        assert_eq!(stage.served(), "access");
     }
 }
 
 #[test]
 fn a_client_secret_that_rally_refuses_is_asked_for_again() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     stage.ask(Ask::Login(Login { force: true, ..login(None) }));
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    stage.bring_code();
     stage.answer_post(refused("invalid_client", "wrong"));
     let again = stage.ask(Ask::Login(Login { force: true, ..login(None) }));
     assert_eq!(stage.fault(again), FaultKind::ClientSecretNeeded);
@@ -160,8 +146,7 @@ fn a_client_secret_that_rally_refuses_is_asked_for_again() {
 
 #[test]
 fn a_taken_port_leaves_the_paste_and_who_cannot_paste_is_told() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", None, HOUR);
+    let mut stage = Stage::signed_in("access", None, HOUR);
     stage.lose_token();
     let login = stage.login(None);
     let get = stage.get(true);
@@ -177,8 +162,7 @@ fn a_taken_port_leaves_the_paste_and_who_cannot_paste_is_told() {
     }));
     assert_eq!(stage.fault(wrong), FaultKind::BadRedirect);
     let address = format!("http://localhost:8477/callback?code=c&state={state}");
-    let right = stage.ask(Ask::Paste(Paste { profile: None, redirect: secret(&address) }));
-    assert!(matches!(stage.result(right), Some(Reply::Done)));
+    stage.does(Ask::Paste(Paste { profile: None, redirect: secret(&address) }));
     stage.answer_post(granted("new", None, HOUR));
     stage.answer_look_up(user());
     assert!(matches!(stage.result(login), Some(Reply::SignedIn(_))));
@@ -199,8 +183,7 @@ fn a_pasted_code_that_has_ended_is_told_and_the_sign_in_goes_on_with_a_new_addre
     let get = stage.get(true);
     stage.open_listener();
     let first = redirect_of(&stage);
-    let pasted = stage.ask(first.clone());
-    assert!(matches!(stage.result(pasted), Some(Reply::Done)));
+    stage.does(first.clone());
     stage.answer_post(refused("invalid_grant", "code is expired"));
     // Who cannot paste another is not kept waiting.
     assert_eq!(stage.fault(get), FaultKind::CodeRefused);
@@ -238,8 +221,7 @@ fn a_sign_in_does_not_outlive_its_time_however_many_ended_codes_are_pasted() {
 fn a_token_that_rally_does_not_take_is_not_kept() {
     let mut stage = Stage::new();
     let login = stage.login(Some("client-secret"));
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    stage.bring_code();
     stage.answer_post(granted("access", None, HOUR));
     stage
         .answer_look_up(arrived(401, "<html>Full authentication is required to access this resource</html>"));
@@ -251,8 +233,7 @@ fn a_token_that_rally_does_not_take_is_not_kept() {
 fn an_address_that_is_not_allowed_is_told_and_the_token_is_kept_for_one_that_is() {
     let mut stage = Stage::new();
     let login = stage.login(Some("client-secret"));
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    stage.bring_code();
     stage.answer_post(granted("access", None, HOUR));
     stage.answer_look_up(arrived(
         404,
@@ -275,8 +256,7 @@ fn an_interrupted_login_takes_its_flow_along() {
 fn a_login_whose_token_ends_before_its_user_is_found_opens_no_second_tab() {
     let mut stage = Stage::new();
     let login = stage.login(Some("client-secret"));
-    let epoch = stage.open_listener();
-    stage.hear(epoch, Outcome::Redirected(Redirect::Code(secret("code"))));
+    stage.bring_code();
     stage.answer_post(granted("access", None, 10));
     stage.wait(Ticks::seconds(15));
     stage.answer_look_up(user());

@@ -16,14 +16,11 @@ fn stage(keyring: Keyring) -> Stage {
 }
 
 fn broker(keyring: Keyring, static_hosts: StaticHosts) -> Broker {
-    let facts =
-        Facts { release: "0".to_owned(), pid: 1, config: "config.toml".to_owned(), ..Facts::default() };
-    Broker::new(facts, config(keyring, static_hosts))
+    Broker::new(Facts::default(), config(keyring, static_hosts))
 }
 
 fn config(keyring: Keyring, static_hosts: StaticHosts) -> Config {
-    let profiles = BTreeMap::from([("default".to_owned(), profile("default"))]);
-    Config { default_profile: "default".to_owned(), keyring, profiles, static_hosts, ..Config::default() }
+    Config { static_hosts, ..config_with(keyring) }
 }
 
 fn store(host: &str, username: &str, password: &str) -> Ask {
@@ -42,10 +39,6 @@ fn erase_at(host: &str, password: Option<&str>) -> Ask {
 }
 
 impl Stage {
-    fn done(&self, id: AskId) {
-        assert!(matches!(self.result(id), Some(Reply::Done)), "{:?}", self.result(id));
-    }
-
     fn password(&mut self, host: &str) -> Option<String> {
         let id = self.ask(for_host("https", host));
         match self.result(id) {
@@ -62,17 +55,14 @@ impl Stage {
 fn what_is_stored_for_a_server_is_given_there_and_nowhere_else_until_it_is_erased() {
     let mut stage = stage(Keyring::Os);
     assert_eq!(stage.password(HOST), None);
-    let id = stage.ask(store(HOST, "me", "pass"));
-    stage.done(id);
+    stage.does(store(HOST, "me", "pass"));
     assert_eq!(stage.password("GIT.example.com").as_deref(), Some("pass"));
     assert_eq!(stage.password("example.com"), None);
     let http = stage.ask(for_host("http", HOST));
     assert!(matches!(stage.result(http), Some(Reply::NoMatch)));
-    let other = stage.ask(erase_at(HOST, Some("other")));
-    stage.done(other);
+    stage.does(erase_at(HOST, Some("other")));
     assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
-    let id = stage.ask(erase_at(HOST, Some("pass")));
-    stage.done(id);
+    stage.does(erase_at(HOST, Some("pass")));
     assert_eq!(stage.password(HOST), None);
     assert!(stage.vault.is_empty(), "no empty item stays behind");
 }
@@ -95,8 +85,7 @@ fn a_restarted_daemon_finds_them_and_reads_each_server_once() {
 fn what_git_stores_after_each_use_is_not_written_again() {
     let mut stage = stage(Keyring::Os);
     for _ in 0..3 {
-        let id = stage.ask(store(HOST, "me", "pass"));
-        stage.done(id);
+        stage.does(store(HOST, "me", "pass"));
     }
     assert_eq!(stage.saves, 1);
 }
@@ -104,8 +93,7 @@ fn what_git_stores_after_each_use_is_not_written_again() {
 #[test]
 fn only_servers_that_the_config_names_are_kept() {
     let mut stage = Stage::new();
-    let id = stage.ask(store(HOST, "me", "pass"));
-    stage.done(id);
+    stage.does(store(HOST, "me", "pass"));
     assert!(stage.vault.is_empty() && stage.password(HOST).is_none() && stage.loads == 0);
 }
 
@@ -114,14 +102,12 @@ fn a_profile_comes_first_on_its_own_server_and_its_token_is_not_stored() {
     let mut stage = stage(Keyring::Os);
     stage.sign_in("access", None, HOUR);
     let before = stage.vault.len();
-    let id = stage.ask(store("rally1.rallydev.com", "me@example.com", "access"));
-    stage.done(id);
+    stage.does(store("rally1.rallydev.com", "me@example.com", "access"));
     assert_eq!(stage.vault.len(), before);
     let get = stage.ask(for_host("https", "rally1.rallydev.com"));
     assert_eq!(stage.token(get), "access");
     // Another user of that server is none of the profile's.
-    let id = stage.ask(store("rally1.rallydev.com", "robot", "_key"));
-    stage.done(id);
+    stage.does(store("rally1.rallydev.com", "robot", "_key"));
     assert_eq!(stage.vault.len(), before + 1);
 }
 
@@ -129,8 +115,7 @@ fn a_profile_comes_first_on_its_own_server_and_its_token_is_not_stored() {
 fn without_a_keyring_they_stay_in_memory_with_a_notice_and_go_there_as_soon_as_there_is_one() {
     let mut stage = stage(Keyring::Auto);
     stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
-    let id = stage.ask(store(HOST, "me", "pass"));
-    stage.done(id);
+    stage.does(store(HOST, "me", "pass"));
     assert_eq!(stage.notices(), [FaultKind::VaultMissing]);
     assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
     stage.vault_trouble = None;
@@ -212,10 +197,9 @@ fn requests_wait_their_turn_and_no_longer_than_their_time() {
     assert!(matches!(stage.result(get), Some(Reply::NoMatch)));
     assert_eq!(stage.notices(), [FaultKind::TimedOut]);
     assert_eq!(stage.unanswered.len(), 1, "one question is enough for all of them");
-    let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("no load") };
     stage.vault_is_silent = false;
-    stage.hear(epoch, Outcome::Loaded(Ok(None)));
-    stage.done(stored);
+    stage.vault_says(Outcome::Loaded(Ok(None)));
+    assert!(stage.is_done(stored));
     assert_eq!(stage.saves, 1, "whoever left stored nothing");
 }
 
@@ -227,9 +211,8 @@ fn a_keyring_that_answers_after_everybody_has_left_is_heard_all_the_same() {
     stage.vault_is_silent = true;
     let get = stage.ask(for_host("https", HOST));
     stage.play(Event::Left(get));
-    let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("no load") };
     (stage.vault_is_silent, stage.vault_trouble) = (false, None);
-    stage.hear(epoch, Outcome::Loaded(Ok(None)));
+    stage.vault_says(Outcome::Loaded(Ok(None)));
     assert_eq!(stage.vault.len(), 1, "what was in memory only goes there");
     assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
 }
@@ -241,14 +224,12 @@ fn a_stop_waits_for_what_is_on_its_way_to_the_vault() {
     let held = stage.vault.values().next().cloned();
     stage.vault_is_silent = true;
     let id = stage.ask(store(HOST, "me", "new"));
-    let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("no load") };
-    stage.hear(epoch, Outcome::Loaded(Ok(held)));
+    stage.vault_says(Outcome::Loaded(Ok(held)));
     stage.play(Event::StopWanted);
     assert_eq!(stage.fault(id), FaultKind::Stopping);
     let has_ended = |stage: &Stage| stage.effects.iter().any(|effect| matches!(effect, Effect::Exit));
     assert!(!has_ended(&stage));
-    let Some(Effect::Change(epoch, _)) = stage.unanswered.pop() else { panic!("no save") };
-    stage.hear(epoch, Outcome::Changed(Ok(Changed::Done)));
+    stage.vault_says(Outcome::Changed(Ok(Changed::Done)));
     assert!(has_ended(&stage));
 }
 
@@ -273,11 +254,9 @@ fn what_two_daemons_store_for_one_server_is_found_by_both() {
     let mut other = self::stage(Keyring::Os);
     other.vault = stage.vault.clone();
     assert_eq!(other.password(HOST).as_deref(), Some("mine"));
-    let id = stage.ask(store(HOST, "you", "yours"));
-    stage.done(id);
+    stage.does(store(HOST, "you", "yours"));
     other.vault = stage.vault.clone();
-    let id = other.ask(store(HOST, "they", "theirs"));
-    other.done(id);
+    other.does(store(HOST, "they", "theirs"));
     stage.vault = other.vault.clone();
     let kept = stage.vault.values().next().unwrap().expose().to_owned();
     assert!(["mine", "yours", "theirs"].iter().all(|password| kept.contains(password)), "{kept}");
@@ -301,8 +280,7 @@ fn what_git_stores_after_each_use_does_not_ask_the_keyring_again() {
     let loads = stage.loads;
     for _ in 0..10 {
         assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
-        let id = stage.ask(store(HOST, "me", "pass"));
-        stage.done(id);
+        stage.does(store(HOST, "me", "pass"));
     }
     assert_eq!((stage.loads, stage.saves), (loads, 1));
 }
@@ -310,12 +288,10 @@ fn what_git_stores_after_each_use_does_not_ask_the_keyring_again() {
 #[test]
 fn an_erase_that_no_keyring_hears_of_is_answered_with_a_notice() {
     let mut stage = stage(Keyring::Auto);
-    let id = stage.ask(store(HOST, "me", "pass"));
-    stage.done(id);
+    stage.does(store(HOST, "me", "pass"));
     stage.broker = broker(Keyring::Auto, StaticHosts::All);
     stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
-    let id = stage.ask(erase_at(HOST, Some("pass")));
-    stage.done(id);
+    stage.does(erase_at(HOST, Some("pass")));
     assert_eq!(stage.notices(), [FaultKind::VaultMissing]);
 }
 
@@ -323,19 +299,15 @@ fn an_erase_that_no_keyring_hears_of_is_answered_with_a_notice() {
 fn what_only_memory_has_is_not_lost_when_the_keyring_comes_back_and_fails() {
     let mut stage = stage(Keyring::Auto);
     stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
-    let id = stage.ask(store(HOST, "me", "pass"));
-    stage.done(id);
+    stage.does(store(HOST, "me", "pass"));
     stage.vault_trouble = None;
     stage.vault_is_silent = true;
     stage.ask(for_host("https", HOST));
-    let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is read") };
-    stage.hear(epoch, Outcome::Loaded(Ok(None)));
-    let Some(Effect::Change(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is saved") };
+    stage.vault_says(Outcome::Loaded(Ok(None)));
     stage.vault_is_silent = false;
-    stage.hear(epoch, Outcome::Changed(Err(VaultTrouble::Failed("disk full".to_owned()))));
+    stage.vault_says(Outcome::Changed(Err(VaultTrouble::Failed("disk full".to_owned()))));
     assert_eq!(stage.password(HOST).as_deref(), Some("pass"));
-    let id = stage.ask(store(HOST, "other", "word"));
-    stage.done(id);
+    stage.does(store(HOST, "other", "word"));
     let kept = stage.vault[&format!("static:https://{HOST}")].expose();
     assert!(kept.contains("pass") && kept.contains("word"), "{kept}");
 }
@@ -345,8 +317,7 @@ fn a_store_that_came_too_late_for_its_caller_is_answered_once() {
     let mut stage = stage(Keyring::Os);
     stage.vault_is_silent = true;
     let id = stage.ask(store(HOST, "me", "pass"));
-    let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is read") };
-    stage.hear(epoch, Outcome::Loaded(Ok(None)));
+    stage.vault_says(Outcome::Loaded(Ok(None)));
     let Some(Effect::Change(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is saved") };
     stage.wait(Ticks::seconds(200));
     assert_eq!(stage.fault(id), FaultKind::TimedOut);
@@ -369,8 +340,7 @@ fn has_ended(stage: &Stage) -> bool {
 #[test]
 fn where_memory_is_the_vault_a_stored_password_keeps_the_daemon_running() {
     let mut stage = idling(Keyring::Memory);
-    let id = stage.ask(store(HOST, "me", "pass"));
-    stage.done(id);
+    stage.does(store(HOST, "me", "pass"));
     stage.wait(Ticks::seconds(30 * HOUR));
     assert!(!has_ended(&stage));
 }
@@ -378,14 +348,12 @@ fn where_memory_is_the_vault_a_stored_password_keeps_the_daemon_running() {
 #[test]
 fn a_client_that_leaves_while_memory_is_read_does_not_make_the_daemon_forget_what_it_holds() {
     let mut stage = idling(Keyring::Memory);
-    let id = stage.ask(store(HOST, "me", "pass"));
-    stage.done(id);
+    stage.does(store(HOST, "me", "pass"));
     stage.vault_is_silent = true;
     let id = stage.ask(store(HOST, "other", "word"));
     stage.play(Event::Left(id));
-    let Some(Effect::Load(epoch, _)) = stage.unanswered.pop() else { panic!("nothing is read") };
     let held = stage.vault[&format!("static:https://{HOST}")].clone();
-    stage.hear(epoch, Outcome::Loaded(Ok(Some(held))));
+    stage.vault_says(Outcome::Loaded(Ok(Some(held))));
     stage.wait(Ticks::seconds(30 * HOUR));
     assert!(!has_ended(&stage));
 }
@@ -394,8 +362,7 @@ fn a_client_that_leaves_while_memory_is_read_does_not_make_the_daemon_forget_wha
 fn what_only_memory_has_goes_to_the_keyring_before_an_idle_daemon_ends() {
     let mut stage = idling(Keyring::Auto);
     stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
-    let id = stage.ask(store(HOST, "me", "pass"));
-    stage.done(id);
+    stage.does(store(HOST, "me", "pass"));
     stage.wait(Ticks::seconds(HOUR));
     assert!(!has_ended(&stage));
     stage.vault_trouble = None;
@@ -428,4 +395,18 @@ fn what_memory_holds_for_want_of_a_keyring_goes_there_once_it_comes_and_nobody_a
     stage.vault_trouble = None;
     stage.play(Event::VaultUnlocked);
     assert_eq!(stage.vault.len(), 1);
+}
+
+#[test]
+fn a_keyring_that_does_not_take_what_memory_holds_is_not_asked_without_pause_because_it_is_open() {
+    let mut stage = stage(Keyring::Auto);
+    stage.vault_trouble = Some(VaultTrouble::Missing("no bus".to_owned()));
+    stage.ask(store(HOST, "me", "pass"));
+    assert!(stage.is_watching());
+    stage.vault_trouble = Some(VaultTrouble::Failed("no space left on device".to_owned()));
+    stage.play(Event::VaultUnlocked);
+    assert!(!stage.is_watching());
+    stage.vault_trouble = None;
+    stage.ask(store(HOST, "you", "word"));
+    assert!(stage.vault[&format!("static:https://{HOST}")].expose().contains("pass"));
 }

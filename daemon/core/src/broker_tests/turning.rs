@@ -29,11 +29,7 @@ impl Stage {
     fn held(&mut self) -> Vec<Option<u8>> {
         self.effects.clear();
         self.ask(Ask::Status(StatusAsk::default()));
-        let told = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(_, message::Event::Profile(status)) => Some(status.held_turns),
-            _ => None,
-        });
-        told.collect()
+        of_effects!(self, Effect::Tell(_, message::Event::Profile(status)) => status.held_turns)
     }
 }
 
@@ -72,14 +68,7 @@ fn the_last_turn_is_nobodys_and_what_cannot_be_had_is_refused_whole() {
 fn who_holds_turns_hears_of_a_profile_that_is_gone_and_of_a_stop() {
     let mut stage = Stage::with(Keyring::Memory, &["default", "work"]);
     let (stays, goes) = (stage.hold(4, None), stage.hold(4, Some("work")));
-    let profiles = [("default".to_owned(), profile("default"))].into();
-    let config = Config {
-        default_profile: "default".to_owned(),
-        keyring: Keyring::Memory,
-        profiles,
-        ..Config::default()
-    };
-    stage.play(Event::ConfigRead(Ok(config)));
+    stage.play(Event::ConfigRead(Ok(config_with(Keyring::Memory))));
     assert_eq!((stage.fault(goes), stage.left_to_others("work")), (FaultKind::UnknownProfile, Some(0)));
     assert!(stage.result(stays).is_none());
     stage.ask(Ask::Stop);

@@ -29,7 +29,7 @@ impl Stage {
     }
 
     /// Whether the vault is watched, as was last ordered.
-    fn is_watching(&self) -> bool {
+    pub(super) fn is_watching(&self) -> bool {
         let last = self.effects.iter().rev().find_map(|effect| match effect {
             Effect::WatchVault(is_wanted) => Some(*is_wanted),
             _ => None,
@@ -63,8 +63,7 @@ fn whoever_does_not_wait_is_refused_at_once_and_does_not_end_the_others_wait() {
     let mut stage = Stage::before_an_unlock();
     let patient = stage.ask(waiting(600));
     for _ in 0..3 {
-        let get = stage.get(false);
-        assert_eq!(stage.fault(get), FaultKind::VaultLocked);
+        assert_eq!(stage.refusal(), FaultKind::VaultLocked);
     }
     assert_eq!((stage.loads, stage.told_to_unlock(patient)), (4, 1));
     stage.unlock_vault();
@@ -86,8 +85,7 @@ fn whoever_waits_in_vain_is_told_that_the_keyring_is_locked() {
 
 #[test]
 fn a_token_that_is_still_good_is_given_out_though_the_keyring_is_locked() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 100);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 100);
     stage.wait(Ticks::seconds(50));
     stage.ask(Ask::Lock);
     stage.ask(Ask::Unlock);
@@ -98,8 +96,7 @@ fn a_token_that_is_still_good_is_given_out_though_the_keyring_is_locked() {
 
 #[test]
 fn a_renewal_that_a_locked_keyring_held_up_goes_on_once_it_is_unlocked() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 100);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 100);
     stage.ask(Ask::Lock);
     stage.ask(Ask::Unlock);
     stage.vault_trouble = Some(prompt_dismissed());
@@ -113,8 +110,7 @@ fn a_renewal_that_a_locked_keyring_held_up_goes_on_once_it_is_unlocked() {
 
 #[test]
 fn what_a_locked_keyring_did_not_take_is_saved_once_it_is_unlocked() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), 100);
+    let mut stage = Stage::signed_in("access", Some("refresh"), 100);
     stage.wait(Ticks::seconds(50));
     stage.vault_trouble = Some(prompt_dismissed());
     stage.get(false);
@@ -168,4 +164,41 @@ fn whoever_has_the_keyring_opened_is_answered_by_a_stop_and_not_after_they_left(
     stage.ask(Ask::Stop);
     assert_eq!(stage.fault(stays), FaultKind::Stopping);
     assert!(stage.result(left).is_none());
+}
+
+#[test]
+fn a_keyring_on_a_full_disk_is_not_asked_without_pause_because_it_is_open() {
+    let mut stage = Stage::signed_in("access", Some("refresh"), 100);
+    stage.wait(Ticks::seconds(50));
+    stage.vault_trouble = Some(VaultTrouble::Failed("no space left on device".to_owned()));
+    stage.get(false);
+    stage.answer_post(granted("new", Some("refresh2"), HOUR));
+    assert!(!stage.is_watching(), "no unlock makes room on a disk");
+}
+
+#[test]
+fn an_item_of_a_later_version_is_not_read_without_pause_because_the_keyring_is_open() {
+    let mut stage = Stage::signed_in("access", Some("refresh"), 100);
+    stage.vault.insert("token:default".to_owned(), secret(r#"{"v":999}"#));
+    stage.wait(Ticks::seconds(50));
+    stage.get(false);
+    stage.answer_post(granted("new", Some("refresh2"), HOUR));
+    assert!(!stage.is_watching());
+}
+
+#[test]
+fn a_keyring_that_is_called_open_and_stays_locked_is_asked_ever_more_rarely() {
+    let mut stage = Stage::before_an_unlock();
+    let get = stage.ask(waiting(2000));
+    let until = stage.now.tick + Ticks::seconds(500);
+    while stage.now.tick < until {
+        assert!(stage.is_watching());
+        stage.play(Event::VaultUnlocked);
+        stage.wait(Ticks(100));
+    }
+    assert!(stage.loads < 12, "{} in 500 s", stage.loads);
+    // What was said too soon is believed in the end.
+    stage.vault_trouble = None;
+    stage.wait(Ticks::seconds(300));
+    assert_eq!(stage.token(get), "access");
 }

@@ -12,11 +12,7 @@ impl Stage {
     }
 
     fn news_of(&self, watcher: AskId) -> Vec<&News> {
-        let told = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(id, message::Event::News(news)) if *id == watcher => Some(news),
-            _ => None,
-        });
-        told.collect()
+        of_effects!(self, Effect::Tell(id, message::Event::News(news)) if *id == watcher => news)
     }
 
     /// What a watcher was told since the last look, in short.
@@ -29,8 +25,7 @@ impl Stage {
 
 #[test]
 fn a_watcher_hears_what_is_held_and_then_each_change_once() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     let watcher = stage.watch(None);
     let [held] = stage.news_of(watcher)[..] else { panic!("{:?}", stage.effects) };
     assert_eq!((held.what, held.profile.as_str()), (Became::Held, "default"));
@@ -69,11 +64,10 @@ fn a_watcher_hears_that_a_person_is_needed_why_and_that_they_came() {
 
 #[test]
 fn a_sign_out_is_the_end_of_a_token_and_a_person_is_needed() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     let watcher = stage.watch(Some("default"));
     stage.heard(watcher);
-    stage.ask(Ask::Logout(Logout { profile: None, all: false, client_secret: false }));
+    stage.ask(logout(false, false));
     assert_eq!(stage.heard(watcher), [Became::Ended, Became::SignInNeeded]);
 }
 
@@ -95,12 +89,7 @@ fn a_watch_ends_by_a_stop_and_when_its_profile_is_gone_from_the_config_file() {
     let unknown = stage.watch(Some("nobody"));
     assert_eq!(stage.fault(unknown), FaultKind::UnknownProfile);
     let (other, all) = (stage.watch(Some("other")), stage.watch(None));
-    let config = Config {
-        default_profile: "default".to_owned(),
-        profiles: BTreeMap::from([("default".to_owned(), profile("default"))]),
-        ..Config::default()
-    };
-    stage.play(Event::ConfigRead(Ok(config)));
+    stage.play(Event::ConfigRead(Ok(config_with(Keyring::Auto))));
     assert_eq!(stage.fault(other), FaultKind::UnknownProfile);
     assert!(stage.result(all).is_none());
     stage.play(Event::StopWanted);
@@ -109,8 +98,7 @@ fn a_watch_ends_by_a_stop_and_when_its_profile_is_gone_from_the_config_file() {
 
 #[test]
 fn a_token_is_told_in_the_step_in_which_a_caller_has_it_and_is_no_part_of_the_news() {
-    let mut stage = Stage::new();
-    stage.sign_in("access", Some("refresh"), HOUR);
+    let mut stage = Stage::signed_in("access", Some("refresh"), HOUR);
     let watcher = stage.watch(None);
     stage.wait(Ticks::seconds(2 * HOUR));
     let get = stage.get(false);

@@ -19,7 +19,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{Guard, Refused};
+use super::{Guard, malformed::Refused};
 
 /// How long a connection that ended early takes in what its client still sends: one that sends all before it reads would
 /// find its connection reset otherwise, and the answer gone.

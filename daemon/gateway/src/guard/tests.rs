@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http_body_util::Empty;
 use hyper::{
-    Request, Response,
+    Request, Response, StatusCode,
     body::{Bytes, Incoming},
     server::conn::http1,
     service::service_fn,

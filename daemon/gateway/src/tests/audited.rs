@@ -22,10 +22,7 @@ fn line(method: &str, path: &str, status: u16) -> Answered {
 #[tokio::test]
 async fn each_request_is_told_with_its_path_and_status_and_no_query() {
     let (world, told) = audited().await;
-    let mut tool = world.tool().await;
-    tool.ask("POST /slm/webservice/v2.0/defect/create?key=canary").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("POST /slm/webservice/v2.0/defect/create?key=canary").await;
     rally.answer("201 Created", "canary").await;
     tool.text_until("\r\n\r\ncanary").await;
     assert_eq!(*told.lock().unwrap(), [line("POST", "/slm/webservice/v2.0/defect/create", 201)]);

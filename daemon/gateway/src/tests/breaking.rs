@@ -55,13 +55,7 @@ async fn a_rally_that_promises_an_answer_without_pause_is_left_and_holds_up_no_o
 #[tokio::test]
 async fn a_tool_that_leaves_in_mid_body_breaks_its_request_to_rally_too() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.send(
-        "POST /slm/x HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nTransfer-Encoding: chunked\n\n5\nhello\n",
-    )
-    .await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (tool, mut rally) = world.asked("POST /slm/x\nTransfer-Encoding: chunked\n\n5\nhello\n").await;
     rally.text_until("hello\r\n").await;
     drop(tool);
     let (rest, _) = rally.rest().await;
@@ -71,10 +65,7 @@ async fn a_tool_that_leaves_in_mid_body_breaks_its_request_to_rally_too() {
 #[tokio::test]
 async fn a_tool_that_leaves_while_it_waits_ends_its_request_at_rally() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.ask("GET /slm/x").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (tool, mut rally) = world.asked("GET /slm/x").await;
     drop(tool);
     assert_eq!(rally.rest().await.0, "");
 }
@@ -116,8 +107,7 @@ async fn a_refusal_reaches_a_tool_whose_wish_for_another_protocol_or_a_tunnel_wa
         tool.send(&format!("{refused}{large} {length}\n\n")).await;
         tool.stream.write_all(&vec![0; length]).await.unwrap();
         for status in [status, "401"] {
-            let head = tool.head().await;
-            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+            tool.hears(status).await;
             tool.text_until("}}").await;
         }
         assert_eq!(tool.rest().await, (String::new(), End::Closed));
@@ -127,14 +117,8 @@ async fn a_refusal_reaches_a_tool_whose_wish_for_another_protocol_or_a_tunnel_wa
 #[tokio::test]
 async fn an_early_refusal_of_rallys_reaches_a_tool_that_is_still_sending() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
     let length = 32 * 1024 * 1024;
-    tool.send(&format!(
-        "POST /slm/x HTTP/1.1\nHost: {{host}}\nZSESSIONID: {{key}}\nContent-Length: {length}\n\n"
-    ))
-    .await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked(&format!("POST /slm/x\nContent-Length: {length}\n\n")).await;
     rally.send("HTTP/1.1 413 Content Too Large\nConnection: close\nContent-Length: 7\n\ntoo big").await;
     // It reads no more, and goes once the gateway has gone.
     let reads = async { rally.stream.shutdown().await.unwrap() };
@@ -142,17 +126,14 @@ async fn an_early_refusal_of_rallys_reaches_a_tool_that_is_still_sending() {
     let (sent, ()) = tokio::join!(tool.stream.write_all(&body), reads);
     drop(rally);
     sent.unwrap();
-    assert!(tool.head().await.starts_with("HTTP/1.1 413 Content Too Large"));
+    tool.hears("413 Content Too Large").await;
     assert!(tool.rest().await.0.starts_with("too big"));
 }
 
 #[tokio::test]
 async fn a_gateway_that_is_closed_leaves_neither_listener_nor_connection() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.ask("GET /slm/x").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("GET /slm/x").await;
     world.gateway.close();
     world.gateway.closed().await;
     tool.rest().await;
@@ -167,7 +148,7 @@ async fn a_rally_that_cannot_be_reached_is_told_in_its_own_shape() {
     let world = World::before(listener, &format!("http://{nobody}"), None, 1, |_| ()).await;
     let mut tool = world.tool().await;
     tool.ask("GET /slm/x").await;
-    assert!(tool.head().await.starts_with("HTTP/1.1 502 Server Cannot Be Reached"));
+    tool.hears("502 Server Cannot Be Reached").await;
     assert!(tool.text_until("}}").await.contains("\"Errors\":[\"server cannot be reached: "));
     assert_eq!(world.gateway.counts().last_error.as_deref(), Some("Server Cannot Be Reached"));
 }
@@ -177,12 +158,12 @@ async fn a_gateway_answers_only_by_the_ways_that_are_open() {
     let world = World::with(1, |settings| settings.ways.http = false).await;
     let mut tool = world.tool().await;
     tool.ask("GET /slm/x").await;
-    assert!(tool.head().await.starts_with("HTTP/1.1 403 Gateway Is Closed To This Way"));
+    tool.hears("403 Gateway Is Closed To This Way").await;
     let world = World::with(1, |settings| settings.ways.connect = false).await;
     let mut tool = world.tool().await;
     tool.send("CONNECT a.example:443 HTTP/1.1\nHost: a.example:443\nProxy-Authorization: Bearer {key}\n\n")
         .await;
-    assert!(tool.head().await.starts_with("HTTP/1.1 403 Gateway Is Closed To This Way"));
+    tool.hears("403 Gateway Is Closed To This Way").await;
 }
 
 #[tokio::test]
@@ -209,13 +190,7 @@ async fn a_request_that_can_be_read_in_two_ways_is_refused_and_never_reaches_ral
 #[tokio::test]
 async fn a_body_that_turns_unreadable_is_refused_and_breaks_the_request_to_rally() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.send(
-        "POST /slm/x HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nTransfer-Encoding: chunked\n\n5\nhello\n",
-    )
-    .await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("POST /slm/x\nTransfer-Encoding: chunked\n\n5\nhello\n").await;
     rally.text_until("hello\r\n").await;
     tool.send("5x\nhello\n0\n\n").await;
     assert_eq!(rally.rest().await.0, "");

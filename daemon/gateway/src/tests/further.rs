@@ -55,8 +55,7 @@ async fn without_the_local_key_or_for_another_server_nothing_is_passed_on() {
     ] {
         let mut tool = tool(&secure).await;
         tool.send(&format!("{}\n\n", head.replace("RALLY", &secure.name))).await;
-        let answer = tool.head().await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{head}: {answer}");
+        tool.hears(status).await;
     }
     assert!(secure.nobody_asked_the_further_server().await && secure.world.nobody_else_asked().await);
 }
@@ -75,7 +74,7 @@ async fn a_401_of_the_server_costs_the_token_only_if_rally_refuses_it_too() {
         question.starts_with("GET /slm/webservice/v2.0/user?") && question.ends_with("zsessionid: token-1")
     );
     rally.answer("200 OK", "{}").await;
-    assert!(tool.head().await.starts_with("HTTP/1.1 401 Unauthorized"));
+    tool.hears("401 Unauthorized").await;
     tool.text_until("not you").await;
 
     tool.ask("GET /mcp").await;
@@ -84,8 +83,7 @@ async fn a_401_of_the_server_costs_the_token_only_if_rally_refuses_it_too() {
     rally.head().await;
     rally.answer("401 Unauthorized", "").await;
     assert!(server.head().await.ends_with("x-token: Bearer token-2"));
-    server.answer("200 OK", "hello").await;
-    tool.text_until("\r\n\r\nhello").await;
+    server.serve(&mut tool, "hello").await;
 }
 
 #[tokio::test]
@@ -105,8 +103,7 @@ async fn streams_of_another_server_take_no_turn_at_rally() {
     tool.ask("GET /slm/x").await;
     let mut rally = secure.rally().await.unwrap();
     rally.head().await;
-    rally.answer("200 OK", "hello").await;
-    tool.text_until("\r\n\r\nhello").await;
+    rally.serve(&mut tool, "hello").await;
 }
 
 #[tokio::test]

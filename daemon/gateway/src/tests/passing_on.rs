@@ -19,17 +19,14 @@ async fn a_tool_shows_the_local_key_and_rally_sees_the_live_token() {
         rally.head().await,
         "GET /slm/webservice/v2.0/user?fetch=Name HTTP/1.1\naccept-encoding: identity\nhost: {host}\nzsessionid: token-1"
     );
-    rally.answer("200 OK", "hello").await;
-    assert_eq!(tool.head().await, "HTTP/1.1 200 OK\ncontent-length: 5");
-    assert_eq!(tool.bytes(5).await, b"hello");
+    rally.serve(&mut tool, "hello").await;
 }
 
 /// Sends a body in this framing, and checks how Rally gets it.
 async fn check_body(method: &str, framing: &str, body: &str, arrives: &str, ends: &str) {
     let world = World::open().await;
     let mut tool = world.tool().await;
-    tool.send(&format!("{method} /slm/x HTTP/1.1\nHost: {{host}}\nZSESSIONID: {{key}}\n{framing}\n\n{body}"))
-        .await;
+    tool.ask(&format!("{method} /slm/x\n{framing}\n\n{body}")).await;
     let mut rally = world.rally().await;
     let framing = framing.to_ascii_lowercase();
     let mut lines = ["accept-encoding: identity", "host: {host}", "zsessionid: token-1"]
@@ -39,8 +36,7 @@ async fn check_body(method: &str, framing: &str, body: &str, arrives: &str, ends
     lines.sort_unstable();
     assert_eq!(rally.head().await, format!("{method} /slm/x HTTP/1.1\n{}", lines.join("\n")));
     assert_eq!(rally.text_until(ends).await, arrives, "{method} {framing}");
-    rally.answer("200 OK", "done").await;
-    tool.text_until("\r\n\r\ndone").await;
+    rally.serve(&mut tool, "done").await;
     // The connections on both sides are as good as before.
     tool.ask("GET /slm/next").await;
     assert!(rally.head().await.starts_with("GET /slm/next "), "{method} {framing}");
@@ -68,7 +64,7 @@ async fn a_body_of_no_bytes_stays_one_and_trailers_come_along() {
 async fn trailers_of_an_answer_reach_a_tool_that_takes_them() {
     let world = World::open().await;
     let mut tool = world.tool().await;
-    tool.send("GET /slm/x HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nTE: trailers\nConnection: TE\n\n").await;
+    tool.ask("GET /slm/x\nTE: trailers\nConnection: TE\n\n").await;
     let mut rally = world.rally().await;
     assert!(rally.head().await.contains("te: trailers"));
     rally
@@ -81,10 +77,7 @@ async fn trailers_of_an_answer_reach_a_tool_that_takes_them() {
 #[tokio::test]
 async fn both_directions_flow_before_either_ends() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.send("POST /slm/x HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nContent-Length: 4\n\nab").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("POST /slm/x\nContent-Length: 4\n\nab").await;
     assert_eq!(rally.bytes(2).await, b"ab");
     rally.send("HTTP/1.1 200 OK\nContent-Length: 4\n\n12").await;
     tool.head().await;
@@ -108,21 +101,18 @@ async fn a_tool_that_asks_before_it_sends_hears_100_only_once_it_is_let_in() {
     tool.send("hello").await;
     assert_eq!(rally.bytes(5).await, b"hello");
     rally.answer("200 OK", "").await;
-    assert!(tool.head().await.starts_with("HTTP/1.1 200 OK"));
+    tool.hears("200 OK").await;
 
     let mut stranger = world.tool().await;
     stranger.send(&head.replace("{key}", "_wrong")).await;
-    assert!(stranger.head().await.starts_with("HTTP/1.1 401 Local Key Unknown"));
+    stranger.hears("401 Local Key Unknown").await;
     assert!(world.nobody_else_asked().await);
 }
 
 #[tokio::test]
 async fn news_on_the_way_to_an_answer_does_not_reach_the_tool_as_the_answer() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.ask("GET /slm/x").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("GET /slm/x").await;
     rally.send("HTTP/1.1 103 Early Hints\nLink: </style.css>\n\nHTTP/1.1 102 Processing\n\n").await;
     rally.answer("200 Fine", "x").await;
     assert_eq!(tool.head().await, "HTTP/1.1 200 Fine\ncontent-length: 1");
@@ -131,10 +121,7 @@ async fn news_on_the_way_to_an_answer_does_not_reach_the_tool_as_the_answer() {
 #[tokio::test]
 async fn answers_without_a_body_leave_the_connection_usable() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.ask("HEAD /slm/x").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("HEAD /slm/x").await;
     rally.send("HTTP/1.1 200 OK\nContent-Length: 1234\nETag: x\n\n").await;
     assert_eq!(tool.head().await, "HTTP/1.1 200 OK\ncontent-length: 1234\netag: x");
     for status in ["204 No Content", "304 Not Modified"] {
@@ -173,10 +160,7 @@ async fn a_tool_of_http_1_0_may_keep_its_connection() {
 #[tokio::test]
 async fn compressed_bytes_pass_as_they_are() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.send("GET /slm/x HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nAccept-Encoding: gzip\n\n").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("GET /slm/x\nAccept-Encoding: gzip\n\n").await;
     rally
         .send("HTTP/1.1 200 OK\nContent-Encoding: gzip\nContent-Type: image/png\nContent-Length: 4\n\n")
         .await;
@@ -205,7 +189,7 @@ async fn no_answer_repeats_the_headers_that_rally_gets() {
     let world = World::open().await;
     let mut tool = world.tool().await;
     tool.ask("TRACE /slm/x").await;
-    assert!(tool.head().await.starts_with("HTTP/1.1 405 TRACE Would Show The Token"));
+    tool.hears("405 TRACE Would Show The Token").await;
     assert!(world.nobody_else_asked().await);
 }
 
@@ -217,10 +201,7 @@ async fn refs_lead_back_to_the_gateway_wherever_the_tool_would_follow_them() {
         ("Content-Type: text/html", "http://{rally}/slm/x"),
     ] {
         let world = World::open().await;
-        let mut tool = world.tool().await;
-        tool.ask("GET /slm/x").await;
-        let mut rally = world.rally().await;
-        rally.head().await;
+        let (mut tool, mut rally) = world.asked("GET /slm/x").await;
         let body = format!("[\"http://{}/slm/x\"]", rally.host);
         let (begins, ends) = body.split_at(12);
         rally.send(&format!("HTTP/1.1 200 OK\nContent-Length: {}\n{content}\n\n{begins}", body.len())).await;
@@ -248,17 +229,14 @@ async fn more_requests_than_rally_serves_of_a_user_wait_for_their_turn_and_a_sto
         settings.share = share;
     });
     let other = other.await;
-    let (mut first, mut second, mut third) = (world.tool().await, world.tool().await, world.tool().await);
-    first.ask("GET /slm/1").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut first, mut rally) = world.asked("GET /slm/1").await;
+    let (mut second, mut third) = (world.tool().await, world.tool().await);
     second.ask("GET /slm/2").await;
     while world.gateway.counts().waiting == 0 {
         tokio::task::yield_now().await;
     }
     third.ask("GET /slm/3").await;
-    let head = third.head().await;
-    assert!(head.starts_with("HTTP/1.1 503 Too Many Requests Wait"), "{head}");
+    let head = third.hears("503 Too Many Requests Wait").await;
     assert!(head.contains("retry-after: "), "{head}");
     // Another gateway for the same user has a queue of its own, and its turn.
     let mut elsewhere = other.tool().await;
@@ -274,8 +252,7 @@ async fn more_requests_than_rally_serves_of_a_user_wait_for_their_turn_and_a_sto
     rally.send("b").await;
     first.text_until("b").await;
     assert!(rally.head().await.starts_with("GET /slm/2 "));
-    rally.answer("200 OK", "c").await;
-    second.text_until("\r\n\r\nc").await;
+    rally.serve(&mut second, "c").await;
     let mut rally = other.rally().await;
     assert!(rally.head().await.starts_with("GET /slm/4 "));
 }
@@ -283,22 +260,14 @@ async fn more_requests_than_rally_serves_of_a_user_wait_for_their_turn_and_a_sto
 #[tokio::test]
 async fn connections_to_rally_are_used_again_and_closed_once_nobody_needs_them() {
     let world = World::open().await;
-    let (mut one, mut other) = (world.tool().await, world.tool().await);
-    one.ask("GET /slm/1").await;
-    let mut first = world.rally().await;
-    first.head().await;
-    other.ask("GET /slm/2").await;
-    let mut second = world.rally().await;
-    second.head().await;
-    for (rally, tool) in [(&mut first, &mut one), (&mut second, &mut other)] {
-        rally.answer("200 OK", "hello").await;
-        tool.text_until("\r\n\r\nhello").await;
-    }
+    let (mut one, mut first) = world.asked("GET /slm/1").await;
+    let (mut other, mut second) = world.asked("GET /slm/2").await;
+    first.serve(&mut one, "hello").await;
+    second.serve(&mut other, "hello").await;
     for _ in 0..3 {
         one.ask("GET /slm/3").await;
         assert!(second.head().await.starts_with("GET /slm/3"));
-        second.answer("200 OK", "hello").await;
-        one.text_until("\r\n\r\nhello").await;
+        second.serve(&mut one, "hello").await;
     }
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(60)).await;
@@ -311,19 +280,13 @@ async fn connections_to_rally_are_used_again_and_closed_once_nobody_needs_them()
 #[tokio::test]
 async fn what_a_tool_left_unread_is_not_the_next_ones_answer() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.ask("GET /slm/x").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("GET /slm/x").await;
     rally.send("HTTP/1.1 200 OK\nContent-Length: 100\n\nfor one").await;
     tool.text_until("for one").await;
     drop(tool);
     // What was begun for the first is ended with it.
     assert_eq!(rally.rest().await.0, "");
-    let mut tool = world.tool().await;
-    tool.ask("GET /slm/x").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("GET /slm/x").await;
     rally.answer("200 OK", "for another").await;
     assert!(tool.text_until("for another").await.starts_with("HTTP/1.1 200 OK\r\n"));
 }
@@ -331,10 +294,7 @@ async fn what_a_tool_left_unread_is_not_the_next_ones_answer() {
 #[tokio::test]
 async fn a_redirect_within_rally_stays_within_the_gateway() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.ask("GET /slm/x").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("GET /slm/x").await;
     rally.send("HTTP/1.1 302 Found\nLocation: http://{host}/slm/y\nContent-Length: 0\n\n").await;
     assert!(tool.head().await.contains("location: http://{host}/slm/y"));
 }
@@ -345,13 +305,7 @@ const LARGE: usize = 64 * 1024 * 1024;
 #[tokio::test]
 async fn a_side_that_does_not_read_makes_the_other_wait_and_not_the_gateway_grow() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.send(&format!(
-        "POST /slm/x HTTP/1.1\nHost: {{host}}\nZSESSIONID: {{key}}\nContent-Length: {LARGE}\n\n"
-    ))
-    .await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked(&format!("POST /slm/x\nContent-Length: {LARGE}\n\n")).await;
     rally.send(&format!("HTTP/1.1 200 OK\nContent-Length: {LARGE}\n\n")).await;
     let body = vec![b'x'; LARGE];
     let (mut tool_reads, mut tool_writes) = tool.stream.split();
@@ -383,14 +337,10 @@ async fn a_side_that_does_not_read_makes_the_other_wait_and_not_the_gateway_grow
 #[tokio::test]
 async fn what_a_gateway_did_is_counted() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.send("POST /slm/x HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nContent-Length: 3\n\nabc").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("POST /slm/x\nContent-Length: 3\n\nabc").await;
     rally.bytes(3).await;
     assert_eq!((world.gateway.counts().active, world.gateway.counts().waiting), (1, 0));
-    rally.answer("200 OK", "hello").await;
-    tool.text_until("hello").await;
+    rally.serve(&mut tool, "hello").await;
     tool.ask("GET /elsewhere").await;
     tool.head().await;
     let counts = world.gateway.counts();

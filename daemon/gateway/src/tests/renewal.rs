@@ -17,9 +17,7 @@ async fn a_token_that_ends_is_renewed_and_the_tool_sees_one_answer_from_the_same
     assert!(rally.head().await.ends_with("zsessionid: token-1"));
     rally.answer("401 Unauthorized", "ended").await;
     assert!(rally.head().await.ends_with("zsessionid: token-2"));
-    rally.answer("200 OK", "hello").await;
-    assert_eq!(tool.head().await, "HTTP/1.1 200 OK\ncontent-length: 5");
-    assert_eq!(tool.bytes(5).await, b"hello");
+    rally.serve(&mut tool, "hello").await;
     assert_eq!((world.purse.renewals(), world.gateway.counts().renewals), (1, 1));
     assert!(world.nobody_else_asked().await);
 }
@@ -27,26 +25,16 @@ async fn a_token_that_ends_is_renewed_and_the_tool_sees_one_answer_from_the_same
 #[tokio::test]
 async fn all_whose_token_ended_share_one_renewal_and_no_stream_under_way_breaks() {
     let world = World::open().await;
-    let mut reader = world.tool().await;
-    reader.ask("GET /slm/long").await;
-    let mut stream = world.rally().await;
-    stream.head().await;
+    let (mut reader, mut stream) = world.asked("GET /slm/long").await;
     stream.send("HTTP/1.1 200 OK\nContent-Length: 4\n\nab").await;
-    let (mut one, mut other) = (world.tool().await, world.tool().await);
-    one.ask("GET /slm/x").await;
-    let mut first = world.rally().await;
-    first.head().await;
-    other.ask("GET /slm/y").await;
-    let mut second = world.rally().await;
-    second.head().await;
+    let (mut one, mut first) = world.asked("GET /slm/x").await;
+    let (mut other, mut second) = world.asked("GET /slm/y").await;
     for rally in [&mut first, &mut second] {
         rally.answer("401 Unauthorized", "").await;
         assert!(rally.head().await.ends_with("zsessionid: token-2"));
     }
-    first.answer("200 OK", "x").await;
-    second.answer("200 OK", "y").await;
-    one.text_until("\r\n\r\nx").await;
-    other.text_until("\r\n\r\ny").await;
+    first.serve(&mut one, "x").await;
+    second.serve(&mut other, "y").await;
     stream.send("cd").await;
     reader.text_until("\r\n\r\nabcd").await;
     assert_eq!(world.purse.renewals(), 1);
@@ -55,10 +43,7 @@ async fn all_whose_token_ended_share_one_renewal_and_no_stream_under_way_breaks(
 #[tokio::test]
 async fn a_write_is_sent_again_whole_once_a_read_shows_that_the_token_ended() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.send("POST /slm/x HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nContent-Length: 5\n\nhello").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("POST /slm/x\nContent-Length: 5\n\nhello").await;
     rally.bytes(5).await;
     rally.answer("401 Unauthorized", "").await;
     let question = rally.head().await;
@@ -67,17 +52,13 @@ async fn a_write_is_sent_again_whole_once_a_read_shows_that_the_token_ended() {
     let again = rally.head().await;
     assert!(again.starts_with("POST /slm/x ") && again.ends_with("zsessionid: token-2"), "{again}");
     assert_eq!(rally.bytes(5).await, b"hello");
-    rally.answer("200 OK", "done").await;
-    tool.text_until("\r\n\r\ndone").await;
+    rally.serve(&mut tool, "done").await;
 }
 
 #[tokio::test]
 async fn a_read_only_keys_401_for_a_write_is_passed_on_and_renews_nothing() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.send("POST /slm/x HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nContent-Length: 5\n\nhello").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("POST /slm/x\nContent-Length: 5\n\nhello").await;
     rally.bytes(5).await;
     rally.answer("401 Unauthorized", "read-only").await;
     assert!(rally.head().await.starts_with(READS_A_USER));
@@ -90,15 +71,9 @@ async fn a_read_only_keys_401_for_a_write_is_passed_on_and_renews_nothing() {
 #[tokio::test]
 async fn a_401_before_the_body_was_sent_does_not_lose_the_rest_of_it() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
     // Too large to be held as a whole, but Rally refuses it before that matters.
     let length = 3 * 1024 * 1024;
-    tool.send(&format!(
-        "POST /slm/x HTTP/1.1\nHost: {{host}}\nZSESSIONID: {{key}}\nContent-Length: {length}\n\nab"
-    ))
-    .await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked(&format!("POST /slm/x\nContent-Length: {length}\n\nab")).await;
     rally.bytes(2).await;
     rally.send("HTTP/1.1 401 Unauthorized\nContent-Length: 0\n\n").await;
     let mut asked = world.rally().await;
@@ -117,28 +92,20 @@ async fn a_401_before_the_body_was_sent_does_not_lose_the_rest_of_it() {
     };
     let (_, body) = tokio::join!(async { tool.stream.write_all(&rest).await.unwrap() }, answering);
     assert!(body.starts_with(b"abc") && body.ends_with(b"c"));
-    asked.answer("200 OK", "done").await;
-    tool.text_until("\r\n\r\ndone").await;
+    asked.serve(&mut tool, "done").await;
 }
 
 #[tokio::test]
 async fn a_body_that_is_too_large_to_send_again_is_told_plainly_and_the_token_is_new_by_then() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
     let length = 1024 * 1024 + 1;
-    tool.send(&format!(
-        "POST /slm/x HTTP/1.1\nHost: {{host}}\nZSESSIONID: {{key}}\nContent-Length: {length}\n\n"
-    ))
-    .await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked(&format!("POST /slm/x\nContent-Length: {length}\n\n")).await;
     let body = vec![b'a'; length];
     tokio::join!(async { tool.stream.write_all(&body).await.unwrap() }, rally.bytes(length));
     rally.answer("401 Unauthorized", "").await;
     rally.head().await;
     rally.answer("401 Unauthorized", "").await;
-    let head = tool.head().await;
-    assert!(head.starts_with("HTTP/1.1 503 Token Was Renewed - Send Again"), "{head}");
+    let head = tool.hears("503 Token Was Renewed - Send Again").await;
     assert!(head.contains("retry-after: 0"), "{head}");
     tool.text_until(
         "send the request again\"],\"Warnings\":[],\"_rallyAPIMajor\":\"2\",\"_rallyAPIMinor\":\"0\"}}",
@@ -151,14 +118,10 @@ async fn a_body_that_is_too_large_to_send_again_is_told_plainly_and_the_token_is
 #[tokio::test]
 async fn while_a_person_must_sign_in_a_tool_hears_so_in_rallys_shape_and_in_the_status_line() {
     let world = World::with(1, |_| ()).await;
-    let mut tool = world.tool().await;
-    tool.ask("GET /slm/x").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("GET /slm/x").await;
     rally.answer("401 Unauthorized", "").await;
     for _ in 0..2 {
-        let head = tool.head().await;
-        assert!(head.starts_with("HTTP/1.1 503 No Token - no sign-in for profile default"), "{head}");
+        tool.hears("503 No Token - no sign-in for profile default").await;
         let body = tool.text_until("}}").await;
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(
@@ -174,10 +137,7 @@ async fn while_a_person_must_sign_in_a_tool_hears_so_in_rallys_shape_and_in_the_
 #[tokio::test]
 async fn the_first_answer_is_kept_until_the_second_is_there() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.ask("GET /slm/x").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
+    let (mut tool, mut rally) = world.asked("GET /slm/x").await;
     rally.answer("401 Unauthorized", "ended").await;
     assert!(rally.head().await.ends_with("token-2"));
     drop(rally);
@@ -228,31 +188,25 @@ async fn a_token_that_is_refused_as_well_is_never_sent_again() {
     tool.text_until("\r\n\r\nno").await;
     tool.ask("GET /slm/x").await;
     assert!(rally.head().await.ends_with("token-3"));
-    rally.answer("200 OK", "yes").await;
-    tool.text_until("\r\n\r\nyes").await;
+    rally.serve(&mut tool, "yes").await;
 }
 
 #[tokio::test]
 async fn a_connection_that_rally_closed_while_it_was_idle_costs_a_read_nothing() {
     let world = World::open().await;
-    let mut tool = world.tool().await;
-    tool.ask("GET /slm/x").await;
-    let mut rally = world.rally().await;
-    rally.head().await;
-    rally.answer("200 OK", "x").await;
-    tool.text_until("\r\n\r\nx").await;
+    let (mut tool, mut rally) = world.asked("GET /slm/x").await;
+    rally.serve(&mut tool, "x").await;
     tool.ask("GET /slm/y").await;
     rally.head().await;
     drop(rally);
     let mut rally = world.rally().await;
     assert!(rally.head().await.starts_with("GET /slm/y "));
-    rally.answer("200 OK", "y").await;
-    tool.text_until("\r\n\r\ny").await;
+    rally.serve(&mut tool, "y").await;
     // A write may have been carried out, so it is not sent again.
-    tool.send("POST /slm/z HTTP/1.1\nHost: {host}\nZSESSIONID: {key}\nContent-Length: 0\n\n").await;
+    tool.ask("POST /slm/z\nContent-Length: 0\n\n").await;
     rally.head().await;
     drop(rally);
-    assert!(tool.head().await.starts_with("HTTP/1.1 502 Server Broke Off"));
+    tool.hears("502 Server Broke Off").await;
     assert!(world.nobody_else_asked().await);
     tool.text_until("}}").await;
     tool.send("GET /slm/x HTTP/1.1\nConnection: close\nHost: {host}\n\n").await;

@@ -119,6 +119,15 @@ impl World {
         Peer { stream, host: self.rally.local_addr().unwrap().to_string(), key: String::new() }
     }
 
+    /// A tool that has asked for this (see [`Peer::ask`]), and the connection to Rally on which the head of that came.
+    pub(super) async fn asked(&self, request: &str) -> (Peer<TcpStream>, Peer<TcpStream>) {
+        let mut tool = self.tool().await;
+        tool.ask(request).await;
+        let mut rally = self.rally().await;
+        rally.head().await;
+        (tool, rally)
+    }
+
     /// Waits until no byte of a body flows any more.
     pub(super) async fn stalled(&self) {
         let (mut flowed, mut still) = ((0, 0), 0);
@@ -203,13 +212,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<IO> {
         (String::from_utf8_lossy(&rest).into_owned(), end)
     }
 
-    /// Sends a request without a body.
-    pub(super) async fn ask(&mut self, line: &str) {
-        self.send(&format!("{line} HTTP/1.1\nHost: {{host}}\nZSESSIONID: {{key}}\n\n")).await;
+    /// Reads a head of this status, and says it.
+    pub(super) async fn hears(&mut self, status: &str) -> String {
+        let head = self.head().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head}");
+        head
+    }
+
+    /// Sends a request for its first line; further lines are headers, and the body behind an empty line.
+    pub(super) async fn ask(&mut self, request: &str) {
+        let (line, rest) = request.split_once('\n').unwrap_or((request, "\n"));
+        self.send(&format!("{line} HTTP/1.1\nHost: {{host}}\nZSESSIONID: {{key}}\n{rest}")).await;
     }
 
     /// Sends an answer with a short body.
     pub(super) async fn answer(&mut self, status: &str, body: &str) {
         self.send(&format!("HTTP/1.1 {status}\nContent-Length: {}\n\n{body}", body.len())).await;
+    }
+
+    /// Sends this body, which the tool gets.
+    pub(super) async fn serve(&mut self, tool: &mut Peer<impl AsyncRead + AsyncWrite + Unpin>, body: &str) {
+        self.answer("200 OK", body).await;
+        assert_eq!(tool.head().await, format!("HTTP/1.1 200 OK\ncontent-length: {}", body.len()));
+        assert_eq!(tool.bytes(body.len()).await, body.as_bytes());
     }
 }

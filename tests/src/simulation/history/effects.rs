@@ -4,7 +4,7 @@
 
 use rally_cred_core::{
     answer::TokenForm,
-    event::{Consent, Effect, Entry, Epoch, GrantStep, Question},
+    event::{Consent, Effect, Entry, Epoch, GrantStep, Outcome, Question},
     profile::{CommandLine, SecretSource},
     time::{Tick, Ticks},
     vault::{Change, ItemKey, ItemKind},
@@ -37,6 +37,7 @@ impl History {
             Effect::Log(Entry::Grant { profile, step: GrantStep::Adopted }) => {
                 self.note(|| format!("{profile} takes over what the other daemon has stored"));
                 self.me().fresh.remove(&number_of(&profile));
+                self.me().promises.goes_on(number_of(&profile));
             }
             Effect::Tell(id, Event::Notice(fault)) => {
                 self.note(|| format!("{id:?} is told: {}", fault.what));
@@ -50,7 +51,13 @@ impl History {
             Effect::Tell(id, Event::Waiting(Waiting { on: WaitingOn::Consent | WaitingOn::Unlock, .. })) => {
                 self.me().promises.awaits_a_person(id);
             }
-            Effect::WatchVault(is_wanted) => self.me().watches_vault = is_wanted,
+            Effect::WatchVault(is_wanted) => {
+                self.me().watches_vault = is_wanted;
+                if is_wanted {
+                    let at = self.later();
+                    self.me().outcomes.push((at, Epoch(0), Coming::Watches));
+                }
+            }
             Effect::WatchNetwork(is_wanted) => self.me().watches_network = is_wanted,
             Effect::Tell(id, Event::GatewayOpen(opened)) => self.gateways.told(id, &opened)?,
             Effect::Tell(id, Event::TurnsHeld(_)) => self.me().turns.told(id),
@@ -158,6 +165,9 @@ impl History {
             Effect::Post { epoch, profile, client_secret, form } => {
                 let (client_id, profile) = (profile.client_id, number_of(&profile.name));
                 self.note(|| format!("profile {profile} posts as {epoch:?}"));
+                if self.me().promises.is_ending() && self.planted != Some(Planted::NeverEnds) {
+                    return Err(format!("a daemon that stops begins a token request for profile {profile}"));
+                }
                 self.me().promises.posts(profile, epoch)?;
                 if let TokenForm::Refresh { .. } = &form {
                     self.me().promises.awaits(epoch, Some(profile));
@@ -262,6 +272,9 @@ impl History {
             ItemKind::StaticCredentials => self.me().promises.awaits(epoch, None),
             _ => self.me().promises.awaits(epoch, Some(number_of(&key.name))),
         }
+        if key.kind != ItemKind::StaticCredentials {
+            self.me().saves.insert(epoch, change.clone());
+        }
         let is_locked = self.me().promises.is_locked();
         match (self.planted, key.kind) {
             (Some(Planted::LossyLock), ItemKind::Token) if is_locked => self.call_vault(epoch, Call::Swallow),
@@ -273,6 +286,20 @@ impl History {
             _ => self.call_vault(epoch, Call::Change(change)),
         }
         Ok(())
+    }
+
+    /// A write has come to something. Whether it is put to the vault once more, unheard, as one bug does.
+    pub(super) fn is_saved_again(&mut self, epoch: Epoch, outcome: &Outcome) -> Result<bool, Broken> {
+        let Outcome::Changed(outcome) = outcome else { return Ok(false) };
+        let Some(change) = self.me().saves.remove(&epoch) else { return Ok(false) };
+        let tick = self.tick;
+        self.me().promises.saved(change.key.account(), outcome.is_ok(), tick)?;
+        let is_restless = self.planted == Some(Planted::RestlessSaves) && outcome.is_err();
+        if is_restless {
+            self.me().saves.insert(epoch, change.clone());
+            self.call_vault(epoch, Call::Change(change));
+        }
+        Ok(is_restless)
     }
 
     fn call_vault(&mut self, epoch: Epoch, call: Call) {

@@ -65,10 +65,11 @@ impl History {
         Ok(())
     }
 
-    fn standing(&mut self, profile: usize) -> Option<Standing> {
+    fn standing(&self, profile: usize) -> Option<Standing> {
         let name = super::name_of(profile);
-        let flow = self.me().promises.listener_of(profile);
-        let state = self.me().broker.states().find(|(of, _)| *of == name).map(|(_, state)| state);
+        let daemon = self.daemons.get(self.at).expect("no such daemon");
+        let flow = daemon.promises.listener_of(profile);
+        let state = daemon.broker.states().find(|(of, _)| *of == name).map(|(_, state)| state);
         state.map(|state| (state, flow))
     }
 
@@ -145,17 +146,29 @@ impl History {
         let times = if self.chance.one_in(10) { 50 } else { 1 };
         for _ in 0..times {
             self.me().promises.network_changed();
-            if self.me().watches_network && self.planted != Some(Planted::DeafToNetwork) {
-                self.play_event(Event::Online)?;
-            }
-        }
-        // The bug shows to whoever asks right then, which chance seldom has anybody do.
-        if self.planted == Some(Planted::DeafToNetwork) {
-            for profile in 0..self.me().config.profiles() {
-                self.get(profile)?;
+            if self.me().watches_network {
+                self.may_be_online(Event::Online)?;
             }
         }
         Ok(())
+    }
+
+    /// The network is another, or the machine has slept.
+    pub(super) fn may_be_online(&mut self, event: Event) -> Result<(), Broken> {
+        self.me().promises.may_be_online();
+        match self.planted {
+            Some(Planted::DeafToNetwork) => Ok(()),
+            _ => self.play_event(event),
+        }
+    }
+
+    /// Whoever waits for nothing has tried again what the network was in the way of.
+    pub(super) fn tries_again(&mut self) -> Result<(), Broken> {
+        let is_busy = self.me().next_at().is_some();
+        let is_idle = |profile| {
+            !is_busy && self.standing(profile).is_some_and(|(state, _)| state == ProfileState::SignedIn)
+        };
+        self.daemons.get(self.at).map_or(Ok(()), |daemon| daemon.promises.tries_again(is_idle))
     }
 
     /// Somebody stops the daemon, by a command or by a signal.

@@ -1,6 +1,8 @@
-//! One gateway: its states from its identity in the vault to the open port, and its item in the vault.
+//! One gateway: its states from its identity in the vault to the open port.
 //! Does not: know the other gateways, or which are to be (`gateways` does).
 //! Used by: `gateways`.
+
+mod keeping;
 
 use rally_cred_proto::{
     Fault, FaultKind, Reply, Secret,
@@ -10,13 +12,13 @@ use rally_cred_proto::{
 
 use crate::{
     event::{AskId, Effect, Entry, Epoch, GatewayPlan, GatewayReady, Outcome, Peer},
-    item::{Item, Written},
+    item::Item,
     jobs::Owner,
     policy,
     profile::{GatewaySettings, Profile},
     step::Step,
     time::{Tick, Ticks},
-    vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble, is_same},
+    vault::{ItemKey, ItemKind},
 };
 
 /// One of them.
@@ -42,6 +44,8 @@ pub(super) struct Gateway {
     asks: Vec<AskId>,
     /// Whether the vault was read, or need not be.
     is_read: bool,
+    /// The vault was locked, or had not come, when it was read last.
+    is_shut: bool,
     item: Item,
     /// Whether it was kept in another vault before, which may be this one by another name.
     was_moved: bool,
@@ -86,6 +90,7 @@ impl Gateway {
             trouble: None,
             asks: Vec::new(),
             is_read: false,
+            is_shut: false,
             item: Item::default(),
             was_moved: false,
             vault_fault: None,
@@ -154,11 +159,11 @@ impl Gateway {
 
     /// Whether it waits for the vault to be unlocked.
     pub(super) fn awaits_vault(&self) -> bool {
-        self.is_put_off_by_vault() || self.item.again_at().is_some()
+        self.is_put_off_by_vault() || self.item.awaits_unlock()
     }
 
     fn is_put_off_by_vault(&self) -> bool {
-        !self.is_read && self.trouble.is_some() && matches!(self.state, State::Due(_))
+        self.is_shut && matches!(self.state, State::Due(_))
     }
 
     /// Goes on with what waited for that.
@@ -219,28 +224,6 @@ impl Gateway {
         self.begin(step, name);
     }
 
-    /// Has the vault forget the identity. Another is made when it is opened next.
-    fn discard(&mut self, step: &mut Step<'_>, name: &str) {
-        self.revocation.revoked.append(&mut self.earlier);
-        self.revocation.revoked.extend(self.identity.clone());
-        self.take_on(step, name, None);
-        if self.item.is_current() {
-            self.revocation.answer(step, &Reply::Done);
-        }
-    }
-
-    /// Has this identity from now on, and the vault keep it.
-    fn take_on(&mut self, step: &mut Step<'_>, name: &str, identity: Option<Secret>) {
-        if !is_same(self.identity.as_ref(), identity.as_ref()) {
-            let before = std::mem::replace(&mut self.identity, identity);
-            self.earlier.extend(before.clone().filter(|_| self.identity.is_some()));
-            self.item.diverge(|| before);
-            self.save(step, name);
-        } else if !self.item.is_current() && !self.item.is_under_way() {
-            self.save(step, name);
-        }
-    }
-
     /// Lets go whoever wants to know how it is reached.
     pub(super) fn left(&mut self, id: AskId) {
         self.asks.retain(|ask| *ask != id);
@@ -298,17 +281,6 @@ impl Gateway {
         (self.state, self.trouble) = (State::Due(step.now.tick + pause), Some(fault));
     }
 
-    /// Has the vault keep its identity, or forget it.
-    fn save(&mut self, step: &mut Step<'_>, name: &str) {
-        if self.lives_for.is_some() {
-            return;
-        }
-        let (owner, key) = (Owner::Gateway(name.to_owned()), key_of(name));
-        self.item.order(self.identity.clone(), |from, to| {
-            step.begin(owner, |epoch| Effect::Change(epoch, Change { key, from, to }))
-        });
-    }
-
     /// Takes what a job came to. `false` if nobody waits for it any more.
     pub(super) fn heard(&mut self, step: &mut Step<'_>, name: &str, epoch: Epoch, outcome: Outcome) -> bool {
         match (outcome, &self.state) {
@@ -324,75 +296,6 @@ impl Gateway {
             _ => return false,
         }
         true
-    }
-
-    fn loaded(&mut self, step: &mut Step<'_>, name: &str, outcome: Read) {
-        match outcome {
-            Ok(held) => {
-                (self.identity, self.item, self.vault_fault) = (held, Item::read(), None);
-                if !self.revocation.asks.is_empty() || self.is_revoked(self.identity.as_ref()) {
-                    self.discard(step, name);
-                }
-            }
-            Err(trouble) if trouble.is_missing() && step.keyring.may_use_memory() => {
-                self.revocation.answer(step, &Reply::Error(trouble.fault()));
-                self.vault_fault = Some(trouble.fault());
-            }
-            Err(trouble) => {
-                self.revocation.answer(step, &Reply::Error(trouble.fault()));
-                return self.put_off(step, name, policy::UNASKED_LOAD, trouble.fault());
-            }
-        }
-        self.is_read = true;
-        self.begin(step, name);
-    }
-
-    /// Takes the outcome of the write that is under way.
-    fn changed(
-        &mut self,
-        step: &mut Step<'_>,
-        name: &str,
-        epoch: Epoch,
-        outcome: Result<Changed, VaultTrouble>,
-    ) {
-        let lasts = !step.keyring.is_memory();
-        let (now, dice) = (step.now, &mut *step.dice);
-        let retry_at = |failures| now.tick + policy::save_again(failures, false, dice);
-        match self.item.written(epoch, outcome, lasts, retry_at) {
-            None => {}
-            Some(Written::Done) => {
-                self.vault_fault = None;
-                self.revocation.answer(step, &Reply::Done);
-            }
-            Some(Written::Outdated) => self.save(step, name),
-            Some(Written::Conflict { found, .. }) if !self.revocation.asks.is_empty() => {
-                self.revocation.revoked.extend(found);
-                self.save(step, name);
-            }
-            Some(Written::Conflict { found, .. }) if self.is_revoked(found.as_ref()) => self.save(step, name),
-            // Another daemon of the same keyring was quicker; whoever knows its key is to be let in here too.
-            Some(Written::Conflict { found, .. }) => {
-                self.close(step, name);
-                (self.identity, self.item, self.vault_fault) = (found, Item::read(), None);
-                self.revocation.answer(step, &Reply::Done);
-                self.begin(step, name);
-            }
-            Some(Written::Failed(trouble)) => {
-                let fault = trouble.fault();
-                let is_gone = trouble.is_missing()
-                    && step.keyring.may_use_memory()
-                    && !self.was_moved
-                    && !self.item.may_hold_some();
-                let reply = if is_gone { Reply::Done } else { Reply::Error(still_kept(name, &fault)) };
-                self.revocation.answer(step, &reply);
-                self.vault_fault = Some(fault);
-            }
-        }
-    }
-
-    fn is_revoked(&self, identity: Option<&Secret>) -> bool {
-        identity
-            .is_some_and(|identity| self.revocation.revoked.iter().any(|revoked| revoked.matches(identity)))
     }
 
     fn opened(
@@ -474,16 +377,6 @@ impl Revocation {
     fn answer(&mut self, step: &mut Step<'_>, reply: &Reply) {
         self.asks.drain(..).for_each(|id| step.reply(id, reply.clone()));
     }
-}
-
-/// A revocation that would not outlive the daemon.
-fn still_kept(name: &str, fault: &Fault) -> Fault {
-    Fault::new(
-        fault.kind,
-        format!("the key of gateway {name} is worth nothing now, but the keyring still has it"),
-    )
-    .why(fault.what.clone())
-    .remedy("unlock the keyring, then run the command again, before the daemon ends")
 }
 
 fn key_of(name: &str) -> ItemKey {

@@ -1,0 +1,130 @@
+//! A gateway's identity in the vault: read, kept and discarded.
+//! Does not: open or close the gateway but for another identity.
+//! Used by: `gateway`, of which this is a part.
+
+use rally_cred_proto::{Fault, Reply, Secret};
+
+use super::{Gateway, key_of};
+use crate::{
+    event::{Effect, Epoch},
+    item::{Item, Written},
+    jobs::Owner,
+    policy,
+    step::Step,
+    vault::{Change, Changed, Read, VaultTrouble, is_same},
+};
+
+impl Gateway {
+    /// Has the vault forget the identity. Another is made when it is opened next.
+    pub(super) fn discard(&mut self, step: &mut Step<'_>, name: &str) {
+        self.revocation.revoked.append(&mut self.earlier);
+        self.revocation.revoked.extend(self.identity.clone());
+        self.take_on(step, name, None);
+        if self.item.is_current() {
+            self.revocation.answer(step, &Reply::Done);
+        }
+    }
+
+    /// Has this identity from now on, and the vault keep it.
+    pub(super) fn take_on(&mut self, step: &mut Step<'_>, name: &str, identity: Option<Secret>) {
+        if !is_same(self.identity.as_ref(), identity.as_ref()) {
+            let before = std::mem::replace(&mut self.identity, identity);
+            self.earlier.extend(before.clone().filter(|_| self.identity.is_some()));
+            self.item.diverge(|| before);
+            self.save(step, name);
+        } else if !self.item.is_current() && !self.item.is_under_way() {
+            self.save(step, name);
+        }
+    }
+
+    /// Has the vault keep its identity, or forget it.
+    pub(super) fn save(&mut self, step: &mut Step<'_>, name: &str) {
+        if self.lives_for.is_some() {
+            return;
+        }
+        let (owner, key) = (Owner::Gateway(name.to_owned()), key_of(name));
+        self.item.order(self.identity.clone(), |from, to| {
+            step.begin(owner, |epoch| Effect::Change(epoch, Change { key, from, to }))
+        });
+    }
+
+    pub(super) fn loaded(&mut self, step: &mut Step<'_>, name: &str, outcome: Read) {
+        match outcome {
+            Ok(held) => {
+                (self.identity, self.item, self.vault_fault) = (held, Item::read(), None);
+                if !self.revocation.asks.is_empty() || self.is_revoked(self.identity.as_ref()) {
+                    self.discard(step, name);
+                }
+            }
+            Err(trouble) if trouble.is_missing() && step.keyring.may_use_memory() => {
+                self.revocation.answer(step, &Reply::Error(trouble.fault()));
+                self.vault_fault = Some(trouble.fault());
+            }
+            Err(trouble) => {
+                self.is_shut = trouble.awaits_person();
+                self.revocation.answer(step, &Reply::Error(trouble.fault()));
+                return self.put_off(step, name, policy::UNASKED_LOAD, trouble.fault());
+            }
+        }
+        (self.is_read, self.is_shut) = (true, false);
+        self.begin(step, name);
+    }
+
+    /// Takes the outcome of the write that is under way.
+    pub(super) fn changed(
+        &mut self,
+        step: &mut Step<'_>,
+        name: &str,
+        epoch: Epoch,
+        outcome: Result<Changed, VaultTrouble>,
+    ) {
+        let lasts = !step.keyring.is_memory();
+        let (now, dice) = (step.now, &mut *step.dice);
+        let retry_at = |failures| now.tick + policy::save_again(failures, false, dice);
+        match self.item.written(epoch, outcome, lasts, retry_at) {
+            None => {}
+            Some(Written::Done) => {
+                self.vault_fault = None;
+                self.revocation.answer(step, &Reply::Done);
+            }
+            Some(Written::Outdated) => self.save(step, name),
+            Some(Written::Conflict { found, .. }) if !self.revocation.asks.is_empty() => {
+                self.revocation.revoked.extend(found);
+                self.save(step, name);
+            }
+            Some(Written::Conflict { found, .. }) if self.is_revoked(found.as_ref()) => self.save(step, name),
+            // Another daemon of the same keyring was quicker; whoever knows its key is to be let in here too.
+            Some(Written::Conflict { found, .. }) => {
+                self.close(step, name);
+                (self.identity, self.item, self.vault_fault) = (found, Item::read(), None);
+                self.revocation.answer(step, &Reply::Done);
+                self.begin(step, name);
+            }
+            Some(Written::Failed(trouble)) => {
+                let fault = trouble.fault();
+                let is_gone = trouble.is_missing()
+                    && step.keyring.may_use_memory()
+                    && !self.was_moved
+                    && !self.item.may_hold_some();
+                let reply = if is_gone { Reply::Done } else { Reply::Error(still_kept(name, &fault)) };
+                self.revocation.answer(step, &reply);
+                self.vault_fault = Some(fault);
+            }
+        }
+    }
+
+    fn is_revoked(&self, identity: Option<&Secret>) -> bool {
+        identity
+            .is_some_and(|identity| self.revocation.revoked.iter().any(|revoked| revoked.matches(identity)))
+    }
+}
+
+/// A revocation that would not outlive the daemon.
+fn still_kept(name: &str, fault: &Fault) -> Fault {
+    Fault::new(
+        fault.kind,
+        format!("the key of gateway {name} is worth nothing now, but the keyring still has it"),
+    )
+    .why(fault.what.clone())
+    .remedy("unlock the keyring, then run the command again, before the daemon ends")
+}
