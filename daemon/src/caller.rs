@@ -1,38 +1,134 @@
 //! Which program a process runs, and for which program it asks.
 //! Does not: believe an ID that another process has by now, or a path at which another file lies here.
-//! Used by: `ipc`, on the thread that is not confined, since Landlock hides other processes.
+//! Used by: `ipc`, which wants it; `log` and `perform`, which have it looked up on the thread that is not confined, since
+//! Landlock hides other processes.
 //!
 //! Linux only. A folder of /proc that is open stays that of its process: once that has ended, nothing more is read there,
 //! whoever has its ID. So everything is read through it, and what an ID meant is checked after the folder was opened.
 
 #[cfg(target_os = "linux")]
 use std::{
-    fs,
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    cell::Cell,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
+use std::{cell::RefCell, time::Duration};
 
-use rally_cred_core::{event::Found, time::Tick};
 #[cfg(target_os = "linux")]
 use rally_cred_proto::plain::plain;
 #[cfg(target_os = "linux")]
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, statat};
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, stat, statat},
+    io::read,
+};
+use tokio::{sync::Notify, task::spawn_local, time::timeout};
+
+use crate::{clock, outside};
+use rally_cred_core::{
+    event::{Found, Program},
+    time::Tick,
+};
+
+/// A process whose program is wanted.
+struct Wanted {
+    pid: u32,
+    /// When it had connected.
+    connected: Tick,
+    program: Program,
+}
+
+thread_local! {
+    /// Those that [`begin`] looks up, all at once: a client that connects again and again is looked up once.
+    static WANTED: RefCell<Vec<Wanted>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The program of a process that has just connected, which [`begin`] looks up.
+pub(crate) fn want(pid: u32) -> Program {
+    let program = Program::default();
+    let wanted = Wanted { pid, connected: clock::tick(), program: program.clone() };
+    WANTED.with_borrow_mut(|all| all.push(wanted));
+    program
+}
+
+/// Begins to look up those that are wanted.
+pub(crate) fn begin() {
+    let all = WANTED.take();
+    if !all.is_empty() {
+        outside::submit(move || find_all(&all));
+    }
+}
+
+fn find_all(all: &[Wanted]) {
+    let mut last = None;
+    for Wanted { pid, connected, program } in all {
+        // What is found now is true of each that had connected before.
+        let known = last.take().filter(|(of, _)| of == pid).map(|(_, found)| found);
+        let Some(found) = known.or_else(|| find(*pid, *connected)) else {
+            program.found(Found::default());
+            continue;
+        };
+        program.found(found.clone());
+        last = Some((*pid, found));
+    }
+    FOUND.notify_one();
+}
+
+/// Longest wait for a program. The other thread may be held up, as by a log on a slow disk.
+const SOON: Duration = Duration::from_millis(50);
+
+/// Something was found, on the other thread.
+static FOUND: Notify = Notify::const_new();
+/// The same, on the daemon's own thread, where waking somebody takes no system call.
+static TOLD: Notify = Notify::const_new();
+
+/// Tells all who wait in [`known`], from now on.
+pub(crate) fn tell_found() {
+    spawn_local(async {
+        loop {
+            FOUND.notified().await;
+            TOLD.notify_waiters();
+        }
+    });
+}
+
+/// Waits until the program is known, or it is known that it cannot be.
+pub(crate) async fn known(program: &Program) {
+    let is_known = async {
+        loop {
+            let told = TOLD.notified();
+            if program.get().is_some() {
+                return;
+            }
+            told.await;
+        }
+    };
+    timeout(SOON, is_known).await.unwrap_or_default();
+}
+
+#[cfg(target_os = "linux")]
+thread_local! {
+    /// The process that was looked up last, as it may well be the next. While its folder can be read, its ID is nobody
+    /// else's.
+    static LAST: Cell<Option<(u32, Process)>> = const { Cell::new(None) };
+}
 
 /// What there is to know of a process that had connected by then.
 #[cfg(target_os = "linux")]
-pub(crate) fn find(pid: u32, connected: Tick) -> Found {
-    let Some(process) = Process::open(pid).filter(|process| process.has_begun_by(connected)) else {
-        return Found::default();
-    };
-    let exe = process.exe().map(|exe| plain(&exe.to_string_lossy()).into());
-    Found { exe, caller: process.caller().map(Into::into) }
+fn find(pid: u32, connected: Tick) -> Option<Found> {
+    let known = LAST.take().filter(|(of, _)| *of == pid).and_then(|(_, last)| Some((last.find()?, last)));
+    let (found, process) = known.or_else(|| {
+        let process = Process::open(pid).filter(|process| process.has_begun_by(connected))?;
+        Some((process.find()?, process))
+    })?;
+    LAST.set(Some((pid, process)));
+    Some(found)
 }
 
 /// Not known here.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn find(_pid: u32, _connected: Tick) -> Found {
-    Found::default()
+fn find(_pid: u32, _connected: Tick) -> Option<Found> {
+    None
 }
 
 /// The clients that ask for another program, by their names.
@@ -64,6 +160,14 @@ impl Process {
         openat(CWD, format!("/proc/{pid}"), flags, Mode::empty()).ok().map(Self)
     }
 
+    /// `None` if it has ended.
+    fn find(&self) -> Option<Found> {
+        let path = self.exe()?;
+        let exe = plain(&path.to_string_lossy()).into();
+        let caller = self.caller(path, MOST_CLIENTS).map(Into::into);
+        Some(Found { exe: Some(exe), caller })
+    }
+
     /// Whether it was there by then; one that began later has the ID of one that has ended.
     fn has_begun_by(&self, at: Tick) -> bool {
         self.stat().is_some_and(|stat| stat.began <= at)
@@ -71,7 +175,10 @@ impl Process {
 
     fn stat(&self) -> Option<Stat> {
         let file = openat(&self.0, "stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        Stat::parse(&std::io::read_to_string(fs::File::from(file)).ok()?)
+        // It comes in one piece, and what is needed of it is at its beginning.
+        let mut line = [0; 1024];
+        let (line, _) = read(file, &mut line).ok().and_then(|length| line.split_at_checked(length))?;
+        Stat::parse(&String::from_utf8_lossy(line))
     }
 
     fn exe(&self) -> Option<PathBuf> {
@@ -80,32 +187,31 @@ impl Process {
         Some(PathBuf::from(std::ffi::OsString::from_vec(path.into_bytes())))
     }
 
-    /// The path of its program, if the same file lies there for the daemon: in a namespace of its own, a process may put
-    /// any file at any path.
-    fn certain_exe(&self) -> Option<PathBuf> {
-        let exe = self.exe()?;
-        let (run, here) = (statat(&self.0, "exe", AtFlags::empty()).ok()?, fs::metadata(&exe).ok()?);
-        (run.st_dev == here.dev() && run.st_ino == here.ino()).then_some(exe)
+    /// Whether its program's file lies at this path for the daemon too: in a namespace of its own, a process may put any
+    /// file at any path.
+    fn runs(&self, exe: &Path) -> bool {
+        let (run, here) = (statat(&self.0, "exe", AtFlags::empty()), stat(exe));
+        run.ok()
+            .zip(here.ok())
+            .is_some_and(|(run, here)| (run.st_dev, run.st_ino) == (here.st_dev, here.st_ino))
     }
 
-    /// The first program from this one upwards that is no client of ours.
-    fn caller(self) -> Option<String> {
-        let mut process = self;
-        for _ in 0..=MOST_CLIENTS {
-            let exe = process.certain_exe()?;
-            if !is_client(&exe) {
-                // A path that cannot be shown as it is could be shown as another's.
-                return exe.into_os_string().into_string().ok().filter(|exe| plain(exe) == *exe);
-            }
-            let parent = process.stat()?.parent;
-            let above = Self::open(parent)?;
-            // Had it ended before its folder was opened, this would be another's child by now.
-            if process.stat()?.parent != parent {
-                return None;
-            }
-            process = above;
+    /// The first program from this one upwards that is no client of ours, past so many that are.
+    fn caller(&self, exe: PathBuf, clients: usize) -> Option<String> {
+        if !self.runs(&exe) {
+            return None;
         }
-        None
+        if !is_client(&exe) {
+            // A path that cannot be shown as it is could be shown as another's.
+            return exe.into_os_string().into_string().ok().filter(|exe| plain(exe) == *exe);
+        }
+        let parent = self.stat()?.parent;
+        let above = Self::open(parent)?;
+        // Had it ended before its folder was opened, this would be another's child by now.
+        if self.stat()?.parent != parent {
+            return None;
+        }
+        above.caller(above.exe()?, clients.checked_sub(1)?)
     }
 }
 
@@ -133,7 +239,10 @@ fn is_client(exe: &Path) -> bool {
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
-    use std::process::{Child, Command, Stdio};
+    use std::{
+        fs,
+        process::{Child, Command, Stdio},
+    };
 
     use super::*;
     use crate::clock;
@@ -164,18 +273,48 @@ mod tests {
         let cat_runs = Cat::start(&cat());
         let pid = cat_runs.0.id();
         let long_before = Tick(clock::tick().0 - 1000);
-        assert_eq!(find(pid, long_before), Found::default());
+        assert_eq!(find(pid, long_before), None);
         let path = Some(cat().to_str().unwrap().into());
-        assert_eq!(find(pid, clock::tick()), Found { exe: path.clone(), caller: path });
+        assert_eq!(find(pid, clock::tick()), Some(Found { exe: path.clone(), caller: path }));
     }
 
     #[test]
     fn an_open_folder_stays_that_of_its_process_which_has_ended() {
         let cat_runs = Cat::start(&cat());
         let process = Process::open(cat_runs.0.id()).unwrap();
-        assert!(process.certain_exe().is_some());
+        assert!(process.find().is_some_and(|found| found.caller.is_some()));
         drop(cat_runs);
-        assert!(process.exe().is_none() && process.stat().is_none());
+        assert!(process.find().is_none() && process.stat().is_none());
+    }
+
+    #[test]
+    fn a_process_that_has_the_id_of_the_one_before_is_looked_up_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = Cat::start(&cat());
+        let process = Process::open(gone.0.id()).unwrap();
+        drop(gone);
+        let program = fs::canonicalize(folder.path()).unwrap().join("other");
+        fs::copy(cat(), &program).unwrap();
+        let other = Cat::start(&program);
+        LAST.set(Some((other.0.id(), process)));
+        let found = find(other.0.id(), clock::tick()).unwrap();
+        assert_eq!(found.caller.as_deref(), program.to_str());
+    }
+
+    #[test]
+    fn each_of_those_that_came_together_gets_its_own_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = fs::canonicalize(folder.path()).unwrap().join("other");
+        fs::copy(cat(), &program).unwrap();
+        let (one, other) = (Cat::start(&cat()), Cat::start(&program));
+        let ended = { Cat::start(&cat()).0.id() };
+        let wanted = [&one, &one, &other, &one].map(|cat| want(cat.0.id()));
+        let nobody = want(ended);
+        begin();
+        let found = wanted.each_ref().map(|program| program.caller().unwrap().to_owned());
+        let [cat, other] = [cat(), program].map(|path| path.to_str().unwrap().to_owned());
+        assert_eq!(found, [&cat, &cat, &other, &cat].map(Clone::clone));
+        assert_eq!(nobody.get(), Some(&Found::default()));
     }
 
     #[test]
@@ -184,7 +323,7 @@ mod tests {
         let program = fs::canonicalize(folder.path()).unwrap().join("git");
         fs::copy(cat(), &program).unwrap();
         let cat_runs = Cat::start(&program);
-        let find = || find(cat_runs.0.id(), clock::tick());
+        let find = || find(cat_runs.0.id(), clock::tick()).unwrap();
         assert_eq!(find().caller.as_deref(), program.to_str());
         fs::remove_file(&program).unwrap();
         fs::copy(cat(), &program).unwrap();
@@ -201,7 +340,7 @@ mod tests {
         let program = fs::canonicalize(folder.path()).unwrap().join("g\u{1b}it");
         fs::copy(cat(), &program).unwrap();
         let cat_runs = Cat::start(&program);
-        let found = find(cat_runs.0.id(), clock::tick());
+        let found = find(cat_runs.0.id(), clock::tick()).unwrap();
         assert_eq!((found.exe.is_some(), found.caller), (true, None));
     }
 

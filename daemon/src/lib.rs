@@ -6,7 +6,6 @@ pub mod activation;
 pub mod alert;
 #[cfg(target_os = "linux")]
 pub mod bus;
-#[cfg(unix)]
 mod caller;
 pub mod clock;
 pub mod command_line;

@@ -18,7 +18,7 @@ use tracing_subscriber::{
     filter::Targets, fmt::format::Writer, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use crate::{outside, words};
+use crate::{caller, outside, words};
 use rally_cred_core::event::{Decision, Entry, GrantStep, Peer, Verdict};
 
 pub use file::{LONGEST, LogFile};
@@ -159,8 +159,10 @@ fn add(line: Late) -> usize {
     late.len()
 }
 
-/// Has what waits some milliseconds from now written together.
+/// Has what waits some milliseconds from now written together, once it is known which programs the clients are, which it has
+/// looked up.
 pub fn catch_up() {
+    caller::begin();
     if !unpoisoned(&LATE).is_empty() {
         outside::submit_late(hand_over);
     }
@@ -175,6 +177,7 @@ pub fn flush() {
 
 /// Has what waits written behind the jobs that find out which programs the clients are.
 fn hand_over() {
+    caller::begin();
     let late = std::mem::take(&mut *unpoisoned(&LATE));
     outside::submit(move || write_late(&late));
 }

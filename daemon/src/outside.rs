@@ -27,6 +27,9 @@ struct Thread {
 #[derive(Default)]
 struct Jobs {
     waiting: Vec<Job>,
+    /// The thread waits for a notice, and none is on its way.
+    is_waiting: bool,
+    /// It waits for any job, and not only for those in haste.
     is_asleep: bool,
 }
 
@@ -38,7 +41,7 @@ impl Thread {
     fn add(&self, job: Job, is_in_haste: bool) {
         let mut jobs = self.jobs();
         jobs.waiting.push(job);
-        let wakes = is_in_haste || jobs.is_asleep;
+        let wakes = (is_in_haste || jobs.is_asleep) && mem::take(&mut jobs.is_waiting);
         // Else the thread would wake to wait for the lock.
         drop(jobs);
         if wakes {
@@ -48,11 +51,13 @@ impl Thread {
 
     fn next(&self) -> Vec<Job> {
         let none = |jobs: &mut Jobs| jobs.waiting.is_empty();
-        let soon = self.has_come.wait_timeout_while(self.jobs(), LATE, none);
+        let mut jobs = self.jobs();
+        jobs.is_waiting = true;
+        let soon = self.has_come.wait_timeout_while(jobs, LATE, none);
         let (mut jobs, _) = soon.unwrap_or_else(PoisonError::into_inner);
         jobs.is_asleep = true;
         let mut jobs = self.has_come.wait_while(jobs, none).unwrap_or_else(PoisonError::into_inner);
-        jobs.is_asleep = false;
+        (jobs.is_waiting, jobs.is_asleep) = (false, false);
         mem::take(&mut jobs.waiting)
     }
 }

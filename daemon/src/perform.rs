@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     alert::Alerts,
-    config,
+    caller, config,
     driver::Driver,
     endpoint,
     flow::listener,
@@ -196,6 +196,7 @@ impl Performer {
                 self.run(epoch, async move {
                     let (known, is_known) = oneshot::channel();
                     // Jobs are done in their order, and the look-up was one before.
+                    caller::begin();
                     outside::submit(move || known.send(()).unwrap_or_default());
                     is_known.await.unwrap_or_default();
                     program.found(Found::default());

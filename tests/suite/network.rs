@@ -3,7 +3,10 @@
 //! Does not: leave this machine.
 //! Used by: `main`.
 
-use std::fs;
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpStream},
+};
 
 use rally_cred_tests::connect_proxy::{ConnectProxy, Manner, PASSWORD};
 use rally_cred_tests::keyring::KeyringSession;
@@ -236,4 +239,24 @@ fn a_daemon_that_goes_another_way_than_the_shell_is_told_and_a_restart_mends_it(
     let doctor = world.client(&["doctor"], "");
     let line = doctor.stdout.lines().find(|line| line.contains("network ")).unwrap();
     assert!(line.starts_with("ok") && line.contains("Rally answers anyway"), "{doctor:?}");
+}
+
+/// Whether something listens on this port at an address of this machine.
+fn is_open(address: [u8; 4], port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::from(address), port)).is_ok()
+}
+
+#[test]
+fn neither_a_gateway_nor_the_redirect_port_is_open_to_other_addresses() {
+    let (sandbox, world) = with_browser();
+    world.configure(&format!("{}[gateway.mcp]\n", world::profile_for(&sandbox)));
+    let _daemon = world.start_daemon();
+    let (_login, _) = begin(&world, &sandbox.options().client_secret, &[]);
+    let gateway = world.client(&["gateway", "show", "mcp", "--json"], "").succeeded().json();
+    let redirect = url::Url::parse(&sandbox.options().redirect_uri).unwrap().port().unwrap();
+    for port in [u16::try_from(gateway["port"].as_u64().unwrap()).unwrap(), redirect] {
+        assert!(is_open([127, 0, 0, 1], port), "{port}");
+        // Another address of this machine, which only a listener on all of them answers at.
+        assert!(!is_open([127, 0, 0, 2], port), "{port}");
+    }
 }

@@ -3,13 +3,21 @@
 //! Does not: try each way of writing it (`plain` does).
 //! Used by: `main`.
 
-use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, os::unix::fs::PermissionsExt};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::ffi::OsStrExt,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use rally_cred_proto::plain::plain;
+use rally_cred_tests::desktop::{Call, Desktop};
+use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::{Endpoint, Fault};
 use rally_cred_tests::world::{self, Ended, World};
 
-use crate::sign_in::{begin, question, signed_in, with_browser, with_daemon, world_with_browser};
+use crate::sign_in::{begin, question, sign_in, signed_in, with_browser, with_daemon, world_with_browser};
 
 /// A name that sets a title, turns red, goes up a line, and reverses what follows.
 const ODD: &str = "a\u{1b}]0;x\u{7}\u{1b}[31m\u{9b}A\u{202e}b's\nok   daemon";
@@ -217,4 +225,44 @@ fn what_rally_says_steers_no_terminal_log_or_page() {
     assert_eq!(got.code, Some(3), "{got:?}");
     check_ended("a get", &got);
     check("the log", &world.log());
+}
+
+/// The text of the next notification, which steers nothing, whoever shows it, and has no markup.
+#[expect(clippy::panic, reason = "a test without its notification fails")]
+fn notified(desktop: &Desktop) -> String {
+    let Call::Show { summary, body, actions, .. } = desktop.next() else { panic!("no notification") };
+    let all = format!("{summary}{body}{actions:?}");
+    let steers = |c: char| c.is_control() && c != '\n' || "\u{202e}<>&".contains(c);
+    assert!(!all.contains(steers) && !body.contains("\nok "), "{body:?}");
+    body
+}
+
+#[test]
+fn what_programs_are_called_steers_no_notification() {
+    let bus = KeyringSession::start_without_keyring();
+    let desktop = Desktop::start(&bus.env().remove(0).1);
+    let (sandbox, mut world) = with_browser();
+    let confirming = world::profile_for(&sandbox).replace("default", "asks") + "confirm = \"new\"\n";
+    let profiles = format!("{}{confirming}", world::profile_for(&sandbox));
+    world.configure(&format!("keyring = \"memory\"\ndefault_profile = \"default\"\n{profiles}"));
+    world.join(&bus);
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+
+    let ask = |program: &Path| {
+        let line = "rally-cred get --profile asks --format token --interactive never </dev/null; exit $?";
+        world.run(program.to_str().unwrap(), &["-c", line], "")
+    };
+    let copy = |name: &str| -> PathBuf {
+        let copy = fs::canonicalize(world.path("")).unwrap().join(name);
+        World::copy_program(Path::new("/bin/sh"), &copy);
+        copy
+    };
+    let (marked, odd) = (copy("a<b>&"), copy(ODD));
+    assert_eq!(ask(&marked).code, Some(3));
+    assert!(notified(&desktop).ends_with("/a b   asks for a token of profile asks."));
+    // Another program may be called what is left of its name.
+    let refused = ask(&odd);
+    check_ended("a program that is not certain", &refused);
+    assert_eq!((refused.code, desktop.calls()), (Some(4), vec![]), "{refused:?}");
 }

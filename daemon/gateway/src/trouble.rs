@@ -91,6 +91,11 @@ impl Trouble {
         Self::bad_gateway(BROKE_OFF, why)
     }
 
+    /// Rally sends one provisional answer after the other, and no answer.
+    pub(crate) fn endless() -> Self {
+        Self::bad_gateway("Server Only Promises An Answer", "it sends provisional answers (1xx) without end")
+    }
+
     /// Whether the other side is to blame.
     pub(crate) fn is_bad_gateway(&self) -> bool {
         matches!(self.status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT)

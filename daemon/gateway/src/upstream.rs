@@ -42,6 +42,8 @@ use crate::{
     trouble::{BoxError, Trouble},
 };
 pub(crate) use pool::Inflow;
+#[cfg(test)]
+pub(crate) use pool::MOST_PROMISES;
 use pool::{NoAnswer, Pool};
 
 /// Longest wait for a TCP connection.
@@ -86,6 +88,7 @@ impl Upstream {
             NoAnswer::Unreachable(error) => sort(error.as_ref(), true),
             NoAnswer::Silent => Trouble::silent(),
             NoAnswer::BrokenOff(error) => sort(&error, false),
+            NoAnswer::Endless => Trouble::endless(),
         })
     }
 

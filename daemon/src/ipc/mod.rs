@@ -24,14 +24,10 @@ use tokio::{
     task::spawn_local,
 };
 
-#[cfg(unix)]
-use crate::{caller, clock, outside};
-use crate::{driver::Driver, episode::Episode};
+use crate::{caller, driver::Driver, episode::Episode};
 use connections::{Connections, Idle};
 use lost::Watch;
 use place::{Found, Place};
-#[cfg(unix)]
-use rally_cred_core::event::Program;
 use rally_cred_core::event::{Event, Peer};
 
 pub use only_client::OnlyClient;
@@ -48,6 +44,9 @@ const RESTRICTED: &str = "forward.sock";
 
 /// Pause after the system refused a connection, for example because it is out of descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// More connections than one of our clients makes for a command.
+const FEW: usize = 8;
 
 /// How long changes around the socket's file are left alone: whoever removes the whole folder begins with its files,
 /// and must not find new ones.
@@ -108,6 +107,7 @@ impl Drop for SocketGuard {
 impl Socket {
     /// Begins to accept. The guard closes the socket; the returned task ends once every session has.
     pub fn serve(self, driver: Driver) -> (SocketGuard, tokio::task::JoinHandle<()>) {
+        caller::tell_found();
         self.serve_by(Door::Own, driver)
     }
 
@@ -130,6 +130,7 @@ impl Socket {
             crowded: Episode::default(),
             refused: Episode::default(),
             strangers: Episode::default(),
+            last: (None, 0),
         };
         (SocketGuard { place: Some(place), is_closed, permits }, spawn_local(reception.run()))
     }
@@ -147,6 +148,8 @@ struct Reception {
     crowded: Episode,
     refused: Episode,
     strangers: Episode,
+    /// The process that connected last, and how often in a row.
+    last: (Option<u32>, usize),
 }
 
 impl Reception {
@@ -211,13 +214,22 @@ impl Reception {
         };
         tell_end(&mut self.strangers, "connections of others were refused");
         let (driver, closing) = (self.driver.clone(), self.closing.clone());
+        let is_new = self.is_new(peer.pid);
         let idle = Idle::default();
         let of_session = idle.clone();
         let session = spawn_local(async move {
-            session::serve(stream, peer, driver, closing, of_session).await;
+            session::serve(stream, peer, driver, closing, of_session, is_new).await;
             drop(permit);
         });
         self.connections.add(session.abort_handle(), idle);
+    }
+
+    /// Whether a process may end as soon as it is answered. One that connects again and again goes on, so that it is looked
+    /// up beside its answers.
+    fn is_new(&mut self, pid: Option<u32>) -> bool {
+        let in_a_row = if self.last.0 == pid { self.last.1 + 1 } else { 1 };
+        self.last = (pid, in_a_row);
+        in_a_row <= FEW
     }
 
     async fn pause(&mut self, err: &io::Error) {
@@ -284,19 +296,6 @@ fn tell_end(episode: &mut Episode, what: &str) {
     }
 }
 
-/// Begins to look for the program of a process, once for its connection and at its start, since a caller in haste may be
-/// gone when its request is logged. The request does not wait for that, as the other thread takes several times as long
-/// to wake as the whole answer takes.
-#[cfg(unix)]
-fn program_of(pid: Option<u32>) -> Program {
-    let program = Program::default();
-    if let Some(pid) = pid {
-        let (found, connected) = (program.clone(), clock::tick());
-        outside::submit(move || found.found(caller::find(pid, connected)));
-    }
-    program
-}
-
 /// Who is at the other end, or why they are not served.
 fn peer_of(stream: &Stream) -> Result<Peer, String> {
     let peer = stream.peer_creds().map_err(|err| err.to_string())?;
@@ -310,8 +309,14 @@ fn peer_of(stream: &Stream) -> Result<Peer, String> {
             return Err(format!("it comes from uid {uid}"));
         }
         let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-        Ok(Peer { pid, uid: Some(uid), program: program_of(pid), door: Door::Own, gateway: None })
+        Ok(Peer {
+            pid,
+            uid: Some(uid),
+            program: pid.map(caller::want).unwrap_or_default(),
+            door: Door::Own,
+            gateway: None,
+        })
     }
     #[cfg(not(unix))]
-    Ok(Peer { pid: peer.pid(), ..Peer::default() })
+    Ok(Peer { pid: peer.pid(), program: peer.pid().map(caller::want).unwrap_or_default(), ..Peer::default() })
 }

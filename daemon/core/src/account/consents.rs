@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use rally_cred_proto::forwarding::Door;
+
 use crate::{
     event::{AskId, Epoch},
     policy,
@@ -81,6 +83,11 @@ impl Consents {
 
     pub(super) fn take_all(&mut self) -> Vec<Waiter> {
         std::mem::take(&mut self.applicants).into_iter().map(|applicant| applicant.waiter).collect()
+    }
+
+    pub(super) fn take_from_afar(&mut self) -> Vec<Waiter> {
+        let from_afar = self.take_if(|applicant| applicant.waiter.peer.door == Door::Forwarded);
+        from_afar.into_iter().map(|applicant| applicant.waiter).collect()
     }
 
     fn take_if(&mut self, is_meant: impl Fn(&Applicant) -> bool) -> Vec<Applicant> {

@@ -4,6 +4,7 @@
 
 use rally_cred_proto::{
     Event, Fault, FaultKind, Reply,
+    forwarding::Door,
     message::{SignedIn, Token as TokenAnswer, Waiting, WaitingOn},
 };
 
@@ -194,6 +195,18 @@ impl Account {
         self.waiters = waiters;
         for waiter in refused {
             self.fail(step, waiter, fault);
+        }
+    }
+
+    /// Refuses those who ask from another machine, whatever there is: they may not have the profile any more.
+    pub(crate) fn refuse_from_afar(&mut self, step: &mut Step<'_>, fault: &Fault) {
+        let is_meant = |waiter: &mut Waiter| {
+            waiter.peer.door == Door::Forwarded && matches!(waiter.wants, Wants::Get { .. })
+        };
+        let mut refused: Vec<_> = self.waiters.extract_if(.., is_meant).collect();
+        refused.extend(self.consents.take_from_afar());
+        for waiter in refused {
+            step.reply(waiter.id, Reply::Error(fault.clone()));
         }
     }
 

@@ -148,8 +148,15 @@ impl Forwarding {
 
     /// Refuses a profile that whoever asks may not have, in the same words whether there is one of this name or not.
     fn check(&self, peer: &Peer, profile: Option<&str>, default: &str) -> Result<(), Fault> {
-        let profile = profile.unwrap_or(default);
-        if self.lets_have(peer, profile) {
+        match peer.door {
+            Door::Own => Ok(()),
+            Door::Forwarded => self.check_afar(profile.unwrap_or(default)),
+        }
+    }
+
+    /// The same of a profile, for another machine.
+    pub(super) fn check_afar(&self, profile: &str) -> Result<(), Fault> {
+        if self.profiles.iter().any(|name| name == profile) {
             return Ok(());
         }
         Err(Fault::new(FaultKind::UnknownProfile, format!("profile {profile} is not forwarded"))

@@ -87,6 +87,11 @@ impl Broker {
             self.turns.apply(step, &self.accounts);
             self.forwarding.apply(step, &config);
         }
+        for (name, account) in &mut self.accounts {
+            if let Err(fault) = self.forwarding.check_afar(name) {
+                account.refuse_from_afar(step, &fault);
+            }
+        }
         self.lock.follow(config.lock);
         if self.config.notify != config.notify {
             step.effects.push(Effect::AlertBy(config.notify.clone()));

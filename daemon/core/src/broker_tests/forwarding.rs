@@ -2,9 +2,10 @@
 //! Does not: touch anything real.
 //! Used by: `cargo test`.
 
-use rally_cred_proto::{Fault, forwarding::Door, message::ForwardOpen};
+use rally_cred_proto::{Fault, Origin, forwarding::Door, message::ForwardOpen};
 
 use super::*;
+use crate::also::{Also, TokenHeader};
 
 const SOCKET: &str = "/run/user/1000/rally-cred/forward.sock";
 
@@ -231,4 +232,35 @@ fn a_status_from_afar_shows_the_profiles_that_are_forwarded() {
     let other =
         stage.ask_from_afar(Ask::Status(StatusAsk { profile: Some("default".to_owned()), check: false }));
     assert_eq!(stage.fault(other), FaultKind::UnknownProfile);
+}
+
+#[test]
+fn a_further_server_of_a_profile_that_is_not_forwarded_gets_nothing_from_afar() {
+    let also = vec![Also {
+        origin: Origin::from_uri("https://mcp.rallydev.com").unwrap(),
+        header: TokenHeader::parse("ZSESSIONID").unwrap(),
+    }];
+    let mut stage = Stage::forwarding(&["default", "work"], &["work"]);
+    let profiles = [Profile { also, ..profile("default") }, profile("work")];
+    let profiles = profiles.map(|profile| (profile.name.to_string(), profile)).into();
+    stage.reload_with(profiles, Some(vec!["work".to_owned()]));
+    stage.sign_in_to("default", "private", "me@example.com");
+    let target = Target { uri: Some("https://mcp.rallydev.com/mcp".to_owned()), ..Target::default() };
+    let own = stage.ask(Ask::Get(Get { target: target.clone(), ..Get::default() }));
+    assert_eq!(stage.token(own), "private");
+    let get = stage.get_from_afar(target);
+    assert!(matches!(stage.result(get), Some(Reply::NoMatch)), "{:?}", stage.result(get));
+}
+
+#[test]
+fn who_waits_from_afar_does_not_get_a_token_once_its_profile_is_forwarded_no_more() {
+    let mut stage = Stage::forwarding(&["default"], &["default"]);
+    stage.sign_in("access", Some("refresh"), HOUR);
+    stage.wait(Ticks::seconds(2 * HOUR));
+    let (get, own) = (stage.get_from_afar(Target::default()), stage.get(false));
+    let renewal = stage.posts().last().unwrap().0;
+    stage.reload_with([("default".to_owned(), profile("default"))].into(), Some(Vec::new()));
+    assert_eq!(stage.fault(get), FaultKind::UnknownProfile);
+    stage.play(Event::Outcome(renewal, Outcome::Answered(granted("renewed", Some("refresh"), HOUR))));
+    assert_eq!(stage.token(own), "renewed");
 }

@@ -3,10 +3,10 @@
 //! Used by: `cargo test`.
 
 use super::*;
-use crate::policy;
+use crate::{policy, profile::CommandLine};
 
 #[test]
-fn a_reload_keeps_the_token_only_for_the_same_server_client_and_scope() {
+fn a_reload_keeps_the_token_only_for_the_same_server_client_scope_user_and_programs() {
     let config = |change: &dyn Fn(&mut Profile)| {
         let mut changed = profile("default");
         change(&mut changed);
@@ -23,6 +23,10 @@ fn a_reload_keeps_the_token_only_for_the_same_server_client_and_scope() {
     check(&|profile| profile.scope = "other".to_owned(), false);
     check(&|profile| profile.client_id = "other".to_owned(), false);
     check(&|profile| profile.base_url = BaseUrl::parse("https://eu1.rallydev.com").unwrap(), false);
+    let command = CommandLine { program: "store".into(), arguments: Vec::new() };
+    check(&move |profile| profile.token_command = Some(command.clone()), false);
+    check(&|profile| profile.username = Some("you@example.com".to_owned()), false);
+    check(&|profile| profile.gate.allow = Some(vec!["/usr/bin/git".to_owned()]), false);
 }
 
 #[test]

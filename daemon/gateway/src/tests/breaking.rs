@@ -5,6 +5,7 @@
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 use super::world::{End, World, nobody};
+use crate::upstream::MOST_PROMISES;
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_seen_as_broken_whatever_its_framing() {
@@ -28,6 +29,27 @@ async fn an_answer_that_breaks_off_is_seen_as_broken_whatever_its_framing() {
         assert!(!rest.contains("0\r\n"), "{rest}");
         assert_eq!(world.gateway.counts().last_error.as_deref(), Some("Server Broke Off In Its Answer"));
     }
+}
+
+#[tokio::test]
+async fn a_rally_that_promises_an_answer_without_pause_is_left_and_holds_up_no_other_request() {
+    let world = World::open().await;
+    let (mut flooded, mut other) = (world.tool().await, world.tool().await);
+    flooded.ask("GET /slm/x").await;
+    let mut rally = world.rally().await;
+    rally.head().await;
+    rally.send(&"HTTP/1.1 100 Continue\n\n".repeat(MOST_PROMISES)).await;
+    // Those are borne.
+    other.ask("GET /slm/y").await;
+    let mut for_other = world.rally().await;
+    for_other.head().await;
+    for_other.answer("200 OK", "other").await;
+    other.text_until("other").await;
+
+    let (mut stream, promises) = (rally.stream, "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(4096));
+    let endless = tokio::spawn(async move { while stream.write_all(promises.as_bytes()).await.is_ok() {} });
+    assert!(flooded.head().await.starts_with("HTTP/1.1 502 Server Only Promises An Answer"));
+    endless.await.unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,10 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -25,7 +28,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use rally_cred_proto::Origin;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    task::coop,
+    time::{Instant, sleep, timeout},
+};
 use tower_service::Service;
 
 use crate::{
@@ -46,6 +52,9 @@ const MOST_STREAMS: u32 = 16;
 /// Most that is read at once where each answer has its connection, and longest head. The system's allocator keeps what
 /// was once used for larger pieces.
 const READ_AT_ONCE: usize = 64 * 1024;
+
+/// Most provisional answers (1xx) before the answer itself; a server that sends more is about to send them without end.
+pub(crate) const MOST_PROMISES: usize = 100;
 
 /// Most pieces of a body that are taken in ahead.
 const MOST_AHEAD: usize = 4;
@@ -78,6 +87,8 @@ pub(crate) enum NoAnswer {
     Silent,
     /// It ended.
     BrokenOff(hyper::Error),
+    /// It brings one promise of an answer after the other.
+    Endless,
 }
 
 /// A connection for a request.
@@ -132,7 +143,10 @@ impl Pool {
             };
             self.sweep();
             let sent = match link {
-                Link::Single(single) => single.send(self.origin_form(request), self.in_use()).await,
+                Link::Single(single) => {
+                    let sent = single.send(self.origin_form(request), self.in_use()).await;
+                    sent.ok_or(NoAnswer::Endless)?
+                }
                 Link::Shared(mut sender) => {
                     let answer = sender.try_send_request(self.absolute_form(request)).await;
                     if answer.as_ref().is_err_and(|error| error.message().is_some()) {
@@ -268,25 +282,67 @@ impl Single {
         self.connection.is_some() && self.sender.is_ready()
     }
 
+    /// `None` if there are too many promises.
     async fn send(
         mut self,
-        request: Request<Attempt>,
+        mut request: Request<Attempt>,
         mut place: InUse,
-    ) -> Result<Response<Inflow>, TrySendError<Request<Attempt>>> {
+    ) -> Option<Result<Response<Inflow>, TrySendError<Request<Attempt>>>> {
         let outgoing = request.body().outgoing();
+        let promises = Promises::counted_of(&mut request);
         let mut answer = pin!(self.sender.try_send_request(request));
         let answer = poll_fn(|context| {
             self.drive(context);
-            answer.as_mut().poll(context)
+            match answer.as_mut().poll(context) {
+                Poll::Pending if promises.are_too_many() => Poll::Ready(None),
+                answer => answer.map(Some),
+            }
         })
         .await?;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Some(Err(error)),
+        };
         if outgoing.is_over() {
             place.single = Some(self);
         } else if let Some(connection) = self.connection {
             // A tool that sends on while it gets an answer may read none of that before it has sent all.
             tokio::spawn(connection);
         }
-        Ok(answer.map(|body| Inflow::new(body, Some(place))))
+        Some(Ok(answer.map(|body| Inflow::new(body, Some(place)))))
+    }
+}
+
+/// How many promises of an answer have come.
+#[derive(Clone, Default)]
+struct Promises(Arc<AtomicUsize>);
+
+impl Promises {
+    fn counted_of(request: &mut Request<Attempt>) -> Self {
+        let promises = Self::default();
+        let counted = promises.clone();
+        hyper::ext::on_informational(request, move |_| {
+            counted.0.fetch_add(1, Ordering::Relaxed);
+            if counted.are_too_many() {
+                end_turn();
+            }
+        });
+        promises
+    }
+
+    fn are_too_many(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > MOST_PROMISES
+    }
+}
+
+/// Has the connection read no more in this turn of its task: it would go on for as long as something comes.
+fn end_turn() {
+    // More than a turn has; one that has no limit is not ended.
+    for _ in 0..1024 {
+        match coop::poll_proceed(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(unit) => unit.made_progress(),
+            Poll::Pending => return,
+        }
     }
 }
 
