@@ -143,8 +143,8 @@ fn files_import_each_other_in_one_direction_only() {
 
 /// The daemon's parts: each knows parts of earlier lines only, so no shell knows another.
 const PARTS: [&str; 7] = [
-    "bus caller clock descriptor environment episode loans outside private_file refusal words worker",
-    "confinement notify program",
+    "bus clock descriptor environment episode loans outside private_file refusal words worker",
+    "caller confinement notify program",
     "http netlink secret_source",
     "driver",
     "activation alert command_line config endpoint flow gateway ipc log logind token_command vault",
