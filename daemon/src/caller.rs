@@ -6,14 +6,13 @@
 //! Linux only. A folder of /proc that is open stays that of its process: once that has ended, nothing more is read there,
 //! whoever has its ID. So everything is read through it, and what an ID meant is checked after the folder was opened.
 
+use std::cell::{Cell, RefCell};
 #[cfg(target_os = "linux")]
 use std::{
-    cell::Cell,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
-use std::{cell::RefCell, time::Duration};
 
 #[cfg(target_os = "linux")]
 use rally_cred_proto::plain::plain;
@@ -22,7 +21,6 @@ use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, stat, statat},
     io::read,
 };
-use tokio::{sync::Notify, task::spawn_local, time::timeout};
 
 use crate::{clock, outside};
 use rally_cred_core::{
@@ -41,13 +39,20 @@ struct Wanted {
 thread_local! {
     /// Those that [`begin`] looks up, all at once: a client that connects again and again is looked up once.
     static WANTED: RefCell<Vec<Wanted>> = const { RefCell::new(Vec::new()) };
+    /// The process that connected last.
+    static LATEST: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-/// The program of a process that has just connected, which [`begin`] looks up.
+/// The program of a process that has just connected. It is looked up beside the answer, since to wait for the other thread
+/// takes longer than all the rest of an answer: at once, as the process may be in haste, or with the next [`begin`] if it
+/// connects again and so goes on.
 pub(crate) fn want(pid: u32) -> Program {
     let program = Program::default();
     let wanted = Wanted { pid, connected: clock::tick(), program: program.clone() };
     WANTED.with_borrow_mut(|all| all.push(wanted));
+    if LATEST.replace(Some(pid)) != Some(pid) {
+        begin();
+    }
     program
 }
 
@@ -71,39 +76,6 @@ fn find_all(all: &[Wanted]) {
         program.found(found.clone());
         last = Some((*pid, found));
     }
-    FOUND.notify_one();
-}
-
-/// Longest wait for a program. The other thread may be held up, as by a log on a slow disk.
-const SOON: Duration = Duration::from_millis(50);
-
-/// Something was found, on the other thread.
-static FOUND: Notify = Notify::const_new();
-/// The same, on the daemon's own thread, where waking somebody takes no system call.
-static TOLD: Notify = Notify::const_new();
-
-/// Tells all who wait in [`known`], from now on.
-pub(crate) fn tell_found() {
-    spawn_local(async {
-        loop {
-            FOUND.notified().await;
-            TOLD.notify_waiters();
-        }
-    });
-}
-
-/// Waits until the program is known, or it is known that it cannot be.
-pub(crate) async fn known(program: &Program) {
-    let is_known = async {
-        loop {
-            let told = TOLD.notified();
-            if program.get().is_some() {
-                return;
-            }
-            told.await;
-        }
-    };
-    timeout(SOON, is_known).await.unwrap_or_default();
 }
 
 #[cfg(target_os = "linux")]

@@ -45,9 +45,6 @@ const RESTRICTED: &str = "forward.sock";
 /// Pause after the system refused a connection, for example because it is out of descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// More connections than one of our clients makes for a command.
-const FEW: usize = 8;
-
 /// How long changes around the socket's file are left alone: whoever removes the whole folder begins with its files,
 /// and must not find new ones.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -107,7 +104,6 @@ impl Drop for SocketGuard {
 impl Socket {
     /// Begins to accept. The guard closes the socket; the returned task ends once every session has.
     pub fn serve(self, driver: Driver) -> (SocketGuard, tokio::task::JoinHandle<()>) {
-        caller::tell_found();
         self.serve_by(Door::Own, driver)
     }
 
@@ -130,7 +126,6 @@ impl Socket {
             crowded: Episode::default(),
             refused: Episode::default(),
             strangers: Episode::default(),
-            last: (None, 0),
         };
         (SocketGuard { place: Some(place), is_closed, permits }, spawn_local(reception.run()))
     }
@@ -148,8 +143,6 @@ struct Reception {
     crowded: Episode,
     refused: Episode,
     strangers: Episode,
-    /// The process that connected last, and how often in a row.
-    last: (Option<u32>, usize),
 }
 
 impl Reception {
@@ -214,22 +207,13 @@ impl Reception {
         };
         tell_end(&mut self.strangers, "connections of others were refused");
         let (driver, closing) = (self.driver.clone(), self.closing.clone());
-        let is_new = self.is_new(peer.pid);
         let idle = Idle::default();
         let of_session = idle.clone();
         let session = spawn_local(async move {
-            session::serve(stream, peer, driver, closing, of_session, is_new).await;
+            session::serve(stream, peer, driver, closing, of_session).await;
             drop(permit);
         });
         self.connections.add(session.abort_handle(), idle);
-    }
-
-    /// Whether a process may end as soon as it is answered. One that connects again and again goes on, so that it is looked
-    /// up beside its answers.
-    fn is_new(&mut self, pid: Option<u32>) -> bool {
-        let in_a_row = if self.last.0 == pid { self.last.1 + 1 } else { 1 };
-        self.last = (pid, in_a_row);
-        in_a_row <= FEW
     }
 
     async fn pause(&mut self, err: &io::Error) {

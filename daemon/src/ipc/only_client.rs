@@ -20,7 +20,7 @@ mod connected {
     };
 
     use super::super::{SocketGuard, connections::Idle, peer_of, session};
-    use crate::{caller, driver::Driver, refusal};
+    use crate::{driver::Driver, refusal};
 
     /// The connection.
     #[derive(Debug)]
@@ -57,9 +57,8 @@ mod connected {
             let stream = stream.map_err(|err| unusable(&err))?.into();
             let peer = peer_of(&stream).map_err(|why| unusable(&io::Error::other(why)))?;
             let (is_closed, closing) = watch::channel(false);
-            caller::tell_found();
             let session = spawn_local(async move {
-                session::serve(stream, peer, driver.clone(), closing, Idle::default(), true).await;
+                session::serve(stream, peer, driver.clone(), closing, Idle::default()).await;
                 // It may have ended.
                 let _ = driver.happened(Event::StopWanted);
             });

@@ -4,7 +4,7 @@
 
 use std::{
     future::poll_fn,
-    io, mem,
+    io,
     mem::MaybeUninit,
     pin::Pin,
     task::{Poll, ready},
@@ -26,25 +26,20 @@ use tokio::{
 use zeroize::{Zeroize, Zeroizing};
 
 use super::connections::Idle;
-use crate::{
-    caller,
-    driver::{Driver, Pending},
-};
+use crate::driver::{Driver, Pending};
 use rally_cred_core::event::Peer;
 
 /// How long a client may take to accept an answer. It is local, so a slower one has stopped.
 const WRITING: Duration = Duration::from_secs(10);
 
 /// Serves a connection until the client leaves or breaks the protocol, or until the socket closes and nothing is left to
-/// answer. Whoever holds `idle` ends it when the client is silent for too long. A process that is new has its first request
-/// decided once it is known which program it runs.
+/// answer. Whoever holds `idle` ends it when the client is silent for too long.
 pub(super) async fn serve(
     mut stream: Stream,
     peer: Peer,
     driver: Driver,
     mut closed: watch::Receiver<bool>,
     idle: Idle,
-    mut is_new: bool,
 ) {
     let door = peer.door;
     let mut lines = Lines::default();
@@ -76,10 +71,6 @@ pub(super) async fn serve(
             }
         };
         drop(line);
-        // Until its first answer a client is certainly there.
-        if mem::take(&mut is_new) {
-            caller::known(&peer.program).await;
-        }
         if !relay(&mut stream, &mut lines, door, driver.ask(peer.clone(), ask)).await {
             return;
         }
