@@ -69,12 +69,21 @@ fn transparent() -> Option<(Sandbox, World, KeyringSession, Running)> {
     Some((sandbox, world, keyring, daemon))
 }
 
+/// Other threads, such as the keyring's, may not have put aside what they were given when a client has its answer.
+fn wait_for(world: &World, is_put_aside: impl Fn() -> bool) {
+    for _ in 0..100 {
+        if is_put_aside() {
+            return;
+        }
+        world.status();
+    }
+}
+
 #[test]
 fn a_secret_that_is_not_needed_any_more_is_nowhere_in_the_daemons_memory() {
     const ROUNDS: usize = 4;
     let Some((sandbox, world, _keyring, mut daemon)) = transparent() else { return };
-    // What is held of a round, and nothing of those before. The thread of the keyring may not have put aside what it was
-    // given when a client has its answer.
+    // What is held of a round, and nothing of those before.
     let check = |daemon: &Running, round: Option<usize>| {
         let counts = || {
             let memory = memory_of(daemon).unwrap();
@@ -88,13 +97,13 @@ fn a_secret_that_is_not_needed_any_more_is_nowhere_in_the_daemons_memory() {
             (0..=ROUNDS).map(|given_in| [0, 0, held(given_in), held(given_in)]).collect(),
             usize::from(round.is_some()),
         );
-        for _ in 0..100 {
-            if counts() == expected {
-                break;
-            }
-            world.status();
-        }
+        wait_for(&world, || counts() == expected);
         assert_eq!(counts(), expected, "of {round:?}");
+    };
+    let is_nowhere = |daemon: &Running, secret: &str| {
+        let count = || copies(&memory_of(daemon).unwrap(), secret);
+        wait_for(&world, || count() == 0);
+        assert_eq!(count(), 0);
     };
     let get = || password(&world, &sandbox);
 
@@ -121,7 +130,7 @@ fn a_secret_that_is_not_needed_any_more_is_nowhere_in_the_daemons_memory() {
     let stored = world.client(&["get"], format!("{server}\n"));
     assert_eq!(value(&stored.stdout, "password"), Some(PASSWORD));
     world.client(&["erase"], format!("{server}\n")).succeeded();
-    assert_eq!(copies(&memory_of(&daemon).unwrap(), PASSWORD), 0);
+    is_nowhere(&daemon, PASSWORD);
 
     let gateway = ["gateway", "--via", "http", "--set", "SERVER=base-url", "--", "sh", "-c", TOOL];
     let mut tool = world.start("rally-cred", &gateway);
@@ -130,7 +139,7 @@ fn a_secret_that_is_not_needed_any_more_is_nowhere_in_the_daemons_memory() {
     assert_ne!(copies(&memory_of(&daemon).unwrap(), &key), 0);
     tool.end().succeeded();
     while !world.status()["gateways"].as_array().is_none_or(Vec::is_empty) {}
-    assert_eq!(copies(&memory_of(&daemon).unwrap(), &key), 0);
+    is_nowhere(&daemon, &key);
     check(&daemon, Some(ROUNDS));
 
     world.client(&["logout", "--all", "--forget-client-secret"], "").succeeded();
@@ -159,13 +168,7 @@ fn after_a_lock_no_copy_of_a_secret_is_left_and_an_unlock_finds_them_again() {
     let (tokens, ..) = counts();
     assert!(tokens[2] > 0 && tokens[3] > 0, "{tokens:?}");
     world.client(&["lock"], "").succeeded();
-    // The thread of the keyring may not have put aside what it was given.
-    for _ in 0..100 {
-        if counts() == ([0; 4], 0, 0) {
-            break;
-        }
-        world.status();
-    }
+    wait_for(&world, || counts() == ([0; 4], 0, 0));
     assert_eq!(counts(), ([0; 4], 0, 0));
     world.client(&["unlock"], "").succeeded();
     ask_for_both();

@@ -488,7 +488,7 @@ fn the_installer_puts_the_programs_into_path_and_takes_them_away_after_the_daemo
     // On a busy machine, Wine's installer now and then fails with 1627, of which 8 bits are seen here.
     let installer = |what: &str| {
         let run = || machine.run("msiexec", &[what, &msi, "/qn"], "");
-        (0..4).map(|_| run()).find(|ended| ended.code != Some(1627 & 0xff)).unwrap_or_else(run).succeeded();
+        (0..20).map(|_| run()).find(|ended| ended.code != Some(1627 & 0xff)).unwrap_or_else(run).succeeded();
     };
     installer("/i");
     assert!(client.exists() && path().contains(r"\Programs\rally-cred\"), "{}", path());
