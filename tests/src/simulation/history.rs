@@ -74,6 +74,8 @@ pub struct History {
     /// What the keyring holds.
     items: Items,
     health: Health,
+    /// Whether the keyring was ever ill, so that something may wait before it is read again.
+    was_ill: bool,
     rally: Rally,
     mood: Mood,
     grants: Grants,
@@ -134,6 +136,7 @@ impl History {
             at: 0,
             items: Items::new(),
             health: Health::Works,
+            was_ill: false,
             rally: Rally::default(),
             mood: Mood::Well,
             grants: Grants::default(),
@@ -219,6 +222,7 @@ impl History {
                 use Health::{Fails, Hangs, Locked, Missing, Works};
                 let before = self.health;
                 self.health = self.pick(&[Works, Works, Missing, Locked, Fails, Hangs]);
+                self.was_ill |= self.health != Works;
                 self.note(|| "the keyring's health changed".to_owned());
                 match (before, self.health) {
                     (Missing | Locked, Works) => self.each_daemon(Self::keyring_opens),

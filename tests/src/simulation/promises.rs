@@ -537,14 +537,16 @@ impl Promises {
         for held_up in self.held_up.values_mut().filter(|held_up| held_up.is_last) {
             held_up.is_last = false;
             held_up.early += 1;
-            held_up.is_due = held_up.early <= SURELY_EARLY;
+            held_up.is_due = held_up.early <= SURELY_EARLY && !self.is_locked;
         }
     }
 
     /// Once the network is another, a renewal that failed for want of one is tried again, though nobody asks. `is_idle`:
     /// this profile is signed in, and does nothing.
     pub(super) fn tries_again(&self, is_idle: impl Fn(usize) -> bool) -> Result<(), Broken> {
-        let mut due = self.held_up.iter().filter(|(_, held_up)| held_up.is_due && !self.is_ending());
+        // A locked daemon tries nothing.
+        let rests = self.is_ending() || self.is_locked;
+        let mut due = self.held_up.iter().filter(|(_, held_up)| held_up.is_due && !rests);
         match due.find(|(profile, _)| is_idle(**profile)) {
             Some((profile, _)) => Err(format!(
                 "the network is another, and the renewal of profile {profile} is not tried again that failed for want of one"

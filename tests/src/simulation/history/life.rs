@@ -162,11 +162,15 @@ impl History {
         }
     }
 
-    /// Whoever waits for nothing has tried again what the network was in the way of.
+    /// Whoever waits for nothing has tried again what the network was in the way of. The client secret, which that takes, is
+    /// not read soon after the keyring or its source has failed.
     pub(super) fn tries_again(&mut self) -> Result<(), Broken> {
         let is_busy = self.me().next_at().is_some();
         let is_idle = |profile| {
-            !is_busy && self.standing(profile).is_some_and(|(state, _)| state == ProfileState::SignedIn)
+            let is_at_hand = !self.was_ill && !self.file.has_source(profile);
+            !is_busy
+                && is_at_hand
+                && self.standing(profile).is_some_and(|(state, _)| state == ProfileState::SignedIn)
         };
         self.daemons.get(self.at).map_or(Ok(()), |daemon| daemon.promises.tries_again(is_idle))
     }
