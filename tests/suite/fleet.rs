@@ -114,7 +114,8 @@ fn whoever_is_killed_at_any_step_of_a_renewal_leaves_the_others_a_token_or_a_pla
                                 break ended;
                             }
                         };
-                        assert_ne!(held.code, Some(0), "{path}: {held:?}");
+                        // Once Rally has answered, the new token may be out before the end.
+                        assert!(held.code != Some(0) || number == 2, "{path}: {held:?}");
                     });
                     first.gate.until_held();
                     first.daemon.signal("KILL");
