@@ -243,9 +243,13 @@ fn unquoted(text: &str) -> &str {
         ("„", "“"),
         ("\x1b[200~", "\x1b[201~"),
     ];
-    let text = text.trim();
-    let inner = |(open, close)| text.strip_prefix(open)?.strip_suffix(close);
-    QUOTES.into_iter().find_map(inner).map_or(text, unquoted)
+    let mut text = text.trim();
+    while let Some(inner) =
+        QUOTES.iter().find_map(|(open, close)| text.strip_prefix(open)?.strip_suffix(close))
+    {
+        text = inner.trim();
+    }
+    text
 }
 
 /// What a text is that has no address in it.

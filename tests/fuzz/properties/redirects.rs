@@ -174,14 +174,13 @@ pub(super) fn pasted(bytes: &[u8]) {
     }
 }
 
-/// The text without white space and quotes around it.
+/// The text without white space and quotes around it, however many.
 fn unquoted(text: &str) -> &str {
-    let text = text.trim();
-    let is_quoted = text.starts_with(['"', '\'', '`', '<', '“', '„']);
-    let mut inside = text.chars();
-    if is_quoted {
-        inside.next();
-        inside.next_back();
+    let mut text = text.trim();
+    while text.starts_with(['"', '\'', '`', '<', '(', '“', '„']) {
+        let mut inside = text.chars();
+        (inside.next(), inside.next_back());
+        text = inside.as_str().trim();
     }
-    inside.as_str().trim()
+    text
 }
