@@ -1,5 +1,4 @@
-//! A notification service on a bus of a test: keeps what it is asked to show, and presses the button or closes it. And a
-//! program that would press it too.
+//! A notification service on a bus of a test: keeps what it is asked to show, presses the button, and forges that.
 //! Does not: show anything, or meet the desktop of whoever runs the tests.
 //! Used by: the tests of the user's notifications.
 #![expect(clippy::expect_used, reason = "a service that cannot be made is the end of its test")]
