@@ -221,6 +221,24 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_into_a_files_place_after_the_first_look_is_not_opened_either() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        fs::write(path("file"), "precious").unwrap();
+        symlink(path("file"), path("link")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+        // The way without its first look.
+        let to_read = |path: &Path| open(path, File::options().read(true), true);
+        let to_append = |path: &Path| open(path, File::options().append(true), false);
+        for (at, is_read, is_written) in
+            [("file", true, true), ("link", true, false), ("pipe", false, false), ("", false, false)]
+        {
+            assert_eq!(outcome(to_read, &path(at)).is_ok(), is_read, "{at}");
+            assert_eq!(outcome(to_append, &path(at)).is_ok(), is_written, "{at}");
+        }
+    }
+
+    #[test]
     fn the_remedy_for_what_root_has_made_names_our_folder_and_those_that_lead_to_it() {
         let log = Path::new("/users/dana/.local/state/rally-cred/daemon.log");
         let remedy = |roots: &[&str]| {

@@ -1,4 +1,4 @@
-//! A notification service on a bus of a test: keeps what it is asked to show, and presses the button.
+//! A notification service on a bus of a test: keeps what it is asked to show, presses the button, and forges that.
 //! Does not: show anything, or meet the desktop of whoever runs the tests.
 //! Used by: the tests of the user's notifications.
 #![expect(clippy::expect_used, reason = "a service that cannot be made is the end of its test")]
@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use zbus::{blocking::Connection, blocking::connection::Builder, zvariant::OwnedValue};
+use zbus::zvariant::OwnedValue;
+use zbus::{blocking::Connection, blocking::connection::Builder, blocking::fdo::DBusProxy};
 
 const SERVICE: &str = "org.freedesktop.Notifications";
 const OBJECT: &str = "/org/freedesktop/Notifications";
@@ -15,6 +16,7 @@ const OBJECT: &str = "/org/freedesktop/Notifications";
 #[derive(Debug)]
 pub struct Desktop {
     bus: Connection,
+    stranger: Connection,
     calls: Receiver<Call>,
 }
 
@@ -47,7 +49,8 @@ impl Desktop {
             .and_then(|builder| builder.name(SERVICE))
             .and_then(Builder::build)
             .expect("a bus on which nobody has the name");
-        Self { bus, calls }
+        let stranger = Builder::address(address).and_then(Builder::build).expect("the bus");
+        Self { bus, stranger, calls }
     }
 
     /// Waits for the next call.
@@ -62,14 +65,35 @@ impl Desktop {
 
     /// Presses a button of a notification, which takes it away.
     pub fn press(&self, id: u32, key: &str) {
-        self.emit("ActivationToken", &(id, "to-the-front"));
-        self.emit("ActionInvoked", &(id, key));
-        self.emit("NotificationClosed", &(id, 2_u32));
+        emit(&self.bus, None, "ActivationToken", &(id, "to-the-front"));
+        emit(&self.bus, None, "ActionInvoked", &(id, key));
+        self.dismiss(id);
     }
 
-    fn emit(&self, name: &str, body: &(impl serde::Serialize + zbus::zvariant::DynamicType)) {
-        self.bus.emit_signal(None::<&str>, OBJECT, SERVICE, name, body).expect("a bus that takes a signal");
+    /// Takes a notification away without an answer.
+    pub fn dismiss(&self, id: u32) {
+        emit(&self.bus, None, "NotificationClosed", &(id, 2_u32));
     }
+
+    /// Has another program send every program on the bus what the service says when a button is pressed.
+    pub fn forge_press(&self, id: u32, key: &str) {
+        let bus = DBusProxy::new(&self.stranger).expect("the bus");
+        let names = || bus.list_names().expect("the names on it");
+        for name in names() {
+            emit(&self.stranger, Some(name.as_str()), "ActionInvoked", &(id, key));
+        }
+        // Once the bus has answered this, it has passed the signals on.
+        names();
+    }
+}
+
+fn emit(
+    from: &Connection,
+    to: Option<&str>,
+    name: &str,
+    body: &(impl serde::Serialize + zbus::zvariant::DynamicType),
+) {
+    from.emit_signal(to, OBJECT, SERVICE, name, body).expect("a bus that takes a signal");
 }
 
 struct Service {

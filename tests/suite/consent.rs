@@ -127,6 +127,29 @@ fn callers_in_the_background_are_refused_at_once_with_one_notification_for_all()
 }
 
 #[test]
+fn nothing_but_a_button_of_the_question_itself_lets_a_program_in() {
+    let bus = KeyringSession::start_without_keyring();
+    let desktop = desktop(&bus);
+    let (_sandbox, world, _daemon) = world_on(Some(&bus), "confirm = \"new\"\n");
+    type Act = fn(&Desktop, u32);
+    let (forged, another, beside): (Act, Act, Act) = (
+        |desktop, id| desktop.forge_press(id, "session"),
+        |desktop, id| desktop.press(id + 1, "session"),
+        |desktop, id| desktop.press(id, "default"),
+    );
+    for act in [forged, another, beside] {
+        let waiting = waiting_get(&world);
+        let id = asked(&desktop, this().to_str().unwrap());
+        act(&desktop, id);
+        desktop.dismiss(id);
+        let refused = waiting.end();
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(3), ""), "{refused:?}");
+        assert!(refused.stderr.contains("the notification was closed without an answer"), "{refused:?}");
+    }
+    assert_eq!(desktop.calls(), []);
+}
+
+#[test]
 fn where_no_notification_can_be_shown_whoever_waits_is_told_so() {
     let (_sandbox, world, _daemon) = world_on(None, "confirm = \"new\"\n");
     let refused = get(&world, "always");

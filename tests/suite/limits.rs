@@ -116,7 +116,7 @@ fn at_each_limit_of_descriptors_the_daemon_lives_and_signs_in_once_it_may() {
         }
     }
     limit(&world, &[], &daemon, "--nofile=4096:4096");
-    log_in(&world, &[], &sandbox).succeeded();
+    crate::sign_in::log_in(&world, &sandbox).succeeded();
     let got = world.client(&["get"], question(&sandbox));
     assert!(value(&got.stdout, "password").is_some(), "{got:?}");
     world.client(&["daemon", "stop"], "").succeeded();
@@ -140,7 +140,7 @@ fn without_memory_for_a_thread_the_daemon_lives_and_the_keyring_is_asked_once_th
         }
     }
     limit(&world, &[], &daemon, "--as=unlimited:");
-    log_in(&world, &[], &sandbox).succeeded();
+    crate::sign_in::log_in(&world, &sandbox).succeeded();
     world.client(&["daemon", "stop"], "").succeeded();
     daemon.end().succeeded();
     let got = world.client(&["get"], question(&sandbox));

@@ -3,7 +3,7 @@
 //! Used by: `main`.
 
 use rally_cred_tests::keyring::KeyringSession;
-use rally_cred_tests::logind::Logind;
+use rally_cred_tests::logind::{Logind, own_user};
 use rally_cred_tests::sandbox::Sandbox;
 use rally_cred_tests::world::{self, World};
 
@@ -90,6 +90,9 @@ fn it_locks_with_the_session_and_when_the_machine_sleeps_if_the_config_file_says
     world.configure(&format!("{profile}[lock]\non = [\"session\", \"sleep\"]\n"));
     let _daemon = world.start_daemon();
     world.logged("logind is watched");
+    logind.lock_of_another();
+    world.logged(&format!("a session was locked uid={}", own_user() + 1));
+    assert!(world.status().get("locked").is_none(), "another user's session is none of ours");
     for (by, happen) in [
         ("session", (&|| logind.lock()) as &dyn Fn()),
         ("sleep", &|| {

@@ -269,3 +269,43 @@ fn what_programs_are_called_steers_no_notification() {
     check_ended("a program that is not certain", &refused);
     assert_eq!((refused.code, desktop.calls()), (Some(4), vec![]), "{refused:?}");
 }
+
+#[test]
+fn what_rally_says_steers_no_notification() {
+    let bus = KeyringSession::start_without_keyring();
+    let desktop = Desktop::start(&bus.env().remove(0).1);
+    let sandbox = world::sandbox_with(|options| {
+        options.user.user_name = "a<b>&c@example.com".to_owned();
+        options.user.display_name = format!("<b>{ODD}</b>");
+    });
+    let mut world = world_with_browser(&sandbox);
+    let profile = world::profile_for(&sandbox);
+    let configure =
+        |world: &World, more: &str| world.configure(&format!("keyring = \"memory\"\n{profile}{more}"));
+    configure(&world, "");
+    world.join(&bus);
+    let _daemon = world.start_daemon();
+    sign_in(&world, &sandbox);
+
+    // The words of an error.
+    let body = serde_json::json!({"error": "invalid_grant", "error_description": format!("<b>{ODD}</b>&")});
+    sandbox.fault(Endpoint::Token, Fault::json(400, &body.to_string()), Some(1));
+    sandbox.revoke_all();
+    crate::alerts::lose(&world);
+    let why = "Rally no longer accepts the stored refresh token";
+    assert_eq!(notified(&desktop), format!("Profile default: {why}.\nTry: rally-cred login --force"));
+
+    // The name of a user, who is not the one of the profile. While a person is there, Rally does not say whose it is.
+    configure(&world, "username = \"b@example.com\"\n");
+    world.client(&["daemon", "restart"], "").succeeded();
+    assert!(matches!(desktop.next(), Call::Close(_)), "a notification whose button is dead");
+    sandbox.fault(Endpoint::User, Fault::page(503, ODD), Some(1));
+    let login = crate::sign_in::log_in(&world, &sandbox);
+    assert_ne!(login.code, Some(0), "{login:?}");
+    let tool = "while curl --silent --output body --header \"ZSESSIONID: $RALLY_API_KEY\" \
+                \"$SERVER/slm/webservice/v2.0/user\"; do :; done";
+    let gateway = ["gateway", "--via", "http", "--set", "SERVER=base-url", "--", "sh", "-c", tool];
+    let _tool = world.start("rally-cred", &gateway);
+    let by = "the sign-in was by a b  c@example.com";
+    while notified(&desktop) != format!("Profile default: {by}.\nTry: rally-cred login --force") {}
+}

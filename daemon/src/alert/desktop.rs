@@ -12,7 +12,7 @@ use rally_cred_proto::{forwarding::Door, plain::plain};
 use tokio::{process::Command, sync::oneshot, time::timeout};
 use zbus::{
     Connection, MatchRule, Message, MessageStream, connection::Builder, export::futures_core::Stream,
-    message::Type, zvariant::Value,
+    message::Type, names::OwnedUniqueName, zvariant::Value,
 };
 
 use crate::{environment, program, worker};
@@ -79,6 +79,8 @@ struct Notification {
     bus: Connection,
     signals: MessageStream,
     id: u32,
+    /// Who shows it. Any program on the bus can send this one a signal like the service's, which no rule keeps out.
+    service: Option<OwnedUniqueName>,
 }
 
 struct Pressed {
@@ -104,7 +106,8 @@ impl Notification {
         let notification =
             ("rally-cred", 0_u32, "dialog-password", summary, body, actions, normal_urgency, 0_i32);
         let reply = bus.call_method(Some(SERVICE), OBJECT, Some(SERVICE), "Notify", &notification).await?;
-        Ok(Self { id: reply.body().deserialize()?, bus, signals })
+        let service = reply.header().sender().map(|service| service.to_owned().into());
+        Ok(Self { id: reply.body().deserialize()?, bus, signals, service })
     }
 
     /// Waits for the button, or the end of the notification.
@@ -120,6 +123,9 @@ impl Notification {
             };
             let Some(signal) = signal.transpose()? else { return Ok(None) };
             let (header, body) = (signal.header(), signal.body());
+            if header.sender() != self.service.as_deref() {
+                continue;
+            }
             match header.member().map(|member| member.as_str()) {
                 Some("ActivationToken") => {
                     let (id, token): (u32, String) = body.deserialize()?;

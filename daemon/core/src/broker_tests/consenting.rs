@@ -247,10 +247,18 @@ fn only_a_listed_program_is_given_a_token_and_no_other_is_asked_about() {
 
 #[test]
 fn a_program_that_is_not_let_in_begins_no_sign_in() {
-    let mut stage = Stage::new();
-    stage.gate(Gate { confirms_new: true, allow: None });
-    stage.wants(GIT);
-    assert!(!stage.effects.iter().any(|effect| matches!(effect, Effect::Listen(..))), "{:?}", stage.effects);
+    for (gate, begins) in [
+        (Gate::default(), true),
+        (Gate { confirms_new: true, allow: None }, false),
+        (Gate { confirms_new: false, allow: Some(Vec::new()) }, false),
+    ] {
+        let mut stage = Stage::behind(gate.clone());
+        // The client secret stays, without which no sign-in begins anyway.
+        stage.ask(logout(true, false));
+        stage.wants(GIT);
+        let has_begun = stage.effects.iter().any(|effect| matches!(effect, Effect::Listen(..)));
+        assert_eq!(has_begun, begins, "{gate:?}: {:?}", stage.effects);
+    }
 }
 
 #[test]

@@ -2,10 +2,18 @@
 //! Does not: touch anything real.
 //! Used by: `cargo test`.
 
-use rally_cred_proto::{Fault, Origin, forwarding::Door, message::ForwardOpen};
+use rally_cred_proto::{
+    Fault, Origin,
+    forwarding::Door,
+    git::Credential,
+    message::{ForwardOpen, Store},
+};
 
 use super::*;
-use crate::also::{Also, TokenHeader};
+use crate::{
+    also::{Also, TokenHeader},
+    profile::StaticHosts,
+};
 
 const SOCKET: &str = "/run/user/1000/rally-cred/forward.sock";
 
@@ -249,6 +257,23 @@ fn a_further_server_of_a_profile_that_is_not_forwarded_gets_nothing_from_afar() 
     let own = stage.ask(Ask::Get(Get { target: target.clone(), ..Get::default() }));
     assert_eq!(stage.token(own), "private");
     let get = stage.get_from_afar(target);
+    assert!(matches!(stage.result(get), Some(Reply::NoMatch)), "{:?}", stage.result(get));
+}
+
+#[test]
+fn a_static_credential_is_not_had_from_afar() {
+    let mut stage = Stage::new();
+    stage.broker = Broker::new(
+        Facts::default(),
+        Config { static_hosts: StaticHosts::All, ..config_with(Keyring::Auto) },
+    );
+    let credential = Credential { password: Some(secret("password")), ..Credential::default() };
+    let credential = Credential { username: Some("me".to_owned()), ..credential };
+    let (protocol, host) = ("https".to_owned(), "git.example.com".to_owned());
+    stage.ask(Ask::Store(Store { protocol, host, path: None, credential }));
+    let own = stage.ask(for_host("https", "git.example.com"));
+    assert!(matches!(stage.result(own), Some(Reply::StaticCredential(_))));
+    let get = stage.ask_from_afar(for_host("https", "git.example.com"));
     assert!(matches!(stage.result(get), Some(Reply::NoMatch)), "{:?}", stage.result(get));
 }
 

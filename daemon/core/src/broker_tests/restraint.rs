@@ -166,5 +166,6 @@ fn tokens_that_end_before_the_keyring_has_them_do_not_make_the_daemon_renew_them
         }
         stage.effects.clear();
     }
-    assert!(renewals <= 30, "{renewals} renewals in a minute");
+    // Two seconds in which the keyring may take it, and the pause after a token that ended meanwhile.
+    assert!(renewals <= 20, "{renewals} renewals in a minute");
 }
