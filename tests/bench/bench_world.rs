@@ -103,23 +103,26 @@ impl Drop for BenchWorld {
     }
 }
 
-/// Builds the baselines, static if there is a musl to link.
+/// Builds the baselines.
 fn build_c_programs() -> Result<PathBuf, String> {
     let folder = world::programs().join("bench-c");
     fs::create_dir_all(&folder).map_err(|fault| fault.to_string())?;
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/c");
     for name in ["client", "server", "stopwatch", "load", "nothing"] {
-        let built = Command::new("musl-gcc")
-            .args(["-O2", "-static", "-o"])
-            .arg(folder.join(name))
-            .arg(sources.join(name).with_extension("c"))
-            .status()
-            .map_err(|fault| format!("cannot run musl-gcc, of Debian's musl-tools: {fault}"))?;
-        if !built.success() {
-            return Err(format!("{name}.c cannot be built"));
-        }
+        build_c_program(&folder.join(name), name, &["musl-gcc", "-O2", "-static"])?;
     }
     Ok(folder)
+}
+
+/// Builds one of `bench/c` by this compiler.
+pub(crate) fn build_c_program(program: &Path, name: &str, compiler: &[&str]) -> Result<(), String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/c").join(name).with_extension("c");
+    let [compiler, options @ ..] = compiler else { return Err("no compiler".to_owned()) };
+    let built = Command::new(compiler).args(options).arg("-o").arg(program).arg(source).status();
+    match built {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(format!("{name}.c cannot be built")),
+        Err(err) => Err(format!("cannot run {compiler}; musl-gcc is of Debian's musl-tools: {err}")),
+    }
 }
 
 /// A program's path, as the shell finds it; `None` if it is not installed.

@@ -5,6 +5,7 @@
 mod bench_world;
 mod gateway;
 mod memory;
+mod order;
 mod report;
 mod stopwatch;
 mod throughput;
@@ -61,7 +62,14 @@ fn main() -> ExitCode {
         "Only what the daemon's part in a get costs: a C client with it and with a C server, and requests a second",
     );
     let gateway = flag("gateway", "Only what the gateway adds to a request, beside nginx");
-    command_line::run("bench", about, [quick, daemon, gateway], |given| {
+    let order = flag(
+        "order",
+        "Measures nothing: writes daemon/first-runs.txt, by which a release lays out the daemon's code",
+    );
+    command_line::run("bench", about, [quick, daemon, gateway, order], |given| {
+        if given.has("order") {
+            return order::write();
+        }
         let effort = if given.has("quick") { QUICK } else { FULL };
         let report = match (given.has("daemon"), given.has("gateway")) {
             (true, _) => run_daemon(effort)?,

@@ -491,6 +491,15 @@ pub fn building() -> Command {
     cargo
 }
 
+/// The daemon, as a release but for the names of its functions, which it keeps.
+pub fn daemon_with_names() -> Result<PathBuf, String> {
+    let folder = programs();
+    let mut cargo = cargo(["rustc", "--quiet", "--release", "--locked", "--offline", "-p", "rally-credd"]);
+    cargo.args(["--bin", "rally-credd", "--target-dir"]).args(folder.parent());
+    run(cargo.args(["--", "-C", "strip=none"]))?;
+    Ok(folder.join("rally-credd"))
+}
+
 /// The same programs in the dev profile for another system, whose folder this returns.
 pub(crate) fn build_for(target: &str) -> Result<PathBuf, String> {
     let folder = folder_of_this_program();
