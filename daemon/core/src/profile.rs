@@ -226,11 +226,6 @@ impl Keyring {
         self.can_be_watched() || self.is_opened_by_a_person()
     }
 
-    /// Whether memory may stand in while the place does not answer.
-    pub fn may_use_memory(&self) -> bool {
-        *self == Self::Auto
-    }
-
     /// Whether the place is the daemon's own memory, which no other daemon sees and no restart survives.
     pub fn is_memory(&self) -> bool {
         *self == Self::Memory
@@ -253,7 +248,7 @@ impl Keyring {
 
     /// Whether a sign-in is done only once the place keeps its token.
     pub fn must_keep(&self) -> bool {
-        !self.may_use_memory() && !self.is_memory()
+        !matches!(self, Self::Auto | Self::Memory)
     }
 }
 
