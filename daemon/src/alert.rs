@@ -6,7 +6,7 @@
 #[cfg(all(unix, not(target_os = "macos")))]
 mod desktop;
 
-use std::{collections::HashMap, convert::Infallible, path::PathBuf, time::Duration};
+use std::{collections::HashMap, convert::Infallible, time::Duration};
 
 use rally_cred_proto::{Fault, FaultKind, plain::plain, variables::PROFILE};
 use tokio::{
@@ -17,7 +17,7 @@ use tokio::{
 use crate::program::{self, Group};
 use rally_cred_core::{
     event::{Alert, Consent, Epoch, Question},
-    profile::Notify,
+    profile::{CommandLine, Notify},
 };
 
 /// How long the user's program may take: enough for a message over the network, too short for one that hangs.
@@ -50,8 +50,8 @@ impl Alerts {
     pub fn raise(&mut self, alert: Alert) {
         match &self.way {
             Notify::Off => {}
-            Notify::Command { program, arguments } => {
-                tokio::spawn(run(program.clone(), arguments.clone(), alert));
+            Notify::Command(command) => {
+                tokio::spawn(run(command.clone(), alert));
             }
             Notify::Desktop => {
                 let (withdraw, withdrawn) = oneshot::channel();
@@ -102,7 +102,7 @@ impl Alerts {
 }
 
 /// Runs the user's program. The details are in its environment, so that no text from elsewhere is part of a command.
-async fn run(program: PathBuf, arguments: Vec<String>, alert: Alert) {
+async fn run(CommandLine { program, arguments }: CommandLine, alert: Alert) {
     let Alert { profile, why, remedy, has_button: _ } = alert;
     let mut command = program::command(program);
     command
@@ -162,7 +162,8 @@ mod tests {
     }
 
     fn tell(words: &[&str]) -> impl Future<Output = ()> + Send + 'static {
-        run(words[0].into(), words[1..].iter().map(|word| (*word).to_owned()).collect(), alert())
+        let arguments = words[1..].iter().map(|word| (*word).to_owned()).collect();
+        run(CommandLine { program: words[0].into(), arguments }, alert())
     }
 
     #[tokio::test]

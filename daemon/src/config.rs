@@ -129,7 +129,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let profiles = profiles.collect();
     // A command replaces the desktop's notification; whoever writes `off` wants neither.
     let notify = match (notify, notify_command) {
-        (Notify::Desktop, Some((program, arguments))) => Notify::Command { program, arguments },
+        (Notify::Desktop, Some(command)) => Notify::Command(command),
         (notify, _) => notify,
     };
     let mut config = Config {
@@ -306,13 +306,9 @@ fn parse_profile(
             of_sign_in.get_or_insert((*key, value.at));
         }
         match *key {
-            "token_command" => {
-                let (program, arguments) = parse_command(source, &value)?;
-                token_command = Some(CommandLine { program, arguments });
-            }
+            "token_command" => token_command = Some(parse_command(source, &value)?),
             "client_secret_command" => {
-                let (program, arguments) = parse_command(source, &value)?;
-                client_secret_source = Some(SecretSource::Command { program, arguments });
+                client_secret_source = Some(SecretSource::Command(parse_command(source, &value)?));
             }
             "also" => {
                 let found = also::parse(source, &value)?;
@@ -409,7 +405,7 @@ fn knows_programs(source: &Source<'_>, at: usize, key: &str) -> Result<(), Fault
 
 /// A program by its name or whole path, with its arguments. No shell reads them, so nothing needs quoting. A relative path
 /// would mean another program in each working directory.
-fn parse_command(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<(PathBuf, Vec<String>), Fault> {
+fn parse_command(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<CommandLine, Fault> {
     let words = source.texts(entry)?;
     let program = words.first().and_then(|program| {
         from_home(program.text).filter(|path| path.is_absolute() || path.components().count() == 1)
@@ -420,7 +416,8 @@ fn parse_command(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<(Path
             .broken(entry.at, &format!("`{key}` names no program"))
             .remedy(format!("{key} = [\"program\", \"argument\"], by the program's name or whole path"))
     })?;
-    Ok((program, words.iter().skip(1).map(|word| word.text.to_owned()).collect()))
+    let arguments = words.iter().skip(1).map(|word| word.text.to_owned()).collect();
+    Ok(CommandLine { program, arguments })
 }
 
 /// A path that may begin with `~/`.

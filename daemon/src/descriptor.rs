@@ -1,6 +1,6 @@
 //! A descriptor of the kernel's that is no stream, such as one for events, read by the runtime.
 //! Does not: read more than one message at a time.
-//! Used by: `netlink` and `vault`.
+//! Used by: `netlink`, `vault` and `ipc`.
 
 use std::{io, os::fd::OwnedFd};
 

@@ -5,11 +5,7 @@
 use std::time::Duration;
 
 use rally_cred_proto::Secret;
-use reqwest::{
-    Client, RequestBuilder, Response,
-    header::{DATE, HeaderValue, RETRY_AFTER},
-};
-use zeroize::Zeroizing;
+use reqwest::{Client, RequestBuilder, Response, header::RETRY_AFTER};
 
 use crate::http::{self, sort};
 use rally_cred_core::{
@@ -31,10 +27,7 @@ pub async fn post_token(profile: &Profile, client_secret: &Secret, form: &TokenF
 /// Asks WSAPI whose token this is.
 pub async fn find_user(profile: &Profile, token: &Secret) -> RawAnswer {
     answer_in_time(profile, Sent::new([token.clone()]), |client| {
-        let mut value =
-            HeaderValue::from_bytes(token.expose().as_bytes()).map_err(|_| SendTrouble::BadToken)?;
-        value.set_sensitive(true);
-        Ok(client.get(profile.base_url.user_query()).header("ZSESSIONID", value))
+        Ok(client.get(profile.base_url.user_query()).header("ZSESSIONID", http::secret_header(token)?))
     })
     .await
     .0
@@ -62,7 +55,8 @@ async fn answer_in_time(
     let exchange = async {
         let (client, proxy) = http::client_for(&profile.base_url, profile.ca_file.as_deref()).await?;
         let response = request(client)?.send().await.map_err(|error| sort(error, proxy.as_ref()))?;
-        ahead = clock_ahead(jiff::Timestamp::now(), &response);
+        let now = jiff::Timestamp::now().as_second();
+        ahead = http::date_of(&response).map(|date| date.saturating_sub(now));
         read(response, sent).await
     };
     let answer = match tokio::time::timeout(ANSWER_IN, exchange).await {
@@ -73,32 +67,13 @@ async fn answer_in_time(
     (answer, ahead)
 }
 
-/// From the header `Date`, in whole seconds (RFC 9110 §6.6.1).
-fn clock_ahead(now: jiff::Timestamp, response: &Response) -> Option<i64> {
-    let date = jiff::fmt::rfc2822::parse(response.headers().get(DATE)?.to_str().ok()?).ok()?;
-    Some(date.timestamp().as_second().saturating_sub(now.as_second()))
-}
-
 async fn read(mut response: Response, sent: Sent) -> Result<RawAnswer, SendTrouble> {
     let status = response.status().as_u16();
     let retry_after = response
         .headers()
         .get(RETRY_AFTER)
         .and_then(|value| parse_retry_after(jiff::Timestamp::now(), value.to_str().ok()?));
-    let mut body = Zeroizing::new(Vec::new());
-    while let Some(chunk) = response.chunk().await.map_err(|error| sort(error, None))? {
-        let length = body.len() + chunk.len();
-        if length > LARGEST_BODY {
-            return Err(SendTrouble::TooLarge);
-        }
-        if length > body.capacity() {
-            // A vector that grows by itself leaves an unwiped copy behind.
-            let mut wider = Zeroizing::new(Vec::with_capacity(2 * length));
-            wider.extend_from_slice(&body);
-            body = wider;
-        }
-        body.extend_from_slice(&chunk);
-    }
+    let body = http::read_body(&mut response, LARGEST_BODY).await?;
     Ok(RawAnswer::Arrived { status, retry_after, body, sent })
 }
 

@@ -1,4 +1,5 @@
-//! HTTP clients for one server each: proxies, certificates, names and deadlines; and what goes wrong on the way.
+//! HTTP clients for one server each: proxies, certificates, names and deadlines; what goes wrong on the way, and what all
+//! requests and answers have.
 //! Does not: send a request.
 //! Used by: `endpoint` and `vault`.
 
@@ -14,13 +15,15 @@ use std::{
     time::Duration,
 };
 
-use rally_cred_proto::{own_file, plain::plain};
+use rally_cred_proto::{Secret, own_file, plain::plain};
 use reqwest::{
-    Certificate, Client, ClientBuilder, Proxy,
+    Certificate, Client, ClientBuilder, Proxy, Response,
     dns::{Addrs, Name, Resolve, Resolving},
+    header::{DATE, HeaderValue},
     redirect, retry,
 };
 use rustls::{RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
+use zeroize::Zeroizing;
 
 use crate::worker;
 use proxy::Way;
@@ -102,6 +105,41 @@ fn client(
         None => builder,
     };
     builder.build().map_err(|error| sort(error, None))
+}
+
+/// The value of a header that is shown nowhere.
+pub(crate) fn secret_header(secret: &Secret) -> Result<HeaderValue, SendTrouble> {
+    let mut value = HeaderValue::from_bytes(secret.expose().as_bytes()).map_err(|_| SendTrouble::BadToken)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// When the server answered, in seconds since 1970, from the header `Date` (RFC 9110 §6.6.1).
+pub(crate) fn date_of(response: &Response) -> Option<i64> {
+    let date = response.headers().get(DATE)?.to_str().ok()?;
+    Some(jiff::fmt::rfc2822::parse(date).ok()?.timestamp().as_second())
+}
+
+/// The body of an answer, of at most so many bytes.
+pub(crate) async fn read_body(
+    response: &mut Response,
+    most: usize,
+) -> Result<Zeroizing<Vec<u8>>, SendTrouble> {
+    let mut body = Zeroizing::new(Vec::new());
+    while let Some(chunk) = response.chunk().await.map_err(|error| sort(error, None))? {
+        let length = body.len() + chunk.len();
+        if length > most {
+            return Err(SendTrouble::TooLarge);
+        }
+        if length > body.capacity() {
+            // A vector that grows by itself leaves an unwiped copy behind.
+            let mut wider = Zeroizing::new(Vec::with_capacity(2 * length));
+            wider.extend_from_slice(&body);
+            body = wider;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// Resolves names like every program on this machine.

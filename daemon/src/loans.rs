@@ -2,9 +2,10 @@
 //! Does not: say for how long one is lent (`rally_cred_core::loans` does).
 //! Used by: `driver` and `gateway`.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rally_cred_core::loans::Loans;
+use rally_cred_proto::unpoisoned;
 
 /// All loans. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +14,6 @@ pub struct SharedLoans(Arc<Mutex<Loans>>);
 impl SharedLoans {
     /// Keeps the other thread out while it is held.
     pub fn lock(&self) -> MutexGuard<'_, Loans> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(&self.0)
     }
 }

@@ -7,13 +7,13 @@ mod file;
 use std::{
     io::{self, Write},
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use rally_cred_gateway::Answered;
-use rally_cred_proto::{Fault, FaultKind, forwarding::Door, plain};
+use rally_cred_proto::{Fault, FaultKind, forwarding::Door, plain, unpoisoned};
 use tracing_subscriber::{
     filter::Targets, fmt::format::Writer, layer::SubscriberExt, util::SubscriberInitExt,
 };
@@ -105,10 +105,6 @@ impl Write for &Lines {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Continues in the file that is now at the log's path, after somebody moved the old one away.

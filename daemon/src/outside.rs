@@ -6,10 +6,12 @@
 
 use std::{
     io, mem,
-    sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
+    sync::{Condvar, Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::Duration,
 };
+
+use rally_cred_proto::unpoisoned;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -34,12 +36,8 @@ struct Jobs {
 }
 
 impl Thread {
-    fn jobs(&self) -> MutexGuard<'_, Jobs> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn add(&self, job: Job, is_in_haste: bool) {
-        let mut jobs = self.jobs();
+        let mut jobs = unpoisoned(&self.jobs);
         jobs.waiting.push(job);
         let wakes = (is_in_haste || jobs.is_asleep) && mem::take(&mut jobs.is_waiting);
         // Else the thread would wake to wait for the lock.
@@ -51,7 +49,7 @@ impl Thread {
 
     fn next(&self) -> Vec<Job> {
         let none = |jobs: &mut Jobs| jobs.waiting.is_empty();
-        let mut jobs = self.jobs();
+        let mut jobs = unpoisoned(&self.jobs);
         jobs.is_waiting = true;
         let soon = self.has_come.wait_timeout_while(jobs, LATE, none);
         let (mut jobs, _) = soon.unwrap_or_else(PoisonError::into_inner);

@@ -13,7 +13,7 @@ use crate::{
     private_file,
     program::{self, Group},
 };
-use rally_cred_core::profile::SecretSource;
+use rally_cred_core::profile::{CommandLine, SecretSource};
 
 /// How long the command may take: time to unlock a password store by a short passphrase.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,14 +24,11 @@ const LONGEST: usize = 4096;
 /// Asks the source. A fault shows nothing that the source gave.
 pub async fn fetch(source: &SecretSource) -> Result<Secret, Fault> {
     match source {
-        SecretSource::Command { program, arguments } => {
-            let why = |why: String| {
-                Fault::new(FaultKind::Failed, "client_secret_command gives no secret")
-                    .why(format!("{} {why}", program.display()))
-                    .remedy("run it in a terminal, and see client_secret_command in the config file")
-            };
-            run_in_time(program, arguments).await.map_err(why)
-        }
+        SecretSource::Command(_) => ask(source).await.map_err(|why| {
+            Fault::new(FaultKind::Failed, "client_secret_command gives no secret")
+                .why(why)
+                .remedy("run it in a terminal, and see client_secret_command in the config file")
+        }),
         SecretSource::File(path) => read(path).map_err(|why| {
             let what = format!("the client secret file {} gives no secret", path.display());
             let remedy = format!("set {SECRET_FILE} to a file whose first line is the client secret");
@@ -43,17 +40,14 @@ pub async fn fetch(source: &SecretSource) -> Result<Secret, Fault> {
 /// Asks the source; or why it gives nothing, in words that show nothing that it gave.
 pub async fn ask(source: &SecretSource) -> Result<Secret, String> {
     match source {
-        SecretSource::Command { program, arguments } => {
-            let why = |why| format!("{} {why}", program.display());
-            run_in_time(program, arguments).await.map_err(why)
+        SecretSource::Command(command) => {
+            let kept = in_time(PATIENCE, printed(command, LONGEST)).await;
+            let secret =
+                kept.and_then(|kept| first_line(&kept, LONGEST).map_err(|why| format!("printed {why}")));
+            secret.map_err(|why| format!("{} {why}", command.program.display()))
         }
         SecretSource::File(path) => read(path).map_err(|why| format!("{}: {why}", path.display())),
     }
-}
-
-async fn run_in_time(program: &Path, arguments: &[String]) -> Result<Secret, String> {
-    let kept = in_time(PATIENCE, printed(program, arguments, LONGEST)).await?;
-    first_line(&kept, LONGEST).map_err(|why| format!("printed {why}"))
 }
 
 /// What the program comes to, or that it takes too long.
@@ -70,8 +64,7 @@ pub async fn in_time<T>(
 /// The beginning of what the program prints, of at most so many bytes; or what follows its name in the words for why there
 /// is nothing.
 pub async fn printed(
-    program: &Path,
-    arguments: &[String],
+    CommandLine { program, arguments }: &CommandLine,
     most: usize,
 ) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut command = program::command(program);
@@ -128,7 +121,8 @@ mod tests {
     use super::*;
 
     fn command(line: &str) -> SecretSource {
-        SecretSource::Command { program: "sh".into(), arguments: vec!["-c".to_owned(), line.to_owned()] }
+        let arguments = vec!["-c".to_owned(), line.to_owned()];
+        SecretSource::Command(CommandLine { program: "sh".into(), arguments })
     }
 
     async fn why(source: SecretSource) -> String {
@@ -153,7 +147,8 @@ mod tests {
             "sh printed a control character in its first line"
         );
         assert_eq!(why(command("printf '\\377canary'")).await, "sh printed something that is not UTF-8");
-        let absent = SecretSource::Command { program: "/nowhere/pass".into(), arguments: Vec::new() };
+        let absent = CommandLine { program: "/nowhere/pass".into(), arguments: Vec::new() };
+        let absent = SecretSource::Command(absent);
         assert!(why(absent).await.starts_with("/nowhere/pass cannot be run: "));
     }
 

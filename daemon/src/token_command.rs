@@ -41,11 +41,10 @@ enum Moment {
 
 /// Runs the program. A fault shows nothing that it printed.
 pub async fn fetch(command: &CommandLine) -> Result<Fetched, Fault> {
-    let CommandLine { program, arguments } = command;
-    let fetched = in_time(PATIENCE, printed(program, arguments, LONGEST)).await;
+    let fetched = in_time(PATIENCE, printed(command, LONGEST)).await;
     fetched.and_then(|text| read(&text).map_err(|why| format!("printed {why}"))).map_err(|why| {
         Fault::new(FaultKind::Failed, "token_command gives no token")
-            .why(format!("{} {why}", program.display()))
+            .why(format!("{} {why}", command.program.display()))
             .remedy("run it in a terminal, and see token_command in the config file")
     })
 }

@@ -35,6 +35,7 @@ pub mod secret;
 pub mod shell_word;
 pub mod socket;
 mod stream;
+mod unpoisoned;
 pub mod variables;
 
 #[cfg(feature = "tokio")]
@@ -47,3 +48,4 @@ pub use origin::Origin;
 pub use profile_name::ProfileName;
 pub use remedy::Remedy;
 pub use secret::Secret;
+pub use unpoisoned::unpoisoned;

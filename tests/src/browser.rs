@@ -4,12 +4,14 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Certificate, Client, Method, redirect};
 use url::Url;
+
+use rally_cred_proto::unpoisoned;
 
 /// One browser, with the cookies of one sitting. Inside an async runtime its methods panic.
 pub struct Browser {
@@ -162,14 +164,14 @@ impl Browser {
     }
 
     fn cookies_for(&self, host: &str) -> String {
-        let cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
+        let cookies = unpoisoned(&self.cookies);
         let own: Vec<&str> =
             cookies.iter().filter(|(of, _)| of == host).map(|(_, pair)| pair.as_str()).collect();
         own.join("; ")
     }
 
     fn keep_cookies(&self, host: &str, headers: &HeaderMap) {
-        let mut cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cookies = unpoisoned(&self.cookies);
         for value in headers.get_all(SET_COOKIE) {
             let pair = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
             let name = pair.split('=').next().unwrap_or_default();

@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     path::Path,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -16,6 +16,7 @@ use std::{
 use rally_cred_proto::{
     Client, Secret,
     message::{Get, Got},
+    unpoisoned,
 };
 
 use crate::sandbox::Sandbox;
@@ -65,12 +66,12 @@ impl Seen {
 
     /// Counts a failure.
     pub fn fail(&self, why: String) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(why);
+        unpoisoned(&self.failures).push(why);
     }
 
     /// The table of a run of this length, and the first failure as an error.
     pub fn table(&self, span: Duration, renewals: &Renewals) -> (String, Result<(), String>) {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = unpoisoned(&self.failures);
         let rows = [
             ("seconds", span.as_secs()),
             ("gets answered with a good token", self.tokens.load(Ordering::Relaxed)),

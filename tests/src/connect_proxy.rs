@@ -5,8 +5,10 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
+
+use rally_cred_proto::unpoisoned;
 
 /// How a proxy treats those who come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ impl ConnectProxy {
 
     /// The hosts and ports that it was asked for so far.
     pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        unpoisoned(&self.asked).clone()
     }
 }
 
@@ -66,7 +68,7 @@ fn serve(client: TcpStream, manner: Manner, asked: &Mutex<Vec<String>>) -> io::R
     let mut reader = BufReader::new(client.try_clone()?);
     let is_socks = reader.fill_buf()?.first() == Some(&5);
     let (target, is_known) = if is_socks { read_socks(&mut reader)? } else { read_connect(&mut reader)? };
-    asked.lock().unwrap_or_else(PoisonError::into_inner).push(target.clone());
+    unpoisoned(asked).push(target.clone());
     let mut client = client;
     let refusal: &[u8] = match manner {
         Manner::AsksForPassword if !is_known => b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::{net::Ipv4Addr, thread};
 
 use axum::Router;
@@ -14,6 +14,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::TcpListener, sync::oneshot};
+
+use rally_cred_proto::unpoisoned;
 
 /// The server. Dropping it closes the port.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl GitServer {
 
     /// From now on another value of the header is right, as when a password was changed.
     pub fn change_authorization(&self, to: &str) {
-        to.clone_into(&mut self.authorization.lock().unwrap_or_else(PoisonError::into_inner));
+        to.clone_into(&mut unpoisoned(&self.authorization));
     }
 }
 
@@ -110,7 +112,7 @@ fn make_repository(folder: &Path) {
 
 /// Passes a request on to `git http-backend` by the rules of CGI (RFC 3875), and its answer back.
 async fn serve(State(served): State<Served>, request: Request) -> Response<Body> {
-    let wanted = served.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let wanted = unpoisoned(&served.authorization).clone();
     let (head, body) = request.into_parts();
     if text(&head.headers, header::AUTHORIZATION.as_str()) != wanted {
         let mut refusal = Response::new(Body::empty());

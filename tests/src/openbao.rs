@@ -23,6 +23,8 @@ use tempfile::TempDir;
 
 use crate::{generated, sandbox::Sandbox, toolkits, world};
 
+use rally_cred_proto::unpoisoned;
+
 /// The server. Dropped, it ends and leaves nothing.
 #[derive(Debug)]
 pub struct OpenBao {
@@ -349,7 +351,7 @@ impl Gate {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(&self.0.state)
     }
 
     fn pass(&self, mut stream: TcpStream, target: &str) {

@@ -9,10 +9,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::{fs, thread};
 
 use crate::world::{self, Ended, Running, World};
+
+use rally_cred_proto::unpoisoned;
 
 /// The user of the far side where the test may choose: none that a system has.
 const FAR_UID: &str = "65533";
@@ -186,7 +188,7 @@ impl Network {
                 let far = connect(port);
                 for (from, to) in [(&near, &far), (&far, &near)] {
                     let (mut from, mut to) = (copy_of(from), copy_of(to));
-                    kept.lock().unwrap_or_else(PoisonError::into_inner).push(copy_of(&from));
+                    unpoisoned(&kept).push(copy_of(&from));
                     let loses = Arc::clone(&loses);
                     thread::spawn(move || {
                         let mut piece = [0; 4096];
@@ -207,7 +209,7 @@ impl Network {
     }
 
     fn sever(&self) {
-        for stream in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for stream in unpoisoned(&self.open).drain(..) {
             stream.shutdown(Shutdown::Both).ok();
         }
     }

@@ -193,6 +193,18 @@ impl World {
         self.run("rally-cred", arguments, stdin)
     }
 
+    /// A `get` for which nobody is asked to sign in.
+    pub fn get(&self) -> Ended {
+        self.client(&["get", "--format", "token", "--interactive", "never"], "")
+    }
+
+    /// Says of a token that it does not work, as `git credential reject` does.
+    #[track_caller]
+    pub fn reject(&self, server: &str, token: &str) {
+        let rejected = self.client(&["erase"], format!("url={server}\npassword={token}\n"));
+        assert_eq!(rejected, Ended::in_silence());
+    }
+
     /// The token that a program gets.
     #[track_caller]
     pub fn token(&self) -> String {

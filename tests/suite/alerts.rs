@@ -24,9 +24,7 @@ fn world_on(bus: Option<&KeyringSession>, config: &str) -> (Sandbox, World, Runn
 
 /// A tool in the background finds that its token does not work, and Rally refuses to renew it.
 pub(crate) fn lose(world: &World) {
-    let token = world.client(&["get", "--format", "token"], "").stdout;
-    let erase = format!("url={}\npassword={token}\n", value_of(world, "base_url"));
-    world.client(&["erase"], erase).succeeded();
+    world.reject(&value_of(world, "base_url"), &world.token());
     miss(world);
 }
 
@@ -72,7 +70,7 @@ fn a_notification_tells_what_is_wrong_and_its_button_opens_the_sign_in() {
     desktop.press(id, "login");
     sandbox.until(|counters| counters.code_exchanges() > before).unwrap();
     // The old token is handed out until the new one is in hand.
-    let got = || world.client(&["get", "--format", "token", "--interactive", "never"], "").stdout;
+    let got = || world.get().stdout;
     while !sandbox.admits(got().trim(), Instant::now()) {}
     assert_eq!(opened(&world).len(), 2);
 }

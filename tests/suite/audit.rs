@@ -14,16 +14,20 @@ use crate::sign_in::signed_in;
 fn known(world: &World, asks: impl Fn()) -> Value {
     loop {
         asks();
-        let shown = world.client(&["status", "--audit", "--json"], "").succeeded().json();
-        let last = shown["audit"].as_array().unwrap().last().unwrap().clone();
+        let last = last_of_audit(world);
         if last["exe"].is_string() && last["caller"].is_string() {
             return last;
         }
     }
 }
 
-/// The program that runs this test, and so starts the others.
-fn this() -> PathBuf {
+pub(crate) fn last_of_audit(world: &World) -> Value {
+    let shown = world.client(&["status", "--audit", "--json"], "").succeeded().json();
+    shown["audit"].as_array().unwrap().last().unwrap().clone()
+}
+
+/// The program that runs this test, and so starts the clients.
+pub(crate) fn this() -> PathBuf {
     fs::canonicalize(std::env::current_exe().unwrap()).unwrap()
 }
 

@@ -11,9 +11,11 @@ use rally_cred_tests::desktop::{Call, Desktop};
 use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::Sandbox;
 use rally_cred_tests::world::{self, Running, World};
-use serde_json::Value;
 
-use crate::sign_in::{question, sign_in, value, with_browser};
+use crate::{
+    audit::{last_of_audit, this},
+    sign_in::{question, sign_in, value, with_browser},
+};
 
 const ANSWERS: [&str; 6] = ["once", "Allow once", "session", "Allow for this session", "deny", "Deny"];
 
@@ -30,11 +32,6 @@ fn world_on(bus: Option<&KeyringSession>, lines: &str) -> (Sandbox, World, Runni
 
 fn desktop(bus: &KeyringSession) -> Desktop {
     Desktop::start(&bus.env().remove(0).1)
-}
-
-/// The program that runs this test, and so starts the clients.
-fn this() -> PathBuf {
-    fs::canonicalize(std::env::current_exe().unwrap()).unwrap()
 }
 
 /// The next question, which is about this program.
@@ -57,11 +54,6 @@ fn waiting_get(world: &World) -> Running {
     drop(get.0.stdin.take());
     get.wait_for_line("a notification asks whether this program may have the token");
     get
-}
-
-fn last_of_audit(world: &World) -> Value {
-    let shown = world.client(&["status", "--audit", "--json"], "").succeeded().json();
-    shown["audit"].as_array().unwrap().last().unwrap().clone()
 }
 
 #[test]

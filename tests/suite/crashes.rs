@@ -6,12 +6,11 @@
 use std::time::{Duration, Instant};
 use std::{io::Write, os::unix::net::UnixStream, thread};
 
-use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::{Counters, Endpoint, Fault, Sandbox};
-use rally_cred_tests::world::{self, Ended, Running, World};
+use rally_cred_tests::world::{self, World};
 use serde_json::Value;
 
-use crate::sign_in::{opened, question, sign_in, world_with_keyring};
+use crate::sign_in::{Scene, opened};
 
 /// Asks for more life than the aged token has left, so that it is renewed while it is still good.
 const RENEW: [&str; 7] =
@@ -20,22 +19,12 @@ const RENEW: [&str; 7] =
 /// What the log says when the keyring has taken a token or a client secret.
 const KEPT: &str = "the vault keeps it";
 
-/// A user who is signed in, with a keyring and a daemon. Fields are dropped in this order.
-struct Scene {
-    daemon: Running,
-    world: World,
-    keyring: KeyringSession,
-    sandbox: Sandbox,
-}
-
 impl Scene {
     fn new() -> Self {
-        let (sandbox, mut world, keyring) = world_with_keyring();
         // Only so does the log say that the keyring has taken something.
-        world.set("RALLY_CRED_LOG", "debug");
-        let daemon = world.start_daemon();
-        sign_in(&world, &sandbox);
-        Self { daemon, world, keyring, sandbox }
+        Self::after(|world| {
+            world.set("RALLY_CRED_LOG", "debug");
+        })
     }
 
     /// The same, with a token that is a thousand seconds older: a fresh one is good enough for any caller.
@@ -55,30 +44,16 @@ impl Scene {
         self.restart();
     }
 
-    /// Kills the daemon without a warning.
-    fn crash(&mut self) {
-        self.daemon.kill();
-    }
-
-    fn restart(&mut self) {
-        self.daemon = self.world.start_daemon();
-    }
-
-    fn get(&self) -> Ended {
-        self.world.client(&["get", "--format", "token", "--interactive", "never"], "")
-    }
-
     /// The token that is served now.
     fn served(&self) -> String {
-        self.get().succeeded().stdout.trim_end().to_owned()
+        self.world.get().succeeded().stdout.trim_end().to_owned()
     }
 
     /// Has Rally refuse the served token, and says so, so that it takes a renewal to be served again.
     fn erase(&self) {
         let token = self.served();
         assert!(self.sandbox.revoke(&token));
-        let erase = format!("{}\npassword={token}\n\n", question(&self.sandbox).trim_end());
-        self.world.client(&["erase"], erase).succeeded();
+        self.world.reject(self.sandbox.base_url(), &token);
     }
 
     /// Whatever is served can be renewed, without a person.
@@ -95,7 +70,7 @@ impl Scene {
 
     /// Nothing is left to serve, which is said plainly; a sign-in without the client secret heals it.
     fn expect_sign_in_needed(&self) {
-        let got = self.get();
+        let got = self.world.get();
         assert_eq!((got.code, got.stdout.as_str()), (Some(3), ""), "{got:?}");
         assert!(got.stderr.contains("try: rally-cred login"), "{got:?}");
         self.world.client(&["login"], "").succeeded();
@@ -294,14 +269,14 @@ fn a_crash_while_a_renewal_is_being_stored_leaves_one_grant_whole() {
         // The report is heard and its mark is stored before the keyring falls silent.
         scene.wait_for_log(KEPT, 3);
         scene.keyring.pause_keyring();
-        let get = scene.get();
+        let get = scene.world.get();
         let new = newest_token(&scene.sandbox);
         assert_eq!(get.stdout.trim_end(), new, "a silent keyring does not keep a get waiting: {get:?}");
         scene.crash();
         scene.keyring.resume_keyring();
         scene.restart();
         // The keyring may take the record of the dead daemon late; then it is found.
-        match scene.get().code {
+        match scene.world.get().code {
             Some(0) => scene.expect_renewable(),
             _ => scene.expect_sign_in_needed(),
         }

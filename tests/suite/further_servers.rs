@@ -26,10 +26,6 @@ fn with_server() -> (GitServer, Sandbox, World, Running) {
     (server, sandbox, world, daemon)
 }
 
-fn token(world: &World) -> String {
-    world.token()
-}
-
 /// Clones from a server, by a helper that is asked for every server.
 fn clone(world: &World, server: &GitServer, to: &str) -> Option<i32> {
     let url = format!("{}/tools.git", server.origin());
@@ -39,7 +35,7 @@ fn clone(world: &World, server: &GitServer, to: &str) -> Option<i32> {
 #[test]
 fn git_clones_from_it_with_the_token_behind_the_scheme_and_a_refusal_does_not_cost_the_token() {
     let (server, sandbox, world, _daemon) = with_server();
-    let token = token(&world);
+    let token = world.token();
     // git's own helper protocol has schemes since 2.46; before, it sends a password.
     let knows_schemes =
         world.run("git", &["credential", "capability"], "").stdout.contains("capability authtype");
@@ -49,7 +45,7 @@ fn git_clones_from_it_with_the_token_behind_the_scheme_and_a_refusal_does_not_co
         assert_eq!(clone(&world, &server, "cloned"), Some(0));
     }
     // git has reported it as bad, and Rally takes it still.
-    assert_eq!(self::token(&world), token);
+    assert_eq!(world.token(), token);
     assert_eq!(sandbox.counters().refreshes(), 0);
 }
 
@@ -57,7 +53,7 @@ fn git_clones_from_it_with_the_token_behind_the_scheme_and_a_refusal_does_not_co
 fn curl_gets_in_with_the_headers_and_another_port_of_the_machine_gets_nothing() {
     let (server, _sandbox, world, _daemon) = with_server();
     let other = GitServer::start("nobody");
-    server.change_authorization(&format!("Bearer {}", token(&world)));
+    server.change_authorization(&format!("Bearer {}", world.token()));
     let url = format!("{}/tools.git/info/refs?service=git-upload-pack", server.origin());
     let line = format!(
         "echo 'url={url}' | rally-cred get --format header | curl --silent --fail --header @- '{url}' --output refs"

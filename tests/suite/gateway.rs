@@ -197,12 +197,12 @@ fn a_further_server_of_the_profile_gets_the_live_token_through_the_proxy_in_its_
             .filter_map(|entry| entry.header("authorization").map(str::to_owned))
             .collect::<Vec<_>>()
     };
-    let first = stage.token();
+    let first = stage.world.token();
     assert_eq!(status(&mut tool), "401");
     assert_eq!(seen(), [format!("Bearer {first}")]);
     stage.sandbox.expire_tokens();
     assert_eq!(status(&mut tool), "401");
-    let second = stage.token();
+    let second = stage.world.token();
     assert_ne!(first, second);
     assert_eq!(seen()[1..], [format!("Bearer {first}"), format!("Bearer {second}")]);
     assert!(further.log().iter().all(|entry| entry.header("zsessionid").is_none()));

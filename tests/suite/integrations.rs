@@ -101,7 +101,7 @@ impl Reader {
         let command = format!("export CLAUDE_CODE_MCP_SERVER_URL='{url}'\n{helper}");
         let ended = self.stage.world.run("timeout", &["10", "sh", "-c", &command], "");
         let headers: BTreeMap<String, String> = serde_json::from_str(&ended.stdout).unwrap();
-        let expected = ("Authorization".to_owned(), format!("Bearer {}", self.stage.token()));
+        let expected = ("Authorization".to_owned(), format!("Bearer {}", self.stage.world.token()));
         assert_eq!(headers.into_iter().collect::<Vec<_>>(), [expected]);
         ended
     }
@@ -163,7 +163,7 @@ fn every_block_does_what_the_page_says() {
     }
     let cloned = reader.stage.world.path("tools/README");
     assert_eq!(fs::read_to_string(cloned).unwrap(), "served\n");
-    reader.stage.check_requests(&reader.stage.token(), 6);
+    reader.stage.check_requests(&reader.stage.world.token(), 6);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use zbus::{
     zvariant::{OwnedObjectPath, OwnedValue},
 };
 
-use crate::sign_in::{question, sign_in, world_with_keyring};
+use crate::sign_in::{sign_in, world_with_keyring};
 
 /// The password of the database.
 const PASSWORD: &str = "pw\n";
@@ -41,8 +41,6 @@ ShowNotification=false
 ConfirmAccessItem=false
 ConfirmDeleteItem=false
 ";
-
-const GET: [&str; 5] = ["get", "--format", "token", "--interactive", "never"];
 
 /// KeePassXC with one open database on a bus of its own. Fields are dropped in this order.
 struct KeePassXc {
@@ -169,18 +167,17 @@ fn tokens_move_from_gnome_keyring_to_keepassxc_which_serves_and_renews_them_and_
     assert_eq!(names(&before), 2, "{before:?}");
     drop(daemon);
     let daemon = world.start_daemon();
-    let old = world.client(&GET, "").succeeded().stdout;
+    let old = world.get().succeeded().stdout;
     assert_eq!(kept(&world), before, "what is only read is not written");
     assert!(sandbox.revoke(old.trim_end()));
-    let erase = format!("{}\npassword={}\n\n", question(&sandbox).trim_end(), old.trim_end());
-    world.client(&["erase"], erase).succeeded();
-    let new = world.client(&GET, "").succeeded().stdout;
+    world.reject(sandbox.base_url(), old.trim_end());
+    let new = world.get().succeeded().stdout;
     assert_ne!(old, new);
     assert_eq!(names(&kept(&world)), 2, "a renewal writes over the old entry");
     world.client(&["daemon", "stop"], "").succeeded();
     drop(daemon);
     let _daemon = world.start_daemon();
-    assert_eq!(world.client(&GET, "").succeeded().stdout, new);
+    assert_eq!(world.get().succeeded().stdout, new);
     world.client(&["logout", "--forget-client-secret"], "").succeeded();
     assert!(kept(&world).is_empty());
 }

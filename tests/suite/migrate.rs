@@ -9,48 +9,30 @@ use std::{
     path::PathBuf,
 };
 
-use rally_cred_tests::{
-    keyring::KeyringSession,
-    sandbox::Sandbox,
-    world::{Running, World},
-};
+use rally_cred_tests::world::Running;
 
-use crate::sign_in::{sign_in, world_with_keyring};
-
-/// A user who is signed in, and whose config file names a key for encrypted files. Fields are dropped in this order.
-struct Scene {
-    daemon: Running,
-    world: World,
-    keyring: KeyringSession,
-    sandbox: Sandbox,
-}
+use crate::sign_in::{Scene, sign_in, world_with_keyring};
 
 impl Scene {
-    fn new(top_of_config: &str) -> Self {
-        let (sandbox, world, keyring) = world_with_keyring();
-        let config = world.path("config/rally-cred/config.toml");
-        let text = fs::read_to_string(&config).unwrap();
-        fs::write(world.path("the-key"), [7; 32]).unwrap();
-        let key = world.path("the-key").display().to_string();
-        world.configure(&format!("# mine\n{top_of_config}keyring_key = \"{key}\"\n{text}"));
-        let daemon = world.start_daemon();
-        let mut scene = Self { daemon, world, keyring, sandbox };
-        sign_in(&scene.world, &scene.sandbox);
-        scene.restart();
+    /// Of a user whose config file names a key for encrypted files.
+    fn with_key(top_of_config: &str) -> Self {
+        let mut scene = Self::after(|world| {
+            fs::write(world.path("the-key"), [7; 32]).unwrap();
+            let key = world.path("the-key").display().to_string();
+            let text = world.config();
+            world.configure(&format!("# mine\n{top_of_config}keyring_key = \"{key}\"\n{text}"));
+        });
+        scene.begin_anew();
         scene
     }
 
-    fn restart(&mut self) {
-        self.daemon.kill();
-        self.daemon = self.world.start_daemon();
+    fn begin_anew(&mut self) {
+        self.crash();
+        self.restart();
     }
 
     fn migrate(&self, arguments: &[&str]) -> String {
         self.world.client(&[&["keyring", "migrate"], arguments].concat(), "").succeeded().stdout
-    }
-
-    fn config(&self) -> String {
-        fs::read_to_string(self.world.path("config/rally-cred/config.toml")).unwrap()
     }
 
     /// What the OS keyring has of ours.
@@ -64,8 +46,8 @@ impl Scene {
 
     /// A daemon that starts now serves the token without anybody's help.
     fn expect_served(&mut self) {
-        self.restart();
-        let got = self.world.client(&["get", "--format", "token", "--interactive", "never"], "").succeeded();
+        self.begin_anew();
+        let got = self.world.get().succeeded();
         assert!(!got.stdout.trim_end().is_empty());
     }
 }
@@ -74,15 +56,15 @@ const BOTH: [&str; 2] = ["client-secret:default", "token:default"];
 
 #[test]
 fn tokens_move_to_encrypted_files_and_back_and_the_config_file_says_so() {
-    let mut scene = Scene::new("");
+    let mut scene = Scene::with_key("");
     assert_eq!(scene.in_keyring(), BOTH);
-    let before = scene.config();
+    let before = scene.world.config();
     assert_eq!(
         scene.migrate(&["--to", "file", "--dry-run"]),
         "client-secret:default: would be copied\ntoken:default: would be copied\n\
          2 items would be moved from auto to file\n"
     );
-    assert_eq!((scene.in_keyring().len(), scene.config()), (2, before.clone()));
+    assert_eq!((scene.in_keyring().len(), scene.world.config()), (2, before.clone()));
     let told = scene.migrate(&["--to", "file"]);
     assert!(
         told.starts_with(
@@ -93,7 +75,7 @@ fn tokens_move_to_encrypted_files_and_back_and_the_config_file_says_so() {
         "client-secret:default: deleted from the old place\ntoken:default: deleted from the old place\n"
     ));
     assert!(scene.in_keyring().is_empty());
-    assert!(scene.config().contains("keyring = \"file\"") && scene.config().contains("# mine"));
+    assert!(scene.world.config().contains("keyring = \"file\"") && scene.world.config().contains("# mine"));
     scene.expect_served();
     assert_eq!(scene.world.status()["vault"]["kind"], "file");
     scene.migrate(&["--to", "os"]);
@@ -103,20 +85,20 @@ fn tokens_move_to_encrypted_files_and_back_and_the_config_file_says_so() {
 
 #[test]
 fn a_migration_that_was_interrupted_loses_nothing_and_is_run_again() {
-    let mut scene = Scene::new("keyring = \"os\"\n");
+    let mut scene = Scene::with_key("keyring = \"os\"\n");
     // The daemon dies in the midst of the copies, which wait for a keyring that is silent.
     scene.keyring.pause_keyring();
     let mut client = UnixStream::connect(scene.world.path("run/rally-cred/agent.sock")).unwrap();
     client.write_all(b"{\"v\":1,\"op\":\"move_items\",\"to\":\"file\",\"step\":\"copy\"}\n").unwrap();
     scene.daemon.kill();
     scene.keyring.resume_keyring();
-    assert!(!scene.config().contains("\"file\""));
+    assert!(!scene.world.config().contains("\"file\""));
     scene.expect_served();
     // It ended after the change of the config file, before anything was deleted.
     scene.migrate(&["--to", "file"]);
     scene.migrate(&["--to", "os"]);
     scene.world.client(&["keyring", "migrate", "--from", "os", "--to", "file", "--dry-run"], "").succeeded();
-    scene.world.configure(&scene.config().replace("keyring = \"os\"", "keyring = \"file\""));
+    scene.world.configure(&scene.world.config().replace("keyring = \"os\"", "keyring = \"file\""));
     scene.world.client(&["daemon", "reload"], "").succeeded();
     assert_eq!(scene.in_keyring(), BOTH);
     scene.migrate(&["--from", "os", "--to", "file"]);
@@ -128,8 +110,8 @@ fn a_migration_that_was_interrupted_loses_nothing_and_is_run_again() {
 
 #[test]
 fn where_the_new_place_cannot_be_used_nothing_is_changed() {
-    let scene = Scene::new("");
-    let before = scene.config();
+    let scene = Scene::with_key("");
+    let before = scene.world.config();
     fs::write(scene.world.path("the-key"), "short").unwrap();
     let failed = scene.world.client(&["keyring", "migrate", "--to", "file"], "");
     assert_eq!(failed.code, Some(7), "{failed:?}");
@@ -139,16 +121,15 @@ fn where_the_new_place_cannot_be_used_nothing_is_changed() {
         let refused = scene.world.client(&["keyring", "migrate", "--to", place], "");
         assert!(refused.code != Some(0) && refused.stderr.contains(told), "{place}: {refused:?}");
     }
-    assert_eq!((scene.in_keyring(), scene.config()), (BOTH.map(str::to_owned).into(), before));
+    assert_eq!((scene.in_keyring(), scene.world.config()), (BOTH.map(str::to_owned).into(), before));
 }
 
 #[test]
 fn a_passphrase_opens_the_encrypted_files_until_the_daemon_ends() {
     let (sandbox, world, _keyring) = world_with_keyring();
-    let text = fs::read_to_string(world.path("config/rally-cred/config.toml")).unwrap();
-    world.configure(&format!("keyring = \"file\"\n{text}"));
+    world.configure(&format!("keyring = \"file\"\n{}", world.config()));
     let mut daemon = world.start_daemon();
-    let locked = world.client(&["get", "--format", "token", "--interactive", "never"], "");
+    let locked = world.get();
     assert_eq!((locked.code, locked.remedy().as_str()), (Some(7), "rally-cred unlock"), "{locked:?}");
     let unlock = |passphrase: &str| world.client(&["unlock"], passphrase);
     assert_eq!(
@@ -165,12 +146,12 @@ fn a_passphrase_opens_the_encrypted_files_until_the_daemon_ends() {
     let line = format!("exec 3<{}; rally-cred unlock <&3", world.path("passphrase").display());
     let opened = world.run("sh", &["-c", &line], "").succeeded();
     assert_eq!(opened.stdout, "the encrypted files are open until the daemon ends\nunlocked\n");
-    world.client(&["get", "--format", "token", "--interactive", "never"], "").succeeded();
+    world.get().succeeded();
     assert_eq!(unlock("").succeeded().stdout, "unlocked\n", "nothing is asked that is known");
     // A lock is of memory; the key of the files is kept.
     world.client(&["lock"], "").succeeded();
     assert_eq!(unlock("").succeeded().stdout, "unlocked\n");
-    world.client(&["get", "--format", "token", "--interactive", "never"], "").succeeded();
+    world.get().succeeded();
 }
 
 /// A helper program that keeps items in files, writes down each call, and stops before one of them until it is let go.
@@ -212,13 +193,13 @@ struct Slow(Scene);
 
 impl Slow {
     fn new() -> Self {
-        let mut scene = Scene::new("keyring = \"os\"\n");
+        let mut scene = Scene::with_key("keyring = \"os\"\n");
         scene.world.stand_in("docker-credential-slow", HELPER);
         let mut slow = Self(scene);
         fs::create_dir_all(slow.path("items")).unwrap();
         slow.0.world.run("mkfifo", &[slow.path("go").to_str().unwrap()], "").succeeded();
         slow.forget_calls();
-        slow.0.restart();
+        slow.0.begin_anew();
         slow
     }
 
@@ -308,7 +289,7 @@ fn kill_at_each_call(from: &str, to: &str, what: Killed) {
     let is_to_helper = to != "os";
     let mut calls = 1;
     loop {
-        if scene.0.config().contains(&format!("keyring = \"{to}\"")) {
+        if scene.0.world.config().contains(&format!("keyring = \"{to}\"")) {
             scene.migrate(to, from);
         }
         let Some(again) = scene.killed_at(calls, (from, to), what) else { break };

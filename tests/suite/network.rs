@@ -177,12 +177,11 @@ fn a_portal_in_rallys_place_is_told_as_such_and_costs_nobody_a_grant() {
     ] {
         // A new daemon, which has failed at nothing yet and makes no pause.
         world.client(&["daemon", "restart"], "").succeeded();
-        let token = world.client(&["get", "--format", "token"], "").succeeded().stdout;
-        assert!(sandbox.revoke(token.trim()));
+        let token = world.token();
+        assert!(sandbox.revoke(&token));
         sandbox.fault(Endpoint::Token, fault, None);
-        let erase = format!("url={}\npassword={token}\n", sandbox.base_url());
-        world.client(&["erase"], &erase).succeeded();
-        let got = world.client(&["get", "--format", "token", "--interactive", "never"], "");
+        world.reject(sandbox.base_url(), &token);
+        let got = world.get();
         assert_eq!((got.code, got.stdout.as_str()), (Some(8), ""), "{why}: {got:?}");
         assert!(got.stderr.contains(why), "{why}: {got:?}");
         let told = format!("{} {}", got.stderr, world.client(&["status"], "").stdout);
@@ -190,9 +189,8 @@ fn a_portal_in_rallys_place_is_told_as_such_and_costs_nobody_a_grant() {
         // Once Rally itself answers, the grant that the portal seemed to refuse gives a new token.
         sandbox.clear_faults();
         world.client(&["daemon", "restart"], "").succeeded();
-        world.client(&["erase"], erase).succeeded();
-        let renewed = world.client(&["get", "--format", "token", "--interactive", "never"], "").succeeded();
-        assert_ne!(renewed.stdout, token, "{why}");
+        world.reject(sandbox.base_url(), &token);
+        assert_ne!(world.get().succeeded().stdout.trim_end(), token, "{why}");
     }
     assert_eq!(sandbox.counters().authorizations, authorizations);
     assert!(!world.log().contains("invalid_grant"), "{}", world.log());

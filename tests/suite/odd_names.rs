@@ -221,9 +221,9 @@ fn what_rally_says_steers_no_terminal_log_or_page() {
 
     let body = serde_json::json!({"error": "invalid_grant", "error_description": ODD});
     sandbox.fault(Endpoint::Token, says(body), None);
-    let token = world.client(&["get", "--format", "token"], "").stdout;
+    let token = world.token();
     sandbox.revoke_all();
-    world.client(&["erase"], format!("url={}\npassword={token}\n", sandbox.base_url())).succeeded();
+    world.reject(sandbox.base_url(), &token);
     let got = world.client(&["get", "--interactive", "never"], "");
     assert_eq!(got.code, Some(3), "{got:?}");
     check_ended("a get", &got);

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rally_cred_tests::sandbox::{Endpoint, Fault};
 
-use crate::sign_in::{question, sign_in, with_browser};
+use crate::sign_in::{sign_in, with_browser};
 
 /// Tells a copy of this program that it is alone in a network namespace.
 const ALONE: &str = "RALLY_CRED_ALONE_IN_NAMESPACE";
@@ -39,14 +39,13 @@ fn a_copy_of_this_program_loses_its_network() {
     world.set("RALLY_CRED_LOG", "debug");
     let _daemon = world.start_daemon();
     sign_in(&world, &sandbox);
-    let token = world.client(&["get", "--format", "token"], "").succeeded().stdout;
+    let token = world.token();
     assert!(!world.log().contains("the network is watched"), "nothing is held up yet");
 
     // The connection breaks as it does where the network does.
     sandbox.fault(Endpoint::Token, Fault::Drop, None);
-    sandbox.revoke(token.trim());
-    let credential = format!("{}\npassword={}\n\n", question(&sandbox).trim_end(), token.trim());
-    world.client(&["erase"], credential).succeeded();
+    sandbox.revoke(&token);
+    world.reject(sandbox.base_url(), &token);
     let refused = world.client(&["get", "--format", "token"], "");
     assert_eq!(refused.code, Some(8), "{refused:?}");
     world.logged("the network is watched");

@@ -18,8 +18,6 @@ use crate::{
 /// What a later version might write.
 const LATER: &str = r#"{"v":99,"everything":"is different"}"#;
 
-const GET: [&str; 5] = ["get", "--format", "token", "--interactive", "never"];
-
 /// Writes the config file of a user who keeps tokens there, before what it says of the profile.
 fn keep_in(world: &World, place: &str) {
     let text = world.config();
@@ -33,7 +31,7 @@ fn repair(world: &World, arguments: &[&str]) -> Ended {
 /// Whether the daemon that is started now serves a token without anybody's help.
 fn is_served(world: &World) -> bool {
     let _daemon = world.start_daemon();
-    world.client(&GET, "").code == Some(0)
+    world.get().code == Some(0)
 }
 
 /// A user with encrypted files, who is signed in by a daemon that has ended.
@@ -83,7 +81,7 @@ fn damaged_files_move_aside_by_the_command_that_their_error_names() {
     fs::write(scene.path("token%3Afuture"), "rally-cred 2\nwhatever").unwrap();
     assert_eq!(scene.play("name=old save=x name=default"), "saved");
     let _daemon = scene.world.start_daemon();
-    let got = scene.world.client(&GET, "");
+    let got = scene.world.get();
     assert_eq!((got.code, got.remedy().as_str()), (Some(7), "rally-cred keyring repair"), "{got:?}");
     assert!(scene.world.client(&["doctor"], "").stdout.contains("try: rally-cred keyring repair"));
     let before = scene.world.files();
@@ -110,14 +108,14 @@ fn damaged_files_move_aside_by_the_command_that_their_error_names() {
     assert!(repair(&scene.world, &[]).succeeded().stdout.ends_with("nothing needs repair\n"));
     assert!(scene.world.status()["profiles"][0].get("fault").is_none());
     sign_in(&scene.world, &scene.sandbox);
-    scene.world.client(&GET, "").succeeded();
+    scene.world.get().succeeded();
 }
 
 #[test]
 fn a_token_that_the_daemon_holds_takes_the_place_of_its_damaged_file() {
     let scene = Files::new();
     let mut daemon = scene.world.start_daemon();
-    scene.world.client(&GET, "").succeeded();
+    scene.world.get().succeeded();
     fs::write(scene.path("token%3Adefault"), "rubbish").unwrap();
     repair(&scene.world, &["default", "--yes"]).succeeded();
     assert_eq!(scene.aside(), ["token%3Adefault.1"]);
@@ -138,12 +136,12 @@ fn where_the_key_of_the_files_is_damaged_or_gone_they_stay_until_all_are_moved_a
             None => fs::remove_file(scene.path("key")).unwrap(),
         }
         let _daemon = scene.world.start_daemon();
-        let got = scene.world.client(&GET, "");
+        let got = scene.world.get();
         assert_eq!((got.code, got.remedy().as_str()), (Some(7), "rally-cred keyring repair"), "{got:?}");
         assert_eq!(fs::read(scene.path("token%3Adefault")).unwrap(), token);
         // A backup of the key brings everything back.
         fs::write(scene.path("key"), &key).unwrap();
-        scene.world.client(&GET, "").succeeded();
+        scene.world.get().succeeded();
     }
     fs::write(scene.path("key"), r#"{"v":2}"#).unwrap();
     let daemon = scene.world.start_daemon();
@@ -268,7 +266,7 @@ fn of_several_items_the_newest_is_kept() {
     let told = repair(&world, &["--yes"]).succeeded().stdout;
     assert!(told.ends_with("token:default: there several times; all but the newest are deleted\n"), "{told}");
     assert_eq!(in_keyring(&world, "token:default"), [newest]);
-    world.client(&GET, "").succeeded();
+    world.get().succeeded();
 }
 
 /// A key's name is this process's, since the kernel's keyring is that of whoever runs the tests; nothing but this

@@ -83,6 +83,35 @@ pub(crate) fn signed_in_with_keyring() -> (Sandbox, World, KeyringSession, Runni
     (sandbox, world, keyring, daemon)
 }
 
+/// A user who is signed in, with a keyring and a daemon. Fields are dropped in this order.
+pub(crate) struct Scene {
+    pub(crate) daemon: Running,
+    pub(crate) world: World,
+    pub(crate) keyring: KeyringSession,
+    pub(crate) sandbox: Sandbox,
+}
+
+impl Scene {
+    /// In a world that is prepared so.
+    pub(crate) fn after(prepare: impl FnOnce(&mut World)) -> Self {
+        let (sandbox, mut world, keyring) = world_with_keyring();
+        prepare(&mut world);
+        let daemon = world.start_daemon();
+        sign_in(&world, &sandbox);
+        Self { daemon, world, keyring, sandbox }
+    }
+
+    /// Kills the daemon without a warning.
+    pub(crate) fn crash(&mut self) {
+        self.daemon.kill();
+    }
+
+    /// Starts another daemon.
+    pub(crate) fn restart(&mut self) {
+        self.daemon = self.world.start_daemon();
+    }
+}
+
 /// Signs in, as a person with the client secret on standard input.
 pub(crate) fn sign_in(world: &World, sandbox: &Sandbox) {
     let login = log_in(world, sandbox).succeeded();

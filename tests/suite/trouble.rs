@@ -299,7 +299,7 @@ fn a_damaged_record_is_told_and_the_next_login_mends_it() {
     let (sandbox, world, keyring) = world_with_keyring();
     plant_record(&keyring, &world, "{\"v\":1,\"access_tok");
     let _daemon = world.start_daemon();
-    let got = world.client(&["get", "--format", "token", "--interactive", "never"], "");
+    let got = world.get();
     expect(&got, 3, "no sign-in", "rally-cred login");
     assert!(got.stderr.contains("damaged"), "{got:?}");
     sign_in(&world, &sandbox);

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::Sandbox;
-use rally_cred_tests::world::{self, Ended, Running, World};
+use rally_cred_tests::world::{self, Running, World};
 
-use crate::sign_in::{question, sign_in, signed_in_with_keyring, with_browser};
+use crate::sign_in::{sign_in, signed_in_with_keyring, with_browser};
 
 #[test]
 fn a_get_that_waits_for_a_locked_keyring_is_answered_once_it_is_unlocked() {
@@ -67,22 +67,18 @@ fn signed_in_at_the_users_bus() -> (Sandbox, World, KeyringSession, Running) {
     (sandbox, world, keyring, daemon)
 }
 
-fn get(world: &World) -> Ended {
-    world.client(&["get", "--format", "token", "--interactive", "never"], "")
-}
-
 #[test]
 fn a_bus_that_ends_and_comes_again_at_its_place_is_found_without_a_restart() {
     let (_sandbox, world, mut keyring, _daemon) = signed_in_at_the_users_bus();
-    let token = get(&world).succeeded();
+    let token = world.get().succeeded();
     // What was connected to the old bus reads by the new one.
     keyring.restart_bus_at(&world.path("run/bus"));
     world.client(&["lock"], "").succeeded();
     world.client(&["unlock"], "").succeeded();
-    assert_eq!(get(&world), token);
+    assert_eq!(world.get(), token);
     // While there is none, what is in memory is given out.
     keyring.kill_bus();
-    assert_eq!(get(&world), token);
+    assert_eq!(world.get(), token);
     // What is to be saved is saved when the bus is there again, though nobody asks for anything.
     world.client(&["store"], CREDENTIAL).succeeded();
     keyring.restart_bus_at(&world.path("run/bus"));
@@ -92,12 +88,11 @@ fn a_bus_that_ends_and_comes_again_at_its_place_is_found_without_a_restart() {
 #[test]
 fn a_renewal_that_waits_for_a_locked_keyring_is_saved_by_way_of_the_next_bus_if_that_one_ends() {
     let (sandbox, world, mut keyring, _daemon) = signed_in_at_the_users_bus();
-    let old = get(&world).succeeded().stdout;
+    let old = world.get().succeeded().stdout;
     keyring.lock();
     assert!(sandbox.revoke(old.trim()));
-    let refused = format!("{}\npassword={}\n\n", question(&sandbox).trim_end(), old.trim_end());
-    world.client(&["erase"], refused).succeeded();
-    let new = get(&world).succeeded().stdout;
+    world.reject(sandbox.base_url(), old.trim_end());
+    let new = world.get().succeeded().stdout;
     assert_ne!(new, old);
     keyring.restart_bus_at(&world.path("run/bus"));
     while !kept(&keyring, "token:default").contains(new.trim()) {}
@@ -106,12 +101,12 @@ fn a_renewal_that_waits_for_a_locked_keyring_is_saved_by_way_of_the_next_bus_if_
 #[test]
 fn a_bus_at_another_place_is_not_found_and_the_error_names_the_old_one_and_what_helps() {
     let (_sandbox, mut world, mut keyring, mut daemon) = signed_in_at_the_users_bus();
-    let token = get(&world).succeeded();
+    let token = world.get().succeeded();
     keyring.restart_bus_at(&world.path("run/bus-of-another-session"));
-    assert_eq!(get(&world), token, "it is in memory");
+    assert_eq!(world.get(), token, "it is in memory");
     world.client(&["lock"], "").succeeded();
     world.client(&["unlock"], "");
-    let lost = get(&world);
+    let lost = world.get();
     assert_eq!((lost.code, lost.stdout.as_str()), (Some(3), ""), "{lost:?}");
     assert!(
         lost.remedy().starts_with("rally-cred daemon restart, in a terminal of your desktop"),
@@ -124,7 +119,7 @@ fn a_bus_at_another_place_is_not_found_and_the_error_names_the_old_one_and_what_
     world.join(&keyring);
     world.client(&["daemon", "restart"], "").succeeded();
     daemon.wait();
-    assert_eq!(get(&world), token);
+    assert_eq!(world.get(), token);
 }
 
 fn is_kept(keyring: &KeyringSession, account: &str) -> bool {

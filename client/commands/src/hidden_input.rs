@@ -10,7 +10,9 @@ pub(crate) use unix::{hide, read_line};
 #[cfg(unix)]
 mod unix {
     use std::io::{self, Read, Write};
-    use std::sync::{Mutex, Once, PoisonError, mpsc};
+    use std::sync::{Mutex, Once, mpsc};
+
+    use rally_cred_proto::unpoisoned;
     use std::{fs::File, thread};
 
     use rustix::process::{getpgrp, getsid};
@@ -83,7 +85,7 @@ mod unix {
             let mut now = before.clone();
             now.local_modes.remove(LocalModes::ECHO);
             now.local_modes.insert(shown);
-            let mut terminal = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut terminal = unpoisoned(&TERMINAL);
             tcsetattr(&device, when, &now)?;
             *terminal = Some(Terminal { device, before, now, prompt: prompt.to_owned(), farewell });
             Ok(Self)
@@ -92,7 +94,7 @@ mod unix {
 
     impl Drop for Hidden {
         fn drop(&mut self) {
-            if let Some(terminal) = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            if let Some(terminal) = unpoisoned(&TERMINAL).take() {
                 terminal.set(&terminal.before);
             }
         }
@@ -135,7 +137,7 @@ mod unix {
         if signal == SIGTSTP && getsid(None).is_ok_and(|session| session == getpgrp()) {
             return;
         }
-        let mut terminal = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut terminal = unpoisoned(&TERMINAL);
         if let Some(terminal) = &mut *terminal {
             terminal.set(&terminal.before);
             match terminal.farewell {

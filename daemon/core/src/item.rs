@@ -1,14 +1,17 @@
 //! What is known of an item in the vault: whether it is up to date, and the write that brings it up to date. One write
 //! runs at a time, and only where the item is as believed, since another daemon may use the same keyring.
-//! Does not: know what the item is for, or order the write (its owner does).
-//! Used by: the account, for the token and for the client secret.
+//! Does not: know what the item is for, or when it is to be read.
+//! Used by: the account, for the token and for the client secret, and gateways.
 
 use rally_cred_proto::Secret;
 
 use crate::{
     event::Epoch,
+    jobs::Owner,
+    policy,
+    step::Step,
     time::{Tick, Wall},
-    vault::{Changed, VaultTrouble, is_same},
+    vault::{Change, Changed, ItemKey, VaultTrouble, is_same},
 };
 
 #[derive(Debug, Default)]
@@ -123,29 +126,23 @@ impl Item {
         }
     }
 
-    /// Orders the item to hold this text, or to go. Unless a write is under way, `begin` starts one; it is given what
-    /// the item must hold before, and the text.
-    pub(crate) fn order(
-        &mut self,
-        text: Option<Secret>,
-        begin: impl FnOnce(Option<Secret>, Option<Secret>) -> Epoch,
-    ) {
+    /// Orders the item to hold this text, or to go, unless a write is under way.
+    pub(crate) fn order(&mut self, step: &mut Step<'_>, owner: Owner, key: ItemKey, text: Option<Secret>) {
         if let Keeping::Writing { is_outdated, .. } = &mut self.keeping {
             *is_outdated = true;
             return;
         }
-        let epoch = begin(self.believed.clone(), text.clone());
+        let epoch = step.change(owner, Change { key, from: self.believed.clone(), to: text.clone() });
         self.keeping = Keeping::Writing { epoch, text, is_outdated: false };
     }
 
-    /// Takes the outcome of a write; `None` if it is not the one under way. `lasts`: whether the vault outlives the
-    /// daemon.
+    /// Takes the outcome of a write; `None` if it is not the one under way. `is_shared`: other daemons wait for it.
     pub(crate) fn written(
         &mut self,
+        step: &mut Step<'_>,
         epoch: Epoch,
         outcome: Result<Changed, VaultTrouble>,
-        lasts: bool,
-        retry_at: impl FnOnce(u32) -> Tick,
+        is_shared: bool,
     ) -> Option<Written> {
         let Keeping::Writing { epoch: own, text, is_outdated } = &mut self.keeping else { return None };
         if *own != epoch {
@@ -159,6 +156,7 @@ impl Item {
                 Written::Outdated
             }
             Ok(Changed::Done) => {
+                let lasts = !step.keyring.is_memory();
                 *self = Self { keeping: Keeping::Yes { lasts }, ..Self::default() };
                 Written::Done
             }
@@ -173,7 +171,7 @@ impl Item {
             }
             Ok(Changed::Conflict(_)) => {
                 self.conflicts = 0;
-                self.retry(false, retry_at);
+                self.retry(step, is_shared, false);
                 Written::Failed(VaultTrouble::Failed("another program keeps changing the item".to_owned()))
             }
             Err(trouble) => {
@@ -182,7 +180,7 @@ impl Item {
                     self.unsure.truncate(MOST_UNSURE - 1);
                     self.unsure.insert(0, text);
                 }
-                self.retry(trouble.awaits_person(), retry_at);
+                self.retry(step, is_shared, trouble.awaits_person());
                 Written::Failed(trouble)
             }
         })
@@ -198,8 +196,9 @@ impl Item {
     }
 
     /// Leaves the item alone for a while. `awaits_unlock`: or until the vault is unlocked, or comes.
-    pub(crate) fn retry(&mut self, awaits_unlock: bool, retry_at: impl FnOnce(u32) -> Tick) {
+    pub(crate) fn retry(&mut self, step: &mut Step<'_>, is_shared: bool, awaits_unlock: bool) {
         self.failures += 1;
-        self.keeping = Keeping::Retry { at: retry_at(self.failures), awaits_unlock };
+        let at = step.now.tick + policy::save_again(self.failures, is_shared, step.dice);
+        self.keeping = Keeping::Retry { at, awaits_unlock };
     }
 }

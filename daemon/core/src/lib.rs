@@ -5,6 +5,7 @@
 mod account;
 pub mod also;
 pub mod answer;
+mod brake;
 mod broker;
 pub mod dice;
 pub mod event;

@@ -7,10 +7,7 @@ use rally_cred_proto::{
     message::{Waiting, WaitingOn},
 };
 
-use crate::{
-    event::{AskId, Effect},
-    step::Step,
-};
+use crate::{event::AskId, step::Step};
 
 /// Nothing is handed out until the user unlocks.
 pub(crate) fn locked() -> Fault {
@@ -25,5 +22,5 @@ pub(crate) fn tell_waiting(step: &mut Step<'_>, id: AskId, whose: &str) {
 /// Tells a client what it waits for.
 pub(crate) fn tell_waiting_on(step: &mut Step<'_>, id: AskId, whose: &str, on: WaitingOn) {
     let waiting = Waiting { profile: whose.to_owned(), on };
-    step.effects.push(Effect::Tell(id, Event::Waiting(waiting)));
+    step.tell(id, Event::Waiting(waiting));
 }

@@ -115,7 +115,7 @@ const LEAST_VALIDITY: i64 = 60;
 /// This many reports or refusals in a row cost nothing.
 const FREE: u32 = 3;
 
-/// First pause before the network may end another pause early; doubles up to [`LONGEST_REST`].
+/// First pause before word of the network or the vault counts again; doubles up to [`LONGEST_REST`].
 const FIRST_EARLY_PAUSE: Ticks = Ticks::seconds(10);
 
 /// First pause after a wrong report; doubles up to [`LONGEST_REPORT_PAUSE`].
@@ -202,10 +202,10 @@ pub fn backoff(failures: u32, retry: Retry, dice: &mut dyn Dice) -> Ticks {
     }
 }
 
-/// How long after the network has ended `early` pauses in a row it ends no further one. The first few cost nothing: a
-/// machine that wakes hears of it, then of an address and then of a route.
-pub fn early_pause(early: u32) -> Ticks {
-    match early.checked_sub(FREE - 1).filter(|more| *more > 0) {
+/// How long word of the network or the vault does not count after it counted so many times in a row. The first few cost
+/// nothing: a machine that wakes hears of it, then of an address and then of a route.
+pub fn early_pause(times: u32) -> Ticks {
+    match times.checked_sub(FREE - 1).filter(|more| *more > 0) {
         Some(more) => doubled(FIRST_EARLY_PAUSE, more, LONGEST_REST),
         None => Ticks(0),
     }

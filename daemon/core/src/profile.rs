@@ -86,13 +86,12 @@ const RALLY_PATHS: [&str; 3] = ["/slm/", "/analytics/", "/apps/"];
 
 /// How the user is notified that a sign-in is needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Notify {
     /// By a desktop notification.
     #[default]
     Desktop,
-    /// By this program, by its name or whole path, without a shell. It finds the details in its environment.
-    Command { program: PathBuf, arguments: Vec<String> },
+    /// By this program, which finds the details in its environment.
+    Command(CommandLine),
     /// Not at all.
     Off,
 }
@@ -226,11 +225,6 @@ impl Keyring {
         self.can_be_watched() || self.is_opened_by_a_person()
     }
 
-    /// Whether memory may stand in while the place does not answer.
-    pub fn may_use_memory(&self) -> bool {
-        *self == Self::Auto
-    }
-
     /// Whether the place is the daemon's own memory, which no other daemon sees and no restart survives.
     pub fn is_memory(&self) -> bool {
         *self == Self::Memory
@@ -253,7 +247,7 @@ impl Keyring {
 
     /// Whether a sign-in is done only once the place keeps its token.
     pub fn must_keep(&self) -> bool {
-        !self.may_use_memory() && !self.is_memory()
+        !matches!(self, Self::Auto | Self::Memory)
     }
 }
 
@@ -331,10 +325,9 @@ pub struct CommandLine {
 
 /// A source of the client secret outside the vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum SecretSource {
-    /// What a program, by its name or whole path, prints; no shell reads its arguments.
-    Command { program: PathBuf, arguments: Vec<String> },
+    /// What a program prints.
+    Command(CommandLine),
     /// The first line of a file.
     File(PathBuf),
 }

@@ -71,7 +71,7 @@ impl StaticCredentials {
     fn ask(&mut self, step: &mut Step<'_>, server: Server, waiting: Waiting) {
         if step.is_locked {
             if !matches!(waiting.wants, Wants::Get { .. }) {
-                return step.reply(waiting.id, Reply::Error(locked()));
+                return step.refuse(waiting.id, locked());
             }
             tell_waiting(step, waiting.id, &server.name());
         }

@@ -6,13 +6,13 @@
 use std::collections::VecDeque;
 
 use rally_cred_proto::{
-    Event, Fault, FaultKind, Reply, Secret,
+    Fault, FaultKind, Reply, Secret,
     git::Credential,
     message::{StaticCredential, WaitingOn},
 };
 
 use super::{
-    event::{AskId, Effect, Epoch, Outcome},
+    event::{AskId, Epoch, Outcome},
     jobs::Owner,
     lock::{locked, tell_waiting, tell_waiting_on},
     record::{self, Decoded},
@@ -202,7 +202,7 @@ impl HostStore {
         if let Some(writing) = &mut self.writing
             && let Some((id, _)) = writing.ask.take_if(|(_, deadline)| is_meant(*deadline))
         {
-            step.reply(id, Reply::Error(fault.clone()));
+            step.refuse(id, fault.clone());
         }
     }
 
@@ -306,9 +306,7 @@ impl HostStore {
             Known::Held(held) => Some(Box::new(held.record)),
             Known::Unread => None,
         };
-        let key = self.key();
-        let epoch = step.begin(self.owner(), |epoch| Effect::Load(epoch, key));
-        self.known = Known::Loading { epoch, was };
+        self.known = Known::Loading { epoch: step.load(self.owner(), self.key()), was };
     }
 
     fn answer_get(&self, step: &mut Step<'_>, id: AskId, found: Option<Credential>) {
@@ -321,7 +319,7 @@ impl HostStore {
         let Known::Held(held) = &self.known else { return };
         let text = record::encode(&held.record).filter(|_| !held.record.is_empty());
         let change = Change { key: self.key(), from: held.text.clone(), to: text.clone() };
-        let epoch = step.begin(self.owner(), |epoch| Effect::Change(epoch, change));
+        let epoch = step.change(self.owner(), change);
         self.writing = Some(Writing { epoch, ask, text, again });
     }
 
@@ -342,7 +340,7 @@ impl HostStore {
                     format!("run that version, or take {} out of the keyring", self.key().account()),
                 )),
             },
-            Err(trouble) if trouble.is_missing() && step.keyring.may_use_memory() => {
+            Err(trouble) if trouble.leaves_memory(&step.keyring) => {
                 // What was read from it is all there is now.
                 if let Some(mut was) = was {
                     was.put_all(std::mem::take(&mut self.unkept));
@@ -405,21 +403,21 @@ impl HostStore {
                     let found = self.unkept.find(step.now.wall, &wanted, takes_authtype).cloned();
                     if found.is_none() {
                         // The keyring may have it.
-                        step.effects.push(Effect::Tell(id, Event::Notice(trouble.fault())));
+                        step.notice(id, trouble.fault());
                     }
                     self.answer_get(step, id, found);
                 }
                 Wants::Store(entry) => {
                     if self.unkept.put(entry) {
                         let notice = self.in_memory_only(trouble);
-                        step.effects.push(Effect::Tell(id, Event::Notice(notice)));
+                        step.notice(id, notice);
                     }
                     step.reply(id, Reply::Done);
                 }
                 Wants::Erase(wanted) => {
                     self.unkept.remove(&wanted);
                     // The keyring may have it.
-                    step.effects.push(Effect::Tell(id, Event::Notice(trouble.fault())));
+                    step.notice(id, trouble.fault());
                     step.reply(id, Reply::Done);
                 }
             }
@@ -453,22 +451,21 @@ impl HostStore {
                 }
             }
             Err(trouble) => {
-                if trouble.is_missing()
-                    && step.keyring.may_use_memory()
+                if trouble.leaves_memory(&step.keyring)
                     && let Known::Held(held) = &self.known
                 {
                     // The keyring left between read and write: what is held is all there is.
                     self.unkept = held.record.clone();
                     if let Some((id, _)) = ask {
                         let notice = self.in_memory_only(trouble);
-                        step.effects.push(Effect::Tell(id, Event::Notice(notice)));
+                        step.notice(id, notice);
                         step.reply(id, Reply::Done);
                     }
                 } else {
                     let fault = trouble.fault();
                     step.recovered(&self.server.name(), &fault);
                     if let Some((id, _)) = ask {
-                        step.reply(id, Reply::Error(fault));
+                        step.refuse(id, fault);
                     }
                     // It is served from memory, and goes to the vault with the next read.
                     if let Again::Keep(record) = again {
@@ -508,9 +505,9 @@ fn is_refusal<T>(outcome: &Result<T, VaultTrouble>) -> bool {
 fn refuse(step: &mut Step<'_>, waiting: &Waiting, fault: &Fault) {
     match waiting.wants {
         Wants::Get { .. } => {
-            step.effects.push(Effect::Tell(waiting.id, Event::Notice(fault.clone())));
+            step.notice(waiting.id, fault.clone());
             step.reply(waiting.id, Reply::NoMatch);
         }
-        Wants::Store(_) | Wants::Erase(_) => step.reply(waiting.id, Reply::Error(fault.clone())),
+        Wants::Store(_) | Wants::Erase(_) => step.refuse(waiting.id, fault.clone()),
     }
 }

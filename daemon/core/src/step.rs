@@ -2,7 +2,7 @@
 //! Does not: decide.
 //! Used by: the broker, which makes one for each event, and whatever decides.
 
-use rally_cred_proto::{Fault, Reply};
+use rally_cred_proto::{Event, Fault, Reply};
 
 use super::{
     dice::Dice,
@@ -10,6 +10,7 @@ use super::{
     jobs::{Jobs, Owner},
     profile::Keyring,
     time::{Now, Wall},
+    vault::{Change, ItemKey},
     waiter::Waiter,
 };
 
@@ -39,6 +40,14 @@ impl Step<'_> {
         epoch
     }
 
+    pub(super) fn load(&mut self, owner: Owner, key: ItemKey) -> Epoch {
+        self.begin(owner, |epoch| Effect::Load(epoch, key))
+    }
+
+    pub(super) fn change(&mut self, owner: Owner, change: Change) -> Epoch {
+        self.begin(owner, |epoch| Effect::Change(epoch, change))
+    }
+
     /// Shows the browser how the sign-in ended, and closes its listener.
     pub(super) fn end_listening(&mut self, epoch: Epoch, page: Page) {
         self.jobs.end(epoch);
@@ -47,6 +56,27 @@ impl Step<'_> {
 
     pub(super) fn reply(&mut self, id: AskId, reply: Reply) {
         self.effects.push(Effect::Reply(id, reply));
+    }
+
+    pub(super) fn refuse(&mut self, id: AskId, fault: Fault) {
+        self.reply(id, Reply::Error(fault));
+    }
+
+    pub(super) fn reply_all(&mut self, ids: impl IntoIterator<Item = AskId>, reply: &Reply) {
+        ids.into_iter().for_each(|id| self.reply(id, reply.clone()));
+    }
+
+    pub(super) fn refuse_all(&mut self, ids: impl IntoIterator<Item = AskId>, fault: &Fault) {
+        self.reply_all(ids, &Reply::Error(fault.clone()));
+    }
+
+    /// Sends what comes before the reply.
+    pub(super) fn tell(&mut self, id: AskId, event: Event) {
+        self.effects.push(Effect::Tell(id, event));
+    }
+
+    pub(super) fn notice(&mut self, id: AskId, fault: Fault) {
+        self.tell(id, Event::Notice(fault));
     }
 
     pub(super) fn log(&mut self, profile: &str, step: GrantStep) {

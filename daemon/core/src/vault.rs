@@ -4,7 +4,10 @@
 
 use rally_cred_proto::{Fault, FaultKind, Secret, native};
 
-use crate::{answer::Retry, profile::kv2::ServerTrouble};
+use crate::{
+    answer::Retry,
+    profile::{Keyring, kv2::ServerTrouble},
+};
 
 /// Names one item in the vault.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,9 +128,14 @@ impl From<ServerTrouble> for VaultTrouble {
 }
 
 impl VaultTrouble {
-    /// Whether nothing on this machine can keep secrets now, so that memory may stand in.
+    /// Whether nothing on this machine can keep secrets now.
     pub const fn is_missing(&self) -> bool {
         matches!(self, Self::Missing(_) | Self::NoKeyring { .. } | Self::NoCollection)
+    }
+
+    /// Whether memory stands in, since the configuration leaves the place open.
+    pub fn leaves_memory(&self, keyring: &Keyring) -> bool {
+        self.is_missing() && *keyring == Keyring::Auto
     }
 
     /// Whether it ends once a person unlocks the vault, or starts or makes one.

@@ -52,6 +52,10 @@ pub(crate) enum Wants {
 }
 
 impl Waiter {
+    pub(crate) fn is_get(&self) -> bool {
+        matches!(self.wants, Wants::Get { .. })
+    }
+
     pub(crate) fn is_login(&self) -> bool {
         matches!(self.wants, Wants::Login { .. })
     }

@@ -7,12 +7,12 @@ use std::{
     collections::BTreeSet,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use rally_cred_proto::Secret;
+use rally_cred_proto::{Secret, unpoisoned};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType,
@@ -169,7 +169,7 @@ struct Leaf {
 
 impl Leaf {
     fn at(&self, now: SystemTime) -> Option<Arc<CertifiedKey>> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = unpoisoned(&self.held);
         if let Some((made, leaf)) = &*held {
             // Not in a time before it was made either: a clock that was set back makes it one that is not valid yet.
             if now.duration_since(*made).is_ok_and(|age| age < LEAF_LIFE / 2) {

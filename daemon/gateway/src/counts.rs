@@ -3,9 +3,11 @@
 //! Used by: `server`, `forward` and `tunnel`, which count; the daemon's `status`.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
+
+use rally_cred_proto::unpoisoned;
 
 /// What a gateway has done since it was opened, for `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +54,7 @@ pub(crate) struct Present {
 
 impl Tally {
     pub(crate) fn failed(&self, reason: &str) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        *unpoisoned(&self.last_error) = Some(reason.to_owned());
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -66,7 +68,7 @@ impl Tally {
             up: up.load(Relaxed),
             down: down.load(Relaxed),
             renewals: renewals.load(Relaxed),
-            last_error: last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            last_error: unpoisoned(last_error).clone(),
         }
     }
 }

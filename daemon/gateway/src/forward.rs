@@ -5,7 +5,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -17,7 +17,7 @@ use hyper::{
     header::HOST,
     http::request::Parts,
 };
-use rally_cred_proto::{Fault, FaultKind};
+use rally_cred_proto::{Fault, FaultKind, unpoisoned};
 
 use crate::{
     admit::Way,
@@ -262,7 +262,7 @@ impl Forward {
     }
 
     fn verdicts(&self) -> std::sync::MutexGuard<'_, Verdicts> {
-        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(&self.verdicts)
     }
 }
 

@@ -4,12 +4,14 @@
 
 use std::{
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::turns::{Busy, Limits, Ticket, Turn, Turns};
+
+use rally_cred_proto::unpoisoned;
 
 /// The queue of the requests for one user of Rally, which all gateways for that user share. `K` names a key.
 pub(crate) struct Queue<K>(Arc<Mutex<Inner<K>>>);
@@ -76,7 +78,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner<K>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(&self.0)
     }
 
     fn end(&self, lasted: std::time::Duration) {

@@ -5,7 +5,7 @@
 use std::{
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker, ready},
 };
 
@@ -14,7 +14,7 @@ use hyper::{
     HeaderMap,
     body::{Body, Bytes, Frame, SizeHint},
 };
-use rally_cred_proto::Secret;
+use rally_cred_proto::{Secret, unpoisoned};
 
 use crate::{
     counts::{Tally, add_bytes},
@@ -140,7 +140,7 @@ impl Outgoing {
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(&self.0)
     }
 }
 

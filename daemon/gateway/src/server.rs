@@ -21,7 +21,7 @@ use hyper::{
     upgrade::OnUpgrade,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rally_cred_proto::{Fault, FaultKind, Origin, Secret, neighbour::Neighbour};
+use rally_cred_proto::{Fault, FaultKind, Origin, Secret, neighbour::Neighbour, unpoisoned};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -293,7 +293,7 @@ impl Handover {
     }
 
     fn onward(&self) -> MutexGuard<'_, Option<(OnUpgrade, Onward)>> {
-        self.onward.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(&self.onward)
     }
 }
 

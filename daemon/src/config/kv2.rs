@@ -29,27 +29,12 @@ pub(super) fn parse(source: &Source<'_>, entry: &Entry<'_>) -> Result<Kv2, Fault
     // Its address is replaced below, or the table is refused.
     let mut kv2 = Kv2::new(Address::Socket(PathBuf::new()));
     for value in source.entries(source.table(entry)?) {
-        let token = match value.key {
-            "address" => {
-                address = Some(parse_address(source, source.text(&value)?)?);
-                continue;
-            }
-            "mount" => {
-                kv2.mount = parse_path(source, &value)?;
-                continue;
-            }
-            "path" => {
-                kv2.path = parse_path(source, &value)?;
-                continue;
-            }
-            "namespace" => {
-                kv2.namespace = Some(parse_path(source, &value)?);
-                continue;
-            }
-            "ca_file" => {
-                kv2.ca_file = Some(parse_file(source, "ca_file", source.text(&value)?)?);
-                continue;
-            }
+        match value.key {
+            "address" => address = Some(parse_address(source, source.text(&value)?)?),
+            "mount" => kv2.mount = parse_path(source, &value)?,
+            "path" => kv2.path = parse_path(source, &value)?,
+            "namespace" => kv2.namespace = Some(parse_path(source, &value)?),
+            "ca_file" => kv2.ca_file = Some(parse_file(source, "ca_file", source.text(&value)?)?),
             "mode" => {
                 let text = source.text(&value)?;
                 (kv2.is_read_only, kv2.has_reader_items) = match text.text {
@@ -62,46 +47,16 @@ pub(super) fn parse(source: &Source<'_>, entry: &Entry<'_>) -> Result<Kv2, Fault
                             .remedy("write \"renew\", \"renew-and-publish\" or \"read-only\""));
                     }
                 };
-                continue;
             }
-            "token_file" => {
-                let text = source.text(&value)?;
-                let path = from_home(text.text).filter(|path| path.is_absolute()).ok_or_else(|| {
-                    source
-                        .broken(text.at, "`token_file` is not an absolute path")
-                        .remedy("write the whole path, or begin it with ~/")
-                })?;
-                ServerToken::Source(SecretSource::File(path))
+            _ => {
+                let token = parse_token(source, &value)?
+                    .ok_or_else(|| source.unknown(&value, KEYS, super::TOP_KEYS, "the top of the file"))?;
+                if kv2.token.replace(token).is_some() {
+                    return Err(source.broken(value.at, "[kv2] names two tokens").remedy(
+                        "keep one of `token_file`, `token_command`, `token_credential` and `token_env`",
+                    ));
+                }
             }
-            "token_command" => {
-                let (program, arguments) = parse_command(source, &value)?;
-                ServerToken::Source(SecretSource::Command { program, arguments })
-            }
-            "token_credential" => {
-                let text = source.text(&value)?;
-                let folder = env::var_os(CREDENTIALS).map(PathBuf::from);
-                let path = folder.filter(|_| !text.text.contains('/')).map(|folder| folder.join(text.text));
-                let path = path.ok_or_else(|| {
-                    source
-                        .broken(text.at, "`token_credential` names no credential of this service")
-                        .why(native!(
-                            format!("systemd sets {CREDENTIALS} for a service with LoadCredential="),
-                            windows: format!("{CREDENTIALS} names the folder that it would be in")
-                        ))
-                        .remedy(native!(
-                            format!("add LoadCredential={} to the unit", text.text),
-                            windows: "name a file instead"
-                        ))
-                })?;
-                ServerToken::Source(SecretSource::File(path))
-            }
-            "token_env" => ServerToken::Variable(source.text(&value)?.text.to_owned()),
-            _ => return Err(source.unknown(&value, KEYS, super::TOP_KEYS, "the top of the file")),
-        };
-        if kv2.token.replace(token).is_some() {
-            return Err(source
-                .broken(value.at, "[kv2] names two tokens")
-                .remedy("keep one of `token_file`, `token_command`, `token_credential` and `token_env`"));
         }
     }
     let address = address.ok_or_else(|| {
@@ -110,6 +65,35 @@ pub(super) fn parse(source: &Source<'_>, entry: &Entry<'_>) -> Result<Kv2, Fault
             .remedy("add address = \"https://…\", the server, or \"unix:/…\", the socket of its proxy")
     })?;
     Ok(Kv2 { address, ..kv2 })
+}
+
+/// Where the server's token is; `None` if the key is not about that.
+fn parse_token(source: &Source<'_>, entry: &Entry<'_>) -> Result<Option<ServerToken>, Fault> {
+    let source = match entry.key {
+        "token_file" => SecretSource::File(parse_file(source, entry.key, source.text(entry)?)?),
+        "token_command" => SecretSource::Command(parse_command(source, entry)?),
+        "token_credential" => SecretSource::File(parse_credential(source, source.text(entry)?)?),
+        "token_env" => return Ok(Some(ServerToken::Variable(source.text(entry)?.text.to_owned()))),
+        _ => return Ok(None),
+    };
+    Ok(Some(ServerToken::Source(source)))
+}
+
+fn parse_credential(source: &Source<'_>, text: Text<'_>) -> Result<PathBuf, Fault> {
+    let folder = env::var_os(CREDENTIALS).map(PathBuf::from);
+    let path = folder.filter(|_| !text.text.contains('/')).map(|folder| folder.join(text.text));
+    path.ok_or_else(|| {
+        source
+            .broken(text.at, "`token_credential` names no credential of this service")
+            .why(native!(
+                format!("systemd sets {CREDENTIALS} for a service with LoadCredential="),
+                windows: format!("{CREDENTIALS} names the folder that it would be in")
+            ))
+            .remedy(native!(
+                format!("add LoadCredential={} to the unit", text.text),
+                windows: "name a file instead"
+            ))
+    })
 }
 
 fn parse_address(source: &Source<'_>, text: Text<'_>) -> Result<Address, Fault> {

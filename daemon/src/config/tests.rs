@@ -100,11 +100,9 @@ fn every_key_is_read() {
     assert_eq!(work.ca_file.as_deref(), Some(Path::new("/etc/ca.pem")));
     let home = directories::BaseDirs::new().unwrap().home_dir().to_owned();
     assert_eq!(config.profiles["B_2-x"].ca_file, Some(home.join("ca.pem")));
-    let command = SecretSource::Command {
-        program: home.join("bin/secret"),
-        arguments: vec!["show".to_owned(), "rally".to_owned()],
-    };
-    assert_eq!(work.client_secret_source, Some(command));
+    let arguments = vec!["show".to_owned(), "rally".to_owned()];
+    let command = CommandLine { program: home.join("bin/secret"), arguments };
+    assert_eq!(work.client_secret_source, Some(SecretSource::Command(command)));
     let header_for = |server| {
         let header = work.header_for(&Origin::from_uri(server).unwrap());
         header.map(|header| (header.name(), header.scheme()))
@@ -191,9 +189,9 @@ fn another_profiles_rally_is_no_further_server_and_two_profiles_may_share_one() 
 
 #[test]
 fn a_person_is_told_by_the_desktop_by_a_program_or_not_at_all() {
-    let command = |words: &[&str]| Notify::Command {
-        program: words[0].into(),
-        arguments: words[1..].iter().map(|word| (*word).to_owned()).collect(),
+    let command = |words: &[&str]| {
+        let arguments = words[1..].iter().map(|word| (*word).to_owned()).collect();
+        Notify::Command(CommandLine { program: words[0].into(), arguments })
     };
     for (text, expected) in [
         ("notify = \"desktop\"", Notify::Desktop),
@@ -567,7 +565,7 @@ fn the_file_for_the_client_secret_is_for_profiles_without_a_command() {
     config.use_client_secret_file(Path::new("/run/secret"));
     let source = |name: &str| config.profiles[name].client_secret_source.clone().unwrap();
     assert_eq!(source("default"), SecretSource::File("/run/secret".into()));
-    assert!(matches!(source("other"), SecretSource::Command { .. }));
+    assert!(matches!(source("other"), SecretSource::Command(_)));
 }
 
 #[test]

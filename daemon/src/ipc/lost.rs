@@ -1,17 +1,17 @@
 //! Notices that the socket's file, its lock or a folder on their path was removed, moved or replaced, without polling.
 //! Does not: judge what has become of them (`place` does).
 //! Used by: `ipc`, while it waits for the next client.
-//! Used by: `ipc`, beside its wait for the next client.
 
 #[cfg(target_os = "linux")]
 mod watch {
-    use std::{future::pending, io, os::fd::OwnedFd, path::Path};
+    use std::{future::pending, io, path::Path};
 
     use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-    use tokio::io::unix::AsyncFd;
+
+    use crate::descriptor::Descriptor;
 
     #[derive(Debug)]
-    pub(in crate::ipc) struct Watch(Option<AsyncFd<OwnedFd>>);
+    pub(in crate::ipc) struct Watch(Option<Descriptor>);
 
     impl Watch {
         /// Watches from now on; if the system has no watch left, nothing is noticed. Must run inside a runtime.
@@ -24,20 +24,17 @@ mod watch {
         }
 
         pub(in crate::ipc) async fn changed(&mut self) {
-            let Some(watch) = &self.0 else { return pending().await };
-            let Ok(mut ready) = watch.readable().await else { return pending().await };
+            let Some(watch) = &mut self.0 else { return pending().await };
             // The events do not matter, since everything is looked at again.
             let mut room = [0; 4096];
-            while rustix::io::read(watch.get_ref(), &mut room).is_ok_and(|count| count > 0) {}
-            ready.clear_ready();
+            if watch.read(&mut room).await.is_err() {
+                return pending().await;
+            }
+            watch.drain(&mut room);
         }
     }
 
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe, since a descriptor that is only borrowed could be closed; this one is owned"
-    )]
-    fn open(socket: &Path) -> io::Result<AsyncFd<OwnedFd>> {
+    fn open(socket: &Path) -> io::Result<Descriptor> {
         let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         let mut folders = socket.ancestors().skip(1);
         if let Some(folder) = folders.next() {
@@ -49,7 +46,7 @@ mod watch {
             // A folder that cannot be read cannot be watched; most of them stay where they are.
             inotify::add_watch(&watch, folder, WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR).ok();
         }
-        AsyncFd::new(watch)
+        Descriptor::new(watch)
     }
 }
 

@@ -11,15 +11,15 @@ mod sealed;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rally_cred_core::{profile::FileKey, vault::VaultTrouble};
-use rally_cred_proto::{Fault, FaultKind, Secret, message::Flaw, own_file, socket};
+use rally_cred_proto::{Fault, FaultKind, Secret, message::Flaw, own_file, socket, unpoisoned};
 use zeroize::Zeroizing;
 
-use self::sealed::{Key, Lock};
+use self::sealed::{Key, Lock, Opener};
 use super::{
     keyring::readable,
     thread::{Refusal, Store},
@@ -74,18 +74,19 @@ impl EncryptedFiles {
     pub async fn unlock(&self, passphrase: Secret, is_new: bool) -> Result<(), Fault> {
         let folder = Arc::clone(&self.0);
         let outcome = worker::run(move || folder.unlock(&passphrase, is_new)).await;
-        match outcome.unwrap_or_else(|undone| Err(VaultTrouble::Failed(undone.to_string()).into())) {
-            Ok(()) => Ok(()),
-            Err(NotUnlocked::WrongPassphrase) => {
-                Err(Fault::new(FaultKind::VaultLocked, "this is not the passphrase of the encrypted files")
-                    .run("rally-cred unlock"))
+        outcome.unwrap_or_else(|undone| Err(VaultTrouble::Failed(undone.to_string()).into())).map_err(|not| {
+            match not {
+                NotUnlocked::WrongKey => {
+                    Fault::new(FaultKind::VaultLocked, "this is not the passphrase of the encrypted files")
+                        .run("rally-cred unlock")
+                }
+                NotUnlocked::Nothing => {
+                    Fault::new(FaultKind::VaultMissing, "there are no encrypted files yet")
+                        .run("rally-cred unlock")
+                }
+                NotUnlocked::Trouble(trouble) => trouble.fault(),
             }
-            Err(NotUnlocked::Nothing) => {
-                Err(Fault::new(FaultKind::VaultMissing, "there are no encrypted files yet")
-                    .run("rally-cred unlock"))
-            }
-            Err(NotUnlocked::Trouble(trouble)) => Err(trouble.fault()),
-        }
+        })
     }
 
     /// Where a file is moved to that has this flaw; `None` if it is deleted.
@@ -98,9 +99,9 @@ impl EncryptedFiles {
     }
 }
 
-/// Why a passphrase does not open the folder.
+/// Why a passphrase or a key file does not open the folder.
 enum NotUnlocked {
-    WrongPassphrase,
+    WrongKey,
     /// There is nothing to be opened yet: the passphrase would be a new one.
     Nothing,
     Trouble(VaultTrouble),
@@ -115,37 +116,36 @@ impl From<VaultTrouble> for NotUnlocked {
 impl Folder {
     /// Takes as long as it takes to compute the key, which is to be long.
     fn unlock(&self, passphrase: &Secret, is_new: bool) -> Result<(), NotUnlocked> {
+        self.open(Opener::Passphrase(passphrase), is_new).map(drop)
+    }
+
+    /// Opens the folder, or begins one that is empty if that is wanted.
+    fn open(&self, by: Opener<'_>, is_new: bool) -> Result<Arc<Key>, NotUnlocked> {
         let place = self.place()?;
         let key = match read_lock(place)? {
-            Some(lock) => match lock.open_by_passphrase(passphrase) {
-                Some(Ok(key)) => key,
-                Some(Err(_)) => return Err(NotUnlocked::WrongPassphrase),
-                None => return Err(opened_otherwise(place, "key file").into()),
-            },
+            Some(lock) => {
+                let opened = lock.open(by).ok_or_else(|| opened_otherwise(place, by))?;
+                opened.map_err(|_| NotUnlocked::WrongKey)?
+            }
             None if !accounts(place)?.is_empty() => return Err(no_lock(place).into()),
             None if !is_new => return Err(NotUnlocked::Nothing),
             None => {
-                let (lock, key) = Lock::new_by_passphrase(passphrase).map_err(no_key)?;
+                let (lock, key) = Lock::new(by).map_err(no_key)?;
                 make_lock(place, &lock)?;
                 key
             }
         };
-        self.remember(key);
-        Ok(())
+        let key = Arc::new(key);
+        *unpoisoned(&self.key) = Some(Arc::clone(&key));
+        Ok(key)
     }
 
     fn place(&self) -> Result<&Path, VaultTrouble> {
         self.place.as_deref().ok_or_else(|| VaultTrouble::Missing("this user has no home folder".to_owned()))
     }
 
-    fn remember(&self, key: Key) -> Arc<Key> {
-        let key = Arc::new(key);
-        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&key));
-        key
-    }
-
     fn known(&self) -> Option<Arc<Key>> {
-        self.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        unpoisoned(&self.key).clone()
     }
 
     fn key(&self) -> Result<Arc<Key>, VaultTrouble> {
@@ -155,30 +155,25 @@ impl Folder {
         let FileKey::File(file) = &self.opens_by else { return Err(VaultTrouble::NeedsPassphrase) };
         let place = self.place()?;
         let material = read_key_file(file)?;
-        let key = match read_lock(place)? {
-            Some(lock) => match lock.open_by_key(&material) {
-                Some(Ok(key)) => key,
-                Some(Err(_)) => {
-                    let why =
-                        format!("{} is not the key that {} was made with", file.display(), place.display());
-                    return Err(VaultTrouble::Failed(why));
-                }
-                None => return Err(opened_otherwise(place, "passphrase")),
-            },
-            None if !accounts(place)?.is_empty() => return Err(no_lock(place)),
-            None => {
-                let (lock, key) = Lock::new_by_key(&material).map_err(no_key)?;
-                make_lock(place, &lock)?;
-                key
-            }
-        };
-        Ok(self.remember(key))
+        self.open(Opener::KeyFile(&material), true).map_err(|not| match not {
+            NotUnlocked::Trouble(trouble) => trouble,
+            NotUnlocked::WrongKey | NotUnlocked::Nothing => VaultTrouble::Failed(format!(
+                "{} is not the key that {} was made with",
+                file.display(),
+                place.display()
+            )),
+        })
     }
 }
 
-fn opened_otherwise(place: &Path, by: &str) -> VaultTrouble {
+/// This is not how it is opened.
+fn opened_otherwise(place: &Path, by: Opener<'_>) -> VaultTrouble {
+    let other = match by {
+        Opener::Passphrase(_) => "key file",
+        Opener::KeyFile(_) => "passphrase",
+    };
     VaultTrouble::Failed(format!(
-        "{} was made with a {by}, which is not what the config file says",
+        "{} was made with a {other}, which is not what the config file says",
         place.display()
     ))
 }
@@ -301,43 +296,39 @@ fn unwritable(place: &Path, err: &io::Error) -> VaultTrouble {
     VaultTrouble::Failed(format!("{} cannot be written to: {err}", place.display()))
 }
 
-fn failed(trouble: VaultTrouble) -> Refusal {
-    Refusal { trouble, reopen: false }
-}
-
 /// A folder of encrypted files.
 struct Files(Arc<Folder>);
 
 impl Files {
     /// The file of an account, with the folder that it is in.
     fn file(&self, account: &str) -> Result<(&Path, PathBuf), Refusal> {
-        let place = self.0.place().map_err(failed)?;
+        let place = self.0.place()?;
         Ok((place, place.join(utf8_percent_encode(account, PLAIN).to_string())))
     }
 }
 
 impl Store for Files {
     fn load(&self, account: &str) -> Result<Option<Secret>, Refusal> {
-        let key = self.0.key().map_err(failed)?;
+        let key = self.0.key()?;
         let (_, file) = self.file(account)?;
-        let Some(bytes) = read(&file).map_err(failed)? else { return Ok(None) };
-        let opened = key.open(account, &bytes).ok_or_else(|| failed(not_ours(&file, &bytes)))?;
+        let Some(bytes) = read(&file)? else { return Ok(None) };
+        let opened = key.open(account, &bytes).ok_or_else(|| not_ours(&file, &bytes))?;
         readable(account, opened).map(Some)
     }
 
     fn save(&self, account: &str, value: &Secret) -> Result<(), Refusal> {
-        let key = self.0.key().map_err(failed)?;
+        let key = self.0.key()?;
         // Also refuses to write over a damaged file.
         if self.load(account)?.is_some_and(|held| held.matches(value)) {
             return Ok(());
         }
         let (place, file) = self.file(account)?;
-        let sealed = key.seal(account, value).map_err(|why| failed(no_key(why)))?;
+        let sealed = key.seal(account, value).map_err(no_key)?;
         let write = || {
             begin(place, &sealed)?.persist(&file).map_err(|err| err.error)?;
             sync_folder(place)
         };
-        write().map_err(|err| failed(unwritable(place, &err)))
+        Ok(write().map_err(|err| unwritable(place, &err))?)
     }
 
     fn erase(&self, account: &str) -> Result<(), Refusal> {
@@ -345,18 +336,17 @@ impl Store for Files {
         match fs::remove_file(&file).and_then(|()| sync_folder(place)) {
             Ok(()) => Ok(()),
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(err) => Err(failed(unwritable(place, &err))),
+            Err(err) => Err(unwritable(place, &err).into()),
         }
     }
 
     fn accounts(&self) -> Result<Vec<String>, Refusal> {
-        self.0.place().and_then(accounts).map_err(failed)
+        Ok(self.0.place().and_then(accounts)?)
     }
 
     fn flaws(&self) -> Result<Vec<(String, Flaw)>, Refusal> {
-        let place = self.0.place().map_err(failed)?;
-        let unfinished =
-            names(place).map_err(failed)?.into_iter().filter(|name| name.starts_with(UNFINISHED));
+        let place = self.0.place()?;
+        let unfinished = names(place)?.into_iter().filter(|name| name.starts_with(UNFINISHED));
         let mut flaws: Vec<_> = unfinished.map(|name| (name, Flaw::Leftover)).collect();
         flaws.extend(match read_lock(place) {
             Err(VaultTrouble::Damaged(_)) => Some((LOCK.to_owned(), Flaw::Damaged)),
@@ -372,7 +362,7 @@ impl Store for Files {
         }
         if name == LOCK && self.0.known().is_some() {
             let why = "this daemon can still read what is there, and no other will: rally-cred keyring migrate first";
-            return Err(failed(VaultTrouble::Failed(why.to_owned())));
+            return Err(VaultTrouble::Failed(why.to_owned()).into());
         }
         let (place, file) = self.file(name)?;
         let move_aside = || {
@@ -385,6 +375,6 @@ impl Store for Files {
             fs::rename(&file, free.unwrap_or(aside))?;
             sync_folder(place)
         };
-        move_aside().map_err(|err| failed(unwritable(place, &err)))
+        Ok(move_aside().map_err(|err| unwritable(place, &err))?)
     }
 }

@@ -74,12 +74,12 @@ impl Helper {
             Ok(Ok(ended)) => ended,
             Ok(Err(err)) if err.kind() == io::ErrorKind::NotFound => {
                 let why = format!("the daemon finds no program {name} in its PATH");
-                return Err(Refusal { trouble: VaultTrouble::Missing(why), reopen: false });
+                return Err(VaultTrouble::Missing(why).into());
             }
             Ok(Err(err)) => return Err(failed(format!("{name} cannot be run: {err}"))),
             Err(_) => {
                 let why = format!("{name} did not end within {} s", PATIENCE.as_secs());
-                return Err(Refusal { trouble: VaultTrouble::Locked(why), reopen: false });
+                return Err(VaultTrouble::Locked(why).into());
             }
         };
         match is_ok {
@@ -167,7 +167,7 @@ fn account(path: &str) -> Option<String> {
 }
 
 fn failed(why: String) -> Refusal {
-    Refusal { trouble: VaultTrouble::Failed(why), reopen: false }
+    VaultTrouble::Failed(why).into()
 }
 
 /// Whether it succeeded, what it printed, and how it ended.

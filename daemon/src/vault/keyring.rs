@@ -107,9 +107,7 @@ impl Store for OsKeyring {
             Ok(bytes) => readable(account, bytes).map(Some),
             Err(Error::Ambiguous(duplicates)) => newest_readable(account, duplicates),
             // Nothing is found where no collection is open, either.
-            Err(Error::NoEntry) if has_no_collection() => {
-                Err(Refusal { trouble: VaultTrouble::NoCollection, reopen: false })
-            }
+            Err(Error::NoEntry) if has_no_collection() => Err(VaultTrouble::NoCollection.into()),
             Err(Error::NoEntry) => Ok(None),
             Err(err) => Err(refusal(&err)),
         }
@@ -257,7 +255,7 @@ pub(super) fn readable(account: &str, bytes: Vec<u8>) -> Result<Secret, Refusal>
 
 pub(super) fn damaged(account: &str) -> Refusal {
     let why = format!("the item {account} is not what rally-cred wrote; it is left as it is");
-    Refusal { trouble: VaultTrouble::Damaged(plain(&why)), reopen: false }
+    VaultTrouble::Damaged(plain(&why)).into()
 }
 
 /// What an error means. Its text is not shown, since it may hold the item's bytes.

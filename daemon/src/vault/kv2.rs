@@ -8,12 +8,12 @@ mod token;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use rally_cred_proto::{Secret, plain::plain};
-use reqwest::{Client, Method, Response, header::HeaderValue};
+use rally_cred_proto::{Secret, plain::plain, unpoisoned};
+use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -80,12 +80,12 @@ impl Server {
     }
 
     pub(super) async fn change(&self, change: Change) -> Result<Changed, VaultTrouble> {
-        if self.settings.is_read_only {
-            // The item is what the others wrote, whatever this daemon makes of it.
-            return Ok(if self.is_own(&change.key) { self.own.change(change) } else { Changed::Done });
-        }
         if self.is_own(&change.key) {
             return Ok(self.own.change(change));
+        }
+        if self.settings.is_read_only {
+            // The item is what the others wrote, whatever this daemon makes of it.
+            return Ok(Changed::Done);
         }
         if change.key.kind == ItemKind::Token && self.settings.has_reader_items {
             self.tell_readers(&change).await?;
@@ -131,9 +131,19 @@ impl Server {
     }
 
     async fn put_by_force(&self, path: &str, value: Option<&Secret>) -> Result<(), ServerTrouble> {
+        self.put_unless(path, value, |held| is_same(held, value)).await
+    }
+
+    /// Puts the value there unless what the item holds will do.
+    async fn put_unless(
+        &self,
+        path: &str,
+        value: Option<&Secret>,
+        will_do: impl Fn(Option<&Secret>) -> bool,
+    ) -> Result<(), ServerTrouble> {
         for _ in 0..ATTEMPTS {
             let seen = self.read(path).await?;
-            if is_same(seen.item.as_ref(), value) || self.put(path, seen.version, value).await? {
+            if will_do(seen.item.as_ref()) || self.put(path, seen.version, value).await? {
                 return Ok(());
             }
         }
@@ -176,14 +186,8 @@ impl Server {
         if change.from.as_ref().and_then(for_readers).is_some_and(|before| before.matches(&text)) {
             return Ok(());
         }
-        for _ in 0..ATTEMPTS {
-            let seen = self.read(&path).await?;
-            let is_old = seen.item.as_ref().is_some_and(|item| !is_newer_for_readers(&text, item));
-            if is_old || self.put(&path, seen.version, Some(&text)).await? {
-                return Ok(());
-            }
-        }
-        Err(ServerTrouble::Busy)
+        let is_old = |held: Option<&Secret>| held.is_some_and(|held| !is_newer_for_readers(&text, held));
+        self.put_unless(&path, Some(&text), is_old).await
     }
 
     async fn read(&self, path: &str) -> Result<Seen, ServerTrouble> {
@@ -268,10 +272,7 @@ impl Server {
             let (client, base) = self.client().await?;
             let mut request = client.request(method.clone(), format!("{base}/v1/{path}"));
             if let Some(token) = token {
-                let value = HeaderValue::from_bytes(token.expose().as_bytes());
-                let mut value = value.map_err(|_| SendTrouble::BadToken)?;
-                value.set_sensitive(true);
-                request = request.header("X-Vault-Token", value);
+                request = request.header("X-Vault-Token", http::secret_header(token)?);
             }
             if let Some(namespace) = &self.settings.namespace {
                 request = request.header("X-Vault-Namespace", namespace);
@@ -282,9 +283,10 @@ impl Server {
                 request = request.header("Content-Type", "application/json").body(body.to_vec());
             }
             let sent_at = calendar::now();
-            let response = request.send().await.map_err(|error| http::sort(error, None))?;
-            unpoisoned(&self.calendar).heard(sent_at, calendar::now(), calendar::date_of(&response));
-            read_body(response).await
+            let mut response = request.send().await.map_err(|error| http::sort(error, None))?;
+            unpoisoned(&self.calendar).heard(sent_at, calendar::now(), http::date_of(&response));
+            let body = http::read_body(&mut response, LARGEST_BODY).await?;
+            Ok((response.status().as_u16(), body))
         };
         let unreachable =
             |why: String| ServerTrouble::Unreachable { address: self.settings.address.name(), why };
@@ -365,23 +367,6 @@ fn readers_path(key: &ItemKey) -> String {
 
 fn first_error(answer: &Value) -> &str {
     answer.pointer("/errors/0").and_then(Value::as_str).unwrap_or("it gave no reason")
-}
-
-async fn read_body(mut response: Response) -> Result<(u16, Zeroizing<Vec<u8>>), SendTrouble> {
-    let status = response.status().as_u16();
-    let mut body = Zeroizing::new(Vec::new());
-    while let Some(chunk) = response.chunk().await.map_err(|error| http::sort(error, None))? {
-        if body.len() + chunk.len() > LARGEST_BODY {
-            return Err(SendTrouble::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((status, body))
-}
-
-/// A panic leaves nothing half done in what these locks guard.
-fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

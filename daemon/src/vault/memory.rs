@@ -4,10 +4,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
-use rally_cred_proto::Secret;
+use rally_cred_proto::{Secret, unpoisoned};
 
 use rally_cred_core::vault::{Change, Changed, ItemKey, is_same};
 
@@ -38,7 +38,7 @@ impl Memory {
     }
 
     fn items(&self) -> MutexGuard<'_, HashMap<ItemKey, Secret>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(&self.0)
     }
 }
 

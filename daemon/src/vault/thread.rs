@@ -8,12 +8,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc},
+    sync::{Arc, Mutex, Weak, mpsc},
     thread,
     time::Duration,
 };
 
-use rally_cred_proto::{Secret, message::Flaw};
+use rally_cred_proto::{Secret, message::Flaw, unpoisoned};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout},
@@ -51,22 +51,23 @@ pub(super) struct Refusal {
     pub(super) reopen: bool,
 }
 
+impl From<VaultTrouble> for Refusal {
+    fn from(trouble: VaultTrouble) -> Self {
+        Self { trouble, reopen: false }
+    }
+}
+
 /// How long an open store is kept for the next call. Calls come in bursts, as at a sign-in, and then not for hours; an
 /// open store holds a connection with a thread of its own, and opening one takes about 50 ms.
 const KEEP_OPEN: Duration = Duration::from_secs(10);
 
 type Open = dyn Fn() -> Result<Box<dyn Store>, VaultTrouble> + Send + Sync;
-type Outcome = Result<Done, VaultTrouble>;
+type Job = Box<dyn FnOnce(&mut Opened) + Send>;
 
-enum Done {
-    Loaded(Option<Secret>),
-    Listed(Vec<String>),
-    Flawed(Vec<(String, Flaw)>),
-    Written,
-    /// Nothing was done, since the item has changed.
-    Left,
-    /// The item held this instead of what was expected, and was left alone.
-    Conflict(Option<Secret>),
+/// The store of a thread, while it is kept open.
+struct Opened {
+    open: Arc<Open>,
+    store: Option<Box<dyn Store>>,
 }
 
 /// The thread that owns the store now, and what is known of those left behind.
@@ -91,24 +92,6 @@ struct Running {
     jobs: mpsc::Sender<Job>,
     /// Dead once the thread has ended; also tells threads apart.
     alive: Weak<()>,
-}
-
-struct Job {
-    what: What,
-    answer: oneshot::Sender<Outcome>,
-}
-
-enum What {
-    Load(String),
-    Write(String, Arc<Mutex<PendingWrite>>),
-    List,
-    LookForFlaws,
-    /// `found`: what the item held; `None` if it could not be read.
-    Mend {
-        name: String,
-        flaw: Flaw,
-        found: Option<Secret>,
-    },
 }
 
 /// The newest value for an account, shared by all its unfinished writes.
@@ -158,43 +141,35 @@ impl KeyringThread {
     }
 
     pub(super) async fn load(&self, account: &str) -> Result<Option<Secret>, VaultTrouble> {
-        match self.call(What::Load(account.to_owned())).await? {
-            Done::Loaded(found) => Ok(found),
-            _ => Ok(None),
-        }
+        let account = account.to_owned();
+        self.call(move |store| store.load(&account)).await
     }
 
     /// The account names of all items.
     pub(super) async fn accounts(&self) -> Result<Vec<String>, VaultTrouble> {
-        match self.call(What::List).await? {
-            Done::Listed(accounts) => Ok(accounts),
-            _ => Ok(Vec::new()),
-        }
+        self.call(|store| store.accounts()).await
     }
 
     /// What is wrong beside the content of single items.
     pub(super) async fn flaws(&self) -> Result<Vec<(String, Flaw)>, VaultTrouble> {
-        match self.call(What::LookForFlaws).await? {
-            Done::Flawed(flaws) => Ok(flaws),
-            _ => Ok(Vec::new()),
-        }
+        self.call(|store| store.flaws()).await
     }
 
-    /// Mends what still is as it was found; `false` if it is not.
+    /// Mends what still is as it was found; `false` if it is not. `found`: what the item held; `None` if it could not be
+    /// read.
     pub(super) async fn mend(
         &self,
         name: &str,
         flaw: Flaw,
         found: Option<Secret>,
     ) -> Result<bool, VaultTrouble> {
-        let done = self.call(What::Mend { name: name.to_owned(), flaw, found }).await?;
-        Ok(matches!(done, Done::Written))
+        let name = name.to_owned();
+        self.call(move |store| mend(store, &name, flaw, found.as_ref())).await
     }
 
     /// Saves the value, or erases the item.
     pub(super) async fn write(&self, account: &str, value: Option<Secret>) -> Result<(), VaultTrouble> {
-        let pending = self.pending(account, None, value);
-        self.call(What::Write(account.to_owned(), pending)).await.map(|_| ())
+        self.make_pending(account, None, value).await.map(drop)
     }
 
     /// The same, if the item holds what is expected.
@@ -204,11 +179,18 @@ impl KeyringThread {
         expected: Option<Secret>,
         value: Option<Secret>,
     ) -> Result<Changed, VaultTrouble> {
-        let pending = self.pending(account, Some(expected), value);
-        match self.call(What::Write(account.to_owned(), pending)).await? {
-            Done::Conflict(found) => Ok(Changed::Conflict(found)),
-            _ => Ok(Changed::Done),
-        }
+        self.make_pending(account, Some(expected), value).await
+    }
+
+    async fn make_pending(
+        &self,
+        account: &str,
+        expected: Option<Option<Secret>>,
+        value: Option<Secret>,
+    ) -> Result<Changed, VaultTrouble> {
+        let pending = self.pending(account, expected, value);
+        let account = account.to_owned();
+        self.call(move |store| write(store, &account, &pending)).await
     }
 
     /// There is reason to believe that it answers, however many calls hang: the next one is not put off.
@@ -217,9 +199,19 @@ impl KeyringThread {
         unpoisoned(&self.threads).last_left = None;
     }
 
-    async fn call(&self, what: What) -> Outcome {
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl Fn(&dyn Store) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, VaultTrouble> {
         let (answer, answered) = oneshot::channel();
-        let thread = self.submit(Job { what, answer })?;
+        let thread = self.submit(Box::new(move |opened| {
+            // The deadline of a job that waited behind a blocked call has passed.
+            if !answer.is_closed() {
+                let outcome = opened.perform(&work, &|| !answer.is_closed());
+                // Nobody may wait for the answer any more.
+                let _ = answer.send(outcome);
+            }
+        }))?;
         match timeout(self.patience, answered).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(VaultTrouble::Failed("the keyring's thread ended".to_owned())),
@@ -304,63 +296,53 @@ fn start(open: Arc<Open>, keep_open: Duration) -> Result<Running, VaultTrouble> 
     let alive = Arc::downgrade(&token);
     thread::Builder::new()
         .name("keyring".to_owned())
-        .spawn(move || serve(&*open, keep_open, &taken, token))
+        .spawn(move || serve(Opened { open, store: None }, keep_open, &taken, token))
         .map_err(|err| VaultTrouble::Failed(Undone::NoThread(err).to_string()))?;
     Ok(Running { jobs, alive })
 }
 
 /// Ends when its sender is dropped: by the handle, or when the thread is left behind.
-fn serve(open: &Open, keep_open: Duration, jobs: &mpsc::Receiver<Job>, alive: Arc<()>) {
-    let mut store = None;
+fn serve(mut opened: Opened, keep_open: Duration, jobs: &mpsc::Receiver<Job>, alive: Arc<()>) {
     loop {
-        let next = match jobs.recv_timeout(if store.is_some() { keep_open } else { Duration::MAX }) {
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                store = None;
-                continue;
-            }
-            next => next,
-        };
-        let Ok(job) = next else { break };
-        // The deadline of a job that waited behind a blocked call has passed.
-        if !job.answer.is_closed() {
-            let done = perform(&mut store, open, &job);
-            // Nobody may wait for the answer any more.
-            let _ = job.answer.send(done);
+        match jobs.recv_timeout(if opened.store.is_some() { keep_open } else { Duration::MAX }) {
+            Ok(job) => job(&mut opened),
+            Err(mpsc::RecvTimeoutError::Timeout) => opened.store = None,
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
     }
     // Before the store, whose end can block too.
     drop(alive);
 }
 
-/// Does the job; once more with a newly opened store, if an older one fails in a way that this can cure.
-fn perform(store: &mut Option<Box<dyn Store>>, open: &Open, job: &Job) -> Outcome {
-    let was_open = store.is_some();
-    let opened = match store {
-        Some(opened) => opened,
-        None => store.insert(open()?),
-    };
-    match attempt(&**opened, job) {
-        Ok(done) => Ok(done),
-        Err(Refusal { trouble, reopen: false }) => Err(trouble),
-        Err(Refusal { trouble, reopen: true }) => {
-            *store = None;
-            if !was_open || job.answer.is_closed() {
-                return Err(trouble);
+impl Opened {
+    /// Does the work; once more with a newly opened store, if an older one fails in a way that this can cure.
+    fn perform<T>(
+        &mut self,
+        work: &impl Fn(&dyn Store) -> Result<T, Refusal>,
+        is_awaited: &impl Fn() -> bool,
+    ) -> Result<T, VaultTrouble> {
+        let was_open = self.store.is_some();
+        let store = match &mut self.store {
+            Some(store) => store,
+            none => none.insert((self.open)()?),
+        };
+        match work(&**store) {
+            Ok(done) => Ok(done),
+            Err(Refusal { trouble, reopen: false }) => Err(trouble),
+            Err(Refusal { trouble, reopen: true }) => {
+                self.store = None;
+                if !was_open || !is_awaited() {
+                    return Err(trouble);
+                }
+                tracing::debug!("the keyring is opened anew");
+                self.perform(work, is_awaited)
             }
-            tracing::debug!("the keyring is opened anew");
-            perform(store, open, job)
         }
     }
 }
 
-fn attempt(store: &dyn Store, job: &Job) -> Result<Done, Refusal> {
-    let (account, pending) = match &job.what {
-        What::Load(account) => return store.load(account).map(Done::Loaded),
-        What::List => return store.accounts().map(Done::Listed),
-        What::LookForFlaws => return store.flaws().map(Done::Flawed),
-        What::Mend { name, flaw, found } => return mend(store, name, *flaw, found.as_ref()),
-        What::Write(account, pending) => (account, pending),
-    };
+/// Makes the newest write of the account, and reports what became of it.
+fn write(store: &dyn Store, account: &str, pending: &Mutex<PendingWrite>) -> Result<Changed, Refusal> {
     // After the first round, the item holds what this thread has written.
     let mut is_ours = false;
     loop {
@@ -375,7 +357,7 @@ fn attempt(store: &dyn Store, job: &Job) -> Result<Done, Refusal> {
             let mut pending = unpoisoned(pending);
             if pending.turn == turn && !is_there && !pending.may_replace(found.as_ref()) {
                 pending.give_way(found.clone());
-                return Ok(Done::Conflict(found));
+                return Ok(Changed::Conflict(found));
             }
         }
         match value {
@@ -385,24 +367,19 @@ fn attempt(store: &dyn Store, job: &Job) -> Result<Done, Refusal> {
         }
         is_ours = true;
         if unpoisoned(pending).turn == turn {
-            return Ok(Done::Written);
+            return Ok(Changed::Done);
         }
     }
 }
 
-fn mend(store: &dyn Store, name: &str, flaw: Flaw, found: Option<&Secret>) -> Result<Done, Refusal> {
+fn mend(store: &dyn Store, name: &str, flaw: Flaw, found: Option<&Secret>) -> Result<bool, Refusal> {
     match (store.load(name), found) {
         (Ok(Some(now)), Some(found)) if now.matches(found) => {}
         (Err(refusal), None) if refusal.trouble.is_of_one_item() => {}
         (Err(refusal), _) => return Err(refusal),
-        (Ok(_), _) => return Ok(Done::Left),
+        (Ok(_), _) => return Ok(false),
     }
-    store.mend(name, flaw).map(|()| Done::Written)
-}
-
-/// A panic leaves nothing half done in what these locks guard.
-fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
+    store.mend(name, flaw).map(|()| true)
 }
 
 #[cfg(test)]

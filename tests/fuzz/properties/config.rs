@@ -6,7 +6,9 @@ use std::path::Path;
 
 use rally_cred_core::{
     also::{Also, TokenHeader},
-    profile::{Config, FileKey, Gate, GatewaySettings, LockSettings, Notify, Profile, SecretSource},
+    profile::{
+        CommandLine, Config, FileKey, Gate, GatewaySettings, LockSettings, Notify, Profile, SecretSource,
+    },
 };
 use rally_cred_proto::FaultKind;
 use rally_credd::config::parse;
@@ -87,7 +89,7 @@ fn written(config: &Config) -> Table {
     let (way, command) = match notify {
         Notify::Desktop => ("desktop", None),
         Notify::Off => ("off", None),
-        Notify::Command { program, arguments } => ("desktop", Some(words(program, arguments))),
+        Notify::Command(command) => ("desktop", Some(words(command))),
     };
     let profiles: Table =
         profiles.iter().map(|(name, found)| (name.clone(), profile(found).into())).collect();
@@ -124,7 +126,7 @@ fn profile(profile: &Profile) -> Table {
         gate: Gate { allow, confirms_new },
     } = profile;
     let command = client_secret_source.as_ref().map(|source| match source {
-        SecretSource::Command { program, arguments } => words(program, arguments),
+        SecretSource::Command(command) => words(command),
         SecretSource::File(file) => panic!("no key of the file leads to {}", file.display()),
     });
     let header = |header: &TokenHeader| match header.scheme() {
@@ -141,7 +143,7 @@ fn profile(profile: &Profile) -> Table {
     let signs_in = token_command.is_none();
     table([
         ("base_url", Some(base_url.origin().to_string().into())),
-        ("token_command", token_command.as_ref().map(|line| words(&line.program, &line.arguments))),
+        ("token_command", token_command.as_ref().map(words)),
         ("client_id", signs_in.then(|| client_id.clone().into())),
         ("redirect_uri", signs_in.then(|| redirect_uri.as_str().into())),
         ("scope", signs_in.then(|| scope.clone().into())),
@@ -165,9 +167,9 @@ fn gateway(gateway: &GatewaySettings) -> Table {
     ])
 }
 
-fn words(program: &Path, arguments: &[String]) -> Value {
+fn words(CommandLine { program, arguments }: &CommandLine) -> Value {
     let program = program.to_str().unwrap().to_owned();
-    [vec![program], arguments.to_vec()].concat().into()
+    [vec![program], arguments.clone()].concat().into()
 }
 
 fn table<const N: usize>(entries: [(&str, Option<Value>); N]) -> Table {

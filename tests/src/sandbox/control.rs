@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
@@ -17,6 +17,8 @@ use super::grants::{Grants, Planted};
 use super::options::Options;
 use super::record::{Counters, Entry};
 use super::shape::Shape;
+
+use rally_cred_proto::unpoisoned;
 
 /// Everything about a running sandbox that a test may look at or change. [`Sandbox`](super::Sandbox) derefs to it.
 pub struct Control {
@@ -158,7 +160,7 @@ impl Control {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, Sandboxed> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(&self.state)
     }
 
     /// How this sandbox's objects name each other.

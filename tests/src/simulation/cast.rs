@@ -2,7 +2,10 @@
 //! Does not: decide what happens.
 //! Used by: `history`.
 
-use rally_cred_core::{Broker, Facts, time::Ticks};
+use rally_cred_core::{
+    Broker, Facts,
+    time::{Tick, Ticks},
+};
 use rally_cred_proto::{
     Ask, Reply, Secret,
     git::Credential,
@@ -12,6 +15,10 @@ use rally_cred_proto::{
 use super::config_file::ConfigFile;
 
 pub(super) const FIRST_PORT: usize = 9000;
+
+/// When a history begins, by both clocks.
+pub(super) const START: Tick = Tick(1_000_000);
+pub(super) const EPOCH_1970: i64 = 1_780_000_000;
 
 /// A broker of this config file. Where the service manager starts it again, it ends once it has been idle for this long.
 pub(super) fn broker(file: &ConfigFile, idle_exit: Option<Ticks>) -> Broker {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use rally_cred_core::{
-    Broker, Facts, Sent,
+    Broker, Facts,
     answer::{RawAnswer, SendTrouble, TokenForm},
     event::{AskId, Effect, Epoch, Event, Outcome, Peer},
     kv2::{Address, Kv2, ServerTrouble},
@@ -29,9 +29,12 @@ use rally_cred_proto::{
     Ask, ProfileName, Reply, Secret,
     message::{Get, Login},
 };
-use zeroize::Zeroizing;
 
-use super::{Seeded, Violation};
+use super::{
+    Seeded, Violation,
+    cast::{EPOCH_1970, START},
+    rally::arrived,
+};
 
 /// A bug between the brokers and their world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,8 +151,6 @@ pub struct Fleet {
     steps: Vec<String>,
 }
 
-const START: Tick = Tick(1_000_000);
-const EPOCH_1970: i64 = 1_780_000_000;
 const ITEM: &str = "token:default";
 
 /// How long a daemon waits for the vault's answer.
@@ -770,11 +771,6 @@ fn json(text: &Secret) -> serde_json::Value {
 
 fn secret(text: &str) -> Secret {
     Secret::parse(text.to_owned()).expect("no secret")
-}
-
-fn arrived(status: u16, body: &str) -> RawAnswer {
-    let body = Zeroizing::new(body.as_bytes().to_vec());
-    RawAnswer::Arrived { status, retry_after: None, body, sent: Sent::default() }
 }
 
 fn broker() -> Broker {

@@ -20,7 +20,7 @@ use rally_cred_proto::{
 
 use super::{
     Cause, Planted, Played, Seeded, Transition,
-    cast::{name_of, number_of, secret},
+    cast::{EPOCH_1970, START, name_of, number_of, secret},
     config_file::{ConfigFile, client_of_command},
     daemon::{Coming, Daemon, field},
     gateways::Gateways,
@@ -98,9 +98,6 @@ impl std::fmt::Debug for History {
         f.debug_struct("History").field("seed", &self.seed).field("step", &self.step).finish_non_exhaustive()
     }
 }
-
-const START: Tick = Tick(1_000_000);
-const EPOCH_1970: i64 = 1_780_000_000;
 
 /// A program that is found out after it has asked.
 const LATE: &str = "/bin/late";

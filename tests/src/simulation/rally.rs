@@ -189,7 +189,8 @@ fn refused(status: u16, error: &str, description: &str) -> RawAnswer {
     arrived(status, &format!(r#"{{"client_id":"c","client_secret":"s",{words}}}"#))
 }
 
-fn arrived(status: u16, body: &str) -> RawAnswer {
+/// An answer of Rally's.
+pub(super) fn arrived(status: u16, body: &str) -> RawAnswer {
     RawAnswer::Arrived {
         status,
         retry_after: None,

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{ask_once, port_of, shown};
 use crate::{
     sign_in::{sign_in, signed_in, signed_in_with_keyring},
-    tools::Stage,
+    tools::{Stage, wait_for_gateway},
 };
 
 /// Asks for the user once for each line that it reads, and prints the status and curl's exit code.
@@ -45,15 +45,11 @@ fn told(world: &World) -> String {
     body["OperationResult"]["Errors"][0].as_str().unwrap().to_owned()
 }
 
-fn token(world: &World) -> String {
-    world.token()
-}
-
 #[test]
 fn a_rally_that_is_down_is_told_at_once_and_the_tool_is_served_when_it_is_back() {
     let (sandbox, world, _daemon) = signed_in();
     let mut tool = start(&world, "1h");
-    let token = token(&world);
+    let token = world.token();
     let mut options = sandbox.options();
     options.port = url::Url::parse(sandbox.base_url()).unwrap().port().unwrap();
     drop(sandbox);
@@ -102,7 +98,7 @@ fn a_request_whose_token_cannot_be_renewed_any_more_waits_for_a_person_and_goes_
     sandbox.revoke_all();
     patient.write("ask\n");
     // A refusal is believed after a while only.
-    while world.client(&["get", "--format", "token", "--interactive", "never"], "").code != Some(3) {}
+    while world.get().code != Some(3) {}
     assert_eq!(ask(&mut hasty), "503 0");
     assert!(told(&world).contains("rally-cred login"), "{}", told(&world));
     sign_in(&world, &sandbox);
@@ -162,11 +158,6 @@ fn a_daemon_that_was_told_to_stop_is_not_started_by_a_gateway_and_the_next_clien
     world.token();
     wait_for_gateway(&world);
     assert_eq!(ask(&mut tool), SERVED);
-}
-
-/// It is back at its port once its command has found or started a daemon.
-fn wait_for_gateway(world: &World) {
-    while !world.client(&["gateway", "list"], "").stdout.contains("127.0.0.1:") {}
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Player<'_> {
                 let command = &line[ELSEWHERE.len()..];
                 let ended = self.reader.shell(command);
                 assert_eq!(ended.code, Some(0), "{command}: {ended:?}");
-                stage.wait_for_gateway();
+                crate::tools::wait_for_gateway(&stage.world);
             }
         }
     }

@@ -14,7 +14,7 @@ use rally_cred_tests::sandbox::{Options, Sandbox};
 use rally_cred_tests::toolkits::installed;
 use rally_cred_tests::world::{self, Ended, Running, World};
 
-use crate::sign_in::{question, sign_in, world_with_browser};
+use crate::sign_in::{sign_in, world_with_browser};
 
 /// A signed-in world, and variables by which its programs find and trust the sandbox.
 pub(crate) struct Stage {
@@ -23,6 +23,11 @@ pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) sandbox: Sandbox,
     _keyring: Option<KeyringSession>,
+}
+
+/// A gateway is back at its port once its command has found or started a daemon.
+pub(crate) fn wait_for_gateway(world: &World) {
+    while !world.client(&["gateway", "list"], "").stdout.contains("127.0.0.1:") {}
 }
 
 impl Stage {
@@ -60,12 +65,7 @@ impl Stage {
     fn restart_daemon(&mut self) {
         self.daemon.stop();
         self.daemon = self.world.start_daemon();
-        self.wait_for_gateway();
-    }
-
-    /// A gateway is back at its port once its command has found the daemon.
-    pub(crate) fn wait_for_gateway(&self) {
-        while !self.world.client(&["gateway", "list"], "").stdout.contains("127.0.0.1:") {}
+        wait_for_gateway(&self.world);
     }
 
     /// Runs a program with a token, as `exec` does with these flags.
@@ -85,21 +85,9 @@ impl Stage {
 
     /// Makes the token useless that is in use, without the daemon's knowledge, and returns it.
     fn spoil_token(&self) -> String {
-        let token = self.token();
+        let token = self.world.token();
         self.sandbox.expire_tokens();
         token
-    }
-
-    /// Says that a token did not work, as `git credential reject` does.
-    fn erase(&self, token: &str) {
-        let about = format!("{}\npassword={token}\n\n", question(&self.sandbox).trim_end());
-        let erased = self.world.client(&["erase"], about);
-        assert_eq!((erased.code, erased.stderr.as_str()), (Some(0), ""));
-    }
-
-    pub(crate) fn token(&self) -> String {
-        let got = self.world.client(&["get", "--format", "token"], "").succeeded();
-        got.stdout.trim_end().to_owned()
     }
 
     /// Holds that every request to WSAPI since the sign-in carried this token and no cookie.

@@ -38,7 +38,7 @@ fn curl(stage: &Stage, more: &str) -> Ended {
 fn the_example_with_requests_lists_stories() {
     let stage = Stage::new();
     check_worked(&requests(&stage), STORIES);
-    stage.check_requests(&stage.token(), 2);
+    stage.check_requests(&stage.world.token(), 2);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn the_example_with_requests_says_401_and_works_after_an_erase() {
     let stage = Stage::new();
     let token = stage.spoil_token();
     check_failed(&requests(&stage), 1, "401 Client Error", &token);
-    stage.erase(&token);
+    stage.world.reject(stage.sandbox.base_url(), &token);
     check_worked(&requests(&stage), STORIES);
     assert_eq!(stage.sandbox.counters().refreshes(), 1);
 }
@@ -62,7 +62,7 @@ fn curl_takes_a_config_from_standard_input_and_reads_and_writes() {
     let made = curl(&stage, r#"--json '{"Defect":{"Name":"made by curl"}}' WSAPI/defect/create"#);
     let answer = made.json();
     assert_eq!(answer["CreateResult"]["Object"]["FormattedID"], "DE5", "{answer}");
-    stage.check_requests(&stage.token(), 3);
+    stage.check_requests(&stage.world.token(), 3);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn curl_says_401_and_works_after_an_erase() {
     let stage = Stage::new();
     let token = stage.spoil_token();
     check_failed(&curl(&stage, "WSAPI/defect"), 22, "401", &token);
-    stage.erase(&token);
+    stage.world.reject(stage.sandbox.base_url(), &token);
     curl(&stage, "WSAPI/defect").succeeded();
     assert_eq!(stage.sandbox.counters().refreshes(), 1);
 }

@@ -28,7 +28,7 @@ fn run(stage: &Stage) -> Ended {
 fn pyral_lists_projects_and_stories_and_makes_changes_and_deletes_a_defect() {
     let stage = stage();
     check_worked(&run(&stage), OUTPUT);
-    stage.check_requests(&stage.token(), 15);
+    stage.check_requests(&stage.world.token(), 15);
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn pyral_with_a_token_that_does_not_work_says_invalid_credentials_and_works_afte
     let stage = stage();
     let token = stage.spoil_token();
     check_failed(&run(&stage), 1, "Invalid credentials", &token);
-    stage.erase(&token);
+    stage.world.reject(stage.sandbox.base_url(), &token);
     check_worked(&run(&stage), OUTPUT);
     assert_eq!(stage.sandbox.counters().refreshes(), 1);
 }
@@ -45,12 +45,12 @@ fn pyral_with_a_token_that_does_not_work_says_invalid_credentials_and_works_afte
 fn pyral_that_writes_with_a_read_only_token_fails_and_the_token_is_kept_when_that_is_reported() {
     let stage = stage();
     stage.sandbox.change(|options| options.read_only = true);
-    let token = stage.token();
+    let token = stage.world.token();
     let ended = run(&stage);
     check_failed(&ended, 1, "was not JSON content", &token);
     assert!(ended.stdout.contains("stories US1"), "{ended:?}");
-    stage.erase(&token);
-    assert_eq!(stage.token(), token);
+    stage.world.reject(stage.sandbox.base_url(), &token);
+    assert_eq!(stage.world.token(), token);
     assert_eq!(stage.sandbox.counters().refreshes(), 0);
 }
 

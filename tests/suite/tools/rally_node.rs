@@ -22,7 +22,7 @@ fn run(stage: &Stage) -> Ended {
 fn rally_node_lists_stories_and_makes_changes_and_deletes_a_defect() {
     let stage = Stage::new();
     check_worked(&run(&stage), OUTPUT);
-    stage.check_requests(&stage.token(), 8);
+    stage.check_requests(&stage.world.token(), 8);
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn rally_node_with_a_token_that_does_not_work_says_401_and_works_after_an_erase(
     let stage = Stage::new();
     let token = stage.spoil_token();
     check_failed(&run(&stage), 1, "/hierarchicalrequirement: 401!", &token);
-    stage.erase(&token);
+    stage.world.reject(stage.sandbox.base_url(), &token);
     check_worked(&run(&stage), OUTPUT);
     assert_eq!(stage.sandbox.counters().refreshes(), 1);
 }

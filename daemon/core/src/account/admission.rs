@@ -2,21 +2,18 @@
 //! Does not: find out which program asks, or show a question (effects order both).
 //! Used by: `account`, of which this is a part.
 
-use rally_cred_proto::{
-    Event, Fault, FaultKind, Reply,
-    message::{Waiting, WaitingOn},
-};
+use rally_cred_proto::{Fault, FaultKind, message::WaitingOn};
 
 use crate::{
     account::{
         Account,
         consents::{On, Said},
     },
-    event::{AskId, Consent, Effect, Epoch, Question},
-    lock::locked,
+    event::{Consent, Effect, Epoch, Question},
+    lock::{locked, tell_waiting_on},
     policy,
     step::Step,
-    waiter::{Waiter, Wants},
+    waiter::Waiter,
 };
 
 impl Account {
@@ -33,21 +30,21 @@ impl Account {
         };
         let Some(program) = found.caller.clone() else {
             let fault = self.uncertain();
-            return step.reply(waiter.id, Reply::Error(fault));
+            return step.refuse(waiter.id, fault);
         };
         let gate = &self.profile.gate;
         if gate.allow.as_ref().is_some_and(|allow| !allow.iter().any(|allowed| **allowed == *program)) {
             let fault = self
                 .not_allowed(&program, "it is not in `allow`")
                 .remedy(format!("add it to `allow` in [profile.{}] of the config file", self.profile.name));
-            return step.reply(waiter.id, Reply::Error(fault));
+            return step.refuse(waiter.id, fault);
         }
         if !gate.confirms_new {
             return self.waiters.push(waiter);
         }
         match self.consents.said(step.now, &program) {
             Some(Said::Yes) => self.waiters.push(waiter),
-            Some(Said::No) => step.reply(waiter.id, Reply::Error(self.denied(&program))),
+            Some(Said::No) => step.refuse(waiter.id, self.denied(&program)),
             said @ (Some(Said::Nothing) | None) => self.ask_user(step, waiter, &program, said.is_none()),
         }
     }
@@ -72,19 +69,18 @@ impl Account {
         };
         match open {
             Some(epoch) if has_person || waiter.awaits_sign_in() => {
-                let waiting = Waiting { profile: self.profile.name.to_string(), on: WaitingOn::Consent };
-                step.effects.push(Effect::Tell(waiter.id, Event::Waiting(waiting)));
+                tell_waiting_on(step, waiter.id, &self.profile.name, WaitingOn::Consent);
                 self.consents.wait(waiter, On::Answer(epoch));
             }
             Some(_) => {
                 let fault = self.consent_needed(program, "a notification asks you about it");
-                step.reply(waiter.id, Reply::Error(fault));
+                step.refuse(waiter.id, fault);
             }
             None if self.consents.are_many() => {
                 let fault = self.consent_needed(program, "other notifications wait for your answer");
-                step.reply(waiter.id, Reply::Error(fault));
+                step.refuse(waiter.id, fault);
             }
-            None => step.reply(waiter.id, Reply::Error(self.unanswered(program))),
+            None => step.refuse(waiter.id, self.unanswered(program)),
         }
     }
 
@@ -95,7 +91,7 @@ impl Account {
         for waiter in waiting {
             match waiter.peer.program.get() {
                 Some(_) => self.apply(step, waiter),
-                None => step.reply(waiter.id, Reply::Error(self.uncertain())),
+                None => step.refuse(waiter.id, self.uncertain()),
             }
         }
         is_current
@@ -128,7 +124,7 @@ impl Account {
         for waiter in waiting {
             match &fault {
                 None => self.waiters.push(waiter),
-                Some(fault) => step.reply(waiter.id, Reply::Error(fault.clone())),
+                Some(fault) => step.refuse(waiter.id, fault.clone()),
             }
         }
         true
@@ -150,17 +146,14 @@ impl Account {
         if self.profile.gate.is_open() {
             return;
         }
-        let is_get = |waiter: &mut Waiter| matches!(waiter.wants, Wants::Get { .. });
-        for waiter in self.waiters.extract_if(.., is_get).collect::<Vec<_>>() {
+        for waiter in self.waiters.extract_if(.., |waiter| waiter.is_get()) {
             self.consents.wait(waiter, On::Unlock);
         }
     }
 
     /// Refuses those who are not let in yet.
     pub(super) fn refuse_applicants(&mut self, step: &mut Step<'_>, fault: &Fault) {
-        for waiter in self.consents.take_all() {
-            step.reply(waiter.id, Reply::Error(fault.clone()));
-        }
+        step.refuse_all(self.consents.take_all().into_iter().map(|waiter| waiter.id), fault);
     }
 
     /// Refuses those whose time is up.
@@ -173,12 +166,8 @@ impl Account {
                     self.consent_needed(program, "nobody has answered the notification yet")
                 }
             };
-            step.reply(applicant.waiter.id, Reply::Error(fault));
+            step.refuse(applicant.waiter.id, fault);
         }
-    }
-
-    pub(super) fn is_applicant(&self, id: AskId) -> bool {
-        self.consents.has_waiter(id)
     }
 
     fn consent_needed(&self, program: &str, why: &str) -> Fault {

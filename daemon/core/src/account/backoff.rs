@@ -6,6 +6,7 @@ use rally_cred_proto::Fault;
 
 use crate::{
     answer::Retry,
+    brake::Brake,
     policy,
     step::Step,
     time::{Now, Tick},
@@ -20,9 +21,8 @@ pub(super) struct Backoff {
     ends_online: bool,
     /// The last attempt is to be made again, since the network is another now.
     owes_retry: bool,
-    /// How often the network has ended it, and when that last happened.
-    early: u32,
-    last_early: Option<Tick>,
+    /// How often the network may end it.
+    brake: Brake,
     /// Refusals without a clear cause, in a row.
     unclear: u32,
 }
@@ -62,10 +62,8 @@ impl Backoff {
     /// The network is another: ends a pause that it was the cause of. A network that comes and goes does that ever more
     /// rarely.
     pub(super) fn online(&mut self, now: Now) {
-        let is_too_soon = self.last_early.is_some_and(|at| now.tick - at < policy::early_pause(self.early));
-        if self.ends_online && !is_too_soon {
+        if self.ends_online && self.brake.lets_count(now) {
             (self.until, self.ends_online, self.owes_retry) = (None, false, true);
-            (self.early, self.last_early) = (self.early + 1, Some(now.tick));
         }
     }
 

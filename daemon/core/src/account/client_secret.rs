@@ -5,7 +5,7 @@
 use rally_cred_proto::Secret;
 
 use crate::{
-    account::slot::Slot,
+    account::slot::{Slot, Unreadable},
     event::Epoch,
     policy,
     time::{Now, Tick},
@@ -112,12 +112,11 @@ impl ClientSecret {
         self.slot = Slot::Empty;
     }
 
-    /// It could not be read; without a caller it is not tried again soon. `is_missing`: no keyring answers, and the
-    /// configuration allows that. `awaits_unlock`: the vault was locked or had not come.
-    pub(super) fn failed(&mut self, now: Now, is_missing: bool, awaits_unlock: bool) {
-        self.slot = if is_missing { Slot::Missing } else { Slot::Unread };
+    /// It could not be read; without a caller it is not tried again soon.
+    pub(super) fn unreadable(&mut self, now: Now, why: Unreadable) {
+        self.slot.unreadable(why);
         self.no_load_before = Some(now.tick + policy::UNASKED_LOAD);
-        self.awaits_unlock = awaits_unlock;
+        self.awaits_unlock = why != Unreadable::Failed;
     }
 
     /// The vault is unlocked, or has come, and may be asked again at once if it was in the way.

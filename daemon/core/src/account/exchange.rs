@@ -2,7 +2,7 @@
 //! Does not: send (its effects say so), or end a flow that failed (`sign_in` does).
 //! Used by: `account`, of which this is a part.
 
-use rally_cred_proto::{Event, Fault, Reply, Secret, message::WaitingOn};
+use rally_cred_proto::{Fault, Secret, message::WaitingOn};
 
 use crate::{
     account::{
@@ -81,14 +81,13 @@ impl Account {
         let notice = fault.remedy("open the new address below, which leads to another code");
         for waiter in &mut self.waiters {
             waiter.told = false;
-            step.effects.push(Effect::Tell(waiter.id, Event::Notice(notice.clone())));
+            step.notice(waiter.id, notice.clone());
         }
         self.begin_flow(step);
     }
 
     fn look_up_user(&mut self, step: &mut Step<'_>, flow: Box<Flow>, grant: Grant) {
-        let (profile, token) = (self.profile.clone(), grant.access_token.clone());
-        let epoch = step.begin(self.owner(), |epoch| Effect::LookUpUser { epoch, profile, token });
+        let epoch = self.ask_whose(step, grant.access_token.clone());
         let mut record = renewal::record_of(&self.profile, step.issued, grant, None);
         record.generation = self.next_generation(step);
         record.signed_in_at = Some(step.now.wall.0);
@@ -154,9 +153,7 @@ impl Account {
     fn sign_in_in_part(&mut self, step: &mut Step<'_>, flow: Box<Flow>, record: TokenRecord, fault: Fault) {
         step.recovered(&self.profile.name, &fault);
         self.sign_in(step, flow, record, Some(Page::Failed(fault.clone())));
-        for waiter in std::mem::take(&mut self.waiters) {
-            step.reply(waiter.id, Reply::Error(fault.clone()));
-        }
+        step.refuse_all(self.waiters.drain(..).map(|waiter| waiter.id), &fault);
         self.fault = Some(fault);
     }
 

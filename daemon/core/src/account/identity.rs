@@ -7,7 +7,7 @@ use rally_cred_proto::{Fault, FaultKind, Secret, remedy::Command};
 use crate::{
     account::{Account, backoff::Backoff, job::Job},
     answer::{self, RawAnswer, Retry, UserAnswer},
-    event::{Effect, GrantStep},
+    event::{Effect, Epoch, GrantStep},
     record::TokenRecord,
     step::Step,
     waiter::{Waiter, Wants},
@@ -68,9 +68,13 @@ impl Account {
             return self.refuse_if(step, &user_unknown(&fault), Self::awaits_user);
         }
         let Some(token) = self.token.access().cloned() else { return };
-        let (profile, sent) = (self.profile.clone(), token.clone());
-        let epoch = step.begin(self.owner(), |epoch| Effect::LookUpUser { epoch, profile, token: sent });
-        self.job = Job::Identifying(epoch, token);
+        self.job = Job::Identifying(self.ask_whose(step, token.clone()), token);
+    }
+
+    /// Asks Rally whose this token is, and so whether it is good.
+    pub(super) fn ask_whose(&self, step: &mut Step<'_>, token: Secret) -> Epoch {
+        let profile = self.profile.clone();
+        step.begin(self.owner(), |epoch| Effect::LookUpUser { epoch, profile, token })
     }
 
     /// Takes Rally's answer on whose token it is.

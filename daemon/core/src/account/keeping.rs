@@ -5,14 +5,13 @@
 use rally_cred_proto::{Fault, FaultKind, Secret};
 
 use crate::{
-    account::{Account, backoff::Backoff, job::SecretFrom},
+    account::{Account, backoff::Backoff, job::SecretFrom, slot::Unreadable},
     event::{AskId, Effect, Epoch, GrantStep},
     item::{Item, Written},
     jobs::Owner,
-    policy,
     record::{self, ClientSecretRecord, Decoded, TokenRecord},
     step::Step,
-    vault::{Change, Changed, ItemKey, ItemKind, Read, VaultTrouble},
+    vault::{Changed, ItemKey, ItemKind, Read, VaultTrouble},
 };
 
 impl Account {
@@ -20,13 +19,11 @@ impl Account {
         if self.has_command() {
             return self.begin_without_vault(step);
         }
-        let key = self.key(ItemKind::Token);
-        self.token.loading(step.begin(self.owner(), |epoch| Effect::Load(epoch, key)));
+        self.token.loading(step.load(self.owner(), self.key(ItemKind::Token)));
     }
 
     pub(super) fn load_client_secret(&mut self, step: &mut Step<'_>) {
-        let key = self.key(ItemKind::ClientSecret);
-        self.client_secret.loading(step.begin(self.owner(), |epoch| Effect::Load(epoch, key)));
+        self.client_secret.loading(step.load(self.owner(), self.key(ItemKind::ClientSecret)));
     }
 
     /// Takes what the vault returned. `false` if nobody waits for it.
@@ -59,11 +56,16 @@ impl Account {
     }
 
     fn load_failed(&mut self, step: &mut Step<'_>, is_token: bool, trouble: &VaultTrouble) {
-        let may_use_memory = trouble.is_missing() && step.keyring.may_use_memory();
+        let may_use_memory = trouble.leaves_memory(&step.keyring);
+        let why = match trouble {
+            _ if may_use_memory => Unreadable::Missing,
+            _ if trouble.awaits_person() => Unreadable::Shut,
+            _ => Unreadable::Failed,
+        };
         if is_token {
-            self.token.failed(may_use_memory);
+            self.token.unreadable(why);
         } else {
-            self.client_secret.failed(step.now, may_use_memory, trouble.awaits_person());
+            self.client_secret.unreadable(step.now, why);
             if may_use_memory {
                 self.fetch_client_secret(step);
             }
@@ -100,7 +102,7 @@ impl Account {
                 self.fault = Some(fault);
             }
             Some(Decoded::Later) => {
-                self.token.failed(false);
+                self.token.unread();
                 return Some(record::later_version(&self.profile));
             }
         }
@@ -144,7 +146,7 @@ impl Account {
         match outcome {
             Ok(secret) => self.client_secret.hold(secret.clone(), true),
             Err(fault) => {
-                self.client_secret.failed(step.now, false, false);
+                self.client_secret.unreadable(step.now, Unreadable::Failed);
                 step.recovered(&self.profile.name, fault);
                 self.fault = Some(fault.clone());
                 self.refuse(step, fault);
@@ -169,17 +171,14 @@ impl Account {
             return;
         }
         let (owner, key) = (self.owner(), self.key(ItemKind::Token));
-        self.token_item
-            .order(to, |from, to| step.begin(owner, |epoch| Effect::Change(epoch, Change { key, from, to })));
+        self.token_item.order(step, owner, key, to);
     }
 
     /// Saves the client secret, if it belongs in the vault.
     pub(super) fn save_client_secret(&mut self, step: &mut Step<'_>) {
         let Some(to) = self.client_secret_text() else { return };
         let (owner, key) = (self.owner(), self.key(ItemKind::ClientSecret));
-        self.client_secret_item.order(Some(to), |from, to| {
-            step.begin(owner, |epoch| Effect::Change(epoch, Change { key, from, to }))
-        });
+        self.client_secret_item.order(step, owner, key, Some(to));
     }
 
     fn client_secret_text(&self) -> Option<Secret> {
@@ -212,15 +211,12 @@ impl Account {
         }
         let is_token = self.token_item.is_writing(epoch);
         let item = if is_token { &mut self.token_item } else { &mut self.client_secret_item };
-        let lasts = !step.keyring.is_memory();
-        let (now, dice) = (step.now, &mut *step.dice);
         let is_shared = step.keyring.is_shared();
-        let retry_at = |failures| now.tick + policy::save_again(failures, is_shared, dice);
-        let Some(written) = item.written(epoch, outcome, lasts, retry_at) else { return false };
+        let Some(written) = item.written(step, epoch, outcome, is_shared) else { return false };
         match written {
             Written::Done => {
                 step.log(&self.profile.name, GrantStep::Kept);
-                if is_token && step.keyring.is_shared() {
+                if is_token && is_shared {
                     // What waited for this may begin.
                     self.backoff = Backoff::default();
                 }
@@ -297,8 +293,8 @@ impl Account {
 
     /// The item must not be written now; the token is in memory.
     fn leave_item(&mut self, step: &mut Step<'_>, fault: Fault) {
-        let (now, dice, is_shared) = (step.now, &mut *step.dice, step.keyring.is_shared());
-        self.token_item.retry(false, |failures| now.tick + policy::save_again(failures, is_shared, dice));
+        let is_shared = step.keyring.is_shared();
+        self.token_item.retry(step, is_shared, false);
         self.note_vault_fault(step, fault);
     }
 
@@ -323,7 +319,7 @@ impl Account {
     pub(crate) fn mended(&mut self, step: &mut Step<'_>, kind: ItemKind) {
         (self.fault, self.vault_fault) = (None, None);
         match kind {
-            ItemKind::Token if self.token.held().is_none() => self.token.failed(false),
+            ItemKind::Token if self.token.held().is_none() => self.token.unread(),
             ItemKind::Token => {
                 self.token_item.diverge(|| None);
                 self.save_token(step);

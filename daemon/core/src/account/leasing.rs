@@ -12,7 +12,7 @@ use crate::{
         job::{Job, Look},
     },
     answer::Retry,
-    event::{Effect, Epoch},
+    event::Epoch,
     policy, record,
     step::Step,
     time::Tick,
@@ -57,9 +57,8 @@ impl Account {
     fn write_lease(&mut self, step: &mut Step<'_>, lease: &record::Lease) -> Option<Epoch> {
         let mut record = self.token.held()?.clone();
         record.lease = Some(lease.clone());
-        let (key, from, to) =
-            (self.key(ItemKind::Token), self.lease.item().cloned(), record::encode(&record));
-        Some(step.begin(self.owner(), |epoch| Effect::Change(epoch, Change { key, from, to })))
+        let (from, to) = (self.lease.item().cloned(), record::encode(&record));
+        Some(step.change(self.owner(), Change { key: self.key(ItemKind::Token), from, to }))
     }
 
     /// Takes the outcome of a change of the lease. `false` if it is of another.

@@ -9,7 +9,6 @@ use crate::{
     lock::locked,
     step::Step,
     time::Tick,
-    waiter::{Waiter, Wants},
 };
 
 impl Account {
@@ -20,7 +19,7 @@ impl Account {
         let fault = locked();
         self.abandon_flow(step, &fault);
         self.end_alerts(step);
-        self.refuse_if(step, &fault, |_, _, waiter| !is_get(waiter));
+        self.refuse_if(step, &fault, |_, _, waiter| !waiter.is_get());
         self.tell_all(step, WaitingOn::Unlock);
         self.forget_consents(step);
         self.advance(step);
@@ -80,8 +79,4 @@ impl Account {
             _ => fault.remedy(self.profile.command("logout")),
         })
     }
-}
-
-fn is_get(waiter: &Waiter) -> bool {
-    matches!(waiter.wants, Wants::Get { .. })
 }

@@ -12,7 +12,7 @@ use crate::{
         job::{Job, Look, Refusal},
         slot::Slot,
     },
-    event::{Effect, Epoch, GrantStep},
+    event::{Epoch, GrantStep},
     item::Item,
     policy,
     record::{Decoded, TokenRecord},
@@ -50,8 +50,7 @@ impl Account {
         if step.keyring.is_memory() || self.has_command() {
             return Err(look);
         }
-        let key = self.key(ItemKind::Token);
-        let epoch = step.begin(self.owner(), |epoch| Effect::Load(epoch, key));
+        let epoch = step.load(self.owner(), self.key(ItemKind::Token));
         let is_shared = step.keyring.is_shared() || step.keyring.is_read_only();
         let patience = if is_shared { policy::SHARED_LOOK_PATIENCE } else { policy::LOOK_PATIENCE };
         self.job = Job::Looking(epoch, step.now.tick + patience, look);

@@ -154,7 +154,7 @@ impl Account {
     }
 
     pub(crate) fn has_waiter(&self, id: AskId) -> bool {
-        self.is_applicant(id) || self.waiters.iter().any(|waiter| waiter.id == id)
+        self.consents.has_waiter(id) || self.waiters.iter().any(|waiter| waiter.id == id)
     }
 
     pub(crate) fn left(&mut self, step: &mut Step<'_>, id: AskId) {

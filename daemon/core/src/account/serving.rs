@@ -3,14 +3,15 @@
 //! Used by: `account`, of which this is a part.
 
 use rally_cred_proto::{
-    Event, Fault, FaultKind, Reply,
+    Fault, FaultKind, Reply,
     forwarding::Door,
-    message::{SignedIn, Token as TokenAnswer, Waiting, WaitingOn},
+    message::{SignedIn, Token as TokenAnswer, WaitingOn},
 };
 
 use crate::{
     account::{Account, identity::Identity, job::Job, sign_in::NO_ANSWER, slot::Slot},
-    event::{AskId, Effect},
+    event::AskId,
+    lock::tell_waiting_on,
     policy,
     step::Step,
     time::Now,
@@ -74,7 +75,7 @@ impl Account {
                 }
                 if self.job.is_sign_in() && !waiter.awaits_sign_in() {
                     let fault = self.sign_in_needed("somebody is signing in right now");
-                    step.reply(waiter.id, Reply::Error(fault));
+                    step.refuse(waiter.id, fault);
                     return Served::Done;
                 }
                 Served::Waits
@@ -112,7 +113,7 @@ impl Account {
             Identity::Unknown => return Served::Waits,
             Identity::OtherThanAsked => return Served::NotHere,
             Identity::OtherThanConfigured => {
-                step.reply(waiter.id, Reply::Error(self.wrong_user()));
+                step.refuse(waiter.id, self.wrong_user());
                 return Served::Done;
             }
         }
@@ -137,7 +138,7 @@ impl Account {
             also,
         };
         if policy::is_beyond_life(self.token.life(), *min_validity) {
-            step.effects.push(Effect::Tell(waiter.id, Event::Notice(self.beyond_life(*min_validity))));
+            step.notice(waiter.id, self.beyond_life(*min_validity));
         }
         self.last_used = Some(step.now.tick);
         step.reply(waiter.id, Reply::Token(answer));
@@ -157,9 +158,9 @@ impl Account {
         if let Some(fault) = &self.vault_fault {
             // Where memory does not stand in, a login is not done while the keyring does not keep the token.
             if step.keyring.must_keep() && !self.is_kept() {
-                return step.reply(id, Reply::Error(fault.clone()));
+                return step.refuse(id, fault.clone());
             }
-            step.effects.push(Effect::Tell(id, Event::Notice(fault.clone())));
+            step.notice(id, fault.clone());
         }
         let answer = SignedIn {
             profile: self.profile.name.to_string(),
@@ -200,14 +201,9 @@ impl Account {
 
     /// Refuses those who ask from another machine, whatever there is: they may not have the profile any more.
     pub(crate) fn refuse_from_afar(&mut self, step: &mut Step<'_>, fault: &Fault) {
-        let is_meant = |waiter: &mut Waiter| {
-            waiter.peer.door == Door::Forwarded && matches!(waiter.wants, Wants::Get { .. })
-        };
-        let mut refused: Vec<_> = self.waiters.extract_if(.., is_meant).collect();
-        refused.extend(self.consents.take_from_afar());
-        for waiter in refused {
-            step.reply(waiter.id, Reply::Error(fault.clone()));
-        }
+        let is_meant = |waiter: &mut Waiter| waiter.peer.door == Door::Forwarded && waiter.is_get();
+        let refused = self.waiters.extract_if(.., is_meant).chain(self.consents.take_from_afar());
+        step.refuse_all(refused.map(|waiter| waiter.id), fault);
     }
 
     /// Refuses one waiter, unless it can use the current token.
@@ -215,20 +211,19 @@ impl Account {
         match &waiter.wants {
             Wants::Get { .. } if self.validity(step.now).is_some() => match self.hand_out(step, &waiter) {
                 Served::Done => {}
-                Served::Waits => step.reply(waiter.id, Reply::Error(fault.clone())),
+                Served::Waits => step.refuse(waiter.id, fault.clone()),
                 Served::NotHere => step.misdirected.push((self.profile.name.to_string(), waiter)),
             },
             Wants::Reading => step.read.push((waiter.id, self.profile.name.to_string())),
             Wants::Get { .. } | Wants::Login { .. } | Wants::Erase(_) => {
-                step.reply(waiter.id, Reply::Error(fault.clone()));
+                step.refuse(waiter.id, fault.clone());
             }
         }
     }
 
     pub(super) fn tell_all(&self, step: &mut Step<'_>, on: WaitingOn) {
         for waiter in self.waiters.iter().chain(self.consents.waiting()) {
-            let waiting = Waiting { profile: self.profile.name.to_string(), on };
-            step.effects.push(Effect::Tell(waiter.id, Event::Waiting(waiting)));
+            tell_waiting_on(step, waiter.id, &self.profile.name, on);
         }
     }
 

@@ -2,7 +2,7 @@
 //! Does not: listen, open a browser or send (its effects say so).
 //! Used by: `account`, of which this is a part.
 
-use rally_cred_proto::{Event, Fault, FaultKind, Reply, Secret, message::Authorize, remedy::Remedy};
+use rally_cred_proto::{Event, Fault, FaultKind, Secret, message::Authorize, remedy::Remedy};
 
 use crate::{
     account::{
@@ -192,10 +192,10 @@ impl Account {
             ListenerState::Opening => return false,
             ListenerState::Open => {}
             ListenerState::Failed(fault) if can_paste => {
-                step.effects.push(Effect::Tell(waiter.id, Event::Notice(fault.clone())));
+                step.notice(waiter.id, fault.clone());
             }
             ListenerState::Failed(fault) => {
-                step.reply(waiter.id, Reply::Error(fault.clone()));
+                step.refuse(waiter.id, fault.clone());
                 return true;
             }
         }
@@ -211,7 +211,7 @@ impl Account {
             timeout: u32::try_from((flow.deadline - step.now.tick).as_seconds()).unwrap_or(u32::MAX),
         };
         flow.tabs_opened += usize::from(open);
-        step.effects.push(Effect::Tell(waiter.id, Event::Authorize(authorize)));
+        step.tell(waiter.id, Event::Authorize(authorize));
         false
     }
 

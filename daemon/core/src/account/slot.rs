@@ -16,7 +16,24 @@ pub(super) enum Slot<T> {
     Held(T),
 }
 
+/// Why an item could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// No keyring answers, and the config file can do without.
+    Missing,
+    /// The vault is locked, or has not come.
+    Shut,
+    Failed,
+}
+
 impl<T> Slot<T> {
+    pub(super) fn unreadable(&mut self, why: Unreadable) {
+        *self = match why {
+            Unreadable::Missing => Self::Missing,
+            Unreadable::Shut | Unreadable::Failed => Self::Unread,
+        };
+    }
+
     pub(super) fn held(&self) -> Option<&T> {
         match self {
             Self::Held(value) => Some(value),

@@ -7,7 +7,7 @@ use rally_cred_proto::{Fault, FaultKind, Secret, remedy::Command};
 use crate::{
     account::Account,
     answer::{self, RawAnswer, Retry, UserAnswer},
-    event::{Effect, GrantStep},
+    event::GrantStep,
     policy,
     step::Step,
 };
@@ -38,9 +38,7 @@ impl Account {
     pub(super) fn question_token(&mut self, step: &mut Step<'_>) {
         let Some(token) = self.token.access().cloned().filter(|_| !self.reports.is_open()) else { return };
         step.log(&self.profile.name, GrantStep::Suspected);
-        let profile = self.profile.clone();
-        let epoch = step.begin(self.owner(), |epoch| Effect::LookUpUser { epoch, profile, token });
-        self.reports.asked(epoch);
+        self.reports.asked(self.ask_whose(step, token));
     }
 
     /// Takes Rally's verdict on the suspected token.

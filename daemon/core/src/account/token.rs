@@ -5,7 +5,7 @@
 use rally_cred_proto::Secret;
 
 use crate::{
-    account::slot::Slot,
+    account::slot::{Slot, Unreadable},
     dice::Dice,
     event::Epoch,
     policy,
@@ -37,9 +37,13 @@ impl Token {
         &self.slot
     }
 
-    /// The vault could not be read. `is_missing`: no keyring answers, and the config file can do without.
-    pub(super) fn failed(&mut self, is_missing: bool) {
-        self.slot = if is_missing { Slot::Missing } else { Slot::Unread };
+    pub(super) fn unreadable(&mut self, why: Unreadable) {
+        self.slot.unreadable(why);
+    }
+
+    /// It is read again before it is used.
+    pub(super) fn unread(&mut self) {
+        self.slot = Slot::Unread;
     }
 
     /// Lets the next request ask a keyring that did not answer the last time.

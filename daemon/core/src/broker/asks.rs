@@ -27,7 +27,7 @@ use crate::{
 impl Broker {
     pub(super) fn asked(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, ask: Ask) {
         if let Err(fault) = self.try_asked(step, id, peer, ask) {
-            step.reply(id, Reply::Error(fault));
+            step.refuse(id, fault);
         }
     }
 
@@ -39,7 +39,7 @@ impl Broker {
         }
         let ask = match peer.door {
             Door::Own => ask,
-            Door::Forwarded => self.forwarding.admit(&peer, ask, self.routes.default_name())?,
+            Door::Forwarded => self.forwarding.admit(ask, self.routes.default_name())?,
         };
         match ask {
             Ask::Get(get) => match self.route(&peer, &get.target)? {
@@ -143,8 +143,8 @@ impl Broker {
                 let name = self.routes.named(&self.accounts, ask.profile.as_deref())?;
                 self.turns.hold(step, id, name, &ask)?;
             }
-            Ask::ShowGateway(ask) => self.gateways.show(step, id, &ask.name),
-            Ask::RevokeGateway(ask) => self.gateways.revoke(step, id, &ask.name),
+            Ask::ShowGateway(ask) => self.gateways.show(step, id, &ask.name)?,
+            Ask::RevokeGateway(ask) => self.gateways.revoke(step, id, &ask.name)?,
             Ask::Forward => self.forwarding.hold(step, id),
             Ask::Audit => self.audit.tell(step, id),
             Ask::Lock => {
@@ -198,7 +198,7 @@ impl Broker {
         self.audit.is_for(id, name);
         match wants {
             Wants::Login { .. } | Wants::Erase(_) if step.is_locked => {
-                return step.reply(id, Reply::Error(locked()));
+                return step.refuse(id, locked());
             }
             // It is shown as it is.
             Wants::Reading if step.is_locked => return step.read.push((id, name.to_owned())),

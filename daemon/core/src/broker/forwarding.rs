@@ -3,7 +3,7 @@
 //! Used by: `broker`, which asks here for every request whether it may have a profile.
 
 use rally_cred_proto::{
-    Ask, Event, Fault, FaultKind, Reply,
+    Ask, Event, Fault, FaultKind,
     forwarding::Door,
     message::{ForwardOpen, Get},
 };
@@ -131,30 +131,19 @@ impl Forwarding {
     }
 
     /// The request as another machine may have it; `default`: the profile of one that names none.
-    pub(super) fn admit(&self, peer: &Peer, ask: Ask, default: &str) -> Result<Ask, Fault> {
-        ask.from_afar().and_then(|ask| {
-            let named = match &ask {
-                Ask::Get(Get { target, .. }) if target.profile.is_none() && target.names_server() => {
-                    return Ok(ask);
-                }
-                Ask::Get(Get { target, .. }) => Some(target.profile.as_deref()),
-                Ask::Status(status) => status.profile.as_deref().map(Some),
-                _ => None,
-            };
-            let check = |name| self.check(peer, name, default);
-            named.map_or(Ok(()), check).map(|()| ask)
-        })
+    pub(super) fn admit(&self, ask: Ask, default: &str) -> Result<Ask, Fault> {
+        let ask = ask.from_afar()?;
+        let named = match &ask {
+            Ask::Get(Get { target, .. }) if target.profile.is_none() && target.names_server() => None,
+            Ask::Get(Get { target, .. }) => Some(target.profile.as_deref().unwrap_or(default)),
+            Ask::Status(status) => status.profile.as_deref(),
+            _ => None,
+        };
+        named.map_or(Ok(()), |name| self.check_afar(name))?;
+        Ok(ask)
     }
 
-    /// Refuses a profile that whoever asks may not have, in the same words whether there is one of this name or not.
-    fn check(&self, peer: &Peer, profile: Option<&str>, default: &str) -> Result<(), Fault> {
-        match peer.door {
-            Door::Own => Ok(()),
-            Door::Forwarded => self.check_afar(profile.unwrap_or(default)),
-        }
-    }
-
-    /// The same of a profile, for another machine.
+    /// Refuses a profile that another machine may not have, in the same words whether there is one of this name or not.
     pub(super) fn check_afar(&self, profile: &str) -> Result<(), Fault> {
         if self.profiles.iter().any(|name| name == profile) {
             return Ok(());
@@ -182,9 +171,7 @@ impl Forwarding {
     }
 
     fn fail_all(&mut self, step: &mut Step<'_>, fault: &Fault) {
-        for id in self.holders.drain(..) {
-            step.reply(id, Reply::Error(fault.clone()));
-        }
+        step.refuse_all(self.holders.drain(..), fault);
     }
 
     fn tell(&self, step: &mut Step<'_>) {

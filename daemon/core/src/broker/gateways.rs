@@ -44,7 +44,7 @@ impl Gateways {
                     false => profile_changed(old.profile()),
                 };
                 old.end(step, &name, &fault);
-                step.reply(id, Reply::Error(fault));
+                step.refuse(id, fault);
                 continue;
             }
             let Some(new) = wanted.remove(&name) else {
@@ -84,27 +84,22 @@ impl Gateways {
     }
 
     /// Shows how a gateway is reached, once it is open or cannot be opened.
-    pub(super) fn show(&mut self, step: &mut Step<'_>, id: AskId, name: &str) {
-        match self.find(name) {
-            Err(fault) => step.reply(id, Reply::Error(fault)),
-            Ok(gateway) => gateway.show(step, name, id),
-        }
+    pub(super) fn show(&mut self, step: &mut Step<'_>, id: AskId, name: &str) -> Result<(), Fault> {
+        self.find(name)?.show(step, name, id);
+        Ok(())
     }
 
     /// Makes a gateway's key worthless. One of the config file gets another.
-    pub(super) fn revoke(&mut self, step: &mut Step<'_>, id: AskId, name: &str) {
-        let gateway = match self.find(name) {
-            Err(fault) => return step.reply(id, Reply::Error(fault)),
-            Ok(gateway) => gateway,
-        };
+    pub(super) fn revoke(&mut self, step: &mut Step<'_>, id: AskId, name: &str) -> Result<(), Fault> {
+        let gateway = self.find(name)?;
         if let Some(owner) = gateway.lives_for() {
             gateway.end(step, name, &unknown(name));
             self.0.remove(name);
-            step.reply(owner, Reply::Done);
-            step.reply(id, Reply::Done);
+            step.reply_all([owner, id], &Reply::Done);
         } else {
             gateway.revoke(step, name, id);
         }
+        Ok(())
     }
 
     /// Lets a gateway go whose client left.
@@ -123,7 +118,7 @@ impl Gateways {
         }
         gateway.answer(step, name);
         if let (Some(id), Some(fault)) = (gateway.lives_for(), gateway.trouble()) {
-            step.reply(id, Reply::Error(fault.clone()));
+            step.refuse(id, fault.clone());
             self.0.remove(name);
         }
         true
@@ -154,7 +149,7 @@ impl Gateways {
         for (name, mut gateway) in std::mem::take(&mut self.0) {
             gateway.end(step, &name, fault);
             if let Some(id) = gateway.lives_for() {
-                step.reply(id, Reply::Error(fault.clone()));
+                step.refuse(id, fault.clone());
             }
         }
     }

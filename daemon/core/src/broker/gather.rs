@@ -173,7 +173,7 @@ impl StatusGathering {
                     None => {}
                 }
             }
-            step.effects.push(Effect::Tell(self.id, Event::Profile(Box::new(status))));
+            step.tell(self.id, Event::Profile(Box::new(status)));
         }
         let fault = accounts.values().find_map(|account| account.vault_fault().cloned());
         let was_used = accounts.values().any(Account::has_token);
@@ -234,7 +234,7 @@ impl LogoutGathering {
         match outcome {
             Ok(()) => {}
             // There may be none; but if there is, it comes back with the keyring.
-            Err(trouble) if trouble.is_missing() && keyring.may_use_memory() => {
+            Err(trouble) if trouble.leaves_memory(keyring) => {
                 self.unasked = Some(trouble.fault());
             }
             Err(trouble) => self.fault = Some(trouble.fault()),
@@ -250,7 +250,7 @@ impl LogoutGathering {
 
     pub(super) fn answer(self, step: &mut Step<'_>) {
         if let Some(fault) = self.fault {
-            return step.reply(self.id, Reply::Error(fault));
+            return step.refuse(self.id, fault);
         }
         step.effects.extend(self.unasked.map(|fault| Effect::Tell(self.id, Event::Notice(fault))));
         step.reply(self.id, Reply::SignedOut(self.done));

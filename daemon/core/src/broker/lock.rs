@@ -13,7 +13,7 @@ use crate::{
     profile::LockSettings,
     step::Step,
     time::{Now, Tick},
-    vault::{ItemKey, ItemKind, VaultTrouble},
+    vault::{ItemKey, ItemKind},
 };
 
 #[derive(Debug)]
@@ -43,24 +43,18 @@ struct Closed {
 pub(super) fn opened(step: &mut Step<'_>, id: AskId, outcome: Outcome) -> bool {
     let Outcome::Unlocked(outcome) = outcome else { return false };
     let reply = match outcome {
-        Err(trouble) if is_serious(&trouble, step) => Reply::Error(trouble.fault()),
+        // Where there is no keyring, there is nothing else to ask.
+        Err(trouble) if !trouble.leaves_memory(&step.keyring) => Reply::Error(trouble.fault()),
         Ok(()) | Err(_) => Reply::Done,
     };
     step.reply(id, reply);
     true
 }
 
-/// Whether it keeps the vault closed. Where there is no keyring, there is nothing else to ask.
-fn is_serious(trouble: &VaultTrouble, step: &Step<'_>) -> bool {
-    !(trouble.is_missing() && step.keyring.may_use_memory())
-}
-
 impl Closed {
     /// Whoever wants it open has to ask again.
     fn stay(&mut self, step: &mut Step<'_>) {
-        for id in self.opening.drain(..) {
-            step.reply(id, Reply::Error(locked()));
-        }
+        step.refuse_all(self.opening.drain(..), &locked());
         self.question = None;
     }
 }
@@ -179,17 +173,15 @@ impl Lock {
         let closed = self.closed.as_mut().filter(|closed| closed.question == Some(epoch))?;
         closed.question = None;
         match outcome {
-            Err(trouble) if is_serious(&trouble, step) => {
-                for id in closed.opening.drain(..) {
-                    step.reply(id, Reply::Error(trouble.fault()));
-                }
+            Err(trouble) if !trouble.leaves_memory(&step.keyring) => {
+                step.refuse_all(closed.opening.drain(..), &trouble.fault());
                 Some(None)
             }
             Ok(()) | Err(_) => {
                 let Closed { held, closing, opening, .. } = self.closed.take()?;
                 step.is_locked = false;
                 step.effects.push(Effect::Log(Entry::Unlocked));
-                closing.into_iter().chain(opening).for_each(|id| step.reply(id, Reply::Done));
+                step.reply_all(closing.into_iter().chain(opening), &Reply::Done);
                 Some(Some(held))
             }
         }
@@ -205,8 +197,7 @@ impl Lock {
     /// Answers whoever waits for it with this fault.
     pub(super) fn fail_all(&mut self, step: &mut Step<'_>, fault: &Fault) {
         if let Some(closed) = &mut self.closed {
-            let asks = closed.closing.drain(..).chain(closed.opening.drain(..));
-            asks.for_each(|id| step.reply(id, Reply::Error(fault.clone())));
+            step.refuse_all(closed.closing.drain(..).chain(closed.opening.drain(..)), fault);
         }
     }
 

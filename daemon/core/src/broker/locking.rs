@@ -2,12 +2,12 @@
 //! Does not: say when (`lock` does).
 //! Used by: `broker`, of which this is a part.
 
-use rally_cred_proto::{Event, Reply};
+use rally_cred_proto::Reply;
 
 use crate::{
     account::Account,
     broker::Broker,
-    event::{Effect, Epoch, LockedBy, Outcome},
+    event::{Epoch, LockedBy, Outcome},
     step::Step,
 };
 
@@ -39,7 +39,7 @@ impl Broker {
         for id in self.lock.take_told(step.now, is_unsettled) {
             let accounts = self.accounts.values().filter_map(Account::unforgotten);
             for fault in accounts.chain(self.statics.unforgotten(&step.keyring)) {
-                step.effects.push(Effect::Tell(id, Event::Notice(fault)));
+                step.notice(id, fault);
             }
             step.reply(id, Reply::Done);
         }

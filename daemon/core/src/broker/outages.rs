@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    brake::Brake,
     event::Effect,
-    policy,
     step::Step,
     time::{Now, Tick},
 };
@@ -16,7 +16,10 @@ use crate::{
 pub(super) struct Outages {
     vault: Outage,
     network: Outage,
+    /// Whoever watches the vault may call it open though it takes nothing.
     brake: Brake,
+    /// When what was said too soon is believed.
+    due: Option<Tick>,
 }
 
 /// The accounts that wait for its end, and whether that is watched for.
@@ -24,17 +27,6 @@ pub(super) struct Outages {
 struct Outage {
     accounts: BTreeSet<String>,
     is_watched: bool,
-}
-
-/// Whoever watches the vault may call it open though it takes nothing. Each time that this happens again, it is believed
-/// later.
-#[derive(Debug, Default)]
-struct Brake {
-    /// How often it was believed of late, and when it may be believed again.
-    believed: u32,
-    next: Option<Tick>,
-    /// When what was said too soon is believed.
-    due: Option<Tick>,
 }
 
 impl Outages {
@@ -56,17 +48,19 @@ impl Outages {
 
     /// Takes word that the vault is open. Whether to believe it now; else [`Outages::is_due`] tells later.
     pub(super) fn believes(&mut self, now: Now) -> bool {
-        self.brake.believes(now)
+        let is_believed = self.brake.lets_count(now);
+        self.due = self.brake.next().filter(|_| !is_believed);
+        is_believed
     }
 
     /// Whether word that came too soon is to be believed now.
     pub(super) fn is_due(&mut self, now: Now) -> bool {
-        self.brake.due.is_some_and(|due| due <= now.tick) && self.brake.believes(now)
+        self.due.is_some_and(|due| due <= now.tick) && self.believes(now)
     }
 
     /// When [`Outages::is_due`] may hold.
     pub(super) fn next_deadline(&self) -> Option<Tick> {
-        self.brake.due
+        self.due
     }
 
     /// The accounts that wait for the network.
@@ -80,22 +74,6 @@ impl Outages {
         self.vault.watch(step, awaits_vault && step.keyring.can_be_watched(), Effect::WatchVault);
         let awaits_network = !self.network.accounts.is_empty();
         self.network.watch(step, awaits_network, Effect::WatchNetwork);
-    }
-}
-
-impl Brake {
-    fn believes(&mut self, now: Now) -> bool {
-        if self.next.is_some_and(|next| now.tick < next) {
-            self.due = self.next;
-            return false;
-        }
-        if self.next.is_some_and(|next| now.tick - next >= policy::LONGEST_REST) {
-            self.believed = 0;
-        }
-        self.believed += 1;
-        self.next = Some(now.tick + policy::early_pause(self.believed));
-        self.due = None;
-        true
     }
 }
 

@@ -121,6 +121,13 @@ impl Routes {
     }
 }
 
+/// The fault for a client that goes on relying on a profile which the config file no longer has.
+pub(super) fn profile_gone(name: &str) -> Fault {
+    Fault::new(FaultKind::UnknownProfile, format!("there is no profile {name} any more"))
+        .why("the config file was changed")
+        .run("rally-cred status")
+}
+
 /// Most names that a message lists.
 const LISTED: usize = 5;
 

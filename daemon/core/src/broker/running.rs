@@ -48,9 +48,7 @@ impl Broker {
                 Reply::Error(fault)
             }
         };
-        for id in asks {
-            step.reply(id, reply.clone());
-        }
+        step.reply_all(asks, &reply);
     }
 
     /// Applies a new configuration. A token stays only while base URL, client ID and scope are the same.
@@ -121,18 +119,15 @@ impl Broker {
                     asks: ask.into_iter().collect(),
                     until: step.now.tick + policy::STOP_PATIENCE,
                 });
-                for id in std::mem::take(&mut self.reloads) {
-                    step.reply(id, Reply::Error(stopping()));
-                }
+                step.refuse_all(self.reloads.drain(..), &stopping());
                 self.statics.fail_all(step, &stopping());
                 self.gateways.stop(step, &stopping());
                 self.forwarding.stop(step, &stopping());
                 self.watchers.fail_all(step, &stopping());
                 self.turns.fail_all(step, &stopping());
                 self.lock.fail_all(step, &stopping());
-                for id in step.jobs.end_asked(|_| true) {
-                    step.reply(id, Reply::Error(stopping()));
-                }
+                let asked = step.jobs.end_asked(|_| true);
+                step.refuse_all(asked, &stopping());
                 for account in self.accounts.values_mut() {
                     account.stop(step, &stopping());
                 }
@@ -201,13 +196,9 @@ impl Broker {
             || self.statics.is_unsettled()
             || step.jobs.is_erasing();
         if stop.until <= step.now.tick || !is_unsettled {
-            for logout in self.logouts.drain(..) {
-                step.reply(logout.id, Reply::Error(stopping()));
-            }
+            step.refuse_all(self.logouts.drain(..).map(|logout| logout.id), &stopping());
             step.effects.push(Effect::CloseSocket);
-            for id in std::mem::take(&mut stop.asks) {
-                step.effects.push(Effect::Reply(id, Reply::Done));
-            }
+            step.reply_all(stop.asks.drain(..), &Reply::Done);
             step.effects.push(Effect::Exit);
         }
     }

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use rally_cred_proto::{
-    Event, Fault, FaultKind, Reply,
+    Event, Fault, FaultKind,
     gateway::{HoldTurns, TurnsHeld},
 };
 
 use crate::{
-    broker::routes::Accounts,
+    broker::routes::{Accounts, profile_gone},
     event::{AskId, Effect},
     policy,
     step::Step,
@@ -42,7 +42,7 @@ impl Turns {
         }
         self.0.insert(id, (profile.clone(), ask.turns));
         self.order(step, &profile);
-        step.effects.push(Effect::Tell(id, Event::TurnsHeld(TurnsHeld { profile })));
+        step.tell(id, Event::TurnsHeld(TurnsHeld { profile }));
         Ok(())
     }
 
@@ -67,19 +67,13 @@ impl Turns {
         let gone = self.0.extract_if(.., |_, (profile, _)| !accounts.contains_key(profile));
         for (id, (profile, _)) in gone.collect::<Vec<_>>() {
             self.order(step, &profile);
-            let fault =
-                Fault::new(FaultKind::UnknownProfile, format!("there is no profile {profile} any more"))
-                    .why("the config file was changed")
-                    .run("rally-cred status");
-            step.reply(id, Reply::Error(fault));
+            step.refuse(id, profile_gone(&profile));
         }
     }
 
     /// Ends all with this fault.
     pub(super) fn fail_all(&mut self, step: &mut Step<'_>, fault: &Fault) {
-        for (id, _) in std::mem::take(&mut self.0) {
-            step.reply(id, Reply::Error(fault.clone()));
-        }
+        step.refuse_all(std::mem::take(&mut self.0).into_keys(), fault);
     }
 
     fn order(&self, step: &mut Step<'_>, profile: &str) {

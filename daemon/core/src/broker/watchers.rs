@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 
 use rally_cred_proto::{
-    Event, Fault, FaultKind, Reply,
+    Event, Fault,
     message::{Became, News},
 };
 
 use crate::{
     account::{Account, View},
-    broker::routes::Accounts,
-    event::{AskId, Effect},
+    broker::routes::{Accounts, profile_gone},
+    event::AskId,
     step::Step,
     time::{Now, Tick},
 };
@@ -48,24 +48,19 @@ impl Watchers {
 
     /// Ends every watch with this fault.
     pub(super) fn fail_all(&mut self, step: &mut Step<'_>, fault: &Fault) {
-        for watcher in self.0.drain(..) {
-            step.reply(watcher.id, Reply::Error(fault.clone()));
-        }
+        step.refuse_all(self.0.drain(..).map(|watcher| watcher.id), fault);
     }
 
     /// Tells each what has changed since it was last told. Whoever watches a profile that is gone hears that it is.
     pub(super) fn tell(&mut self, step: &mut Step<'_>, accounts: &Accounts) {
         self.0.retain_mut(|watcher| {
             for news in watcher.news(accounts, step.now) {
-                step.effects.push(Effect::Tell(watcher.id, Event::News(news)));
+                step.tell(watcher.id, Event::News(news));
             }
             let Some(gone) = watcher.profile.as_ref().filter(|name| !accounts.contains_key(*name)) else {
                 return true;
             };
-            let fault = Fault::new(FaultKind::UnknownProfile, format!("there is no profile {gone} any more"))
-                .why("the config file was changed")
-                .run("rally-cred status");
-            step.reply(watcher.id, Reply::Error(fault));
+            step.refuse(watcher.id, profile_gone(gone));
             false
         });
     }

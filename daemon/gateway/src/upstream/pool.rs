@@ -8,7 +8,7 @@ use std::{
     future::poll_fn,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -27,7 +27,7 @@ use hyper_util::{
     client::legacy::connect::Connection as _,
     rt::{TokioExecutor, TokioTimer},
 };
-use rally_cred_proto::Origin;
+use rally_cred_proto::{Origin, unpoisoned};
 use tokio::{
     task::coop,
     time::{Instant, sleep, timeout},
@@ -150,7 +150,7 @@ impl Pool {
                 Link::Shared(mut sender) => {
                     let answer = sender.try_send_request(self.absolute_form(request)).await;
                     if answer.as_ref().is_err_and(|error| error.message().is_some()) {
-                        lock(&self.kept).shared = None;
+                        unpoisoned(&self.kept).shared = None;
                     }
                     answer.map(|answer| answer.map(|body| Inflow::new(body, None)))
                 }
@@ -167,7 +167,7 @@ impl Pool {
 
     /// A connection that is kept and still there.
     fn take(&self, context: &mut Context<'_>) -> Option<Link> {
-        let mut kept = lock(&self.kept);
+        let mut kept = unpoisoned(&self.kept);
         kept.drop_old();
         if let Some((used, sender)) = &mut kept.shared {
             if !sender.is_closed() {
@@ -186,7 +186,7 @@ impl Pool {
     }
 
     fn in_use(&self) -> InUse {
-        lock(&self.kept).in_use += 1;
+        unpoisoned(&self.kept).in_use += 1;
         InUse { single: None, kept: Arc::clone(&self.kept) }
     }
 
@@ -203,7 +203,7 @@ impl Pool {
                 .map_err(NoAnswer::BrokenOff)?;
             // Whoever waits for an answer hears of its end.
             tokio::spawn(connection);
-            lock(&self.kept).shared = Some((Instant::now(), sender.clone()));
+            unpoisoned(&self.kept).shared = Some((Instant::now(), sender.clone()));
             return Ok(Link::Shared(sender));
         }
         let (sender, connection) = http1::Builder::new()
@@ -216,7 +216,7 @@ impl Pool {
 
     /// Has connections closed that nobody uses any more.
     fn sweep(&self) {
-        if std::mem::replace(&mut lock(&self.kept).is_swept, true) {
+        if std::mem::replace(&mut unpoisoned(&self.kept).is_swept, true) {
             return;
         }
         let kept = Arc::downgrade(&self.kept);
@@ -224,7 +224,7 @@ impl Pool {
             loop {
                 sleep(KEEP_IDLE).await;
                 let Some(kept) = kept.upgrade() else { return };
-                let mut kept = lock(&kept);
+                let mut kept = unpoisoned(&kept);
                 kept.drop_old();
                 if kept.singles.is_empty() && kept.shared.is_none() && kept.in_use == 0 {
                     kept.is_swept = false;
@@ -254,10 +254,6 @@ impl Pool {
 
 fn path_of(request: &Request<Attempt>) -> PathAndQuery {
     request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
-}
-
-fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Kept {
@@ -352,7 +348,7 @@ impl Drop for InUse {
             single.drive(&mut Context::from_waker(Waker::noop()));
             single.is_idle().then_some(single)
         });
-        let mut kept = lock(&self.kept);
+        let mut kept = unpoisoned(&self.kept);
         kept.in_use -= 1;
         kept.singles.extend(single.map(|single| (Instant::now(), single)));
     }

@@ -63,6 +63,23 @@ pub(super) struct Lock {
     sealed: String,
 }
 
+/// What the user has.
+#[derive(Clone, Copy)]
+pub(super) enum Opener<'a> {
+    Passphrase(&'a Secret),
+    /// The bytes of the file.
+    KeyFile(&'a [u8]),
+}
+
+impl<'a> Opener<'a> {
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Passphrase(passphrase) => passphrase.expose().as_bytes(),
+            Self::KeyFile(material) => material,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum By {
@@ -73,38 +90,32 @@ enum By {
 }
 
 impl Lock {
-    /// Makes a key, and locks it by a passphrase.
-    pub(super) fn new_by_passphrase(passphrase: &Secret) -> Result<(Self, Key), &'static str> {
-        let by = By::Passphrase { memory: MEMORY, passes: PASSES };
-        Self::new(by, passphrase.expose().as_bytes())
-    }
-
-    /// Makes a key, and locks it by the bytes of a key file.
-    pub(super) fn new_by_key(material: &[u8]) -> Result<(Self, Key), &'static str> {
-        Self::new(By::KeyFile, material)
-    }
-
-    fn new(by: By, material: &[u8]) -> Result<(Self, Key), &'static str> {
+    /// Makes a key, and locks it.
+    pub(super) fn new(opener: Opener<'_>) -> Result<(Self, Key), &'static str> {
+        let by = match opener {
+            Opener::Passphrase(_) => By::Passphrase { memory: MEMORY, passes: PASSES },
+            Opener::KeyFile(_) => By::KeyFile,
+        };
         let mut key = Key(Zeroizing::new([0; KEY_LENGTH]));
         random(&mut *key.0)?;
         let mut salt = [0; SALT_LENGTH];
         random(&mut salt)?;
-        let outer = by.derive(material, &salt).ok_or("the key cannot be computed")?;
+        let outer = by.derive(opener.bytes(), &salt).ok_or("the key cannot be computed")?;
         let sealed = outer.seal_bytes(PURPOSE, &*key.0)?;
         Ok((Self { v: 1, by, salt: STANDARD.encode(salt), sealed: STANDARD.encode(sealed) }, key))
     }
 
-    /// `None` if it was not locked by a passphrase.
-    pub(super) fn open_by_passphrase(&self, passphrase: &Secret) -> Option<Result<Key, NotOpened>> {
-        matches!(self.by, By::Passphrase { .. }).then(|| self.open(passphrase.expose().as_bytes()))
+    /// `None` if it was locked by the other.
+    pub(super) fn open(&self, opener: Opener<'_>) -> Option<Result<Key, NotOpened>> {
+        match (self.by, opener) {
+            (By::Passphrase { .. }, Opener::Passphrase(_)) | (By::KeyFile, Opener::KeyFile(_)) => {
+                Some(self.open_by(opener.bytes()))
+            }
+            _ => None,
+        }
     }
 
-    /// `None` if it was not locked by a key file.
-    pub(super) fn open_by_key(&self, material: &[u8]) -> Option<Result<Key, NotOpened>> {
-        matches!(self.by, By::KeyFile).then(|| self.open(material))
-    }
-
-    fn open(&self, material: &[u8]) -> Result<Key, NotOpened> {
+    fn open_by(&self, material: &[u8]) -> Result<Key, NotOpened> {
         let salt = STANDARD.decode(&self.salt).map_err(|_| NotOpened)?;
         let sealed = STANDARD.decode(&self.sealed).map_err(|_| NotOpened)?;
         let outer = self.by.derive(material, &salt).ok_or(NotOpened)?;

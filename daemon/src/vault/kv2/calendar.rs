@@ -4,8 +4,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use reqwest::{Response, header::DATE};
-
 /// Bounds of the difference in milliseconds, which grow closer with each answer.
 #[derive(Debug, Default)]
 pub(super) struct Calendar(Option<(i64, i64)>);
@@ -31,12 +29,6 @@ impl Calendar {
 pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// The second in which the server answered (RFC 9110 §6.6.1).
-pub(super) fn date_of(response: &Response) -> Option<i64> {
-    let date = response.headers().get(DATE)?.to_str().ok()?;
-    Some(jiff::fmt::rfc2822::parse(date).ok()?.timestamp().as_second())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use rally_cred_core::kv2::ServerToken;
-use rally_cred_core::profile::{BaseUrl, SecretSource};
+use rally_cred_core::profile::{BaseUrl, CommandLine, SecretSource};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
@@ -89,7 +89,7 @@ impl World {
         self.server.load(&token_key()).await.unwrap().map(|item| item.expose().to_owned())
     }
 
-    fn stage(&self) -> MutexGuard<'_, Stage> {
+    fn stage(&self) -> std::sync::MutexGuard<'_, Stage> {
         unpoisoned(&self.stage)
     }
 
@@ -226,7 +226,8 @@ async fn a_token_that_was_replaced_meanwhile_is_read_anew() {
     let file = folder.path().join("token");
     std::fs::write(&file, "new\n").unwrap();
     let line = format!("cat {0}; echo renewed > {0}", file.display());
-    let command = SecretSource::Command { program: "sh".into(), arguments: vec!["-c".to_owned(), line] };
+    let command = CommandLine { program: "sh".into(), arguments: vec!["-c".to_owned(), line] };
+    let command = SecretSource::Command(command);
     let world = World::with(|settings| settings.token = Some(ServerToken::Source(command))).await;
     world.held().await;
     world.held().await;

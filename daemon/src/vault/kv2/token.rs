@@ -2,12 +2,9 @@
 //! Does not: renew it; whoever wrote the file or the program does.
 //! Used by: `kv2`.
 
-use std::{
-    env,
-    sync::{Mutex, PoisonError},
-};
+use std::{env, sync::Mutex};
 
-use rally_cred_proto::Secret;
+use rally_cred_proto::{Secret, unpoisoned};
 
 use crate::secret_source;
 use rally_cred_core::{kv2::ServerToken, profile::SecretSource};
@@ -25,7 +22,7 @@ impl Token {
 
     /// The token to send, if any.
     pub(super) async fn get(&self) -> Result<Option<Secret>, String> {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let found = unpoisoned(&self.found).clone();
         if found.is_some() { Ok(found) } else { self.get_anew().await }
     }
 
@@ -41,8 +38,8 @@ impl Token {
             Some(ServerToken::Source(source)) => source,
         };
         let token = secret_source::ask(source).await?;
-        if let SecretSource::Command { .. } = source {
-            *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+        if let SecretSource::Command(_) = source {
+            *unpoisoned(&self.found) = Some(token.clone());
         }
         Ok(Some(token))
     }

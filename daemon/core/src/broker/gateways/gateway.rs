@@ -233,9 +233,7 @@ impl Gateway {
     /// Closes it for good.
     pub(super) fn end(&mut self, step: &mut Step<'_>, name: &str, fault: &Fault) {
         self.close(step, name);
-        let reply = Reply::Error(fault.clone());
-        self.revocation.answer(step, &reply);
-        self.asks.drain(..).for_each(|id| step.reply(id, reply.clone()));
+        step.refuse_all(self.revocation.asks.drain(..).chain(self.asks.drain(..)), fault);
     }
 
     /// Closes it, if it is open or about to be.
@@ -257,8 +255,7 @@ impl Gateway {
     pub(super) fn begin(&mut self, step: &mut Step<'_>, name: &str) {
         let owner = Owner::Gateway(name.to_owned());
         if !self.is_read {
-            let key = key_of(name);
-            self.state = State::Reading(step.begin(owner, |epoch| Effect::Load(epoch, key)));
+            self.state = State::Reading(step.load(owner, key_of(name)));
             return;
         }
         let plan = GatewayPlan {
@@ -305,8 +302,8 @@ impl Gateway {
         epoch: Epoch,
         outcome: Result<GatewayReady, Fault>,
     ) {
-        match (outcome, self.lives_for) {
-            (Ok(ready), id) => {
+        match outcome {
+            Ok(ready) => {
                 (self.port, self.trouble) = (Some(ready.port), None);
                 let identity = ready.identity.clone();
                 let (profile, port) = (self.profile.name.to_string(), ready.port);
@@ -314,13 +311,13 @@ impl Gateway {
                 step.effects.push(Effect::Log(entry));
                 self.state = State::Open(epoch, ready);
                 self.take_on(step, name, Some(identity));
-                if let (Some(id), Some(opened)) = (id, self.shown(name)) {
+                if let (Some(id), Some(opened)) = (self.lives_for, self.shown(name)) {
                     let opened = OpenedGateway { identity: self.identity.clone(), ..opened };
-                    step.effects.push(Effect::Tell(id, Event::GatewayOpen(Box::new(opened))));
+                    step.tell(id, Event::GatewayOpen(Box::new(opened)));
                 }
             }
             // Whoever asked is told by `Gateways::heard`, which lets it go.
-            (Err(fault), _) => self.put_off(step, name, policy::GATEWAY_PAUSE, fault),
+            Err(fault) => self.put_off(step, name, policy::GATEWAY_PAUSE, fault),
         }
     }
 
@@ -346,7 +343,7 @@ impl Gateway {
             (None, Some(fault)) => Reply::Error(fault.clone()),
             (None, None) => return,
         };
-        self.asks.drain(..).for_each(|id| step.reply(id, reply.clone()));
+        step.reply_all(self.asks.drain(..), &reply);
     }
 
     /// What is known of it here.
@@ -375,7 +372,7 @@ impl Gateway {
 
 impl Revocation {
     fn answer(&mut self, step: &mut Step<'_>, reply: &Reply) {
-        self.asks.drain(..).for_each(|id| step.reply(id, reply.clone()));
+        step.reply_all(self.asks.drain(..), reply);
     }
 }
 

@@ -6,12 +6,12 @@ use rally_cred_proto::{Fault, Reply, Secret};
 
 use super::{Gateway, key_of};
 use crate::{
-    event::{Effect, Epoch},
+    event::Epoch,
     item::{Item, Written},
     jobs::Owner,
     policy,
     step::Step,
-    vault::{Change, Changed, Read, VaultTrouble, is_same},
+    vault::{Changed, Read, VaultTrouble, is_same},
 };
 
 impl Gateway {
@@ -43,9 +43,7 @@ impl Gateway {
             return;
         }
         let (owner, key) = (Owner::Gateway(name.to_owned()), key_of(name));
-        self.item.order(self.identity.clone(), |from, to| {
-            step.begin(owner, |epoch| Effect::Change(epoch, Change { key, from, to }))
-        });
+        self.item.order(step, owner, key, self.identity.clone());
     }
 
     pub(super) fn loaded(&mut self, step: &mut Step<'_>, name: &str, outcome: Read) {
@@ -56,7 +54,7 @@ impl Gateway {
                     self.discard(step, name);
                 }
             }
-            Err(trouble) if trouble.is_missing() && step.keyring.may_use_memory() => {
+            Err(trouble) if trouble.leaves_memory(&step.keyring) => {
                 self.revocation.answer(step, &Reply::Error(trouble.fault()));
                 self.vault_fault = Some(trouble.fault());
             }
@@ -78,10 +76,7 @@ impl Gateway {
         epoch: Epoch,
         outcome: Result<Changed, VaultTrouble>,
     ) {
-        let lasts = !step.keyring.is_memory();
-        let (now, dice) = (step.now, &mut *step.dice);
-        let retry_at = |failures| now.tick + policy::save_again(failures, false, dice);
-        match self.item.written(epoch, outcome, lasts, retry_at) {
+        match self.item.written(step, epoch, outcome, false) {
             None => {}
             Some(Written::Done) => {
                 self.vault_fault = None;
@@ -102,10 +97,8 @@ impl Gateway {
             }
             Some(Written::Failed(trouble)) => {
                 let fault = trouble.fault();
-                let is_gone = trouble.is_missing()
-                    && step.keyring.may_use_memory()
-                    && !self.was_moved
-                    && !self.item.may_hold_some();
+                let is_gone =
+                    trouble.leaves_memory(&step.keyring) && !self.was_moved && !self.item.may_hold_some();
                 let reply = if is_gone { Reply::Done } else { Reply::Error(still_kept(name, &fault)) };
                 self.revocation.answer(step, &reply);
                 self.vault_fault = Some(fault);
