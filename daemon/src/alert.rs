@@ -149,6 +149,7 @@ async fn show(alert: Alert, _withdrawn: oneshot::Receiver<()>) {
 #[cfg(test)]
 mod tests {
     use rally_cred_proto::remedy::Command;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -197,10 +198,14 @@ mod tests {
         let mut piece = [0; 1024];
         while tokio::io::AsyncReadExt::read(&mut reader, &mut piece).await.unwrap() == 0 {}
         tokio::time::pause();
-        tokio::time::advance(COMMAND_PATIENCE).await;
+        let now = Instant::now();
         program.await.unwrap();
+        let ended_after = now.elapsed();
         tokio::time::resume();
+        assert!(ended_after <= Duration::from_secs(10), "{ended_after:?}");
         // Its end closes the pipe.
-        while tokio::io::AsyncReadExt::read(&mut reader, &mut piece).await.unwrap() > 0 {}
+        let rest =
+            async { while tokio::io::AsyncReadExt::read(&mut reader, &mut piece).await.unwrap() > 0 {} };
+        timeout(Duration::from_secs(30), rest).await.expect("the end of what it started");
     }
 }

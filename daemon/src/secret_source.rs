@@ -126,7 +126,8 @@ mod tests {
     }
 
     async fn why(source: SecretSource) -> String {
-        let fault = fetch(&source).await.unwrap_err();
+        let fetched = tokio::time::timeout(Duration::from_secs(3600), fetch(&source)).await;
+        let fault = fetched.expect("an end").unwrap_err();
         assert!(!format!("{fault:?}").contains("canary"), "{fault:?}");
         fault.why.unwrap()
     }
@@ -190,6 +191,8 @@ mod tests {
     async fn long_notes_below_the_secret_do_no_harm() {
         let notes = "echo the-secret; head -c 1000000 /dev/zero";
         assert_eq!(fetch(&command(notes)).await.unwrap().expose(), "the-secret");
+        let arguments = ["-c", notes].map(str::to_owned);
+        assert_eq!(printed(Path::new("sh"), &arguments, LONGEST).await.unwrap().len(), LONGEST);
     }
 
     #[test]

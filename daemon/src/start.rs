@@ -424,6 +424,24 @@ mod tests {
 
     use super::*;
 
+    /// Set in the process that logs.
+    const LOGS: &str = "RALLY_CRED_TEST_LOGS";
+
+    #[test]
+    fn what_a_library_logs_is_left_out_at_every_level() {
+        if env::var_os(LOGS).is_some() {
+            log::open(Sink::Stderr, Some("trace")).unwrap();
+            tracing::error!(target: "a_library", "canary");
+            tracing::trace!("our own line");
+            return;
+        }
+        let this = "start::tests::what_a_library_logs_is_left_out_at_every_level";
+        let mut again = Command::new(env::current_exe().unwrap());
+        let logged = again.args(["--exact", this, "--nocapture"]).env(LOGS, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&logged.stderr);
+        assert!(said.contains("our own line") && !said.contains("canary"), "{said}");
+    }
+
     /// Set in the process that fails.
     const FAILS: &str = "RALLY_CRED_TEST_FAILS";
 

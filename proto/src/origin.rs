@@ -252,6 +252,11 @@ mod tests {
             "https://a.example:/",
             "grpcs://a.example",
             "//a.example",
+            // Where others drop a blank or turn a backslash, they may read another address.
+            "https://a.example/ x",
+            "https://a.example/\t",
+            "https://a.example/\\x",
+            "https://a.example/\u{7f}",
         ] {
             let origin = read(uri);
             assert!(origin.is_none(), "{uri} gave {origin:?}");

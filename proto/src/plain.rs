@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn escape_sequences_and_direction_marks_do_not_reach_the_terminal() {
-        assert_eq!(plain("\u{1b}]0;title\u{7}a\u{9b}b\u{2066}c\u{200b}d\r\n"), "]0;titleabcd");
+        assert_eq!(plain("\u{1b}]0;title\u{7}a\u{9b}b\u{2066}c\u{202e}d\u{200b}e\r\n"), "]0;titleabcde");
     }
 
     #[test]

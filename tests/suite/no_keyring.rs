@@ -4,6 +4,7 @@
 
 use std::os::unix::fs::symlink;
 
+use memchr::memmem;
 use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::world;
 
@@ -36,6 +37,21 @@ fn a_daemon_without_a_bus_does_not_say_that_nothing_is_stored() {
     drop(daemon);
     assert_eq!(password(&world, &sandbox), before);
     assert_eq!(opened(&world).len(), 1, "nobody had to sign in again");
+}
+
+#[test]
+fn a_sign_in_without_a_keyring_is_kept_in_no_file_and_whoever_signs_in_is_told() {
+    let (sandbox, mut world) = with_browser();
+    world.set("DBUS_SESSION_BUS_ADDRESS", "disabled:");
+    let _daemon = world.start_daemon();
+    let login = log_in(&world, &sandbox).succeeded();
+    assert!(login.stdout.contains("until the daemon stops"), "{login:?}");
+    let token = password(&world, &sandbox).unwrap();
+    for secret in [token, sandbox.options().client_secret] {
+        for (path, bytes) in world.files() {
+            assert!(memmem::find(&bytes, secret.as_bytes()).is_none(), "{secret} is in {}", path.display());
+        }
+    }
 }
 
 #[test]

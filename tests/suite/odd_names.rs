@@ -89,6 +89,9 @@ fn names_that_would_steer_a_terminal_are_shown_and_do_nothing() {
     let mut daemon = world.start("rally-credd", &[]);
     let ready = daemon.wait_for_line("ready");
     assert!(is_plain(&ready) && ready.ends_with("agent.sock"), "{ready}");
+    let status = world.client(&["status", "--json"], "");
+    check_ended("the status of a daemon", &status);
+    assert!(status.stdout.contains(r"\u009bA\u202eb's"), "{status:?}");
 }
 
 #[test]
@@ -123,9 +126,11 @@ fn a_client_whose_name_would_steer_a_terminal_is_named_plainly_in_the_log() {
     let odd = world.path(ODD).display().to_string();
     world.run("cp", &[&world::programs().join("rally-cred").display().to_string(), &odd], "").succeeded();
     // A client that ends before it is looked up has no name.
-    while !world.log().contains("/a]0;x[31mAb'sok   daemon") {
+    let is_named = (0..100).any(|_| {
         world.run(&odd, &["get"], question(&sandbox)).succeeded();
-    }
+        world.log().contains("/a]0;x[31mAb'sok   daemon")
+    });
+    assert!(is_named, "{:?}", world.log());
     check("the log", &world.log());
 }
 

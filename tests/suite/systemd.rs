@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::chown;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::{fs, os::fd::OwnedFd, os::unix::fs::PermissionsExt, path::PathBuf, process::Stdio, time::Duration};
 
@@ -232,6 +233,12 @@ fn a_socket_that_others_could_use_or_that_clients_do_not_come_to_is_refused() {
     set_mode(manager.world.path("run/rally-cred"), 0o770);
     refusal(&manager, "the socket folder");
     set_mode(manager.world.path("run/rally-cred"), 0o700);
+    if rustix::process::geteuid().is_root() {
+        let give_to = |user| chown(manager.socket(), Some(user), None).unwrap();
+        give_to(48274);
+        refusal(&manager, "is not a socket of uid 0");
+        give_to(0);
+    }
     manager.world.set("RALLY_CRED_SOCKET", manager.world.path("run/other.sock").display());
     refusal(&manager, "and it is elsewhere");
     manager.world.unset("RALLY_CRED_SOCKET");
@@ -255,12 +262,10 @@ fn clients_of_a_service_manager_with_two_sockets_are_told_that_they_are_too_many
     let mut command = manager.world.command("sh");
     command.args(["-c", "exec 3<&0 4<&1 </dev/null >&2; LISTEN_FDS=2 LISTEN_PID=$$ exec rally-credd"]);
     command.stdin(OwnedFd::from(manager.listener.try_clone().unwrap())).stdout(OwnedFd::from(other));
-    let output = command.output().unwrap();
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("there is more than one for clients"),
-        "{output:?}"
-    );
+    let daemon = Running(command.stderr(Stdio::piped()).spawn().unwrap());
     assert_eq!(result(waiting)["kind"], "failed");
+    let ended = daemon.end();
+    assert!(ended.stderr.contains("there is more than one for clients"), "{ended:?}");
 }
 
 #[test]

@@ -159,6 +159,51 @@ fn a_program_gets_the_token_and_its_exit_code_comes_back_whole() {
     assert!(absent.code == Some(127) && absent.stderr.contains("no-such-program"), "{absent:?}");
 }
 
+/// Leaves a mark, by which it is seen to have run.
+const TRAP: &str = r#"
+#include <stdio.h>
+int main(int count, char **words) {
+    FILE *marks = fopen("C:\\marks", "a");
+    fprintf(marks, "%s\n", words[0]);
+    return fclose(marks);
+}
+"#;
+
+#[test]
+fn a_program_in_the_working_folder_runs_in_place_of_no_other() {
+    let Some((_sandbox, mut machine)) = signed_in() else { return };
+    let (folder, marks) = (machine.path(r"C:\repository"), machine.path(r"C:\marks"));
+    fs::create_dir(&folder).unwrap();
+    machine.compile("trap", TRAP);
+    let trap = machine.path(&format!(r"{INSTALLED}\trap.exe"));
+    for name in ["git", "reg", "cmd", "powershell", "explorer", "tool", "rally-cred-commands", "rally-credd"]
+    {
+        fs::copy(&trap, folder.join(name).with_extension("exe")).unwrap();
+    }
+    machine.set("CLIENT", &format!(r"{INSTALLED}\rally-cred.exe"));
+    let in_folder = |line: &str| {
+        fs::write(machine.path(r"C:\line.cmd"), format!("@cd /d C:\\repository\r\n@{line}\r\n")).unwrap();
+        machine.run("cmd", &["/c", r"C:\line.cmd"], "")
+    };
+    in_folder("git config").succeeded();
+    assert!(marks.exists(), "who asks a shell for it gets it");
+    fs::remove_file(&marks).unwrap();
+    for words in [
+        "get --format token",
+        "doctor",
+        "setup --dry-run --git yes --units yes",
+        "exec -- tool",
+        "daemon stop",
+    ] {
+        let ended = in_folder(&format!("\"%CLIENT%\" {words}"));
+        assert!(!marks.exists(), "{words}: {ended:?} {:?}", fs::read_to_string(&marks));
+    }
+    fs::remove_file(machine.path(&format!(r"{INSTALLED}\rally-credd.exe"))).unwrap();
+    let alone = in_folder("\"%CLIENT%\" daemon start");
+    assert!(alone.stderr.contains("the program rally-credd is not found"), "{alone:?}");
+    assert!(!marks.exists(), "{alone:?} {:?}", fs::read_to_string(&marks));
+}
+
 /// Gives a program a console of its own, and says how it ended.
 const CONSOLE: &str = r#"
 #include <windows.h>

@@ -5,6 +5,7 @@
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use http_body_util::{BodyExt, Full};
@@ -18,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     runtime::Builder,
+    time::timeout,
 };
 
 use super::*;
@@ -132,7 +134,9 @@ pub(crate) fn agree(bytes: &[u8]) -> (Vec<Message>, Option<Malformed>) {
     // After such a request nothing more is read.
     let may_close = text.contains("HTTP/1.0") || text.to_lowercase().contains("close");
     for piece in [bytes.len().max(1), 1, 7] {
-        let (messages, told, answers) = run(served(bytes, piece));
+        // Time passes only when nothing else happens.
+        let ended = run(async { timeout(Duration::from_secs(3600), served(bytes, piece)).await });
+        let (messages, told, answers) = ended.unwrap();
         assert!(seen.starts_with(&messages), "{text:?}: {messages:?} {seen:?}");
         if !may_close {
             // The last request may be cut off or refused in its body; then the service has no whole one.
