@@ -11,6 +11,7 @@ pub mod generated;
 pub mod git_server;
 pub mod keyring;
 pub mod logind;
+pub mod machine;
 pub mod man;
 pub mod openbao;
 pub mod picture;

@@ -13,7 +13,7 @@ use crate::world::{self, Ended, Running, World};
 const NOBODY: &str = "65534";
 
 /// Where systemd's program is, on Debian and elsewhere.
-const PROGRAM: &str = "/usr/lib/systemd/systemd";
+pub(crate) const PROGRAM: &str = "/usr/lib/systemd/systemd";
 
 /// Moves into the control group, then into namespaces where that is the root and systemd seems to have booted, then
 /// gives up every privilege.
@@ -36,18 +36,9 @@ impl UserManager {
     /// Starts one in this world, with the units of `systemd/` and our programs as `cargo install` puts them. An error
     /// says why this machine cannot have one.
     pub fn start(mut world: World) -> Result<Self, String> {
-        let cgroup = make_cgroup()?;
-        let units = world.path(".config/systemd/user");
-        let programs = world.path(".cargo/bin");
-        for folder in [&units, &programs] {
-            fs::create_dir_all(folder).expect("a folder");
-        }
-        for name in ["rally-cred", "rally-cred-commands", "rally-credd"] {
-            fs::copy(world::programs().join(name), programs.join(name)).expect("a program of ours");
-        }
-        for entry in fs::read_dir(units_folder()).expect("the units").flatten() {
-            fs::copy(entry.path(), units.join(entry.file_name())).expect("a copy of a unit");
-        }
+        let cgroup = make_cgroup(&["--mount", "--cgroup"])?;
+        install_programs(&world);
+        let units = install_units(&world);
         world.set("XDG_CONFIG_HOME", world.path(".config").display());
         world.unset("DBUS_SESSION_BUS_ADDRESS");
         // Not the units of this machine's programs, but for the targets that everything needs.
@@ -62,7 +53,7 @@ impl UserManager {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let manager = Running(command.spawn().expect("a shell"));
         let mut started = Self { manager, cgroup, world };
-        started.wait_until_ready(&told)?;
+        wait_until_ready(&mut started.manager, &told)?;
         Ok(started)
     }
 
@@ -101,20 +92,21 @@ impl UserManager {
     pub fn world(&self) -> &World {
         &self.world
     }
+}
 
-    fn wait_until_ready(&mut self, told: &UnixDatagram) -> Result<(), String> {
-        let mut message = [0; 4096];
-        loop {
-            told.set_read_timeout(Some(std::time::Duration::from_millis(200))).expect("a time limit");
-            let count = told.recv(&mut message).unwrap_or(0);
-            let text = String::from_utf8_lossy(message.get(..count).unwrap_or_default());
-            if text.contains("READY=1") {
-                return Ok(());
-            }
-            if let Ok(Some(status)) = self.manager.0.try_wait() {
-                let why = self.manager.next_line_of_stderr().unwrap_or_default();
-                return Err(format!("systemd --user ended with {status}: {why}"));
-            }
+/// Waits until a systemd says at this socket that it is up. An error says how it ended instead.
+pub(crate) fn wait_until_ready(systemd: &mut Running, told: &UnixDatagram) -> Result<(), String> {
+    let mut message = [0; 4096];
+    loop {
+        told.set_read_timeout(Some(std::time::Duration::from_millis(200))).expect("a time limit");
+        let count = told.recv(&mut message).unwrap_or(0);
+        let text = String::from_utf8_lossy(message.get(..count).unwrap_or_default());
+        if text.contains("READY=1") {
+            return Ok(());
+        }
+        if let Ok(Some(status)) = systemd.0.try_wait() {
+            let why = systemd.next_line_of_stderr().unwrap_or_default();
+            return Err(format!("systemd ended with {status}: {why}"));
         }
     }
 }
@@ -136,7 +128,27 @@ pub fn units_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").join("systemd")
 }
 
-fn make_cgroup() -> Result<PathBuf, String> {
+/// Puts our programs where `cargo install` does.
+pub fn install_programs(world: &World) {
+    let programs = world.path(".cargo/bin");
+    fs::create_dir_all(&programs).expect("a folder");
+    for name in ["rally-cred", "rally-cred-commands", "rally-credd"] {
+        fs::copy(world::programs().join(name), programs.join(name)).expect("a program of ours");
+    }
+}
+
+/// Puts the units of `systemd/` where a user's own are, and returns that folder.
+pub fn install_units(world: &World) -> PathBuf {
+    let units = world.path(".config/systemd/user");
+    fs::create_dir_all(&units).expect("a folder");
+    for entry in fs::read_dir(units_folder()).expect("the units").flatten() {
+        fs::copy(entry.path(), units.join(entry.file_name())).expect("a copy of a unit");
+    }
+    units
+}
+
+/// A control group for one systemd, which needs these namespaces.
+pub(crate) fn make_cgroup(namespaces: &[&str]) -> Result<PathBuf, String> {
     if !Path::new(PROGRAM).is_file() {
         return Err(format!("there is no {PROGRAM}"));
     }
@@ -148,17 +160,16 @@ fn make_cgroup() -> Result<PathBuf, String> {
         .ok_or("control groups of version 2 are not mounted")?;
     let cgroup = root.join(format!("rally-cred-{}", uuid::Uuid::new_v4()));
     fs::create_dir(&cgroup).map_err(|err| format!("no control group can be made: {err}"))?;
-    // Making mounts takes more than making a control group.
-    let may_mount =
-        Command::new("unshare").args(["--mount", "--cgroup", "true"]).stderr(Stdio::null()).status();
-    if !may_mount.is_ok_and(|status| status.success()) {
+    // Making namespaces takes more than making a control group.
+    let made = Command::new("unshare").args(namespaces).arg("true").stderr(Stdio::null()).status();
+    if !made.is_ok_and(|status| status.success()) {
         remove_cgroup(&cgroup);
         return Err("no namespaces can be made".to_owned());
     }
     Ok(cgroup)
 }
 
-fn remove_cgroup(folder: &Path) {
+pub(crate) fn remove_cgroup(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
             remove_cgroup(&entry.path());

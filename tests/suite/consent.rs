@@ -4,6 +4,8 @@
 
 use std::{
     fs,
+    io::Write,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
 };
 
@@ -80,6 +82,19 @@ fn a_program_that_is_new_is_named_to_the_user_and_given_a_token_once_they_allow_
     world.client(&["unlock"], "").succeeded();
     assert!(matches!(desktop.next(), Call::Close(_)), "the question about the copy is taken away");
     assert_eq!(get(&world, "never").code, Some(3), "a lock ends what was said");
+}
+
+#[test]
+fn a_question_for_another_machine_says_so() {
+    let bus = KeyringSession::start_without_keyring();
+    let desktop = desktop(&bus);
+    let (_sandbox, world, _daemon) =
+        world_on(Some(&bus), "confirm = \"new\"\n[forward]\nprofiles = [\"default\"]\n");
+    let mut stream = UnixStream::connect(world.path("run/rally-cred/forward.sock")).unwrap();
+    stream.write_all(b"{\"v\":1,\"op\":\"get\",\"profile\":\"default\"}\n").unwrap();
+    let Call::Show { body, .. } = desktop.next() else { unreachable!("no question") };
+    let what = "asks for a token of profile default, for another machine, by the forwarded socket.";
+    assert_eq!(body, format!("{} {what}", this().display()));
 }
 
 #[test]

@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::{fs::PermissionsExt, net::UnixStream};
-use std::{fs, thread};
+use std::{fs, thread, time::Duration};
 
 use rally_cred_proto::forwarding::near;
 use rally_cred_tests::sshd::{FarSide, HOST};
-use rally_cred_tests::world::{Ended, Running, World, profile_for};
+use rally_cred_tests::world::{Ended, Running, World, profile_for, set_mode};
 
 use crate::sign_in::{opened, question, sign_in, signed_in, signed_in_with_keyring, with_browser};
 use crate::{setup::newcomer, tidy::document, transcript::is_alike};
@@ -115,6 +115,53 @@ fn every_request_of_the_protocol_but_get_and_status_is_refused_by_the_forwarded_
         assert!(ask(&world, bad).contains(r#""type":"error""#), "{bad}");
     }
     world.client(&["status"], "").succeeded();
+}
+
+#[test]
+fn the_forwarded_socket_is_there_while_its_section_is_and_comes_again_if_it_is_removed() {
+    let (sandbox, world) = with_browser();
+    let without = format!("keyring = \"memory\"\n{}", profile_for(&sandbox));
+    let with = format!("{without}[forward]\nprofiles = [\"default\"]\n");
+    let socket = world.path("run/rally-cred/forward.sock");
+    let reload = |config: &str| {
+        world.configure(config);
+        world.client(&["daemon", "reload"], "").succeeded();
+    };
+    let expect_served = || {
+        while UnixStream::connect(&socket).is_err() {}
+        assert!(ask(&world, r#"{"v":1,"op":"status"}"#).contains("forwarded_by"));
+    };
+    world.configure(&with);
+    let mut daemon = world.start_daemon();
+    expect_served();
+    fs::remove_file(&socket).unwrap();
+    expect_served();
+
+    let mut connected = UnixStream::connect(&socket).unwrap();
+    connected.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    connected.write_all(b"hello\n").unwrap();
+    let mut answers = BufReader::new(connected).lines();
+    assert!(answers.next().unwrap().unwrap().contains("bad_request"));
+    reload(&without);
+    assert!(!socket.exists());
+    assert!(answers.next().is_none(), "a connection outlives its socket");
+    reload(&with);
+    expect_served();
+    daemon.stop();
+    assert!(!socket.exists());
+
+    // What is in its place stays, and a folder that others may write to is none for it.
+    fs::write(&socket, "").unwrap();
+    let mut daemon = world.start_daemon();
+    world.logged("something that is no socket is in its place");
+    assert!(fs::metadata(&socket).unwrap().is_file());
+    fs::remove_file(&socket).unwrap();
+    set_mode(world.path("run/rally-cred"), 0o770);
+    daemon.signal("HUP");
+    world.logged("its mode is 770");
+    assert!(!socket.exists());
+    set_mode(world.path("run/rally-cred"), 0o700);
+    daemon.stop();
 }
 
 #[test]

@@ -6,7 +6,9 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead, BufReader, Write},
     os::unix::fs::{FileTypeExt, MetadataExt},
+    os::unix::net::UnixStream,
     path::Path,
     thread,
 };
@@ -53,6 +55,8 @@ impl Drop for User {
     }
 }
 
+const CONNECT: &str = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])";
+
 #[test]
 fn two_users_of_one_machine_have_a_daemon_each_and_reach_nothing_of_the_other() {
     let sandbox = sandbox();
@@ -77,8 +81,15 @@ fn two_users_of_one_machine_have_a_daemon_each_and_reach_nothing_of_the_other() 
             let said = ended.said();
             assert!(said.contains("try: ") && !said.contains(token.trim()), "{command:?}: {said}");
         }
-        let curl = user.run(&["curl", "--silent", "--unix-socket", &socket, "http://x/"], "");
-        assert_ne!(curl.code, Some(0), "{curl:?}");
+        // Not a client of ours, which would look at the folder first.
+        let connected = user.run(&["python3", "-c", CONNECT, &socket], "");
+        assert!(connected.stderr.contains("Permission denied"), "{connected:?}");
+        // Root may connect to any socket, and is told nothing by this one.
+        let mut as_root = UnixStream::connect(&socket).unwrap();
+        as_root.write_all(b"{\"v\":1,\"op\":\"status\"}\n").ok();
+        let mut told = String::new();
+        BufReader::new(as_root).read_line(&mut told).ok();
+        assert_eq!(told, "");
         for file in ["state/rally-cred/daemon.log", "run/rally-cred/agent.lock"] {
             assert_ne!(user.run(&["cat", &theirs(file)], "").code, Some(0), "{file}");
             assert!(other.world.path(file).exists(), "{file}");

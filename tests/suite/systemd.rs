@@ -10,8 +10,9 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::{fs, os::fd::OwnedFd, os::unix::fs::PermissionsExt, path::PathBuf, process::Stdio, time::Duration};
 
 use rally_cred_tests::desktop::{Call, Desktop};
+use rally_cred_tests::machine::Machine;
 use rally_cred_tests::tpm::Tpm;
-use rally_cred_tests::user_manager::{UserManager, units_folder};
+use rally_cred_tests::user_manager::{UserManager, install_programs, install_units, units_folder};
 use rally_cred_tests::world::{self, Ended, Running, World, set_mode};
 use rally_cred_tests::{keyring::KeyringSession, sandbox::Sandbox};
 use serde_json::Value;
@@ -612,6 +613,75 @@ fn at_a_logout_without_linger_the_units_end_and_the_next_login_finds_what_was_ke
     let manager = UserManager::start(world).unwrap();
     let found = ask_for_a_password(&manager, "get", "").succeeded();
     assert_eq!(value(&found.stdout, "password"), Some("kept"));
+}
+
+/// A user who keeps passwords in memory only, with our programs, and with the units or without.
+fn user_of_memory(has_units: bool) -> World {
+    let world = World::new();
+    install_programs(&world);
+    if has_units {
+        install_units(&world);
+    }
+    fs::create_dir_all(world.path(".config/rally-cred")).unwrap();
+    let config = "keyring = \"memory\"\n[static]\nhosts = [\"*\"]\n";
+    fs::write(world.path(".config/rally-cred/config.toml"), config).unwrap();
+    world
+}
+
+#[test]
+fn at_a_logout_a_user_who_lingers_keeps_the_daemon_and_another_only_one_that_no_unit_started() {
+    let users = [("lingers", true), ("no-units", false), ("leaves", true)];
+    let booted = users.map(|(name, has_units)| (name, user_of_memory(has_units)));
+    let machine = match Machine::boot(Vec::from(booted)) {
+        Ok(machine) => machine,
+        Err(why) => {
+            println!("passed over: no machine can be booted in this one: {why}");
+            return;
+        }
+    };
+    machine.loginctl(&["enable-linger", "lingers"]).succeeded();
+    // By a job of cron or over a forwarded socket: outside of every session.
+    let ask = |user: &str| {
+        let found = machine.run(user, "rally-cred", &["get"], "protocol=https\nhost=git.example.com\n\n");
+        assert_eq!(value(&found.stdout, "password"), Some("kept"), "{found:?}");
+        machine.run(user, "rally-cred", &["status", "--json"], "").json()["pid"].to_string()
+    };
+    let log_in = |(user, has_units)| {
+        let mut session = machine.log_in(user);
+        let mut done = |line: &str| session.try_ask(&format!("({line}) </dev/null && echo done"));
+        if has_units {
+            let enabled = done("systemctl --user enable --quiet --now rally-cred.socket");
+            assert_eq!(enabled.as_deref(), Some("done"));
+        }
+        let lines = format!("protocol=https\\nhost=git.example.com\\n{PASSWORD}\\n");
+        let stored = done(&format!("printf '{lines}' | $HOME/.cargo/bin/rally-cred store"));
+        assert_eq!(stored.as_deref(), Some("done"));
+        let pid = ask(user);
+        let of_unit = session.try_ask("systemctl --user show --property=MainPID --value rally-cred.service");
+        assert_eq!(of_unit.as_deref(), Some(if has_units { &*pid } else { "0" }));
+        (session, pid)
+    };
+    let [lingers, no_units, leaves] = users.map(log_in);
+    let is_there = |user| machine.runtime_folder(user).exists();
+    let [pid_of_lingers, pid_of_no_units, pid_of_leaves] =
+        [lingers, no_units, leaves].map(|(session, pid)| {
+            session.end().succeeded();
+            pid
+        });
+
+    // Whoever logs out last is the clock: what the others still have once logind has put this away, they keep.
+    while is_there("leaves") {}
+    assert!(!machine.process(&pid_of_leaves).exists());
+    assert_eq!(machine.state("lingers"), "lingering");
+    assert_eq!(ask("lingers"), pid_of_lingers);
+    // Its session is not over for logind while a process of it runs.
+    assert_eq!(machine.state("no-units"), "closing");
+    assert_eq!(ask("no-units"), pid_of_no_units);
+
+    machine.loginctl(&["disable-linger", "lingers"]).succeeded();
+    machine.run("no-units", "rally-cred", &["daemon", "stop"], "").succeeded();
+    while is_there("lingers") || is_there("no-units") {}
+    assert!(!machine.process(&pid_of_lingers).exists());
 }
 
 #[test]

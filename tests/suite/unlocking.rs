@@ -12,8 +12,10 @@ use crate::sign_in::{sign_in, signed_in_with_keyring, with_browser};
 
 #[test]
 fn a_get_that_waits_for_a_locked_keyring_is_answered_once_it_is_unlocked() {
-    let (_sandbox, world, mut keyring, mut daemon) = signed_in_with_keyring();
+    let (_sandbox, mut world, mut keyring, mut daemon) = signed_in_with_keyring();
     let token = world.client(&["get", "--format", "token"], "").succeeded().stdout;
+    world.set("RALLY_CRED_LOG", "debug");
+    let watches = |world: &World| world.log().matches("the keyring is watched").count();
     let unlock: [fn(&mut KeyringSession); 2] =
         [|keyring| keyring.unlock(), |keyring| keyring.restart_keyring(true)];
     for unlock in unlock {
@@ -26,9 +28,12 @@ fn a_get_that_waits_for_a_locked_keyring_is_answered_once_it_is_unlocked() {
         assert_eq!(in_vain.code, Some(7), "{in_vain:?}");
         assert!(in_vain.stderr.contains("the keyring is locked"), "{in_vain:?}");
 
+        let before = watches(&world);
         let mut waiting = world.start("rally-cred", &["get", "--format", "token", "--wait", "10m"]);
         drop(waiting.0.stdin.take());
         waiting.wait_for_line("waiting for you to unlock the keyring");
+        // From here on, only the keyring's own word says that it is unlocked.
+        while watches(&world) == before {}
         unlock(&mut keyring);
         assert_eq!(waiting.end().stdout, token);
     }

@@ -441,20 +441,21 @@ fn a_client_of_another_version_is_told_what_to_do_and_can_end_the_daemon() {
     ] {
         let asks = sessions.iter().map(|session| {
             let ask = session.frames().find(|frame| frame.is_ask).unwrap().clone();
-            let result = Frame { is_ask: false, text: r#"{"type":"error"}"#.to_owned() };
+            let result = Frame { is_ask: false, text: format!("{{\"type\":\"{}\"}}", ask.name()) };
             Session { connections: vec![vec![ask, result]], ..session.clone() }
         });
         let asks: Vec<_> = asks.collect();
         play_to_daemon(
             &asks,
             |frame| of_version(frame, version),
-            |_, answer| {
+            |asked, answer| {
                 let answer = answer.json();
-                match answer["type"].as_str() {
-                    Some("done") => {}
-                    _ => assert_eq!(
+                match asked.name().as_str() {
+                    "stop" => assert_eq!(answer["type"], "done"),
+                    op => assert_eq!(
                         (answer["kind"].as_str(), answer["try"].as_str()),
-                        (Some("version_skew"), Some(remedy))
+                        (Some("version_skew"), Some(remedy)),
+                        "{op}"
                     ),
                 }
             },

@@ -89,8 +89,8 @@ async fn listen(
     let owned = signal().sender(BUS)?.interface(BUS)?.member("NameOwnerChanged")?.arg(0, SERVICE)?.build();
     let mut any = MessageStream::for_match_rule(any, bus, Some(8)).await?;
     let mut owned = MessageStream::for_match_rule(owned, bus, Some(8)).await?;
-    tracing::debug!("the keyring is watched");
     let mut is_open = has_come || is_unlocked(bus).await;
+    tracing::debug!("the keyring is watched");
     loop {
         if is_open && report().is_break() {
             return Ok(ControlFlow::Break(()));
