@@ -2,7 +2,6 @@
 //! keeps a program's code in memory by the 64 KiB, so what lies scattered is resident with all that lies between.
 //! Does not: choose them; `cargo bench-get --order` does, and writes their names to `first-runs.txt`.
 //! Used by: cargo, before it builds the daemon.
-#![expect(clippy::print_stdout, reason = "that is how cargo is told")]
 
 use std::{collections::BTreeSet, env, error::Error, fs, path::Path};
 

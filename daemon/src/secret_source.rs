@@ -191,8 +191,8 @@ mod tests {
     async fn long_notes_below_the_secret_do_no_harm() {
         let notes = "echo the-secret; head -c 1000000 /dev/zero";
         assert_eq!(fetch(&command(notes)).await.unwrap().expose(), "the-secret");
-        let arguments = ["-c", notes].map(str::to_owned);
-        assert_eq!(printed(Path::new("sh"), &arguments, LONGEST).await.unwrap().len(), LONGEST);
+        let SecretSource::Command(line) = command(notes) else { unreachable!() };
+        assert_eq!(printed(&line, LONGEST).await.unwrap().len(), LONGEST);
     }
 
     #[test]

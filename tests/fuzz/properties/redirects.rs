@@ -179,7 +179,8 @@ fn unquoted(text: &str) -> &str {
     let mut text = text.trim();
     while text.starts_with(['"', '\'', '`', '<', '(', '“', '„']) {
         let mut inside = text.chars();
-        (inside.next(), inside.next_back());
+        inside.next();
+        inside.next_back();
         text = inside.as_str().trim();
     }
     text
