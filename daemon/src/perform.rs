@@ -7,7 +7,7 @@ mod handed_in;
 mod moving;
 mod repairing;
 
-use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, rc::Rc};
+use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, pin::Pin, rc::Rc};
 
 use rally_cred_proto::{Reply, message};
 use tokio::{
@@ -33,6 +33,10 @@ use rally_cred_core::{
     profile::Keyring,
     redirect::Expected,
 };
+
+/// A job on the heap: some are so large that moved from call to call they take more stack than a system short of memory
+/// may give.
+type Job<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// Carries out the broker's effects.
 pub struct Performer {
@@ -174,7 +178,7 @@ impl Performer {
             }
             Effect::OpenGateway(epoch, plan) => {
                 let opening = self.gateways.open(epoch, *plan);
-                self.report(async move { Event::Outcome(epoch, Outcome::GatewayOpened(opening.await)) });
+                self.run(epoch, async move { Outcome::GatewayOpened(opening.await) });
             }
             Effect::ReserveTurns { profile, turns } => self.gateways.reserve(&profile, turns),
             Effect::CloseGateway(epoch) => self.gateways.close(epoch),
@@ -214,9 +218,9 @@ impl Performer {
             Effect::ReadConfig => {
                 self.manager.reloading();
                 let path = self.config_path.clone();
-                self.report(
-                    async move { Event::ConfigRead(config::read(&path).map(Option::unwrap_or_default)) },
-                );
+                self.report(Box::pin(async move {
+                    Event::ConfigRead(config::read(&path).map(Option::unwrap_or_default))
+                }));
             }
             Effect::Log(entry) => self.note(entry),
             Effect::CloseSocket => {
@@ -309,7 +313,7 @@ impl Performer {
     }
 
     /// Runs a job alongside the others, and has its outcome decided.
-    fn report(&self, job: impl Future<Output = Event> + 'static) {
+    fn report(&self, job: Job<Event>) {
         let driver = self.driver.clone();
         // A daemon that has ended needs no outcome.
         spawn_local(async move {
@@ -319,6 +323,7 @@ impl Performer {
 
     /// The same for a job with an epoch.
     fn run(&self, epoch: Epoch, job: impl Future<Output = Outcome> + 'static) {
-        self.report(async move { Event::Outcome(epoch, job.await) });
+        let job: Job<Outcome> = Box::pin(job);
+        self.report(Box::pin(async move { Event::Outcome(epoch, job.await) }));
     }
 }

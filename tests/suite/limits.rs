@@ -131,8 +131,9 @@ fn without_memory_for_a_thread_the_daemon_lives_and_the_keyring_is_asked_once_th
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.0.id())).unwrap();
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
     let kilobytes: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
-    // Enough for all that is allocated in passing, then for a thread or two, whose stacks have two megabytes.
-    for room in 1..20 {
+    // Enough for all that is allocated in passing, and for the daemon's own stack, without which the kernel ends it; then
+    // for a thread or two, whose stacks have two megabytes and a page.
+    for room in 2..20 {
         limit(&world, &[], &daemon, &format!("--as={}:", (kilobytes + room * 1024) * 1024));
         let ended = log_in(&world, &[], &sandbox);
         if ended.code != Some(0) {
