@@ -1,5 +1,5 @@
-//! Puts the functions that a daemon runs on an ordinary day beside each other in a release for Linux on x86-64. The kernel
-//! keeps a program's code in memory by the 64 KiB, so what lies scattered is resident with all that lies between.
+//! Puts the functions that a daemon runs on an ordinary day beside each other, in a release for Linux on x86-64. The
+//! kernel maps a program's code by the 64 KiB, so what lies scattered is resident with all that lies between.
 //! Does not: choose them; `cargo bench-get --order` does, and writes their names to `first-runs.txt`.
 //! Used by: cargo, before it builds the daemon.
 
@@ -19,12 +19,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Whether this is such a release, by the linker that Rust chooses there: others may not know such a script.
 fn is_wanted() -> bool {
     let is = |name: &str, wanted: &str| env::var(name).is_ok_and(|value| value == wanted);
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     is("PROFILE", "release")
         && is("CARGO_CFG_TARGET_OS", "linux")
         && is("CARGO_CFG_TARGET_ENV", "gnu")
         && is("CARGO_CFG_TARGET_ARCH", "x86_64")
         && env::var_os("RUSTC_LINKER").is_none()
-        && !env::var("CARGO_ENCODED_RUSTFLAGS").is_ok_and(|flags| flags.contains("fuse-ld"))
+        && !["linker", "fuse-ld", "ld-path"].iter().any(|choice| flags.contains(choice))
 }
 
 /// Each function by its name; and behind those, whatever has the name of one but for the hash at its end, which is

@@ -143,7 +143,7 @@ impl Performer {
                 spawn_local(async move {
                     // Two at once would both write what neither finds in the new place.
                     let _turn = turn.lock().await;
-                    moving::run(driver, id, vaults, step, is_in_use).await;
+                    Box::pin(moving::run(driver, id, vaults, step, is_in_use)).await;
                 });
             }
             Effect::RepairItems { epoch, id, config, ask } => {
@@ -174,7 +174,7 @@ impl Performer {
             }
             Effect::Check { id, keyring, profiles, secrets } => {
                 let (driver, vault) = (self.driver.clone(), self.vault.clone());
-                spawn_local(checkup::run(driver, vault, id, keyring, profiles, secrets));
+                spawn_local(Box::pin(checkup::run(driver, vault, id, keyring, profiles, secrets)));
             }
             Effect::OpenGateway(epoch, plan) => {
                 let opening = self.gateways.open(epoch, *plan);
@@ -218,9 +218,9 @@ impl Performer {
             Effect::ReadConfig => {
                 self.manager.reloading();
                 let path = self.config_path.clone();
-                self.report(Box::pin(async move {
-                    Event::ConfigRead(config::read(&path).map(Option::unwrap_or_default))
-                }));
+                self.report(
+                    async move { Event::ConfigRead(config::read(&path).map(Option::unwrap_or_default)) },
+                );
             }
             Effect::Log(entry) => self.note(entry),
             Effect::CloseSocket => {
@@ -313,7 +313,7 @@ impl Performer {
     }
 
     /// Runs a job alongside the others, and has its outcome decided.
-    fn report(&self, job: Job<Event>) {
+    fn report(&self, job: impl Future<Output = Event> + 'static) {
         let driver = self.driver.clone();
         // A daemon that has ended needs no outcome.
         spawn_local(async move {
@@ -324,6 +324,6 @@ impl Performer {
     /// The same for a job with an epoch.
     fn run(&self, epoch: Epoch, job: impl Future<Output = Outcome> + 'static) {
         let job: Job<Outcome> = Box::pin(job);
-        self.report(Box::pin(async move { Event::Outcome(epoch, job.await) }));
+        self.report(async move { Event::Outcome(epoch, job.await) });
     }
 }

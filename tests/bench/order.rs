@@ -16,12 +16,12 @@ use tempfile::TempDir;
 use crate::bench_world::{build_c_program, text};
 
 const HEADER: &str = "\
-# The functions that a daemon runs on an ordinary day, in the order in which they are first run, as the linker knows them.
+# The functions that a daemon runs on an ordinary day, in the order in which they are first run, by the linker's names.
 # Made by `cargo bench-get --order`; build.rs puts them beside each other.
 ";
 
-/// Writes `daemon/first-runs.txt` anew. What is run without a keyring and without TLS comes first, since that is part of
-/// every day.
+/// Writes `daemon/first-runs.txt` anew. What is run without a keyring and without TLS comes first, since that is part
+/// of every day.
 pub(crate) fn write() -> Result<(), String> {
     let mut tracer = Tracer::new()?;
     for is_encrypted in [false, true] {
@@ -77,8 +77,8 @@ impl Tracer {
         Ok(Self { daemon, program, names, order: Vec::new(), folder })
     }
 
-    /// A daemon that a client has started, and one that a service manager has, which finds what the first one left: each
-    /// is asked what programs ask.
+    /// A daemon that a client has started, and one that a service manager has, which finds what the first one left:
+    /// each is asked what programs ask.
     fn day(&mut self, world: &World, sandbox: &Sandbox) -> Result<(), String> {
         let (starts, found) = (self.folder.path().join("starts"), self.folder.path().join("found"));
         let line = [&self.program, &starts, &found, &self.daemon].map(|path| text(path));

@@ -11,10 +11,9 @@ pub(crate) use unix::{hide, read_line};
 mod unix {
     use std::io::{self, Read, Write};
     use std::sync::{Mutex, Once, mpsc};
-
-    use rally_cred_proto::unpoisoned;
     use std::{fs::File, thread};
 
+    use rally_cred_proto::unpoisoned;
     use rustix::process::{getpgrp, getsid};
     use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};

@@ -7,11 +7,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use rally_cred_proto::unpoisoned;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::turns::{Busy, Limits, Ticket, Turn, Turns};
-
-use rally_cred_proto::unpoisoned;
 
 /// The queue of the requests for one user of Rally, which all gateways for that user share. `K` names a key.
 pub(crate) struct Queue<K>(Arc<Mutex<Inner<K>>>);

@@ -87,7 +87,8 @@ int main(int argument_count, char **arguments) {
     }
     int status;
     waitpid(program, &status, 0);
-    long options = PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC;
+    long options = PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK;
+    options |= PTRACE_O_TRACEEXEC;
     ptrace(PTRACE_SETOPTIONS, program, 0, options);
     put_breakpoints(program);
     ptrace(PTRACE_CONT, program, 0, 0);
