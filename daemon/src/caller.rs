@@ -240,6 +240,12 @@ mod tests {
         fs::canonicalize("/bin/cat").unwrap()
     }
 
+    /// By a process of its own: a file that this one writes may still be open in the child of another test, and cannot be
+    /// run then.
+    fn copy_cat(to: &Path) {
+        assert!(Command::new("cp").arg(cat()).arg(to).status().unwrap().success());
+    }
+
     #[test]
     fn a_process_that_began_after_the_connection_has_another_ones_id() {
         let cat_runs = Cat::start(&cat());
@@ -266,7 +272,7 @@ mod tests {
         let process = Process::open(gone.0.id()).unwrap();
         drop(gone);
         let program = fs::canonicalize(folder.path()).unwrap().join("other");
-        fs::copy(cat(), &program).unwrap();
+        copy_cat(&program);
         let other = Cat::start(&program);
         LAST.set(Some((other.0.id(), process)));
         let found = find(other.0.id(), clock::tick()).unwrap();
@@ -277,7 +283,7 @@ mod tests {
     fn each_of_those_that_came_together_gets_its_own_program() {
         let folder = tempfile::tempdir().unwrap();
         let program = fs::canonicalize(folder.path()).unwrap().join("other");
-        fs::copy(cat(), &program).unwrap();
+        copy_cat(&program);
         let (one, other) = (Cat::start(&cat()), Cat::start(&program));
         let ended = { Cat::start(&cat()).0.id() };
         let wanted = [&one, &one, &other, &one].map(|cat| want(cat.0.id()));
@@ -293,12 +299,12 @@ mod tests {
     fn a_program_whose_file_was_replaced_is_not_certain() {
         let folder = tempfile::tempdir().unwrap();
         let program = fs::canonicalize(folder.path()).unwrap().join("git");
-        fs::copy(cat(), &program).unwrap();
+        copy_cat(&program);
         let cat_runs = Cat::start(&program);
         let find = || find(cat_runs.0.id(), clock::tick()).unwrap();
         assert_eq!(find().caller.as_deref(), program.to_str());
         fs::remove_file(&program).unwrap();
-        fs::copy(cat(), &program).unwrap();
+        copy_cat(&program);
         let found = find();
         assert_eq!((found.exe.is_some(), found.caller), (true, None));
         // What Linux calls it by now may be a file of anybody's.
@@ -310,7 +316,7 @@ mod tests {
     fn a_program_whose_path_would_be_shown_as_anothers_is_not_certain() {
         let folder = tempfile::tempdir().unwrap();
         let program = fs::canonicalize(folder.path()).unwrap().join("g\u{1b}it");
-        fs::copy(cat(), &program).unwrap();
+        copy_cat(&program);
         let cat_runs = Cat::start(&program);
         let found = find(cat_runs.0.id(), clock::tick()).unwrap();
         assert_eq!((found.exe.is_some(), found.caller), (true, None));

@@ -23,9 +23,10 @@ use reqwest::{
     redirect, retry,
 };
 use rustls::{RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
+use tokio::runtime::Builder;
 use zeroize::Zeroizing;
 
-use crate::worker;
+use crate::worker::{self, Undone};
 use proxy::Way;
 use rally_cred_core::{
     answer::{self, SendTrouble},
@@ -41,6 +42,19 @@ pub(crate) const CONNECT_IN: Duration = Duration::from_secs(5);
 const LARGEST_CA_FILE: u64 = 4 * 1024 * 1024;
 
 pub(crate) const USER_AGENT: &str = concat!("rally-cred/", env!("CARGO_PKG_VERSION"));
+
+/// Runs an exchange on a thread of its own. hyper reads provisional answers (1xx) for as long as they come, and a server
+/// that sends them without pause would keep everybody else here waiting.
+pub(crate) async fn apart<T: Send + 'static>(
+    exchange: impl Future<Output = T> + Send + 'static,
+) -> Result<T, SendTrouble> {
+    let exchange = Box::pin(exchange);
+    let run = worker::run(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Undone::NoDescriptor)?;
+        Ok(runtime.block_on(exchange))
+    });
+    run.await.flatten().map_err(|undone| exhausted(&undone))
+}
 
 /// A client for the server, and the proxy on its way.
 pub(crate) async fn client_for(

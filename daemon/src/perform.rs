@@ -22,6 +22,7 @@ use crate::{
     endpoint,
     flow::listener,
     gateway::{Gateways, HeldPorts},
+    http,
     ipc::SocketGuard,
     log,
     notify::ServiceManager,
@@ -29,6 +30,7 @@ use crate::{
     vault::{Places, Vault},
 };
 use rally_cred_core::{
+    answer::RawAnswer,
     event::{Effect, Entry, Epoch, Event, Found, Outcome, Page},
     profile::Keyring,
     redirect::Expected,
@@ -162,15 +164,12 @@ impl Performer {
                 }
             }
             Effect::Post { epoch, profile, client_secret, form } => {
-                self.run(epoch, async move {
-                    Outcome::Answered(endpoint::post_token(&profile, &client_secret, &form).await)
-                });
+                let exchange = async move { endpoint::post_token(&profile, &client_secret, &form).await };
+                self.ask_rally(epoch, exchange, Outcome::Answered);
             }
             Effect::LookUpUser { epoch, profile, token } => {
-                self.run(
-                    epoch,
-                    async move { Outcome::UserLookedUp(endpoint::find_user(&profile, &token).await) },
-                );
+                let exchange = async move { endpoint::find_user(&profile, &token).await };
+                self.ask_rally(epoch, exchange, Outcome::UserLookedUp);
             }
             Effect::Check { id, keyring, profiles, secrets } => {
                 let (driver, vault) = (self.driver.clone(), self.vault.clone());
@@ -296,6 +295,19 @@ impl Performer {
                 arrival.page.send(page).ok();
             }
         });
+    }
+
+    /// Runs an exchange with Rally, whose answer becomes this outcome.
+    fn ask_rally(
+        &self,
+        epoch: Epoch,
+        exchange: impl Future<Output = RawAnswer> + Send + 'static,
+        outcome: fn(RawAnswer) -> Outcome,
+    ) {
+        self.run(
+            epoch,
+            async move { outcome(http::apart(exchange).await.unwrap_or_else(RawAnswer::Failed)) },
+        );
     }
 
     /// Asks the vault. What it says of its calendar is decided first, since the outcome may hold times.

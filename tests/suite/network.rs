@@ -5,7 +5,9 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpStream},
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    thread,
 };
 
 use rally_cred_tests::connect_proxy::{ConnectProxy, Manner, PASSWORD};
@@ -194,6 +196,30 @@ fn a_portal_in_rallys_place_is_told_as_such_and_costs_nobody_a_grant() {
     }
     assert_eq!(sandbox.counters().authorizations, authorizations);
     assert!(!world.log().contains("invalid_grant"), "{}", world.log());
+}
+
+#[test]
+fn a_server_that_promises_an_answer_without_pause_keeps_no_other_profile_waiting() {
+    let (_sandbox, world, _keyring, _daemon) = signed_in_with_keyring();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let promising = format!(
+        "[profile.promising]\nclient_id = \"x\"\nredirect_uri = \"http://localhost:1/x\"\nbase_url = \"http://{address}\"\n"
+    );
+    world.configure(&format!("{}{promising}", world.config()));
+    world.client(&["daemon", "reload"], "").succeeded();
+    let mut doctor = world.start("rally-cred", &["doctor"]);
+    let (mut rally, _) = listener.accept().unwrap();
+    let promises = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(4096);
+    // Nothing may be promised before it was asked for.
+    BufReader::new(&rally).lines().find(|line| line.as_ref().unwrap().is_empty()).unwrap().unwrap();
+    rally.write_all(promises.as_bytes()).unwrap();
+    let endless = thread::spawn(move || while rally.write_all(promises.as_bytes()).is_ok() {});
+    for _ in 0..10 {
+        world.get().succeeded();
+    }
+    assert!(!endless.is_finished() && !doctor.has_ended(), "{:?}", doctor.end());
+    doctor.kill();
 }
 
 #[test]

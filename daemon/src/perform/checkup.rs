@@ -13,7 +13,7 @@ use crate::{
     driver::Driver,
     endpoint,
     flow::listener::{self, ListenTrouble},
-    token_command,
+    http, token_command,
     vault::{self, Vault},
 };
 use rally_cred_core::{
@@ -49,7 +49,9 @@ pub(super) async fn run(
                 None => try_port(&profile, is_listening).await,
             };
             tell(&teller, way_in);
-            let (answer, ahead) = endpoint::reach(&profile).await;
+            let reached = profile.clone();
+            let reached = http::apart(async move { endpoint::reach(&reached).await }).await;
+            let (answer, ahead) = reached.unwrap_or_else(|trouble| (RawAnswer::Failed(trouble), None));
             for finding in read_reach(&profile, answer.beside(secrets), ahead) {
                 tell(&teller, finding);
             }

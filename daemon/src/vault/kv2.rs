@@ -268,13 +268,15 @@ impl Server {
         body: Option<&Zeroizing<Vec<u8>>>,
         token: Option<&Secret>,
     ) -> Result<(u16, Value), ServerTrouble> {
-        let exchange = async {
-            let (client, base) = self.client().await?;
-            let mut request = client.request(method.clone(), format!("{base}/v1/{path}"));
+        let (settings, method, token) = (Arc::clone(&self.settings), method.clone(), token.cloned());
+        let (path, body) = (path.to_owned(), body.cloned());
+        let exchange = async move {
+            let (client, base) = client(&settings).await?;
+            let mut request = client.request(method, format!("{base}/v1/{path}"));
             if let Some(token) = token {
-                request = request.header("X-Vault-Token", http::secret_header(token)?);
+                request = request.header("X-Vault-Token", http::secret_header(&token)?);
             }
-            if let Some(namespace) = &self.settings.namespace {
+            if let Some(namespace) = &settings.namespace {
                 request = request.header("X-Vault-Namespace", namespace);
             }
             // A proxy that adds the token takes only requests that say that no browser was tricked into them.
@@ -284,35 +286,28 @@ impl Server {
             }
             let sent_at = calendar::now();
             let mut response = request.send().await.map_err(|error| http::sort(error, None))?;
-            unpoisoned(&self.calendar).heard(sent_at, calendar::now(), http::date_of(&response));
+            let (status, came_at) = (response.status().as_u16(), calendar::now());
+            let date = http::date_of(&response);
             let body = http::read_body(&mut response, LARGEST_BODY).await?;
-            Ok((response.status().as_u16(), body))
+            Ok(Answer { status, body, sent_at, came_at, date })
         };
-        let unreachable =
-            |why: String| ServerTrouble::Unreachable { address: self.settings.address.name(), why };
-        match tokio::time::timeout(ANSWER_IN, exchange).await {
-            Ok(Ok((status, _))) if (300..400).contains(&status) => Err(ServerTrouble::Redirects),
-            Ok(Ok((status, body))) => Ok((status, serde_json::from_slice(&body).unwrap_or_default())),
-            Ok(Err(SendTrouble::BadToken)) => Err(ServerTrouble::NoToken(
+        let answered = http::apart(tokio::time::timeout(ANSWER_IN, exchange)).await;
+        match answered.and_then(|in_time| in_time.unwrap_or(Err(SendTrouble::TimedOut))) {
+            Ok(Answer { status, body, sent_at, came_at, date }) => {
+                unpoisoned(&self.calendar).heard(sent_at, came_at, date);
+                match status {
+                    300..400 => Err(ServerTrouble::Redirects),
+                    _ => Ok((status, serde_json::from_slice(&body).unwrap_or_default())),
+                }
+            }
+            Err(SendTrouble::BadToken) => Err(ServerTrouble::NoToken(
                 "what was found holds a character that no header can carry".to_owned(),
             )),
-            Ok(Err(trouble)) => {
+            Err(trouble) => {
                 let fault = trouble.fault();
-                Err(unreachable(fault.why.unwrap_or(fault.what)))
+                let why = fault.why.unwrap_or(fault.what);
+                Err(ServerTrouble::Unreachable { address: self.settings.address.name(), why })
             }
-            Err(_) => Err(unreachable("no answer came in time".to_owned())),
-        }
-    }
-
-    /// A client for the server, and what its addresses begin with.
-    async fn client(&self) -> Result<(Client, String), SendTrouble> {
-        match &self.settings.address {
-            Address::Url(url) => {
-                let (client, _) = http::client_for(url, self.settings.ca_file.as_deref()).await?;
-                Ok((client, url.origin().to_string()))
-            }
-            // Its proxy answers for any host.
-            Address::Socket(path) => Ok((http::client_through(path)?, "http://localhost".to_owned())),
         }
     }
 
@@ -332,6 +327,29 @@ impl Server {
             // Its words are about the request, and hold none of its data.
             _ => ServerTrouble::Answered { status, why: plain(why) },
         }
+    }
+}
+
+/// What the server answered, and when by which calendar.
+struct Answer {
+    status: u16,
+    body: Zeroizing<Vec<u8>>,
+    /// Milliseconds since 1970 by this machine's calendar, as is `came_at`.
+    sent_at: i64,
+    came_at: i64,
+    /// Seconds since 1970 by the server's calendar, if it said so.
+    date: Option<i64>,
+}
+
+/// A client for the server, and what its addresses begin with.
+async fn client(settings: &Kv2) -> Result<(Client, String), SendTrouble> {
+    match &settings.address {
+        Address::Url(url) => {
+            let (client, _) = http::client_for(url, settings.ca_file.as_deref()).await?;
+            Ok((client, url.origin().to_string()))
+        }
+        // Its proxy answers for any host.
+        Address::Socket(path) => Ok((http::client_through(path)?, "http://localhost".to_owned())),
     }
 }
 
