@@ -126,7 +126,8 @@ fn parse_port(text: &str) -> Option<u16> {
 }
 
 /// Whether a text in lower case is a host as the URL standard writes it, and so one that no URL parser makes another of:
-/// an address in its usual form, or a name of plain labels whose last one cannot be taken for a number.
+/// an address in its usual form, or a name of plain labels whose last one cannot be taken for a number. What is no
+/// punycode behind `xn--`, some refuse.
 fn is_host(text: &str) -> bool {
     if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return address.parse().is_ok_and(|parsed| written(parsed) == address);

@@ -134,7 +134,10 @@ pub(super) fn engflow(bytes: &[u8]) {
     let written = json!({"uri": request.uri}).to_string();
     assert_eq!(engflow::parse_request(written.as_bytes()), Ok(request.clone()));
     if let Some(origin) = Origin::from_uri(&request.uri) {
-        let url = Url::parse(&request.uri).unwrap();
+        let Ok(url) = Url::parse(&request.uri) else {
+            // It also checks what is written in punycode, and makes nothing else of what it refuses.
+            return assert!(origin.host().split('.').any(|label| label.starts_with("xn--")), "{origin}");
+        };
         assert_eq!(url.origin().ascii_serialization(), origin.to_string());
         assert!(url.username().is_empty() && url.password().is_none());
         assert_eq!(Origin::from_uri(&origin.to_string()), Some(origin));
