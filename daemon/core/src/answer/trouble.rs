@@ -81,16 +81,7 @@ impl SendTrouble {
             Self::Unreachable(_) | Self::TimedOut | Self::Proxy(_, ProxyTrouble::Unreachable(_)) => {
                 Retry::Online
             }
-            Self::Proxy(
-                _,
-                ProxyTrouble::WantsPassword | ProxyTrouble::Refuses | ProxyTrouble::NotAProxy(_),
-            )
-            | Self::Tls(_)
-            | Self::BadProxy(_)
-            | Self::Exhausted(_)
-            | Self::TooLarge
-            | Self::BadCaFile(_)
-            | Self::BadToken => Retry::Later,
+            _ => Retry::Later,
         }
     }
 

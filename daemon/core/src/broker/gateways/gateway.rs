@@ -314,10 +314,7 @@ impl Gateway {
 
     /// What is known of it here.
     pub(super) fn status(&self) -> GatewayStatus {
-        let port = match &self.state {
-            State::Open(_, ready) => Some(ready.port),
-            State::Due(_) | State::Reading(_) | State::Opening(_) => None,
-        };
+        let port = if let State::Open(_, ready) = &self.state { Some(ready.port) } else { None };
         GatewayStatus {
             name: self.plan.name.clone(),
             profile: self.plan.profile.name.to_string(),
