@@ -167,10 +167,8 @@ impl Performer {
                 });
             }
             Effect::LookUpUser { epoch, profile, token } => {
-                self.run(
-                    epoch,
-                    async move { Outcome::UserLookedUp(endpoint::find_user(&profile, &token).await) },
-                );
+                let job = async move { Outcome::UserLookedUp(endpoint::find_user(&profile, &token).await) };
+                self.run(epoch, job);
             }
             Effect::Check { id, keyring, profiles, secrets } => {
                 let (driver, vault) = (self.driver.clone(), self.vault.clone());
