@@ -15,6 +15,8 @@ use tokio::{
 };
 
 use crate::program::{self, Group};
+#[cfg(all(unix, not(target_os = "macos")))]
+use desktop::{ask, show};
 use rally_cred_core::{
     event::{Alert, Consent, Epoch, Question},
     profile::{CommandLine, Notify},
@@ -117,16 +119,6 @@ async fn run(CommandLine { program, arguments }: CommandLine, alert: Alert) {
         Ok(Err(err)) => tracing::warn!(profile, why = %err, "notify_command cannot be run"),
         Err(_) => tracing::warn!(profile, "notify_command was ended, since it took too long"),
     }
-}
-
-#[cfg(all(unix, not(target_os = "macos")))]
-async fn show(alert: Alert, withdrawn: oneshot::Receiver<()>) {
-    desktop::show(alert, withdrawn).await;
-}
-
-#[cfg(all(unix, not(target_os = "macos")))]
-async fn ask(question: Question, withdrawn: oneshot::Receiver<()>) -> Result<Consent, Fault> {
-    desktop::ask(question, withdrawn).await.map_err(|why| nobody(&why))
 }
 
 #[cfg(not(all(unix, not(target_os = "macos"))))]

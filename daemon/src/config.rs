@@ -74,20 +74,19 @@ const LARGEST: u64 = 1024 * 1024;
 pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
     let source = Source { path, text };
     let table = source.parse()?;
-    let (mut default_profile, mut keyring, mut shared, mut profiles) = (None, None, None, Vec::new());
-    let mut file_key = file_key_of_the_manager();
-    let (mut static_hosts, mut further) = (StaticHosts::default(), Vec::new());
-    let (mut notify, mut notify_command) = (Notify::default(), None);
-    let (mut gateways, mut forward, mut lock) = (Vec::new(), None, LockSettings::default());
+    let mut config = Config { file_key: file_key_of_the_manager(), ..Config::default() };
+    let (mut default_profile, mut keyring, mut shared, mut notify_command) = (None, None, None, None);
+    let (mut profiles, mut further) = (Vec::new(), Vec::new());
+    let (mut gateways, mut forward) = (Vec::new(), None);
     for entry in source.entries(table.get_ref()) {
         match entry.key {
             "default_profile" => default_profile = Some(source.text(&entry)?),
             "keyring" => keyring = Some(source.text(&entry)?),
             "keyring_key" => {
-                file_key = FileKey::File(parse_file(&source, "keyring_key", source.text(&entry)?)?);
+                config.file_key = FileKey::File(parse_file(&source, "keyring_key", source.text(&entry)?)?);
             }
             "kv2" => shared = Some(kv2::parse(&source, &entry)?),
-            "notify" => notify = parse_notify(&source, source.text(&entry)?)?,
+            "notify" => config.notify = parse_notify(&source, source.text(&entry)?)?,
             "notify_command" => notify_command = Some(parse_command(&source, &entry)?),
             "profile" => {
                 for profile in source.entries(source.table(&entry)?) {
@@ -101,48 +100,35 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Fault> {
                     None => (entry.at, Vec::new()),
                 });
             }
-            "lock" => lock = parse_lock(&source, &entry)?,
+            "lock" => config.lock = parse_lock(&source, &entry)?,
             "static" => {
                 if let Some(hosts) = only(&source, &entry, "hosts")? {
-                    static_hosts = parse_static_hosts(&source, &hosts)?;
+                    config.static_hosts = parse_static_hosts(&source, &hosts)?;
                 }
             }
             _ => return Err(source.unknown(&entry, TOP_KEYS, PROFILE_KEYS, "[profile.NAME]")),
         }
     }
-    let keyring = match (keyring, shared) {
+    config.keyring = match (keyring, shared) {
         (None, _) => Keyring::default(),
         (Some(Text { text: "kv2", .. }), Some(shared)) => Keyring::Kv2(Arc::new(shared)),
-        (Some(text), _) => parse_keyring(&source, text, &file_key)?,
+        (Some(text), _) => parse_keyring(&source, text, &config.file_key)?,
     };
     also::check(&source, &profiles, &further)?;
     let names: Vec<&str> = profiles.iter().map(|profile| &*profile.name).collect();
-    let default_profile = match (&default_profile, names.as_slice()) {
+    config.default_profile = match (&default_profile, names.as_slice()) {
         // The file is for static credentials alone.
-        (None, []) if static_hosts != StaticHosts::default() => String::new(),
+        (None, []) if config.static_hosts != StaticHosts::default() => String::new(),
         _ => choose_default(&source, default_profile, &names)?,
     };
-    let profiles = profiles.into_iter().map(|profile| {
-        let is_default = *profile.name == *default_profile;
-        (profile.name.to_string(), Profile { is_default, ..profile })
-    });
-    let profiles = profiles.collect();
+    for profile in profiles {
+        let is_default = *profile.name == *config.default_profile;
+        config.profiles.insert(profile.name.to_string(), Profile { is_default, ..profile });
+    }
     // A command replaces the desktop's notification; whoever writes `off` wants neither.
-    let notify = match (notify, notify_command) {
-        (Notify::Desktop, Some(command)) => Notify::Command(command),
-        (notify, _) => notify,
-    };
-    let mut config = Config {
-        default_profile,
-        keyring,
-        file_key,
-        profiles,
-        static_hosts,
-        notify,
-        lock,
-        gateways: BTreeMap::new(),
-        forward: None,
-    };
+    if let (Notify::Desktop, Some(command)) = (&config.notify, notify_command) {
+        config.notify = Notify::Command(command);
+    }
     config.forward = forward.map(|(at, named)| parse_forward(&source, at, &named, &config)).transpose()?;
     for gateway in gateways {
         let settings = gateway::parse(&source, &gateway, &config)?;
@@ -232,18 +218,22 @@ fn parse_forward(
     named: &[Text<'_>],
     config: &Config,
 ) -> Result<Vec<String>, Fault> {
-    let names = || config.profiles.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     if named.is_empty() {
         return Err(source
             .broken(at, "[forward] names no profile")
-            .remedy(format!("name some of: {}; or take [forward] out", names())));
+            .remedy(format!("name some of: {}; or take [forward] out", names_in(config))));
     }
     match named.iter().find(|name| !config.profiles.contains_key(name.text)) {
         None => Ok(named.iter().map(|name| name.text.to_owned()).collect()),
         Some(unknown) => Err(source
             .broken(unknown.at, "`profiles` names no profile of this file")
-            .remedy(format!("name some of: {}", names()))),
+            .remedy(format!("name some of: {}", names_in(config)))),
     }
+}
+
+/// The profiles' names, for people.
+fn names_in(config: &Config) -> String {
+    config.profiles.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn parse_lock(source: &Source<'_>, entry: &source::Entry<'_>) -> Result<LockSettings, Fault> {

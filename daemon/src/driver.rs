@@ -7,19 +7,21 @@ use std::{
     collections::{HashMap, VecDeque},
     ops::ControlFlow,
     rc::Rc,
+    sync::{Arc, Mutex},
 };
 
-use rally_cred_proto::{Answer, Ask, Reply, message};
+use rally_cred_proto::{Answer, Ask, Reply, message, unpoisoned};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     time::{Instant, sleep},
 };
 
-use crate::{clock, loans::SharedLoans, notify::ServiceManager};
+use crate::{clock, notify::ServiceManager};
 use rally_cred_core::{
     Broker,
     dice::Dice,
     event::{AskId, Effect, Event, Peer},
+    loans::Loans,
     time::{Tick, Ticks},
 };
 
@@ -47,7 +49,7 @@ struct Inner {
     mailboxes: RefCell<HashMap<AskId, Mailbox>>,
     nap_until: Cell<Option<Instant>>,
     nap_is_too_long: Notify,
-    loans: SharedLoans,
+    loans: Arc<Mutex<Loans>>,
 }
 
 struct Engine {
@@ -88,7 +90,7 @@ impl Driver {
         let mut place = self.0.engine.borrow_mut();
         let Some(mut engine) = place.take() else { return ControlFlow::Break(()) };
         let now = clock::now();
-        self.0.loans.lock().heard(&event);
+        unpoisoned(&self.0.loans).heard(&event);
         let effects = engine.broker.handle(now, &mut SystemDice, event);
         if effects.into_iter().try_for_each(&mut engine.begin).is_break() {
             // Whoever waits learns that nothing more will come.
@@ -101,8 +103,8 @@ impl Driver {
         ControlFlow::Continue(())
     }
 
-    /// What gateways may use without a question.
-    pub fn loans(&self) -> &SharedLoans {
+    /// What gateways, on threads of their own, may use without a question.
+    pub fn loans(&self) -> &Arc<Mutex<Loans>> {
         &self.0.loans
     }
 
@@ -337,11 +339,11 @@ mod tests {
     #[tokio::test]
     async fn loans_end_before_anybody_hears_of_what_ended_them() {
         let driver = Driver::default();
-        let (loans, fresh) = (driver.loans().clone(), driver.loans().lock().as_of());
+        let (loans, fresh) = (driver.loans().clone(), unpoisoned(driver.loans()).as_of());
         let heard = Rc::new(Cell::new(None));
         let hearing = Rc::clone(&heard);
         let begin = move |_| {
-            hearing.set(Some(loans.lock().as_of()));
+            hearing.set(Some(unpoisoned(&loans).as_of()));
             ControlFlow::Continue(())
         };
         let _end = driver.open(Broker::new(Facts::default(), Config::default()), Box::new(begin));

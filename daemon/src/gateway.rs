@@ -12,7 +12,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     ops::Range,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
     time::SystemTime,
 };
@@ -30,16 +30,19 @@ use tokio::{
     task::spawn_local,
 };
 
-use crate::{driver::Driver, loans::SharedLoans};
+use crate::driver::Driver;
 pub use held_ports::HeldPorts;
 use questions::{Question, Questions, answer};
-use rally_cred_core::also::Also;
-use rally_cred_core::event::{Epoch, GatewayPlan, GatewayReady, Peer, Program};
+use rally_cred_core::{
+    also::Also,
+    event::{Epoch, GatewayPlan, GatewayReady, Peer, Program},
+    loans::Loans,
+};
 
 /// The open gateways. Their thread is there while at least one is open, or is being opened or closed.
 pub struct Gateways {
     questions: mpsc::UnboundedSender<Question>,
-    loans: SharedLoans,
+    loans: Arc<Mutex<Loans>>,
     open: Rc<RefCell<HashMap<Epoch, Place>>>,
     /// How many are being closed. None is opened before that is over, since it may be at the port of one.
     closing: watch::Sender<usize>,
@@ -75,7 +78,7 @@ impl Gateways {
     /// held for them.
     pub fn new(driver: Driver, log: Log, held: HeldPorts) -> Self {
         let (questions, asked) = mpsc::unbounded_channel();
-        let loans = driver.loans().clone();
+        let loans = Arc::clone(driver.loans());
         spawn_local(answer(driver, asked));
         let (closing, _) = watch::channel(0);
         Self { questions, loans, open: Rc::default(), closing, log, shares: HashMap::new(), held }
@@ -89,7 +92,7 @@ impl Gateways {
     ) -> impl Future<Output = Result<GatewayReady, Fault>> + 'static {
         let tokens = Questions {
             questions: self.questions.clone(),
-            loans: self.loans.clone(),
+            loans: Arc::clone(&self.loans),
             profile: plan.profile.name.to_string(),
             // What one gateway may use, another may be refused.
             borrower: format!("{} {}", plan.name, plan.profile.name),

@@ -21,7 +21,6 @@ pub mod flow;
 pub mod gateway;
 mod http;
 pub mod ipc;
-pub mod loans;
 pub mod log;
 #[cfg(target_os = "linux")]
 pub mod logind;
@@ -38,5 +37,4 @@ pub mod secret_source;
 pub mod start;
 pub mod token_command;
 pub mod vault;
-pub mod words;
 pub mod worker;

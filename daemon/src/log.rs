@@ -18,7 +18,7 @@ use tracing_subscriber::{
     filter::Targets, fmt::format::Writer, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use crate::{caller, outside, words};
+use crate::{caller, outside};
 use rally_cred_core::event::{Decision, Entry, GrantStep, Peer, Verdict};
 
 pub use file::{LONGEST, LogFile};
@@ -198,19 +198,11 @@ impl Late {
     }
 }
 
-/// How lines tell whose asking was carried here from another machine.
-fn by(door: Door) -> &'static str {
-    match door {
-        Door::Own => "",
-        Door::Forwarded => " by the forwarded socket",
-    }
-}
-
 fn write_decision(Decision { at: _, peer, profile, server, verdict }: &Decision) {
     let Peer { pid, uid, program, door, gateway } = peer;
     let (exe, caller, gateway) = (program.path(), program.caller(), gateway.as_deref());
     let caller = caller.filter(|caller| Some(*caller) != exe);
-    let by = by(*door);
+    let by = if *door == Door::Forwarded { " by the forwarded socket" } else { "" };
     match verdict {
         Verdict::Token => {
             tracing::info!(profile, server, pid, uid, exe, caller, gateway, "handed out a token{by}");
@@ -229,20 +221,9 @@ fn write_line(entry: &Entry) {
     match entry {
         Entry::Decided(decision) => write_decision(decision),
         Entry::Grant { profile, step } => match step {
-            GrantStep::Loaded | GrantStep::Kept => tracing::debug!(profile, "{}", words::grant_step(*step)),
-            GrantStep::NotKept => tracing::warn!(profile, "{}", words::grant_step(*step)),
-            GrantStep::FlowBegan
-            | GrantStep::SignedIn
-            | GrantStep::FlowEnded
-            | GrantStep::Renewed
-            | GrantStep::Fetched
-            | GrantStep::RenewalRefused
-            | GrantStep::Alerted
-            | GrantStep::Suspected
-            | GrantStep::Erased
-            | GrantStep::Adopted
-            | GrantStep::SignedOutElsewhere
-            | GrantStep::SignedOut => tracing::info!(profile, "{}", words::grant_step(*step)),
+            GrantStep::Loaded | GrantStep::Kept => tracing::debug!(profile, "{}", step.words()),
+            GrantStep::NotKept => tracing::warn!(profile, "{}", step.words()),
+            _ => tracing::info!(profile, "{}", step.words()),
         },
         Entry::Recovered { profile, fault } => {
             let Fault { kind, what, why, remedy: _ } = fault;

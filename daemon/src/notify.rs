@@ -7,7 +7,6 @@ use std::{cell::Cell, time::Duration};
 
 use rally_cred_proto::plain::plain;
 
-use crate::words;
 use rally_cred_core::{
     event::{Entry, GrantStep},
     time::{Tick, Ticks},
@@ -67,19 +66,9 @@ impl ServiceManager {
             Entry::Stopping => self.send("STOPPING=1\nSTATUS=stopping"),
             Entry::Idle => self.send("STOPPING=1\nSTATUS=nothing to do until the next client comes"),
             Entry::Grant { profile, step } if *step != GrantStep::Kept => {
-                self.send(&format!("STATUS=profile {}: {}", plain(profile), words::grant_step(*step)));
+                self.send(&format!("STATUS=profile {}: {}", plain(profile), step.words()));
             }
-            Entry::Grant { .. }
-            | Entry::Decided(_)
-            | Entry::Recovered { .. }
-            | Entry::GatewayOpened { .. }
-            | Entry::GatewayClosed { .. }
-            | Entry::GatewayFailed { .. }
-            | Entry::Forwarding { .. }
-            | Entry::ForwardFailed(_)
-            | Entry::Locked(_)
-            | Entry::Unlocked
-            | Entry::Stale(_) => {}
+            _ => {}
         }
     }
 

@@ -12,7 +12,9 @@ use std::{
 };
 
 use rally_cred_proto::{
-    Answer, Fault, FaultKind, Reply, frame, message, native, network, own_file,
+    Answer, Fault, FaultKind, Reply,
+    forwarding::Door,
+    frame, message, native, network, own_file,
     plain::{visible, visible_line},
     socket,
 };
@@ -27,7 +29,7 @@ use crate::{
     config, confinement,
     driver::Driver,
     gateway::HeldPorts,
-    ipc::{self, OnlyClient, Opened},
+    ipc::{self, OnlyClient},
     log::{self, LogFile, Sink},
     notify::ServiceManager,
     perform::Performer,
@@ -85,15 +87,13 @@ pub fn run(command: Command) -> ExitCode {
                 ExitCode::from(fault.kind.exit_code())
             }
         },
-        Command::ServeOnlyClient => match harden().and_then(|()| serve_only_client()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(fault) => complain(&fault),
-        },
-        Command::Serve { idle_exit } => match harden().and_then(|()| serve_in_foreground(idle_exit)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(fault) => complain(&fault),
-        },
+        Command::ServeOnlyClient => ended(harden().and_then(|()| serve_only_client())),
+        Command::Serve { idle_exit } => ended(harden().and_then(|()| serve_in_foreground(idle_exit))),
     }
+}
+
+fn ended(outcome: Result<(), Fault>) -> ExitCode {
+    outcome.map_or_else(|fault| complain(&fault), |()| ExitCode::SUCCESS)
 }
 
 fn check_config(path: Option<PathBuf>) -> Result<String, Fault> {
@@ -242,8 +242,8 @@ async fn serve_until_told(
         Clients::Socket(inherited) => {
             let path = socket::own_path()?;
             match open_socket(inherited, &path)? {
-                Opened::Ours(socket) => (Some(path), socket.serve(driver.clone())),
-                Opened::OtherDaemon => {
+                Some(socket) => (Some(path), socket.serve(Door::Own, driver.clone())),
+                None => {
                     tracing::info!("another daemon serves {}", visible_line(&path.to_string_lossy()));
                     when_ready();
                     return Ok(());
@@ -278,11 +278,7 @@ async fn serve_until_told(
         held,
     );
     when_ready();
-    let broker = Broker::new(facts, config);
-    let broker = match idle_exit {
-        Some(after) => broker.with_idle_exit(after),
-        None => broker,
-    };
+    let broker = Broker::new(facts, config).with_idle_exit(idle_exit);
     // Before anything is awaited, so that nobody finds the driver without a broker.
     let end = driver.open(broker, Box::new(move |effect| performer.begin(effect)));
     #[cfg(target_os = "linux")]
@@ -298,16 +294,16 @@ async fn serve_until_told(
 }
 
 #[cfg(target_os = "linux")]
-fn open_socket(inherited: Option<ClientSocket>, path: &Path) -> Result<Opened, Fault> {
+fn open_socket(inherited: Option<ClientSocket>, path: &Path) -> Result<Option<ipc::Socket>, Fault> {
     match inherited {
-        Some(inherited) => ipc::adopt(inherited.into(), path).map(Opened::Ours),
+        Some(inherited) => ipc::adopt(inherited.into(), path).map(Some),
         None => ipc::open(path),
     }
 }
 
 /// No service manager passes a socket on here.
 #[cfg(not(target_os = "linux"))]
-fn open_socket(_inherited: Option<ClientSocket>, path: &Path) -> Result<Opened, Fault> {
+fn open_socket(_inherited: Option<ClientSocket>, path: &Path) -> Result<Option<ipc::Socket>, Fault> {
     ipc::open(path)
 }
 

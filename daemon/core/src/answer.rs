@@ -284,7 +284,6 @@ const ALLOWED_NETWORK: &str = "connect through the network or VPN that your subs
 /// A page or other text in place of JSON: from a gateway, during maintenance, or at a wrong base URL.
 fn not_the_api(status: u16) -> Fault {
     bad_answer(&format!("a page came in place of JSON (status {status})"))
-        .remedy("try again later, and check base_url and the proxy")
 }
 
 fn bad_answer(why: &str) -> Fault {

@@ -14,7 +14,7 @@ use super::{
 pub(super) const VERSION: u32 = 1;
 
 /// A grant, with the OAuth client that it belongs to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct TokenRecord {
     v: u32,
     base_url: String,
@@ -92,14 +92,8 @@ impl TokenRecord {
             base_url: profile.base_url.origin().to_string(),
             client_id: profile.client_id.clone(),
             scope: profile.scope.clone(),
-            access_token: None,
-            refresh_token: None,
             obtained_at,
-            signed_in_at: None,
-            expires_at: None,
-            username: None,
-            generation: 0,
-            lease: None,
+            ..Self::default()
         }
     }
 

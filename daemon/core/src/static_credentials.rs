@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rally_cred_proto::{
     Fault, FaultKind, Origin, Reply,
-    message::{Erase, Get, Store, Target},
+    message::{Erase, Get, Store, Target, WaitingOn},
 };
 
 use super::{
     event::{AskId, Epoch, Outcome},
-    lock::{locked, tell_waiting},
+    lock::locked,
     policy,
     profile::{Keyring, StaticHosts},
     static_record::{Entry, Server, Wanted},
@@ -73,7 +73,7 @@ impl StaticCredentials {
             if !matches!(waiting.wants, Wants::Get { .. }) {
                 return step.refuse(waiting.id, locked());
             }
-            tell_waiting(step, waiting.id, &server.name());
+            step.tell_waiting(waiting.id, &server.name(), WaitingOn::Unlock);
         }
         let store = self.stores.entry(server.clone()).or_insert_with(|| HostStore::new(server.clone()));
         store.ask(step, waiting);

@@ -14,7 +14,7 @@ use rally_cred_proto::{
 use super::{
     event::{AskId, Epoch, Outcome},
     jobs::Owner,
-    lock::{locked, tell_waiting, tell_waiting_on},
+    lock::locked,
     record::{self, Decoded},
     static_record::{Entry, Server, StaticRecord, Wanted},
     step::Step,
@@ -233,7 +233,7 @@ impl HostStore {
             .partition(|waiting| matches!(waiting.wants, Wants::Get { .. }));
         self.waiting = waiting;
         for waiting in &self.waiting {
-            tell_waiting(step, waiting.id, &self.server.name());
+            step.tell_waiting(waiting.id, &self.server.name(), WaitingOn::Unlock);
         }
         refused.into_iter().for_each(|waiting: Waiting| refuse(step, &waiting, &locked()));
         self.advance(step);
@@ -386,7 +386,7 @@ impl HostStore {
             }
             self.is_shut = true;
             if !std::mem::replace(&mut waiting.told_to_unlock, true) {
-                tell_waiting_on(step, waiting.id, &self.server.name(), WaitingOn::KeyringUnlock);
+                step.tell_waiting(waiting.id, &self.server.name(), WaitingOn::KeyringUnlock);
             }
             self.waiting.push_back(waiting);
         }

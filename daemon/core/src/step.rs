@@ -2,7 +2,10 @@
 //! Does not: decide.
 //! Used by: the broker, which makes one for each event, and whatever decides.
 
-use rally_cred_proto::{Event, Fault, Reply};
+use rally_cred_proto::{
+    Event, Fault, Reply,
+    message::{Waiting, WaitingOn},
+};
 
 use super::{
     dice::Dice,
@@ -77,6 +80,11 @@ impl Step<'_> {
 
     pub(super) fn notice(&mut self, id: AskId, fault: Fault) {
         self.tell(id, Event::Notice(fault));
+    }
+
+    /// Tells a client what it waits for. `whose`: the profile or the server.
+    pub(super) fn tell_waiting(&mut self, id: AskId, whose: &str, on: WaitingOn) {
+        self.tell(id, Event::Waiting(Waiting { profile: whose.to_owned(), on }));
     }
 
     pub(super) fn log(&mut self, profile: &str, step: GrantStep) {

@@ -52,6 +52,12 @@ pub(crate) enum Wants {
 }
 
 impl Waiter {
+    /// A request that no account knows yet.
+    pub(crate) fn new(id: AskId, peer: Peer, deadline: Tick, wants: Wants) -> Self {
+        let (told, told_to_unlock) = (false, false);
+        Self { id, peer, deadline, generation: 0, wants, told, told_to_unlock, tried: Vec::new() }
+    }
+
     pub(crate) fn is_get(&self) -> bool {
         matches!(self.wants, Wants::Get { .. })
     }

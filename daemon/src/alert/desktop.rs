@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
-use rally_cred_proto::{forwarding::Door, plain::plain};
+use rally_cred_proto::{Fault, forwarding::Door, plain::plain};
 use tokio::{process::Command, sync::oneshot, time::timeout};
 use zbus::{
     Connection, MatchRule, Message, MessageStream, connection::Builder, export::futures_core::Stream,
     message::Type, names::OwnedUniqueName, zvariant::Value,
 };
 
+use super::nobody;
 use crate::{environment, program, worker};
 use rally_cred_core::event::{Alert, Consent, Question};
 
@@ -49,8 +50,9 @@ pub(super) async fn show(alert: Alert, withdrawn: oneshot::Receiver<()>) {
 }
 
 /// Asks until there is an answer, or the question is closed or withdrawn; or says why it cannot be asked.
-pub(super) async fn ask(question: Question, withdrawn: oneshot::Receiver<()>) -> Result<Consent, String> {
-    worker::rehearse().map_err(|undone| undone.to_string())?;
+pub(super) async fn ask(question: Question, withdrawn: oneshot::Receiver<()>) -> Result<Consent, Fault> {
+    let failed = |err: zbus::Error| nobody(&plain(&err.to_string()));
+    worker::rehearse().map_err(|undone| nobody(&undone.to_string()))?;
     let Question { profile, program, door } = question;
     let by = match door {
         Door::Own => "",
@@ -60,10 +62,10 @@ pub(super) async fn ask(question: Question, withdrawn: oneshot::Receiver<()>) ->
     // A click on the notification itself is no answer.
     let opening = Notification::open("Rally: may this program have a token?", &body, &ANSWERS);
     let notification = match timeout(PATIENCE, opening).await {
-        Ok(opened) => opened.map_err(|err| plain(&err.to_string()))?,
-        Err(_) => return Err("the notification service does not answer".to_owned()),
+        Ok(opened) => opened.map_err(failed)?,
+        Err(_) => return Err(nobody("the notification service does not answer")),
     };
-    let pressed = notification.answer(withdrawn).await.map_err(|err| plain(&err.to_string()))?;
+    let pressed = notification.answer(withdrawn).await.map_err(failed)?;
     Ok(match pressed.as_ref().map(|pressed| pressed.action.as_str()) {
         Some("once") => Consent::Once,
         Some("session") => Consent::Session,

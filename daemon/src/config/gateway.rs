@@ -6,7 +6,7 @@ use rally_cred_core::profile::{Config, GatewaySettings};
 use rally_cred_proto::{Fault, ProfileName, gateway::Way};
 
 use super::{
-    PROFILE_KEYS, parse_span,
+    PROFILE_KEYS, names_in, parse_span,
     source::{Entry, Source, Text},
 };
 
@@ -29,10 +29,9 @@ pub(super) fn parse(
             "profile" => {
                 let named = source.text(&value)?;
                 if !config.profiles.contains_key(named.text) {
-                    let names: Vec<_> = config.profiles.keys().map(String::as_str).collect();
                     return Err(source
                         .broken(named.at, "`profile` names no profile of this file")
-                        .remedy(format!("name one of: {}", names.join(", "))));
+                        .remedy(format!("name one of: {}", names_in(config))));
                 }
                 named.text.clone_into(&mut settings.profile);
             }

@@ -3,13 +3,18 @@
 //! Does not: say for how long it may (`rally_cred_core::loans` does).
 //! Used by: `gateway`, of which this is a part.
 
-use std::{future::ready, time::Duration};
+use std::{
+    future::ready,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use rally_cred_core::event::Peer;
+use rally_cred_core::{event::Peer, loans::Loans};
 use rally_cred_gateway::{Later, Lease, Tokens};
 use rally_cred_proto::{
     Answer, Ask, Event, Fault, FaultKind, Reply, Secret,
     message::{Erase, Get, Target, Token, Waiting, WaitingOn},
+    unpoisoned,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -20,7 +25,6 @@ use super::failed;
 use crate::{
     clock,
     driver::{Driver, Pending},
-    loans::SharedLoans,
 };
 
 /// What a gateway asks the broker, on another thread.
@@ -36,7 +40,7 @@ pub(super) struct Question {
 /// The way from a gateway to the broker.
 pub(super) struct Questions {
     pub(super) questions: mpsc::UnboundedSender<Question>,
-    pub(super) loans: SharedLoans,
+    pub(super) loans: Arc<Mutex<Loans>>,
     pub(super) profile: String,
     pub(super) borrower: String,
     pub(super) peer: Peer,
@@ -57,7 +61,7 @@ impl Questions {
 
 impl Tokens for Questions {
     fn token(&self, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
-        let lent = self.loans.lock().current(clock::tick(), &self.borrower).cloned();
+        let lent = unpoisoned(&self.loans).current(clock::tick(), &self.borrower).cloned();
         match lent {
             Some(token) => Box::pin(ready(Ok(Lease { token }))),
             None => self.ask(None, patience),
@@ -96,7 +100,7 @@ async fn find(
         let erase = Erase { target: get.target.clone(), token: Some(token.clone()), credential: None };
         reply(driver.ask(peer.clone(), Ask::Erase(erase))).await?;
     }
-    let as_of = driver.loans().lock().as_of();
+    let as_of = unpoisoned(driver.loans()).as_of();
     match reply(driver.ask(peer.clone(), Ask::Get(get))).await? {
         Reply::Token(token) if refused.is_some_and(|refused| refused.matches(&token.token)) => {
             Err(Fault::new(FaultKind::TokenRefused, "Rally refuses this request, but not its token")
@@ -104,7 +108,7 @@ async fn find(
                 .remedy("rally-cred status --check"))
         }
         Reply::Token(Token { token, expires_at, .. }) => {
-            driver.loans().lock().lend(clock::now(), borrower, &token, expires_at, as_of);
+            unpoisoned(driver.loans()).lend(clock::now(), borrower, &token, expires_at, as_of);
             Ok(Lease { token })
         }
         _ => Err(failed("the profile has no token")),

@@ -33,7 +33,7 @@ use rally_cred_core::event::{Event, Peer};
 pub use only_client::OnlyClient;
 #[cfg(target_os = "linux")]
 pub use place::adopt;
-pub use place::{Opened, open};
+pub use place::open;
 
 /// Connections served at once; each costs a task and a few kilobytes. For one more, the longest idle is dropped; if there
 /// is none, it waits in the socket's queue.
@@ -83,7 +83,7 @@ impl SocketGuard {
                 .run("rally-cred forward --help")
         })?;
         let path = place.borrow().path().with_file_name(RESTRICTED);
-        let (guard, _sessions) = place::open_beside(&path)?.serve_by(Door::Forwarded, driver);
+        let (guard, _sessions) = place::open_beside(&path)?.serve(Door::Forwarded, driver);
         Ok((path, guard))
     }
 
@@ -103,11 +103,7 @@ impl Drop for SocketGuard {
 
 impl Socket {
     /// Begins to accept. The guard closes the socket; the returned task ends once every session has.
-    pub fn serve(self, driver: Driver) -> (SocketGuard, tokio::task::JoinHandle<()>) {
-        self.serve_by(Door::Own, driver)
-    }
-
-    fn serve_by(self, door: Door, driver: Driver) -> (SocketGuard, tokio::task::JoinHandle<()>) {
+    pub fn serve(self, door: Door, driver: Driver) -> (SocketGuard, tokio::task::JoinHandle<()>) {
         let (is_closed, closing) = watch::channel(false);
         let Self { listener, place } = self;
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
@@ -262,11 +258,10 @@ impl Reception {
             }
             Err(fault) => {
                 tracing::warn!(why = fault.why, "{}, so no client can come any more", fault.what);
-                match self.door {
+                // What is lost with the folder of a forwarded socket is the own one too, which sees to it.
+                if self.door == Door::Own {
                     // It may have ended.
-                    Door::Own => drop(self.driver.happened(Event::StopWanted)),
-                    // What is lost with the folder is the own socket too, which sees to it.
-                    Door::Forwarded => {}
+                    let _ = self.driver.happened(Event::StopWanted);
                 }
             }
         }
@@ -293,13 +288,8 @@ fn peer_of(stream: &Stream) -> Result<Peer, String> {
             return Err(format!("it comes from uid {uid}"));
         }
         let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-        Ok(Peer {
-            pid,
-            uid: Some(uid),
-            program: pid.map(caller::want).unwrap_or_default(),
-            door: Door::Own,
-            gateway: None,
-        })
+        let program = pid.map(caller::want).unwrap_or_default();
+        Ok(Peer { pid, uid: Some(uid), program, ..Peer::default() })
     }
     #[cfg(not(unix))]
     Ok(Peer { pid: peer.pid(), program: peer.pid().map(caller::want).unwrap_or_default(), ..Peer::default() })

@@ -30,19 +30,6 @@ const REPLACED: Duration = Duration::from_secs(6);
 /// How often the lock is tried.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The result of opening the socket.
-#[cfg_attr(
-    windows,
-    expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")
-)]
-#[derive(Debug)]
-pub enum Opened {
-    /// It is ours.
-    Ours(Socket),
-    /// Another daemon serves it.
-    OtherDaemon,
-}
-
 /// The socket's file, and the lock by which this daemon is the only one there.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -67,31 +54,18 @@ pub(super) enum Found {
     Lost,
 }
 
-/// Makes the socket and its folder, closed to others from the start. Must run inside a runtime.
-pub fn open(path: &Path) -> Result<Opened, Fault> {
+/// Makes the socket and its folder, closed to others from the start; `None` if another daemon serves it. Must run inside a
+/// runtime.
+pub fn open(path: &Path) -> Result<Option<Socket>, Fault> {
     socket::check_length(path)?;
     socket::check_local(path)?;
     make_folder(path)?;
-    let lock_path = lock::path(path)?;
-    let begun = Instant::now();
-    let lock = loop {
-        if let Some(lock) = take_lock(path, &lock_path)? {
-            break lock;
-        }
-        if Client::connect(path).is_ok() {
-            return Ok(Opened::OtherDaemon);
-        }
-        if begun.elapsed() > PREDECESSOR {
-            return Err(locked(path, &lock_path));
-        }
-        std::thread::sleep(LOOK_AGAIN);
-    };
+    let is_served = || Client::connect(path).is_ok();
+    let Some(lock) = await_lock(path, PREDECESSOR, is_served)? else { return Ok(None) };
     let (listener, file) = bind(path)?;
     let folder = folder_of(path);
-    Ok(Opened::Ours(Socket {
-        listener,
-        place: Place { path: path.to_owned(), lock: Some(lock), file, folder, is_ours: true },
-    }))
+    let place = Place { path: path.to_owned(), lock: Some(lock), file, folder, is_ours: true };
+    Ok(Some(Socket { listener, place }))
 }
 
 /// Makes a further socket in the folder of one that this daemon has. Must run inside a runtime.
@@ -114,27 +88,19 @@ pub(super) fn open_beside(path: &Path) -> Result<Socket, Fault> {
 pub fn adopt(listener: std::os::fd::OwnedFd, path: &Path) -> Result<Socket, Fault> {
     use interprocess::os::unix::uds_local_socket::tokio::Listener as UnixListener;
     use rally_cred_proto::lock::Holder;
-    let lock_path = lock::path(path)?;
-    let begun = Instant::now();
-    let lock = loop {
-        if let Some(lock) = take_lock(path, &lock_path)? {
-            break lock;
-        }
-        if begun.elapsed() > REPLACED {
-            return Err(locked(path, &lock_path));
-        }
+    let lock = await_lock(path, REPLACED, || {
         // Further signals change nothing.
         if let Some(holder) = Holder::find(path) {
             holder.terminate();
         }
-        std::thread::sleep(LOOK_AGAIN);
-    };
+        false
+    })?;
     let listener = UnixListener::try_from(listener).map_err(|err| {
         Fault::new(FaultKind::Failed, format!("the socket {} cannot be taken over", path.display()))
             .why(err.to_string())
     })?;
     let (file, folder) = (FileId::of(path).ok(), folder_of(path));
-    let place = Place { path: path.to_owned(), lock: Some(lock), file, folder, is_ours: false };
+    let place = Place { path: path.to_owned(), lock, file, folder, is_ours: false };
     Ok(Socket { listener: listener.into(), place })
 }
 
@@ -182,6 +148,24 @@ impl Place {
         if self.is_ours && self.file.is_some() && FileId::of(&self.path).ok() == self.file {
             fs::remove_file(&self.path).ok();
         }
+    }
+}
+
+/// The lock, once nobody else has it, who may take so long to leave it. `None` if it is not to be waited for.
+fn await_lock(path: &Path, patience: Duration, gives_up: impl Fn() -> bool) -> Result<Option<Lock>, Fault> {
+    let lock_path = lock::path(path)?;
+    let begun = Instant::now();
+    loop {
+        if let Some(lock) = take_lock(path, &lock_path)? {
+            return Ok(Some(lock));
+        }
+        if gives_up() {
+            return Ok(None);
+        }
+        if begun.elapsed() > patience {
+            return Err(locked(path, &lock_path));
+        }
+        std::thread::sleep(LOOK_AGAIN);
     }
 }
 

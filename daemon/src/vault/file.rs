@@ -73,7 +73,8 @@ impl EncryptedFiles {
     /// Opens them by a passphrase, or makes them with it if `is_new`, which is for a passphrase that was asked for twice.
     pub async fn unlock(&self, passphrase: Secret, is_new: bool) -> Result<(), Fault> {
         let folder = Arc::clone(&self.0);
-        let outcome = worker::run(move || folder.unlock(&passphrase, is_new)).await;
+        let outcome =
+            worker::run(move || folder.open(Opener::Passphrase(&passphrase), is_new).map(drop)).await;
         outcome.unwrap_or_else(|undone| Err(VaultTrouble::Failed(undone.to_string()).into())).map_err(|not| {
             match not {
                 NotUnlocked::WrongKey => {
@@ -114,12 +115,8 @@ impl From<VaultTrouble> for NotUnlocked {
 }
 
 impl Folder {
-    /// Takes as long as it takes to compute the key, which is to be long.
-    fn unlock(&self, passphrase: &Secret, is_new: bool) -> Result<(), NotUnlocked> {
-        self.open(Opener::Passphrase(passphrase), is_new).map(drop)
-    }
-
-    /// Opens the folder, or begins one that is empty if that is wanted.
+    /// Opens the folder, or begins one that is empty if that is wanted. By a passphrase, that takes as long as it takes to
+    /// compute the key, which is to be long.
     fn open(&self, by: Opener<'_>, is_new: bool) -> Result<Arc<Key>, NotUnlocked> {
         let place = self.place()?;
         let key = match read_lock(place)? {

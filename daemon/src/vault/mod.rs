@@ -5,7 +5,7 @@
 
 #[cfg(target_os = "linux")]
 use std::ops::ControlFlow;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rally_cred_proto::{Secret, message::Flaw};
 
@@ -44,12 +44,6 @@ pub struct Places {
 /// A handle on the place where secrets are kept. Clones share the place.
 #[derive(Clone)]
 pub struct Vault(Place);
-
-impl fmt::Debug for Vault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Vault")
-    }
-}
 
 /// The places that this machine has beside its OS keyring, as `keyring` in the config file names them.
 #[cfg(target_os = "linux")]

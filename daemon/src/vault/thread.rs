@@ -188,7 +188,13 @@ impl KeyringThread {
         expected: Option<Option<Secret>>,
         value: Option<Secret>,
     ) -> Result<Changed, VaultTrouble> {
-        let pending = self.pending(account, expected, value);
+        let pending = {
+            let mut pending_writes = unpoisoned(&self.pending_writes);
+            let shared = pending_writes.get(account).and_then(Weak::upgrade).unwrap_or_default();
+            pending_writes.insert(account.to_owned(), Arc::downgrade(&shared));
+            unpoisoned(&shared).renew(expected, value);
+            shared
+        };
         let account = account.to_owned();
         self.call(move |store| write(store, &account, &pending)).await
     }
@@ -260,19 +266,6 @@ impl KeyringThread {
             threads.last_left = Some(Instant::now());
             tracing::warn!(hung = threads.left_behind.len(), "the keyring does not answer");
         }
-    }
-
-    fn pending(
-        &self,
-        account: &str,
-        expected: Option<Option<Secret>>,
-        value: Option<Secret>,
-    ) -> Arc<Mutex<PendingWrite>> {
-        let mut pending_writes = unpoisoned(&self.pending_writes);
-        let shared = pending_writes.get(account).and_then(Weak::upgrade).unwrap_or_default();
-        pending_writes.insert(account.to_owned(), Arc::downgrade(&shared));
-        unpoisoned(&shared).renew(expected, value);
-        shared
     }
 }
 

@@ -23,11 +23,8 @@ pub(super) const EPOCH_1970: i64 = 1_780_000_000;
 /// A broker of this config file. Where the service manager starts it again, it ends once it has been idle for this long.
 pub(super) fn broker(file: &ConfigFile, idle_exit: Option<Ticks>) -> Broker {
     let (release, config) = ("0".to_owned(), "config.toml".to_owned());
-    let broker = Broker::new(Facts { release, pid: 1, config, ..Facts::default() }, file.config());
-    match idle_exit {
-        Some(after) => broker.with_idle_exit(after),
-        None => broker,
-    }
+    let facts = Facts { release, pid: 1, config, ..Facts::default() };
+    Broker::new(facts, file.config()).with_idle_exit(idle_exit)
 }
 
 pub(super) fn name_of(number: usize) -> String {

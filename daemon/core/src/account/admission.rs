@@ -10,7 +10,7 @@ use crate::{
         consents::{On, Said},
     },
     event::{Consent, Effect, Epoch, Question},
-    lock::{locked, tell_waiting_on},
+    lock::locked,
     policy,
     step::Step,
     waiter::Waiter,
@@ -28,10 +28,7 @@ impl Account {
             let epoch = step.begin(self.owner(), |epoch| Effect::Identify(epoch, program));
             return self.consents.wait(waiter, On::Program(epoch));
         };
-        let Some(program) = found.caller.clone() else {
-            let fault = self.uncertain();
-            return step.refuse(waiter.id, fault);
-        };
+        let Some(program) = found.caller.clone() else { return step.refuse(waiter.id, self.uncertain()) };
         let gate = &self.profile.gate;
         if gate.allow.as_ref().is_some_and(|allow| !allow.iter().any(|allowed| **allowed == *program)) {
             let fault = self
@@ -69,16 +66,17 @@ impl Account {
         };
         match open {
             Some(epoch) if has_person || waiter.awaits_sign_in() => {
-                tell_waiting_on(step, waiter.id, &self.profile.name, WaitingOn::Consent);
+                step.tell_waiting(waiter.id, &self.profile.name, WaitingOn::Consent);
                 self.consents.wait(waiter, On::Answer(epoch));
             }
             Some(_) => {
-                let fault = self.consent_needed(program, "a notification asks you about it");
-                step.refuse(waiter.id, fault);
+                step.refuse(waiter.id, self.consent_needed(program, "a notification asks you about it"))
             }
             None if self.consents.are_many() => {
-                let fault = self.consent_needed(program, "other notifications wait for your answer");
-                step.refuse(waiter.id, fault);
+                step.refuse(
+                    waiter.id,
+                    self.consent_needed(program, "other notifications wait for your answer"),
+                );
             }
             None => step.refuse(waiter.id, self.unanswered(program)),
         }

@@ -22,7 +22,7 @@ pub(super) struct ClientSecret {
 }
 
 #[derive(Debug)]
-struct Known {
+pub(super) struct Known {
     secret: Secret,
     /// It comes from its source, so it does not go into the vault.
     is_fetched: bool,
@@ -38,33 +38,14 @@ enum Trust {
     None,
 }
 
-/// What is known of the client secret.
-#[derive(Debug)]
-pub(super) enum Knowledge<'a> {
-    /// The vault or its source has to be asked.
-    Unread,
-    Loading,
-    Absent,
-    /// No keyring answers.
-    Missing,
-    Refused {
-        is_fetched: bool,
-    },
-    Good(&'a Secret),
-}
-
 impl ClientSecret {
-    pub(super) fn knowledge(&self) -> Knowledge<'_> {
-        match &self.slot {
-            Slot::Held(known) if self.trust == Trust::None => {
-                Knowledge::Refused { is_fetched: known.is_fetched }
-            }
-            Slot::Held(known) => Knowledge::Good(&known.secret),
-            Slot::Unread => Knowledge::Unread,
-            Slot::Loading(_) => Knowledge::Loading,
-            Slot::Empty => Knowledge::Absent,
-            Slot::Missing => Knowledge::Missing,
-        }
+    pub(super) fn slot(&self) -> &Slot<Known> {
+        &self.slot
+    }
+
+    /// The secret, unless Rally refuses it.
+    pub(super) fn usable(&self) -> Option<&Secret> {
+        self.held().filter(|_| self.trust != Trust::None)
     }
 
     pub(super) fn held(&self) -> Option<&Secret> {

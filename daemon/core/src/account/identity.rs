@@ -82,16 +82,14 @@ impl Account {
         match answer::read_user_answer(raw) {
             // Another token may have come meanwhile, about which this says nothing.
             UserAnswer::Found { username: Some(username), .. } => {
-                self.token_is_of(step, token, Some(&username));
+                self.token_is_of(step, token, Some(&username))
             }
             UserAnswer::Found { username: None, .. } => {
                 let fault = Fault::new(FaultKind::BadAnswer, "Rally does not say whose the token is")
                     .remedy("try again later");
                 self.not_identified(step, fault, Retry::Later);
             }
-            UserAnswer::Passing { fault, retry } => {
-                self.not_identified(step, fault, retry);
-            }
+            UserAnswer::Passing { fault, retry } => self.not_identified(step, fault, retry),
             UserAnswer::AddressNotAllowed(fault) => self.not_identified(step, fault, Retry::Later),
             UserAnswer::TokenRefused(_) => self.refuted(step, token),
         }
@@ -150,20 +148,21 @@ impl Account {
 
     /// Somebody other than the configured user signed in.
     pub(super) fn signed_in_as(&self, found: Option<&str>) -> Fault {
+        let (what, remedy) = match self.has_command() {
+            true => (
+                "the token is of",
+                "have token_command give a token of that user, or correct `username` in the config file"
+                    .to_owned(),
+            ),
+            false => (
+                "the sign-in was by",
+                format!("sign out of Rally in the browser, then {}", self.profile.command("login")),
+            ),
+        };
         let wanted = self.profile.username.as_deref().unwrap_or_default();
-        if self.has_command() {
-            return Fault::new(
-                FaultKind::Denied,
-                format!("the token is of {}", found.unwrap_or("somebody else")),
-            )
+        Fault::new(FaultKind::Denied, format!("{what} {}", found.unwrap_or("somebody else")))
             .why(format!("profile {} is for {wanted}", self.profile.name))
-            .remedy(
-                "have token_command give a token of that user, or correct `username` in the config file",
-            );
-        }
-        Fault::new(FaultKind::Denied, format!("the sign-in was by {}", found.unwrap_or("somebody else")))
-            .why(format!("profile {} is for {wanted}", self.profile.name))
-            .remedy(format!("sign out of Rally in the browser, then {}", self.profile.command("login")))
+            .remedy(remedy)
     }
 }
 

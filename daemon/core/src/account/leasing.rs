@@ -8,7 +8,6 @@ use rally_cred_proto::{Fault, FaultKind};
 use crate::{
     account::{
         Account,
-        client_secret::Knowledge,
         job::{Job, Look},
     },
     answer::Retry,
@@ -134,12 +133,8 @@ impl Account {
     }
 
     fn send_refresh_token(&mut self, step: &mut Step<'_>) {
-        let Knowledge::Good(client_secret) = self.client_secret.knowledge() else { return };
-        let (client_secret, Some(refresh_token)) =
-            (client_secret.clone(), self.token.usable_refresh().cloned())
-        else {
-            return;
-        };
+        let secrets = self.client_secret.usable().cloned().zip(self.token.usable_refresh().cloned());
+        let Some((client_secret, refresh_token)) = secrets else { return };
         self.post_refresh_token(step, client_secret, refresh_token);
     }
 

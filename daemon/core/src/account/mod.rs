@@ -46,10 +46,9 @@ use crate::{
         cool_down::CoolDown, job::Job, lease::Lease, reports::Reports, slot::Slot, token::Token,
     },
     answer::Retry,
-    event::{AskId, Epoch, Outcome, Peer},
+    event::{AskId, Epoch, Outcome},
     item::Item,
     jobs::Owner,
-    lock::tell_waiting,
     policy,
     profile::Profile,
     step::Step,
@@ -121,24 +120,11 @@ impl Account {
         &self.profile
     }
 
-    /// Takes a request in, and answers it at once if possible.
-    pub(crate) fn ask(&mut self, step: &mut Step<'_>, id: AskId, peer: Peer, deadline: Tick, wants: Wants) {
-        let (generation, tried) = (self.token.generation(), Vec::new());
-        self.take_in(
-            step,
-            Waiter { id, peer, deadline, generation, wants, told: false, told_to_unlock: false, tried },
-        );
-    }
-
-    /// Takes in a request that another profile had no answer for.
-    pub(crate) fn take_over(&mut self, step: &mut Step<'_>, waiter: Waiter) {
-        let generation = self.token.generation();
-        self.take_in(step, Waiter { generation, told: false, ..waiter });
-    }
-
-    fn take_in(&mut self, step: &mut Step<'_>, waiter: Waiter) {
+    /// Takes a request in, perhaps after another profile had no answer for it, and answers it at once if possible.
+    pub(crate) fn ask(&mut self, step: &mut Step<'_>, mut waiter: Waiter) {
+        (waiter.generation, waiter.told) = (self.token.generation(), false);
         if step.is_locked {
-            tell_waiting(step, waiter.id, &self.profile.name);
+            step.tell_waiting(waiter.id, &self.profile.name, WaitingOn::Unlock);
         }
         self.token.forget_missing();
         self.client_secret.forget_missing();

@@ -5,7 +5,7 @@
 use rally_cred_proto::{Fault, Secret, message::WaitingOn};
 
 use crate::{
-    account::{Account, backoff::Backoff, client_secret::Knowledge, job::Job},
+    account::{Account, backoff::Backoff, job::Job, slot::Slot},
     answer::{self, FormKind, Grant, RawAnswer, Refusal, Refused, Retry, TokenAnswer, TokenForm},
     event::{Effect, GrantStep},
     policy,
@@ -48,7 +48,7 @@ impl Account {
         let renew_at = self.token.renew_at()?;
         let is_idle = self.job.is_none()
             && self.is_renewable()
-            && !matches!(self.client_secret.knowledge(), Knowledge::Loading);
+            && !matches!(self.client_secret.slot(), Slot::Loading(_));
         if !is_idle || !policy::is_used_lately(now, self.last_used) || self.validity(now).is_none() {
             return None;
         }
@@ -74,17 +74,16 @@ impl Account {
         self.advance(step);
     }
 
-    /// Runs the program that gives the token, if there is one. Else sends the refresh token, once the client secret is known and no other daemon has renewed the token.
+    /// Runs the program that gives the token, if there is one. Else sends the refresh token, once the client secret is known
+    /// and no other daemon has renewed the token.
     pub(super) fn begin_renewal(&mut self, step: &mut Step<'_>) {
         if let Some(command) = self.profile.token_command.clone() {
             return self.begin_fetch(step, command);
         }
-        let client_secret = match self.client_secret.knowledge() {
-            Knowledge::Good(client_secret) => client_secret.clone(),
-            Knowledge::Unread if self.is_shut => return,
-            Knowledge::Unread => return self.load_client_secret(step),
-            Knowledge::Loading | Knowledge::Absent | Knowledge::Missing | Knowledge::Refused { .. } => return,
-        };
+        if matches!(self.client_secret.slot(), Slot::Unread) && !self.is_shut {
+            return self.load_client_secret(step);
+        }
+        let Some(client_secret) = self.client_secret.usable().cloned() else { return };
         if step.keyring.is_shared() {
             return self.begin_shared_renewal(step);
         }

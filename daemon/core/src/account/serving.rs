@@ -11,7 +11,6 @@ use rally_cred_proto::{
 use crate::{
     account::{Account, identity::Identity, job::Job, sign_in::NO_ANSWER, slot::Slot},
     event::AskId,
-    lock::tell_waiting_on,
     policy,
     step::Step,
     time::Now,
@@ -74,8 +73,7 @@ impl Account {
                     return if self.show_flow(step, waiter) { Served::Done } else { Served::Waits };
                 }
                 if self.job.is_sign_in() && !waiter.awaits_sign_in() {
-                    let fault = self.sign_in_needed("somebody is signing in right now");
-                    step.refuse(waiter.id, fault);
+                    step.refuse(waiter.id, self.sign_in_needed("somebody is signing in right now"));
                     return Served::Done;
                 }
                 Served::Waits
@@ -223,7 +221,7 @@ impl Account {
 
     pub(super) fn tell_all(&self, step: &mut Step<'_>, on: WaitingOn) {
         for waiter in self.waiters.iter().chain(self.consents.waiting()) {
-            tell_waiting_on(step, waiter.id, &self.profile.name, on);
+            step.tell_waiting(waiter.id, &self.profile.name, on);
         }
     }
 

@@ -7,7 +7,6 @@ use rally_cred_proto::{Event, Fault, FaultKind, Secret, message::Authorize, reme
 use crate::{
     account::{
         Account,
-        client_secret::Knowledge,
         job::{Flow, Job, ListenerState, SecretFrom},
         slot::Slot,
     },
@@ -51,22 +50,19 @@ impl Account {
             None if self.client_secret.is_fetched() => SecretFrom::Source,
             None => SecretFrom::Vault,
         };
-        let client_secret = match (given, self.client_secret.knowledge()) {
+        let client_secret = match (given, self.client_secret.slot()) {
             (Some(given), _) => given,
-            (None, Knowledge::Unread) => return self.load_client_secret(step),
-            (None, Knowledge::Loading) => return,
+            (None, Slot::Unread) => return self.load_client_secret(step),
+            (None, Slot::Loading(_)) => return,
             // Its source may have a better one by now. Only a `login` asks it again, or this would never end.
-            (None, Knowledge::Good(_) | Knowledge::Refused { .. })
-                if began_by_login && self.client_secret.is_fetched() && !self.client_secret.is_trusted() =>
-            {
+            _ if began_by_login && self.client_secret.is_fetched() && !self.client_secret.is_trusted() => {
                 self.client_secret.look_anew();
                 return self.load_client_secret(step);
             }
-            (None, Knowledge::Good(held)) => held.clone(),
-            (None, Knowledge::Refused { .. } | Knowledge::Absent | Knowledge::Missing) => {
-                let fault = self.client_secret_needed();
-                return self.refuse(step, &fault);
-            }
+            _ => match self.client_secret.usable() {
+                Some(held) => held.clone(),
+                None => return self.refuse(step, &self.client_secret_needed()),
+            },
         };
         let state = step.dice.uuid().to_string();
         let url = authorization_url(&self.profile, &state);
@@ -146,18 +142,18 @@ impl Account {
     }
 
     fn client_secret_needed(&self) -> Fault {
-        let why = match self.client_secret.knowledge() {
-            Knowledge::Missing => "no keyring answers",
-            Knowledge::Refused { is_fetched: false } => "Rally refused the stored one",
-            Knowledge::Refused { is_fetched: true } => "Rally refused the one from its command or file",
-            Knowledge::Unread | Knowledge::Loading | Knowledge::Absent | Knowledge::Good(_) => {
-                "none is stored"
+        let is_missing = matches!(self.client_secret.slot(), Slot::Missing);
+        let why = match self.client_secret.slot() {
+            Slot::Missing => "no keyring answers",
+            Slot::Held(_) if self.client_secret.is_fetched() => {
+                "Rally refused the one from its command or file"
             }
+            Slot::Held(_) => "Rally refused the stored one",
+            Slot::Unread | Slot::Loading(_) | Slot::Empty => "none is stored",
         };
         let what = format!("no client secret for profile {}", self.profile.name);
         let fault =
             Fault::new(FaultKind::ClientSecretNeeded, what).why(why).remedy(self.profile.command("login"));
-        let is_missing = matches!(self.client_secret.knowledge(), Knowledge::Missing);
         if is_missing { self.for_want_of_a_keyring(fault) } else { fault }
     }
 

@@ -5,9 +5,7 @@
 
 use rally_cred_proto::{Fault, message::WaitingOn};
 
-use crate::{
-    account::Account, lock::tell_waiting_on, step::Step, time::Now, vault::VaultTrouble, waiter::Waiter,
-};
+use crate::{account::Account, step::Step, time::Now, vault::VaultTrouble, waiter::Waiter};
 
 impl Account {
     /// The vault could not be read: refuses those who wait for it, but not those who wait for it to be unlocked.
@@ -27,7 +25,7 @@ impl Account {
         if self.is_shut {
             for waiter in self.waiters.iter_mut().filter(|waiter| waiter.awaits_unlock()) {
                 if !std::mem::replace(&mut waiter.told_to_unlock, true) {
-                    tell_waiting_on(step, waiter.id, &self.profile.name, WaitingOn::KeyringUnlock);
+                    step.tell_waiting(waiter.id, &self.profile.name, WaitingOn::KeyringUnlock);
                 }
             }
         }

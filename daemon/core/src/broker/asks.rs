@@ -204,8 +204,8 @@ impl Broker {
             Wants::Reading if step.is_locked => return step.read.push((id, name.to_owned())),
             _ => {}
         }
-        let deadline = step.now.tick + wait;
-        self.with_account(step, name, |account, step| account.ask(step, id, peer, deadline, wants));
+        let waiter = Waiter::new(id, peer, step.now.tick + wait, wants);
+        self.with_account(step, name, |account, step| account.ask(step, waiter));
     }
 
     /// Takes a request for another user than this profile's to the next profile that may match.
@@ -226,7 +226,7 @@ impl Broker {
         match next {
             Some(name) => {
                 self.audit.is_for(waiter.id, &name);
-                self.with_account(step, &name, |account, step| account.take_over(step, waiter));
+                self.with_account(step, &name, |account, step| account.ask(step, waiter));
             }
             None => step.reply(waiter.id, Reply::NoMatch),
         }

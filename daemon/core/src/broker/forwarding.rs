@@ -83,20 +83,20 @@ impl Forwarding {
 
     /// Takes what became of the socket. `false` if it is not wanted any more.
     pub(super) fn heard(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) -> bool {
-        match (&self.socket, outcome) {
-            (Socket::Opening(current), Outcome::ForwardOpened(outcome)) if *current == epoch => match outcome
-            {
-                Ok(socket) => {
-                    self.socket = Socket::Open(socket);
-                    self.tell(step);
-                }
-                Err(fault) => {
-                    self.socket = Socket::Failed;
-                    step.effects.push(Effect::Log(Entry::ForwardFailed(fault.clone())));
-                    self.fail_all(step, &fault);
-                }
-            },
-            _ => return false,
+        let Outcome::ForwardOpened(outcome) = outcome else { return false };
+        if !matches!(self.socket, Socket::Opening(current) if current == epoch) {
+            return false;
+        }
+        match outcome {
+            Ok(socket) => {
+                self.socket = Socket::Open(socket);
+                self.tell(step);
+            }
+            Err(fault) => {
+                self.socket = Socket::Failed;
+                step.effects.push(Effect::Log(Entry::ForwardFailed(fault.clone())));
+                self.fail_all(step, &fault);
+            }
         }
         true
     }

@@ -11,7 +11,7 @@ use rally_cred_proto::{Fault, FaultKind, Reply, gateway::OpenGateway};
 
 use crate::{
     broker::routes::nearest_first,
-    event::{AskId, Effect, Epoch, Outcome, Peer},
+    event::{AskId, Effect, Epoch, GatewayPlan, Outcome, Peer},
     policy,
     profile::{Config, GatewaySettings, Profile},
     step::Step,
@@ -43,15 +43,15 @@ impl Gateways {
                     }
                     false => profile_changed(old.profile()),
                 };
-                old.end(step, &name, &fault);
+                old.end(step, &fault);
                 step.refuse(id, fault);
                 continue;
             }
             let Some(new) = wanted.remove(&name) else {
-                old.end(step, &name, &unknown(&name));
+                old.end(step, &unknown(&name));
                 continue;
             };
-            old.follow(step, &name, new, has_other_vault);
+            old.follow(step, new, has_other_vault);
             self.0.insert(name, old);
         }
         self.0.append(&mut wanted);
@@ -71,21 +71,28 @@ impl Gateways {
             wait: Ticks::seconds(u64::from(ask.wait)).min(policy::LONGEST_WAIT),
             ..GatewaySettings::new(profile.name.to_string())
         };
-        let mut gateway =
-            Gateway::of_command(id, settings, profile, ask.way_out, ask.identity).opened_by(peer.clone());
         let tool: String =
             ask.tool.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
         let mut name = format!("{tool}-{}", peer.pid.unwrap_or_default());
         while self.0.contains_key(&name) {
             name.push('+');
         }
-        gateway.begin(step, &name);
+        let plan = GatewayPlan {
+            name: name.clone(),
+            settings,
+            profile,
+            way_out: Some(ask.way_out),
+            identity: ask.identity,
+            opener: Some(peer.clone()),
+        };
+        let mut gateway = Gateway::new(plan, Some(id));
+        gateway.begin(step);
         self.0.insert(name, gateway);
     }
 
     /// Shows how a gateway is reached, once it is open or cannot be opened.
     pub(super) fn show(&mut self, step: &mut Step<'_>, id: AskId, name: &str) -> Result<(), Fault> {
-        self.find(name)?.show(step, name, id);
+        self.find(name)?.show(step, id);
         Ok(())
     }
 
@@ -93,11 +100,11 @@ impl Gateways {
     pub(super) fn revoke(&mut self, step: &mut Step<'_>, id: AskId, name: &str) -> Result<(), Fault> {
         let gateway = self.find(name)?;
         if let Some(owner) = gateway.lives_for() {
-            gateway.end(step, name, &unknown(name));
+            gateway.end(step, &unknown(name));
             self.0.remove(name);
             step.reply_all([owner, id], &Reply::Done);
         } else {
-            gateway.revoke(step, name, id);
+            gateway.revoke(step, id);
         }
         Ok(())
     }
@@ -106,17 +113,17 @@ impl Gateways {
     pub(super) fn left(&mut self, step: &mut Step<'_>, id: AskId) {
         self.0.values_mut().for_each(|gateway| gateway.left(id));
         for (name, mut gateway) in self.0.extract_if(.., |_, gateway| gateway.lives_for() == Some(id)) {
-            gateway.end(step, &name, &unknown(&name));
+            gateway.end(step, &unknown(&name));
         }
     }
 
     /// Takes what a job of this gateway came to. `false` if nobody waits for it any more.
     pub(super) fn heard(&mut self, step: &mut Step<'_>, name: &str, epoch: Epoch, outcome: Outcome) -> bool {
         let Some(gateway) = self.0.get_mut(name) else { return false };
-        if !gateway.heard(step, name, epoch, outcome) {
+        if !gateway.heard(step, epoch, outcome) {
             return false;
         }
-        gateway.answer(step, name);
+        gateway.answer(step);
         if let (Some(id), Some(fault)) = (gateway.lives_for(), gateway.trouble()) {
             step.refuse(id, fault.clone());
             self.0.remove(name);
@@ -126,7 +133,7 @@ impl Gateways {
 
     /// Does what is due.
     pub(super) fn time_passed(&mut self, step: &mut Step<'_>) {
-        self.0.iter_mut().for_each(|(name, gateway)| gateway.time_passed(step, name));
+        self.0.values_mut().for_each(|gateway| gateway.time_passed(step));
     }
 
     /// Whether one of them waits for the vault to be unlocked.
@@ -136,7 +143,7 @@ impl Gateways {
 
     /// Goes on with that.
     pub(super) fn vault_unlocked(&mut self, step: &mut Step<'_>) {
-        self.0.iter_mut().for_each(|(name, gateway)| gateway.vault_unlocked(step, name));
+        self.0.values_mut().for_each(|gateway| gateway.vault_unlocked(step));
     }
 
     /// When to call [`Gateways::time_passed`].
@@ -146,8 +153,8 @@ impl Gateways {
 
     /// Closes all of them for good.
     pub(super) fn stop(&mut self, step: &mut Step<'_>, fault: &Fault) {
-        for (name, mut gateway) in std::mem::take(&mut self.0) {
-            gateway.end(step, &name, fault);
+        for mut gateway in std::mem::take(&mut self.0).into_values() {
+            gateway.end(step, fault);
             if let Some(id) = gateway.lives_for() {
                 step.refuse(id, fault.clone());
             }
@@ -161,8 +168,7 @@ impl Gateways {
 
     /// Tells a client of each, as far as is known here.
     pub(super) fn tell(&self, step: &mut Step<'_>, id: AskId) {
-        let of = |(name, gateway): (&String, &Gateway)| (gateway.epoch(), gateway.status(name));
-        let shown: Vec<_> = self.0.iter().map(of).collect();
+        let shown: Vec<_> = self.0.values().map(|gateway| (gateway.epoch(), gateway.status())).collect();
         if !shown.is_empty() {
             step.effects.push(Effect::TellGateways(id, shown));
         }
@@ -188,7 +194,15 @@ fn unknown(name: &str) -> Fault {
 fn standing(config: &Config) -> impl Iterator<Item = (String, Gateway)> {
     config.gateways.iter().filter_map(|(name, settings)| {
         let profile = config.profiles.get(&settings.profile)?;
-        Some((name.clone(), Gateway::standing(settings.clone(), profile.clone())))
+        let plan = GatewayPlan {
+            name: name.clone(),
+            settings: settings.clone(),
+            profile: profile.clone(),
+            way_out: None,
+            identity: None,
+            opener: None,
+        };
+        Some((name.clone(), Gateway::new(plan, None)))
     })
 }
 

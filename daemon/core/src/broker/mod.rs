@@ -40,7 +40,7 @@ use audit::Audit;
 use calendar::Calendar;
 use forwarding::Forwarding;
 use gateways::Gateways;
-use gather::{Beside, LogoutGathering, StatusGathering};
+use gather::{LogoutGathering, StatusGathering};
 use idle::Idleness;
 use lock::Lock;
 use outages::Outages;
@@ -109,10 +109,10 @@ impl Broker {
         }
     }
 
-    /// The same broker, which ends once it was idle for this long and nothing would be lost.
+    /// The same broker, which ends once it was idle for this long, if ever, and nothing would be lost.
     #[must_use]
-    pub fn with_idle_exit(self, after: Ticks) -> Self {
-        Self { idleness: Some(Idleness::new(after)), ..self }
+    pub fn with_idle_exit(self, after: Option<Ticks>) -> Self {
+        Self { idleness: after.map(Idleness::new), ..self }
     }
 
     /// Takes one event, and says what to do, in order.
@@ -331,7 +331,6 @@ impl Broker {
     }
 
     fn finish_gatherings(&mut self, step: &mut Step<'_>) {
-        let default = self.routes.default_name();
         let mut asked: Vec<_> = self.statuses.iter().flat_map(StatusGathering::open_checks).collect();
         for status in &mut self.statuses {
             status.look_up(step, &self.accounts, &mut asked);
@@ -341,9 +340,7 @@ impl Broker {
             .partition(|status| status.is_complete(step.now) || self.stop.is_some());
         self.statuses = waiting;
         for status in done {
-            let (static_hosts, forwards) = (self.statics.host_names(), self.forwarding.shown());
-            let beside = Beside { static_hosts, turns: &self.turns, forwards, locked: self.lock.status() };
-            let reply = status.answer(step, &self.facts, &self.accounts, default, beside);
+            let reply = status.answer(step, self);
             self.gateways.tell(step, status.id);
             step.reply(status.id, reply);
         }

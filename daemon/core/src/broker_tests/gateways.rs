@@ -275,7 +275,7 @@ fn an_open_gateway_is_shown_and_an_unknown_one_is_told_with_those_that_there_are
 fn a_daemon_on_whose_gateway_tools_count_does_not_end_for_want_of_work() {
     let mut stage = stage(Keyring::Os, &[("mcp", None)]);
     stage.broker = Broker::new(Facts::default(), config(Keyring::Os, &[("mcp", None)]))
-        .with_idle_exit(Ticks::seconds(600));
+        .with_idle_exit(Some(Ticks::seconds(600)));
     stage.wait(Ticks(0));
     stage.gateway_opens("key");
     stage.wait(Ticks::seconds(3600));

@@ -10,7 +10,7 @@ const AFTER: Ticks = Ticks::seconds(600);
 
 fn stage() -> Stage {
     let mut stage = Stage::new();
-    stage.broker = stage.broker.with_idle_exit(AFTER);
+    stage.broker = stage.broker.with_idle_exit(Some(AFTER));
     stage
 }
 
@@ -81,7 +81,7 @@ fn a_token_in_memory_only_is_not_lost_and_leaves_once_the_vault_has_it() {
 #[test]
 fn where_memory_is_the_vault_a_token_keeps_it_running() {
     let mut stage = Stage::with(Keyring::Memory, &["default"]);
-    stage.broker = stage.broker.with_idle_exit(AFTER);
+    stage.broker = stage.broker.with_idle_exit(Some(AFTER));
     stage.sign_in("access", None, HOUR);
     stage.wait(Ticks::seconds(30 * HOUR));
     assert_eq!(exits(&stage), 0);

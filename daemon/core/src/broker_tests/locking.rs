@@ -288,7 +288,7 @@ fn a_token_that_was_reported_before_a_lock_is_held_back_after_it_until_rally_was
 fn a_daemon_that_was_locked_does_not_end_for_want_of_work_with_credentials_that_only_its_memory_has() {
     let mut stage = Stage::new();
     let config = Config { keyring: Keyring::Memory, static_hosts: StaticHosts::All, ..Config::default() };
-    stage.broker = Broker::new(Facts::default(), config).with_idle_exit(Ticks::seconds(HOUR));
+    stage.broker = Broker::new(Facts::default(), config).with_idle_exit(Some(Ticks::seconds(HOUR)));
     let (protocol, host) = ("https".to_owned(), "git.example.com".to_owned());
     let credential = Credential { password: Some(secret("password")), ..Credential::default() };
     let credential = Credential { username: Some("me".to_owned()), ..credential };
@@ -350,7 +350,7 @@ fn a_daemon_that_is_locked_or_would_lock_does_not_end_for_want_of_work() {
         (LockSettings { on_session: true, ..LockSettings::default() }, false, false),
     ] {
         let mut stage = Stage::locks_by_itself(settings);
-        stage.broker = stage.broker.with_idle_exit(Ticks::seconds(900));
+        stage.broker = stage.broker.with_idle_exit(Some(Ticks::seconds(900)));
         if is_locked {
             stage.lock();
         }

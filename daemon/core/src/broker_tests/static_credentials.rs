@@ -329,7 +329,7 @@ fn a_store_that_came_too_late_for_its_caller_is_answered_once() {
 /// The same stage, whose daemon ends once it has been idle for ten minutes.
 fn idling(keyring: Keyring) -> Stage {
     let mut stage = stage(keyring);
-    stage.broker = stage.broker.with_idle_exit(Ticks::seconds(600));
+    stage.broker = stage.broker.with_idle_exit(Some(Ticks::seconds(600)));
     stage
 }
 

@@ -135,6 +135,29 @@ pub enum GrantStep {
     Alerted,
 }
 
+impl GrantStep {
+    /// Its words, in the log and for the service manager.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Loaded => "found a token in the vault",
+            Self::FlowBegan => "began a sign-in",
+            Self::SignedIn => "signed in",
+            Self::FlowEnded => "a sign-in failed",
+            Self::Renewed => "renewed the token",
+            Self::Fetched => "got a token from its program",
+            Self::RenewalRefused => "the token can no longer be renewed",
+            Self::Suspected => "a caller reported that the token does not work, so Rally is asked",
+            Self::Erased => "gave up a token that does not work",
+            Self::Adopted => "adopted the token that another daemon has saved",
+            Self::SignedOutElsewhere => "signed out, since the token is no longer in the keyring",
+            Self::SignedOut => "signed out",
+            Self::Alerted => "a sign-in is needed, and the user is notified",
+            Self::Kept => "the vault keeps it",
+            Self::NotKept => "the vault did not keep it, memory does",
+        }
+    }
+}
+
 /// Why the daemon was locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockedBy {

@@ -6,12 +6,12 @@ mod keeping;
 
 use rally_cred_proto::{
     Fault, FaultKind, Reply, Secret,
-    gateway::{GatewayStatus, OpenedGateway, WayOut},
+    gateway::{GatewayStatus, OpenedGateway},
     message::Event,
 };
 
 use crate::{
-    event::{AskId, Effect, Entry, Epoch, GatewayPlan, GatewayReady, Outcome, Peer},
+    event::{AskId, Effect, Entry, Epoch, GatewayPlan, GatewayReady, Outcome},
     item::Item,
     jobs::Owner,
     policy,
@@ -24,16 +24,11 @@ use crate::{
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Gateway {
-    settings: GatewaySettings,
-    profile: Profile,
+    /// By what it is opened. Port, key and authority are in it once there are any.
+    plan: GatewayPlan,
     /// The request that it lives for; `None` for one of the config file.
     lives_for: Option<AskId>,
-    /// Who asked for it.
-    opener: Option<Peer>,
-    way_out: Option<WayOut>,
-    /// Port, key and authority, once there are any.
-    identity: Option<Secret>,
-    /// Those before it with the same key.
+    /// The identities before this one with the same key.
     earlier: Vec<Secret>,
     /// The port that it had last.
     port: Option<u16>,
@@ -75,48 +70,23 @@ enum State {
 }
 
 impl Gateway {
-    /// One of the config file.
-    pub(super) fn standing(settings: GatewaySettings, profile: Profile) -> Self {
+    /// One of this plan. `lives_for`: the request that it lives for; `None` for one of the config file.
+    pub(super) fn new(plan: GatewayPlan, lives_for: Option<AskId>) -> Self {
         Self {
-            settings,
-            profile,
-            lives_for: None,
-            opener: None,
-            way_out: None,
-            identity: None,
+            plan,
+            lives_for,
             earlier: Vec::new(),
             port: None,
             state: State::Due(Tick(0)),
             trouble: None,
             asks: Vec::new(),
-            is_read: false,
+            is_read: lives_for.is_some(),
             is_shut: false,
             item: Item::default(),
             was_moved: false,
             vault_fault: None,
             revocation: Revocation::default(),
         }
-    }
-
-    /// One that lives as long as this request, perhaps with the identity that it had before.
-    pub(super) fn of_command(
-        id: AskId,
-        settings: GatewaySettings,
-        profile: Profile,
-        way_out: WayOut,
-        identity: Option<Secret>,
-    ) -> Self {
-        Self {
-            lives_for: Some(id),
-            way_out: Some(way_out),
-            identity,
-            is_read: true,
-            ..Self::standing(settings, profile)
-        }
-    }
-
-    pub(super) fn opened_by(self, opener: Peer) -> Self {
-        Self { opener: Some(opener), ..self }
     }
 
     /// The request that it lives for; `None` for one of the config file.
@@ -126,14 +96,14 @@ impl Gateway {
 
     /// The name of its profile.
     pub(super) fn profile(&self) -> &str {
-        &self.settings.profile
+        &self.plan.settings.profile
     }
 
     /// Whether it passes on to where this profile's servers are, and nowhere else.
     pub(super) fn is_reached_by(&self, profile: &Profile) -> bool {
         let of =
             |profile: &Profile| (profile.base_url.clone(), profile.ca_file.clone(), profile.also.clone());
-        of(profile) == of(&self.profile)
+        of(profile) == of(&self.plan.profile)
     }
 
     /// Why it could not be opened, until it can.
@@ -148,12 +118,12 @@ impl Gateway {
     }
 
     /// Opens it, or has the vault keep its identity, if that is due.
-    pub(super) fn time_passed(&mut self, step: &mut Step<'_>, name: &str) {
+    pub(super) fn time_passed(&mut self, step: &mut Step<'_>) {
         if self.item.again_at().is_some_and(|at| at <= step.now.tick) {
-            self.save(step, name);
+            self.save(step);
         }
         if matches!(self.state, State::Due(at) if at <= step.now.tick) {
-            self.begin(step, name);
+            self.begin(step);
         }
     }
 
@@ -167,12 +137,12 @@ impl Gateway {
     }
 
     /// Goes on with what waited for that.
-    pub(super) fn vault_unlocked(&mut self, step: &mut Step<'_>, name: &str) {
+    pub(super) fn vault_unlocked(&mut self, step: &mut Step<'_>) {
         self.item.hurry(step.now.tick);
         if self.is_put_off_by_vault() {
             self.state = State::Due(step.now.tick);
         }
-        self.time_passed(step, name);
+        self.time_passed(step);
     }
 
     /// What it is called by whoever opened it.
@@ -181,47 +151,47 @@ impl Gateway {
     }
 
     /// Takes what the config file says of it now.
-    pub(super) fn follow(&mut self, step: &mut Step<'_>, name: &str, new: Self, has_other_vault: bool) {
-        if new.settings != self.settings || !self.is_reached_by(&new.profile) {
-            self.close(step, name);
+    pub(super) fn follow(&mut self, step: &mut Step<'_>, new: Self, has_other_vault: bool) {
+        if new.plan.settings != self.plan.settings || !self.is_reached_by(&new.plan.profile) {
+            self.close(step);
         }
-        (self.settings, self.profile) = (new.settings, new.profile);
+        (self.plan.settings, self.plan.profile) = (new.plan.settings, new.plan.profile);
         if has_other_vault {
             let moved = Fault::new(FaultKind::ConfigBroken, "the keyring was changed meanwhile");
             self.revocation.answer(step, &Reply::Error(moved.remedy("run the command again")));
             // Whoever was given the key goes on using it, unless the other vault has one already.
-            (self.item, self.is_read) = (Item::default(), self.identity.is_some());
+            (self.item, self.is_read) = (Item::default(), self.plan.identity.is_some());
             self.was_moved = true;
             match self.is_read {
-                true => self.save(step, name),
+                true => self.save(step),
                 false if matches!(self.state, State::Due(_)) => {}
                 false => {
-                    self.close(step, name);
-                    self.begin(step, name);
+                    self.close(step);
+                    self.begin(step);
                 }
             }
         }
     }
 
     /// Shows how it is reached, once it is open or cannot be opened.
-    pub(super) fn show(&mut self, step: &mut Step<'_>, name: &str, id: AskId) {
+    pub(super) fn show(&mut self, step: &mut Step<'_>, id: AskId) {
         self.asks.push(id);
-        self.answer(step, name);
+        self.answer(step);
     }
 
     /// Makes its key worthless, and gives it another. Whoever asks hears so once a new daemon could not find it either.
-    pub(super) fn revoke(&mut self, step: &mut Step<'_>, name: &str, id: AskId) {
+    pub(super) fn revoke(&mut self, step: &mut Step<'_>, id: AskId) {
         self.revocation.asks.push(id);
         if !self.is_read {
             // What the vault gives is not taken. Perhaps it is asked already.
             if matches!(self.state, State::Due(_)) {
-                self.begin(step, name);
+                self.begin(step);
             }
             return;
         }
-        self.close(step, name);
-        self.discard(step, name);
-        self.begin(step, name);
+        self.close(step);
+        self.discard(step);
+        self.begin(step);
     }
 
     /// Lets go whoever wants to know how it is reached.
@@ -231,13 +201,13 @@ impl Gateway {
     }
 
     /// Closes it for good.
-    pub(super) fn end(&mut self, step: &mut Step<'_>, name: &str, fault: &Fault) {
-        self.close(step, name);
+    pub(super) fn end(&mut self, step: &mut Step<'_>, fault: &Fault) {
+        self.close(step);
         step.refuse_all(self.revocation.asks.drain(..).chain(self.asks.drain(..)), fault);
     }
 
     /// Closes it, if it is open or about to be.
-    fn close(&mut self, step: &mut Step<'_>, name: &str) {
+    fn close(&mut self, step: &mut Step<'_>) {
         match std::mem::replace(&mut self.state, State::Due(Tick(0))) {
             State::Opening(epoch) => {
                 step.jobs.end(epoch);
@@ -245,90 +215,78 @@ impl Gateway {
             }
             State::Open(epoch, _) => {
                 step.effects.push(Effect::CloseGateway(epoch));
-                step.effects.push(Effect::Log(Entry::GatewayClosed { name: name.to_owned() }));
+                step.effects.push(Effect::Log(Entry::GatewayClosed { name: self.plan.name.clone() }));
             }
             State::Due(_) | State::Reading(_) => {}
         }
     }
 
     /// Opens it, after its identity was looked for.
-    pub(super) fn begin(&mut self, step: &mut Step<'_>, name: &str) {
-        let owner = Owner::Gateway(name.to_owned());
+    pub(super) fn begin(&mut self, step: &mut Step<'_>) {
         if !self.is_read {
-            self.state = State::Reading(step.load(owner, key_of(name)));
+            self.state = State::Reading(step.load(self.owner(), self.key()));
             return;
         }
-        let plan = GatewayPlan {
-            name: name.to_owned(),
-            settings: GatewaySettings { port: self.settings.port.or(self.port), ..self.settings.clone() },
-            profile: self.profile.clone(),
-            way_out: self.way_out.clone(),
-            identity: self.identity.clone(),
-            opener: self.opener.clone(),
-        };
-        self.state = State::Opening(step.begin(owner, |epoch| Effect::OpenGateway(epoch, Box::new(plan))));
+        let port = self.plan.settings.port.or(self.port);
+        let settings = GatewaySettings { port, ..self.plan.settings.clone() };
+        let plan = Box::new(GatewayPlan { settings, ..self.plan.clone() });
+        self.state = State::Opening(step.begin(self.owner(), |epoch| Effect::OpenGateway(epoch, plan)));
     }
 
     /// It cannot be opened now.
-    fn put_off(&mut self, step: &mut Step<'_>, name: &str, pause: Ticks, fault: Fault) {
+    fn put_off(&mut self, step: &mut Step<'_>, pause: Ticks, fault: Fault) {
         if self.trouble.as_ref() != Some(&fault) {
-            let name = name.to_owned();
+            let name = self.plan.name.clone();
             step.effects.push(Effect::Log(Entry::GatewayFailed { name, fault: fault.clone() }));
         }
         (self.state, self.trouble) = (State::Due(step.now.tick + pause), Some(fault));
     }
 
     /// Takes what a job came to. `false` if nobody waits for it any more.
-    pub(super) fn heard(&mut self, step: &mut Step<'_>, name: &str, epoch: Epoch, outcome: Outcome) -> bool {
+    pub(super) fn heard(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Outcome) -> bool {
         match (outcome, &self.state) {
             (Outcome::Loaded(outcome), State::Reading(own)) if *own == epoch => {
-                self.loaded(step, name, outcome);
+                self.loaded(step, outcome);
             }
             (Outcome::GatewayOpened(outcome), State::Opening(own)) if *own == epoch => {
-                self.opened(step, name, epoch, outcome);
+                self.opened(step, epoch, outcome);
             }
             (Outcome::Changed(outcome), _) if self.item.is_writing(epoch) => {
-                self.changed(step, name, epoch, outcome);
+                self.changed(step, epoch, outcome);
             }
             _ => return false,
         }
         true
     }
 
-    fn opened(
-        &mut self,
-        step: &mut Step<'_>,
-        name: &str,
-        epoch: Epoch,
-        outcome: Result<GatewayReady, Fault>,
-    ) {
+    fn opened(&mut self, step: &mut Step<'_>, epoch: Epoch, outcome: Result<GatewayReady, Fault>) {
         match outcome {
             Ok(ready) => {
                 (self.port, self.trouble) = (Some(ready.port), None);
                 let identity = ready.identity.clone();
-                let (profile, port) = (self.profile.name.to_string(), ready.port);
-                let entry = Entry::GatewayOpened { name: name.to_owned(), profile, port };
+                let (profile, port) = (self.plan.profile.name.to_string(), ready.port);
+                let entry = Entry::GatewayOpened { name: self.plan.name.clone(), profile, port };
                 step.effects.push(Effect::Log(entry));
                 self.state = State::Open(epoch, ready);
-                self.take_on(step, name, Some(identity));
-                if let (Some(id), Some(opened)) = (self.lives_for, self.shown(name)) {
-                    let opened = OpenedGateway { identity: self.identity.clone(), ..opened };
+                self.take_on(step, Some(identity));
+                if let (Some(id), Some(opened)) = (self.lives_for, self.shown()) {
+                    let opened = OpenedGateway { identity: self.plan.identity.clone(), ..opened };
                     step.tell(id, Event::GatewayOpen(Box::new(opened)));
                 }
             }
             // Whoever asked is told by `Gateways::heard`, which lets it go.
-            Err(fault) => self.put_off(step, name, policy::GATEWAY_PAUSE, fault),
+            Err(fault) => self.put_off(step, policy::GATEWAY_PAUSE, fault),
         }
     }
 
     /// How it is reached, if it is open.
-    fn shown(&self, name: &str) -> Option<OpenedGateway> {
+    fn shown(&self) -> Option<OpenedGateway> {
         let State::Open(_, ready) = &self.state else { return None };
         Some(OpenedGateway {
-            name: name.to_owned(),
-            profile: self.profile.name.to_string(),
-            base_url: self.profile.base_url.origin().to_string(),
-            also: self.profile.also_through_gateways().map(|also| also.origin.to_string()).collect(),
+            name: self.plan.name.clone(),
+            profile: self.plan.profile.name.to_string(),
+            base_url: self.plan.profile.base_url.origin().to_string(),
+            also: self.plan.profile.also_through_gateways().map(|also| also.origin.to_string()).collect(),
             port: ready.port,
             key: ready.key.clone(),
             authority: ready.authority.clone(),
@@ -337,8 +295,8 @@ impl Gateway {
     }
 
     /// Answers whoever wants to know how it is reached, if that is known.
-    pub(super) fn answer(&mut self, step: &mut Step<'_>, name: &str) {
-        let reply = match (self.shown(name), &self.trouble) {
+    pub(super) fn answer(&mut self, step: &mut Step<'_>) {
+        let reply = match (self.shown(), &self.trouble) {
             (Some(shown), _) => Reply::ShownGateway(Box::new(shown)),
             (None, Some(fault)) => Reply::Error(fault.clone()),
             (None, None) => return,
@@ -346,19 +304,24 @@ impl Gateway {
         step.reply_all(self.asks.drain(..), &reply);
     }
 
+    fn owner(&self) -> Owner {
+        Owner::Gateway(self.plan.name.clone())
+    }
+
+    fn key(&self) -> ItemKey {
+        ItemKey { kind: ItemKind::Gateway, name: self.plan.name.clone() }
+    }
+
     /// What is known of it here.
-    pub(super) fn status(&self, name: &str) -> GatewayStatus {
-        let port = match &self.state {
-            State::Open(_, ready) => Some(ready.port),
-            State::Due(_) | State::Reading(_) | State::Opening(_) => None,
-        };
+    pub(super) fn status(&self) -> GatewayStatus {
+        let port = if let State::Open(_, ready) = &self.state { Some(ready.port) } else { None };
         GatewayStatus {
-            name: name.to_owned(),
-            profile: self.profile.name.to_string(),
+            name: self.plan.name.clone(),
+            profile: self.plan.profile.name.to_string(),
             standing: self.lives_for.is_none(),
             port,
-            via: self.settings.via,
-            kept: self.lives_for.is_none() && self.identity.is_some() && self.item.is_kept(),
+            via: self.plan.settings.via,
+            kept: self.lives_for.is_none() && self.plan.identity.is_some() && self.item.is_kept(),
             requests: 0,
             waiting: 0,
             bytes_up: 0,
@@ -374,8 +337,4 @@ impl Revocation {
     fn answer(&mut self, step: &mut Step<'_>, reply: &Reply) {
         step.reply_all(self.asks.drain(..), reply);
     }
-}
-
-fn key_of(name: &str) -> ItemKey {
-    ItemKey { kind: ItemKind::Gateway, name: name.to_owned() }
 }

@@ -4,11 +4,10 @@
 
 use rally_cred_proto::{Fault, Reply, Secret};
 
-use super::{Gateway, key_of};
+use super::Gateway;
 use crate::{
     event::Epoch,
     item::{Item, Written},
-    jobs::Owner,
     policy,
     step::Step,
     vault::{Changed, Read, VaultTrouble, is_same},
@@ -16,42 +15,42 @@ use crate::{
 
 impl Gateway {
     /// Has the vault forget the identity. Another is made when it is opened next.
-    pub(super) fn discard(&mut self, step: &mut Step<'_>, name: &str) {
+    pub(super) fn discard(&mut self, step: &mut Step<'_>) {
         self.revocation.revoked.append(&mut self.earlier);
-        self.revocation.revoked.extend(self.identity.clone());
-        self.take_on(step, name, None);
+        self.revocation.revoked.extend(self.plan.identity.clone());
+        self.take_on(step, None);
         if self.item.is_current() {
             self.revocation.answer(step, &Reply::Done);
         }
     }
 
     /// Has this identity from now on, and the vault keep it.
-    pub(super) fn take_on(&mut self, step: &mut Step<'_>, name: &str, identity: Option<Secret>) {
-        if !is_same(self.identity.as_ref(), identity.as_ref()) {
-            let before = std::mem::replace(&mut self.identity, identity);
-            self.earlier.extend(before.clone().filter(|_| self.identity.is_some()));
+    pub(super) fn take_on(&mut self, step: &mut Step<'_>, identity: Option<Secret>) {
+        if !is_same(self.plan.identity.as_ref(), identity.as_ref()) {
+            let before = std::mem::replace(&mut self.plan.identity, identity);
+            self.earlier.extend(before.clone().filter(|_| self.plan.identity.is_some()));
             self.item.diverge(|| before);
-            self.save(step, name);
+            self.save(step);
         } else if !self.item.is_current() && !self.item.is_under_way() {
-            self.save(step, name);
+            self.save(step);
         }
     }
 
     /// Has the vault keep its identity, or forget it.
-    pub(super) fn save(&mut self, step: &mut Step<'_>, name: &str) {
+    pub(super) fn save(&mut self, step: &mut Step<'_>) {
         if self.lives_for.is_some() {
             return;
         }
-        let (owner, key) = (Owner::Gateway(name.to_owned()), key_of(name));
-        self.item.order(step, owner, key, self.identity.clone());
+        let (owner, key) = (self.owner(), self.key());
+        self.item.order(step, owner, key, self.plan.identity.clone());
     }
 
-    pub(super) fn loaded(&mut self, step: &mut Step<'_>, name: &str, outcome: Read) {
+    pub(super) fn loaded(&mut self, step: &mut Step<'_>, outcome: Read) {
         match outcome {
             Ok(held) => {
-                (self.identity, self.item, self.vault_fault) = (held, Item::read(), None);
-                if !self.revocation.asks.is_empty() || self.is_revoked(self.identity.as_ref()) {
-                    self.discard(step, name);
+                (self.plan.identity, self.item, self.vault_fault) = (held, Item::read(), None);
+                if !self.revocation.asks.is_empty() || self.is_revoked(self.plan.identity.as_ref()) {
+                    self.discard(step);
                 }
             }
             Err(trouble) if trouble.leaves_memory(&step.keyring) => {
@@ -61,18 +60,17 @@ impl Gateway {
             Err(trouble) => {
                 self.is_shut = trouble.awaits_person();
                 self.revocation.answer(step, &Reply::Error(trouble.fault()));
-                return self.put_off(step, name, policy::UNASKED_LOAD, trouble.fault());
+                return self.put_off(step, policy::UNASKED_LOAD, trouble.fault());
             }
         }
         (self.is_read, self.is_shut) = (true, false);
-        self.begin(step, name);
+        self.begin(step);
     }
 
     /// Takes the outcome of the write that is under way.
     pub(super) fn changed(
         &mut self,
         step: &mut Step<'_>,
-        name: &str,
         epoch: Epoch,
         outcome: Result<Changed, VaultTrouble>,
     ) {
@@ -82,24 +80,25 @@ impl Gateway {
                 self.vault_fault = None;
                 self.revocation.answer(step, &Reply::Done);
             }
-            Some(Written::Outdated) => self.save(step, name),
+            Some(Written::Outdated) => self.save(step),
             Some(Written::Conflict { found, .. }) if !self.revocation.asks.is_empty() => {
                 self.revocation.revoked.extend(found);
-                self.save(step, name);
+                self.save(step);
             }
-            Some(Written::Conflict { found, .. }) if self.is_revoked(found.as_ref()) => self.save(step, name),
+            Some(Written::Conflict { found, .. }) if self.is_revoked(found.as_ref()) => self.save(step),
             // Another daemon of the same keyring was quicker; whoever knows its key is to be let in here too.
             Some(Written::Conflict { found, .. }) => {
-                self.close(step, name);
-                (self.identity, self.item, self.vault_fault) = (found, Item::read(), None);
+                self.close(step);
+                (self.plan.identity, self.item, self.vault_fault) = (found, Item::read(), None);
                 self.revocation.answer(step, &Reply::Done);
-                self.begin(step, name);
+                self.begin(step);
             }
             Some(Written::Failed(trouble)) => {
                 let fault = trouble.fault();
                 let is_gone =
                     trouble.leaves_memory(&step.keyring) && !self.was_moved && !self.item.may_hold_some();
-                let reply = if is_gone { Reply::Done } else { Reply::Error(still_kept(name, &fault)) };
+                let reply =
+                    if is_gone { Reply::Done } else { Reply::Error(still_kept(&self.plan.name, &fault)) };
                 self.revocation.answer(step, &reply);
                 self.vault_fault = Some(fault);
             }
