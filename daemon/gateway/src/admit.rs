@@ -34,9 +34,6 @@ pub(crate) struct Rules {
     pub(crate) paths: Vec<String>,
 }
 
-/// The paths that are open unless others are configured: the API, its analytics, and what Rally's apps serve.
-pub(crate) const USUAL_PATHS: [&str; 3] = ["/slm/", "/analytics/", "/apps/"];
-
 /// How a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -268,6 +265,9 @@ mod tests {
     use rally_cred_proto::Secret;
 
     use super::*;
+
+    /// Those that are open unless others are configured.
+    const USUAL_PATHS: [&str; 3] = ["/slm/", "/analytics/", "/apps/"];
 
     const KEY: &str = "_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
