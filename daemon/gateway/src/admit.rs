@@ -81,7 +81,7 @@ pub(crate) fn admit(rules: &Rules, way: Way, head: &Parts) -> Result<Admitted, R
     if is_from_a_page(&head.headers) {
         return Err(Refusal::Browser);
     }
-    match rules.key.presented(&head.headers, rules.header.name()) {
+    match rules.key.presented(&head.headers, &rules.header.name) {
         Presented::Right => admit_path(&rules.paths, head.uri.path()).map(|()| Admitted::Request),
         Presented::Wrong => Err(Refusal::WrongKey),
         Presented::Disagreeing => Err(Refusal::KeysDisagree),
@@ -90,7 +90,7 @@ pub(crate) fn admit(rules: &Rules, way: Way, head: &Parts) -> Result<Admitted, R
 }
 
 fn admit_tunnel(rules: &Rules, way: Way, head: &Parts) -> Result<Admitted, Refusal> {
-    match rules.key.presented(&head.headers, rules.header.name()) {
+    match rules.key.presented(&head.headers, &rules.header.name) {
         Presented::Right => (),
         Presented::Disagreeing => return Err(Refusal::KeysDisagree),
         Presented::Wrong | Presented::Missing => return Err(Refusal::NoProxyKey),

@@ -101,7 +101,7 @@ impl Forward {
         headers::to_tool(&mut head.headers);
         let mut rewriter = None;
         if let Some(gateway) = gateway {
-            let rally = to.upstream.origin();
+            let rally = &to.upstream.origin;
             headers::redirect_to(&mut head.headers, rally, &gateway);
             if headers::may_have_refs(&head) {
                 headers::forget_length(&mut head.headers);
@@ -150,7 +150,7 @@ impl Forward {
             }
             Ok(second) => Ok(second),
             Err(trouble) if trouble.is_bad_gateway() => {
-                self.tally.failed(trouble.reason());
+                self.tally.failed(&trouble.reason);
                 Ok(first)
             }
             Err(trouble) => Err(trouble),

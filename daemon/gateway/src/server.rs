@@ -241,8 +241,8 @@ async fn connect(server: Arc<Server>, stream: TcpStream) {
         Ok(Ok(1)) => (),
         _ => return,
     }
-    let socket = Socket::new(stream);
-    let ending = socket.ending();
+    let ending = Ending::default();
+    let socket = Socket { stream, ending: ending.clone() };
     let place = Arc::clone(&server.rally);
     if first != [TLS_HANDSHAKE] {
         serve(server, place, Way::Http, ending, socket).await;
@@ -381,7 +381,7 @@ impl Server {
             if is_connect {
                 handover.verdict.no_tunnel();
             }
-            self.tally.failed(trouble.reason());
+            self.tally.failed(&trouble.reason);
             trouble.into_answer()
         });
         answered.status = answer.status().as_u16();

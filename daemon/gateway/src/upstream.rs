@@ -64,8 +64,8 @@ pub(crate) type Wire = MaybeHttpsStream<TokioIo<TcpStream>>;
 /// Rally or another server, as requests reach it.
 pub(crate) struct Upstream {
     pool: Pool,
-    /// The server as it stands in an address.
-    origin: String,
+    /// The server as it stands in an address: scheme, name, and port if it is not the scheme's own.
+    pub(crate) origin: String,
 }
 
 impl Upstream {
@@ -89,11 +89,6 @@ impl Upstream {
             NoAnswer::BrokenOff(error) => sort(&error, false),
             NoAnswer::Endless => Trouble::endless(),
         })
-    }
-
-    /// Scheme, name, and port if it is not the scheme's own.
-    pub(crate) fn origin(&self) -> &str {
-        &self.origin
     }
 }
 
