@@ -60,10 +60,9 @@ pub fn connect(sys: &dyn System, autostart: bool, deadline: &mut Deadline) -> Re
     }
     check_paths(sys)?;
     let daemon = daemon_program(sys)?;
-    let starter = Starter { socket, daemon };
     let (done, outcome) = mpsc::channel();
     // Neither taking the lock nor reading from the daemon has a timeout.
-    let thread = thread::Builder::new().spawn(move || done.send(starter.start()));
+    let thread = thread::Builder::new().spawn(move || done.send(start(&socket, &daemon)));
     thread.map_err(|err| no_thread(&err))?;
     deadline.start();
     let most = deadline.left().map_or(PATIENCE, |left| left.min(PATIENCE));
@@ -175,66 +174,59 @@ pub fn find_program(name: &str, sys: &dyn System) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// What the thread that starts the daemon needs.
-struct Starter {
-    socket: PathBuf,
-    daemon: PathBuf,
+/// Starts it, on a thread of its own.
+fn start(socket: &Path, daemon: &Path) -> Result<Started, Fault> {
+    let cannot = |what: &str, err: &io::Error| not_started(format!("{what}: {err}"));
+    socket::check_owners(socket)?;
+    socket::check_local(socket)?;
+    let folder = socket::lock_folder(socket)?;
+    own_file::make_folder(&folder).map_err(|err| {
+        let told = cannot(&format!("{} cannot be made", folder.display()), &err);
+        own_file::owner_remedy(&folder).into_iter().fold(told, Fault::remedy)
+    })?;
+    socket::check_folder(socket)?;
+    let lock = folder.join("start.lock");
+    let _lock = Lock::take(&lock).map_err(|err| {
+        let told = cannot(&format!("its start cannot be locked by {}", lock.display()), &err);
+        socket::in_the_way(told, socket, &lock)
+    })?;
+    // Another client may have started it while this one waited for the lock.
+    match Client::connect(socket) {
+        Err(fault) if fault.kind == FaultKind::NoDaemon => {}
+        done => return done.map(|client| Started { client, notices: Vec::new() }),
+    }
+    let (output, mut child) = spawn(socket, daemon).map_err(|err| match err.kind() {
+        io::ErrorKind::WouldBlock => no_thread(&err),
+        _ => cannot(&daemon.display().to_string(), &err),
+    })?;
+    let mut notices = Vec::new();
+    let outcome = await_ready(output, || child.wait(), &mut notices);
+    // A daemon that was started in some other way meanwhile is as good.
+    let client = Client::connect(socket).map_err(|fault| outcome.err().unwrap_or(fault))?;
+    Ok(Started { client, notices })
 }
 
-impl Starter {
-    fn start(&self) -> Result<Started, Fault> {
-        let cannot = |what: &str, err: &io::Error| not_started(format!("{what}: {err}"));
-        socket::check_owners(&self.socket)?;
-        socket::check_local(&self.socket)?;
-        let folder = socket::lock_folder(&self.socket)?;
-        own_file::make_folder(&folder).map_err(|err| {
-            let told = cannot(&format!("{} cannot be made", folder.display()), &err);
-            own_file::owner_remedy(&folder).into_iter().fold(told, Fault::remedy)
-        })?;
-        socket::check_folder(&self.socket)?;
-        let lock = folder.join("start.lock");
-        let _lock = Lock::take(&lock).map_err(|err| {
-            let told = cannot(&format!("its start cannot be locked by {}", lock.display()), &err);
-            socket::in_the_way(told, &self.socket, &lock)
-        })?;
-        // Another client may have started it while this one waited for the lock.
-        match Client::connect(&self.socket) {
-            Err(fault) if fault.kind == FaultKind::NoDaemon => {}
-            done => return done.map(|client| Started { client, notices: Vec::new() }),
-        }
-        let (output, mut child) = self.spawn().map_err(|err| match err.kind() {
-            io::ErrorKind::WouldBlock => no_thread(&err),
-            _ => cannot(&self.daemon.display().to_string(), &err),
-        })?;
-        let mut notices = Vec::new();
-        let outcome = await_ready(output, || child.wait(), &mut notices);
-        // A daemon that was started in some other way meanwhile is as good.
-        let client = Client::connect(&self.socket).map_err(|fault| outcome.err().unwrap_or(fault))?;
-        Ok(Started { client, notices })
-    }
+/// Starts the daemon, with a pipe through which it says that it is ready.
+#[cfg(unix)]
+fn spawn(socket: &Path, daemon: &Path) -> io::Result<(PipeReader, Child)> {
+    let (output, its_end) = io::pipe()?;
+    let mut command = Command::new(daemon);
+    command.arg("--detach").stdin(Stdio::null()).stdout(its_end).stderr(Stdio::null());
+    in_usual_place(&mut command);
+    // Client and daemon must use the same socket.
+    command.env(socket::OVERRIDE, socket);
+    hold_back_descriptors();
+    command.spawn().map(|child| (output, child))
+}
 
-    /// Starts the daemon, with a pipe through which it says that it is ready.
-    #[cfg(unix)]
-    fn spawn(&self) -> io::Result<(PipeReader, Child)> {
-        let (output, its_end) = io::pipe()?;
-        let mut command = Command::new(&self.daemon);
-        command.arg("--detach").stdin(Stdio::null()).stdout(its_end).stderr(Stdio::null());
-        in_usual_place(&mut command);
-        // Client and daemon must use the same socket.
-        command.env(socket::OVERRIDE, &self.socket);
-        hold_back_descriptors();
-        command.spawn().map(|child| (output, child))
-    }
-
-    /// Starts the daemon, with a pipe through which it says that it is ready. It does not end with this console.
-    #[cfg(windows)]
-    fn spawn(&self) -> io::Result<(PipeReader, Child)> {
-        let (output, its_end) = io::pipe()?;
-        // Client and daemon must use the same pipe.
-        let variable = (socket::OVERRIDE, self.socket.as_os_str());
-        let daemon = rally_cred_windows::start_detached(&self.daemon, "--detach", variable, its_end)?;
-        Ok((output, daemon))
-    }
+/// Starts the daemon, with a pipe through which it says that it is ready. It does not end with this console.
+#[cfg(windows)]
+fn spawn(socket: &Path, daemon: &Path) -> io::Result<(PipeReader, Child)> {
+    let (output, its_end) = io::pipe()?;
+    // Client and daemon must use the same pipe.
+    let variable = (socket::OVERRIDE, socket.as_os_str());
+    let daemon = rally_cred_windows::start_detached(daemon, "--detach", variable, its_end)?;
+    Ok((output, daemon))
 }
 
 /// Whether this D-Bus address names a socket on which nobody listens. Only addresses of one path are tried; an empty one

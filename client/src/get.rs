@@ -21,10 +21,7 @@ pub(crate) fn run(options: &Options, sys: &dyn System, output: &mut Output<'_>) 
     let connection = Connection::new(sys, options.start);
     let mut call = Call { options, sys, connection, deadline: options.deadline(), last_notice: None };
     let outcome = call.read_request().and_then(|request| call.answer(&request, output));
-    if let (Err(fault), Some(Format::Json)) = (&outcome, options.format) {
-        output.answer_json_fault(fault)?;
-    }
-    outcome
+    output.or_json_fault(outcome, options.format == Some(Format::Json))
 }
 
 /// One `get`, with the connection and the deadline of all that it asks.

@@ -51,13 +51,16 @@ impl Output<'_> {
         self.answer(&line)
     }
 
-    /// Writes a fault as one line of JSON, for callers that asked for JSON.
-    pub fn answer_json_fault(&mut self, fault: &Fault) -> Result<(), Fault> {
+    /// Passes an outcome on. A fault is written as one line of JSON too, for callers that asked for JSON.
+    pub fn or_json_fault<T>(&mut self, outcome: Result<T, Fault>, is_json: bool) -> Result<T, Fault> {
         #[derive(Serialize)]
         struct Failure<'a> {
             error: &'a Fault,
         }
-        self.answer_json(&Failure { error: fault })
+        if let (Err(error), true) = (&outcome, is_json) {
+            self.answer_json(&Failure { error })?;
+        }
+        outcome
     }
 
     /// Shows text to the user, such as a prompt, without adding a line break. A closed stream is ignored.

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::{env, ffi::OsString, fs, path::PathBuf, time::Duration};
 
-use rally_cred_proto::{Deadline, Fault, FaultKind, native, socket};
+use rally_cred_proto::{Deadline, Fault, FaultKind, native, socket, variables};
 
 /// The process that a command runs in.
 pub trait System {
@@ -40,7 +40,7 @@ pub struct Process;
 
 impl System for Process {
     fn variable(&self, name: &str) -> Option<OsString> {
-        env::var_os(name).filter(|value| !value.is_empty())
+        variables::variable(name)
     }
 
     fn socket(&self) -> Result<PathBuf, Fault> {

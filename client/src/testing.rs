@@ -122,8 +122,7 @@ impl<T> System for FakeOf<T> {
     }
 
     fn output_of(&self, command: &mut Command) -> io::Result<std::process::Output> {
-        let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let line = words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+        let line = words(command).join(" ");
         self.ran.lock().unwrap().push(line.clone());
         let (code, stdout) = self.outputs.get(&line).ok_or(io::ErrorKind::NotFound)?;
         let status = ExitStatus::from_raw(code << 8);
@@ -131,8 +130,7 @@ impl<T> System for FakeOf<T> {
     }
 
     fn launch(&self, command: &mut Command) -> io::Result<()> {
-        let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+        let words = words(command);
         if self.missing_programs.iter().any(|program| program == words[0]) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -142,9 +140,8 @@ impl<T> System for FakeOf<T> {
 
     fn run_in_place(&self, command: &mut Command) -> io::Result<u8> {
         let text = |text: &OsStr| text.to_str().unwrap().to_owned();
-        let words: Vec<_> =
-            std::iter::once(command.get_program()).chain(command.get_args()).map(text).collect();
-        if self.missing_programs.contains(&words[0]) {
+        let words = words(command);
+        if self.missing_programs.iter().any(|program| program == words[0]) {
             return Err(io::ErrorKind::NotFound.into());
         }
         let (given, taken): (Vec<_>, Vec<_>) = command.get_envs().partition(|(_, value)| value.is_some());
@@ -155,6 +152,13 @@ impl<T> System for FakeOf<T> {
         });
         Ok(42)
     }
+}
+
+fn words(command: &Command) -> Vec<&str> {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_str().unwrap())
+        .collect()
 }
 
 /// The end of a standard input that nobody closes, once waiting for it has become too long.

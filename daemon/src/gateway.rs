@@ -257,6 +257,8 @@ async fn open(
     };
     let WayOut { proxy, no_proxy } = way_out.unwrap_or_else(own_way_out);
     let settings = Settings {
+        name: name.clone(),
+        upstream: origin,
         further,
         ca_file: profile.ca_file,
         no_proxy: no_proxy.unwrap_or_default(),
@@ -264,11 +266,7 @@ async fn open(
         paths: settings.paths,
         patience: settings.wait.as_duration(),
         share,
-        audit: Audit::to({
-            let name = name.clone();
-            move |answered| log(&name, answered)
-        }),
-        ..Settings::new(name, origin)
+        audit: Audit::to(move |answered| log(&name, answered)),
     };
     let gateway = Gateway::open(listener, settings, identity, Arc::new(tokens), proxy).await?;
     Ok((gateway, ready))

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// A decision. On the wire it is a map of texts, which costs the small clients no code.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,24 +48,13 @@ pub struct Decision {
 impl Decision {
     /// As it stands on the wire.
     pub fn to_texts(&self) -> BTreeMap<String, String> {
-        let Self { at, verdict, why, kind, profile, server, pid, uid, exe, caller, gateway, forwarded } =
-            self;
-        let number = |number: &Option<u32>| number.map(|number| number.to_string());
-        let texts = [
-            ("at", Some(at.to_string())),
-            ("verdict", Some(verdict.clone())),
-            ("why", why.clone()),
-            ("kind", kind.clone()),
-            ("profile", profile.clone()),
-            ("server", server.clone()),
-            ("pid", number(pid)),
-            ("uid", number(uid)),
-            ("exe", exe.clone()),
-            ("caller", caller.clone()),
-            ("gateway", gateway.clone()),
-            ("forwarded", forwarded.then(|| "true".to_owned())),
-        ];
-        texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?))).collect()
+        let fields = serde_json::to_value(self).ok();
+        let text = |(name, value): (&String, &Value)| match value {
+            Value::Bool(false) => None,
+            Value::String(text) => Some((name.clone(), text.clone())),
+            value => Some((name.clone(), value.to_string())),
+        };
+        fields.iter().filter_map(Value::as_object).flatten().filter_map(text).collect()
     }
 
     /// The same back. What is missing or unreadable stays out.

@@ -81,9 +81,10 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 /// Declares the kinds once, with their wire name, exit code, meaning and what leads on, so that the table cannot drift
-/// from the code.
+/// from the code; and whether a request ends with it only once its server is `known`. The `other` ones are about the
+/// caller, the daemon or its config file, or what no request for a server ends with.
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $exit:literal, $name:literal, $try:ident $remedy:literal;)*) => {
+    ($($(#[$doc:meta])* $kind:ident = $exit:literal $server:ident, $name:literal, $try:ident $remedy:literal;)*) => {
         /// The kinds of fault. The text of each says what the caller does next.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
@@ -108,6 +109,12 @@ macro_rules! kinds {
                 match self { $(Self::$kind => $name,)* Self::Failed => "failed" }
             }
 
+            /// Whether a request for a server ends with it only once that server is known to be one of a profile, or of
+            /// `[static]`. A caller that has other places to ask need not: no password from there works.
+            pub const fn is_of_a_known_server(self) -> bool {
+                match self { $(Self::$kind => kinds!(@$server),)* Self::Failed => false }
+            }
+
             /// What leads on from any fault of this kind.
             pub fn remedy(self) -> Remedy {
                 match self {
@@ -117,112 +124,73 @@ macro_rules! kinds {
             }
         }
     };
+    (@known) => { true };
+    (@other) => { false };
     (@run $command:literal) => { Command::new($command).into() };
     (@say $words:literal) => { $words.into() };
 }
 
 kinds! {
     /// The request is malformed: mend the caller.
-    BadRequest = 1, "bad_request", run "rally-cred get --help";
+    BadRequest = 1 other, "bad_request", run "rally-cred get --help";
     /// No profile is configured: write the config file.
-    NotConfigured = 1, "not_configured", run "rally-cred setup";
+    NotConfigured = 1 other, "not_configured", run "rally-cred setup";
     /// The config file cannot be used: mend the line that it names.
-    ConfigBroken = 1, "config_broken", run "rally-cred config check";
+    ConfigBroken = 1 other, "config_broken", run "rally-cred config check";
     /// The request names a server that no profile is for (EngFlow only; git gets silence).
-    NoMatch = 1, "no_match", run "rally-cred status";
+    NoMatch = 1 other, "no_match", run "rally-cred status";
     /// Another program listens on the redirect port: free it, or paste the address.
-    PortTaken = 1, "port_taken", say "paste the address that the browser ends at into rally-cred login";
+    PortTaken = 1 known, "port_taken", say "paste the address that the browser ends at into rally-cred login";
     /// This user may not listen on the redirect port: register another, or paste the address.
-    PortForbidden = 1, "port_forbidden", say "paste the address that the browser ends at into rally-cred login";
+    PortForbidden = 1 known, "port_forbidden", say "paste the address that the browser ends at into rally-cred login";
     /// The redirect is not the one that the pending sign-in waits for: press "Allow Access" again, or paste the right address.
-    BadRedirect = 1, "bad_redirect", run "rally-cred login";
+    BadRedirect = 1 other, "bad_redirect", run "rally-cred login";
     /// The command line is wrong: see `--help`.
-    Usage = 2, "usage", run "rally-cred --help";
+    Usage = 2 other, "usage", run "rally-cred --help";
     /// No profile has this name: see `rally-cred status`.
-    UnknownProfile = 2, "unknown_profile", run "rally-cred status";
+    UnknownProfile = 2 other, "unknown_profile", run "rally-cred status";
     /// A person has to sign in, and this request may not ask one: run `rally-cred login`.
-    SignInNeeded = 3, "sign_in_needed", run "rally-cred login";
+    SignInNeeded = 3 known, "sign_in_needed", run "rally-cred login";
     /// The client secret is not known yet: run `rally-cred login`, which asks for it.
-    ClientSecretNeeded = 3, "client_secret_needed", run "rally-cred login";
+    ClientSecretNeeded = 3 known, "client_secret_needed", run "rally-cred login";
     /// The user has not let this program have the token, and this request does not wait for it: press Allow.
-    ConsentNeeded = 3, "consent_needed", say "press Allow in the notification, then ask again";
+    ConsentNeeded = 3 known, "consent_needed", say "press Allow in the notification, then ask again";
     /// The user pressed "Deny", or signed out while others waited: run `rally-cred login` to try again.
-    Denied = 4, "denied", run "rally-cred login";
+    Denied = 4 known, "denied", run "rally-cred login";
     /// Rally did not take the authorization code: run `rally-cred login` again.
-    CodeRefused = 4, "code_refused", run "rally-cred login";
+    CodeRefused = 4 known, "code_refused", run "rally-cred login";
     /// Rally does not know this client ID and client secret together: check them.
-    ClientRefused = 4, "client_refused", run "rally-cred login --client-secret-stdin";
+    ClientRefused = 4 known, "client_refused", run "rally-cred login --client-secret-stdin";
     /// Rally does not take the token: sign in again.
-    TokenRefused = 4, "token_refused", run "rally-cred login";
+    TokenRefused = 4 known, "token_refused", run "rally-cred login";
     /// The subscription does not allow this address: use the network that it allows.
-    AddressNotAllowed = 4, "address_not_allowed", say "connect through the network or VPN that your subscription allows";
+    AddressNotAllowed = 4 known, "address_not_allowed", say "connect through the network or VPN that your subscription allows";
     /// This program may not have the token, by the config file or the user's word: see `rally-cred status --audit`.
-    NotAllowed = 4, "not_allowed", run "rally-cred status --audit";
+    NotAllowed = 4 known, "not_allowed", run "rally-cred status --audit";
     /// The time given ran out: try again, with more time.
-    TimedOut = 5, "timed_out", run "rally-cred status";
+    TimedOut = 5 known, "timed_out", run "rally-cred status";
     /// No daemon answers: start it.
-    NoDaemon = 6, "no_daemon", run "rally-cred daemon start";
+    NoDaemon = 6 other, "no_daemon", run "rally-cred daemon start";
     /// Daemon and client speak different versions: restart the daemon.
-    VersionSkew = 6, "version_skew", run "rally-cred daemon restart";
+    VersionSkew = 6 other, "version_skew", run "rally-cred daemon restart";
     /// The daemon is stopping: ask again.
-    Stopping = 6, "stopping", run "rally-cred daemon start";
+    Stopping = 6 other, "stopping", run "rally-cred daemon start";
     /// The keyring is locked: unlock it and ask again.
-    VaultLocked = 7, "vault_locked", say "unlock the keyring, then ask again";
+    VaultLocked = 7 known, "vault_locked", say "unlock the keyring, then ask again";
     /// The encrypted files need their passphrase: enter it and ask again.
-    PassphraseNeeded = 7, "passphrase_needed", run "rally-cred unlock";
+    PassphraseNeeded = 7 known, "passphrase_needed", run "rally-cred unlock";
     /// No keyring answers: start one, or choose memory.
-    VaultMissing = 7, "vault_missing", run "rally-cred doctor";
+    VaultMissing = 7 known, "vault_missing", run "rally-cred doctor";
     /// The keyring answers with an error: see the cause.
-    VaultFailed = 7, "vault_failed", run "rally-cred doctor";
+    VaultFailed = 7 known, "vault_failed", run "rally-cred doctor";
     /// The daemon is locked, and hands out nothing: unlock it.
-    Locked = 9, "locked", run "rally-cred unlock";
+    Locked = 9 known, "locked", run "rally-cred unlock";
     /// Rally cannot be reached: it will pass, ask again later.
-    Unreachable = 8, "unreachable", say "ask again in a few minutes; if it stays, rally-cred doctor";
+    Unreachable = 8 known, "unreachable", say "ask again in a few minutes; if it stays, rally-cred doctor";
     /// The connection is not trusted: check the certificate authority.
-    TlsFailed = 8, "tls_failed", run "rally-cred doctor";
+    TlsFailed = 8 known, "tls_failed", run "rally-cred doctor";
     /// Rally answered with something that is not its API: it will pass, ask again later.
-    BadAnswer = 8, "bad_answer", say "ask again in a few minutes; if it stays, rally-cred doctor";
-}
-
-impl FaultKind {
-    /// Whether a request for a server ends with it only once that server is known to be one of a profile, or of
-    /// `[static]`. A caller that has other places to ask need not: no password from there works.
-    pub const fn is_of_a_known_server(self) -> bool {
-        match self {
-            Self::PortTaken
-            | Self::PortForbidden
-            | Self::SignInNeeded
-            | Self::ConsentNeeded
-            | Self::NotAllowed
-            | Self::ClientSecretNeeded
-            | Self::Denied
-            | Self::CodeRefused
-            | Self::ClientRefused
-            | Self::TokenRefused
-            | Self::AddressNotAllowed
-            | Self::TimedOut
-            | Self::VaultLocked
-            | Self::PassphraseNeeded
-            | Self::VaultMissing
-            | Self::VaultFailed
-            | Self::Locked
-            | Self::Unreachable
-            | Self::TlsFailed
-            | Self::BadAnswer => true,
-            // About the caller, the daemon or its config file, or what no request for a server ends with.
-            Self::BadRequest
-            | Self::NotConfigured
-            | Self::ConfigBroken
-            | Self::NoMatch
-            | Self::BadRedirect
-            | Self::Usage
-            | Self::UnknownProfile
-            | Self::NoDaemon
-            | Self::VersionSkew
-            | Self::Stopping
-            | Self::Failed => false,
-        }
-    }
+    BadAnswer = 8 known, "bad_answer", say "ask again in a few minutes; if it stays, rally-cred doctor";
 }
 
 #[cfg(test)]

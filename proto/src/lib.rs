@@ -6,6 +6,7 @@
 #[cfg(feature = "tokio")]
 pub mod async_client;
 pub mod audit;
+mod causes;
 pub mod client;
 pub mod deadline;
 pub mod duration;
@@ -40,6 +41,7 @@ pub mod variables;
 
 #[cfg(feature = "tokio")]
 pub use async_client::AsyncClient;
+pub use causes::causes;
 pub use client::Client;
 pub use deadline::Deadline;
 pub use fault::{Fault, FaultKind};

@@ -2,16 +2,25 @@
 //! Does not: frame them (see [`crate::frame`]) or give them meaning (the daemon's broker does).
 //! Used by: client and daemon. `proto/PROTOCOL.md` shows an example of each; a test parses them all.
 
+mod keyring;
+mod request;
+mod status;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Fault, FaultKind, Secret,
+    Fault, Secret,
     gateway::{GatewayStatus, HoldTurns, NamedGateway, OpenGateway, OpenedGateway, TurnsHeld},
     git::Credential,
     secret::line_breaker,
 };
+pub use keyring::{Fate, Flaw, FlawedItem, MoveItems, MoveStep, MovedItem, RepairItems, UnlockKeyring};
+pub use request::{
+    Audit, Forward, Got, Lock, MakeWay, Reload, Request, RevokeGateway, ShowGateway, Stop, Unlock,
+};
+pub use status::{Confinement, LockStatus, ProfileState, ProfileStatus, Status, VaultStatus};
 
 /// The protocol's own version, sent in every request; it has nothing to do with the version of the programs.
 /// It grows only when an older peer would misread a message; new optional fields and new kinds do not change it.
@@ -105,8 +114,8 @@ impl Ask {
     /// Whether a text in it holds CR, LF or NUL, which no profile, host or user name does; the daemon refuses it then.
     /// Secrets cannot hold one by their type.
     pub fn has_line_breaker(&self) -> bool {
-        let breaks =
-            |text: &Option<String>| text.as_ref().is_some_and(|text| line_breaker(text.as_bytes()).is_some());
+        let has = |text: &String| line_breaker(text.as_bytes()).is_some();
+        let breaks = |text: &Option<String>| text.as_ref().is_some_and(has);
         match self {
             Self::Get(Get {
                 target,
@@ -123,8 +132,7 @@ impl Ask {
             }
             Self::Store(Store { protocol, host, path, credential }) => {
                 let Credential { username, authtype, .. } = credential;
-                [protocol, host].into_iter().any(|text| line_breaker(text.as_bytes()).is_some())
-                    || [path, username, authtype].into_iter().any(breaks)
+                [protocol, host].into_iter().any(has) || [path, username, authtype].into_iter().any(breaks)
             }
             Self::Login(Login { profile, client_secret: _, force: _, timeout: _, can_paste: _ })
             | Self::Paste(Paste { profile, redirect: _ })
@@ -134,17 +142,13 @@ impl Ask {
             | Self::Watch(WatchAsk { profile })
             | Self::HoldTurns(HoldTurns { profile, turns: _ }) => breaks(profile),
             Self::OpenGateway(OpenGateway { profile, tool, via: _, wait: _, way_out, identity: _ }) => {
-                breaks(profile) || breaks(&way_out.no_proxy) || line_breaker(tool.as_bytes()).is_some()
+                breaks(profile) || breaks(&way_out.no_proxy) || has(tool)
             }
             Self::ShowGateway(NamedGateway { name }) | Self::RevokeGateway(NamedGateway { name }) => {
-                line_breaker(name.as_bytes()).is_some()
+                has(name)
             }
-            Self::MoveItems(MoveItems { from, to, step: _ }) => {
-                breaks(from) || line_breaker(to.as_bytes()).is_some()
-            }
-            Self::RepairItems(RepairItems { profile, mend }) => {
-                breaks(profile) || mend.iter().any(|item| line_breaker(item.as_bytes()).is_some())
-            }
+            Self::MoveItems(MoveItems { from, to, step: _ }) => breaks(from) || has(to),
+            Self::RepairItems(RepairItems { profile, mend }) => breaks(profile) || mend.iter().any(has),
             Self::UnlockKeyring(UnlockKeyring { passphrase: _, is_new: _ })
             | Self::Forward
             | Self::Audit
@@ -340,120 +344,6 @@ pub struct CheckAsk {
     pub profile: Option<String>,
 }
 
-/// Fields of [`Ask::UnlockKeyring`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct UnlockKeyring {
-    /// The passphrase.
-    pub passphrase: Secret,
-    /// Make the encrypted files with it, if there are none.
-    #[serde(default)]
-    pub is_new: bool,
-}
-
-/// Fields of [`Ask::MoveItems`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MoveItems {
-    /// The place to move from, as `keyring` names it in the config file; the configured one without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// The place to move to.
-    pub to: String,
-    /// What to do.
-    pub step: MoveStep,
-}
-
-/// One step of a move. Each can be repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum MoveStep {
-    /// Look only.
-    Plan,
-    /// Write to the new place what it lacks, and read it back.
-    Copy,
-    /// Delete from the old place what the new one has. The new one must be in use.
-    Delete,
-}
-
-/// Fields of [`Event::Item`]. It holds nothing secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MovedItem {
-    /// What it is, and whose, such as `token:work`.
-    pub item: String,
-    /// What becomes of it, or would.
-    pub fate: Fate,
-}
-
-/// What becomes of an item that is moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Fate {
-    /// The new place lacks it, so it is written there.
-    New,
-    /// The new place has it already.
-    Same,
-    /// The new place has an older one, which is replaced.
-    Replaced,
-    /// The new place, which is in use, has another one, which stays.
-    Newer,
-    /// The new place has one that a later version of rally-cred wrote. Both stay.
-    OfLaterVersion,
-    /// It is deleted from the old place.
-    Deleted,
-    /// It stays in the old place, since the new one does not have it.
-    Left,
-    /// Something that a newer daemon knows.
-    #[serde(other)]
-    Other,
-}
-
-/// Fields of [`Ask::RepairItems`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RepairItems {
-    /// The profile whose items are meant, which the config file need not name; all items without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub profile: Option<String>,
-    /// The items to mend, of those that a look has found; none to look only.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mend: Vec<String>,
-}
-
-/// Fields of [`Event::Flaw`]. It holds nothing secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FlawedItem {
-    /// What it is, and whose, such as `token:work`; or the name of a file.
-    pub item: String,
-    /// What is wrong with it.
-    pub flaw: Flaw,
-    /// Where it is moved to; it is deleted without that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aside: Option<String>,
-    /// Whether that is done.
-    #[serde(default)]
-    pub mended: bool,
-}
-
-/// What is wrong with an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Flaw {
-    /// It is not what rally-cred wrote, or cannot be read though others can.
-    Damaged,
-    /// The config file names no profile, server or gateway that it could be for.
-    Orphaned,
-    /// There are several of it. The newest is kept.
-    Doubled,
-    /// A write or a check left it that was interrupted.
-    Leftover,
-    /// A later version wrote it. It is never mended.
-    OfLaterVersion,
-    /// Something that a newer daemon knows.
-    #[serde(other)]
-    Other,
-}
-
 /// Fields of [`Ask::Watch`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchAsk {
@@ -571,34 +461,6 @@ answers! {
     }
 }
 
-/// A request whose result is known by its type.
-pub trait Request: Into<Ask> {
-    /// What it is answered with if it does not fail.
-    type Done;
-
-    /// Takes the result out of a reply; `None` if that is one to another kind of request.
-    fn read(reply: Reply) -> Option<Self::Done>;
-
-    /// The same, with a fault in place of `None`.
-    fn result(reply: Reply) -> Result<Self::Done, Fault> {
-        Self::read(reply).ok_or_else(|| {
-            Fault::new(FaultKind::Failed, "the daemon answered something else than was asked")
-                .run("rally-cred daemon restart")
-        })
-    }
-}
-
-/// What a [`Get`] is answered with.
-#[derive(Clone, Debug)]
-pub enum Got {
-    /// A ZSESSIONID.
-    Token(Token),
-    /// A static credential. It is boxed, since it is the largest, and a token is what most ask for.
-    StaticCredential(Box<StaticCredential>),
-    /// Neither a profile nor a static credential is for the server.
-    NoMatch,
-}
-
 /// Fields of [`Event::ForwardOpen`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForwardOpen {
@@ -606,98 +468,6 @@ pub struct ForwardOpen {
     pub socket: String,
     /// The profiles whose tokens it gives.
     pub profiles: Vec<String>,
-}
-
-/// [`Ask::Forward`] as a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Forward;
-
-/// [`Ask::Audit`] as a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Audit;
-
-/// [`Ask::Lock`] as a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Lock;
-
-/// [`Ask::Unlock`] as a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Unlock;
-
-/// [`Ask::Reload`] as a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Reload;
-
-/// [`Ask::Stop`] as a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Stop;
-
-/// [`Ask::MakeWay`] as a request.
-#[derive(Clone, Copy, Debug)]
-pub struct MakeWay;
-
-/// [`Ask::ShowGateway`] as a request.
-#[derive(Clone, Debug)]
-pub struct ShowGateway(pub NamedGateway);
-
-/// [`Ask::RevokeGateway`] as a request.
-#[derive(Clone, Debug)]
-pub struct RevokeGateway(pub NamedGateway);
-
-/// Declares what each request is sent as, and which replies are its result.
-macro_rules! requests {
-    ($($request:ident as $ask:expr => $done:ty { $($reply:pat => $result:expr),* })*) => {
-        $(
-            impl From<$request> for Ask {
-                fn from(request: $request) -> Self {
-                    $ask(request)
-                }
-            }
-
-            impl Request for $request {
-                type Done = $done;
-
-                fn read(reply: Reply) -> Option<Self::Done> {
-                    match reply {
-                        $($reply => Some($result),)*
-                        _ => None,
-                    }
-                }
-            }
-        )*
-    };
-}
-
-requests! {
-    Get as Self::Get => Got {
-        Reply::Token(token) => Got::Token(token),
-        Reply::StaticCredential(credential) => Got::StaticCredential(credential),
-        Reply::NoMatch => Got::NoMatch
-    }
-    Store as Self::Store => () { Reply::Done => () }
-    Erase as Self::Erase => () { Reply::Done => () }
-    Login as Self::Login => SignedIn { Reply::SignedIn(signed_in) => signed_in }
-    Paste as Self::Paste => () { Reply::Done => () }
-    Logout as Self::Logout => SignedOut { Reply::SignedOut(signed_out) => signed_out }
-    StatusAsk as Self::Status => Box<Status> { Reply::Status(status) => status }
-    CheckAsk as Self::Check => () { Reply::Done => () }
-    WatchAsk as Self::Watch => () { Reply::Done => () }
-    OpenGateway as Self::OpenGateway => () { Reply::Done => () }
-    ShowGateway as |ShowGateway(name)| Self::ShowGateway(name) => Box<OpenedGateway> {
-        Reply::ShownGateway(shown) => shown
-    }
-    RevokeGateway as |RevokeGateway(name)| Self::RevokeGateway(name) => () { Reply::Done => () }
-    HoldTurns as Self::HoldTurns => () { Reply::Done => () }
-    Forward as |Forward| Self::Forward => () { Reply::Done => () }
-    Audit as |Audit| Self::Audit => () { Reply::Done => () }
-    Lock as |Lock| Self::Lock => () { Reply::Done => () }
-    Unlock as |Unlock| Self::Unlock => () { Reply::Done => () }
-    UnlockKeyring as Self::UnlockKeyring => () { Reply::Done => () }
-    MoveItems as Self::MoveItems => () { Reply::Done => () }
-    RepairItems as Self::RepairItems => () { Reply::Done => () }
-    Reload as |Reload| Self::Reload => () { Reply::Done => () }
-    Stop as |Stop| Self::Stop => () { Reply::Done => () }
-    MakeWay as |MakeWay| Self::MakeWay => () { Reply::Done => () }
 }
 
 /// Fields of [`Event::Authorize`].
@@ -900,144 +670,9 @@ pub struct SignedOut {
     pub revoke_at: Vec<String>,
 }
 
-/// Fields of [`Reply::Status`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// The daemon's release, for people.
-    pub release: String,
-    /// The daemon's process.
-    pub pid: u32,
-    /// The config file.
-    pub config: String,
-    /// Where tokens are kept.
-    pub vault: VaultStatus,
-    /// The servers that static credentials are kept for; `*` stands for every one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub static_hosts: Vec<String>,
-    /// The variables by which the daemon finds its proxy and the authorities that it trusts (see [`crate::network`]),
-    /// without a proxy's user name and password. A daemon that does not tell is older.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub network: Option<BTreeMap<String, String>>,
-    /// Whether the daemon is locked, and hands out nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub locked: Option<LockStatus>,
-    /// What the daemon has given up since it started. One that does not tell is older, or its system knows no such thing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confinement: Option<Confinement>,
-    /// The profiles whose tokens the forwarded socket gives, while it is open.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub forwards: Vec<String>,
-    /// The machine that this daemon runs on, where the question came by the forwarded socket.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub forwarded_by: Option<String>,
-}
-
-/// Since when the daemon is locked, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockStatus {
-    /// In seconds since 1970.
-    pub since: i64,
-    /// `user`, `session`, `sleep` or `idle`.
-    pub by: String,
-}
-
-/// What a daemon can no longer do, even by a fault of its own. The programs that it starts are not confined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Confinement {
-    /// Write elsewhere than beside its socket and in its state folder, by Landlock.
-    pub files: bool,
-    /// Make the system calls that it does not need, by seccomp.
-    pub system_calls: bool,
-    /// Gain privileges by running a program.
-    pub privileges: bool,
-}
-
-/// Where tokens are kept, and whether that works.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VaultStatus {
-    /// `auto`, `os` or another value of `keyring`, as configured.
-    pub kind: String,
-    /// Whether a token that is saved now outlives the daemon; absent while nobody has tried.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keeps: Option<bool>,
-    /// What is the matter with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fault: Option<Fault>,
-    /// Of `auto`: the other places that this machine has, as the values of `keyring`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub others: Vec<String>,
-}
-
-/// One profile as it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProfileStatus {
-    /// Its name.
-    pub profile: String,
-    /// Whether it is the one served when none is named.
-    pub default: bool,
-    /// The server.
-    pub base_url: String,
-    /// What it is doing.
-    pub state: ProfileState,
-    /// Whether a `get` would be answered now, without anybody's help.
-    pub ready: bool,
-    /// The Rally user, while known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    /// When the token was given, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub obtained_at: Option<i64>,
-    /// When it ends, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<i64>,
-    /// When it will be renewed ahead of time, in seconds since 1970; absent while nobody uses it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub renews_at: Option<i64>,
-    /// Whether it can be renewed without a person.
-    pub renewable: bool,
-    /// Whether the vault keeps it.
-    pub kept: bool,
-    /// Callers that wait for it.
-    pub waiting: u32,
-    /// Turns at Rally that programs hold which go there by themselves; absent if none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_turns: Option<u8>,
-    /// What `--check` found: whether Rally takes the token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub checked: Option<bool>,
-    /// The last thing that went wrong, until it works again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fault: Option<Fault>,
-}
-
-/// What a profile is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ProfileState {
-    /// The vault has not been asked yet.
-    Unread,
-    /// The vault is being asked.
-    Loading,
-    /// No token.
-    SignedOut,
-    /// A person is being asked to sign in.
-    SigningIn,
-    /// Rally is being asked to turn a code into a token.
-    Exchanging,
-    /// Rally is being asked to renew the token.
-    Renewing,
-    /// A token is held.
-    SignedIn,
-    /// A state that a newer daemon knows.
-    #[serde(other)]
-    Other,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remedy::Command;
 
     #[test]
     fn extra_fields_and_unknown_events_of_a_newer_peer_are_ignored() {
@@ -1047,22 +682,6 @@ mod tests {
         );
         let answer: Answer = serde_json::from_str(r#"{"type":"of_tomorrow","x":[1]}"#).unwrap();
         assert!(matches!(answer, Answer::Event(Event::Unknown)));
-    }
-
-    #[test]
-    fn a_reply_to_another_kind_of_request_is_a_fault_with_a_remedy() {
-        assert_eq!(Stop::result(Reply::Done), Ok(()));
-        for outcome in [
-            Login::result(Reply::Done).map(drop),
-            Get::result(Reply::Done).map(drop),
-            Stop::result(Reply::NoMatch),
-        ] {
-            let fault = outcome.unwrap_err();
-            assert_eq!(
-                (fault.kind, fault.remedy),
-                (FaultKind::Failed, Some(Command::new("rally-cred daemon restart").into()))
-            );
-        }
     }
 
     #[test]

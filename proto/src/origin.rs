@@ -13,39 +13,14 @@ pub const DEFAULT_BASE_URL: &str = "https://rally1.rallydev.com";
 /// The host is lower case; the port is always known, so `https://a` and `https://a:443` are one origin.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Origin {
-    scheme: Scheme,
+    is_https: bool,
     host: String,
     port: u16,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Scheme {
-    Http,
-    Https,
-}
-
-impl Scheme {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "http" => Some(Self::Http),
-            "https" => Some(Self::Https),
-            _ => None,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    const fn default_port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
+/// The scheme's name, and its own port.
+const fn scheme(is_https: bool) -> (&'static str, u16) {
+    if is_https { ("https", 443) } else { ("http", 80) }
 }
 
 impl Origin {
@@ -55,11 +30,15 @@ impl Origin {
     /// address in brackets: user information, percent signs, spaces, empty labels and a trailing dot match nothing
     /// (CVE-2020-11008, CVE-2024-53858). International names are given in punycode.
     pub fn from_git(protocol: &str, host: &str) -> Option<Self> {
-        let scheme = Scheme::parse(&protocol.to_ascii_lowercase())?;
+        let is_https = match protocol.to_ascii_lowercase().as_str() {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
         let (name, port) = split_port(host)?;
-        let port = port.map_or(Some(scheme.default_port()), parse_port)?;
+        let port = port.map_or(Some(scheme(is_https).1), parse_port)?;
         let name = name.to_ascii_lowercase();
-        is_host(&name).then_some(Self { scheme, host: name, port })
+        is_host(&name).then_some(Self { is_https, host: name, port })
     }
 
     /// The origin of a URI. `None` for other schemes, and wherever what stands between `://` and the path is not just
@@ -87,7 +66,7 @@ impl Origin {
 
     /// Whether the scheme is https.
     pub fn is_https(&self) -> bool {
-        self.scheme == Scheme::Https
+        self.is_https
     }
 
     /// The host, an IPv6 address in brackets.
@@ -103,8 +82,9 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.name(), self.host)?;
-        if self.port != self.scheme.default_port() {
+        let (scheme, own_port) = scheme(self.is_https);
+        write!(f, "{scheme}://{}", self.host)?;
+        if self.port != own_port {
             write!(f, ":{}", self.port)?;
         }
         Ok(())

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 #[cfg(unix)]
 use crate::FaultKind;
+pub use crate::variables::state_folder;
 use crate::variables::{self, variable};
 use crate::{Fault, native, own_file};
 
@@ -66,11 +67,6 @@ fn default_path() -> Result<PathBuf, Fault> {
             .why(err.to_string())
     })?;
     Ok(PathBuf::from(format!(r"\\.\pipe\rally-cred-{user}")))
-}
-
-/// The user's folder for logs and for state that may be lost: `~/.local/state/rally-cred` on Linux.
-pub fn state_folder() -> Result<PathBuf, Fault> {
-    variables::state_folder()
 }
 
 /// The folder for the files beside the socket that daemons and clients lock while they start: the socket's own. A pipe

@@ -57,7 +57,7 @@ pub fn config_file(value: Option<OsString>) -> Result<PathBuf, Fault> {
 }
 
 /// The user's folder for logs and for state that may be lost: `~/.local/state/rally-cred` on Linux.
-pub(crate) fn state_folder() -> Result<PathBuf, Fault> {
+pub fn state_folder() -> Result<PathBuf, Fault> {
     let below_home = |folders: directories::ProjectDirs| {
         folders.state_dir().unwrap_or_else(|| folders.data_local_dir()).to_owned()
     };

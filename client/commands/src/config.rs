@@ -51,9 +51,12 @@ pub(crate) fn find_path(sys: &dyn System) -> Result<PathBuf, Fault> {
 
 /// The verdict of the daemon's program on a config file: what it says of a good one, or what is wrong.
 pub(crate) fn judge(file: Option<&Path>, sys: &dyn System) -> Result<String, Fault> {
-    let Verdict { good, broken, code } = ask_daemon_program(file, sys)?;
+    let judged = ask_daemon_program(file, sys)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-    if code == 0 { Ok(text(&good)) } else { Err(read_fault(code, &text(&broken))) }
+    match exit_code(judged.status) {
+        0 => Ok(text(&judged.stdout)),
+        code => Err(read_fault(code, &text(&judged.stderr))),
+    }
 }
 
 /// A fault as a program shows it, read back; the kind is one that has the program's exit code.
@@ -73,30 +76,23 @@ fn read_fault(code: u8, text: &str) -> Fault {
     fault
 }
 
-struct Verdict {
-    good: Vec<u8>,
-    broken: Vec<u8>,
-    code: u8,
-}
-
-fn ask_daemon_program(file: Option<&Path>, sys: &dyn System) -> Result<Verdict, Fault> {
+fn ask_daemon_program(file: Option<&Path>, sys: &dyn System) -> Result<process::Output, Fault> {
     let daemon = autostart::daemon_program(sys)?;
     let mut command = process::Command::new(&daemon);
     command.arg("--check-config").args(file).stdin(Stdio::null());
-    let done = command.output().map_err(|err| {
+    command.output().map_err(|err| {
         Fault::new(FaultKind::Failed, format!("{} cannot be run", daemon.display()))
             .why(err.to_string())
             .remedy("install rally-credd anew, beside rally-cred")
-    })?;
-    Ok(Verdict { good: done.stdout, broken: done.stderr, code: exit_code(done.status) })
+    })
 }
 
 /// Has the daemon's program check a config file, and passes on what it says and its exit code.
 fn check(file: Option<&Path>, sys: &dyn System, output: &mut Output<'_>) -> Result<u8, Fault> {
-    let Verdict { good, broken, code } = ask_daemon_program(file, sys)?;
-    output.tell(String::from_utf8_lossy(&good))?;
-    output.show(&String::from_utf8_lossy(&broken));
-    Ok(code)
+    let judged = ask_daemon_program(file, sys)?;
+    output.tell(String::from_utf8_lossy(&judged.stdout))?;
+    output.show(&String::from_utf8_lossy(&judged.stderr));
+    Ok(exit_code(judged.status))
 }
 
 #[cfg(unix)]

@@ -11,7 +11,10 @@ mod trust_store;
 
 use std::{ffi::OsString, process::Command as Program, time::Duration};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use rally_cred::{
     connection::{Connection, GRACE},
     output::Output,
@@ -44,8 +47,8 @@ pub(crate) struct Options {
     #[arg(long = "tool", value_name = "TOOL")]
     tools: Vec<Tool>,
     /// The way by which the program reaches the gateway
-    #[arg(long, value_name = "http|https|connect", hide_possible_values = true)]
-    via: Option<Via>,
+    #[arg(long, value_name = "http|https|connect", hide_possible_values = true, value_parser = way())]
+    via: Option<Way>,
     /// Set this variable as well
     #[arg(long = "set", value_name = "NAME[=token|server|base-url|wsapi-url]", value_parser = Variable::parse)]
     set: Vec<Variable>,
@@ -79,22 +82,10 @@ enum Command {
     },
 }
 
-/// [`Way`] on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Via {
-    Http,
-    Https,
-    Connect,
-}
-
-impl From<Via> for Way {
-    fn from(via: Via) -> Self {
-        match via {
-            Via::Http => Self::Http,
-            Via::Https => Self::Https,
-            Via::Connect => Self::Connect,
-        }
-    }
+/// Reads a [`Way`].
+fn way() -> impl TypedValueParser<Value = Way> {
+    PossibleValuesParser::new(Way::ALL.map(Way::name))
+        .try_map(|name| Way::ALL.into_iter().find(|way| way.name() == name).ok_or("there is no such way"))
 }
 
 impl Options {
@@ -147,7 +138,7 @@ pub(crate) fn run(options: Options, sys: &dyn Terminal, output: &mut Output<'_>)
 fn run_program(options: &Options, sys: &dyn Terminal, output: &mut Output<'_>) -> Result<u8, Fault> {
     let (program, arguments) =
         options.program.split_first().ok_or_else(|| Fault::new(FaultKind::Usage, "no program is named"))?;
-    let via = options.via.map_or_else(|| presets::way(&options.tools), Way::from);
+    let via = options.via.unwrap_or_else(|| presets::way(&options.tools));
     let tool = std::path::Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned();
     let opened = session::open(
         OpenGateway {

@@ -270,7 +270,8 @@ fn ask_for_secret(options: &Options, sys: &dyn Terminal) -> Option<Secret> {
     parse_secret(&typed)
 }
 
-fn parse_secret(line: &str) -> Option<Secret> {
+/// A secret without the end of its line; `None` for an empty one.
+pub(crate) fn parse_secret(line: &str) -> Option<Secret> {
     Secret::parse(line.trim_end_matches(['\r', '\n']).to_owned())
         .ok()
         .filter(|secret| !secret.expose().is_empty())

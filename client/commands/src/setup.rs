@@ -143,9 +143,9 @@ fn plan(
 ) -> Result<(Vec<Change>, bool), Fault> {
     let mut plan = Vec::new();
     let mut interview = Interview::new(sys, output);
-    let answers = answers::ask(&mut interview, draft, options, &config, profile, sys)?;
-    let client = answers.client.as_ref().map(|client| (&*client.client_id, &*client.callback));
-    config.set_profile(profile, &answers.base_url, client);
+    let base_url = answers::ask(&mut interview, draft, options, &config, profile, sys)?;
+    let client = draft.client_id.as_deref().zip(draft.callback.as_deref());
+    config.set_profile(profile, &base_url, client);
     let has_changed = config.has_changed();
     if has_changed {
         plan.extend(Change::Configure { path, text: config.to_string() }.noted());
@@ -156,7 +156,7 @@ fn plan(
     let will_be_enabled = units.contains(&Change::Note(Made::Units));
     plan.extend(network::offer(&mut interview, options.network, will_be_enabled, sys)?);
     plan.extend(units);
-    plan.extend(machine::offer_git(&mut interview, options.git, &answers.base_url, sys)?);
+    plan.extend(machine::offer_git(&mut interview, options.git, &base_url, sys)?);
     Ok((plan, has_changed))
 }
 

@@ -59,15 +59,7 @@ pub(crate) fn run(options: Options, sys: &dyn Terminal, output: &mut Output<'_>)
         Event::Gateway(gateway) => gateways.push(*gateway),
         _ => {}
     });
-    let status = match status {
-        Ok(status) => Shown { status: *status, profiles, gateways },
-        Err(fault) => {
-            if json {
-                output.answer_json_fault(&fault)?;
-            }
-            return Err(fault);
-        }
-    };
+    let status = Shown { status: *output.or_json_fault(status, json)?, profiles, gateways };
     if json {
         output.answer_json(&status)?;
     } else {

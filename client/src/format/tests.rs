@@ -214,7 +214,9 @@ fn the_schema_describes_what_is_printed() {
     let shape = &schema["$defs"]["failure"];
     let failure = |fault: &Fault| {
         let mut stdout = Vec::new();
-        Output { stdout: &mut stdout, stderr: &mut Vec::new() }.answer_json_fault(fault).unwrap();
+        Output { stdout: &mut stdout, stderr: &mut Vec::new() }
+            .or_json_fault::<()>(Err(fault.clone()), true)
+            .unwrap_err();
         parsed(&String::from_utf8(stdout).unwrap())
     };
     check(shape, &failure(&Fault::new(FaultKind::Failed, "x")), "failure");

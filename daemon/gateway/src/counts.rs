@@ -2,10 +2,7 @@
 //! Does not: time anything, or name a path.
 //! Used by: `server`, `forward` and `tunnel`, which count; the daemon's `status`.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rally_cred_proto::unpoisoned;
 
@@ -34,64 +31,34 @@ pub struct Counts {
 
 /// Counts, kept up to date.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) requests: AtomicU64,
-    pub(crate) refused: AtomicU64,
-    pub(crate) tunnels: AtomicU64,
-    pub(crate) active: AtomicU64,
-    pub(crate) waiting: AtomicU64,
-    pub(crate) up: AtomicU64,
-    pub(crate) down: AtomicU64,
-    pub(crate) renewals: AtomicU64,
-    last_error: Mutex<Option<String>>,
+pub(crate) struct Tally(Mutex<Counts>);
+
+impl Tally {
+    /// The counts so far. To be let go at once: every request counts here.
+    pub(crate) fn counts(&self) -> MutexGuard<'_, Counts> {
+        unpoisoned(&self.0)
+    }
+
+    pub(crate) fn failed(&self, reason: &str) {
+        self.counts().last_error = Some(reason.to_owned());
+    }
 }
 
 /// Counts one until it is dropped.
 pub(crate) struct Present {
     tally: Arc<Tally>,
-    count: fn(&Tally) -> &AtomicU64,
-}
-
-impl Tally {
-    pub(crate) fn failed(&self, reason: &str) {
-        *unpoisoned(&self.last_error) = Some(reason.to_owned());
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        let Self { requests, refused, tunnels, active, waiting, up, down, renewals, last_error } = self;
-        Counts {
-            requests: requests.load(Relaxed),
-            refused: refused.load(Relaxed),
-            tunnels: tunnels.load(Relaxed),
-            active: active.load(Relaxed),
-            waiting: waiting.load(Relaxed),
-            up: up.load(Relaxed),
-            down: down.load(Relaxed),
-            renewals: renewals.load(Relaxed),
-            last_error: unpoisoned(last_error).clone(),
-        }
-    }
-}
-
-/// One more.
-pub(crate) fn add_one(count: &AtomicU64) {
-    count.fetch_add(1, Relaxed);
-}
-
-/// So many bytes more.
-pub(crate) fn add_bytes(count: &AtomicU64, bytes: usize) {
-    count.fetch_add(bytes.try_into().unwrap_or(u64::MAX), Relaxed);
+    count: fn(&mut Counts) -> &mut u64,
 }
 
 impl Present {
-    pub(crate) fn new(tally: &Arc<Tally>, count: fn(&Tally) -> &AtomicU64) -> Self {
-        add_one(count(tally));
+    pub(crate) fn new(tally: &Arc<Tally>, count: fn(&mut Counts) -> &mut u64) -> Self {
+        *count(&mut tally.counts()) += 1;
         Self { tally: Arc::clone(tally), count }
     }
 }
 
 impl Drop for Present {
     fn drop(&mut self) {
-        (self.count)(&self.tally).fetch_sub(1, Relaxed);
+        *(self.count)(&mut self.tally.counts()) -= 1;
     }
 }

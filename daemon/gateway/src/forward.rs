@@ -17,19 +17,18 @@ use hyper::{
     header::HOST,
     http::request::Parts,
 };
-use rally_cred_proto::{Fault, FaultKind, unpoisoned};
+use rally_cred_proto::{Fault, FaultKind, Secret, unpoisoned};
 
 use crate::{
     admit::Way,
-    counts::{Present, Tally, add_bytes, add_one},
+    counts::{Present, Tally},
     headers,
-    queue::Held,
+    queue::{Held, Share},
     refs::Rewriter,
-    replay::{Attempt, Meaning, Outgoing, Verdicts},
-    settings::Share,
+    replay::{Attempt, Outgoing, Verdicts},
     socket::Ending,
     token_header::TokenHeader,
-    tokens::{Lease, Tokens},
+    tokens::Tokens,
     trouble::{Answer, BoxError, Trouble},
     upstream::{Inflow, Upstream},
 };
@@ -47,13 +46,14 @@ pub(crate) struct Destination {
 
 /// Passes requests on.
 pub(crate) struct Forward {
-    name: String,
-    rally: Arc<Destination>,
-    tokens: Arc<dyn Tokens>,
-    patience: Duration,
-    share: Share,
-    verdicts: Mutex<Verdicts>,
-    tally: Arc<Tally>,
+    /// The gateway's.
+    pub(crate) name: Arc<str>,
+    pub(crate) rally: Arc<Destination>,
+    pub(crate) tokens: Arc<dyn Tokens>,
+    pub(crate) patience: Duration,
+    pub(crate) share: Share,
+    pub(crate) verdicts: Mutex<Verdicts>,
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// A request that can be sent again.
@@ -65,18 +65,6 @@ struct Prepared {
 }
 
 impl Forward {
-    /// For a gateway of this name.
-    pub(crate) fn new(
-        name: String,
-        rally: Arc<Destination>,
-        tokens: Arc<dyn Tokens>,
-        patience: Duration,
-        share: Share,
-        tally: Arc<Tally>,
-    ) -> Self {
-        Self { name, rally, tokens, patience, share, verdicts: Mutex::default(), tally }
-    }
-
     /// Passes a request that was let in on to its server, and the answer back.
     pub(crate) async fn pass_on(
         &self,
@@ -94,13 +82,13 @@ impl Forward {
         let request = Prepared { method, uri, headers, body };
         // Only Rally counts them, and another server's stream of events may last for days.
         let turn = if to.is_rally {
-            let _waits = Present::new(&self.tally, |tally| &tally.waiting);
-            let turn = self.share.0.turn(&self.name).await.map_err(Trouble::crowded);
+            let _waits = Present::new(&self.tally, |counts| &mut counts.waiting);
+            let turn = self.share.turn(&self.name).await.map_err(Trouble::crowded);
             Some(turn.map_err(|trouble| if request.body.is_over() { trouble } else { trouble.closing() })?)
         } else {
             None
         };
-        let active = Present::new(&self.tally, |tally| &tally.active);
+        let active = Present::new(&self.tally, |counts| &mut counts.active);
         let answer = self.exchange(to, &request).await.map_err(|trouble| match request.body.malformed() {
             Some(malformed) => malformed.into(),
             None if request.body.is_over() => trouble,
@@ -113,7 +101,7 @@ impl Forward {
         headers::to_tool(&mut head.headers);
         let mut rewriter = None;
         if let Some(gateway) = gateway {
-            let rally = to.upstream.origin();
+            let rally = &to.upstream.origin;
             headers::redirect_to(&mut head.headers, rally, &gateway);
             if headers::may_have_refs(&head) {
                 headers::forget_length(&mut head.headers);
@@ -135,34 +123,34 @@ impl Forward {
 
     /// The server's answer, from a second try if the first was refused. The first answer is kept until the second is there.
     async fn exchange(&self, to: &Destination, request: &Prepared) -> Result<Response<Inflow>, Trouble> {
-        let lease = {
-            let _waits = Present::new(&self.tally, |tally| &tally.waiting);
-            self.lease().await.map_err(|fault| Trouble::no_token(&fault))?
+        let token = {
+            let _waits = Present::new(&self.tally, |counts| &mut counts.waiting);
+            self.token().await.map_err(|fault| Trouble::no_token(&fault))?
         };
-        let first = self.send(to, request, &lease).await?;
+        let first = self.send(to, request, &token).await?;
         if first.status() != StatusCode::UNAUTHORIZED {
             return Ok(first);
         }
         request.body.pause();
-        if !self.is_refused(to, &request.method, &lease).await {
+        if !self.is_refused(to, &request.method, &token).await {
             request.body.resume();
             return Ok(first);
         }
-        let lease = {
-            let _waits = Present::new(&self.tally, |tally| &tally.waiting);
-            self.replace(&lease).await.map_err(|fault| Trouble::no_token(&fault))?
+        let token = {
+            let _waits = Present::new(&self.tally, |counts| &mut counts.waiting);
+            self.replace(&token).await.map_err(|fault| Trouble::no_token(&fault))?
         };
-        add_one(&self.tally.renewals);
-        match self.send(to, request, &lease).await {
+        self.tally.counts().renewals += 1;
+        match self.send(to, request, &token).await {
             Ok(second) if second.status() == StatusCode::UNAUTHORIZED => {
                 request.body.pause();
-                self.ask_about(&lease).await;
+                self.ask_about(&token).await;
                 request.body.resume();
                 Ok(second)
             }
             Ok(second) => Ok(second),
             Err(trouble) if trouble.is_bad_gateway() => {
-                self.tally.failed(trouble.reason());
+                self.tally.failed(&trouble.reason);
                 Ok(first)
             }
             Err(trouble) => Err(trouble),
@@ -175,10 +163,10 @@ impl Forward {
         &self,
         to: &Destination,
         request: &Prepared,
-        lease: &Lease,
+        token: &Secret,
     ) -> Result<Response<Inflow>, Trouble> {
         let Some(attempt) = request.body.attempt() else { return Err(Trouble::sent_once()) };
-        let mut outcome = self.send_once(to, request, attempt, lease).await;
+        let mut outcome = self.send_once(to, request, attempt, token).await;
         if let Ok(answer) = &mut outcome
             && answer.status() == StatusCode::UNAUTHORIZED
         {
@@ -190,7 +178,7 @@ impl Forward {
                 if trouble.is_broken_off() && matches!(request.method, Method::GET | Method::HEAD) =>
             {
                 let Some(attempt) = request.body.attempt() else { return Err(trouble) };
-                self.send_once(to, request, attempt, lease).await
+                self.send_once(to, request, attempt, token).await
             }
             outcome => outcome,
         }
@@ -201,50 +189,48 @@ impl Forward {
         to: &Destination,
         request: &Prepared,
         attempt: Attempt,
-        lease: &Lease,
+        token: &Secret,
     ) -> Result<Response<Inflow>, Trouble> {
         let mut sent = Request::new(attempt);
         *sent.method_mut() = request.method.clone();
         *sent.uri_mut() = request.uri.clone();
         *sent.headers_mut() = request.headers.clone();
-        let put = to.header.put(&lease.token, sent.headers_mut());
+        let put = to.header.put(token, sent.headers_mut());
         put.map_err(|fault| Trouble::no_token(&fault))?;
         to.upstream.send(sent).await
     }
 
     /// A token that Rally has not refused.
-    async fn lease(&self) -> Result<Lease, Fault> {
-        let lease = self.tokens.token(self.patience).await?;
-        let is_refused = self.verdicts().is_refused(&lease.token);
-        if is_refused { self.replace(&lease).await } else { Ok(lease) }
+    async fn token(&self) -> Result<Secret, Fault> {
+        let token = self.tokens.token(self.patience).await?;
+        let is_refused = self.verdicts().is_refused(&token);
+        if is_refused { self.replace(&token).await } else { Ok(token) }
     }
 
-    async fn replace(&self, refused: &Lease) -> Result<Lease, Fault> {
-        let lease = self.tokens.replace(refused, self.patience).await?;
-        if self.verdicts().is_refused(&lease.token) {
+    async fn replace(&self, refused: &Secret) -> Result<Secret, Fault> {
+        let token = self.tokens.replace(refused, self.patience).await?;
+        if self.verdicts().is_refused(&token) {
             return Err(Fault::new(
                 FaultKind::TokenRefused,
                 "Rally refuses the token, and there is no other",
             ));
         }
-        Ok(lease)
+        Ok(token)
     }
 
     /// Whether a 401 of this server means that the token is worth nothing.
-    async fn is_refused(&self, to: &Destination, method: &Method, lease: &Lease) -> bool {
+    async fn is_refused(&self, to: &Destination, method: &Method, token: &Secret) -> bool {
         let is_telling = to.is_rally && matches!(*method, Method::GET | Method::HEAD);
-        let meaning = self.verdicts().meaning(is_telling, &lease.token);
-        match meaning {
-            Meaning::TokenRefused => {
-                self.verdicts().refuse(&lease.token);
-                true
-            }
-            Meaning::Unclear => self.ask_about(lease).await,
+        let is_worthless = self.verdicts().is_worthless(is_telling, token);
+        if !is_worthless {
+            return self.ask_about(token).await;
         }
+        self.verdicts().refuse(token);
+        true
     }
 
     /// Asks Rally itself whether it refuses this token, and remembers the answer.
-    async fn ask_about(&self, lease: &Lease) -> bool {
+    async fn ask_about(&self, token: &Secret) -> bool {
         let body = Outgoing::new(
             Empty::new().map_err(|never| match never {}).boxed_unsync(),
             Arc::clone(&self.tally),
@@ -252,11 +238,11 @@ impl Forward {
         let uri = Uri::from_static(QUESTION);
         let question = Prepared { method: Method::GET, uri, headers: HeaderMap::new(), body };
         let is_taken =
-            self.send(&self.rally, &question, lease).await.is_ok_and(|answer| answer.status().is_success());
+            self.send(&self.rally, &question, token).await.is_ok_and(|answer| answer.status().is_success());
         if is_taken {
-            self.verdicts().prove(&lease.token);
+            self.verdicts().prove(token);
         } else {
-            self.verdicts().refuse(&lease.token);
+            self.verdicts().refuse(token);
         }
         !is_taken
     }
@@ -284,7 +270,7 @@ struct Streamed {
     trailers: Option<HeaderMap>,
     ending: Option<Ending>,
     tally: Arc<Tally>,
-    _held: (Option<Held<String>>, Present),
+    _held: (Option<Held>, Present),
 }
 
 impl Streamed {
@@ -315,7 +301,7 @@ impl Streamed {
     }
 
     fn data(&self, data: Bytes) -> Frame<Bytes> {
-        add_bytes(&self.tally.down, data.len());
+        self.tally.counts().down += data.len() as u64;
         Frame::data(data)
     }
 }

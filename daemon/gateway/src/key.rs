@@ -57,7 +57,7 @@ impl LocalKey {
     /// Proxy-Authorization, or in the server's own header; with the scheme Basic as user, as password, or as both; with
     /// any other, such as Bearer, as the one word after it. Compared in constant time.
     pub(crate) fn presented(&self, headers: &HeaderMap, own: &HeaderName) -> Presented {
-        let mut shown = Shown::default();
+        let mut shown = Presented::Missing;
         if ![ZSESSIONID, COOKIE, AUTHORIZATION, PROXY_AUTHORIZATION].contains(own) {
             for value in headers.get_all(own) {
                 shown.add(self.is(value.as_bytes()) || self.is_authorized(value.as_bytes()));
@@ -81,12 +81,7 @@ impl LocalKey {
                 shown.add(self.is_authorized(value.as_bytes()));
             }
         }
-        match shown {
-            Shown { right: true, wrong: false } => Presented::Right,
-            Shown { right: false, wrong: true } => Presented::Wrong,
-            Shown { right: true, wrong: true } => Presented::Disagreeing,
-            Shown { right: false, wrong: false } => Presented::Missing,
-        }
+        shown
     }
 
     fn is(&self, text: &[u8]) -> bool {
@@ -109,16 +104,13 @@ impl LocalKey {
     }
 }
 
-#[derive(Default)]
-struct Shown {
-    right: bool,
-    wrong: bool,
-}
-
-impl Shown {
+impl Presented {
     fn add(&mut self, is_right: bool) {
-        self.right |= is_right;
-        self.wrong |= !is_right;
+        *self = match (*self, is_right) {
+            (Self::Missing | Self::Right, true) => Self::Right,
+            (Self::Missing | Self::Wrong, false) => Self::Wrong,
+            _ => Self::Disagreeing,
+        };
     }
 }
 

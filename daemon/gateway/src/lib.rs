@@ -32,10 +32,11 @@ pub use authority::Authority;
 pub use counts::Counts;
 pub use identity::{Identity, NotMade, Unreadable};
 pub use key::LocalKey;
+pub use queue::Share;
 pub use server::Gateway;
-pub use settings::{Further, Settings, Share, Ways};
+pub use settings::{Further, Settings, Ways};
 pub use token_header::TokenHeader;
-pub use tokens::{Later, Lease, Tokens};
+pub use tokens::{Later, Tokens};
 
 #[cfg(test)]
 mod tests;

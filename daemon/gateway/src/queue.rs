@@ -3,7 +3,7 @@
 //! Used by: `forward`, before it asks Rally for anything.
 
 use std::{
-    hash::Hash,
+    fmt,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -12,35 +12,37 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::turns::{Busy, Limits, Ticket, Turn, Turns};
 
-/// The queue of the requests for one user of Rally, which all gateways for that user share. `K` names a key.
-pub(crate) struct Queue<K>(Arc<Mutex<Inner<K>>>);
+/// Rally serves twelve requests of one user at once. All gateways for that user share one of these, in which each has
+/// its turns, by its name.
+#[derive(Clone)]
+pub struct Share(Arc<Mutex<Inner>>);
 
-struct Inner<K> {
-    turns: Turns<K>,
+struct Inner {
+    turns: Turns<Arc<str>>,
     /// Those who wait; whoever is no longer here has a turn.
     waiting: Vec<(Ticket, oneshot::Sender<()>)>,
 }
 
 /// A turn, until it is dropped.
-pub(crate) struct Held<K: Clone + Eq + Hash> {
-    queue: Queue<K>,
+pub(crate) struct Held {
+    share: Share,
     since: Instant,
 }
 
 /// Somebody who waits, until they have their turn or go.
-struct Waiting<'a, K: Clone + Eq + Hash> {
-    queue: &'a Queue<K>,
-    key: &'a K,
+struct Waiting<'a> {
+    share: &'a Share,
+    key: &'a Arc<str>,
     ticket: Ticket,
 }
 
-impl<K: Clone + Eq + Hash> Queue<K> {
+impl Share {
     pub(crate) fn new(limits: Limits) -> Self {
         Self(Arc::new(Mutex::new(Inner { turns: Turns::new(limits), waiting: Vec::new() })))
     }
 
     /// A turn, when it comes. An error at once if too many wait already.
-    pub(crate) async fn turn(&self, key: &K) -> Result<Held<K>, Busy> {
+    pub(crate) async fn turn(&self, key: &Arc<str>) -> Result<Held, Busy> {
         let (ticket, turn) = {
             let mut inner = self.inner();
             match inner.turns.ask(key)? {
@@ -52,17 +54,18 @@ impl<K: Clone + Eq + Hash> Queue<K> {
                 }
             }
         };
-        let waiting = Waiting { queue: self, key, ticket };
+        let waiting = Waiting { share: self, key, ticket };
         // The other end is dropped only after it was used.
         let _ = turn.await;
         std::mem::forget(waiting);
         Ok(self.held())
     }
 
-    /// So many turns are others' from now on.
-    pub(crate) fn reserve(&self, count: usize) {
+    /// So many of the turns belong to programs that go to Rally by themselves, from now on. What is at Rally stays there
+    /// to its end.
+    pub fn reserve(&self, turns: u8) {
         let mut inner = self.inner();
-        let next = inner.turns.reserve(count);
+        let next = inner.turns.reserve(turns.into());
         inner.wake(next);
     }
 
@@ -72,11 +75,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         (inner.turns.running(), inner.turns.waiting())
     }
 
-    fn held(&self) -> Held<K> {
-        Held { queue: self.clone(), since: Instant::now() }
+    fn held(&self) -> Held {
+        Held { share: self.clone(), since: Instant::now() }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner<K>> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         unpoisoned(&self.0)
     }
 
@@ -87,7 +90,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     }
 }
 
-impl<K> Inner<K> {
+impl Inner {
     fn wake(&mut self, next: impl IntoIterator<Item = Ticket>) {
         for next in next {
             if let Some(at) = self.waiting.iter().position(|(ticket, _)| *ticket == next) {
@@ -99,21 +102,28 @@ impl<K> Inner<K> {
     }
 }
 
-impl<K> Clone for Queue<K> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+impl Default for Share {
+    fn default() -> Self {
+        Self::new(Limits::default())
     }
 }
 
-impl<K: Clone + Eq + Hash> Drop for Held<K> {
-    fn drop(&mut self) {
-        self.queue.end(self.since.elapsed());
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (running, waiting) = self.counts();
+        f.debug_struct("Share").field("running", &running).field("waiting", &waiting).finish()
     }
 }
 
-impl<K: Clone + Eq + Hash> Drop for Waiting<'_, K> {
+impl Drop for Held {
     fn drop(&mut self) {
-        let mut inner = self.queue.inner();
+        self.share.end(self.since.elapsed());
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.share.inner();
         match inner.waiting.iter().position(|(ticket, _)| *ticket == self.ticket) {
             Some(at) => {
                 inner.waiting.swap_remove(at);
@@ -122,7 +132,7 @@ impl<K: Clone + Eq + Hash> Drop for Waiting<'_, K> {
             // The turn came as they went.
             None => {
                 drop(inner);
-                self.queue.end(std::time::Duration::ZERO);
+                self.share.end(std::time::Duration::ZERO);
             }
         }
     }
@@ -146,36 +156,36 @@ mod tests {
     #[test]
     fn a_turn_that_ends_is_the_next_ones() {
         run(async {
-            let queue = Queue::new(Limits { at_once: 1, waiting: 1 });
-            let first = queue.turn(&'a').await.unwrap();
-            let mut second = pin!(queue.turn(&'a'));
+            let (name, share) = ("a".into(), Share::new(Limits { at_once: 1, waiting: 1 }));
+            let first = share.turn(&name).await.unwrap();
+            let mut second = pin!(share.turn(&name));
             assert!(waits(second.as_mut()).await);
-            assert!(queue.turn(&'a').await.is_err());
-            assert_eq!(queue.counts(), (1, 1));
+            assert!(share.turn(&name).await.is_err());
+            assert_eq!(share.counts(), (1, 1));
             drop(first);
             let second = second.await.unwrap();
-            assert_eq!(queue.counts(), (1, 0));
+            assert_eq!(share.counts(), (1, 0));
             drop(second);
-            assert_eq!(queue.counts(), (0, 0));
+            assert_eq!(share.counts(), (0, 0));
         });
     }
 
     #[test]
     fn a_tool_that_goes_while_it_waits_or_just_as_its_turn_comes_blocks_nobody() {
         run(async {
-            let queue = Queue::new(Limits { at_once: 1, waiting: 9 });
-            let first = queue.turn(&'a').await.unwrap();
-            let mut gone_before = Box::pin(queue.turn(&'a'));
-            let mut gone_as_it_comes = Box::pin(queue.turn(&'a'));
-            let mut stays = Box::pin(queue.turn(&'a'));
+            let (name, share) = ("a".into(), Share::new(Limits { at_once: 1, waiting: 9 }));
+            let first = share.turn(&name).await.unwrap();
+            let mut gone_before = Box::pin(share.turn(&name));
+            let mut gone_as_it_comes = Box::pin(share.turn(&name));
+            let mut stays = Box::pin(share.turn(&name));
             assert!(waits(gone_before.as_mut()).await && waits(gone_as_it_comes.as_mut()).await);
             assert!(waits(stays.as_mut()).await);
             drop(gone_before);
             drop(first);
-            assert_eq!(queue.counts(), (1, 1));
+            assert_eq!(share.counts(), (1, 1));
             drop(gone_as_it_comes);
             drop(stays.await.unwrap());
-            assert_eq!(queue.counts(), (0, 0));
+            assert_eq!(share.counts(), (0, 0));
         });
     }
 }

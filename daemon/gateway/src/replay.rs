@@ -16,11 +16,7 @@ use hyper::{
 };
 use rally_cred_proto::{Secret, unpoisoned};
 
-use crate::{
-    counts::{Tally, add_bytes},
-    guard::Malformed,
-    trouble::BoxError,
-};
+use crate::{counts::Tally, guard::Malformed, trouble::BoxError};
 
 /// Most of a body that is held for a second try. Rally's API takes no more than a few hundred kB of JSON.
 pub(crate) const LARGEST_HELD: usize = 1024 * 1024;
@@ -34,24 +30,12 @@ pub(crate) struct Verdicts {
     proven: Option<Secret>,
 }
 
-/// What a 401 means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Meaning {
-    /// The token is worth nothing any more.
-    TokenRefused,
-    /// Only a GET tells whether it is the token or this request: a read-only key gets 401 for every write.
-    Unclear,
-}
-
 impl Verdicts {
-    /// What it means that a request with this token got a 401. `is_telling`: Rally answers it to every token that is worth
-    /// something.
-    pub(crate) fn meaning(&self, is_telling: bool, token: &Secret) -> Meaning {
-        if self.is_refused(token) {
-            return Meaning::TokenRefused;
-        }
+    /// Whether it is clear from a 401 that this token is worth nothing any more. `is_telling`: Rally answers the request to
+    /// every token that is worth something. Only a GET tells that: a read-only key gets 401 for every write.
+    pub(crate) fn is_worthless(&self, is_telling: bool, token: &Secret) -> bool {
         let is_proven = self.proven.as_ref().is_some_and(|proven| proven.matches(token));
-        if is_telling && !is_proven { Meaning::TokenRefused } else { Meaning::Unclear }
+        self.is_refused(token) || (is_telling && !is_proven)
     }
 
     /// Whether Rally has refused this token.
@@ -153,7 +137,7 @@ impl Held {
     }
 
     fn keep(&mut self, data: &Bytes) {
-        add_bytes(&self.tally.up, data.len());
+        self.tally.counts().up += data.len() as u64;
         self.kept =
             self.kept.take().filter(|kept| kept.len() + data.len() <= LARGEST_HELD).map(|mut kept| {
                 kept.extend_from_slice(data);
@@ -240,13 +224,16 @@ impl Body for Attempt {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.body.lock().source.size_hint();
-        let begins_with = self.begins_with.len() as u64;
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + begins_with);
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper + begins_with);
-        }
-        hint
+        longer(&self.body.lock().source.size_hint(), self.begins_with.len())
     }
+}
+
+/// How long a body is behind so many bytes.
+pub(crate) fn longer(rest: &SizeHint, ahead: usize) -> SizeHint {
+    let mut hint = SizeHint::new();
+    hint.set_lower(rest.lower() + ahead as u64);
+    if let Some(upper) = rest.upper() {
+        hint.set_upper(upper + ahead as u64);
+    }
+    hint
 }

@@ -36,7 +36,7 @@ use crate::{
     admit::{Admitted, Refusal, Rules, Way, admit},
     audit::{Answered, Audit},
     authority::Names,
-    counts::{Counts, Tally, add_one},
+    counts::{Counts, Tally},
     forward::{Destination, Forward},
     guard::{Guarded, HEAD_LIMIT, Malformed, Verdict},
     identity::Identity,
@@ -116,14 +116,15 @@ impl Gateway {
             ways: settings.ways,
             own_tls: tls(&identity, Names::Own)?,
             road,
-            forward: Forward::new(
-                settings.name,
-                Arc::clone(&rally.to),
+            forward: Forward {
+                name: settings.name.into(),
+                rally: Arc::clone(&rally.to),
                 tokens,
-                settings.patience,
-                settings.share,
-                Arc::clone(&tally),
-            ),
+                patience: settings.patience,
+                share: settings.share,
+                verdicts: Mutex::default(),
+                tally: Arc::clone(&tally),
+            },
             rally,
             further,
             tally: Arc::clone(&tally),
@@ -139,7 +140,7 @@ impl Gateway {
 
     /// What it has done so far.
     pub fn counts(&self) -> Counts {
-        self.tally.counts()
+        self.tally.counts().clone()
     }
 
     /// Ends the listener and all connections.
@@ -212,7 +213,7 @@ async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
                     connections.spawn(connect(Arc::clone(&server), stream));
                 }
                 Ok(_) => {
-                    add_one(&server.tally.refused);
+                    server.tally.counts().refused += 1;
                     server.tally.failed("Another User Connected");
                 }
                 // The tool has left already, or the system has no room for it now.
@@ -240,8 +241,8 @@ async fn connect(server: Arc<Server>, stream: TcpStream) {
         Ok(Ok(1)) => (),
         _ => return,
     }
-    let socket = Socket::new(stream);
-    let ending = socket.ending();
+    let ending = Ending::default();
+    let socket = Socket { stream, ending: ending.clone() };
     let place = Arc::clone(&server.rally);
     if first != [TLS_HANDSHAKE] {
         serve(server, place, Way::Http, ending, socket).await;
@@ -357,11 +358,11 @@ impl Server {
         let mut answered = Answered::of(&head);
         let outcome = match self.admit(&place.rules, way, &head) {
             Err(trouble) => {
-                add_one(&self.tally.refused);
+                self.tally.counts().refused += 1;
                 Err(if body.is_end_stream() { trouble } else { trouble.closing() })
             }
             Ok(admitted) => {
-                add_one(&self.tally.requests);
+                self.tally.counts().requests += 1;
                 match admitted {
                     Admitted::Request => self.forward.pass_on(&place.to, way, head, body, ending).await,
                     Admitted::OwnTunnel(origin) => match self.place(&origin) {
@@ -369,7 +370,7 @@ impl Server {
                         None => Err(Refusal::NoTunnel.into()),
                     },
                     Admitted::Tunnel { host, port } => {
-                        add_one(&self.tally.tunnels);
+                        self.tally.counts().tunnels += 1;
                         let far = self.road.connect(&host, port).await;
                         far.map(|far| handover.to(Onward::Far(Box::new(far))))
                     }
@@ -380,7 +381,7 @@ impl Server {
             if is_connect {
                 handover.verdict.no_tunnel();
             }
-            self.tally.failed(trouble.reason());
+            self.tally.failed(&trouble.reason);
             trouble.into_answer()
         });
         answered.status = answer.status().as_u16();

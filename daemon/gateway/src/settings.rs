@@ -2,11 +2,11 @@
 //! Does not: read a config file.
 //! Used by: the daemon, which fills it; `server` and `forward`.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use rally_cred_proto::Origin;
 
-use crate::{admit::USUAL_PATHS, audit::Audit, queue::Queue, token_header::TokenHeader, turns::Limits};
+use crate::{audit::Audit, queue::Share, token_header::TokenHeader};
 
 /// How a gateway serves.
 #[derive(Clone, Debug)]
@@ -42,32 +42,6 @@ pub struct Further {
     pub header: TokenHeader,
 }
 
-/// Rally serves twelve requests of one user at once. All gateways for that user share one of these, in which each has
-/// its turns.
-#[derive(Clone)]
-pub struct Share(pub(crate) Queue<String>);
-
-impl Default for Share {
-    fn default() -> Self {
-        Self(Queue::new(Limits::default()))
-    }
-}
-
-impl Share {
-    /// So many of the turns belong to programs that go to Rally by themselves, from now on. What is at Rally stays there
-    /// to its end.
-    pub fn reserve(&self, turns: u8) {
-        self.0.reserve(turns.into());
-    }
-}
-
-impl fmt::Debug for Share {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (running, waiting) = self.0.counts();
-        f.debug_struct("Share").field("running", &running).field("waiting", &waiting).finish()
-    }
-}
-
 /// The ways into a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ways {
@@ -77,29 +51,4 @@ pub struct Ways {
     pub https: bool,
     /// As HTTPS_PROXY.
     pub connect: bool,
-}
-
-impl Settings {
-    /// All ways and Rally's usual paths, no further servers, no authorities beside the system's, patience for half a minute, a share of its
-    /// own, and nobody who is told.
-    pub fn new(name: impl Into<String>, upstream: Origin) -> Self {
-        Self {
-            name: name.into(),
-            upstream,
-            further: Vec::new(),
-            ca_file: None,
-            no_proxy: String::new(),
-            ways: Ways::default(),
-            paths: USUAL_PATHS.map(str::to_owned).to_vec(),
-            patience: Duration::from_secs(30),
-            share: Share::default(),
-            audit: Audit::to(|_| ()),
-        }
-    }
-}
-
-impl Default for Ways {
-    fn default() -> Self {
-        Self { http: true, https: true, connect: true }
-    }
 }

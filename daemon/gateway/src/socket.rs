@@ -30,18 +30,8 @@ impl Ending {
 
 /// A connection to a tool.
 pub(crate) struct Socket {
-    stream: TcpStream,
-    ending: Ending,
-}
-
-impl Socket {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, ending: Ending::default() }
-    }
-
-    pub(crate) fn ending(&self) -> Ending {
-        self.ending.clone()
-    }
+    pub(crate) stream: TcpStream,
+    pub(crate) ending: Ending,
 }
 
 impl Drop for Socket {

@@ -14,7 +14,7 @@ use crate::key::ZSESSIONID;
 /// The header in which a server takes a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenHeader {
-    name: HeaderName,
+    pub(crate) name: HeaderName,
     scheme: Option<String>,
 }
 
@@ -26,10 +26,6 @@ impl TokenHeader {
     pub fn new(name: &str, scheme: Option<&str>) -> Option<Self> {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         Some(Self { name, scheme: scheme.map(str::to_owned) })
-    }
-
-    pub(crate) fn name(&self) -> &HeaderName {
-        &self.name
     }
 
     /// Puts a token there, in the place of all that stands there.

@@ -6,13 +6,6 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 use rally_cred_proto::{Fault, Secret};
 
-/// A token to send one request with.
-#[derive(Clone, Debug)]
-pub struct Lease {
-    /// The ZSESSIONID.
-    pub token: Secret,
-}
-
 /// The answer of [`Tokens`], on its way.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -20,9 +13,9 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Tokens: Send + Sync + 'static {
     /// A token that is valid now. Waits for a renewal, for the keyring, and for a person who signs in, but no longer than
     /// `patience`; the error says what is missing and what to do.
-    fn token(&self, patience: Duration) -> Later<'_, Result<Lease, Fault>>;
+    fn token(&self, patience: Duration) -> Later<'_, Result<Secret, Fault>>;
 
     /// Another token than this one, which Rally has refused with 401. If another is held already, that is given at once;
     /// else one renewal serves all who ask. The error says why there is none.
-    fn replace(&self, refused: &Lease, patience: Duration) -> Later<'_, Result<Lease, Fault>>;
+    fn replace(&self, refused: &Secret, patience: Duration) -> Later<'_, Result<Secret, Fault>>;
 }

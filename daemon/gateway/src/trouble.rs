@@ -32,7 +32,8 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Debug)]
 pub(crate) struct Trouble {
     status: StatusCode,
-    reason: String,
+    /// In a few words.
+    pub(crate) reason: String,
     /// The same with cause and remedy.
     words: String,
     header: Option<(HeaderName, Cow<'static, str>)>,
@@ -140,11 +141,6 @@ impl Trouble {
     pub(crate) fn closing(mut self) -> Self {
         self.is_last = true;
         self
-    }
-
-    /// The reason in a few words.
-    pub(crate) fn reason(&self) -> &str {
-        &self.reason
     }
 
     /// The answer.

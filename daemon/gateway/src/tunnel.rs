@@ -2,8 +2,6 @@
 //! Does not: let anybody in (`admit` does), or end a tunnel to Rally (`server` does).
 //! Used by: `server`.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,8 +18,9 @@ pub(crate) async fn join(
     let (mut near, mut far) = (TokioIo::new(near), far);
     match tokio::io::copy_bidirectional(&mut near, &mut far).await {
         Ok((up, down)) => {
-            tally.up.fetch_add(up, Relaxed);
-            tally.down.fetch_add(down, Relaxed);
+            let mut counts = tally.counts();
+            counts.up += up;
+            counts.down += down;
         }
         Err(_) => ending.breaks(),
     }

@@ -8,7 +8,6 @@ use std::{
     error::Error,
     fs,
     io::{self, Read},
-    iter,
     path::Path,
     pin::Pin,
     sync::Arc,
@@ -28,7 +27,7 @@ use hyper_util::{
     },
     rt::TokioIo,
 };
-use rally_cred_proto::{Fault, FaultKind, Origin, Secret, own_file, plain::plain};
+use rally_cred_proto::{Fault, FaultKind, Origin, Secret, causes, own_file, plain::plain};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
@@ -65,8 +64,8 @@ pub(crate) type Wire = MaybeHttpsStream<TokioIo<TcpStream>>;
 /// Rally or another server, as requests reach it.
 pub(crate) struct Upstream {
     pool: Pool,
-    /// The server as it stands in an address.
-    origin: String,
+    /// The server as it stands in an address: scheme, name, and port if it is not the scheme's own.
+    pub(crate) origin: String,
 }
 
 impl Upstream {
@@ -90,11 +89,6 @@ impl Upstream {
             NoAnswer::BrokenOff(error) => sort(&error, false),
             NoAnswer::Endless => Trouble::endless(),
         })
-    }
-
-    /// Scheme, name, and port if it is not the scheme's own.
-    pub(crate) fn origin(&self) -> &str {
-        &self.origin
     }
 }
 
@@ -202,20 +196,9 @@ impl Service<Uri> for Road {
 }
 
 /// What went wrong at the parent's proxy.
-#[derive(Debug)]
-struct AtProxy(BoxError);
-
-impl std::fmt::Display for AtProxy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the proxy did not connect")
-    }
-}
-
-impl Error for AtProxy {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self.0.as_ref())
-    }
-}
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy did not connect")]
+struct AtProxy(#[source] BoxError);
 
 /// The system's authorities and those of the profile. Without TLS none are needed, and a machine without any must do.
 /// May block for some milliseconds.
@@ -268,14 +251,4 @@ fn sort(error: &(dyn Error + 'static), is_connect: bool) -> Trouble {
         (false, true) => Trouble::unreachable(&last),
         (false, false) => Trouble::broken_off(&last),
     }
-}
-
-/// The error and what is behind it. `io::Error` skips the error that it wraps, so that one is unwrapped by hand.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |&error| {
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        }
-    })
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rally_cred_core::{event::Peer, loans::Loans};
-use rally_cred_gateway::{Later, Lease, Tokens};
+use rally_cred_gateway::{Later, Tokens};
 use rally_cred_proto::{
     Answer, Ask, Event, Fault, FaultKind, Reply, Secret,
     message::{Erase, Get, Target, Token, Waiting, WaitingOn},
@@ -34,7 +34,7 @@ pub(super) struct Question {
     get: Get,
     /// A token that Rally does not take.
     refused: Option<Secret>,
-    answer: oneshot::Sender<Result<Lease, Fault>>,
+    answer: oneshot::Sender<Result<Secret, Fault>>,
 }
 
 /// The way from a gateway to the broker.
@@ -47,7 +47,7 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    fn ask(&self, refused: Option<Secret>, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
+    fn ask(&self, refused: Option<Secret>, patience: Duration) -> Later<'_, Result<Secret, Fault>> {
         let target = Target { profile: Some(self.profile.clone()), ..Target::default() };
         let wait = u32::try_from(patience.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
         let get = Get { target, wait, awaits_sign_in: true, ..Get::default() };
@@ -60,16 +60,16 @@ impl Questions {
 }
 
 impl Tokens for Questions {
-    fn token(&self, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
+    fn token(&self, patience: Duration) -> Later<'_, Result<Secret, Fault>> {
         let lent = unpoisoned(&self.loans).current(clock::tick(), &self.borrower).cloned();
         match lent {
-            Some(token) => Box::pin(ready(Ok(Lease { token }))),
+            Some(token) => Box::pin(ready(Ok(token))),
             None => self.ask(None, patience),
         }
     }
 
-    fn replace(&self, refused: &Lease, patience: Duration) -> Later<'_, Result<Lease, Fault>> {
-        self.ask(Some(refused.token.clone()), patience)
+    fn replace(&self, refused: &Secret, patience: Duration) -> Later<'_, Result<Secret, Fault>> {
+        self.ask(Some(refused.clone()), patience)
     }
 }
 
@@ -95,7 +95,7 @@ async fn find(
     borrower: &str,
     get: Get,
     refused: Option<Secret>,
-) -> Result<Lease, Fault> {
+) -> Result<Secret, Fault> {
     if let Some(token) = &refused {
         let erase = Erase { target: get.target.clone(), token: Some(token.clone()), credential: None };
         reply(driver.ask(peer.clone(), Ask::Erase(erase))).await?;
@@ -109,7 +109,7 @@ async fn find(
         }
         Reply::Token(Token { token, expires_at, .. }) => {
             unpoisoned(driver.loans()).lend(clock::now(), borrower, &token, expires_at, as_of);
-            Ok(Lease { token })
+            Ok(token)
         }
         _ => Err(failed("the profile has no token")),
     }

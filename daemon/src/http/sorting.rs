@@ -2,9 +2,7 @@
 //! Does not: word it for people (`core::answer` does).
 //! Used by: `http`.
 
-use std::{error::Error, io, iter};
-
-use rally_cred_proto::plain::plain;
+use rally_cred_proto::{causes, plain::plain};
 use rustls::{CertificateError, pki_types::UnixTime};
 
 use crate::worker::Undone;
@@ -65,16 +63,6 @@ fn proxy_trouble(error: &reqwest::Error, last: &str) -> Option<ProxyTrouble> {
         None if error.is_connect() => Some(ProxyTrouble::NotAProxy(plain(last))),
         None => None,
     }
-}
-
-/// The error and its causes. `io::Error` skips the error that it wraps, so it is unwrapped by hand.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |&error| {
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        }
-    })
 }
 
 fn distrust(error: &rustls::Error) -> Distrust {

@@ -14,7 +14,7 @@ use rally_cred::{
 use rally_cred_proto::{Deadline, Fault, FaultKind, Secret, message::UnlockKeyring};
 use zeroize::Zeroizing;
 
-use crate::terminal::Terminal;
+use crate::{login::parse_secret, terminal::Terminal};
 
 /// Time for the daemon to compute a key on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30).saturating_add(GRACE);
@@ -72,8 +72,5 @@ fn read(prompt: &str, sys: &dyn Terminal) -> Result<Secret, Fault> {
         read.map_err(|err| none(&err.to_string()))?;
         line
     };
-    Secret::parse(line.trim_end_matches(['\r', '\n']).to_owned())
-        .ok()
-        .filter(|passphrase| !passphrase.expose().is_empty())
-        .ok_or_else(|| none("nothing was entered"))
+    parse_secret(&line).ok_or_else(|| none("nothing was entered"))
 }

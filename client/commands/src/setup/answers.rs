@@ -30,19 +30,6 @@ pub(super) struct Draft {
     pub(super) client_id: Option<String>,
 }
 
-/// What the profile is to be like.
-pub(super) struct Answers {
-    pub(super) base_url: String,
-    /// `None` where a program gives the tokens.
-    pub(super) client: Option<OAuthClient>,
-}
-
-/// What the OAuth client in Rally is like.
-pub(super) struct OAuthClient {
-    pub(super) client_id: String,
-    pub(super) callback: String,
-}
-
 impl Draft {
     /// The command that begins with these answers.
     pub(super) fn command(&self, profile: &str, is_default: bool) -> Command {
@@ -90,7 +77,8 @@ pub(super) fn check_before(
     }
 }
 
-/// Asks what no flag has answered.
+/// Asks what no flag has answered: Rally's address, which it returns, and for `draft` the OAuth client, unless a program
+/// gives the tokens.
 pub(super) fn ask(
     interview: &mut Interview<'_, '_>,
     draft: &mut Draft,
@@ -98,7 +86,7 @@ pub(super) fn ask(
     config: &ConfigText,
     profile: &str,
     sys: &dyn System,
-) -> Result<Answers, Fault> {
+) -> Result<String, Fault> {
     let proposal = config.value(profile, "base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
     let judge_base_url = |answer: &str| {
         let answer = answer.trim_end_matches('/');
@@ -114,11 +102,10 @@ pub(super) fn ask(
     )?;
     draft.base_url = Some(base_url.clone());
 
-    let client = match config.has_program(profile) {
-        true => None,
-        false => Some(ask_client(interview, draft, options, config, profile, &base_url, sys)?),
-    };
-    Ok(Answers { base_url, client })
+    if !config.has_program(profile) {
+        ask_client(interview, draft, options, config, profile, &base_url, sys)?;
+    }
+    Ok(base_url)
 }
 
 fn ask_client(
@@ -129,7 +116,7 @@ fn ask_client(
     profile: &str,
     base_url: &str,
     sys: &dyn System,
-) -> Result<OAuthClient, Fault> {
+) -> Result<(), Fault> {
     let known = |key: &str| config.value(profile, key);
     let old = known("redirect_uri");
     let judge_callback = |answer: &str| {
@@ -166,8 +153,8 @@ fn ask_client(
         known("client_id"),
         &judge_client_id,
     )?;
-    draft.client_id = Some(client_id.clone());
-    Ok(OAuthClient { client_id, callback })
+    draft.client_id = Some(client_id);
+    Ok(())
 }
 
 /// Where the OAuth client is made, and who can make it.

@@ -22,18 +22,13 @@ pub(super) fn run(json: bool, sys: &dyn Terminal, output: &mut Output<'_>) -> Re
             audit.push(Decision::of_texts(texts));
         }
     });
-    match (asked, json) {
-        (Ok(()), true) => output.answer_json(&Shown { audit })?,
-        (Ok(()), false) if audit.is_empty() => {
-            output.tell("nobody has asked for a token since the daemon started\n")?;
-        }
-        (Ok(()), false) => output.tell(audit.iter().map(line).collect::<String>())?,
-        (Err(fault), is_json) => {
-            if is_json {
-                output.answer_json_fault(&fault)?;
-            }
-            return Err(fault);
-        }
+    output.or_json_fault(asked, json)?;
+    if json {
+        output.answer_json(&Shown { audit })?;
+    } else if audit.is_empty() {
+        output.tell("nobody has asked for a token since the daemon started\n")?;
+    } else {
+        output.tell(audit.iter().map(line).collect::<String>())?;
     }
     Ok(0)
 }

@@ -3,6 +3,7 @@
 //! Used by: `guard`, of which this is a part.
 
 use hyper::{StatusCode, http::request::Parts};
+use rally_cred_proto::causes;
 
 /// The method of a request that stands in the place of a refused one ([`Malformed::stand_in`]).
 pub(super) const STAND_IN: &str = "REFUSED";
@@ -114,15 +115,7 @@ impl Malformed {
 
     /// Why a body broke off, if it did so because it was refused.
     pub(crate) fn in_error(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            if let Some(malformed) = inner.and_then(|inner| inner.downcast_ref::<Refused>()) {
-                return Some(malformed.0);
-            }
-            next = error.source();
-        }
-        None
+        causes(error).find_map(|cause| cause.downcast_ref::<Refused>()).map(|refused| refused.0)
     }
 }
 

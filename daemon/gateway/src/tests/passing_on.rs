@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::world::{End, World};
-use crate::{Share, queue::Queue, turns::Limits};
+use crate::{Share, turns::Limits};
 
 #[tokio::test]
 async fn a_tool_shows_the_local_key_and_rally_sees_the_live_token() {
@@ -222,7 +222,7 @@ async fn refs_lead_back_to_the_gateway_wherever_the_tool_would_follow_them() {
 
 #[tokio::test]
 async fn more_requests_than_rally_serves_of_a_user_wait_for_their_turn_and_a_storm_is_told_to_come_later() {
-    let share = Share(Queue::new(Limits { at_once: 1, waiting: 1 }));
+    let share = Share::new(Limits { at_once: 1, waiting: 1 });
     let world = World::with(1, |settings| settings.share = share.clone()).await;
     let other = World::with(1, |settings| {
         settings.name = "other".to_owned();

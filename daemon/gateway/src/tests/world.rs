@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Gateway, Identity, Later, Lease, Settings, Tokens};
+use crate::{Audit, Gateway, Identity, Later, Settings, Share, Tokens, Ways};
 
 /// How long a test waits for what must come; only one that fails waits so long.
 pub(super) const SOON: Duration = Duration::from_secs(20);
@@ -34,8 +34,8 @@ impl Purse {
         *self.current.lock().unwrap() - 1
     }
 
-    fn lease(number: u32) -> Lease {
-        Lease { token: Secret::parse(format!("token-{number}")).unwrap() }
+    fn numbered(number: u32) -> Secret {
+        Secret::parse(format!("token-{number}")).unwrap()
     }
 
     fn sign_in_needed() -> Fault {
@@ -44,21 +44,21 @@ impl Purse {
 }
 
 impl Tokens for Purse {
-    fn token(&self, _patience: Duration) -> Later<'_, Result<Lease, Fault>> {
+    fn token(&self, _patience: Duration) -> Later<'_, Result<Secret, Fault>> {
         Box::pin(async {
             let current = *self.current.lock().unwrap();
-            if current > self.most { Err(Self::sign_in_needed()) } else { Ok(Self::lease(current)) }
+            if current > self.most { Err(Self::sign_in_needed()) } else { Ok(Self::numbered(current)) }
         })
     }
 
-    fn replace(&self, refused: &Lease, _patience: Duration) -> Later<'_, Result<Lease, Fault>> {
+    fn replace(&self, refused: &Secret, _patience: Duration) -> Later<'_, Result<Secret, Fault>> {
         let refused = refused.clone();
         Box::pin(async move {
             let mut current = self.current.lock().unwrap();
-            if Self::lease(*current).token.matches(&refused.token) {
+            if Self::numbered(*current).matches(&refused) {
                 *current += 1;
             }
-            if *current > self.most { Err(Self::sign_in_needed()) } else { Ok(Self::lease(*current)) }
+            if *current > self.most { Err(Self::sign_in_needed()) } else { Ok(Self::numbered(*current)) }
         })
     }
 }
@@ -95,7 +95,18 @@ impl World {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let purse = Arc::new(Purse { current: Mutex::new(1), most });
-        let mut settings = Settings::new("test", upstream);
+        let mut settings = Settings {
+            name: "test".to_owned(),
+            upstream,
+            further: Vec::new(),
+            ca_file: None,
+            no_proxy: String::new(),
+            ways: Ways { http: true, https: true, connect: true },
+            paths: ["/slm/", "/analytics/", "/apps/"].map(str::to_owned).to_vec(),
+            patience: Duration::from_secs(30),
+            share: Share::default(),
+            audit: Audit::to(|_| ()),
+        };
         change(&mut settings);
         let further = settings.further.iter().map(|further| further.origin.host());
         let hosts: Vec<_> = iter::once(settings.upstream.host()).chain(further).collect();

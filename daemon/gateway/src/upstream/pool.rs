@@ -35,7 +35,7 @@ use tokio::{
 use tower_service::Service;
 
 use crate::{
-    replay::Attempt,
+    replay::{Attempt, longer},
     trouble::BoxError,
     upstream::{ALIVE_EVERY, READY_IN, Road, Wire},
 };
@@ -409,13 +409,6 @@ impl Body for Inflow {
 
     fn size_hint(&self) -> SizeHint {
         let ahead = self.ahead.iter().flatten().filter_map(Frame::data_ref);
-        let ahead = ahead.map(Bytes::len).sum::<usize>();
-        let rest = self.body.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + ahead as u64);
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper + ahead as u64);
-        }
-        hint
+        longer(&self.body.size_hint(), ahead.map(Bytes::len).sum())
     }
 }
