@@ -47,7 +47,34 @@ impl Ended {
     /// Ends the test unless the exit code is 0.
     #[track_caller]
     pub fn succeeded(self) -> Self {
-        assert_eq!(self.code, Some(0), "{self:?}");
+        self.ended_with(0)
+    }
+
+    /// Ends the test unless this is the exit code.
+    #[track_caller]
+    pub fn ended_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+
+    /// The same, and it has given out nothing.
+    #[track_caller]
+    pub fn refused(self, code: i32) -> Self {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{self:?}");
+        self
+    }
+
+    /// Ends the test unless this stands on standard error.
+    #[track_caller]
+    pub fn told(self, text: impl AsRef<str>) -> Self {
+        assert!(self.stderr.contains(text.as_ref()), "no {:?} in {self:?}", text.as_ref());
+        self
+    }
+
+    /// Ends the test unless this stands on standard output.
+    #[track_caller]
+    pub fn showed(self, text: impl AsRef<str>) -> Self {
+        assert!(self.stdout.contains(text.as_ref()), "no {:?} in {self:?}", text.as_ref());
         self
     }
 

@@ -110,8 +110,7 @@ fn a_token_is_had_over_an_input_that_nobody_closes() {
         let ended = with_open_input(&world, "get --format token --wait 3s", &request);
         assert_eq!((ended.code, &ended.stdout), (Some(0), &token), "{request}: {ended:?}");
     }
-    let foreign = with_open_input(&world, "get --format token", "url=https://example.com\n\n");
-    assert_eq!((foreign.code, foreign.stdout.as_str()), (Some(1), ""), "{foreign:?}");
+    with_open_input(&world, "get --format token", "url=https://example.com\n\n").refused(1);
     // A request that git or a build tool begins, and one that they always write, is waited for, and for no longer.
     for (line, input) in [
         ("get --wait 1s", ""),
@@ -133,6 +132,5 @@ fn where_several_servers_could_be_meant_no_token_is_given_on_a_guess() {
     world.configure(&format!("{}{second}", world::profile_for(&sandbox)));
     let _daemon = world.start_daemon();
     sign_in(&world, &sandbox);
-    let ended = with_open_input(&world, "get --format token --wait 2s", "");
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(5), ""), "{ended:?}");
+    with_open_input(&world, "get --format token --wait 2s", "").refused(5);
 }

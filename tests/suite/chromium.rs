@@ -182,8 +182,7 @@ fn a_failed_sign_in_says_what_failed_why_and_what_helps() {
     stage.browser.wait_for_page("Authorization Request - Rally sandbox");
     stage.browser.press("Allow Access");
     let text = stage.wait_for("Sign-in failed", "failed");
-    let ended = login.end();
-    assert_eq!(ended.code, Some(4));
+    let ended = login.end().ended_with(4);
     // The page and the terminal say the same.
     let what = ended.stderr.lines().last().unwrap().trim_start().trim_start_matches("try: ");
     assert!(text.contains(what) && text.contains("Try"), "{what} is not in {text}");
@@ -363,8 +362,7 @@ fn a_page_that_knows_the_state_can_neither_use_it_up_across_sites_nor_by_a_name_
 #[test]
 fn a_tab_that_was_left_until_its_sign_in_expired_does_no_harm_to_the_next_one() {
     let stage = Stage::new();
-    let late = stage.begin(&["--timeout", "1s"]).end();
-    assert_eq!(late.code, Some(5), "{late:?}");
+    stage.begin(&["--timeout", "1s"]).end().ended_with(5);
     // Nobody listens any more: the browser's own page says so.
     stage.browser.press("Allow Access");
     stage.browser.wait_for_nobody("localhost");

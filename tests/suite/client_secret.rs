@@ -43,9 +43,8 @@ fn a_command_gives_the_secret_to_login_and_to_renewals_and_nobody_else_sees_it()
     // One that fails is named, without its words.
     world.configure(&of("[\"sh\", \"-c\", \"echo canary-word; exit 3\"]"));
     world.client(&["daemon", "reload"], "").succeeded();
-    let login = world.client(&["login", "--force"], "");
-    assert_eq!(login.code, Some(1), "{login:?}");
-    assert!(login.stderr.contains("why: sh ended with exit status: 3"), "{login:?}");
+    let login =
+        world.client(&["login", "--force"], "").ended_with(1).told("why: sh ended with exit status: 3");
     assert!(!format!("{login:?}{}", world.log()).contains("canary"));
 }
 
@@ -56,13 +55,10 @@ fn a_file_gives_the_secret_to_a_daemon_that_a_client_starts_on_a_machine_without
     let path = world.path("secret");
     fs::write(&path, SECRET).unwrap();
     world.set("RALLY_CRED_CLIENT_SECRET_FILE", path.display());
-    let login = world.client(&["login"], "").succeeded();
-    assert!(login.stderr.contains("no keyring answers"), "{login:?}");
+    let login = world.client(&["login"], "").succeeded().told("no keyring answers");
     assert!(!format!("{login:?}{}", world.log()).contains(SECRET));
 
     world::set_mode(&path, 0o666);
     world.client(&["daemon", "restart"], "").succeeded();
-    let login = world.client(&["login"], "");
-    assert_eq!(login.code, Some(1), "{login:?}");
-    assert!(login.stderr.contains("others may write to it"), "{login:?}");
+    world.client(&["login"], "").ended_with(1).told("others may write to it");
 }

@@ -123,8 +123,7 @@ fn callers_in_the_background_are_refused_at_once_with_one_notification_for_all()
     let desktop = desktop(&bus);
     let (_sandbox, world, _daemon) = world_on(Some(&bus), "confirm = \"new\"\n");
     for _ in 0..5 {
-        let refused = get(&world, "never");
-        assert_eq!((refused.code, refused.stdout.as_str()), (Some(3), ""));
+        let refused = get(&world, "never").refused(3);
         assert_eq!(refused.remedy(), "press Allow in the notification, then ask again");
     }
     let id = asked(&desktop, this().to_str().unwrap());
@@ -149,9 +148,7 @@ fn nothing_but_a_button_of_the_question_itself_lets_a_program_in() {
         let id = asked(&desktop, this().to_str().unwrap());
         act(&desktop, id);
         desktop.dismiss(id);
-        let refused = waiting.end();
-        assert_eq!((refused.code, refused.stdout.as_str()), (Some(3), ""), "{refused:?}");
-        assert!(refused.stderr.contains("the notification was closed without an answer"), "{refused:?}");
+        waiting.end().refused(3).told("the notification was closed without an answer");
     }
     assert_eq!(desktop.calls(), []);
 }
@@ -159,9 +156,7 @@ fn nothing_but_a_button_of_the_question_itself_lets_a_program_in() {
 #[test]
 fn where_no_notification_can_be_shown_whoever_waits_is_told_so() {
     let (_sandbox, world, _daemon) = world_on(None, "confirm = \"new\"\n");
-    let refused = get(&world, "always");
-    assert_eq!(refused.code, Some(3), "{refused:?}");
-    assert!(refused.stderr.contains("\n  why: "), "{refused:?}");
+    get(&world, "always").ended_with(3).told("\n  why: ");
     assert_eq!(get(&world, "never").code, Some(3));
 }
 

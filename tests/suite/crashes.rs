@@ -70,9 +70,7 @@ impl Scene {
 
     /// Nothing is left to serve, which is said plainly; a sign-in without the client secret heals it.
     fn expect_sign_in_needed(&self) {
-        let got = self.world.get();
-        assert_eq!((got.code, got.stdout.as_str()), (Some(3), ""), "{got:?}");
-        assert!(got.stderr.contains("try: rally-cred login"), "{got:?}");
+        self.world.get().refused(3).told("try: rally-cred login");
         self.world.client(&["login"], "").succeeded();
         assert_eq!(self.served(), newest_token(&self.sandbox));
         self.expect_renewable();
@@ -144,8 +142,7 @@ fn a_crash_while_a_person_is_asked_leaves_the_old_grant_and_a_free_port() {
     let login = scene.world.start("rally-cred", &["login", "--force"]);
     wait_until(|| opened(&scene.world).len() == 2);
     scene.crash();
-    let ended = login.end();
-    assert_eq!(ended.code, Some(6), "{ended:?}");
+    login.end().ended_with(6);
     scene.restart();
     assert_eq!(scene.served(), old);
     scene.expect_renewable();

@@ -130,8 +130,9 @@ fn a_program_without_a_gateway_has_its_share_of_the_turns_while_it_runs() {
     let mut alone = world.start("rally-cred", &share);
     assert_eq!(alone.next_line_of_stdout().as_deref(), Some("started"));
     assert!(world.client(&["status"], "").stdout.contains("turns    10 of Rally's 12 are held by programs"));
-    let refused = world.client(&["exec", "--requests", "2", "--", "true"], "");
-    assert!(refused.stderr.contains("Rally serves 12 of a user, and 1 of them are free"), "{refused:?}");
+    world
+        .client(&["exec", "--requests", "2", "--", "true"], "")
+        .told("Rally serves 12 of a user, and 1 of them are free");
 
     sandbox.fault(Endpoint::User, Fault::Hang, None);
     let before = sandbox.counters().user_lookups;
@@ -248,8 +249,7 @@ fn signals_go_to_the_program_and_its_exit_code_is_the_commands() {
     assert_eq!(tool.wait().code(), Some(7));
     assert_eq!(world.client(&gateway("exit 99"), "").code, Some(99));
     assert_eq!(world.client(&gateway("kill -TERM $$"), "").code, Some(143));
-    let missing = world.client(&["gateway", "--", "no-such-program"], "");
-    assert_eq!(missing.code, Some(127), "{missing:?}");
+    world.client(&["gateway", "--", "no-such-program"], "").ended_with(127);
 }
 
 #[test]
@@ -329,7 +329,6 @@ fn a_taken_port_is_one_clear_fault() {
     let port = taken.local_addr().unwrap().port();
     world.configure(&format!("{}[gateway.mcp]\nport = {port}\n", world::profile_for(&sandbox)));
     world.client(&["daemon", "reload"], "").succeeded();
-    let told = world.client(&["gateway", "show", "mcp"], "");
-    assert!(told.stderr.contains(&format!("port {port} of gateway mcp is taken")), "{told:?}");
+    world.client(&["gateway", "show", "mcp"], "").told(format!("port {port} of gateway mcp is taken"));
     assert!(world.client(&["status"], "").stdout.contains("is taken"));
 }

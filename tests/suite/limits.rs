@@ -51,8 +51,7 @@ fn at_the_users_limit_of_processes_the_daemon_says_so_and_goes_on_when_there_is_
     assert!(refused.stderr.contains("no more threads for this user"), "{refused:?}");
     let status = as_user(&["rally-cred", "status"], "").stdout;
     assert!(status.contains(&format!("(process {})", daemon.0.id())), "{status}");
-    let checked = as_user(&["rally-cred", "doctor"], "");
-    assert!(checked.stdout.contains("no more threads for this user"), "{checked:?}");
+    as_user(&["rally-cred", "doctor"], "").showed("no more threads for this user");
 
     limit(&world, &in_world, &daemon, "--nproc=4096:");
     log_in(&world, &in_world, &sandbox).succeeded();

@@ -96,14 +96,15 @@ fn a_daemon_that_cannot_notice_is_found_by_its_lock_told_and_ended() {
     // It notices nothing while it is stopped.
     daemon.signal("STOP");
     fs::remove_file(world.path("run/rally-cred/agent.sock")).unwrap();
-    let status = world.client(&["status"], "");
-    assert_eq!(status.code, Some(6), "{status:?}");
-    assert!(status.stderr.contains(&format!("the daemon, process {pid}, cannot be reached")), "{status:?}");
-    assert!(status.stderr.contains("try: rally-cred daemon restart"), "{status:?}");
-    let checked = world.client(&["doctor", "--no-autostart"], "");
-    assert!(checked.stdout.contains(&format!("the daemon, process {pid}, cannot be reached")), "{checked:?}");
-    let started = world.client(&["daemon", "start"], "");
-    assert!(started.stderr.contains(&format!("process {pid} ")), "{started:?}");
+    world
+        .client(&["status"], "")
+        .ended_with(6)
+        .told(format!("the daemon, process {pid}, cannot be reached"))
+        .told("try: rally-cred daemon restart");
+    world
+        .client(&["doctor", "--no-autostart"], "")
+        .showed(format!("the daemon, process {pid}, cannot be reached"));
+    world.client(&["daemon", "start"], "").told(format!("process {pid} "));
     let mut restart = world.start("rally-cred", &["daemon", "restart"]);
     daemon.signal("CONT");
     assert!(restart.wait().success());

@@ -104,8 +104,7 @@ fn a_migration_that_was_interrupted_loses_nothing_and_is_run_again() {
     scene.migrate(&["--from", "os", "--to", "file"]);
     assert!(scene.in_keyring().is_empty());
     scene.expect_served();
-    let again = scene.world.client(&["keyring", "migrate", "--to", "file"], "");
-    assert!(again.stderr.contains("tokens are kept there already"), "{again:?}");
+    scene.world.client(&["keyring", "migrate", "--to", "file"], "").told("tokens are kept there already");
 }
 
 #[test]
@@ -113,9 +112,11 @@ fn where_the_new_place_cannot_be_used_nothing_is_changed() {
     let scene = Scene::with_key("");
     let before = scene.world.config();
     fs::write(scene.world.path("the-key"), "short").unwrap();
-    let failed = scene.world.client(&["keyring", "migrate", "--to", "file"], "");
-    assert_eq!(failed.code, Some(7), "{failed:?}");
-    assert!(failed.stderr.contains("it has fewer than 32 bytes"), "{failed:?}");
+    scene
+        .world
+        .client(&["keyring", "migrate", "--to", "file"], "")
+        .ended_with(7)
+        .told("it has fewer than 32 bytes");
     for (place, told) in [("memory", "no such place"), ("nowhere", "no such place"), ("os", "there already")]
     {
         let refused = scene.world.client(&["keyring", "migrate", "--to", place], "");
@@ -139,8 +140,7 @@ fn a_passphrase_opens_the_encrypted_files_until_the_daemon_ends() {
     sign_in(&world, &sandbox);
     daemon.kill();
     let _daemon = world.start_daemon();
-    let wrong = unlock("wrong");
-    assert!(wrong.code == Some(7) && wrong.stderr.contains("not the passphrase"), "{wrong:?}");
+    unlock("wrong").ended_with(7).told("not the passphrase");
     // From a descriptor, as docs/reference.md has it.
     fs::write(world.path("passphrase"), "right\n").unwrap();
     let line = format!("exec 3<{}; rally-cred unlock <&3", world.path("passphrase").display());

@@ -153,8 +153,7 @@ fn the_right_password_of_a_proxy_is_given_and_shown_nowhere() {
     sign_in(&world, &sandbox).succeeded();
     let doctor = world.client(&["doctor", "--report", "report.txt"], "");
     let report = fs::read_to_string(world.path("report.txt")).unwrap();
-    let status = world.client(&["status", "--json"], "");
-    assert!(status.stdout.contains(&format!("http://…@{}", proxy.address())), "{status:?}");
+    let status = world.client(&["status", "--json"], "").showed(format!("http://…@{}", proxy.address()));
     assert!(!format!("{doctor:?} {status:?} {report} {}", world.log()).contains(PASSWORD));
 }
 

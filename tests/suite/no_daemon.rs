@@ -114,18 +114,15 @@ pub(crate) fn without_access_token(record: &str) -> String {
 #[test]
 fn what_keeps_it_from_answering_is_told_as_by_a_daemon_that_runs() {
     let (_sandbox, mut world) = with_browser();
-    let nobody = world.client(&TOKEN, "");
-    assert_eq!((nobody.code, nobody.stdout.as_str()), (Some(3), ""), "{nobody:?}");
+    world.client(&TOKEN, "").refused(3);
     world.configure("nonsense = 1\n");
-    let broken = world.client(&TOKEN, "");
-    assert_eq!(broken.code, Some(1), "{broken:?}");
-    assert!(broken.stderr.contains("nonsense"), "{broken:?}");
+    world.client(&TOKEN, "").ended_with(1).told("nonsense");
     world.set("RALLY_CRED_SIGN_IN_FILE", "sign-in");
-    let relative = world.client(&TOKEN, "");
-    assert!(relative.stderr.contains("RALLY_CRED_SIGN_IN_FILE is not an absolute path"), "{relative:?}");
-    let by_hand = world.run("rally-credd", &["--only-client"], "");
-    assert_eq!(by_hand.code, Some(1));
-    assert!(by_hand.stderr.contains("standard input is no connection of a client"), "{by_hand:?}");
+    world.client(&TOKEN, "").told("RALLY_CRED_SIGN_IN_FILE is not an absolute path");
+    world
+        .run("rally-credd", &["--only-client"], "")
+        .ended_with(1)
+        .told("standard input is no connection of a client");
 }
 
 #[test]
@@ -135,7 +132,5 @@ fn a_sign_in_file_that_others_may_write_to_is_not_believed() {
     world.configure(&format!("keyring = \"memory\"\n{}", world::profile_for(&sandbox)));
     handed_in(&sandbox, &mut world);
     fs::set_permissions(world.path("sign-in"), fs::Permissions::from_mode(0o666)).unwrap();
-    let got = world.client(&TOKEN, "");
-    assert_eq!((got.code, got.stdout.as_str()), (Some(7), ""), "{got:?}");
-    assert!(got.stderr.contains("others may write to it"), "{got:?}");
+    world.client(&TOKEN, "").refused(7).told("others may write to it");
 }

@@ -229,8 +229,7 @@ fn what_rally_says_steers_no_terminal_log_or_page() {
     let token = world.token();
     sandbox.revoke_all();
     world.reject(sandbox.base_url(), &token);
-    let got = world.client(&["get", "--interactive", "never"], "");
-    assert_eq!(got.code, Some(3), "{got:?}");
+    let got = world.client(&["get", "--interactive", "never"], "").ended_with(3);
     check_ended("a get", &got);
     check("the log", &world.log());
 }

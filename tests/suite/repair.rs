@@ -145,8 +145,7 @@ fn where_the_key_of_the_files_is_damaged_or_gone_they_stay_until_all_are_moved_a
     }
     fs::write(scene.path("key"), r#"{"v":2}"#).unwrap();
     let daemon = scene.world.start_daemon();
-    let later = repair(&scene.world, &["--yes"]).succeeded();
-    assert!(later.stdout.contains("key: of a later version"), "{later:?}");
+    repair(&scene.world, &["--yes"]).succeeded().showed("key: of a later version");
     assert_eq!(fs::read(scene.path("token%3Adefault")).unwrap(), token);
     drop(daemon);
     fs::write(scene.path("key"), "{}").unwrap();
@@ -172,8 +171,7 @@ fn nothing_is_called_damaged_because_the_key_is_another_one() {
     let scene = Files::new();
     fs::write(scene.world.path("the-key"), [8; 32]).unwrap();
     let _daemon = scene.world.start_daemon();
-    let refused = repair(&scene.world, &["--yes"]);
-    assert!(refused.code == Some(7) && refused.stderr.contains("the-key is not the key"), "{refused:?}");
+    repair(&scene.world, &["--yes"]).ended_with(7).told("the-key is not the key");
     assert!(!scene.path("damaged").exists());
 }
 

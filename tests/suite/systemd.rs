@@ -221,9 +221,7 @@ fn a_socket_that_others_could_use_or_that_clients_do_not_come_to_is_refused() {
         let waiting = ask(&manager.world, GET);
         let daemon = manager.start("--idle-exit 1s");
         assert_eq!(result(waiting)["kind"], "failed");
-        let ended = daemon.end();
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.stderr.contains(why), "{ended:?}");
+        daemon.end().ended_with(1).told(why);
     };
     let set_mode = |path: PathBuf, mode| {
         set_mode(path, mode);
@@ -265,8 +263,7 @@ fn clients_of_a_service_manager_with_two_sockets_are_told_that_they_are_too_many
     command.stdin(OwnedFd::from(manager.listener.try_clone().unwrap())).stdout(OwnedFd::from(other));
     let daemon = Running(command.stderr(Stdio::piped()).spawn().unwrap());
     assert_eq!(result(waiting)["kind"], "failed");
-    let ended = daemon.end();
-    assert!(ended.stderr.contains("there is more than one for clients"), "{ended:?}");
+    daemon.end().told("there is more than one for clients");
 }
 
 #[test]
@@ -274,8 +271,7 @@ fn clients_that_wait_for_a_daemon_that_cannot_start_are_told_why() {
     let manager = Manager::new();
     manager.world.configure("[profile.default]\nclient = \"x\"\n");
     let waiting = [ask(&manager.world, GET), ask(&manager.world, GET)];
-    let ended = manager.start("").end();
-    assert_eq!(ended.code, Some(1), "{ended:?}");
+    manager.start("").end().ended_with(1);
     for stream in waiting {
         assert_eq!(result(stream)["kind"], "config_broken");
     }
@@ -397,8 +393,7 @@ fn systemds_own_tool_passes_the_socket_on() {
     fs::create_dir(world.path("run/rally-cred")).unwrap();
     set_mode(world.path("run/rally-cred"), 0o700);
     let mut daemon = activate(&world, &[], "--idle-exit 1s");
-    let status = world.client(&["status", "--json"], "");
-    assert!(status.stdout.contains(&format!("\"pid\":{}", daemon.0.id())), "{status:?}");
+    world.client(&["status", "--json"], "").showed(format!("\"pid\":{}", daemon.0.id()));
     daemon.wait_for_line("nothing to do");
     assert!(daemon.wait().success());
     fs::remove_file(socket(&world)).unwrap();
@@ -463,8 +458,9 @@ fn the_daemon_that_systemd_starts_has_the_proxy_that_setup_was_run_with_to_the_l
     let proxy = "HTTPS_PROXY=http://me:canary%40@proxy.example.com:3128";
     let spared = r#"NO_PROXY=a,"b",c\d,100%h"#;
     // There is no client secret, so the sign-in at the end comes to nothing.
-    let setup = manager.run("env", &[proxy, spared, &program, "setup", "--network", "yes", "--units", "yes"]);
-    assert!(setup.stdout.contains("network.conf"), "{setup:?}");
+    let setup = manager
+        .run("env", &[proxy, spared, &program, "setup", "--network", "yes", "--units", "yes"])
+        .showed("network.conf");
     let status = manager.run("rally-cred", &["status", "--json"]);
     let status = status.json();
     assert_eq!(status["network"]["HTTPS_PROXY"], "http://…@proxy.example.com:3128", "{setup:?} {status:#}");
@@ -521,8 +517,7 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
 
     // Started with a broken file, it tells whoever waits, and is not started over and over.
     done(&["stop", "rally-cred.service"]);
-    let told = manager.run("rally-cred", &["status"]);
-    assert!(told.code == Some(1) && told.stderr.contains("config.toml"), "{told:?}");
+    manager.run("rally-cred", &["status"]).ended_with(1).told("config.toml");
     assert_eq!([manager.property("Result"), manager.property("NRestarts")], ["exit-code", "0"]);
     fs::write(&path, &config).unwrap();
     let second = served_by();

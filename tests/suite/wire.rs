@@ -126,9 +126,10 @@ fn a_socket_folder_that_others_can_enter_is_refused_by_name() {
     let (_sandbox, world, _daemon) = signed_in();
     let folder = world.path("run/rally-cred");
     set_mode(&folder, 0o755);
-    let got = world.client(&["get", "--format", "token"], "");
-    assert_eq!(got.code, Some(1), "{got:?}");
-    assert!(got.stderr.contains(&format!("chmod 700 {}", folder.display())), "{got:?}");
+    world
+        .client(&["get", "--format", "token"], "")
+        .ended_with(1)
+        .told(format!("chmod 700 {}", folder.display()));
     set_mode(&folder, 0o700);
     assert_still_serving(&world);
 }
@@ -286,9 +287,10 @@ fn a_pipe_on_a_client_that_starts_a_daemon_closes_at_once() {
 #[test]
 fn no_autostart_starts_nothing() {
     let (_sandbox, world) = with_browser();
-    let got = world.client(&["get", "--no-autostart", "--format", "token"], "");
-    assert_eq!(got.code, Some(6), "{got:?}");
-    assert!(got.stderr.contains("rally-cred daemon start"), "{got:?}");
+    world
+        .client(&["get", "--no-autostart", "--format", "token"], "")
+        .ended_with(6)
+        .told("rally-cred daemon start");
     assert!(!world.path("run/rally-cred/agent.sock").exists());
 }
 
@@ -296,10 +298,6 @@ fn no_autostart_starts_nothing() {
 fn a_broken_config_file_is_told_by_the_client_that_started_the_daemon() {
     let world = World::new();
     world.configure("[profile.default]\nclient = \"x\"\n");
-    let got = world.client(&["login"], "");
-    assert_eq!(got.code, Some(1), "{got:?}");
-    assert!(got.stderr.contains("config.toml, line 2") && got.stderr.contains("client"), "{got:?}");
-    let checked = world.client(&["config", "check"], "");
-    assert_eq!(checked.code, Some(1), "{checked:?}");
-    assert!(checked.stderr.contains("line 2"), "{checked:?}");
+    world.client(&["login"], "").ended_with(1).told("config.toml, line 2").told("client");
+    world.client(&["config", "check"], "").ended_with(1).told("line 2");
 }
