@@ -39,9 +39,7 @@ fn fewer_than_fifty_lines_of_python_speak_the_socket_protocol() {
     python(&world, &["unknown"]).refused(1);
 
     // The other places where the socket may be.
-    world
-        .set("RALLY_CRED_SOCKET", world.path("run/rally-cred/agent.sock").display())
-        .unset("XDG_RUNTIME_DIR");
+    world.set("RALLY_CRED_SOCKET", world.socket().display()).unset("XDG_RUNTIME_DIR");
     assert_eq!(python(&world, &[]).stdout, token);
 
     let folder = world.path("run/rally-cred");

@@ -124,8 +124,7 @@ fn the_forwarded_socket_is_there_while_its_section_is_and_comes_again_if_it_is_r
     let with = format!("{without}[forward]\nprofiles = [\"default\"]\n");
     let socket = world.path("run/rally-cred/forward.sock");
     let reload = |config: &str| {
-        world.configure(config);
-        world.client(&["daemon", "reload"], "").succeeded();
+        world.reconfigure(config);
     };
     let expect_served = || {
         while UnixStream::connect(&socket).is_err() {}
@@ -199,7 +198,7 @@ fn a_host_without_any_configuration_gets_the_near_sides_token_and_can_do_nothing
     let stored = far
         .run(&["rally-cred", "store"], &question(&sandbox).replace("\n\n", "\nusername=a\npassword=b\n\n"));
     assert_eq!(stored, Ended::in_silence());
-    assert!(!far.world.path("run/rally-cred/agent.sock").exists(), "nothing was started there");
+    assert!(!far.world.socket().exists(), "nothing was started there");
     drop(forward);
 }
 
@@ -257,7 +256,7 @@ fn a_near_side_that_is_gone_is_named_with_the_command_that_brings_it_back() {
     gone_in_the_end(&far).told(&expected);
     first.kill();
     gone_in_the_end(&far).told(&expected);
-    assert!(!far.world.path("run/rally-cred/agent.sock").exists(), "nothing was started there");
+    assert!(!far.world.socket().exists(), "nothing was started there");
     // Whoever has sign-ins of their own there is not kept from them.
     fs::create_dir_all(far.world.path("config/rally-cred")).unwrap();
     far.world.configure(OWN);

@@ -186,8 +186,7 @@ fn a_further_server_of_the_profile_gets_the_live_token_through_the_proxy_in_its_
     let origin = further.base_url();
     let also =
         format!("[[profile.default.also]]\norigin = \"{origin}\"\nheader = \"Authorization: Bearer\"\n");
-    stage.world.configure(&format!("{config}{also}"));
-    stage.world.client(&["daemon", "reload"], "").succeeded();
+    stage.world.reconfigure(&format!("{config}{also}"));
     stage.world.set("SERVER", origin);
     stage.world.set("NO_PROXY", "127.0.0.1,localhost");
     let mut tool = start(&stage.world, &["gateway"]);
@@ -287,8 +286,7 @@ fn a_tool_that_was_started_before_the_sign_in_is_served_after_it() {
 #[test]
 fn a_gateway_of_the_config_file_has_the_same_port_and_key_after_a_restart_and_goes_with_its_entry() {
     let (sandbox, world, _keyring, daemon) = signed_in_with_keyring();
-    world.configure(&format!("{}[gateway.mcp]\nmode = \"http\"\n", world::profile_for(&sandbox)));
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&format!("{}[gateway.mcp]\nmode = \"http\"\n", world::profile_for(&sandbox)));
     let before = shown(&world, "mcp");
     // From 32768 up, a connection of another program could take it while no daemon runs.
     assert!(before["port"].as_u64() < Some(32768), "{before}");
@@ -305,16 +303,14 @@ fn a_gateway_of_the_config_file_has_the_same_port_and_key_after_a_restart_and_go
     let revoked = shown(&world, "mcp");
     assert_eq!((revoked["port"] == before["port"], revoked["key"] == before["key"]), (true, false));
     assert_eq!(ask_once(&world, &port_of(&before), key), "401");
-    world.configure_for(&sandbox);
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&world::profile_for(&sandbox));
     assert_eq!(ask_once(&world, &port_of(&before), key), "000");
 }
 
 #[test]
 fn a_gateway_that_is_closed_and_opened_at_once_finds_its_port_free() {
     let (sandbox, world, _daemon) = signed_in();
-    world.configure(&format!("{}[gateway.mcp]\n", world::profile_for(&sandbox)));
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&format!("{}[gateway.mcp]\n", world::profile_for(&sandbox)));
     let first = shown(&world, "mcp");
     for _ in 0..30 {
         world.client(&["gateway", "revoke", "mcp"], "").succeeded();
@@ -327,8 +323,7 @@ fn a_taken_port_is_one_clear_fault() {
     let (sandbox, world, _daemon) = signed_in();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    world.configure(&format!("{}[gateway.mcp]\nport = {port}\n", world::profile_for(&sandbox)));
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&format!("{}[gateway.mcp]\nport = {port}\n", world::profile_for(&sandbox)));
     world.client(&["gateway", "show", "mcp"], "").told(format!("port {port} of gateway mcp is taken"));
     assert!(world.client(&["status"], "").stdout.contains("is taken"));
 }

@@ -101,8 +101,7 @@ fn it_locks_with_the_session_and_when_the_machine_sleeps_if_the_config_file_says
         assert!(world.status().get("locked").is_none());
     }
     // Without the section, it stays open.
-    world.configure(&profile);
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&profile);
     logind.lock();
     logind.suspend(true);
     logind.suspend(false);

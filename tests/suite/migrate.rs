@@ -88,7 +88,7 @@ fn a_migration_that_was_interrupted_loses_nothing_and_is_run_again() {
     let mut scene = Scene::with_key("keyring = \"os\"\n");
     // The daemon dies in the midst of the copies, which wait for a keyring that is silent.
     scene.keyring.pause_keyring();
-    let mut client = UnixStream::connect(scene.world.path("run/rally-cred/agent.sock")).unwrap();
+    let mut client = UnixStream::connect(scene.world.socket()).unwrap();
     client.write_all(b"{\"v\":1,\"op\":\"move_items\",\"to\":\"file\",\"step\":\"copy\"}\n").unwrap();
     scene.daemon.kill();
     scene.keyring.resume_keyring();
@@ -98,8 +98,7 @@ fn a_migration_that_was_interrupted_loses_nothing_and_is_run_again() {
     scene.migrate(&["--to", "file"]);
     scene.migrate(&["--to", "os"]);
     scene.world.client(&["keyring", "migrate", "--from", "os", "--to", "file", "--dry-run"], "").succeeded();
-    scene.world.configure(&scene.world.config().replace("keyring = \"os\"", "keyring = \"file\""));
-    scene.world.client(&["daemon", "reload"], "").succeeded();
+    scene.world.reconfigure(&scene.world.config().replace("keyring = \"os\"", "keyring = \"file\""));
     assert_eq!(scene.in_keyring(), BOTH);
     scene.migrate(&["--from", "os", "--to", "file"]);
     assert!(scene.in_keyring().is_empty());
@@ -390,7 +389,7 @@ fn a_migration_writes_only_what_has_changed() {
     for (step, stores) in [("copy", BOTH.len()), ("copy", 0)] {
         scene.forget_calls();
         let ask = format!("{{\"v\":1,\"op\":\"move_items\",\"to\":\"helper:slow\",\"step\":\"{step}\"}}\n");
-        let mut client = UnixStream::connect(scene.0.world.path("run/rally-cred/agent.sock")).unwrap();
+        let mut client = UnixStream::connect(scene.0.world.socket()).unwrap();
         client.write_all(ask.as_bytes()).unwrap();
         let told = BufReader::new(client).lines().map(Result::unwrap).find(|line| !line.contains("\"item\""));
         assert_eq!(told.as_deref(), Some(r#"{"type":"done"}"#));

@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-use rally_cred_tests::world::{Ended, World, set_mode};
+use rally_cred_tests::world::{Ended, World, make_private, set_mode};
 
 use crate::sign_in::{opened, password, question, signed_in, with_daemon};
 
@@ -76,8 +76,7 @@ fn a_socket_that_another_user_serves_gets_not_one_byte() {
     let listener = as_nobody!(|| UnixListener::bind(&theirs).unwrap());
     // What whoever can rename a folder brings about between a client's look at it and the connection.
     let folder = world.path("run/rally-cred");
-    fs::create_dir(&folder).unwrap();
-    set_mode(&folder, 0o700);
+    make_private(&folder);
     fs::rename(theirs, folder.join("agent.sock")).unwrap();
     for ended in ask_in_every_way(&world) {
         let mut sent = Vec::new();

@@ -7,7 +7,7 @@ use std::fs;
 use rally_cred_tests::sandbox::Sandbox;
 use rally_cred_tests::world::{self, World};
 
-use crate::sign_in::{sign_in, signed_in_with_keyring, with_browser, world_with_browser, world_with_keyring};
+use crate::sign_in::{sign_in, signed_in_with_keyring, with_browser, world_with_browser};
 
 const TOKEN: [&str; 8] =
     ["get", "--no-daemon", "--profile", "default", "--format", "token", "--interactive", "never"];
@@ -51,8 +51,7 @@ fn the_keyring_is_read_once_and_nothing_is_left() {
 fn a_daemon_that_runs_goes_on_and_keeps_its_gateways() {
     let (sandbox, world, _keyring, _daemon) = signed_in_with_keyring();
     let port = world::free_port();
-    world.configure(&format!("{}[gateway.page]\nport = {port}\n", world::profile_for(&sandbox)));
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&format!("{}[gateway.page]\nport = {port}\n", world::profile_for(&sandbox)));
     while world.status()["gateways"][0]["port"].is_null() {}
     let before = world.status();
     let own = world.client(&TOKEN, "");
@@ -67,9 +66,7 @@ fn a_daemon_that_runs_goes_on_and_keeps_its_gateways() {
 
 #[test]
 fn a_token_that_it_renews_is_saved_before_the_client_ends() {
-    let (sandbox, world, _keyring) = world_with_keyring();
-    let mut daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, _keyring, mut daemon) = signed_in_with_keyring();
     daemon.stop();
     sandbox.change(|options| options.rotate_refresh = true);
     let lookup = [&["lookup"], &ITEM[..]].concat();

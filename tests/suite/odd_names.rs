@@ -247,7 +247,7 @@ fn notified(desktop: &Desktop) -> String {
 #[test]
 fn what_programs_are_called_steers_no_notification() {
     let bus = KeyringSession::start_without_keyring();
-    let desktop = Desktop::start(&bus.env().remove(0).1);
+    let desktop = Desktop::start(bus.address());
     let (sandbox, mut world) = with_browser();
     let confirming = world::profile_for(&sandbox).replace("default", "asks") + "confirm = \"new\"\n";
     let profiles = format!("{}{confirming}", world::profile_for(&sandbox));
@@ -277,7 +277,7 @@ fn what_programs_are_called_steers_no_notification() {
 #[test]
 fn what_rally_says_steers_no_notification() {
     let bus = KeyringSession::start_without_keyring();
-    let desktop = Desktop::start(&bus.env().remove(0).1);
+    let desktop = Desktop::start(bus.address());
     let sandbox = world::sandbox_with(|options| {
         options.user.user_name = "a<b>&c@example.com".to_owned();
         options.user.display_name = format!("<b>{ODD}</b>");

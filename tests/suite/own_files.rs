@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 use rally_cred_tests::world::{self, Ended, World, set_mode};
 
 use crate::setup::UNASKED;
-use crate::sign_in::{question, sign_in, value, with_browser, world_with_browser};
+use crate::sign_in::{question, sign_in, value, with_browser, with_browser_at};
 
 /// The kinds of things that are no file, by what makes them.
 const KINDS: [&str; 5] = ["pipe", "folder", "device", "link to a device", "dangling link"];
@@ -131,8 +131,7 @@ fn whatever_is_in_the_place_of_the_record_of_setup_is_told_at_once_with_the_comm
 #[test]
 fn files_of_certificates_and_of_client_secrets_that_are_none_are_told_at_once() {
     for kind in KINDS {
-        let sandbox = world::sandbox_with(|options| options.tls = true);
-        let mut world = world_with_browser(&sandbox);
+        let (sandbox, mut world) = with_browser_at(|options| options.tls = true);
         let (authority, secret) = (world.path("ca.pem"), world.path("secret"));
         put(kind, &authority);
         put(kind, &secret);

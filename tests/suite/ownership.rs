@@ -5,7 +5,7 @@
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::{fs, os::unix::net::UnixListener, path::Path};
 
-use rally_cred_tests::world::{World, set_mode};
+use rally_cred_tests::world::{World, make_private, set_mode};
 
 use crate::setup::UNASKED;
 
@@ -221,8 +221,7 @@ fn nothing_but_a_dead_socket_makes_way_for_the_daemons_own() {
 fn a_lock_is_not_written_through_a_link_or_over_something_else() {
     let mut world = World::new();
     let folder = world.path("mine");
-    fs::create_dir(&folder).unwrap();
-    set_mode(&folder, 0o700);
+    make_private(&folder);
     let thesis = world.path("thesis");
     fs::write(&thesis, "4711").unwrap();
     for lock in ["agent.lock", "start.lock"] {

@@ -9,7 +9,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use rally_cred_tests::sandbox::{Endpoint, Fault, Planted, Sandbox};
 use rally_cred_tests::world::{self, World};
 
-use crate::sign_in::{begin, sign_in, with_browser, world_with_browser};
+use crate::sign_in::{begin, sign_in, with_browser, with_browser_at};
 
 /// Secrets that do not look like one: without a digit, short, and with characters that end a word.
 const SECRETS: [&str; 4] =
@@ -97,8 +97,7 @@ fn refused_sign_in(world: &World, sandbox: &Sandbox, secret: &str, answer: Fault
 fn a_client_secret_or_a_code_that_rally_quotes_is_seen_nowhere() {
     const CODE: &str = "a-code-of-words-only";
     for secret in SECRETS {
-        let sandbox = world::sandbox_with(|options| options.client_secret = secret.to_owned());
-        let world = world_with_browser(&sandbox);
+        let (sandbox, world) = with_browser_at(|options| options.client_secret = secret.to_owned());
         let _daemon = world.start_daemon();
         let client_id = sandbox.options().client_id;
         for quoted in [secret, CODE] {

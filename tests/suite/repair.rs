@@ -11,7 +11,7 @@ use rally_cred_tests::{
 };
 
 use crate::{
-    sign_in::{sign_in, with_browser, world_with_keyring},
+    sign_in::{sign_in, signed_in_with_keyring, with_browser},
     vault::{KEY, PLACE, play_in},
 };
 
@@ -211,9 +211,7 @@ fn plant(world: &World, account: &str, text: &str, more: &[&str]) {
 
 #[test]
 fn a_keyrings_items_are_mended_and_its_good_ones_and_later_ones_stay() {
-    let (sandbox, world, _keyring) = world_with_keyring();
-    let daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (_sandbox, world, _keyring, daemon) = signed_in_with_keyring();
     drop(daemon);
     let good = in_keyring(&world, "client-secret:default");
     plant(&world, "token:default", "{\"v\":1,\"access_tok", &[]);
@@ -247,9 +245,7 @@ fn a_keyrings_items_are_mended_and_its_good_ones_and_later_ones_stay() {
 
 #[test]
 fn of_several_items_the_newest_is_kept() {
-    let (sandbox, world, _keyring) = world_with_keyring();
-    let daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (_sandbox, world, _keyring, daemon) = signed_in_with_keyring();
     drop(daemon);
     let mut record: serde_json::Value =
         serde_json::from_str(&in_keyring(&world, "token:default")[0]).unwrap();

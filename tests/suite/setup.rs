@@ -12,7 +12,7 @@ use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::{Options, Sandbox};
 use rally_cred_tests::world::{self, Ended, World, set_mode};
 
-use crate::sign_in::{opened, question, value, world_with_browser};
+use crate::sign_in::{opened, password, question, value, world_with_browser};
 
 /// A new user: nothing is configured, a browser is there, and a `systemctl --user` that notes what it is asked.
 pub(crate) fn newcomer() -> (Sandbox, World, KeyringSession) {
@@ -22,8 +22,7 @@ pub(crate) fn newcomer() -> (Sandbox, World, KeyringSession) {
 fn newcomer_at(sandbox: Sandbox) -> (Sandbox, World, KeyringSession) {
     let mut world = world_with_browser(&sandbox);
     fs::remove_dir_all(world.path("config")).unwrap();
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let keyring = world.with_keyring();
     let script = "\
         shift\n\
         case $1 in\n\
@@ -102,8 +101,7 @@ fn flags_alone_lead_from_nothing_to_a_token_and_remove_leads_back() {
     assert!(world.path(".local/share/bash-completion/completions/rally-cred").exists());
     let mode = fs::metadata(world.path("config/rally-cred/config.toml")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let token = world.client(&["get"], question(&sandbox));
-    assert!(value(&token.stdout, "password").is_some(), "{token:?}");
+    assert!(password(&world, &sandbox).is_some());
     world.client(&["doctor"], "").succeeded();
 
     let after = files(&world);
@@ -123,7 +121,7 @@ fn flags_alone_lead_from_nothing_to_a_token_and_remove_leads_back() {
     assert_eq!(asked_of_systemd(&world)[2..], undone);
     let items = world.run("secret-tool", &["search", "--all", "service", "rally-cred"], "");
     assert_eq!(items.stdout, "", "{items:?}");
-    assert!(!world.path("run/rally-cred/agent.sock").exists(), "the daemon has ended");
+    assert!(!world.socket().exists(), "the daemon has ended");
     let nothing = world.client(&["setup", "--remove"], "");
     assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(0), "nothing to change\n"));
 }

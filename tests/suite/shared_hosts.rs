@@ -16,7 +16,7 @@ use std::{
 use rally_cred_tests::{
     sandbox::Sandbox,
     sshd::{FarSide, HOST},
-    world::{Ended, World, profile_for, sandbox, set_mode},
+    world::{Ended, World, make_private, profile_for, sandbox, set_mode},
 };
 
 use crate::sign_in::{opened, question, signed_in_with_keyring, value, with_browser, world_with_browser};
@@ -210,8 +210,7 @@ fn a_logout_that_takes_the_runtime_folder_away_ends_the_daemon_and_loses_no_sign
         fs::remove_dir_all(world.path("run")).ok();
     }
     assert_eq!(daemon.wait().code(), Some(0));
-    fs::create_dir(world.path("run")).unwrap();
-    set_mode(world.path("run"), 0o700);
+    make_private(world.path("run"));
     assert_eq!(token(&world), before);
     assert_eq!(opened(&world).len(), 1);
 }

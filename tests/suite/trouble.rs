@@ -10,8 +10,8 @@ use rally_cred_tests::world::{self, Ended, Running, World};
 use rally_cred_tests::{browser::Choice, keyring::KeyringSession};
 
 use crate::sign_in::{
-    begin, log_in, password, question, sign_in, signed_in_with_keyring, value, with_browser, with_daemon,
-    world_with_browser, world_with_keyring,
+    begin, log_in, password, question, sign_in, signed_in_with_keyring, value, with_browser, with_browser_at,
+    with_daemon, world_with_browser, world_with_keyring,
 };
 
 /// Signs in once, provokes the trouble, signs in again by force, and checks what the person sees; then the first token
@@ -94,8 +94,7 @@ fn an_unknown_profile_is_told_with_those_that_there_are_the_nearest_first() {
         assert!(ended.stderr.contains("there are: work, home"), "{ended:?}");
     }
     let many: String = (0..50).map(|number| of(&format!("p{number}"))).collect();
-    world.configure(&format!("default_profile = \"p0\"\n{many}"));
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&format!("default_profile = \"p0\"\n{many}"));
     world.client(&["login", "p5x"], "").told("there are: p5, ").told(", 45 more");
 }
 
@@ -169,8 +168,7 @@ fn the_subscription_does_not_allow_this_address() {
 
 #[test]
 fn the_certificate_is_not_trusted_until_ca_file_names_its_authority() {
-    let sandbox = world::sandbox_with(|options| options.tls = true);
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser_at(|options| options.tls = true);
     // The browser trusts the authority from the start.
     world.trust(&sandbox);
     world.configure_for(&sandbox);

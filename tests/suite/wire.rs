@@ -10,7 +10,7 @@ use rally_cred_tests::world::{World, set_mode};
 use crate::sign_in::{begin, password, question, signed_in, with_browser, with_daemon};
 
 fn connect(world: &World) -> UnixStream {
-    UnixStream::connect(world.path("run/rally-cred/agent.sock")).unwrap()
+    UnixStream::connect(world.socket()).unwrap()
 }
 
 /// Sends bytes, closes the sending side, and returns all that comes back.
@@ -191,7 +191,7 @@ fn a_client_of_another_user_is_refused_and_logged() {
     {
         set_mode(world.path(path), mode);
     }
-    let socket = world.path("run/rally-cred/agent.sock").display().to_string();
+    let socket = world.socket().display().to_string();
     // Whatever came back, curl would show it.
     let curl = ["curl", "--silent", "--http0.9", "--max-time", "20", "--unix-socket", &socket, "http://x/"];
     let curl = [&["--reuid=65534", "--clear-groups"][..], &curl].concat();
@@ -281,7 +281,7 @@ fn a_pipe_on_a_client_that_starts_a_daemon_closes_at_once() {
     // last copy of the pipe is closed, so this hangs if the daemon keeps one.
     let line = "{ rally-cred daemon start 3>&1; rally-cred status >&2; } | cat";
     world.run("sh", &["-c", line], "").succeeded();
-    assert!(world.path("run/rally-cred/agent.sock").exists());
+    assert!(world.socket().exists());
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn no_autostart_starts_nothing() {
         .client(&["get", "--no-autostart", "--format", "token"], "")
         .ended_with(6)
         .told("rally-cred daemon start");
-    assert!(!world.path("run/rally-cred/agent.sock").exists());
+    assert!(!world.socket().exists());
 }
 
 #[test]

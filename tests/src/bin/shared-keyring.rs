@@ -35,7 +35,7 @@ fn share(span: Duration) -> Result<(), String> {
     let mut world = World::new();
     world.configure_for(&sandbox);
     world.join(&keyring);
-    let first = world.path("run/rally-cred/agent.sock");
+    let first = world.socket();
     let _first = world.start_daemon();
     world::sign_in(&mut connect(&first)?, None, &sandbox)?;
 
