@@ -36,7 +36,7 @@ impl BenchWorld {
         world.join(&keyring);
         // As users have it: each token that is handed out is a line in the log.
         let daemon = world.start_daemon();
-        let socket = world.path("run/rally-cred/agent.sock");
+        let socket = world.socket();
         let mut client = Client::connect(&socket).map_err(|fault| fault.to_string())?;
         world::sign_in(&mut client, None, &sandbox)?;
 

@@ -8,7 +8,7 @@ use rally_cred_tests::world::{self, Running, World, free_port};
 
 use crate::{
     Effort,
-    report::{Report, as_float},
+    report::{Report, as_float, median},
 };
 
 /// Connections at once: as many requests as the gateway has under way for one Rally user.
@@ -233,11 +233,6 @@ fn micros(text: &str) -> Option<f64> {
         }
     }
     None
-}
-
-fn median(mut found: Vec<f64>) -> f64 {
-    found.sort_by(f64::total_cmp);
-    found.get(found.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// A certificate that is its own authority.

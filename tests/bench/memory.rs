@@ -86,7 +86,7 @@ pub(crate) fn by_profiles(effort: Effort, report: &mut Report) -> Result<(), Str
             (0..*count).map(|number| profile.replace("default", &format!("p{number}"))).collect();
         world.configure(&format!("default_profile = \"p0\"\nkeyring = \"memory\"\n{config}"));
         let daemon = world.start_daemon();
-        let socket = world.path("run/rally-cred/agent.sock");
+        let socket = world.socket();
         let mut client = Client::connect(&socket).map_err(|fault| fault.to_string())?;
         for number in 0..*count {
             world::sign_in(&mut client, Some(&format!("p{number}")), &sandbox)?;

@@ -7,7 +7,6 @@ use std::{collections::BTreeMap, fs, path::Path, path::PathBuf, process::Command
 
 use rally_cred_proto::Client;
 use rally_cred_tests::{
-    keyring::KeyringSession,
     sandbox::Sandbox,
     world::{self, World},
 };
@@ -46,8 +45,7 @@ pub(crate) fn write() -> Result<(), String> {
         configure(&without_keyring)?;
         tracer.day(&world, &sandbox)?;
         configure(&with_keyring)?;
-        let keyring = KeyringSession::start();
-        world.join(&keyring);
+        let _keyring = world.with_keyring();
         tracer.day(&world, &sandbox)?;
     }
     let list: String = tracer.order.iter().map(|name| format!("{name}\n")).collect();
@@ -93,7 +91,7 @@ impl Tracer {
                 running.wait_for_line(" ready ");
                 running
             };
-            let socket = world.path("run/rally-cred/agent.sock");
+            let socket = world.socket();
             let mut client = Client::connect(&socket).map_err(|fault| fault.to_string())?;
             world::sign_in(&mut client, None, sandbox)?;
             drop(client);

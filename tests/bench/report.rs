@@ -58,3 +58,9 @@ pub(crate) fn sizes(report: &mut Report) {
 pub(crate) fn as_float(number: u64) -> f64 {
     number as f64
 }
+
+/// Of as many turns.
+pub(crate) fn median(mut found: Vec<f64>) -> f64 {
+    found.sort_by(f64::total_cmp);
+    found.get(found.len() / 2).copied().unwrap_or(f64::NAN)
+}

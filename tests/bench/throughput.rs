@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Effort;
 use crate::bench_world::{BenchWorld, text};
-use crate::report::{Report, as_float};
+use crate::report::{Report, as_float, median};
 
 /// Clients at the same time, as the targets have it.
 const CLIENTS: u32 = 64;
@@ -126,9 +126,4 @@ fn processor_ticks(pid: u32) -> Result<u64, String> {
     let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let tick = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
     tick(11).zip(tick(12)).map(|(own, system)| own + system).ok_or_else(|| "no processor time".to_owned())
-}
-
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_unstable_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or(0.0)
 }

@@ -9,18 +9,14 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    sync::mpsc,
-    thread,
-};
+use std::{fs, path::Path, sync::mpsc, thread};
 
 use tempfile::TempDir;
 use zbus::blocking::{Connection, MessageIterator};
 use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue, Value};
 use zbus::{blocking::connection::Builder, message::Type};
+
+use crate::world::make_private;
 
 /// What unlocks the keyring of a test.
 const PASSWORD: &str = "pw";
@@ -66,8 +62,7 @@ impl KeyringSession {
         let home =
             tempfile::Builder::new().prefix("rally-cred-keyring-").tempdir().expect("a temporary folder");
         let runtime = home.path().join("run");
-        fs::create_dir(&runtime).expect("a runtime folder");
-        fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).expect("a private runtime folder");
+        make_private(&runtime);
         let (bus, address) = run_bus(home.path(), &listen(&runtime));
         Self { home, bus, address, keyring: None, prompter: None }
     }
@@ -211,11 +206,6 @@ impl KeyringSession {
     pub fn wait_for_prompt(&self) {
         let prompter = self.prompter.as_ref().expect("`start_silent_prompter` comes first");
         prompter.asked.recv().expect("a keyring that prompts");
-    }
-
-    /// Where the keyring keeps its files.
-    pub fn files(&self) -> PathBuf {
-        self.home.path().join("data/keyrings")
     }
 
     fn signal(&self, name: &str) {

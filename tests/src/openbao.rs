@@ -1,5 +1,5 @@
 //! An OpenBao of a test: file-backed, unsealed, and set up by the lines of docs/fleets.md; its proxy on a Unix socket; and a
-//! way to it that a test may hold up, cut, or count.
+//! way to it that a test may hold up or cut.
 //! Does not: serve anybody but this machine. `tests/tools/install` brings the program.
 //! Used by: `cargo fleet`, and the tests of shared vaults.
 #![expect(
@@ -343,11 +343,6 @@ impl Gate {
         while !state.holds {
             state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-    }
-
-    /// How many requests went through that begin so.
-    pub fn count(&self, begins: &str) -> usize {
-        self.state().requests.iter().filter(|line| line.starts_with(begins)).count()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

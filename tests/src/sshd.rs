@@ -121,7 +121,7 @@ impl FarSide {
 impl Drop for FarSide {
     fn drop(&mut self) {
         // A daemon that was started there has this user, and is asked as such.
-        if self.world.path("run/rally-cred/agent.sock").exists() {
+        if self.world.socket().exists() {
             self.run(&["rally-cred", "daemon", "stop"], "");
         }
     }

@@ -47,7 +47,34 @@ impl Ended {
     /// Ends the test unless the exit code is 0.
     #[track_caller]
     pub fn succeeded(self) -> Self {
-        assert_eq!(self.code, Some(0), "{self:?}");
+        self.ended_with(0)
+    }
+
+    /// Ends the test unless this is the exit code.
+    #[track_caller]
+    pub fn ended_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+
+    /// The same, and it has given out nothing.
+    #[track_caller]
+    pub fn refused(self, code: i32) -> Self {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{self:?}");
+        self
+    }
+
+    /// Ends the test unless this stands on standard error.
+    #[track_caller]
+    pub fn told(self, text: impl AsRef<str>) -> Self {
+        assert!(self.stderr.contains(text.as_ref()), "no {:?} in {self:?}", text.as_ref());
+        self
+    }
+
+    /// Ends the test unless this stands on standard output.
+    #[track_caller]
+    pub fn showed(self, text: impl AsRef<str>) -> Self {
+        assert!(self.stdout.contains(text.as_ref()), "no {:?} in {self:?}", text.as_ref());
         self
     }
 
@@ -80,8 +107,7 @@ impl World {
     pub fn new() -> Self {
         let home = tempfile::Builder::new().prefix("rally-cred-").tempdir().expect("a temporary folder");
         let runtime = home.path().join("run");
-        fs::create_dir(&runtime).expect("a runtime folder");
-        set_mode(&runtime, 0o700);
+        make_private(&runtime);
         let mut world = Self { environment: BTreeMap::new(), home };
         let path = std::env::var("PATH").unwrap_or_default();
         let ours = our_folders().map(|folder| format!("{}:", folder.display()));
@@ -112,6 +138,25 @@ impl World {
     /// What a variable of the programs is set to; empty if it is not.
     pub fn variable(&self, name: &str) -> &str {
         self.environment.get(name).map_or("", String::as_str)
+    }
+
+    /// Has the running daemon read this in place of the config file so far.
+    #[track_caller]
+    pub fn reconfigure(&self, text: &str) {
+        self.configure(text);
+        self.client(&["daemon", "reload"], "").succeeded();
+    }
+
+    /// Where the daemon's socket is.
+    pub fn socket(&self) -> PathBuf {
+        self.path("run/rally-cred/agent.sock")
+    }
+
+    /// Lets the programs find a keyring of their own.
+    pub fn with_keyring(&mut self) -> KeyringSession {
+        let keyring = KeyringSession::start();
+        self.join(&keyring);
+        keyring
     }
 
     /// Lets the programs find this keyring.
@@ -293,7 +338,7 @@ impl Default for World {
 impl Drop for World {
     fn drop(&mut self) {
         // A daemon that a client started is nobody's child here, so it is asked.
-        if self.path("run/rally-cred/agent.sock").exists() {
+        if self.socket().exists() {
             self.command("rally-cred")
                 .args(["daemon", "stop"])
                 .stdout(Stdio::null())
@@ -407,6 +452,12 @@ impl Drop for Running {
             self.0.wait().ok();
         }
     }
+}
+
+/// Makes a folder that is closed to others.
+pub fn make_private(folder: impl AsRef<Path>) {
+    fs::create_dir(&folder).expect("a folder");
+    set_mode(folder, 0o700);
 }
 
 /// Says who may do what with a file or folder.

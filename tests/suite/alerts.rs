@@ -30,8 +30,7 @@ pub(crate) fn lose(world: &World) {
 
 /// It asks again, and still nobody but a person can help.
 fn miss(world: &World) {
-    let got = world.client(&["get", "--interactive", "never"], "");
-    assert_eq!(got.code, Some(3), "{got:?}");
+    world.client(&["get", "--interactive", "never"], "").ended_with(3);
 }
 
 /// What the only profile's `status` has under this name.
@@ -50,14 +49,10 @@ fn shown(call: Call) -> (u32, String, Vec<String>) {
     }
 }
 
-fn address(bus: &KeyringSession) -> String {
-    bus.env().remove(0).1
-}
-
 #[test]
 fn a_notification_tells_what_is_wrong_and_its_button_opens_the_sign_in() {
     let bus = KeyringSession::start_without_keyring();
-    let desktop = Desktop::start(&address(&bus));
+    let desktop = Desktop::start(bus.address());
     let (sandbox, world, _daemon) = world_on(Some(&bus), "");
     lose(&world);
     let (id, body, actions) = shown(desktop.next());
@@ -78,7 +73,7 @@ fn a_notification_tells_what_is_wrong_and_its_button_opens_the_sign_in() {
 #[test]
 fn a_sign_in_by_other_means_takes_the_notification_away() {
     let bus = KeyringSession::start_without_keyring();
-    let desktop = Desktop::start(&address(&bus));
+    let desktop = Desktop::start(bus.address());
     let (_sandbox, world, _daemon) = world_on(Some(&bus), "");
     lose(&world);
     let (id, ..) = shown(desktop.next());
@@ -94,7 +89,7 @@ fn a_sign_in_by_other_means_takes_the_notification_away() {
 #[test]
 fn a_daemon_that_ends_takes_its_notification_away_since_the_button_would_be_dead() {
     let bus = KeyringSession::start_without_keyring();
-    let desktop = Desktop::start(&address(&bus));
+    let desktop = Desktop::start(bus.address());
     let (_sandbox, world, mut daemon) = world_on(Some(&bus), "");
     lose(&world);
     let (id, ..) = shown(desktop.next());
@@ -105,7 +100,7 @@ fn a_daemon_that_ends_takes_its_notification_away_since_the_button_would_be_dead
 #[test]
 fn the_users_own_program_takes_the_desktops_place() {
     let bus = KeyringSession::start_without_keyring();
-    let desktop = Desktop::start(&address(&bus));
+    let desktop = Desktop::start(bus.address());
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("told");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());

@@ -5,10 +5,10 @@
 use std::time::{Duration, Instant};
 use std::{fs, os::fd::OwnedFd, os::unix::net::UnixListener, path::Path, thread};
 
-use rally_cred_tests::world::{self, Ended, World, set_mode};
+use rally_cred_tests::world::{self, Ended, World, make_private, set_mode};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::sign_in::{question, sign_in, signed_in, value, with_browser, world_with_browser};
+use crate::sign_in::{password, question, sign_in, signed_in, with_browser, world_with_browser};
 
 /// Runs the client, which is cut off after 40 seconds, and takes the time.
 fn timed(world: &World, line: &str) -> (Ended, Duration) {
@@ -21,8 +21,7 @@ fn timed(world: &World, line: &str) -> (Ended, Duration) {
 
 /// A socket at which nobody is let in, with so many before it that there is no room for one more.
 fn crowded(socket: &Path) -> (UnixListener, Vec<OwnedFd>) {
-    fs::create_dir(socket.parent().unwrap()).unwrap();
-    set_mode(socket.parent().unwrap(), 0o700);
+    make_private(socket.parent().unwrap());
     let address = SocketAddrUnix::new(socket).unwrap();
     let listener = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
     rustix::net::bind(&listener, &address).unwrap();
@@ -40,7 +39,7 @@ fn crowded(socket: &Path) -> (UnixListener, Vec<OwnedFd>) {
 #[test]
 fn a_daemon_that_lets_nobody_in_holds_no_command_up() {
     let (_sandbox, world) = with_browser();
-    let socket = world.path("run/rally-cred/agent.sock");
+    let socket = world.socket();
     let _crowd = crowded(&socket);
     thread::scope(|scope| {
         let lines = "get --wait 1s,get --format token --wait 1s,exec --wait 1s -- true,erase --wait 1s,status,daemon stop,\
@@ -74,8 +73,7 @@ fn a_stopped_daemon_is_told_with_the_command_that_has_it_go_on() {
     };
     for (line, most) in [("get --wait 1s", 4), ("get --wait 3s", 6), ("status", 10), ("doctor", 10)] {
         tells(line, most);
-        let token = world.client(&["get"], question(&sandbox));
-        assert!(value(&token.stdout, "password").is_some(), "{token:?}");
+        assert!(password(&world, &sandbox).is_some());
     }
     // Once it goes on, it does what it was told.
     tells("daemon stop", 15);
@@ -110,8 +108,7 @@ fn a_token_is_had_over_an_input_that_nobody_closes() {
         let ended = with_open_input(&world, "get --format token --wait 3s", &request);
         assert_eq!((ended.code, &ended.stdout), (Some(0), &token), "{request}: {ended:?}");
     }
-    let foreign = with_open_input(&world, "get --format token", "url=https://example.com\n\n");
-    assert_eq!((foreign.code, foreign.stdout.as_str()), (Some(1), ""), "{foreign:?}");
+    with_open_input(&world, "get --format token", "url=https://example.com\n\n").refused(1);
     // A request that git or a build tool begins, and one that they always write, is waited for, and for no longer.
     for (line, input) in [
         ("get --wait 1s", ""),
@@ -133,6 +130,5 @@ fn where_several_servers_could_be_meant_no_token_is_given_on_a_guess() {
     world.configure(&format!("{}{second}", world::profile_for(&sandbox)));
     let _daemon = world.start_daemon();
     sign_in(&world, &sandbox);
-    let ended = with_open_input(&world, "get --format token --wait 2s", "");
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(5), ""), "{ended:?}");
+    with_open_input(&world, "get --format token --wait 2s", "").refused(5);
 }

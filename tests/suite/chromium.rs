@@ -14,7 +14,7 @@ use rally_cred_tests::webdriver::{REBOUND, Scheme, WebDriver};
 use rally_cred_tests::world::{self, Running, World};
 use rally_cred_tests::{generated, picture};
 
-use crate::sign_in::{begin, opened, world_with_browser};
+use crate::sign_in::{begin, opened, with_browser_at};
 
 /// A person at a browser, and the world in which they sign in.
 struct Stage {
@@ -27,8 +27,7 @@ struct Stage {
 impl Stage {
     /// Rally speaks https, as it does, so the way back to this machine leads from https to http.
     fn new() -> Self {
-        let sandbox = world::sandbox_with(|options| options.tls = true);
-        let mut world = world_with_browser(&sandbox);
+        let (sandbox, mut world) = with_browser_at(|options| options.tls = true);
         world.set("PRESS", "nothing").trust(&sandbox);
         let daemon = world.start_daemon();
         Self { sandbox, world, browser: WebDriver::start(), daemon }
@@ -48,14 +47,26 @@ impl Stage {
             }
         };
         assert!(start.contains("/start/"), "{start}");
-        self.browser.open(&start);
-        self.browser.wait_for_page("Authorization Request - Rally sandbox");
+        self.go_to_rally(&start);
         login
     }
 
     /// Begins a sign-in; what it showed as its address comes with it.
     fn begin_unseen(&self, arguments: &[&str]) -> (Running, String) {
         begin(&self.world, &self.sandbox.options().client_secret, arguments)
+    }
+
+    /// Opens an address that leads to Rally's question.
+    fn go_to_rally(&self, address: &str) {
+        self.browser.open(address);
+        self.browser.wait_for_page("Authorization Request - Rally sandbox");
+    }
+
+    /// Waits for the end of a sign-in for which one code was exchanged.
+    fn is_signed_in_by_one_code(&self, login: Running) {
+        self.browser.wait_for_page("Signed in to Rally – rally-cred");
+        login.end().succeeded();
+        assert_eq!(self.sandbox.counters().code_exchanges(), 1);
     }
 
     /// Waits for one of our pages, and holds it to what every page must be.
@@ -178,12 +189,10 @@ fn a_failed_sign_in_says_what_failed_why_and_what_helps() {
     let stage = Stage::new();
     stage.sandbox.change(|options| options.client_secret = "another".to_owned());
     let (login, url) = begin(&stage.world, "mistyped", &[]);
-    stage.browser.open(&url);
-    stage.browser.wait_for_page("Authorization Request - Rally sandbox");
+    stage.go_to_rally(&url);
     stage.browser.press("Allow Access");
     let text = stage.wait_for("Sign-in failed", "failed");
-    let ended = login.end();
-    assert_eq!(ended.code, Some(4));
+    let ended = login.end().ended_with(4);
     // The page and the terminal say the same.
     let what = ended.stderr.lines().last().unwrap().trim_start().trim_start_matches("try: ");
     assert!(text.contains(what) && text.contains("Try"), "{what} is not in {text}");
@@ -230,22 +239,18 @@ fn an_address_that_is_opened_again_while_the_sign_in_is_completed_is_refused_onc
     stage.sandbox.plant(Planted { code: Some("planted".to_owned()), ..Planted::default() });
     stage.sandbox.fault(Endpoint::Token, Fault::Hang, None);
     let (login, url) = stage.begin_unseen(&[]);
-    stage.browser.open(&url);
-    stage.browser.wait_for_page("Authorization Request - Rally sandbox");
+    stage.go_to_rally(&url);
     stage.browser.press("Allow Access");
     stage.sandbox.until(|counters| counters.code_exchanges() == 1).unwrap();
 
-    let url = url::Url::parse(&url).unwrap();
-    let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let state = parameter(&url, "state");
     let first = stage.browser.open_tab();
     stage.browser.open(&format!("{}?code=planted&state={state}", stage.sandbox.options().redirect_uri));
     stage.wait_for("This address was already used", "replayed");
 
     stage.sandbox.clear_faults();
     stage.browser.show_tab(&first);
-    stage.browser.wait_for_page("Signed in to Rally – rally-cred");
-    login.end().succeeded();
-    assert_eq!(stage.sandbox.counters().code_exchanges(), 1);
+    stage.is_signed_in_by_one_code(login);
 }
 
 #[test]
@@ -256,8 +261,7 @@ fn a_page_cannot_end_or_forge_a_sign_in_and_two_profiles_are_not_mixed() {
     let other = config
         .replace("[profile.default]", "[profile.other]")
         .replace(&format!(":{port}/"), &format!(":{}/", world::free_port()));
-    stage.world.configure(&(config + &other));
-    stage.world.client(&["daemon", "reload"], "").succeeded();
+    stage.world.reconfigure(&(config + &other));
     let (login, url) = stage.begin_unseen(&["default"]);
     let (mut other, other_url) = stage.begin_unseen(&["other"]);
     let (state, other_state) = (parameter(&url, "state"), parameter(&other_url, "state"));
@@ -287,8 +291,7 @@ fn a_page_cannot_end_or_forge_a_sign_in_and_two_profiles_are_not_mixed() {
     stage.browser.open(&format!("{}?code=c&state={state}", parameter(&other_url, "redirect_uri")));
     other.kill();
 
-    stage.browser.open(&url);
-    stage.browser.wait_for_page("Authorization Request - Rally sandbox");
+    stage.go_to_rally(&url);
     stage.browser.press("Allow Access");
     stage.wait_for("Signed in to Rally", "after-forgeries");
     login.end().succeeded();
@@ -352,19 +355,15 @@ fn a_page_that_knows_the_state_can_neither_use_it_up_across_sites_nor_by_a_name_
     stage.browser.open(rebound.as_str());
     stage.browser.wait_for_text("this address belongs to another server");
 
-    stage.browser.open(&url);
-    stage.browser.wait_for_page("Authorization Request - Rally sandbox");
+    stage.go_to_rally(&url);
     stage.browser.press("Allow Access");
-    stage.browser.wait_for_page("Signed in to Rally – rally-cred");
-    login.end().succeeded();
-    assert_eq!(stage.sandbox.counters().code_exchanges(), 1);
+    stage.is_signed_in_by_one_code(login);
 }
 
 #[test]
 fn a_tab_that_was_left_until_its_sign_in_expired_does_no_harm_to_the_next_one() {
     let stage = Stage::new();
-    let late = stage.begin(&["--timeout", "1s"]).end();
-    assert_eq!(late.code, Some(5), "{late:?}");
+    stage.begin(&["--timeout", "1s"]).end().ended_with(5);
     // Nobody listens any more: the browser's own page says so.
     stage.browser.press("Allow Access");
     stage.browser.wait_for_nobody("localhost");
@@ -373,8 +372,7 @@ fn a_tab_that_was_left_until_its_sign_in_expired_does_no_harm_to_the_next_one() 
     stage.browser.reload();
     let text = stage.wait_for("This sign-in is over", "expired");
     assert!(text.contains("opened last"), "{text}");
-    stage.browser.open(&url);
-    stage.browser.wait_for_page("Authorization Request - Rally sandbox");
+    stage.go_to_rally(&url);
     stage.browser.press("Allow Access");
     stage.browser.wait_for_page("Signed in to Rally – rally-cred");
     login.end().succeeded();

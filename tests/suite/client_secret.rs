@@ -4,9 +4,9 @@
 
 use std::fs;
 
-use rally_cred_tests::{keyring::KeyringSession, world};
+use rally_cred_tests::world;
 
-use crate::sign_in::world_with_browser;
+use crate::sign_in::{with_browser_at, world_with_browser};
 
 const SECRET: &str = "canary-client-secret";
 
@@ -17,8 +17,7 @@ fn a_command_gives_the_secret_to_login_and_to_renewals_and_nobody_else_sees_it()
         options.token_life = 1;
     });
     let mut world = world_with_browser(&sandbox);
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let _keyring = world.with_keyring();
     fs::write(world.path("secret"), format!("{SECRET}\n")).unwrap();
     let path = world.path("secret");
     let of = |command: &str| format!("{}client_secret_command = {command}\n", world::profile_for(&sandbox));
@@ -41,28 +40,22 @@ fn a_command_gives_the_secret_to_login_and_to_renewals_and_nobody_else_sees_it()
     assert!(!format!("{login:?}{renewed:?}{}", world.log()).contains(SECRET));
 
     // One that fails is named, without its words.
-    world.configure(&of("[\"sh\", \"-c\", \"echo canary-word; exit 3\"]"));
-    world.client(&["daemon", "reload"], "").succeeded();
-    let login = world.client(&["login", "--force"], "");
-    assert_eq!(login.code, Some(1), "{login:?}");
-    assert!(login.stderr.contains("why: sh ended with exit status: 3"), "{login:?}");
+    world.reconfigure(&of("[\"sh\", \"-c\", \"echo canary-word; exit 3\"]"));
+    let login =
+        world.client(&["login", "--force"], "").ended_with(1).told("why: sh ended with exit status: 3");
     assert!(!format!("{login:?}{}", world.log()).contains("canary"));
 }
 
 #[test]
 fn a_file_gives_the_secret_to_a_daemon_that_a_client_starts_on_a_machine_without_keyring() {
-    let sandbox = world::sandbox_with(|options| options.client_secret = SECRET.to_owned());
-    let mut world = world_with_browser(&sandbox);
+    let (_sandbox, mut world) = with_browser_at(|options| options.client_secret = SECRET.to_owned());
     let path = world.path("secret");
     fs::write(&path, SECRET).unwrap();
     world.set("RALLY_CRED_CLIENT_SECRET_FILE", path.display());
-    let login = world.client(&["login"], "").succeeded();
-    assert!(login.stderr.contains("no keyring answers"), "{login:?}");
+    let login = world.client(&["login"], "").succeeded().told("no keyring answers");
     assert!(!format!("{login:?}{}", world.log()).contains(SECRET));
 
     world::set_mode(&path, 0o666);
     world.client(&["daemon", "restart"], "").succeeded();
-    let login = world.client(&["login"], "");
-    assert_eq!(login.code, Some(1), "{login:?}");
-    assert!(login.stderr.contains("others may write to it"), "{login:?}");
+    world.client(&["login"], "").ended_with(1).told("others may write to it");
 }

@@ -10,10 +10,10 @@ use std::{
     path::Path,
 };
 
-use rally_cred_tests::{keyring::KeyringSession, world};
+use rally_cred_tests::world;
 use serde_json::json;
 
-use crate::sign_in::{sign_in, with_browser, world_with_browser};
+use crate::sign_in::{signed_in_with_keyring, with_browser};
 
 /// Whether this machine's kernel has Landlock; the test is told by the kernel itself, and not by the daemon.
 fn has_landlock() -> bool {
@@ -32,11 +32,7 @@ fn confined(process: &Path) -> [bool; 2] {
 
 #[test]
 fn each_thread_is_confined_but_the_one_that_starts_programs_and_status_and_doctor_say_so() {
-    let (sandbox, mut world) = with_browser();
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
-    let daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (_sandbox, world, _keyring, daemon) = signed_in_with_keyring();
     let tasks = fs::read_dir(format!("/proc/{}/task", daemon.0.id())).unwrap();
     let tasks: Vec<_> = tasks.map(|task| task.unwrap().path()).collect();
     let name = |task: &Path| fs::read_to_string(task.join("comm")).unwrap().trim_end().to_owned();
@@ -87,8 +83,7 @@ fn no_program_is_started_by_way_of_the_daemons_libraries() {
 
 #[test]
 fn a_command_of_the_config_file_is_as_free_as_its_user() {
-    let sandbox = world::sandbox();
-    let world = world_with_browser(&sandbox);
+    let (sandbox, world) = with_browser();
     let cache = world.path("cache");
     let line = format!(
         "cat /proc/self/status >{cache} && printf %s {secret}",
@@ -104,7 +99,7 @@ fn a_command_of_the_config_file_is_as_free_as_its_user() {
     fs::rename(&cache, world.path("process/status")).unwrap();
     assert_eq!(confined(&world.path("process")), confined(Path::new("/proc/self")));
     // Which program a client is, that thread reads as well. This one stays until it is known.
-    let mut stream = UnixStream::connect(world.path("run/rally-cred/agent.sock")).unwrap();
+    let mut stream = UnixStream::connect(world.socket()).unwrap();
     stream.write_all(b"{\"v\":1,\"op\":\"get\"}\n").unwrap();
     let this = fs::canonicalize(std::env::current_exe().unwrap()).unwrap();
     world.logged(&format!("exe=\"{}\"", this.display()));

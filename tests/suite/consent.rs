@@ -32,8 +32,12 @@ fn world_on(bus: Option<&KeyringSession>, lines: &str) -> (Sandbox, World, Runni
     (sandbox, world, daemon)
 }
 
-fn desktop(bus: &KeyringSession) -> Desktop {
-    Desktop::start(&bus.env().remove(0).1)
+/// A person who is asked about programs that are new, on a bus with a notification service.
+fn confirming(more: &str) -> (Desktop, KeyringSession, Sandbox, World, Running) {
+    let bus = KeyringSession::start_without_keyring();
+    let desktop = Desktop::start(bus.address());
+    let (sandbox, world, daemon) = world_on(Some(&bus), &format!("confirm = \"new\"\n{more}"));
+    (desktop, bus, sandbox, world, daemon)
 }
 
 /// The next question, which is about this program.
@@ -60,9 +64,7 @@ fn waiting_get(world: &World) -> Running {
 
 #[test]
 fn a_program_that_is_new_is_named_to_the_user_and_given_a_token_once_they_allow_it() {
-    let bus = KeyringSession::start_without_keyring();
-    let desktop = desktop(&bus);
-    let (_sandbox, world, _daemon) = world_on(Some(&bus), "confirm = \"new\"\n");
+    let (desktop, _bus, _sandbox, world, _daemon) = confirming("");
     let waiting = waiting_get(&world);
     let id = asked(&desktop, this().to_str().unwrap());
     desktop.press(id, "session");
@@ -86,10 +88,7 @@ fn a_program_that_is_new_is_named_to_the_user_and_given_a_token_once_they_allow_
 
 #[test]
 fn a_question_for_another_machine_says_so() {
-    let bus = KeyringSession::start_without_keyring();
-    let desktop = desktop(&bus);
-    let (_sandbox, world, _daemon) =
-        world_on(Some(&bus), "confirm = \"new\"\n[forward]\nprofiles = [\"default\"]\n");
+    let (desktop, _bus, _sandbox, world, _daemon) = confirming("[forward]\nprofiles = [\"default\"]\n");
     let mut stream = UnixStream::connect(world.path("run/rally-cred/forward.sock")).unwrap();
     stream.write_all(b"{\"v\":1,\"op\":\"get\",\"profile\":\"default\"}\n").unwrap();
     let Call::Show { body, .. } = desktop.next() else { unreachable!("no question") };
@@ -99,9 +98,7 @@ fn a_question_for_another_machine_says_so() {
 
 #[test]
 fn what_the_user_denies_is_refused_and_told_with_what_to_do() {
-    let bus = KeyringSession::start_without_keyring();
-    let desktop = desktop(&bus);
-    let (_sandbox, world, _daemon) = world_on(Some(&bus), "confirm = \"new\"\n");
+    let (desktop, _bus, _sandbox, world, _daemon) = confirming("");
     let waiting = waiting_get(&world);
     let id = asked(&desktop, this().to_str().unwrap());
     desktop.press(id, "deny");
@@ -119,12 +116,9 @@ fn what_the_user_denies_is_refused_and_told_with_what_to_do() {
 
 #[test]
 fn callers_in_the_background_are_refused_at_once_with_one_notification_for_all() {
-    let bus = KeyringSession::start_without_keyring();
-    let desktop = desktop(&bus);
-    let (_sandbox, world, _daemon) = world_on(Some(&bus), "confirm = \"new\"\n");
+    let (desktop, _bus, _sandbox, world, _daemon) = confirming("");
     for _ in 0..5 {
-        let refused = get(&world, "never");
-        assert_eq!((refused.code, refused.stdout.as_str()), (Some(3), ""));
+        let refused = get(&world, "never").refused(3);
         assert_eq!(refused.remedy(), "press Allow in the notification, then ask again");
     }
     let id = asked(&desktop, this().to_str().unwrap());
@@ -135,9 +129,7 @@ fn callers_in_the_background_are_refused_at_once_with_one_notification_for_all()
 
 #[test]
 fn nothing_but_a_button_of_the_question_itself_lets_a_program_in() {
-    let bus = KeyringSession::start_without_keyring();
-    let desktop = desktop(&bus);
-    let (_sandbox, world, _daemon) = world_on(Some(&bus), "confirm = \"new\"\n");
+    let (desktop, _bus, _sandbox, world, _daemon) = confirming("");
     type Act = fn(&Desktop, u32);
     let (forged, another, beside): (Act, Act, Act) = (
         |desktop, id| desktop.forge_press(id, "session"),
@@ -149,9 +141,7 @@ fn nothing_but_a_button_of_the_question_itself_lets_a_program_in() {
         let id = asked(&desktop, this().to_str().unwrap());
         act(&desktop, id);
         desktop.dismiss(id);
-        let refused = waiting.end();
-        assert_eq!((refused.code, refused.stdout.as_str()), (Some(3), ""), "{refused:?}");
-        assert!(refused.stderr.contains("the notification was closed without an answer"), "{refused:?}");
+        waiting.end().refused(3).told("the notification was closed without an answer");
     }
     assert_eq!(desktop.calls(), []);
 }
@@ -159,9 +149,7 @@ fn nothing_but_a_button_of_the_question_itself_lets_a_program_in() {
 #[test]
 fn where_no_notification_can_be_shown_whoever_waits_is_told_so() {
     let (_sandbox, world, _daemon) = world_on(None, "confirm = \"new\"\n");
-    let refused = get(&world, "always");
-    assert_eq!(refused.code, Some(3), "{refused:?}");
-    assert!(refused.stderr.contains("\n  why: "), "{refused:?}");
+    get(&world, "always").ended_with(3).told("\n  why: ");
     assert_eq!(get(&world, "never").code, Some(3));
 }
 

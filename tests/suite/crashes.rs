@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use std::{io::Write, os::unix::net::UnixStream, thread};
 
 use rally_cred_tests::sandbox::{Counters, Endpoint, Fault, Sandbox};
-use rally_cred_tests::world::{self, World};
+use rally_cred_tests::world::{self, Running, World};
 use serde_json::Value;
 
 use crate::sign_in::{Scene, opened};
@@ -68,11 +68,32 @@ impl Scene {
         assert_eq!((self.sandbox.counters().refreshes(), opened(&self.world).len()), (refreshes + 1, tabs));
     }
 
+    /// Another daemon serves the old token.
+    fn expect_old(&mut self, old: &str) {
+        self.restart();
+        assert_eq!(self.served(), old);
+        self.expect_renewable();
+    }
+
+    /// Another daemon serves the token that Rally gave last.
+    fn expect_new(&mut self, old: &str) {
+        self.restart();
+        assert_eq!(self.served(), newest_token(&self.sandbox));
+        assert_ne!(self.served(), old);
+        self.expect_renewable();
+    }
+
+    /// A get whose renewal hangs in the sandbox.
+    fn begin_renewal(&self) -> Running {
+        self.sandbox.fault(Endpoint::Token, Fault::Hang, None);
+        let get = self.world.start("rally-cred", &RENEW);
+        self.sandbox.until(|counters| counters.refreshes() == 1).unwrap();
+        get
+    }
+
     /// Nothing is left to serve, which is said plainly; a sign-in without the client secret heals it.
     fn expect_sign_in_needed(&self) {
-        let got = self.world.get();
-        assert_eq!((got.code, got.stdout.as_str()), (Some(3), ""), "{got:?}");
-        assert!(got.stderr.contains("try: rally-cred login"), "{got:?}");
+        self.world.get().refused(3).told("try: rally-cred login");
         self.world.client(&["login"], "").succeeded();
         assert_eq!(self.served(), newest_token(&self.sandbox));
         self.expect_renewable();
@@ -94,7 +115,7 @@ impl Scene {
 
     /// Sends a request on a bare connection whose answers nobody reads.
     fn ask_without_reading(&self, request: &str) -> UnixStream {
-        let mut stream = UnixStream::connect(self.world.path("run/rally-cred/agent.sock")).unwrap();
+        let mut stream = UnixStream::connect(self.world.socket()).unwrap();
         stream.write_all(format!("{request}\n").as_bytes()).unwrap();
         stream
     }
@@ -144,11 +165,8 @@ fn a_crash_while_a_person_is_asked_leaves_the_old_grant_and_a_free_port() {
     let login = scene.world.start("rally-cred", &["login", "--force"]);
     wait_until(|| opened(&scene.world).len() == 2);
     scene.crash();
-    let ended = login.end();
-    assert_eq!(ended.code, Some(6), "{ended:?}");
-    scene.restart();
-    assert_eq!(scene.served(), old);
-    scene.expect_renewable();
+    login.end().ended_with(6);
+    scene.expect_old(&old);
     scene.world.set("PRESS", "allow");
     scene.world.client(&["login", "--force"], "").succeeded();
 }
@@ -166,9 +184,7 @@ fn crash_a_sign_in(endpoint: Endpoint, crash: fn(&mut Scene)) {
     scene.sandbox.until(arrived).unwrap();
     crash(&mut scene);
     assert_eq!(login.end().code, Some(6));
-    scene.restart();
-    assert_eq!(scene.served(), old);
-    scene.expect_renewable();
+    scene.expect_old(&old);
 }
 
 #[test]
@@ -216,24 +232,17 @@ fn a_crash_after_a_sign_in_was_stored_but_before_anybody_was_told_keeps_it() {
     assert_eq!(scene.profile()["kept"], true);
     scene.crash();
     drop(login);
-    scene.restart();
-    assert_eq!(scene.served(), newest_token(&scene.sandbox));
-    assert_ne!(scene.served(), old);
-    scene.expect_renewable();
+    scene.expect_new(&old);
 }
 
 #[test]
 fn a_crash_while_a_renewal_is_on_its_way_leaves_the_old_grant() {
     let mut scene = Scene::aged();
     let old = scene.served();
-    scene.sandbox.fault(Endpoint::Token, Fault::Hang, None);
-    let get = scene.world.start("rally-cred", &RENEW);
-    scene.sandbox.until(|counters| counters.refreshes() == 1).unwrap();
+    let get = scene.begin_renewal();
     scene.crash_before_the_request_is_handled();
     assert_eq!(get.end().code, Some(6));
-    scene.restart();
-    assert_eq!(scene.served(), old);
-    scene.expect_renewable();
+    scene.expect_old(&old);
 }
 
 #[test]
@@ -242,9 +251,7 @@ fn a_crash_after_a_renewal_was_handled_but_before_the_answer_was_read_leaves_the
         let mut scene = Scene::aged();
         scene.sandbox.change(|options| options.rotate_refresh = rotates);
         let old = scene.served();
-        scene.sandbox.fault(Endpoint::Token, Fault::Hang, None);
-        let get = scene.world.start("rally-cred", &RENEW);
-        scene.sandbox.until(|counters| counters.refreshes() == 1).unwrap();
+        let get = scene.begin_renewal();
         scene.crash_before_the_answer_is_read();
         assert_ne!(newest_token(&scene.sandbox), old);
         assert_eq!(get.end().code, Some(6));
@@ -292,10 +299,7 @@ fn a_crash_after_a_renewal_was_stored_but_before_its_caller_was_told_keeps_it() 
     scene.wait_for_log(KEPT, kept + 1);
     scene.crash();
     drop(get);
-    scene.restart();
-    assert_eq!(scene.served(), newest_token(&scene.sandbox));
-    assert_ne!(scene.served(), old);
-    scene.expect_renewable();
+    scene.expect_new(&old);
 }
 
 #[test]

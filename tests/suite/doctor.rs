@@ -9,10 +9,10 @@ use std::{fs, net::TcpListener, os::unix::net::UnixListener, thread};
 
 use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::{Endpoint, Fault, Sandbox};
-use rally_cred_tests::world::{self, World, set_mode};
+use rally_cred_tests::world::{self, World, make_private, set_mode};
 use serde_json::Value;
 
-use crate::sign_in::{begin, sign_in, with_browser, world_with_browser, world_with_keyring};
+use crate::sign_in::{begin, sign_in, with_browser, with_browser_at, world_with_browser, world_with_keyring};
 
 /// What `doctor --json` printed, with its exit code.
 fn examine(world: &World, flags: &[&str]) -> (Option<i32>, Value) {
@@ -180,17 +180,14 @@ fn a_secret_that_cannot_be_had_and_a_renewal_that_is_refused_are_told_as_the_sig
     assert!(sandbox.revoke(token.trim()));
     sandbox.fault(Endpoint::Token, refusal, None);
     world.client(&["erase"], "").succeeded();
-    let refused = world.client(&["get", "--interactive", "never"], "");
-    assert_eq!(refused.code, Some(3), "{refused:?}");
+    world.client(&["get", "--interactive", "never"], "").ended_with(3);
     let remedy = fault(&world, &[], "sign_in", "token_refused");
     sandbox.clear_faults();
     mended_by(&world, &remedy, "sign_in");
 
     world.client(&["logout", "--forget-client-secret"], "").succeeded();
-    world.configure(&format!("{}client_secret_command = [\"false\"]\n", world::profile_for(&sandbox)));
-    world.client(&["daemon", "reload"], "").succeeded();
-    let login = world.client(&["login"], "");
-    assert_eq!(login.code, Some(1), "{login:?}");
+    world.reconfigure(&format!("{}client_secret_command = [\"false\"]\n", world::profile_for(&sandbox)));
+    world.client(&["login"], "").ended_with(1);
     fault(&world, &[], "sign_in", "failed");
 }
 
@@ -210,10 +207,9 @@ fn without_a_daemon_what_only_it_can_try_is_skipped() {
 #[test]
 fn a_daemon_that_speaks_another_version_is_told_to_be_restarted() {
     let world = World::new();
-    fs::create_dir(world.path("run/rally-cred")).unwrap();
-    set_mode(world.path("run/rally-cred"), 0o700);
-    let listener = UnixListener::bind(world.path("run/rally-cred/agent.sock")).unwrap();
-    set_mode(world.path("run/rally-cred/agent.sock"), 0o600);
+    make_private(world.path("run/rally-cred"));
+    let listener = UnixListener::bind(world.socket()).unwrap();
+    set_mode(world.socket(), 0o600);
     // It ends with the test's process.
     thread::spawn(move || {
         for mut peer in listener.incoming().flatten() {
@@ -247,8 +243,7 @@ fn a_keyring_that_is_locked_missing_or_failing_is_told_apart() {
 fn memory_is_fine_where_the_config_file_asks_for_it() {
     let (sandbox, world) = with_browser();
     assert!(fault(&world, &[], "vault", "vault_missing").contains("or \"memory\""));
-    world.configure(&format!("keyring = \"memory\"\n{}", world::profile_for(&sandbox)));
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&format!("keyring = \"memory\"\n{}", world::profile_for(&sandbox)));
     passes(&world, "vault");
 }
 
@@ -300,8 +295,7 @@ fn rally_that_is_not_there_or_not_itself_is_recognised() {
 
 #[test]
 fn a_certificate_that_is_not_trusted_is_recognised_until_ca_file_names_its_authority() {
-    let sandbox = world::sandbox_with(|options| options.tls = true);
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser_at(|options| options.tls = true);
     assert!(fault(&world, &[], "tls", "tls_failed").contains("ca_file"));
     let authority = world.trust(&sandbox);
     world.client(&["daemon", "reload"], "").succeeded();

@@ -100,19 +100,15 @@ fn a_command_line_is_read_as_the_specification_has_it() {
         assert!(got.code == Some(0) && is_valid(&world, "engflow-answer", &got.stdout), "{flags:?}: {got:?}");
     }
     // Further parameters may be an error, but then they are one and not half an answer.
-    let got = world.client(&["get", "--debug"], &request);
-    assert_eq!((got.code, got.stdout.as_str()), (Some(2), ""), "{got:?}");
+    world.client(&["get", "--debug"], &request).refused(2);
     // Without a command: usage, and a failure.
-    let got = world.client(&[], &request);
-    assert_eq!((got.code, got.stdout.as_str()), (Some(2), ""), "{got:?}");
-    assert!(got.stderr.contains("Usage"), "{got:?}");
+    world.client(&[], &request).refused(2).told("Usage");
 }
 
 #[test]
 fn a_sign_in_that_nobody_can_do_is_an_error_without_output() {
     let (sandbox, world, _daemon) = with_daemon(&[("CI", "1")]);
-    let got = get(&world, &json!({"uri": sandbox.base_url()}));
-    assert_eq!((got.code, got.stdout.as_str()), (Some(3), ""), "{got:?}");
+    let got = get(&world, &json!({"uri": sandbox.base_url()})).refused(3);
     assert!(got.stderr.contains("rally-cred login") && opened(&world).is_empty(), "{got:?}");
     assert_eq!(value(&got.stdout, "quit"), None);
 }

@@ -24,15 +24,11 @@ fn fewer_than_fifty_lines_of_python_speak_the_socket_protocol() {
     assert!(fs::read_to_string(example()).unwrap().lines().count() < 50);
     let (sandbox, mut world) = with_browser();
 
-    let absent = python(&world, &[]);
-    assert_eq!((absent.code, absent.stdout.as_str()), (Some(1), ""), "{absent:?}");
-    assert!(absent.stderr.contains("rally-cred daemon start"), "{absent:?}");
+    let absent = python(&world, &[]).refused(1).told("rally-cred daemon start");
     assert!(!absent.stderr.contains("Traceback"), "{absent:?}");
 
     let _daemon = world.start_daemon();
-    let signed_out = python(&world, &[]);
-    assert_eq!((signed_out.code, signed_out.stdout.as_str()), (Some(1), ""), "{signed_out:?}");
-    assert!(signed_out.stderr.contains("rally-cred login"), "{signed_out:?}");
+    python(&world, &[]).refused(1).told("rally-cred login");
 
     sign_in(&world, &sandbox);
     let token = world.client(&["get", "--format", "token"], "").stdout;
@@ -40,20 +36,15 @@ fn fewer_than_fifty_lines_of_python_speak_the_socket_protocol() {
         let got = python(&world, arguments);
         assert_eq!((got.code, &got.stdout, got.stderr.as_str()), (Some(0), &token, ""), "{arguments:?}");
     }
-    let unknown = python(&world, &["unknown"]);
-    assert_eq!((unknown.code, unknown.stdout.as_str()), (Some(1), ""), "{unknown:?}");
+    python(&world, &["unknown"]).refused(1);
 
     // The other places where the socket may be.
-    world
-        .set("RALLY_CRED_SOCKET", world.path("run/rally-cred/agent.sock").display())
-        .unset("XDG_RUNTIME_DIR");
+    world.set("RALLY_CRED_SOCKET", world.socket().display()).unset("XDG_RUNTIME_DIR");
     assert_eq!(python(&world, &[]).stdout, token);
 
     let folder = world.path("run/rally-cred");
     set_mode(&folder, 0o755);
-    let unsafe_folder = python(&world, &[]);
-    assert_eq!((unsafe_folder.code, unsafe_folder.stdout.as_str()), (Some(1), ""), "{unsafe_folder:?}");
-    assert!(unsafe_folder.stderr.contains("not safe"), "{unsafe_folder:?}");
+    python(&world, &[]).refused(1).told("not safe");
     set_mode(&folder, 0o700);
 }
 

@@ -70,7 +70,7 @@ impl Machine {
 }
 
 fn sign_in(world: &World, sandbox: &Sandbox) {
-    let mut client = Client::connect(&world.path("run/rally-cred/agent.sock")).unwrap();
+    let mut client = Client::connect(&world.socket()).unwrap();
     world::sign_in(&mut client, None, sandbox).unwrap();
 }
 

@@ -124,8 +124,7 @@ fn the_forwarded_socket_is_there_while_its_section_is_and_comes_again_if_it_is_r
     let with = format!("{without}[forward]\nprofiles = [\"default\"]\n");
     let socket = world.path("run/rally-cred/forward.sock");
     let reload = |config: &str| {
-        world.configure(config);
-        world.client(&["daemon", "reload"], "").succeeded();
+        world.reconfigure(config);
     };
     let expect_served = || {
         while UnixStream::connect(&socket).is_err() {}
@@ -171,13 +170,12 @@ fn a_host_without_any_configuration_gets_the_near_sides_token_and_can_do_nothing
     let forward = forward(&near_side);
     let got = far.run(&TOKEN, "").succeeded();
     assert_eq!(got.stdout, token_of(&near_side));
-    let got = far.run(&["rally-cred", "get"], &question(&sandbox)).succeeded();
-    assert!(got.stdout.contains("password="), "{got:?}");
+    far.run(&["rally-cred", "get"], &question(&sandbox)).succeeded().showed("password=");
     near_side.logged("handed out a token by the forwarded socket");
-    let shown = far.run(&["rally-cred", "status"], "").succeeded();
-    assert!(shown.stdout.contains(&format!("machine  {}, by the forwarded socket", near())), "{shown:?}");
-    let shown = near_side.client(&["status"], "").succeeded();
-    assert!(shown.stdout.contains("forward  default (by the forwarded socket)"), "{shown:?}");
+    far.run(&["rally-cred", "status"], "")
+        .succeeded()
+        .showed(format!("machine  {}, by the forwarded socket", near()));
+    near_side.client(&["status"], "").succeeded().showed("forward  default (by the forwarded socket)");
 
     for line in [
         &["login", "--no-browser"][..],
@@ -200,7 +198,7 @@ fn a_host_without_any_configuration_gets_the_near_sides_token_and_can_do_nothing
     let stored = far
         .run(&["rally-cred", "store"], &question(&sandbox).replace("\n\n", "\nusername=a\npassword=b\n\n"));
     assert_eq!(stored, Ended::in_silence());
-    assert!(!far.world.path("run/rally-cred/agent.sock").exists(), "nothing was started there");
+    assert!(!far.world.socket().exists(), "nothing was started there");
     drop(forward);
 }
 
@@ -210,9 +208,9 @@ fn a_get_from_afar_that_needs_a_sign_in_names_the_machine_where_that_is_done() {
     near_side.configure(&format!("keyring = \"memory\"\n{}", profile_for(&sandbox)));
     let far = FarSide::start(&mut near_side);
     let _forward = forward(&near_side);
-    let got = far.run(&[&TOKEN[..], &["--interactive", "always"]].concat(), "");
-    assert_eq!(got.code, Some(3), "{got:?}");
-    assert!(got.stderr.contains(&format!("try: on {}: rally-cred login", near())), "{got:?}");
+    far.run(&[&TOKEN[..], &["--interactive", "always"]].concat(), "")
+        .ended_with(3)
+        .told(format!("try: on {}: rally-cred login", near()));
     assert!(opened(&near_side).is_empty());
 }
 
@@ -255,19 +253,15 @@ fn a_near_side_that_is_gone_is_named_with_the_command_that_brings_it_back() {
     let mut first = forward(&near_side);
     let expected = format!("try: on {}: rally-cred forward {HOST}", near());
     daemon.stop();
-    let gone = gone_in_the_end(&far);
-    assert!(gone.stderr.contains(&expected), "{gone:?}");
+    gone_in_the_end(&far).told(&expected);
     first.kill();
-    let gone = gone_in_the_end(&far);
-    assert!(gone.stderr.contains(&expected), "{gone:?}");
-    assert!(!far.world.path("run/rally-cred/agent.sock").exists(), "nothing was started there");
+    gone_in_the_end(&far).told(&expected);
+    assert!(!far.world.socket().exists(), "nothing was started there");
     // Whoever has sign-ins of their own there is not kept from them.
     fs::create_dir_all(far.world.path("config/rally-cred")).unwrap();
     far.world.configure(OWN);
     far.world.give_to(&fs::metadata(far.world.path("run")).map(owner_of).unwrap());
-    let own = far.run(&TOKEN, "");
-    assert_eq!(own.code, Some(3), "{own:?}");
-    assert!(own.stderr.contains("try: rally-cred login"), "{own:?}");
+    far.run(&TOKEN, "").ended_with(3).told("try: rally-cred login");
 }
 
 fn owner_of(found: fs::Metadata) -> String {
@@ -299,11 +293,9 @@ fn a_program_on_the_far_side_gets_its_tokens_from_here_and_its_exit_code_is_pass
     far.world.give_to(&fs::metadata(far.world.path("run")).map(owner_of).unwrap());
     let line = "cat; rally-cred get --profile default --format token; printf '%s|' \"$@\"; exit 7";
     let words = ["forward", HOST, "--", "sh", "-c", line, "sh", "a b", "it's", "$HOME", ""];
-    let ended = near_side.client(&words, "from here\n");
-    assert_eq!(ended.code, Some(7), "{ended:?}");
+    let ended = near_side.client(&words, "from here\n").ended_with(7);
     assert_eq!(ended.stdout, format!("from here\n{}a b|it's|$HOME||", token_of(&near_side)));
-    let unknown = near_side.client(&["forward", HOST, "--", "no-such-program"], "");
-    assert_eq!(unknown.code, Some(127), "{unknown:?}");
+    near_side.client(&["forward", HOST, "--", "no-such-program"], "").ended_with(127);
 }
 
 /// The sessions in docs/remote.md.
@@ -359,10 +351,9 @@ fn from_nothing_to_a_token_on_the_far_side_it_takes_the_two_commands_of_the_docu
 fn a_host_that_cannot_be_reached_ends_the_command_with_what_ssh_says() {
     let (_sandbox, mut near_side, _daemon) = signed_in();
     let _far = FarSide::start(&mut near_side);
-    let ended = near_side.client(&["forward", "--ssh=-oPort=1", HOST], "");
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(
-        ended.stderr.contains("Connection refused") && ended.stderr.contains("try: ssh build true"),
-        "{ended:?}"
-    );
+    near_side
+        .client(&["forward", "--ssh=-oPort=1", HOST], "")
+        .ended_with(1)
+        .told("Connection refused")
+        .told("try: ssh build true");
 }

@@ -130,8 +130,9 @@ fn a_program_without_a_gateway_has_its_share_of_the_turns_while_it_runs() {
     let mut alone = world.start("rally-cred", &share);
     assert_eq!(alone.next_line_of_stdout().as_deref(), Some("started"));
     assert!(world.client(&["status"], "").stdout.contains("turns    10 of Rally's 12 are held by programs"));
-    let refused = world.client(&["exec", "--requests", "2", "--", "true"], "");
-    assert!(refused.stderr.contains("Rally serves 12 of a user, and 1 of them are free"), "{refused:?}");
+    world
+        .client(&["exec", "--requests", "2", "--", "true"], "")
+        .told("Rally serves 12 of a user, and 1 of them are free");
 
     sandbox.fault(Endpoint::User, Fault::Hang, None);
     let before = sandbox.counters().user_lookups;
@@ -185,8 +186,7 @@ fn a_further_server_of_the_profile_gets_the_live_token_through_the_proxy_in_its_
     let origin = further.base_url();
     let also =
         format!("[[profile.default.also]]\norigin = \"{origin}\"\nheader = \"Authorization: Bearer\"\n");
-    stage.world.configure(&format!("{config}{also}"));
-    stage.world.client(&["daemon", "reload"], "").succeeded();
+    stage.world.reconfigure(&format!("{config}{also}"));
     stage.world.set("SERVER", origin);
     stage.world.set("NO_PROXY", "127.0.0.1,localhost");
     let mut tool = start(&stage.world, &["gateway"]);
@@ -248,8 +248,7 @@ fn signals_go_to_the_program_and_its_exit_code_is_the_commands() {
     assert_eq!(tool.wait().code(), Some(7));
     assert_eq!(world.client(&gateway("exit 99"), "").code, Some(99));
     assert_eq!(world.client(&gateway("kill -TERM $$"), "").code, Some(143));
-    let missing = world.client(&["gateway", "--", "no-such-program"], "");
-    assert_eq!(missing.code, Some(127), "{missing:?}");
+    world.client(&["gateway", "--", "no-such-program"], "").ended_with(127);
 }
 
 #[test]
@@ -287,8 +286,7 @@ fn a_tool_that_was_started_before_the_sign_in_is_served_after_it() {
 #[test]
 fn a_gateway_of_the_config_file_has_the_same_port_and_key_after_a_restart_and_goes_with_its_entry() {
     let (sandbox, world, _keyring, daemon) = signed_in_with_keyring();
-    world.configure(&format!("{}[gateway.mcp]\nmode = \"http\"\n", world::profile_for(&sandbox)));
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&format!("{}[gateway.mcp]\nmode = \"http\"\n", world::profile_for(&sandbox)));
     let before = shown(&world, "mcp");
     // From 32768 up, a connection of another program could take it while no daemon runs.
     assert!(before["port"].as_u64() < Some(32768), "{before}");
@@ -305,16 +303,14 @@ fn a_gateway_of_the_config_file_has_the_same_port_and_key_after_a_restart_and_go
     let revoked = shown(&world, "mcp");
     assert_eq!((revoked["port"] == before["port"], revoked["key"] == before["key"]), (true, false));
     assert_eq!(ask_once(&world, &port_of(&before), key), "401");
-    world.configure_for(&sandbox);
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&world::profile_for(&sandbox));
     assert_eq!(ask_once(&world, &port_of(&before), key), "000");
 }
 
 #[test]
 fn a_gateway_that_is_closed_and_opened_at_once_finds_its_port_free() {
     let (sandbox, world, _daemon) = signed_in();
-    world.configure(&format!("{}[gateway.mcp]\n", world::profile_for(&sandbox)));
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&format!("{}[gateway.mcp]\n", world::profile_for(&sandbox)));
     let first = shown(&world, "mcp");
     for _ in 0..30 {
         world.client(&["gateway", "revoke", "mcp"], "").succeeded();
@@ -327,9 +323,7 @@ fn a_taken_port_is_one_clear_fault() {
     let (sandbox, world, _daemon) = signed_in();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    world.configure(&format!("{}[gateway.mcp]\nport = {port}\n", world::profile_for(&sandbox)));
-    world.client(&["daemon", "reload"], "").succeeded();
-    let told = world.client(&["gateway", "show", "mcp"], "");
-    assert!(told.stderr.contains(&format!("port {port} of gateway mcp is taken")), "{told:?}");
+    world.reconfigure(&format!("{}[gateway.mcp]\nport = {port}\n", world::profile_for(&sandbox)));
+    world.client(&["gateway", "show", "mcp"], "").told(format!("port {port} of gateway mcp is taken"));
     assert!(world.client(&["status"], "").stdout.contains("is taken"));
 }

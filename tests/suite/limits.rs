@@ -8,7 +8,7 @@ use std::fs;
 use rally_cred_tests::sandbox::Sandbox;
 use rally_cred_tests::world::{self, Ended, Running, World};
 
-use crate::sign_in::{question, value, with_browser, world_with_keyring};
+use crate::sign_in::{password, question, value, with_browser, world_with_keyring};
 
 /// A user of this test alone, since the limit of processes counts all that a user has.
 const USER: &str = "48273";
@@ -51,8 +51,7 @@ fn at_the_users_limit_of_processes_the_daemon_says_so_and_goes_on_when_there_is_
     assert!(refused.stderr.contains("no more threads for this user"), "{refused:?}");
     let status = as_user(&["rally-cred", "status"], "").stdout;
     assert!(status.contains(&format!("(process {})", daemon.0.id())), "{status}");
-    let checked = as_user(&["rally-cred", "doctor"], "");
-    assert!(checked.stdout.contains("no more threads for this user"), "{checked:?}");
+    as_user(&["rally-cred", "doctor"], "").showed("no more threads for this user");
 
     limit(&world, &in_world, &daemon, "--nproc=4096:");
     log_in(&world, &in_world, &sandbox).succeeded();
@@ -121,8 +120,7 @@ fn at_each_limit_of_descriptors_the_daemon_lives_and_signs_in_once_it_may() {
         limit(&world, &[], &daemon, "--nofile=4096:4096");
         crate::sign_in::log_in(&world, &sandbox).succeeded();
     }
-    let got = world.client(&["get"], question(&sandbox));
-    assert!(value(&got.stdout, "password").is_some(), "{got:?}");
+    assert!(password(&world, &sandbox).is_some());
     world.client(&["daemon", "stop"], "").succeeded();
     daemon.end().succeeded();
 }

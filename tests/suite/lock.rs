@@ -27,12 +27,9 @@ fn a_locked_daemon_gives_nothing_and_a_get_that_waits_is_answered_once_it_is_unl
     let locked = world.client(&["lock"], "");
     assert_eq!((locked.code, locked.stdout.as_str(), locked.stderr.as_str()), (Some(0), "locked\n", ""));
 
-    let refused = world.client(&["get", "--format", "token", "--wait", "0"], "");
-    assert_eq!((refused.code, refused.stdout.as_str()), (Some(9), ""));
+    let refused = world.client(&["get", "--format", "token", "--wait", "0"], "").refused(9);
     assert_eq!(refused.remedy(), "rally-cred unlock");
-    let status = world.client(&["status"], "");
-    assert_eq!(status.code, Some(9));
-    assert!(status.stdout.contains("\nlock     locked "), "{status:?}");
+    world.client(&["status"], "").ended_with(9).showed("\nlock     locked ");
     assert_eq!(world.status()["locked"]["by"], "user");
     assert_eq!(world.client(&["login"], "").code, Some(9));
 
@@ -41,8 +38,7 @@ fn a_locked_daemon_gives_nothing_and_a_get_that_waits_is_answered_once_it_is_unl
         drop(waiting.0.stdin.take());
         waiting.wait_for_line("waiting for you to unlock");
         world.follow(&refused);
-        let answered = waiting.end();
-        assert!(answered.stdout.contains(token.trim()), "{answered:?}");
+        waiting.end().showed(token.trim());
         world.client(&["lock"], "").succeeded();
     }
 }
@@ -54,8 +50,7 @@ fn an_unlock_is_as_good_as_the_keyrings_own() {
     world.client(&["lock"], "").succeeded();
     // Without a prompter, whoever wants it open is refused.
     keyring.lock();
-    let refused = world.client(&["unlock"], "");
-    assert_eq!(refused.code, Some(7), "{refused:?}");
+    world.client(&["unlock"], "").ended_with(7);
     assert_eq!(world.client(&["get", "--wait", "0", "--format", "token"], "").code, Some(9));
     keyring.restart_keyring(true);
     world.client(&["unlock"], "").succeeded();
@@ -106,8 +101,7 @@ fn it_locks_with_the_session_and_when_the_machine_sleeps_if_the_config_file_says
         assert!(world.status().get("locked").is_none());
     }
     // Without the section, it stays open.
-    world.configure(&profile);
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&profile);
     logind.lock();
     logind.suspend(true);
     logind.suspend(false);

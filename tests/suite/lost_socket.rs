@@ -5,7 +5,7 @@
 
 use std::{fs, os::unix::net::UnixListener, path::Path};
 
-use rally_cred_tests::world::{World, set_mode};
+use rally_cred_tests::world::{World, make_private, set_mode};
 
 use crate::sign_in::{question, sign_in, value, with_browser};
 
@@ -59,8 +59,7 @@ fn a_daemon_whose_folder_is_removed_moved_or_replaced_ends_and_the_next_client_s
         }),
         ("the folder makes way for another", |world| {
             fs::rename(world.path("run/rally-cred"), world.path("run/elsewhere")).unwrap();
-            fs::create_dir(world.path("run/rally-cred")).unwrap();
-            set_mode(world.path("run/rally-cred"), 0o700);
+            make_private(world.path("run/rally-cred"));
         }),
     ];
     for (name, lose) in losses {
@@ -80,7 +79,7 @@ fn a_daemon_whose_folder_is_removed_moved_or_replaced_ends_and_the_next_client_s
 fn a_daemon_whose_socket_another_program_has_replaced_ends_and_leaves_the_others_alone() {
     let world = World::new();
     let mut daemon = world.start_daemon();
-    let socket = world.path("run/rally-cred/agent.sock");
+    let socket = world.socket();
     fs::remove_file(&socket).unwrap();
     let _other = UnixListener::bind(&socket).unwrap();
     assert_eq!(daemon.wait().code(), Some(0));
@@ -95,15 +94,16 @@ fn a_daemon_that_cannot_notice_is_found_by_its_lock_told_and_ended() {
     let pid = daemon.0.id();
     // It notices nothing while it is stopped.
     daemon.signal("STOP");
-    fs::remove_file(world.path("run/rally-cred/agent.sock")).unwrap();
-    let status = world.client(&["status"], "");
-    assert_eq!(status.code, Some(6), "{status:?}");
-    assert!(status.stderr.contains(&format!("the daemon, process {pid}, cannot be reached")), "{status:?}");
-    assert!(status.stderr.contains("try: rally-cred daemon restart"), "{status:?}");
-    let checked = world.client(&["doctor", "--no-autostart"], "");
-    assert!(checked.stdout.contains(&format!("the daemon, process {pid}, cannot be reached")), "{checked:?}");
-    let started = world.client(&["daemon", "start"], "");
-    assert!(started.stderr.contains(&format!("process {pid} ")), "{started:?}");
+    fs::remove_file(world.socket()).unwrap();
+    world
+        .client(&["status"], "")
+        .ended_with(6)
+        .told(format!("the daemon, process {pid}, cannot be reached"))
+        .told("try: rally-cred daemon restart");
+    world
+        .client(&["doctor", "--no-autostart"], "")
+        .showed(format!("the daemon, process {pid}, cannot be reached"));
+    world.client(&["daemon", "start"], "").told(format!("process {pid} "));
     let mut restart = world.start("rally-cred", &["daemon", "restart"]);
     daemon.signal("CONT");
     assert!(restart.wait().success());
@@ -114,8 +114,7 @@ fn a_daemon_that_cannot_notice_is_found_by_its_lock_told_and_ended() {
 #[test]
 fn a_number_that_is_left_in_a_lock_is_nobody_to_be_ended() {
     let world = World::new();
-    fs::create_dir(world.path("run/rally-cred")).unwrap();
-    set_mode(world.path("run/rally-cred"), 0o700);
+    make_private(world.path("run/rally-cred"));
     let mut bystander = world.start("cat", &[]);
     fs::write(world.path("run/rally-cred/agent.lock"), format!("{}\n", bystander.0.id())).unwrap();
     assert_eq!(world.client(&["daemon", "stop"], "").stdout, "no daemon runs\n");

@@ -9,7 +9,7 @@ use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::{Planted, Sandbox};
 use rally_cred_tests::world::{self, Running, World};
 
-use crate::sign_in::{password, question, value, world_with_browser};
+use crate::sign_in::{password, question, value, with_browser_at};
 
 const CLIENT_SECRET: &str = "canary-of-the-client-secret";
 const PASSWORD: &str = "canary-of-a-password";
@@ -54,12 +54,10 @@ fn plant(sandbox: &Sandbox, round: usize) {
 /// A user who also keeps static credentials, with a daemon into whose memory this program may look.
 #[expect(clippy::print_stderr, reason = "whoever runs the test is to know what was not tried")]
 fn transparent() -> Option<(Sandbox, World, KeyringSession, Running)> {
-    let sandbox = world::sandbox_with(|options| options.client_secret = CLIENT_SECRET.to_owned());
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser_at(|options| options.client_secret = CLIENT_SECRET.to_owned());
     let profile = world::profile_for(&sandbox);
     world.configure(&format!("{profile}[static]\nhosts = [\"https://git.example.com\"]\n"));
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let keyring = world.with_keyring();
     let mut daemon = world.start_daemon();
     if memory_of(&daemon).is_none() {
         eprintln!("not tried: this user may not read another process's memory");

@@ -88,7 +88,7 @@ fn a_migration_that_was_interrupted_loses_nothing_and_is_run_again() {
     let mut scene = Scene::with_key("keyring = \"os\"\n");
     // The daemon dies in the midst of the copies, which wait for a keyring that is silent.
     scene.keyring.pause_keyring();
-    let mut client = UnixStream::connect(scene.world.path("run/rally-cred/agent.sock")).unwrap();
+    let mut client = UnixStream::connect(scene.world.socket()).unwrap();
     client.write_all(b"{\"v\":1,\"op\":\"move_items\",\"to\":\"file\",\"step\":\"copy\"}\n").unwrap();
     scene.daemon.kill();
     scene.keyring.resume_keyring();
@@ -98,14 +98,12 @@ fn a_migration_that_was_interrupted_loses_nothing_and_is_run_again() {
     scene.migrate(&["--to", "file"]);
     scene.migrate(&["--to", "os"]);
     scene.world.client(&["keyring", "migrate", "--from", "os", "--to", "file", "--dry-run"], "").succeeded();
-    scene.world.configure(&scene.world.config().replace("keyring = \"os\"", "keyring = \"file\""));
-    scene.world.client(&["daemon", "reload"], "").succeeded();
+    scene.world.reconfigure(&scene.world.config().replace("keyring = \"os\"", "keyring = \"file\""));
     assert_eq!(scene.in_keyring(), BOTH);
     scene.migrate(&["--from", "os", "--to", "file"]);
     assert!(scene.in_keyring().is_empty());
     scene.expect_served();
-    let again = scene.world.client(&["keyring", "migrate", "--to", "file"], "");
-    assert!(again.stderr.contains("tokens are kept there already"), "{again:?}");
+    scene.world.client(&["keyring", "migrate", "--to", "file"], "").told("tokens are kept there already");
 }
 
 #[test]
@@ -113,9 +111,11 @@ fn where_the_new_place_cannot_be_used_nothing_is_changed() {
     let scene = Scene::with_key("");
     let before = scene.world.config();
     fs::write(scene.world.path("the-key"), "short").unwrap();
-    let failed = scene.world.client(&["keyring", "migrate", "--to", "file"], "");
-    assert_eq!(failed.code, Some(7), "{failed:?}");
-    assert!(failed.stderr.contains("it has fewer than 32 bytes"), "{failed:?}");
+    scene
+        .world
+        .client(&["keyring", "migrate", "--to", "file"], "")
+        .ended_with(7)
+        .told("it has fewer than 32 bytes");
     for (place, told) in [("memory", "no such place"), ("nowhere", "no such place"), ("os", "there already")]
     {
         let refused = scene.world.client(&["keyring", "migrate", "--to", place], "");
@@ -139,8 +139,7 @@ fn a_passphrase_opens_the_encrypted_files_until_the_daemon_ends() {
     sign_in(&world, &sandbox);
     daemon.kill();
     let _daemon = world.start_daemon();
-    let wrong = unlock("wrong");
-    assert!(wrong.code == Some(7) && wrong.stderr.contains("not the passphrase"), "{wrong:?}");
+    unlock("wrong").ended_with(7).told("not the passphrase");
     // From a descriptor, as docs/reference.md has it.
     fs::write(world.path("passphrase"), "right\n").unwrap();
     let line = format!("exec 3<{}; rally-cred unlock <&3", world.path("passphrase").display());
@@ -390,7 +389,7 @@ fn a_migration_writes_only_what_has_changed() {
     for (step, stores) in [("copy", BOTH.len()), ("copy", 0)] {
         scene.forget_calls();
         let ask = format!("{{\"v\":1,\"op\":\"move_items\",\"to\":\"helper:slow\",\"step\":\"{step}\"}}\n");
-        let mut client = UnixStream::connect(scene.0.world.path("run/rally-cred/agent.sock")).unwrap();
+        let mut client = UnixStream::connect(scene.0.world.socket()).unwrap();
         client.write_all(ask.as_bytes()).unwrap();
         let told = BufReader::new(client).lines().map(Result::unwrap).find(|line| !line.contains("\"item\""));
         assert_eq!(told.as_deref(), Some(r#"{"type":"done"}"#));

@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-use rally_cred_tests::world::{Ended, World, set_mode};
+use rally_cred_tests::world::{Ended, World, make_private, set_mode};
 
 use crate::sign_in::{opened, password, question, signed_in, with_daemon};
 
@@ -76,8 +76,7 @@ fn a_socket_that_another_user_serves_gets_not_one_byte() {
     let listener = as_nobody!(|| UnixListener::bind(&theirs).unwrap());
     // What whoever can rename a folder brings about between a client's look at it and the connection.
     let folder = world.path("run/rally-cred");
-    fs::create_dir(&folder).unwrap();
-    set_mode(&folder, 0o700);
+    make_private(&folder);
     fs::rename(theirs, folder.join("agent.sock")).unwrap();
     for ended in ask_in_every_way(&world) {
         let mut sent = Vec::new();
@@ -86,8 +85,7 @@ fn a_socket_that_another_user_serves_gets_not_one_byte() {
         assert_ne!(ended.code, Some(0), "{ended:?}");
         assert!(ended.stderr.contains("uid 65534 listens there") && ended.stdout.is_empty(), "{ended:?}");
     }
-    let checked = world.client(&["doctor", "--no-autostart"], "");
-    assert!(checked.stdout.contains("uid 65534 listens there"), "{checked:?}");
+    world.client(&["doctor", "--no-autostart"], "").showed("uid 65534 listens there");
     // What is said to help, helps.
     world.follow(&world.client(&["status"], ""));
     world.client(&["daemon", "start"], "").succeeded();
@@ -177,8 +175,7 @@ fn a_socket_folder_that_others_can_rename_is_refused_with_owner_mode_and_remedy(
             rustix::process::geteuid().as_raw()
         );
         assert!(refused.stderr.contains(&owner), "{refused:?}");
-        let checked = world.client(&["doctor", "--no-autostart"], "");
-        assert!(checked.stdout.contains(&owner), "{checked:?}");
+        world.client(&["doctor", "--no-autostart"], "").showed(&owner);
         world.follow(&refused);
         world.token();
     }

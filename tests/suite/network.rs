@@ -16,7 +16,7 @@ use rally_cred_tests::sandbox::{Certificate, Endpoint, Fault, HOST, Sandbox};
 use rally_cred_tests::world::{self, Ended, World};
 use serde_json::Value;
 
-use crate::sign_in::{begin, signed_in_with_keyring, with_browser, world_with_browser};
+use crate::sign_in::{begin, signed_in_with_keyring, with_browser, with_browser_at, world_with_browser};
 
 /// The fault of one check of `doctor`, or null.
 fn fault_of(world: &World, check: &str) -> Value {
@@ -71,8 +71,7 @@ fn behind_proxy(variable: &str, proxy: &str) -> (Sandbox, World, KeyringSession)
     let (sandbox, mut world) = behind_tls(Certificate::Sound);
     let config = fs::read_to_string(world.path("config/rally-cred/config.toml")).unwrap();
     world.configure(&config.replace("https://127.0.0.1", &format!("https://{HOST}")));
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let keyring = world.with_keyring();
     world.set(variable, proxy);
     (sandbox, world, keyring)
 }
@@ -155,8 +154,7 @@ fn the_right_password_of_a_proxy_is_given_and_shown_nowhere() {
     sign_in(&world, &sandbox).succeeded();
     let doctor = world.client(&["doctor", "--report", "report.txt"], "");
     let report = fs::read_to_string(world.path("report.txt")).unwrap();
-    let status = world.client(&["status", "--json"], "");
-    assert!(status.stdout.contains(&format!("http://…@{}", proxy.address())), "{status:?}");
+    let status = world.client(&["status", "--json"], "").showed(format!("http://…@{}", proxy.address()));
     assert!(!format!("{doctor:?} {status:?} {report} {}", world.log()).contains(PASSWORD));
 }
 
@@ -224,8 +222,7 @@ fn a_server_that_promises_an_answer_without_pause_keeps_no_other_profile_waiting
 
 #[test]
 fn an_empty_variable_for_certificates_counts_as_none_and_a_wrong_one_is_named() {
-    let sandbox = world::sandbox_with(|options| options.tls = true);
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser_at(|options| options.tls = true);
     let authority = world.path("ca.pem");
     fs::write(&authority, sandbox.ca_pem().unwrap()).unwrap();
     world.set("SSL_CERT_FILE", authority.display());
@@ -257,8 +254,7 @@ fn a_daemon_that_goes_another_way_than_the_shell_is_told_and_a_restart_mends_it(
     assert_eq!((fault_of(&world, "network"), fault_of(&world, "rally")), (Value::Null, Value::Null));
     // Where Rally answers all the same, a difference is worth a word and no more.
     let sandbox = world::sandbox();
-    world.configure_for(&sandbox);
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&world::profile_for(&sandbox));
     world.unset("HTTPS_PROXY");
     let doctor = world.client(&["doctor"], "");
     let line = doctor.stdout.lines().find(|line| line.contains("network ")).unwrap();

@@ -7,7 +7,7 @@ use std::fs;
 use rally_cred_tests::sandbox::Sandbox;
 use rally_cred_tests::world::{self, World};
 
-use crate::sign_in::{sign_in, signed_in_with_keyring, with_browser, world_with_browser, world_with_keyring};
+use crate::sign_in::{sign_in, signed_in_with_keyring, with_browser, world_with_browser};
 
 const TOKEN: [&str; 8] =
     ["get", "--no-daemon", "--profile", "default", "--format", "token", "--interactive", "never"];
@@ -51,8 +51,7 @@ fn the_keyring_is_read_once_and_nothing_is_left() {
 fn a_daemon_that_runs_goes_on_and_keeps_its_gateways() {
     let (sandbox, world, _keyring, _daemon) = signed_in_with_keyring();
     let port = world::free_port();
-    world.configure(&format!("{}[gateway.page]\nport = {port}\n", world::profile_for(&sandbox)));
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&format!("{}[gateway.page]\nport = {port}\n", world::profile_for(&sandbox)));
     while world.status()["gateways"][0]["port"].is_null() {}
     let before = world.status();
     let own = world.client(&TOKEN, "");
@@ -67,9 +66,7 @@ fn a_daemon_that_runs_goes_on_and_keeps_its_gateways() {
 
 #[test]
 fn a_token_that_it_renews_is_saved_before_the_client_ends() {
-    let (sandbox, world, _keyring) = world_with_keyring();
-    let mut daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, _keyring, mut daemon) = signed_in_with_keyring();
     daemon.stop();
     sandbox.change(|options| options.rotate_refresh = true);
     let lookup = [&["lookup"], &ITEM[..]].concat();
@@ -114,18 +111,15 @@ pub(crate) fn without_access_token(record: &str) -> String {
 #[test]
 fn what_keeps_it_from_answering_is_told_as_by_a_daemon_that_runs() {
     let (_sandbox, mut world) = with_browser();
-    let nobody = world.client(&TOKEN, "");
-    assert_eq!((nobody.code, nobody.stdout.as_str()), (Some(3), ""), "{nobody:?}");
+    world.client(&TOKEN, "").refused(3);
     world.configure("nonsense = 1\n");
-    let broken = world.client(&TOKEN, "");
-    assert_eq!(broken.code, Some(1), "{broken:?}");
-    assert!(broken.stderr.contains("nonsense"), "{broken:?}");
+    world.client(&TOKEN, "").ended_with(1).told("nonsense");
     world.set("RALLY_CRED_SIGN_IN_FILE", "sign-in");
-    let relative = world.client(&TOKEN, "");
-    assert!(relative.stderr.contains("RALLY_CRED_SIGN_IN_FILE is not an absolute path"), "{relative:?}");
-    let by_hand = world.run("rally-credd", &["--only-client"], "");
-    assert_eq!(by_hand.code, Some(1));
-    assert!(by_hand.stderr.contains("standard input is no connection of a client"), "{by_hand:?}");
+    world.client(&TOKEN, "").told("RALLY_CRED_SIGN_IN_FILE is not an absolute path");
+    world
+        .run("rally-credd", &["--only-client"], "")
+        .ended_with(1)
+        .told("standard input is no connection of a client");
 }
 
 #[test]
@@ -135,7 +129,5 @@ fn a_sign_in_file_that_others_may_write_to_is_not_believed() {
     world.configure(&format!("keyring = \"memory\"\n{}", world::profile_for(&sandbox)));
     handed_in(&sandbox, &mut world);
     fs::set_permissions(world.path("sign-in"), fs::Permissions::from_mode(0o666)).unwrap();
-    let got = world.client(&TOKEN, "");
-    assert_eq!((got.code, got.stdout.as_str()), (Some(7), ""), "{got:?}");
-    assert!(got.stderr.contains("others may write to it"), "{got:?}");
+    world.client(&TOKEN, "").refused(7).told("others may write to it");
 }

@@ -44,8 +44,7 @@ fn a_sign_in_without_a_keyring_is_kept_in_no_file_and_whoever_signs_in_is_told()
     let (sandbox, mut world) = with_browser();
     world.set("DBUS_SESSION_BUS_ADDRESS", "disabled:");
     let _daemon = world.start_daemon();
-    let login = log_in(&world, &sandbox).succeeded();
-    assert!(login.stdout.contains("until the daemon stops"), "{login:?}");
+    log_in(&world, &sandbox).succeeded().showed("until the daemon stops");
     let token = password(&world, &sandbox).unwrap();
     for secret in [token, sandbox.options().client_secret] {
         for (path, bytes) in world.files() {
@@ -80,16 +79,12 @@ fn keyring_os_without_a_collection_is_an_error_before_anybody_signs_in_and_its_r
     world.configure(&format!("keyring = \"os\"\n{}", world::profile_for(&sandbox)));
     let mut daemon = world.start_daemon();
     let login = || log_in(&world, &sandbox);
-    let refused = login();
-    assert_eq!(refused.code, Some(7), "{refused:?}");
-    assert!(refused.stderr.contains("no default collection"), "{refused:?}");
+    let refused =
+        login().ended_with(7).told("no default collection").told("gnome-keyring-daemon --replace --unlock");
     assert!(!refused.stderr.contains("start gnome-keyring"), "it runs: {refused:?}");
-    assert!(refused.stderr.contains("gnome-keyring-daemon --replace --unlock"), "{refused:?}");
     assert_eq!(opened(&world).len(), 0, "nobody signs in for nothing");
-    let doctor = world.client(&["doctor"], "");
-    assert!(doctor.stdout.contains("gnome-keyring-daemon --replace --unlock"), "{doctor:?}");
-    let got = world.client(&["get", "--format", "token"], "");
-    assert_eq!(got.code, Some(7), "{got:?}");
+    world.client(&["doctor"], "").showed("gnome-keyring-daemon --replace --unlock");
+    world.client(&["get", "--format", "token"], "").ended_with(7);
 
     keyring.replace_and_unlock();
     login().succeeded();
@@ -109,8 +104,7 @@ fn keyring_os_on_a_full_disk_does_not_report_a_sign_in_as_done() {
     let secret = sandbox.options().client_secret;
     // The second one finds the token in memory, and the keyring as it was.
     for arguments in [&["login", "--client-secret-stdin"][..], &["login"]] {
-        let ended = world.client(arguments, &secret);
-        assert_eq!(ended.code, Some(7), "{ended:?}");
+        let ended = world.client(arguments, &secret).ended_with(7);
         assert!(ended.stderr.contains("the keyring failed") && ended.stdout.is_empty(), "{ended:?}");
     }
     keyring.set_disk_full(false);

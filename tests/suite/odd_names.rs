@@ -229,8 +229,7 @@ fn what_rally_says_steers_no_terminal_log_or_page() {
     let token = world.token();
     sandbox.revoke_all();
     world.reject(sandbox.base_url(), &token);
-    let got = world.client(&["get", "--interactive", "never"], "");
-    assert_eq!(got.code, Some(3), "{got:?}");
+    let got = world.client(&["get", "--interactive", "never"], "").ended_with(3);
     check_ended("a get", &got);
     check("the log", &world.log());
 }
@@ -248,7 +247,7 @@ fn notified(desktop: &Desktop) -> String {
 #[test]
 fn what_programs_are_called_steers_no_notification() {
     let bus = KeyringSession::start_without_keyring();
-    let desktop = Desktop::start(&bus.env().remove(0).1);
+    let desktop = Desktop::start(bus.address());
     let (sandbox, mut world) = with_browser();
     let confirming = world::profile_for(&sandbox).replace("default", "asks") + "confirm = \"new\"\n";
     let profiles = format!("{}{confirming}", world::profile_for(&sandbox));
@@ -278,7 +277,7 @@ fn what_programs_are_called_steers_no_notification() {
 #[test]
 fn what_rally_says_steers_no_notification() {
     let bus = KeyringSession::start_without_keyring();
-    let desktop = Desktop::start(&bus.env().remove(0).1);
+    let desktop = Desktop::start(bus.address());
     let sandbox = world::sandbox_with(|options| {
         options.user.user_name = "a<b>&c@example.com".to_owned();
         options.user.display_name = format!("<b>{ODD}</b>");

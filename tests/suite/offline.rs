@@ -46,8 +46,7 @@ fn a_copy_of_this_program_loses_its_network() {
     sandbox.fault(Endpoint::Token, Fault::Drop, None);
     sandbox.revoke(&token);
     world.reject(sandbox.base_url(), &token);
-    let refused = world.client(&["get", "--format", "token"], "");
-    assert_eq!(refused.code, Some(8), "{refused:?}");
+    world.client(&["get", "--format", "token"], "").ended_with(8);
     world.logged("the network is watched");
 
     sandbox.clear_faults();

@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 use rally_cred_tests::world::{self, Ended, World, set_mode};
 
 use crate::setup::UNASKED;
-use crate::sign_in::{question, sign_in, value, with_browser, world_with_browser};
+use crate::sign_in::{question, sign_in, value, with_browser, with_browser_at};
 
 /// The kinds of things that are no file, by what makes them.
 const KINDS: [&str; 5] = ["pipe", "folder", "device", "link to a device", "dangling link"];
@@ -66,8 +66,7 @@ fn where_no_state_can_be_written_the_daemon_serves_without_a_log() {
     let (sandbox, mut world) = with_browser();
     // A file system of the system's own, on which not even root can make a folder.
     world.set("XDG_STATE_HOME", "/proc/1");
-    let started = run(&world, &["daemon", "start"], "").succeeded();
-    assert!(started.stderr.contains("XDG_STATE_HOME"), "{started:?}");
+    run(&world, &["daemon", "start"], "").succeeded().told("XDG_STATE_HOME");
     sign_in(&world, &sandbox);
 }
 
@@ -132,8 +131,7 @@ fn whatever_is_in_the_place_of_the_record_of_setup_is_told_at_once_with_the_comm
 #[test]
 fn files_of_certificates_and_of_client_secrets_that_are_none_are_told_at_once() {
     for kind in KINDS {
-        let sandbox = world::sandbox_with(|options| options.tls = true);
-        let mut world = world_with_browser(&sandbox);
+        let (sandbox, mut world) = with_browser_at(|options| options.tls = true);
         let (authority, secret) = (world.path("ca.pem"), world.path("secret"));
         put(kind, &authority);
         put(kind, &secret);

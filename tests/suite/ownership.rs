@@ -5,7 +5,7 @@
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::{fs, os::unix::net::UnixListener, path::Path};
 
-use rally_cred_tests::world::{World, set_mode};
+use rally_cred_tests::world::{World, make_private, set_mode};
 
 use crate::setup::UNASKED;
 
@@ -82,8 +82,7 @@ fn one_folder_of_another_user_among_the_own_ones_is_enough() {
 fn sudo_is_told_to_be_left_out() {
     let mut world = world_of_another_user();
     world.set("SUDO_UID", OTHER);
-    let ended = world.client(&["daemon", "start"], "");
-    assert!(ended.stderr.contains("\n  try: run it without sudo"), "{ended:?}");
+    world.client(&["daemon", "start"], "").told("\n  try: run it without sudo");
 }
 
 #[test]
@@ -205,8 +204,7 @@ fn nothing_but_a_dead_socket_makes_way_for_the_daemons_own() {
     }
     let mut world = World::new();
     world.set("RALLY_CRED_SOCKET", path("agent").display());
-    let ended = world.run("timeout", &["20", "rally-credd"], "");
-    assert!(ended.stderr.contains("another program listens there"), "{ended:?}");
+    world.run("timeout", &["20", "rally-credd"], "").told("another program listens there");
     assert_eq!(fs::read(path("thesis")).unwrap(), b"precious");
     assert!(!path("nowhere").exists());
     // One that was killed leaves a socket behind.
@@ -223,8 +221,7 @@ fn nothing_but_a_dead_socket_makes_way_for_the_daemons_own() {
 fn a_lock_is_not_written_through_a_link_or_over_something_else() {
     let mut world = World::new();
     let folder = world.path("mine");
-    fs::create_dir(&folder).unwrap();
-    set_mode(&folder, 0o700);
+    make_private(&folder);
     let thesis = world.path("thesis");
     fs::write(&thesis, "4711").unwrap();
     for lock in ["agent.lock", "start.lock"] {

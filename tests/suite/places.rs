@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use rally_cred_tests::world::set_mode;
+use rally_cred_tests::world::{make_private, set_mode};
 use tempfile::TempDir;
 
 use crate::vault::{KEY, PLACE, play_in, player};
@@ -76,8 +76,7 @@ impl Home {
     /// A password store of this home, whose key has no passphrase.
     fn with_pass() -> Self {
         let home = Self::new();
-        fs::create_dir(home.path("gpg")).unwrap();
-        set_mode(home.path("gpg"), 0o700);
+        make_private(home.path("gpg"));
         let key = [
             "--batch",
             "--passphrase",

@@ -9,7 +9,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use rally_cred_tests::sandbox::{Endpoint, Fault, Planted, Sandbox};
 use rally_cred_tests::world::{self, World};
 
-use crate::sign_in::{begin, sign_in, with_browser, world_with_browser};
+use crate::sign_in::{begin, sign_in, with_browser, with_browser_at};
 
 /// Secrets that do not look like one: without a digit, short, and with characters that end a word.
 const SECRETS: [&str; 4] =
@@ -97,8 +97,7 @@ fn refused_sign_in(world: &World, sandbox: &Sandbox, secret: &str, answer: Fault
 fn a_client_secret_or_a_code_that_rally_quotes_is_seen_nowhere() {
     const CODE: &str = "a-code-of-words-only";
     for secret in SECRETS {
-        let sandbox = world::sandbox_with(|options| options.client_secret = secret.to_owned());
-        let world = world_with_browser(&sandbox);
+        let (sandbox, world) = with_browser_at(|options| options.client_secret = secret.to_owned());
         let _daemon = world.start_daemon();
         let client_id = sandbox.options().client_id;
         for quoted in [secret, CODE] {
@@ -143,8 +142,7 @@ fn a_token_that_rally_quotes_is_seen_nowhere_not_even_in_an_alert() {
     assert!(sandbox.revoke("an/access/token/of/words"));
     let erase = format!("url={}\npassword=an/access/token/of/words\n", sandbox.base_url());
     world.client(&["erase"], erase).succeeded();
-    let got = world.client(&["get", "--interactive", "never"], "");
-    assert_eq!(got.code, Some(3), "{got:?}");
+    let got = world.client(&["get", "--interactive", "never"], "").ended_with(3);
     assert!(!got.stderr.contains("refresh/token"), "{got:?}");
     let told = fs::read_to_string(&pipe).unwrap();
     assert!(told.contains("RALLY_CRED_WHY=") && !told.contains("refresh/token"), "{told}");

@@ -32,9 +32,10 @@ fn the_recipe_signs_a_release_and_finds_a_changed_file_a_changed_sum_and_another
     fs::write(&package, "a package").unwrap();
     run(&world, &make_key).succeeded();
     run(&world, &sign).succeeded();
-    let checked = run(&world, &check).succeeded();
-    assert!(checked.stdout.contains("Good \"rally-cred-release\" signature"), "{checked:?}");
-    assert!(checked.stdout.contains("rally-cred_1.0.0-1_amd64.deb: OK"), "{checked:?}");
+    run(&world, &check)
+        .succeeded()
+        .showed("Good \"rally-cred-release\" signature")
+        .showed("rally-cred_1.0.0-1_amd64.deb: OK");
 
     fs::write(&package, "another package").unwrap();
     assert_ne!(run(&world, &check).code, Some(0));

@@ -11,7 +11,7 @@ use rally_cred_tests::{
 };
 
 use crate::{
-    sign_in::{sign_in, with_browser, world_with_keyring},
+    sign_in::{sign_in, signed_in_with_keyring, with_browser},
     vault::{KEY, PLACE, play_in},
 };
 
@@ -145,8 +145,7 @@ fn where_the_key_of_the_files_is_damaged_or_gone_they_stay_until_all_are_moved_a
     }
     fs::write(scene.path("key"), r#"{"v":2}"#).unwrap();
     let daemon = scene.world.start_daemon();
-    let later = repair(&scene.world, &["--yes"]).succeeded();
-    assert!(later.stdout.contains("key: of a later version"), "{later:?}");
+    repair(&scene.world, &["--yes"]).succeeded().showed("key: of a later version");
     assert_eq!(fs::read(scene.path("token%3Adefault")).unwrap(), token);
     drop(daemon);
     fs::write(scene.path("key"), "{}").unwrap();
@@ -172,8 +171,7 @@ fn nothing_is_called_damaged_because_the_key_is_another_one() {
     let scene = Files::new();
     fs::write(scene.world.path("the-key"), [8; 32]).unwrap();
     let _daemon = scene.world.start_daemon();
-    let refused = repair(&scene.world, &["--yes"]);
-    assert!(refused.code == Some(7) && refused.stderr.contains("the-key is not the key"), "{refused:?}");
+    repair(&scene.world, &["--yes"]).ended_with(7).told("the-key is not the key");
     assert!(!scene.path("damaged").exists());
 }
 
@@ -213,9 +211,7 @@ fn plant(world: &World, account: &str, text: &str, more: &[&str]) {
 
 #[test]
 fn a_keyrings_items_are_mended_and_its_good_ones_and_later_ones_stay() {
-    let (sandbox, world, _keyring) = world_with_keyring();
-    let daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (_sandbox, world, _keyring, daemon) = signed_in_with_keyring();
     drop(daemon);
     let good = in_keyring(&world, "client-secret:default");
     plant(&world, "token:default", "{\"v\":1,\"access_tok", &[]);
@@ -249,9 +245,7 @@ fn a_keyrings_items_are_mended_and_its_good_ones_and_later_ones_stay() {
 
 #[test]
 fn of_several_items_the_newest_is_kept() {
-    let (sandbox, world, _keyring) = world_with_keyring();
-    let daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (_sandbox, world, _keyring, daemon) = signed_in_with_keyring();
     drop(daemon);
     let mut record: serde_json::Value =
         serde_json::from_str(&in_keyring(&world, "token:default")[0]).unwrap();

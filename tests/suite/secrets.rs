@@ -6,11 +6,10 @@
 use std::os::unix::{ffi::OsStrExt, fs::DirBuilderExt, process::ExitStatusExt};
 use std::{fs, path::Path};
 
-use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::{Endpoint, Fault, Planted};
 use rally_cred_tests::world::{self, Ended, World};
 
-use crate::sign_in::{question, value, world_with_browser};
+use crate::sign_in::{question, value, with_browser_at};
 
 const CLIENT_SECRET: &str = "canary-client-secret";
 const SECRETS: &str = "canary-client-secret canary-code canary-access canary-refresh canary-id-token canary-echoed-secret \
@@ -39,14 +38,12 @@ fn look_at_process(pid: u32) {
 
 #[test]
 fn planted_secrets_are_found_nowhere_but_in_answers() {
-    let sandbox = world::sandbox_with(|options| options.client_secret = CLIENT_SECRET.to_owned());
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser_at(|options| options.client_secret = CLIENT_SECRET.to_owned());
     let profile = world::profile_for(&sandbox);
     world.configure(&format!("{profile}[static]\nhosts = [\"https://git.example.com\"]\n"));
     // Debug output of the other libraries is off at every level, and ours holds no payload.
     world.set("RALLY_CRED_LOG", "trace").set("RUST_LOG", "trace").set("RUST_BACKTRACE", "full");
-    let mut keyring = KeyringSession::start();
-    world.join(&keyring);
+    let mut keyring = world.with_keyring();
     let mut daemon = world.start_daemon();
     let plant = || {
         sandbox.plant(Planted {
@@ -102,8 +99,7 @@ fn planted_secrets_are_found_nowhere_but_in_answers() {
     let kept = world.client(&["get"], "protocol=https\nhost=git.example.com\n\n");
     assert_eq!(value(&kept.stdout, "password"), Some("canary-password"));
     keyring.lock();
-    let refused = world.client(&["store"], stored.replace("username=me", "username=other"));
-    assert_eq!(refused.code, Some(7), "{refused:?}");
+    let refused = world.client(&["store"], stored.replace("username=me", "username=other")).ended_with(7);
     assert_shows_none(&refused);
     assert_shows_none(&world.client(&["erase"], stored));
     keyring.restart_keyring(true);

@@ -12,7 +12,7 @@ use rally_cred_tests::keyring::KeyringSession;
 use rally_cred_tests::sandbox::{Options, Sandbox};
 use rally_cred_tests::world::{self, Ended, World, set_mode};
 
-use crate::sign_in::{opened, question, value, world_with_browser};
+use crate::sign_in::{opened, password, question, value, world_with_browser};
 
 /// A new user: nothing is configured, a browser is there, and a `systemctl --user` that notes what it is asked.
 pub(crate) fn newcomer() -> (Sandbox, World, KeyringSession) {
@@ -22,8 +22,7 @@ pub(crate) fn newcomer() -> (Sandbox, World, KeyringSession) {
 fn newcomer_at(sandbox: Sandbox) -> (Sandbox, World, KeyringSession) {
     let mut world = world_with_browser(&sandbox);
     fs::remove_dir_all(world.path("config")).unwrap();
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let keyring = world.with_keyring();
     let script = "\
         shift\n\
         case $1 in\n\
@@ -102,14 +101,12 @@ fn flags_alone_lead_from_nothing_to_a_token_and_remove_leads_back() {
     assert!(world.path(".local/share/bash-completion/completions/rally-cred").exists());
     let mode = fs::metadata(world.path("config/rally-cred/config.toml")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let token = world.client(&["get"], question(&sandbox));
-    assert!(value(&token.stdout, "password").is_some(), "{token:?}");
+    assert!(password(&world, &sandbox).is_some());
     world.client(&["doctor"], "").succeeded();
 
     let after = files(&world);
-    let again = setup(&world, &flags(&sandbox), &[], "").succeeded();
+    let again = setup(&world, &flags(&sandbox), &[], "").succeeded().showed("already signed in");
     assert!(again.stdout.starts_with("nothing to change\n"), "{again:?}");
-    assert!(again.stdout.contains("already signed in"), "{again:?}");
     assert_eq!((files(&world), asked_of_systemd(&world).len()), (after.clone(), 2));
     // Nobody knows more than the flags said: without any, the same holds.
     let bare = setup(&world, &[], &[], "");
@@ -124,7 +121,7 @@ fn flags_alone_lead_from_nothing_to_a_token_and_remove_leads_back() {
     assert_eq!(asked_of_systemd(&world)[2..], undone);
     let items = world.run("secret-tool", &["search", "--all", "service", "rally-cred"], "");
     assert_eq!(items.stdout, "", "{items:?}");
-    assert!(!world.path("run/rally-cred/agent.sock").exists(), "the daemon has ended");
+    assert!(!world.socket().exists(), "the daemon has ended");
     let nothing = world.client(&["setup", "--remove"], "");
     assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(0), "nothing to change\n"));
 }
@@ -155,8 +152,7 @@ fn a_person_at_a_terminal_is_asked_one_thing_after_the_other() {
         shown += &setup.wait_for_text(question);
         setup.write(&format!("{answer}\n"));
     }
-    let ended = setup.end().succeeded();
-    assert!(ended.stdout.contains("signed in as dana@example.com"), "{ended:?}");
+    let ended = setup.end().succeeded().showed("signed in as dana@example.com");
     assert!(!shown.contains("typed-by-hand") && !ended.stdout.contains("typed-by-hand"), "{ended:?}");
     // What cannot be used is said at once, and asked again with what was probably meant.
     for said in [
@@ -188,9 +184,7 @@ fn a_person_who_goes_away_leaves_everything_as_it_was() {
     setup.wait_for_text("/callback]: ");
     // The end of what is typed.
     setup.write("\u{4}");
-    let ended = setup.end();
-    assert_eq!(ended.code, Some(4), "{ended:?}");
-    assert!(ended.stdout.contains("nothing was changed"), "{ended:?}");
+    setup.end().ended_with(4).showed("nothing was changed");
     assert_eq!(files(&world), before);
     assert!(opened(&world).is_empty());
 }
@@ -199,9 +193,7 @@ fn a_person_who_goes_away_leaves_everything_as_it_was() {
 fn without_a_terminal_what_no_flag_says_is_an_error_that_names_the_flag() {
     let (_sandbox, world, _keyring) = newcomer();
     let before = files(&world);
-    let ended = world.client(&["setup"], "");
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
-    assert!(ended.stderr.contains("--client-id"), "{ended:?}");
+    world.client(&["setup"], "").refused(2).told("--client-id");
     assert_eq!(files(&world), before);
 }
 
@@ -271,19 +263,17 @@ fn values_that_the_daemon_would_not_take_change_nothing() {
         ("--client-id", " ", 1, "`client_id` is empty", "client_id = "),
         ("--client-id", "a b", 2, "a client ID has no blanks in it", "copy it once more"),
     ] {
-        let ended = setup(&world, &[], &[flag, bad], "");
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{ended:?}");
+        let ended = setup(&world, &[], &[flag, bad], "").refused(code);
         let tried = ended.stderr.lines().find_map(|line| line.strip_prefix("  try: ")).unwrap();
         assert!(ended.stderr.contains(expected) && tried.contains(remedy), "{ended:?}");
         assert_eq!(files(&world), before);
     }
-    let ended = setup(&world, &flags(&sandbox)[..6], &["my work"], "");
-    assert!(ended.code == Some(1) && ended.stderr.contains("this profile name cannot be used"), "{ended:?}");
+    setup(&world, &flags(&sandbox)[..6], &["my work"], "")
+        .ended_with(1)
+        .told("this profile name cannot be used");
     assert_eq!(files(&world), before);
     world.configure("client_secret = \"canary");
-    let ended = setup(&world, &[], &[], "");
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("rally-cred config check"), "{ended:?}");
+    let ended = setup(&world, &[], &[], "").ended_with(1).told("rally-cred config check");
     assert!(!ended.stderr.contains("canary"), "{ended:?}");
 }
 
@@ -294,8 +284,7 @@ fn what_cannot_be_asked_about_is_told_before_any_question() {
     for (name, expected) in
         [("'my work'", "this profile name cannot be used"), ("work", "`redirect_uri` cannot")]
     {
-        let ended = world.at_terminal(&format!("rally-cred setup {name} --no-browser")).end();
-        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let ended = world.at_terminal(&format!("rally-cred setup {name} --no-browser")).end().ended_with(1);
         assert!(ended.stdout.contains(expected) && !ended.stdout.contains("Rally's address"), "{ended:?}");
     }
 }
@@ -340,8 +329,7 @@ fn a_callback_that_rally_cred_cannot_answer_at_is_taken_with_a_word_about_pastin
         (taken.as_str(), "another program listens on port"),
     ] {
         let flags = [&flags(&sandbox)[..4], &["--callback".into(), callback.into()]].concat();
-        let dry = setup(&world, &flags, &["--dry-run"], "").succeeded();
-        assert!(dry.stderr.contains(expected) && dry.stderr.contains("pasting"), "{dry:?}");
+        setup(&world, &flags, &["--dry-run"], "").succeeded().told(expected).told("pasting");
     }
 }
 
@@ -463,8 +451,9 @@ fn a_new_callback_url_is_proved_by_a_new_sign_in() {
     crate::sign_in::sign_in(&world, &sandbox);
     let callback = format!("http://localhost:{}/other", world::free_port());
     sandbox.change(|options| options.redirect_uri.clone_from(&callback));
-    let changed = setup(&world, &[], &["--callback", &callback], "").succeeded();
-    assert!(changed.stdout.contains("default: signed in as dana@example.com"), "{changed:?}");
+    setup(&world, &[], &["--callback", &callback], "")
+        .succeeded()
+        .showed("default: signed in as dana@example.com");
 }
 
 #[test]
@@ -475,9 +464,7 @@ fn what_is_asked_for_and_cannot_be_is_told_before_anything_changes() {
     flags.truncate(6);
     world.set("PATH", world::programs().display());
     for (flag, what) in [("--units", "systemd runs nothing for this user"), ("--git", "there is no git")] {
-        let ended = setup(&world, &flags, &[flag, "yes"], "");
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
-        assert!(ended.stderr.contains(what) && ended.stderr.contains(&format!("{flag} no")), "{ended:?}");
+        setup(&world, &flags, &[flag, "yes"], "").refused(1).told(what).told(format!("{flag} no"));
         assert_eq!(files(&world), before);
     }
 }

@@ -16,7 +16,7 @@ use std::{
 use rally_cred_tests::{
     sandbox::Sandbox,
     sshd::{FarSide, HOST},
-    world::{Ended, World, profile_for, sandbox, set_mode},
+    world::{Ended, World, make_private, profile_for, sandbox, set_mode},
 };
 
 use crate::sign_in::{opened, question, signed_in_with_keyring, value, with_browser, world_with_browser};
@@ -82,8 +82,7 @@ fn two_users_of_one_machine_have_a_daemon_each_and_reach_nothing_of_the_other() 
             assert!(said.contains("try: ") && !said.contains(token.trim()), "{command:?}: {said}");
         }
         // Not a client of ours, which would look at the folder first.
-        let connected = user.run(&["python3", "-c", CONNECT, &socket], "");
-        assert!(connected.stderr.contains("Permission denied"), "{connected:?}");
+        user.run(&["python3", "-c", CONNECT, &socket], "").told("Permission denied");
         // Root may connect to any socket, and is told nothing by this one.
         let mut as_root = UnixStream::connect(&socket).unwrap();
         as_root.write_all(b"{\"v\":1,\"op\":\"status\"}\n").ok();
@@ -161,8 +160,10 @@ fn with_a_runtime_folder_no_socket_and_no_lock_is_in_the_home() {
     world.configure(&format!("keyring = \"memory\"\n{profile}[forward]\nprofiles = [\"default\"]\n"));
     let daemon = world.start_daemon();
     crate::sign_in::sign_in(&world, &sandbox);
-    let shown = world.client(&["gateway", "--", "rally-cred", "status"], "").succeeded();
-    assert!(shown.stdout.contains("by the forwarded socket"), "{shown:?}");
+    world
+        .client(&["gateway", "--", "rally-cred", "status"], "")
+        .succeeded()
+        .showed("by the forwarded socket");
     assert_eq!(sockets_and_locks(&world.path(""), daemon.0.id()), [""; 0]);
     let mut there = sockets_and_locks(runtime.path(), daemon.0.id());
     there.sort();
@@ -209,8 +210,7 @@ fn a_logout_that_takes_the_runtime_folder_away_ends_the_daemon_and_loses_no_sign
         fs::remove_dir_all(world.path("run")).ok();
     }
     assert_eq!(daemon.wait().code(), Some(0));
-    fs::create_dir(world.path("run")).unwrap();
-    set_mode(world.path("run"), 0o700);
+    make_private(world.path("run"));
     assert_eq!(token(&world), before);
     assert_eq!(opened(&world).len(), 1);
 }

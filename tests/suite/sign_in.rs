@@ -5,7 +5,10 @@
 use std::{fs, thread};
 
 use rally_cred_tests::world::{self, Ended, Running, World};
-use rally_cred_tests::{keyring::KeyringSession, sandbox::Sandbox};
+use rally_cred_tests::{
+    keyring::KeyringSession,
+    sandbox::{Endpoint, Fault, Options, Sandbox},
+};
 
 /// git's question for the sandbox.
 pub(crate) fn question(sandbox: &Sandbox) -> String {
@@ -40,7 +43,12 @@ pub(crate) fn world_with_browser(sandbox: &Sandbox) -> World {
 
 /// The same with the sandbox.
 pub(crate) fn with_browser() -> (Sandbox, World) {
-    let sandbox = world::sandbox();
+    with_browser_at(|_| {})
+}
+
+/// The same at a sandbox with other options.
+pub(crate) fn with_browser_at(change: impl FnOnce(&mut Options)) -> (Sandbox, World) {
+    let sandbox = world::sandbox_with(change);
     let world = world_with_browser(&sandbox);
     (sandbox, world)
 }
@@ -48,8 +56,7 @@ pub(crate) fn with_browser() -> (Sandbox, World) {
 /// The same with a keyring of its own.
 pub(crate) fn world_with_keyring() -> (Sandbox, World, KeyringSession) {
     let (sandbox, mut world) = with_browser();
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let keyring = world.with_keyring();
     (sandbox, world, keyring)
 }
 
@@ -139,7 +146,7 @@ fn a_restarted_daemon_serves_from_the_keyring_without_a_new_sign_in() {
     let (sandbox, world, _keyring, mut daemon) = signed_in_with_keyring();
     let before = world.client(&["get"], question(&sandbox)).stdout;
     daemon.stop();
-    assert!(!world.path("run/rally-cred/agent.sock").exists());
+    assert!(!world.socket().exists());
 
     let _daemon = world.start_daemon();
     let requests = sandbox.log().len();
@@ -158,15 +165,10 @@ fn kill_9_of_the_daemon_loses_nothing_that_login_had_reported() {
             world.client(&["login", "--force", "--client-secret-stdin"], &sandbox.options().client_secret);
         daemon.kill();
         assert_eq!(login.code, Some(0), "{login:?}");
-        let newest = sandbox
-            .log()
-            .into_iter()
-            .rev()
-            .find_map(|entry| entry.header("zsessionid").map(str::to_owned))
-            .unwrap();
+        let log = sandbox.log();
+        let newest = log.iter().rev().find_map(|entry| entry.header("zsessionid"));
         let _daemon = world.start_daemon();
-        let got = world.client(&["get"], question(&sandbox));
-        assert_eq!(value(&got.stdout, "password"), Some(newest.as_str()), "{got:?}");
+        assert_eq!(password(&world, &sandbox).as_deref(), newest);
     }
 }
 
@@ -174,7 +176,7 @@ fn kill_9_of_the_daemon_loses_nothing_that_login_had_reported() {
 fn kill_9_in_the_middle_of_a_sign_in_leaves_the_old_token_served() {
     let (sandbox, world, _keyring, mut daemon) = signed_in_with_keyring();
     let before = world.client(&["get"], question(&sandbox)).stdout;
-    sandbox.fault(rally_cred_tests::sandbox::Endpoint::Token, rally_cred_tests::sandbox::Fault::Hang, None);
+    sandbox.fault(Endpoint::Token, Fault::Hang, None);
     let login = world.start("rally-cred", &["login", "--force"]);
     sandbox.until(|counters| counters.code_exchanges() == 2).unwrap();
     daemon.kill();
@@ -277,8 +279,7 @@ fn the_formats_give_the_same_token_in_their_own_ways() {
     assert!(engflow["expires"].as_str().unwrap().ends_with('Z'));
     let json: serde_json::Value = serde_json::from_str(&ask(&["get", "--format", "json"], "")).unwrap();
     assert_eq!((json["token"].as_str(), json["version"].as_u64()), (Some(token), Some(1)));
-    let foreign = world.client(&["get"], r#"{"uri":"https://evil.example/"}"#);
-    assert_eq!((foreign.code, foreign.stdout.as_str()), (Some(1), ""));
+    world.client(&["get"], r#"{"uri":"https://evil.example/"}"#).refused(1);
 }
 
 #[test]
@@ -292,14 +293,12 @@ fn the_second_name_behaves_the_same() {
 
 #[test]
 fn the_client_secret_is_asked_for_on_a_terminal_without_echo_and_only_once() {
-    let sandbox = world::sandbox_with(|options| options.client_secret = "typed-by-hand".to_owned());
-    let world = world_with_browser(&sandbox);
+    let (_sandbox, world) = with_browser_at(|options| options.client_secret = "typed-by-hand".to_owned());
     let _daemon = world.start_daemon();
     let mut login = world.at_terminal("rally-cred login");
     let before = login.wait_for_text("Client secret for ");
     login.write("typed-by-hand\n");
-    let ended = login.end().succeeded();
-    assert!(ended.stdout.contains("signed in as"), "{ended:?}");
+    let ended = login.end().succeeded().showed("signed in as");
     assert!(!before.contains("typed-by-hand") && !ended.stdout.contains("typed-by-hand"), "{ended:?}");
 
     world.client(&["login", "--force"], "").succeeded();
@@ -331,11 +330,9 @@ fn signals_stop_the_daemon_in_order_or_have_it_read_its_config_again() {
 #[test]
 fn the_demo_succeeds_and_leaves_nothing_in_the_keyring() {
     let mut world = World::new();
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let _keyring = world.with_keyring();
     world.set(world::PROGRAMS, world::programs().display());
-    let demo = world.run("demo", &[], "").succeeded();
-    assert!(demo.stdout.contains("the OS keyring keeps the token"), "{demo:?}");
+    world.run("demo", &[], "").succeeded().showed("the OS keyring keeps the token");
     let left = world.run("secret-tool", &["search", "--all", "service", "rally-cred"], "");
     assert_eq!(left.stdout, "", "{left:?}");
 }

@@ -53,7 +53,7 @@ fn a_token_that_is_still_on_its_way_to_the_vault_is_not_lost() {
 
 #[test]
 fn each_promise_of_a_fleet_has_a_planted_bug_that_is_found() {
-    for (bug, promise) in FleetBug::ALL {
+    for &(bug, promise) in FleetBug::ALL {
         let found = (0..2000).find_map(|seed| Fleet::new(seed, Some(bug)).play(60).err());
         let violation = found.unwrap_or_else(|| panic!("{bug:?} was not found, though it breaks: {promise}"));
         println!("{bug:?}: seed {}, step {}: {}", violation.seed, violation.step, violation.broken);

@@ -91,10 +91,8 @@ fn a_rally_api_key_is_served_as_any_token_is() {
         question(&sandbox).replace('\n', "\\n"),
         sandbox.base_url()
     );
-    let answer = world.run("sh", &["-c", &line], "");
-    assert!(answer.stdout.contains("UserName"), "{answer:?}");
-    let status = world.client(&["status"], "");
-    assert!(status.stdout.contains(&format!("stores   {}", sandbox.base_url())), "{status:?}");
+    world.run("sh", &["-c", &line], "").showed("UserName");
+    world.client(&["status"], "").showed(format!("stores   {}", sandbox.base_url()));
 }
 
 #[test]
@@ -107,11 +105,11 @@ fn a_locked_keyring_is_told_and_git_goes_on_to_its_next_helper() {
     let _daemon = world.start_daemon();
     let next = "!echo username=next; echo password=next; :";
     world.run("git", &["config", "--global", "--add", "credential.helper", next], "").succeeded();
-    let filled = world.run("git", &["credential", "fill"], "url=https://git.example.com\n\n");
+    let filled = world
+        .run("git", &["credential", "fill"], "url=https://git.example.com\n\n")
+        .told("the keyring is locked");
     assert_eq!(value(&filled.stdout, "password"), Some("next"), "{filled:?}");
-    assert!(filled.stderr.contains("the keyring is locked"), "{filled:?}");
-    let kept = world.client(&["store"], about("https://git.example.com", "p2"));
-    assert_eq!(kept.code, Some(7), "{kept:?}");
+    world.client(&["store"], about("https://git.example.com", "p2")).ended_with(7);
     keyring.restart_keyring(true);
     let got = world.client(&["get"], "protocol=https\nhost=git.example.com\n");
     assert_eq!(value(&got.stdout, "password"), Some("p"), "it heals by itself: {got:?}");

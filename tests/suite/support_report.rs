@@ -26,16 +26,13 @@ fn the_report_is_private_new_and_without_what_a_broken_config_file_holds() {
     world.configure(&format!("{}client_secret = \"canary-secret\"\n", world::profile_for(&sandbox)));
     let path = world.path("report.txt");
     let arguments = ["doctor", "--report", path.to_str().unwrap()];
-    let ended = world.client(&arguments, "");
-    assert_eq!(ended.code, Some(1), "{ended:?}");
+    world.client(&arguments, "").ended_with(1);
     let report = fs::read_to_string(&path).unwrap();
     for expected in ["FAIL  config", "ok    vault", "HTTPS_PROXY", "\"release\":", "signed in"] {
         assert!(report.contains(expected), "no {expected:?} in {report}");
     }
     assert!(!report.contains("canary"), "{report}");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    let again = world.client(&arguments, "");
-    assert_eq!(again.code, Some(1));
-    assert!(again.stderr.contains("name a file that does not exist yet"), "{again:?}");
+    world.client(&arguments, "").ended_with(1).told("name a file that does not exist yet");
     assert_eq!(fs::read_to_string(&path).unwrap(), report);
 }

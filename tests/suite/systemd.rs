@@ -13,12 +13,12 @@ use rally_cred_tests::desktop::{Call, Desktop};
 use rally_cred_tests::machine::Machine;
 use rally_cred_tests::tpm::Tpm;
 use rally_cred_tests::user_manager::{UserManager, install_programs, install_units, units_folder};
-use rally_cred_tests::world::{self, Ended, Running, World, set_mode};
+use rally_cred_tests::world::{self, Ended, Running, World, make_private, set_mode};
 use rally_cred_tests::{keyring::KeyringSession, sandbox::Sandbox};
 use serde_json::Value;
 
 use crate::gateway::{ask_once, check_that_rally_saw_tokens_only, shown};
-use crate::sign_in::{question, sign_in, signed_in_with_keyring, value, with_browser};
+use crate::sign_in::{question, sign_in, signed_in_with_keyring, value, with_browser, world_with_keyring};
 
 /// Longest wait for something that is sure to come; only a failing test waits for so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,9 +34,7 @@ struct Manager {
 
 impl Manager {
     fn new() -> Self {
-        let (sandbox, mut world) = with_browser();
-        let keyring = KeyringSession::start();
-        world.join(&keyring);
+        let (sandbox, mut world, keyring) = world_with_keyring();
         let told = UnixDatagram::bind(world.path("notify")).unwrap();
         told.set_read_timeout(Some(PATIENCE)).unwrap();
         world.set("NOTIFY_SOCKET", world.path("notify").display());
@@ -67,7 +65,7 @@ impl Manager {
     }
 
     fn socket(&self) -> PathBuf {
-        socket(&self.world)
+        self.world.socket()
     }
 }
 
@@ -78,22 +76,18 @@ impl Drop for Manager {
     }
 }
 
-fn socket(world: &World) -> PathBuf {
-    world.path("run/rally-cred/agent.sock")
-}
-
 fn listen(world: &World) -> UnixListener {
     let folder = world.path("run/rally-cred");
     fs::create_dir_all(&folder).unwrap();
     set_mode(&folder, 0o700);
-    let listener = UnixListener::bind(socket(world)).unwrap();
-    set_mode(socket(world), 0o600);
+    let listener = UnixListener::bind(world.socket()).unwrap();
+    set_mode(world.socket(), 0o600);
     listener
 }
 
 /// Sends a request now; the answer may be read much later.
 fn ask(world: &World, request: &str) -> UnixStream {
-    let mut stream = UnixStream::connect(socket(world)).unwrap();
+    let mut stream = UnixStream::connect(world.socket()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(format!("{request}\n").as_bytes()).unwrap();
     stream
@@ -221,9 +215,7 @@ fn a_socket_that_others_could_use_or_that_clients_do_not_come_to_is_refused() {
         let waiting = ask(&manager.world, GET);
         let daemon = manager.start("--idle-exit 1s");
         assert_eq!(result(waiting)["kind"], "failed");
-        let ended = daemon.end();
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.stderr.contains(why), "{ended:?}");
+        daemon.end().ended_with(1).told(why);
     };
     let set_mode = |path: PathBuf, mode| {
         set_mode(path, mode);
@@ -265,8 +257,7 @@ fn clients_of_a_service_manager_with_two_sockets_are_told_that_they_are_too_many
     command.stdin(OwnedFd::from(manager.listener.try_clone().unwrap())).stdout(OwnedFd::from(other));
     let daemon = Running(command.stderr(Stdio::piped()).spawn().unwrap());
     assert_eq!(result(waiting)["kind"], "failed");
-    let ended = daemon.end();
-    assert!(ended.stderr.contains("there is more than one for clients"), "{ended:?}");
+    daemon.end().told("there is more than one for clients");
 }
 
 #[test]
@@ -274,8 +265,7 @@ fn clients_that_wait_for_a_daemon_that_cannot_start_are_told_why() {
     let manager = Manager::new();
     manager.world.configure("[profile.default]\nclient = \"x\"\n");
     let waiting = [ask(&manager.world, GET), ask(&manager.world, GET)];
-    let ended = manager.start("").end();
-    assert_eq!(ended.code, Some(1), "{ended:?}");
+    manager.start("").end().ended_with(1);
     for stream in waiting {
         assert_eq!(result(stream)["kind"], "config_broken");
     }
@@ -350,7 +340,7 @@ fn activate(world: &World, ports: &[u16], arguments: &str) -> Running {
     let mut daemon = world.start("sh", &["-c", &line]);
     daemon.wait_for_line(&format!("as {}", 3 + ports.matches("--listen").count()));
     // It makes every socket readable for everyone, which the daemon does not take.
-    set_mode(socket(world), 0o600);
+    set_mode(world.socket(), 0o600);
     daemon
 }
 
@@ -364,8 +354,7 @@ fn free_ports() -> [u16; 2] {
 fn a_tool_that_comes_before_the_daemon_starts_it_and_finds_its_gateway() {
     let (sandbox, world, _keyring, mut daemon) = signed_in_with_keyring();
     let [port, strange] = free_ports();
-    world.configure(&format!("{}[gateway.mcp]\nport = {port}\n", world::profile_for(&sandbox)));
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&format!("{}[gateway.mcp]\nport = {port}\n", world::profile_for(&sandbox)));
     let key = shown(&world, "mcp")["key"].as_str().unwrap().to_owned();
     while !world.client(&["gateway", "list"], "").stdout.contains("the same after a restart") {}
     daemon.stop();
@@ -383,25 +372,22 @@ fn a_tool_that_comes_before_the_daemon_starts_it_and_finds_its_gateway() {
     daemon.wait_for_line(&format!("systemctl --user disable --now rally-cred-gateway@{strange}.socket"));
     let told = || world.run("curl", &["--silent", &format!("http://127.0.0.1:{port}/slm/")], "").stdout;
     assert_eq!(ask(strange, &key), "503");
-    world.configure_for(&sandbox);
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&world::profile_for(&sandbox));
     while told() != format!("no gateway of rally-cred has port {port}") {}
     check_that_rally_saw_tokens_only(&sandbox);
     daemon.stop();
-    fs::remove_file(socket(&world)).unwrap();
+    fs::remove_file(world.socket()).unwrap();
 }
 
 #[test]
 fn systemds_own_tool_passes_the_socket_on() {
     let (_sandbox, world) = with_browser();
-    fs::create_dir(world.path("run/rally-cred")).unwrap();
-    set_mode(world.path("run/rally-cred"), 0o700);
+    make_private(world.path("run/rally-cred"));
     let mut daemon = activate(&world, &[], "--idle-exit 1s");
-    let status = world.client(&["status", "--json"], "");
-    assert!(status.stdout.contains(&format!("\"pid\":{}", daemon.0.id())), "{status:?}");
+    world.client(&["status", "--json"], "").showed(format!("\"pid\":{}", daemon.0.id()));
     daemon.wait_for_line("nothing to do");
     assert!(daemon.wait().success());
-    fs::remove_file(socket(&world)).unwrap();
+    fs::remove_file(world.socket()).unwrap();
 }
 
 /// The units as a package would have them checked: `systemd-analyze` of systemd 252 does not look at `ExecSearchPath=`.
@@ -445,26 +431,38 @@ fn the_agent_for_launchd_is_a_property_list() {
     assert_eq!((read.stdout.trim(), read.stderr.as_str()), ("rally-cred", ""));
 }
 
+/// A service manager of a user, who has this world; `None` if this machine cannot have one.
+#[expect(clippy::print_stdout, reason = "a test that is passed over says so")]
+fn user_manager(world: World) -> Option<UserManager> {
+    let why = match UserManager::start(world) {
+        Ok(manager) => return Some(manager),
+        Err(why) => why,
+    };
+    println!("passed over: this machine cannot have a service manager of a user: {why}");
+    None
+}
+
+/// Writes the config file where a user has it whose variables name no folder.
+fn configure_at_home(world: &World, text: &str) -> PathBuf {
+    let path = world.path(".config/rally-cred/config.toml");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, text).unwrap();
+    path
+}
+
 #[test]
 fn the_daemon_that_systemd_starts_has_the_proxy_that_setup_was_run_with_to_the_letter() {
     let world = World::new();
-    let folder = world.path(".config/rally-cred");
-    fs::create_dir_all(&folder).unwrap();
     let profile = "[profile.default]\nclient_id = \"x\"\nredirect_uri = \"http://localhost:1/x\"\n";
-    fs::write(folder.join("config.toml"), format!("keyring = \"memory\"\n{profile}")).unwrap();
-    let manager = match UserManager::start(world) {
-        Ok(manager) => manager,
-        Err(why) => {
-            println!("passed over: this machine cannot have a service manager of a user: {why}");
-            return;
-        }
-    };
+    configure_at_home(&world, &format!("keyring = \"memory\"\n{profile}"));
+    let Some(manager) = user_manager(world) else { return };
     let program = manager.world().path(".cargo/bin/rally-cred").display().to_string();
     let proxy = "HTTPS_PROXY=http://me:canary%40@proxy.example.com:3128";
     let spared = r#"NO_PROXY=a,"b",c\d,100%h"#;
     // There is no client secret, so the sign-in at the end comes to nothing.
-    let setup = manager.run("env", &[proxy, spared, &program, "setup", "--network", "yes", "--units", "yes"]);
-    assert!(setup.stdout.contains("network.conf"), "{setup:?}");
+    let setup = manager
+        .run("env", &[proxy, spared, &program, "setup", "--network", "yes", "--units", "yes"])
+        .showed("network.conf");
     let status = manager.run("rally-cred", &["status", "--json"]);
     let status = status.json();
     assert_eq!(status["network"]["HTTPS_PROXY"], "http://…@proxy.example.com:3128", "{setup:?} {status:#}");
@@ -480,16 +478,8 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
     let world = World::new();
     let profile = "client_id = \"c\"\nredirect_uri = \"http://localhost:8477/callback\"\n";
     let config = format!("[profile.default]\n{profile}");
-    let path = world.path(".config/rally-cred/config.toml");
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, &config).unwrap();
-    let manager = match UserManager::start(world) {
-        Ok(manager) => manager,
-        Err(why) => {
-            println!("passed over: this machine cannot have a service manager of a user: {why}");
-            return;
-        }
-    };
+    let path = configure_at_home(&world, &config);
+    let Some(manager) = user_manager(world) else { return };
     let done = |arguments: &[&str]| {
         let ended = manager.systemctl(arguments);
         assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
@@ -504,7 +494,7 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
     };
 
     done(&["enable", "--now", "rally-cred.socket"]);
-    let mode = fs::metadata(socket(manager.world())).unwrap().permissions().mode();
+    let mode = fs::metadata(manager.world().socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(manager.property("ActiveState"), "inactive");
     let first = served_by();
@@ -521,8 +511,7 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
 
     // Started with a broken file, it tells whoever waits, and is not started over and over.
     done(&["stop", "rally-cred.service"]);
-    let told = manager.run("rally-cred", &["status"]);
-    assert!(told.code == Some(1) && told.stderr.contains("config.toml"), "{told:?}");
+    manager.run("rally-cred", &["status"]).ended_with(1).told("config.toml");
     assert_eq!([manager.property("Result"), manager.property("NRestarts")], ["exit-code", "0"]);
     fs::write(&path, &config).unwrap();
     let second = served_by();
@@ -555,7 +544,7 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
     // Removed by hand, its socket is out of reach. Clients go on without it, and what doctor says brings it back.
     fs::remove_file(quickly.join("idle.conf")).unwrap();
     done(&["daemon-reload"]);
-    fs::remove_file(socket(manager.world())).unwrap();
+    fs::remove_file(manager.world().socket()).unwrap();
     while manager.property("ActiveState") != "inactive" {}
     manager.run("rally-cred", &["daemon", "start"]).succeeded();
     let checked = manager.run("rally-cred", &["doctor"]).stdout;
@@ -566,26 +555,16 @@ fn the_units_work_under_a_service_manager_of_an_ordinary_user() {
     let checked = manager.run("rally-cred", &["doctor"]).stdout;
     assert!(checked.contains("rally-cred.socket is enabled"), "{checked}");
     done(&["stop", "rally-cred.socket", "rally-cred.service"]);
-    assert!(!socket(manager.world()).exists());
+    assert!(!manager.world().socket().exists());
 }
 
 /// A user of encrypted files, by these lines of the config file, with the socket's unit enabled. `None` if this machine
 /// cannot have a service manager of a user.
-#[expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 fn user_of_encrypted_files(world: World, lines: &str) -> Option<UserManager> {
-    fs::create_dir_all(world.path(".config/rally-cred")).unwrap();
-    let config = format!("keyring = \"file\"\n{lines}[static]\nhosts = [\"*\"]\n");
-    fs::write(world.path(".config/rally-cred/config.toml"), config).unwrap();
-    match UserManager::start(world) {
-        Ok(manager) => {
-            manager.systemctl(&["enable", "--now", "rally-cred.socket"]).succeeded();
-            Some(manager)
-        }
-        Err(why) => {
-            println!("passed over: this machine cannot have a service manager of a user: {why}");
-            None
-        }
-    }
+    configure_at_home(&world, &format!("keyring = \"file\"\n{lines}[static]\nhosts = [\"*\"]\n"));
+    let manager = user_manager(world)?;
+    manager.systemctl(&["enable", "--now", "rally-cred.socket"]).succeeded();
+    Some(manager)
 }
 
 /// A password of another server, which a daemon of the service manager keeps in the encrypted files, or finds there.
@@ -622,9 +601,7 @@ fn user_of_memory(has_units: bool) -> World {
     if has_units {
         install_units(&world);
     }
-    fs::create_dir_all(world.path(".config/rally-cred")).unwrap();
-    let config = "keyring = \"memory\"\n[static]\nhosts = [\"*\"]\n";
-    fs::write(world.path(".config/rally-cred/config.toml"), config).unwrap();
+    configure_at_home(&world, "keyring = \"memory\"\n[static]\nhosts = [\"*\"]\n");
     world
 }
 

@@ -5,9 +5,9 @@
 use std::net::TcpListener;
 
 use rally_cred_tests::world::{Running, World};
-use rally_cred_tests::{browser::Choice, keyring::KeyringSession, sandbox::Sandbox};
+use rally_cred_tests::{browser::Choice, sandbox::Sandbox};
 
-use crate::sign_in::{log_in, store_client_secret, with_browser, with_daemon};
+use crate::sign_in::{log_in, store_client_secret, with_daemon, world_with_keyring};
 
 /// Runs a command in a pseudo-terminal, and shows its exit code and the terminal's modes behind it.
 fn start(world: &World, command: &str) -> Running {
@@ -150,9 +150,7 @@ fn a_sign_in_that_no_shell_could_have_go_on_is_not_stopped() {
 
 #[test]
 fn a_keyring_is_spoken_of_only_if_it_keeps_somebody_waiting() {
-    let (sandbox, mut world) = with_browser();
-    let keyring = KeyringSession::start();
-    world.join(&keyring);
+    let (sandbox, world, keyring) = world_with_keyring();
     let _daemon = world.start_daemon();
     let quick = log_in(&world, &sandbox);
     assert!(quick.code == Some(0) && !quick.stderr.contains("the keyring"), "{quick:?}");

@@ -5,8 +5,7 @@
 
 use rally_cred_tests::{generated, picture, sandbox::Sandbox};
 
-use crate::sign_in::{sign_in, world_with_keyring};
-use crate::{setup::newcomer, tidy::document};
+use crate::{setup::newcomer, sign_in::signed_in_with_keyring, tidy::document};
 
 /// The lines of the block in docs/setup.md that begins like this.
 fn shown(beginning: &str) -> Vec<String> {
@@ -106,9 +105,7 @@ fn the_session_in_the_documents_and_in_the_picture_is_what_a_user_sees() {
     let session = shown("```console\n");
     generated::check("docs/terminal.svg", &picture::terminal(&session.join("\n")));
 
-    let (sandbox, world, _keyring) = world_with_keyring();
-    let _daemon = world.start_daemon();
-    sign_in(&world, &sandbox);
+    let (sandbox, world, _keyring, _daemon) = signed_in_with_keyring();
     world.client(&["logout"], "").succeeded();
     let mut printed = String::new();
     for command in session.iter().filter_map(|line| line.strip_prefix("$ ")) {

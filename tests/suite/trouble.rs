@@ -10,8 +10,8 @@ use rally_cred_tests::world::{self, Ended, Running, World};
 use rally_cred_tests::{browser::Choice, keyring::KeyringSession};
 
 use crate::sign_in::{
-    begin, log_in, password, question, sign_in, signed_in_with_keyring, value, with_browser, with_daemon,
-    world_with_browser, world_with_keyring,
+    begin, log_in, password, question, sign_in, signed_in_with_keyring, value, with_browser, with_browser_at,
+    with_daemon, world_with_browser, world_with_keyring,
 };
 
 /// Signs in once, provokes the trouble, signs in again by force, and checks what the person sees; then the first token
@@ -94,10 +94,8 @@ fn an_unknown_profile_is_told_with_those_that_there_are_the_nearest_first() {
         assert!(ended.stderr.contains("there are: work, home"), "{ended:?}");
     }
     let many: String = (0..50).map(|number| of(&format!("p{number}"))).collect();
-    world.configure(&format!("default_profile = \"p0\"\n{many}"));
-    world.client(&["daemon", "reload"], "").succeeded();
-    let ended = world.client(&["login", "p5x"], "");
-    assert!(ended.stderr.contains("there are: p5, ") && ended.stderr.contains(", 45 more"), "{ended:?}");
+    world.reconfigure(&format!("default_profile = \"p0\"\n{many}"));
+    world.client(&["login", "p5x"], "").told("there are: p5, ").told(", 45 more");
 }
 
 #[test]
@@ -122,8 +120,7 @@ fn a_socket_path_that_is_too_long_is_told_with_the_limit_and_the_remedy_finds_a_
         expect(&ended, 1, "is too long", "export RALLY_CRED_SOCKET=");
         assert!(ended.stderr.contains("room for 107"), "{ended:?}");
     }
-    let daemon = world.run("rally-credd", &[], "");
-    assert!(daemon.code == Some(1) && daemon.stderr.contains("room for 107"), "{daemon:?}");
+    world.run("rally-credd", &[], "").ended_with(1).told("room for 107");
     let doctor = world.client(&["doctor"], "");
     assert!(doctor.stdout.lines().any(|line| line.starts_with("FAIL  socket")), "{doctor:?}");
     let ended = world.client(&["daemon", "start"], "");
@@ -171,8 +168,7 @@ fn the_subscription_does_not_allow_this_address() {
 
 #[test]
 fn the_certificate_is_not_trusted_until_ca_file_names_its_authority() {
-    let sandbox = world::sandbox_with(|options| options.tls = true);
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser_at(|options| options.tls = true);
     // The browser trusts the authority from the start.
     world.trust(&sandbox);
     world.configure_for(&sandbox);
@@ -204,10 +200,8 @@ fn the_keyring_is_locked() {
 #[test]
 fn the_keyring_is_absent() {
     let (sandbox, world, _daemon) = with_daemon(&[]);
-    let login = log_in(&world, &sandbox).succeeded();
-    assert!(login.stderr.contains("no keyring answers"), "{login:?}");
-    let status = world.client(&["status"], "");
-    assert!(status.stdout.contains("memory"), "{status:?}");
+    log_in(&world, &sandbox).succeeded().told("no keyring answers");
+    world.client(&["status"], "").showed("memory");
 
     world.configure(&format!("keyring = \"os\"\n{}", world::profile_for(&sandbox)));
     world.client(&["daemon", "restart"], "").succeeded();
@@ -240,8 +234,7 @@ fn the_redirect_port_is_taken_and_a_pasted_address_does_it() {
     wrong.set_query(Some("code=x&state=y"));
     login.write(&format!("{wrong}\n"));
     login.write(&format!("{redirect}\n"));
-    let ended = login.end().succeeded();
-    assert!(ended.stdout.contains("signed in"), "{ended:?}");
+    login.end().succeeded().showed("signed in");
     world.token();
 }
 
@@ -328,8 +321,7 @@ fn the_keyring_comes_back_while_the_daemon_runs_and_takes_what_waited_for_it() {
     let mut keyring = KeyringSession::start_without_keyring();
     world.join(&keyring);
     let mut daemon = world.start_daemon();
-    let login = log_in(&world, &sandbox);
-    assert!(login.stderr.contains("no keyring answers"), "{login:?}");
+    log_in(&world, &sandbox).told("no keyring answers");
     keyring.restart_keyring(true);
     let token = world.client(&["get", "--format", "token"], "").stdout;
     // The daemon tries again by itself within seconds.

@@ -24,9 +24,10 @@ fn a_get_that_waits_for_a_locked_keyring_is_answered_once_it_is_unlocked() {
         daemon = world.start_daemon();
         let refused = world.client(&["get", "--format", "token"], "");
         assert_eq!(refused.code, Some(7), "without --wait: {refused:?}");
-        let in_vain = world.client(&["get", "--format", "token", "--wait", "1s"], "");
-        assert_eq!(in_vain.code, Some(7), "{in_vain:?}");
-        assert!(in_vain.stderr.contains("the keyring is locked"), "{in_vain:?}");
+        world
+            .client(&["get", "--format", "token", "--wait", "1s"], "")
+            .ended_with(7)
+            .told("the keyring is locked");
 
         let before = watches(&world);
         let mut waiting = world.start("rally-cred", &["get", "--format", "token", "--wait", "10m"]);
@@ -111,8 +112,7 @@ fn a_bus_at_another_place_is_not_found_and_the_error_names_the_old_one_and_what_
     assert_eq!(world.get(), token, "it is in memory");
     world.client(&["lock"], "").succeeded();
     world.client(&["unlock"], "");
-    let lost = world.get();
-    assert_eq!((lost.code, lost.stdout.as_str()), (Some(3), ""), "{lost:?}");
+    let lost = world.get().refused(3);
     assert!(
         lost.remedy().starts_with("rally-cred daemon restart, in a terminal of your desktop"),
         "{lost:?}"

@@ -5,9 +5,9 @@
 use std::fs;
 
 use rally_cred_tests::sandbox::Options;
-use rally_cred_tests::world::{self, World};
+use rally_cred_tests::world::World;
 
-use crate::sign_in::{question, sign_in, value, with_browser, world_with_browser};
+use crate::sign_in::{password, sign_in, with_browser, with_browser_at};
 
 #[test]
 fn a_relative_path_is_refused_with_the_same_words_by_client_and_daemon() {
@@ -60,7 +60,7 @@ fn without_a_home_folder_the_variables_are_enough() {
         ("RALLY_CRED_SOCKET, RALLY_CRED_CONFIG", "XDG_RUNTIME_DIR -u XDG_CONFIG_HOME"),
         ("XDG_RUNTIME_DIR, XDG_CONFIG_HOME", "RALLY_CRED_CONFIG -u RALLY_CRED_SOCKET"),
     ] {
-        world.set("RALLY_CRED_SOCKET", world.path("run/rally-cred/agent.sock").display());
+        world.set("RALLY_CRED_SOCKET", world.socket().display());
         let run = |line: &str| {
             let line = format!("--reuid=54321 --clear-groups env -u HOME -u {dropped} {line}");
             world.run("setpriv", &line.split(' ').collect::<Vec<_>>(), "")
@@ -85,8 +85,7 @@ fn without_a_home_folder_the_variables_are_enough() {
 
 #[test]
 fn an_empty_variable_counts_as_unset_for_the_daemon_and_all_that_it_uses() {
-    let sandbox = world::sandbox_with(|options: &mut Options| options.tls = true);
-    let mut world = world_with_browser(&sandbox);
+    let (sandbox, mut world) = with_browser_at(|options: &mut Options| options.tls = true);
     world.trust(&sandbox);
     let names = "RALLY_CRED_LOG RALLY_CRED_CONFIG RALLY_CRED_SOCKET RALLY_CRED_PROFILE RALLY_CRED_CLIENT_SECRET_FILE \
                  SSL_CERT_FILE SSL_CERT_DIR HTTPS_PROXY https_proxy ALL_PROXY NO_PROXY JOURNAL_STREAM NOTIFY_SOCKET";
@@ -95,7 +94,6 @@ fn an_empty_variable_counts_as_unset_for_the_daemon_and_all_that_it_uses() {
     }
     let _daemon = world.start_daemon();
     sign_in(&world, &sandbox);
-    let token = world.client(&["get"], question(&sandbox));
-    assert!(value(&token.stdout, "password").is_some(), "{token:?}");
+    assert!(password(&world, &sandbox).is_some());
     assert_eq!(world.client(&["doctor", "--no-autostart"], "").stdout.matches("FAIL  tls").count(), 0);
 }

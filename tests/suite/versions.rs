@@ -14,7 +14,7 @@ use rally_cred_proto::{Answer, Ask, VERSION, message::Versioned};
 use rally_cred_tests::{
     generated,
     sandbox::Sandbox,
-    world::{Ended, Running, World, profile_for, set_mode},
+    world::{Ended, Running, World, make_private, profile_for, set_mode},
 };
 use serde_json::Value;
 
@@ -211,8 +211,7 @@ fn with_todays_daemon() -> (Sandbox, World, Running) {
 }
 
 fn private_folder(folder: &Path) {
-    fs::create_dir(folder).unwrap();
-    set_mode(folder, 0o700);
+    make_private(folder);
 }
 
 fn listen(path: &Path) -> UnixListener {
@@ -233,7 +232,7 @@ fn pass_on(from: &UnixStream, mut to: UnixStream, keep: impl Fn(&str)) {
 /// Records the plan of today.
 fn record() -> Vec<Session> {
     let (sandbox, mut world, daemon) = with_todays_daemon();
-    let socket = world.path("run/rally-cred/agent.sock");
+    let socket = world.socket();
     private_folder(&world.path("relay"));
     let listener = listen(&world.path("relay/agent.sock"));
     world.set("RALLY_CRED_SOCKET", world.path("relay/agent.sock").display());
@@ -387,7 +386,7 @@ fn play_to_daemon(sessions: &[Session], change: impl Fn(&Frame) -> Frame, check:
     let server = sandbox.base_url().split_once("://").unwrap().1;
     for session in sessions {
         for frames in &session.connections {
-            let mut stream = UnixStream::connect(world.path("run/rally-cred/agent.sock")).unwrap();
+            let mut stream = UnixStream::connect(world.socket()).unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
             let mut answers = BufReader::new(stream.try_clone().unwrap()).lines();
             for frame in frames.iter().filter(|frame| frame.is_ask || frame.name() != "waiting") {
@@ -468,7 +467,7 @@ fn a_client_of_another_version_is_told_what_to_do_and_can_end_the_daemon() {
 fn a_daemon_makes_way_for_a_client_of_a_newer_version_and_not_of_an_older_one() {
     for (version, makes_way) in [(VERSION - 1, false), (VERSION, true), (VERSION + 1, true)] {
         let (_sandbox, world, mut daemon) = with_todays_daemon();
-        let mut stream = UnixStream::connect(world.path("run/rally-cred/agent.sock")).unwrap();
+        let mut stream = UnixStream::connect(world.socket()).unwrap();
         writeln!(stream, r#"{{"v":{version},"op":"make_way"}}"#).unwrap();
         let mut answer = String::new();
         BufReader::new(stream).read_line(&mut answer).unwrap();
@@ -489,7 +488,7 @@ fn stand_in(
     answer: impl Fn(&str) -> Option<&'static str> + Send + 'static,
 ) -> thread::JoinHandle<()> {
     private_folder(&world.path("run/rally-cred"));
-    let socket = world.path("run/rally-cred/agent.sock");
+    let socket = world.socket();
     let listener = listen(&socket);
     thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
@@ -517,9 +516,9 @@ fn a_client_that_is_older_than_the_daemon_says_in_one_line_what_to_do_and_ends_n
         assert_eq!(ended.stderr.matches("\n  try: ").count(), 1, "{}: {ended:?}", session.command);
         assert!(ended.remedy().starts_with("run the program anew"), "{}: {ended:?}", session.command);
     }
-    assert!(world.path("run/rally-cred/agent.sock").exists());
+    assert!(world.socket().exists());
     // Which is not a daemon that anything could be asked of at the end.
-    fs::remove_file(world.path("run/rally-cred/agent.sock")).unwrap();
+    fs::remove_file(world.socket()).unwrap();
 }
 
 #[test]

@@ -54,9 +54,7 @@ fn a_watch_goes_on_with_the_daemon_after_one_that_was_killed_and_starts_none_its
 #[test]
 fn a_watch_of_a_profile_that_is_not_there_or_without_a_daemon_says_so() {
     let (_sandbox, world, _daemon) = signed_in();
-    let unknown = world.client(&["watch", "nobody"], "");
-    assert_eq!((unknown.code, unknown.stdout.as_str()), (Some(2), ""), "{unknown:?}");
+    world.client(&["watch", "nobody"], "").refused(2);
     assert_eq!(world.client(&["daemon", "stop"], "").code, Some(0));
-    let alone = world.client(&["watch", "--no-autostart"], "");
-    assert_eq!((alone.code, alone.stdout.as_str()), (Some(6), ""), "{alone:?}");
+    world.client(&["watch", "--no-autostart"], "").refused(6);
 }

@@ -48,10 +48,8 @@ fn signed_in() -> Option<(Sandbox, Machine)> {
 #[test]
 fn whoever_reads_a_client_to_its_end_does_not_wait_for_the_daemon_that_it_started() {
     let Some((_sandbox, machine)) = configured() else { return };
-    let got = machine.client(&["get", "--format", "token", "--interactive", "never"], "");
-    assert_eq!(got.code, Some(3), "{got:?}");
-    let start = machine.client(&["daemon", "start"], "").succeeded();
-    assert!(start.stdout.contains("runs already"), "{start:?}");
+    machine.client(&["get", "--format", "token", "--interactive", "never"], "").ended_with(3);
+    machine.client(&["daemon", "start"], "").succeeded().showed("runs already");
 }
 
 /// Makes a pipe with an owner and rights, and says how many bytes the first who connects has sent.
@@ -85,9 +83,10 @@ fn a_pipe_of_another_user_is_sent_nothing() {
     let mut intruder = machine.start("pipe", &[pipe, "O:S-1-5-21-7-7-7-7777D:(A;;GA;;;WD)"]);
     assert_eq!(intruder.next_line_of_stdout().as_deref(), Some("open"));
     let login = ["login", "--client-secret-stdin", "--no-browser"];
-    let refused = machine.client(&login, sandbox.options().client_secret);
-    assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.stderr.contains("belongs to S-1-5-21-7-7-7-7777"), "{refused:?}");
+    machine
+        .client(&login, sandbox.options().client_secret)
+        .ended_with(1)
+        .told("belongs to S-1-5-21-7-7-7-7777");
     assert_eq!(intruder.next_line_of_stdout().as_deref(), Some("0 bytes"));
 }
 
@@ -118,8 +117,7 @@ fn a_sign_in_is_served_in_every_format_and_outlives_the_daemon_until_logout() {
     assert_eq!(get("token").trim_end(), token, "from the Credential Manager");
     assert!(sandbox.admits(&token, std::time::Instant::now()));
     machine.client(&["logout"], "").succeeded();
-    let got = machine.client(&["get", "--format", "token", "--interactive", "never"], "");
-    assert_eq!((got.code, got.stdout.as_str()), (Some(3), ""), "{got:?}");
+    machine.client(&["get", "--format", "token", "--interactive", "never"], "").refused(3);
     assert!(!machine.log().contains(&token) && machine.log().contains("profile"), "{}", machine.log());
 }
 
@@ -155,8 +153,7 @@ fn a_program_gets_the_token_and_its_exit_code_comes_back_whole() {
     .unwrap();
     machine.set("CLIENT", &format!(r"{INSTALLED}\rally-cred.exe"));
     assert_eq!(machine.run("cmd", &["/c", r"C:\code.cmd"], "").stdout.trim_end(), "1234");
-    let absent = machine.client(&["exec", "--", "no-such-program"], "");
-    assert!(absent.code == Some(127) && absent.stderr.contains("no-such-program"), "{absent:?}");
+    machine.client(&["exec", "--", "no-such-program"], "").ended_with(127).told("no-such-program");
 }
 
 /// Leaves a mark, by which it is seen to have run.
@@ -199,8 +196,7 @@ fn a_program_in_the_working_folder_runs_in_place_of_no_other() {
         assert!(!marks.exists(), "{words}: {ended:?} {:?}", fs::read_to_string(&marks));
     }
     fs::remove_file(machine.path(&format!(r"{INSTALLED}\rally-credd.exe"))).unwrap();
-    let alone = in_folder("\"%CLIENT%\" daemon start");
-    assert!(alone.stderr.contains("the program rally-credd is not found"), "{alone:?}");
+    let alone = in_folder("\"%CLIENT%\" daemon start").told("the program rally-credd is not found");
     assert!(!marks.exists(), "{alone:?} {:?}", fs::read_to_string(&marks));
 }
 
@@ -386,8 +382,7 @@ fn a_config_file_of_notepad_is_read_wherever_it_lies() {
     fs::write(machine.path(path), text).unwrap();
     machine.set("RALLY_CRED_CONFIG", path);
     sign_in(&machine, &sandbox);
-    let status = machine.client(&["status"], "").succeeded();
-    assert!(status.stdout.contains("dana@example.com"), "{status:?}");
+    machine.client(&["status"], "").succeeded().showed("dana@example.com");
 }
 
 /// The entry by which Windows starts the daemon.
@@ -403,8 +398,9 @@ fn a_set_up_starts_with_windows_and_remove_leads_back() {
     let options = sandbox.options();
     let flags = ["setup", "--base-url", sandbox.base_url(), "--client-id", &options.client_id, "--callback"];
     let more = [&options.redirect_uri, "--units", "yes", "--client-secret-stdin", "--no-browser"];
-    let made = allow(&machine, &sandbox, &[flags.as_slice(), more.as_slice()].concat()).succeeded();
-    assert!(made.stdout.contains("signed in as dana@example.com"), "{made:?}");
+    allow(&machine, &sandbox, &[flags.as_slice(), more.as_slice()].concat())
+        .succeeded()
+        .showed("signed in as dana@example.com");
     let entry = run_entry(&machine).succeeded().stdout;
     // reg.exe has no letter for what is not ASCII.
     assert!(

@@ -10,7 +10,7 @@ use rally_cred_tests::world::{World, set_mode};
 use crate::sign_in::{begin, password, question, signed_in, with_browser, with_daemon};
 
 fn connect(world: &World) -> UnixStream {
-    UnixStream::connect(world.path("run/rally-cred/agent.sock")).unwrap()
+    UnixStream::connect(world.socket()).unwrap()
 }
 
 /// Sends bytes, closes the sending side, and returns all that comes back.
@@ -126,9 +126,10 @@ fn a_socket_folder_that_others_can_enter_is_refused_by_name() {
     let (_sandbox, world, _daemon) = signed_in();
     let folder = world.path("run/rally-cred");
     set_mode(&folder, 0o755);
-    let got = world.client(&["get", "--format", "token"], "");
-    assert_eq!(got.code, Some(1), "{got:?}");
-    assert!(got.stderr.contains(&format!("chmod 700 {}", folder.display())), "{got:?}");
+    world
+        .client(&["get", "--format", "token"], "")
+        .ended_with(1)
+        .told(format!("chmod 700 {}", folder.display()));
     set_mode(&folder, 0o700);
     assert_still_serving(&world);
 }
@@ -190,7 +191,7 @@ fn a_client_of_another_user_is_refused_and_logged() {
     {
         set_mode(world.path(path), mode);
     }
-    let socket = world.path("run/rally-cred/agent.sock").display().to_string();
+    let socket = world.socket().display().to_string();
     // Whatever came back, curl would show it.
     let curl = ["curl", "--silent", "--http0.9", "--max-time", "20", "--unix-socket", &socket, "http://x/"];
     let curl = [&["--reuid=65534", "--clear-groups"][..], &curl].concat();
@@ -280,26 +281,23 @@ fn a_pipe_on_a_client_that_starts_a_daemon_closes_at_once() {
     // last copy of the pipe is closed, so this hangs if the daemon keeps one.
     let line = "{ rally-cred daemon start 3>&1; rally-cred status >&2; } | cat";
     world.run("sh", &["-c", line], "").succeeded();
-    assert!(world.path("run/rally-cred/agent.sock").exists());
+    assert!(world.socket().exists());
 }
 
 #[test]
 fn no_autostart_starts_nothing() {
     let (_sandbox, world) = with_browser();
-    let got = world.client(&["get", "--no-autostart", "--format", "token"], "");
-    assert_eq!(got.code, Some(6), "{got:?}");
-    assert!(got.stderr.contains("rally-cred daemon start"), "{got:?}");
-    assert!(!world.path("run/rally-cred/agent.sock").exists());
+    world
+        .client(&["get", "--no-autostart", "--format", "token"], "")
+        .ended_with(6)
+        .told("rally-cred daemon start");
+    assert!(!world.socket().exists());
 }
 
 #[test]
 fn a_broken_config_file_is_told_by_the_client_that_started_the_daemon() {
     let world = World::new();
     world.configure("[profile.default]\nclient = \"x\"\n");
-    let got = world.client(&["login"], "");
-    assert_eq!(got.code, Some(1), "{got:?}");
-    assert!(got.stderr.contains("config.toml, line 2") && got.stderr.contains("client"), "{got:?}");
-    let checked = world.client(&["config", "check"], "");
-    assert_eq!(checked.code, Some(1), "{checked:?}");
-    assert!(checked.stderr.contains("line 2"), "{checked:?}");
+    world.client(&["login"], "").ended_with(1).told("config.toml, line 2").told("client");
+    world.client(&["config", "check"], "").ended_with(1).told("line 2");
 }

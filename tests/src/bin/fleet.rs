@@ -59,7 +59,7 @@ impl Agent {
             ],
         ));
         let daemon = world.start_daemon();
-        Self { socket: world.path("run/rally-cred/agent.sock"), _daemon: daemon, _world: world }
+        Self { socket: world.socket(), _daemon: daemon, _world: world }
     }
 }
 

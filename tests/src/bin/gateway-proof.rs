@@ -62,8 +62,7 @@ fn prove(span: Duration) -> Result<(), String> {
     }
     world.set("NODE_PATH", installed("node_modules").display());
     let _daemon = world.start_daemon();
-    let mut client =
-        Client::connect(&world.path("run/rally-cred/agent.sock")).map_err(|fault| fault.to_string())?;
+    let mut client = Client::connect(&world.socket()).map_err(|fault| fault.to_string())?;
     world::sign_in(&mut client, None, &sandbox)?;
     let tools = tools(&world, &sandbox)?;
 

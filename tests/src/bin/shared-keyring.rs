@@ -6,12 +6,11 @@
 #![expect(clippy::print_stdout, reason = "a program speaks through its standard streams")]
 
 use std::time::{Duration, Instant};
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, thread};
+use std::{path::Path, process::ExitCode, thread};
 
 use rally_cred_tests::{
     callers::{Renewals, Seen, connect, good_token},
     command_line::{number, run},
-    keyring::KeyringSession,
     sandbox::Sandbox,
     world::{self, World},
 };
@@ -31,17 +30,15 @@ fn main() -> ExitCode {
 
 fn share(span: Duration) -> Result<(), String> {
     let sandbox = world::sandbox_with(|options| options.token_life = TOKEN_LIFE);
-    let keyring = KeyringSession::start();
     let mut world = World::new();
     world.configure_for(&sandbox);
-    world.join(&keyring);
-    let first = world.path("run/rally-cred/agent.sock");
+    let _keyring = world.with_keyring();
+    let first = world.socket();
     let _first = world.start_daemon();
     world::sign_in(&mut connect(&first)?, None, &sandbox)?;
 
     let runtime = world.path("other-run");
-    fs::create_dir(&runtime).map_err(|error| error.to_string())?;
-    fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).map_err(|error| error.to_string())?;
+    world::make_private(&runtime);
     world.set("XDG_RUNTIME_DIR", runtime.display());
     let _second = world.start_daemon();
     let sockets = [first, runtime.join("rally-cred/agent.sock")];

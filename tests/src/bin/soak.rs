@@ -66,7 +66,7 @@ fn soak(gets: u64) -> Result<(), String> {
     // A line for each of a million tokens would only fill the disk.
     world.set("RALLY_CRED_LOG", "warn");
     let daemon = world.start_daemon();
-    let socket = world.path("run/rally-cred/agent.sock");
+    let socket = world.socket();
     let connect = || Client::connect(&socket).map_err(|fault| fault.to_string());
     world::sign_in(&mut connect()?, None, &sandbox)?;
 

@@ -25,15 +25,17 @@ pub(super) struct ConfigFile {
 }
 
 /// What it says of a profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lines {
-    is_there: bool,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lines {
+    pub(super) is_there: bool,
     has_other_client: bool,
-    has_source: bool,
-    has_command: bool,
-    names_mcp: bool,
+    pub(super) has_source: bool,
+    /// Whether a program gives its tokens.
+    pub(super) has_command: bool,
+    /// Whether its token is for the server beside Rally's.
+    pub(super) names_mcp: bool,
     /// Whether its user is asked about programs that are new.
-    confirms: bool,
+    pub(super) confirms: bool,
 }
 
 /// What it says of a gateway.
@@ -65,25 +67,19 @@ impl ConfigFile {
             profile: chance.index(usize::try_from(profiles).unwrap_or(1)),
         };
         let gateways = (0..if has_gateways { 2 } else { 0 }).map(|_| gateway(chance)).collect();
-        let lines = |has_source, names_mcp, has_command, confirms| Lines {
+        let lines = |chance: &mut Seeded| Lines {
             is_there: true,
-            has_other_client: false,
-            has_source,
-            has_command,
-            names_mcp,
-            confirms,
+            has_source: chance.one_in(3),
+            names_mcp: chance.one_in(2),
+            has_command: chance.one_in(6),
+            confirms: !has_gateways && chance.one_in(4),
+            ..Lines::default()
         };
         Self {
             keyring: Keyring::Auto,
             has_statics: !chance.one_in(3),
             locks_with_session: chance.one_in(3),
-            profiles: (0..profiles)
-                .map(|_| {
-                    let (has_source, names_mcp, has_command) =
-                        (chance.one_in(3), chance.one_in(2), chance.one_in(6));
-                    lines(has_source, names_mcp, has_command, !has_gateways && chance.one_in(4))
-                })
-                .collect(),
+            profiles: (0..profiles).map(|_| lines(chance)).collect(),
             gateways,
         }
     }
@@ -124,41 +120,25 @@ impl ConfigFile {
         self.profiles.len()
     }
 
-    pub(super) fn has(&self, number: usize) -> bool {
-        self.profiles.get(number).is_some_and(|lines| lines.is_there)
+    /// What it says of a profile; nothing if that is not there.
+    pub(super) fn of(&self, number: usize) -> Lines {
+        self.profiles.get(number).copied().filter(|lines| lines.is_there).unwrap_or_default()
     }
 
-    pub(super) fn has_source(&self, number: usize) -> bool {
-        self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.has_source)
-    }
-
-    /// Whether a program gives a profile's tokens.
-    pub(super) fn has_command(&self, number: usize) -> bool {
-        self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.has_command)
-    }
-
-    /// Whether a profile's token is for the server beside Rally's.
-    pub(super) fn names_mcp(&self, number: usize) -> bool {
-        self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.names_mcp)
-    }
-
-    /// Whether its user is asked about programs that are new.
-    pub(super) fn confirms(&self, number: usize) -> bool {
-        self.profiles.get(number).is_some_and(|lines| lines.is_there && lines.confirms)
-    }
-
-    /// The same of any profile. Gateways have none such, whose tools are promised to be served together.
+    /// Whether the user of any profile is asked about programs that are new. Gateways have none such, whose tools are promised to be served together.
     pub(super) fn has_confirming(&self) -> bool {
-        (0..self.profiles()).any(|number| self.confirms(number))
+        self.profiles.iter().any(|lines| lines.is_there && lines.confirms)
     }
 
     /// The OAuth client of a profile that it has, or what stands for it where a program gives the tokens.
     pub(super) fn client_of(&self, number: usize) -> Option<String> {
-        let lines = self.profiles.get(number).filter(|lines| lines.is_there)?;
+        let lines = self.of(number);
         if lines.has_command {
             return Some(client_of_command(number));
         }
-        Some(format!("client-{number}{}", if lines.has_other_client { "-other" } else { "" }))
+        lines
+            .is_there
+            .then(|| format!("client-{number}{}", if lines.has_other_client { "-other" } else { "" }))
     }
 
     /// Whether a history of it is one of gateways.
@@ -177,7 +157,7 @@ impl ConfigFile {
 
     /// Each of its gateways, if its profile is there.
     pub(super) fn wanted_gateways(&self) -> impl Iterator<Item = (String, GatewaySettings)> {
-        let is_wanted = |lines: &GatewayLines| lines.is_there && self.has(lines.profile);
+        let is_wanted = |lines: &GatewayLines| lines.is_there && self.of(lines.profile).is_there;
         (0_u16..).zip(&self.gateways).filter(move |(_, lines)| is_wanted(lines)).map(|(number, lines)| {
             let port = lines.has_port.then(|| FIRST_PORT_OF_GATEWAYS + number);
             (format!("g{number}"), GatewaySettings { port, ..GatewaySettings::new(name_of(lines.profile)) })
@@ -201,6 +181,7 @@ impl ConfigFile {
     }
 
     fn profile(&self, number: usize) -> Option<Profile> {
+        let lines = self.of(number);
         let callback = format!("http://localhost:{}/callback", FIRST_PORT + number);
         let profile = Profile::new(
             ProfileName::parse(&name_of(number))?,
@@ -211,18 +192,18 @@ impl ConfigFile {
         let command = CommandLine { program: PathBuf::from(name_of(number)), arguments: Vec::new() };
         Some(Profile {
             is_default: number == 0,
-            token_command: self.has_command(number).then_some(command),
-            client_secret_source: self
-                .has_source(number)
+            token_command: lines.has_command.then_some(command),
+            client_secret_source: lines
+                .has_source
                 .then(|| SecretSource::File(PathBuf::from(name_of(number)))),
-            also: match self.names_mcp(number) {
+            also: match lines.names_mcp {
                 true => vec![Also {
                     origin: Origin::from_uri(MCP)?,
                     header: TokenHeader::parse(MCP_HEADER).ok()?,
                 }],
                 false => Vec::new(),
             },
-            gate: Gate { confirms_new: self.confirms(number), allow: None },
+            gate: Gate { confirms_new: lines.confirms, allow: None },
             ..profile
         })
     }

@@ -33,36 +33,27 @@ use rally_cred_proto::{
 use super::{
     Seeded, Violation,
     cast::{EPOCH_1970, START},
+    planted::bugs,
+    promises::{Broken, never},
     rally::arrived,
 };
 
-/// A bug between the brokers and their world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FleetBug {
-    /// The vault makes every change, whatever the item holds.
-    BlindChange,
-    /// No daemon sees another's lease.
-    HiddenLease,
-    /// The lease of a daemon that died changes for ever, though nobody extends it.
-    EternalLease,
-    /// Every machine's own calendar is believed.
-    TrustedClocks,
-    /// The vault says that it took a change, and did not.
-    SwallowedChange,
-    /// The vault puts back what the item held before.
-    Restored,
-}
-
-impl FleetBug {
-    /// Every bug, with the promise that it breaks.
-    pub const ALL: [(Self, &'static str); 6] = [
-        (Self::BlindChange, ONCE),
-        (Self::HiddenLease, ONCE),
-        (Self::EternalLease, "no caller waits longer for a daemon that died than its lease lasts"),
-        (Self::TrustedClocks, "an hour between two clocks makes no token end early or late"),
-        (Self::SwallowedChange, NEWEST),
-        (Self::Restored, NEWEST),
-    ];
+bugs! {
+    /// A bug between the brokers and their world.
+    FleetBug {
+        /// The vault makes every change, whatever the item holds.
+        BlindChange: ONCE,
+        /// No daemon sees another's lease.
+        HiddenLease: ONCE,
+        /// The lease of a daemon that died changes for ever, though nobody extends it.
+        EternalLease: "no caller waits longer for a daemon that died than its lease lasts",
+        /// Every machine's own calendar is believed.
+        TrustedClocks: "an hour between two clocks makes no token end early or late",
+        /// The vault says that it took a change, and did not.
+        SwallowedChange: NEWEST,
+        /// The vault puts back what the item held before.
+        Restored: NEWEST,
+    }
 }
 
 const ONCE: &str = "while a daemon may still renew, no other sends the same refresh token";
@@ -155,8 +146,6 @@ const ITEM: &str = "token:default";
 
 /// How long a daemon waits for the vault's answer.
 const VAULT_PATIENCE: Ticks = Ticks::seconds(10);
-
-type Broken = String;
 
 impl Fleet {
     /// The history of this seed, with two to six daemons.
@@ -546,9 +535,7 @@ impl Fleet {
                 60.. => (self.token_life * 100).clamp(60_000, 300_000),
                 life => life * 100,
             };
-            if left > most + 4000 {
-                return Err(format!("{of:?} renews a token that is good for {left} ms"));
-            }
+            never(left > most + 4000, || format!("{of:?} renews a token that is good for {left} ms"))?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::{
     Seeded,
     cast::{number_of, secret},
     config_file::ConfigFile,
-    promises::Broken,
+    promises::{Broken, never},
     vault::Items,
 };
 
@@ -148,9 +148,7 @@ impl Gateways {
             self.open.remove(&(daemon, epoch));
             return fault("the port is taken");
         }
-        if is_taken(port) {
-            return Err(format!("gateway {} has port {port}, as another has", plan.name));
-        }
+        never(is_taken(port), || format!("gateway {} has port {port}, as another has", plan.name))?;
         let key = before.map_or_else(|| format!("key-{}", self.last), |(key, _)| key);
         self.last += 1;
         if let Some(open) = self.open.get_mut(&(daemon, epoch)) {
@@ -367,7 +365,7 @@ impl Gateways {
         for (epoch, Open { name, profile, lives_for, reached, had: _ }) in self.of(daemon) {
             let port = reached.as_ref().map(|(port, _)| *port);
             let is_right = match lives_for {
-                Some(id) => is_open(*id) && config.has(*profile),
+                Some(id) => is_open(*id) && config.of(*profile).is_there,
                 None => config.has_gateway(name, *profile, port),
             };
             if is_ending || !is_right {

@@ -211,7 +211,7 @@ impl History {
             79..=83 => {
                 use Mood::{Busy, Losing, Maintenance, Unreachable, Well};
                 self.mood = self.pick(&[Well, Well, Unreachable, Busy, Maintenance, Losing]);
-                self.daemons.iter_mut().for_each(|daemon| daemon.promises.forget_reports());
+                self.daemons.iter_mut().for_each(|daemon| daemon.promises.reported.clear());
                 self.note(|| "Rally's mood changed".to_owned());
                 self.each_daemon(Self::network_changes)
             }
@@ -336,7 +336,7 @@ impl History {
             if let Some((epoch, mut outcome)) = outcome {
                 self.gateway_is_read(epoch, &mut outcome);
                 if let Outcome::Changed(_) | Outcome::Erased(_) = &outcome {
-                    self.me().promises.came_back(epoch);
+                    self.me().promises.awaited.remove(&epoch);
                 }
                 self.vault_answers(&outcome);
                 if !self.is_saved_again(epoch, &outcome)? {
@@ -507,11 +507,11 @@ impl History {
         let is_refuted = !is_taken
             && matches!(mood, Mood::Well | Mood::Losing)
             && !self.me().vault.is_memory()
-            && self.me().promises.erased(token);
+            && self.me().promises.erased.insert(token.to_owned());
         self.me().was_stale = false;
         self.hear(epoch, Outcome::UserLookedUp(rally::user(mood, is_taken)))?;
         if is_refuted && self.me().was_stale {
-            self.me().promises.not_erased(token);
+            self.me().promises.erased.remove(token);
         }
         Ok(())
     }
@@ -643,10 +643,11 @@ impl History {
             }
         }
         self.owed_is_kept()?;
-        for profile in (0..self.file.profiles()).filter(|profile| self.file.has(*profile)).collect::<Vec<_>>()
+        for profile in
+            (0..self.file.profiles()).filter(|profile| self.file.of(*profile).is_there).collect::<Vec<_>>()
         {
             // A secret that its source gave wrong is given up when Rally refuses it.
-            if self.me().config.has_source(profile) && self.signs_in(profile)?.is_none() {
+            if self.me().config.of(profile).has_source && self.signs_in(profile)?.is_none() {
                 continue;
             }
             self.signs_in(profile)?.map_or(Ok(()), Err)?;
@@ -661,7 +662,7 @@ impl History {
     /// A person signs in to a profile; what is wrong if they are not signed in. The client secret is typed where no source
     /// has it.
     fn signs_in(&mut self, profile: usize) -> Result<Option<Broken>, Broken> {
-        let has_source = self.me().config.has_source(profile);
+        let has_source = self.me().config.of(profile).has_source;
         let login = Login {
             profile: Some(name_of(profile)),
             client_secret: secret(CLIENT_SECRET).filter(|_| !has_source),

@@ -37,19 +37,19 @@ const FORWARDED: &str = "p0";
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     /// The open requests, and their deadlines.
-    open: BTreeMap<AskId, Tick>,
+    pub(super) open: BTreeMap<AskId, Tick>,
     answered: HashSet<AskId>,
     /// Those that wait for the vault to be unlocked, and the profile of each.
-    awaits_unlock: BTreeMap<AskId, String>,
+    pub(super) awaits_unlock: BTreeMap<AskId, String>,
     /// The servers that requests name.
-    servers: HashMap<AskId, String>,
-    signed_in: HashSet<AskId>,
+    pub(super) servers: HashMap<AskId, String>,
+    pub(super) signed_in: HashSet<AskId>,
     /// What another machine has asked.
-    afar: HashSet<AskId>,
+    pub(super) afar: HashSet<AskId>,
     /// Tokens that a caller reported as bad, in this life of the daemon.
-    erased: HashSet<String>,
+    pub(super) erased: HashSet<String>,
     /// When a caller reported one that is looked into later.
-    reported: HashMap<String, Tick>,
+    pub(super) reported: HashMap<String, Tick>,
     listeners: BTreeMap<usize, Epoch>,
     posts: BTreeMap<usize, Epoch>,
     failures: BTreeMap<usize, Vec<Tick>>,
@@ -63,20 +63,20 @@ pub(super) struct Promises {
     /// By profile: the question to the source of its client secret, or to the program that gives its tokens.
     fetches: BTreeMap<usize, Epoch>,
     /// What the daemon must not end before: renewals and writes, with their profiles.
-    awaited: BTreeMap<Epoch, Option<usize>>,
+    pub(super) awaited: BTreeMap<Epoch, Option<usize>>,
     /// When it must have ended, once it was told to.
     ends_by: Option<Tick>,
     /// The program of each request, and when it asked.
     programs: HashMap<AskId, (String, Tick)>,
     /// Questions to the user about programs.
-    questions: HashSet<Epoch>,
+    pub(super) questions: HashSet<Epoch>,
     /// By profile and program: until when the user lets it have tokens.
     allowed: BTreeMap<(usize, String), Tick>,
     /// Requests that the user's word has let in.
     let_in: HashSet<(usize, AskId)>,
-    is_locked: bool,
+    pub(super) is_locked: bool,
     /// Whether the last that the vault said is that it is open.
-    is_vault_open: bool,
+    pub(super) is_vault_open: bool,
 }
 
 /// Token requests in a row that failed for want of a network.
@@ -104,20 +104,19 @@ const SURELY_EARLY: usize = 3;
 /// A promise that was broken.
 pub(super) type Broken = String;
 
+/// What is promised not to be so, and how it is told if it is.
+pub(super) fn never(is_so: bool, told: impl FnOnce() -> Broken) -> Result<(), Broken> {
+    if is_so { Err(told()) } else { Ok(()) }
+}
+
+/// Notes that it has happened again, and says how often that is within a minute.
+fn count_of_a_minute(times: &mut Vec<Tick>, now: Tick) -> usize {
+    times.push(now);
+    times.retain(|at| (now - *at) < Ticks::seconds(60));
+    times.len()
+}
+
 impl Promises {
-    pub(super) fn asked(&mut self, id: AskId, deadline: Tick) {
-        self.open.insert(id, deadline);
-    }
-
-    pub(super) fn names(&mut self, id: AskId, server: &str) {
-        self.servers.insert(id, server.to_owned());
-    }
-
-    /// It came by the forwarded socket.
-    pub(super) fn is_of_afar(&mut self, id: AskId) {
-        self.afar.insert(id);
-    }
-
     /// Another machine is answered by a token or the status of a profile that is forwarded, or by nothing.
     pub(super) fn goes_afar(&self, id: AskId, answer: &Reply) -> Result<(), Broken> {
         let is_right = match answer {
@@ -125,10 +124,9 @@ impl Promises {
             Reply::NoMatch | Reply::Status(_) | Reply::Error(_) => true,
             _ => false,
         };
-        match is_right || !self.afar.contains(&id) {
-            true => Ok(()),
-            false => Err(format!("another machine, {id:?}, was given what it may not have: {answer:?}")),
-        }
+        never(!is_right && self.afar.contains(&id), || {
+            format!("another machine, {id:?}, was given what it may not have: {answer:?}")
+        })
     }
 
     /// On the way to an answer, it hears of profiles that are forwarded only.
@@ -139,29 +137,17 @@ impl Promises {
             Event::Notice(_) => true,
             _ => false,
         };
-        match is_right || !self.afar.contains(&id) {
-            true => Ok(()),
-            false => Err(format!("another machine, {id:?}, was told what is not its business: {event:?}")),
-        }
+        never(!is_right && self.afar.contains(&id), || {
+            format!("another machine, {id:?}, was told what is not its business: {event:?}")
+        })
     }
 
     /// A sign-in is for somebody on this machine.
     pub(super) fn may_begin_sign_in(&self, asking: Option<AskId>) -> Result<(), Broken> {
         let is_afar = asking.is_some_and(|id| self.afar.contains(&id));
-        match is_afar || !self.open.is_empty() && self.open.keys().all(|id| self.afar.contains(id)) {
-            true => Err("a sign-in was begun for another machine".to_owned()),
-            false => Ok(()),
-        }
-    }
-
-    /// Somebody is told to wait for the vault to be unlocked.
-    pub(super) fn awaits_unlock(&mut self, id: AskId, profile: &str) {
-        self.awaits_unlock.insert(id, profile.to_owned());
-    }
-
-    /// Now it is the user's word, or an unlock of the daemon, that is waited for.
-    pub(super) fn awaits_a_person(&mut self, id: AskId) {
-        self.awaits_unlock.remove(&id);
+        never(is_afar || !self.open.is_empty() && self.open.keys().all(|id| self.afar.contains(id)), || {
+            "a sign-in was begun for another machine".to_owned()
+        })
     }
 
     /// Whoever waits for a locked vault is served once it is unlocked. `unread`: of this profile it is still not known what
@@ -201,10 +187,6 @@ impl Promises {
         }
     }
 
-    pub(super) fn signed_in(&mut self, id: AskId) {
-        self.signed_in.insert(id);
-    }
-
     /// Once faults stop, a person who signs in is signed in.
     pub(super) fn not_signed_in(&self, login: AskId, profile: usize) -> Option<Broken> {
         (!self.signed_in.contains(&login))
@@ -222,18 +204,13 @@ impl Promises {
             None | Some(RALLY) => told.is_none(),
             Some(MCP) => {
                 told == Some((MCP, "Authorization", Some("Bearer")))
-                    && config.names_mcp(number_of(&token.profile))
+                    && config.of(number_of(&token.profile)).names_mcp
             }
             Some(_) => false,
         };
-        match is_right {
-            true => Ok(()),
-            false => Err(format!(
-                "{} was answered for {:?}, as for {told:?}",
-                token.profile,
-                self.servers.get(&id)
-            )),
-        }
+        never(!is_right, || {
+            format!("{} was answered for {:?}, as for {told:?}", token.profile, self.servers.get(&id))
+        })
     }
 
     /// No expired or erased token is ever answered.
@@ -270,9 +247,7 @@ impl Promises {
         if client.as_deref() != rally.client_of(token) {
             return Err(format!("{token} was handed out, which is not of {client:?}"));
         }
-        if self.erased.contains(token) {
-            return Err(format!("{token} was handed out after it was erased"));
-        }
+        never(self.erased.contains(token), || format!("{token} was handed out after it was erased"))?;
         if self.reported.get(token).is_some_and(|at| now - *at > LONGEST_PAUSE) {
             return Err(format!("{token} was handed out though it was reported as bad long before"));
         }
@@ -289,25 +264,14 @@ impl Promises {
 
     /// Callers cannot make the daemon ask about one token again and again.
     pub(super) fn looks_up(&mut self, token: &str, now: Tick) -> Result<(), Broken> {
-        let look_ups = self.look_ups.entry(token.to_owned()).or_default();
-        look_ups.push(now);
-        look_ups.retain(|at| (now - *at) < Ticks::seconds(60));
-        match look_ups.len() {
-            count if count > MOST_LOOK_UPS_A_MINUTE => {
-                Err(format!("Rally was asked about {token} {count} times within a minute"))
-            }
-            _ => Ok(()),
-        }
+        let count = count_of_a_minute(self.look_ups.entry(token.to_owned()).or_default(), now);
+        let told = || format!("Rally was asked about {token} {count} times within a minute");
+        never(count > MOST_LOOK_UPS_A_MINUTE, told)
     }
 
     /// A caller reported a token that Rally indeed refuses, and it is looked into later.
     pub(super) fn reported(&mut self, token: &str, now: Tick) {
         self.reported.entry(token.to_owned()).or_insert(now);
-    }
-
-    /// Rally may not be able to tell any more.
-    pub(super) fn forget_reports(&mut self) {
-        self.reported.clear();
     }
 
     /// A mark may end with the daemon, or with a profile's old OAuth client, if the vault did not take it.
@@ -316,36 +280,16 @@ impl Promises {
         self.reported.clear();
     }
 
-    /// Whether that is news.
-    pub(super) fn erased(&mut self, token: &str) -> bool {
-        self.erased.insert(token.to_owned())
-    }
-
-    pub(super) fn not_erased(&mut self, token: &str) {
-        self.erased.remove(token);
-    }
-
     pub(super) fn locked(&mut self) {
         self.is_locked = true;
         self.held_up.values_mut().for_each(|held_up| (held_up.is_last, held_up.is_due) = (false, false));
         self.unsaid(|_| true);
     }
 
-    pub(super) fn is_locked(&self) -> bool {
-        self.is_locked
-    }
-
-    pub(super) fn vault_answers(&mut self, is_open: bool) {
-        self.is_vault_open = is_open;
-    }
-
     /// Only the vault unlocks.
     pub(super) fn unlocked(&mut self) -> Result<(), Broken> {
         self.is_locked = false;
-        match self.is_vault_open {
-            true => Ok(()),
-            false => Err("the daemon was unlocked, and the vault was not asked".to_owned()),
-        }
+        never(!self.is_vault_open, || "the daemon was unlocked, and the vault was not asked".to_owned())
     }
 
     /// A locked daemon hands out nothing.
@@ -360,14 +304,6 @@ impl Promises {
 
     pub(super) fn asks_for(&mut self, id: AskId, program: &str, now: Tick) {
         self.programs.insert(id, (program.to_owned(), now));
-    }
-
-    pub(super) fn asks_user(&mut self, epoch: Epoch) {
-        self.questions.insert(epoch);
-    }
-
-    pub(super) fn withdrawn(&mut self, epoch: Epoch) {
-        self.questions.remove(&epoch);
     }
 
     /// The user answers, which counts unless the question was withdrawn.
@@ -404,7 +340,7 @@ impl Promises {
     pub(super) fn has_consent(&self, id: AskId, answer: &Reply, config: &ConfigFile) -> Result<(), Broken> {
         let Reply::Token(token) = answer else { return Ok(()) };
         let profile = number_of(&token.profile);
-        if !config.confirms(profile) || self.let_in.contains(&(profile, id)) {
+        if !config.of(profile).confirms || self.let_in.contains(&(profile, id)) {
             return Ok(());
         }
         let known = self.programs.get(&id);
@@ -462,15 +398,9 @@ impl Promises {
             self.unsaved.remove(&account);
             return Ok(());
         }
-        let unsaved = self.unsaved.entry(account.clone()).or_default();
-        unsaved.push(now);
-        unsaved.retain(|at| (now - *at) < Ticks::seconds(60));
-        match unsaved.len() {
-            count if count > MOST_UNSAVED_A_MINUTE => {
-                Err(format!("{account} was put to the vault {count} times within a minute"))
-            }
-            _ => Ok(()),
-        }
+        let count = count_of_a_minute(self.unsaved.entry(account.clone()).or_default(), now);
+        let told = || format!("{account} was put to the vault {count} times within a minute");
+        never(count > MOST_UNSAVED_A_MINUTE, told)
     }
 
     /// At most one question to a profile's source at a time.
@@ -483,15 +413,6 @@ impl Promises {
 
     pub(super) fn fetched(&mut self, epoch: Epoch) {
         self.fetches.retain(|_, open| *open != epoch);
-    }
-
-    /// Something begins whose loss may cost a sign-in, or a credential.
-    pub(super) fn awaits(&mut self, epoch: Epoch, profile: Option<usize>) {
-        self.awaited.insert(epoch, profile);
-    }
-
-    pub(super) fn came_back(&mut self, epoch: Epoch) {
-        self.awaited.remove(&epoch);
     }
 
     /// It was told to stop.
@@ -587,21 +508,17 @@ impl Promises {
         }
         self.goes_on(profile);
         self.posts.retain(|_, open| *open != epoch);
-        self.came_back(epoch);
+        self.awaited.remove(&epoch);
         let failures = self.failures.entry(profile).or_default();
         if !failed {
             self.held_up.remove(&profile);
             failures.clear();
             return Ok(());
         }
-        failures.push(now);
-        failures.retain(|at| (now - *at) < Ticks::seconds(60));
-        match failures.len() {
-            count if count > MOST_FAILURES_A_MINUTE => {
-                Err(format!("profile {profile} failed {count} times within a minute"))
-            }
-            _ => Ok(()),
-        }
+        let count = count_of_a_minute(failures, now);
+        never(count > MOST_FAILURES_A_MINUTE, || {
+            format!("profile {profile} failed {count} times within a minute")
+        })
     }
 
     /// Every caller gets its answer by its deadline.
@@ -759,8 +676,7 @@ pub(super) fn may_renew(token: &str, rally: &Rally, now: Tick) -> Result<(), Bro
         _ => life / 10,
     };
     let left = (ends - now).as_seconds();
-    match rally.takes(token, now) && left > most + 3 {
-        true => Err(format!("{token} was renewed, though it is good for {left} s of {life}")),
-        false => Ok(()),
-    }
+    never(rally.takes(token, now) && left > most + 3, || {
+        format!("{token} was renewed, though it is good for {left} s of {life}")
+    })
 }

@@ -12,7 +12,11 @@ use rally_cred_proto::{
     message::{Erase, Get, StaticCredential, Store, Target},
 };
 
-use super::{Seeded, promises::Broken, vault::Items};
+use super::{
+    Seeded,
+    promises::{Broken, never},
+    vault::Items,
+};
 
 /// A server and a user of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -216,10 +220,9 @@ impl Statics {
         if owner.is_none() || asked.is_some_and(|asked| Some(&asked.owner) != owner) {
             return Err(format!("{password} of {owner:?} was given out for {asked:?}"));
         }
-        match is_alone && self.gone.contains(password) {
-            true => Err(format!("{password} was given out after it was erased or replaced")),
-            false => Ok(()),
-        }
+        never(is_alone && self.gone.contains(password), || {
+            format!("{password} was given out after it was erased or replaced")
+        })
     }
 }
 

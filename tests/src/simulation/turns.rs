@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use rally_cred_core::{event::AskId, policy::RALLY_AT_ONCE};
 
-use super::promises::Broken;
+use super::promises::{Broken, never};
 
 /// Whoever holds turns of one daemon.
 #[derive(Debug, Default)]
@@ -58,9 +58,7 @@ impl Turns {
         for profile in 0..profiles {
             let holders = self.holders.values().filter(|holder| holder.profile == profile && holder.has_them);
             let held: u8 = holders.map(|holder| holder.turns).sum();
-            if held >= RALLY_AT_ONCE {
-                return Err(format!("programs hold {held} turns of profile {profile}"));
-            }
+            never(held >= RALLY_AT_ONCE, || format!("programs hold {held} turns of profile {profile}"))?;
             let left = self.left_to_others.get(&profile).copied().unwrap_or(0);
             if left != held {
                 return Err(format!(

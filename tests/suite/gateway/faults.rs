@@ -154,7 +154,7 @@ fn a_daemon_that_was_told_to_stop_is_not_started_by_a_gateway_and_the_next_clien
         assert!(!listed.stdout.contains("127.0.0.1:"), "{listed:?}");
     }
     assert_eq!(ask(&mut tool), "000 7");
-    assert!(!world.path("run/rally-cred/agent.sock").exists());
+    assert!(!world.socket().exists());
     world.token();
     wait_for_gateway(&world);
     assert_eq!(ask(&mut tool), SERVED);
@@ -163,8 +163,7 @@ fn a_daemon_that_was_told_to_stop_is_not_started_by_a_gateway_and_the_next_clien
 #[test]
 fn a_connection_of_another_user_is_dropped_before_its_key_is_looked_at() {
     let (sandbox, world, _daemon) = signed_in();
-    world.configure(&format!("{}[gateway.mcp]\n", world::profile_for(&sandbox)));
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&format!("{}[gateway.mcp]\n", world::profile_for(&sandbox)));
     let gateway = shown(&world, "mcp");
     let (server, key) = (port_of(&gateway), gateway["key"].as_str().unwrap());
     assert_eq!(ask_once(&world, &server, key), "200");

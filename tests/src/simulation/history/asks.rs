@@ -19,7 +19,7 @@ use super::{
         cast::{name_of, number_of, secret, target, word_for},
         config_file::{MCP, RALLY},
         daemon::Coming,
-        promises::Broken,
+        promises::{Broken, never},
         rally::{CLIENT_SECRET, Mood},
     },
     History, LATE,
@@ -78,12 +78,12 @@ impl History {
             format!("{id:?} asks {}{}", word_for(&ask), if door == Door::Own { "" } else { ", from afar" })
         });
         let deadline = self.tick + wait;
-        self.me().promises.asked(id, deadline);
+        self.me().promises.open.insert(id, deadline);
         if door == Door::Forwarded {
-            self.me().promises.is_of_afar(id);
+            self.me().promises.afar.insert(id);
         }
         if let Ask::Get(Get { target: Target { uri: Some(server), .. }, .. }) = &ask {
-            self.me().promises.names(id, server);
+            self.me().promises.servers.insert(id, server.to_owned());
         }
         if let Ask::Get(Get { target: Target { profile: Some(profile), .. }, .. }) = &ask {
             self.me().asked_of.insert(id, number_of(profile));
@@ -190,11 +190,11 @@ impl History {
         // tokens in memory, it does not know what the keyring holds; a locked one refuses.
         let was_heard = !self.me().promises.open_asks().contains(&id)
             && !self.me().vault.is_memory()
-            && !self.me().promises.is_locked();
+            && !self.me().promises.is_locked;
         if was_heard && was_well && !was_asked && !self.rally.takes(token, self.tick) {
             let tick = self.tick;
             match self.me().outcomes.iter().any(is_asked) {
-                true => drop(self.me().promises.erased(token)),
+                true => drop(self.me().promises.erased.insert(token.to_owned())),
                 false => self.me().promises.reported(token, tick),
             }
         }
@@ -232,7 +232,7 @@ impl History {
     pub(super) fn logout(&mut self, profile: usize) -> Result<(), Broken> {
         self.me().promises.forgot(profile);
         self.grants.signed_out(profile);
-        if self.me().config.has_command(profile) {
+        if self.me().config.of(profile).has_command {
             // Its program may give the same token again, and the verdict on that is forgotten too.
             self.me().promises.forget_marks();
         }
@@ -260,9 +260,8 @@ impl History {
             self.ask(ask, Ticks::seconds(2))?;
             self.pass(Ticks::seconds(2))?;
         }
-        match self.statics.is_one_held() {
-            true => Ok(()),
-            false => Err("no static credential can be stored though all is well".to_owned()),
-        }
+        never(!self.statics.is_one_held(), || {
+            "no static credential can be stored though all is well".to_owned()
+        })
     }
 }

@@ -46,16 +46,15 @@ impl History {
             Effect::Tell(id, Event::News(news)) => self.told_news(id, &news),
             Effect::Tell(id, Event::Waiting(Waiting { profile, on: WaitingOn::KeyringUnlock })) => {
                 self.note(|| format!("{id:?} waits for the keyring to be unlocked"));
-                self.me().promises.awaits_unlock(id, &profile);
+                self.me().promises.awaits_unlock.insert(id, profile);
             }
             Effect::Tell(id, Event::Waiting(Waiting { on: WaitingOn::Consent | WaitingOn::Unlock, .. })) => {
-                self.me().promises.awaits_a_person(id);
+                self.me().promises.awaits_unlock.remove(&id);
             }
             Effect::WatchVault(is_wanted) => {
                 self.me().watches_vault = is_wanted;
                 if is_wanted {
-                    let at = self.later();
-                    self.me().outcomes.push((at, Epoch(0), Coming::Watches));
+                    self.comes_later(Epoch(0), Coming::Watches);
                 }
             }
             Effect::WatchNetwork(is_wanted) => self.me().watches_network = is_wanted,
@@ -74,7 +73,7 @@ impl History {
                 self.me().outcomes.push((at, epoch, Coming::Identified(program)));
             }
             Effect::AskConsent(epoch, question) => self.ask_consent(epoch, &question),
-            Effect::WithdrawConsent(epoch) => self.me().promises.withdrawn(epoch),
+            Effect::WithdrawConsent(epoch) => drop(self.me().promises.questions.remove(&epoch)),
             Effect::Tell(..)
             | Effect::Log(_)
             | Effect::Alert(_)
@@ -91,8 +90,7 @@ impl History {
             | Effect::CloseSocket => {}
             Effect::OpenVault(keyring) => self.me().open_vault(&keyring),
             Effect::ReadConfig => {
-                let at = self.tick + Ticks(self.chance.below(20));
-                self.me().outcomes.push((at, Epoch(0), Coming::ConfigRead));
+                self.comes_within(20, Epoch(0), Coming::ConfigRead);
             }
             Effect::FetchClientSecret(epoch, source) => self.fetch(epoch, &source)?,
             Effect::FetchToken(epoch, command) => self.run_program(epoch, &command)?,
@@ -126,7 +124,7 @@ impl History {
                 let (items, is_alone) = (daemon.vault.items(&self.items), self.is_alone);
                 self.statics.answered(id, &answer, items, is_alone)?;
                 if let Reply::SignedIn(_) = &answer {
-                    daemon.promises.signed_in(id);
+                    daemon.promises.signed_in.insert(id);
                 }
                 if let Reply::Token(token) = answer {
                     daemon.has_served = true;
@@ -146,7 +144,7 @@ impl History {
             Effect::Unlock(epoch, _) => self.call_vault(epoch, Call::Unlock),
             Effect::Change(epoch, change) => self.change(epoch, change)?,
             Effect::Erase(epoch, key) => {
-                self.me().promises.awaits(epoch, None);
+                self.me().promises.awaited.insert(epoch, None);
                 self.call_vault(epoch, Call::Erase(key));
             }
             Effect::Listen(epoch, expected) => {
@@ -158,8 +156,7 @@ impl History {
                 if self.planted == Some(Planted::TwoFlows) {
                     self.me().promises.listens(profile, epoch)?;
                 }
-                let at = self.tick + Ticks(self.chance.below(20));
-                self.me().outcomes.push((at, epoch, Coming::Listening));
+                self.comes_within(20, epoch, Coming::Listening);
             }
             Effect::EndListening(epoch, _) => self.me().promises.ended_listening(epoch),
             Effect::Post { epoch, profile, client_secret, form } => {
@@ -170,7 +167,7 @@ impl History {
                 }
                 self.me().promises.posts(profile, epoch)?;
                 if let TokenForm::Refresh { .. } = &form {
-                    self.me().promises.awaits(epoch, Some(profile));
+                    self.me().promises.awaited.insert(epoch, Some(profile));
                 }
                 if self.planted == Some(Planted::TwoTokenRequests) {
                     self.me().promises.posts(profile, epoch)?;
@@ -200,7 +197,7 @@ impl History {
     fn ask_consent(&mut self, epoch: Epoch, question: &Question) {
         let profile = number_of(&question.profile);
         self.note(|| format!("the user is asked about {} as {epoch:?}", question.program));
-        self.me().promises.asks_user(epoch);
+        self.me().promises.questions.insert(epoch);
         let consent = self.pick(&[
             Some(Consent::Once),
             Some(Consent::Session),
@@ -209,9 +206,8 @@ impl History {
             Some(Consent::Unanswered),
             None,
         ]);
-        let at = self.tick + Ticks(self.chance.below(300_000));
         let program = question.program.clone();
-        self.me().outcomes.push((at, epoch, Coming::Consented { profile, program, consent }));
+        self.comes_within(300_000, epoch, Coming::Consented { profile, program, consent });
     }
 
     /// The source of a client secret is asked.
@@ -227,8 +223,7 @@ impl History {
             let key = ItemKey { kind: ItemKind::ClientSecret, name: name_of(profile) };
             self.take(Effect::Change(epoch, Change { key, from: None, to: Some(record) }))?;
         }
-        let at = self.later();
-        self.me().outcomes.push((at, epoch, Coming::Fetched { profile }));
+        self.comes_later(epoch, Coming::Fetched { profile });
         Ok(())
     }
 
@@ -244,8 +239,7 @@ impl History {
             let key = ItemKey { kind: ItemKind::Token, name: name_of(profile) };
             self.take(Effect::Change(epoch, Change { key, from: None, to: secret("{}") }))?;
         }
-        let at = self.later();
-        self.me().outcomes.push((at, epoch, Coming::TokenFetched { profile }));
+        self.comes_later(epoch, Coming::TokenFetched { profile });
         Ok(())
     }
 
@@ -258,7 +252,7 @@ impl History {
             let is_owed = !self.me().vault.is_memory();
             self.grants.wants_kept(self.at, number_of(&key.name), refresh_token.filter(|_| is_owed));
         }
-        if key.kind == ItemKind::Token && self.me().config.has_command(number_of(&key.name)) {
+        if key.kind == ItemKind::Token && self.me().config.of(number_of(&key.name)).has_command {
             return Err(format!("a program gives the tokens of {}, and one is kept", key.name));
         }
         if key.kind == ItemKind::ClientSecret
@@ -266,16 +260,15 @@ impl History {
         {
             return Err(format!("the client secret of {} has a source, and is kept", key.name));
         }
-        match key.kind {
-            // A stop does not wait for it: whoever wants a key revoked is told that it was not.
-            ItemKind::Gateway => {}
-            ItemKind::StaticCredentials => self.me().promises.awaits(epoch, None),
-            _ => self.me().promises.awaits(epoch, Some(number_of(&key.name))),
+        // A stop does not wait for a gateway's: whoever wants a key revoked is told that it was not.
+        if key.kind != ItemKind::Gateway {
+            let profile = (key.kind != ItemKind::StaticCredentials).then(|| number_of(&key.name));
+            self.me().promises.awaited.insert(epoch, profile);
         }
         if key.kind != ItemKind::StaticCredentials {
             self.me().saves.insert(epoch, change.clone());
         }
-        let is_locked = self.me().promises.is_locked();
+        let is_locked = self.me().promises.is_locked;
         match (self.planted, key.kind) {
             (Some(Planted::LossyLock), ItemKind::Token) if is_locked => self.call_vault(epoch, Call::Swallow),
             (Some(Planted::SwallowedSave), ItemKind::Token)
@@ -308,6 +301,17 @@ impl History {
         }
         let daemon = self.daemons.get_mut(self.at).expect("no such daemon");
         daemon.vault.call(&mut self.chance, self.tick, self.health, epoch, call);
+    }
+
+    /// What is ordered now comes to something within so many milliseconds.
+    pub(super) fn comes_within(&mut self, most: u64, epoch: Epoch, coming: Coming) {
+        let at = self.tick + Ticks(self.chance.below(most));
+        self.me().outcomes.push((at, epoch, coming));
+    }
+
+    fn comes_later(&mut self, epoch: Epoch, coming: Coming) {
+        let at = self.later();
+        self.me().outcomes.push((at, epoch, coming));
     }
 
     /// When a request that is sent now is answered.

@@ -12,7 +12,10 @@ use rally_cred_core::{
 use rally_cred_proto::{Ask, Fault, FaultKind, message::ProfileState};
 
 use super::{
-    super::Planted, super::config_file::ConfigFile, super::promises::Broken, History, IDLE_EXIT, NIGHTS,
+    super::Planted,
+    super::config_file::ConfigFile,
+    super::promises::{Broken, never},
+    History, IDLE_EXIT, NIGHTS,
 };
 
 /// What a profile is doing, and the sign-in that waits for a person.
@@ -124,7 +127,7 @@ impl History {
             Outcome::Unlocked(Err(trouble)) => trouble.is_missing(),
             _ => false,
         };
-        self.me().promises.vault_answers(is_open);
+        self.me().promises.is_vault_open = is_open;
     }
 
     /// The keyring is unlocked, or has come. Whoever waits for that is served, unless the daemon is locked itself.
@@ -167,7 +170,7 @@ impl History {
     pub(super) fn tries_again(&mut self) -> Result<(), Broken> {
         let is_busy = self.me().next_at().is_some();
         let is_idle = |profile| {
-            let is_at_hand = !self.was_ill && !self.file.has_source(profile);
+            let is_at_hand = !self.was_ill && !self.file.of(profile).has_source;
             !is_busy
                 && is_at_hand
                 && self.standing(profile).is_some_and(|(state, _)| state == ProfileState::SignedIn)
@@ -224,10 +227,7 @@ impl History {
         // What the user said of programs is forgotten by then.
         let remembered = if self.me().config.has_confirming() { CONSENT_LASTS } else { Ticks(0) };
         self.pass(Ticks(2 * IDLE_EXIT.0 + remembered.0))?;
-        match self.me().idle_ends == before {
-            true => Err("nobody needs a daemon, and it runs".to_owned()),
-            false => Ok(()),
-        }
+        never(self.me().idle_ends == before, || "nobody needs a daemon, and it runs".to_owned())
     }
 
     /// The daemon dies and is started again on the same vault.

@@ -159,8 +159,7 @@ impl History {
         if self.planted == Some(Planted::TwoGateways) {
             self.gateways.ordered(self.at, epoch, &plan, self.asking)?;
         }
-        let at = self.tick + Ticks(self.chance.below(50));
-        self.me().outcomes.push((at, epoch, Coming::GatewayOpens(plan)));
+        self.comes_within(50, epoch, Coming::GatewayOpens(plan));
         Ok(())
     }
 
