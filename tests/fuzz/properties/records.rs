@@ -18,6 +18,7 @@ use rally_cred_proto::{
     git::Credential,
     message::{Get, StaticCredential, Store, Target, Token},
 };
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -180,7 +181,12 @@ fn arrived(body: &str) -> RawAnswer {
 pub(super) fn records(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let Ok(record) = Secret::parse(text.to_owned()) else { return };
-    let value = serde_json::from_str::<Value>(text).unwrap_or_default();
+    let value = match serde_json::from_str::<Value>(text) {
+        Ok(value) => value,
+        // It is stricter with numbers and surrogates in what is passed over.
+        Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => return,
+        Err(_) => Value::Null,
+    };
     token(World::new(&record, &value));
     static_credentials(World::new(&record, &value));
 }
