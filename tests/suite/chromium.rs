@@ -363,8 +363,10 @@ fn a_page_that_knows_the_state_can_neither_use_it_up_across_sites_nor_by_a_name_
 #[test]
 fn a_tab_that_was_left_until_its_sign_in_expired_does_no_harm_to_the_next_one() {
     let stage = Stage::new();
-    stage.begin(&["--timeout", "1s"]).end().ended_with(5);
+    let (late, url) = stage.begin_unseen(&["--timeout", "1s"]);
+    late.end().ended_with(5);
     // Nobody listens any more: the browser's own page says so.
+    stage.go_to_rally(&url);
     stage.browser.press("Allow Access");
     stage.browser.wait_for_nobody("localhost");
 
