@@ -124,6 +124,9 @@ impl KeyringSession {
         }
         self.keyring = Some(keyring);
         self.wait_for_name("org.freedesktop.secrets");
+        if unlocked {
+            self.wait_for_collection();
+        }
     }
 
     /// Makes the first collection as a person without a desktop does: by the command that rally-cred names, which takes
@@ -230,6 +233,18 @@ impl KeyringSession {
         let mut command = self.command("dbus-send");
         command.arg("--session").args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
+    }
+
+    /// Asks the keyring until it has a default collection, which one that is unlocked now and then has only after its name.
+    fn wait_for_collection(&self) {
+        let bus = Builder::address(self.address.as_str()).and_then(Builder::build).expect("the bus");
+        let (keyring, path) = (Some("org.freedesktop.secrets"), "/org/freedesktop/secrets");
+        let default = || {
+            let service = Some("org.freedesktop.Secret.Service");
+            let found = bus.call_method(keyring, path, service, "ReadAlias", &"default").ok()?;
+            found.body().deserialize::<OwnedObjectPath>().ok()
+        };
+        while default().is_some_and(|collection| collection.as_str() == "/") {}
     }
 
     /// Asks the bus until the name has an owner; each question is a round trip to the bus.

@@ -26,9 +26,12 @@ pub(super) fn offer(
     will_be_enabled: bool,
     sys: &dyn System,
 ) -> Result<Vec<Change>, Fault> {
+    if !cfg!(target_os = "linux") {
+        return Ok(if given == Some(YesNo::Yes) { vec![Change::Stop] } else { Vec::new() });
+    }
     let set = network::set(|name| sys.variable(name));
-    // There is none on another system.
-    let path = user_unit(DROP_IN, sys).filter(|_| will_be_enabled || installed::units(sys).are_enabled());
+    let is_run_by_systemd = will_be_enabled || installed::units(sys).are_enabled();
+    let path = user_unit(DROP_IN, sys).filter(|_| is_run_by_systemd);
     let Some(path) = path else {
         // The next one has what this shell has.
         return Ok(if given == Some(YesNo::Yes) { vec![Change::Stop] } else { Vec::new() });
