@@ -223,7 +223,18 @@ fn write_line(entry: &Entry) {
         Entry::Grant { profile, step } => match step {
             GrantStep::Loaded | GrantStep::Kept => tracing::debug!(profile, "{}", step.words()),
             GrantStep::NotKept => tracing::warn!(profile, "{}", step.words()),
-            _ => tracing::info!(profile, "{}", step.words()),
+            GrantStep::FlowBegan
+            | GrantStep::SignedIn
+            | GrantStep::FlowEnded
+            | GrantStep::Renewed
+            | GrantStep::Fetched
+            | GrantStep::RenewalRefused
+            | GrantStep::Alerted
+            | GrantStep::Suspected
+            | GrantStep::Erased
+            | GrantStep::Adopted
+            | GrantStep::SignedOutElsewhere
+            | GrantStep::SignedOut => tracing::info!(profile, "{}", step.words()),
         },
         Entry::Recovered { profile, fault } => {
             let Fault { kind, what, why, remedy: _ } = fault;

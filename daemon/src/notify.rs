@@ -68,7 +68,17 @@ impl ServiceManager {
             Entry::Grant { profile, step } if *step != GrantStep::Kept => {
                 self.send(&format!("STATUS=profile {}: {}", plain(profile), step.words()));
             }
-            _ => {}
+            Entry::Grant { .. }
+            | Entry::Decided(_)
+            | Entry::Recovered { .. }
+            | Entry::GatewayOpened { .. }
+            | Entry::GatewayClosed { .. }
+            | Entry::GatewayFailed { .. }
+            | Entry::Forwarding { .. }
+            | Entry::ForwardFailed(_)
+            | Entry::Locked(_)
+            | Entry::Unlocked
+            | Entry::Stale(_) => {}
         }
     }
 

@@ -204,8 +204,7 @@ fn a_server_that_promises_an_answer_without_pause_keeps_no_other_profile_waiting
     let promising = format!(
         "[profile.promising]\nclient_id = \"x\"\nredirect_uri = \"http://localhost:1/x\"\nbase_url = \"http://{address}\"\n"
     );
-    world.configure(&format!("{}{promising}", world.config()));
-    world.client(&["daemon", "reload"], "").succeeded();
+    world.reconfigure(&format!("{}{promising}", world.config()));
     let mut doctor = world.start("rally-cred", &["doctor"]);
     let (mut rally, _) = listener.accept().unwrap();
     let promises = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(4096);

@@ -319,7 +319,14 @@ impl NotOurs {
             Self::CutShort => "paste the rest of it, or the whole address once more",
             Self::StartAddress => "open the address of Rally's that rally-cred shows, in any browser",
             Self::WrongState => "use the newest authorization page, and paste the address that it leads to",
-            _ => "press \"Allow Access\", then paste the address that the browser shows",
+            Self::WrongServer
+            | Self::WrongPath
+            | Self::WrongQuery
+            | Self::NoState
+            | Self::Repeated
+            | Self::NoAnswer
+            | Self::TwoAnswers
+            | Self::BadCode => "press \"Allow Access\", then paste the address that the browser shows",
         };
         Fault::new(FaultKind::BadRedirect, "this address does not complete the sign-in")
             .why(self.to_string())

@@ -289,7 +289,7 @@ fn peer_of(stream: &Stream) -> Result<Peer, String> {
         }
         let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
         let program = pid.map(caller::want).unwrap_or_default();
-        Ok(Peer { pid, uid: Some(uid), program, ..Peer::default() })
+        Ok(Peer { pid, uid: Some(uid), program, door: Door::Own, gateway: None })
     }
     #[cfg(not(unix))]
     Ok(Peer { pid: peer.pid(), program: peer.pid().map(caller::want).unwrap_or_default(), ..Peer::default() })

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rally_cred_proto::{
     Event, Fault, Reply, Secret,
-    message::{Confinement, SignedOut, Status, VaultStatus},
+    message::{Confinement, LockStatus, SignedOut, Status, VaultStatus},
 };
 
 use crate::{
     account::Account,
     answer::UserAnswer,
-    broker::Broker,
+    broker::turns::Turns,
     event::{AskId, Effect, Epoch},
     jobs::Owner,
     profile::Keyring,
@@ -36,6 +36,14 @@ pub struct Facts {
     pub places: Vec<String>,
     /// What the daemon has given up, where the system knows such a thing.
     pub confinement: Option<Confinement>,
+}
+
+/// What a status says that neither the accounts nor the daemon itself know.
+pub(super) struct Beside<'a> {
+    pub(super) static_hosts: Vec<String>,
+    pub(super) turns: &'a Turns,
+    pub(super) forwards: Vec<String>,
+    pub(super) locked: Option<LockStatus>,
 }
 
 #[derive(Debug)]
@@ -143,12 +151,18 @@ impl StatusGathering {
     }
 
     /// Reports each profile, then returns the result.
-    pub(super) fn answer(&self, step: &mut Step<'_>, broker: &Broker) -> Reply {
-        let Broker { facts, accounts, .. } = broker;
+    pub(super) fn answer(
+        &self,
+        step: &mut Step<'_>,
+        facts: &Facts,
+        accounts: &BTreeMap<String, Account>,
+        default: &str,
+        beside: Beside<'_>,
+    ) -> Reply {
+        let Beside { static_hosts, turns, forwards, locked } = beside;
         for account in self.profiles.iter().filter_map(|name| accounts.get(name)) {
-            let is_default = *account.profile().name == *broker.routes.default_name();
-            let mut status = account.status(step.now, is_default);
-            status.held_turns = Some(broker.turns.held(&account.profile().name)).filter(|turns| *turns > 0);
+            let mut status = account.status(step.now, *account.profile().name == *default);
+            status.held_turns = Some(turns.held(&account.profile().name)).filter(|turns| *turns > 0);
             if let Check::Asked { found, .. } = &self.check {
                 match found.get(&*account.profile().name) {
                     Some(Ok(is_taken)) => {
@@ -174,12 +188,12 @@ impl StatusGathering {
             pid: facts.pid,
             config: facts.config.clone(),
             vault: VaultStatus { kind: step.keyring.name(), keeps, fault, others },
-            static_hosts: broker.statics.host_names(),
+            static_hosts,
             network: Some(facts.network.clone()),
             confinement: facts.confinement,
-            forwards: broker.forwarding.shown(),
+            forwards,
             forwarded_by: None,
-            locked: broker.lock.status(),
+            locked,
         }))
     }
 }

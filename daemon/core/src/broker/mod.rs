@@ -40,7 +40,7 @@ use audit::Audit;
 use calendar::Calendar;
 use forwarding::Forwarding;
 use gateways::Gateways;
-use gather::{LogoutGathering, StatusGathering};
+use gather::{Beside, LogoutGathering, StatusGathering};
 use idle::Idleness;
 use lock::Lock;
 use outages::Outages;
@@ -331,6 +331,7 @@ impl Broker {
     }
 
     fn finish_gatherings(&mut self, step: &mut Step<'_>) {
+        let default = self.routes.default_name();
         let mut asked: Vec<_> = self.statuses.iter().flat_map(StatusGathering::open_checks).collect();
         for status in &mut self.statuses {
             status.look_up(step, &self.accounts, &mut asked);
@@ -340,7 +341,9 @@ impl Broker {
             .partition(|status| status.is_complete(step.now) || self.stop.is_some());
         self.statuses = waiting;
         for status in done {
-            let reply = status.answer(step, self);
+            let (static_hosts, forwards) = (self.statics.host_names(), self.forwarding.shown());
+            let beside = Beside { static_hosts, turns: &self.turns, forwards, locked: self.lock.status() };
+            let reply = status.answer(step, &self.facts, &self.accounts, default, beside);
             self.gateways.tell(step, status.id);
             step.reply(status.id, reply);
         }
